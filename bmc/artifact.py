@@ -1,0 +1,177 @@
+"""Model directories: what every command before export reads and writes.
+
+bmc.json            how the model was made, and the sha256 of every other file
+config.json         the family's settings, in Hugging Face's own keys
+model.safetensors   weights; a shared one is stored once
+tokenizer.json      with tokenizer_config.json
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+
+from bmc import plugins
+from bmc.errors import ArtifactError
+from bmc.files import check_files, new_folder, read_json, sha256_of_folder, write_json
+from bmc.model import AppliedStep, Model
+from bmc.text import TextSettings, load_tokenizer
+
+SCHEMA = 1
+MANIFEST = "bmc.json"
+_WHAT = "model directory"
+_PACKAGES = ("bmc-toolkit", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+
+
+def is_model_directory(path: Path) -> bool:
+    """Tell whether a folder looks like a model directory."""
+    return (path / MANIFEST).is_file()
+
+
+def save(model: Model, output: Path, force: bool = False) -> Path:
+    """Write a model directory, whole or not at all.
+
+    Raises:
+        UsageError: `output` exists and `force` is off.
+        StorageError: the disk is full.
+    """
+    with new_folder(output, force) as folder:
+        write_weights(model.module, folder / "model.safetensors")
+        write_json(folder / "config.json", model.spec)
+        model.tokenizer.save(str(folder / "tokenizer.json"))
+        write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
+        write_json(
+            folder / MANIFEST,
+            {
+                "schema": SCHEMA,
+                "family": model.family,
+                "labels": list(model.labels),
+                "text": model.text.to_json(),
+                "data": model.data,
+                "steps": [asdict(step) for step in model.steps],
+                "scores": model.scores,
+                "origin": model.origin,
+                "versions": versions(),
+                "files": sha256_of_folder(folder, leave_out=MANIFEST),
+            },
+        )
+    return output
+
+
+def load(folder: Path) -> Model:
+    """Read a model directory: build from its config, replay the Records, load the weights strictly.
+
+    Raises:
+        ArtifactError: it is no model directory, too new, damaged, or names code to run.
+    """
+    manifest = describe(folder)
+    check_files(folder, manifest["files"], _WHAT)
+    spec = read_json(folder / "config.json", _WHAT)
+    if "auto_map" in spec:
+        raise ArtifactError(f"{folder}/config.json names code to run (auto_map); bmc runs none")
+    family = plugins.load("bmc.models", manifest["family"], "model family", "bmc models lists all")
+    model = Model(
+        module=family.build(spec),
+        family=manifest["family"],
+        spec=spec,
+        labels=tuple(manifest["labels"]),
+        tokenizer=load_tokenizer(folder / "tokenizer.json"),
+        text=TextSettings.from_json(manifest["text"]),
+        data=manifest["data"],
+        steps=[_step(entry, folder) for entry in manifest["steps"]],
+        scores=manifest["scores"],
+        origin=manifest["origin"],
+    )
+    for step in model.steps:
+        method(step.method).rebuild(model, step.record)
+    try:
+        load_model(model.module, folder / "model.safetensors", strict=True)
+    except (RuntimeError, SafetensorError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"{folder}: the weights do not fit the model ({first})") from error
+    model.module.eval()
+    return model
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Read and check bmc.json without building the model.
+
+    Raises:
+        ArtifactError: it is no model directory, its schema is newer, or it names code to run.
+    """
+    manifest = read_json(folder / MANIFEST, _WHAT)
+    schema = manifest.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise ArtifactError(f"{folder}/{MANIFEST} has no schema number; it was not written by bmc")
+    if schema > SCHEMA:
+        raise ArtifactError(
+            f"{folder} has schema {schema}, this bmc reads up to {SCHEMA}: "
+            "pip install --upgrade bmc-toolkit"
+        )
+    kinds = {"family": str, "labels": list, "text": dict, "data": dict, "steps": list}
+    kinds |= {"scores": dict, "origin": dict, "files": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise ArtifactError(f"{folder}/{MANIFEST} lacks {key!r} or it is no {kind.__name__}")
+    if not all(isinstance(label, str) for label in manifest["labels"]):
+        raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
+    if not manifest["family"].replace("-", "").isalnum():
+        raise ArtifactError(
+            f"{folder}/{MANIFEST} names code to run ({manifest['family']!r}); "
+            "bmc runs none from a file: name it on the command line"
+        )
+    return manifest
+
+
+def method(name: str) -> Any:
+    """Return the step class of a method such as "share/lowrank".
+
+    Raises:
+        UnknownError: there is no such technique.
+    """
+    folder, _, file = name.partition("/")
+    plugins_of = f"bmc.compress.{folder}"
+    if not folder.isalpha() or folder not in plugins.names("bmc.compress"):
+        raise ArtifactError(f"{name!r} is no compression step that this bmc knows")
+    return plugins.load(plugins_of, file, f"{folder} method").STEP
+
+
+def write_weights(module: torch.nn.Module, path: Path) -> None:
+    """Write a module's weights; a tensor that several modules share is stored once."""
+    save_model(module, str(path), metadata={"format": "pt"})
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that shape a model."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _step(entry: Any, folder: Path) -> AppliedStep:
+    try:
+        return AppliedStep(**entry)
+    except TypeError as error:
+        raise ArtifactError(f"{folder}/{MANIFEST}: a step is malformed ({error})") from error
+
+
+def _tokenizer_config(model: Model) -> dict[str, Any]:
+    return {
+        "tokenizer_class": "BertTokenizer",
+        "model_max_length": model.text.max_length,
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }

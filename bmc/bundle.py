@@ -1,0 +1,195 @@
+"""Bundles: what `bmc export` writes and a device loads; read with numpy alone.
+
+manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, sha256 of each file
+the model         in its target's format
+tokenizer.json    turns raw text into tensors
+golden.npz        a few inputs, and the outputs they had when the bundle was made
+evaluation.npz    the outputs on the held-out rows, from which the scores were computed
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc.errors import ArtifactError
+from bmc.files import check_files, inside, read_json, sha256_of_folder, size_of, write_json
+from bmc.text import TextEncoder, TextSettings, load_tokenizer
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+GOLDEN = "golden.npz"
+EVALUATION = "evaluation.npz"
+_WHAT = "bundle"
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A model's input or output: name, dtype and shape; a string in the shape is a dynamic axis."""
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a bundle says of itself.
+
+    Args:
+        name: the model's name, as reports show it.
+        target: the run time that loads it.
+        precision: "fp32", or what the weights and activations are.
+        model: the model's file (or folder) in the bundle.
+        inputs: tensors that the model takes.
+        outputs: tensors that it returns.
+        labels: class names, in the order of the outputs.
+        text: how raw text becomes the inputs.
+        lineage: the model directory it came from: name, weights' sha256, data, steps, teacher.
+        parity: how far its outputs are from the model's in PyTorch.
+        scores: on the held-out rows, computed by this bundle; empty where it could not run.
+        build: how it was made: versions, opset, engine details.
+    """
+
+    name: str
+    target: str
+    precision: str
+    model: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    labels: tuple[str, ...]
+    text: TextSettings
+    lineage: dict[str, Any] = field(default_factory=dict)
+    parity: dict[str, Any] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
+    build: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle on disk, its manifest checked."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """Where the model's file or folder is."""
+        return inside(self.path, self.manifest.model, _WHAT)
+
+    @cached_property
+    def encoder(self) -> TextEncoder:
+        """The text encoder that the bundle's model was trained with."""
+        return TextEncoder(load_tokenizer(self.path / "tokenizer.json"), self.manifest.text)
+
+    def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
+        """Return the golden inputs and the outputs that they had."""
+        arrays = read_arrays(self.path / GOLDEN)
+        inputs = {info.name: arrays.get(f"input.{info.name}") for info in self.manifest.inputs}
+        outputs = {info.name: arrays.get(f"output.{info.name}") for info in self.manifest.outputs}
+        for name, array in (inputs | outputs).items():
+            if array is None:
+                raise ArtifactError(f"bundle {self.path}: {GOLDEN} has no tensor {name!r}")
+        return (
+            {name: array for name, array in inputs.items() if array is not None},
+            {name: array for name, array in outputs.items() if array is not None},
+        )
+
+    def model_size(self) -> int:
+        """Return the bytes of the model in its target's format, without tokenizer and proofs."""
+        parts = [self.model_path]
+        if self.manifest.target == "openvino":
+            parts.append(self.model_path.with_suffix(".bin"))
+        return sum(size_of(part) for part in parts)
+
+
+def is_bundle(path: Path) -> bool:
+    """Tell whether a folder looks like a bundle."""
+    return (path / MANIFEST).is_file()
+
+
+def write(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest over the files that lie in `folder` already."""
+    content = asdict(manifest)
+    content["text"] = manifest.text.to_json()
+    files = sha256_of_folder(folder, leave_out=MANIFEST)
+    write_json(folder / MANIFEST, {"schema": SCHEMA, **content, "files": files})
+
+
+def read(path: Path) -> Bundle:
+    """Read a bundle and check every file against its recorded sha256.
+
+    Raises:
+        ArtifactError: it is no bundle, too new, damaged, or names a path outside its folder.
+    """
+    content = read_json(path / MANIFEST, _WHAT)
+    schema = content.get("schema")
+    if not isinstance(schema, int) or schema < 1:
+        raise ArtifactError(f"{path}/{MANIFEST} has no schema number; it was not written by bmc")
+    if schema > SCHEMA:
+        raise ArtifactError(
+            f"bundle {path} has schema {schema}, this bmc reads up to {SCHEMA}: "
+            "pip install --upgrade bmc-toolkit"
+        )
+    files = content.get("files")
+    if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
+        raise ArtifactError(f"{path}/{MANIFEST} lacks its list of files; export the bundle again")
+    check_files(path, files, _WHAT)
+    manifest = _manifest(content, path)
+    listed = [name for name in files if (name + "/").startswith(manifest.model + "/")]
+    if not listed and inside(path, manifest.model, _WHAT).exists():
+        raise ArtifactError(f"bundle {path}: its model {manifest.model!r} has no recorded sha256")
+    for name in ("tokenizer.json", GOLDEN):
+        if name not in files:
+            raise ArtifactError(f"bundle {path} lacks {name}; export it again")
+    if not listed:
+        raise ArtifactError(f"bundle {path} lacks its model {manifest.model!r}; export it again")
+    return Bundle(path, manifest)
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an .npz of plain arrays; pickled objects are refused."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ArtifactError(f"{path} is no file of plain arrays: {error}") from error
+
+
+def write_golden(
+    path: Path, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]
+) -> None:
+    """Write golden inputs and outputs."""
+    arrays: dict[str, NDArray[Any]] = {f"input.{name}": array for name, array in inputs.items()}
+    arrays |= {f"output.{name}": array for name, array in outputs.items()}
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  its stub takes a bool too
+
+
+def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
+    try:
+        strings = [str(content[key]) for key in ("name", "target", "precision", "model")]
+        labels = tuple(str(label) for label in content["labels"])
+        inputs, outputs = (_tensors(content[key]) for key in ("inputs", "outputs"))
+        rest = [dict(content[key]) for key in ("lineage", "parity", "scores", "build")]
+        text = TextSettings.from_json(content["text"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ArtifactError(f"{path}/{MANIFEST} is incomplete: {error!r}; export again") from error
+    if not labels or not inputs or not outputs:
+        raise ArtifactError(f"{path}/{MANIFEST} names no labels, inputs or outputs; export again")
+    inside(path, strings[3], _WHAT)
+    return Manifest(*strings, inputs, outputs, labels, text, *rest)
+
+
+def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
+    return tuple(
+        TensorInfo(str(entry["name"]), str(entry["dtype"]), tuple(entry["shape"]))
+        for entry in entries
+    )

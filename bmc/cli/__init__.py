@@ -1,0 +1,104 @@
+"""The command line: one file a verb; a verb is a typed function whose docstring is its help."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cyclopts import App, CycloptsError, Parameter
+
+from bmc import console, plugins
+from bmc.cli._common import Answer
+from bmc.errors import BmcError, MissingError
+from bmc.files import storage_error
+
+_VERBS = {
+    "train": "Fine-tune a baseline on labelled text.",
+    "distill": "Teach a small student what a trained teacher knows.",
+    "share": "Factorise or share a model's parameters.",
+    "export": "Turn a model into a bundle for a target, and prove that it answers the same.",
+    "predict": "Classify text with a bundle.",
+    "check": "Check a bundle on this device: checksums and golden outputs.",
+    "bench": "Measure bundles in turn: latency with intervals, cold start, memory.",
+    "report": "Compare everything in the workspace: accuracy, size, latency.",
+    "models": "List baselines, students, and what the workspace holds.",
+    "datasets": "List data sets, or show one.",
+    "doctor": "Say what works on this machine, and how to get the rest.",
+}
+_INTERRUPTED = 130
+
+
+def app() -> App:
+    """Build the command line; a verb's file is imported when the verb is named."""
+    from bmc import __version__  # noqa: PLC0415  the package imports this module's neighbours
+
+    tree = App(
+        name="bmc",
+        help="Compress a model, deploy it, and prove with numbers what was won and lost.",
+        version=__version__,
+        default_parameter=Parameter(negative=()),
+        help_epilogue="Start with: bmc distill --teacher bert --student tiny",
+        result_action="return_value",
+    )
+    for verb, summary in _VERBS.items():
+        tree.command(f"bmc.cli.{verb}:{verb}", name=verb, help=None if _asks(verb) else summary)
+    return tree
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command and leave with its exit code: 0 done, 1 gate failed, 2 wrong, 3 missing."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors become one line on stderr."""
+    try:
+        answer = app()(list(arguments), exit_on_error=False, print_error=False)
+    except KeyboardInterrupt:
+        _complain("stopped. The same command goes on from the last checkpoint")
+        return _INTERRUPTED
+    except Exception as error:
+        if os.environ.get("BMC_DEBUG") == "1":
+            raise
+        return _explain(error)
+    if isinstance(answer, Answer):
+        if console.wants_json():
+            print(json.dumps(answer.data, indent=2))
+        else:
+            console.say(*answer.shown)
+        return answer.exit_code
+    return 0
+
+
+def _explain(error: Exception) -> int:
+    if isinstance(error, BmcError):
+        _complain(str(error))
+        return error.exit_code
+    if isinstance(error, CycloptsError):
+        _complain(f"{error} (bmc --help, bmc VERB --help)")
+        return 2
+    if isinstance(error, ModuleNotFoundError):
+        try:
+            return _explain(plugins.missing(error, "this command"))
+        except ModuleNotFoundError:
+            pass
+    full = storage_error(error, Path(getattr(error, "filename", None) or "."))
+    if full:
+        return _explain(full)
+    _complain(
+        f"unexpected {type(error).__name__}: {error} "
+        "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"
+    )
+    return MissingError.exit_code - 1
+
+
+def _complain(text: str) -> None:
+    print(f"bmc: {' '.join(text.split())}", file=sys.stderr)
+
+
+def _asks(verb: str) -> bool:
+    """Tell whether this verb itself runs: then its docstring is the help, not the summary."""
+    return len(sys.argv) > 1 and sys.argv[1] == verb

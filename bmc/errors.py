@@ -1,0 +1,81 @@
+"""Everything bmc raises on purpose.
+
+BmcError                      exit  what happened
+├── UsageError                2     what was typed makes no sense (unknown name, output exists)
+│   ├── SettingError          2     a setting lies outside what it may be
+│   └── UnknownError          2     a model, data set or file that cannot be found
+├── DataError                 2     the data cannot be used (columns, classes, empty texts)
+├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
+├── AssetError                2     a pinned file has the wrong content, or no source has it
+├── StorageError              2     the disk is full or not writable
+├── GateError                 1     a result was made but failed parity, accuracy or budget; it is kept
+└── MissingError              3     a package or a device is not there
+
+A message names the thing, its value and the way out, in one line.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BmcError(Exception):
+    """Base of all errors that bmc raises on purpose; its text is meant for the user."""
+
+    exit_code = 2
+
+
+class UsageError(BmcError):
+    """What was asked for makes no sense."""
+
+
+class SettingError(UsageError):
+    """A setting lies outside what it may be."""
+
+
+class UnknownError(UsageError):
+    """A model, data set, target, method or file that cannot be found."""
+
+
+class DataError(BmcError):
+    """The data cannot be used."""
+
+
+class ArtifactError(BmcError):
+    """A model directory or bundle is damaged, foreign or too new."""
+
+
+class AssetError(BmcError):
+    """A pinned file has the wrong content, or no source has it."""
+
+
+class StorageError(BmcError):
+    """The disk is full or not writable."""
+
+
+class GateError(BmcError):
+    """A result was made but failed a gate; it is kept for inspection."""
+
+    exit_code = 1
+
+
+class MissingError(BmcError):
+    """A package or a device is not there."""
+
+    exit_code = 3
+
+
+def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UnknownError:
+    """Say that `name` is no `kind`, with the nearest choice and the way to see all of them.
+
+    Args:
+        kind: what was looked for, such as "model".
+        name: what was typed.
+        choices: the names that exist.
+        hint: the command that lists them, such as "bmc models lists all".
+    """
+    names = sorted(choices)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(names)}."
+    return UnknownError(f"no {kind} named {name!r}.{guess}{f' ({hint})' if hint else ''}")

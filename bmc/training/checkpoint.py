@@ -1,0 +1,115 @@
+"""Checkpoints: everything that the next step depends on, in one safetensors file, no pickle."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from bmc.files import write_atomically
+
+_FILE = "checkpoint.safetensors"
+
+
+@dataclass
+class Progress:
+    """Where a training run stands.
+
+    Args:
+        epoch: epochs done.
+        step: steps done in the epoch under way.
+        best_score: best validation score so far; -1 before the first.
+        best_epoch: the epoch (from 1) that had it.
+        history: validation score of each epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    best_score: float = -1.0
+    best_epoch: int = 0
+    history: list[float] = field(default_factory=list)
+
+
+def write(
+    folder: Path,
+    identity: str,
+    progress: Progress,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+) -> None:
+    """Write a checkpoint in one step: a kill leaves the old one or the new one.
+
+    Args:
+        folder: where it lies.
+        identity: a hash of everything that the run depends on.
+        progress: where the run stands.
+        module: the model in training.
+        optimizer: an AdamW over the module's trainable parameters.
+        best: copies of the parameters at the best epoch.
+    """
+    tensors = {f"now.{name}": value.detach() for name, value in module.named_parameters()}
+    tensors |= {f"best.{name}": value for name, value in best.items()}
+    for name, parameter in trainable(module):
+        for key, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"adam.{key}.{name}"] = value
+    tensors["random.cpu"] = torch.get_rng_state()
+    if torch.cuda.is_available():
+        tensors["random.cuda"] = torch.cuda.get_rng_state()
+    metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
+    content = save({name: value.contiguous() for name, value in tensors.items()}, metadata)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / _FILE, content)
+
+
+def read(
+    folder: Path,
+    identity: str,
+    module: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[Progress, dict[str, Tensor]] | None:
+    """Bring module, optimizer and random numbers to where a checkpoint stands.
+
+    Returns:
+        the progress and the best parameters; None where there is no checkpoint of this very run.
+    """
+    path = folder / _FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("identity") != identity:
+                return None
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError:
+        return None
+    with torch.no_grad():
+        for name, parameter in module.named_parameters():
+            parameter.copy_(tensors[f"now.{name}"])
+    for name, parameter in trainable(module):
+        prefix = {f"adam.{key}.{name}": key for key in ("step", "exp_avg", "exp_avg_sq")}
+        optimizer.state[parameter] = {
+            key: tensors[long].to(parameter.device) if key != "step" else tensors[long]
+            for long, key in prefix.items()
+            if long in tensors
+        }
+    torch.set_rng_state(tensors["random.cpu"])
+    if "random.cuda" in tensors and torch.cuda.is_available():
+        torch.cuda.set_rng_state(tensors["random.cuda"])
+    best = {
+        name.removeprefix("best."): value
+        for name, value in tensors.items()
+        if name.startswith("best.")
+    }
+    return Progress(**json.loads(metadata["progress"])), best
+
+
+def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    """Return the parameters that training changes, each once, with their names."""
+    return [(name, value) for name, value in module.named_parameters() if value.requires_grad]

@@ -1,0 +1,1 @@
+"""Knowledge distillation: a student learns from a teacher; one kind of signal is one file."""

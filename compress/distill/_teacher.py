@@ -1,0 +1,80 @@
+"""A teacher's logits, kept on disk: computed once, and after a kill only what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bmc import console
+from bmc.files import write_atomically
+from bmc.model import Model
+from bmc.text import TextEncoder
+from bmc.training.batches import Rows
+from bmc.training.loop import logits_of
+
+_CHUNK = 2048
+_BATCH = 64
+
+
+def cached_logits(
+    teacher: Model, sha256: str, texts: Sequence[tuple[str, ...]], cache: Path, device: str
+) -> Tensor:
+    """Return the teacher's logits (texts, classes) in fp32.
+
+    They are kept in chunks named by what they depend on (the teacher's weights, the texts, how
+    they are cut), so a longer list of texts reuses the chunks of a shorter one.
+
+    Args:
+        teacher: a trained model.
+        sha256: of its weights.
+        texts: rows to answer.
+        cache: folder of all chunks; safe to delete.
+        device: where to compute.
+    """
+    folder = cache / f"teacher-{sha256[:16]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
+    paths = [folder / f"{_name(teacher, chunk)}.npy" for chunk in chunks]
+    found = {path: logits for path in paths if (logits := _read(path)) is not None}
+    known = sum(len(logits) for logits in found.values())
+    if known < len(texts):
+        encoder = TextEncoder(teacher.tokenizer, teacher.text)
+        with console.progress("teacher's answers", len(texts), done=known) as advance:
+            for path, chunk in zip(paths, chunks, strict=True):
+                if path not in found:
+                    found[path] = _compute(teacher, chunk, encoder, device)
+                    buffer = io.BytesIO()
+                    np.save(buffer, found[path])
+                    write_atomically(path, buffer.getvalue())
+                    advance(len(chunk))
+    return torch.from_numpy(np.concatenate([found[path] for path in paths]))
+
+
+def _compute(
+    teacher: Model, texts: Sequence[tuple[str, ...]], encoder: TextEncoder, device: str
+) -> np.ndarray:
+    rows = Rows(texts, [-1] * len(texts), encoder)
+    logits = np.empty((len(texts), len(teacher.labels)), np.float32)
+    for places in rows.in_order(_BATCH):
+        logits[places] = logits_of(teacher.module, rows, places, "auto", device).numpy()
+    return logits
+
+
+def _name(teacher: Model, texts: Sequence[tuple[str, ...]]) -> str:
+    digest = hashlib.sha256(f"{teacher.text} {len(texts)}".encode())
+    for row in texts:
+        digest.update("\x1f".join(row).encode() + b"\x1e")
+    return digest.hexdigest()[:24]
+
+
+def _read(path: Path) -> np.ndarray | None:
+    try:
+        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
+    except (OSError, ValueError, EOFError):  # missing, or cut short by something else than us
+        return None

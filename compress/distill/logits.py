@@ -1,0 +1,71 @@
+"""Distillation from logits: the student imitates the teacher's softened answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+
+from bmc.compress.distill._teacher import cached_logits
+from bmc.errors import SettingError
+from bmc.model import Model, Record, Work
+from bmc.training.batches import Batch
+
+
+@dataclass(frozen=True)
+class Logits:
+    """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy where labels are known.
+
+    Args:
+        teacher: reference of a trained model with the same labels.
+        teacher_sha256: of its weights.
+        temperature: T, by which both sides' logits are divided, above 0.
+        hard: weight of the cross-entropy with the true labels, 0 or more.
+
+    Raises:
+        SettingError: a setting is out of range.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network",
+    section 2.
+    """
+
+    teacher: str
+    teacher_sha256: str
+    temperature: float = 2.0
+    hard: float = 0.5
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise SettingError(f"temperature is {self.temperature}; it must be above 0")
+        if self.hard < 0:
+            raise SettingError(f"hard is {self.hard}; it must be 0 or more")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Train the student; its structure stays as it is, so the Record is empty."""
+        unlabelled = tuple((text,) for text in work.transfer)
+        texts = (*work.data.train.texts, *unlabelled)
+        teacher = work.load(self.teacher)
+        logits = cached_logits(teacher, self.teacher_sha256, texts, work.cache, work.device)
+        del teacher
+
+        def loss(student: Tensor, batch: Batch) -> Tensor:
+            soft = self.soft_loss(student, logits[batch.rows.cpu()].to(student.device))
+            known = cross_entropy(student, batch.labels, ignore_index=-1, reduction="sum")
+            return soft + self.hard * known / len(batch.labels)
+
+        model.scores = work.fit(model, loss=loss, texts=unlabelled)
+        return {}
+
+    def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return T^2 KL(teacher/T || student/T), the mean over rows of logits (rows, classes)."""
+        heat = self.temperature
+        target = softmax(teacher / heat, dim=1)
+        return heat**2 * kl_div(log_softmax(student / heat, dim=1), target, reduction="batchmean")
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Do nothing: the student's own spec builds it."""
+
+
+STEP = Logits

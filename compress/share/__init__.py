@@ -1,0 +1,1 @@
+"""Parameter sharing and factorisation: fewer numbers stand for the same weights."""

@@ -1,0 +1,69 @@
+"""ONNX Runtime on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from bmc.bundle import Bundle
+from bmc.errors import ArtifactError, SettingError
+from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+
+
+class OnnxTarget:
+    """Load .onnx files with ONNX Runtime."""
+
+    def available(self) -> Availability:
+        """Say which version of ONNX Runtime is here."""
+        return Availability(onnxruntime.__version__, ("CPU",))
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> OnnxSession:
+        """Load a bundle's ONNX file.
+
+        Raises:
+            ArtifactError: ONNX Runtime cannot load the file.
+            SettingError: another precision than f32 was asked for.
+        """
+        if options.precision != "f32":
+            raise SettingError(
+                "the onnx target computes as the file says; "
+                f"precision {options.precision!r} is for openvino"
+            )
+        return OnnxSession(bundle, options)
+
+
+class OnnxSession(Closing):
+    """An ONNX Runtime session; `precision` says what the graph itself holds."""
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.intra_op_num_threads = options.threads
+        settings.inter_op_num_threads = 1
+        settings.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # noqa: BLE001  ONNX Runtime's errors share no narrower base
+            raise _unloadable(bundle, error) from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+        self.execution = {
+            "device": "CPU",
+            "threads": options.threads,
+            "precision": bundle.manifest.precision,
+        }
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute the outputs for named input arrays."""
+        values = self._session.run(self._outputs, dict(inputs))
+        return dict(zip(self._outputs, values, strict=True))
+
+
+def _unloadable(bundle: Bundle, error: Exception) -> ArtifactError:
+    first = str(error).strip().splitlines()[0]
+    return ArtifactError(f"ONNX Runtime cannot load {bundle.model_path}: {first}")
+
+
+TARGET = OnnxTarget()

@@ -1,0 +1,51 @@
+"""PyTorch, the reference: runs the model directory that every other bundle was made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+
+from bmc import artifact
+from bmc.bundle import Bundle
+from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+
+
+class PyTorchTarget:
+    """Run a model directory in PyTorch, eagerly."""
+
+    def available(self) -> Availability:
+        """Say which version of PyTorch is here, and on which devices it runs."""
+        gpu = ("cuda",) if torch.cuda.is_available() else ()
+        return Availability(torch.__version__, ("CPU", *gpu))
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
+        """Load a bundle's model directory."""
+        return PyTorchSession(artifact.load(bundle.model_path).module, options)
+
+
+class PyTorchSession(Closing):
+    """An eager module on the CPU; the thread count is the whole process's."""
+
+    def __init__(self, module: torch.nn.Module, options: RuntimeOptions) -> None:
+        if options.threads:
+            torch.set_num_threads(options.threads)
+        self._module = module.eval()
+        self._dtype = torch.bfloat16 if options.precision == "bf16" else None
+        self.execution = {
+            "device": "CPU",
+            "threads": torch.get_num_threads(),
+            "precision": options.precision,
+        }
+
+    @torch.inference_mode()
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute the logits for named input arrays."""
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
+            logits = self._module(**tensors).logits
+        return {"logits": logits.float().numpy()}
+
+
+TARGET = PyTorchTarget()
