@@ -1,0 +1,107 @@
+"""bmc export"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bmc import artifact, console, plugins, workspace
+from bmc import data as datasets
+from bmc.bundle import Bundle
+from bmc.cli._common import Answer, Writing
+from bmc.errors import GateError, UsageError, unknown
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.files import refuse_existing
+
+
+def export(
+    model: str | None = None,
+    *,
+    target: tuple[str, ...],
+    data: str | None = None,
+    opset: int = 18,
+    max_batch: int = 16,
+    common: Writing = Writing(),  # noqa: B008  frozen
+) -> Answer:
+    """Turn a model into a bundle for a target, and prove that it answers the same.
+
+    The bundle answers the whole held-out test split; its logits are held against PyTorch's, and
+    its scores are computed from them. Out of limits, the exit code is 1 and the bundle is kept as
+    NAME.failed.
+
+    Args:
+        model: a model directory, or its name in the workspace; the newest when left out.
+        target: onnx, openvino, tensorrt or pytorch; name several, or separate them with commas.
+        data: the data that the model was trained on, if it is not where it was.
+        opset: version of the ONNX operators.
+        max_batch: rows that a TensorRT engine is built for at most.
+    """
+    common.begin()
+    options = ExportOptions(opset, max_batch)
+    wanted = [name.strip() for entry in target for name in entry.split(",") if name.strip()]
+    for name in wanted:
+        if name not in plugins.names("bmc.export"):
+            raise unknown("target", name, plugins.names("bmc.export"))
+    if common.output and len(wanted) > 1:
+        raise UsageError(f"--output names one bundle, but there are {len(wanted)} targets")
+    folder = workspace.find(model, "model") if model else workspace.newest("model")
+    if not model:
+        console.note(f"exporting {folder}, the newest model")
+    outputs = {
+        name: common.output or workspace.root() / f"{workspace.slug(folder.name)}-{name}"
+        for name in wanted
+    }
+    for name, output in outputs.items():
+        plugins.load("bmc.export", name, "target")
+        refuse_existing(output, common.force)
+    recorded = artifact.describe(folder)["data"]
+    loaded = datasets.load(
+        data or recorded.get("reference", ""),
+        recorded.get("text_columns", ()),
+        recorded.get("label_column", "label"),
+    )
+    made: list[Bundle] = []
+    failures: list[GateError] = []
+    with flow.source_of(folder, loaded, options) as source:
+        for name, output in outputs.items():
+            console.note(f"{name}: exporting")
+            try:
+                made.append(flow.export(source, name, output, common.force))
+            except GateError as error:
+                failures.append(error)
+    if failures:
+        raise GateError("; ".join(str(failure) for failure in failures))
+    return Answer(
+        {"bundles": [_facts(bundle) for bundle in made]},
+        (*[_line(bundle) for bundle in made], _next(made[-1].path)),
+    )
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    manifest = bundle.manifest
+    return {
+        "output": str(bundle.path),
+        "target": manifest.target,
+        "bytes": bundle.model_size(),
+        "parity": manifest.parity,
+        "scores": manifest.scores,
+        "build": manifest.build,
+    }
+
+
+def _line(bundle: Bundle) -> str:
+    manifest = bundle.manifest
+    own = manifest.scores or manifest.build["scores_of_the_onnx_file"]
+    accuracy, rows = own["accuracy"], own["rows"]
+    whose = "" if manifest.scores else " of its ONNX file; the engine was built, not run here"
+    return (
+        f"wrote {bundle.path}: {bundle.model_size() / 1e6:.1f} MB, "
+        f"test accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
+        f"{whose} ({rows} rows; {manifest.parity['agreement']:.2%} answered as in PyTorch, "
+        f"largest change of a logit {manifest.parity['max_error']:.1g})"
+    )
+
+
+def _next(path: Path) -> str:
+    return f"next: bmc predict {path} 'what a film'    or: bmc report"

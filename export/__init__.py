@@ -1,0 +1,74 @@
+"""Export: a torch model becomes a bundle for a target; one target's format is one file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from bmc.bundle import TensorInfo
+from bmc.errors import SettingError
+from bmc.model import Model
+
+OLDEST_OPSET, NEWEST_OPSET = 18, 23
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How to export.
+
+    Args:
+        opset: version of the ONNX operators.
+        max_batch: rows that a TensorRT engine is built for at most.
+    """
+
+    opset: int = OLDEST_OPSET
+    max_batch: int = 16
+
+    def __post_init__(self) -> None:
+        if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
+            raise SettingError(
+                f"opset is {self.opset}; it must lie in {OLDEST_OPSET}..{NEWEST_OPSET}"
+            )
+        if self.max_batch < 1:
+            raise SettingError(f"max batch is {self.max_batch}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What an exporter put into a bundle's folder.
+
+    Args:
+        model: the file (or folder) that the target loads.
+        inputs: tensors that it takes.
+        outputs: tensors that it returns.
+        build: what is worth knowing of how it was made.
+    """
+
+    model: str
+    inputs: tuple[TensorInfo, ...]
+    outputs: tuple[TensorInfo, ...]
+    build: dict[str, Any] = field(default_factory=dict)
+
+
+class Source(Protocol):
+    """What is exported: the live model, and its ONNX graph, made once for all targets."""
+
+    model: Model
+
+    def onnx(self) -> tuple[Path, dict[str, int]]:
+        """Return the ONNX file and how many nodes of each operator it has."""
+
+
+class Exporter(Protocol):
+    """A module in this folder."""
+
+    def write(self, source: Source, folder: Path, options: ExportOptions) -> Written:
+        """Write the model in the target's format into `folder`."""
+
+
+def tensors_of(model: Model) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
+    """Say which tensors a text classifier takes and returns, in every target alike."""
+    names = ["input_ids", "attention_mask", "token_type_ids"][: model.text.columns + 1]
+    inputs = tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names)
+    return inputs, (TensorInfo("logits", "float32", ("batch", len(model.labels))),)

@@ -1,0 +1,213 @@
+"""The way from a model directory to a bundle that is proven to answer the same."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bmc import artifact, bundle, console, plugins, targets
+from bmc.bundle import Bundle, Manifest
+from bmc.data import Dataset
+from bmc.errors import DataError, GateError
+from bmc.export import ExportOptions, Written, _parity
+from bmc.export._graph import form_of, write_onnx
+from bmc.files import new_folder, sha256
+from bmc.measure import scores
+from bmc.model import Model
+from bmc.pipeline import Classifier
+from bmc.targets import RuntimeOptions
+from bmc.text import TextEncoder
+
+_GOLDEN_ROWS = 4
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model directory on its way into bundles; what targets have in common is made once.
+
+    Args:
+        folder: the model directory.
+        model: what was loaded from it.
+        data: the data it was trained on, whose test split is scored.
+        options: how to export.
+        work: a folder for the ONNX file.
+    """
+
+    folder: Path
+    model: Model
+    data: Dataset
+    options: ExportOptions
+    work: Path
+
+    def onnx(self) -> tuple[Path, dict[str, int]]:
+        """Return the ONNX file and how many nodes of each operator it has."""
+        return self._onnx
+
+    @cached_property
+    def _onnx(self) -> tuple[Path, dict[str, int]]:
+        path = self.work / "model.onnx"
+        return path, write_onnx(self.model, path, self.options.opset)
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """Classes of the held-out rows."""
+        return np.array(self.data.test.labels, np.int64)
+
+    @cached_property
+    def reference(self) -> NDArray[np.float32]:
+        """Logits of the model in PyTorch, in fp32, on the held-out rows."""
+        encoder = TextEncoder(self.model.tokenizer, self.model.text)
+        rows = encoder.encode(self.data.test.texts)
+        logits = np.empty((len(rows), len(self.model.labels)), np.float32)
+        with torch.inference_mode(), console.progress("PyTorch's answers", len(rows)) as advance:
+            for places, arrays in encoder.batches(rows, _BATCH):
+                inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+                logits[places] = self.model.module(**inputs).logits.numpy()
+                advance(len(places))
+        return logits
+
+
+@contextmanager
+def source_of(folder: Path, data: Dataset, options: ExportOptions) -> Iterator[Source]:
+    """Load a model directory for export.
+
+    Args:
+        folder: the model directory.
+        data: the data it was trained on.
+        options: how to export.
+
+    Raises:
+        DataError: the data is not what the model was trained on, so that its test rows may have
+            been among the training rows.
+    """
+    model = artifact.load(folder)
+    recorded = model.data.get("fingerprint")
+    if recorded != data.fingerprint:
+        raise DataError(
+            f"{data.name!r} is not the data that {folder} was trained on "
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(recorded)[:12]}): its held-out "
+            "rows may have been trained on; name the right one with --data"
+        )
+    with new_folder(folder.absolute().parent / f".{folder.name}.export", force=True) as work:
+        yield Source(folder, model, data, options, work)
+
+
+def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
+    """Export to one target: write, compare with PyTorch, score, and keep as a bundle.
+
+    Raises:
+        GateError: the bundle's answers are out of limits; it is kept as `output`.failed.
+    """
+    exporter = plugins.load("bmc.export", target, "target")
+    with new_folder(output, force) as folder:
+        written = exporter.write(source, folder, source.options)
+        source.model.tokenizer.save(str(folder / "tokenizer.json"))
+        failure: GateError | None = None
+        manifest = _manifest(source, target, written)
+        try:
+            manifest = _prove(Bundle(folder, manifest), source)
+        except GateError as error:
+            failure = error
+            manifest = replace(manifest, parity={"failed": str(error)})
+        bundle.write(folder, manifest)
+        if failure:
+            kept = output.with_name(f"{output.name}.failed")
+            with new_folder(kept, force=True) as copy:
+                shutil.copytree(folder, copy, dirs_exist_ok=True)
+            raise GateError(f"{target}: {failure}. Kept as {kept} for inspection")
+    return bundle.read(output)
+
+
+def _prove(made: Bundle, source: Source) -> Manifest:
+    """Run the bundle on real rows; return its manifest with parity and scores."""
+    running, stand_in = _runnable(made)
+    with Classifier(running, RuntimeOptions()) as classifier:
+        _write_golden(made, classifier, source)
+        worst = _other_shapes(classifier, source)
+        with console.progress(f"{made.manifest.target}'s answers", 1) as advance:
+            logits = classifier.logits(source.data.test.texts, _BATCH)
+            advance(1)
+    np.savez_compressed(made.path / bundle.EVALUATION, logits=logits, labels=source.labels)
+    parity = _parity.compare(logits, source.reference, source.labels)
+    largest = float(np.abs(source.reference).max())
+    shown = {**parity.to_json(), "max_error_other_shapes": worst}
+    worst_case = replace(parity, max_error=max(parity.max_error, worst))
+    _parity.check(worst_case, made.manifest.precision, largest)
+    found = {
+        "rows": len(source.labels),
+        "accuracy": asdict(scores.accuracy(logits, source.labels)),
+        "macro_f1": asdict(scores.macro_f1(logits, source.labels)),
+    }
+    if stand_in:
+        build = {**made.manifest.build, "scores_of_the_onnx_file": found, "ran_here": False}
+        return replace(made.manifest, parity={**shown, "of": "the ONNX file"}, build=build)
+    return replace(made.manifest, parity=shown, scores=found)
+
+
+def _runnable(made: Bundle) -> tuple[Bundle, bool]:
+    """Return what can run here: the bundle, or, for an engine without a GPU, its ONNX file."""
+    if targets.load(made.manifest.target).available().devices:
+        return made, False
+    manifest = replace(made.manifest, target="onnx", model="model.onnx")
+    return Bundle(made.path, manifest), True
+
+
+def _write_golden(made: Bundle, classifier: Classifier, source: Source) -> None:
+    encoder = classifier.bundle.encoder
+    rows = encoder.encode(source.data.validation.texts[:_GOLDEN_ROWS])
+    inputs = encoder.batch(rows)
+    bundle.write_golden(made.path / bundle.GOLDEN, inputs, classifier.session.run(inputs))
+
+
+def _other_shapes(classifier: Classifier, source: Source) -> float:
+    """Return the largest error at shapes that the tracer has not seen."""
+    generator = np.random.default_rng(0)
+    vocabulary = source.model.tokenizer.get_vocab_size()
+    names = [info.name for info in classifier.bundle.manifest.inputs]
+    form = form_of(source.model)
+    worst = 0.0
+    limit = source.model.text.max_length
+    for rows, length in ((1, 1), (1, 3), (5, min(17, limit)), (1, limit)):
+        ids = generator.integers(0, vocabulary, (rows, length))
+        inputs = {name: np.ones_like(ids) for name in names} | {"input_ids": ids}
+        inputs["attention_mask"][0, 1 + length // 2 :] = 0
+        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+        with torch.inference_mode():
+            expected = form(**tensors).numpy()
+        found = classifier.session.run(inputs)["logits"]
+        worst = max(worst, float(np.abs(found - expected).max()))
+    return worst
+
+
+def _manifest(source: Source, target: str, written: Written) -> Manifest:
+    model = source.model
+    lineage: dict[str, Any] = {
+        "model": source.folder.name,
+        "weights_sha256": sha256(source.folder / "model.safetensors"),
+        "parameters": sum(value.numel() for value in model.module.parameters()),
+        "data": model.data,
+        "steps": [step.method for step in model.steps],
+        "teacher": model.origin.get("teacher"),
+    }
+    return Manifest(
+        name=source.folder.name,
+        target=target,
+        precision="fp32",
+        model=written.model,
+        inputs=written.inputs,
+        outputs=written.outputs,
+        labels=model.labels,
+        text=model.text,
+        lineage=lineage,
+        build={**written.build, "versions": artifact.versions()},
+    )

@@ -1,0 +1,92 @@
+"""Parity: how far a bundle's answers are from the model's in PyTorch, and how far they may be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc.errors import GateError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an export of one precision may lose.
+
+    Args:
+        max_error: largest change of a logit, relative to the largest logit (at least 1).
+        agreement: least share of rows that are answered alike.
+        points: largest change of the accuracy, in points, either way.
+    """
+
+    max_error: float
+    agreement: float
+    points: float
+
+
+LIMITS: Mapping[str, Limits] = {"fp32": Limits(max_error=1e-3, agreement=0.998, points=0.2)}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """A bundle's logits held against PyTorch's on the same real rows."""
+
+    rows: int
+    max_error: float
+    mean_error: float
+    cosine: float
+    agreement: float
+    points_changed: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the figures as a JSON object."""
+        return asdict(self)
+
+
+def compare(
+    logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]
+) -> Parity:
+    """Hold logits (rows, classes) against the reference's."""
+    difference = np.abs(logits.astype(np.float64) - reference)
+    flat, other = logits.ravel().astype(np.float64), reference.ravel().astype(np.float64)
+    answers, expected = logits.argmax(axis=1), reference.argmax(axis=1)
+    changed = float((answers == labels).mean() - (expected == labels).mean())
+    return Parity(
+        rows=len(logits),
+        max_error=float(difference.max()),
+        mean_error=float(difference.mean()),
+        cosine=float(flat @ other / (np.linalg.norm(flat) * np.linalg.norm(other) + 1e-30)),
+        agreement=float((answers == expected).mean()),
+        points_changed=100 * changed,
+    )
+
+
+def check(parity: Parity, precision: str, largest: float) -> None:
+    """Refuse an export that is out of its precision's limits.
+
+    Args:
+        parity: what was found.
+        precision: of the bundle.
+        largest: the reference's largest absolute logit.
+
+    Raises:
+        GateError: a limit is broken; the message names it and the value.
+    """
+    limits = LIMITS[precision]
+    allowed = limits.max_error * max(1.0, largest)
+    if not np.isfinite(parity.max_error):
+        raise GateError("the export answers with NaN or infinity")
+    if parity.max_error > allowed:
+        raise GateError(f"logits change by up to {parity.max_error:.2g}; allowed is {allowed:.2g}")
+    if parity.agreement < limits.agreement:
+        raise GateError(
+            f"only {parity.agreement:.2%} of rows are answered alike; "
+            f"required is {limits.agreement:.2%}"
+        )
+    if abs(parity.points_changed) > limits.points:
+        raise GateError(
+            f"accuracy changes by {parity.points_changed:+.2f} points; allowed is {limits.points}"
+        )

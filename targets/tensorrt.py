@@ -1,0 +1,230 @@
+"""TensorRT on an NVIDIA GPU; engines build without one with the RTX flavour.
+
+NVIDIA's full `tensorrt` is taken where it is installed, else `tensorrt-rtx`; both have one API.
+An engine is a cache, tied to a version and (but for RTX) to a GPU: the bundle holds the ONNX file
+that it was built from, and `rebuild` makes it again on the device.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc import bundle as bundles
+from bmc.bundle import Bundle
+from bmc.errors import ArtifactError, BmcError, MissingError
+from bmc.files import write_atomically
+from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+
+try:
+    import tensorrt as trt
+except ModuleNotFoundError:
+    import tensorrt_rtx as trt
+
+try:
+    from cuda.bindings import runtime as cuda
+except ModuleNotFoundError:  # engines still build; running one asks for it by name
+    cuda = None
+
+ENGINE_SOURCE = "model.onnx"
+_TYPICAL_LENGTH = 32
+
+
+class TensorRtTarget:
+    """Run engines on the first NVIDIA GPU."""
+
+    def available(self) -> Availability:
+        """Say which TensorRT is here, and whether there is a GPU to run on."""
+        found = _gpus()
+        note = "" if found else "engines are built here; running one needs an NVIDIA GPU"
+        return Availability(flavour(), found, note)
+
+    def load(self, bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
+        """Load a bundle's engine.
+
+        Raises:
+            MissingError: there is no NVIDIA GPU, or cuda-bindings is not installed.
+            StaleEngineError: the engine was built for another version or GPU.
+        """
+        if cuda is None:
+            raise MissingError(
+                "running a TensorRT engine needs the package cuda-bindings: "
+                "pip install 'bmc-toolkit[tensorrt]'"
+            )
+        if not _gpus():
+            raise MissingError(f"{bundle.path}: built, not run here: there is no NVIDIA GPU")
+        return TensorRtSession(bundle)
+
+
+class StaleEngineError(BmcError):
+    """An engine that this TensorRT or this GPU cannot load; `rebuild` makes it again."""
+
+
+class TensorRtSession(Closing):
+    """A deserialized engine with one context and one stream."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._logger = trt.Logger(trt.Logger.ERROR)
+        self._runtime = trt.Runtime(self._logger)
+        engine = self._runtime.deserialize_cuda_engine(bundle.model_path.read_bytes())
+        if engine is None:
+            raise StaleEngineError(
+                f"{bundle.model_path} was built for another TensorRT or GPU "
+                f"({bundle.manifest.build.get('tensorrt')}): bmc check {bundle.path} rebuilds it"
+            )
+        self._engine = engine
+        self._context = engine.create_execution_context()
+        self._stream = _call(cuda.cudaStreamCreate())
+        self._outputs = [info.name for info in bundle.manifest.outputs]
+        self._limits = bundle.manifest.build
+        self.execution = {
+            "device": _gpus()[0],
+            "threads": 0,
+            "precision": bundle.manifest.precision,
+        }
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Copy inputs to the GPU, compute, copy the outputs back, wait.
+
+        Raises:
+            ArtifactError: a batch or a sequence is larger than the engine was built for.
+        """
+        held: list[int] = []
+        try:
+            for name, array in inputs.items():
+                if not self._context.set_input_shape(name, array.shape):
+                    raise ArtifactError(
+                        f"input {name} of shape {array.shape} exceeds the engine's limits "
+                        f"({self._limits.get('max_batch')} rows, "
+                        f"{self._limits.get('max_length')} tokens)"
+                    )
+                contiguous = np.ascontiguousarray(array)
+                address = self._hold(held, contiguous.nbytes, name)
+                kind = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
+                _call(cuda.cudaMemcpy(address, contiguous.ctypes.data, contiguous.nbytes, kind))
+            outputs: dict[str, NDArray[Any]] = {}
+            addresses: dict[str, int] = {}
+            for name in self._outputs:
+                shape = tuple(self._context.get_tensor_shape(name))
+                outputs[name] = np.empty(shape, trt.nptype(self._engine.get_tensor_dtype(name)))
+                addresses[name] = self._hold(held, outputs[name].nbytes, name)
+            if not self._context.execute_async_v3(int(self._stream)):
+                raise ArtifactError("TensorRT could not run the engine; its log says why")
+            _call(cuda.cudaStreamSynchronize(self._stream))
+            for name, array in outputs.items():
+                kind = cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
+                _call(cuda.cudaMemcpy(array.ctypes.data, addresses[name], array.nbytes, kind))
+            return outputs
+        finally:
+            for address in held:
+                _call(cuda.cudaFree(address))
+
+    def close(self) -> None:
+        """Destroy the stream; the engine goes with the object."""
+        _call(cuda.cudaStreamDestroy(self._stream))
+
+    def _hold(self, held: list[int], size: int, name: str) -> int:
+        address = int(_call(cuda.cudaMalloc(max(size, 1))))
+        held.append(address)
+        self._context.set_tensor_address(name, address)
+        return address
+
+
+def flavour() -> str:
+    """Return which TensorRT this is, such as "tensorrt_rtx 1.7.1.116"."""
+    return f"{trt.__name__} {trt.__version__}"
+
+
+def build_engine(path: Path, inputs: list[str], max_batch: int, max_length: int) -> bytes:
+    """Build an engine from an ONNX file; with the RTX flavour this needs no GPU.
+
+    Args:
+        path: the ONNX file; precisions are as it says.
+        inputs: names of its inputs, each (batch, sequence).
+        max_batch: rows at most.
+        max_length: tokens at most.
+
+    Raises:
+        ArtifactError: TensorRT cannot parse or build the graph.
+    """
+    logger = _Log()
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise ArtifactError(f"TensorRT cannot start here: {logger.first()}")
+    # TensorRT 10 asks for strong typing; 11 and RTX know nothing else.
+    flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if flags is None else 1 << int(flags))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
+        raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [logger.first()])[0]}")
+    profile = builder.create_optimization_profile()
+    typical = min(_TYPICAL_LENGTH, max_length)
+    for name in inputs:
+        profile.set_shape(name, (1, 1), (1, typical), (max_batch, max_length))
+    config = builder.create_builder_config()
+    config.add_optimization_profile(profile)
+    engine = builder.build_serialized_network(network, config)
+    if engine is None:
+        raise ArtifactError(f"TensorRT cannot build {path}: {logger.first()}")
+    return bytes(engine)
+
+
+def rebuild(bundle: Bundle) -> Bundle:
+    """Build a bundle's engine again for this device, from the bundle's own ONNX file.
+
+    Raises:
+        ArtifactError: the bundle holds no ONNX file, or TensorRT does not take it.
+    """
+    source = bundle.path / ENGINE_SOURCE
+    if not source.is_file():
+        raise ArtifactError(f"{bundle.path} holds no {ENGINE_SOURCE} to rebuild its engine from")
+    build = bundle.manifest.build
+    names = [info.name for info in bundle.manifest.inputs]
+    engine = build_engine(source, names, int(build["max_batch"]), int(build["max_length"]))
+    write_atomically(bundle.model_path, engine)
+    manifest = replace(bundle.manifest, build={**build, "tensorrt": flavour()})
+    bundles.write(bundle.path, manifest)
+    return bundles.read(bundle.path)
+
+
+class _Log(trt.ILogger):  # type: ignore[misc]
+    """Keeps TensorRT's complaints for our error messages instead of printing them."""
+
+    def __init__(self) -> None:
+        trt.ILogger.__init__(self)
+        self._errors: list[str] = []
+
+    def log(self, severity: Any, text: str) -> None:
+        if severity in (trt.ILogger.ERROR, trt.ILogger.INTERNAL_ERROR):
+            self._errors.append(text)
+
+    def first(self) -> str:
+        return self._errors[0] if self._errors else "no reason given"
+
+
+def _gpus() -> tuple[str, ...]:
+    if cuda is None:
+        return ()
+    try:
+        error, count = cuda.cudaGetDeviceCount()
+    except RuntimeError:  # the driver's library is not installed
+        return ()
+    if int(error) != 0:
+        return ()
+    names = (_call(cuda.cudaGetDeviceProperties(number)).name for number in range(count))
+    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+
+
+def _call(result: Any) -> Any:
+    error, *values = result
+    if int(error) != 0:
+        raise MissingError(f"the NVIDIA driver reports error {int(error)}: see nvidia-smi")
+    return values[0] if values else None
+
+
+TARGET = TensorRtTarget()
