@@ -1,0 +1,79 @@
+"""bmc bench"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.table import Table
+
+from bmc import console, workspace
+from bmc.cli._common import Answer, Common
+from bmc.errors import UsageError
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+
+
+def bench(
+    *bundle: str,
+    threads: tuple[int, ...] = (1, 2),
+    batch: int = 1,
+    length: int = 32,
+    precision: str = "f32",
+    launches: int = 5,
+    rounds: int = 6,
+    save: Path | None = None,
+    common: Common = Common(),  # noqa: B008  frozen
+) -> Answer:
+    """Measure bundles in turn: latency with intervals, cold start, memory.
+
+    All candidates are measured in one run, in turn, each in a process of its own that is stopped
+    outside its turns; every launch starts the processes anew. The first bundle is the reference
+    of the speed-ups. Raw samples are kept.
+
+    Args:
+        bundle: bundles' folders, or their names in the workspace; all of them when left out.
+        threads: thread counts to try; each is measured.
+        batch: rows a call.
+        length: tokens a row, none of them padding.
+        precision: what OpenVINO and PyTorch may compute in: f32, or bf16.
+        launches: fresh processes of each candidate.
+        rounds: turns of each candidate in a launch.
+        save: where the raw samples go; into the workspace when left out.
+    """
+    common.begin()
+    folders = [workspace.find(name, "bundle") for name in bundle] or workspace.entries("bundle")
+    if not folders:
+        raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
+    settings = BenchSettings(batch, length, launches, rounds)
+    run = results.measure_bundles(folders, threads, settings, precision)
+    path = save or workspace.root() / ".bench" / f"{run.started}.json"
+    results.save(run, path)
+    console.note(f"raw samples: {path}")
+    shown = [row.to_json() for row in run.rows]
+    return Answer(
+        {"machine": run.machine, "samples": str(path), "skipped": run.skipped, "rows": shown},
+        (
+            _table(run),
+            *(f"not measured: {name}: {why}" for name, why in run.skipped.items()),
+        ),
+    )
+
+
+def _table(run: results.Run) -> Table:
+    about = f"batch {run.settings.batch}, {run.settings.length} tokens, milliseconds [95 %]"
+    table = Table("bundle", "threads", "runs in", "p50", "p90", "times faster", title=about)
+    table.add_column("cold start")
+    table.add_column("MB")
+    for row in run.rows:
+        table.add_row(
+            row.name,
+            f"{row.threads}{' *' if row.best else ''}",
+            row.execution["precision"],
+            results.shown(row.p50, 3),
+            results.shown(row.p90, 3),
+            results.shown(row.speed_up, 2) if row.speed_up else "1 (reference)",
+            f"{row.cold_start_seconds:.2f} s",
+            f"{row.peak_mb:.0f}",
+        )
+    table.caption = "* the better thread count of that bundle; speed-ups are over the first bundle's"
+    return table

@@ -1,0 +1,63 @@
+"""bmc doctor"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+
+from rich.table import Table
+
+from bmc import plugins, targets
+from bmc.cli._common import Answer, Common
+from bmc.errors import MissingError
+from bmc.measure import machine
+
+_NEEDED = {
+    "train": ("torch", "transformers", "safetensors", "sklearn"),
+    "export": ("torch", "onnx", "onnxscript", "onnx_ir"),
+    "report": ("altair", "vl_convert", "jinja2"),
+    "parquet": ("pyarrow",),
+}
+
+
+def doctor(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
+    """Say what works on this machine, and how to get the rest."""
+    common.begin()
+    table = Table("what", "here", "note")
+    found: dict[str, dict[str, object]] = {}
+    for extra, packages in _NEEDED.items():
+        missing = [name for name in packages if importlib.util.find_spec(name) is None]
+        note = f"pip install 'bmc-toolkit[{extra}]' (lacks {', '.join(missing)})" if missing else ""
+        found[extra] = {"works": not missing, "note": note}
+        table.add_row(extra, "no" if missing else "yes", note)
+    for name in plugins.names("bmc.targets"):
+        try:
+            here = targets.load(name).available()
+        except MissingError as error:
+            found[f"target {name}"] = {"works": False, "note": str(error)}
+            table.add_row(f"target {name}", "no", str(error).partition(": ")[2])
+            continue
+        except (ImportError, OSError) as error:  # installed, but its libraries do not load
+            found[f"target {name}"] = {"works": False, "note": str(error)}
+            table.add_row(f"target {name}", "no", str(error))
+            continue
+        note = here.note or f"runs on {', '.join(here.devices)}"
+        found[f"target {name}"] = {
+            "works": bool(here.devices),
+            "version": here.version,
+            "note": note,
+        }
+        state = "yes" if here.devices else "builds only"
+        table.add_row(f"target {name}", state, f"{here.version}; {note}")
+    version = importlib.metadata.version("bmc-toolkit")
+    about = machine.describe()
+    instructions = ", ".join(about["instructions"]) or "none of the telling ones"
+    return Answer(
+        {"version": version, "machine": about, "found": found},
+        (
+            f"bmc {version}, Python {about['python']}, {about['system']}",
+            f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; "
+            f"instructions: {instructions}",
+            table,
+        ),
+    )

@@ -1,0 +1,48 @@
+"""bmc models"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from bmc import workspace
+from bmc.cli._common import Answer, Common
+from bmc.files import read_json, size_of
+from bmc.models import bert
+
+
+def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
+    """List baselines, students, and what the workspace holds."""
+    common.begin()
+    known = Table("baseline", "what it is", title="to train or teach: bmc train NAME")
+    known.add_row("bert, minilm", "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained")
+    known.add_row("hf:ORG/NAME@REV", "any BERT on the Hugging Face hub (needs a network)")
+    known.add_row("FOLDER", "a local Hugging Face folder of a BERT, with model.safetensors")
+    students = Table("student", "layers", "hidden", "heads", title="bmc distill --student NAME")
+    for name, size in bert.STUDENTS.items():
+        students.add_row(name, str(size.layers), str(size.hidden), str(size.heads))
+    own = [_entry(path, "model") for path in workspace.entries("model")]
+    own += [_entry(path, "bundle") for path in workspace.entries("bundle")]
+    own += [_entry(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
+    mine = Table("name", "kind", "made by", "MB", title=f"in {workspace.root()}")
+    for entry in own:
+        mine.add_row(entry["name"], entry["kind"], entry["made_by"], f"{entry['bytes'] / 1e6:.1f}")
+    return Answer(
+        {
+            "baselines": dict(bert.BASELINES),
+            "students": {name: vars(size) for name, size in bert.STUDENTS.items()},
+            "workspace": own,
+        },
+        (known, students, mine if own else f"{workspace.root()} holds nothing yet"),
+    )
+
+
+def _entry(path: Path, kind: str) -> dict[str, Any]:
+    if kind == "model":
+        manifest = read_json(path / workspace.MODEL_MANIFEST, "model directory")
+        made = manifest.get("origin", {}).get("command", "?")
+    else:
+        made = f"export --target {read_json(path / 'manifest.json', 'bundle').get('target', '?')}"
+    return {"name": path.name, "kind": kind, "made_by": made, "bytes": size_of(path)}

@@ -1,0 +1,139 @@
+"""Small real things that tests share: a slice of real reviews, a small BERT, its bundles."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from bmc import artifact, assets, cli
+from bmc import data as datasets
+from bmc.data import Dataset, movie_reviews
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.model import Model
+from bmc.models import bert
+from bmc.text import TextSettings, load_tokenizer
+from bmc.training.loop import TrainingSettings
+from bmc.training.work import fit_model
+
+ROWS_A_CLASS = 150
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _two_threads() -> None:
+    torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give every test a workspace of its own."""
+    home = tmp_path / "runs"
+    monkeypatch.setenv("BMC_HOME", str(home))
+    yield home
+
+
+@pytest.fixture(scope="session")
+def reviews_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a table of 300 real movie reviews, `text,label`, both classes in turn."""
+    table = movie_reviews.table()
+    by_class: dict[str, list[str]] = {"negative": [], "positive": []}
+    for (text,), label in zip(table.rows, table.labels, strict=True):
+        by_class[label].append(text)
+    path = tmp_path_factory.mktemp("data") / "reviews.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for place in range(ROWS_A_CLASS):
+            for label, texts in by_class.items():
+                writer.writerow([texts[place], label])
+    return path
+
+
+@pytest.fixture(scope="session")
+def reviews(reviews_csv: Path) -> Dataset:
+    """Return those reviews, checked and split."""
+    return datasets.load(str(reviews_csv))
+
+
+def fresh_model(columns: int = 1) -> Model:
+    """Build an untrained BERT, 2 layers x 32, with MiniLM's tokenizer; always the same one."""
+    tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    spec = {
+        "model_type": "bert",
+        "architectures": ["BertForSequenceClassification"],
+        "vocab_size": 30522,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 64,
+        "max_position_embeddings": 128,
+        "type_vocab_size": 2,
+        "pad_token_id": 0,
+        "id2label": {"0": "negative", "1": "positive"},
+        "label2id": {"negative": 0, "positive": 1},
+    }
+    torch.manual_seed(0)
+    text = TextSettings(max_length=64, columns=columns)
+    return Model(bert.build(spec), "bert", spec, ("negative", "positive"), tokenizer, text)
+
+
+@pytest.fixture
+def model() -> Model:
+    """Return a fresh small model that a test may change."""
+    return fresh_model()
+
+
+@pytest.fixture(scope="session")
+def model_folder(
+    reviews: Dataset, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a model directory of a small BERT, trained for one epoch on those reviews."""
+    made = fresh_model()
+    folder = tmp_path_factory.mktemp("model")
+    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+    fitted = fit_model(made, reviews, settings, folder / "checkpoints")
+    made.scores = {"validation_accuracy": fitted.accuracy}
+    made.data = {
+        "reference": str(reviews_csv),
+        "text_columns": ["text"],
+        "label_column": "label",
+        "fingerprint": reviews.fingerprint,
+    }
+    made.origin = {"command": "train"}
+    return artifact.save(made, folder / "small")
+
+
+@pytest.fixture(scope="session")
+def bundle_of(
+    model_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Path]:
+    """Return a function that exports the small model to a target, once a session."""
+    folder = tmp_path_factory.mktemp("bundles")
+
+    def export(target: str) -> Path:
+        output = folder / target
+        if not output.exists():
+            with flow.source_of(model_folder, reviews, ExportOptions()) as source:
+                flow.export(source, target, output, force=False)
+        return output
+
+    return export
+
+
+@pytest.fixture
+def bmc(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Return a function that runs one command line: exit code, stdout, stderr."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        capfd.readouterr()
+        code = cli.run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return code, out, err
+
+    return run
