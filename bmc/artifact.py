@@ -89,7 +89,13 @@ def load(folder: Path) -> Model:
         origin=manifest["origin"],
     )
     for step in model.steps:
-        method(step.method).rebuild(model, step.record)
+        rebuild = method(step.method).rebuild
+        try:
+            rebuild(model, step.record)
+        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+            raise ArtifactError(
+                f"{folder}: the record of its step {step.method} does not fit the model ({error})"
+            ) from error
     try:
         load_model(model.module, folder / "model.safetensors", strict=True)
     except (RuntimeError, SafetensorError) as error:
@@ -107,7 +113,7 @@ def describe(folder: Path) -> dict[str, Any]:
     """
     manifest = read_json(folder / MANIFEST, _WHAT)
     schema = manifest.get("schema")
-    if not isinstance(schema, int) or schema < 1:
+    if type(schema) is not int or schema < 1:
         raise ArtifactError(f"{folder}/{MANIFEST} has no schema number; it was not written by bmc")
     if schema > SCHEMA:
         raise ArtifactError(
@@ -160,14 +166,19 @@ def versions() -> dict[str, str]:
 
 def _step(entry: Any, folder: Path) -> AppliedStep:
     try:
-        return AppliedStep(**entry)
+        step = AppliedStep(**entry)
     except TypeError as error:
         raise ArtifactError(f"{folder}/{MANIFEST}: a step is malformed ({error})") from error
+    if not isinstance(step.method, str) or not isinstance(step.record, dict):
+        raise ArtifactError(f"{folder}/{MANIFEST}: a step is malformed (its method or record)")
+    return step
 
 
 def _tokenizer_config(model: Model) -> dict[str, Any]:
     return {
-        "tokenizer_class": "BertTokenizer",
+        # Takes tokenizer.json as it is; BertTokenizer would set lower-casing anew, always on.
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
         "model_max_length": model.text.max_length,
         "pad_token": "[PAD]",
         "unk_token": "[UNK]",

@@ -10,15 +10,17 @@ evaluation.npz    the outputs on the held-out rows, from which the scores were c
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import plugins
 from bmc.errors import ArtifactError
 from bmc.files import check_files, inside, read_json, sha256_of_folder, size_of, write_json
 from bmc.text import TextEncoder, TextSettings, load_tokenizer
@@ -28,6 +30,9 @@ MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 EVALUATION = "evaluation.npz"
 _WHAT = "bundle"
+T = TypeVar("T")
+_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError)
+_UNREADABLE += (zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def read(path: Path) -> Bundle:
     """
     content = read_json(path / MANIFEST, _WHAT)
     schema = content.get("schema")
-    if not isinstance(schema, int) or schema < 1:
+    if type(schema) is not int or schema < 1:
         raise ArtifactError(f"{path}/{MANIFEST} has no schema number; it was not written by bmc")
     if schema > SCHEMA:
         raise ArtifactError(
@@ -143,6 +148,12 @@ def read(path: Path) -> Bundle:
         raise ArtifactError(f"{path}/{MANIFEST} lacks its list of files; export the bundle again")
     check_files(path, files, _WHAT)
     manifest = _manifest(content, path)
+    known = plugins.names("bmc.targets")
+    if manifest.target not in known:
+        raise ArtifactError(
+            f"bundle {path} is for the target {manifest.target!r}; this bmc knows "
+            f"{', '.join(known)}: pip install --upgrade bmc-toolkit"
+        )
     listed = [name for name in files if (name + "/").startswith(manifest.model + "/")]
     if not listed and inside(path, manifest.model, _WHAT).exists():
         raise ArtifactError(f"bundle {path}: its model {manifest.model!r} has no recorded sha256")
@@ -159,7 +170,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+    except _UNREADABLE as error:
         raise ArtifactError(f"{path} is no file of plain arrays: {error}") from error
 
 
@@ -175,21 +186,42 @@ def write_golden(
 
 def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
     try:
-        strings = [str(content[key]) for key in ("name", "target", "precision", "model")]
-        labels = tuple(str(label) for label in content["labels"])
+        strings = [_a(str, content[key]) for key in ("name", "target", "precision", "model")]
+        labels = tuple(_a(str, label) for label in _a(list, content["labels"]))
         inputs, outputs = (_tensors(content[key]) for key in ("inputs", "outputs"))
-        rest = [dict(content[key]) for key in ("lineage", "parity", "scores", "build")]
-        text = TextSettings.from_json(content["text"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ArtifactError(f"{path}/{MANIFEST} is incomplete: {error!r}; export again") from error
-    if not labels or not inputs or not outputs:
-        raise ArtifactError(f"{path}/{MANIFEST} names no labels, inputs or outputs; export again")
+        rest = [_a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")]
+        text = TextSettings.from_json(_a(dict, content["text"]))
+        _distinct("labels", labels)
+        _distinct("inputs", [info.name for info in inputs])
+        _distinct("outputs", [info.name for info in outputs])
+        if outputs[0].shape[-1:] != (len(labels),):
+            raise ValueError(f"{len(labels)} labels for outputs of shape {outputs[0].shape}")
+    except KeyError as error:
+        raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
+    except (TypeError, ValueError, ArtifactError) as error:
+        raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
     inside(path, strings[3], _WHAT)
     return Manifest(*strings, inputs, outputs, labels, text, *rest)
 
 
 def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
-    return tuple(
-        TensorInfo(str(entry["name"]), str(entry["dtype"]), tuple(entry["shape"]))
-        for entry in entries
-    )
+    found = []
+    for entry in _a(list, entries):
+        name, dtype = (_a(str, _a(dict, entry)[key]) for key in ("name", "dtype"))
+        shape = _a(list, entry["shape"])
+        if not all(type(size) in (int, str) for size in shape):
+            raise TypeError(f"{name!r:.60} has sizes that are neither numbers nor names")
+        found.append(TensorInfo(name, np.dtype(dtype).name, tuple(shape)))
+    return tuple(found)
+
+
+def _a(kind: type[T], value: Any) -> T:
+    """Return a JSON value of this very kind (True is no number), or refuse it."""
+    if type(value) is not kind:
+        raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
+    return cast(T, value)
+
+
+def _distinct(what: str, names: Sequence[str]) -> None:
+    if not names or len(set(names)) < len(names):
+        raise ValueError(f"{what} are missing, or stand there twice")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+_WIDTH_OF_A_FILE = 120
 _mode = {"quiet": False, "json": False}  # one process, one terminal
 
 
@@ -44,7 +46,9 @@ def note(text: str) -> None:
 def progress(
     text: str, total: int, unit: str = "steps", done: int = 0
 ) -> Iterator[Callable[[int], None]]:
-    """Show a bar with the time left; the block is given a function that advances it.
+    """Show how far something is and the time left; the block gets a function that advances it.
+
+    On a terminal it is a moving bar, elsewhere (a log file, CI) a line now and then.
 
     Args:
         text: what is being done.
@@ -52,8 +56,11 @@ def progress(
         unit: "bytes" are shown as MB, anything else as numbers.
         done: how many are done already, when a command is resumed.
     """
-    counts = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     terminal = stderr()
+    if not terminal.is_terminal:
+        yield _Lines(text, total, unit, done).advance
+        return
+    counts = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
     columns = [
         TextColumn("{task.description}"),
         BarColumn(bar_width=30),
@@ -62,14 +69,44 @@ def progress(
         TextColumn("left"),
         TimeRemainingColumn(),
     ]
-    shown = Progress(*columns, console=terminal, transient=False, refresh_per_second=4)
+    shown = Progress(*columns, console=terminal, refresh_per_second=4)
     with shown:
         task = shown.add_task(text, total=total, completed=done)
         yield lambda count: shown.update(task, advance=count)
 
 
+class _Lines:
+    """Progress as lines in a log: the first after two seconds, then one every ten."""
+
+    def __init__(self, text: str, total: int, unit: str, done: int) -> None:
+        self._text, self._total, self._unit = text, total, unit
+        self._first = self._done = done
+        self._started = time.monotonic()
+        self._next = self._started + 2
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        now = time.monotonic()
+        if now < self._next and self._done < self._total:
+            return
+        elapsed = now - self._started
+        if self._done >= self._total and elapsed < 2:
+            return
+        self._next = now + 10
+        rate = (self._done - self._first) / max(elapsed, 1e-9)
+        left = (self._total - self._done) / rate if rate else 0
+        note(
+            f"{self._text}: {self._amount(self._done)} of {self._amount(self._total)}, "
+            f"{elapsed:.0f} s, {left:.0f} s left"
+        )
+
+    def _amount(self, count: int) -> str:
+        return f"{count / 1e6:.1f} MB" if self._unit == "bytes" else str(count)
+
+
 def say(*shown: object) -> None:
     """Print a command's result for a person: text or rich tables, on stdout."""
-    terminal = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
+    terminal = Console(file=sys.stdout, highlight=False, width=width)
     for item in shown:
-        terminal.print(item, markup=False)
+        terminal.print(item, markup=False, soft_wrap=isinstance(item, str))

@@ -8,7 +8,7 @@ BmcError                      exit  what happened
 ├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
-├── GateError                 1     a result was made but failed parity, accuracy or budget; it is kept
+├── GateError                 1     a result failed parity, accuracy or budget; it is kept
 └── MissingError              3     a package or a device is not there
 
 A message names the thing, its value and the way out, in one line.

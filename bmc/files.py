@@ -17,6 +17,7 @@ from bmc.errors import ArtifactError, StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_LONGEST_NAME = 255
 
 
 def sha256(path: Path) -> str:
@@ -55,8 +56,14 @@ def inside(folder: Path, name: str, what: str) -> Path:
     """Return `folder / name`, or refuse a name that leaves the folder (.., absolute, a link)."""
     pure = PurePosixPath(name)
     path = folder / name
+    if not name.isprintable() or len(name.encode()) > _LONGEST_NAME:
+        raise ArtifactError(f"{what} {folder} names {name!r:.80}, which names no file; refused")
     leaves = pure.is_absolute() or ".." in pure.parts or "\\" in name or ":" in name
-    if leaves or not path.resolve().is_relative_to(folder.resolve()):
+    try:
+        stays = not leaves and path.resolve().is_relative_to(folder.resolve())
+    except RuntimeError:  # links that lead in a circle
+        stays = False
+    if not stays:
         raise ArtifactError(f"{what} {folder} names {name!r}, which leaves its folder; refused")
     return path
 
@@ -71,7 +78,7 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path.parent} is no {what}: it has no {path.name}") from None
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} is not readable JSON ({error}); make it again") from error
     if not isinstance(value, dict):
         raise ArtifactError(f"{path} holds no JSON object; make it again")
@@ -100,8 +107,12 @@ def refuse_existing(output: Path, force: bool) -> None:
     """Refuse an output that exists, before any work is done for it.
 
     Raises:
-        UsageError: `output` exists and `force` is off, or is something that bmc did not write.
+        UsageError: `output` exists and `force` is off, or is something that bmc did not write, or
+            a file stands where one of its parents would be.
     """
+    above = next((path for path in output.absolute().parents if path.exists()), None)
+    if above and not above.is_dir():
+        raise UsageError(f"{output} cannot be written: {above} is no folder; name another place")
     if not output.exists():
         return
     if not force:
@@ -131,7 +142,10 @@ def new_folder(output: Path, force: bool = False) -> Iterator[Path]:
         yield temporary
         _swap(temporary, output)
     except Exception as error:
-        raise storage_error(error, output) or error from error.__cause__
+        full = storage_error(error, output)
+        if full:
+            raise full from error
+        raise
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bmc import bundle as bundles
 from bmc import targets
 from bmc.bundle import Bundle
-from bmc.errors import DataError, UnknownError
+from bmc.errors import ArtifactError, DataError, UnknownError
 from bmc.targets import RuntimeOptions, Session
 
 Row = str | tuple[str, str]
@@ -37,8 +37,10 @@ class Classifier:
     @overload
     def __call__(self, text: Row) -> Prediction: ...
     @overload
-    def __call__(self, text: Sequence[Row]) -> list[Prediction]: ...
-    def __call__(self, text: Row | Sequence[Row]) -> Prediction | list[Prediction]:
+    def __call__(self, text: list[str] | list[tuple[str, str]]) -> list[Prediction]: ...
+    def __call__(
+        self, text: Row | list[str] | list[tuple[str, str]]
+    ) -> Prediction | list[Prediction]:
         """Classify a text (a pair of texts for pair models), or a list of them in one batch.
 
         Raises:
@@ -48,12 +50,31 @@ class Classifier:
             return self._answers([text])[0]
         return self._answers(list(text)) if len(text) else []
 
-    def logits(self, rows: Sequence[tuple[str, ...]], batch_size: int = 32) -> NDArray[np.float32]:
-        """Return the logits (rows, classes), computed in batches of rows of like length."""
+    def logits(
+        self,
+        rows: Sequence[tuple[str, ...]],
+        batch_size: int = 32,
+        advance: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Return the logits (rows, classes), computed in batches of rows of like length.
+
+        Args:
+            rows: text columns of each row.
+            batch_size: rows a batch.
+            advance: called with the number of rows of each batch that is done.
+        """
         encoder = self.bundle.encoder
         found = np.empty((len(rows), len(self.bundle.manifest.labels)), np.float32)
         for places, inputs in encoder.batches(encoder.encode(rows), batch_size):
-            found[places] = self._first(self.session.run(inputs))
+            logits = self._first(self.session.run(inputs))
+            if logits.shape != (len(places), found.shape[1]):
+                raise ArtifactError(
+                    f"bundle {self.bundle.path} names {found.shape[1]} labels, but its model "
+                    f"answers with shape {logits.shape}; export it again"
+                )
+            found[places] = logits
+            if advance:
+                advance(len(places))
         return found
 
     def __enter__(self) -> Classifier:

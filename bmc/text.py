@@ -35,6 +35,8 @@ class TextSettings:
             raise SettingError(f"max length is {self.max_length}; it must lie in 4..8192")
         if self.columns not in (1, 2):
             raise SettingError(f"{self.columns} text columns; 1 or 2 are possible")
+        if not 0 <= self.pad_id < 2**31:
+            raise SettingError(f"padding id is {self.pad_id}; it must be a token's id")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
@@ -45,12 +47,13 @@ class TextSettings:
         """Read what `to_json` wrote."""
         if value.get("kind") != "text":
             raise ArtifactError(f"preprocessing of kind {value.get('kind')!r}; this bmc knows text")
+        numbers = [value.get(key) for key in ("max_length", "columns", "pad_id")]
+        if not all(type(number) is int for number in numbers):
+            raise ArtifactError("preprocessing needs whole numbers: max_length, columns, pad_id")
         try:
-            return TextSettings(
-                int(value["max_length"]), int(value["columns"]), int(value["pad_id"])
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise ArtifactError(f"preprocessing settings are incomplete: {error}") from error
+            return TextSettings(*numbers)
+        except SettingError as error:
+            raise ArtifactError(f"preprocessing: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -114,5 +117,5 @@ def load_tokenizer(path: Path) -> Tokenizer:
         raise ArtifactError(f"{path.parent} has no {path.name}")
     try:
         return Tokenizer.from_file(str(path))
-    except Exception as error:  # noqa: BLE001  tokenizers raises Exception itself, nothing finer
+    except Exception as error:
         raise ArtifactError(f"{path} is no tokenizer that bmc can read: {error}") from error

@@ -30,7 +30,9 @@ def cache() -> Path:
 
 def slug(text: str) -> str:
     """Turn a reference or path into a name for a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", Path(text.removeprefix("hf:")).name).strip("-.") or "model"
+    return (
+        re.sub(r"[^A-Za-z0-9._-]+", "-", Path(text.removeprefix("hf:")).name).strip("-.") or "model"
+    )
 
 
 def entries(kind: str, failed: bool = False) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -98,8 +99,8 @@ def source_of(folder: Path, data: Dataset, options: ExportOptions) -> Iterator[S
             f"(fingerprint {data.fingerprint[:12]}, recorded {str(recorded)[:12]}): its held-out "
             "rows may have been trained on; name the right one with --data"
         )
-    with new_folder(folder.absolute().parent / f".{folder.name}.export", force=True) as work:
-        yield Source(folder, model, data, options, work)
+    with tempfile.TemporaryDirectory(prefix="bmc-export-") as work:
+        yield Source(folder, model, data, options, Path(work))
 
 
 def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
@@ -134,9 +135,9 @@ def _prove(made: Bundle, source: Source) -> Manifest:
     with Classifier(running, RuntimeOptions()) as classifier:
         _write_golden(made, classifier, source)
         worst = _other_shapes(classifier, source)
-        with console.progress(f"{made.manifest.target}'s answers", 1) as advance:
-            logits = classifier.logits(source.data.test.texts, _BATCH)
-            advance(1)
+        texts = source.data.test.texts
+        with console.progress(f"{made.manifest.target}'s answers", len(texts)) as advance:
+            logits = classifier.logits(texts, _BATCH, advance)
     np.savez_compressed(made.path / bundle.EVALUATION, logits=logits, labels=source.labels)
     parity = _parity.compare(logits, source.reference, source.labels)
     largest = float(np.abs(source.reference).max())

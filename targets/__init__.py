@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.bundle import Bundle
-from bmc.errors import SettingError
+from bmc.errors import ArtifactError, SettingError
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -88,6 +88,31 @@ def load(name: str) -> Target:
     """
     target: Target = plugins.load("bmc.targets", name, "target").TARGET
     return target
+
+
+def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -> None:
+    """Check that a loaded model has the tensors that its manifest names.
+
+    Raises:
+        ArtifactError: it has others.
+    """
+    manifest = bundle.manifest
+    for found, said in ((inputs, manifest.inputs), (outputs, manifest.outputs)):
+        names, expected = sorted(found), sorted(info.name for info in said)
+        if names != expected:
+            raise ArtifactError(
+                f"bundle {bundle.path}: its model has the tensors {', '.join(names)}, its manifest "
+                f"names {', '.join(expected)}; export it again"
+            )
+
+
+def cannot_run(bundle: Bundle, error: Exception) -> ArtifactError:
+    """Say that a model refused its inputs, with the first line of the run time's reason."""
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ArtifactError(
+        f"bundle {bundle.path}: its model cannot compute these inputs ({reason}); "
+        "shorter ones may work, or export it again"
+    )
 
 
 class Closing:

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, SettingError
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+from bmc.targets import (
+    Arrays,
+    Availability,
+    Closing,
+    RuntimeOptions,
+    cannot_run,
+    check_names,
+)
 
 
 class OnnxTarget:
@@ -46,9 +53,11 @@ class OnnxSession(Closing):
             self._session = onnxruntime.InferenceSession(
                 str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:  # noqa: BLE001  ONNX Runtime's errors share no narrower base
+        except Exception as error:
             raise _unloadable(bundle, error) from error
+        self._bundle = bundle
         self._outputs = [output.name for output in self._session.get_outputs()]
+        check_names(bundle, [given.name for given in self._session.get_inputs()], self._outputs)
         self.execution = {
             "device": "CPU",
             "threads": options.threads,
@@ -57,7 +66,10 @@ class OnnxSession(Closing):
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays."""
-        values = self._session.run(self._outputs, dict(inputs))
+        try:
+            values = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:
+            raise cannot_run(self._bundle, error) from error
         return dict(zip(self._outputs, values, strict=True))
 
 

@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+from bmc.targets import (
+    Arrays,
+    Availability,
+    Closing,
+    RuntimeOptions,
+    cannot_run,
+    check_names,
+)
 
 
 class OpenVinoTarget:
@@ -50,7 +57,9 @@ class OpenVinoSession(Closing):
             first = str(error).strip().splitlines()[-1]
             raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {first}") from error
         self._request = compiled.create_infer_request()
+        self._bundle = bundle
         self._outputs = [output.get_any_name() for output in compiled.outputs]
+        check_names(bundle, [given.get_any_name() for given in compiled.inputs], self._outputs)
         self.execution = {
             "device": "CPU",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
@@ -59,7 +68,10 @@ class OpenVinoSession(Closing):
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays."""
-        self._request.infer(dict(inputs), share_inputs=True)
+        try:
+            self._request.infer(dict(inputs), share_inputs=True)
+        except RuntimeError as error:
+            raise cannot_run(self._bundle, error) from error
         return {
             name: self._request.get_output_tensor(number).data.copy()
             for number, name in enumerate(self._outputs)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bmc import artifact
 from bmc.bundle import Bundle
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run
 
 
 class PyTorchTarget:
@@ -22,16 +22,17 @@ class PyTorchTarget:
 
     def load(self, bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
         """Load a bundle's model directory."""
-        return PyTorchSession(artifact.load(bundle.model_path).module, options)
+        return PyTorchSession(bundle, options)
 
 
 class PyTorchSession(Closing):
     """An eager module on the CPU; the thread count is the whole process's."""
 
-    def __init__(self, module: torch.nn.Module, options: RuntimeOptions) -> None:
+    def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         if options.threads:
             torch.set_num_threads(options.threads)
-        self._module = module.eval()
+        self._bundle = bundle
+        self._module = artifact.load(bundle.model_path).module.eval()
         self._dtype = torch.bfloat16 if options.precision == "bf16" else None
         self.execution = {
             "device": "CPU",
@@ -43,8 +44,11 @@ class PyTorchSession(Closing):
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the logits for named input arrays."""
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-        with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
-            logits = self._module(**tensors).logits
+        try:
+            with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
+                logits = self._module(**tensors).logits
+        except (RuntimeError, IndexError) as error:
+            raise cannot_run(self._bundle, error) from error
         return {"logits": logits.float().numpy()}
 
 

@@ -90,6 +90,62 @@ def model() -> Model:
 
 
 @pytest.fixture(scope="session")
+def make_model() -> Callable[..., Model]:
+    """Return `fresh_model`: a function that builds the small model anew, given its text columns."""
+    return fresh_model
+
+
+def lively_model(columns: int = 1) -> Model:
+    """Build that model with larger weights: attention is sharp, and answers differ from row to row.
+
+    An untrained BERT answers nearly the same whatever it reads, so that errors would not show.
+    """
+    made = fresh_model(columns)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, value in made.module.named_parameters():
+            noise = torch.randn(value.shape, generator=generator)
+            if "embeddings.weight" in name:  # words, positions and types weigh alike
+                value.copy_(noise)
+            elif value.dim() == 2:
+                value.copy_(1.5 * noise / value.shape[1] ** 0.5)
+            else:
+                value.add_(0.2 * noise)
+    return made
+
+
+@pytest.fixture(scope="session")
+def make_lively() -> Callable[..., Model]:
+    """Return `lively_model`: a function that builds a small model whose answers differ."""
+    return lively_model
+
+
+@pytest.fixture(scope="session")
+def lively_folder(
+    reviews: Dataset, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a model directory of the lively model, as if it were trained on the reviews."""
+    made = lively_model()
+    made.data = {
+        "reference": str(reviews_csv),
+        "text_columns": ["text"],
+        "label_column": "label",
+        "fingerprint": reviews.fingerprint,
+    }
+    return artifact.save(made, tmp_path_factory.mktemp("model") / "lively")
+
+
+@pytest.fixture(scope="session")
+def hf_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the lively model as a plain Hugging Face folder, which `bmc train` takes by path."""
+    made = lively_model()
+    folder = tmp_path_factory.mktemp("hf") / "little"
+    made.module.save_pretrained(folder)  # type: ignore[operator]
+    made.tokenizer.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
 def model_folder(
     reviews: Dataset, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:

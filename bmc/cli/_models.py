@@ -58,7 +58,11 @@ def data_record(data: Dataset, options: DataOptions) -> dict[str, Any]:
         "text_columns": list(data.columns),
         "label_column": options.label_column,
         "fingerprint": data.fingerprint,
-        "rows": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "rows": {
+            "train": len(data.train),
+            "validation": len(data.validation),
+            "test": len(data.test),
+        },
     }
 
 

@@ -75,5 +75,7 @@ def _table(run: results.Run) -> Table:
             f"{row.cold_start_seconds:.2f} s",
             f"{row.peak_mb:.0f}",
         )
-    table.caption = "* the better thread count of that bundle; speed-ups are over the first bundle's"
+    table.caption = (
+        "* the better thread count of that bundle; speed-ups are over the first bundle's"
+    )
     return table

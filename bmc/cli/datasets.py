@@ -40,7 +40,10 @@ def datasets(
         found.append({"name": known, "what": what, "licence": licence})
     return Answer(
         {"datasets": found},
-        (table, "your own: --data FILE.csv (.jsonl, .parquet) --text-column ... --label-column ..."),
+        (
+            table,
+            "your own: --data FILE.csv (.jsonl, .parquet) --text-column ... --label-column ...",
+        ),
     )
 
 

@@ -17,7 +17,7 @@ from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset
 from bmc.errors import DataError, UnknownError, UsageError, unknown
 from bmc.files import refuse_existing
-from bmc.model import AppliedStep, Model
+from bmc.model import AppliedStep
 from bmc.models import bert
 from bmc.training.loop import TrainingSettings
 from bmc.training.work import work_for
@@ -153,9 +153,7 @@ def _size(student: str, layers: int | None, hidden: int | None, heads: int | Non
     )
 
 
-def _teacher(
-    reference: str, data: Dataset, source: DataOptions, seed: int, device: str
-) -> Path:
+def _teacher(reference: str, data: Dataset, source: DataOptions, seed: int, device: str) -> Path:
     """Find the teacher's model directory, training a baseline if the workspace has none."""
     trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}"
     for path in (Path(reference), workspace.root() / reference, trained):

@@ -9,7 +9,7 @@ from bmc import bundle as bundles
 from bmc import console, workspace
 from bmc.cli._common import Answer, Common
 from bmc.errors import DataError
-from bmc.pipeline import Classifier, Row
+from bmc.pipeline import Classifier
 from bmc.targets import RuntimeOptions
 
 
@@ -42,7 +42,7 @@ def predict(
         raise DataError("an empty text cannot be classified")
     if pair and len(pair) != len(texts):
         raise DataError(f"{len(texts)} texts but {len(pair)} --pair texts; give one for each")
-    rows: list[Row] = list(zip(texts, pair, strict=True)) if pair else list(texts)
+    rows = list(zip(texts, pair, strict=True)) if pair else texts
     with Classifier(bundles.read(folder), RuntimeOptions(threads=threads)) as classifier:
         answers = classifier(rows)
     console.note(f"{folder} answers")

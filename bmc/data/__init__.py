@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bmc import plugins
 from bmc.data import _tables
-from bmc.errors import DataError, UnknownError, unknown
+from bmc.errors import DataError, SettingError, UnknownError, unknown
 
 _NO_PLUGIN_HINT = "bmc datasets lists all; a .csv, .jsonl or .parquet file works too"
 _VALIDATION, _TEST = 0.1, 0.2
@@ -81,7 +81,9 @@ def load(
         table, name = _tables.read(Path(reference), columns, label_column), Path(reference).stem
     else:
         if reference not in plugins.names("bmc.data") and Path(reference).suffix:
-            raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({_NO_PLUGIN_HINT})")
+            raise UnknownError(
+                f"no data file {reference!r} of a kind bmc reads ({_NO_PLUGIN_HINT})"
+            )
         module = plugins.load("bmc.data", reference, "data set", _NO_PLUGIN_HINT)
         if not hasattr(module, "table"):
             text = [name for name in plugins.names("bmc.data") if name != reference]
@@ -104,7 +106,11 @@ def split(table: Table, name: str, columns: tuple[str, ...]) -> Dataset:
     classes = sorted({*table.labels, *(official.labels if official else ())})
     index = {label: number for number, label in enumerate(classes)}
     held_out = {_normal(row) for row in official.rows} if official else set()
-    parts: dict[str, list[tuple[tuple[str, ...], int]]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list[tuple[tuple[str, ...], int]]] = {
+        "train": [],
+        "validation": [],
+        "test": [],
+    }
     for row, label in zip(table.rows, table.labels, strict=True):
         if _normal(row) not in held_out:
             parts[_part(row, official is None)].append((row, index[label]))
@@ -139,13 +145,20 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
 
     Raises:
         UnknownError: no such data set or file.
+        DataError: the file is no text.
+        SettingError: the limit is below 0.
     """
+    if limit < 0:
+        raise SettingError(f"{limit} transfer texts; it must be 0 or more")
     if reference == "none" or limit == 0:
         return ()
     if Path(reference).suffix == ".txt":
         if not Path(reference).is_file():
             raise UnknownError(f"no file {reference!r} with transfer texts, one a line")
-        lines = Path(reference).read_text(encoding="utf-8").splitlines()
+        try:
+            lines = Path(reference).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{reference} is not readable as text in UTF-8: {error}") from error
         texts: Sequence[str] = [line.strip() for line in lines if line.strip()]
     else:
         having = [name for name in plugins.names("bmc.data") if name == "imdb"]

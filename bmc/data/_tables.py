@@ -50,7 +50,7 @@ def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
             labels.append(str(record[label_column]).strip())
             if not labels[-1]:
                 raise DataError(f"{path}: row {number} has an empty label; fill or remove it")
-    except (UnicodeDecodeError, csv.Error, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError, csv.Error) as error:
         raise DataError(f"{path} is not readable as {path.suffix[1:]} in UTF-8: {error}") from error
     return Table(rows, labels)
 

@@ -21,7 +21,7 @@ def table() -> Table:
 
 
 def sentences() -> list[str]:
-    """Split the reviews into distinct sentences of 5 to 40 words, always in the same mixed order."""
+    """Split the reviews into distinct sentences of 5 to 40 words, always mixed the same way."""
     found: dict[str, None] = {}
     for (review,) in table().rows:
         for sentence in _SENTENCE_END.split(review):

@@ -178,8 +178,8 @@ class _Worker:
         line = stdout.readline() if stdout else ""
         if not line:
             raise BmcError(
-                f"the process that measures {candidate.bundle} died; bmc predict {candidate.bundle} "
-                "'some text' shows why"
+                f"the process that measures {candidate.bundle} died; "
+                f"bmc predict {candidate.bundle} 'some text' shows why"
             )
         message: dict[str, Any] = json.loads(line)
         if "error" in message:

@@ -14,10 +14,10 @@ _TELLING = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_in
 
 def describe() -> dict[str, Any]:
     """Return processor, its telling instruction sets, cores, memory and operating system."""
-    text = _read(Path("/proc/cpuinfo"))
-    fields = dict(
-        (part.strip() for part in line.split(":", 1)) for line in text.splitlines() if ":" in line
-    )
+    fields: dict[str, str] = {}
+    for line in _read(Path("/proc/cpuinfo")).splitlines():
+        name, _, value = line.partition(":")
+        fields[name.strip()] = value.strip()
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     return {
         "processor": fields.get("model name") or platform.processor() or platform.machine(),

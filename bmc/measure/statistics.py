@@ -62,15 +62,16 @@ def speed_up(slower: Launches, faster: Launches) -> Interval:
     """
     logs: NDArray[np.float64] = np.array(
         [
-            np.median([math.log(np.median(a) / np.median(b)) for a, b in zip(one, two, strict=True)])
+            np.median(
+                [math.log(np.median(a) / np.median(b)) for a, b in zip(one, two, strict=True)]
+            )
             for one, two in zip(slower, faster, strict=True)
         ]
     )
     mean = float(logs.mean())
     if len(logs) < 2:
         turns = [
-            math.log(np.median(a) / np.median(b))
-            for a, b in zip(slower[0], faster[0], strict=True)
+            math.log(np.median(a) / np.median(b)) for a, b in zip(slower[0], faster[0], strict=True)
         ]
         logs = np.array(turns)
     freedom = len(logs) - 1

@@ -49,7 +49,7 @@ class InferenceForm(nn.Module):
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """Return logits (rows, classes) for int64 ids, mask and, for pairs, types (rows, length)."""
+        """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
         hidden = self.embeddings(input_ids, token_type_ids)
         mask = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * _MASKED
         for layer in self.layers:
@@ -60,7 +60,9 @@ class InferenceForm(nn.Module):
 class _Embeddings(nn.Module):
     def __init__(self, embeddings: Any) -> None:
         super().__init__()
-        positions = embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+        positions = (
+            embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
+        )
         self.words = embeddings.word_embeddings
         self.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
         self.norm = embeddings.LayerNorm
@@ -132,7 +134,7 @@ class _FirstRowAttention(nn.Module):
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int) -> Tensor:
     query, key, value = (
-        part.unflatten(-1, (heads, -1)).transpose(1, 2) for part in (query, key, value)
+        part.view(*part.shape[:-1], heads, -1).transpose(1, 2) for part in (query, key, value)
     )
     weights = torch.softmax(query @ key.transpose(-1, -2) + mask, dim=-1)
     return (weights @ value).transpose(1, 2).flatten(-2)

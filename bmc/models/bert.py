@@ -23,8 +23,8 @@ from bmc.model import Model, Parts
 from bmc.models._bert_inference import InferenceForm
 from bmc.text import TextSettings, load_tokenizer
 
-transformers.logging.set_verbosity_error()
-transformers.logging.disable_progress_bar()
+transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 BASELINES: Mapping[str, str] = {"bert": "asset:minilm", "minilm": "asset:minilm"}
 
@@ -38,7 +38,11 @@ class Size:
     heads: int
 
     def __post_init__(self) -> None:
-        for name, value in (("layers", self.layers), ("hidden", self.hidden), ("heads", self.heads)):
+        for name, value in (
+            ("layers", self.layers),
+            ("hidden", self.hidden),
+            ("heads", self.heads),
+        ):
             if value < 1:
                 raise SettingError(f"{name} is {value}; it must be at least 1")
         if self.hidden % self.heads:
@@ -64,9 +68,12 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     if spec.get("model_type") != "bert":
         raise ArtifactError(f"model type {spec.get('model_type')!r} is not bert")
     try:
-        return BertForSequenceClassification(BertConfig(**spec)).eval()
-    except (ValueError, TypeError) as error:
-        raise ArtifactError(f"the model's config.json does not fit together: {error}") from error
+        module: nn.Module = BertForSequenceClassification(BertConfig(**spec))
+    except Exception as error:
+        raise ArtifactError(
+            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+        ) from error
+    return module.eval()
 
 
 def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
@@ -82,7 +89,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
         ArtifactError: it is another kind of model, or its weights are pickled.
     """
     folder = _folder(reference)
-    config, rest = BertConfig.get_config_dict(folder, local_files_only=True)
+    config, _ = BertConfig.get_config_dict(folder, local_files_only=True)
     if config.get("model_type") != "bert":
         raise ArtifactError(
             f"{reference} is a {config.get('model_type')!r} model; `bmc train` takes bert models"
@@ -171,8 +178,10 @@ def inference_form(module: nn.Module, columns: int = 1) -> nn.Module:
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
     layers = [name for name, _ in module.named_modules() if re.fullmatch(r".*\.layer\.\d+", name)]
-    attention = [f"{layer}.attention.self" for layer in layers]
-    heads = {name: int(module.get_submodule(name).num_attention_heads) for name in attention}
+    heads = {}
+    for name in [f"{layer}.attention.self" for layer in layers]:
+        attention: Any = module.get_submodule(name)
+        heads[name] = int(attention.num_attention_heads)
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
     return Parts(tuple(layers), heads, tuple(tables), ("classifier",))
 

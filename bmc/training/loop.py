@@ -55,6 +55,8 @@ class TrainingSettings:
         for name in ("epochs", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.seed < 2**63:
+            raise SettingError(f"seed is {self.seed}; it must be 0 or more, below 2**63")
         if not 0 < self.learning_rate < 1:
             raise SettingError(f"learning rate is {self.learning_rate}; it must lie in (0, 1)")
         if not 0 <= self.warmup < 1:
@@ -205,7 +207,9 @@ def _device(name: str) -> torch.device:
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
-        raise MissingError("no CUDA device here: use --device cpu, or install a CUDA build of torch")
+        raise MissingError(
+            "no CUDA device here: use --device cpu, or install a CUDA build of torch"
+        )
     return torch.device(name)
 
 

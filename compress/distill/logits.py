@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -36,10 +37,10 @@ class Logits:
     hard: float = 0.5
 
     def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise SettingError(f"temperature is {self.temperature}; it must be above 0")
-        if self.hard < 0:
-            raise SettingError(f"hard is {self.hard}; it must be 0 or more")
+        if not 0 < self.temperature < math.inf:
+            raise SettingError(f"temperature is {self.temperature}; it must be a number above 0")
+        if not 0 <= self.hard < math.inf:
+            raise SettingError(f"hard is {self.hard}; it must be a number, 0 or more")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Train the student; its structure stays as it is, so the Record is empty."""

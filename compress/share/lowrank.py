@@ -48,13 +48,13 @@ class LowRank:
             if rank * (layer.in_features + layer.out_features) < layer.weight.numel():
                 record[name] = rank
                 factors[name] = (right[:rank], left[:, :rank] * values[:rank])
-        biases = {name: model.module.get_submodule(name).bias for name in record}
+        biases = {name: layer.bias for name, layer in _chosen(model, self.layers).items()}
         LowRank.rebuild(model, record)
         with torch.no_grad():
             for name, (first, second) in factors.items():
                 model.module.get_parameter(f"{name}.0.weight").copy_(first)
                 model.module.get_parameter(f"{name}.1.weight").copy_(second)
-                if isinstance(biases[name], Tensor):
+                if biases[name] is not None:
                     model.module.get_parameter(f"{name}.1.bias").copy_(biases[name])
         return record
 

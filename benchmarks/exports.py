@@ -1,0 +1,192 @@
+"""Is a model that bmc exported faster than the same weights exported by others?
+
+    python benchmarks/exports.py --teacher MODEL --tiny MODEL     (model directories; 25 minutes)
+
+The peers are the plain `torch.onnx.export` of the transformers model and `optimum-cli export onnx`
+(the older TorchScript exporter is measured too, but judged by nothing). Every file answers the
+same golden rows before it is measured. A case is a run time, a number of threads and a length; in
+each case bmc's file and the peers' are measured in turn, by bmc's own bench.
+
+Writes benchmarks/results/exports.json; raw samples and the exported files go to benchmarks/runs/.
+Exit code 1: a bar is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import shutil
+import statistics
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import onnx
+import openvino
+from _common import RUNS, Bar, finish
+from peers import optimum, plain, torchscript
+
+from bmc import bundle as bundles
+from bmc import cli
+from bmc.bundle import Bundle, Manifest, TensorInfo
+from bmc.files import new_folder
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+from bmc.measure.scores import Interval
+from bmc.measure.statistics import speed_up
+from bmc.pipeline import Classifier
+from bmc.targets import RuntimeOptions
+from bmc.text import TextSettings
+
+PEERS: dict[str, ModuleType] = {"plain": plain, "optimum": optimum, "torchscript": torchscript}
+JUDGED = ("plain", "optimum")
+AT_LEAST = {"teacher": 1.1, "tiny": 1.4}
+TARGETS, THREADS, LENGTHS = ("onnx", "openvino"), (1, 2), (32, 128)
+WORK = RUNS / "exports"
+LARGEST_ERROR = 1e-3
+
+
+@dataclass(frozen=True)
+class Case:
+    """How many times faster bmc's file is than a peer's."""
+
+    model: str
+    peer: str
+    target: str
+    threads: int
+    length: int
+    ratio: Interval
+    bmc_ms: float
+    peer_ms: float
+
+
+def main() -> int:
+    """Export, measure, judge."""
+    options = _options()
+    models = {"teacher": options.teacher, "tiny": options.tiny}
+    cases: list[Case] = []
+    for name, folder in models.items():
+        if folder:
+            made = {target: _exported(name, folder, target) for target in TARGETS}
+            for target, threads, length in itertools.product(TARGETS, THREADS, LENGTHS):
+                settings = BenchSettings(
+                    length=length, launches=options.launches, rounds=options.rounds
+                )
+                run = results.measure_bundles(list(made[target].values()), [threads], settings)
+                results.save(run, WORK / f"{name}-{target}-{threads}-{length}.json")
+                cases += _cases(run, name, target, threads)
+                _show(cases[-len(PEERS) :])
+    settings_used = {"launches": options.launches, "rounds": options.rounds}
+    content = {
+        "settings": settings_used,
+        "openvino": openvino.__version__,
+        "peers": _peer_pins(),
+        "cases": [asdict(case) for case in cases],
+    }
+    return finish("exports", list(_bars(cases)), content)
+
+
+def _exported(name: str, model: Path, target: str) -> dict[str, Path]:
+    """Return the bundles of one model for one run time: bmc's first, then the peers'."""
+    own = WORK / f"{name}-bmc-{target}"
+    command = ["export", str(model), "--target", target, "--output", str(own), "--force"]
+    if cli.run(command):
+        sys.exit(f"bmc could not export {model} to {target}")
+    made = {"bmc": own}
+    for peer, exporter in PEERS.items():
+        path = WORK / f"{name}-{peer}.onnx"
+        if target == TARGETS[0]:
+            exporter.export(model, path)
+        made[peer] = _wrapped(path, target, bundles.read(own), WORK / f"{name}-{peer}-{target}")
+    return made
+
+
+def _wrapped(path: Path, target: str, own: Bundle, output: Path) -> Path:
+    """Make a bundle of a peer's ONNX file, if it answers the golden rows as bmc's bundle does.
+
+    A file that takes token types is wrapped as a model of text pairs: bmc's encoder gives token
+    types to those alone. The bench feeds what the golden inputs hold: all types 0, one text.
+    """
+    inputs, expected = own.golden()
+    names = [info.name for info in onnx.load(str(path)).graph.input]
+    inputs = {name: inputs.get(name, np.zeros_like(inputs["input_ids"])) for name in names}
+    with new_folder(output, force=True) as folder:
+        shutil.copyfile(own.path / "tokenizer.json", folder / "tokenizer.json")
+        if target == "onnx":
+            shutil.copyfile(path, folder / "model.onnx")
+        else:
+            graph = openvino.Core().read_model(path)
+            openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
+        manifest = Manifest(
+            name=output.name,
+            target=target,
+            precision="fp32",
+            model="model.onnx" if target == "onnx" else "model.xml",
+            inputs=tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names),
+            outputs=own.manifest.outputs,
+            labels=own.manifest.labels,
+            text=TextSettings(own.manifest.text.max_length, columns=len(names) - 1),
+        )
+        with Classifier(Bundle(folder, manifest), RuntimeOptions()) as classifier:
+            outputs = classifier.session.run(inputs)
+        error = float(np.abs(outputs["logits"] - expected["logits"]).max())
+        if error > LARGEST_ERROR:
+            sys.exit(f"{path} answers otherwise than bmc's bundle: a logit is off by {error:.2g}")
+        bundles.write_golden(folder / bundles.GOLDEN, inputs, outputs)
+        bundles.write(folder, manifest)
+    return output
+
+
+def _cases(run: results.Run, model: str, target: str, threads: int) -> Iterator[Case]:
+    own, *others = run.samples
+    medians = [row.p50.value if row.p50 else float("nan") for row in run.rows]
+    for peer, samples, median in zip(PEERS, others, medians[1:], strict=True):
+        ratio = speed_up(samples.nanoseconds, own.nanoseconds)
+        yield Case(model, peer, target, threads, run.settings.length, ratio, medians[0], median)
+
+
+def _bars(cases: list[Case]) -> Iterator[Bar]:
+    for model, peer in itertools.product(AT_LEAST, JUDGED):
+        own = [case for case in cases if (case.model, case.peer) == (model, peer)]
+        if own:
+            median = statistics.median(case.ratio.value for case in own)
+            least = AT_LEAST[model]
+            must = f"{model} against {peer}: median of {len(own)} cases >= {least}"
+            yield Bar(must, f"{median:.2f}", median >= least)
+    slower = [case for case in cases if case.peer in JUDGED and case.ratio.high < 1]
+    named = [f"{one.model}/{one.peer}/{one.target}/{one.threads}/{one.length}" for one in slower]
+    yield Bar("no case's interval lies below 1", ", ".join(named) or "none", not slower)
+
+
+def _show(cases: list[Case]) -> None:
+    for one in cases:
+        print(
+            f"{one.model:8}{one.target:9} {one.threads} threads {one.length:4} tokens"
+            f"  bmc {one.bmc_ms:7.3f} ms  {one.peer:12}{one.peer_ms:7.3f} ms"
+            f"  {results.shown(one.ratio, 2)} times faster",
+            flush=True,
+        )
+
+
+def _peer_pins() -> str:
+    """Return what the peers' environment holds."""
+    return Path(optimum.__file__ or "").with_suffix(".txt").read_text(encoding="utf-8")
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--teacher", type=Path, help="a model directory")
+    parser.add_argument("--tiny", type=Path, help="a model directory")
+    parser.add_argument("--launches", type=int, default=BenchSettings.launches)
+    parser.add_argument("--rounds", type=int, default=BenchSettings.rounds)
+    options = parser.parse_args()
+    if not (options.teacher or options.tiny):
+        parser.error("name --teacher, --tiny or both")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

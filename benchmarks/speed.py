@@ -1,0 +1,79 @@
+"""How many times faster is the tiny student than its teacher?
+
+    python benchmarks/speed.py --teacher NAME --tiny NAME      (8 minutes)
+
+NAME is a model's name in the workspace (BMC_HOME): the bundles NAME-pytorch, NAME-onnx and
+NAME-openvino of the teacher and NAME-onnx and NAME-openvino of the student are measured in turn in
+one run, at 32 tokens, batch 1, OpenVINO at precision hint f32, with one and with two threads; a
+ratio takes each at its better thread count. Missing bundles come from `bmc export NAME --target
+pytorch,onnx,openvino`.
+
+Writes benchmarks/results/speed.json; raw samples go to benchmarks/runs/. Exit code 1: a bar is not
+met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+
+from _common import RUNS, Bar, finish
+
+from bmc import workspace
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+
+LENGTH = 32
+BARS = (
+    ("onnx", "pytorch", 30),
+    ("onnx", "onnx", 12),
+    ("openvino", "pytorch", 25),
+    ("openvino", "openvino", 10),
+)
+
+
+def main() -> int:
+    """Measure, judge."""
+    options = _options()
+    names = [f"{options.teacher}-{target}" for target in ("pytorch", "onnx", "openvino")]
+    names += [f"{options.tiny}-{target}" for target in ("onnx", "openvino")]
+    folders = [workspace.find(name, "bundle") for name in names]
+    settings = BenchSettings(length=LENGTH, launches=options.launches, rounds=options.rounds)
+    run = results.measure_bundles(folders, options.threads, settings)
+    results.save(run, RUNS / "speed.json")
+    if run.skipped:
+        sys.exit(f"not measured: {run.skipped}")
+    for row in run.rows:
+        print(
+            f"{row.name:32}{row.threads} threads{' *' if row.best else '  '} "
+            f"{row.execution['precision']:5} p50 {results.shown(row.p50, 3)} ms"
+        )
+    print("* the better thread count")
+    bars = []
+    ratios = []
+    for target, teacher, least in BARS:
+        ratio = results.ratio(run, f"{options.teacher}-{teacher}", f"{options.tiny}-{target}")
+        must = f"tiny in {target} is >= {least} times faster than the teacher in {teacher}"
+        bars.append(Bar(must, results.shown(ratio, 1), ratio.value >= least))
+        ratios.append({"tiny": target, "teacher": teacher, "times_faster": asdict(ratio)})
+    content = {
+        "settings": asdict(settings),
+        "rows": [row.to_json() for row in run.rows],
+        "ratios": ratios,
+    }
+    return finish("speed", bars, content)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--teacher", required=True, help="the teacher's name in the workspace")
+    parser.add_argument("--tiny", required=True, help="the student's name in the workspace")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--launches", type=int, default=BenchSettings.launches)
+    parser.add_argument("--rounds", type=int, default=BenchSettings.rounds)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,71 @@
+"""bmc report"""
+
+from __future__ import annotations
+
+from bmc import bundle as bundles
+from bmc import console, workspace
+from bmc.cli._common import Answer, Writing
+from bmc.errors import UsageError
+from bmc.files import new_folder, write_json
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+from bmc.report import page, text
+from bmc.report.chart import svg
+from bmc.report.collect import collect, newest_run, reference_of
+
+
+def report(
+    *,
+    bench: bool = True,
+    length: int = 32,
+    launches: int = 5,
+    common: Writing = Writing(),  # noqa: B008  frozen
+) -> Answer:
+    """Compare everything in the workspace: accuracy, size, latency.
+
+    Latencies come from the newest bench that measured all of the bundles; where there is none,
+    they are measured now. Writes index.html (opens offline), report.md, report.json and the
+    picture as report.svg.
+
+    Args:
+        bench: measure latencies; --no-bench leaves them out.
+        length: tokens of the texts that latencies are measured with.
+        launches: fresh processes of each candidate.
+    """
+    common.begin()
+    folders = workspace.entries("bundle")
+    if not folders:
+        raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
+    run = None
+    if bench:
+        run = newest_run(folders)
+        if run is None or run.settings.length != length:
+            made = [bundles.read(folder) for folder in folders]
+            first = reference_of(made)
+            folders = sorted(folders, key=lambda folder: folder.name != first)
+            run = results.measure_bundles(
+                folders, (1, 2), BenchSettings(length=length, launches=launches)
+            )
+            results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
+        else:
+            console.note(f"latencies of the bench of {run.started}")
+    found = collect(run)
+    output = common.output or workspace.root() / "report"
+    with new_folder(output, force=common.force or common.output is None) as folder:
+        content = {
+            "reference": found.reference,
+            "machine": run.machine if run else None,
+            "lines": [line.to_json() for line in found.lines],
+        }
+        write_json(folder / "report.json", content)
+        (folder / "report.md").write_text(text.markdown(found), encoding="utf-8")
+        (folder / "report.svg").write_text(svg(found), encoding="utf-8")
+        (folder / "index.html").write_text(page.html(found), encoding="utf-8")
+    return Answer(
+        {"output": str(output), **content},
+        (
+            text.terminal(found),
+            *text.notes(found),
+            f"wrote {output}: open {output / 'index.html'} in a browser",
+        ),
+    )

@@ -1,0 +1,1 @@
+"""Reports: everything in the workspace, compared on the same rows and in the same run."""

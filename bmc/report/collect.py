@@ -1,0 +1,245 @@
+"""Gather what a report shows: scores and sizes from the bundles, latencies from one bench."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc import bundle as bundles
+from bmc import workspace
+from bmc.bundle import Bundle
+from bmc.files import sha256, size_of
+from bmc.measure import results, scores
+from bmc.measure.results import Run
+from bmc.measure.scores import Interval
+from bmc.measure.statistics import speed_up
+
+_ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
+
+
+@dataclass(frozen=True)
+class Line:
+    """One bundle in a report.
+
+    Args:
+        name: the bundle's folder.
+        model: the model it was made from.
+        target: its run time.
+        precision: of its weights and activations.
+        parameters: of the model.
+        teacher: the model that the agreement refers to; None for one that had no teacher.
+        rows: held-out rows.
+        accuracy: share of them answered rightly.
+        macro_f1: mean F1 of the classes.
+        agreement: share answered as the teacher does.
+        kept: accuracy over the teacher's, on the same rows.
+        model_bytes: the model in its target's format.
+        bundle_bytes: everything that is deployed.
+        threads: the better thread count, which the times below refer to.
+        p50: median latency in milliseconds at that count.
+        p90: 90th percentile, likewise.
+        by_threads: p50 at every thread count.
+        speed_up: times faster than the report's reference.
+        speed_up_same_target: times faster than the teacher in the same run time.
+        cold_start_seconds: fresh process to first answer.
+        peak_mb: memory of that process.
+        execution: what it ran with.
+        note: what a reader must know.
+        failed: why it failed a gate, or None.
+    """
+
+    name: str
+    model: str
+    target: str
+    precision: str
+    parameters: int
+    teacher: str | None
+    rows: int
+    accuracy: Interval | None
+    macro_f1: Interval | None
+    agreement: Interval | None
+    kept: Interval | None
+    model_bytes: int
+    bundle_bytes: int
+    threads: int | None = None
+    p50: Interval | None = None
+    p90: Interval | None = None
+    by_threads: Mapping[int, Interval | None] | None = None
+    speed_up: Interval | None = None
+    speed_up_same_target: Interval | None = None
+    cold_start_seconds: float | None = None
+    peak_mb: float | None = None
+    execution: Mapping[str, Any] | None = None
+    note: str = ""
+    failed: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Lines, the bundle that speed-ups refer to, and where the times came from."""
+
+    lines: tuple[Line, ...]
+    reference: str | None
+    run: Run | None
+
+
+@dataclass(frozen=True)
+class _Evaluated:
+    bundle: Bundle
+    logits: NDArray[np.float32] | None
+    labels: NDArray[np.int64] | None
+
+
+def collect(run: Run | None) -> Report:
+    """Read every bundle of the workspace, the failed ones too, and join them with a bench.
+
+    Args:
+        run: the bench that holds the times; None leaves them out.
+    """
+    evaluated = [_evaluated(path) for path in workspace.entries("bundle")]
+    evaluated.sort(key=lambda one: (-_parameters(one.bundle), one.bundle.path.name))
+    timed = {row.name for row in run.rows} if run else set()
+    reference = reference_of([one.bundle for one in evaluated if one.bundle.path.name in timed])
+    lines = [_line(one, evaluated, run, reference) for one in evaluated]
+    lines += [_failed(path) for path in workspace.entries("bundle", failed=True)]
+    return Report(tuple(lines), reference, run)
+
+
+def reference_of(made: Sequence[Bundle]) -> str | None:
+    """Choose what speed-ups refer to: the largest model, in PyTorch if it is there."""
+    if not made:
+        return None
+    largest = max(_parameters(bundle) for bundle in made)
+    own = [bundle for bundle in made if _parameters(bundle) == largest]
+    in_pytorch = [bundle for bundle in own if bundle.manifest.target == "pytorch"]
+    return (in_pytorch or own)[0].path.name
+
+
+def newest_run(folders: Sequence[Path]) -> Run | None:
+    """Return the newest bench that measured all of these very bundles, if there is one."""
+    wanted = {(folder.name, sha256(folder / bundles.MANIFEST)) for folder in folders}
+    for path in sorted((workspace.root() / ".bench").glob("*.json"), reverse=True):
+        run = results.read(path)
+        measured = {(row.name, row.manifest_sha256) for row in run.rows}
+        if wanted <= measured | {pair for pair in wanted if pair[0] in run.skipped}:
+            return run
+    return None
+
+
+def _evaluated(path: Path) -> _Evaluated:
+    bundle = bundles.read(path)
+    file = path / bundles.EVALUATION
+    if not file.is_file():
+        return _Evaluated(bundle, None, None)
+    arrays = bundles.read_arrays(file)
+    return _Evaluated(bundle, arrays["logits"], arrays["labels"])
+
+
+def _line(
+    one: _Evaluated, everyone: Sequence[_Evaluated], run: Run | None, reference: str | None
+) -> Line:
+    manifest = one.bundle.manifest
+    teacher = manifest.lineage.get("teacher")
+    taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
+    answers = next((other.logits for other in taught_by if other.logits is not None), None)
+    same = next(
+        (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
+    )
+    accuracy = macro_f1 = agreement = kept = None
+    if one.logits is not None and one.labels is not None:
+        accuracy = scores.accuracy(one.logits, one.labels)
+        macro_f1 = scores.macro_f1(one.logits, one.labels)
+        if answers is not None and len(answers) == len(one.logits):
+            agreement = scores.agreement(one.logits, answers)
+            kept = scores.kept(one.logits, answers, one.labels)
+    name = one.bundle.path.name
+    return Line(
+        name=name,
+        model=manifest.name,
+        target=manifest.target,
+        precision=manifest.precision,
+        parameters=_parameters(one.bundle),
+        teacher=teacher["name"] if teacher else None,
+        rows=0 if one.labels is None else len(one.labels),
+        accuracy=accuracy,
+        macro_f1=macro_f1,
+        agreement=agreement,
+        kept=kept,
+        model_bytes=one.bundle.model_size(),
+        bundle_bytes=size_of(one.bundle.path),
+        note="" if manifest.scores else _ENGINE_NOTE,
+        **_times(name, run, reference, same),
+    )
+
+
+def _times(
+    name: str, run: Run | None, reference: str | None, same_target: str | None
+) -> dict[str, Any]:
+    rows = [row for row in run.rows if row.name == name] if run else []
+    if not run or not rows:
+        return {}
+    best = next(row for row in rows if row.best)
+
+    def faster_than(other: str | None) -> Interval | None:
+        if other is None or other == name or not any(row.name == other for row in run.rows):
+            return None
+        return speed_up(_samples(run, other), _samples(run, name))
+
+    return {
+        "threads": best.threads,
+        "p50": best.p50,
+        "p90": best.p90,
+        "by_threads": {row.threads: row.p50 for row in rows},
+        "speed_up": faster_than(reference),
+        "speed_up_same_target": faster_than(same_target),
+        "cold_start_seconds": best.cold_start_seconds,
+        "peak_mb": best.peak_mb,
+        "execution": best.execution,
+    }
+
+
+def _samples(run: Run, name: str) -> list[list[list[int]]]:
+    place = next(place for place, row in enumerate(run.rows) if row.name == name and row.best)
+    return run.samples[place].nanoseconds
+
+
+def _failed(path: Path) -> Line:
+    bundle = bundles.read(path)
+    manifest = bundle.manifest
+    return Line(
+        name=path.name,
+        model=manifest.name,
+        target=manifest.target,
+        precision=manifest.precision,
+        parameters=_parameters(bundle),
+        teacher=None,
+        rows=0,
+        accuracy=None,
+        macro_f1=None,
+        agreement=None,
+        kept=None,
+        model_bytes=bundle.model_size(),
+        bundle_bytes=size_of(path),
+        failed=str(manifest.parity.get("failed", "it failed a gate")),
+    )
+
+
+def _bundles_of(weights_sha256: str, everyone: Sequence[_Evaluated]) -> list[_Evaluated]:
+    return [
+        one
+        for one in everyone
+        if one.bundle.manifest.lineage.get("weights_sha256") == weights_sha256
+    ]
+
+
+def _parameters(bundle: Bundle) -> int:
+    return int(bundle.manifest.lineage.get("parameters", 0))

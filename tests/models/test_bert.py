@@ -1,0 +1,295 @@
+"""The BERT family: building, students, parts, and forms that only a BERT has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bmc.errors import ArtifactError, SettingError, UnknownError
+from bmc.model import Model
+from bmc.models import bert
+from bmc.text import TextEncoder, TextSettings
+
+LABELS = ("negative", "positive")
+
+
+def logits_of(module: Any, inputs: dict[str, Tensor]) -> Tensor:
+    with torch.inference_mode():
+        return module.eval()(**inputs).logits  # type: ignore[no-any-return]
+
+
+def numbers_in(module: nn.Module) -> int:
+    """Count parameters, each once."""
+    return sum(value.numel() for value in module.parameters())
+
+
+# inference form
+
+
+def test_the_form_does_not_change_the_module(make_lively: Callable[..., Model]) -> None:
+    model, same = make_lively(), make_lively()
+    bert.inference_form(model.module)
+    before, after = same.module.state_dict(), model.module.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_form_answers_real_text_as_the_module(
+    make_lively: Callable[..., Model], reviews: Any
+) -> None:
+    model = make_lively()
+    encoder = TextEncoder(model.tokenizer, model.text)
+    arrays = encoder.batch(encoder.encode(reviews.test.texts[:16]))
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    assert len(set(inputs["attention_mask"].sum(dim=1).tolist())) > 4, "padding of many lengths"
+    with torch.inference_mode():
+        found = bert.inference_form(model.module)(**inputs)
+    torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+
+
+def test_the_form_of_pairs_reads_the_token_types(make_lively: Callable[..., Model]) -> None:
+    model = make_lively(2)
+    form = bert.inference_form(model.module, 2).eval()
+    inputs = bert.examples(model.module)[0]
+    zeros = torch.zeros_like(inputs["input_ids"])
+    with torch.inference_mode():
+        first = form(**inputs, token_type_ids=zeros)
+        second = form(**inputs, token_type_ids=zeros + 1)
+    assert (first - second).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("places", [(0, 0), (0, 1, 0), (0, 0, 1), (0, 1, 1)])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_layer_that_stands_twice_is_emitted_once(
+    make_lively: Callable[..., Model], places: tuple[int, ...], columns: int
+) -> None:
+    model = make_lively(columns)
+    layers = model.module.get_submodule("bert.encoder.layer")
+    assert isinstance(layers, nn.ModuleList)
+    own = list(layers)
+    model.module.get_submodule("bert.encoder").layer = nn.ModuleList(own[place] for place in places)
+    form = bert.inference_form(model.module, columns).eval()
+    for inputs in bert.examples(model.module):
+        if columns == 2:
+            inputs["token_type_ids"] = torch.ones_like(inputs["input_ids"])
+        with torch.inference_mode():
+            found = form(**inputs)
+        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+    # The form adds one segment vector to the position table and holds the types no longer.
+    types = 0 if columns == 2 else model.module.get_parameter(
+        "bert.embeddings.token_type_embeddings.weight"
+    ).numel()
+    assert numbers_in(form) == numbers_in(model.module) - types
+
+
+def test_attention_that_two_layers_share_is_emitted_once(
+    make_lively: Callable[..., Model],
+) -> None:
+    model = make_lively()
+    first, second = model.module.get_submodule("bert.encoder.layer").children()
+    second.attention.self = first.attention.self  # type: ignore[union-attr]
+    form = bert.inference_form(model.module).eval()
+    types = model.module.get_parameter("bert.embeddings.token_type_embeddings.weight").numel()
+    assert numbers_in(form) == numbers_in(model.module) - types
+    for inputs in bert.examples(model.module):
+        with torch.inference_mode():
+            found = form(**inputs)
+        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+
+
+def test_layers_of_other_head_counts_keep_their_own(make_lively: Callable[..., Model]) -> None:
+    """As head pruning leaves it: one layer has one head of the two, its linears are thinner."""
+    model = make_lively()
+    layer = model.module.get_submodule("bert.encoder.layer.0.attention")
+    inner: Any = layer.get_submodule("self")
+    inner.num_attention_heads, inner.all_head_size = 1, 16
+    with torch.no_grad():
+        for name in ("query", "key", "value"):
+            thin, old = nn.Linear(32, 16), getattr(inner, name)
+            thin.weight.copy_(old.weight[:16])
+            thin.bias.copy_(old.bias[:16])
+            setattr(inner, name, thin)
+        output: Any = layer.get_submodule("output")
+        wide, output.dense = output.dense, nn.Linear(16, 32)
+        output.dense.weight.copy_(wide.weight[:, :16])
+    form = bert.inference_form(model.module).eval()
+    for inputs in bert.examples(model.module):
+        with torch.inference_mode():
+            found = form(**inputs)
+        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+
+
+# students
+
+
+def test_student_sizes_are_what_their_names_say() -> None:
+    sizes = {name: (size.layers, size.hidden, size.heads) for name, size in bert.STUDENTS.items()}
+    assert sizes == {"tiny": (2, 128, 2), "mini": (4, 256, 4), "small": (4, 384, 6)}
+
+
+@pytest.mark.parametrize(
+    ("layers", "hidden", "heads"), [(0, 8, 2), (1, 0, 2), (1, 8, 0), (-1, 8, 2), (1, 9, 2)]
+)
+def test_a_size_that_cannot_be_is_refused(layers: int, hidden: int, heads: int) -> None:
+    with pytest.raises(SettingError):
+        bert.Size(layers, hidden, heads)
+
+
+def test_a_width_that_does_not_divide_gets_the_nearest_that_does() -> None:
+    with pytest.raises(SettingError, match="try 128$"):
+        bert.Size(2, 130, 4)
+
+
+def test_a_student_has_the_size_that_was_asked_for(make_lively: Callable[..., Model]) -> None:
+    teacher = make_lively()
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=4))
+    parts = bert.parts(student.module)
+    assert parts.layers == ("bert.encoder.layer.0",)
+    assert dict(parts.heads) == {"bert.encoder.layer.0.attention.self": 4}
+    assert student.module.get_parameter("bert.embeddings.word_embeddings.weight").shape[1] == 16
+    assert student.module.get_parameter("bert.encoder.layer.0.intermediate.dense.weight").shape == (
+        64,
+        16,
+    )
+    assert student.labels == teacher.labels
+    assert student.text == teacher.text
+    rebuilt = bert.build(json.loads(json.dumps(student.spec)))
+    rebuilt.load_state_dict(student.module.state_dict(), strict=True)
+
+
+def test_a_student_wider_than_its_teacher_is_refused(model: Model) -> None:
+    with pytest.raises(SettingError, match="exceeds its teacher's 32"):
+        bert.student(model, bert.Size(layers=1, hidden=64, heads=2))
+
+
+def test_a_students_embeddings_are_the_best_low_rank_view_of_the_teachers(model: Model) -> None:
+    tables = {
+        name: model.module.get_parameter(f"bert.embeddings.{name}_embeddings.weight")
+        for name in ("word", "position", "token_type")
+    }
+    torch.manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(32, 32)).Q
+    with torch.no_grad():  # a spectrum that falls, so that the best view is one and no other
+        for table in tables.values():
+            table.copy_(torch.randn_like(table) * 0.8 ** torch.arange(32) @ turn)
+    student = bert.student(model, bert.Size(layers=1, hidden=8, heads=2))
+    right = torch.linalg.svd(tables["word"].detach(), full_matrices=False).Vh[:8]
+    for name, table in tables.items():
+        ours = student.module.get_parameter(f"bert.embeddings.{name}_embeddings.weight").detach()
+        assert ours.shape == (len(table), 8)
+        # Both are W V, up to each column's sign.
+        expected = table.detach() @ right.T
+        torch.testing.assert_close(ours.abs(), expected.abs(), atol=1e-3, rtol=1e-3)
+
+
+def test_all_embeddings_of_a_student_are_turned_by_the_same_basis(model: Model) -> None:
+    """At full width the view is a rotation: inner products across tables stay as they were."""
+    student = bert.student(model, bert.Size(layers=1, hidden=32, heads=2))
+
+    def products(module: nn.Module) -> Tensor:
+        tables = [
+            module.get_parameter(f"bert.embeddings.{name}_embeddings.weight").detach()[:2]
+            for name in ("word", "position", "token_type")
+        ]
+        table = torch.cat(tables)
+        return table @ table.T
+
+    torch.testing.assert_close(products(student.module), products(model.module))
+
+
+# parts, examples
+
+
+def test_parts_name_real_modules(model: Model) -> None:
+    parts = bert.parts(model.module)
+    assert parts.layers == ("bert.encoder.layer.0", "bert.encoder.layer.1")
+    assert dict(parts.heads) == {f"{layer}.attention.self": 2 for layer in parts.layers}
+    assert len(parts.embeddings) == 3
+    for name in parts.embeddings:
+        assert isinstance(model.module.get_submodule(name), nn.Embedding)
+    outputs = [model.module.get_submodule(name) for name in parts.outputs]
+    assert [getattr(output, "out_features", None) for output in outputs] == [len(LABELS)]
+
+
+def test_examples_differ_in_shape_and_have_padding(model: Model) -> None:
+    first, second = bert.examples(model.module)
+    assert first["input_ids"].shape[0] != second["input_ids"].shape[0]
+    assert first["input_ids"].shape[1] != second["input_ids"].shape[1]
+    for example in (first, second):
+        assert 0 < int(example["attention_mask"].sum()) < example["attention_mask"].numel()
+        logits_of(model.module, example)
+
+
+# pretrained
+
+
+def test_a_local_hugging_face_folder_is_taken_with_its_weights(
+    hf_folder: Path, make_lively: Callable[..., Model]
+) -> None:
+    loaded = bert.pretrained(str(hf_folder), ("a", "b", "c"), TextSettings(max_length=16))
+    theirs = make_lively().module.state_dict()
+    ours = loaded.module.state_dict()
+    kept = [name for name in theirs if not name.startswith("classifier")]
+    assert all(torch.equal(ours[name], theirs[name]) for name in kept)
+    assert ours["classifier.weight"].shape == (3, 32)
+    assert loaded.module.config.id2label == {0: "a", 1: "b", 2: "c"}  # type: ignore[union-attr]
+    bert.build(json.loads(json.dumps(loaded.spec))).load_state_dict(ours, strict=True)
+
+
+def copied(folder: Path, to: Path, **config: Any) -> Path:
+    to.mkdir()
+    for file in folder.iterdir():
+        (to / file.name).write_bytes(file.read_bytes())
+    whole = json.loads((to / "config.json").read_text())
+    (to / "config.json").write_text(json.dumps({**whole, **config}))
+    return to
+
+
+def test_pickled_weights_are_not_read(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "pickled")
+    (folder / "model.safetensors").unlink()
+    torch.save({}, folder / "pytorch_model.bin")
+    with pytest.raises(ArtifactError, match="pickled weights are not read"):
+        bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_damaged_weights_are_refused(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "damaged")
+    content = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ArtifactError, match="damaged"):
+        bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_a_config_that_is_no_json_is_refused(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "damaged")
+    (folder / "config.json").write_text("{")
+    with pytest.raises(ArtifactError, match=r"config.json"):
+        bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_another_kind_of_model_is_refused(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "gpt", model_type="gpt2")
+    with pytest.raises(ArtifactError, match="'gpt2'"):
+        bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_more_tokens_than_positions_are_refused(hf_folder: Path) -> None:
+    with pytest.raises(SettingError, match="128 positions"):
+        bert.pretrained(str(hf_folder), LABELS, TextSettings(max_length=129))
+
+
+def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(UnknownError, match=r"it has no config.json"):
+        bert.pretrained(str(tmp_path), LABELS, TextSettings())
+
+
+def test_pairs_need_a_model_with_two_token_types(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "one-type", type_vocab_size=1)
+    with pytest.raises((ArtifactError, SettingError)):
+        bert.pretrained(str(folder), LABELS, TextSettings(columns=2))

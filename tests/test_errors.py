@@ -1,0 +1,44 @@
+"""Errors: exit codes, and messages that name the thing and the way out."""
+
+from __future__ import annotations
+
+import pytest
+
+from bmc import errors
+from bmc.errors import BmcError, unknown
+
+
+@pytest.mark.parametrize(
+    ("kind", "code"),
+    [
+        (errors.UsageError, 2),
+        (errors.SettingError, 2),
+        (errors.UnknownError, 2),
+        (errors.DataError, 2),
+        (errors.ArtifactError, 2),
+        (errors.AssetError, 2),
+        (errors.StorageError, 2),
+        (errors.GateError, 1),
+        (errors.MissingError, 3),
+    ],
+)
+def test_every_error_has_the_exit_code_that_is_documented(kind: type[BmcError], code: int) -> None:
+    assert issubclass(kind, BmcError)
+    assert kind.exit_code == code
+
+
+def test_the_drawn_tree_names_every_error() -> None:
+    classes = {kind.__name__ for kind in errors.BmcError.__subclasses__()}
+    assert len(classes) > 5
+    assert all(name in (errors.__doc__ or "") for name in classes)
+
+
+def test_a_typing_mistake_gets_the_nearest_name_and_the_command_that_lists_all() -> None:
+    error = unknown("model", "tinny", ["tiny", "mini"], "bmc models lists all")
+    assert str(error) == "no model named 'tinny'. Did you mean 'tiny'? (bmc models lists all)"
+
+
+def test_a_name_like_none_gets_all_names_in_order() -> None:
+    assert str(unknown("target", "gpu", ["onnx", "it"])) == (
+        "no target named 'gpu'. There are: it, onnx."
+    )
