@@ -1,6 +1,6 @@
 """Bundles: what `bmc export` writes and a device loads; read with numpy alone.
 
-manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, sha256 of each file
+manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, all files' sha256
 the model         in its target's format
 tokenizer.json    turns raw text into tensors
 golden.npz        a few inputs, and the outputs they had when the bundle was made
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,8 +31,10 @@ GOLDEN = "golden.npz"
 EVALUATION = "evaluation.npz"
 _WHAT = "bundle"
 T = TypeVar("T")
-_UNREADABLE = (OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError)
-_UNREADABLE += (zipfile.BadZipFile, zlib.error)
+_UNREADABLE = (
+    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
+    *(zipfile.BadZipFile, zlib.error),
+)
 
 
 @dataclass(frozen=True)
@@ -181,15 +183,19 @@ def write_golden(
     arrays: dict[str, NDArray[Any]] = {f"input.{name}": array for name, array in inputs.items()}
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  its stub takes a bool too
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
 
 
 def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
     try:
-        strings = [_a(str, content[key]) for key in ("name", "target", "precision", "model")]
+        name, target, precision, model = (
+            _a(str, content[key]) for key in ("name", "target", "precision", "model")
+        )
         labels = tuple(_a(str, label) for label in _a(list, content["labels"]))
         inputs, outputs = (_tensors(content[key]) for key in ("inputs", "outputs"))
-        rest = [_a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")]
+        lineage, parity, scores, build = (
+            _a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
+        )
         text = TextSettings.from_json(_a(dict, content["text"]))
         _distinct("labels", labels)
         _distinct("inputs", [info.name for info in inputs])
@@ -200,8 +206,21 @@ def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
         raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
     except (TypeError, ValueError, ArtifactError) as error:
         raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
-    inside(path, strings[3], _WHAT)
-    return Manifest(*strings, inputs, outputs, labels, text, *rest)
+    inside(path, model, _WHAT)
+    return Manifest(
+        name,
+        target,
+        precision,
+        model,
+        inputs,
+        outputs,
+        labels,
+        text,
+        lineage,
+        parity,
+        scores,
+        build,
+    )
 
 
 def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
@@ -219,7 +238,7 @@ def _a(kind: type[T], value: Any) -> T:
     """Return a JSON value of this very kind (True is no number), or refuse it."""
     if type(value) is not kind:
         raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
-    return cast(T, value)
+    return value
 
 
 def _distinct(what: str, names: Sequence[str]) -> None:

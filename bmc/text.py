@@ -47,8 +47,12 @@ class TextSettings:
         """Read what `to_json` wrote."""
         if value.get("kind") != "text":
             raise ArtifactError(f"preprocessing of kind {value.get('kind')!r}; this bmc knows text")
-        numbers = [value.get(key) for key in ("max_length", "columns", "pad_id")]
-        if not all(type(number) is int for number in numbers):
+        numbers = [
+            number
+            for key in ("max_length", "columns", "pad_id")
+            if type(number := value.get(key)) is int  # True is none
+        ]
+        if len(numbers) < 3:
             raise ArtifactError("preprocessing needs whole numbers: max_length, columns, pad_id")
         try:
             return TextSettings(*numbers)

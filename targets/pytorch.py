@@ -47,7 +47,7 @@ class PyTorchSession(Closing):
         try:
             with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
                 logits = self._module(**tensors).logits
-        except (RuntimeError, IndexError) as error:
+        except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise cannot_run(self._bundle, error) from error
         return {"logits": logits.float().numpy()}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,8 +27,9 @@ ROWS_A_CLASS = 150
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _two_threads() -> None:
-    torch.set_num_threads(2)
+def _one_thread() -> None:
+    """Small models are fastest so, and by far where other processes keep the cores busy."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(autouse=True)
@@ -191,5 +195,30 @@ def bmc(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]
         code = cli.run([str(argument) for argument in arguments])
         out, err = capfd.readouterr()
         return code, out, err
+
+    return run
+
+
+@pytest.fixture
+def blocked(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Return a function that runs Python code in a process where some packages cannot be imported.
+
+    They fail as if they were not installed, for that process and for what it starts.
+    """
+
+    def run(code: str, *packages: str) -> subprocess.CompletedProcess[str]:
+        folder = tmp_path / "blocker"
+        folder.mkdir(exist_ok=True)
+        (folder / "sitecustomize.py").write_text(
+            "import sys\n"
+            "class Blocker:\n"
+            "    def find_spec(self, name, path=None, target=None):\n"
+            f"        if name.partition('.')[0] in {packages!r}:\n"
+            "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+            "sys.meta_path.insert(0, Blocker())\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(folder)}
+        command = [sys.executable, "-c", code]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
     return run

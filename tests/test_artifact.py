@@ -310,7 +310,9 @@ def test_a_killed_save_leaves_the_old_directory_or_none(
 
 def test_a_bert_directory_is_a_hugging_face_folder(lively_folder: Path) -> None:
     model = artifact.load(lively_folder)
-    theirs = AutoModelForSequenceClassification.from_pretrained(lively_folder, local_files_only=True)
+    theirs = AutoModelForSequenceClassification.from_pretrained(
+        lively_folder, local_files_only=True
+    )
     tokenizer = AutoTokenizer.from_pretrained(lively_folder, local_files_only=True)
     texts = "An uneven but Charming film,", "isn't it?"
     inputs = tokenizer(*texts, return_tensors="pt")

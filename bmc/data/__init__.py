@@ -10,10 +10,12 @@ from pathlib import Path
 
 from bmc import plugins
 from bmc.data import _tables
+from bmc.data._nearest import nearest
 from bmc.errors import DataError, SettingError, UnknownError, unknown
 
 _NO_PLUGIN_HINT = "bmc datasets lists all; a .csv, .jsonl or .parquet file works too"
 _VALIDATION, _TEST = 0.1, 0.2
+_WITH_SENTENCES = ("imdb",)
 
 
 @dataclass(frozen=True)
@@ -136,11 +138,13 @@ def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
 
 
 def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
-    """Load unlabelled texts for distillation, without any text of the held-out splits.
+    """Load unlabelled texts for distillation: those most like the task's own, likest first.
+
+    No text of the held-out splits is among them.
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text a line), or "none".
-        limit: how many texts at most; they are the same for the same limit.
+        limit: how many texts at most; a smaller limit gives the first of a larger one's.
         avoid: the data whose validation and test texts must not be among them.
 
     Raises:
@@ -161,19 +165,19 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
             raise DataError(f"{reference} is not readable as text in UTF-8: {error}") from error
         texts: Sequence[str] = [line.strip() for line in lines if line.strip()]
     else:
-        having = [name for name in plugins.names("bmc.data") if name == "imdb"]
-        if reference not in having:
-            raise unknown("transfer set", reference, [*having, "none"], "or a .txt file")
+        if reference not in _WITH_SENTENCES:
+            raise unknown("transfer set", reference, [*_WITH_SENTENCES, "none"], "or a .txt file")
         texts = plugins.load("bmc.data", reference, "data set").sentences()
     held_out = {_normal(row) for part in (avoid.validation, avoid.test) for row in part.texts}
     kept = [text for text in texts if _normal((text,)) not in held_out]
-    return tuple(kept[:limit])
+    return tuple(nearest(kept, (text for row in avoid.train.texts for text in row), limit))
 
 
 def _check(table: Table, name: str) -> None:
-    for number, row in enumerate(table.rows, start=1):
-        if any(not text.strip() for text in row):
-            raise DataError(f"data {name!r}: row {number} has an empty text; remove or fill it")
+    for part in (table, table.official_test):
+        for number, row in enumerate(part.rows if part else (), start=1):
+            if any(not text.strip() for text in row):
+                raise DataError(f"data {name!r}: row {number} has an empty text; remove or fill it")
     classes = set(table.labels)
     if len(classes) < 2:
         only = f"only the class {next(iter(classes))!r}" if classes else "no rows"

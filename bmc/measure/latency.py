@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -43,7 +44,7 @@ class BenchSettings:
         for name, least in (("batch", 1), ("length", 1), ("launches", 2), ("rounds", 2)):
             if getattr(self, name) < least:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")
-        if self.turn_seconds < 0 or self.turn_calls < 1:
+        if not 0 <= self.turn_seconds < math.inf or self.turn_calls < 1:
             raise SettingError("a turn takes 0 seconds or more, and at least 1 call")
 
 

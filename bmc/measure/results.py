@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc import bundle as bundles
-from bmc.errors import ArtifactError, MissingError
+from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.files import sha256, write_atomically
 from bmc.measure import machine
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
@@ -136,7 +136,7 @@ def read(path: Path) -> Run:
         )
         settings = BenchSettings(**content["settings"])
         rest = content["started"], content["machine"], content["skipped"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SettingError) as error:
         raise ArtifactError(f"{path} is no bench result: {error}") from error
     return Run(rest[0], rest[1], settings, rows, rest[2], samples)
 

@@ -36,10 +36,10 @@ class InferenceForm(nn.Module):
         forms: dict[int, _Attention] = {}
         layers = []
         for layer in encoder:
-            form = forms.setdefault(id(layer.attention), _Attention(layer.attention))
+            form = forms.setdefault(id(layer.attention.self), _Attention(layer.attention))
             layers.append(_Layer(form, layer))
         last = encoder[-1]
-        shared = sum(layer.attention is last.attention for layer in encoder) > 1
+        shared = sum(layer.attention.self is last.attention.self for layer in encoder) > 1
         if not shared:
             layers[-1] = _Layer(_FirstRowAttention(last.attention), last)
         self.layers = nn.ModuleList(layers)

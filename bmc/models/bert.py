@@ -77,7 +77,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
-    """Load pretrained weights and put a fresh classifier on top.
+    """Load pretrained weights under a classifier for these labels.
 
     Args:
         reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
@@ -86,10 +86,15 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
 
     Raises:
         UnknownError: the folder is no Hugging Face model.
-        ArtifactError: it is another kind of model, or its weights are pickled.
+        ArtifactError: it is another kind of model, or its weights are pickled, damaged or do not
+            fit its config.json.
+        SettingError: it has fewer positions than `max_length`, or no token types for pairs.
     """
     folder = _folder(reference)
-    config, _ = BertConfig.get_config_dict(folder, local_files_only=True)
+    try:
+        config, _ = BertConfig.get_config_dict(folder, local_files_only=True)
+    except OSError as error:
+        raise ArtifactError(f"{folder / 'config.json'} is not readable JSON") from error
     if config.get("model_type") != "bert":
         raise ArtifactError(
             f"{reference} is a {config.get('model_type')!r} model; `bmc train` takes bert models"
@@ -99,18 +104,12 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             f"{reference} has no model.safetensors (pickled weights are not read); convert it: "
             "AutoModel.from_pretrained(...).save_pretrained(...)"
         )
-    names = dict(enumerate(labels))
-    module = BertForSequenceClassification.from_pretrained(
-        folder,
-        id2label=names,
-        label2id={label: number for number, label in names.items()},
-        local_files_only=True,
-        use_safetensors=True,
-        dtype=torch.float32,
-    )
+    module = _with_classifier(folder, labels)
     spec = {**module.config.to_dict(), "architectures": ["BertForSequenceClassification"]}
     spec.pop("_name_or_path", None)
     tokenizer = _tokenizer(folder)
+    if text.columns > spec["type_vocab_size"]:
+        raise SettingError(f"{reference} knows one token type; sentence pairs need two")
     if text.max_length > spec["max_position_embeddings"]:
         raise SettingError(
             f"max length is {text.max_length}; {reference} has "
@@ -142,6 +141,8 @@ def student(teacher: Model, size: Size) -> Model:
         "hidden_size": size.hidden,
         "num_attention_heads": size.heads,
         "intermediate_size": 4 * size.hidden,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
     }
     module = build(spec)
     taught = teacher.module.get_submodule("bert.embeddings")
@@ -211,6 +212,30 @@ def _from_hub(reference: str) -> Path:
             f"{reference} could not be had from the Hugging Face hub ({reason}); "
             "download it elsewhere and name its folder"
         ) from error
+
+
+def _with_classifier(folder: Path, labels: Sequence[str]) -> Any:
+    """Load weights; a classifier that is missing or of another size is made anew."""
+    names = dict(enumerate(labels))
+    try:
+        module, report = BertForSequenceClassification.from_pretrained(
+            folder,
+            id2label=names,
+            label2id={label: number for number, label in names.items()},
+            local_files_only=True,
+            use_safetensors=True,
+            dtype=torch.float32,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        first = str(error).strip().splitlines()[0]
+        raise ArtifactError(f"{folder} is damaged or no bert model: {first}") from error
+    fresh = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
+    odd = sorted(name for name in fresh if not name.startswith(("classifier.", "bert.pooler.")))
+    if odd:
+        raise ArtifactError(f"{folder}: its weights do not fit its config.json (see {odd[0]})")
+    return module
 
 
 def _tokenizer(folder: Path) -> Tokenizer:

@@ -59,6 +59,10 @@ class TrainingSettings:
             raise SettingError(f"seed is {self.seed}; it must be 0 or more, below 2**63")
         if not 0 < self.learning_rate < 1:
             raise SettingError(f"learning rate is {self.learning_rate}; it must lie in (0, 1)")
+        if not self.weight_decay >= 0:
+            raise SettingError(f"weight decay is {self.weight_decay}; it must be 0 or more")
+        if not self.clip > 0:
+            raise SettingError(f"clip is {self.clip}; it must be above 0")
         if not 0 <= self.warmup < 1:
             raise SettingError(f"warmup is {self.warmup}; it must lie in [0, 1)")
         if self.precision not in ("auto", "bf16", "fp32"):

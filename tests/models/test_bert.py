@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bmc.errors import ArtifactError, SettingError, UnknownError
@@ -81,9 +82,11 @@ def test_a_layer_that_stands_twice_is_emitted_once(
             found = form(**inputs)
         torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
     # The form adds one segment vector to the position table and holds the types no longer.
-    types = 0 if columns == 2 else model.module.get_parameter(
-        "bert.embeddings.token_type_embeddings.weight"
-    ).numel()
+    types = (
+        0
+        if columns == 2
+        else model.module.get_parameter("bert.embeddings.token_type_embeddings.weight").numel()
+    )
     assert numbers_in(form) == numbers_in(model.module) - types
 
 
@@ -289,7 +292,30 @@ def test_a_folder_without_config_is_no_model(tmp_path: Path) -> None:
         bert.pretrained(str(tmp_path), LABELS, TextSettings())
 
 
+def with_types(hf_folder: Path, to: Path, rows: int) -> Path:
+    """Copy the folder as one of a single token type, whose table has some rows."""
+    folder = copied(hf_folder, to, type_vocab_size=1)
+    weights = load_file(folder / "model.safetensors")
+    name = "bert.embeddings.token_type_embeddings.weight"
+    weights[name] = weights[name][:rows].clone()
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
 def test_pairs_need_a_model_with_two_token_types(hf_folder: Path, tmp_path: Path) -> None:
-    folder = copied(hf_folder, tmp_path / "one-type", type_vocab_size=1)
-    with pytest.raises((ArtifactError, SettingError)):
+    folder = with_types(hf_folder, tmp_path / "one-type", rows=1)
+    assert bert.pretrained(str(folder), LABELS, TextSettings(columns=1)).text.columns == 1
+    with pytest.raises(SettingError, match="sentence pairs need two"):
         bert.pretrained(str(folder), LABELS, TextSettings(columns=2))
+
+
+def test_weights_that_do_not_fit_their_config_are_refused(hf_folder: Path, tmp_path: Path) -> None:
+    folder = with_types(hf_folder, tmp_path / "one-type", rows=2)
+    with pytest.raises(ArtifactError, match="token_type_embeddings"):
+        bert.pretrained(str(folder), LABELS, TextSettings())
+
+
+def test_weights_that_lack_a_layer_are_refused(hf_folder: Path, tmp_path: Path) -> None:
+    folder = copied(hf_folder, tmp_path / "deeper", num_hidden_layers=3)
+    with pytest.raises(ArtifactError, match=r"encoder.layer.2"):
+        bert.pretrained(str(folder), LABELS, TextSettings())

@@ -22,7 +22,9 @@ def rows(reviews: Dataset, make_model: Callable[..., Model]) -> Rows:
 
 def padded(rows: Rows, batches: list[list[int]]) -> int:
     """Count the tokens that are computed, padding included."""
-    return sum(max(len(rows.tokens[place].ids) for place in batch) * len(batch) for batch in batches)
+    return sum(
+        max(len(rows.tokens[place].ids) for place in batch) * len(batch) for batch in batches
+    )
 
 
 def test_an_epoch_has_every_row_once(rows: Rows) -> None:

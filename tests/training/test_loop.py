@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc.data import Dataset, Examples
+from bmc.data import Dataset, Examples, Table, split
 from bmc.errors import MissingError, SettingError
 from bmc.model import Model
 from bmc.training.batches import Batch
@@ -89,18 +89,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_other_ones(
     assert not same(first, third)
 
 
-def test_training_lowers_the_loss_on_its_rows(
-    make_model: Callable[..., Model], few: Dataset, tmp_path: Path
+def test_a_word_that_tells_the_class_is_learned(
+    make_lively: Callable[..., Model], tmp_path: Path
 ) -> None:
-    losses: list[float] = []
-
-    def loss(logits: Tensor, batch: Batch) -> Tensor:
-        found = nn.functional.cross_entropy(logits, batch.labels)
-        losses.append(float(found))
-        return found
-
-    fit_model(make_model(), few, replace(SETTINGS, epochs=8), tmp_path, loss=loss)
-    assert sum(losses[-STEPS:]) < 0.5 * sum(losses[:STEPS])
+    words = {"good": "positive", "bad": "negative"}
+    rows = [(f"a {word} film, number {number}",) for number in range(60) for word in words]
+    data = split(Table(rows, [*words.values()] * 60), "words", ("text",))
+    settings = replace(SETTINGS, epochs=6, batch_size=8, learning_rate=3e-3)
+    assert fit_model(make_lively(), data, settings, tmp_path).accuracy == 1
 
 
 def test_after_step_is_called_after_each_step_with_the_changed_module(
@@ -158,9 +154,7 @@ def test_the_weights_of_the_best_epoch_are_the_ones_left(
     assert not model.module.training
 
 
-def test_frozen_parameters_stay_as_they_are(
-    model: Model, few: Dataset, tmp_path: Path
-) -> None:
+def test_frozen_parameters_stay_as_they_are(model: Model, few: Dataset, tmp_path: Path) -> None:
     before = weights(model.module)
     model.module.get_submodule("bert.embeddings").requires_grad_(requires_grad=False)
     fit_model(model, few, SETTINGS, tmp_path)

@@ -1,0 +1,227 @@
+"""Distillation from logits: the loss, the teacher's kept answers, and what the student learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from bmc import artifact
+from bmc.compress.distill._teacher import _CHUNK, cached_logits
+from bmc.compress.distill.logits import Logits
+from bmc.data import Dataset, Examples
+from bmc.errors import SettingError
+from bmc.files import sha256
+from bmc.model import Model, Work
+from bmc.models import bert
+from bmc.text import TextEncoder
+from bmc.training.batches import Rows
+from bmc.training.loop import TrainingSettings, logits_of
+from bmc.training.work import work_for
+
+SETTINGS = TrainingSettings(
+    epochs=8, learning_rate=3e-3, batch_size=16, precision="fp32", device="cpu"
+)
+
+
+def test_the_soft_loss_equals_a_value_computed_by_hand() -> None:
+    """T = 2, teacher 2 ln 3 and 0, so 3/4 and 1/4; student even.
+
+    KL = 3/4 ln(3/4 / 1/2) + 1/4 ln(1/4 / 1/2) = 3/4 ln 3 - ln 2 = 0.130812; times T^2: 0.523248.
+    A second row on which both agree halves the mean over rows.
+    """
+    step = Logits("teacher", "0", temperature=2.0)
+    teacher = torch.tensor([[2 * math.log(3), 0.0], [1.0, -1.0]])
+    student = torch.tensor([[0.5, 0.5], [1.0, -1.0]])
+    assert step.soft_loss(student[:1], teacher[:1]).item() == pytest.approx(0.523248, abs=1e-6)
+    assert step.soft_loss(student, teacher).item() == pytest.approx(0.261624, abs=1e-6)
+
+
+def test_the_soft_loss_is_zero_only_where_the_student_agrees() -> None:
+    step = Logits("teacher", "0", temperature=3.0)
+    teacher = torch.tensor([[1.0, -2.0, 0.5]])
+    assert step.soft_loss(teacher + 7, teacher).item() == pytest.approx(0, abs=1e-6)
+    assert step.soft_loss(-teacher, teacher).item() > 0.1
+
+
+@pytest.mark.parametrize(
+    "bad", [{"temperature": 0.0}, {"temperature": -1.0}, {"hard": -0.1}, {"hard": math.nan}]
+)
+def test_a_setting_out_of_range_is_refused_by_name(bad: dict[str, float]) -> None:
+    with pytest.raises(SettingError, match=next(iter(bad))):
+        Logits("teacher", "0", **bad)
+
+
+# kept answers
+
+
+def texts_of(number: int) -> list[tuple[str, ...]]:
+    return [(f"film {place}",) for place in range(number)]
+
+
+def files(cache: Path) -> dict[str, tuple[int, int]]:
+    """Map each chunk to what changes when it is written again."""
+    return {
+        f"{path.parent.name}/{path.name}": (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in cache.glob("*/*.npy")
+    }
+
+
+@pytest.fixture(scope="module")
+def answered(
+    make_lively: Callable[..., Model], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Model, Path, Tensor]:
+    """Return a teacher, a cache of its answers to two whole chunks and a bit, and the answers."""
+    teacher, cache = make_lively(), tmp_path_factory.mktemp("cache")
+    return teacher, cache, cached_logits(teacher, "a" * 64, texts_of(2 * _CHUNK + 5), cache, "cpu")
+
+
+def answers(teacher: Model, texts: list[tuple[str, ...]]) -> Tensor:
+    rows = Rows(texts, [-1] * len(texts), TextEncoder(teacher.tokenizer, teacher.text))
+    return logits_of(teacher.module, rows, list(range(len(texts))), "auto", "cpu")
+
+
+def test_kept_answers_are_the_teachers_in_the_order_of_the_texts(
+    answered: tuple[Model, Path, Tensor],
+) -> None:
+    teacher, _, logits = answered
+    assert logits.shape == (2 * _CHUNK + 5, 2)
+    assert logits.dtype == torch.float32
+    for start in (0, _CHUNK - 4, 2 * _CHUNK - 4):
+        texts = texts_of(start + 8)[start:]
+        expected = answers(teacher, texts)
+        torch.testing.assert_close(logits[start : start + 8], expected, atol=0.02, rtol=0.02)
+    assert logits.std() > 0.1
+
+
+def test_a_longer_list_of_texts_reuses_the_whole_chunks(
+    answered: tuple[Model, Path, Tensor],
+) -> None:
+    teacher, cache, logits = answered
+    before = files(cache)
+    longer = cached_logits(teacher, "a" * 64, texts_of(2 * _CHUNK + 9), cache, "cpu")
+    after = files(cache)
+    assert before.items() <= after.items()
+    assert len(after) == len(before) + 1
+    assert torch.equal(longer[: 2 * _CHUNK], logits[: 2 * _CHUNK])
+    assert len(longer) == 2 * _CHUNK + 9
+
+
+def test_kept_answers_are_read_and_not_computed_again(
+    answered: tuple[Model, Path, Tensor], tmp_path: Path
+) -> None:
+    teacher, cache, _ = answered
+    made = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
+    (path,) = tmp_path.glob("*/*.npy")
+    np.save(path, np.full((3, 2), 42, np.float32))
+    assert cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu").eq(42).all()
+    assert not made.eq(42).any()
+    assert cache != tmp_path
+
+
+@pytest.mark.parametrize("damage", ["removed", "half", "empty", "garbage"])
+def test_a_chunk_that_is_missing_or_cut_is_computed_again_and_no_other(
+    answered: tuple[Model, Path, Tensor], damage: str
+) -> None:
+    teacher, cache, logits = answered
+    texts = texts_of(2 * _CHUNK + 5)
+    before = files(cache)
+    path = max(cache.glob("*/*.npy"), key=lambda path: (path.stat().st_size, path.name))
+    content = path.read_bytes()
+    if damage == "removed":
+        path.unlink()
+    else:
+        left = {"half": content[: len(content) // 2], "empty": b"", "garbage": b"no array"}
+        path.write_bytes(left[damage])
+    again = cached_logits(teacher, "a" * 64, texts, cache, "cpu")
+    assert torch.equal(again, logits)
+    assert path.read_bytes() == content
+    after = files(cache)
+    assert {name for name in before if before[name] != after[name]} == {
+        f"{path.parent.name}/{path.name}"
+    }
+
+
+def test_another_teacher_or_length_has_answers_of_its_own(
+    make_lively: Callable[..., Model], tmp_path: Path
+) -> None:
+    teacher = make_lively()
+    cached_logits(teacher, "a" * 64, texts_of(3), tmp_path, "cpu")
+    cached_logits(teacher, "c" * 64, texts_of(3), tmp_path, "cpu")
+    assert len(files(tmp_path)) == 2
+    teacher.text = replace(teacher.text, max_length=8)
+    cached_logits(teacher, "a" * 64, texts_of(3), tmp_path, "cpu")
+    assert len(files(tmp_path)) == 3
+
+
+# apply
+
+
+@pytest.fixture
+def few(reviews: Dataset) -> Dataset:
+    train = Examples(reviews.train.texts[:96], reviews.train.labels[:96])
+    return replace(reviews, train=train)
+
+
+def step_and_work(
+    folder: Path, data: Dataset, place: Path, transfer: tuple[str, ...] = (), hard: float = 0.5
+) -> tuple[Logits, Work]:
+    step = Logits(str(folder), sha256(folder / "model.safetensors"), hard=hard)
+
+    def load(name: str) -> Model:
+        return artifact.load(Path(name))
+
+    return step, work_for(data, transfer, SETTINGS, place / "run", place / "cache", load, run="")
+
+
+def test_distillation_brings_the_student_nearer_to_its_teacher(
+    lively_folder: Path, few: Dataset, tmp_path: Path
+) -> None:
+    teacher = artifact.load(lively_folder)
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2))
+    step, work = step_and_work(lively_folder, few, tmp_path, hard=0.0)
+    texts = list(few.train.texts)
+
+    def distance() -> float:
+        return step.soft_loss(answers(student, texts), answers(teacher, texts)).item()
+
+    before = distance()
+    record = step.apply(student, work)
+    assert record == {}
+    assert distance() < 0.75 * before
+    assert set(student.scores) == {"validation_accuracy", "best_epoch"}
+
+
+def test_the_teacher_answers_training_and_transfer_texts_and_no_others(
+    lively_folder: Path, few: Dataset, tmp_path: Path
+) -> None:
+    transfer = ("some film", "another film")
+    student = bert.student(artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2))
+    step, work = step_and_work(lively_folder, few, tmp_path, transfer)
+    assert len(few.test) > 0
+    assert len(work.data.test) == 0
+    step.apply(student, work)
+    kept = [np.load(path) for path in (tmp_path / "cache").glob("*/*.npy")]
+    assert sum(len(chunk) for chunk in kept) == len(few.train) + len(transfer)
+
+
+def test_hard_labels_and_transfer_texts_both_change_what_is_learned(
+    lively_folder: Path, few: Dataset, tmp_path: Path
+) -> None:
+    learned = []
+    for number, (hard, transfer) in enumerate(((0.0, ()), (1.0, ()), (0.0, ("one film",) * 40))):
+        torch.manual_seed(0)
+        student = bert.student(
+            artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2)
+        )
+        step, work = step_and_work(lively_folder, few, tmp_path / str(number), transfer, hard)
+        step.apply(student, work)
+        learned.append(student.module.get_parameter("classifier.weight").detach())
+    assert not torch.equal(learned[0], learned[1])
+    assert not torch.equal(learned[0], learned[2])

@@ -1,0 +1,123 @@
+"""Measuring in turn: real bundles, real processes; what is measured, never how fast it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+
+from bmc import bundle as bundles
+from bmc.errors import BmcError, MissingError, SettingError
+from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
+from bmc.measure.worker import inputs_of, peak_memory_mb
+
+SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01)
+
+
+@pytest.fixture(scope="module")
+def measured(bundle_of: Callable[[str], Path]) -> list[Measured]:
+    """Return what a short run found of two targets."""
+    candidates = [Candidate(bundle_of("onnx"), 1), Candidate(bundle_of("openvino"), 2)]
+    return measure(candidates, SHORT)
+
+
+def test_every_candidate_has_its_turns_in_every_launch(measured: list[Measured]) -> None:
+    for one in measured:
+        assert [len(launch) for launch in one.nanoseconds] == [2, 2]
+        turns = [turn for launch in one.nanoseconds for turn in launch]
+        assert all(len(turn) >= SHORT.turn_calls for turn in turns)
+        assert all(nanoseconds > 0 for turn in turns for nanoseconds in turn)
+
+
+def test_cold_start_and_memory_are_those_of_fresh_processes(measured: list[Measured]) -> None:
+    for one in measured:
+        assert len(one.cold_start_seconds) == len(one.load_seconds) == len(one.peak_mb) == 2
+        for cold, load in zip(one.cold_start_seconds, one.load_seconds, strict=True):
+            assert cold > load > 0
+        assert all(10 < peak < 1000 for peak in one.peak_mb)
+
+
+def test_what_it_really_ran_with_is_recorded(measured: list[Measured]) -> None:
+    onnx, openvino = (one.execution for one in measured)
+    assert onnx == {"device": "CPU", "threads": 1, "precision": "fp32"}
+    assert openvino["threads"] in (1, 2)  # as many as there are cores
+    assert openvino["precision"] == "f32"
+
+
+def test_no_process_is_left_behind(measured: list[Measured]) -> None:
+    names = [str(one.candidate.bundle) for one in measured]
+    children = psutil.Process(os.getpid()).children(recursive=True)
+    left = [" ".join(child.cmdline()) for child in children if child.status() != "zombie"]
+    assert not [line for line in left if any(name in line for name in names)]
+
+
+def test_inputs_have_exactly_the_shape_asked_for_and_no_padding(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    inputs = inputs_of(bundles.read(bundle_of("onnx")), batch=3, length=50)
+    assert {name: array.shape for name, array in inputs.items()} == {
+        "input_ids": (3, 50),
+        "attention_mask": (3, 50),
+    }
+    assert (inputs["attention_mask"] == 1).all()
+    assert all(array.dtype == np.int64 for array in inputs.values())
+
+
+def test_peak_memory_is_at_least_what_is_held_now() -> None:
+    assert peak_memory_mb() >= 0.9 * psutil.Process().memory_info().rss / 2**20
+
+
+def test_a_bundle_that_cannot_be_loaded_is_named(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(bundle_of("onnx"), broken)
+    (broken / "model.onnx").write_bytes(b"")
+    with pytest.raises(BmcError, match=r"broken: 'model\.onnx' was changed"):
+        measure([Candidate(broken, 1)], SHORT)
+
+
+def test_a_length_that_the_model_cannot_read_is_an_error_and_no_hang(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    with pytest.raises(BmcError, match="cannot compute these inputs"):
+        measure([Candidate(bundle_of("onnx"), 1)], replace(SHORT, length=4000))
+
+
+def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_path: Path) -> None:
+    from bmc import plugins
+
+    try:
+        if plugins.load("bmc.targets", "tensorrt", "target").TARGET.available().devices:
+            pytest.skip("there is a GPU")
+    except MissingError:
+        pass  # no TensorRT here is the same kind of answer
+    engine = tmp_path / "engine"
+    shutil.copytree(bundle_of("onnx"), engine)
+    bundles.write(engine, replace(bundles.read(engine).manifest, target="tensorrt"))
+    with pytest.raises(MissingError):
+        measure([Candidate(engine, 1)], SHORT)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"batch": 0},
+        {"length": 0},
+        {"launches": 1},
+        {"rounds": 1},
+        {"turn_seconds": -1.0},
+        {"turn_seconds": float("nan")},
+        {"turn_calls": 0},
+    ],
+)
+def test_settings_that_measure_nothing_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(SettingError):
+        BenchSettings(**settings)

@@ -1,0 +1,100 @@
+"""Bench results: the better thread count, the reference, and a file that reads back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bmc import bundle as bundles
+from bmc.errors import ArtifactError, MissingError, SettingError
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+from bmc.measure.results import Run
+from bmc.measure.scores import Interval
+from bmc.targets import load
+
+SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6)
+
+
+@pytest.fixture(scope="module")
+def run(bundle_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a short run over two bundles, one and two threads, beside a GPU's."""
+    engine = tmp_path_factory.mktemp("bench") / "engine"
+    shutil.copytree(bundle_of("onnx"), engine)
+    bundles.write(engine, replace(bundles.read(engine).manifest, target="tensorrt"))
+    folders = [bundle_of("onnx"), bundle_of("openvino"), engine]
+    return results.measure_bundles(folders, (1, 2), SHORT)
+
+
+def test_each_bundle_is_measured_with_each_thread_count(run: Run) -> None:
+    rows = [(row.name, row.threads) for row in run.rows if row.name != "engine"]
+    assert rows == [("onnx", 1), ("onnx", 2), ("openvino", 1), ("openvino", 2)]
+    assert all(row.samples == 0 or row.samples >= 24 for row in run.rows)
+    assert all(len(row.manifest_sha256) == 64 for row in run.rows)
+
+
+def test_what_cannot_run_here_is_skipped_with_its_reason(run: Run) -> None:
+    try:
+        devices = load("tensorrt").available().devices
+    except MissingError:
+        devices = ()
+    if devices:
+        pytest.skip("there is a GPU")
+    assert set(run.skipped) == {"engine"}
+    assert run.skipped["engine"]
+
+
+def test_one_row_of_each_bundle_is_its_best_and_the_first_is_the_reference(run: Run) -> None:
+    for name in ("onnx", "openvino"):
+        own = [row for row in run.rows if row.name == name]
+        (best,) = [row for row in own if row.best]
+        assert best.p50 is not None
+        assert all(row.p50 is None or best.p50.value <= row.p50.value for row in own)
+        assert all((row.speed_up is None) == (name == "onnx") for row in own)
+
+
+def test_a_ratio_is_the_speed_up_of_the_better_rows(run: Run) -> None:
+    (best,) = [row for row in run.rows if row.name == "openvino" and row.best]
+    assert results.ratio(run, "onnx", "openvino") == best.speed_up
+    assert results.ratio(run, "onnx", "onnx").value == pytest.approx(1)
+
+
+def test_a_run_is_read_back_as_saved_with_all_samples(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "run.json"
+    results.save(run, path)
+    assert results.read(path) == run
+
+
+def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    results.save(run, path)
+    whole = json.loads(path.read_text())
+    hostile: list[Any] = [[], {}, None, {**whole, "rows": 3}, {**whole, "samples": [{}]}]
+    hostile += [{**whole, "settings": {"launches": 0}}, {**whole, "rows": [{"name": "x"}]}]
+    for content in hostile:
+        path.write_text(json.dumps(content))
+        with pytest.raises(ArtifactError, match="no bench result"):
+            results.read(path)
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(ArtifactError, match="no bench result"):
+        results.read(path)
+    with pytest.raises(ArtifactError, match="no bench result"):
+        results.read(tmp_path / "gone.json")
+
+
+def test_a_precision_that_there_is_not_is_refused_before_measuring(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    with pytest.raises(SettingError, match="precision is 'int4'"):
+        results.measure_bundles([bundle_of("openvino")], (1,), SHORT, "int4")
+
+
+def test_too_few_samples_are_said_to_be_too_few() -> None:
+    assert results.shown(None, 3) == "too few samples"
+    assert results.shown(Interval(1.23456, 1, 2), 2) == "1.23 [1.00, 2.00]"

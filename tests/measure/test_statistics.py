@@ -1,0 +1,98 @@
+"""Intervals of latencies: known values, what too few samples do, and how often they are right."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bmc.measure.statistics import percentile, speed_up, supported
+
+MILLISECOND = 1_000_000
+
+
+def launches(
+    generator: np.random.Generator, median: float, count: int = 5, turns: int = 6, calls: int = 20
+) -> list[list[list[int]]]:
+    """Draw nanoseconds around a median in milliseconds; each launch has a speed of its own."""
+    own = median * generator.lognormal(0, 0.02, count)
+    return [
+        [
+            (speed * MILLISECOND * generator.lognormal(0, 0.1, calls)).astype(int).tolist()
+            for _ in range(turns)
+        ]
+        for speed in own
+    ]
+
+
+@pytest.mark.parametrize(
+    ("percent", "samples", "enough"),
+    [(50, 20, True), (50, 19, False), (90, 100, True), (90, 99, False), (99, 1000, True)],
+)
+def test_ten_samples_must_lie_beyond_a_percentile(
+    percent: float, samples: int, enough: bool
+) -> None:
+    assert supported(percent, samples) is enough
+
+
+def test_a_percentile_is_in_milliseconds_and_inside_its_interval() -> None:
+    turns = [[[n * MILLISECOND for n in range(1, 101)]] * 2]
+    median = percentile(turns, 50)
+    assert median is not None
+    assert median.value == pytest.approx(50.5)
+    assert median.low <= median.value <= median.high
+
+
+def test_a_percentile_that_the_samples_cannot_support_is_none() -> None:
+    assert percentile([[[MILLISECOND] * 19]], 50) is None
+    assert percentile([[[MILLISECOND] * 99]], 90) is None
+
+
+def test_turns_that_differ_make_the_interval_wide() -> None:
+    steady = [[[MILLISECOND] * 20 for _ in range(6)] for _ in range(5)]
+    shaky = [[[(1 + turn % 2) * MILLISECOND] * 20 for turn in range(6)] for _ in range(5)]
+    one, other = percentile(steady, 50), percentile(shaky, 50)
+    assert one is not None
+    assert other is not None
+    assert one.high - one.low == 0
+    assert other.high - other.low > 0.5
+
+
+def test_a_speed_up_is_the_ratio_of_medians() -> None:
+    slow = [[[3 * MILLISECOND] * 5] * 4] * 3
+    fast = [[[MILLISECOND] * 5] * 4] * 3
+    found = speed_up(slow, fast)
+    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
+    assert speed_up(fast, slow).value == pytest.approx(1 / 3)
+
+
+def test_the_interval_of_a_speed_up_is_students_over_launches() -> None:
+    slow = [[[round(MILLISECOND * math.exp(log))]] for log in (0.9, 1.0, 1.1)]
+    fast = [[[MILLISECOND]]] * 3
+    found = speed_up(slow, fast)
+    wide = 4.303 * 0.1 / math.sqrt(3)  # t with 2 degrees of freedom, 97.5 %: a table of Student's t
+    assert math.log(found.value) == pytest.approx(1.0, abs=1e-5)
+    assert math.log(found.high) == pytest.approx(1.0 + wide, abs=1e-4)
+    assert math.log(found.low) == pytest.approx(1.0 - wide, abs=1e-4)
+
+
+def test_what_disturbs_both_candidates_in_one_turn_does_not_move_the_ratio() -> None:
+    noise = np.random.default_rng(0).lognormal(0, 1, (3, 4))
+    slow = [[[round(2 * MILLISECOND * factor)] * 5 for factor in row] for row in noise]
+    fast = [[[round(MILLISECOND * factor)] * 5 for factor in row] for row in noise]
+    found = speed_up(slow, fast)
+    assert (found.low, found.high) == pytest.approx((2, 2), rel=1e-5)
+
+
+def test_equal_candidates_are_found_equal_about_95_times_of_100() -> None:
+    generator = np.random.default_rng(0)
+    intervals = [speed_up(launches(generator, 1), launches(generator, 1)) for _ in range(200)]
+    right = sum(one.low <= 1 <= one.high for one in intervals)
+    assert 180 <= right <= 199
+
+
+def test_one_launch_is_judged_by_its_turns() -> None:
+    generator = np.random.default_rng(0)
+    found = speed_up(launches(generator, 2, count=1), launches(generator, 1, count=1))
+    assert found.low < found.value < found.high

@@ -1,0 +1,260 @@
+"""Bundles: read back as written, and no hostile or damaged one gets further than a clear error."""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import bmc
+from bmc import bundle as bundles
+from bmc import files
+from bmc.errors import ArtifactError
+
+HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    0,
+    -1,
+    2.5,
+    10**30,
+    1e308,
+    float("inf"),
+    float("nan"),
+    "",
+    "x",
+    "/etc/passwd",
+    "../../outside",
+    "a\0b",
+    "\ud800",
+    "n" * 5000,
+    [],
+    [[[[1]]]],
+    [None],
+    ["twice", "twice"],
+    [{"name": "a"}],
+    {},
+    {"a": {"b": 1}},
+)
+FREE_TEXT = ("name", "precision")
+FREE_OBJECT = ("lineage", "parity", "scores", "build")
+
+
+@pytest.fixture(scope="module")
+def shared_bundle(
+    bundle_of: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a copy of the ONNX bundle, whose manifest the tests of this file overwrite."""
+    folder = tmp_path_factory.mktemp("bundle") / "small-onnx"
+    shutil.copytree(bundle_of("onnx"), folder)
+    return folder
+
+
+@pytest.fixture
+def bundle(shared_bundle: Path) -> Iterator[Path]:
+    """Return that copy, and put its manifest back afterwards."""
+    manifest = shared_bundle / bundles.MANIFEST
+    before = manifest.read_bytes()
+    yield shared_bundle
+    manifest.write_bytes(before)
+    (shared_bundle / "link").unlink(missing_ok=True)
+
+
+def content_of(bundle: Path) -> dict[str, Any]:
+    return files.read_json(bundle / bundles.MANIFEST, "bundle")
+
+
+def put(bundle: Path, content: object) -> None:
+    (bundle / bundles.MANIFEST).write_text(json.dumps(content))
+
+
+def changed(content: dict[str, Any], place: tuple[str | int, ...], value: object) -> dict[str, Any]:
+    content = copy.deepcopy(content)
+    parent: Any = content
+    for key in place[:-1]:
+        parent = parent[key]
+    parent[place[-1]] = value
+    return content
+
+
+def refusal(bundle: Path) -> str:
+    """Load a bundle to the end, as an application does; return why it was refused."""
+    try:
+        with bmc.load(bundle) as classify:
+            classify("what a film")
+        bundles.read(bundle).golden()
+    except ArtifactError as error:
+        return str(error)
+    return ""
+
+
+def test_a_bundle_is_read_back_as_written(bundle: Path) -> None:
+    made = bundles.read(bundle)
+    assert made.manifest.labels == ("negative", "positive")
+    assert [info.name for info in made.manifest.inputs] == ["input_ids", "attention_mask"]
+    assert made.manifest.outputs[0].shape == ("batch", 2)
+    before = content_of(bundle)
+    bundles.write(bundle, made.manifest)
+    assert content_of(bundle) == before
+    assert bundles.read(bundle).manifest == made.manifest
+
+
+def test_golden_holds_the_tensors_that_the_manifest_names(bundle: Path) -> None:
+    inputs, outputs = bundles.read(bundle).golden()
+    assert set(inputs) == {"input_ids", "attention_mask"}
+    assert outputs["logits"].shape == (len(inputs["input_ids"]), 2)
+
+
+def test_the_size_is_that_of_the_model_alone(
+    bundle: Path, bundle_of: Callable[[str], Path]
+) -> None:
+    assert bundles.read(bundle).model_size() == (bundle / "model.onnx").stat().st_size
+    openvino = bundles.read(bundle_of("openvino"))
+    weights = openvino.model_path.with_suffix(".bin").stat().st_size
+    assert openvino.model_size() == openvino.model_path.stat().st_size + weights
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
+def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: Any) -> None:
+    content = content_of(bundle)
+    places: list[tuple[str | int, ...]] = [(key,) for key in content]
+    places += [(kind, 0) for kind in ("inputs", "outputs", "labels")]
+    places += [("inputs", 0, key) for key in ("name", "dtype", "shape")]
+    places += [("outputs", 0, key) for key in ("name", "dtype", "shape")]
+    places += [("text", key) for key in content["text"]]
+    places += [("files", name) for name in content["files"]]
+    for place in places:
+        if isinstance(value, str) and (place[0] in FREE_TEXT or place == ("labels", 0)):
+            continue
+        if isinstance(value, dict) and place[0] in FREE_OBJECT:
+            continue
+        if place == ("inputs", 0, "shape") and value in ([], ["twice", "twice"]):
+            continue
+        if place == ("text", "pad_id") and value == 0 and value is not True:
+            continue
+        put(bundle, changed(content, place, value))
+        assert refusal(bundle), f"{place} may be {value!r:.60}"
+
+
+def test_no_key_can_be_left_out(bundle: Path) -> None:
+    content = content_of(bundle)
+    for key in content:
+        put(bundle, {name: value for name, value in content.items() if name != key})
+        assert refusal(bundle), f"{key} may be missing"
+    for key in content["text"]:
+        text = {name: value for name, value in content["text"].items() if name != key}
+        put(bundle, {**content, "text": text})
+        assert refusal(bundle), f"text.{key} may be missing"
+    for key in ("model.onnx", "tokenizer.json", "golden.npz"):
+        listed = {name: value for name, value in content["files"].items() if name != key}
+        put(bundle, {**content, "files": listed})
+        assert key in refusal(bundle)
+
+
+@pytest.mark.parametrize("name", ["/etc/passwd", "../model.onnx", "link", "C:\\model", "a\0b"])
+def test_a_path_that_leaves_the_bundle_is_refused(bundle: Path, name: str) -> None:
+    content = content_of(bundle)
+    (bundle / "link").symlink_to("/etc/passwd")
+    put(bundle, {**content, "model": name})
+    assert "refused" in refusal(bundle)
+    put(bundle, {**content, "files": {**content["files"], name: "0" * 64}})
+    assert "refused" in refusal(bundle)
+
+
+def test_a_manifest_of_a_newer_bmc_says_how_to_upgrade(bundle: Path) -> None:
+    put(bundle, {**content_of(bundle), "schema": bundles.SCHEMA + 1})
+    assert "pip install --upgrade bmc-toolkit" in refusal(bundle)
+    put(bundle, {**content_of(bundle), "schema": 1, "target": "quantum"})
+    assert "'quantum'; this bmc knows onnx, openvino" in refusal(bundle)
+
+
+def test_a_changed_file_is_named_with_both_hashes(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    made = tmp_path / "bundle"
+    shutil.copytree(bundle_of("onnx"), made)
+    recorded = content_of(made)["files"]["tokenizer.json"]
+    with (made / "tokenizer.json").open("a") as file:
+        file.write(" ")
+    message = refusal(made)
+    assert "'tokenizer.json' was changed" in message
+    assert recorded[:16] in message
+    assert files.sha256(made / "tokenizer.json")[:16] in message
+
+
+def test_a_manifest_that_does_not_fit_its_model_is_refused(bundle: Path) -> None:
+    made = bundles.read(bundle).manifest
+    info = made.outputs[0]
+    three = replace(made, labels=("a", "b", "c"))
+    wrong = {
+        "answers with shape": replace(three, outputs=(replace(info, shape=("batch", 3)),)),
+        "3 labels for outputs": three,
+        "names scores": replace(made, outputs=(replace(info, name="scores"),)),
+        "tensors attention_mask, input_ids": replace(made, inputs=made.inputs[:1]),
+    }
+    for message, manifest in wrong.items():
+        bundles.write(bundle, manifest)
+        assert message in refusal(bundle)
+    bundles.write(bundle, replace(made, text=replace(made.text, columns=2)))
+    with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
+        classify(("what a film", "indeed"))
+
+
+def test_a_text_longer_than_the_model_can_read_is_an_error_of_the_bundle(bundle: Path) -> None:
+    made = bundles.read(bundle).manifest
+    bundles.write(bundle, replace(made, text=replace(made.text, max_length=8000)))
+    with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
+        classify("film " * 500)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_model_that_is_no_model_is_refused_in_one_line(
+    bundle_of: Callable[[str], Path], tmp_path: Path, target: str
+) -> None:
+    made = tmp_path / "bundle"
+    shutil.copytree(bundle_of(target), made)
+    manifest = bundles.read(made).manifest
+    for content in (b"", b"\0" * 100, b"<net>", b"\xff" * 1000):
+        (made / manifest.model).write_bytes(content)
+        bundles.write(made, manifest)
+        message = refusal(made)
+        assert "cannot load" in message
+        assert "\n" not in message
+
+
+def test_golden_that_is_damaged_pickled_or_incomplete_is_refused(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    made = bundles.read(bundle_of("onnx"))
+    broken = replace(made, path=tmp_path)
+    path = tmp_path / bundles.GOLDEN
+    whole = (made.path / bundles.GOLDEN).read_bytes()
+    bent = bytearray(whole)
+    bent[60:90] = b"\xaa" * 30
+    np.savez(tmp_path / "pickled.npz", **{"input.input_ids": np.array([{}], dtype=object)})  # type: ignore[arg-type]
+    np.savez(tmp_path / "other.npz", other=np.zeros(1))
+    np.save(tmp_path / "single.npy", np.zeros(1))
+    contents = [b"", b"PK\x03\x04", whole[: len(whole) // 2], bytes(bent)]
+    contents += [
+        (tmp_path / name).read_bytes() for name in ("pickled.npz", "other.npz", "single.npy")
+    ]
+    for content in contents:
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"golden\.npz"):
+            broken.golden()
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"golden\.npz"):
+        broken.golden()
+
+
+def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
+    assert not bundles.is_bundle(tmp_path)
+    with pytest.raises(ArtifactError, match=r"is no bundle: it has no manifest\.json"):
+        bundles.read(tmp_path)

@@ -1,0 +1,63 @@
+"""`bmc.load`: raw text in, label and score out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bmc
+from bmc.errors import ArtifactError, DataError, SettingError, UnknownError
+
+TEXTS = ["a warm and witty film", "dull", "two hours of my life that nobody gives me back"]
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+def test_a_bundle_answers_raw_text_with_label_and_probability(
+    bundle_of: Callable[[str], Path], target: str
+) -> None:
+    with bmc.load(bundle_of(target)) as classify:
+        answer = classify(TEXTS[0])
+        logits = classify.logits([(TEXTS[0],)])[0]
+    probabilities = np.exp(logits) / np.exp(logits).sum()
+    assert answer.label == ("negative", "positive")[int(probabilities.argmax())]
+    assert answer.score == pytest.approx(float(probabilities.max()), abs=1e-6)
+
+
+def test_a_list_is_answered_in_its_order_whatever_the_lengths(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    with bmc.load(bundle_of("onnx"), threads=1) as classify:
+        together = classify(TEXTS)
+        alone = [classify(text) for text in TEXTS]
+        assert classify([]) == []
+    assert [answer.label for answer in together] == [answer.label for answer in alone]
+    for one, other in zip(together, alone, strict=True):
+        assert one.score == pytest.approx(other.score, abs=1e-5)
+
+
+def test_a_pair_given_to_a_model_of_single_texts_is_refused(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    with bmc.load(bundle_of("onnx")) as classify, pytest.raises(DataError, match="1 text"):
+        classify(("one", "two"))
+
+
+def test_the_batch_size_does_not_change_the_logits(bundle_of: Callable[[str], Path]) -> None:
+    rows = [(text,) for text in TEXTS * 3]
+    with bmc.load(bundle_of("onnx")) as classify:
+        seen: list[int] = []
+        logits = classify.logits(rows, 2, seen.append)
+        assert np.allclose(logits, classify.logits(rows, 9), atol=1e-5)
+    assert seen == [2, 2, 2, 2, 1]
+
+
+def test_what_cannot_be_loaded_is_refused(tmp_path: Path, bundle_of: Callable[[str], Path]) -> None:
+    with pytest.raises(UnknownError, match="no bundle at"):
+        bmc.load(tmp_path / "gone")
+    with pytest.raises(ArtifactError, match="is no bundle"):
+        bmc.load(tmp_path)
+    with pytest.raises(SettingError, match="threads is -1"):
+        bmc.load(bundle_of("onnx"), threads=-1)

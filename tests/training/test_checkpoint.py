@@ -1,0 +1,216 @@
+"""Checkpoints: a run that was killed ends with the same bits as one that was not."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bmc.data import Dataset, Examples
+from bmc.model import Model
+from bmc.training.loop import Fitted, TrainingSettings
+from bmc.training.work import fit_model
+
+EPOCHS, STEPS, EVERY = 2, 5, 2
+SETTINGS = TrainingSettings(
+    epochs=EPOCHS,
+    learning_rate=1e-3,
+    batch_size=16,
+    precision="fp32",
+    device="cpu",
+    checkpoint_every=EVERY,
+)
+FILE = "checkpoint.safetensors"
+
+Train = Callable[..., tuple[dict[str, Tensor], Fitted]]
+
+
+class _KilledError(Exception):
+    """Stands for a kill: the process goes on, the run does not."""
+
+
+@pytest.fixture(scope="module")
+def train(make_model: Callable[..., Model], reviews: Dataset) -> Train:
+    """Return a function that trains a fresh model and returns its weights and scores."""
+    rows = STEPS * SETTINGS.batch_size - 3
+    few = replace(reviews, train=Examples(reviews.train.texts[:rows], reviews.train.labels[:rows]))
+
+    def run(
+        folder: Path,
+        stop_after: int | None = None,
+        run: str = "",
+        count: list[int] | None = None,
+        settings: TrainingSettings = SETTINGS,
+    ) -> tuple[dict[str, Tensor], Fitted]:
+        model, steps = make_model(), 0
+
+        def after(_: nn.Module) -> None:
+            nonlocal steps
+            steps += 1
+            if count is not None:
+                count.append(steps)
+            if steps == stop_after:
+                raise _KilledError
+
+        fitted = fit_model(model, few, settings, folder, after_step=after, run=run)
+        return {name: value.detach() for name, value in model.module.named_parameters()}, fitted
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(
+    train: Train, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[dict[str, Tensor], Fitted]:
+    """Return what a run that nothing stopped ends with."""
+    return train(tmp_path_factory.mktemp("whole"))
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+@pytest.mark.parametrize(
+    ("stop_after", "left"),
+    [(1, 10), (3, 8), (4, 8), (6, 5), (8, 3), (10, 1)],
+)
+def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
+    train: Train,
+    whole: tuple[dict[str, Tensor], Fitted],
+    tmp_path: Path,
+    stop_after: int,
+    left: int,
+) -> None:
+    """Checkpoints lie after steps 2 and 4 of both epochs, and after each epoch.
+
+    A step that was stopped in its `after_step` has written no checkpoint of its own.
+    """
+    with pytest.raises(_KilledError):
+        train(tmp_path / "stopped", stop_after=stop_after)
+    steps: list[int] = []
+    torch.manual_seed(99)  # random numbers come from the checkpoint, not from here
+    resumed = train(tmp_path / "stopped", count=steps)
+    assert same(resumed[0], whole[0])
+    assert resumed[1] == whole[1]
+    assert len(steps) == left
+
+
+def test_a_run_that_is_stopped_twice_ends_with_the_same_bits(
+    train: Train, whole: tuple[dict[str, Tensor], Fitted], tmp_path: Path
+) -> None:
+    for stop_after in (3, 3):
+        with pytest.raises(_KilledError):
+            train(tmp_path / "stopped", stop_after=stop_after)
+    assert same(train(tmp_path / "stopped")[0], whole[0])
+
+
+def test_a_finished_run_is_not_trained_again(train: Train, tmp_path: Path) -> None:
+    first = train(tmp_path)
+    steps: list[int] = []
+    second = train(tmp_path, count=steps)
+    assert steps == []
+    assert same(first[0], second[0])
+    assert first[1] == second[1]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"settings": replace(SETTINGS, seed=1)},
+        {"settings": replace(SETTINGS, learning_rate=2e-3)},
+        {"settings": replace(SETTINGS, epochs=3)},
+        {"run": "another teacher"},
+    ],
+)
+def test_a_checkpoint_of_another_run_is_not_taken(
+    train: Train, tmp_path: Path, other: dict[str, TrainingSettings]
+) -> None:
+    with pytest.raises(_KilledError):
+        train(tmp_path / "shared", stop_after=7)
+    steps: list[int] = []
+    after = train(tmp_path / "shared", count=steps, **other)
+    assert same(after[0], train(tmp_path / "fresh", **other)[0])
+    assert len(steps) == STEPS * other.get("settings", SETTINGS).epochs
+
+
+@pytest.mark.parametrize("keep", [0, 4, 0.5, -1])
+def test_a_truncated_checkpoint_is_ignored(
+    train: Train, whole: tuple[dict[str, Tensor], Fitted], tmp_path: Path, keep: float
+) -> None:
+    with pytest.raises(_KilledError):
+        train(tmp_path / "stopped", stop_after=7)
+    path = tmp_path / "stopped" / FILE
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * keep) if keep == 0.5 else int(keep)])
+    steps: list[int] = []
+    resumed = train(tmp_path / "stopped", count=steps)
+    assert len(steps) == EPOCHS * STEPS
+    assert same(resumed[0], whole[0])
+
+
+def test_a_checkpoint_is_one_safetensors_file_and_nothing_temporary_stays(
+    train: Train, tmp_path: Path
+) -> None:
+    with pytest.raises(_KilledError):
+        train(tmp_path, stop_after=7)
+    assert [path.name for path in tmp_path.iterdir()] == [FILE]
+    assert "random.cpu" in load_file(tmp_path / FILE)
+
+
+# A real kill
+
+
+def command(hf_folder: Path, csv: Path, output: Path) -> list[str]:
+    """Return a training command of 90 steps; a checkpoint after every fifth."""
+    options = ["--data", csv, "--epochs", 2, "--batch-size", 5, "--checkpoint-every", 5]
+    options += ["--max-length", 32, "--learning-rate", 1e-3, "--device", "cpu"]
+    code = "from bmc.cli import main; main()"
+    return [sys.executable, "-c", code, "train", *map(str, [hf_folder, *options, "-o", output])]
+
+
+def start(arguments: list[str], home: Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "BMC_HOME": str(home), "COLUMNS": "200"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(arguments, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def test_a_training_process_killed_with_sigkill_goes_on_and_ends_with_the_same_bits(
+    hf_folder: Path, reviews_csv: Path, workspace: Path, tmp_path: Path
+) -> None:
+    whole = start(command(hf_folder, reviews_csv, tmp_path / "whole"), workspace)
+    arguments = command(hf_folder, reviews_csv, tmp_path / "killed")
+    killed = start(arguments, workspace)
+    checkpoint = tmp_path / ".checkpoints" / "killed" / FILE
+    until = time.monotonic() + 60
+    while not checkpoint.exists() and time.monotonic() < until and killed.poll() is None:
+        time.sleep(0.005)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    assert checkpoint.exists()
+    assert not (tmp_path / "killed").exists()
+    resumed = start(arguments, workspace)
+    _, said = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, said
+    going_on = re.search(r"going on from epoch (\d+), step (\d+)", said)
+    assert going_on, said
+    assert (int(going_on[1]), int(going_on[2])) < (2, 45), "it was killed before the last step"
+    _, said = whole.communicate(timeout=120)
+    assert whole.returncode == 0, said
+    first, second = (
+        load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")
+    )
+    assert same(first, second)
+    assert not same(first, load_file(hf_folder / "model.safetensors"))
+    assert not checkpoint.parent.exists(), "a finished run leaves no checkpoint"
