@@ -14,6 +14,7 @@ from bmc.measure import machine
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs"  # git-ignored: raw samples, and files made to be measured
+_LOAD = os.getloadavg()  # before the script itself loads the machine
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
         print(f"{'met' if bar.met else 'NOT MET':8}{bar.must}: {bar.found}")
     found = {
         "machine": machine.describe(),
-        "load_average": os.getloadavg(),
+        "load_average_at_start": _LOAD,
         "versions": artifact.versions(),
         "bars": [asdict(bar) for bar in bars],
         **content,

@@ -9,8 +9,21 @@ On the edge, without torch:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from bmc.errors import BmcError
-from bmc.pipeline import Classifier, Prediction, load
+
+if TYPE_CHECKING:
+    from bmc.pipeline import Classifier, Prediction, load
 
 __version__ = "0.1.0"
 __all__ = ["BmcError", "Classifier", "Prediction", "__version__", "load"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the pipeline when it is first used: `bmc --help` needs no numpy."""
+    if name in ("Classifier", "Prediction", "load"):
+        from bmc import pipeline  # noqa: PLC0415  that is the point
+
+        return getattr(pipeline, name)
+    raise AttributeError(f"module 'bmc' has no attribute {name!r}")

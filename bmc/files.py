@@ -91,7 +91,11 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader, or a kill, sees the old or the new one."""
+    """Replace a file in one step: a reader, or a kill, sees the old or the new one.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -99,6 +103,8 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise storage_error(error, path) or error from error
     finally:
         temporary.unlink(missing_ok=True)
 

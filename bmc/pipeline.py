@@ -60,12 +60,13 @@ class Classifier:
 
         Args:
             rows: text columns of each row.
-            batch_size: rows a batch.
+            batch_size: rows a batch; fewer where the engine was built for fewer.
             advance: called with the number of rows of each batch that is done.
         """
         encoder = self.bundle.encoder
         found = np.empty((len(rows), len(self.bundle.manifest.labels)), np.float32)
-        for places, inputs in encoder.batches(encoder.encode(rows), batch_size):
+        size = min(batch_size, self.bundle.manifest.build.get("max_batch", batch_size))
+        for places, inputs in encoder.batches(encoder.encode(rows), size):
             logits = self._first(self.session.run(inputs))
             if logits.shape != (len(places), found.shape[1]):
                 raise ArtifactError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,8 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
         raise RuntimeError("torch.onnx.export returned nothing")
     graph = program.model
     common.ClearMetadataAndDocStringPass()(graph)
+    # A shared layer's weights are transposed into constants once a use; they are one again here.
+    common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
     graph.producer_name, graph.producer_version = "bmc", ""
     onnx_ir.save(graph, path)
     counts: dict[str, int] = {}

@@ -6,7 +6,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,11 +33,11 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give every test a workspace of its own."""
     home = tmp_path / "runs"
     monkeypatch.setenv("BMC_HOME", str(home))
-    yield home
+    return home
 
 
 @pytest.fixture(scope="session")

@@ -42,6 +42,7 @@ def app() -> App:
         default_parameter=Parameter(negative=()),
         help_epilogue="Start with: bmc distill --teacher bert --student tiny",
         result_action="return_value",
+        suppress_keyboard_interrupt=False,  # else Ctrl-C ends without a word
     )
     for verb, summary in _VERBS.items():
         tree.command(f"bmc.cli.{verb}:{verb}", name=verb, help=None if _asks(verb) else summary)
@@ -80,9 +81,10 @@ def _explain(error: Exception) -> int:
     if isinstance(error, CycloptsError):
         _complain(f"{error} (bmc --help, bmc VERB --help)")
         return 2
-    if isinstance(error, ModuleNotFoundError):
+    absent = _absent(error)
+    if absent:
         try:
-            return _explain(plugins.missing(error, "this command"))
+            return _explain(plugins.missing(absent, "this command"))
         except ModuleNotFoundError:
             pass
     full = storage_error(error, Path(getattr(error, "filename", None) or "."))
@@ -93,6 +95,13 @@ def _explain(error: Exception) -> int:
         "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"
     )
     return MissingError.exit_code - 1
+
+
+def _absent(error: BaseException | None) -> ModuleNotFoundError | None:
+    """Return the failed import behind an error; cyclopts hides it when it imports a verb."""
+    while error is not None and not isinstance(error, ModuleNotFoundError):
+        error = error.__cause__ if isinstance(error, ImportError) else None
+    return error
 
 
 def _complain(text: str) -> None:

@@ -86,7 +86,7 @@ def note_written(output: Path) -> None:
 
 def _family(reference: str) -> str:
     """Return the family of a baseline's name; folders and hub references are BERTs so far."""
-    if ":" in reference or Path(reference).is_dir():
+    if ":" in reference or (reference and Path(reference).is_dir()):
         return "bert"
     choices = {
         name: family

@@ -40,6 +40,8 @@ def export(
     common.begin()
     options = ExportOptions(opset, max_batch)
     wanted = [name.strip() for entry in target for name in entry.split(",") if name.strip()]
+    if not wanted:
+        raise UsageError(f"--target names none of {', '.join(plugins.names('bmc.export'))}")
     for name in wanted:
         if name not in plugins.names("bmc.export"):
             raise unknown("target", name, plugins.names("bmc.export"))

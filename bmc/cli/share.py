@@ -61,14 +61,13 @@ def share(
     checkpoints = workspace.checkpoints_of(output)
     before = sum(value.numel() for value in made.module.parameters())
     torch.manual_seed(seed)
-    work = work_for(
-        data, (), settings, checkpoints, workspace.cache(), _load, run=f"{asdict(step)}"
-    )
+    run = f"{_models.weights_sha256(folder)} {asdict(step)}"
+    work = work_for(data, (), settings, checkpoints, workspace.cache(), _load, run=run)
     record = step.apply(made, work)
     after = sum(value.numel() for value in made.module.parameters())
     console.note(f"{method}: {len(record)} layers changed, {before:,} -> {after:,} parameters")
     if epochs:
-        fitted = fit_model(made, data, settings, checkpoints, run=f"{asdict(step)}")
+        fitted = fit_model(made, data, settings, checkpoints, run=run)
         made.scores = {
             "validation_accuracy": fitted.accuracy,
             "best_epoch": fitted.best_epoch,

@@ -82,6 +82,7 @@ def measure_bundles(
         settings: how to measure.
         precision: "f32" or "bf16"; a target that computes as its file says stays at that.
     """
+    RuntimeOptions(precision=precision)  # refused here, before any process is started
     started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     candidates: list[Candidate] = []
     skipped: dict[str, str] = {}
@@ -94,7 +95,6 @@ def measure_bundles(
             skipped[folder.name] = str(error)
             continue
         if here.devices:
-            RuntimeOptions(precision=chosen)
             candidates += [Candidate(folder, count, chosen) for count in threads]
         else:
             skipped[folder.name] = here.note

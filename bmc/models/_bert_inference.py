@@ -5,12 +5,16 @@ What is fused, and only where the live module still has that shape:
     embeddings             position and first-segment tables become one
     mask                   made additive once, not in every layer
     last layer             computed for the [CLS] row alone, the only row that is read
+    rows and tokens        one axis between the attentions: a linear is one Gemm with its bias, and
+                           ONNX Runtime does not fuse its slow SkipLayerNormalization
+    GELU                   multiplied in the order that ONNX Runtime fuses
 Anything else (a low-rank pair, a pruned head count, a shared layer) is called as it stands, and a
 module met twice is emitted once.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -42,6 +46,7 @@ class InferenceForm(nn.Module):
         shared = sum(layer.attention.self is last.attention.self for layer in encoder) > 1
         if not shared:
             layers[-1] = _Layer(_FirstRowAttention(last.attention), last)
+        self.only_first_rows = not shared
         self.layers = nn.ModuleList(layers)
         self.pooler = module.bert.pooler.dense
         self.classifier = module.classifier
@@ -50,11 +55,12 @@ class InferenceForm(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
-        hidden = self.embeddings(input_ids, token_type_ids)
+        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
         mask = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * _MASKED
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.classifier(torch.tanh(self.pooler(hidden[:, 0])))  # type: ignore[no-any-return]
+        first = hidden if self.only_first_rows else _first_rows(hidden, mask)
+        return self.classifier(torch.tanh(self.pooler(first)))  # type: ignore[no-any-return]
 
 
 class _Embeddings(nn.Module):
@@ -91,7 +97,8 @@ class _Layer(nn.Module):
         self.project = layer.attention.output.dense
         self.attention_norm = layer.attention.output.LayerNorm
         self.widen = layer.intermediate.dense
-        self.activation = layer.intermediate.intermediate_act_fn
+        activation = layer.intermediate.intermediate_act_fn
+        self.activation = _Gelu() if _is_exact_gelu(activation) else activation
         self.narrow = layer.output.dense
         self.norm = layer.output.LayerNorm
 
@@ -112,7 +119,7 @@ class _Attention(nn.Module):
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value = self.project(hidden)
-        return hidden, _attend(query, key, value, mask, self.heads)
+        return hidden, _attend(query, key, value, mask, self.heads, mask.shape[-1])
 
 
 class _FirstRowAttention(nn.Module):
@@ -126,18 +133,37 @@ class _FirstRowAttention(nn.Module):
         self.project = _projection([inner.key, inner.value], 1.0)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        first = hidden[:, :1]
+        first = _first_rows(hidden, mask)
         (query,) = self.query(first)
         key, value = self.project(hidden)
-        return first, _attend(query, key, value, mask, self.heads)
+        return first, _attend(query, key, value, mask, self.heads, 1)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int) -> Tensor:
-    query, key, value = (
-        part.view(*part.shape[:-1], heads, -1).transpose(1, 2) for part in (query, key, value)
-    )
+def _attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int, queries: int
+) -> Tensor:
+    rows, length = mask.shape[0], mask.shape[-1]
+    query = query.view(rows, queries, heads, -1).transpose(1, 2)
+    key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
     weights = torch.softmax(query @ key.transpose(-1, -2) + mask, dim=-1)
-    return (weights @ value).transpose(1, 2).flatten(-2)
+    width = heads * value.shape[-1]
+    return (weights @ value).transpose(1, 2).reshape(-1, width)
+
+
+def _first_rows(hidden: Tensor, mask: Tensor) -> Tensor:
+    return hidden.view(mask.shape[0], mask.shape[-1], hidden.shape[-1])[:, 0]
+
+
+class _Gelu(nn.Module):
+    """The exact GELU, multiplied in the order that ONNX Runtime fuses."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        return hidden * (1.0 + torch.erf(hidden / math.sqrt(2.0))) * 0.5
+
+
+def _is_exact_gelu(activation: Any) -> bool:
+    probe = torch.linspace(-4.0, 4.0, 33)
+    return torch.equal(activation(probe), nn.functional.gelu(probe))
 
 
 def _projection(linears: list[nn.Module], scale: float) -> nn.Module:

@@ -25,6 +25,9 @@ Run = Callable[..., tuple[int, str, str]]
 Blocked = Callable[..., CompletedProcess[str]]
 
 
+BMC = (sys.executable, "-c", "from bmc.cli import main; main()")
+
+
 def refused(result: tuple[int, str, str], *words: str, code: int = 2) -> str:
     """Check that a command was refused in one line that holds these words; return the line."""
     found, out, err = result
@@ -99,6 +102,11 @@ def room_for_files_of(size: int) -> Iterator[None]:
         (["train", "--data", "digits"], ["digits", "movie-reviews"]),
         (["distill", "--student", "tinny"], ["no student named 'tinny'", "'tiny'"]),
         (["export", "--target", "onx"], ["no target named 'onx'", "'onnx'"]),
+        (["export", "--target", ""], ["--target", "onnx, openvino"]),
+        (["train", ""], ["no model named ''"]),
+        (["share", "gone"], ["no model named 'gone'"]),
+        (["share"], ["no model", "bmc train"]),
+        (["report"], ["no bundle", "bmc export"]),
         (["export", "--target", "onnx,gpu"], ["no target named 'gpu'", "tensorrt"]),
         (["export", "gone", "--target", "onnx"], ["no model named 'gone'"]),
         (["export", "--target", "onnx"], ["no model", "bmc train"]),
@@ -204,7 +212,7 @@ def test_an_empty_line_of_input_classifies_nothing(
     bundle_of: Callable[[str], Path],
 ) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "bmc.cli", "predict", str(bundle_of("onnx"))],
+        [*BMC, "predict", str(bundle_of("onnx"))],
         input="\n \n",
         capture_output=True,
         text=True,
@@ -287,9 +295,35 @@ def test_a_model_directory_that_names_code_to_run_is_refused(
 
 def test_a_step_that_is_no_step_of_bmcs_is_refused(bmc: Run, made_model: Path) -> None:
     for method in ("os/system", "../../evil", "share/../../evil", ""):
-        step = {"method": method, "settings": {}, "record": {}, "seed": 0, "seconds": 0}
+        step: dict[str, Any] = {
+            "method": method,
+            "settings": {},
+            "record": {},
+            "seed": 0,
+            "seconds": 0,
+        }
         edit(made_model / "bmc.json", steps=[step])
         refused(bmc("export", made_model, "--target", "onnx"))
+
+
+def test_a_hugging_face_folder_that_is_damaged_is_refused(
+    bmc: Run, hf_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(hf_folder, tmp_path / "hf"))
+    config = (folder / "config.json").read_text()
+    for content in (
+        "{",
+        "[]",
+        '{"model_type": "gpt2"}',
+        '{"model_type": "bert", "vocab_size": []}',
+    ):
+        (folder / "config.json").write_text(content)
+        refused(bmc("train", folder, "--data", reviews_csv), str(folder))
+    (folder / "config.json").write_text(config)
+    (folder / "model.safetensors").write_bytes(b"junk")
+    refused(bmc("train", folder, "--data", reviews_csv), str(folder))
+    (folder / "model.safetensors").unlink()
+    refused(bmc("train", folder, "--data", reviews_csv), "no model.safetensors")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
@@ -426,7 +460,7 @@ def test_a_full_disk_in_training_leaves_the_old_model_and_no_half_checkpoint(
     options = ("--epochs", "1", "--max-length", "16", "--output", output, "--force")
     with room_for_files_of(500_000):
         result = bmc("train", hf_folder, "--data", reviews_csv, *options)
-    refused(result, "disk is full", "free some space")
+    refused(result, "disk is full", ".checkpoints", "free some space")
     assert contents(output) == before
     assert not [path for path in tmp_path.rglob("*") if path.name.endswith(".tmp")]
     assert sorted(os.listdir(tmp_path)) in ([".checkpoints", "old"], ["old"])
@@ -452,7 +486,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     hf_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "trained"
-    command = [sys.executable, "-m", "bmc.cli", "train", str(hf_folder)]
+    command = [*BMC, "train", str(hf_folder)]
     command += ["--data", str(reviews_csv), "--output", str(output), "--max-length", "16"]
     endless = [*command, "--epochs", "100000", "--checkpoint-every", "1"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +111,7 @@ def test_after_step_is_called_after_each_step_with_the_changed_module(
 
     fit_model(model, few, SETTINGS, tmp_path, after_step=after)
     assert len(seen) == 1 + STEPS * SETTINGS.epochs
-    assert not any(same(*pair) for pair in zip(seen, seen[1:], strict=False))
+    assert not any(same(*pair) for pair in pairwise(seen))
 
 
 def test_what_after_step_sets_is_what_the_model_has(

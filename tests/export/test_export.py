@@ -1,0 +1,554 @@
+"""Export: bundles answer as PyTorch does, at every shape, and one that does not is refused."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from bmc import artifact, bundle, targets
+from bmc import workspace as workspaces
+from bmc.bundle import Bundle
+from bmc.compress.share.lowrank import LowRank
+from bmc.data import Dataset
+from bmc.errors import DataError, GateError
+from bmc.export import ExportOptions, _parity
+from bmc.export import _flow as flow
+from bmc.export._graph import write_onnx
+from bmc.files import sha256
+from bmc.model import AppliedStep, Model
+from bmc.pipeline import Classifier
+from bmc.targets import RuntimeOptions
+from bmc.text import TextEncoder
+from bmc.training.loop import TrainingSettings
+from bmc.training.work import work_for
+
+Run = Callable[..., tuple[int, str, str]]
+FILES = {
+    "onnx": {"model.onnx"},
+    "openvino": {"model.xml", "model.bin"},
+    "pytorch": {f"model/{name}" for name in ("bmc.json", "config.json", "model.safetensors")}
+    | {"model/tokenizer.json", "model/tokenizer_config.json"},
+    "tensorrt": {"model.onnx", "model.engine"},
+}
+PROOFS = {"manifest.json", "tokenizer.json", "golden.npz", "evaluation.npz"}
+
+
+@pytest.fixture(scope="session")
+def lively_bundle(
+    lively_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Bundle]]:
+    """Return a function that exports the lively model to a target, once a session."""
+    folder = tmp_path_factory.mktemp("lively-bundles")
+    made: dict[str, Bundle] = {}
+    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+
+        def export(target: str) -> Bundle:
+            if target not in made:
+                made[target] = flow.export(source, target, folder / target, force=False)
+            return made[target]
+
+        yield export
+
+
+def reference(folder: Path, rows: tuple[tuple[str, ...], ...]) -> NDArray[np.float32]:
+    """Return the logits of a model directory in PyTorch, row by row: no padding, no batches."""
+    model = artifact.load(folder)
+    encoder = TextEncoder(model.tokenizer, model.text)
+    found = []
+    for tokens in encoder.encode(rows):
+        inputs = {name: torch.from_numpy(array) for name, array in encoder.batch([tokens]).items()}
+        with torch.inference_mode():
+            found.append(model.module(**inputs).logits[0].numpy())
+    return np.stack(found)
+
+
+def some_inputs(columns: int, rows: int, length: int) -> dict[str, NDArray[np.int64]]:
+    """Return token ids, padding in every row but the first, and types of both kinds for pairs."""
+    generator = np.random.default_rng(rows * 100 + length)
+    ids = generator.integers(0, 30522, (rows, length))
+    mask = np.ones_like(ids)
+    mask[1:, 1 + length // 2 :] = 0
+    inputs = {"input_ids": ids, "attention_mask": mask}
+    if columns == 2:
+        inputs["token_type_ids"] = (np.arange(length) > length // 3) * np.ones_like(ids)
+    return inputs
+
+
+def module_logits(model: Model, inputs: dict[str, NDArray[np.int64]]) -> NDArray[np.float32]:
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    with torch.inference_mode():
+        logits: NDArray[np.float32] = model.module(**tensors).logits.numpy()
+    return logits
+
+
+# answers
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+def test_a_bundle_answers_real_text_as_pytorch_does(
+    target: str, lively_folder: Path, lively_bundle: Callable[[str], Bundle], reviews: Dataset
+) -> None:
+    expected = reference(lively_folder, reviews.test.texts)
+    with Classifier(lively_bundle(target), RuntimeOptions()) as classifier:
+        found = classifier.logits(reviews.test.texts)
+    assert expected.std() > 0.1
+    np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+@pytest.mark.parametrize(("rows", "length"), [(1, 1), (1, 2), (7, 5), (2, 64), (33, 9)])
+def test_batch_and_sequence_are_dynamic_beyond_the_shapes_of_the_trace(
+    target: str,
+    rows: int,
+    length: int,
+    lively_folder: Path,
+    lively_bundle: Callable[[str], Bundle],
+) -> None:
+    inputs = some_inputs(1, rows, length)
+    made = lively_bundle(target)
+    with targets.load(target).load(made, RuntimeOptions()) as session:
+        found = session.run(inputs)["logits"]
+    assert found.shape == (rows, 2)
+    np.testing.assert_allclose(
+        found, module_logits(artifact.load(lively_folder), inputs), atol=5e-5
+    )
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+def test_scores_are_those_of_the_bundles_own_answers(
+    target: str, lively_bundle: Callable[[str], Bundle], reviews: Dataset
+) -> None:
+    made = lively_bundle(target)
+    kept = bundle.read_arrays(made.path / bundle.EVALUATION)
+    right = kept["logits"].argmax(axis=1) == np.array(reviews.test.labels)
+    assert made.manifest.scores["accuracy"]["value"] == pytest.approx(right.mean())
+    assert made.manifest.scores["rows"] == len(reviews.test)
+    assert made.manifest.parity["agreement"] == 1
+    assert made.manifest.parity["rows"] == len(reviews.test)
+    assert 0 <= made.manifest.parity["max_error"] < 1e-4
+    assert made.manifest.parity["cosine"] == pytest.approx(1, abs=1e-6)
+    assert 0 <= made.manifest.parity["max_error_other_shapes"] < 1e-4
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+def test_golden_outputs_come_again(target: str, lively_bundle: Callable[[str], Bundle]) -> None:
+    made = lively_bundle(target)
+    inputs, expected = made.golden()
+    with targets.load(target).load(made, RuntimeOptions()) as session:
+        found = session.run(inputs)
+    np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5)
+
+
+def test_a_bundle_says_which_model_it_came_from(
+    lively_folder: Path, lively_bundle: Callable[[str], Bundle], reviews: Dataset
+) -> None:
+    lineage = lively_bundle("onnx").manifest.lineage
+    assert lineage["model"] == lively_folder.name
+    assert lineage["weights_sha256"] == sha256(lively_folder / "model.safetensors")
+    assert lineage["data"]["fingerprint"] == reviews.fingerprint
+
+
+# what is in the files
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
+def test_a_bundle_holds_the_known_files_alone(
+    target: str, lively_bundle: Callable[[str], Bundle]
+) -> None:
+    path = lively_bundle(target).path
+    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+    assert found == FILES[target] | PROOFS
+
+
+def initializer_numbers(path: Path) -> int:
+    tensors = onnx.load(path).graph.initializer
+    return sum(int(np.prod(tensor.dims)) for tensor in tensors if tensor.data_type == 1)
+
+
+def test_the_onnx_graph_is_clean(lively_bundle: Callable[[str], Bundle]) -> None:
+    made = lively_bundle("onnx")
+    graph = onnx.load(made.model_path)
+    onnx.checker.check_model(graph)
+    counts = Counter(node.op_type for node in graph.graph.node)
+    assert counts["MatMul"] + counts["Gemm"] > 0
+    assert counts["IsNaN"] == counts["Where"] == 0
+    assert counts["Shape"] <= 2
+    assert counts["Softmax"] == 2
+    assert dict(counts) == made.manifest.build["nodes"]
+    assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx"}
+    shapes = {
+        value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
+        for value in [*graph.graph.input, *graph.graph.output]
+    }
+    assert shapes == {
+        "input_ids": ["batch", "sequence"],
+        "attention_mask": ["batch", "sequence"],
+        "logits": ["batch", 2],
+    }
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_model_files_tell_nothing_of_the_machine_that_made_them(
+    target: str, lively_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    made = lively_bundle(target)
+    repository, home = str(Path(__file__).parents[2]), str(Path.home())
+    secrets = ["site-packages", repository, home + "/", str(tmp_path.parent), "bmc-export-"]
+    secrets += [".py", "Traceback", "torch.nn", 'File "']
+    for name in FILES[target] - {"model.bin"}:  # that file is raw numbers
+        content = (made.path / name).read_bytes()
+        for secret in secrets:
+            assert secret.encode() not in content, f"{name} holds {secret!r}"
+
+
+def test_opset_18_is_the_default(lively_bundle: Callable[[str], Bundle]) -> None:
+    made = lively_bundle("onnx")
+    assert made.manifest.build["opset"] == 18
+    assert [entry.version for entry in onnx.load(made.model_path).opset_import] == [18]
+
+
+def test_another_opset_is_written_and_answers_the_same(
+    bmc: Run, lively_folder: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "twenty"
+    code, _, said = bmc("export", lively_folder, "--target", "onnx", "--opset", 20, "-o", output)
+    assert code == 0, said
+    assert [entry.version for entry in onnx.load(output / "model.onnx").opset_import] == [20]
+    assert bundle.read(output).manifest.parity["agreement"] == 1
+
+
+@pytest.mark.parametrize("opset", [7, 17, 24])
+def test_an_opset_out_of_range_is_refused(
+    bmc: Run, lively_folder: Path, opset: int, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    options = ["--target", "onnx", "--opset", opset, "-o", output]
+    code, _, said = bmc("export", lively_folder, *options)
+    assert code == 2
+    assert said == f"bmc: opset is {opset}; it must lie in 18..23\n"
+    assert not output.exists()
+
+
+def test_a_shared_layer_is_stored_once_in_the_onnx_file(
+    make_lively: Callable[..., Model], lively_bundle: Callable[[str], Bundle], tmp_path: Path
+) -> None:
+    model = make_lively()
+    encoder: Any = model.module.get_submodule("bert.encoder")
+    encoder.layer = nn.ModuleList([encoder.layer[0], encoder.layer[0]])
+    a_layer = sum(value.numel() for value in encoder.layer[0].parameters())
+    write_onnx(model, tmp_path / "shared.onnx", 18)
+    whole = initializer_numbers(lively_bundle("onnx").model_path)
+    assert whole - initializer_numbers(tmp_path / "shared.onnx") == pytest.approx(a_layer, abs=64)
+
+
+# compressed models, pairs
+
+
+def test_a_lowrank_model_exports_with_parity(
+    bmc: Run,
+    make_lively: Callable[..., Model],
+    reviews: Dataset,
+    reviews_csv: Path,
+    workspace: Path,
+    tmp_path: Path,
+) -> None:
+    model, step = make_lively(), LowRank(energy=0.5)
+    settings = TrainingSettings(device="cpu")
+    work = work_for(reviews, (), settings, tmp_path, tmp_path, lambda _: make_lively(), run="")
+    record = step.apply(model, work)
+    model.steps = [AppliedStep("share/lowrank", asdict(step), record, 0, 0.0)]
+    model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}
+    model.data["fingerprint"] = reviews.fingerprint
+    folder = artifact.save(model, workspace / "thin")
+    code, _, said = bmc("export", "--target", "onnx,openvino", "--quiet")
+    assert code == 0, said
+    expected = reference(folder, reviews.test.texts)
+    for target in ("onnx", "openvino"):
+        made = bundle.read(workspace / f"thin-{target}")
+        assert made.manifest.lineage["steps"] == ["share/lowrank"]
+        with Classifier(made, RuntimeOptions()) as classifier:
+            found = classifier.logits(reviews.test.texts)
+        np.testing.assert_allclose(found, expected, atol=5e-5)
+
+
+@pytest.fixture
+def pairs_csv(reviews_csv: Path, tmp_path: Path) -> Path:
+    """Return a table of pairs of reviews, whose label is whether both are of one class."""
+    with reviews_csv.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    path = tmp_path / "pairs.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["first", "second", "alike"])
+        for place, row in enumerate(rows[:160]):
+            other = rows[(place + 1 + place // 2 % 2) % len(rows)]
+            alike = "yes" if row["label"] == other["label"] else "no"
+            writer.writerow([row["text"], other["text"], alike])
+    return path
+
+
+def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
+    bmc: Run, hf_folder: Path, pairs_csv: Path, workspace: Path
+) -> None:
+    columns = ["--text-column", "first", "--text-column", "second", "--label-column", "alike"]
+    options = ["--epochs", 1, "--max-length", 64, "--precision", "fp32", "--device", "cpu"]
+    code, _, said = bmc("train", hf_folder, "--data", pairs_csv, *columns, *options)
+    assert code == 0, said
+    code, _, said = bmc("export", "--target", "onnx", "--target", "openvino")
+    assert code == 0, said
+    folder = workspaces.newest("model")
+    model = artifact.load(folder)
+    assert model.text.columns == 2
+    assert model.labels == ("no", "yes")
+    rows = (("a fine film", "and dull"), ("it is", "a long second text of many words, this one"))
+    expected = reference(folder, rows)
+    for target in ("onnx", "openvino"):
+        made = bundle.read(workspace / f"{folder.name}-{target}")
+        names = [info.name for info in made.manifest.inputs]
+        assert names == ["input_ids", "attention_mask", "token_type_ids"]
+        with Classifier(made, RuntimeOptions()) as classifier:
+            np.testing.assert_allclose(classifier.logits(rows), expected, atol=5e-5)
+            with pytest.raises(DataError, match="takes 2 text"):
+                classifier("one text alone")
+            swapped = classifier.logits([row[::-1] for row in rows])
+            assert np.abs(swapped - expected).max() > 0.01
+            inputs = some_inputs(2, rows=5, length=11)
+            found = classifier.session.run(inputs)["logits"]
+            np.testing.assert_allclose(found, module_logits(model, inputs), atol=5e-5)
+            one_type = {**inputs, "token_type_ids": np.zeros_like(inputs["input_ids"])}
+            assert np.abs(classifier.session.run(one_type)["logits"] - found).max() > 0.01
+        said = bmc("predict", made.path, "a fine film", "--pair", "and dull", "--json")[1]
+        answer = json.loads(said)["answers"][0]
+        assert answer["label"] == model.labels[int(expected[0].argmax())]
+
+
+# gates
+
+
+def test_answers_within_the_limits_pass() -> None:
+    labels = np.array([0, 1] * 500)
+    logits = np.where(labels[:, None] == [0, 1], 4.0, -4.0).astype(np.float32)
+    _parity.check(_parity.compare(logits + 0.003, logits, labels), "fp32", largest=4.0)
+
+
+def far(logits: NDArray[np.float32]) -> None:
+    logits[7] += 0.005
+
+
+def lost(logits: NDArray[np.float32]) -> None:
+    logits[7] = np.nan
+
+
+def infinite(logits: NDArray[np.float32]) -> None:
+    logits[7, 0] = np.inf
+
+
+def undecided(logits: NDArray[np.float32]) -> None:
+    """Turn ten answers of a thousand that were near to even."""
+    logits[:10] = logits[:10, ::-1]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (far, "logits change by up to 0.005; allowed is 0.004"),
+        (lost, "answers with NaN"),
+        (infinite, "answers with NaN"),
+        (undecided, "only 99.00% of rows are answered alike"),
+    ],
+)
+def test_answers_out_of_limits_are_refused_with_the_value(
+    change: Callable[[NDArray[np.float32]], None], said: str
+) -> None:
+    labels = np.array([0, 1] * 500)
+    logits = np.where(labels[:, None] == [0, 1], 4.0, -4.0).astype(np.float32)
+    logits[:10] /= 4e4
+    changed = logits.copy()
+    change(changed)
+    with np.errstate(invalid="ignore"):
+        parity = _parity.compare(changed, logits, labels)
+    with pytest.raises(GateError, match=said):
+        _parity.check(parity, "fp32", largest=4.0)
+
+
+def test_a_changed_accuracy_is_refused_though_most_answers_agree() -> None:
+    parity = _parity.Parity(10_000, 1e-6, 1e-6, 1.0, 0.9985, -0.21)
+    with pytest.raises(GateError, match=r"accuracy changes by -0.21 points"):
+        _parity.check(parity, "fp32", largest=4.0)
+
+
+def test_a_bundle_that_disagrees_with_its_model_is_kept_as_failed_and_never_the_newest(
+    lively_folder: Path, reviews: Dataset, workspace: Path
+) -> None:
+    """The weights change between PyTorch's answers and the export, as a broken exporter does it."""
+    output = workspace / "lively-onnx"
+    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+        good = flow.export(source, "pytorch", workspace / "lively-pytorch", force=False)
+    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+        assert len(source.reference) == len(reviews.test)
+        with torch.no_grad():
+            source.model.module.get_parameter("classifier.bias")[0] += 0.5
+        with pytest.raises(GateError, match=r"logits change by up to 0\.5") as caught:
+            flow.export(source, "onnx", output, force=False)
+    failed = workspace / "lively-onnx.failed"
+    assert caught.value.exit_code == 1
+    assert str(failed) in str(caught.value)
+    assert not output.exists()
+    assert "logits change" in bundle.read(failed).manifest.parity["failed"]
+    assert bundle.read(failed).manifest.scores == {}
+    assert workspaces.newest("bundle") == good.path
+    assert workspaces.entries("bundle") == [good.path]
+    assert workspaces.entries("bundle", failed=True) == [failed]
+    assert [path.name for path in workspace.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("where", ["classifier.bias", "last position"])
+def test_an_export_that_answers_nan_exits_1_and_is_kept_as_failed(
+    bmc: Run,
+    where: str,
+    make_lively: Callable[..., Model],
+    reviews: Dataset,
+    reviews_csv: Path,
+    workspace: Path,
+) -> None:
+    """The last position is read by rows of the greatest length alone: no real row has that."""
+    model = make_lively()
+    encoder = TextEncoder(model.tokenizer, model.text)
+    longest = max(len(tokens.ids) for tokens in encoder.encode(reviews.test.texts))
+    assert longest < model.text.max_length
+    table = "bert.embeddings.position_embeddings.weight"
+    with torch.no_grad():
+        if where == "last position":
+            model.module.get_parameter(table)[model.text.max_length - 1] = torch.nan
+        else:
+            model.module.get_parameter(where)[0] = torch.nan
+    model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}
+    model.data["fingerprint"] = reviews.fingerprint
+    artifact.save(model, workspace / "broken")
+    code, out, said = bmc("export", "broken", "--target", "pytorch", "--quiet")
+    assert code == 1, said
+    assert out == ""
+    assert "NaN" in said
+    assert "broken-pytorch.failed" in said
+    assert not (workspace / "broken-pytorch").exists()
+    assert (workspace / "broken-pytorch.failed").is_dir()
+    assert workspaces.entries("bundle") == []
+
+
+def test_a_failed_export_leaves_the_good_one_that_was_there(
+    lively_folder: Path, reviews: Dataset, workspace: Path
+) -> None:
+    output = workspace / "lively-pytorch"
+    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+        good = flow.export(source, "pytorch", output, force=False)
+        with torch.no_grad():
+            source.model.module.get_parameter("classifier.bias")[0] += 0.5
+        with pytest.raises(GateError):
+            flow.export(source, "pytorch", output, force=True)
+    assert bundle.read(output).manifest == good.manifest
+
+
+def test_data_whose_content_changed_is_refused(
+    bmc: Run, lively_folder: Path, reviews_csv: Path, workspace: Path, tmp_path: Path
+) -> None:
+    lines = reviews_csv.read_text(encoding="utf-8").splitlines()
+    other = tmp_path / "reviews.csv"
+    other.write_text("\n".join(lines[:-1]), encoding="utf-8")
+    code, _, said = bmc("export", lively_folder, "--target", "onnx", "--data", other)
+    assert code == 2
+    assert "is not the data that" in said
+    assert not workspace.exists() or list(workspace.iterdir()) == []
+
+
+def test_the_same_model_exports_again_with_force_alone(
+    bmc: Run, lively_folder: Path, workspace: Path
+) -> None:
+    arguments = ["export", lively_folder, "--target", "pytorch", "--quiet"]
+    assert bmc(*arguments)[0] == 0
+    code, _, said = bmc(*arguments)
+    assert code == 2
+    assert "--force" in said
+    assert bmc(*arguments, "--force")[0] == 0
+    assert [path.name for path in workspace.iterdir()] == ["lively-pytorch"]
+
+
+def test_no_batch_is_larger_than_the_engine_was_built_for(
+    lively_bundle: Callable[[str], Bundle], reviews: Dataset
+) -> None:
+    made = lively_bundle("onnx")
+    limited = dataclasses.replace(made.manifest, build={"max_batch": 3})
+    sizes: list[int] = []
+    with Classifier(Bundle(made.path, limited), RuntimeOptions()) as classifier:
+        classifier.logits(reviews.test.texts[:10], 32, sizes.append)
+    assert sizes == [3, 3, 3, 1]
+
+
+# TensorRT: engines build without a GPU
+
+
+@pytest.fixture(scope="session")
+def engine(lively_bundle: Callable[[str], Bundle]) -> Bundle:
+    """Return a TensorRT bundle that was built on a machine without a GPU."""
+    pytest.importorskip("tensorrt_rtx")
+    if targets.load("tensorrt").available().devices:
+        pytest.skip("there is a GPU: engines run here")
+    return lively_bundle("tensorrt")
+
+
+def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
+    found = {file.name for file in engine.path.iterdir()}
+    assert found == FILES["tensorrt"] | PROOFS
+    assert engine.model_path.stat().st_size > 1e6
+    assert engine.manifest.build["ran_here"] is False
+    assert engine.manifest.build["max_batch"] == 16
+
+
+def test_an_engine_that_was_not_run_has_no_score_but_its_onnx_file_has(
+    engine: Bundle, lively_bundle: Callable[[str], Bundle]
+) -> None:
+    assert engine.manifest.scores == {}
+    its = engine.manifest.build["scores_of_the_onnx_file"]
+    assert its == lively_bundle("onnx").manifest.scores
+    assert engine.manifest.parity["of"] == "the ONNX file"
+    there = lively_bundle("onnx").model_path.read_bytes()
+    assert (engine.path / "model.onnx").read_bytes() == there
+
+
+def test_check_of_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
+    code, out, said = bmc("check", engine.path)
+    assert code == 3
+    assert out == ""
+    assert "not run" in said
+    assert "checksums are right" in said
+
+
+def test_predict_with_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
+    code, _, said = bmc("predict", engine.path, "a fine film")
+    assert code == 3
+    assert "NVIDIA" in said
+
+
+def test_golden_rows_fit_an_engine_for_single_rows(
+    engine: Bundle, lively_folder: Path, bmc: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "single"
+    options = ["--target", "tensorrt", "--max-batch", 1, "-o", output]
+    code, out, said = bmc("export", lively_folder, *options)
+    assert code == 0, said
+    assert "its ONNX file; the engine was built, not run here" in out
+    inputs, outputs = bundle.read(output).golden()
+    assert {array.shape[0] for array in (inputs | outputs).values()} == {1}
+    assert engine.path != output
