@@ -159,7 +159,8 @@ def read(path: Path) -> Bundle:
     listed = [name for name in files if (name + "/").startswith(manifest.model + "/")]
     if not listed and inside(path, manifest.model, _WHAT).exists():
         raise ArtifactError(f"bundle {path}: its model {manifest.model!r} has no recorded sha256")
-    for name in ("tokenizer.json", GOLDEN):
+    weights = [Path(manifest.model).with_suffix(".bin").name] * (manifest.target == "openvino")
+    for name in ("tokenizer.json", GOLDEN, *weights):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")
     if not listed:

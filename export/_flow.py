@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from bmc import artifact, bundle, console, plugins, targets
+from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
 from bmc.data import Dataset
-from bmc.errors import DataError, GateError
+from bmc.errors import GateError
 from bmc.export import ExportOptions, Written, _parity
 from bmc.export._graph import form_of, write_onnx
 from bmc.files import new_folder, sha256
@@ -92,13 +93,7 @@ def source_of(folder: Path, data: Dataset, options: ExportOptions) -> Iterator[S
             been among the training rows.
     """
     model = artifact.load(folder)
-    recorded = model.data.get("fingerprint")
-    if recorded != data.fingerprint:
-        raise DataError(
-            f"{data.name!r} is not the data that {folder} was trained on "
-            f"(fingerprint {data.fingerprint[:12]}, recorded {str(recorded)[:12]}): its held-out "
-            "rows may have been trained on; name the right one with --data"
-        )
+    datasets.check_same(data, model.data.get("fingerprint"), str(folder))
     with tempfile.TemporaryDirectory(prefix="bmc-export-") as work:
         yield Source(folder, model, data, options, Path(work))
 

@@ -59,7 +59,9 @@ def run(arguments: Sequence[str]) -> int:
     try:
         answer = app()(list(arguments), exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
-        _complain("stopped. The same command goes on from the last checkpoint")
+        resumes = arguments and arguments[0] in ("train", "distill", "share")
+        how = "The same command goes on from the last checkpoint" if resumes else "Nothing was kept"
+        _complain(f"stopped. {how}")
         return _INTERRUPTED
     except Exception as error:
         if os.environ.get("BMC_DEBUG") == "1":

@@ -9,10 +9,11 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, console, plugins, workspace
+from bmc import artifact, plugins, workspace
+from bmc import data as datasets
 from bmc.cli._common import DataOptions
 from bmc.data import Dataset
-from bmc.errors import unknown
+from bmc.errors import DataError, unknown
 from bmc.files import refuse_existing, sha256
 from bmc.model import Model
 from bmc.text import TextSettings
@@ -51,6 +52,22 @@ def train_baseline(
     return model
 
 
+def data_of(folder: Path, reference: str | None) -> Dataset:
+    """Load the data that a model directory was trained on, from where it was or where it is now.
+
+    Raises:
+        DataError: it is not the same data, or bmc.json does not say which it was.
+    """
+    recorded = artifact.describe(folder)["data"]
+    found = reference or recorded.get("reference")
+    if not found:
+        raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
+    columns = recorded.get("text_columns", ("text",))
+    data = datasets.load(str(found), columns, recorded.get("label_column", "label"))
+    datasets.check_same(data, recorded.get("fingerprint"), str(folder))
+    return data
+
+
 def data_record(data: Dataset, options: DataOptions) -> dict[str, Any]:
     """Say in bmc.json which data this was, well enough to find it and to see that it changed."""
     return {
@@ -77,11 +94,6 @@ def forget(checkpoints: Path) -> None:
         file.unlink()
     if checkpoints.is_dir():
         checkpoints.rmdir()
-
-
-def note_written(output: Path) -> None:
-    """Say where something was written."""
-    console.note(f"wrote {output}")
 
 
 def _family(reference: str) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, console, plugins, workspace
-from bmc import data as datasets
+from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
+from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.errors import GateError, UsageError, unknown
 from bmc.export import ExportOptions
@@ -57,12 +57,7 @@ def export(
     for name, output in outputs.items():
         plugins.load("bmc.export", name, "target")
         refuse_existing(output, common.force)
-    recorded = artifact.describe(folder)["data"]
-    loaded = datasets.load(
-        data or recorded.get("reference", ""),
-        recorded.get("text_columns", ()),
-        recorded.get("label_column", "label"),
-    )
+    loaded = _models.data_of(folder, data)
     made: list[Bundle] = []
     failures: list[GateError] = []
     with flow.source_of(folder, loaded, options) as source:

@@ -9,11 +9,10 @@ from pathlib import Path
 import torch
 
 from bmc import artifact, console, plugins, workspace
-from bmc import data as datasets
 from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.compress.share.lowrank import LowRank
-from bmc.errors import unknown
+from bmc.errors import UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.model import AppliedStep, Model
 from bmc.training.loop import TrainingSettings
@@ -30,6 +29,7 @@ def share(
     learning_rate: float = 5e-5,
     seed: int = 0,
     device: str = "auto",
+    data: str | None = None,
     common: Writing = Writing(),  # noqa: B008  frozen
 ) -> Answer:
     """Factorise or share a model's parameters, then fine-tune what is left.
@@ -43,6 +43,7 @@ def share(
         learning_rate: peak of the fine-tuning.
         seed: of batches and dropout.
         device: cpu, cuda, or auto.
+        data: the data that the model was trained on, if it is not where it was.
     """
     common.begin()
     started = time.monotonic()
@@ -54,20 +55,21 @@ def share(
     output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
     refuse_existing(output, common.force)
     made = artifact.load(folder)
-    recorded = made.data
-    data = datasets.load(
-        recorded["reference"], recorded["text_columns"], recorded.get("label_column", "label")
-    )
+    known = _models.data_of(folder, data)
     checkpoints = workspace.checkpoints_of(output)
     before = sum(value.numel() for value in made.module.parameters())
     torch.manual_seed(seed)
     run = f"{_models.weights_sha256(folder)} {asdict(step)}"
-    work = work_for(data, (), settings, checkpoints, workspace.cache(), _load, run=run)
+    work = work_for(known, (), settings, checkpoints, workspace.cache(), _load, run=run)
     record = step.apply(made, work)
+    if not record:
+        raise UsageError(
+            f"no layer of {folder} would get smaller at energy {energy}; try a lower one"
+        )
     after = sum(value.numel() for value in made.module.parameters())
     console.note(f"{method}: {len(record)} layers changed, {before:,} -> {after:,} parameters")
     if epochs:
-        fitted = fit_model(made, data, settings, checkpoints, run=run)
+        fitted = fit_model(made, known, settings, checkpoints, run=run)
         made.scores = {
             "validation_accuracy": fitted.accuracy,
             "best_epoch": fitted.best_epoch,

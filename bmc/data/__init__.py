@@ -131,6 +131,20 @@ def split(table: Table, name: str, columns: tuple[str, ...]) -> Dataset:
     return Dataset(name, columns, tuple(classes), train, validation, test, print_)
 
 
+def check_same(data: Dataset, fingerprint: object, model: str) -> None:
+    """Check that data is what a model was trained on, so that its test rows were held out then.
+
+    Raises:
+        DataError: the fingerprints differ.
+    """
+    if data.fingerprint != fingerprint:
+        raise DataError(
+            f"{data.name!r} is not the data that {model} was trained on "
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(fingerprint)[:12]}): its "
+            "held-out rows may have been trained on; name the right one with --data"
+        )
+
+
 def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
     """Count the rows of each class."""
     counts = Counter(examples.labels)
