@@ -28,9 +28,12 @@ fix: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# Every figure of benchmarks/README.md; some hours on two cores.
-bench: install
-	$(BIN)/python benchmarks/all.py
+# The figures of benchmarks/README.md, from what make demo made; an hour on two cores.
+bench: demo
+	$(BIN)/python benchmarks/speed.py --teacher bert-movie-reviews --tiny tiny-movie-reviews
+	$(BIN)/python benchmarks/self_ratio.py tiny-movie-reviews-onnx
+	$(BIN)/python benchmarks/footprint.py --bundle tiny-movie-reviews-onnx
+	$(BIN)/python benchmarks/exports.py --teacher bmc-runs/bert-movie-reviews --tiny bmc-runs/tiny-movie-reviews
 
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

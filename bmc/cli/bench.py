@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from rich import box
 from rich.table import Table
 
 from bmc import console, workspace
@@ -61,9 +62,10 @@ def bench(
 
 def _table(run: results.Run) -> Table:
     about = f"batch {run.settings.batch}, {run.settings.length} tokens, milliseconds [95 %]"
-    table = Table("bundle", "threads", "runs in", "p50", "p90", "times faster", title=about)
-    table.add_column("cold start")
-    table.add_column("MB")
+    table = Table(title=about, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("bundle", overflow="fold")
+    for column in ("threads", "runs in", "p50", "p90", "times faster", "cold start", "MB"):
+        table.add_column(column, no_wrap=True)
     for row in run.rows:
         table.add_row(
             row.name,
