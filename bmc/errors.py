@@ -6,6 +6,7 @@ BmcError                      exit  what happened
 │   └── UnknownError          2     a model, data set or file that cannot be found
 ├── DataError                 2     the data cannot be used (columns, classes, empty texts)
 ├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
+│   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
 ├── GateError                 1     a result failed parity, accuracy or budget; it is kept
@@ -44,6 +45,10 @@ class DataError(BmcError):
 
 class ArtifactError(BmcError):
     """A model directory or bundle is damaged, foreign or too new."""
+
+
+class StaleEngineError(ArtifactError):
+    """An engine that this TensorRT or this GPU cannot load; `bmc check` makes it again."""
 
 
 class AssetError(BmcError):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError, BmcError, MissingError
+from bmc.errors import ArtifactError, MissingError, StaleEngineError
 from bmc.files import write_atomically
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
 
@@ -58,10 +58,6 @@ class TensorRtTarget:
         if not _gpus():
             raise MissingError(f"{bundle.path}: built, not run here: there is no NVIDIA GPU")
         return TensorRtSession(bundle)
-
-
-class StaleEngineError(BmcError):
-    """An engine that this TensorRT or this GPU cannot load; `rebuild` makes it again."""
 
 
 class TensorRtSession(Closing):

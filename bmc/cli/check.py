@@ -8,7 +8,7 @@ from bmc import bundle as bundles
 from bmc import console, plugins, targets, workspace
 from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
-from bmc.errors import GateError, MissingError
+from bmc.errors import GateError, MissingError, StaleEngineError
 from bmc.targets import RuntimeOptions
 
 _TOLERANCE = 2e-3
@@ -67,7 +67,7 @@ def _fresh_engine(made: Bundle, options: RuntimeOptions) -> Bundle:
     tensorrt = plugins.load("bmc.targets", "tensorrt", "target")
     try:
         tensorrt.TARGET.load(made, options).close()
-    except tensorrt.StaleEngineError as error:
+    except StaleEngineError as error:
         console.note(f"{error}; rebuilding from its ONNX file")
         rebuilt: Bundle = tensorrt.rebuild(made)
         return rebuilt
