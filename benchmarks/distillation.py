@@ -1,0 +1,78 @@
+"""How much of its teacher does `tiny` keep, from seed to seed and with more transfer texts?
+
+    python benchmarks/distillation.py --seed 0 --transfer-size 80000      (12 minutes, one row)
+
+One call is one row: the teacher of that seed is trained if the workspace (BMC_HOME, else
+benchmarks/runs/seed-N) has none, then distilled with bmc's defaults and so many transfer texts, and
+both are exported to ONNX Runtime and OpenVINO, whose bundles are scored on the held-out split. A
+killed call goes on when it is typed again.
+
+Writes benchmarks/results/distillation-SEED-SIZE.json. Exit code 1: it keeps less than 97 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from _common import RUNS, Bar, finish
+from numpy.typing import NDArray
+
+from bmc import bundle as bundles
+from bmc import cli, workspace
+from bmc.measure import scores
+
+KEPT = 0.97
+TARGETS = ("onnx", "openvino")
+
+
+def main() -> int:
+    """Train, distil, export, score."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--transfer-size", type=int, default=80_000)
+    options = parser.parse_args()
+    os.environ.setdefault("BMC_HOME", str(RUNS / f"seed-{options.seed}"))
+    teacher = "bert-movie-reviews"
+    tiny = f"tiny-{options.transfer_size}"
+    if not (workspace.root() / teacher).is_dir():
+        _bmc("train", "bert", "--seed", str(options.seed))
+    if not (workspace.root() / tiny).is_dir():
+        size = ["--transfer-size", str(options.transfer_size), "--seed", str(options.seed)]
+        _bmc("distill", "--teacher", teacher, *size, "-o", str(workspace.root() / tiny))
+    for name in (teacher, tiny):
+        missing = [t for t in TARGETS if not (workspace.root() / f"{name}-{t}").is_dir()]
+        if missing:
+            _bmc("export", name, "--target", ",".join(missing))
+    content: dict[str, object] = {"seed": options.seed, "transfer_texts": options.transfer_size}
+    bars = []
+    for target in TARGETS:
+        its, own = (_evaluation(workspace.root() / f"{name}-{target}") for name in (teacher, tiny))
+        kept = scores.kept(own["logits"], its["logits"], own["labels"])
+        content[target] = {
+            "teacher_accuracy": asdict(scores.accuracy(its["logits"], its["labels"])),
+            "tiny_accuracy": asdict(scores.accuracy(own["logits"], own["labels"])),
+            "kept": asdict(kept),
+            "agreement": asdict(scores.agreement(own["logits"], its["logits"])),
+            "rows": len(own["labels"]),
+        }
+        found = f"{kept.value:.4f} [{kept.low:.4f}, {kept.high:.4f}]"
+        bars.append(Bar(f"tiny in {target} keeps 97 % of its teacher", found, kept.value >= KEPT))
+    return finish(f"distillation-{options.seed}-{options.transfer_size}", bars, content)
+
+
+def _bmc(*arguments: str) -> None:
+    if cli.run(arguments) != 0:
+        sys.exit(f"bmc {' '.join(arguments)} failed")
+
+
+def _evaluation(bundle: Path) -> dict[str, NDArray[Any]]:
+    return bundles.read_arrays(bundle / bundles.EVALUATION)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
