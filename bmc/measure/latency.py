@@ -91,15 +91,14 @@ def measure(candidates: Sequence[Candidate], settings: BenchSettings) -> list[Me
     found = [Measured(candidate) for candidate in candidates]
     total = settings.launches * (settings.rounds + 1) * len(candidates)
     with console.progress("measuring", total, unit="turns") as advance:
-        for _ in range(settings.launches):
+        for launch in range(settings.launches):
             with ExitStack() as stack:
-                workers = []
-                for one in found:
-                    workers.append(stack.enter_context(_Worker(one, settings)))
-                    advance(1)
-                for one in found:
+                # Who starts first gets other memory, so the order turns with every launch.
+                pairs = []
+                for one in found if launch % 2 == 0 else reversed(found):
+                    pairs.append((one, stack.enter_context(_Worker(one, settings))))
                     one.nanoseconds.append([])
-                pairs = list(zip(found, workers, strict=True))
+                    advance(1)
                 for turn in range(settings.rounds):
                     for one, worker in pairs if turn % 2 == 0 else reversed(pairs):
                         one.nanoseconds[-1].append(worker.turn(settings))
