@@ -103,7 +103,8 @@ def test_the_own_data_example_goes_from_a_table_to_answers(place: Path) -> None:
         for line in lines(ROOT / "examples" / "own-data" / "README.md")
         if not line.startswith("pip ")
     )
-    done = run(command, place, TEACHER_EPOCHS="1", STUDENT_EPOCHS="1")
+    home = str(place / "own-data-runs")
+    done = run(command, place, BMC_HOME=home, TEACHER_EPOCHS="1", STUDENT_EPOCHS="1")
     assert done.returncode == 0, done.stderr
     answers = done.stdout.strip().splitlines()[-2:]
     assert all(line.split()[0] in ("billing", "technical", "delivery") for line in answers)
