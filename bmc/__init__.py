@@ -4,7 +4,7 @@ On the edge, without torch:
 
     import bmc
     classify = bmc.load("bmc-runs/tiny-movie-reviews-onnx")
-    classify("what a film")        # Prediction(label='positive', score=0.98)
+    classify("an hour of wit and charm")        # Prediction(label='positive', score=0.99)
 """
 
 from __future__ import annotations
