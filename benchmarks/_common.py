@@ -38,7 +38,7 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
         **content,
     }
     path = HERE / "results" / f"{name}.json"
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     return 0 if all(bar.met for bar in bars) else 1

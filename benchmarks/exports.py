@@ -37,9 +37,8 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
-from bmc.pipeline import Classifier
+from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.text import TextSettings
 
 PEERS: dict[str, ModuleType] = {"plain": plain, "optimum": optimum, "torchscript": torchscript}
 JUDGED = ("plain", "optimum")
@@ -128,10 +127,11 @@ def _wrapped(path: Path, target: str, own: Bundle, output: Path) -> Path:
             inputs=tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names),
             outputs=own.manifest.outputs,
             labels=own.manifest.labels,
-            text=TextSettings(own.manifest.text.max_length, columns=len(names) - 1),
+            task=own.manifest.task,
+            preprocessing={**own.manifest.preprocessing, "columns": len(names) - 1},
         )
-        with Classifier(Bundle(folder, manifest), RuntimeOptions()) as classifier:
-            outputs = classifier.session.run(inputs)
+        with Pipeline(Bundle(folder, manifest), RuntimeOptions()) as pipeline:
+            outputs = pipeline.session.run(inputs)
         error = float(np.abs(outputs["logits"] - expected["logits"]).max())
         if error > LARGEST_ERROR:
             sys.exit(f"{path} answers otherwise than bmc's bundle: a logit is off by {error:.2g}")

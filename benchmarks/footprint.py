@@ -41,10 +41,11 @@ def main() -> int:
     """Measure, judge."""
     options = _options()
     content: dict[str, Any] = {}
+    runs = [_run(command, content) for command in options.run]  # one may make the bundle
     bars = [
         *_help(options.processes, content),
         *_answer(workspace.find(options.bundle, "bundle"), options.processes, content),
-        *(_run(command, content) for command in options.run),
+        *runs,
     ]
     return finish("footprint", bars, content)
 

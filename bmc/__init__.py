@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 from bmc.errors import BmcError
 
 if TYPE_CHECKING:
-    from bmc.pipeline import Classifier, Prediction, load
+    from bmc.pipeline import Pipeline, Prediction, load
 
 __version__ = "0.1.0"
-__all__ = ["BmcError", "Classifier", "Prediction", "__version__", "load"]
+__all__ = ["BmcError", "Pipeline", "Prediction", "__version__", "load"]
 
 
 def __getattr__(name: str) -> Any:
     """Import the pipeline when it is first used: `bmc --help` needs no numpy."""
-    if name in ("Classifier", "Prediction", "load"):
+    if name in ("Pipeline", "Prediction", "load"):
         from bmc import pipeline  # noqa: PLC0415  that is the point
 
         return getattr(pipeline, name)

@@ -3,7 +3,7 @@
 bmc.json            how the model was made, and the sha256 of every other file
 config.json         the family's settings, in Hugging Face's own keys
 model.safetensors   weights; a shared one is stored once
-tokenizer.json      with tokenizer_config.json
+tokenizer.json      with tokenizer_config.json, for text
 """
 
 from __future__ import annotations
@@ -17,15 +17,23 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
-from bmc import plugins
+from bmc import inputs, plugins
 from bmc.errors import ArtifactError
 from bmc.files import check_files, new_folder, read_json, sha256_of_folder, write_json
+from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
-from bmc.text import TextSettings, load_tokenizer
 
 SCHEMA = 1
 MANIFEST = "bmc.json"
 _WHAT = "model directory"
+_TASKS = ("classification", "regression", "generation")
+_SPECIAL_TOKENS = {
+    "pad_token": ("[PAD]", "<pad>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>"),
+    "sep_token": ("[SEP]", "</s>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
 _PACKAGES = ("bmc-toolkit", "torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
@@ -44,15 +52,17 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
     with new_folder(output, force) as folder:
         write_weights(model.module, folder / "model.safetensors")
         write_json(folder / "config.json", model.spec)
-        model.tokenizer.save(str(folder / "tokenizer.json"))
-        write_json(folder / "tokenizer_config.json", _tokenizer_config(model))
+        model.encoder.save(folder)
+        if isinstance(model.encoder, TextEncoder):
+            write_json(folder / "tokenizer_config.json", _tokenizer_config(model.encoder))
         write_json(
             folder / MANIFEST,
             {
                 "schema": SCHEMA,
                 "family": model.family,
                 "labels": list(model.labels),
-                "text": model.text.to_json(),
+                "task": model.task,
+                "inputs": model.encoder.to_json(),
                 "data": model.data,
                 "steps": [asdict(step) for step in model.steps],
                 "scores": model.scores,
@@ -81,8 +91,8 @@ def load(folder: Path) -> Model:
         family=manifest["family"],
         spec=spec,
         labels=tuple(manifest["labels"]),
-        tokenizer=load_tokenizer(folder / "tokenizer.json"),
-        text=TextSettings.from_json(manifest["text"]),
+        encoder=inputs.load(manifest["inputs"], folder),
+        task=manifest["task"],
         data=manifest["data"],
         steps=[_step(entry, folder) for entry in manifest["steps"]],
         scores=manifest["scores"],
@@ -120,11 +130,23 @@ def describe(folder: Path) -> dict[str, Any]:
             f"{folder} has schema {schema}, this bmc reads up to {SCHEMA}: "
             "pip install --upgrade bmc-toolkit"
         )
-    kinds = {"family": str, "labels": list, "text": dict, "data": dict, "steps": list}
+    kinds = {
+        "family": str,
+        "task": str,
+        "labels": list,
+        "inputs": dict,
+        "data": dict,
+        "steps": list,
+    }
     kinds |= {"scores": dict, "origin": dict, "files": dict}
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
             raise ArtifactError(f"{folder}/{MANIFEST} lacks {key!r} or it is no {kind.__name__}")
+    if manifest["task"] not in _TASKS:
+        raise ArtifactError(
+            f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
+            f"possible: {', '.join(_TASKS)}"
+        )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
     if not manifest["family"].replace("-", "").isalnum():
@@ -174,15 +196,24 @@ def _step(entry: Any, folder: Path) -> AppliedStep:
     return step
 
 
-def _tokenizer_config(model: Model) -> dict[str, Any]:
-    return {
+def _tokenizer_config(encoder: TextEncoder) -> dict[str, Any]:
+    added = encoder.tokenizer.get_added_tokens_decoder().values()
+    special = {token.content for token in added if token.special}
+    found = {
         # Takes tokenizer.json as it is; BertTokenizer would set lower-casing anew, always on.
         "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_input_names": ["input_ids", "token_type_ids", "attention_mask"],
-        "model_max_length": model.text.max_length,
-        "pad_token": "[PAD]",
-        "unk_token": "[UNK]",
-        "cls_token": "[CLS]",
-        "sep_token": "[SEP]",
-        "mask_token": "[MASK]",
+        "model_input_names": _input_names(encoder),
+        "model_max_length": encoder.settings.max_length,
     }
+    for role, spellings in _SPECIAL_TOKENS.items():
+        known = [token for token in spellings if token in special]
+        if known:
+            found[role] = known[0]
+    return found
+
+
+def _input_names(encoder: TextEncoder) -> list[str]:
+    """Return what the model takes; a tokenizer that tells a pair's texts apart makes types."""
+    names = [info.name for info in encoder.tensors()]
+    types = encoder.tokenizer.encode("a", "b").type_ids
+    return names if not any(types) or "token_type_ids" in names else [*names, "token_type_ids"]

@@ -2,7 +2,7 @@
 
 manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, all files' sha256
 the model         in its target's format
-tokenizer.json    turns raw text into tensors
+tokenizer.json    turns raw text into tensors (for text)
 golden.npz        a few inputs, and the outputs they had when the bundle was made
 evaluation.npz    the outputs on the held-out rows, from which the scores were computed
 """
@@ -20,30 +20,23 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import inputs as kinds_of_input
 from bmc import plugins
 from bmc.errors import ArtifactError
 from bmc.files import check_files, inside, read_json, sha256_of_folder, size_of, write_json
-from bmc.text import TextEncoder, TextSettings, load_tokenizer
+from bmc.inputs import Encoder, TensorInfo
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
 GOLDEN = "golden.npz"
 EVALUATION = "evaluation.npz"
 _WHAT = "bundle"
+_TASKS = ("classification", "regression", "generation")
 T = TypeVar("T")
 _UNREADABLE = (
     *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
     *(zipfile.BadZipFile, zlib.error),
 )
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A model's input or output: name, dtype and shape; a string in the shape is a dynamic axis."""
-
-    name: str
-    dtype: str
-    shape: tuple[int | str, ...]
 
 
 @dataclass(frozen=True)
@@ -57,8 +50,9 @@ class Manifest:
         model: the model's file (or folder) in the bundle.
         inputs: tensors that the model takes.
         outputs: tensors that it returns.
-        labels: class names, in the order of the outputs.
-        text: how raw text becomes the inputs.
+        labels: class names, in the order of the outputs; empty where there are no classes.
+        task: "classification", "regression" or "generation".
+        preprocessing: how raw rows become the inputs: a kind of bmc/inputs, and its settings.
         lineage: the model directory it came from: name, weights' sha256, data, steps, teacher.
         parity: how far its outputs are from the model's in PyTorch.
         scores: on the held-out rows, computed by this bundle; empty where it could not run.
@@ -72,7 +66,8 @@ class Manifest:
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
     labels: tuple[str, ...]
-    text: TextSettings
+    task: str
+    preprocessing: dict[str, Any]
     lineage: dict[str, Any] = field(default_factory=dict)
     parity: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
@@ -92,9 +87,9 @@ class Bundle:
         return inside(self.path, self.manifest.model, _WHAT)
 
     @cached_property
-    def encoder(self) -> TextEncoder:
-        """The text encoder that the bundle's model was trained with."""
-        return TextEncoder(load_tokenizer(self.path / "tokenizer.json"), self.manifest.text)
+    def encoder(self) -> Encoder:
+        """What turns raw rows into the inputs, as it did in training."""
+        return kinds_of_input.load(self.manifest.preprocessing, self.path)
 
     def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """Return the golden inputs and the outputs that they had."""
@@ -125,7 +120,6 @@ def is_bundle(path: Path) -> bool:
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest over the files that lie in `folder` already."""
     content = asdict(manifest)
-    content["text"] = manifest.text.to_json()
     files = sha256_of_folder(folder, leave_out=MANIFEST)
     write_json(folder / MANIFEST, {"schema": SCHEMA, **content, "files": files})
 
@@ -160,7 +154,8 @@ def read(path: Path) -> Bundle:
     if not listed and inside(path, manifest.model, _WHAT).exists():
         raise ArtifactError(f"bundle {path}: its model {manifest.model!r} has no recorded sha256")
     weights = [Path(manifest.model).with_suffix(".bin").name] * (manifest.target == "openvino")
-    for name in ("tokenizer.json", GOLDEN, *weights):
+    tokenizer = ["tokenizer.json"] * (manifest.preprocessing.get("kind") == "text")
+    for name in (*tokenizer, GOLDEN, *weights):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")
     if not listed:
@@ -197,11 +192,14 @@ def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
         lineage, parity, scores, build = (
             _a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
         )
-        text = TextSettings.from_json(_a(dict, content["text"]))
-        _distinct("labels", labels)
+        task, preprocessing = _a(str, content["task"]), _a(dict, content["preprocessing"])
+        if task not in _TASKS:
+            raise ValueError(f"the task is {task!r:.60}; possible: {', '.join(_TASKS)}")
+        if task == "classification":
+            _distinct("labels", labels)
         _distinct("inputs", [info.name for info in inputs])
         _distinct("outputs", [info.name for info in outputs])
-        if outputs[0].shape[-1:] != (len(labels),):
+        if task == "classification" and outputs[0].shape[-1:] != (len(labels),):
             raise ValueError(f"{len(labels)} labels for outputs of shape {outputs[0].shape}")
     except KeyError as error:
         raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
@@ -216,7 +214,8 @@ def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
         inputs,
         outputs,
         labels,
-        text,
+        task,
+        preprocessing,
         lineage,
         parity,
         scores,

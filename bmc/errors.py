@@ -9,6 +9,7 @@ BmcError                      exit  what happened
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
+├── DivergedError             1     training ended in a loss that is no number
 ├── GateError                 1     a result failed parity, accuracy or budget; it is kept
 └── MissingError              3     a package or a device is not there
 
@@ -61,6 +62,12 @@ class StorageError(BmcError):
 
 class GateError(BmcError):
     """A result was made but failed a gate; it is kept for inspection."""
+
+    exit_code = 1
+
+
+class DivergedError(BmcError):
+    """Training ended in a loss that is no number; the last good checkpoint is kept."""
 
     exit_code = 1
 

@@ -96,15 +96,28 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         StorageError: the disk is full, or the place cannot be written.
     """
+    with replacing(path) as temporary:
+        temporary.write_bytes(data)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a path to write to; what lies there afterwards replaces `path` in one step.
+
+    Raises:
+        StorageError: the disk is full, or the place cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
+        yield temporary
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as error:
-        raise storage_error(error, path) or error from error
+    except Exception as error:
+        full = storage_error(error, path)
+        if full:
+            raise full from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tokenizers import Tokenizer
-
 from bmc.data import Dataset
-from bmc.text import TextSettings
+from bmc.inputs import Encoder, Many, TensorInfo
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -48,9 +46,9 @@ class Model:
         module: the live network.
         family: the file in bmc/models that builds it.
         spec: the settings from which that family builds it, before any step.
-        labels: class names, in the order of the outputs.
-        tokenizer: turns text into ids.
-        text: how text is cut and padded.
+        labels: class names, in the order of the outputs; empty where there are no classes.
+        encoder: turns raw rows into the module's input tensors.
+        task: "classification", "regression" or "generation".
         data: reference, columns and fingerprint of the data it was trained on.
         steps: the compressions applied, in order.
         scores: validation scores at the end of training.
@@ -61,12 +59,28 @@ class Model:
     family: str
     spec: dict[str, Any]
     labels: tuple[str, ...]
-    tokenizer: Tokenizer
-    text: TextSettings
+    encoder: Encoder
+    task: str = "classification"
     data: dict[str, Any] = field(default_factory=dict)
     steps: list[AppliedStep] = field(default_factory=list)
     scores: dict[str, float] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
+
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Say which tensor the model returns; a generator's shape stands in its spec."""
+        if self.task == "classification":
+            return (TensorInfo("logits", "float32", ("batch", len(self.labels))),)
+        if self.task == "regression":
+            return (TensorInfo("values", "float32", ("batch", 1)),)
+        sizes = (int(self.spec[size]) for size in ("channels", "height", "width"))
+        return (TensorInfo("pixels", "float32", ("batch", *sizes)),)
+
+
+def output_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Call a module and return its output tensor; Hugging Face's wrap theirs in an object."""
+    found = module(**inputs)
+    outputs: Tensor = getattr(found, "logits", found)
+    return outputs
 
 
 @dataclass(frozen=True)
@@ -88,6 +102,7 @@ class Parts:
 
 Loss = Callable[["Tensor", "Batch"], "Tensor"]
 AfterStep = Callable[["nn.Module"], None]
+Form = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
 
 @dataclass(frozen=True)
@@ -118,10 +133,10 @@ class Fit(Protocol):
         self,
         model: Model,
         loss: Loss | None = None,
-        texts: tuple[tuple[str, ...], ...] = (),
+        unlabelled: Many = (),
         after_step: AfterStep | None = None,
     ) -> dict[str, float]:
-        """Train on the labelled rows, then the unlabelled `texts`; return validation scores."""
+        """Train on the labelled rows and the unlabelled ones; return validation scores."""
 
 
 class Step(Protocol):

@@ -1,11 +1,11 @@
-"""Raw text in, label and score out: what an application embeds; needs no torch."""
+"""Raw rows in, answers out: what an application embeds; needs no torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,98 +13,101 @@ from numpy.typing import NDArray
 from bmc import bundle as bundles
 from bmc import targets
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError, DataError, UnknownError
+from bmc.errors import ArtifactError, UnknownError
+from bmc.inputs import Many, ordered_batches
 from bmc.targets import RuntimeOptions, Session
-
-Row = str | tuple[str, str]
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """An answer: the most probable label and its probability."""
+    """A classifier's answer: the most probable label and its probability."""
 
     label: str
     score: float
 
 
-class Classifier:
+Answer = Prediction | float | NDArray[np.uint8]
+"""Of a classifier a Prediction, of a regression a number, of a generator an image."""
+
+
+class Pipeline:
     """A bundle, ready to answer; close it, or use it as a context manager, to free its memory."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         self.bundle = bundle
         self.session: Session = targets.load(bundle.manifest.target).load(bundle, options)
 
-    @overload
-    def __call__(self, text: Row) -> Prediction: ...
-    @overload
-    def __call__(self, text: list[str] | list[tuple[str, str]]) -> list[Prediction]: ...
-    def __call__(
-        self, text: Row | list[str] | list[tuple[str, str]]
-    ) -> Prediction | list[Prediction]:
-        """Classify a text (a pair of texts for pair models), or a list of them in one batch.
+    def __call__(self, row: Any) -> Any:
+        """Answer one row, or a list of rows in batches.
+
+        Args:
+            row: what the model was trained on: a text (a tuple of two for pair models), an image
+                (a file, or bytes (height, width[, channels])), a series (steps, channels), or a
+                number that seeds a generator. A list holds several.
+
+        Returns:
+            the answer to a row, or a list of them: see `Answer`.
 
         Raises:
-            DataError: a pair was given to a model of single texts, or the other way round.
+            DataError: a row is not what the model takes.
         """
-        if isinstance(text, str | tuple):
-            return self._answers([text])[0]
-        return self._answers(list(text)) if len(text) else []
+        if isinstance(row, list):
+            return self._answers(row) if row else []
+        return self._answers([row])[0]
 
-    def logits(
+    def outputs(
         self,
-        rows: Sequence[tuple[str, ...]],
+        rows: Many,
         batch_size: int = 32,
         advance: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the logits (rows, classes), computed in batches of rows of like length.
+        """Return the model's first output for each row (rows, ...), computed in batches.
 
         Args:
-            rows: text columns of each row.
+            rows: raw rows.
             batch_size: rows a batch; fewer where the engine was built for fewer.
             advance: called with the number of rows of each batch that is done.
         """
-        encoder = self.bundle.encoder
-        found = np.empty((len(rows), len(self.bundle.manifest.labels)), np.float32)
+        encoder, info = self.bundle.encoder, self.bundle.manifest.outputs[0]
+        shape = tuple(size for size in info.shape[1:] if isinstance(size, int))
+        found = np.empty((len(rows), *shape), np.float32)
         size = min(batch_size, self.bundle.manifest.build.get("max_batch", batch_size))
-        for places, inputs in encoder.batches(encoder.encode(rows), size):
-            logits = self._first(self.session.run(inputs))
-            if logits.shape != (len(places), found.shape[1]):
+        for places, arrays in ordered_batches(encoder, encoder.encode(rows), size):
+            answers = self.session.run(arrays)[info.name]
+            if answers.shape != (len(places), *shape):
                 raise ArtifactError(
-                    f"bundle {self.bundle.path} names {found.shape[1]} labels, but its model "
-                    f"answers with shape {logits.shape}; export it again"
+                    f"bundle {self.bundle.path} says that a row is answered with shape {shape}, "
+                    f"but its model answers {answers.shape[1:]}; export it again"
                 )
-            found[places] = logits
+            found[places] = answers
             if advance:
                 advance(len(places))
         return found
 
-    def __enter__(self) -> Classifier:
+    def __enter__(self) -> Pipeline:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.session.__exit__(None, None, None)
 
-    def _answers(self, texts: Sequence[Row]) -> list[Prediction]:
-        rows = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        columns = self.bundle.manifest.text.columns
-        for row in rows:
-            if len(row) != columns:
-                raise DataError(f"the model takes {columns} text(s) a row; {len(row)} were given")
-        logits = self.logits(rows)
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    def _answers(self, rows: list[Any]) -> list[Answer]:
+        outputs = self.outputs(rows)
+        manifest = self.bundle.manifest
+        if manifest.task == "regression":
+            return [float(value) for value in outputs[:, 0]]
+        if manifest.task == "generation":
+            pixels = np.clip(np.round((outputs + 1) * 127.5), 0, 255).astype(np.uint8)
+            return list(pixels.transpose(0, 2, 3, 1))
+        shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         best = probabilities.argmax(axis=1)
-        labels = self.bundle.manifest.labels
         return [
-            Prediction(labels[place], float(row[place]))
+            Prediction(manifest.labels[place], float(row[place]))
             for place, row in zip(best, probabilities, strict=True)
         ]
 
-    def _first(self, outputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
-        return outputs[self.bundle.manifest.outputs[0].name]
 
-
-def load(path: str | Path, threads: int = 0) -> Classifier:
+def load(path: str | Path, threads: int = 0) -> Pipeline:
     """Load a bundle for inference.
 
     Args:
@@ -118,4 +121,4 @@ def load(path: str | Path, threads: int = 0) -> Classifier:
     """
     if not Path(path).is_dir():
         raise UnknownError(f"no bundle at {str(path)!r}")
-    return Classifier(bundles.read(Path(path)), RuntimeOptions(threads=threads))
+    return Pipeline(bundles.read(Path(path)), RuntimeOptions(threads=threads))

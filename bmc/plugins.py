@@ -25,6 +25,10 @@ _EXTRA_OF_PACKAGE = {
     "vl_convert": "report",
     "jinja2": "report",
     "pyarrow": "parquet",
+    "PIL": "images",
+    "timm": "timm",
+    "torchvision": "timm",
+    "datasets": "hub",
 }
 
 

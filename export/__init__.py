@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bmc.bundle import TensorInfo
 from bmc.errors import SettingError
+from bmc.inputs import TensorInfo
 from bmc.model import Model
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
@@ -65,10 +65,3 @@ class Exporter(Protocol):
 
     def write(self, source: Source, folder: Path, options: ExportOptions) -> Written:
         """Write the model in the target's format into `folder`."""
-
-
-def tensors_of(model: Model) -> tuple[tuple[TensorInfo, ...], tuple[TensorInfo, ...]]:
-    """Say which tensors a text classifier takes and returns, in every target alike."""
-    names = ["input_ids", "attention_mask", "token_type_ids"][: model.text.columns + 1]
-    inputs = tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names)
-    return inputs, (TensorInfo("logits", "float32", ("batch", len(model.labels))),)

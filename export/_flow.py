@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bmc import artifact, bundle, console, plugins, targets
+from bmc import artifact, bundle, console, inputs, plugins, targets
 from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
 from bmc.data import Dataset
@@ -23,14 +23,15 @@ from bmc.errors import GateError
 from bmc.export import ExportOptions, Written, _parity
 from bmc.export._graph import form_of, write_onnx
 from bmc.files import new_folder, sha256
+from bmc.inputs import Many
 from bmc.measure import scores
-from bmc.model import Model
-from bmc.pipeline import Classifier
+from bmc.model import Model, output_of
+from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.text import TextEncoder
 
 _GOLDEN_ROWS = 4
 _BATCH = 32
+_GENERATED = 512
 
 
 @dataclass(frozen=True)
@@ -61,22 +62,33 @@ class Source:
         return path, write_onnx(self.model, path, self.options.opset)
 
     @cached_property
-    def labels(self) -> NDArray[np.int64]:
-        """Classes of the held-out rows."""
-        return np.array(self.data.test.labels, np.int64)
+    def rows(self) -> Many:
+        """Held-out rows; seeds of noise for a generator."""
+        if self.model.task == "generation":
+            return range(_GENERATED)
+        return self.data.test.rows
+
+    @cached_property
+    def labels(self) -> NDArray[Any]:
+        """Classes, or numbers, of the held-out rows."""
+        if self.model.task == "generation":
+            return np.zeros(_GENERATED, np.int64)
+        return np.array(self.data.test.labels)
 
     @cached_property
     def reference(self) -> NDArray[np.float32]:
-        """Logits of the model in PyTorch, in fp32, on the held-out rows."""
-        encoder = TextEncoder(self.model.tokenizer, self.model.text)
-        rows = encoder.encode(self.data.test.texts)
-        logits = np.empty((len(rows), len(self.model.labels)), np.float32)
+        """Outputs of the model in PyTorch, in fp32, on the held-out rows."""
+        encoder = self.model.encoder
+        rows = encoder.encode(self.rows)
+        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
         with torch.inference_mode(), console.progress("PyTorch's answers", len(rows)) as advance:
-            for places, arrays in encoder.batches(rows, _BATCH):
-                inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-                logits[places] = self.model.module(**inputs).logits.numpy()
+            for places, arrays in inputs.ordered_batches(encoder, rows, _BATCH):
+                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+                outputs = output_of(self.model.module, tensors).numpy()
+                for place, output in zip(places, outputs, strict=True):
+                    found[place] = output
                 advance(len(places))
-        return logits
+        return np.stack(found)
 
 
 @contextmanager
@@ -107,7 +119,7 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
     exporter = plugins.load("bmc.export", target, "target")
     with new_folder(output, force) as folder:
         written = exporter.write(source, folder, source.options)
-        source.model.tokenizer.save(str(folder / "tokenizer.json"))
+        source.model.encoder.save(folder)
         failure: GateError | None = None
         manifest = _manifest(source, target, written)
         try:
@@ -127,23 +139,20 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
 def _prove(made: Bundle, source: Source) -> Manifest:
     """Run the bundle on real rows; return its manifest with parity and scores."""
     running, stand_in = _runnable(made)
-    with Classifier(running, RuntimeOptions()) as classifier:
-        _write_golden(made, classifier, source)
-        worst = _other_shapes(classifier, source)
-        texts = source.data.test.texts
-        with console.progress(f"{made.manifest.target}'s answers", len(texts)) as advance:
-            logits = classifier.logits(texts, _BATCH, advance)
+    with Pipeline(running, RuntimeOptions()) as pipeline:
+        _write_golden(made, pipeline, source)
+        worst = _other_shapes(pipeline, source)
+        rows = source.rows
+        with console.progress(f"{made.manifest.target}'s answers", len(rows)) as advance:
+            logits = pipeline.outputs(rows, _BATCH, advance)
     np.savez_compressed(made.path / bundle.EVALUATION, logits=logits, labels=source.labels)
-    parity = _parity.compare(logits, source.reference, source.labels)
+    task = source.model.task
+    parity = _parity.compare(logits, source.reference, source.labels, task)
     largest = float(np.abs(source.reference).max())
     shown = {**parity.to_json(), "max_error_other_shapes": worst}
     worst_case = replace(parity, max_error=float(np.maximum(parity.max_error, worst)))
     _parity.check(worst_case, made.manifest.precision, largest)
-    found = {
-        "rows": len(source.labels),
-        "accuracy": asdict(scores.accuracy(logits, source.labels)),
-        "macro_f1": asdict(scores.macro_f1(logits, source.labels)),
-    }
+    found = {"rows": len(source.labels), **scores.of_task(task, logits, source.labels)}
     if stand_in:
         build = {**made.manifest.build, "scores_of_the_onnx_file": found, "ran_here": False}
         return replace(made.manifest, parity={**shown, "of": "the ONNX file"}, build=build)
@@ -158,32 +167,27 @@ def _runnable(made: Bundle) -> tuple[Bundle, bool]:
     return Bundle(made.path, manifest), True
 
 
-def _write_golden(made: Bundle, classifier: Classifier, source: Source) -> None:
-    encoder = classifier.bundle.encoder
+def _write_golden(made: Bundle, pipeline: Pipeline, source: Source) -> None:
+    encoder = pipeline.bundle.encoder
     count = min(_GOLDEN_ROWS, made.manifest.build.get("max_batch", _GOLDEN_ROWS))
-    rows = encoder.encode(source.data.validation.texts[:count])
-    inputs = encoder.batch(rows)
-    bundle.write_golden(made.path / bundle.GOLDEN, inputs, classifier.session.run(inputs))
+    # Golden rows are validation's: a bundle travels, and the test split should not.
+    given = range(count) if source.model.task == "generation" else source.data.validation.rows
+    rows = encoder.encode(given[:count])
+    arrays = encoder.batch(rows, range(len(rows)))
+    bundle.write_golden(made.path / bundle.GOLDEN, arrays, pipeline.session.run(arrays))
 
 
-def _other_shapes(classifier: Classifier, source: Source) -> float:
+def _other_shapes(pipeline: Pipeline, source: Source) -> float:
     """Return the largest error at shapes that the tracer has not seen."""
-    generator = np.random.default_rng(0)
-    vocabulary = source.model.tokenizer.get_vocab_size()
-    names = [info.name for info in classifier.bundle.manifest.inputs]
     form = form_of(source.model)
+    most_rows = pipeline.bundle.manifest.build.get("max_batch", _BATCH)
+    name = source.model.outputs()[0].name
     errors = []
-    limit = source.model.text.max_length
-    many = min(5, classifier.bundle.manifest.build.get("max_batch", 5))
-    for rows, length in ((1, 1), (1, 3), (many, min(17, limit)), (1, limit)):
-        ids = generator.integers(0, vocabulary, (rows, length))
-        inputs = {name: np.ones_like(ids) for name in names} | {"input_ids": ids}
-        inputs["attention_mask"][0, 1 + length // 2 :] = 0
-        tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    for arrays in source.model.encoder.probes(most_rows):
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.inference_mode():
-            expected = form(**tensors).numpy()
-        found = classifier.session.run(inputs)["logits"]
-        errors.append(np.abs(found - expected).max())
+            expected = output_of(form, tensors).numpy()
+        errors.append(np.abs(pipeline.session.run(arrays)[name] - expected).max())
     return float(np.max(errors))  # NaN if one is: Python's own max would lose it
 
 
@@ -205,7 +209,8 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
         inputs=written.inputs,
         outputs=written.outputs,
         labels=model.labels,
-        text=model.text,
+        task=model.task,
+        preprocessing=model.encoder.to_json(),
         lineage=lineage,
         build={**written.build, "versions": artifact.versions()},
     )

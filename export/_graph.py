@@ -16,8 +16,11 @@ from onnx_ir.passes import common
 from torch import nn
 
 from bmc import plugins
-from bmc.export import tensors_of
+from bmc.inputs import TensorInfo
 from bmc.model import Model
+
+_LARGEST_BATCH = 4096
+_SIZES = ("height", "width")
 
 
 def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
@@ -36,26 +39,32 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
     """
     module = form_of(model)
     example = _example(model)
-    dynamic = {
-        0: torch.export.Dim("batch", min=1, max=4096),
-        1: torch.export.Dim("sequence", min=1, max=model.text.max_length),
+    inputs, outputs = model.encoder.tensors(), model.outputs()
+    most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
+    axes = {
+        name: torch.export.Dim(name, min=1, max=limit)
+        for name, limit in most.items()
+        if name not in _SIZES
     }
-    inputs, outputs = tensors_of(model)
-    names = [info.name for info in inputs]
+    dynamic = {
+        info.name: {place: axes[str(size)] for place, size in enumerate(info.shape) if size in axes}
+        for info in inputs
+    }
     with _silence(), torch.no_grad():
         program = torch.onnx.export(
             module,
             kwargs=example,
             dynamo=True,
             opset_version=opset,
-            input_names=names,
+            input_names=[info.name for info in inputs],
             output_names=[info.name for info in outputs],
-            dynamic_shapes=dict.fromkeys(names, dynamic),
+            dynamic_shapes=dynamic,
             verbose=False,
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
     graph = program.model
+    _free_sizes(graph, inputs)
     common.ClearMetadataAndDocStringPass()(graph)
     # A shared layer's weights are transposed into constants once a use; they are one again here.
     common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
@@ -67,20 +76,40 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
     return counts
 
 
+def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
+    """Let a graph that was traced at one image size take any.
+
+    A network that averages over the image has no size in its operators. Traced with free sizes, it
+    would be refused wherever a map may shrink to one pixel, which torch.export takes for a special
+    case. That other sizes are answered alike is proven by the probes.
+    """
+    sized = {info.name: info.shape for info in inputs if set(_SIZES) & set(info.shape)}
+    if not sized:
+        return
+    for node in graph.graph:
+        for value in node.outputs:
+            if not value.is_graph_output():
+                value.shape = None
+    for value in graph.graph.inputs:
+        if value.name in sized:
+            value.shape = onnx_ir.Shape(sized[value.name])
+
+
 def form_of(model: Model) -> nn.Module:
     """Return what is exported: the family's inference form, or the model itself."""
     family = plugins.load("bmc.models", model.family, "model family")
     if hasattr(family, "inference_form"):
-        return family.inference_form(model.module, model.text.columns).eval()  # type: ignore[no-any-return]
+        return family.inference_form(model).eval()  # type: ignore[no-any-return]
     return model.module.eval()
 
 
 def _example(model: Model) -> dict[str, torch.Tensor]:
+    """Return an input to trace with; a sentence pair's token types are made up."""
     family = plugins.load("bmc.models", model.family, "model family")
     example: dict[str, torch.Tensor] = family.examples(model.module)[0]
-    if model.text.columns == 2:
-        example = {**example, "token_type_ids": torch.zeros_like(example["input_ids"])}
-    return example
+    names = [info.name for info in model.encoder.tensors()]
+    first = next(iter(example.values()))
+    return {name: example.get(name, torch.zeros_like(first)) for name in names}
 
 
 @contextlib.contextmanager

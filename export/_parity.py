@@ -17,7 +17,7 @@ class Limits:
     """What an export of one precision may lose.
 
     Args:
-        max_error: largest change of a logit, relative to the largest logit (at least 1).
+        max_error: largest change of an output, relative to the largest output (at least 1).
         agreement: least share of rows that are answered alike.
         points: largest change of the accuracy, in points, either way.
     """
@@ -38,8 +38,8 @@ class Parity:
     max_error: float
     mean_error: float
     cosine: float
-    agreement: float
-    points_changed: float
+    agreement: float | None
+    points_changed: float | None
 
     def to_json(self) -> dict[str, Any]:
         """Return the figures as a JSON object."""
@@ -47,20 +47,27 @@ class Parity:
 
 
 def compare(
-    logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]
+    outputs: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    labels: NDArray[Any],
+    task: str = "classification",
 ) -> Parity:
-    """Hold logits (rows, classes) against the reference's."""
-    difference = np.abs(logits.astype(np.float64) - reference)
-    flat, other = logits.ravel().astype(np.float64), reference.ravel().astype(np.float64)
-    answers, expected = logits.argmax(axis=1), reference.argmax(axis=1)
-    changed = float((answers == labels).mean() - (expected == labels).mean())
+    """Hold outputs (rows, ...) against the reference's; agreement is a classifier's alone."""
+    difference = np.abs(outputs.astype(np.float64) - reference)
+    flat, other = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
+    agreement = points_changed = None
+    if task == "classification":
+        answers, expected = outputs.argmax(axis=1), reference.argmax(axis=1)
+        agreement = float((answers == expected).mean())
+        changed = float((answers == labels).mean() - (expected == labels).mean())
+        points_changed = 100 * changed
     return Parity(
-        rows=len(logits),
+        rows=len(outputs),
         max_error=float(difference.max()),
         mean_error=float(difference.mean()),
         cosine=float(flat @ other / (np.linalg.norm(flat) * np.linalg.norm(other) + 1e-30)),
-        agreement=float((answers == expected).mean()),
-        points_changed=100 * changed,
+        agreement=agreement,
+        points_changed=points_changed,
     )
 
 
@@ -80,13 +87,13 @@ def check(parity: Parity, precision: str, largest: float) -> None:
     if not np.isfinite(parity.max_error):
         raise GateError("the export answers with NaN or infinity")
     if parity.max_error > allowed:
-        raise GateError(f"logits change by up to {parity.max_error:.2g}; allowed is {allowed:.2g}")
-    if parity.agreement < limits.agreement:
+        raise GateError(f"outputs change by up to {parity.max_error:.2g}; allowed is {allowed:.2g}")
+    if parity.agreement is not None and parity.agreement < limits.agreement:
         raise GateError(
             f"only {parity.agreement:.2%} of rows are answered alike; "
             f"required is {limits.agreement:.2%}"
         )
-    if abs(parity.points_changed) > limits.points:
+    if parity.points_changed is not None and abs(parity.points_changed) > limits.points:
         raise GateError(
             f"accuracy changes by {parity.points_changed:+.2f} points; allowed is {limits.points}"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bmc.export import ExportOptions, Source, Written, tensors_of
+from bmc.export import ExportOptions, Source, Written
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -13,4 +13,4 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     path, nodes = source.onnx()
     shutil.copyfile(path, folder / "model.onnx")
     build = {"opset": options.opset, "nodes": nodes}
-    return Written("model.onnx", *tensors_of(source.model), build)
+    return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)

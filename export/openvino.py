@@ -6,7 +6,7 @@ from pathlib import Path
 
 import openvino
 
-from bmc.export import ExportOptions, Source, Written, tensors_of
+from bmc.export import ExportOptions, Source, Written
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -20,4 +20,4 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     )
     version = openvino.__version__.partition("-")[0]
     build = {"opset": options.opset, "openvino": version}
-    return Written("model.xml", *tensors_of(source.model), build)
+    return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bmc import artifact
-from bmc.export import ExportOptions, Source, Written, tensors_of
+from bmc.export import ExportOptions, Source, Written
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write the model directory as `model`."""
     artifact.save(source.model, folder / "model")
-    return Written("model", *tensors_of(source.model))
+    return Written("model", source.model.encoder.tensors(), source.model.outputs())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bmc.export import ExportOptions, Source, Written, tensors_of
+from bmc.export import ExportOptions, Source, Written
 from bmc.targets.tensorrt import ENGINE_SOURCE, build_engine, flavour
 
 
@@ -15,12 +15,12 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     Raises:
         ArtifactError: TensorRT does not take the graph; the message holds its first complaint.
     """
-    inputs, outputs = tensors_of(source.model)
+    inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
     path, nodes = source.onnx()
     shutil.copyfile(path, folder / ENGINE_SOURCE)
-    limits = {"max_batch": options.max_batch, "max_length": source.model.text.max_length}
-    names = [info.name for info in inputs]
-    engine = build_engine(folder / ENGINE_SOURCE, names, **limits)
+    limits = {"batch": options.max_batch, **source.model.encoder.longest()}
+    engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
-    build = {"opset": options.opset, "nodes": nodes, "tensorrt": flavour(), **limits}
+    build = {"opset": options.opset, "nodes": nodes, "tensorrt": flavour()}
+    build |= {"max_batch": options.max_batch, "limits": limits}
     return Written("model.engine", inputs, outputs, build)

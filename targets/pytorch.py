@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bmc import artifact
 from bmc.bundle import Bundle
+from bmc.model import output_of
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run
 
 
@@ -46,10 +47,10 @@ class PyTorchSession(Closing):
         tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
         try:
             with torch.autocast("cpu", self._dtype, enabled=self._dtype is not None):
-                logits = self._module(**tensors).logits
+                outputs = output_of(self._module, tensors)
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise cannot_run(self._bundle, error) from error
-        return {"logits": logits.float().numpy()}
+        return {self._bundle.manifest.outputs[0].name: outputs.float().numpy()}
 
 
 TARGET = PyTorchTarget()

@@ -7,6 +7,7 @@ that it was built from, and `rebuild` makes it again on the device.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
 from bmc.files import write_atomically
+from bmc.inputs import TensorInfo
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
 
 try:
@@ -32,6 +34,7 @@ except ModuleNotFoundError:  # engines still build; running one asks for it by n
 
 ENGINE_SOURCE = "model.onnx"
 _TYPICAL_LENGTH = 32
+_SIZES = ("height", "width")  # an image of one pixel is no image
 
 
 class TensorRtTarget:
@@ -76,7 +79,7 @@ class TensorRtSession(Closing):
         self._context = engine.create_execution_context()
         self._stream = _call(cuda.cudaStreamCreate())
         self._outputs = [info.name for info in bundle.manifest.outputs]
-        self._limits = bundle.manifest.build
+        self._limits = bundle.manifest.build.get("limits", {})
         self.execution = {
             "device": _gpus()[0],
             "threads": 0,
@@ -95,8 +98,7 @@ class TensorRtSession(Closing):
                 if not self._context.set_input_shape(name, array.shape):
                     raise ArtifactError(
                         f"input {name} of shape {array.shape} exceeds the engine's limits "
-                        f"({self._limits.get('max_batch')} rows, "
-                        f"{self._limits.get('max_length')} tokens)"
+                        f"({self._limits})"
                     )
                 contiguous = np.ascontiguousarray(array)
                 address = self._hold(held, contiguous.nbytes, name)
@@ -135,14 +137,13 @@ def flavour() -> str:
     return f"{trt.__name__} {trt.__version__}"
 
 
-def build_engine(path: Path, inputs: list[str], max_batch: int, max_length: int) -> bytes:
+def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, int]) -> bytes:
     """Build an engine from an ONNX file; with the RTX flavour this needs no GPU.
 
     Args:
         path: the ONNX file; precisions are as it says.
-        inputs: names of its inputs, each (batch, sequence).
-        max_batch: rows at most.
-        max_length: tokens at most.
+        inputs: its inputs; axes with a name are dynamic.
+        limits: largest size of each dynamic axis.
 
     Raises:
         ArtifactError: TensorRT cannot parse or build the graph.
@@ -159,15 +160,30 @@ def build_engine(path: Path, inputs: list[str], max_batch: int, max_length: int)
         errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
         raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [logger.first()])[0]}")
     profile = builder.create_optimization_profile()
-    typical = min(_TYPICAL_LENGTH, max_length)
-    for name in inputs:
-        profile.set_shape(name, (1, 1), (1, typical), (max_batch, max_length))
+    for info in inputs:
+        least, usual, most = (
+            [size if isinstance(size, int) else pick(size, limits[size]) for size in info.shape]
+            for pick in (_least, _usual, _most)
+        )
+        profile.set_shape(info.name, least, usual, most)
     config = builder.create_builder_config()
     config.add_optimization_profile(profile)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
         raise ArtifactError(f"TensorRT cannot build {path}: {logger.first()}")
     return bytes(engine)
+
+
+def _least(axis: str, limit: int) -> int:
+    return limit // 4 if axis in _SIZES else 1
+
+
+def _usual(axis: str, limit: int) -> int:
+    return 1 if axis == "batch" else min(_TYPICAL_LENGTH, limit)
+
+
+def _most(axis: str, limit: int) -> int:
+    return limit
 
 
 def rebuild(bundle: Bundle) -> Bundle:
@@ -180,8 +196,7 @@ def rebuild(bundle: Bundle) -> Bundle:
     if not source.is_file():
         raise ArtifactError(f"{bundle.path} holds no {ENGINE_SOURCE} to rebuild its engine from")
     build = bundle.manifest.build
-    names = [info.name for info in bundle.manifest.inputs]
-    engine = build_engine(source, names, int(build["max_batch"]), int(build["max_length"]))
+    engine = build_engine(source, bundle.manifest.inputs, build["limits"])
     write_atomically(bundle.model_path, engine)
     manifest = replace(bundle.manifest, build={**build, "tensorrt": flavour()})
     bundles.write(bundle.path, manifest)

@@ -17,10 +17,10 @@ from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.model import Model
 from bmc.models import bert
-from bmc.text import TextSettings, load_tokenizer
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
 
 ROWS_A_CLASS = 150
@@ -84,7 +84,8 @@ def fresh_model(columns: int = 1) -> Model:
     }
     torch.manual_seed(0)
     text = TextSettings(max_length=64, columns=columns)
-    return Model(bert.build(spec), "bert", spec, ("negative", "positive"), tokenizer, text)
+    encoder = TextEncoder(tokenizer, text)
+    return Model(bert.build(spec), "bert", spec, ("negative", "positive"), encoder)
 
 
 @pytest.fixture
@@ -145,7 +146,7 @@ def hf_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = lively_model()
     folder = tmp_path_factory.mktemp("hf") / "little"
     made.module.save_pretrained(folder)  # type: ignore[operator]
-    made.tokenizer.save(str(folder / "tokenizer.json"))
+    made.encoder.save(folder)
     return folder
 
 
@@ -158,7 +159,7 @@ def model_folder(
     folder = tmp_path_factory.mktemp("model")
     settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
     fitted = fit_model(made, reviews, settings, folder / "checkpoints")
-    made.scores = {"validation_accuracy": fitted.accuracy}
+    made.scores = fitted.to_json()
     made.data = {
         "reference": str(reviews_csv),
         "text_columns": ["text"],

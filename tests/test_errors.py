@@ -19,6 +19,7 @@ from bmc.errors import BmcError, unknown
         (errors.AssetError, 2),
         (errors.StorageError, 2),
         (errors.GateError, 1),
+        (errors.DivergedError, 1),
         (errors.MissingError, 3),
     ],
 )

@@ -20,7 +20,7 @@ def test_a_bundle_answers_raw_text_with_label_and_probability(
 ) -> None:
     with bmc.load(bundle_of(target)) as classify:
         answer = classify(TEXTS[0])
-        logits = classify.logits([(TEXTS[0],)])[0]
+        logits = classify.outputs([(TEXTS[0],)])[0]
     probabilities = np.exp(logits) / np.exp(logits).sum()
     assert answer.label == ("negative", "positive")[int(probabilities.argmax())]
     assert answer.score == pytest.approx(float(probabilities.max()), abs=1e-6)
@@ -49,8 +49,8 @@ def test_the_batch_size_does_not_change_the_logits(bundle_of: Callable[[str], Pa
     rows = [(text,) for text in TEXTS * 3]
     with bmc.load(bundle_of("onnx")) as classify:
         seen: list[int] = []
-        logits = classify.logits(rows, 2, seen.append)
-        assert np.allclose(logits, classify.logits(rows, 9), atol=1e-5)
+        logits = classify.outputs(rows, 2, seen.append)
+        assert np.allclose(logits, classify.outputs(rows, 9), atol=1e-5)
     assert seen == [2, 2, 2, 2, 1]
 
 

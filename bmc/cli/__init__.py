@@ -16,11 +16,12 @@ from bmc.errors import BmcError, MissingError
 from bmc.files import storage_error
 
 _VERBS = {
-    "train": "Fine-tune a baseline on labelled text.",
+    "train": "Train or fine-tune a baseline on labelled data.",
     "distill": "Teach a small student what a trained teacher knows.",
     "share": "Factorise or share a model's parameters.",
+    "inspect": "Look into a model: cost by layer, activations, what its answers rest on.",
     "export": "Turn a model into a bundle for a target, and prove that it answers the same.",
-    "predict": "Classify text with a bundle.",
+    "predict": "Answer rows with a bundle.",
     "check": "Check a bundle on this device: checksums and golden outputs.",
     "bench": "Measure bundles in turn: latency with intervals, cold start, memory.",
     "report": "Compare everything in the workspace: accuracy, size, latency.",

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 from bmc import console
+from bmc import data as datasets
+from bmc.data import Dataset, Fold
+from bmc.errors import SettingError
+from bmc.trust import trust
+
+
+def _fold(_: Any, tokens: Sequence[Token]) -> Fold:
+    """Read a fold such as 2/5."""
+    number, _, of = tokens[0].value.partition("/")
+    if not (number.isdecimal() and of.isdecimal()):
+        raise SettingError(f"--fold is {tokens[0].value!r}; it must look like 2/5")
+    return Fold(int(number), int(of))
 
 
 @Parameter(name="*")
@@ -19,14 +32,17 @@ class Common:
     Args:
         json: print one JSON document on stdout and everything else on stderr.
         quiet: no notes and no progress.
+        code: module:function of yours that builds the model named; it runs because you typed it.
     """
 
     json: bool = False
     quiet: bool = False
+    code: str = ""
 
     def begin(self) -> None:
-        """Set up the terminal as these options say."""
+        """Set up the terminal, and whose code may run, as these options say."""
         console.set_mode(quiet=self.quiet, json=self.json)
+        trust(self.code)
 
 
 @Parameter(name="*")
@@ -49,14 +65,22 @@ class DataOptions:
     """Options of verbs that read data.
 
     Args:
-        data: a data set's name, or a .csv, .jsonl or .parquet file.
+        data: a data set's name, a .csv, .jsonl, .parquet or .npz file, imagefolder:DIR, or hf:NAME.
         text_column: the file's column with the text; name two for sentence pairs.
         label_column: the file's column with the class.
+        task: classification, or regression: labels are numbers.
+        fold: hold out one part of a cross-validation, such as 2/5, instead of the test split.
     """
 
     data: Annotated[str, Parameter(alias="-d")] = "movie-reviews"
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
+    task: str = "classification"
+    fold: Annotated[Fold | None, Parameter(converter=_fold, n_tokens=1)] = None
+
+    def load(self) -> Dataset:
+        """Load and split the data."""
+        return datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
 
 
 @dataclass(frozen=True)

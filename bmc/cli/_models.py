@@ -2,54 +2,128 @@
 
 from __future__ import annotations
 
+import ast
 import time
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bmc import artifact, plugins, workspace
 from bmc import data as datasets
 from bmc.cli._common import DataOptions
-from bmc.data import Dataset
-from bmc.errors import DataError, unknown
-from bmc.files import refuse_existing, sha256
+from bmc.data import Dataset, Fold
+from bmc.errors import DataError, SettingError, unknown
+from bmc.files import read_json, refuse_existing, sha256
+from bmc.measure import scores
 from bmc.model import Model
-from bmc.text import TextSettings
-from bmc.training.loop import TrainingSettings
-from bmc.training.work import fit_model
+from bmc.training.batches import Rows
+from bmc.training.initialise import initialise
+from bmc.training.loop import logits_of
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import fit_model, start_in_units_of
+
+_BATCH = 64
+_HINT = "bmc models lists all"
+_HUGGING_FACE = ("bert", "mpnet")
+_KINDS = {int: "whole number", float: "number", str: "text"}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A baseline that was asked for: its family's module, how it is built and how it is trained."""
+
+    reference: str
+    family: Any
+    options: Any
+    recipe: TrainingSettings
+
+
+def choose(reference: str, options: Mapping[str, str]) -> Chosen:
+    """Find a baseline's family, and check the options that build it.
+
+    Args:
+        reference: a baseline's name, a Hugging Face folder, hf:NAME, timm:NAME, or
+            python:module:function.
+        options: settings of that family, as typed.
+
+    Raises:
+        UnknownError: there is no such baseline.
+        SettingError: the family has no such option, or its value is out of range.
+    """
+    family = plugins.load("bmc.models", _family(reference), "model", _HINT)
+    return Chosen(
+        reference, family, _settings(family.Settings, options, reference), family.recipe(reference)
+    )
 
 
 def train_baseline(
-    reference: str,
+    chosen: Chosen,
     data: Dataset,
-    options: DataOptions,
+    source: DataOptions,
     settings: TrainingSettings,
-    max_length: int,
     output: Path,
     force: bool,
 ) -> Model:
-    """Fine-tune a baseline and write its model directory; a killed run goes on where it was."""
+    """Train a baseline and write its model directory; a killed run goes on where it was."""
     refuse_existing(output, force)
     started = time.monotonic()
-    torch.manual_seed(settings.seed)
-    text = TextSettings(max_length, columns=len(data.columns))
-    family = plugins.load("bmc.models", _family(reference), "model", "bmc models lists all")
-    model: Model = family.pretrained(reference, data.labels, text)
     checkpoints = workspace.checkpoints_of(output)
-    fitted = fit_model(model, data, settings, checkpoints, run=reference)
-    model.data = data_record(data, options)
-    model.scores = {"validation_accuracy": fitted.accuracy, "best_epoch": fitted.best_epoch}
+    model = trained(chosen, data, settings, checkpoints)
+    model.data = data_record(data, source)
     model.origin = {
         "command": "train",
-        "baseline": reference,
+        "baseline": chosen.reference,
+        "options": asdict(chosen.options),
         "settings": asdict(settings),
         "seconds": round(time.monotonic() - started, 1),
     }
     artifact.save(model, output, force)
     forget(checkpoints)
     return model
+
+
+def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: Path) -> Model:
+    """Build a baseline for some data and train it, with its checkpoints in a folder.
+
+    Raises:
+        DataError: the baseline is for another kind of data.
+    """
+    if data.kind not in chosen.family.KINDS:
+        kinds = " or ".join(chosen.family.KINDS)
+        raise DataError(
+            f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind} ({_HINT})"
+        )
+    torch.manual_seed(settings.seed)
+    model: Model = chosen.family.baseline(chosen.reference, data, chosen.options)
+    initialise(model.module, settings.initialisation)
+    if model.task == "regression":
+        start_in_units_of(model, data.train.labels)
+    train = getattr(chosen.family, "train", fit_model)
+    fitted = train(model, data, settings, folder, run=f"{chosen.reference} {chosen.options}")
+    model.scores = fitted.to_json()
+    return model
+
+
+def held_out_score(model: Model, data: Dataset) -> float:
+    """Return accuracy, or R2 in a regression, on the held-out rows, computed in PyTorch."""
+    rows = Rows(data.test.rows, data.test.labels, model.encoder)
+    outputs = np.empty((len(rows), max(len(model.labels), 1)), np.float32)
+    for places in rows.in_order(_BATCH):
+        outputs[places] = logits_of(model.module, rows, places, "fp32", "cpu").numpy()
+    labels = np.array(data.test.labels)
+    if model.task == "regression":
+        return scores.r2(outputs[:, 0].astype(np.float64), labels).value
+    return scores.accuracy(outputs, labels).value
+
+
+def shown_score(model: Model, rows: int) -> str:
+    """Return a model's validation score as a line for people."""
+    (name, value), best = next(iter(model.scores.items())), int(model.scores["best_epoch"])
+    return f"{name.replace('_', ' ')} {value:.3f} ({rows} rows, epoch {best})"
 
 
 def data_of(folder: Path, reference: str | None) -> Dataset:
@@ -62,18 +136,26 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
     found = reference or recorded.get("reference")
     if not found:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
-    columns = recorded.get("text_columns", ("text",))
-    data = datasets.load(str(found), columns, recorded.get("label_column", "label"))
+    fold = recorded.get("fold")
+    data = datasets.load(
+        str(found),
+        recorded.get("text_columns") or ("text",),
+        recorded.get("label_column", "label"),
+        recorded.get("task", "classification"),
+        Fold(*fold) if fold else None,
+    )
     datasets.check_same(data, recorded.get("fingerprint"), str(folder))
     return data
 
 
-def data_record(data: Dataset, options: DataOptions) -> dict[str, Any]:
+def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
     """Say in bmc.json which data this was, well enough to find it and to see that it changed."""
     return {
-        "reference": options.data,
+        "reference": source.data,
         "text_columns": list(data.columns),
-        "label_column": options.label_column,
+        "label_column": source.label_column,
+        "task": data.task,
+        "fold": [source.fold.number, source.fold.of] if source.fold else None,
         "fingerprint": data.fingerprint,
         "rows": {
             "train": len(data.train),
@@ -97,14 +179,58 @@ def forget(checkpoints: Path) -> None:
 
 
 def _family(reference: str) -> str:
-    """Return the family of a baseline's name; folders and hub references are BERTs so far."""
-    if ":" in reference or (reference and Path(reference).is_dir()):
-        return "bert"
-    choices = {
-        name: family
-        for family in plugins.names("bmc.models")
-        for name in plugins.load("bmc.models", family, "model").BASELINES
-    }
+    """Return the family of a baseline's name, of a prefix, or of a folder's config.json."""
+    prefix = reference.partition(":")[0] if ":" in reference else ""
+    if prefix in ("timm", "python"):
+        return prefix
+    if prefix == "hf" or (reference and Path(reference).is_dir()):
+        return _family_of_folder(reference)
+    choices = {name: family for family in plugins.names("bmc.models") for name in baselines(family)}
     if reference not in choices:
-        raise unknown("model", reference, choices, "bmc models lists all")
+        raise unknown("model", reference, choices, _HINT)
     return choices[reference]
+
+
+def baselines(family: str) -> Mapping[str, str]:
+    """Return a family's baselines, read from its file without importing it.
+
+    Importing every family would import torch and transformers for a mere list.
+    """
+    path = Path(__file__).parent.parent / "models" / f"{family.replace('-', '_')}.py"
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "BASELINES":
+            found: dict[str, str] = ast.literal_eval(node.value) if node.value else {}
+            return found
+    return {}
+
+
+def _family_of_folder(reference: str) -> str:
+    """Return the family that takes a Hugging Face model's type; bert says what is wrong else."""
+    from bmc.models import _hugging_face  # noqa: PLC0415  imports transformers
+
+    config = _hugging_face.folder_of(reference) / "config.json"
+    kind = read_json(config, "Hugging Face model folder").get("model_type")
+    return str(kind) if kind in _HUGGING_FACE else "bert"
+
+
+def _settings(kind: Any, options: Mapping[str, str], reference: str) -> Any:
+    """Make a family's settings from what was typed, in the types of its fields."""
+    known = {field.name: type(field.default) for field in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, text in options.items():
+        field = name.replace("-", "_")
+        if field not in known:
+            raise unknown(f"setting of {reference}", name, known)
+        values[field] = _typed(known[field], name, text)
+    return kind(**values)
+
+
+def _typed(kind: type, name: str, text: str) -> Any:
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise SettingError(f"{name} is {text!r}; true or false are possible")
+        return text == "true"
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingError(f"{name} is {text!r}; it must be a {_KINDS[kind]}") from error

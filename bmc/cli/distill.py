@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,7 +19,7 @@ from bmc.errors import DataError, UnknownError, UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.model import AppliedStep
 from bmc.models import bert
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
@@ -34,12 +34,12 @@ def distill(
     hidden: int | None = None,
     heads: int | None = None,
     transfer: str | None = None,
-    transfer_size: int = 80_000,
+    transfer_size: int = 150_000,
     temperature: float = 2.0,
     hard: float = 0.5,
-    epochs: int = 4,
-    learning_rate: float = 1e-3,
-    batch_size: int = 64,
+    epochs: int = 3,
+    learning_rate: float = 2e-3,
+    batch_size: int = 128,
     precision: str = "auto",
     checkpoint_every: int = 200,
     seed: int = 0,
@@ -64,7 +64,7 @@ def distill(
         transfer_size: unlabelled texts at most.
         temperature: by which teacher's and student's logits are divided.
         hard: weight of the true labels' cross-entropy beside the soft targets.
-        epochs: passes over all texts; the best by validation accuracy is kept.
+        epochs: passes over all texts.
         learning_rate: peak; it rises over the first tenth of the steps, then falls to zero.
         batch_size: rows a step, of like length.
         precision: bf16, fp32, or auto (bf16 where the processor has it).
@@ -79,12 +79,13 @@ def distill(
         epochs=epochs,
         learning_rate=learning_rate,
         batch_size=batch_size,
+        keep="last",  # few validation rows cannot tell epochs apart whose rate falls to zero
         precision=precision,
         device=device,
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
-    data = datasets.load(source.data, source.text_column, source.label_column)
+    data = source.load()
     output = common.output or workspace.root() / f"{workspace.slug(student)}-{data.name}"
     refuse_existing(output, common.force)
     if transfer is None:
@@ -131,12 +132,12 @@ def distill(
     }
     artifact.save(model, output, common.force)
     _models.forget(checkpoints)
-    own, its = model.scores["validation_accuracy"], taught.scores.get("validation_accuracy")
-    beside = f", teacher {its:.3f}" if its else ""
+    its = taught.scores.get("validation_accuracy")
+    beside = f"; teacher {its:.3f}" if its else ""
     return Answer(
         {"output": str(output), "teacher": str(folder), "scores": model.scores, "seconds": seconds},
         (
-            f"wrote {output}: validation accuracy {own:.3f}{beside} ({len(data.validation)} rows)",
+            f"wrote {output}: {_models.shown_score(model, len(data.validation))}{beside}",
             f"next: bmc export {output} --target onnx    (scores the held-out test split)",
         ),
     )
@@ -165,6 +166,7 @@ def _teacher(reference: str, data: Dataset, source: DataOptions, seed: int, devi
         except UnknownError as error:
             raise UnknownError(f"{error} (baselines: {', '.join(bert.BASELINES)})") from error
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {trained}")
-    settings = TrainingSettings(seed=seed, device=device)
-    _models.train_baseline(reference, data, source, settings, 128, trained, force=False)
+    chosen = _models.choose(reference, {})
+    settings = replace(chosen.recipe, seed=seed, device=device)
+    _models.train_baseline(chosen, data, source, settings, trained, force=False)
     return trained

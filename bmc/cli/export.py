@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,14 +91,23 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 def _line(bundle: Bundle) -> str:
     manifest = bundle.manifest
     own = manifest.scores or manifest.build["scores_of_the_onnx_file"]
-    accuracy, rows = own["accuracy"], own["rows"]
     whose = "" if manifest.scores else " of its ONNX file; the engine was built, not run here"
+    agreement = manifest.parity["agreement"]
+    alike = "" if agreement is None else f"{agreement:.2%} answered as in PyTorch, "
     return (
-        f"wrote {bundle.path}: {bundle.model_size() / 1e6:.1f} MB, "
-        f"test accuracy {accuracy['value']:.3f} [{accuracy['low']:.3f}, {accuracy['high']:.3f}]"
-        f"{whose} ({rows} rows; {manifest.parity['agreement']:.2%} answered as in PyTorch, "
-        f"largest change of a logit {manifest.parity['max_error']:.1g})"
+        f"wrote {bundle.path}: {bundle.model_size() / 1e6:.1f} MB{_score(own)}{whose} "
+        f"({own['rows']} rows; {alike}"
+        f"largest change of an output {manifest.parity['max_error']:.1g})"
     )
+
+
+def _score(own: Mapping[str, Any]) -> str:
+    """Show accuracy, or R2 of a regression, with its interval; nothing for a generator."""
+    for key, name in (("accuracy", "accuracy"), ("r2", "R2")):
+        if key in own:
+            found = own[key]
+            return f", test {name} {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+    return ""
 
 
 def _next(path: Path) -> str:

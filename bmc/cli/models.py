@@ -7,21 +7,30 @@ from typing import Any
 
 from rich.table import Table
 
-from bmc import workspace
+from bmc import plugins, workspace
+from bmc.cli import _models
 from bmc.cli._common import Answer, Common
 from bmc.files import read_json, size_of
-from bmc.models import bert
+from bmc.models.bert import STUDENTS
 
 
 def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
     """List baselines, students, and what the workspace holds."""
     common.begin()
+    baselines = {
+        name: what
+        for family in plugins.names("bmc.models")
+        for name, what in _models.baselines(family).items()
+    }
     known = Table("baseline", "what it is", title="to train or teach: bmc train NAME")
-    known.add_row("bert, minilm", "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained")
-    known.add_row("hf:ORG/NAME@REV", "any BERT on the Hugging Face hub (needs a network)")
-    known.add_row("FOLDER", "a local Hugging Face folder of a BERT, with model.safetensors")
+    for name, what in baselines.items():
+        known.add_row(name, what)
+    known.add_row("hf:ORG/NAME@REV", "a BERT or MPNet on the Hugging Face hub (needs a network)")
+    known.add_row("FOLDER", "a local Hugging Face folder of one, with model.safetensors")
+    known.add_row("timm:NAME", "an image model of timm, where it is installed")
+    known.add_row("python:MODULE:FUNCTION", "your own nn.Module; runs your code")
     students = Table("student", "layers", "hidden", "heads", title="bmc distill --student NAME")
-    for name, size in bert.STUDENTS.items():
+    for name, size in STUDENTS.items():
         students.add_row(name, str(size.layers), str(size.hidden), str(size.heads))
     own = [_entry(path, "model") for path in workspace.entries("model")]
     own += [_entry(path, "bundle") for path in workspace.entries("bundle")]
@@ -31,8 +40,8 @@ def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
         mine.add_row(entry["name"], entry["kind"], entry["made_by"], f"{entry['bytes'] / 1e6:.1f}")
     return Answer(
         {
-            "baselines": dict(bert.BASELINES),
-            "students": {name: vars(size) for name, size in bert.STUDENTS.items()},
+            "baselines": baselines,
+            "students": {name: vars(size) for name, size in STUDENTS.items()},
             "workspace": own,
         },
         (known, students, mine if own else f"{workspace.root()} holds nothing yet"),

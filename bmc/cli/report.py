@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from bmc import bundle as bundles
+from typing import Annotated
+
+from cyclopts import Parameter
+
 from bmc import console, workspace
 from bmc.cli._common import Answer, Writing
 from bmc.errors import UsageError
@@ -11,12 +14,12 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.report import page, text
 from bmc.report.chart import svg
-from bmc.report.collect import collect, newest_run, reference_of
+from bmc.report.collect import collect, newest_run
 
 
 def report(
     *,
-    bench: bool = True,
+    bench: Annotated[bool, Parameter(negative="--no-bench")] = True,
     length: int = 32,
     launches: int = 5,
     common: Writing = Writing(),  # noqa: B008  frozen
@@ -40,9 +43,6 @@ def report(
     if bench:
         run = newest_run(folders)
         if run is None or run.settings.length != length:
-            made = [bundles.read(folder) for folder in folders]
-            first = reference_of(made)
-            folders = sorted(folders, key=lambda folder: folder.name != first)
             run = results.measure_bundles(
                 folders, (1, 2), BenchSettings(length=length, launches=launches)
             )
@@ -53,7 +53,7 @@ def report(
     output = common.output or workspace.root() / "report"
     with new_folder(output, force=common.force or common.output is None) as folder:
         content = {
-            "reference": found.reference,
+            "references": dict(found.references),
             "machine": run.machine if run else None,
             "lines": [line.to_json() for line in found.lines],
         }

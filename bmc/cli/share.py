@@ -15,7 +15,7 @@ from bmc.compress.share.lowrank import LowRank
 from bmc.errors import UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.model import AppliedStep, Model
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, work_for
 
 
@@ -70,10 +70,7 @@ def share(
     console.note(f"{method}: {len(record)} layers changed, {before:,} -> {after:,} parameters")
     if epochs:
         fitted = fit_model(made, known, settings, checkpoints, run=run)
-        made.scores = {
-            "validation_accuracy": fitted.accuracy,
-            "best_epoch": fitted.best_epoch,
-        }
+        made.scores = fitted.to_json()
     seconds = round(time.monotonic() - started, 1)
     made.steps.append(AppliedStep(f"share/{method}", asdict(step), record, seed, seconds))
     made.origin = {**made.origin, "command": "share", "from": folder.name, "seconds": seconds}

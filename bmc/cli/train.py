@@ -2,62 +2,139 @@
 
 from __future__ import annotations
 
-from bmc import data as datasets
-from bmc import workspace
+from dataclasses import fields, replace
+from typing import Annotated
+
+import numpy as np
+from cyclopts import Parameter
+
+from bmc import console, workspace
 from bmc.cli import _models
 from bmc.cli._common import Answer, DataOptions, Writing
-from bmc.training.loop import TrainingSettings
+from bmc.data import Fold
+from bmc.errors import SettingError, UsageError
+from bmc.training.settings import TrainingSettings
 
 
 def train(
     model: str = "bert",
     *,
     source: DataOptions = DataOptions(),  # noqa: B008  frozen
-    epochs: int = 3,
-    learning_rate: float = 1e-4,
-    batch_size: int = 32,
-    max_length: int = 128,
-    precision: str = "auto",
-    checkpoint_every: int = 200,
-    seed: int = 0,
-    device: str = "auto",
+    set_: Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])] = (),
+    epochs: int | None = None,
+    learning_rate: float | None = None,
+    batch_size: int | None = None,
+    batch_tokens: int | None = None,
+    optimizer: str | None = None,
+    momentum: float | None = None,
+    schedule: str | None = None,
+    warmup: float | None = None,
+    weight_decay: float | None = None,
+    l1: float | None = None,
+    clip: float | None = None,
+    label_smoothing: float | None = None,
+    class_weights: str | None = None,
+    initialisation: str | None = None,
+    augment: tuple[str, ...] | None = None,
+    patience: int | None = None,
+    max_length: int | None = None,
+    folds: int = 0,
+    precision: str | None = None,
+    checkpoint_every: int | None = None,
+    seed: int | None = None,
+    device: str | None = None,
     common: Writing = Writing(),  # noqa: B008  frozen
 ) -> Answer:
-    """Fine-tune a baseline on labelled text.
+    """Train or fine-tune a baseline on labelled data.
 
-    Writes a model directory, which stays a valid Hugging Face folder. A stopped or killed run goes
-    on from its last checkpoint when the same command is typed again.
+    What is left out is taken from the baseline's own recipe. Writes a model directory; one of a
+    Hugging Face family stays a valid Hugging Face folder. A stopped or killed run goes on from its
+    last checkpoint when the same command is typed again.
 
     Args:
-        model: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
-        epochs: passes over the training rows; the best by validation accuracy is kept.
-        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero.
-        batch_size: rows a step, of like length.
-        max_length: tokens of a text at most.
+        model: a baseline's name (bmc models lists all), a local Hugging Face folder,
+            hf:org/name@revision, timm:NAME, or python:module:function (runs your code).
+        set_: a setting of the baseline, NAME=VALUE, such as width=256; several are possible.
+        epochs: passes over the training rows; the best by validation score is kept.
+        learning_rate: peak of the schedule.
+        batch_size: rows a step, of like length; with --batch-tokens, the most rows.
+        batch_tokens: time steps a step, padding included, instead of a number of rows.
+        optimizer: adamw, adam, or sgd.
+        momentum: of sgd.
+        schedule: linear, cosine, exponential, step, or fixed.
+        warmup: share of the steps in which the rate rises from zero.
+        weight_decay: L2 regularisation.
+        l1: L1 regularisation.
+        clip: largest norm of the gradient.
+        label_smoothing: share of the target that is spread over all classes.
+        class_weights: none, or balanced: rare classes weigh more.
+        initialisation: of fresh weights: default, normal, xavier, or he.
+        augment: crop, flip, cutout (images), word-drop (text).
+        patience: epochs without a better score after which training ends.
+        max_length: tokens of a text, or steps of a series, at most.
+        folds: train on each part of a k-fold cross-validation, and show mean and spread.
         precision: bf16, fp32, or auto (bf16 where the processor has it).
         checkpoint_every: steps between two checkpoints.
         seed: of fresh weights, batches and dropout.
         device: cpu, cuda, or auto.
     """
+    given = dict(locals())
     common.begin()
-    settings = TrainingSettings(
-        epochs=epochs,
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        precision=precision,
-        device=device,
-        seed=seed,
-        checkpoint_every=checkpoint_every,
-    )
-    data = datasets.load(source.data, source.text_column, source.label_column)
+    options = _options(set_, max_length)
+    chosen = _models.choose(model, options)
+    own = {field.name for field in fields(TrainingSettings)}
+    typed = {name: value for name, value in given.items() if name in own and value is not None}
+    settings = replace(chosen.recipe, **typed)
+    if folds:
+        return _cross_validate(chosen, source, settings, folds, common)
+    data = source.load()
     output = common.output or workspace.root() / f"{workspace.slug(model)}-{data.name}"
-    made = _models.train_baseline(model, data, source, settings, max_length, output, common.force)
-    accuracy = made.scores["validation_accuracy"]
+    made = _models.train_baseline(chosen, data, source, settings, output, common.force)
     return Answer(
         {"output": str(output), "scores": made.scores, "seconds": made.origin["seconds"]},
         (
-            f"wrote {output}: validation accuracy {accuracy:.3f} "
-            f"({len(data.validation)} rows, epoch {made.scores['best_epoch']})",
+            f"wrote {output}: {_models.shown_score(made, len(data.validation))}",
             f"next: bmc export {output} --target onnx    (scores the held-out test split)",
         ),
     )
+
+
+def _cross_validate(
+    chosen: _models.Chosen,
+    source: DataOptions,
+    settings: TrainingSettings,
+    folds: int,
+    common: Writing,
+) -> Answer:
+    """Train once for each held-out part; every row is scored by a model that never saw it."""
+    if common.output:
+        raise UsageError("--folds writes no model, so there is no --output; train without it")
+    if hasattr(chosen.family, "train"):  # a generator's
+        raise UsageError(f"{chosen.reference} has no held-out score to fold: leave --folds out")
+    found: list[float] = []
+    for number in range(1, folds + 1):
+        data = replace(source, fold=Fold(number, folds)).load()
+        name = f"{workspace.slug(chosen.reference)}-{data.name}-fold{number}"
+        checkpoints = workspace.checkpoints_of(workspace.root() / name)
+        model = _models.trained(chosen, data, settings, checkpoints)
+        found.append(_models.held_out_score(model, data))
+        console.note(f"fold {number} of {folds}: held-out score {found[-1]:.4f}")
+        _models.forget(checkpoints)
+    mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
+    what = "R2" if source.task == "regression" else "accuracy"
+    return Answer(
+        {"folds": found, "mean": mean, "standard_deviation": spread},
+        (f"{folds} folds: held-out {what} {mean:.4f}, standard deviation {spread:.4f}",),
+    )
+
+
+def _options(pairs: tuple[str, ...], max_length: int | None) -> dict[str, str]:
+    options = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--set {pair!r}; it must look like NAME=VALUE")
+        options[name] = value
+    if max_length is not None:
+        options["max_length"] = str(max_length)
+    return options

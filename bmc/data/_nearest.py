@@ -23,15 +23,23 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
 
     Source: Moore and Lewis 2010, "Intelligent Selection of Language Model Training Data".
     """
-    words = [_WORD.findall(text.lower()) for text in texts]
-    inside = Counter(word for text in like for word in _WORD.findall(text.lower()))
-    outside = Counter(word for row in words for word in row)
+    inside = Counter(word for text in like for word in _words(text))
+    outside = Counter(word for text in texts for word in _words(text))
     kinds = len(inside.keys() | outside.keys())
     shift = math.log(outside.total() + kinds) - math.log(inside.total() + kinds)
     gain = {
         word: math.log(inside[word] + 1) - math.log(count + 1) + shift
         for word, count in outside.items()
     }
-    scores = [sum(gain[word] for word in row) / max(len(row), 1) for row in words]
+    # Words are found again instead of kept: those of a large transfer set would fill the memory.
+    scores = [_mean([gain[word] for word in _words(text)]) for text in texts]
     best = sorted(range(len(texts)), key=lambda place: -scores[place])
     return [texts[place] for place in best[:limit]]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.lower())
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / max(len(values), 1)

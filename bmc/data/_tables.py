@@ -5,60 +5,91 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmc import plugins
-from bmc.errors import DataError, UnknownError
+from bmc.data import _stored
+from bmc.errors import DataError
+from bmc.files import storage_error
 
 if TYPE_CHECKING:
     from bmc.data import Table
-
-_KINDS = (".csv", ".jsonl", ".parquet")
-
-
-def is_table(reference: str) -> bool:
-    """Tell whether a data reference is the path of a table."""
-    return Path(reference).suffix.lower() in _KINDS
 
 
 def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
     """Read the named columns of a table; every value is taken as text.
 
+    Values lose white space at both ends, and characters that no text has. Rows of a large table
+    go to a temporary file, so that it need not fit in memory.
+
     Raises:
-        UnknownError: there is no such file.
         DataError: a column is missing (the message lists those there are), or a row is unreadable.
+    """
+    return gathered(_rows(path, text_columns, label_column), _bytes(path) > _stored.LARGE)
+
+
+def gathered(rows: Iterable[tuple[tuple[str, ...], str]], on_disk: bool) -> Table:
+    """Collect rows and labels, in memory or on disk.
+
+    Raises:
+        StorageError: the disk is full.
     """
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
-    if not path.is_file():
-        raise UnknownError(f"no data file {str(path)!r}")
-    rows: list[tuple[str, ...]] = []
-    labels: list[str] = []
-    try:
-        for number, record in enumerate(_records(path), start=1):
-            wanted = [*text_columns, label_column]
-            missing = [column for column in wanted if record.get(column) is None]
-            if missing:
-                there = ", ".join(str(column) for column in record if column is not None)
-                raise DataError(
-                    f"{path}: row {number} has no column {missing[0]!r}; it has {there}. "
-                    "Name yours with --text-column and --label-column"
-                )
-            rows.append(tuple(str(record[column]).strip() for column in text_columns))
-            labels.append(str(record[label_column]).strip())
-            if not labels[-1]:
-                raise DataError(f"{path}: row {number} has an empty label; fill or remove it")
-    except (OSError, ValueError, RecursionError, csv.Error) as error:
-        raise DataError(f"{path} is not readable as {path.suffix[1:]} in UTF-8: {error}") from error
-    return Table(rows, labels)
+    if not on_disk:
+        pairs = list(rows)
+        return Table([row for row, _ in pairs], [label for _, label in pairs])
+    try:  # what goes wrong with the table itself is a DataError already
+        writer = _stored.Writer()
+        for row, label in rows:
+            writer.append(row, label)
+        return Table(*writer.finish())
+    except OSError as error:
+        raise storage_error(error, Path(tempfile.gettempdir())) or error from error
 
 
-def _records(path: Path) -> Iterable[Mapping[str, Any]]:
+def text_of(value: Any) -> str:
+    """Return a value as text: without white space at its ends, NULs and half surrogates."""
+    text = str(value).replace("\0", " ").strip()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _rows(
+    path: Path, text_columns: Sequence[str], label_column: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    records = _records(path, (*text_columns, label_column))
+    wanted = [*text_columns, label_column]
+    number = 0
+    while True:
+        number += 1
+        try:
+            record = next(records)
+        except StopIteration:
+            return
+        except (OSError, ValueError, RecursionError, csv.Error) as error:
+            raise DataError(
+                f"{path} is not readable as {path.suffix[1:]} in UTF-8: {error}"
+            ) from error
+        missing = [column for column in wanted if record.get(column) is None]
+        if missing:
+            there = ", ".join(str(column) for column in record if column is not None)
+            raise DataError(
+                f"{path}: row {number} has no column {missing[0]!r}; it has {there}. "
+                "Name yours with --text-column and --label-column"
+            )
+        label = text_of(record[label_column])
+        if not label:
+            raise DataError(f"{path}: row {number} has an empty label; fill or remove it")
+        yield tuple(text_of(record[column]) for column in text_columns), label
+
+
+def _records(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     kind = path.suffix.lower()
     if kind == ".parquet":
-        yield from _parquet(path)
+        yield from _parquet(path, wanted)
         return
     with path.open(newline="", encoding="utf-8-sig") as file:
         if kind == ".csv":
@@ -73,13 +104,21 @@ def _records(path: Path) -> Iterable[Mapping[str, Any]]:
                 yield record
 
 
-def _parquet(path: Path) -> Iterable[Mapping[str, Any]]:
+def _parquet(path: Path, wanted: Sequence[str]) -> Iterator[Mapping[str, Any]]:
     try:
         from pyarrow import ArrowInvalid, parquet  # noqa: PLC0415  only this kind of file needs it
     except ModuleNotFoundError as error:
         raise plugins.missing(error, f"reading {path.name}") from error
     try:
-        for batch in parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
+        with parquet.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            columns = list(wanted) if set(wanted) <= set(there) else None
+            for batch in file.iter_batches(batch_size=4096, columns=columns):
+                yield from batch.to_pylist()
     except ArrowInvalid as error:
         raise DataError(f"{path} is not readable as parquet: {error}") from error
+
+
+def _bytes(path: Path) -> int:
+    """Return a table's size; of parquet, which is compressed, several times the file's."""
+    return path.stat().st_size * (4 if path.suffix.lower() == ".parquet" else 1)

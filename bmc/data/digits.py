@@ -6,13 +6,15 @@ Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits" (U
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.datasets import load_digits
+
+from bmc.data import Table
 
 ASSET = None
 
 
-def images() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Return the images (1797, 8, 8), values 0 to 1, and their classes (1797,)."""
+def table() -> Table:
+    """Return the images, uint8 (1797, 8, 8, 1), and their classes."""
     digits = load_digits()
-    return (digits.images / 16).astype(np.float32), digits.target.astype(np.int64)
+    pixels = np.round(digits.images * (255 / 16)).astype(np.uint8)[:, :, :, None]
+    return Table(pixels, [str(label) for label in digits.target], kind="image")

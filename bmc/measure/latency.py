@@ -136,7 +136,7 @@ class _Worker:
             measured.execution = ready["execution"]
             self._read(candidate)
         except BaseException:
-            self._process.kill()
+            self.__exit__(None, None, None)
             raise
         self._candidate = candidate
         self._pause()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,67 @@ class Interval:
     value: float
     low: float
     high: float
+
+
+def of_task(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> dict[str, Any]:
+    """Return all scores of a task on held-out rows, as a JSON object.
+
+    Args:
+        task: "classification" gives accuracy, macro F1, precision and recall, those of each class
+            and the confusion matrix (rows: true classes); "regression" MAE, MSE and R2; a
+            generator has no labels to be scored by.
+        outputs: of the model (rows, classes or 1).
+        labels: classes or numbers (rows).
+    """
+    if task == "regression":
+        values, truth = outputs[:, 0].astype(np.float64), labels.astype(np.float64)
+        found = {"mae": mean_absolute_error, "mse": mean_squared_error, "r2": r2}
+        return {name: asdict(score(values, truth)) for name, score in found.items()}
+    if task != "classification":
+        return {}
+    table = confusion(outputs, labels)
+    right, truths, answers = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+    precision, recall = right / np.maximum(answers, 1), right / np.maximum(truths, 1)
+    f1 = 2 * right / np.maximum(truths + answers, 1)
+    return {
+        "accuracy": asdict(accuracy(outputs, labels)),
+        "macro_f1": asdict(macro_f1(outputs, labels)),
+        "macro_precision": float(precision.mean()),
+        "macro_recall": float(recall.mean()),
+        "by_class": {
+            "precision": precision.tolist(),
+            "recall": recall.tolist(),
+            "f1": f1.tolist(),
+        },
+        "confusion": table.tolist(),
+    }
+
+
+def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Count rows by true class (first axis) and answer (second axis)."""
+    classes = logits.shape[1]
+    table = np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2)
+    return table.reshape(classes, classes)
+
+
+def mean_absolute_error(values: Floats, truth: Floats) -> Interval:
+    """Return the mean distance from the truth."""
+    return _mean(np.abs(values - truth))
+
+
+def mean_squared_error(values: Floats, truth: Floats) -> Interval:
+    """Return the mean squared distance from the truth."""
+    return _mean((values - truth) ** 2)
+
+
+def r2(values: Floats, truth: Floats) -> Interval:
+    """Return the share of the truth's variance that the values explain."""
+
+    def score(rows: NDArray[np.int64]) -> float:
+        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
+        return float(1 - ((values[rows] - truth[rows]) ** 2).sum() / max(spread, 1e-12))
+
+    return _bootstrap(score, len(truth))
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
@@ -53,6 +115,23 @@ def kept(
     own = (logits.argmax(axis=1) == labels).astype(np.float64)
     its = (reference.argmax(axis=1) == labels).astype(np.float64)
     return _bootstrap(lambda rows: own[rows].mean() / max(its[rows].mean(), 1e-9), len(labels))
+
+
+def lost(
+    task: str, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[Any]
+) -> Interval:
+    """Return the accuracy (or R2) lost against a reference on the same rows (paired)."""
+    if task != "regression":
+        own = (outputs.argmax(axis=1) == labels).astype(np.float64)
+        return _mean((reference.argmax(axis=1) == labels) - own)
+    truth = labels.astype(np.float64)
+    own, its = ((found[:, 0] - truth) ** 2 for found in (outputs, reference))
+
+    def score(rows: NDArray[np.int64]) -> float:
+        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
+        return float((own[rows] - its[rows]).sum() / max(spread, 1e-12))
+
+    return _bootstrap(score, len(truth))
 
 
 def _mean(values: Floats) -> Interval:

@@ -1,6 +1,6 @@
 """One candidate of a bench, in a process of its own: `python -m bmc.measure.worker SETTINGS`.
 
-It loads a bundle, answers one text (the cold start), says so in one JSON line, and then runs as
+It loads a bundle, answers one row (the cold start), says so in one JSON line, and then runs as
 many calls as each line on stdin asks for, answering with their nanoseconds. Between its turns the
 bench stops the whole process, so that no idle thread spins beside another candidate's turn.
 """
@@ -14,12 +14,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.errors import BmcError
-from bmc.pipeline import Classifier
+from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
 _WARM_SECONDS = 2.0
@@ -40,37 +39,26 @@ def _serve(settings: dict[str, Any]) -> None:
     started = time.perf_counter()
     bundle = bundles.read(Path(settings["bundle"]))
     options = RuntimeOptions(settings["threads"], settings["precision"])
-    with Classifier(bundle, options) as classifier:
-        text = "an hour of wit and charm"
-        classifier(text if bundle.manifest.text.columns == 1 else (text, text))
+    with Pipeline(bundle, options) as pipeline:
+        pipeline(bundle.encoder.example())
         loaded = time.perf_counter() - started
-        execution = classifier.session.execution
+        execution = pipeline.session.execution
         _say({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
-        inputs = inputs_of(bundle, settings["batch"], settings["length"])
-        _warm(classifier, inputs)
+        golden, _ = bundle.golden()
+        inputs = bundle.encoder.sized(golden, settings["batch"], settings["length"])
+        _warm(pipeline, inputs)
         _say({"warm": True})
         for line in sys.stdin:
             turn = json.loads(line)
             for _ in range(_UNCOUNTED):
-                classifier.session.run(inputs)
+                pipeline.session.run(inputs)
             samples: list[int] = []
             end = time.perf_counter() + turn["seconds"]
             while len(samples) < turn["calls"] or time.perf_counter() < end:
                 before = time.perf_counter_ns()
-                classifier.session.run(inputs)
+                pipeline.session.run(inputs)
                 samples.append(time.perf_counter_ns() - before)
             _say({"nanoseconds": samples})
-
-
-def inputs_of(bundle: bundles.Bundle, batch: int, length: int) -> dict[str, NDArray[Any]]:
-    """Return inputs of exactly this shape, cut from the bundle's golden inputs, without padding."""
-    golden, _ = bundle.golden()
-    inputs = {}
-    for name, array in golden.items():
-        flat = array[golden["attention_mask"] == 1]
-        row = np.resize(flat, length)
-        inputs[name] = np.ascontiguousarray(np.tile(row, (batch, 1)).astype(array.dtype))
-    return inputs
 
 
 def peak_memory_mb() -> float:
@@ -86,7 +74,7 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _warm(classifier: Classifier, inputs: dict[str, NDArray[Any]]) -> None:
+def _warm(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:
     """Run until two blocks of calls have like medians, or the time for it is over."""
     end = time.perf_counter() + _WARM_SECONDS
     last = 0.0
@@ -94,7 +82,7 @@ def _warm(classifier: Classifier, inputs: dict[str, NDArray[Any]]) -> None:
         block = []
         for _ in range(20):
             before = time.perf_counter()
-            classifier.session.run(inputs)
+            pipeline.session.run(inputs)
             block.append(time.perf_counter() - before)
         median = statistics.median(block)
         if abs(median - last) < _STEADY * median:

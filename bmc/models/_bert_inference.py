@@ -14,13 +14,12 @@ module met twice is emitted once.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-_MASKED = -1e4  # exp() of it is 0 in fp32, and it still is a number in fp16
+from bmc.models._attention import additive, attend, exported, first_rows, projection
 
 
 class InferenceForm(nn.Module):
@@ -56,10 +55,10 @@ class InferenceForm(nn.Module):
     ) -> Tensor:
         """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
         hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
-        mask = (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * _MASKED
+        mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        first = hidden if self.only_first_rows else _first_rows(hidden, mask)
+        first = hidden if self.only_first_rows else first_rows(hidden, mask)
         return self.classifier(torch.tanh(self.pooler(first)))  # type: ignore[no-any-return]
 
 
@@ -97,8 +96,7 @@ class _Layer(nn.Module):
         self.project = layer.attention.output.dense
         self.attention_norm = layer.attention.output.LayerNorm
         self.widen = layer.intermediate.dense
-        activation = layer.intermediate.intermediate_act_fn
-        self.activation = _Gelu() if _is_exact_gelu(activation) else activation
+        self.activation = exported(layer.intermediate.intermediate_act_fn)
         self.narrow = layer.output.dense
         self.norm = layer.output.LayerNorm
 
@@ -115,11 +113,11 @@ class _Attention(nn.Module):
         super().__init__()
         inner = attention.self
         self.heads = int(inner.num_attention_heads)
-        self.project = _projection([inner.query, inner.key, inner.value], inner.scaling)
+        self.project = projection([inner.query, inner.key, inner.value], inner.scaling)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value = self.project(hidden)
-        return hidden, _attend(query, key, value, mask, self.heads, mask.shape[-1])
+        return hidden, attend(query, key, value, mask, self.heads, mask.shape[-1])
 
 
 class _FirstRowAttention(nn.Module):
@@ -129,71 +127,11 @@ class _FirstRowAttention(nn.Module):
         super().__init__()
         inner = attention.self
         self.heads = int(inner.num_attention_heads)
-        self.query = _projection([inner.query], inner.scaling)
-        self.project = _projection([inner.key, inner.value], 1.0)
+        self.query = projection([inner.query], inner.scaling)
+        self.project = projection([inner.key, inner.value], 1.0)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        first = _first_rows(hidden, mask)
+        first = first_rows(hidden, mask)
         (query,) = self.query(first)
         key, value = self.project(hidden)
-        return first, _attend(query, key, value, mask, self.heads, 1)
-
-
-def _attend(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int, queries: int
-) -> Tensor:
-    rows, length = mask.shape[0], mask.shape[-1]
-    query = query.view(rows, queries, heads, -1).transpose(1, 2)
-    key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
-    weights = torch.softmax(query @ key.transpose(-1, -2) + mask, dim=-1)
-    width = heads * value.shape[-1]
-    return (weights @ value).transpose(1, 2).reshape(-1, width)
-
-
-def _first_rows(hidden: Tensor, mask: Tensor) -> Tensor:
-    return hidden.view(mask.shape[0], mask.shape[-1], hidden.shape[-1])[:, 0]
-
-
-class _Gelu(nn.Module):
-    """The exact GELU, multiplied in the order that ONNX Runtime fuses."""
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return hidden * (1.0 + torch.erf(hidden / math.sqrt(2.0))) * 0.5
-
-
-def _is_exact_gelu(activation: Any) -> bool:
-    probe = torch.linspace(-4.0, 4.0, 33)
-    return torch.equal(activation(probe), nn.functional.gelu(probe))
-
-
-def _projection(linears: list[nn.Module], scale: float) -> nn.Module:
-    """Return one module that applies all `linears` to an input; the first is scaled."""
-    if all(type(linear) is nn.Linear and linear.bias is not None for linear in linears):
-        return _Fused([linear for linear in linears if isinstance(linear, nn.Linear)], scale)
-    return _Separate(linears, scale)
-
-
-class _Fused(nn.Module):
-    def __init__(self, linears: list[nn.Linear], scale: float) -> None:
-        super().__init__()
-        factors = [scale] + [1.0] * (len(linears) - 1)
-        self.sizes = [linear.out_features for linear in linears]
-        self.linear = nn.Linear(linears[0].in_features, sum(self.sizes))
-        pairs = list(zip(linears, factors, strict=True))
-        with torch.no_grad():
-            self.linear.weight.copy_(torch.cat([linear.weight * by for linear, by in pairs]))
-            self.linear.bias.copy_(torch.cat([linear.bias * by for linear, by in pairs]))
-
-    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        return self.linear(hidden).split(self.sizes, dim=-1)  # type: ignore[no-any-return]
-
-
-class _Separate(nn.Module):
-    def __init__(self, linears: list[nn.Module], scale: float) -> None:
-        super().__init__()
-        self.linears = nn.ModuleList(linears)
-        self.scale = scale
-
-    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        first, *rest = (linear(hidden) for linear in self.linears)
-        return first * self.scale, *rest
+        return first, attend(query, key, value, mask, self.heads, 1)

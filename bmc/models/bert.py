@@ -8,30 +8,46 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
-from bmc import assets
-from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError
-from bmc.files import read_json
-from bmc.model import Model, Parts
+from bmc.data import Dataset
+from bmc.errors import SettingError
+from bmc.inputs.text import TextSettings
+from bmc.model import Form, Model, Parts
+from bmc.models import _bert_training, _hugging_face
 from bmc.models._bert_inference import InferenceForm
-from bmc.text import TextSettings, load_tokenizer
-
-transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+from bmc.models._tokens import token_examples
+from bmc.training.settings import TrainingSettings
 
 # Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
 # the norm behind them takes the factor out again.
 EMBEDDING_SCALE = 20.0
 
-BASELINES: Mapping[str, str] = {"bert": "asset:minilm", "minilm": "asset:minilm"}
+KINDS = ("text",)
+MODEL_TYPES = ("bert",)
+BASELINES: Mapping[str, str] = {
+    "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
+    "minilm": "the same",
+}
+_SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
+_BERT = _hugging_face.Architecture(
+    "bert", BertForSequenceClassification, BertConfig, fresh=("classifier.", "bert.pooler.")
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen when a BERT is fine-tuned.
+
+    Args:
+        max_length: tokens of a text at most.
+    """
+
+    max_length: int = 128
 
 
 @dataclass(frozen=True)
@@ -70,24 +86,27 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the configuration is no BERT's, or does not fit together.
     """
-    if spec.get("model_type") != "bert":
-        raise ArtifactError(f"model type {spec.get('model_type')!r} is not bert")
-    try:
-        module: nn.Module = BertForSequenceClassification(BertConfig(**spec))
-    except Exception as error:
-        raise ArtifactError(
-            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
-        ) from error
-    return module.eval()
+    return _hugging_face.build(spec, _BERT)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how a BERT is fine-tuned where the command line does not say."""
+    return TrainingSettings(epochs=3, learning_rate=1e-4, batch_size=32)
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Load pretrained weights for the classes of a data set; see `pretrained`."""
+    text = TextSettings(settings.max_length, columns=len(data.columns))
+    return pretrained(reference, data.labels, text)
 
 
 def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
-    """Load pretrained weights under a classifier for these labels.
+    """Load pretrained weights under a classifier for these labels, or one value without labels.
 
     Args:
         reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
-        labels: class names.
-        text: how text is cut; the padding id is taken from the tokenizer.
+        labels: class names; none for a regression.
+        text: how text is cut; the padding id is taken from the model's configuration.
 
     Raises:
         UnknownError: the folder is no Hugging Face model.
@@ -95,30 +114,8 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             fit its config.json.
         SettingError: it has fewer positions than `max_length`, or no token types for pairs.
     """
-    folder = _folder(reference)
-    config = read_json(folder / "config.json", "Hugging Face model folder")
-    if config.get("model_type") != "bert":
-        raise ArtifactError(
-            f"{reference} is a {config.get('model_type')!r} model; `bmc train` takes bert models"
-        )
-    if not (folder / "model.safetensors").is_file():
-        raise ArtifactError(
-            f"{reference} has no model.safetensors (pickled weights are not read); convert it: "
-            "AutoModel.from_pretrained(...).save_pretrained(...)"
-        )
-    module = _with_classifier(folder, labels)
-    spec = {**module.config.to_dict(), "architectures": ["BertForSequenceClassification"]}
-    spec.pop("_name_or_path", None)
-    tokenizer = _tokenizer(folder)
-    if text.columns > spec["type_vocab_size"]:
-        raise SettingError(f"{reference} knows one token type; sentence pairs need two")
-    if text.max_length > spec["max_position_embeddings"]:
-        raise SettingError(
-            f"max length is {text.max_length}; {reference} has "
-            f"{spec['max_position_embeddings']} positions"
-        )
-    settings = TextSettings(text.max_length, text.columns, spec.get("pad_token_id") or 0)
-    return Model(module, "bert", spec, tuple(labels), tokenizer, settings)
+    source = _SOURCES.get(reference, reference)
+    return _hugging_face.pretrained(reference, source, labels, text, _BERT)
 
 
 def student(teacher: Model, size: Size) -> Model:
@@ -159,26 +156,25 @@ def student(teacher: Model, size: Size) -> Model:
             fresh.get_parameter(f"{name}.weight").copy_(EMBEDDING_SCALE * table @ basis)
     # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
     module.set_attn_implementation("eager")  # type: ignore[operator]
-    return Model(module, "bert", spec, teacher.labels, teacher.tokenizer, teacher.text)
+    return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two inputs of different shapes, for tracing and for checking."""
     vocabulary = module.get_parameter("bert.embeddings.word_embeddings.weight").shape[0]
-    generator = torch.Generator().manual_seed(0)
-
-    def one(rows: int, length: int) -> dict[str, Tensor]:
-        ids = torch.randint(0, vocabulary, (rows, length), generator=generator)
-        mask = torch.ones_like(ids)
-        mask[0, length // 2 :] = 0
-        return {"input_ids": ids, "attention_mask": mask}
-
-    return one(2, 12), one(3, 7)
+    first, second = token_examples(vocabulary, ((2, 12), (3, 7)))
+    return first, second
 
 
-def inference_form(module: nn.Module, columns: int = 1) -> nn.Module:
+def inference_form(model: Model) -> nn.Module:
     """Return the module that is exported: the same answers in fewer, larger operations."""
-    return InferenceForm(module, pairs=columns == 2)
+    names = [info.name for info in model.encoder.tensors()]
+    return InferenceForm(model.module, pairs="token_type_ids" in names)
+
+
+def training_form(module: nn.Module) -> Form:
+    """Return a function that computes the module's outputs for training, with less work."""
+    return _bert_training.training_form(module)
 
 
 def parts(module: nn.Module) -> Parts:
@@ -190,66 +186,3 @@ def parts(module: nn.Module) -> Parts:
         heads[name] = int(attention.num_attention_heads)
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
     return Parts(tuple(layers), heads, tuple(tables), ("classifier",))
-
-
-def _folder(reference: str) -> Path:
-    source = BASELINES.get(reference, reference)
-    if source.startswith("asset:"):
-        return assets.fetch(source.removeprefix("asset:"))
-    if source.startswith("hf:"):
-        return _from_hub(source)
-    if not (Path(source) / "config.json").is_file():
-        raise UnknownError(f"{source} is no Hugging Face model folder: it has no config.json")
-    return Path(source)
-
-
-def _from_hub(reference: str) -> Path:
-    from huggingface_hub import snapshot_download  # noqa: PLC0415  slow to import, rarely used
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415
-
-    name, _, revision = reference.removeprefix("hf:").partition("@")
-    try:
-        files = ["config.json", "*.safetensors", "tokenizer*", "vocab.txt"]
-        return Path(snapshot_download(name, revision=revision or None, allow_patterns=files))
-    except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise AssetError(
-            f"{reference} could not be had from the Hugging Face hub ({reason}); "
-            "download it elsewhere and name its folder"
-        ) from error
-
-
-def _with_classifier(folder: Path, labels: Sequence[str]) -> Any:
-    """Load weights; a classifier that is missing or of another size is made anew."""
-    names = dict(enumerate(labels))
-    try:
-        loaded: Any = BertForSequenceClassification.from_pretrained(
-            folder,
-            id2label=names,
-            label2id={label: number for number, label in names.items()},
-            local_files_only=True,
-            use_safetensors=True,
-            dtype=torch.float32,
-            ignore_mismatched_sizes=True,
-            output_loading_info=True,
-        )
-    except Exception as error:
-        first = str(error).strip().splitlines()[0]
-        raise ArtifactError(f"{folder} is damaged or no bert model: {first}") from error
-    module, report = loaded
-    fresh = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}
-    odd = sorted(name for name in fresh if not name.startswith(("classifier.", "bert.pooler.")))
-    if odd:
-        raise ArtifactError(f"{folder}: its weights do not fit its config.json (see {odd[0]})")
-    return module
-
-
-def _tokenizer(folder: Path) -> Tokenizer:
-    if (folder / "tokenizer.json").is_file():
-        tokenizer = load_tokenizer(folder / "tokenizer.json")
-    else:
-        loaded = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        tokenizer = Tokenizer.from_str(loaded.backend_tokenizer.to_str())
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer

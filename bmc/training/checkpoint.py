@@ -8,12 +8,13 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bmc.files import write_atomically
+from bmc.files import replacing
 
 _FILE = "checkpoint.safetensors"
+_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
 
 
 @dataclass
@@ -50,21 +51,22 @@ def write(
         identity: a hash of everything that the run depends on.
         progress: where the run stands.
         module: the model in training.
-        optimizer: an AdamW over the module's trainable parameters.
-        best: copies of the parameters at the best epoch.
+        optimizer: over the module's trainable parameters.
+        best: copies of parameters and buffers at the best epoch.
     """
-    tensors = {f"now.{name}": value.detach() for name, value in module.named_parameters()}
+    tensors = {f"now.{name}": value.detach() for name, value in tensors_of(module).items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
     for name, parameter in trainable(module):
         for key, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"adam.{key}.{name}"] = value
+            if isinstance(value, Tensor):
+                tensors[f"optimizer.{key}.{name}"] = value
     tensors["random.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
-    content = save({name: value.contiguous() for name, value in tensors.items()}, metadata)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / _FILE, content)
+    with replacing(folder / _FILE) as path:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
 
 
 def read(
@@ -76,7 +78,7 @@ def read(
     """Bring module, optimizer and random numbers to where a checkpoint stands.
 
     Returns:
-        the progress and the best parameters; None where there is no checkpoint of this very run.
+        the progress and the best weights; None where there is no checkpoint of this very run.
     """
     path = folder / _FILE
     if not path.is_file():
@@ -90,10 +92,10 @@ def read(
     except SafetensorError:
         return None
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(tensors[f"now.{name}"])
+        for name, value in tensors_of(module).items():
+            value.copy_(tensors[f"now.{name}"])
     for name, parameter in trainable(module):
-        prefix = {f"adam.{key}.{name}": key for key in ("step", "exp_avg", "exp_avg_sq")}
+        prefix = {f"optimizer.{key}.{name}": key for key in _STATE}
         optimizer.state[parameter] = {
             key: tensors[long].to(parameter.device) if key != "step" else tensors[long]
             for long, key in prefix.items()
@@ -108,6 +110,16 @@ def read(
         if name.startswith("best.")
     }
     return Progress(**json.loads(metadata["progress"])), best
+
+
+def where(folder: Path) -> Path | None:
+    """Return the path of the checkpoint in a folder, if there is one."""
+    return folder / _FILE if (folder / _FILE).is_file() else None
+
+
+def tensors_of(module: nn.Module) -> dict[str, Tensor]:
+    """Return the module's parameters and buffers (a batch norm's averages), each once."""
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:

@@ -1,9 +1,10 @@
-"""The training loop: AdamW, warm-up and decay, clipping, bf16 where the processor has it."""
+"""The training loop: a plain one, that stops, goes on and ends with its best epoch."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -11,73 +12,40 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from bmc import console
-from bmc.errors import MissingError, SettingError
-from bmc.model import AfterStep, Loss
+from bmc.errors import DivergedError, MissingError
+from bmc.model import AfterStep, Form, Loss, output_of
 from bmc.training import checkpoint
-from bmc.training.batches import Batch, Rows
+from bmc.training.augment import augmented
+from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
+from bmc.training.optimizers import optimizer_of, rate_at
+from bmc.training.settings import TrainingSettings
 
 _SCORING_BATCH = 64
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """How to train.
-
-    Args:
-        epochs: passes over the training rows.
-        learning_rate: peak of the schedule.
-        batch_size: rows a step.
-        warmup: share of all steps in which the rate rises from zero; then it falls to zero.
-        weight_decay: AdamW's decoupled decay.
-        clip: largest norm of the gradient.
-        precision: "bf16", "fp32", or "auto": bf16 where the processor has instructions for it.
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
-        seed: of batches, dropout and fresh weights.
-        checkpoint_every: steps between two checkpoints.
-    """
-
-    epochs: int = 3
-    learning_rate: float = 1e-4
-    batch_size: int = 32
-    warmup: float = 0.1
-    weight_decay: float = 0.01
-    clip: float = 1.0
-    precision: str = "auto"
-    device: str = "auto"
-    seed: int = 0
-    checkpoint_every: int = 200
-
-    def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "checkpoint_every"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.seed < 2**63:
-            raise SettingError(f"seed is {self.seed}; it must be 0 or more, below 2**63")
-        if not 0 < self.learning_rate < 1:
-            raise SettingError(f"learning rate is {self.learning_rate}; it must lie in (0, 1)")
-        if not self.weight_decay >= 0:
-            raise SettingError(f"weight decay is {self.weight_decay}; it must be 0 or more")
-        if not self.clip > 0:
-            raise SettingError(f"clip is {self.clip}; it must be above 0")
-        if not 0 <= self.warmup < 1:
-            raise SettingError(f"warmup is {self.warmup}; it must lie in [0, 1)")
-        if self.precision not in ("auto", "bf16", "fp32"):
-            raise SettingError(f"precision is {self.precision!r}; auto, bf16, fp32 are possible")
-        if self.device not in ("auto", "cpu", "cuda"):
-            raise SettingError(f"device is {self.device!r}; auto, cpu and cuda are possible")
+_MEASURE = {"classification": "accuracy", "regression": "r2"}
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training reached: accuracy on the validation rows, the best epoch, each epoch's."""
+    """What training reached on the validation rows: the best epoch's score, and each epoch's.
 
-    accuracy: float
+    Args:
+        score: accuracy; in a regression R2, the share of the variance that is explained.
+        best_epoch: from 1.
+        history: each epoch's score.
+        measure: what the score is, such as "accuracy".
+    """
+
+    score: float
     best_epoch: int
     history: tuple[float, ...]
+    measure: str
+
+    def to_json(self) -> dict[str, float]:
+        """Return what bmc.json says of the run."""
+        return {f"validation_{self.measure}": self.score, "best_epoch": self.best_epoch}
 
 
 def fit(
@@ -86,60 +54,73 @@ def fit(
     validation: Rows,
     settings: TrainingSettings,
     folder: Path,
-    loss: Loss | None = None,
+    loss: Loss,
     after_step: AfterStep | None = None,
+    task: str = "classification",
+    form: Form | None = None,
     run: str = "",
 ) -> Fitted:
-    """Train a module in place and leave it with the parameters of its best epoch.
+    """Train a module in place and leave it with the weights of its best epoch.
 
     The same call after a kill goes on from the last checkpoint in `folder`, bit for bit as if
     nothing had happened (same thread count).
 
     Args:
-        module: takes a batch's inputs and returns something with `.logits` (rows, classes).
+        module: takes a batch's inputs and returns logits (rows, classes) or values (rows, 1).
         train: rows to learn from.
         validation: rows that pick the best epoch.
         settings: how.
         folder: for the checkpoint.
-        loss: of logits and batch; cross-entropy where none is given.
+        loss: of outputs and batch.
         after_step: called with the module after every optimizer step (masks, schedules).
+        task: "classification" or "regression", which says how validation is scored.
+        form: computes a batch's outputs with the module's own weights, faster than the module.
         run: whatever else the result depends on (data, teacher); another run's checkpoint is not
             taken.
+
+    Raises:
+        DivergedError: the loss or its gradient is no number any more.
     """
-    device = _device(settings.device)
+    device = device_of(settings.device)
     module.to(device)
-    optimizer = torch.optim.AdamW(
-        [value for _, value in checkpoint.trainable(module)],
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
-    steps = (len(train) + settings.batch_size - 1) // settings.batch_size
+    if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    parameters = [value for _, value in checkpoint.trainable(module)]
+    optimizer = optimizer_of(parameters, settings)
+
+    def order_of(epoch: int) -> list[array[int]]:
+        return train.shuffled(settings.batch_size, settings.seed, epoch, settings.batch_tokens)
+
+    steps = len(order_of(0))
     total = steps * settings.epochs
-    identity = _identity(module, train, settings, run)
+    identity = identity_of(module, train, settings, run)
     torch.manual_seed(settings.seed)
     progress, best = Progress(), dict[str, Tensor]()
     resumed = checkpoint.read(folder, identity, module, optimizer)
     if resumed:
         progress, best = resumed
         console.note(f"going on from epoch {progress.epoch + 1}, step {progress.step}")
-    loss = loss or _cross_entropy
     done = progress.epoch * steps + progress.step
     with console.progress("training", total, done=done) as advance:
-        while progress.epoch < settings.epochs:
+        while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
             module.train()
-            order = train.shuffled(settings.batch_size, settings.seed, progress.epoch)
+            order = order_of(progress.epoch)
             for places in order[progress.step :]:
                 # Many processes would each take a part of `places` here and average gradients.
                 batch = train.batch(places).to(device)
-                with _autocast(settings.precision, device):
-                    logits = module(**batch.inputs).logits
-                loss(logits.float(), batch).backward()  # type: ignore[no-untyped-call]
-                nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
+                inputs = augmented(batch.inputs, settings.augment)
+                with autocast(settings.precision, device):
+                    outputs = form(inputs) if form else output_of(module, inputs)
+                lost = loss(outputs.float(), batch)
+                if settings.l1:
+                    lost = lost + settings.l1 * _absolute(parameters)
+                lost.backward()  # type: ignore[no-untyped-call]
+                norm = nn.utils.clip_grad_norm_(parameters, settings.clip)
+                if not torch.isfinite(norm):  # before the step: the weights are still good
+                    raise diverged(progress, lost, settings, folder)
+                step = min(progress.epoch * steps + progress.step, total - 1)
                 for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * _schedule(
-                        progress.epoch * steps + progress.step, total, settings.warmup
-                    )
+                    group["lr"] = settings.learning_rate * rate_at(step, total, settings)
                 optimizer.step()
                 optimizer.zero_grad()
                 if after_step:
@@ -148,25 +129,33 @@ def fit(
                 advance(1)
                 if progress.step % settings.checkpoint_every == 0:
                     checkpoint.write(folder, identity, progress, module, optimizer, best)
-            best = _end_epoch(module, validation, settings, device, progress, best)
+            best = _end_epoch(module, validation, settings, device, progress, best, task)
             checkpoint.write(folder, identity, progress, module, optimizer, best)
     with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            parameter.copy_(best[name])
+        for name, tensor in checkpoint.tensors_of(module).items():
+            tensor.copy_(best[name])
     module.to("cpu").eval()
-    return Fitted(progress.best_score, progress.best_epoch, tuple(progress.history))
+    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    history = tuple(progress.history)
+    return Fitted(progress.best_score, progress.best_epoch, history, _MEASURE[task])
 
 
 @torch.no_grad()
 def logits_of(
-    module: nn.Module, rows: Rows, places: list[int], precision: str, device: str
+    module: nn.Module,
+    rows: Rows,
+    places: list[int],
+    precision: str,
+    device: str,
+    form: Form | None = None,
 ) -> Tensor:
-    """Return a module's logits (rows, classes), fp32, for one batch of rows."""
-    where = _device(device)
+    """Return a module's outputs (rows, classes or 1), fp32, for one batch of rows."""
+    where = device_of(device)
     module.to(where).eval()
     batch = rows.batch(places).to(where)
-    with _autocast(precision, where):
-        return module(**batch.inputs).logits.float().cpu()  # type: ignore[no-any-return]
+    with autocast(precision, where):
+        outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
+        return outputs.float().cpu()
 
 
 def has_bf16() -> bool:
@@ -182,32 +171,62 @@ def _end_epoch(
     device: torch.device,
     progress: Progress,
     best: dict[str, Tensor],
+    task: str,
 ) -> dict[str, Tensor]:
-    right = 0
+    right = wrong = 0.0
     for places in validation.in_order(_SCORING_BATCH):
         logits = logits_of(module, validation, places, settings.precision, device.type)
-        right += int((logits.argmax(dim=1) == validation.labels[places]).sum())
-    score = right / len(validation)
+        labels = validation.labels[places]
+        if task == "regression":
+            wrong += float(((logits.squeeze(1) - labels) ** 2).sum())
+        else:
+            right += int((logits.argmax(dim=1) == labels).sum())
+    if task == "regression":
+        spread = float(((validation.labels - validation.labels.mean()) ** 2).sum())
+        score = 1 - wrong / max(spread, 1e-12)
+    else:
+        score = right / len(validation)
     progress.history.append(score)
     progress.epoch, progress.step = progress.epoch + 1, 0
-    if score >= progress.best_score:
+    if not best or score >= progress.best_score or settings.keep == "last":
         progress.best_score, progress.best_epoch = score, progress.epoch
-        best = {name: value.detach().cpu().clone() for name, value in module.named_parameters()}
-    epochs = settings.epochs
-    console.note(f"epoch {progress.epoch} of {epochs}: validation accuracy {score:.4f}")
+        best = {
+            name: value.detach().cpu().clone()
+            for name, value in checkpoint.tensors_of(module).items()
+        }
+    of = settings.epochs
+    console.note(f"epoch {progress.epoch} of {of}: validation {_MEASURE[task]} {score:.4f}")
     return best
 
 
-def _cross_entropy(logits: Tensor, batch: Batch) -> Tensor:
-    return cross_entropy(logits, batch.labels)
+def is_stale(progress: Progress, patience: int) -> bool:
+    """Tell whether the first epoch with the best score lies too far back to go on."""
+    if not patience or not progress.history:
+        return False
+    best = progress.history.index(max(progress.history)) + 1
+    return progress.epoch - best >= patience
 
 
-def _schedule(step: int, total: int, warmup: float) -> float:
-    rising = max(1, round(warmup * total))
-    return min((step + 1) / rising, (total - step) / max(1, total - rising))
+def _absolute(parameters: list[nn.Parameter]) -> Tensor:
+    sums = [parameter.abs().sum() for parameter in parameters if parameter.ndim > 1]
+    return torch.stack(sums).sum()
 
 
-def _device(name: str) -> torch.device:
+def diverged(
+    progress: Progress, lost: Tensor, settings: TrainingSettings, folder: Path
+) -> DivergedError:
+    """Say at which step training ended in no number, and which checkpoint is still good."""
+    kept = checkpoint.where(folder)
+    return DivergedError(
+        f"the loss is {float(lost.detach()):.3g} and its gradient no number "
+        f"at epoch {progress.epoch + 1}, step {progress.step + 1} (learning rate "
+        f"{settings.learning_rate}): try a lower --learning-rate. "
+        + (f"The last good checkpoint is kept as {kept}" if kept else "No checkpoint was due yet")
+    )
+
+
+def device_of(name: str) -> torch.device:
+    """Return a device by its setting's name; auto takes a GPU where there is one."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
@@ -218,7 +237,8 @@ def _device(name: str) -> torch.device:
 
 
 @contextmanager
-def _autocast(precision: str, device: torch.device) -> Iterator[None]:
+def autocast(precision: str, device: torch.device) -> Iterator[None]:
+    """Compute in bf16 where the precision says so."""
     native = device.type == "cuda" or has_bf16()
     with torch.autocast(
         device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and native)
@@ -226,7 +246,8 @@ def _autocast(precision: str, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _identity(module: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
+def identity_of(module: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
+    """Return a hash of everything that a run depends on."""
     shapes = {name: list(value.shape) for name, value in module.named_parameters()}
     threads = torch.get_num_threads()
     everything = [asdict(settings), shapes, len(train), threads, torch.__version__, run]

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch import Tensor, nn
+
+from bmc import plugins
 from bmc.data import Dataset, Examples
+from bmc.data._split import content_of
+from bmc.errors import SettingError
+from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
-from bmc.text import TextEncoder
 from bmc.training.batches import Rows
-from bmc.training.loop import Fitted, TrainingSettings, fit
+from bmc.training.loop import Fitted, fit
+from bmc.training.losses import loss_of
+from bmc.training.settings import TrainingSettings
 
 
 def work_for(
@@ -40,11 +50,11 @@ def work_for(
     def train(
         model: Model,
         loss: Loss | None = None,
-        texts: tuple[tuple[str, ...], ...] = (),
+        unlabelled: Many = (),
         after_step: AfterStep | None = None,
     ) -> dict[str, float]:
-        fitted = fit_model(model, hidden, settings, checkpoints, loss, texts, after_step, run)
-        return {"validation_accuracy": fitted.accuracy, "best_epoch": fitted.best_epoch}
+        fitted = fit_model(model, hidden, settings, checkpoints, loss, unlabelled, after_step, run)
+        return fitted.to_json()
 
     return Work(hidden, transfer, cache, settings.device, train, load)
 
@@ -55,17 +65,88 @@ def fit_model(
     settings: TrainingSettings,
     checkpoints: Path,
     loss: Loss | None = None,
-    texts: tuple[tuple[str, ...], ...] = (),
+    unlabelled: Many = (),
     after_step: AfterStep | None = None,
     run: str = "",
 ) -> Fitted:
-    """Train a model on a data set's train rows, then `texts` without labels; see `loop.fit`."""
-    encoder = TextEncoder(model.tokenizer, model.text)
-    labels = (*data.train.labels, *[-1] * len(texts))
-    train = Rows((*data.train.texts, *texts), labels, encoder)
-    validation = Rows(data.validation.texts, data.validation.labels, encoder)
-    words = hashlib.sha256("\x1e".join(text for row in texts for text in row).encode()).hexdigest()
-    depends = json.dumps([data.fingerprint, words, str(model.text), model.spec, run])
-    return fit(
-        model.module, train, validation, settings, checkpoints, loss, after_step, run=depends
-    )
+    """Train a model on a data set's train rows, then `unlabelled` ones; see `loop.fit`."""
+    train = Rows(_joined(data.train.rows, unlabelled), data.train.labels, model.encoder)
+    validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
+    digest = hashlib.sha256()
+    for row in unlabelled:
+        digest.update(content_of(row) + b"\x1e")
+    settled = [model.encoder.to_json(), model.spec, model.task, run]
+    depends = json.dumps([data.fingerprint, digest.hexdigest(), *settled])
+    family = plugins.load("bmc.models", model.family, "model family")
+    forming = getattr(family, "training_form", None)
+    with _in_units_of(model, data.train.labels, family) as standard:
+        train.labels, validation.labels = standard(train.labels), standard(validation.labels)
+        return fit(
+            model.module,
+            train,
+            validation,
+            settings,
+            checkpoints,
+            loss or loss_of(settings, model.task, data.train.labels, len(model.labels)),
+            after_step,
+            model.task,
+            forming(model.module) if forming else None,
+            run=depends,
+        )
+
+
+@contextmanager
+def _in_units_of(
+    model: Model, labels: Sequence[float], family: Any
+) -> Iterator[Callable[[Tensor], Tensor]]:
+    """Train a regression on labels of mean 0 and deviation 1, then fold both into its last layer.
+
+    The rate that suits one scale of labels would not suit another. Yields what brings labels to
+    that scale; for a classifier, nothing changes.
+
+    Raises:
+        SettingError: the last layer is no plain linear one, into which a scale could be folded.
+    """
+    if model.task != "regression":
+        yield lambda given: given
+        return
+    last = _last_layer(model, family)
+    mean, scale = _mean_and_scale(labels)
+    with torch.no_grad():
+        last.weight /= scale
+        last.bias.copy_((last.bias - mean) / scale)
+    try:
+        yield lambda given: (given - mean) / scale
+    finally:
+        _fold(last, mean, scale)
+
+
+def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
+    """Let a freshly built regression answer around the labels' mean, in their scale.
+
+    Its first weights suit labels of mean 0 and deviation 1; labels near 2000 would be out of reach.
+    """
+    family = plugins.load("bmc.models", model.family, "model family")
+    _fold(_last_layer(model, family), *_mean_and_scale(labels))
+
+
+def _last_layer(model: Model, family: Any) -> nn.Linear:
+    last = model.module.get_submodule(family.parts(model.module).outputs[0])
+    if not isinstance(last, nn.Linear) or last.bias is None:
+        raise SettingError(f"a regression needs a linear last layer; this one is {last}")
+    return last
+
+
+def _mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
+    truth = torch.tensor(labels)
+    return truth.mean(), truth.std(correction=0).clamp(min=1e-12)
+
+
+def _fold(last: nn.Linear, mean: Tensor, scale: Tensor) -> None:
+    with torch.no_grad():
+        last.weight *= scale
+        last.bias.copy_(last.bias * scale + mean)
+
+
+def _joined(rows: Many, unlabelled: Many) -> Many:
+    return (*rows, *unlabelled) if len(unlabelled) else rows

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bmc import console
+from bmc import console, plugins
 from bmc.files import write_atomically
 from bmc.model import Model
-from bmc.text import TextEncoder
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
 
@@ -44,11 +43,10 @@ def cached_logits(
     found = {path: logits for path in paths if (logits := _read(path)) is not None}
     known = sum(len(logits) for logits in found.values())
     if known < len(texts):
-        encoder = TextEncoder(teacher.tokenizer, teacher.text)
         with console.progress("teacher's answers", len(texts), done=known) as advance:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in found:
-                    found[path] = _compute(teacher, chunk, encoder, device)
+                    found[path] = _compute(teacher, chunk, device)
                     buffer = io.BytesIO()
                     np.save(buffer, found[path])
                     write_atomically(path, buffer.getvalue())
@@ -56,18 +54,19 @@ def cached_logits(
     return torch.from_numpy(np.concatenate([found[path] for path in paths]))
 
 
-def _compute(
-    teacher: Model, texts: Sequence[tuple[str, ...]], encoder: TextEncoder, device: str
-) -> np.ndarray:
-    rows = Rows(texts, [-1] * len(texts), encoder)
+def _compute(teacher: Model, texts: Sequence[tuple[str, ...]], device: str) -> np.ndarray:
+    rows = Rows(texts, [], teacher.encoder)
     logits = np.empty((len(texts), len(teacher.labels)), np.float32)
+    family = plugins.load("bmc.models", teacher.family, "model family")
+    forming = getattr(family, "training_form", None)
+    form = forming(teacher.module) if forming else None
     for places in rows.in_order(_BATCH):
-        logits[places] = logits_of(teacher.module, rows, places, "auto", device).numpy()
+        logits[places] = logits_of(teacher.module, rows, places, "auto", device, form).numpy()
     return logits
 
 
 def _name(teacher: Model, texts: Sequence[tuple[str, ...]]) -> str:
-    digest = hashlib.sha256(f"{teacher.text} {len(texts)}".encode())
+    digest = hashlib.sha256(f"{teacher.encoder.to_json()} {len(texts)}".encode())
     for row in texts:
         digest.update("\x1f".join(row).encode() + b"\x1e")
     return digest.hexdigest()[:24]

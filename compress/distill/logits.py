@@ -45,7 +45,7 @@ class Logits:
     def apply(self, model: Model, work: Work) -> Record:
         """Train the student; its structure stays as it is, so the Record is empty."""
         unlabelled = tuple((text,) for text in work.transfer)
-        texts = (*work.data.train.texts, *unlabelled)
+        texts = (*work.data.train.rows, *unlabelled)
         teacher = work.load(self.teacher)
         logits = cached_logits(teacher, self.teacher_sha256, texts, work.cache, work.device)
         del teacher
@@ -55,7 +55,7 @@ class Logits:
             known = cross_entropy(student, batch.labels, ignore_index=-1, reduction="sum")
             return soft + self.hard * known / len(batch.labels)
 
-        model.scores = work.fit(model, loss=loss, texts=unlabelled)
+        model.scores = work.fit(model, loss=loss, unlabelled=unlabelled)
         return {}
 
     def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -18,11 +18,12 @@ from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError
 from bmc.files import sha256
+from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Work
 from bmc.models import bert
-from bmc.text import TextEncoder
 from bmc.training.batches import Rows
-from bmc.training.loop import TrainingSettings, logits_of
+from bmc.training.loop import logits_of
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 SETTINGS = TrainingSettings(
@@ -83,7 +84,7 @@ def answered(
 
 
 def answers(teacher: Model, texts: list[tuple[str, ...]]) -> Tensor:
-    rows = Rows(texts, [-1] * len(texts), TextEncoder(teacher.tokenizer, teacher.text))
+    rows = Rows(texts, [-1] * len(texts), teacher.encoder)
     return logits_of(teacher.module, rows, list(range(len(texts))), "auto", "cpu")
 
 
@@ -96,7 +97,7 @@ def test_kept_answers_are_the_teachers_in_the_order_of_the_texts(
     for start in (0, _CHUNK - 4, 2 * _CHUNK - 4):
         texts = texts_of(start + 8)[start:]
         expected = answers(teacher, texts)
-        torch.testing.assert_close(logits[start : start + 8], expected, atol=0.02, rtol=0.02)
+        torch.testing.assert_close(logits[start : start + 8], expected, atol=0.06, rtol=0)  # bf16
     assert logits.std() > 0.1
 
 
@@ -155,7 +156,10 @@ def test_another_teacher_or_length_has_answers_of_its_own(
     cached_logits(teacher, "a" * 64, texts_of(3), tmp_path, "cpu")
     cached_logits(teacher, "c" * 64, texts_of(3), tmp_path, "cpu")
     assert len(files(tmp_path)) == 2
-    teacher.text = replace(teacher.text, max_length=8)
+    whole = teacher.encoder
+    assert isinstance(whole, TextEncoder)
+    shorter = replace(whole.settings, max_length=8)
+    teacher.encoder = TextEncoder(whole.tokenizer, shorter)
     cached_logits(teacher, "a" * 64, texts_of(3), tmp_path, "cpu")
     assert len(files(tmp_path)) == 3
 
@@ -165,7 +169,7 @@ def test_another_teacher_or_length_has_answers_of_its_own(
 
 @pytest.fixture
 def few(reviews: Dataset) -> Dataset:
-    train = Examples(reviews.train.texts[:96], reviews.train.labels[:96])
+    train = Examples(reviews.train.rows[:96], reviews.train.labels[:96])
     return replace(reviews, train=train)
 
 
@@ -186,7 +190,7 @@ def test_distillation_brings_the_student_nearer_to_its_teacher(
     teacher = artifact.load(lively_folder)
     student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2))
     step, work = step_and_work(lively_folder, few, tmp_path, hard=0.0)
-    texts = list(few.train.texts)
+    texts = list(few.train.rows)
 
     def distance() -> float:
         return step.soft_loss(answers(student, texts), answers(teacher, texts)).item()

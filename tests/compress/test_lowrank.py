@@ -14,7 +14,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.model import Model, Work
 from bmc.models import bert
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 QUERY = "bert.encoder.layer.0.attention.self.query"

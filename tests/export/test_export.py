@@ -28,11 +28,12 @@ from bmc.export import ExportOptions, _parity
 from bmc.export import _flow as flow
 from bmc.export._graph import write_onnx
 from bmc.files import sha256
+from bmc.inputs import Many
+from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
-from bmc.pipeline import Classifier
+from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.text import TextEncoder
-from bmc.training.loop import TrainingSettings
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 Run = Callable[..., tuple[int, str, str]]
@@ -63,13 +64,15 @@ def lively_bundle(
         yield export
 
 
-def reference(folder: Path, rows: tuple[tuple[str, ...], ...]) -> NDArray[np.float32]:
+def reference(folder: Path, rows: Many) -> NDArray[np.float32]:
     """Return the logits of a model directory in PyTorch, row by row: no padding, no batches."""
     model = artifact.load(folder)
-    encoder = TextEncoder(model.tokenizer, model.text)
+    encoder = model.encoder
     found = []
-    for tokens in encoder.encode(rows):
-        inputs = {name: torch.from_numpy(array) for name, array in encoder.batch([tokens]).items()}
+    encoded = encoder.encode(rows)
+    for place in range(len(encoded)):
+        arrays = encoder.batch(encoded, [place])
+        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.inference_mode():
             found.append(model.module(**inputs).logits[0].numpy())
     return np.stack(found)
@@ -101,9 +104,9 @@ def module_logits(model: Model, inputs: dict[str, NDArray[np.int64]]) -> NDArray
 def test_a_bundle_answers_real_text_as_pytorch_does(
     target: str, lively_folder: Path, lively_bundle: Callable[[str], Bundle], reviews: Dataset
 ) -> None:
-    expected = reference(lively_folder, reviews.test.texts)
-    with Classifier(lively_bundle(target), RuntimeOptions()) as classifier:
-        found = classifier.logits(reviews.test.texts)
+    expected = reference(lively_folder, reviews.test.rows)
+    with Pipeline(lively_bundle(target), RuntimeOptions()) as classifier:
+        found = classifier.outputs(reviews.test.rows)
     assert expected.std() > 0.1
     np.testing.assert_allclose(found, expected, atol=5e-5)
 
@@ -275,12 +278,12 @@ def test_a_lowrank_model_exports_with_parity(
     folder = artifact.save(model, workspace / "thin")
     code, _, said = bmc("export", "--target", "onnx,openvino", "--quiet")
     assert code == 0, said
-    expected = reference(folder, reviews.test.texts)
+    expected = reference(folder, reviews.test.rows)
     for target in ("onnx", "openvino"):
         made = bundle.read(workspace / f"thin-{target}")
         assert made.manifest.lineage["steps"] == ["share/lowrank"]
-        with Classifier(made, RuntimeOptions()) as classifier:
-            found = classifier.logits(reviews.test.texts)
+        with Pipeline(made, RuntimeOptions()) as classifier:
+            found = classifier.outputs(reviews.test.rows)
         np.testing.assert_allclose(found, expected, atol=5e-5)
 
 
@@ -311,7 +314,7 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
     assert code == 0, said
     folder = workspaces.newest("model")
     model = artifact.load(folder)
-    assert model.text.columns == 2
+    assert model.encoder.to_json()["columns"] == 2
     assert model.labels == ("no", "yes")
     rows = (("a fine film", "and dull"), ("it is", "a long second text of many words, this one"))
     expected = reference(folder, rows)
@@ -319,11 +322,11 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
         made = bundle.read(workspace / f"{folder.name}-{target}")
         names = [info.name for info in made.manifest.inputs]
         assert names == ["input_ids", "attention_mask", "token_type_ids"]
-        with Classifier(made, RuntimeOptions()) as classifier:
-            np.testing.assert_allclose(classifier.logits(rows), expected, atol=5e-5)
+        with Pipeline(made, RuntimeOptions()) as classifier:
+            np.testing.assert_allclose(classifier.outputs(rows), expected, atol=5e-5)
             with pytest.raises(DataError, match="takes 2 text"):
                 classifier("one text alone")
-            swapped = classifier.logits([row[::-1] for row in rows])
+            swapped = classifier.outputs([row[::-1] for row in rows])
             assert np.abs(swapped - expected).max() > 0.01
             inputs = some_inputs(2, rows=5, length=11)
             found = classifier.session.run(inputs)["logits"]
@@ -364,7 +367,7 @@ def undecided(logits: NDArray[np.float32]) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (far, "logits change by up to 0.005; allowed is 0.004"),
+        (far, "outputs change by up to 0.005; allowed is 0.004"),
         (lost, "answers with NaN"),
         (infinite, "answers with NaN"),
         (undecided, "only 99.00% of rows are answered alike"),
@@ -401,13 +404,13 @@ def test_a_bundle_that_disagrees_with_its_model_is_kept_as_failed_and_never_the_
         assert len(source.reference) == len(reviews.test)
         with torch.no_grad():
             source.model.module.get_parameter("classifier.bias")[0] += 0.5
-        with pytest.raises(GateError, match=r"logits change by up to 0\.5") as caught:
+        with pytest.raises(GateError, match=r"outputs change by up to 0\.5") as caught:
             flow.export(source, "onnx", output, force=False)
     failed = workspace / "lively-onnx.failed"
     assert caught.value.exit_code == 1
     assert str(failed) in str(caught.value)
     assert not output.exists()
-    assert "logits change" in bundle.read(failed).manifest.parity["failed"]
+    assert "outputs change" in bundle.read(failed).manifest.parity["failed"]
     assert bundle.read(failed).manifest.scores == {}
     assert workspaces.newest("bundle") == good.path
     assert workspaces.entries("bundle") == [good.path]
@@ -426,13 +429,16 @@ def test_an_export_that_answers_nan_exits_1_and_is_kept_as_failed(
 ) -> None:
     """The last position is read by rows of the greatest length alone: no real row has that."""
     model = make_lively()
-    encoder = TextEncoder(model.tokenizer, model.text)
-    longest = max(len(tokens.ids) for tokens in encoder.encode(reviews.test.texts))
-    assert longest < model.text.max_length
+    short = model.encoder
+    assert isinstance(short, TextEncoder)
+    encoder = TextEncoder(short.tokenizer, dataclasses.replace(short.settings, max_length=128))
+    model.encoder = encoder
+    most = encoder.longest()["sequence"]
+    assert max(encoder.lengths(encoder.encode(reviews.test.rows))) < most
     table = "bert.embeddings.position_embeddings.weight"
     with torch.no_grad():
         if where == "last position":
-            model.module.get_parameter(table)[model.text.max_length - 1] = torch.nan
+            model.module.get_parameter(table)[most - 1] = torch.nan
         else:
             model.module.get_parameter(where)[0] = torch.nan
     model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}
@@ -491,8 +497,8 @@ def test_no_batch_is_larger_than_the_engine_was_built_for(
     made = lively_bundle("onnx")
     limited = dataclasses.replace(made.manifest, build={"max_batch": 3})
     sizes: list[int] = []
-    with Classifier(Bundle(made.path, limited), RuntimeOptions()) as classifier:
-        classifier.logits(reviews.test.texts[:10], 32, sizes.append)
+    with Pipeline(Bundle(made.path, limited), RuntimeOptions()) as classifier:
+        classifier.outputs(reviews.test.rows[:10], 32, sizes.append)
     assert sizes == [3, 3, 3, 1]
 
 

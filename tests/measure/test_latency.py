@@ -16,7 +16,7 @@ import pytest
 from bmc import bundle as bundles
 from bmc.errors import BmcError, MissingError, SettingError
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
-from bmc.measure.worker import inputs_of, peak_memory_mb
+from bmc.measure.worker import peak_memory_mb
 
 SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01)
 
@@ -61,7 +61,8 @@ def test_no_process_is_left_behind(measured: list[Measured]) -> None:
 def test_inputs_have_exactly_the_shape_asked_for_and_no_padding(
     bundle_of: Callable[[str], Path],
 ) -> None:
-    inputs = inputs_of(bundles.read(bundle_of("onnx")), batch=3, length=50)
+    made = bundles.read(bundle_of("onnx"))
+    inputs = made.encoder.sized(made.golden()[0], rows=3, length=50)
     assert {name: array.shape for name, array in inputs.items()} == {
         "input_ids": (3, 50),
         "attention_mask": (3, 50),

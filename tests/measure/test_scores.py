@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from sklearn import metrics
 from sklearn.metrics import f1_score
 
 from bmc.measure import scores
@@ -62,3 +65,71 @@ def test_the_kept_share_is_paired_and_so_narrower_than_two_accuracies() -> None:
 
 def test_the_same_rows_always_give_the_same_interval() -> None:
     assert scores.accuracy(*rows()) == scores.accuracy(*rows())
+
+
+# All scores of a task
+
+
+def answered(classes: int = 4) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return 300 labels and answers, unbalanced, a third of them wrong."""
+    generator = np.random.default_rng(3)
+    labels = generator.choice(classes, 300, p=[0.6, 0.25, 0.1, 0.05])
+    wrong = generator.random(300) < 1 / 3
+    return labels, np.where(wrong, generator.integers(0, classes, 300), labels)
+
+
+def test_the_scores_of_a_classification_are_scikit_learns() -> None:
+    labels, answers = answered()
+    found = scores.of_task("classification", logits_of(answers, 4), labels)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, answers)
+    assert found["by_class"]["precision"] == pytest.approx(precision.tolist())
+    assert found["by_class"]["recall"] == pytest.approx(recall.tolist())
+    assert found["by_class"]["f1"] == pytest.approx(f1.tolist())
+    assert found["macro_precision"] == pytest.approx(precision.mean())
+    assert found["macro_recall"] == pytest.approx(recall.mean())
+    assert found["macro_f1"]["value"] == pytest.approx(f1.mean())
+    assert found["accuracy"]["value"] == pytest.approx(metrics.accuracy_score(labels, answers))
+    assert found["confusion"] == metrics.confusion_matrix(labels, answers).tolist()
+    json.dumps(found)
+
+
+def test_the_confusion_matrix_has_true_classes_down_and_answers_across() -> None:
+    labels, answers = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
+    found = scores.confusion(logits_of(answers, 3), labels)
+    assert found.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+
+
+def test_a_class_that_no_row_has_scores_zero_and_divides_by_nothing() -> None:
+    labels, answers = np.array([0, 0, 1]), np.array([0, 2, 1])
+    found = scores.of_task("classification", logits_of(answers, 4), labels)
+    assert found["by_class"]["recall"] == [0.5, 1, 0, 0]
+    assert found["by_class"]["precision"] == [1, 1, 0, 0]
+
+
+def test_the_scores_of_a_regression_are_scikit_learns_with_intervals() -> None:
+    generator = np.random.default_rng(4)
+    truth = generator.normal(150, 70, 400)
+    values = (truth + generator.normal(0, 30, 400)).astype(np.float32)
+    found = scores.of_task("regression", values[:, None], truth)
+    expected = {
+        "mae": metrics.mean_absolute_error(truth, values),
+        "mse": metrics.mean_squared_error(truth, values),
+        "r2": metrics.r2_score(truth, values),
+    }
+    assert set(found) == set(expected)
+    for name, value in expected.items():
+        assert found[name]["value"] == pytest.approx(value)
+        assert found[name]["low"] < value < found[name]["high"]
+    json.dumps(found)
+
+
+def test_r2_is_one_for_the_truth_zero_for_its_mean_and_below_for_worse() -> None:
+    truth = np.arange(50, dtype=np.float64)
+    assert scores.r2(truth, truth) == scores.Interval(1.0, 1.0, 1.0)
+    assert scores.r2(np.full(50, truth.mean()), truth).value == pytest.approx(0)
+    assert scores.r2(truth[::-1], truth).value < -1
+
+
+def test_a_generator_has_no_labels_to_be_scored_by() -> None:
+    pixels = np.zeros((2, 1, 4, 4), np.float32)
+    assert scores.of_task("generation", pixels, np.zeros(2, np.int64)) == {}

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from bmc.errors import ArtifactError, SettingError, UnknownError
+from bmc.inputs.text import TextSettings
 from bmc.model import Model
 from bmc.models import bert
-from bmc.text import TextEncoder, TextSettings
 
 LABELS = ("negative", "positive")
 
@@ -35,7 +35,7 @@ def numbers_in(module: nn.Module) -> int:
 
 def test_the_form_does_not_change_the_module(make_lively: Callable[..., Model]) -> None:
     model, same = make_lively(), make_lively()
-    bert.inference_form(model.module)
+    bert.inference_form(model)
     before, after = same.module.state_dict(), model.module.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -44,18 +44,18 @@ def test_the_form_answers_real_text_as_the_module(
     make_lively: Callable[..., Model], reviews: Any
 ) -> None:
     model = make_lively()
-    encoder = TextEncoder(model.tokenizer, model.text)
-    arrays = encoder.batch(encoder.encode(reviews.test.texts[:16]))
+    encoder = model.encoder
+    arrays = encoder.batch(encoder.encode(reviews.test.rows[:16]), range(16))
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     assert len(set(inputs["attention_mask"].sum(dim=1).tolist())) > 4, "padding of many lengths"
     with torch.inference_mode():
-        found = bert.inference_form(model.module)(**inputs)
+        found = bert.inference_form(model)(**inputs)
     torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
 
 
 def test_the_form_of_pairs_reads_the_token_types(make_lively: Callable[..., Model]) -> None:
     model = make_lively(2)
-    form = bert.inference_form(model.module, 2).eval()
+    form = bert.inference_form(model).eval()
     inputs = bert.examples(model.module)[0]
     zeros = torch.zeros_like(inputs["input_ids"])
     with torch.inference_mode():
@@ -74,7 +74,7 @@ def test_a_layer_that_stands_twice_is_emitted_once(
     assert isinstance(layers, nn.ModuleList)
     own = list(layers)
     model.module.get_submodule("bert.encoder").layer = nn.ModuleList(own[place] for place in places)
-    form = bert.inference_form(model.module, columns).eval()
+    form = bert.inference_form(model).eval()
     for inputs in bert.examples(model.module):
         if columns == 2:
             inputs["token_type_ids"] = torch.ones_like(inputs["input_ids"])
@@ -96,7 +96,7 @@ def test_attention_that_two_layers_share_is_emitted_once(
     model = make_lively()
     first, second = model.module.get_submodule("bert.encoder.layer").children()
     second.attention.self = first.attention.self  # type: ignore[union-attr]
-    form = bert.inference_form(model.module).eval()
+    form = bert.inference_form(model).eval()
     types = model.module.get_parameter("bert.embeddings.token_type_embeddings.weight").numel()
     assert numbers_in(form) == numbers_in(model.module) - types
     for inputs in bert.examples(model.module):
@@ -120,7 +120,7 @@ def test_layers_of_other_head_counts_keep_their_own(make_lively: Callable[..., M
         output: Any = layer.get_submodule("output")
         wide, output.dense = output.dense, nn.Linear(16, 32)
         output.dense.weight.copy_(wide.weight[:, :16])
-    form = bert.inference_form(model.module).eval()
+    form = bert.inference_form(model).eval()
     for inputs in bert.examples(model.module):
         with torch.inference_mode():
             found = form(**inputs)
@@ -160,7 +160,7 @@ def test_a_student_has_the_size_that_was_asked_for(make_lively: Callable[..., Mo
         16,
     )
     assert student.labels == teacher.labels
-    assert student.text == teacher.text
+    assert student.encoder.to_json() == teacher.encoder.to_json()
     rebuilt = bert.build(json.loads(json.dumps(student.spec)))
     rebuilt.load_state_dict(student.module.state_dict(), strict=True)
 
@@ -305,7 +305,8 @@ def with_types(hf_folder: Path, to: Path, rows: int) -> Path:
 
 def test_pairs_need_a_model_with_two_token_types(hf_folder: Path, tmp_path: Path) -> None:
     folder = with_types(hf_folder, tmp_path / "one-type", rows=1)
-    assert bert.pretrained(str(folder), LABELS, TextSettings(columns=1)).text.columns == 1
+    made = bert.pretrained(str(folder), LABELS, TextSettings(columns=1))
+    assert made.encoder.to_json()["columns"] == 1
     with pytest.raises(SettingError, match="sentence pairs need two"):
         bert.pretrained(str(folder), LABELS, TextSettings(columns=2))
 

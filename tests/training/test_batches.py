@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
 from bmc.data import Dataset
 from bmc.model import Model
-from bmc.text import TextEncoder
 from bmc.training.batches import Rows
 
 
 @pytest.fixture(scope="module")
 def rows(reviews: Dataset, make_model: Callable[..., Model]) -> Rows:
-    model = make_model()
-    encoder = TextEncoder(model.tokenizer, model.text)
-    return Rows(reviews.train.texts, reviews.train.labels, encoder)
+    return Rows(reviews.train.rows, reviews.train.labels, make_model().encoder)
 
 
-def padded(rows: Rows, batches: list[list[int]]) -> int:
+def padded(rows: Rows, batches: Sequence[Sequence[int]]) -> int:
     """Count the tokens that are computed, padding included."""
-    return sum(
-        max(len(rows.tokens[place].ids) for place in batch) * len(batch) for batch in batches
-    )
+    return sum(max(int(rows.lengths[place]) for place in batch) * len(batch) for batch in batches)
 
 
 def test_an_epoch_has_every_row_once(rows: Rows) -> None:
@@ -42,7 +37,7 @@ def test_the_order_depends_on_seed_and_epoch_alone(rows: Rows) -> None:
 
 
 def test_rows_of_like_length_come_together(rows: Rows) -> None:
-    real = sum(len(tokens.ids) for tokens in rows.tokens)
+    real = int(rows.lengths.sum())
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     plain = [order[start : start + 8] for start in range(0, len(order), 8)]
     waste = padded(rows, plain) - real
@@ -51,17 +46,20 @@ def test_rows_of_like_length_come_together(rows: Rows) -> None:
 
 
 def test_batches_of_an_epoch_are_not_sorted_by_length(rows: Rows) -> None:
-    lengths = [len(rows.tokens[batch[0]].ids) for batch in rows.shuffled(8, 0, 0)]
+    lengths = [int(rows.lengths[batch[0]]) for batch in rows.shuffled(8, 0, 0)]
     assert lengths not in (sorted(lengths), sorted(lengths, reverse=True))
 
 
-def test_a_batch_holds_its_rows_padded_and_masked(rows: Rows) -> None:
+def test_a_batch_holds_its_rows_padded_and_masked(
+    rows: Rows, reviews: Dataset, make_model: Callable[..., Model]
+) -> None:
+    encoded = make_model().encoder.encode(reviews.train.rows)
     batch = rows.batch([5, 0, 7])
     assert batch.rows.tolist() == [5, 0, 7]
     assert batch.labels.tolist() == [int(rows.labels[place]) for place in (5, 0, 7)]
     assert set(batch.inputs) == {"input_ids", "attention_mask"}
     for number, place in enumerate((5, 0, 7)):
-        ids = rows.tokens[place].ids
+        ids = encoded[place].ids
         assert batch.inputs["input_ids"][number, : len(ids)].tolist() == ids
         assert batch.inputs["input_ids"][number, len(ids) :].eq(0).all()
         assert int(batch.inputs["attention_mask"][number].sum()) == len(ids)
@@ -71,7 +69,7 @@ def test_pairs_have_token_types_and_rows_without_label_have_minus_one(
     make_model: Callable[..., Model],
 ) -> None:
     model = make_model(2)
-    rows = Rows([("a film", "a very long book")], [-1], TextEncoder(model.tokenizer, model.text))
+    rows = Rows([("a film", "a very long book")], [-1], model.encoder)
     batch = rows.batch([0])
     assert batch.labels.tolist() == [-1]
     assert batch.inputs["token_type_ids"][0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1]

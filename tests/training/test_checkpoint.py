@@ -19,7 +19,10 @@ from torch import Tensor, nn
 
 from bmc.data import Dataset, Examples
 from bmc.model import Model
-from bmc.training.loop import Fitted, TrainingSettings
+from bmc.training.batches import Rows
+from bmc.training.loop import Fitted, fit
+from bmc.training.losses import loss_of
+from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
 
 EPOCHS, STEPS, EVERY = 2, 5, 2
@@ -44,7 +47,7 @@ class _KilledError(Exception):
 def train(make_model: Callable[..., Model], reviews: Dataset) -> Train:
     """Return a function that trains a fresh model and returns its weights and scores."""
     rows = STEPS * SETTINGS.batch_size - 3
-    few = replace(reviews, train=Examples(reviews.train.texts[:rows], reviews.train.labels[:rows]))
+    few = replace(reviews, train=Examples(reviews.train.rows[:rows], reviews.train.labels[:rows]))
 
     def run(
         folder: Path,
@@ -142,6 +145,20 @@ def test_a_checkpoint_of_another_run_is_not_taken(
     after = train(tmp_path / "shared", count=steps, **other)
     assert same(after[0], train(tmp_path / "fresh", **other)[0])
     assert len(steps) == STEPS * other.get("settings", SETTINGS).epochs
+
+
+def test_a_checkpoint_of_another_number_of_classes_is_not_taken(
+    make_net: Callable[[int], nn.Module], digit_rows: tuple[Rows, Rows], tmp_path: Path
+) -> None:
+    few, many = (tmp_path / name for name in ("shared", "fresh"))
+    loss = loss_of(SETTINGS, "classification", (), 10)
+    fit(make_net(10), *digit_rows, SETTINGS, few, loss)
+    assert load_file(few / FILE)["now.output.weight"].shape == (10, 64)
+    steps: list[int] = []
+    for folder in (few, many):
+        fit(make_net(12), *digit_rows, SETTINGS, folder, loss, lambda _: steps.append(1))
+    assert len(steps) == 2 * EPOCHS * 13  # both from the start: 13 batches of 16 rows an epoch
+    assert same(load_file(few / FILE), load_file(many / FILE))
 
 
 @pytest.mark.parametrize("keep", [0, 4, 0.5, -1])

@@ -1,0 +1,110 @@
+"""bmc inspect"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich import box
+from rich.table import Table
+
+from bmc import artifact, console, workspace
+from bmc.cli import _models
+from bmc.cli._common import Answer, Writing
+from bmc.errors import UsageError
+from bmc.files import write_atomically
+from bmc.inspect import page
+from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
+from bmc.inspect.layers import Costs
+from bmc.inspect.sensitivity import path_of, write
+
+
+def inspect(
+    model: str | None = None,
+    *,
+    data: str | None = None,
+    length: int = 32,
+    rows: int = 512,
+    examples: int = 6,
+    sensitivity: bool = False,
+    common: Writing = Writing(),  # noqa: B008  frozen
+) -> Answer:
+    """Look into a model: cost by layer, activations, what its answers rest on, sensitivity.
+
+    Writes an HTML page that opens offline. Only validation rows are looked at, never test rows.
+    Times are those of eager PyTorch in fp32 on the CPU: they rank layers, they are not what a
+    bundle takes (bmc bench measures that).
+
+    Args:
+        model: a model directory, or its name in the workspace; the newest when left out.
+        data: the data that the model was trained on, if it is not where it was.
+        length: tokens of a text, or steps of a series, that costs are measured with.
+        rows: validation rows at most.
+        examples: answers to explain.
+        sensitivity: also prune and quantize each layer alone and score it; this takes a while.
+    """
+    common.begin()
+    settings = InspectSettings(length, rows, examples, sensitivity)
+    folder = workspace.find(model, "model") if model else workspace.newest("model")
+    if not model:
+        console.note(f"inspecting {folder}, the newest model")
+    output = common.output or path_of(folder).with_suffix(".html")
+    if common.output:
+        _refuse_existing(output, common.force)
+    loaded = artifact.load(folder)
+    generator = loaded.task == "generation"
+    validation = None if generator else _models.data_of(folder, data).validation
+    found = inspect_model(folder.name, loaded, validation, settings)
+    kept = write(folder, found.sensitivity) if found.sensitivity else None
+    output.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(output, page.html(found).encode())
+    return Answer(
+        {"output": str(output), "sensitivity_file": str(kept) if kept else None, **found.to_json()},
+        (_table(found.costs), *_lines(found), f"wrote {output}: open it in a browser"),
+    )
+
+
+def _refuse_existing(output: Path, force: bool) -> None:
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; --output names the page, such as page.html")
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists; --force replaces it, --output names another place")
+
+
+def _table(costs: Costs) -> Table:
+    """Show every layer; the paths fold where the terminal is narrow."""
+    sizes = page.sizes(costs)
+    table = Table(title=f"one call, {sizes}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("layer", overflow="fold")
+    table.add_column("type", overflow="fold")
+    for column in ("parameters", "MMACs", "kB", "time %"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for layer in costs.layers:
+        own = f"as {layer.shared_with}" if layer.shared_with else f"{layer.parameters:,}"
+        table.add_row(
+            layer.path,
+            layer.kind,
+            own,
+            f"{layer.macs / 1e6:,.3f}",
+            f"{layer.bytes / 1e3:,.1f}",
+            f"{100 * costs.time_share(layer):.1f}",
+        )
+    table.add_section()
+    table.add_row(
+        "total",
+        "",
+        f"{costs.parameters:,}",
+        f"{costs.macs / 1e6:,.3f}",
+        f"{costs.bytes / 1e3:,.1f}",
+        f"{costs.milliseconds:.2f} ms",
+    )
+    table.caption = page.how_timed(costs)
+    return table
+
+
+def _lines(found: Inspection) -> list[str]:
+    lines = page.notes(found)
+    if found.sensitivity:
+        lines += [f"most sensitive: {line}" for line in page.worst(found.sensitivity)]
+    elif found.task != "generation":
+        lines.append("--sensitivity prunes and quantizes each layer alone, and scores it")
+    return lines

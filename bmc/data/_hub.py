@@ -1,0 +1,127 @@
+"""A data set of the Hugging Face hub, hf:NAME[:CONFIGURATION][@REVISION], or a local folder of one.
+
+Needs the package `datasets`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import datasets
+from datasets import ClassLabel, Image
+
+from bmc.data import _stored
+from bmc.data._tables import gathered, text_of
+from bmc.errors import AssetError, DataError
+from bmc.inputs.image import check_image
+
+if TYPE_CHECKING:
+    from bmc.data import Table
+
+_CHUNK = 1000
+_UNKNOWN = -1  # the hub's label of rows whose class is kept secret
+
+
+def read(name: str, columns: Sequence[str], label_column: str) -> Table:
+    """Load a data set's train part, and its labelled test part as the official one.
+
+    Where no row of `test` has a label, `validation` is taken instead. Texts are read where the
+    text columns exist; else images, where a column holds them.
+
+    Raises:
+        DataError: it has no train part, or a column is missing; the message lists those there are.
+        AssetError: the hub cannot be reached, or has no such data set.
+    """
+    parts = _loaded(name)
+    if "train" not in parts:
+        raise DataError(f"hf:{name} has no part named train; it has {', '.join(parts)}")
+    test = None
+    for part in ("test", "validation"):
+        if part in parts and label_column in parts[part].features:
+            test = _table(parts[part], f"hf:{name} ({part})", columns, label_column, None)
+            if len(test.rows):
+                break
+            test = None
+    return _table(parts["train"], f"hf:{name}", columns, label_column, test)
+
+
+def _loaded(name: str) -> Any:
+    datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    path, _, revision = name.partition("@")
+    path, _, configuration = path.partition(":")
+    try:
+        return datasets.load_dataset(path, configuration or None, revision=revision or None)
+    except Exception as error:  # many packages below it have errors of their own
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise AssetError(
+            f"hf:{name} could not be had from the Hugging Face hub ({said}); download it elsewhere "
+            "and name its folder (hf:DIR), or a .csv, .jsonl, .parquet or .npz file"
+        ) from error
+
+
+def _table(
+    part: Any, name: str, columns: Sequence[str], label_column: str, official_test: Table | None
+) -> Table:
+    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
+
+    features = part.features
+    images = [column for column, kind in features.items() if isinstance(kind, Image)]
+    has_text = all(column in features for column in columns)
+    wanted = list(columns) if has_text else images[:1] or list(columns)
+    missing = [column for column in (*wanted, label_column) if column not in features]
+    if missing:
+        raise DataError(
+            f"{name} has no column {missing[0]!r}; it has {', '.join(features)}. "
+            "Name yours with --text-column and --label-column"
+        )
+    part = part.select_columns(list(dict.fromkeys([*wanted, label_column])))
+    numbers = getattr(features[label_column], "dtype", "").startswith(("float", "double"))
+    if has_text:
+        pairs = _texts(part, name, wanted, label_column)
+        table = gathered(pairs, (part.data.nbytes or 0) > _stored.LARGE)
+        return Table(table.rows, table.labels, official_test, "text", numbers)
+    part = part.cast_column(wanted[0], Image(decode=False))
+    found = list(_images(part, name, wanted[0], label_column))
+    rows, labels = [row for row, _ in found], [label for _, label in found]
+    return Table(rows, labels, official_test, "image", numbers)
+
+
+def _texts(
+    part: Any, name: str, columns: Sequence[str], label_column: str
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    for number, record, label in _labelled(part, name, label_column):
+        if any(record[column] is None for column in columns):
+            raise DataError(f"{name}: row {number} has an empty text; choose other columns")
+        yield tuple(text_of(record[column]) for column in columns), label
+
+
+def _images(part: Any, name: str, column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
+    """Yield each image as its file's content, checked."""
+    for _, record, label in _labelled(part, name, label_column):
+        image = record[column]
+        content = image["bytes"] or Path(image["path"]).read_bytes()
+        check_image(content)
+        yield content, label
+
+
+def _labelled(part: Any, name: str, column: str) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Yield the number, the record and the label of each row that has one."""
+    kind = part.features[column]
+    number = 0
+    for chunk in part.iter(batch_size=_CHUNK):
+        for values in zip(*chunk.values(), strict=True):
+            number += 1
+            record = dict(zip(chunk, values, strict=True))
+            label = record[column]
+            if isinstance(kind, ClassLabel) and label == _UNKNOWN:
+                continue
+            if label is None or not text_of(label):
+                raise DataError(f"{name}: row {number} has an empty label")
+            yield (
+                number,
+                record,
+                kind.names[label] if isinstance(kind, ClassLabel) else text_of(label),
+            )

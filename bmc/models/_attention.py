@@ -1,0 +1,92 @@
+"""Attention as it is exported: fewer, larger operations, which inference forms share."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+MASKED = -1e4  # exp() of it is 0 in fp32, and it still is a number in fp16
+
+
+def additive(attention_mask: Tensor, hidden: Tensor) -> Tensor:
+    """Return what is added to scores, (rows, 1, 1, length), for an int64 mask (rows, length)."""
+    return (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * MASKED
+
+
+def attend(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int, queries: int
+) -> Tensor:
+    """Let each row's queries attend to its tokens.
+
+    Args:
+        query: scaled, (rows x queries, width).
+        key: (rows x length, width).
+        value: (rows x length, width).
+        mask: added to the scores, (rows, 1 or heads, 1 or queries, length).
+        heads: how many.
+        queries: of a row.
+
+    Returns:
+        (rows x queries, width).
+    """
+    rows, length = mask.shape[0], mask.shape[-1]
+    query = query.view(rows, queries, heads, -1).transpose(1, 2)
+    key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
+    weights = torch.softmax(query @ key.transpose(-1, -2) + mask, dim=-1)
+    width = heads * value.shape[-1]
+    return (weights @ value).transpose(1, 2).reshape(-1, width)
+
+
+def first_rows(hidden: Tensor, mask: Tensor) -> Tensor:
+    """Return the first token's vector of each row, of vectors (rows x length, width)."""
+    return hidden.view(mask.shape[0], mask.shape[-1], hidden.shape[-1])[:, 0]
+
+
+class Gelu(nn.Module):
+    """The exact GELU, multiplied in the order that ONNX Runtime fuses."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return it of each value."""
+        return hidden * (1.0 + torch.erf(hidden / math.sqrt(2.0))) * 0.5
+
+
+def exported(activation: Any) -> Any:
+    """Return the activation to export: an exact GELU in the order that is fused."""
+    probe = torch.linspace(-4.0, 4.0, 33)
+    return Gelu() if torch.equal(activation(probe), nn.functional.gelu(probe)) else activation
+
+
+def projection(linears: list[nn.Module], scale: float) -> nn.Module:
+    """Return one module that applies all `linears` to an input; the first is scaled."""
+    if all(type(linear) is nn.Linear and linear.bias is not None for linear in linears):
+        return _Fused([linear for linear in linears if isinstance(linear, nn.Linear)], scale)
+    return _Separate(linears, scale)
+
+
+class _Fused(nn.Module):
+    def __init__(self, linears: list[nn.Linear], scale: float) -> None:
+        super().__init__()
+        factors = [scale] + [1.0] * (len(linears) - 1)
+        self.sizes = [linear.out_features for linear in linears]
+        self.linear = nn.Linear(linears[0].in_features, sum(self.sizes))
+        pairs = list(zip(linears, factors, strict=True))
+        with torch.no_grad():
+            self.linear.weight.copy_(torch.cat([linear.weight * by for linear, by in pairs]))
+            self.linear.bias.copy_(torch.cat([linear.bias * by for linear, by in pairs]))
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        return self.linear(hidden).split(self.sizes, dim=-1)  # type: ignore[no-any-return]
+
+
+class _Separate(nn.Module):
+    def __init__(self, linears: list[nn.Module], scale: float) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(linears)
+        self.scale = scale
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        first, *rest = (linear(hidden) for linear in self.linears)
+        return first * self.scale, *rest

@@ -1,0 +1,256 @@
+"""Adversarial training: a generator learns to make images that a discriminator takes for real.
+
+Like `loop.fit` it can be killed at any step and goes on bit for bit. Its checkpoints hold both
+networks; what is left at the end is the generator alone, its weights averaged over the last steps.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, leaky_relu
+
+from bmc import console
+from bmc.errors import SettingError
+from bmc.measure.frechet import frechet_distance
+from bmc.training import checkpoint
+from bmc.training.augment import augmented
+from bmc.training.batches import Rows
+from bmc.training.checkpoint import Progress
+from bmc.training.loop import Fitted, autocast, device_of, diverged, identity_of, is_stale
+from bmc.training.optimizers import rate_at
+from bmc.training.settings import TrainingSettings
+
+MEASURE = "frechet_distance"
+_BETAS = (0.5, 0.999)
+_AVERAGED = 0.999
+_SCORING_BATCH = 250
+_MOST_SCORED = 5000
+_FILTERS = (32, 64)
+_UNUSED = ("l1", "batch_tokens", "class_weights")
+
+
+class Networks(nn.Module):
+    """The two networks, and the running average of the generator's weights.
+
+    Args:
+        generator: takes `latent` (rows, size) and returns images (rows, channels, height, width).
+        discriminator: takes such images and returns a logit each (rows): above 0 for real.
+    """
+
+    def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
+        super().__init__()
+        self.generator = generator
+        self.discriminator = discriminator
+        self.average = copy.deepcopy(generator).requires_grad_(requires_grad=False)
+
+    @torch.no_grad()
+    def follow(self, step: int) -> None:
+        """Move the average a little towards the generator; further in the first steps."""
+        share = 1 - min(_AVERAGED, (1 + step) / (10 + step))
+        now = checkpoint.tensors_of(self.generator)
+        for name, value in checkpoint.tensors_of(self.average).items():
+            if value.is_floating_point():
+                value.lerp_(now[name], share)
+            else:  # a batch norm's count of batches
+                value.copy_(now[name])
+
+
+def fit_adversarially(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    size: int,
+    train: Rows,
+    validation: Rows,
+    settings: TrainingSettings,
+    folder: Path,
+    run: str = "",
+) -> Fitted:
+    """Train a generator in place against a discriminator; leave it with its best epoch's average.
+
+    Both are trained with Adam (betas 0.5 and 0.999) on the non-saturating loss; label smoothing
+    lowers what the discriminator is to answer for real images, and augmentations change real and
+    generated images alike. The score of an epoch is the Frechet distance of the averaged
+    generator's images from validation images in the features of a fixed random convolution: it
+    needs no trained model, and tells epochs apart, no more.
+
+    Args:
+        generator: takes `latent`, float32 (rows, size); returns (rows, channels, height, width).
+        discriminator: takes images; returns logits (rows).
+        size: values of noise a row.
+        train: images in the range of the generator's.
+        validation: images that pick the best epoch.
+        settings: how; optimizer must be adam.
+        folder: for the checkpoint.
+        run: whatever else the result depends on.
+
+    Raises:
+        SettingError: a setting that adversarial training has no use for.
+        DivergedError: a loss or its gradient is no number any more.
+
+    Source: Goodfellow et al. 2014, "Generative Adversarial Nets"; Salimans et al. 2016, "Improved
+    Techniques for Training GANs" (one-sided label smoothing); Karras et al. 2018, "Progressive
+    Growing of GANs" (averaged generator); Zhao et al. 2020, "Differentiable Augmentation".
+    """
+    _check(settings)
+    device = device_of(settings.device)
+    networks = Networks(generator, discriminator).to(device)
+    parameters = [value for _, value in checkpoint.trainable(networks)]
+    optimizer = torch.optim.Adam(
+        parameters, settings.learning_rate, _BETAS, weight_decay=settings.weight_decay, fused=True
+    )
+    real = _features(_images_of(validation, device))
+    steps = len(train.shuffled(settings.batch_size, settings.seed, 0))
+    total = steps * settings.epochs
+    identity = identity_of(networks, train, settings, run)
+    torch.manual_seed(settings.seed)
+    progress, best = Progress(), dict[str, Tensor]()
+    resumed = checkpoint.read(folder, identity, networks, optimizer)
+    if resumed:
+        progress, best = resumed
+        console.note(f"going on from epoch {progress.epoch + 1}, step {progress.step}")
+    done = progress.epoch * steps + progress.step
+    with console.progress("training", total, done=done) as advance:
+        while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
+            generator.train()
+            discriminator.train()
+            order = train.shuffled(settings.batch_size, settings.seed, progress.epoch)
+            for places in order[progress.step :]:
+                step = progress.epoch * steps + progress.step
+                for group in optimizer.param_groups:
+                    group["lr"] = settings.learning_rate * rate_at(step, total, settings)
+                images = train.batch(places).to(device).inputs["pixels"]
+                for lost, network in _losses(networks, images, size, settings):
+                    learned = list(network.parameters())
+                    # Into this network alone: the optimizer skips what has no gradient.
+                    lost.backward(inputs=learned)  # type: ignore[no-untyped-call]
+                    norm = nn.utils.clip_grad_norm_(learned, settings.clip)
+                    if not torch.isfinite(norm):  # before the step: the weights are still good
+                        raise diverged(progress, lost, settings, folder)
+                    optimizer.step()
+                    optimizer.zero_grad()
+                networks.follow(step)
+                progress.step += 1
+                advance(1)
+                if progress.step % settings.checkpoint_every == 0:
+                    checkpoint.write(folder, identity, progress, networks, optimizer, best)
+            best = _end_epoch(networks.average, real, size, settings, progress, best)
+            checkpoint.write(folder, identity, progress, networks, optimizer, best)
+    with torch.no_grad():
+        for name, tensor in checkpoint.tensors_of(generator).items():
+            tensor.copy_(best[name])
+    generator.to("cpu").eval()
+    return Fitted(progress.best_score, progress.best_epoch, tuple(progress.history), MEASURE)
+
+
+def _check(settings: TrainingSettings) -> None:
+    plain = TrainingSettings()
+    if settings.optimizer != "adam":
+        raise SettingError(f"optimizer is {settings.optimizer!r}; a GAN is trained with adam")
+    if settings.batch_size < 2:
+        raise SettingError("batch size is 1; batch norm needs at least 2 rows")
+    for name in _UNUSED:
+        if getattr(settings, name) != getattr(plain, name):
+            raise SettingError(
+                f"{name.replace('_', ' ')} is {getattr(settings, name)!r}; "
+                "adversarial training does not use it: leave it out"
+            )
+
+
+def _losses(
+    networks: Networks, images: Tensor, size: int, settings: TrainingSettings
+) -> Iterator[tuple[Tensor, nn.Module]]:
+    """Give the discriminator's loss, and when it has learned from that, the generator's."""
+    precision, device = settings.precision, images.device
+    # As many as always, even where the last batch is a single image: batch norm needs several.
+    noise = torch.randn(settings.batch_size, size, device=device)
+    with autocast(precision, device):
+        made = networks.generator(noise)
+        given = torch.cat([images, made.detach().float()])
+        answers = networks.discriminator(_augmented(given, settings)).float()
+    real, unreal = answers[: len(images)], answers[len(images) :]
+    lost = _as_real(real, settings.label_smoothing) + _as_made(unreal)
+    yield lost, networks.discriminator
+    with autocast(precision, device):
+        answers = networks.discriminator(_augmented(made.float(), settings)).float()
+    yield _as_real(answers, 0.0), networks.generator
+
+
+def _augmented(images: Tensor, settings: TrainingSettings) -> Tensor:
+    return augmented({"pixels": images}, settings.augment)["pixels"]
+
+
+def _as_real(answers: Tensor, smoothing: float) -> Tensor:
+    return binary_cross_entropy_with_logits(answers, torch.full_like(answers, 1 - smoothing))
+
+
+def _as_made(answers: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(answers, torch.zeros_like(answers))
+
+
+def _end_epoch(
+    average: nn.Module,
+    real: NDArray[np.float64],
+    size: int,
+    settings: TrainingSettings,
+    progress: Progress,
+    best: dict[str, Tensor],
+) -> dict[str, Tensor]:
+    """Score the averaged generator, and return its weights if they are the best so far."""
+    score = frechet_distance(_features(_made_by(average, len(real), size)), real)
+    progress.history.append(score)
+    progress.epoch, progress.step = progress.epoch + 1, 0
+    console.note(f"epoch {progress.epoch} of {settings.epochs}: Frechet distance {score:.4f}")
+    if best and score > progress.best_score and settings.keep == "best":
+        return best
+    progress.best_score, progress.best_epoch = score, progress.epoch
+    tensors = checkpoint.tensors_of(average)
+    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
+
+
+@torch.no_grad()
+def _made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
+    """Make images from noise that is the same in every epoch."""
+    average.eval()
+    device = next(average.parameters()).device
+    random = torch.Generator().manual_seed(0)
+    noise = torch.randn(rows, size, generator=random).to(device)
+    for start in range(0, rows, _SCORING_BATCH):
+        yield average(noise[start : start + _SCORING_BATCH])
+
+
+def _images_of(rows: Rows, device: torch.device) -> Iterator[Tensor]:
+    places = list(range(min(len(rows), _MOST_SCORED)))
+    for start in range(0, len(places), _SCORING_BATCH):
+        yield rows.batch(places[start : start + _SCORING_BATCH]).inputs["pixels"].to(device)
+
+
+@torch.no_grad()
+def _features(batches: Iterator[Tensor]) -> NDArray[np.float64]:
+    """Return features of images (rows, features): two random convolutions, pooled to 2 x 2.
+
+    Source: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models",
+    section 3.3 (untrained networks as feature extractors).
+    """
+    first = next(batches)
+    random = torch.Generator().manual_seed(0)
+    widths = (first.shape[1], *_FILTERS)
+    kernels = [
+        torch.randn(after, before, 3, 3, generator=random) / (9 * before / 2) ** 0.5
+        for before, after in pairwise(widths)
+    ]
+    found = []
+    for images in chain([first], batches):
+        maps = images
+        for kernel in kernels:
+            maps = leaky_relu(conv2d(maps, kernel.to(maps.device), stride=2, padding=1), 0.2)
+        pooled = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
+        found.append(pooled.double().cpu().numpy())
+    return np.concatenate(found)

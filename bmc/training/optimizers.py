@@ -1,0 +1,50 @@
+"""Optimizers and the schedules of their rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import nn
+
+from bmc.training.settings import TrainingSettings
+
+_LAST = 0.01
+
+
+def optimizer_of(
+    parameters: Iterable[nn.Parameter], settings: TrainingSettings
+) -> torch.optim.Optimizer:
+    """Return the optimizer that the settings name, over these parameters."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    if settings.optimizer == "sgd":
+        momentum = settings.momentum
+        return torch.optim.SGD(
+            parameters, rate, momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
+        )
+    kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+    return kind(parameters, lr=rate, weight_decay=decay, fused=True)
+
+
+def rate_at(step: int, total: int, settings: TrainingSettings) -> float:
+    """Return the rate of one step, as a share of the peak.
+
+    Args:
+        step: from 0.
+        total: steps of the whole run.
+        settings: schedule and warm-up.
+    """
+    rising = round(settings.warmup * total)
+    if step < rising:
+        return (step + 1) / rising
+    if settings.schedule == "linear":
+        return (total - step) / max(1, total - rising)
+    done = (step - rising) / max(1, total - rising)
+    if settings.schedule == "cosine":
+        return (1 + math.cos(math.pi * done)) / 2
+    if settings.schedule == "exponential":
+        return float(_LAST**done)
+    if settings.schedule == "step":
+        return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
+    return 1.0

@@ -1,0 +1,81 @@
+"""Splits: every class in every part, duplicates together, the same whatever the order of rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bmc.data import Fold, Table, split
+from bmc.data._split import TEST, TRAIN, VALIDATION, keys_of, parts_of
+from bmc.errors import SettingError
+
+KEYS = keys_of([(f"row {number}",) for number in range(1000)])
+STRATA = np.array([0] * 900 + [1] * 90 + [2] * 7 + [3] * 3)
+
+
+def test_every_class_of_three_rows_or_more_is_in_every_part() -> None:
+    parts = parts_of(KEYS, STRATA, with_test=True)
+    for stratum in range(4):
+        assert set(parts[stratum == STRATA]) == {TRAIN, VALIDATION, TEST}
+
+
+def test_each_class_is_cut_70_10_20() -> None:
+    parts = parts_of(KEYS, STRATA, with_test=True)
+    for stratum, size in ((0, 900), (1, 90)):
+        counts = np.bincount(parts[stratum == STRATA], minlength=3)
+        assert counts.tolist() == [round(0.7 * size), round(0.1 * size), round(0.2 * size)]
+
+
+def test_with_an_official_test_part_nothing_is_cut_for_testing() -> None:
+    parts = parts_of(KEYS, STRATA, with_test=False)
+    assert np.bincount(parts, minlength=3)[TEST] == 0
+    assert np.bincount(parts[STRATA == 0]).tolist() == [810, 90]
+
+
+def test_the_part_of_a_row_does_not_depend_on_the_order_of_rows() -> None:
+    mixed = np.random.default_rng(0).permutation(len(KEYS))
+    parts = parts_of(KEYS, STRATA, with_test=True)
+    np.testing.assert_array_equal(parts_of(KEYS[mixed], STRATA[mixed], True), parts[mixed])
+
+
+def test_duplicates_go_together_also_with_other_labels_and_in_folds() -> None:
+    twice = np.concatenate([KEYS, KEYS[::-1]])
+    strata = np.concatenate([STRATA, STRATA])  # the copies' labels are others'
+    for fold in (None, Fold(2, 5)):
+        parts = parts_of(twice, strata, with_test=True, fold=fold)
+        np.testing.assert_array_equal(parts[:1000], parts[1000:][::-1])
+
+
+@pytest.mark.parametrize("of", [2, 3, 5, 7])
+def test_the_folds_hold_out_every_row_exactly_once(of: int) -> None:
+    tested = np.zeros(len(KEYS), int)
+    for number in range(1, of + 1):
+        parts = parts_of(KEYS, STRATA, with_test=True, fold=Fold(number, of))
+        tested += parts == TEST
+        assert {TRAIN, VALIDATION} <= set(parts[STRATA == 0])
+        assert (parts == TEST).sum() == pytest.approx(1000 / of, abs=4)
+    assert (tested == 1).all()
+
+
+@pytest.mark.parametrize(("number", "of"), [(0, 5), (6, 5), (1, 1), (1, 21)])
+def test_folds_that_do_not_exist_are_refused(number: int, of: int) -> None:
+    with pytest.raises(SettingError):
+        Fold(number, of)
+
+
+def test_each_fold_of_a_data_set_is_other_data() -> None:
+    rows = [(f"text {number}",) for number in range(60)]
+    table = Table(rows, ["a", "b"] * 30)
+    folds = [split(table, "rows", ("text",), fold=Fold(number, 3)) for number in (1, 2, 3)]
+    assert len({data.fingerprint for data in folds}) == 3
+    assert sorted(row for data in folds for row in data.test.rows) == sorted(rows)
+
+
+def test_texts_have_one_key_whatever_their_case_and_white_space() -> None:
+    first, second, third = keys_of([("A  film",), (" a\tFILM ",), ("afilm",)])
+    assert first == second != third
+
+
+def test_arrays_of_other_shapes_or_types_have_other_keys() -> None:
+    flat = np.zeros(4, np.uint8)
+    assert len(set(keys_of([flat, flat.reshape(2, 2), flat.astype(np.int8)]))) == 3
