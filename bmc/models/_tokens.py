@@ -1,0 +1,139 @@
+"""What families that read text without pretrained weights share: a tokenizer, and embeddings."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from tokenizers.processors import TemplateProcessing
+from tokenizers.trainers import WordPieceTrainer
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import SettingError
+from bmc.inputs import Many
+from bmc.inputs.text import TextEncoder, TextSettings, without_breaks
+
+PAD, UNKNOWN, FIRST, BETWEEN = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+_LEAST_WORDS = 2
+_MOST_CHARACTERS = 400
+_SMALLEST, _LARGEST = 100, 200_000
+
+
+def check_vocabulary(size: int) -> None:
+    """Check how many tokens a tokenizer shall have.
+
+    Raises:
+        SettingError: too few for the special tokens and an alphabet, or absurdly many.
+    """
+    if not _SMALLEST <= size <= _LARGEST:
+        raise SettingError(f"vocabulary is {size}; it must lie in {_SMALLEST}..{_LARGEST}")
+
+
+def encoder_for(data: Dataset, vocabulary: int, max_length: int) -> TextEncoder:
+    """Train a tokenizer on a data set's training texts, and make the encoder that uses it."""
+    settings = TextSettings(max_length, columns=len(data.columns), pad_id=0)
+    return TextEncoder(train_tokenizer(data.train.rows, vocabulary), settings)
+
+
+def train_tokenizer(rows: Many, size: int) -> Tokenizer:
+    """Train a lower-casing WordPiece tokenizer; the same texts give the same one.
+
+    Args:
+        rows: tuples of texts to learn from; a token occurs at least twice in them.
+        size: tokens at most, the special ones included; [PAD] is 0.
+
+    Source: Schuster and Nakajima 2012, "Japanese and Korean Voice Search".
+    """
+    tokenizer = _empty(WordPiece(unk_token=UNKNOWN))
+    # The trainer numbers the characters inside words in an order that changes from run to run, and
+    # breaks ties by these numbers; given as special tokens, they are numbered here. There must be
+    # room for merges beside them.
+    characters = _characters(tokenizer, rows)[: min(_MOST_CHARACTERS, size // 4)]
+    alphabet = [*characters, *(f"##{character}" for character in characters)]
+    trainer = WordPieceTrainer(
+        vocab_size=size,
+        min_frequency=_LEAST_WORDS,
+        show_progress=False,
+        special_tokens=[*SPECIAL, *alphabet],
+        limit_alphabet=len(characters),
+        initial_alphabet=characters,
+    )
+    tokenizer.train_from_iterator(_texts(rows), trainer)
+    trained = _empty(WordPiece(tokenizer.get_vocab(), unk_token=UNKNOWN))
+    trained.add_special_tokens(list(SPECIAL))
+    trained.post_processor = TemplateProcessing(
+        single=f"{FIRST} $A {BETWEEN}",
+        pair=f"{FIRST} $A {BETWEEN} $B:1 {BETWEEN}:1",
+        special_tokens=[(token, trained.token_to_id(token)) for token in (FIRST, BETWEEN)],
+    )
+    return trained
+
+
+class TokenEmbedding(nn.Module):
+    """Look up each token's vector; in sentence pairs, add that of the text it stands in.
+
+    Args:
+        vocabulary: tokens.
+        width: of a vector.
+        columns: texts of a row, 1 or 2.
+    """
+
+    def __init__(self, vocabulary: int, width: int, columns: int) -> None:
+        super().__init__()
+        self.words = nn.Embedding(vocabulary, width)
+        self.types = nn.Embedding(2, width) if columns == 2 else None
+
+    def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        """Return vectors (rows, length, width) of int64 ids and types (rows, length)."""
+        found: Tensor = self.words(ids)
+        return found if self.types is None else found + self.types(types)
+
+
+def token_examples(
+    vocabulary: int, shapes: Sequence[tuple[int, int]], columns: int = 1, first: int = 0
+) -> list[dict[str, Tensor]]:
+    """Return random inputs of these shapes (rows, length), half of each first row masked.
+
+    Args:
+        vocabulary: ids lie below.
+        shapes: rows and length of each input.
+        columns: texts of a row; two make token types.
+        first: the least id.
+    """
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for rows, length in shapes:
+        ids = torch.randint(first, vocabulary, (rows, length), generator=generator)
+        mask = torch.ones_like(ids)
+        mask[0, length // 2 :] = 0
+        example = {"input_ids": ids, "attention_mask": mask}
+        if columns == 2:
+            example["token_type_ids"] = (torch.arange(length) > length // 3) * torch.ones_like(ids)
+        found.append(example)
+    return found
+
+
+def _empty(model: WordPiece) -> Tokenizer:
+    tokenizer = Tokenizer(model)
+    tokenizer.normalizer = BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer
+
+
+def _texts(rows: Many) -> Iterator[str]:
+    return (without_breaks(text) for row in rows for text in row)
+
+
+def _characters(tokenizer: Tokenizer, rows: Many) -> list[str]:
+    """Return the characters that stand in the texts at least twice, most frequent first."""
+    counts: Counter[str] = Counter()
+    for text in _texts(rows):
+        counts.update(tokenizer.normalizer.normalize_str(text))
+    often = [one for one, times in counts.items() if times >= _LEAST_WORDS and not one.isspace()]
+    return sorted(often, key=lambda character: (-counts[character], character))

@@ -1,0 +1,127 @@
+"""A small convolutional network: conv 32 - pool - conv 64 - pool - 100 - classes.
+
+Source: LeCun et al. 1998, "Gradient-Based Learning Applied to Document Recognition", with ReLU and
+maximum pooling.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.models._images import examples as examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {
+    "cnn": "small convolutional network: conv 32, pool, conv 64, pool, 100",
+}
+_MOST = 4096
+_LEAST_SIDE = 4
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        width: channels of the first convolution; the second one has twice as many.
+        hidden: width of the fully connected layer.
+        dropout: in front of the output.
+    """
+
+    width: int = 32
+    hidden: int = 100
+    dropout: float = 0.25
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _images.check_range("width", self.width, _MOST)
+        _images.check_range("hidden", self.hidden, _MOST)
+        _images.check_share("dropout", self.dropout)
+
+
+class ConvolutionalNetwork(_images.ImageModule):
+    """Two 3x3 convolutions, each with ReLU and 2x2 maximum pooling, and two linear layers.
+
+    Args:
+        image: channels, height and width.
+        outputs: classes, or 1 in a regression.
+        width: channels of the first convolution.
+        hidden: width of the fully connected layer.
+        dropout: in front of the output.
+    """
+
+    def __init__(
+        self, image: tuple[int, int, int], outputs: int, width: int, hidden: int, dropout: float
+    ) -> None:
+        super().__init__(image)
+        channels, height, across = image
+        self.features = nn.Sequential(
+            nn.Conv2d(channels, width, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(width, 2 * width, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        self.hidden = nn.Linear(2 * width * (height // 4) * (across // 4), hidden)
+        self.activation = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(hidden, outputs)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
+        hidden = self.activation(self.hidden(self.features(pixels).flatten(1)))
+        logits: Tensor = self.output(self.dropout(hidden))
+        return logits
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=8,
+        learning_rate=2e-3,
+        batch_size=128,
+        augment=("flip",),
+        checkpoint_every=1000,
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained network for the images and classes of a data set."""
+    encoder = _images.encoder_for(data, settings.image_size)
+    spec = {"filters": settings.width, "hidden": settings.hidden, "dropout": settings.dropout}
+    return _images.model_for(data, "cnn", encoder, spec, build)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Raises:
+        ArtifactError: the spec is malformed, or the images are too small to be halved twice.
+    """
+    image = _images.image_of(spec)
+    if min(image[1:]) < _LEAST_SIDE:
+        raise ArtifactError(f"images of {image[1]}x{image[2]} are too small; 4x4 is the least")
+    return ConvolutionalNetwork(
+        image,
+        _images.whole_of(spec, "outputs"),
+        _images.whole_of(spec, "filters", most=_MOST),
+        _images.whole_of(spec, "hidden", most=_MOST),
+        _images.share_of(spec, "dropout"),
+    ).eval()
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the layers and the output are."""
+    kinds = (nn.Conv2d, nn.Linear)
+    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    return Parts(tuple(layers[:-1]), {}, (), ("output",))

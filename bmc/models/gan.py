@@ -1,0 +1,197 @@
+"""A generative adversarial network of linear layers: noise in, small images out.
+
+The model is the generator. The discriminator that taught it lives in training checkpoints alone.
+
+Source: Goodfellow et al. 2014, "Generative Adversarial Nets".
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_linear_bn_eval
+
+from bmc.data import Dataset
+from bmc.errors import SettingError
+from bmc.inputs.image import ImageEncoder, ImageSettings
+from bmc.inputs.latent import LatentEncoder
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.training.adversarial import fit_adversarially
+from bmc.training.batches import Rows
+from bmc.training.initialise import initialise
+from bmc.training.loop import Fitted
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {
+    "gan": "generator of 4 linear layers with batch norm, from 100 values of noise to small images",
+}
+_MOST = 4096
+_LARGEST = 64 * 64 * 3
+_SLOPE = 0.2
+_DROPOUT = 0.3
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen of a GAN.
+
+    Args:
+        latent: values of noise that an image is made from.
+        width: outputs of the generator's first layer; the next ones have twice and four times as
+            many, and the discriminator's the same in reverse.
+    """
+
+    latent: int = 100
+    width: int = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _images.check_range("latent", self.latent, _MOST)
+        _images.check_range("width", self.width, _MOST)
+
+
+class Generator(nn.Module):
+    """Noise, float32 (rows, latent), to images in -1..1, (rows, channels, height, width)."""
+
+    def __init__(self, latent: int, hidden: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.shape = shape
+        sizes = (latent, hidden, 2 * hidden, 4 * hidden)
+        layers: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            layers += [nn.Linear(before, after), nn.BatchNorm1d(after), nn.LeakyReLU(_SLOPE)]
+        layers += [nn.Linear(sizes[-1], math.prod(self.shape)), nn.Tanh()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """Make an image of each row of noise."""
+        pixels: Tensor = self.layers(latent)
+        return pixels.view(-1, *self.shape)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained generator.
+
+    Raises:
+        ArtifactError: the spec lacks a size, or one is out of range.
+    """
+    latent, hidden = (_images.whole_of(spec, name, most=_MOST) for name in ("latent", "hidden"))
+    return Generator(latent, hidden, _images.image_of(spec)).eval()
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how a GAN is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=60,
+        learning_rate=3e-4,
+        batch_size=128,
+        optimizer="adam",
+        schedule="linear",
+        warmup=0.0,
+        weight_decay=0.0,
+        clip=10.0,
+        label_smoothing=0.1,
+        checkpoint_every=400,
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained generator of images as large as a data set's.
+
+    Raises:
+        SettingError: the images are too large for linear layers.
+    """
+    image = _images.encoder_for(data, settings.image_size).settings
+    channels, height, width = image.channels, image.height, image.width
+    if height * width * channels > _LARGEST:
+        raise SettingError(
+            f"{data.name!r} has images of {width}x{height}x{channels}; {reference} makes up to "
+            f"{_LARGEST:,} values an image: scale them down with --set image_size=32"
+        )
+    sizes = {"channels": channels, "height": height, "width": width}
+    spec = {"latent": settings.latent, "hidden": settings.width, **sizes}
+    encoder = LatentEncoder(settings.latent)
+    return Model(build(spec), "gan", spec, (), encoder, task="generation")
+
+
+def train(
+    model: Model, data: Dataset, settings: TrainingSettings, folder: Path, run: str = ""
+) -> Fitted:
+    """Train a generator on a data set's images, against a discriminator made for it.
+
+    Raises:
+        SettingError: a setting that adversarial training has no use for.
+        DivergedError: a loss is no number any more.
+    """
+    channels, height, width = _images.image_of(model.spec)
+    half = (0.5,) * channels  # mean and deviation that bring pixels into tanh's range, -1..1
+    images = ImageEncoder(ImageSettings(height, width, channels, mean=half, std=half))
+    judge = _discriminator(channels * height * width, model.spec["hidden"])
+    initialise(judge, settings.initialisation)
+    learned, chosen_by = (
+        Rows(part.rows, part.labels, images) for part in (data.train, data.validation)
+    )
+    depends = json.dumps([data.fingerprint, model.spec, run])
+    size = model.spec["latent"]
+    return fit_adversarially(
+        model.module, judge, size, learned, chosen_by, settings, folder, depends
+    )
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different shapes, for tracing and for checking."""
+    size = next(module.parameters()).shape[1]
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(rows, size, generator=generator) for rows in (2, 3))
+    return {"latent": first}, {"latent": second}
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the generator with each batch norm folded into the linear layer before it.
+
+    A layer that is no plain linear any more, or that shares its weights, is left as it is.
+    """
+    form = copy.deepcopy(model.module).eval()
+    sequence: Any = form.get_submodule("layers")
+    uses = Counter(
+        id(value)
+        for _, layer in form.named_modules(remove_duplicate=False)
+        for value in layer.parameters(recurse=False)
+    )
+    layers: list[nn.Module] = []
+    for layer in sequence:
+        last = layers[-1] if layers else layer
+        alone = type(last) is nn.Linear and uses[id(last.weight)] == 1
+        if isinstance(layer, nn.BatchNorm1d) and isinstance(last, nn.Linear) and alone:
+            layers[-1] = fuse_linear_bn_eval(last, layer)
+        else:
+            layers.append(layer)
+    form.set_submodule("layers", nn.Sequential(*layers))
+    return form
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the layers and the output are; a generator has neither heads nor embeddings."""
+    linears = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    return Parts(tuple(linears), {}, (), (linears[-1],))
+
+
+def _discriminator(values: int, hidden: int) -> nn.Module:
+    """Build what tells real images from generated ones: (rows, ...) to a logit each, (rows)."""
+    sizes = (values, 4 * hidden, 2 * hidden, hidden)
+    layers: list[nn.Module] = [nn.Flatten()]
+    for before, after in pairwise(sizes):
+        layers += [nn.Linear(before, after), nn.LeakyReLU(_SLOPE), nn.Dropout(_DROPOUT)]
+    return nn.Sequential(*layers, nn.Linear(hidden, 1), nn.Flatten(0))

@@ -1,0 +1,207 @@
+"""MobileNetV2: inverted residuals with depthwise convolutions; with ImageNet weights.
+
+Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (table 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc import assets
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.models._images import examples as examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {
+    "mobilenet-v2": "MobileNetV2, 2.2 M parameters, with ImageNet weights; up to 64x64 stride 1 "
+    "in the first convolution",
+}
+_ASSET = "mobilenet-v2"
+_WEIGHTS = "mobilenet_v2-b0353104.pth"
+_LAST_WIDTH = 1280
+
+# Expansion, channels, blocks and stride of the first block: the rows of table 2.
+_STAGES = (
+    *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
+    *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
+)
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        pretrained: whether to start from ImageNet weights.
+        multiplier: of all channels, 0.1 to 4; 1 where weights are pretrained.
+        dropout: in front of the output.
+    """
+
+    pretrained: bool = True
+    multiplier: float = 1.0
+    dropout: float = 0.2
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0.1 <= self.multiplier <= 4:
+            raise SettingError(f"multiplier is {self.multiplier}; it must lie in [0.1, 4]")
+        if self.pretrained and self.multiplier != 1:
+            raise SettingError(
+                f"multiplier is {self.multiplier}, but the ImageNet weights are for 1; "
+                "add --set pretrained=false"
+            )
+        _images.check_share("dropout", self.dropout)
+
+
+class InvertedResidual(nn.Module):
+    """Widen by a 1x1, filter by a depthwise 3x3, narrow by a 1x1 convolution; maybe a shortcut."""
+
+    def __init__(self, given: int, made: int, stride: tuple[int, int], expansion: int) -> None:
+        super().__init__()
+        wide = given * expansion
+        self.shortcut = stride == (1, 1) and given == made
+        widen = [] if expansion == 1 else [_convolution(given, wide, 1)]
+        self.conv = nn.Sequential(
+            *widen,
+            _convolution(wide, wide, 3, stride, groups=wide),
+            nn.Conv2d(wide, made, 1, bias=False),
+            nn.BatchNorm2d(made),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (rows, made, height / stride, width / stride)."""
+        inner: Tensor = self.conv(features)
+        return features + inner if self.shortcut else inner
+
+
+class MobileNetV2(_images.ImageModule):
+    """Inverted residuals, an average over the image, and a linear output.
+
+    Args:
+        image: channels, height and width; up to 64 pixels the first convolution has stride 1.
+        outputs: classes, or 1 in a regression.
+        multiplier: of all channels.
+        dropout: in front of the output.
+    """
+
+    def __init__(
+        self, image: tuple[int, int, int], outputs: int, multiplier: float, dropout: float
+    ) -> None:
+        super().__init__(image)
+        channels, *size = image
+        given = _rounded(32 * multiplier)
+        stride = _images.stride_for(size, 1 if max(size) <= _images.SMALL else 2)
+        map_size = _images.strided(size, stride)
+        self.features = nn.Sequential(_convolution(channels, given, 3, stride))
+        for expansion, width, count, first in _STAGES:
+            made = _rounded(width * multiplier)
+            for place in range(count):
+                step = _images.stride_for(map_size, first if place == 0 else 1)
+                map_size = _images.strided(map_size, step)
+                self.features.append(InvertedResidual(given, made, step, expansion))
+                given = made
+        last = _rounded(_LAST_WIDTH * max(1.0, multiplier))
+        self.features.append(_convolution(given, last, 1))
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, outputs))
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
+        logits: Tensor = self.classifier(self.avgpool(self.features(pixels)).flatten(1))
+        return logits
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=5,
+        learning_rate=0.05,
+        batch_size=128,
+        optimizer="sgd",
+        warmup=0.1,
+        weight_decay=1e-4,
+        clip=5.0,
+        label_smoothing=0.1,
+        augment=("flip", "crop"),
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build a MobileNetV2 for the images and classes of a data set; its output is always fresh."""
+    encoder = _images.encoder_for(data, settings.image_size, any_size=True)
+    spec = {"multiplier": settings.multiplier, "dropout": settings.dropout}
+    model = _images.model_for(data, "mobilenet-v2", encoder, spec, build)
+    if settings.pretrained:
+        load_imagenet(model.module)
+    return model
+
+
+def load_imagenet(module: nn.Module) -> None:
+    """Put the ImageNet weights into all layers but the output; for grey images, colours are summed.
+
+    Raises:
+        AssetError: no source has the weights.
+        ArtifactError: they do not fit the module.
+    """
+    path = assets.fetch(_ASSET) / _WEIGHTS
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    own = module.state_dict()
+    first = "features.0.0.weight"
+    if own[first].shape[1] == 1:
+        weights[first] = weights[first].sum(dim=1, keepdim=True)
+    weights |= {name: own[name] for name in ("classifier.1.weight", "classifier.1.bias")}
+    try:
+        module.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        line = " ".join(str(error).split())
+        raise ArtifactError(f"the ImageNet weights do not fit the model ({line:.200})") from error
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained MobileNetV2.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+    """
+    multiplier: Any = spec.get("multiplier")
+    if type(multiplier) not in (int, float) or not 0.1 <= multiplier <= 4:
+        raise ArtifactError(f"the model's multiplier is {multiplier!r:.60}; 0.1 to 4 is possible")
+    dropout = _images.share_of(spec, "dropout")
+    outputs = _images.whole_of(spec, "outputs")
+    return MobileNetV2(_images.image_of(spec), outputs, float(multiplier), dropout).eval()
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the inverted residuals and the output are."""
+    blocks = [name for name, part in module.named_modules() if isinstance(part, InvertedResidual)]
+    return Parts(tuple(blocks), {}, (), ("classifier.1",))
+
+
+def _convolution(
+    given: int, made: int, size: int, stride: tuple[int, int] = (1, 1), groups: int = 1
+) -> nn.Module:
+    """Return a convolution with batch norm and ReLU6."""
+    padding = size // 2
+    return nn.Sequential(
+        nn.Conv2d(given, made, size, stride, padding, groups=groups, bias=False),
+        nn.BatchNorm2d(made),
+        nn.ReLU6(),
+    )
+
+
+def _rounded(channels: float) -> int:
+    """Round to a multiple of 8, never down by more than a tenth."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded

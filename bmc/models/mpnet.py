@@ -1,0 +1,111 @@
+"""MPNet encoders for classification: as big as BERT-base, and better.
+
+Texts of one column only: MPNet has no token types that would tell a pair's texts apart.
+
+Source: Song et al. 2020, "MPNet: Masked and Permuted Pre-training for Language Understanding".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+from transformers import MPNetConfig, MPNetForSequenceClassification
+
+from bmc.data import Dataset
+from bmc.inputs.text import TextSettings
+from bmc.model import Model, Parts
+from bmc.models import _hugging_face
+from bmc.models._mpnet_inference import InferenceForm
+from bmc.models._tokens import token_examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("text",)
+BASELINES: Mapping[str, str] = {
+    "mpnet": "MPNet: as big as BERT-base, 12 layers x 768, 109.5 M parameters, pretrained",
+}
+_SOURCES = {"mpnet": "asset:mpnet"}
+_RESERVED = 2  # positions 0 and 1: a token's is made from the padding id, which is 1
+_MPNET = _hugging_face.Architecture(
+    "mpnet",
+    MPNetForSequenceClassification,
+    MPNetConfig,
+    fresh=("classifier.",),
+    reserved=_RESERVED,
+    attention="eager",  # the only one that it has; its masks must be made for it
+)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What can be chosen when an MPNet is fine-tuned.
+
+    Args:
+        max_length: tokens of a text at most.
+    """
+
+    max_length: int = 128
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained classifier from Hugging Face's own configuration keys.
+
+    Raises:
+        ArtifactError: the configuration is no MPNet's, or does not fit together.
+    """
+    return _hugging_face.build(spec, _MPNET)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how an MPNet is fine-tuned where the command line does not say."""
+    return TrainingSettings(epochs=2, learning_rate=5e-5, batch_size=32)
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Load pretrained weights for the classes of a data set; see `pretrained`."""
+    text = TextSettings(settings.max_length, columns=len(data.columns))
+    return pretrained(reference, data.labels, text)
+
+
+def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
+    """Load pretrained weights under a classifier for these labels, or one value without labels.
+
+    Args:
+        reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
+        labels: class names; none for a regression.
+        text: how text is cut; the padding id is taken from the model's configuration.
+
+    Raises:
+        UnknownError: the folder is no Hugging Face model.
+        ArtifactError: it is another kind of model, or its weights are pickled, damaged or do not
+            fit its config.json.
+        SettingError: it has fewer positions than `max_length`, or rows are pairs.
+    """
+    source = _SOURCES.get(reference, reference)
+    return _hugging_face.pretrained(reference, source, labels, text, _MPNET)
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different shapes, for tracing and for checking."""
+    vocabulary = module.get_parameter("mpnet.embeddings.word_embeddings.weight").shape[0]
+    first, second = token_examples(vocabulary, ((2, 12), (3, 7)), first=_RESERVED)
+    return first, second
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the module that is exported: the same answers in fewer, larger operations."""
+    return InferenceForm(model.module, model.encoder.longest()["sequence"])
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the layers, heads, embeddings and outputs are."""
+    layers = [name for name, _ in module.named_modules() if re.fullmatch(r".*\.layer\.\d+", name)]
+    heads = {}
+    for name in [f"{layer}.attention.attn" for layer in layers]:
+        attention: Any = module.get_submodule(name)
+        heads[name] = int(attention.num_attention_heads)
+    tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
+    return Parts(tuple(layers), heads, tuple(tables), ("classifier.out_proj",))

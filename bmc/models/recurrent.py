@@ -1,0 +1,309 @@
+"""Recurrent networks over tokens or series: plain, LSTM and GRU, in both directions.
+
+A padded row answers like an unpadded one, in every target: both directions are layers that read
+forward, the second one a copy of the row that is reversed within its own length. (A packed sequence
+would do the same, but OpenVINO answers wrongly for it.) Batch and sequence stay dynamic.
+
+Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks"; Hochreiter and
+Schmidhuber 1997, "Long Short-Term Memory"; Cho et al. 2014, "Learning Phrase Representations using
+RNN Encoder-Decoder" (GRU).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError
+from bmc.inputs.series import SeriesEncoder, SeriesSettings, check_series
+from bmc.model import Model, Parts
+from bmc.models import _tokens
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("text", "series")
+BASELINES: Mapping[str, str] = {
+    "rnn": "plain recurrent network, both directions, over tokens or series",
+    "lstm": "the same with long short-term memory",
+    "gru": "the same with gated recurrent units",
+}
+READOUTS = ("mean", "last")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a recurrent network is built.
+
+    Args:
+        hidden: width of each direction.
+        layers: how many, one on the other.
+        dropout: share of the values between layers, and before the classifier, that is dropped.
+        noise: standard deviation of the noise on normalised series in training.
+        readout: mean (of all steps' states) or last (each direction's state at its end).
+        embedding: width of a token's vector.
+        vocabulary: tokens at most.
+        max_length: tokens or time steps of a row at most.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+
+    hidden: int = 64
+    layers: int = 1
+    dropout: float = 0.3
+    noise: float = 0.1
+    readout: str = "mean"
+    embedding: int = 128
+    vocabulary: int = 8000
+    max_length: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("hidden", "layers", "embedding"):
+            if getattr(self, name) < 1:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+        if not 0 <= self.noise < 100:
+            raise SettingError(f"noise is {self.noise}; it must lie in [0, 100)")
+        if self.readout not in READOUTS:
+            raise SettingError(f"readout is {self.readout!r}; possible: {', '.join(READOUTS)}")
+        _tokens.check_vocabulary(self.vocabulary)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how a recurrent network is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=40, learning_rate=3e-3, batch_size=16, weight_decay=0.01, precision="fp32"
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained network for a data set; text gets a tokenizer of its own."""
+    spec: dict[str, Any] = {
+        "model_type": "recurrent",
+        "cell": reference,
+        "input": data.kind,
+        "hidden": settings.hidden,
+        "layers": settings.layers,
+        "dropout": settings.dropout,
+        "readout": settings.readout,
+        "outputs": max(len(data.labels), 1),
+    }
+    encoder: Any
+    if data.kind == "text":
+        encoder = _tokens.encoder_for(data, settings.vocabulary, settings.max_length)
+        spec["vocabulary"] = encoder.tokenizer.get_vocab_size()
+        spec["embedding"] = settings.embedding
+        spec["columns"] = len(data.columns)
+    else:
+        encoder = _series_encoder(data, settings.max_length)
+        spec["channels"] = encoder.settings.channels
+        spec["noise"] = settings.noise
+    return Model(build(spec), "recurrent", spec, data.labels, encoder, data.task)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained network.
+
+    Raises:
+        ArtifactError: the settings do not fit together.
+    """
+    try:
+        kind = {"text": OverTokens, "series": OverSeries}[spec["input"]]
+        return kind(spec).eval()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+        ) from error
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different shapes, for tracing and for checking."""
+    shapes = (2, 12), (3, 7)
+    if isinstance(module, OverTokens):
+        words = module.embedding.words.num_embeddings
+        columns = 1 if module.embedding.types is None else 2
+        first, second = _tokens.token_examples(words, shapes, columns)
+        return first, second
+    generator = torch.Generator().manual_seed(0)
+
+    def one(rows: int, length: int) -> dict[str, Tensor]:
+        series = torch.randn(rows, length, int(module.channels), generator=generator)  # type: ignore[arg-type]
+        lengths = torch.tensor([length // 2, *([length] * (rows - 1))])
+        return {"series": series, "lengths": lengths}
+
+    return one(*shapes[0]), one(*shapes[1])
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the module that is exported: each of torch's recurrent layers is one operator."""
+    form = copy.deepcopy(model.module)
+    exported: dict[int, _Exported] = {}
+    for layer in [part for part in form.modules() if isinstance(part, _BothWays)]:
+        for name, inner in list(layer.named_children()):
+            if isinstance(inner, nn.RNNBase):
+                setattr(layer, name, exported.setdefault(id(inner), _Exported(inner)))
+    return form
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the layers, embeddings and outputs are; there are no heads."""
+    layers = [name for name, part in module.named_modules() if isinstance(part, _BothWays)]
+    tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
+    return Parts(tuple(layers), {}, tuple(tables), ("classifier",))
+
+
+class _Recurrent(nn.Module):
+    """Layers, readout and classifier, over vectors of any origin."""
+
+    def __init__(self, spec: Mapping[str, Any], width: int) -> None:
+        super().__init__()
+        hidden, cell = int(spec["hidden"]), _CELLS[spec["cell"]]
+        widths = [width] + [2 * hidden] * (int(spec["layers"]) - 1)
+        self.layers = nn.ModuleList(_BothWays(cell, given, hidden) for given in widths)
+        self.dropout = nn.Dropout(float(spec["dropout"]))
+        self.only_last = READOUTS.index(spec["readout"]) == READOUTS.index("last")
+        self.classifier = nn.Linear(2 * hidden, int(spec["outputs"]))
+
+    def answers(self, vectors: Tensor, lengths: Tensor) -> Tensor:
+        """Return outputs (rows, classes) of vectors (rows, length, width), int64 lengths (rows)."""
+        steps = torch.arange(vectors.shape[1], device=vectors.device)
+        # Where each step of the reversed row comes from; behind a row's end, what is there is
+        # read by nobody.
+        reversal = (lengths[:, None] - 1 - steps).clamp(min=0)
+        states = vectors
+        for number, layer in enumerate(self.layers):
+            ahead, back = layer(self.dropout(states) if number else states, reversal)
+            states = torch.cat([ahead, _taken(back, reversal)], dim=2)
+        if self.only_last:
+            final = torch.cat([_taken(part, lengths[:, None] - 1) for part in (ahead, back)], dim=2)
+            pooled = final.squeeze(1)
+        else:
+            inside = (steps < lengths[:, None]).to(states.dtype)
+            pooled = (states * inside[:, :, None]).sum(dim=1) / inside.sum(dim=1, keepdim=True)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+class OverTokens(_Recurrent):
+    """A recurrent network over token ids."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        width = int(spec["embedding"])
+        super().__init__(spec, width)
+        self.embedding = _tokens.TokenEmbedding(
+            int(spec["vocabulary"]), width, int(spec["columns"])
+        )
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (rows, classes) for int64 ids, mask and types (rows, length).
+
+        A row ends at its last unmasked token; a masked one before it is read as a zero vector.
+        """
+        steps = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
+        lengths = (attention_mask * steps).amax(dim=1)
+        vectors = self.embedding(input_ids, token_type_ids)
+        return self.answers(self.dropout(vectors * attention_mask[:, :, None]), lengths)
+
+
+class OverSeries(_Recurrent):
+    """A recurrent network over normalised series."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        super().__init__(spec, int(spec["channels"]))
+        self.channels = int(spec["channels"])
+        self.noise = float(spec["noise"])
+
+    def forward(self, series: Tensor, lengths: Tensor) -> Tensor:
+        """Return outputs (rows, classes) for series (rows, length, channels), int64 lengths."""
+        if self.training and self.noise:
+            series = series + self.noise * torch.randn_like(series)
+        return self.answers(series, lengths)
+
+
+class _BothWays(nn.Module):
+    """Two layers that read forward: one the row, one its reversal."""
+
+    def __init__(self, cell: Any, width: int, hidden: int) -> None:
+        super().__init__()
+        self.ahead = cell(width, hidden, batch_first=True)
+        self.back = cell(width, hidden, batch_first=True)
+
+    def forward(self, vectors: Tensor, reversal: Tensor) -> tuple[Tensor, Tensor]:
+        """Return states (rows, length, hidden) in the row's order, and in the reversed one."""
+        return self.ahead(vectors)[0], self.back(_taken(vectors, reversal))[0]
+
+
+class _Exported(nn.Module):
+    """A layer that is one ONNX operator, where torch's exporter would unroll its steps.
+
+    Args:
+        layer: torch's own, of one direction; it still computes outside of an export.
+    """
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.layer = layer
+        self.operator, order, self.attributes = _OPERATORS[layer.mode]
+        own = dict(layer.named_parameters())
+
+        def ordered(name: str) -> Tensor:
+            gates = own[name].detach().chunk(len(order))
+            return torch.cat([gates[place] for place in order])
+
+        biases = torch.cat([ordered("bias_ih_l0"), ordered("bias_hh_l0")])
+        self.weight = nn.Parameter(ordered("weight_ih_l0")[None], requires_grad=False)
+        self.recurrence = nn.Parameter(ordered("weight_hh_l0")[None], requires_grad=False)
+        self.bias = nn.Parameter(biases[None], requires_grad=False)
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, None]:
+        """Return states (rows, length, hidden)."""
+        if not torch.onnx.is_in_onnx_export():
+            return self.layer(vectors)[0], None
+        across = vectors.transpose(0, 1)
+        hidden = self.recurrence.shape[2]
+        states: Tensor = torch.onnx.ops.symbolic(
+            self.operator,
+            (across, self.weight, self.recurrence, self.bias),
+            attrs={"hidden_size": hidden, **self.attributes},
+            dtype=vectors.dtype,
+            shape=(across.shape[0], 1, across.shape[1], hidden),
+        )
+        return states.squeeze(1).transpose(0, 1), None
+
+
+_CELLS: Mapping[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+# torch's mode: ONNX's operator, the place of each of its gates among torch's, its attributes.
+_OPERATORS: Mapping[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
+    "RNN_TANH": ("RNN", (0,), {}),
+    "LSTM": ("LSTM", (0, 3, 1, 2), {}),
+    "GRU": ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
+}
+
+
+def _taken(vectors: Tensor, places: Tensor) -> Tensor:
+    """Return each row's vectors (rows, length, width) at int64 places (rows, taken)."""
+    return vectors.gather(1, places[:, :, None].expand(-1, -1, vectors.shape[2]))
+
+
+def _series_encoder(data: Dataset, max_length: int) -> SeriesEncoder:
+    """Make an encoder that brings each channel of the training series to mean 0, deviation 1.
+
+    Raises:
+        DataError: a series is no table of finite numbers.
+    """
+    rows = [np.asarray(series, np.float64) for series in data.train.rows]
+    for number, series in enumerate(rows, start=1):
+        check_series(series, f"series {number}", rows[0].shape[-1])
+    steps = np.concatenate(rows)
+    deviation = steps.std(axis=0)
+    std = np.where(deviation > 0, deviation, 1.0)  # a channel that never changes stays 0
+    mean = tuple(steps.mean(axis=0).tolist())
+    return SeriesEncoder(SeriesSettings(steps.shape[1], max_length, mean, tuple(std.tolist())))

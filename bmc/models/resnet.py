@@ -1,0 +1,215 @@
+"""Residual networks: ResNet-18, -34 and -50, for large images as published, for small ones slim.
+
+Source: He et al. 2016, "Deep Residual Learning for Image Recognition" (table 1; section 4.2 for
+small images); in the bottleneck the 3x3 convolution has the stride, as in all well-known weights.
+The last batch norm of a block starts at zero: Goyal et al. 2017, "Accurate, Large Minibatch SGD".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.models._images import examples as examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {
+    "resnet18": "ResNet-18: 11.2 M parameters; up to 64x64 a 3x3 first convolution",
+    "resnet34": "ResNet-34: 21.3 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
+    "resnet50": "ResNet-50: 23.5 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
+}
+_MOST = 1024
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one of the published networks is laid out.
+
+    Args:
+        blocks: of each of the four stages.
+        bottleneck: whether a block is 1x1 - 3x3 - 1x1 rather than 3x3 - 3x3.
+        small_stride: of the first convolution, for small images.
+    """
+
+    blocks: tuple[int, int, int, int]
+    bottleneck: bool
+    small_stride: int
+
+
+_PLANS = {
+    "resnet18": Plan((2, 2, 2, 2), bottleneck=False, small_stride=1),
+    "resnet34": Plan((3, 4, 6, 3), bottleneck=False, small_stride=2),
+    "resnet50": Plan((3, 4, 6, 3), bottleneck=True, small_stride=2),
+}
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        width: channels of the first stage; each later one has twice as many.
+    """
+
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _images.check_range("width", self.width, _MOST)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut."""
+
+    expansion = 1
+
+    def __init__(self, given: int, width: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(given, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        self.downsample = _shortcut(given, width, stride)
+        nn.init.zeros_(self.bn2.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (rows, width, height / stride, width / stride)."""
+        inner = self.relu(self.bn1(self.conv1(features)))
+        inner = self.bn2(self.conv2(inner))
+        outer: Tensor = self.relu(inner + self.downsample(features))
+        return outer
+
+
+class Bottleneck(nn.Module):
+    """A 1x1, a 3x3 and a 1x1 convolution beside a shortcut; four times as wide outside."""
+
+    expansion = 4
+
+    def __init__(self, given: int, width: int, stride: tuple[int, int]) -> None:
+        super().__init__()
+        wide = width * self.expansion
+        self.conv1 = nn.Conv2d(given, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(wide)
+        self.relu = nn.ReLU()
+        self.downsample = _shortcut(given, wide, stride)
+        nn.init.zeros_(self.bn3.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return features (rows, 4 width, height / stride, width / stride)."""
+        inner = self.relu(self.bn1(self.conv1(features)))
+        inner = self.relu(self.bn2(self.conv2(inner)))
+        inner = self.bn3(self.conv3(inner))
+        outer: Tensor = self.relu(inner + self.downsample(features))
+        return outer
+
+
+class ResNet(_images.ImageModule):
+    """Four stages of residual blocks, an average over the image, and a linear output.
+
+    Args:
+        image: channels, height and width; up to 64 pixels the first convolution is 3x3, and there
+            is no pooling behind it.
+        outputs: classes, or 1 in a regression.
+        plan: blocks of each stage.
+        width: channels of the first stage.
+    """
+
+    def __init__(self, image: tuple[int, int, int], outputs: int, plan: Plan, width: int) -> None:
+        super().__init__(image)
+        channels, *size = image
+        if max(size) <= _images.SMALL:
+            stride = _images.stride_for(size, plan.small_stride)
+            self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
+            self.maxpool: nn.Module = nn.Identity()
+        else:
+            self.conv1 = nn.Conv2d(channels, width, 7, 2, padding=3, bias=False)
+            self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+            stride = (4, 4)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU()
+        block = Bottleneck if plan.bottleneck else BasicBlock
+        map_size = _images.strided(size, stride)
+        given, stages = width, []
+        for stage, count in enumerate(plan.blocks):
+            wide, stride = width * 2**stage, _images.stride_for(map_size, 1 if stage == 0 else 2)
+            map_size = _images.strided(map_size, stride)
+            stages.append(nn.Sequential())
+            for place in range(count):
+                stages[-1].append(block(given, wide, stride if place == 0 else (1, 1)))
+                given = wide * block.expansion
+        self.layer1, self.layer2, self.layer3, self.layer4 = stages
+        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(given, outputs)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
+        features = self.maxpool(self.relu(self.bn1(self.conv1(pixels))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+        logits: Tensor = self.fc(self.avgpool(features).flatten(1))
+        return logits
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=4,
+        learning_rate=0.1,
+        batch_size=128,
+        optimizer="sgd",
+        warmup=0.15,
+        weight_decay=5e-4,
+        clip=5.0,
+        label_smoothing=0.1,
+        augment=("flip", "crop"),
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained residual network for the images and classes of a data set."""
+    encoder = _images.encoder_for(data, settings.image_size, any_size=True)
+    spec = {"architecture": reference, "filters": settings.width}
+    return _images.model_for(data, "resnet", encoder, spec, build)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained residual network.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+    """
+    plan = _PLANS.get(str(spec.get("architecture")))
+    if plan is None:
+        raise ArtifactError(f"no residual network is named {spec.get('architecture')!r:.60}")
+    outputs = _images.whole_of(spec, "outputs")
+    width = _images.whole_of(spec, "filters", most=_MOST)
+    return ResNet(_images.image_of(spec), outputs, plan, width).eval()
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the residual blocks and the output are."""
+    kinds = (BasicBlock, Bottleneck)
+    blocks = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    return Parts(tuple(blocks), {}, (), ("fc",))
+
+
+def _shortcut(given: int, wide: int, stride: tuple[int, int]) -> nn.Module:
+    if stride == (1, 1) and given == wide:
+        return nn.Identity()
+    return nn.Sequential(nn.Conv2d(given, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))

@@ -1,0 +1,108 @@
+"""Image models of timm (PyTorch Image Models), by their name there: timm:NAME."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import timm
+from torch import nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, AssetError, SettingError, unknown
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.models._images import examples as examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {}
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen; images of a model for one size alone are resized to it by themselves.
+
+    Args:
+        pretrained: whether to start from timm's weights, which it fetches from its hub.
+    """
+
+    pretrained: bool = False
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=5,
+        learning_rate=1e-3,
+        batch_size=64,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        augment=("flip", "crop"),
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build a timm model for the images and classes of a data set.
+
+    Raises:
+        UnknownError: timm has no such model.
+        AssetError: its pretrained weights could not be fetched.
+        SettingError: a regression needs a linear last layer, and it has none.
+    """
+    name = reference.removeprefix("timm:")
+    if not timm.is_model(name):
+        raise unknown("timm model", name, timm.list_models(), "timm.list_models() lists all")
+    encoder = _images.encoder_for(data, settings.image_size or _fixed_size(name))
+    model = _images.model_for(data, "timm", encoder, {"name": name}, build)
+    if data.task == "regression" and not parts(model.module).outputs:
+        raise SettingError(f"{reference} has no linear layer to end a regression in")
+    if settings.pretrained:
+        image = _images.image_of(model.spec)
+        try:
+            network = _create(name, image, int(model.spec["outputs"]), pretrained=True)
+        except (OSError, RuntimeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise AssetError(
+                f"timm could not fetch weights for {name} ({reason:.200}): leave pretrained out"
+            ) from error
+        model.module = _images.Wrapped(image, network).eval()
+    return model
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained timm model.
+
+    Raises:
+        ArtifactError: the spec is malformed, or this timm has no such model.
+    """
+    image, outputs = _images.image_of(spec), _images.whole_of(spec, "outputs")
+    name = spec.get("name")
+    if not isinstance(name, str) or not timm.is_model(name):
+        raise ArtifactError(f"this timm ({timm.__version__}) has no model named {name!r:.60}")
+    try:
+        network = _create(name, image, outputs, pretrained=False)
+    except (TypeError, ValueError, RuntimeError, AssertionError) as error:
+        raise ArtifactError(f"timm cannot build {name} for images of {image} ({error})") from error
+    return _images.Wrapped(image, network).eval()
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the output is; timm's families differ in all else."""
+    return Parts((), {}, (), _images.last_linear(module))
+
+
+def _create(name: str, image: tuple[int, int, int], outputs: int, pretrained: bool) -> nn.Module:
+    # A model for one size alone (a vision transformer) takes it as an argument; others take none.
+    size = {"img_size": image[1:]} if _fixed_size(name) else {}
+    network: nn.Module = timm.create_model(
+        name, pretrained=pretrained, num_classes=outputs, in_chans=image[0], **size
+    )
+    return network
+
+
+def _fixed_size(name: str) -> int:
+    """Return the image size that a model was made for, if it takes no other; else 0."""
+    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return int(known.input_size[-1]) if known and known.fixed_input_size else 0

@@ -1,0 +1,262 @@
+"""A transformer encoder trained from scratch: the mean over the tokens is classified.
+
+Layers normalise what they read and not what they add to (pre-norm), which trains without pretrained
+weights. Batch and sequence stay dynamic, the sequence up to `max_length`.
+
+Source: Vaswani et al. 2017, "Attention Is All You Need"; Xiong et al. 2020, "On Layer Normalization
+in the Transformer Architecture" (pre-norm).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError
+from bmc.model import Model, Parts
+from bmc.models import _tokens
+from bmc.models._attention import additive, attend, exported, projection
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("text",)
+BASELINES: Mapping[str, str] = {
+    "transformer": "transformer encoder with a vocabulary of its own, trained from scratch",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a transformer is built.
+
+    Args:
+        layers: how many.
+        hidden: width of a token's vector.
+        heads: of each attention; `hidden` divides by them.
+        feed_forward: width between the two linears of each layer.
+        dropout: share of the values that is dropped: of embeddings, of what each layer adds, and
+            before the classifier.
+        vocabulary: tokens at most.
+        max_length: tokens of a text at most.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+
+    layers: int = 2
+    hidden: int = 128
+    heads: int = 4
+    feed_forward: int = 256
+    dropout: float = 0.3
+    vocabulary: int = 8000
+    max_length: int = 256
+
+    def __post_init__(self) -> None:
+        for name in ("layers", "hidden", "heads", "feed_forward"):
+            if getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1"
+                )
+        if self.hidden % self.heads:
+            raise SettingError(f"hidden {self.hidden} does not divide by {self.heads} heads")
+        if self.hidden % 2:
+            raise SettingError(f"hidden is {self.hidden}; sines and cosines need an even width")
+        if not 0 <= self.dropout < 1:
+            raise SettingError(f"dropout is {self.dropout}; it must lie in [0, 1)")
+        _tokens.check_vocabulary(self.vocabulary)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how a transformer is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=12,
+        learning_rate=1e-3,
+        batch_size=32,
+        weight_decay=0.05,
+        label_smoothing=0.1,
+        augment=("word-drop",),
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained transformer with a tokenizer for a data set."""
+    encoder = _tokens.encoder_for(data, settings.vocabulary, settings.max_length)
+    spec = {
+        "model_type": "transformer",
+        "layers": settings.layers,
+        "hidden": settings.hidden,
+        "heads": settings.heads,
+        "feed_forward": settings.feed_forward,
+        "dropout": settings.dropout,
+        "vocabulary": encoder.tokenizer.get_vocab_size(),
+        "columns": len(data.columns),
+        "max_length": settings.max_length,
+        "outputs": max(len(data.labels), 1),
+    }
+    return Model(build(spec), "transformer", spec, data.labels, encoder, data.task)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained transformer.
+
+    Raises:
+        ArtifactError: the settings do not fit together.
+    """
+    try:
+        return Transformer(spec).eval()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+        ) from error
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different shapes, for tracing and for checking."""
+    embedding: Any = module.get_submodule("embedding")
+    columns = 1 if embedding.types is None else 2
+    words = embedding.words.num_embeddings
+    first, second = _tokens.token_examples(words, ((2, 12), (3, 7)), columns)
+    return first, second
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the module that is exported: query, key and value of each layer in one matmul."""
+    return _InferenceForm(model.module)
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the layers, heads, embeddings and outputs are."""
+    found = list(module.named_modules())
+    layers = [name for name, part in found if isinstance(part, _Layer)]
+    heads = {name: part.heads for name, part in found if isinstance(part, _Attention)}
+    tables = [name for name, part in found if isinstance(part, nn.Embedding)]
+    return Parts(tuple(layers), heads, tuple(tables), ("classifier",))
+
+
+class Transformer(nn.Module):
+    """Embedding, layers, masked mean, classifier."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        super().__init__()
+        hidden = int(spec["hidden"])
+        self.embedding = _tokens.TokenEmbedding(
+            int(spec["vocabulary"]), hidden, int(spec["columns"])
+        )
+        self.register_buffer("positions", _waves(int(spec["max_length"]), hidden), persistent=False)
+        nn.init.normal_(self.embedding.words.weight, std=hidden**-0.5)
+        self.dropout = nn.Dropout(float(spec["dropout"]))
+        self.layers = nn.ModuleList(_Layer(spec) for _ in range(int(spec["layers"])))
+        self.norm = nn.LayerNorm(hidden)
+        self.classifier = nn.Linear(hidden, int(spec["outputs"]))
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs (rows, classes) for int64 ids, mask and types (rows, length)."""
+        hidden = self.embedded(input_ids, token_type_ids)
+        mask = additive(attention_mask, hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return self.answers(hidden, attention_mask)
+
+    def embedded(self, ids: Tensor, types: Tensor | None) -> Tensor:
+        """Return vectors (rows x length, width): tokens, scaled, and positions."""
+        words = self.embedding(ids, types)
+        positions: Any = self.positions
+        vectors = words * math.sqrt(words.shape[2]) + positions[: ids.shape[1]]
+        return self.dropout(vectors).flatten(0, 1)  # type: ignore[no-any-return]
+
+    def answers(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return outputs (rows, classes) of vectors (rows x length, width)."""
+        inside = attention_mask.to(hidden.dtype)[:, :, None]
+        vectors = self.norm(hidden).unflatten(0, (attention_mask.shape[0], attention_mask.shape[1]))
+        pooled = (vectors * inside).sum(dim=1) / inside.sum(dim=1)
+        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+
+
+class _Layer(nn.Module):
+    """Self-attention and two linears; each adds to what it read, normalised."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        super().__init__()
+        hidden, wide = int(spec["hidden"]), int(spec["feed_forward"])
+        self.attention_norm = nn.LayerNorm(hidden)
+        self.attention = _Attention(hidden, int(spec["heads"]))
+        self.norm = nn.LayerNorm(hidden)
+        self.widen = nn.Linear(hidden, wide)
+        self.activation: nn.Module = nn.GELU()
+        self.narrow = nn.Linear(wide, hidden)
+        self.dropout = nn.Dropout(float(spec["dropout"]))
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        hidden = hidden + self.dropout(self.attention(self.attention_norm(hidden), mask))
+        widened = self.activation(self.widen(self.norm(hidden)))
+        return hidden + self.dropout(self.narrow(widened))  # type: ignore[no-any-return]
+
+
+class _Attention(nn.Module):
+    """Multi-head self-attention over vectors (rows x length, width)."""
+
+    def __init__(self, hidden: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.scale = (hidden // heads) ** -0.5
+        self.query, self.key, self.value, self.output = (
+            nn.Linear(hidden, hidden) for _ in range(4)
+        )
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = self.query(hidden) * self.scale, self.key(hidden), self.value(hidden)
+        mixed = attend(query, key, value, mask, self.heads, mask.shape[-1])
+        return self.output(mixed)  # type: ignore[no-any-return]
+
+
+class _InferenceForm(nn.Module):
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+        forms: dict[int, _FusedLayer] = {}
+        self.layers = nn.ModuleList(
+            forms.setdefault(id(layer), _FusedLayer(layer)) for layer in module.layers
+        )
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        hidden = self.module.embedded(input_ids, token_type_ids)
+        mask = additive(attention_mask, hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return self.module.answers(hidden, attention_mask)  # type: ignore[no-any-return]
+
+
+class _FusedLayer(nn.Module):
+    def __init__(self, layer: Any) -> None:
+        super().__init__()
+        inner = layer.attention
+        self.heads = int(inner.heads)
+        self.attention_norm = layer.attention_norm
+        self.project = projection([inner.query, inner.key, inner.value], inner.scale)
+        self.output = inner.output
+        self.norm = layer.norm
+        self.widen = layer.widen
+        self.activation = exported(layer.activation)
+        self.narrow = layer.narrow
+
+    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        query, key, value = self.project(self.attention_norm(hidden))
+        mixed = attend(query, key, value, mask, self.heads, mask.shape[-1])
+        hidden = hidden + self.output(mixed)
+        return hidden + self.narrow(self.activation(self.widen(self.norm(hidden))))  # type: ignore[no-any-return]
+
+
+def _waves(length: int, width: int) -> Tensor:
+    """Return sines and cosines of falling frequency, (length, width)."""
+    rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
+    angles = torch.arange(length)[:, None] * rates
+    return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

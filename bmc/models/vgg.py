@@ -1,0 +1,164 @@
+"""VGG with batch norm, 11 and 16 layers: 3x3 convolutions, pooled five times.
+
+Source: Simonyan and Zisserman 2015, "Very Deep Convolutional Networks for Large-Scale Image
+Recognition" (configurations A and D); Ioffe and Szegedy 2015, "Batch Normalization".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.errors import ArtifactError
+from bmc.model import Model, Parts
+from bmc.models import _images
+from bmc.models._images import examples as examples
+from bmc.training.settings import TrainingSettings
+
+KINDS = ("image",)
+BASELINES: Mapping[str, str] = {
+    "vgg11": "VGG-11 with batch norm: 9.8 M parameters up to 64x64, 133 M at 224x224",
+    "vgg16": "VGG-16 with batch norm: 15.3 M parameters up to 64x64, 138 M at 224x224",
+}
+_MOST = 1024
+_MOST_HIDDEN = 16384
+_LEAST_SIDE = 32
+_POOLED = 7
+
+# Convolutions of each stage, and their width as a multiple of the first stage's.
+_STAGES = {"vgg11": (1, 1, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3)}
+_WIDTHS = (1, 2, 4, 8, 8)
+
+
+@dataclass(frozen=True)
+class Settings(_images.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        width: channels of the first stage; the last one has eight times as many.
+        hidden: width of the two fully connected layers; 0 for 4096 as published, and 512 for
+            images up to 64x64, which have a fiftieth of the features.
+        dropout: behind each fully connected layer.
+    """
+
+    width: int = 64
+    hidden: int = 0
+    dropout: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _images.check_range("width", self.width, _MOST)
+        if self.hidden:
+            _images.check_range("hidden", self.hidden, _MOST_HIDDEN)
+        _images.check_share("dropout", self.dropout)
+
+
+class Vgg(_images.ImageModule):
+    """Five stages of convolutions, each pooled to half its size, and three linear layers.
+
+    Args:
+        image: channels, height and width; a side below 32 is padded to 32 with zeros.
+        outputs: classes, or 1 in a regression.
+        stages: convolutions of each stage.
+        width: channels of the first stage.
+        hidden: width of the fully connected layers.
+        dropout: behind each of them.
+    """
+
+    def __init__(
+        self,
+        image: tuple[int, int, int],
+        outputs: int,
+        stages: tuple[int, ...],
+        width: int,
+        hidden: int,
+        dropout: float,
+    ) -> None:
+        super().__init__(image)
+        given, height, across = image
+        wide, tall = (max(0, _LEAST_SIDE - side) for side in (across, height))
+        border = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
+        self.border = nn.ZeroPad2d(border) if any(border) else nn.Identity()
+        self.features = nn.Sequential()
+        for count, factor in zip(stages, _WIDTHS, strict=True):
+            for _ in range(count):
+                convolution = nn.Conv2d(given, width * factor, 3, padding=1)
+                nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
+                self.features.extend([convolution, nn.BatchNorm2d(width * factor), nn.ReLU()])
+                given = width * factor
+            self.features.append(nn.MaxPool2d(2))
+        pooled = [min(_POOLED, max(side, _LEAST_SIDE) // 32) for side in (height, across)]
+        self.avgpool = nn.AdaptiveAvgPool2d((pooled[0], pooled[1]))
+        self.classifier = nn.Sequential(
+            nn.Linear(given * pooled[0] * pooled[1], hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, outputs),
+        )
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
+        features = self.avgpool(self.features(self.border(pixels)))
+        logits: Tensor = self.classifier(features.flatten(1))
+        return logits
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=4,
+        learning_rate=0.05,
+        batch_size=128,
+        optimizer="sgd",
+        warmup=0.15,
+        weight_decay=5e-4,
+        clip=5.0,
+        label_smoothing=0.1,
+        augment=("flip", "crop"),
+    )
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained VGG for the images and classes of a data set."""
+    encoder = _images.encoder_for(data, settings.image_size)
+    small = max(encoder.settings.height, encoder.settings.width) <= _images.SMALL
+    spec = {
+        "architecture": reference,
+        "filters": settings.width,
+        "hidden": settings.hidden or (512 if small else 4096),
+        "dropout": settings.dropout,
+    }
+    return _images.model_for(data, "vgg", encoder, spec, build)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained VGG.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+    """
+    stages = _STAGES.get(str(spec.get("architecture")))
+    if stages is None:
+        raise ArtifactError(f"no VGG is named {spec.get('architecture')!r:.60}")
+    return Vgg(
+        _images.image_of(spec),
+        _images.whole_of(spec, "outputs"),
+        stages,
+        _images.whole_of(spec, "filters", most=_MOST),
+        _images.whole_of(spec, "hidden", most=_MOST_HIDDEN),
+        _images.share_of(spec, "dropout"),
+    ).eval()
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the convolutions, the linear layers and the output are."""
+    kinds = (nn.Conv2d, nn.Linear)
+    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    return Parts(tuple(layers[:-1]), {}, (), tuple(layers[-1:]))

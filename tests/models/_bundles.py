@@ -1,0 +1,73 @@
+"""Trains, saves, loads and exports a baseline on a slice of data, as the command line would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bmc import artifact, targets
+from bmc.bundle import Bundle
+from bmc.cli import _models
+from bmc.data import Dataset
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.model import Model, output_of
+from bmc.targets import RuntimeOptions
+from bmc.training.settings import TrainingSettings
+
+SHAPES = ((1, 1), (3, 7), (5, 19), (1, 33))
+
+
+def trained(reference: str, data: Dataset, folder: Path, **options: str) -> Model:
+    """Return a baseline after one epoch on a data set."""
+    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu", learning_rate=1e-3)
+    model = _models.trained(_models.choose(reference, options), data, settings, folder)
+    model.data = {"reference": data.name, "fingerprint": data.fingerprint, "task": data.task}
+    return model
+
+
+def exported(folder: Path, data: Dataset, target: str, output: Path) -> Bundle:
+    """Export a model directory."""
+    with flow.source_of(folder, data, ExportOptions(max_batch=8)) as source:
+        return flow.export(source, target, output, force=False)
+
+
+def answers_of(bundle: Bundle, inputs: list[dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:
+    """Return a bundle's first output for each input."""
+    name = bundle.manifest.outputs[0].name
+    with targets.load(bundle.manifest.target).load(bundle, RuntimeOptions()) as session:
+        return [session.run(arrays)[name] for arrays in inputs]
+
+
+def module_answers(model: Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any]:
+    """Return the model's outputs in PyTorch."""
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    with torch.inference_mode():
+        found: NDArray[Any] = output_of(model.module.eval(), tensors).numpy()
+    return found
+
+
+def saved(model: Model, folder: Path) -> Model:
+    """Save a model, load it again, and check that nothing changed."""
+    loaded = artifact.load(artifact.save(model, folder))
+    before, after = model.module.state_dict(), loaded.module.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert loaded.encoder.to_json() == model.encoder.to_json()
+    return loaded
+
+
+def texts(model: Model, rows: int, length: int) -> dict[str, NDArray[Any]]:
+    """Return random token ids without special ones, ragged; the first row is whole."""
+    generator = np.random.default_rng(length)
+    vocabulary = int(model.spec.get("vocabulary") or model.spec["vocab_size"])
+    ids = generator.integers(4, vocabulary, (rows, length))
+    lengths = generator.integers(1, length + 1, rows)
+    lengths[0] = length
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
+    pad = int(model.encoder.to_json()["pad_id"])
+    return {"input_ids": np.where(mask == 1, ids, pad), "attention_mask": mask}

@@ -1,0 +1,177 @@
+"""MPNet: its inference form, its folder, its bundles; a small one with the real tokenizer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from bmc import assets
+from bmc.cli import _models
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError
+from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from bmc.model import Model
+from bmc.models import mpnet
+from tests.models import _bundles
+
+LABELS = ("negative", "positive")
+MAX_LENGTH = 40
+
+
+def small() -> Model:
+    """Build an untrained MPNet of 2 layers x 16 whose attention is sharp; always the same one."""
+    spec = {
+        "model_type": "mpnet",
+        "architectures": ["MPNetForSequenceClassification"],
+        "vocab_size": 30527,
+        "hidden_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 24,
+        "max_position_embeddings": 66,
+        "pad_token_id": 1,
+        "id2label": {"0": "negative", "1": "positive"},
+        "label2id": {"negative": 0, "positive": 1},
+    }
+    module = mpnet.build(spec)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for value in module.parameters():
+            noise = torch.randn(value.shape, generator=generator)
+            value.copy_(value + 0.2 * noise if value.dim() == 1 else noise / 2)
+    tokenizer = load_tokenizer(assets.fetch("mpnet") / "tokenizer.json")
+    encoder = TextEncoder(tokenizer, TextSettings(MAX_LENGTH, pad_id=1))
+    return Model(module, "mpnet", spec, LABELS, encoder)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory, reviews: Dataset) -> Path:
+    """Return a model directory of the small model, as if it were trained on the reviews."""
+    model = small()
+    model.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
+    path = tmp_path_factory.mktemp("mpnet") / "small"
+    _bundles.saved(model, path)
+    return path
+
+
+def difference(model: Model) -> float:
+    """Return how far the form's answers lie from the module's, on ragged rows of many lengths."""
+    form = mpnet.inference_form(model).eval()
+    found = []
+    for rows, length in (*_bundles.SHAPES, (2, MAX_LENGTH)):
+        arrays = _bundles.texts(model, rows, length)
+        expected = _bundles.module_answers(model, arrays)
+        with torch.inference_mode():
+            answers = form(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        found.append(float(np.abs(answers.numpy() - expected).max()))
+    return max(found)
+
+
+def test_the_form_answers_like_the_module() -> None:
+    assert difference(small()) < 1e-5
+
+
+def test_distance_counts_beyond_the_exact_buckets() -> None:
+    model = small()
+    with torch.no_grad():
+        model.module.get_parameter("mpnet.encoder.relative_attention_bias.weight").mul_(4)
+    before = _bundles.module_answers(small(), _bundles.texts(model, 1, MAX_LENGTH))
+    after = _bundles.module_answers(model, _bundles.texts(model, 1, MAX_LENGTH))
+    assert np.abs(before - after).max() > 1e-3
+    assert difference(model) < 1e-5
+
+
+def test_a_layer_that_stands_twice_is_emitted_once() -> None:
+    model = small()
+    layers: Any = model.module.get_submodule("mpnet.encoder.layer")
+    layers[1] = layers[0]
+    form: Any = mpnet.inference_form(model)
+    assert form.layers[0].attention is form.layers[1].attention
+    assert difference(model) < 1e-5
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_bundle_answers_like_the_module(
+    target: str, folder: Path, reviews: Dataset, tmp_path: Path
+) -> None:
+    model = small()
+    bundle = _bundles.exported(folder, reviews, target, tmp_path / target)
+    inputs = [_bundles.texts(model, rows, length) for rows, length in _bundles.SHAPES]
+    for arrays, found in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        np.testing.assert_allclose(found, _bundles.module_answers(model, arrays), atol=5e-5)
+    if target == "onnx":
+        kinds = [node.op_type for node in onnx.load(bundle.model_path).graph.node]
+        assert kinds.count("Softmax") == 2
+        assert not {"IsNaN", "Where", "CumSum", "Log"} & set(kinds)
+
+
+def test_tensorrt_builds_an_engine(folder: Path, reviews: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    bundle = _bundles.exported(folder, reviews, "tensorrt", tmp_path / "bundle")
+    assert bundle.model_path.stat().st_size > 0
+
+
+def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
+    theirs = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model, texts = small(), ["An uneven but Charming film", "no"]
+    inputs = tokenizer(texts, return_tensors="pt", padding=True)
+    assert set(inputs) == {"input_ids", "attention_mask"}
+    rows = model.encoder.encode([(text,) for text in texts])
+    ours = model.encoder.batch(rows, [0, 1])
+    assert inputs["input_ids"].tolist() == ours["input_ids"].tolist()
+    assert tokenizer.pad_token_id == 1
+    with torch.inference_mode():
+        logits = theirs.eval()(**inputs).logits.numpy()
+    np.testing.assert_allclose(logits, _bundles.module_answers(model, ours), atol=1e-6)
+
+
+def test_a_folder_is_fine_tuned_with_its_weights(
+    folder: Path, reviews: Dataset, tmp_path: Path
+) -> None:
+    assert _models.choose(str(folder), {}).family is mpnet
+    loaded = mpnet.pretrained(str(folder), ("a", "b", "c"), TextSettings(16))
+    theirs, ours = small().module.state_dict(), loaded.module.state_dict()
+    kept = [name for name in theirs if not name.startswith("classifier.out_proj")]
+    assert all(torch.equal(ours[name], theirs[name]) for name in kept)
+    assert ours["classifier.out_proj.weight"].shape == (3, 16)
+    assert loaded.encoder.to_json()["pad_id"] == 1
+    mpnet.build(json.loads(json.dumps(loaded.spec))).load_state_dict(ours, strict=True)
+
+
+def test_without_labels_a_folder_answers_one_number(folder: Path) -> None:
+    loaded = mpnet.pretrained(str(folder), (), TextSettings(16))
+    assert loaded.task == "regression"
+    assert _bundles.module_answers(loaded, _bundles.texts(loaded, 3, 7)).shape == (3, 1)
+
+
+def test_more_tokens_than_positions_are_refused(folder: Path) -> None:
+    with pytest.raises(SettingError, match="64 positions"):
+        mpnet.pretrained(str(folder), LABELS, TextSettings(max_length=65))
+
+
+def test_pairs_are_refused(folder: Path) -> None:
+    with pytest.raises(SettingError, match="sentence pairs need two"):
+        mpnet.pretrained(str(folder), LABELS, TextSettings(16, columns=2))
+
+
+def test_another_kind_of_model_is_refused(hf_folder: Path) -> None:
+    with pytest.raises(ArtifactError, match="'bert'"):
+        mpnet.pretrained(str(hf_folder), LABELS, TextSettings(16))
+
+
+def test_parts_name_real_modules() -> None:
+    module = small().module
+    parts = mpnet.parts(module)
+    assert parts.layers == ("mpnet.encoder.layer.0", "mpnet.encoder.layer.1")
+    assert dict(parts.heads) == {f"{layer}.attention.attn": 2 for layer in parts.layers}
+    find: Callable[[str], Any] = module.get_submodule
+    assert [find(name).out_features for name in parts.outputs] == [2]
