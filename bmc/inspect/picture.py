@@ -1,0 +1,138 @@
+"""Pictures of an inspection's page: charts as SVG, maps of pixels and series as PNG."""
+
+from __future__ import annotations
+
+import base64
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Any
+
+import altair
+import numpy as np
+import vl_convert
+from numpy.typing import NDArray
+
+from bmc.inspect.activations import Activation
+from bmc.inspect.sensitivity import Sensitivity
+
+_FOR, _AGAINST = (200, 60, 30), (40, 90, 190)
+_PALETTE = ["#4c78a8", "#54a24b", "#f58518"]
+_ROW = 17
+_WIDTH = 560
+
+
+def ranges(activations: Sequence[Activation]) -> str:
+    """Draw each activation's range: whisker from smallest to largest, bar from 1 % to 99 %."""
+    points: list[dict[str, Any]] = [
+        {
+            "layer": f"{number:03d}",
+            "name": label(each),
+            "smallest": each.smallest,
+            "largest": each.largest,
+            **{f"p{percent}": value for percent, value in each.percentiles.items()},
+        }
+        for number, each in enumerate(activations)
+        if each.values
+    ]
+    names = {point["layer"]: point["name"] for point in points}
+    base = altair.Chart(altair.InlineData(values=points)).encode(y=_axis(names))
+    scale = altair.Scale(type="symlog", constant=1)
+    title = "value (symmetric log scale)"
+    x = altair.X("smallest:Q", title=title, scale=scale)
+    whisker = base.mark_rule(color="#9fb3c8").encode(x=x, x2="largest:Q")
+    wide = base.mark_bar(color="#a9c6e3", height=8).encode(x="p1:Q", x2="p99:Q")
+    middle = base.mark_bar(color="#4c78a8", height=8).encode(x="p25:Q", x2="p75:Q")
+    median = base.mark_tick(color="#f58518", thickness=2, height=11).encode(x="p50:Q")
+    return _drawn(altair.layer(whisker, wide, middle, median), len(points))
+
+
+def losses(found: Sensitivity) -> str:
+    """Draw the score that each layer costs, by change, with paired intervals."""
+    points = [
+        {
+            "layer": loss.layer or "(model)",
+            "change": loss.change,
+            "lost": 100 * loss.lost.value,
+            "low": 100 * loss.lost.low,
+            "high": 100 * loss.lost.high,
+        }
+        for loss in found.losses
+    ]
+    names = {str(point["layer"]): str(point["layer"]) for point in points}
+    changes = list(dict.fromkeys(loss.change for loss in found.losses))
+    offset = altair.YOffset("change:N", sort=changes)
+    color = altair.Color("change:N", sort=changes, scale=altair.Scale(range=_PALETTE))
+    base = altair.Chart(altair.InlineData(values=points)).encode(
+        y=_axis(names), yOffset=offset, color=color
+    )
+    title = f"points of {found.measure} lost (95 % interval)"
+    dots = base.mark_point(filled=True, size=40, opacity=1).encode(
+        x=altair.X("lost:Q", title=title)
+    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(x=altair.X("low:Q", title=title), x2="high:Q")
+    return _drawn(altair.layer(bars, dots), 2 * len(names))
+
+
+def label(activation: Activation) -> str:
+    """Name an activation: where it was, and what it was."""
+    return f"{activation.path}  {activation.operation}".strip()
+
+
+def image(pixels: NDArray[np.uint8]) -> str:
+    """Return an image, bytes (height, width, 1 or 3), as a data URL."""
+    colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    return _data_url(colour)
+
+
+def heat(weights: NDArray[np.float32]) -> str:
+    """Return weights (height, width) as a data URL: red for, blue against, white for nothing."""
+    return _data_url(_coloured(weights))
+
+
+def grey(values: NDArray[np.float32]) -> str:
+    """Return numbers (height, width) as a data URL: the smallest black, the largest white."""
+    low, high = float(values.min()), float(values.max())
+    scaled = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
+    return image(scaled[:, :, None])
+
+
+def colour(weight: float, largest: float) -> str:
+    """Return the background of a word with this weight, as CSS."""
+    red, green, blue = _FOR if weight > 0 else _AGAINST
+    return f"rgba({red},{green},{blue},{0.75 * min(abs(weight) / max(largest, 1e-12), 1):.3f})"
+
+
+def _coloured(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
+    # A single extreme pixel would leave the others white, hence the percentile.
+    largest = max(float(np.percentile(np.abs(weights), 99)), 1e-12)
+    strength = np.clip(np.abs(weights) / largest, 0, 1)[:, :, None]
+    target = np.where((weights > 0)[:, :, None], np.array(_FOR), np.array(_AGAINST))
+    coloured: NDArray[np.uint8] = np.round(255 + strength * (target - 255)).astype(np.uint8)
+    return coloured
+
+
+def _axis(names: dict[str, str]) -> Any:
+    """Return an axis of layers from the first to the last, each with its name."""
+    shown = " : ".join(f"datum.value == '{key}' ? '{name}'" for key, name in names.items())
+    axis = altair.Axis(labelExpr=f"{shown} : ''", labelLimit=420, title=None, grid=True)
+    return altair.Y("layer:N", sort=list(names), axis=axis)
+
+
+def _drawn(chart: Any, rows: int) -> str:
+    sized = chart.properties(width=_WIDTH, height=max(_ROW * rows, 60))
+    drawn: str = vl_convert.vegalite_to_svg(sized.configure_view(stroke=None).to_json())
+    return drawn
+
+
+def _data_url(colour: NDArray[np.uint8]) -> str:
+    """Write colour (height, width, 3) as PNG: three chunks, compressed by zlib."""
+    height, width, _ = colour.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), colour.reshape(height, -1)], axis=1)
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
+    content = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return f"data:image/png;base64,{base64.b64encode(content).decode()}"

@@ -1,0 +1,120 @@
+"""Gradient x input: exact where a model is linear, whole words, telling rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bmc.data import Dataset
+from bmc.inputs.image import ImageEncoder, ImageSettings
+from bmc.inputs.series import SeriesEncoder, SeriesSettings
+from bmc.inspect.importance import choose, explain
+from bmc.model import Model
+
+
+class Pixels(nn.Module):
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.head = nn.Linear(size, 3)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        output: Tensor = self.head(pixels.flatten(1))
+        return output
+
+
+class Steps(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.head = nn.LSTM(2, 8, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, series: Tensor, lengths: Tensor) -> Tensor:
+        output: Tensor = self.head(self.layer(series)[0][:, -1])
+        return output
+
+
+def test_the_pixels_of_a_linear_model_add_up_to_its_answer() -> None:
+    torch.manual_seed(0)
+    module = Pixels(2 * 3 * 3).eval()
+    encoder = ImageEncoder(ImageSettings(2, 3, 3, (0.5,) * 3, (0.25,) * 3))
+    model = Model(module, "mlp", {}, ("a", "b", "c"), encoder)
+    image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
+    (told,) = explain(model, [image], [1], [0])
+    pixels = torch.from_numpy(encoder.batch(encoder.encode([image]), [0])["pixels"])
+    logits = module(pixels)[0] - module.head.bias
+    best = int(module(pixels)[0].argmax())
+    assert told.weights is not None
+    assert told.weights.shape == (2, 3)
+    expected = (logits[best] - logits.mean()).item()
+    assert float(told.weights.sum()) == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(told.shown, image)  # type: ignore[arg-type]
+    assert (told.truth, told.answer) == ("b", "abc"[best])
+
+
+def test_a_series_is_weighed_by_step_and_channel() -> None:
+    torch.manual_seed(0)
+    encoder = SeriesEncoder(SeriesSettings(2, 50, (0.0, 0.0), (1.0, 1.0)))
+    model = Model(Steps().eval(), "recurrent", {}, (), encoder, task="regression")
+    series = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
+    series[3] = 0
+    (told,) = explain(model, [series], [0.5], [0])
+    assert told.weights is not None
+    assert told.weights.shape == (7, 2)
+    assert not told.weights[3].any()
+    assert told.weights[6].any()
+    assert told.probability is None
+
+
+def test_word_pieces_are_merged_and_nothing_is_lost(make_lively: Callable[..., Model]) -> None:
+    model = make_lively()
+    text = ("An unforgettably charmless, overlong movie!",)
+    (told,) = explain(model, [text], [0], [0])
+    assert told.words is not None
+    assert [word for word, _ in told.words] == [
+        "An", "unforgettably", "charmless", ",", "overlong", "movie", "!",
+    ]  # fmt: skip
+    arrays = model.encoder.batch(model.encoder.encode([text]), [0])
+    assert arrays["input_ids"].shape[1] > len(told.words) + 2  # there were pieces to merge
+    table = model.module.get_submodule("bert.embeddings.word_embeddings")
+    kept: list[Tensor] = []
+
+    def keep(_: nn.Module, __: object, output: Tensor) -> Tensor:
+        kept.append(output.detach().requires_grad_())
+        return kept[0]
+
+    with_hook = table.register_forward_hook(keep)
+    logits = model.module(**{name: torch.from_numpy(each) for name, each in arrays.items()}).logits
+    with_hook.remove()
+    (gradient,) = torch.autograd.grad(logits.max() - logits.mean(), kept)
+    total = sum(weight for _, weight in told.words) + told.special
+    assert total == pytest.approx((gradient * kept[0]).sum().item(), abs=1e-5)
+
+
+def test_a_text_that_was_cut_is_weighed_as_far_as_it_was_read(model: Model) -> None:
+    (told,) = explain(model, [("word " * 500,)], [0], [0])
+    assert told.words is not None
+    assert len(told.words) == 62  # 64 tokens, two of them special
+
+
+def test_both_texts_of_a_pair_are_weighed(make_model: Callable[..., Model]) -> None:
+    (told,) = explain(make_model(columns=2), [("good film", "bad film")], [0], [0])
+    assert told.words is not None
+    assert [word for word, _ in told.words] == ["good", "film", "bad", "film"]
+
+
+def test_rows_are_the_surest_wrong_ones_then_right_ones_of_every_class() -> None:
+    outputs = np.array([[5, 0], [4, 0], [3, 0], [0, 1], [0, 2], [9, 0], [0, 8]], np.float32)
+    truth = np.array([0, 0, 0, 1, 1, 1, 0])
+    assert choose(outputs, truth, "classification", 4) == [5, 6, 0, 4]
+    assert choose(outputs, truth, "classification", 0) == []
+    values = np.array([[1.0], [5.0], [2.1]], np.float32)
+    assert choose(values, np.array([1.0, 2.0, 2.0]), "regression", 2) == [1, 0]
+
+
+def test_explaining_does_not_touch_the_model(model: Model, reviews: Dataset) -> None:
+    explain(model, reviews.validation.rows, reviews.validation.labels, [0])
+    assert all(each.grad is None for each in model.module.parameters())
+    assert not any(each._forward_hooks for each in model.module.modules())
