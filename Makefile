@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fix bench clean
+.PHONY: install demo test fix bench bench-baselines clean
 
 install: .venv/installed
 
@@ -34,6 +34,11 @@ bench: demo
 	$(BIN)/python benchmarks/self_ratio.py tiny-movie-reviews-onnx
 	$(BIN)/python benchmarks/footprint.py --bundle tiny-movie-reviews-onnx
 	$(BIN)/python benchmarks/exports.py --teacher bmc-runs/bert-movie-reviews --tiny bmc-runs/tiny-movie-reviews
+
+# Every baseline of the README's table, hours; ROW=cnn does one. What has a result is not done again.
+bench-baselines: install
+	$(BIN)/python benchmarks/baselines.py $(if $(ROW),--row $(ROW))
+	$(BIN)/python benchmarks/baselines.py --table
 
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

@@ -34,7 +34,7 @@ def main() -> int:
     """Train, distil, export, score."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--transfer-size", type=int, default=80_000)
+    parser.add_argument("--transfer-size", type=int, default=150_000)
     options = parser.parse_args()
     os.environ.setdefault("BMC_HOME", str(RUNS / f"seed-{options.seed}"))
     teacher = "bert-movie-reviews"

@@ -19,14 +19,23 @@ def svg(report: Report) -> str:
     Returns:
         one SVG document without references to anything outside.
     """
-    points = [_point(line) for line in report.lines if line.accuracy]
-    timed = [point for point in points if point["p50"] is not None]
-    panels = [_panel(points, "megabytes", "model file, MB (log scale)")]
-    if timed:
-        panels.insert(0, _panel(timed, "p50", "latency, ms at batch 1 (p50, log scale)"))
-    chart = altair.hconcat(*panels).configure_view(stroke=None).configure_axis(grid=True)
+    grouped = report.by_data()
+    rows = [_row(data if len(grouped) > 1 else "", lines) for data, lines in grouped.items()]
+    chart = altair.vconcat(*rows).resolve_scale(shape="independent")
+    chart = chart.configure_view(stroke=None).configure_axis(grid=True)
     drawn: str = vl_convert.vegalite_to_svg(chart.to_json())
     return drawn
+
+
+def _row(title: str, lines: list[Line]) -> Any:
+    """Draw the lines of one data set, side by side against latency and size."""
+    points = [_point(line) for line in lines if line.accuracy]
+    timed = [point for point in points if point["p50"] is not None]
+    score = "R2, %" if any(line.measure == "r2" for line in lines) else "test accuracy, %"
+    panels = [_panel(points, "megabytes", "model file, MB (log scale)", score)]
+    if timed:
+        panels.insert(0, _panel(timed, "p50", "latency, ms at batch 1 (p50, log scale)", score))
+    return altair.hconcat(*panels, title=title)
 
 
 def _point(line: Line) -> dict[str, Any]:
@@ -42,17 +51,17 @@ def _point(line: Line) -> dict[str, Any]:
     }
 
 
-def _panel(points: list[dict[str, Any]], column: str, title: str) -> Any:
+def _panel(points: list[dict[str, Any]], column: str, title: str, score: str) -> Any:
     base = altair.Chart(altair.InlineData(values=points)).encode(
         x=altair.X(f"{column}:Q", title=title, scale=altair.Scale(type="log", padding=25)),
         color=altair.Color("target:N", title="target", scale=altair.Scale(range=_PALETTE)),
     )
     accuracy = altair.Scale(zero=False, padding=10)
     marks = base.mark_point(filled=True, size=130, opacity=0.85).encode(
-        y=altair.Y("accuracy:Q", title="test accuracy, % (95 % interval)", scale=accuracy),
+        y=altair.Y("accuracy:Q", title=f"{score} (95 % interval)", scale=accuracy),
         shape=altair.Shape("model:N", title="model"),
     )
     bars = base.mark_rule(opacity=0.5).encode(
-        y=altair.Y("low:Q", title="test accuracy, % (95 % interval)"), y2="high:Q"
+        y=altair.Y("low:Q", title=f"{score} (95 % interval)"), y2="high:Q"
     )
     return altair.layer(bars, marks).properties(width=_SIDE, height=_SIDE * 3 // 4)

@@ -19,6 +19,7 @@ from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
 
+_MEASURE = {"classification": "accuracy", "regression": "r2"}
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
 
 
@@ -29,12 +30,14 @@ class Line:
     Args:
         name: the bundle's folder.
         model: the model it was made from.
+        data: what it was trained and scored on; only lines of one data set are compared.
+        measure: what the score is: "accuracy", "r2" in a regression, "" for a generator.
         target: its run time.
         precision: of its weights and activations.
         parameters: of the model.
         teacher: the model that the agreement refers to; None for one that had no teacher.
-        rows: held-out rows.
-        accuracy: share of them answered rightly.
+        rows: held-out rows; 0 for a generator, which has no labels to be scored by.
+        accuracy: share of them answered rightly; in a regression R2.
         macro_f1: mean F1 of the classes.
         agreement: share answered as the teacher does.
         kept: accuracy over the teacher's, on the same rows.
@@ -55,6 +58,8 @@ class Line:
 
     name: str
     model: str
+    data: str
+    measure: str
     target: str
     precision: str
     parameters: int
@@ -85,11 +90,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Report:
-    """Lines, the bundle that speed-ups refer to, and where the times came from."""
+    """Lines, the bundle of each data set that speed-ups refer to, and where the times came from."""
 
     lines: tuple[Line, ...]
-    reference: str | None
+    references: Mapping[str, str]
     run: Run | None
+
+    def by_data(self) -> dict[str, list[Line]]:
+        """Return the lines of each data set, in the order of its first one."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.data, []).append(line)
+        return found
 
 
 @dataclass(frozen=True)
@@ -108,10 +120,21 @@ def collect(run: Run | None) -> Report:
     evaluated = [_evaluated(path) for path in workspace.entries("bundle")]
     evaluated.sort(key=lambda one: (-_parameters(one.bundle), one.bundle.path.name))
     timed = {row.name for row in run.rows} if run else set()
-    reference = reference_of([one.bundle for one in evaluated if one.bundle.path.name in timed])
-    lines = [_line(one, evaluated, run, reference) for one in evaluated]
+    by_data: dict[str, list[Bundle]] = {}
+    for one in evaluated:
+        if one.bundle.path.name in timed:
+            by_data.setdefault(data_of(one.bundle), []).append(one.bundle)
+    references = {data: name for data, made in by_data.items() if (name := reference_of(made))}
+    lines = [_line(one, evaluated, run, references.get(data_of(one.bundle))) for one in evaluated]
     lines += [_failed(path) for path in workspace.entries("bundle", failed=True)]
-    return Report(tuple(lines), reference, run)
+    lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
+    return Report(tuple(lines), references, run)
+
+
+def data_of(bundle: Bundle) -> str:
+    """Return the name of the data that a bundle's model was trained on."""
+    found = (bundle.manifest.lineage.get("data") or {}).get("reference")
+    return Path(str(found)).name if found else "unknown data"
 
 
 def reference_of(made: Sequence[Bundle]) -> str | None:
@@ -155,21 +178,25 @@ def _line(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
     accuracy = macro_f1 = agreement = kept = None
-    if one.logits is not None and one.labels is not None:
+    if manifest.task == "classification" and one.logits is not None and one.labels is not None:
         accuracy = scores.accuracy(one.logits, one.labels)
         macro_f1 = scores.macro_f1(one.logits, one.labels)
         if answers is not None and len(answers) == len(one.logits):
             agreement = scores.agreement(one.logits, answers)
             kept = scores.kept(one.logits, answers, one.labels)
+    if manifest.task == "regression" and one.logits is not None and one.labels is not None:
+        accuracy = scores.r2(one.logits[:, 0].astype(np.float64), one.labels.astype(np.float64))
     name = one.bundle.path.name
     return Line(
         name=name,
         model=manifest.name,
+        data=data_of(one.bundle),
+        measure=_MEASURE.get(manifest.task, ""),
         target=manifest.target,
         precision=manifest.precision,
         parameters=_parameters(one.bundle),
         teacher=teacher["name"] if teacher else None,
-        rows=0 if one.labels is None else len(one.labels),
+        rows=0 if one.labels is None or manifest.task == "generation" else len(one.labels),
         accuracy=accuracy,
         macro_f1=macro_f1,
         agreement=agreement,
@@ -218,6 +245,8 @@ def _failed(path: Path) -> Line:
     return Line(
         name=path.name,
         model=manifest.name,
+        data=data_of(bundle),
+        measure=_MEASURE.get(manifest.task, ""),
         target=manifest.target,
         precision=manifest.precision,
         parameters=_parameters(bundle),

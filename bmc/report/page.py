@@ -21,7 +21,10 @@ def html(report: Report) -> str:
         report=report,
         best=best,
         columns=text.COLUMNS,
-        rows=[(line, text.cells(line)) for line in report.lines],
+        groups=[
+            (data, [(line, text.cells(line)) for line in lines])
+            for data, lines in report.by_data().items()
+        ],
         notes=text.notes(report),
         picture=Markup(chart.svg(report)),
     )

@@ -28,7 +28,7 @@ def cells(line: Line) -> tuple[str, ...]:
     """Write one bundle's figures, each with its 95 % interval where it has one."""
     if line.failed:
         return (line.name, f"failed: {line.failed}", *[""] * (len(COLUMNS) - 2))
-    score = _percent(line.accuracy) + (" *" if line.note else "")
+    score = _percent(line.accuracy) + _unit(line) + (" *" if line.note else "")
     return (
         line.name,
         score,
@@ -49,36 +49,50 @@ def terminal(report: Report) -> Table:
     table.add_column("bundle", overflow="fold")
     for column in ("accuracy %", "F1 %", "as teacher", "MB", "p50 ms", "p90 ms", "times faster"):
         table.add_column(column, justify="right", no_wrap=True)
-    for line in report.lines:
-        if line.failed:
-            table.add_row(line.name, "failed", style="red")
-            continue
-        table.add_row(
-            line.name,
-            _half_width(line.accuracy) + ("*" if line.note else ""),
-            _point(line.macro_f1, 100, 1),
-            _point(line.agreement, 100, 1),
-            f"{line.model_bytes / 1e6:.1f}",
-            _point(line.p50, 1, 2) if line.threads is not None else "not run",
-            _point(line.p90, 1, 2) if line.threads is not None else "",
-            _number(line.speed_up, 1) if line.speed_up else "",
-        )
+    grouped = report.by_data()
+    for data, lines in grouped.items():
+        if len(grouped) > 1:
+            table.add_row(f"{data}:", style="bold")
+        for line in lines:
+            _add(table, line)
+        table.add_section()
     return table
+
+
+def _add(table: Table, line: Line) -> None:
+    if line.failed:
+        table.add_row(line.name, "failed", style="red")
+        return
+    table.add_row(
+        line.name,
+        _half_width(line.accuracy) + _unit(line) + ("*" if line.note else ""),
+        _point(line.macro_f1, 100, 1),
+        _point(line.agreement, 100, 1),
+        f"{line.model_bytes / 1e6:.1f}",
+        _point(line.p50, 1, 2) if line.threads is not None else "not run",
+        _point(line.p90, 1, 2) if line.threads is not None else "",
+        _number(line.speed_up, 1) if line.speed_up else "",
+    )
 
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown."""
-    rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(cells(line) for line in report.lines)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return f"# bmc report\n\n{table}\n\n" + "\n".join(f"- {note}" for note in notes(report)) + "\n"
+    found = ["# bmc report"]
+    for data, lines in report.by_data().items():
+        rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(cells(line) for line in lines)]
+        found.append(f"## {data}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows))
+    found.append("\n".join(f"- {note}" for note in notes(report)))
+    return "\n\n".join(found) + "\n"
 
 
 def notes(report: Report) -> Sequence[str]:
     """Say what the figures mean and where they were measured."""
     found = ["[..] is the 95 % interval; scores are of the held-out rows, answered by the bundle"]
-    rows = {line.rows for line in report.lines if line.rows}
-    if rows:
-        found[0] += f" ({', '.join(f'{count:,}' for count in sorted(rows))} rows)"
+    rows = {line.data: line.rows for line in report.lines if line.rows}
+    if len(rows) == 1:
+        found[0] += f" ({next(iter(rows.values())):,} rows)"
+    elif rows:
+        found[0] += f" ({', '.join(f'{data} {count:,}' for data, count in rows.items())} rows)"
     if any(line.note for line in report.lines):
         found.append(
             "* the engine was built, not run here: the score is that of the ONNX file it was "
@@ -95,12 +109,17 @@ def notes(report: Report) -> Sequence[str]:
             f"{', '.join(str(count) for count in sorted({row.threads for row in report.run.rows}))}"
             f" threads, measured in turn in {settings.launches} launches"
         )
-        found.append(f"times faster: than {report.reference}; same target: than the teacher there")
+        references = ", ".join(report.references.values())
+        found.append(f"times faster: than {references}; same target: than the teacher there")
         found.append(
             f"machine: {machine['processor']}, {machine['cores']} cores, "
             f"{', '.join(machine['instructions'])}"
         )
     return found
+
+
+def _unit(line: Line) -> str:
+    return " R2" if line.measure == "r2" else ""
 
 
 def _half_width(interval: Interval | None) -> str:

@@ -1,0 +1,230 @@
+"""What does each baseline reach on held-out data, and does it answer alike in every target?
+
+    python benchmarks/baselines.py                 (every row that has no result yet; hours)
+    python benchmarks/baselines.py --row cnn       (one row; make bench-baselines ROW=cnn)
+    python benchmarks/baselines.py --table         (the README's table, from the results)
+
+A row trains a baseline with its own recipe, exports it to ONNX, OpenVINO and TensorRT, and takes
+the scores from the bundles. Rows with several seeds report the mean over seeds; the interval is of
+the first seed's held-out rows. A row's result is written to results/baselines/ROW.json, so that a
+stopped run goes on with the next row. Exit code 1: a bar is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import HERE, RUNS, Bar, finish
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from torch.utils.flop_counter import FlopCounterMode
+
+from bmc import artifact, cli, workspace
+from bmc import bundle as bundles
+from bmc import data as datasets
+
+TARGETS = ("onnx", "openvino", "tensorrt")
+LONGEST_MINUTES = 60
+WITHIN_OF_LINEAR = 0.04
+README = HERE.parent / "README.md"
+START, END = "<!-- baselines -->", "<!-- /baselines -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One baseline on one data set.
+
+    Args:
+        model: the baseline.
+        data: the data set.
+        least: held-out accuracy that must be reached; None where nothing is asked.
+        seeds: the mean over so many is judged.
+        options: further options of `bmc train`.
+        tokens: length of a text or series at which MACs are counted.
+    """
+
+    model: str
+    data: str
+    least: float | None
+    seeds: int = 1
+    options: tuple[str, ...] = ()
+    tokens: int = 32
+
+    @property
+    def name(self) -> str:
+        """The row's name, which is its result's too."""
+        return f"{self.model}-{self.data}"
+
+
+ROWS = (
+    Row("mlp", "fashion-mnist", 0.88),
+    Row("mlp", "digits", None),
+    Row("cnn", "fashion-mnist", 0.91),
+    Row("resnet18", "fashion-mnist", 0.92),
+    Row("vgg16", "fashion-mnist", 0.92),
+    Row("mobilenet-v2", "fashion-mnist", 0.92),
+    Row("rnn", "japanese-vowels", None, tokens=16),
+    Row("lstm", "japanese-vowels", 0.93, seeds=5, tokens=16),
+    Row("gru", "japanese-vowels", 0.93, seeds=5, tokens=16),
+    Row("lstm", "movie-reviews", None),
+    Row("transformer", "movie-reviews", None),
+    Row("bert", "movie-reviews", 0.80, seeds=3),
+    Row("mpnet", "movie-reviews", 0.86),
+)
+
+
+def main() -> int:
+    """Run the rows that were asked for, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--row", help="such as cnn, or lstm-movie-reviews")
+    parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
+    parser.add_argument("--table", action="store_true", help="write the README's table and leave")
+    options = parser.parse_args()
+    if options.table:
+        return _write_table()
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    wanted = [row for row in ROWS if options.row in (None, row.model, row.name)]
+    if not wanted:
+        sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
+    codes = [_measure(row) for row in wanted if options.again or not _result(row).is_file()]
+    return max(codes, default=0)
+
+
+def _measure(row: Row) -> int:
+    found = [_seed(row, seed) for seed in range(row.seeds)]
+    first = found[0]
+    mean = float(np.mean([one["accuracy"]["onnx"]["value"] for one in found]))
+    bars = []
+    if row.least is not None:
+        what = f"mean of {row.seeds} seeds" if row.seeds > 1 else "held-out accuracy"
+        bars.append(Bar(f"{row.name}: {what} >= {row.least}", f"{mean:.4f}", mean >= row.least))
+    if row.data == "fashion-mnist":
+        minutes = first["train_seconds"] / 60
+        must = f"{row.name}: trained within {LONGEST_MINUTES} minutes"
+        bars.append(Bar(must, f"{minutes:.1f}", minutes <= LONGEST_MINUTES))
+    content: dict[str, Any] = {"row": asdict(row), "mean_accuracy": mean, "seeds": found}
+    if row.model == "transformer":
+        linear = _linear(row.data)
+        content["tfidf_logistic_regression"] = linear
+        least = linear - WITHIN_OF_LINEAR
+        must = f"{row.name}: within 4 points of TF-IDF + logistic regression ({linear:.4f})"
+        bars.append(Bar(must, f"{mean:.4f}", mean >= least))
+    return finish(f"baselines/{row.name}", bars, content)
+
+
+def _seed(row: Row, seed: int) -> dict[str, Any]:
+    """Train, export and read what one seed reached; what is there already is taken."""
+    name = f"{row.name}-{seed}"
+    folder = workspace.root() / name
+    if not folder.is_dir():
+        _bmc("train", row.model, "--data", row.data, "--seed", seed, *row.options, "-o", folder)
+    targets = TARGETS if seed == 0 else TARGETS[:1]
+    missing = [one for one in targets if not (workspace.root() / f"{name}-{one}").is_dir()]
+    if missing:
+        _bmc("export", name, "--target", ",".join(missing))
+    made = {target: bundles.read(workspace.root() / f"{name}-{target}") for target in targets}
+    manifest = artifact.describe(folder)
+    return {
+        "seed": seed,
+        "parameters": made["onnx"].manifest.lineage["parameters"],
+        "macs": _macs(folder, row.tokens),
+        "train_seconds": manifest["origin"]["seconds"],
+        "rows": made["onnx"].manifest.scores["rows"],
+        "accuracy": {
+            target: bundle.manifest.scores["accuracy"]
+            for target, bundle in made.items()
+            if bundle.manifest.scores
+        },
+        "macro_f1": made["onnx"].manifest.scores["macro_f1"],
+        "bytes": {target: bundle.model_size() for target, bundle in made.items()},
+        "parity": {target: bundle.manifest.parity["max_error"] for target, bundle in made.items()},
+        "recipe": manifest["origin"]["settings"],
+    }
+
+
+def _macs(folder: Path, tokens: int) -> int:
+    """Count the multiplications of one row: an image, or a text or series of so many tokens."""
+    model = artifact.load(folder)
+    golden = model.encoder.encode([model.encoder.example()])
+    arrays = model.encoder.sized(model.encoder.batch(golden, [0]), 1, tokens)
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.module(**inputs)
+    return counter.get_total_flops() // 2
+
+
+def _linear(reference: str) -> float:
+    """Return the held-out accuracy of TF-IDF and logistic regression on the same split."""
+    data = datasets.load(reference)
+    vectors = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    train = vectors.fit_transform(text for row in data.train.rows for text in row)
+    test = vectors.transform(text for row in data.test.rows for text in row)
+    fitted = LogisticRegression(C=4.0, max_iter=1000).fit(train, data.train.labels)
+    return float(fitted.score(test, data.test.labels))
+
+
+def _write_table() -> int:
+    """Put the table of all results between the README's two markers."""
+    lines = [
+        "| baseline | data | parameters | MACs | held-out accuracy % | trained in | "
+        "ONNX | OpenVINO | TensorRT |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        if _result(row).is_file():
+            lines.append(_line(json.loads(_result(row).read_text(encoding="utf-8"))))
+    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+    after = rest.partition(END)[2]
+    README.write_text(f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    print("\n".join(lines))
+    return 0
+
+
+def _line(result: dict[str, Any]) -> str:
+    row, first = result["row"], result["seeds"][0]
+    onnx, openvino = first["accuracy"]["onnx"], first["accuracy"]["openvino"]
+    low, high = 100 * onnx["low"], 100 * onnx["high"]
+    score = f"{100 * onnx['value']:.1f} [{low:.1f}, {high:.1f}]"
+    if len(result["seeds"]) > 1:
+        score += f"; mean of {len(result['seeds'])} seeds {100 * result['mean_accuracy']:.1f}"
+    seconds = first["train_seconds"]
+    cells = [
+        f"`{row['model']}`",
+        row["data"],
+        _short(first["parameters"]),
+        _short(first["macs"]),
+        score,
+        f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s",
+        f"{100 * onnx['value']:.1f}",
+        f"{100 * openvino['value']:.1f}",
+        "built",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _short(number: float) -> str:
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"
+
+
+def _result(row: Row) -> Path:
+    return HERE / "results" / "baselines" / f"{row.name}.json"
+
+
+def _bmc(*arguments: object) -> None:
+    if cli.run([str(argument) for argument in arguments]) != 0:
+        sys.exit(f"bmc {' '.join(str(argument) for argument in arguments)} failed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
