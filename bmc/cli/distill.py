@@ -103,6 +103,8 @@ def distill(
     step = Logits(str(folder), _models.weights_sha256(folder), temperature, hard)
     torch.manual_seed(seed)
     model = bert.student(taught, size)
+    its = taught.scores.get("validation_accuracy")
+    del taught  # the step loads it again, and lets it go before the student is trained
     checkpoints = workspace.checkpoints_of(output)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
     work = work_for(
@@ -132,7 +134,6 @@ def distill(
     }
     artifact.save(model, output, common.force)
     _models.forget(checkpoints)
-    its = taught.scores.get("validation_accuracy")
     beside = f"; teacher {its:.3f}" if its else ""
     return Answer(
         {"output": str(output), "teacher": str(folder), "scores": model.scores, "seconds": seconds},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -56,12 +57,12 @@ class TextSettings:
             raise ArtifactError(f"preprocessing: {error}") from error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Tokens:
-    """One encoded row: token ids and, for pairs, which text each token came from."""
+    """One encoded row: token ids and, for pairs, which text each token came from; kept small."""
 
-    ids: list[int]
-    types: list[int]
+    ids: array[int]
+    types: array[int]
 
 
 class TextEncoder:
@@ -130,7 +131,7 @@ class TextEncoder:
             clean = tuple(without_breaks(text) for text in texts)
             inputs.append(clean[0] if columns == 1 else clean)
         found = self._cutting.encode_batch_fast(inputs)
-        return [Tokens(encoding.ids, encoding.type_ids) for encoding in found]
+        return [Tokens(array("i", one.ids), array("b", one.type_ids)) for one in found]
 
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Say which tensors `batch` makes."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bmc.data import Dataset
+from bmc.data import Dataset, image_shape
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder, ImageSettings, read_image
@@ -20,7 +20,6 @@ from bmc.model import Model
 SMALL = 64
 """Pixels of the longer side up to which a network starts without halving the image twice."""
 _SAMPLE = 512
-_LARGEST_OF_MIXED = 224
 _LEAST_STD = 1 / 255
 
 
@@ -30,7 +29,7 @@ class ImageOptions:
 
     Args:
         image_size: height and width that images are resized to; 0 takes the data's own size, or,
-            where files are of mixed sizes, the median of each side, at most 224.
+            where files are of mixed sizes, the most common one.
     """
 
     image_size: int = 0
@@ -111,15 +110,14 @@ def encoder_for(data: Dataset, image_size: int = 0, any_size: bool = False) -> I
         any_size: whether the network takes other sizes once it is exported.
     """
     rows = data.train.rows
-    if isinstance(rows, np.ndarray) and image_size in (0, *_only(rows.shape[1:3])):
+    height, width, channels = image_shape(data)
+    if image_size:
+        height = width = image_size
+    if isinstance(rows, np.ndarray) and rows.shape[1:3] == (height, width):
         images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] = rows
-        height, width, channels = rows.shape[1:]
     else:
         places = np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int).tolist()
-        sample = [read_image(rows[place]) for place in places]
-        height, width = (image_size, image_size) if image_size else _size_of(sample)
-        channels = 1 if all(image.shape[2] == 1 for image in sample) else 3
-        images = [read_image(image, height, width, channels) for image in sample]
+        images = [read_image(rows[place], height, width, channels) for place in places]
     mean, std = _moments(images, channels)
     return ImageEncoder(ImageSettings(height, width, channels, mean, std, any_size))
 
@@ -206,21 +204,6 @@ def last_linear(module: nn.Module) -> tuple[str, ...]:
     """Return the path of the last plain linear layer, whose outputs are the model's; () if none."""
     names = [name for name, part in module.named_modules() if type(part) is nn.Linear]
     return tuple(names[-1:])
-
-
-def _only(size: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the one side of a square; nothing for other shapes."""
-    return size[:1] if size[0] == size[1] else ()
-
-
-def _size_of(sample: Sequence[NDArray[np.uint8]]) -> tuple[int, int]:
-    sizes = {image.shape[:2] for image in sample}
-    if len(sizes) == 1:
-        height, width = sizes.pop()
-        return height, width
-    heights, widths = zip(*(image.shape[:2] for image in sample), strict=True)
-    height, width = (min(int(np.median(side)), _LARGEST_OF_MIXED) for side in (heights, widths))
-    return height, width
 
 
 def _moments(images: Many, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

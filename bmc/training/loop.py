@@ -20,6 +20,7 @@ from bmc.training import checkpoint
 from bmc.training.augment import augmented
 from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
+from bmc.training.memory import return_large_blocks
 from bmc.training.optimizers import optimizer_of, rate_at
 from bmc.training.settings import TrainingSettings
 
@@ -81,6 +82,7 @@ def fit(
     Raises:
         DivergedError: the loss or its gradient is no number any more.
     """
+    return_large_blocks()
     device = device_of(settings.device)
     module.to(device)
     if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):

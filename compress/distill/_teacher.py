@@ -16,6 +16,7 @@ from bmc.files import write_atomically
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
+from bmc.training.memory import return_large_blocks
 
 _CHUNK = 2048
 _BATCH = 64
@@ -43,6 +44,7 @@ def cached_logits(
     found = {path: logits for path in paths if (logits := _read(path)) is not None}
     known = sum(len(logits) for logits in found.values())
     if known < len(texts):
+        return_large_blocks()
         with console.progress("teacher's answers", len(texts), done=known) as advance:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in found:

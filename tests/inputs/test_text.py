@@ -25,8 +25,8 @@ def tokenizer() -> Tokenizer:
 
 def test_known_words_become_the_known_ids_of_berts_vocabulary(tokenizer: Tokenizer) -> None:
     (tokens,) = TextEncoder(tokenizer, TextSettings()).encode([("What a film!",)])
-    assert tokens.ids == [CLS, 2054, 1037, 2143, 999, SEP]  # bert-base-uncased's vocab.txt
-    assert tokens.types == [0] * 6
+    assert list(tokens.ids) == [CLS, 2054, 1037, 2143, 999, SEP]  # bert-base-uncased's vocab.txt
+    assert list(tokens.types) == [0] * 6
 
 
 def test_a_long_text_is_cut_and_keeps_its_special_tokens(tokenizer: Tokenizer) -> None:

@@ -60,7 +60,7 @@ def test_a_batch_holds_its_rows_padded_and_masked(
     assert set(batch.inputs) == {"input_ids", "attention_mask"}
     for number, place in enumerate((5, 0, 7)):
         ids = encoded[place].ids
-        assert batch.inputs["input_ids"][number, : len(ids)].tolist() == ids
+        assert batch.inputs["input_ids"][number, : len(ids)].tolist() == list(ids)
         assert batch.inputs["input_ids"][number, len(ids) :].eq(0).all()
         assert int(batch.inputs["attention_mask"][number].sum()) == len(ids)
 
