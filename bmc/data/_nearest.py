@@ -7,6 +7,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
+from bmc import console
+
+_CHUNK = 10_000
 _WORD = re.compile(r"[^\W\d_]+(?:'\w+)?|[^\w\s]|\d+")
 
 
@@ -24,17 +27,30 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
     Source: Moore and Lewis 2010, "Intelligent Selection of Language Model Training Data".
     """
     inside = Counter(word for text in like for word in _words(text))
-    outside = Counter(word for text in texts for word in _words(text))
+    outside: Counter[str] = Counter()
+    scores: list[float] = []
+    with console.progress("choosing transfer texts", 2 * len(texts)) as advance:
+        for start in range(0, len(texts), _CHUNK):
+            part = texts[start : start + _CHUNK]
+            outside.update(word for text in part for word in _words(text))
+            advance(len(part))
+        gain = _gains(inside, outside)
+        # Words are found again instead of kept: those of many texts would fill the memory.
+        for start in range(0, len(texts), _CHUNK):
+            part = texts[start : start + _CHUNK]
+            scores += [_mean([gain[word] for word in _words(text)]) for text in part]
+            advance(len(part))
+    best = sorted(range(len(texts)), key=lambda place: -scores[place])
+    return [texts[place] for place in best[:limit]]
+
+
+def _gains(inside: Counter[str], outside: Counter[str]) -> dict[str, float]:
     kinds = len(inside.keys() | outside.keys())
     shift = math.log(outside.total() + kinds) - math.log(inside.total() + kinds)
-    gain = {
+    return {
         word: math.log(inside[word] + 1) - math.log(count + 1) + shift
         for word, count in outside.items()
     }
-    # Words are found again instead of kept: those of a large transfer set would fill the memory.
-    scores = [_mean([gain[word] for word in _words(text)]) for text in texts]
-    best = sorted(range(len(texts)), key=lambda place: -scores[place])
-    return [texts[place] for place in best[:limit]]
 
 
 def _words(text: str) -> list[str]:

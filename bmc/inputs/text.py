@@ -13,10 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from bmc import console
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
 
 TOKENIZER = "tokenizer.json"
+_CHUNK = 10_000
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _BYTES_A_TOKEN = 4
 
@@ -130,6 +132,16 @@ class TextEncoder:
                 raise DataError(f"the model takes {columns} text(s) a row; {len(texts)} were given")
             clean = tuple(without_breaks(text) for text in texts)
             inputs.append(clean[0] if columns == 1 else clean)
+        if len(inputs) <= _CHUNK:
+            return self._tokens(inputs)
+        found: list[Tokens] = []
+        with console.progress("cutting texts into tokens", len(inputs)) as advance:
+            for start in range(0, len(inputs), _CHUNK):  # a tokenizer's own answers are large
+                found += self._tokens(inputs[start : start + _CHUNK])
+                advance(len(found) - start)
+        return found
+
+    def _tokens(self, inputs: list[Any]) -> list[Tokens]:
         found = self._cutting.encode_batch_fast(inputs)
         return [Tokens(array("i", one.ids), array("b", one.type_ids)) for one in found]
 
