@@ -154,3 +154,12 @@ def test_what_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ArtifactError, match="is no tokenizer"):
             load_tokenizer(path)
+
+
+def test_many_rows_are_cut_in_order_like_few(tokenizer: Tokenizer) -> None:
+    encoder = TextEncoder(tokenizer, TextSettings())
+    rows = [(f"film {number}",) for number in range(10_003)]
+    found = encoder.encode(rows)
+    assert len(found) == len(rows)
+    for place in (0, 9_999, 10_000, 10_002):
+        assert found[place] == encoder.encode([rows[place]])[0]
