@@ -25,11 +25,11 @@ import torch
 from _common import HERE, RUNS, Bar, finish
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
-from torch.utils.flop_counter import FlopCounterMode
 
 from bmc import artifact, cli, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
+from bmc.inspect.layers import costs_of
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 LONGEST_MINUTES = 60
@@ -156,9 +156,7 @@ def _macs(folder: Path, tokens: int) -> int:
     golden = model.encoder.encode([model.encoder.example()])
     arrays = model.encoder.sized(model.encoder.batch(golden, [0]), 1, tokens)
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.module(**inputs)
-    return counter.get_total_flops() // 2
+    return costs_of(model.module, inputs, runs=1).macs
 
 
 def _linear(reference: str) -> float:
