@@ -112,11 +112,6 @@ class Bundle:
         return sum(size_of(part) for part in parts)
 
 
-def is_bundle(path: Path) -> bool:
-    """Tell whether a folder looks like a bundle."""
-    return (path / MANIFEST).is_file()
-
-
 def write(folder: Path, manifest: Manifest) -> None:
     """Write the manifest over the files that lie in `folder` already."""
     content = asdict(manifest)
