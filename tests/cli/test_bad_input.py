@@ -495,7 +495,12 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
             (path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")), default=0
         )
         process = subprocess.Popen(
-            endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            endless,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            # A shell's background jobs ignore SIGINT, and so do their children.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             deadline = time.monotonic() + 120
