@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bmc.data import Dataset
 from bmc.inputs import Encoder, Many, TensorInfo
@@ -92,16 +92,23 @@ class Parts:
         heads: number of attention heads of each attention module.
         embeddings: lookup tables.
         outputs: modules whose output width must stay.
+        attention: names, inside each layer, of what is attention and its norm; none where layers
+            have no attention.
+        feed_forward: names, inside each layer, of all else.
     """
 
     layers: tuple[str, ...]
     heads: Mapping[str, int]
     embeddings: tuple[str, ...]
     outputs: tuple[str, ...]
+    attention: tuple[str, ...] = ()
+    feed_forward: tuple[str, ...] = ()
 
 
 Loss = Callable[["Tensor", "Batch"], "Tensor"]
-AfterStep = Callable[["nn.Module"], None]
+AfterStep = Callable[["nn.Module", float], None]
+"""Given the module in training and the share of the steps that is done, 0 to 1: called once before
+the first step (of a run that goes on, too), then after each."""
 Form = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
 
@@ -116,6 +123,8 @@ class Work:
         device: "cpu", "cuda" or "auto".
         fit: train a model in place with a loss; returns its validation scores.
         load: load another model (a teacher) by reference.
+        score: a model's score on the validation rows: accuracy, R2 in a regression.
+        augment: how training rows are changed at random; see TrainingSettings.
     """
 
     data: Dataset
@@ -124,6 +133,8 @@ class Work:
     device: str
     fit: Fit
     load: Callable[[str], Model]
+    score: Callable[[Model], float]
+    augment: tuple[str, ...] = ()
 
 
 class Fit(Protocol):
@@ -135,12 +146,21 @@ class Fit(Protocol):
         loss: Loss | None = None,
         unlabelled: Many = (),
         after_step: AfterStep | None = None,
+        epochs: int | None = None,
+        name: str = "",
     ) -> dict[str, float]:
-        """Train on the labelled rows and the unlabelled ones; return validation scores."""
+        """Train on the labelled rows and the unlabelled ones; return validation scores.
+
+        What the steps in `model.steps` keep (masks, codebooks) stays kept. A step that trains more
+        than once gives each time a name of its own, so that a stopped run finds its checkpoints;
+        `epochs` overrides what the user asked for in all.
+        """
 
 
 class Step(Protocol):
     """One compression technique: a frozen dataclass of checked settings."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def apply(self, model: Model, work: Work) -> Record:
         """Change the model, a private copy, and say what its modules are now."""
@@ -148,3 +168,6 @@ class Step(Protocol):
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Give a freshly built model the recorded shape: no data, no training, no tracing."""
+
+    # Optional: `keep(model, record) -> AfterStep`, a static method: what must be done after each
+    # step of any later training so that what this step made still holds (masks stay zero).

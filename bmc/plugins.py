@@ -13,6 +13,7 @@ _EXTRA_OF_PACKAGE = {
     "transformers": "train",
     "safetensors": "train",
     "sklearn": "train",
+    "torch_pruning": "train",
     "onnx": "export",
     "onnxscript": "export",
     "onnx_ir": "export",

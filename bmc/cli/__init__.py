@@ -18,6 +18,7 @@ from bmc.files import storage_error
 _VERBS = {
     "train": "Train or fine-tune a baseline on labelled data.",
     "distill": "Teach a small student what a trained teacher knows.",
+    "prune": "Remove what a model can do without.",
     "share": "Factorise or share a model's parameters.",
     "inspect": "Look into a model: cost by layer, activations, what its answers rest on.",
     "export": "Turn a model into a bundle for a target, and prove that it answers the same.",
@@ -60,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         answer = app()(list(arguments), exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
-        resumes = arguments and arguments[0] in ("train", "distill", "share")
+        resumes = arguments and arguments[0] in ("train", "distill", "prune", "share")
         how = "The same command goes on from the last checkpoint" if resumes else "Nothing was kept"
         _complain(f"stopped. {how}")
         return _INTERRUPTED

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,10 @@ def choose(reference: str, options: Mapping[str, str]) -> Chosen:
     """
     family = plugins.load("bmc.models", _family(reference), "model", _HINT)
     return Chosen(
-        reference, family, _settings(family.Settings, options, reference), family.recipe(reference)
+        reference,
+        family,
+        family.Settings(**typed_settings(family.Settings, options, reference)),
+        family.recipe(reference),
     )
 
 
@@ -172,10 +176,7 @@ def weights_sha256(folder: Path) -> str:
 
 def forget(checkpoints: Path) -> None:
     """Remove a finished command's checkpoints."""
-    for file in checkpoints.glob("*"):
-        file.unlink()
-    if checkpoints.is_dir():
-        checkpoints.rmdir()
+    shutil.rmtree(checkpoints, ignore_errors=True)
 
 
 def _family(reference: str) -> str:
@@ -213,8 +214,32 @@ def _family_of_folder(reference: str) -> str:
     return str(kind) if kind in _HUGGING_FACE else "bert"
 
 
-def _settings(kind: Any, options: Mapping[str, str], reference: str) -> Any:
-    """Make a family's settings from what was typed, in the types of its fields."""
+def pairs_of(typed: Sequence[str]) -> dict[str, str]:
+    """Read settings typed as NAME=VALUE.
+
+    Raises:
+        SettingError: one looks different.
+    """
+    options = {}
+    for pair in typed:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--set {pair!r}; it must look like NAME=VALUE")
+        options[name] = value
+    return options
+
+
+def typed_settings(kind: Any, options: Mapping[str, str], reference: str) -> dict[str, Any]:
+    """Return what was typed in the types of a settings class's fields.
+
+    Args:
+        kind: a dataclass all of whose fields have a default.
+        options: name and value, as typed; the values of a tuple with commas between.
+        reference: whose settings these are, for messages.
+
+    Raises:
+        SettingError: there is no such setting, or its value is of another type.
+    """
     known = {field.name: type(field.default) for field in fields(kind)}
     values: dict[str, Any] = {}
     for name, text in options.items():
@@ -222,7 +247,7 @@ def _settings(kind: Any, options: Mapping[str, str], reference: str) -> Any:
         if field not in known:
             raise unknown(f"setting of {reference}", name, known)
         values[field] = _typed(known[field], name, text)
-    return kind(**values)
+    return values
 
 
 def _typed(kind: type, name: str, text: str) -> Any:
@@ -230,6 +255,10 @@ def _typed(kind: type, name: str, text: str) -> Any:
         if text not in ("true", "false"):
             raise SettingError(f"{name} is {text!r}; true or false are possible")
         return text == "true"
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind not in _KINDS:
+        raise SettingError(f"{name} cannot be typed; it is found by a search")
     try:
         return kind(text)
     except ValueError as error:

@@ -12,7 +12,7 @@ from bmc import console, workspace
 from bmc.cli import _models
 from bmc.cli._common import Answer, DataOptions, Writing
 from bmc.data import Fold
-from bmc.errors import SettingError, UsageError
+from bmc.errors import UsageError
 from bmc.training.settings import TrainingSettings
 
 
@@ -129,12 +129,7 @@ def _cross_validate(
 
 
 def _options(pairs: tuple[str, ...], max_length: int | None) -> dict[str, str]:
-    options = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise SettingError(f"--set {pair!r}; it must look like NAME=VALUE")
-        options[name] = value
+    options = _models.pairs_of(pairs)
     if max_length is not None:
         options["max_length"] = str(max_length)
     return options

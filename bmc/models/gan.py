@@ -25,7 +25,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
-from bmc.model import Model, Parts
+from bmc.model import AfterStep, Model, Parts
 from bmc.models import _images
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
@@ -127,7 +127,12 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 
 
 def train(
-    model: Model, data: Dataset, settings: TrainingSettings, folder: Path, run: str = ""
+    model: Model,
+    data: Dataset,
+    settings: TrainingSettings,
+    folder: Path,
+    run: str = "",
+    after_step: AfterStep | None = None,
 ) -> Fitted:
     """Train a generator on a data set's images, against a discriminator made for it.
 
@@ -146,7 +151,7 @@ def train(
     depends = json.dumps([data.fingerprint, model.spec, run])
     size = model.spec["latent"]
     return fit_adversarially(
-        model.module, judge, size, learned, chosen_by, settings, folder, depends
+        model.module, judge, size, learned, chosen_by, settings, folder, depends, after_step
     )
 
 

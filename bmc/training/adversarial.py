@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, leaky_
 from bmc import console
 from bmc.errors import SettingError
 from bmc.measure.frechet import frechet_distance
+from bmc.model import AfterStep
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
 from bmc.training.batches import Rows
@@ -72,6 +73,7 @@ def fit_adversarially(
     settings: TrainingSettings,
     folder: Path,
     run: str = "",
+    after_step: AfterStep | None = None,
 ) -> Fitted:
     """Train a generator in place against a discriminator; leave it with its best epoch's average.
 
@@ -90,6 +92,7 @@ def fit_adversarially(
         settings: how; optimizer must be adam.
         folder: for the checkpoint.
         run: whatever else the result depends on.
+        after_step: called with the generator as `loop.fit` calls it with its module.
 
     Raises:
         SettingError: a setting that adversarial training has no use for.
@@ -117,6 +120,8 @@ def fit_adversarially(
         progress, best = resumed
         console.note(f"going on from epoch {progress.epoch + 1}, step {progress.step}")
     done = progress.epoch * steps + progress.step
+    if after_step and progress.epoch < settings.epochs:
+        after_step(generator, done / total)
     with console.progress("training", total, done=done) as advance:
         while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
             generator.train()
@@ -136,6 +141,8 @@ def fit_adversarially(
                         raise diverged(progress, lost, settings, folder)
                     optimizer.step()
                     optimizer.zero_grad()
+                if after_step:
+                    after_step(generator, (step + 1) / total)
                 networks.follow(step)
                 progress.step += 1
                 advance(1)

@@ -7,7 +7,7 @@ import json
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import torch
@@ -73,7 +73,8 @@ def fit(
         settings: how.
         folder: for the checkpoint.
         loss: of outputs and batch.
-        after_step: called with the module after every optimizer step (masks, schedules).
+        after_step: called with the module and the share of steps that is done, before the first
+            step and after every one (masks, schedules).
         task: "classification" or "regression", which says how validation is scored.
         form: computes a batch's outputs with the module's own weights, faster than the module.
         run: whatever else the result depends on (data, teacher); another run's checkpoint is not
@@ -103,6 +104,8 @@ def fit(
         progress, best = resumed
         console.note(f"going on from epoch {progress.epoch + 1}, step {progress.step}")
     done = progress.epoch * steps + progress.step
+    if after_step and progress.epoch < settings.epochs:
+        after_step(module, done / total)
     with console.progress("training", total, done=done) as advance:
         while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
             module.train()
@@ -110,9 +113,9 @@ def fit(
             for places in order[progress.step :]:
                 # Many processes would each take a part of `places` here and average gradients.
                 batch = train.batch(places).to(device)
-                inputs = augmented(batch.inputs, settings.augment)
+                batch = replace(batch, inputs=augmented(batch.inputs, settings.augment))
                 with autocast(settings.precision, device):
-                    outputs = form(inputs) if form else output_of(module, inputs)
+                    outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
                 lost = loss(outputs.float(), batch)
                 if settings.l1:
                     lost = lost + settings.l1 * _absolute(parameters)
@@ -125,13 +128,13 @@ def fit(
                     group["lr"] = settings.learning_rate * rate_at(step, total, settings)
                 optimizer.step()
                 optimizer.zero_grad()
-                if after_step:
-                    after_step(module)
                 progress.step += 1
+                if after_step:
+                    after_step(module, (step + 1) / total)
                 advance(1)
                 if progress.step % settings.checkpoint_every == 0:
                     checkpoint.write(folder, identity, progress, module, optimizer, best)
-            best = _end_epoch(module, validation, settings, device, progress, best, task)
+            best = _end_epoch(module, validation, settings, progress, best, task)
             checkpoint.write(folder, identity, progress, module, optimizer, best)
     with torch.no_grad():
         for name, tensor in checkpoint.tensors_of(module).items():
@@ -160,6 +163,23 @@ def logits_of(
         return outputs.float().cpu()
 
 
+def score_of(module: nn.Module, rows: Rows, settings: TrainingSettings, task: str) -> float:
+    """Return a module's accuracy on labelled rows, in the precision of training; R2 if numbers."""
+    right = wrong = 0.0
+    device = device_of(settings.device).type
+    for places in rows.in_order(_SCORING_BATCH):
+        logits = logits_of(module, rows, places, settings.precision, device)
+        labels = rows.labels[places]
+        if task == "regression":
+            wrong += float(((logits.squeeze(1) - labels) ** 2).sum())
+        else:
+            right += int((logits.argmax(dim=1) == labels).sum())
+    if task != "regression":
+        return right / len(rows)
+    spread = float(((rows.labels - rows.labels.mean()) ** 2).sum())
+    return 1 - wrong / max(spread, 1e-12)
+
+
 def has_bf16() -> bool:
     """Tell whether this processor computes in bf16 natively."""
     capabilities = torch.cpu.get_capabilities()
@@ -170,24 +190,11 @@ def _end_epoch(
     module: nn.Module,
     validation: Rows,
     settings: TrainingSettings,
-    device: torch.device,
     progress: Progress,
     best: dict[str, Tensor],
     task: str,
 ) -> dict[str, Tensor]:
-    right = wrong = 0.0
-    for places in validation.in_order(_SCORING_BATCH):
-        logits = logits_of(module, validation, places, settings.precision, device.type)
-        labels = validation.labels[places]
-        if task == "regression":
-            wrong += float(((logits.squeeze(1) - labels) ** 2).sum())
-        else:
-            right += int((logits.argmax(dim=1) == labels).sum())
-    if task == "regression":
-        spread = float(((validation.labels - validation.labels.mean()) ** 2).sum())
-        score = 1 - wrong / max(spread, 1e-12)
-    else:
-        score = right / len(validation)
+    score = score_of(module, validation, settings, task)
     progress.history.append(score)
     progress.epoch, progress.step = progress.epoch + 1, 0
     if not best or score >= progress.best_score or settings.keep == "last":

@@ -13,14 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc import plugins
+from bmc import artifact, plugins
 from bmc.data import Dataset, Examples
 from bmc.data._split import content_of
-from bmc.errors import SettingError
+from bmc.errors import SettingError, UsageError
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
 from bmc.training.batches import Rows
-from bmc.training.loop import Fitted, fit
+from bmc.training.loop import Fitted, fit, score_of
 from bmc.training.losses import loss_of
 from bmc.training.settings import TrainingSettings
 
@@ -52,11 +52,26 @@ def work_for(
         loss: Loss | None = None,
         unlabelled: Many = (),
         after_step: AfterStep | None = None,
+        epochs: int | None = None,
+        name: str = "",
     ) -> dict[str, float]:
-        fitted = fit_model(model, hidden, settings, checkpoints, loss, unlabelled, after_step, run)
-        return fitted.to_json()
+        chosen = settings if epochs is None else replace(settings, epochs=epochs)
+        folder = checkpoints / name if name else checkpoints
+        family = plugins.load("bmc.models", model.family, "model family")
+        if not hasattr(family, "train"):
+            fitted = fit_model(model, hidden, chosen, folder, loss, unlabelled, after_step, run)
+            return fitted.to_json()
+        if loss or len(unlabelled):
+            raise UsageError(f"a {model.family} is trained in a way of its own; it has no teacher")
+        wanted = every_step_of(model, after_step)
+        own: Fitted = family.train(model, hidden, chosen, folder, run, wanted)
+        return own.to_json()
 
-    return Work(hidden, transfer, cache, settings.device, train, load)
+    def score(model: Model) -> float:
+        rows = Rows(hidden.validation.rows, hidden.validation.labels, model.encoder)
+        return score_of(model.module, rows, settings, model.task)
+
+    return Work(hidden, transfer, cache, settings.device, train, load, score, settings.augment)
 
 
 def fit_model(
@@ -69,7 +84,10 @@ def fit_model(
     after_step: AfterStep | None = None,
     run: str = "",
 ) -> Fitted:
-    """Train a model on a data set's train rows, then `unlabelled` ones; see `loop.fit`."""
+    """Train a model on a data set's train rows, then `unlabelled` ones; see `loop.fit`.
+
+    What the model's compression steps made stays as they made it: see `Step.keep`.
+    """
     train = Rows(_joined(data.train.rows, unlabelled), data.train.labels, model.encoder)
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
     digest = hashlib.sha256()
@@ -88,11 +106,28 @@ def fit_model(
             settings,
             checkpoints,
             loss or loss_of(settings, model.task, data.train.labels, len(model.labels)),
-            after_step,
+            every_step_of(model, after_step),
             model.task,
             forming(model.module) if forming else None,
             run=depends,
         )
+
+
+def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | None:
+    """Join what each compression of a model asks for after every step of training, and one more."""
+    techniques = [(artifact.method(step.method), step.record) for step in model.steps]
+    wanted: list[AfterStep] = [
+        technique.keep(model, record)
+        for technique, record in techniques
+        if hasattr(technique, "keep")
+    ]
+    wanted += [after_step] if after_step else []
+
+    def all_of_them(module: nn.Module, done: float) -> None:
+        for one in wanted:
+            one(module, done)
+
+    return all_of_them if wanted else None
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from bmc import console, plugins
+from bmc.data._split import content_of
 from bmc.files import write_atomically
-from bmc.model import Model
-from bmc.training.batches import Rows
-from bmc.training.loop import logits_of
+from bmc.inputs import Many
+from bmc.model import Model, output_of
+from bmc.training.batches import Batch, Rows
+from bmc.training.loop import autocast, device_of, logits_of
 from bmc.training.memory import return_large_blocks
 
 _CHUNK = 2048
 _BATCH = 64
 
 
-def cached_logits(
-    teacher: Model, sha256: str, texts: Sequence[tuple[str, ...]], cache: Path, device: str
-) -> Tensor:
-    """Return the teacher's logits (texts, classes) in fp32.
+def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device: str) -> Tensor:
+    """Return the teacher's logits (rows, classes) in fp32.
 
     They are kept in chunks named by what they depend on (the teacher's weights, the texts, how
     they are cut), so a longer list of texts reuses the chunks of a shorter one.
@@ -56,7 +56,22 @@ def cached_logits(
     return torch.from_numpy(np.concatenate([found[path] for path in paths]))
 
 
-def _compute(teacher: Model, texts: Sequence[tuple[str, ...]], device: str) -> np.ndarray:
+def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
+    """Return a function that lets a teacher answer a batch's very inputs, augmented ones too.
+
+    Source: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
+    """
+    where = device_of(device)
+    teacher.module.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+
+    def answers(batch: Batch) -> Tensor:
+        with torch.no_grad(), autocast("auto", where):
+            return output_of(teacher.module, batch.inputs).float()
+
+    return answers
+
+
+def _compute(teacher: Model, texts: Many, device: str) -> np.ndarray:
     rows = Rows(texts, [], teacher.encoder)
     logits = np.empty((len(texts), len(teacher.labels)), np.float32)
     family = plugins.load("bmc.models", teacher.family, "model family")
@@ -67,10 +82,10 @@ def _compute(teacher: Model, texts: Sequence[tuple[str, ...]], device: str) -> n
     return logits
 
 
-def _name(teacher: Model, texts: Sequence[tuple[str, ...]]) -> str:
+def _name(teacher: Model, texts: Many) -> str:
     digest = hashlib.sha256(f"{teacher.encoder.to_json()} {len(texts)}".encode())
     for row in texts:
-        digest.update("\x1f".join(row).encode() + b"\x1e")
+        digest.update(content_of(row) + b"\x1e")
     return digest.hexdigest()[:24]
 
 

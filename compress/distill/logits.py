@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
-from bmc.compress.distill._teacher import cached_logits
-from bmc.errors import SettingError
+from bmc.compress.distill._teacher import cached_logits, live_logits
+from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work
 from bmc.training.batches import Batch
 
@@ -45,13 +45,24 @@ class Logits:
     def apply(self, model: Model, work: Work) -> Record:
         """Train the student; its structure stays as it is, so the Record is empty."""
         unlabelled = tuple((text,) for text in work.transfer)
-        texts = (*work.data.train.rows, *unlabelled)
         teacher = work.load(self.teacher)
-        logits = cached_logits(teacher, self.teacher_sha256, texts, work.cache, work.device)
-        del teacher
+        if teacher.labels != model.labels or not model.labels:
+            raise UsageError(
+                f"the teacher {self.teacher} answers {', '.join(teacher.labels) or 'numbers'}; the "
+                f"student {', '.join(model.labels) or 'numbers'}: both need the same classes"
+            )
+        if work.data.kind == "image" and work.augment:
+            answers = live_logits(teacher, work.device)  # what it sees is new in every epoch
+        else:
+            rows = (*work.data.train.rows, *unlabelled) if unlabelled else work.data.train.rows
+            kept = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
+            del teacher
+
+            def answers(batch: Batch) -> Tensor:
+                return kept[batch.rows.cpu()].to(batch.rows.device)
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            soft = self.soft_loss(student, logits[batch.rows.cpu()].to(student.device))
+            soft = self.soft_loss(student, answers(batch))
             known = cross_entropy(student, batch.labels, ignore_index=-1, reduction="sum")
             return soft + self.hard * known / len(batch.labels)
 

@@ -77,19 +77,25 @@ def test_after_step_is_called_after_each_step_with_the_changed_module(
 ) -> None:
     seen = [weights(model.module)]
 
-    def after(module: nn.Module) -> None:
+    shares = []
+
+    def after(module: nn.Module, done: float) -> None:
         assert module is model.module
-        seen.append(weights(module))
+        shares.append(done)
+        if done:
+            seen.append(weights(module))
 
     fit_model(model, few, SETTINGS, tmp_path, after_step=after)
-    assert len(seen) == 1 + STEPS * SETTINGS.epochs
+    total = STEPS * SETTINGS.epochs
+    assert shares == pytest.approx([step / total for step in range(total + 1)])
+    assert len(seen) == 1 + total
     assert not any(same(*pair) for pair in pairwise(seen))
 
 
 def test_what_after_step_sets_is_what_the_model_has(
     model: Model, few: Dataset, tmp_path: Path
 ) -> None:
-    def mask(module: nn.Module) -> None:
+    def mask(module: nn.Module, done: float) -> None:
         with torch.no_grad():
             module.get_parameter("bert.pooler.dense.weight")[:, ::2] = 0
 
@@ -107,11 +113,11 @@ def test_the_weights_of_the_best_epoch_are_the_ones_left(
     labels = few.validation.labels[:-1]
     few = replace(few, validation=Examples(few.validation.rows[:-1], labels))
     common = int(sum(labels) * 2 > len(labels))
-    steps = 0
 
-    def after(module: nn.Module) -> None:
-        nonlocal steps
-        steps += 1
+    def after(module: nn.Module, done: float) -> None:
+        steps = round(done * STEPS * SETTINGS.epochs)
+        if not steps:
+            return
         answer = common if steps <= STEPS else 1 - common
         with torch.no_grad():
             module.get_parameter("classifier.weight").zero_()
@@ -212,17 +218,16 @@ def test_training_ends_so_many_epochs_after_the_best_and_keeps_it(
 ) -> None:
     """After the second epoch each one answers more of its rows with the class 0."""
     settings = replace(QUICK, epochs=6, patience=patience, learning_rate=0.005)
-    module, steps = make_net(), 0
+    module = make_net()
     a_epoch = len(digit_rows[0].shuffled(settings.batch_size, settings.seed, 0))
     ends: list[dict[str, Tensor]] = []
 
-    def after(module: nn.Module) -> None:
-        nonlocal steps
-        steps += 1
+    def after(module: nn.Module, done: float) -> None:
+        steps = round(done * 6 * a_epoch)
         if steps > 2 * a_epoch:
             with torch.no_grad():
                 module.get_parameter("output.bias")[0] = steps
-        if steps % a_epoch == 0:
+        if steps and steps % a_epoch == 0:
             ends.append(weights(module))
 
     fitted = fit(module, *digit_rows, settings, tmp_path, right, after)
@@ -292,8 +297,8 @@ def test_a_loss_that_is_no_number_stops_and_the_last_good_checkpoint_goes_on(
         assert all(torch.isfinite(value.float()).all() for value in kept.values())
         assert {"now.norm.running_mean", "now.norm.running_var"} <= set(kept)
     counted: list[int] = []
-    fit(make_net(), *digit_rows, settings, tmp_path, right, lambda _: counted.append(1))
-    assert len(counted) == 21 - (3 if due else 0)
+    fit(make_net(), *digit_rows, settings, tmp_path, right, lambda _, done: counted.append(1))
+    assert len(counted) == 1 + 21 - (3 if due else 0)
 
 
 def test_a_gradient_that_is_infinite_stops_before_the_weights_are_changed(
@@ -318,8 +323,9 @@ def test_batch_norms_averages_are_those_of_the_best_epoch(
     module = make_net()
     averages: list[Tensor] = []
 
-    def after(module: nn.Module) -> None:
-        averages.append(module.get_buffer("norm.running_mean").clone())
+    def after(module: nn.Module, done: float) -> None:
+        if done:
+            averages.append(module.get_buffer("norm.running_mean").clone())
         if len(averages) > 7:  # from the second epoch on, all is answered with class 0
             with torch.no_grad():
                 module.get_parameter("output.bias")[0] = 1e3
@@ -338,7 +344,7 @@ def test_a_score_far_below_zero_is_still_the_best_of_its_run(
     for rows in (train, validation):
         rows.labels = rows.labels.float()
 
-    def after(module: nn.Module) -> None:
+    def after(module: nn.Module, done: float) -> None:
         with torch.no_grad():
             module.get_parameter("output.bias")[0] = 1e3
 

@@ -128,12 +128,12 @@ def test_a_stopped_run_ends_with_the_same_bits_under_every_optimizer(
     loss = loss_of(settings, "classification", (), 10)
 
     def run(folder: Path, stop_after: int = 0) -> tuple[dict[str, Tensor], int]:
-        module, steps = make_net(), 0
+        module, steps = make_net(), -1  # it is called before the first step, too
 
-        def after(_: nn.Module) -> None:
+        def after(_: nn.Module, done: float) -> None:
             nonlocal steps
             steps += 1
-            if steps == stop_after:
+            if stop_after and steps == stop_after:
                 raise _KilledError
 
         fit(module, *digit_rows, settings, folder, loss, after)

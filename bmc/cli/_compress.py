@@ -1,0 +1,201 @@
+"""What `bmc prune` and `bmc share` have in common: apply a step, fine-tune, keep both numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from cyclopts import Parameter
+
+from bmc import artifact, console, plugins, workspace
+from bmc import data as datasets
+from bmc.cli import _models
+from bmc.cli._common import Answer, Writing
+from bmc.cli._tuning import Tuning
+from bmc.compress.distill.logits import Logits
+from bmc.errors import GateError, UsageError, unknown
+from bmc.files import refuse_existing
+from bmc.inspect.layers import costs_of
+from bmc.model import AppliedStep, Model, Step, Work
+from bmc.training.work import work_for
+
+_TOKENS = 32
+
+Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
+
+
+@dataclass(frozen=True)
+class Size:
+    """What a model takes and answers, before or after a step.
+
+    Args:
+        parameters: each shared one once.
+        bytes: of parameters and buffers, likewise.
+        macs: multiply-accumulates of one row; a text or series of 32 steps.
+        score: on the validation rows; None for a generator.
+    """
+
+    parameters: int
+    bytes: int
+    macs: int
+    score: float | None
+
+
+def step_class(kind: str, method: str) -> Any:
+    """Find a technique's class by name, such as "structured" among "prune".
+
+    Raises:
+        UnknownError: there is no such technique.
+    """
+    choices = plugins.names(f"bmc.compress.{kind}")
+    if method not in choices:
+        raise unknown(f"{kind} method", method, choices)
+    return artifact.method(f"{kind}/{method}")
+
+
+def settings_of(
+    technique: Any, method: str, pairs: tuple[str, ...], typed: dict[str, Any]
+) -> dict[str, Any]:
+    """Return a technique's settings: NAME=VALUE pairs, and options of the command that were typed.
+
+    Raises:
+        UsageError: the technique has no setting of an option's name.
+        SettingError: a pair is malformed.
+    """
+    own = {field.name for field in fields(technique)}
+    given = {name: value for name, value in typed.items() if value is not None}
+    for name in given:
+        if name not in own:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(own))}")
+    return {**_models.typed_settings(technique, _models.pairs_of(pairs), method), **given}
+
+
+def compress(
+    kind: str,
+    method: str,
+    reference: str | None,
+    choose: Callable[[Model, Work], Step],
+    tuning: Tuning,
+    data: str | None,
+    common: Writing,
+) -> Answer:
+    """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
+
+    Args:
+        kind: "prune" or "share".
+        method: the technique.
+        reference: of the model; the workspace's newest when None.
+        choose: makes the step; it may look at the model, and must not change it.
+        tuning: how to fine-tune.
+        data: where the model's data is now, if it is not where it was.
+        common: output and terminal.
+
+    Raises:
+        GateError: more was lost than may be; the model is kept as NAME.failed.
+    """
+    started = time.monotonic()
+    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
+    refuse_existing(output, common.force)
+    model = artifact.load(folder)
+    known = _models.data_of(folder, data)
+    texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)
+    checkpoints = workspace.checkpoints_of(output)
+
+    def work_of(run: str) -> Work:
+        run = f"{_models.weights_sha256(folder)} {tuning} {run}"
+        settings, cache = tuning.settings(model), workspace.cache()
+        return work_for(known, texts, settings, checkpoints, cache, _load, run)
+
+    step = choose(model, work_of("search"))
+    work = work_of(str(asdict(step)))
+    before = size_of(model, work)
+    torch.manual_seed(tuning.seed)
+    record = step.apply(model, work)
+    if not record:
+        raise UsageError(f"{method} found nothing to change in {folder} with {asdict(step)}")
+    model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
+    applied = after = size_of(model, work)
+    console.note(f"{method}: {_shown(before, applied)}")
+    if tuning.epochs:
+        _tune(model, work, tuning, folder)
+        after = replace(applied, score=work.score(model))
+    model.scores = {**model.scores, _measure(model): after.score} if after.score else {}
+    seconds = round(time.monotonic() - started, 1)
+    model.steps[-1] = replace(model.steps[-1], seconds=seconds)
+    model.origin = {**model.origin, "command": kind, "from": folder.name, "seconds": seconds}
+    _refuse_loss(before, after, tuning, model, output)
+    artifact.save(model, output, common.force)
+    _models.forget(checkpoints)
+    return Answer(
+        {
+            "output": str(output),
+            "before": asdict(before),
+            "applied": asdict(applied),
+            "after": asdict(after),
+            "seconds": seconds,
+        },
+        (
+            f"wrote {output}: {_shown(before, after)}",
+            f"next: bmc export {output} --target onnx    (scores the held-out test split)",
+        ),
+    )
+
+
+def size_of(model: Model, work: Work) -> Size:
+    """Measure a model as it stands."""
+    encoder = model.encoder
+    generates = model.task == "generation"
+    rows = encoder.encode(range(1) if generates else work.data.validation.rows[:1])
+    arrays = encoder.sized(encoder.batch(rows, range(1)), 1, _TOKENS)
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    costs = costs_of(model.module.eval(), tensors, runs=1)
+    score = None if generates else work.score(model)
+    return Size(costs.parameters, costs.bytes, costs.macs, score)
+
+
+def _tune(model: Model, work: Work, tuning: Tuning, folder: Path) -> None:
+    """Fine-tune: on the labels, or with a teacher's answers beside them."""
+    if not tuning.has_teacher:
+        model.scores = work.fit(model, name="tuning")
+        return
+    teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
+    Logits(str(teacher), _models.weights_sha256(teacher)).apply(model, work)
+    model.origin = {**model.origin, "teacher": teacher.name}
+
+
+def _refuse_loss(before: Size, after: Size, tuning: Tuning, model: Model, output: Path) -> None:
+    """Keep a model that lost too much as NAME.failed, and say so."""
+    if tuning.max_drop is None or before.score is None or after.score is None:
+        return
+    lost = 100 * (before.score - after.score)
+    if lost > tuning.max_drop:
+        kept = artifact.save(model, output.with_name(f"{output.name}.failed"), force=True)
+        raise GateError(
+            f"{lost:.2f} points of the validation score were lost; --max-drop allows "
+            f"{tuning.max_drop}: take a lower ratio, or more --epochs. Kept as {kept}"
+        )
+
+
+def _shown(before: Size, after: Size) -> str:
+    """Say for people what changed."""
+    sizes = (
+        f"{before.parameters:,} -> {after.parameters:,} parameters, "
+        f"{before.macs / 1e6:,.2f} -> {after.macs / 1e6:,.2f} million MACs"
+    )
+    if before.score is None or after.score is None:
+        return sizes
+    return f"{sizes}, validation score {before.score:.4f} -> {after.score:.4f}"
+
+
+def _measure(model: Model) -> str:
+    return "validation_r2" if model.task == "regression" else "validation_accuracy"
+
+
+def _load(reference: str) -> Model:
+    return artifact.load(Path(reference))

@@ -1,0 +1,81 @@
+"""How a compressed model is fine-tuned: options that `bmc prune` and `bmc share` have in common."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+
+from cyclopts import Parameter
+
+from bmc import plugins
+from bmc.errors import SettingError, UsageError
+from bmc.model import Model
+from bmc.training.settings import TrainingSettings
+
+_SLOWER = 0.5
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Tuning:
+    """How a model is fine-tuned after it was changed, and where that may end.
+
+    Args:
+        epochs: passes of fine-tuning; 0 leaves the weights as the step made them.
+        learning_rate: peak; half of the one that the model was trained with when left out.
+        batch_size: rows a step; the one that the model was trained with when left out.
+        distill: learn the unchanged model's answers, beside the true labels.
+        teacher: learn this model's answers instead: a model directory, or a name in the workspace.
+        transfer: unlabelled texts for a teacher to answer: imdb, a .txt file, or none.
+        transfer_size: unlabelled texts at most.
+        max_drop: points of the validation score that may be lost; more is exit 1, NAME.failed.
+        precision: bf16, fp32, or auto (bf16 where the processor has it).
+        checkpoint_every: steps between two checkpoints.
+        seed: of batches, dropout and whatever the step draws.
+        device: cpu, cuda, or auto.
+    """
+
+    epochs: int = 3
+    learning_rate: float | None = None
+    batch_size: int | None = None
+    distill: bool = False
+    teacher: str | None = None
+    transfer: str = "none"
+    transfer_size: int = 30_000
+    max_drop: float | None = None
+    precision: str | None = None
+    checkpoint_every: int | None = None
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0:
+            raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
+        if self.max_drop is not None and not 0 <= self.max_drop <= 100:
+            raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
+        if self.transfer != "none" and not self.has_teacher:
+            raise UsageError(
+                f"--transfer {self.transfer}: unlabelled texts need a teacher; add --distill"
+            )
+
+    @property
+    def has_teacher(self) -> bool:
+        """Tell whether a teacher's answers are learned."""
+        return self.distill or self.teacher is not None
+
+    def settings(self, model: Model) -> TrainingSettings:
+        """Return how the model was trained, at a lower rate and as these options say."""
+        family = plugins.load("bmc.models", model.family, "model family")
+        known = {field.name for field in fields(TrainingSettings)}
+        trained = {name: v for name, v in model.origin.get("settings", {}).items() if name in known}
+        if "augment" in trained:
+            trained["augment"] = tuple(trained["augment"])
+        recipe: TrainingSettings = family.recipe(model.origin.get("baseline", ""))
+        before = replace(recipe, **trained)
+        typed = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in known and value is not None
+        }
+        # Weights that were trained already want the rate of the end rather than that of the start.
+        rate = before.learning_rate * _SLOWER
+        return replace(before, **{"learning_rate": rate, **typed, "epochs": max(self.epochs, 1)})

@@ -1,0 +1,1 @@
+"""Pruning: remove what a model can do without; one technique is one file."""
