@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-import math
 from array import array
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -23,10 +22,11 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.data import _split
-from bmc.data._nearest import nearest
+from bmc.data._labels import check_classes, numbered
 from bmc.data._split import Fold as Fold
 from bmc.data._stored import StoredRows
-from bmc.errors import DataError, SettingError, UnknownError, unknown
+from bmc.data._transfer import transfer_texts as transfer_texts
+from bmc.errors import DataError, UnknownError, unknown
 from bmc.inputs import Many
 from bmc.inputs.image import shape_of
 
@@ -35,8 +35,6 @@ _HINT = (
     "bmc datasets lists all; a .csv, .jsonl, .parquet or .npz file, imagefolder:DIR and hf:NAME "
     "work too"
 )
-_WITH_SENTENCES = ("imdb",)
-_FRACTIONS = 10  # more different ones are measurements, not the names of classes
 _FILES = {".csv": "_tables", ".jsonl": "_tables", ".parquet": "_tables", ".npz": "_arrays"}
 _PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub"}
 
@@ -164,7 +162,7 @@ def split(
     """
     official = table.official_test if fold is None else None
     _check(table, name)
-    classes, codes, held = _labels(table, name, task)
+    classes, codes, held = numbered(table, name, task)
     keys = _split.keys_of(table.rows)
     strata = codes if task == "classification" else np.zeros(len(codes), np.int32)
     parts = _split.parts_of(keys, strata, official is None, fold)
@@ -182,7 +180,7 @@ def split(
             raise DataError(
                 f"data {name!r}: {len(table.rows)} rows leave the {part} part empty; add more rows"
             )
-    _check_classes(cut, classes, name)
+    check_classes(cut, classes, name)
     return Dataset(
         name, table.kind, task, columns, classes, **cut, fingerprint=_fingerprint(table, task, fold)
     )
@@ -240,44 +238,6 @@ def image_shape(data: Dataset) -> tuple[int, int, int]:
     return height, width, max(channels for _, _, channels in shapes)
 
 
-def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
-    """Load unlabelled texts for distillation: those most like the task's own, likest first.
-
-    No text of the held-out splits is among them.
-
-    Args:
-        reference: a data set with `sentences`, a .txt file (one text a line), or "none".
-        limit: how many texts at most; a smaller limit gives the first of a larger one's.
-        avoid: the data whose validation and test texts must not be among them.
-
-    Raises:
-        UnknownError: no such data set or file.
-        DataError: the file is no text.
-        SettingError: the limit is below 0.
-    """
-    if limit < 0:
-        raise SettingError(f"{limit} transfer texts; it must be 0 or more")
-    if reference == "none" or limit == 0:
-        return ()
-    if Path(reference).suffix == ".txt":
-        if not Path(reference).is_file():
-            raise UnknownError(f"no file {reference!r} with transfer texts, one a line")
-        try:
-            lines = Path(reference).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{reference} is not readable as text in UTF-8: {error}") from error
-        texts: Sequence[str] = [line.strip() for line in lines if line.strip()]
-    else:
-        if reference not in _WITH_SENTENCES:
-            raise unknown("transfer set", reference, [*_WITH_SENTENCES, "none"], "or a .txt file")
-        texts = plugins.load("bmc.data", reference, "data set").sentences()
-    if avoid.kind != "text":
-        raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
-    held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
-    kept = [text for text in texts if _split.normal((text,)) not in held_out]
-    return tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
-
-
 def _reader(name: str) -> ModuleType:
     """Import the file that reads one kind of a user's own data; it is no data set by itself."""
     try:
@@ -295,94 +255,6 @@ def _check(table: Table, name: str) -> None:
         for number, row in enumerate(part.rows, start=1):
             if any(not text.strip() for text in row):
                 raise DataError(f"data {name!r}: row {number} has an empty text; remove or fill it")
-
-
-def _check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name: str) -> None:
-    """Check that each class can be learned; a regression has none."""
-    seen = set(parts["train"].labels)
-    for number, label in enumerate(classes):
-        if number in seen:
-            continue
-        if number in set(parts["validation"].labels):
-            raise DataError(
-                f"data {name!r}: no row of class {label!r} falls into train; add more rows"
-            )
-        raise DataError(
-            f"data {name!r}: the test part has rows of class {label!r}, but the training rows "
-            "have none; add some, or remove those"
-        )
-
-
-def _labels(
-    table: Table, name: str, task: str
-) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
-    """Return the classes, and the labels of the table and of its official test part as numbers."""
-    held = table.official_test.labels if table.official_test else ()
-    if task == "regression":
-        values = _as_numbers(table.labels, name)
-        if len(values) == 1 or np.ptp(values) == 0:
-            raise DataError(
-                f"data {name!r} has only the label {values[0]:g}; a regression needs different ones"
-            )
-        return (), values, _as_numbers(held, f"{name} (test part)")
-    found: dict[str, int] = {}
-    codes, others = (
-        np.fromiter((found.setdefault(label, len(found)) for label in labels), np.int32)
-        for labels in (table.labels, held)
-    )
-    if not np.ptp(codes):
-        raise DataError(
-            f"data {name!r} has only the class {table.labels[0]!r} ({len(codes)} rows); "
-            "a classifier needs at least two classes"
-        )
-    _check_names(found, name, table.numbers)
-    classes = sorted(found, key=_natural)
-    order = np.empty(len(classes), np.int32)
-    order[[found[label] for label in classes]] = np.arange(len(classes))
-    return tuple(classes), order[codes], order[others]
-
-
-def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
-    """Refuse fractions as class names: few of them may be names in a table, such as 4.5 stars."""
-    fraction = next((name for name in names if not _is_whole(name)), None)
-    if fraction is None or not all(_is_number(name) for name in names):
-        return
-    if numbers or len(names) > _FRACTIONS:
-        raise DataError(
-            f"data {data!r}: labels such as {fraction} are numbers, not classes ({len(names)} "
-            "different ones): --task regression learns numbers; classes need whole numbers or names"
-        )
-
-
-def _is_number(label: str) -> bool:
-    try:
-        return math.isfinite(float(label))
-    except ValueError:
-        return False
-
-
-def _is_whole(label: str) -> bool:
-    return not _is_number(label) or float(label).is_integer()
-
-
-def _as_numbers(labels: Sequence[str], name: str) -> NDArray[np.float64]:
-    found = np.empty(len(labels))
-    for number, label in enumerate(labels):
-        try:
-            found[number] = float(label)
-        except ValueError:
-            found[number] = np.nan
-        if not np.isfinite(found[number]):
-            raise DataError(
-                f"data {name!r}: row {number + 1} has the label {label!r:.40}; "
-                "a regression needs a finite number"
-            )
-    return found
-
-
-def _natural(label: str) -> tuple[int, int, str]:
-    """Sort whole numbers by value, before names."""
-    return (0, int(label), "") if label.isdecimal() else (1, 0, label)
 
 
 def _take(rows: Many, labels: NDArray[Any], places: NDArray[np.int64]) -> Examples:

@@ -1,0 +1,109 @@
+"""Labels: names or numbers as they came, into what a model is trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc.errors import DataError
+
+if TYPE_CHECKING:
+    from bmc.data import Examples, Table
+
+_FRACTIONS = 10  # more different ones are measurements, not the names of classes
+
+
+def numbered(
+    table: Table, name: str, task: str
+) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
+    """Return the classes, and the labels of a table and of its official test part as numbers.
+
+    Raises:
+        DataError: there is only one class, or a label is of another kind than the task's.
+    """
+    held = table.official_test.labels if table.official_test else ()
+    if task == "regression":
+        values = _as_numbers(table.labels, name)
+        if len(values) == 1 or np.ptp(values) == 0:
+            raise DataError(
+                f"data {name!r} has only the label {values[0]:g}; a regression needs different ones"
+            )
+        return (), values, _as_numbers(held, f"{name} (test part)")
+    found: dict[str, int] = {}
+    codes, others = (
+        np.fromiter((found.setdefault(label, len(found)) for label in labels), np.int32)
+        for labels in (table.labels, held)
+    )
+    if not np.ptp(codes):
+        raise DataError(
+            f"data {name!r} has only the class {table.labels[0]!r} ({len(codes)} rows); "
+            "a classifier needs at least two classes"
+        )
+    _check_names(found, name, table.numbers)
+    classes = sorted(found, key=_natural)
+    order = np.empty(len(classes), np.int32)
+    order[[found[label] for label in classes]] = np.arange(len(classes))
+    return tuple(classes), order[codes], order[others]
+
+
+def check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name: str) -> None:
+    """Check that each class can be learned; a regression has none."""
+    seen = set(parts["train"].labels)
+    for number, label in enumerate(classes):
+        if number in seen:
+            continue
+        if number in set(parts["validation"].labels):
+            raise DataError(
+                f"data {name!r}: no row of class {label!r} falls into train; add more rows"
+            )
+        raise DataError(
+            f"data {name!r}: the test part has rows of class {label!r}, but the training rows "
+            "have none; add some, or remove those"
+        )
+
+
+def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
+    """Refuse fractions as class names: few of them may be names in a table, such as 4.5 stars."""
+    fraction = next((name for name in names if not _is_whole(name)), None)
+    if fraction is None or not all(_is_number(name) for name in names):
+        return
+    if numbers or len(names) > _FRACTIONS:
+        raise DataError(
+            f"data {data!r}: labels such as {fraction} are numbers, not classes ({len(names)} "
+            "different ones): --task regression learns numbers; classes need whole numbers or names"
+        )
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
+
+
+def _is_whole(label: str) -> bool:
+    return not _is_number(label) or float(label).is_integer()
+
+
+def _as_numbers(labels: Sequence[str], name: str) -> NDArray[np.float64]:
+    found = np.empty(len(labels))
+    for number, label in enumerate(labels):
+        try:
+            found[number] = float(label)
+        except ValueError:
+            found[number] = np.nan
+        if not np.isfinite(found[number]):
+            raise DataError(
+                f"data {name!r}: row {number + 1} has the label {label!r:.40}; "
+                "a regression needs a finite number"
+            )
+    return found
+
+
+def _natural(label: str) -> tuple[int, int, str]:
+    """Sort whole numbers by value, before names."""
+    return (0, int(label), "") if label.isdecimal() else (1, 0, label)

@@ -1,0 +1,55 @@
+"""Unlabelled texts for distillation: those most like a task's own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmc import plugins
+from bmc.data import _split
+from bmc.data._nearest import nearest
+from bmc.errors import DataError, SettingError, UnknownError, unknown
+
+if TYPE_CHECKING:
+    from bmc.data import Dataset
+
+_WITH_SENTENCES = ("imdb",)
+
+
+def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
+    """Load unlabelled texts for distillation: those most like the task's own, likest first.
+
+    No text of the held-out splits is among them.
+
+    Args:
+        reference: a data set with `sentences`, a .txt file (one text a line), or "none".
+        limit: how many texts at most; a smaller limit gives the first of a larger one's.
+        avoid: the data whose validation and test texts must not be among them.
+
+    Raises:
+        UnknownError: no such data set or file.
+        DataError: the file is no text.
+        SettingError: the limit is below 0.
+    """
+    if limit < 0:
+        raise SettingError(f"{limit} transfer texts; it must be 0 or more")
+    if reference == "none" or limit == 0:
+        return ()
+    if Path(reference).suffix == ".txt":
+        if not Path(reference).is_file():
+            raise UnknownError(f"no file {reference!r} with transfer texts, one a line")
+        try:
+            lines = Path(reference).read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"{reference} is not readable as text in UTF-8: {error}") from error
+        texts: Sequence[str] = [line.strip() for line in lines if line.strip()]
+    else:
+        if reference not in _WITH_SENTENCES:
+            raise unknown("transfer set", reference, [*_WITH_SENTENCES, "none"], "or a .txt file")
+        texts = plugins.load("bmc.data", reference, "data set").sentences()
+    if avoid.kind != "text":
+        raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
+    held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
+    kept = [text for text in texts if _split.normal((text,)) not in held_out]
+    return tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
