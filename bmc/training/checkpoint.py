@@ -96,10 +96,11 @@ def read(
             value.copy_(tensors[f"now.{name}"])
     for name, parameter in trainable(module):
         prefix = {f"optimizer.{key}.{name}": key for key in _STATE}
+        state = {key: tensors[long] for long, key in prefix.items() if long in tensors}
+        # In the parameter's memory layout: fused optimizers pair the two by their place in memory.
         optimizer.state[parameter] = {
-            key: tensors[long].to(parameter.device) if key != "step" else tensors[long]
-            for long, key in prefix.items()
-            if long in tensors
+            key: value if key == "step" else torch.empty_like(parameter).copy_(value)
+            for key, value in state.items()
         }
     torch.set_rng_state(tensors["random.cpu"])
     if "random.cuda" in tensors and torch.cuda.is_available():

@@ -17,8 +17,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from bmc import data as datasets
 from bmc.data import Dataset, Examples
 from bmc.model import Model
+from bmc.models import cnn
 from bmc.training.batches import Rows
 from bmc.training.loop import Fitted, fit
 from bmc.training.losses import loss_of
@@ -111,6 +113,29 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     assert len(steps) == left
 
 
+def test_a_stopped_run_of_a_convolutional_network_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Its weights lie in memory by channel while it trains, and so must the optimizer's."""
+    data = datasets.load("digits")
+    few = replace(data, train=Examples(data.train.rows[:80], data.train.labels[:80]))
+
+    def train(folder: Path, stop_after: int = -1) -> dict[str, Tensor]:
+        torch.manual_seed(0)
+        model, steps = cnn.baseline("cnn", few, cnn.Settings(width=4, hidden=8)), -1
+
+        def after(_: nn.Module, done: float) -> None:
+            nonlocal steps
+            steps += 1
+            if steps == stop_after:
+                raise _KilledError
+
+        fit_model(model, few, SETTINGS, folder, after_step=after)
+        return {name: value.detach() for name, value in model.module.named_parameters()}
+
+    with pytest.raises(_KilledError):
+        train(tmp_path / "stopped", stop_after=4)
+    assert same(train(tmp_path / "stopped"), train(tmp_path / "whole"))
+
+
 def test_a_run_that_is_stopped_twice_ends_with_the_same_bits(
     train: Train, whole: tuple[dict[str, Tensor], Fitted], tmp_path: Path
 ) -> None:
@@ -159,7 +184,9 @@ def test_a_checkpoint_of_another_number_of_classes_is_not_taken(
     steps: list[int] = []
     for folder in (few, many):
         fit(make_net(12), *digit_rows, SETTINGS, folder, loss, lambda _, done: steps.append(1))
-    assert len(steps) == 2 * (1 + EPOCHS * 13)  # both from the start: 13 batches of 16 rows an epoch
+    assert len(steps) == 2 * (
+        1 + EPOCHS * 13
+    )  # both from the start: 13 batches of 16 rows an epoch
     assert same(load_file(few / FILE), load_file(many / FILE))
 
 
