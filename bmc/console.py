@@ -43,6 +43,17 @@ def note(text: str) -> None:
 
 
 @contextmanager
+def muted() -> Iterator[None]:
+    """Say nothing for as long as the block runs: what is tried out needs no notes."""
+    before = _mode["quiet"]
+    _mode["quiet"] = True
+    try:
+        yield
+    finally:
+        _mode["quiet"] = before
+
+
+@contextmanager
 def progress(
     text: str, total: int, unit: str = "steps", done: int = 0
 ) -> Iterator[Callable[[int], None]]:

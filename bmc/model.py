@@ -148,12 +148,14 @@ class Fit(Protocol):
         after_step: AfterStep | None = None,
         epochs: int | None = None,
         name: str = "",
+        keep: str | None = None,
     ) -> dict[str, float]:
         """Train on the labelled rows and the unlabelled ones; return validation scores.
 
         What the steps in `model.steps` keep (masks, codebooks) stays kept. A step that trains more
         than once gives each time a name of its own, so that a stopped run finds its checkpoints;
-        `epochs` overrides what the user asked for in all.
+        `epochs` overrides what the user asked for in all. One that changes the model on the way
+        says keep="last": the best epoch may be one before it was changed, and no run ends early.
         """
 
 

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import onnx_ir
+import onnxscript.optimizer
 import torch
 from onnx_ir.passes import common
+from onnxscript.rewriter import onnx_fusions
 from torch import nn
 
 from bmc import plugins
@@ -59,11 +61,15 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
             input_names=[info.name for info in inputs],
             output_names=[info.name for info in outputs],
             dynamic_shapes=dynamic,
+            optimize=False,
             verbose=False,
         )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned nothing")
-    graph = program.model
+        if program is None:
+            raise RuntimeError("torch.onnx.export returned nothing")
+        graph = program.model
+        # What the exporter would do by itself, but for what it may fold.
+        onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
+        onnx_fusions.fuse(graph)
     _free_sizes(graph, inputs)
     common.ClearMetadataAndDocStringPass()(graph)
     # A shared layer's weights are transposed into constants once a use; they are one again here.
@@ -74,6 +80,19 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
     for node in graph.graph:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1
     return counts
+
+
+def _may_fold(node: onnx_ir.Node) -> bool | None:
+    """Refuse to fold what would store a weight unfolded, or twice: codebooks, parts of a matrix.
+
+    Run times fold both as they load the file. None leaves it to the optimizer's own rules.
+    """
+    first = node.inputs[0] if node.inputs else None
+    if first is None or not first.is_initializer():
+        return None
+    unfolds = node.op_type in ("Cast", "Gather") and first.dtype == onnx_ir.DataType.UINT8
+    cuts = node.op_type == "Slice" and first.dtype == onnx_ir.DataType.FLOAT
+    return False if unfolds or cuts else None
 
 
 def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:

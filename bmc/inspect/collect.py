@@ -134,14 +134,20 @@ def inspect_model(
     )
 
 
-def costs_at(model: Model, length: int) -> Costs:
-    """Measure a model's layers on one row: of `length` tokens or steps, or one image."""
+def costs_at(model: Model, length: int, runs: int = 9) -> Costs:
+    """Measure a model's layers on one row: of `length` tokens or steps, or one image.
+
+    Args:
+        model: in evaluation mode, on the CPU.
+        length: of a text or series.
+        runs: calls of which the median time is taken; what is only counted needs one.
+    """
     encoder = model.encoder
     golden = encoder.batch(encoder.encode([encoder.example()]), [0])
     most = encoder.longest().get("sequence", length)
     arrays = encoder.sized(golden, 1, min(length, most))
     inputs: Mapping[str, Tensor] = {name: torch.from_numpy(each) for name, each in arrays.items()}
-    return costs_of(model.module, inputs)
+    return costs_of(model.module, inputs, runs)
 
 
 def _inspection(name: str, model: Model, rows: Rows, settings: InspectSettings) -> Inspection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import torch
@@ -59,11 +60,32 @@ def exported(activation: Any) -> Any:
     return Gelu() if torch.equal(activation(probe), nn.functional.gelu(probe)) else activation
 
 
-def projection(linears: list[nn.Module], scale: float) -> nn.Module:
-    """Return one module that applies all `linears` to an input; the first is scaled."""
-    if all(type(linear) is nn.Linear and linear.bias is not None for linear in linears):
-        return _Fused([linear for linear in linears if isinstance(linear, nn.Linear)], scale)
-    return _Separate(linears, scale)
+def tied_in(module: nn.Module) -> frozenset[int]:
+    """Return the identities of the parameters that several modules hold."""
+    found = [id(own) for part in module.modules() for own in part.parameters(recurse=False)]
+    return frozenset(one for one, times in Counter(found).items() if times > 1)
+
+
+def projection(
+    linears: list[nn.Module], scale: float, tied: frozenset[int] = frozenset()
+) -> nn.Module:
+    """Return one module that applies all `linears` to an input; the first is scaled.
+
+    They are not fused where a weight is `tied` to another module's: it would be stored again.
+    """
+    known = [linear for linear in linears if isinstance(linear, nn.Linear)]
+    alone = all(one.bias is not None and id(one.weight) not in tied for one in known)
+    if len(known) < len(linears) or not alone:
+        return _Separate(linears, scale)
+    return (_Fused if all(type(one) is nn.Linear for one in known) else _Joined)(known, scale)
+
+
+def part_of(whole: nn.Module, start: int, stop: int) -> nn.Module:
+    """Return some of the linears of a projection as one module; their weights stay stored once."""
+    if isinstance(whole, _Fused):
+        return _Slice(whole, start, stop)
+    linears, scale = list(whole.linears), whole.scale if start == 0 else 1.0  # type: ignore[arg-type]
+    return type(whole)(linears[start:stop], scale)
 
 
 class _Fused(nn.Module):
@@ -79,6 +101,40 @@ class _Fused(nn.Module):
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
         return self.linear(hidden).split(self.sizes, dim=-1)  # type: ignore[no-any-return]
+
+
+class _Slice(nn.Module):
+    """Some outputs of a fused projection, computed with rows of its weight."""
+
+    def __init__(self, whole: _Fused, start: int, stop: int) -> None:
+        super().__init__()
+        self.whole = whole.linear
+        self.first = sum(whole.sizes[:start])
+        self.sizes = whole.sizes[start:stop]
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        rows = slice(self.first, self.first + sum(self.sizes))
+        made = nn.functional.linear(hidden, self.whole.weight[rows], self.whole.bias[rows])
+        return made.split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Joined(nn.Module):
+    """Linears whose weights are made (of a codebook): joined in the graph, folded as it loads."""
+
+    def __init__(self, linears: list[nn.Linear], scale: float) -> None:
+        super().__init__()
+        self.linears = nn.ModuleList(linears)
+        self.sizes = [linear.out_features for linear in linears]
+        self.scale = scale
+
+    def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
+        factors = [self.scale] + [1.0] * (len(self.linears) - 1)
+        pairs: list[Any] = list(zip(self.linears, factors, strict=True))
+        weight = torch.cat(
+            [linear.weight * by if by != 1 else linear.weight for linear, by in pairs]
+        )
+        bias = torch.cat([linear.bias * by for linear, by in pairs])
+        return nn.functional.linear(hidden, weight, bias).split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Separate(nn.Module):

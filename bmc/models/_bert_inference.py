@@ -4,12 +4,13 @@ What is fused, and only where the live module still has that shape:
     query, key and value   three plain linears on one input become one; 1/sqrt(d) goes into query
     embeddings             position and first-segment tables become one
     mask                   made additive once, not in every layer
-    last layer             computed for the [CLS] row alone, the only row that is read
+    last layer             computed for the [CLS] row alone, the only row that is read; where other
+                           layers share its weights, with parts of what they use
     rows and tokens        one axis between the attentions: a linear is one Gemm with its bias, and
                            ONNX Runtime does not fuse its slow SkipLayerNormalization
     GELU                   multiplied in the order that ONNX Runtime fuses
-Anything else (a low-rank pair, a pruned head count, a shared layer) is called as it stands, and a
-module met twice is emitted once.
+Anything else (a low-rank pair, a pruned head count, a shared layer, a tied weight) is called as it
+stands, and a module met twice is emitted once.
 """
 
 from __future__ import annotations
@@ -19,7 +20,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.models._attention import additive, attend, exported, first_rows, projection
+from bmc.models._attention import (
+    additive,
+    attend,
+    exported,
+    first_rows,
+    part_of,
+    projection,
+    tied_in,
+)
 
 
 class InferenceForm(nn.Module):
@@ -36,16 +45,16 @@ class InferenceForm(nn.Module):
         super().__init__()
         encoder = module.bert.encoder.layer
         self.embeddings = (_PairEmbeddings if pairs else _Embeddings)(module.bert.embeddings)
+        tied = tied_in(module)
         forms: dict[int, _Attention] = {}
         layers = []
         for layer in encoder:
-            form = forms.setdefault(id(layer.attention.self), _Attention(layer.attention))
+            form = forms.setdefault(id(layer.attention.self), _Attention(layer.attention, tied))
             layers.append(_Layer(form, layer))
         last = encoder[-1]
         shared = sum(layer.attention.self is last.attention.self for layer in encoder) > 1
-        if not shared:
-            layers[-1] = _Layer(_FirstRowAttention(last.attention), last)
-        self.only_first_rows = not shared
+        whole = forms[id(last.attention.self)].project if shared else None
+        layers[-1] = _Layer(_FirstRowAttention(last.attention, tied, whole), last)
         self.layers = nn.ModuleList(layers)
         self.pooler = module.bert.pooler.dense
         self.classifier = module.classifier
@@ -58,22 +67,43 @@ class InferenceForm(nn.Module):
         mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        first = hidden if self.only_first_rows else first_rows(hidden, mask)
-        return self.classifier(torch.tanh(self.pooler(first)))  # type: ignore[no-any-return]
+        return self.classifier(torch.tanh(self.pooler(hidden)))  # type: ignore[no-any-return]
 
 
 class _Embeddings(nn.Module):
     def __init__(self, embeddings: Any) -> None:
         super().__init__()
-        positions = (
-            embeddings.position_embeddings.weight + embeddings.token_type_embeddings.weight[0]
-        )
         self.words = embeddings.word_embeddings
-        self.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
+        tables = embeddings.position_embeddings, embeddings.token_type_embeddings
+        plain = all(isinstance(table.weight, nn.Parameter) for table in tables)
+        self.positions = (_Summed if plain else _Sum)(*tables)
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        return self.norm(self.words(ids) + self.positions[: ids.shape[1]])  # type: ignore[no-any-return]
+        return self.norm(self.words(ids) + self.positions()[: ids.shape[1]])  # type: ignore[no-any-return]
+
+
+class _Summed(nn.Module):
+    """Each position's vector with the first segment's, as one table."""
+
+    def __init__(self, positions: Any, types: Any) -> None:
+        super().__init__()
+        summed = positions.weight + types.weight[0]
+        self.table = nn.Parameter(summed.detach().clone(), requires_grad=False)
+
+    def forward(self) -> Tensor:
+        return self.table
+
+
+class _Sum(nn.Module):
+    """The same where a table is a codebook, which a sum would unfold: added up in the graph."""
+
+    def __init__(self, positions: nn.Module, types: nn.Module) -> None:
+        super().__init__()
+        self.positions, self.types = positions, types
+
+    def forward(self) -> Tensor:
+        return self.positions.weight + self.types.weight[0]  # type: ignore[index, operator]
 
 
 class _PairEmbeddings(nn.Module):
@@ -81,11 +111,11 @@ class _PairEmbeddings(nn.Module):
         super().__init__()
         self.words = embeddings.word_embeddings
         self.types = embeddings.token_type_embeddings
-        self.positions = embeddings.position_embeddings.weight
+        self.positions = embeddings.position_embeddings
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        summed = self.words(ids) + self.types(types) + self.positions[: ids.shape[1]]
+        summed = self.words(ids) + self.types(types) + self.positions.weight[: ids.shape[1]]
         return self.norm(summed)  # type: ignore[no-any-return]
 
 
@@ -109,11 +139,11 @@ class _Layer(nn.Module):
 class _Attention(nn.Module):
     """Self-attention over all rows; returns the rows that go on, and what they attended to."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Any, tied: frozenset[int]) -> None:
         super().__init__()
         inner = attention.self
         self.heads = int(inner.num_attention_heads)
-        self.project = projection([inner.query, inner.key, inner.value], inner.scaling)
+        self.project = projection([inner.query, inner.key, inner.value], inner.scaling, tied)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value = self.project(hidden)
@@ -121,14 +151,17 @@ class _Attention(nn.Module):
 
 
 class _FirstRowAttention(nn.Module):
-    """Self-attention for the first row alone."""
+    """Self-attention for the first row alone; with parts of another layer's projection, if any."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Any, tied: frozenset[int], whole: nn.Module | None) -> None:
         super().__init__()
         inner = attention.self
         self.heads = int(inner.num_attention_heads)
-        self.query = projection([inner.query], inner.scaling)
-        self.project = projection([inner.key, inner.value], 1.0)
+        if whole is None:
+            self.query = projection([inner.query], inner.scaling, tied)
+            self.project = projection([inner.key, inner.value], 1.0, tied)
+        else:
+            self.query, self.project = part_of(whole, 0, 1), part_of(whole, 1, 3)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         first = first_rows(hidden, mask)

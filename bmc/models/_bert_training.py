@@ -29,8 +29,8 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
         kept = inputs["attention_mask"]
         mask = None if bool(kept.all()) else additive(kept, hidden)
         layers = list(bert.encoder.layer)
-        for layer in layers:
-            rows = hidden[:, :1] if layer is layers[-1] and layers.count(layer) == 1 else hidden
+        for place, layer in enumerate(layers, start=1):
+            rows = hidden[:, :1] if place == len(layers) else hidden
             mixed = _attend(layer.attention.self, rows, hidden, mask)
             rows = layer.attention.output(mixed, rows)
             hidden = layer.output(layer.intermediate(rows), rows)

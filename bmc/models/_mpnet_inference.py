@@ -15,7 +15,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.models._attention import additive, attend, exported, first_rows, projection
+from bmc.models._attention import (
+    additive,
+    attend,
+    exported,
+    first_rows,
+    part_of,
+    projection,
+    tied_in,
+)
 
 
 class InferenceForm(nn.Module):
@@ -31,21 +39,21 @@ class InferenceForm(nn.Module):
     def __init__(self, module: Any, most: int) -> None:
         super().__init__()
         embeddings, encoder = module.mpnet.embeddings, module.mpnet.encoder
-        first = embeddings.padding_idx + 1
-        positions = embeddings.position_embeddings.weight[first : first + most]
         self.words = embeddings.word_embeddings
-        self.positions = nn.Parameter(positions.detach().clone(), requires_grad=False)
+        self.positions = _Positions(embeddings, most)
         self.norm = embeddings.LayerNorm
         self.bias = _Bias(encoder, most)
+        tied = tied_in(module)
         forms: dict[int, _Attention] = {}
         attentions = [layer.attention.attn for layer in encoder.layer]
         layers = [
-            _Layer(forms.setdefault(id(attention), _Attention(attention)), layer)
+            _Layer(forms.setdefault(id(attention), _Attention(attention, tied)), layer)
             for attention, layer in zip(attentions, encoder.layer, strict=True)
         ]
-        self.only_first_rows = sum(one is attentions[-1] for one in attentions) == 1
-        if self.only_first_rows:
-            layers[-1] = _Layer(_FirstRowAttention(attentions[-1]), encoder.layer[-1])
+        last = attentions[-1]
+        shared = sum(one is last for one in attentions) > 1
+        whole = forms[id(last)].project if shared else None
+        layers[-1] = _Layer(_FirstRowAttention(last, tied, whole), encoder.layer[-1])
         self.layers = nn.ModuleList(layers)
         self.dense = module.classifier.dense
         self.classifier = module.classifier.out_proj
@@ -53,12 +61,27 @@ class InferenceForm(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits (rows, classes) for int64 ids and mask (rows, length)."""
         length = input_ids.shape[1]
-        hidden = self.norm(self.words(input_ids) + self.positions[:length]).flatten(0, 1)
+        hidden = self.norm(self.words(input_ids) + self.positions(length)).flatten(0, 1)
         mask = additive(attention_mask, hidden) + self.bias(length)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        first = hidden if self.only_first_rows else first_rows(hidden, mask)
-        return self.classifier(torch.tanh(self.dense(first)))  # type: ignore[no-any-return]
+        return self.classifier(torch.tanh(self.dense(hidden)))  # type: ignore[no-any-return]
+
+
+class _Positions(nn.Module):
+    """The vectors of the positions that a text may have; a codebook stays one."""
+
+    def __init__(self, embeddings: Any, most: int) -> None:
+        super().__init__()
+        first = embeddings.padding_idx + 1
+        self.table = embeddings.position_embeddings
+        self.start = first
+        if isinstance(self.table.weight, nn.Parameter):
+            rows = self.table.weight[first : first + most].detach().clone()
+            self.table, self.start = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows), 0
+
+    def forward(self, length: int) -> Tensor:
+        return self.table.weight[self.start : self.start + length]  # type: ignore[no-any-return]
 
 
 class _Bias(nn.Module):
@@ -97,11 +120,11 @@ class _Layer(nn.Module):
 class _Attention(nn.Module):
     """Self-attention over all rows; returns the rows that go on, and what they attended to."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Any, tied: frozenset[int]) -> None:
         super().__init__()
         self.heads = int(attention.num_attention_heads)
         scale = float(attention.attention_head_size) ** -0.5
-        self.project = projection([attention.q, attention.k, attention.v], scale)
+        self.project = projection([attention.q, attention.k, attention.v], scale, tied)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         query, key, value = self.project(hidden)
@@ -109,14 +132,17 @@ class _Attention(nn.Module):
 
 
 class _FirstRowAttention(nn.Module):
-    """Self-attention for the first row alone."""
+    """Self-attention for the first row alone; with parts of another layer's projection, if any."""
 
-    def __init__(self, attention: Any) -> None:
+    def __init__(self, attention: Any, tied: frozenset[int], whole: nn.Module | None) -> None:
         super().__init__()
         self.heads = int(attention.num_attention_heads)
-        scale = float(attention.attention_head_size) ** -0.5
-        self.query = projection([attention.q], scale)
-        self.project = projection([attention.k, attention.v], 1.0)
+        if whole is None:
+            scale = float(attention.attention_head_size) ** -0.5
+            self.query = projection([attention.q], scale, tied)
+            self.project = projection([attention.k, attention.v], 1.0, tied)
+        else:
+            self.query, self.project = part_of(whole, 0, 1), part_of(whole, 1, 3)
 
     def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         first = first_rows(hidden, mask)

@@ -135,8 +135,14 @@ def student(teacher: Model, size: Size) -> Model:
     width = teacher.spec["hidden_size"]
     if size.hidden > width:
         raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
+    taught = teacher.module.get_submodule("bert.embeddings")
+    table: Any = taught.get_submodule("word_embeddings")
+    with torch.no_grad():  # it may be factorised, and have fewer rows than the spec says
+        words = table(torch.arange(table.num_embeddings))
     spec = {
         **teacher.spec,
+        "vocab_size": len(words),
+        "pad_token_id": table.padding_idx,
         "num_hidden_layers": size.layers,
         "hidden_size": size.hidden,
         "num_attention_heads": size.heads,
@@ -145,15 +151,14 @@ def student(teacher: Model, size: Size) -> Model:
         "attention_probs_dropout_prob": 0.0,
     }
     module = build(spec)
-    taught = teacher.module.get_submodule("bert.embeddings")
     fresh = module.get_submodule("bert.embeddings")
-    words = taught.get_parameter("word_embeddings.weight").detach()
     eigenvectors = torch.linalg.eigh((words.T @ words).double()).eigenvectors.flip(1)
     basis = eigenvectors[:, : size.hidden].to(words.dtype)
     with torch.no_grad():
-        for name in ("word_embeddings", "position_embeddings", "token_type_embeddings"):
-            table = taught.get_parameter(f"{name}.weight")
-            fresh.get_parameter(f"{name}.weight").copy_(EMBEDDING_SCALE * table @ basis)
+        fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
+        for name in ("position_embeddings", "token_type_embeddings"):
+            known: Any = taught.get_submodule(name).weight  # a codebook's is no parameter
+            fresh.get_parameter(f"{name}.weight").copy_(EMBEDDING_SCALE * known @ basis)
     # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
     module.set_attn_implementation("eager")  # type: ignore[operator]
     return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
@@ -161,8 +166,8 @@ def student(teacher: Model, size: Size) -> Model:
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two inputs of different shapes, for tracing and for checking."""
-    vocabulary = module.get_parameter("bert.embeddings.word_embeddings.weight").shape[0]
-    first, second = token_examples(vocabulary, ((2, 12), (3, 7)))
+    words: Any = module.get_submodule("bert.embeddings.word_embeddings")
+    first, second = token_examples(words.num_embeddings, ((2, 12), (3, 7)))
     return first, second
 
 
@@ -179,10 +184,12 @@ def training_form(module: nn.Module) -> Form:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
-    layers = [name for name, _ in module.named_modules() if re.fullmatch(r".*\.layer\.\d+", name)]
+    paths = [name for name, _ in module.named_modules(remove_duplicate=False)]
+    layers = [name for name in paths if re.fullmatch(r".*\.layer\.\d+", name)]
     heads = {}
     for name in [f"{layer}.attention.self" for layer in layers]:
         attention: Any = module.get_submodule(name)
         heads[name] = int(attention.num_attention_heads)
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
-    return Parts(tuple(layers), heads, tuple(tables), ("classifier",))
+    inside = ("attention",), ("intermediate", "output")
+    return Parts(tuple(layers), heads, tuple(tables), ("classifier",), *inside)

@@ -123,5 +123,6 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def parts(module: nn.Module) -> Parts:
     """Say where the layers and the output are."""
     kinds = (nn.Conv2d, nn.Linear)
-    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    every = module.named_modules(remove_duplicate=False)
+    layers = [name for name, part in every if isinstance(part, kinds)]
     return Parts(tuple(layers[:-1]), {}, (), ("output",))

@@ -157,7 +157,7 @@ def train(
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two inputs of different shapes, for tracing and for checking."""
-    size = next(module.parameters()).shape[1]
+    size = next(part.in_features for part in module.modules() if isinstance(part, nn.Linear))
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(rows, size, generator=generator) for rows in (2, 3))
     return {"latent": first}, {"latent": second}
@@ -189,7 +189,8 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers and the output are; a generator has neither heads nor embeddings."""
-    linears = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear)]
+    every = module.named_modules(remove_duplicate=False)
+    linears = [name for name, layer in every if isinstance(layer, nn.Linear)]
     return Parts(tuple(linears), {}, (), (linears[-1],))
 
 

@@ -103,5 +103,6 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the hidden layers and the output are."""
-    layers = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    every = module.named_modules(remove_duplicate=False)
+    layers = [name for name, part in every if isinstance(part, nn.Linear)]
     return Parts(tuple(layers[:-1]), {}, (), ("output",))

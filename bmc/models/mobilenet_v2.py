@@ -134,7 +134,7 @@ def recipe(name: str) -> TrainingSettings:
         weight_decay=1e-4,
         clip=5.0,
         label_smoothing=0.1,
-        augment=("flip", "crop"),
+        augment=("flip",),
     )
 
 
@@ -185,7 +185,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the inverted residuals and the output are."""
-    blocks = [name for name, part in module.named_modules() if isinstance(part, InvertedResidual)]
+    every = module.named_modules(remove_duplicate=False)
+    blocks = [name for name, part in every if isinstance(part, InvertedResidual)]
     return Parts(tuple(blocks), {}, (), ("classifier.1",))
 
 

@@ -90,8 +90,8 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two inputs of different shapes, for tracing and for checking."""
-    vocabulary = module.get_parameter("mpnet.embeddings.word_embeddings.weight").shape[0]
-    first, second = token_examples(vocabulary, ((2, 12), (3, 7)), first=_RESERVED)
+    words: Any = module.get_submodule("mpnet.embeddings.word_embeddings")
+    first, second = token_examples(words.num_embeddings, ((2, 12), (3, 7)), first=_RESERVED)
     return first, second
 
 
@@ -102,10 +102,12 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
-    layers = [name for name, _ in module.named_modules() if re.fullmatch(r".*\.layer\.\d+", name)]
+    paths = [name for name, _ in module.named_modules(remove_duplicate=False)]
+    layers = [name for name in paths if re.fullmatch(r".*\.layer\.\d+", name)]
     heads = {}
     for name in [f"{layer}.attention.attn" for layer in layers]:
         attention: Any = module.get_submodule(name)
         heads[name] = int(attention.num_attention_heads)
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
-    return Parts(tuple(layers), heads, tuple(tables), ("classifier.out_proj",))
+    inside = ("attention",), ("intermediate", "output")
+    return Parts(tuple(layers), heads, tuple(tables), ("classifier.out_proj",), *inside)

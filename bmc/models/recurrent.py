@@ -154,7 +154,8 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, embeddings and outputs are; there are no heads."""
-    layers = [name for name, part in module.named_modules() if isinstance(part, _BothWays)]
+    every = module.named_modules(remove_duplicate=False)
+    layers = [name for name, part in every if isinstance(part, _BothWays)]
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
     return Parts(tuple(layers), {}, tuple(tables), ("classifier",))
 

@@ -169,15 +169,14 @@ class ResNet(_images.ImageModule):
 def recipe(name: str) -> TrainingSettings:
     """Return how it is trained where the command line does not say."""
     return TrainingSettings(
-        epochs=4,
-        learning_rate=0.1,
+        epochs=5,
+        learning_rate=2e-3,
         batch_size=128,
-        optimizer="sgd",
         warmup=0.15,
-        weight_decay=5e-4,
+        weight_decay=0.05,
         clip=5.0,
         label_smoothing=0.1,
-        augment=("flip", "crop"),
+        augment=("flip",),
     )
 
 
@@ -205,7 +204,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def parts(module: nn.Module) -> Parts:
     """Say where the residual blocks and the output are."""
     kinds = (BasicBlock, Bottleneck)
-    blocks = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    every = module.named_modules(remove_duplicate=False)
+    blocks = [name for name, part in every if isinstance(part, kinds)]
     return Parts(tuple(blocks), {}, (), ("fc",))
 
 

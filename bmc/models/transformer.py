@@ -21,7 +21,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.model import Model, Parts
 from bmc.models import _tokens
-from bmc.models._attention import additive, attend, exported, projection
+from bmc.models._attention import additive, attend, exported, projection, tied_in
 from bmc.training.settings import TrainingSettings
 
 KINDS = ("text",)
@@ -131,11 +131,12 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
-    found = list(module.named_modules())
+    found = list(module.named_modules(remove_duplicate=False))
     layers = [name for name, part in found if isinstance(part, _Layer)]
     heads = {name: part.heads for name, part in found if isinstance(part, _Attention)}
     tables = [name for name, part in found if isinstance(part, nn.Embedding)]
-    return Parts(tuple(layers), heads, tuple(tables), ("classifier",))
+    inside = ("attention_norm", "attention"), ("norm", "widen", "narrow")
+    return Parts(tuple(layers), heads, tuple(tables), ("classifier",), *inside)
 
 
 class Transformer(nn.Module):
@@ -220,10 +221,15 @@ class _InferenceForm(nn.Module):
     def __init__(self, module: Any) -> None:
         super().__init__()
         self.module = module
+        tied = tied_in(module)
+        projections: dict[int, nn.Module] = {}  # attention may be shared by layers that are not
         forms: dict[int, _FusedLayer] = {}
-        self.layers = nn.ModuleList(
-            forms.setdefault(id(layer), _FusedLayer(layer)) for layer in module.layers
-        )
+        for layer in module.layers:
+            inner = layer.attention
+            linears = [inner.query, inner.key, inner.value]
+            fused = projections.setdefault(id(inner), projection(linears, inner.scale, tied))
+            forms.setdefault(id(layer), _FusedLayer(layer, fused))
+        self.layers = nn.ModuleList(forms[id(layer)] for layer in module.layers)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -236,13 +242,12 @@ class _InferenceForm(nn.Module):
 
 
 class _FusedLayer(nn.Module):
-    def __init__(self, layer: Any) -> None:
+    def __init__(self, layer: Any, project: nn.Module) -> None:
         super().__init__()
-        inner = layer.attention
-        self.heads = int(inner.heads)
+        self.heads = int(layer.attention.heads)
         self.attention_norm = layer.attention_norm
-        self.project = projection([inner.query, inner.key, inner.value], inner.scale)
-        self.output = inner.output
+        self.project = project
+        self.output = layer.attention.output
         self.norm = layer.norm
         self.widen = layer.widen
         self.activation = exported(layer.activation)

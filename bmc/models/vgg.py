@@ -121,7 +121,7 @@ def recipe(name: str) -> TrainingSettings:
         weight_decay=5e-4,
         clip=5.0,
         label_smoothing=0.1,
-        augment=("flip", "crop"),
+        augment=("flip",),
     )
 
 
@@ -160,5 +160,6 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def parts(module: nn.Module) -> Parts:
     """Say where the convolutions, the linear layers and the output are."""
     kinds = (nn.Conv2d, nn.Linear)
-    layers = [name for name, part in module.named_modules() if isinstance(part, kinds)]
+    every = module.named_modules(remove_duplicate=False)
+    layers = [name for name, part in every if isinstance(part, kinds)]
     return Parts(tuple(layers[:-1]), {}, (), tuple(layers[-1:]))

@@ -54,8 +54,11 @@ def work_for(
         after_step: AfterStep | None = None,
         epochs: int | None = None,
         name: str = "",
+        keep: str | None = None,
     ) -> dict[str, float]:
         chosen = settings if epochs is None else replace(settings, epochs=epochs)
+        if keep is not None:
+            chosen = replace(chosen, keep=keep, patience=0 if keep == "last" else chosen.patience)
         folder = checkpoints / name if name else checkpoints
         family = plugins.load("bmc.models", model.family, "model family")
         if not hasattr(family, "train"):
