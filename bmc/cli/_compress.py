@@ -19,11 +19,12 @@ from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
 from bmc.errors import GateError, UsageError, unknown
 from bmc.files import refuse_existing
-from bmc.inspect.layers import costs_of
+from bmc.inspect.collect import costs_at
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
 
-_TOKENS = 32
+TOKENS = 32
+"""Tokens of a text, or steps of a series, that costs are counted at."""
 
 Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
 
@@ -83,6 +84,7 @@ def compress(
     tuning: Tuning,
     data: str | None,
     common: Writing,
+    missed: Callable[[Size, Size], str] = lambda before, after: "",
 ) -> Answer:
     """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
 
@@ -94,9 +96,10 @@ def compress(
         tuning: how to fine-tune.
         data: where the model's data is now, if it is not where it was.
         common: output and terminal.
+        missed: says what the model, before and after, should have reached and did not; "" if all.
 
     Raises:
-        GateError: more was lost than may be; the model is kept as NAME.failed.
+        GateError: more was lost than may be, or something missed; it is kept as NAME.failed.
     """
     started = time.monotonic()
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
@@ -112,6 +115,7 @@ def compress(
         settings, cache = tuning.settings(model), workspace.cache()
         return work_for(known, texts, settings, checkpoints, cache, _load, run)
 
+    torch.manual_seed(tuning.seed)
     step = choose(model, work_of("search"))
     work = work_of(str(asdict(step)))
     before = size_of(model, work)
@@ -129,7 +133,7 @@ def compress(
     seconds = round(time.monotonic() - started, 1)
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
     model.origin = {**model.origin, "command": kind, "from": folder.name, "seconds": seconds}
-    _refuse_loss(before, after, tuning, model, output)
+    _refuse(_lost(before, after, tuning) or missed(before, after), model, output)
     artifact.save(model, output, common.force)
     _models.forget(checkpoints)
     return Answer(
@@ -148,14 +152,11 @@ def compress(
 
 
 def size_of(model: Model, work: Work) -> Size:
-    """Measure a model as it stands."""
-    encoder = model.encoder
-    generates = model.task == "generation"
-    rows = encoder.encode(range(1) if generates else work.data.validation.rows[:1])
-    arrays = encoder.sized(encoder.batch(rows, range(1)), 1, _TOKENS)
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    costs = costs_of(model.module.eval(), tensors, runs=1)
-    score = None if generates else work.score(model)
+    """Measure a model as it stands; it is on the CPU afterwards."""
+    model.module.cpu().eval()
+    costs = costs_at(model, TOKENS, runs=1)
+    score = None if model.task == "generation" else work.score(model)
+    model.module.cpu()
     return Size(costs.parameters, costs.bytes, costs.macs, score)
 
 
@@ -169,17 +170,24 @@ def _tune(model: Model, work: Work, tuning: Tuning, folder: Path) -> None:
     model.origin = {**model.origin, "teacher": teacher.name}
 
 
-def _refuse_loss(before: Size, after: Size, tuning: Tuning, model: Model, output: Path) -> None:
-    """Keep a model that lost too much as NAME.failed, and say so."""
+def _lost(before: Size, after: Size, tuning: Tuning) -> str:
+    """Say that a model lost more than it may; nothing where it did not."""
     if tuning.max_drop is None or before.score is None or after.score is None:
-        return
+        return ""
     lost = 100 * (before.score - after.score)
-    if lost > tuning.max_drop:
+    if lost <= tuning.max_drop:
+        return ""
+    return (
+        f"{lost:.2f} points of the validation score were lost; --max-drop allows "
+        f"{tuning.max_drop}: take a lower ratio, or more --epochs"
+    )
+
+
+def _refuse(reason: str, model: Model, output: Path) -> None:
+    """Keep a model that failed, for whatever reason, as NAME.failed, and say so."""
+    if reason:
         kept = artifact.save(model, output.with_name(f"{output.name}.failed"), force=True)
-        raise GateError(
-            f"{lost:.2f} points of the validation score were lost; --max-drop allows "
-            f"{tuning.max_drop}: take a lower ratio, or more --epochs. Kept as {kept}"
-        )
+        raise GateError(f"{reason}. Kept as {kept}")
 
 
 def _shown(before: Size, after: Size) -> str:

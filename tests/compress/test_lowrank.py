@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bmc import artifact
+from bmc import data as datasets
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
-from bmc.errors import SettingError
-from bmc.model import Model, Work
-from bmc.models import bert
+from bmc.errors import SettingError, UnknownError
+from bmc.model import AppliedStep, Model, Work
+from bmc.models import bert, cnn, mobilenet_v2
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 QUERY = "bert.encoder.layer.0.attention.self.query"
 
 
+def never(reference: str) -> Model:
+    raise AssertionError(f"{reference} was loaded")
+
+
 @pytest.fixture
 def work(reviews: Dataset, tmp_path: Path) -> Work:
-    def never(reference: str) -> Model:
-        raise AssertionError(f"{reference} was loaded")
-
     return work_for(reviews, (), TrainingSettings(device="cpu"), tmp_path, tmp_path, never, run="")
 
 
@@ -56,7 +60,7 @@ def answers(model: Model) -> list[Tensor]:
 def test_full_energy_keeps_the_outputs_where_ranks_allow_a_split(lively: Model, work: Work) -> None:
     lower_ranks(lively, rank=4)
     before, size = answers(lively), sum(p.numel() for p in lively.module.parameters())
-    record = LowRank(energy=1.0).apply(lively, work)
+    record = LowRank(energy=1.0, multiple=1).apply(lively, work)
     assert set(record.values()) == {4}
     assert len(record) == 2 * 6 + 1  # six linears a layer, and the pooler's
     assert sum(p.numel() for p in lively.module.parameters()) < size
@@ -77,7 +81,7 @@ def test_the_rank_is_the_least_that_keeps_the_energy(
 ) -> None:
     weight = linears(lively)[QUERY].weight.detach().clone()
     values = torch.linalg.svdvals(weight.double()) ** 2
-    rank = LowRank(energy=energy).apply(lively, work)[QUERY]
+    rank = LowRank(energy=energy, multiple=1).apply(lively, work)[QUERY]
     assert values[:rank].sum() >= energy * values.sum() > values[: rank - 1].sum()
     pair = lively.module.get_submodule(QUERY)
     product = pair.get_parameter("1.weight") @ pair.get_parameter("0.weight")
@@ -116,7 +120,7 @@ def test_only_layers_that_a_pattern_names_are_split(lively: Model, work: Work) -
 def test_an_unknown_pattern_is_refused_with_near_names(lively: Model, work: Work) -> None:
     before = set(linears(lively))
     pattern = QUERY.replace("query", "querry")
-    with pytest.raises(SettingError) as caught:
+    with pytest.raises(UnknownError) as caught:
         LowRank(energy=0.5, layers=("*.key", pattern)).apply(lively, work)
     assert repr(pattern) in str(caught.value)
     assert QUERY in str(caught.value)
@@ -133,10 +137,216 @@ def test_a_layer_of_zeros_is_split_to_rank_one(lively: Model, work: Work) -> Non
     with torch.no_grad():
         linears(lively)[QUERY].weight.zero_()
     before = answers(lively)
-    assert LowRank(energy=0.9, layers=(QUERY,)).apply(lively, work) == {QUERY: 1}
+    assert LowRank(energy=0.9, multiple=1, layers=(QUERY,)).apply(lively, work) == {QUERY: 1}
     assert all(map(torch.equal, answers(lively), before))
 
 
 def test_a_layer_that_is_no_linear_cannot_be_rebuilt_as_a_pair(lively: Model) -> None:
-    with pytest.raises(SettingError, match="no linear layer"):
+    with pytest.raises(SettingError, match="no linear layer or plain convolution"):
         LowRank.rebuild(lively, {"bert.embeddings.word_embeddings": 4})
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+def convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:
+    return {name: part for name, part in module.named_modules() if type(part) is nn.Conv2d}
+
+
+def product(pair: nn.Module) -> Tensor:
+    """Return the matrix that a pair's two weights make, (out, in x height x width)."""
+    first, second = pair.get_parameter("0.weight"), pair.get_parameter("1.weight")
+    return (second.flatten(1) @ first.flatten(1)).detach()
+
+
+def small_cnn(digits: Dataset) -> Model:
+    torch.manual_seed(0)
+    return cnn.baseline("cnn", digits, cnn.Settings(width=16, hidden=24))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (5, 3), "stride": (2, 1), "padding": (2, 0), "bias": False},
+        {"kernel_size": 3, "dilation": 2, "padding": "same", "padding_mode": "circular"},
+        {"kernel_size": 1},
+    ],
+)
+def test_a_convolution_of_low_rank_answers_as_before_in_two(
+    settings: dict[str, Any], digits: Dataset, work: Work
+) -> None:
+    model = small_cnn(digits)
+    layer = nn.Conv2d(16, 32, **settings)
+    size = layer.weight[0].numel()
+    with torch.no_grad():
+        low = torch.randn(32, 3) @ torch.randn(3, size)
+        layer.weight.copy_(low.view_as(layer.weight))
+    model.module.set_submodule("features.3", layer)
+    pixels = torch.randn(2, 16, 9, 9)
+    before = layer(pixels).detach()
+    record = LowRank(energy=1.0, multiple=1, layers=("features.3",)).apply(model, work)
+    assert record == {"features.3": 3}
+    pair = model.module.get_submodule("features.3")
+    assert pair.get_parameter("0.weight").shape == (3, 16, *layer.kernel_size)
+    assert pair.get_parameter("1.weight").shape == (32, 3, 1, 1)
+    torch.testing.assert_close(pair(pixels).detach(), before, atol=1e-3, rtol=1e-4)
+
+
+def test_a_split_convolution_is_the_nearest_of_its_rank(digits: Dataset, work: Work) -> None:
+    model = small_cnn(digits)
+    weight = model.module.get_parameter("features.3.weight").detach().clone().flatten(1)
+    rank = LowRank(energy=0.6).apply(model, work)["features.3"]
+    left, values, right = torch.linalg.svd(weight, full_matrices=False)
+    best = (left[:, :rank] * values[:rank]) @ right[:rank]
+    found = product(model.module.get_submodule("features.3"))
+    torch.testing.assert_close(found, best, atol=1e-5, rtol=0)
+
+
+def test_convolutions_in_groups_are_left_alone(digits: Dataset, work: Work) -> None:
+    model = mobilenet_v2.baseline("mobilenet-v2", digits, mobilenet_v2.Settings())
+    depthwise = {name for name, one in convolutions(model.module).items() if one.groups > 1}
+    record = LowRank(energy=0.3).apply(model, work)
+    assert record
+    assert depthwise
+    assert not depthwise & set(record)
+    with pytest.raises(UnknownError, match="no layer that can be split"):
+        LowRank(layers=(min(depthwise),)).apply(model, work)
+
+
+def test_split_convolutions_are_trained_and_answer_the_same_from_a_file(
+    digits: Dataset, tmp_path: Path
+) -> None:
+    settings = TrainingSettings(epochs=1, batch_size=128, precision="fp32", device="cpu")
+    own = work_for(digits, (), settings, tmp_path, tmp_path, never, run="")
+    model = small_cnn(digits)
+    record = LowRank(budget=0.5).apply(model, own)
+    assert {"features.3", "hidden"} <= set(record)
+    before = product(model.module.get_submodule("features.3"))
+    own.fit(model)
+    assert not torch.equal(product(model.module.get_submodule("features.3")), before)
+    model.steps = [AppliedStep("share/lowrank", {}, record, 0, 0.0)]
+    loaded = artifact.load(artifact.save(model, tmp_path / "model"))
+    pixels = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        assert torch.equal(loaded.module(pixels), model.module.eval()(pixels))
+
+
+@pytest.mark.parametrize("multiple", [1, 4, 8])
+def test_ranks_are_multiples(multiple: int, lively: Model, work: Work) -> None:
+    record = LowRank(energy=0.4, multiple=multiple).apply(lively, work)
+    assert record
+    assert all(rank % multiple == 0 for rank in record.values())
+
+
+@pytest.mark.parametrize("budget", [0.35, 0.6, 0.9])
+def test_a_budget_is_kept_and_spent(budget: float, lively: Model, work: Work) -> None:
+    names = [name for name in linears(lively) if name != "classifier"]
+    whole = sum(linears(lively)[name].weight.numel() for name in names)
+    record = LowRank(budget=budget, multiple=2).apply(lively, work)
+    left = sum(
+        value.numel()
+        for name in names
+        for key, value in lively.module.get_submodule(name).named_parameters()
+        if key.endswith("weight")
+    )
+    assert budget - 0.02 < left / whole <= budget
+    assert set(record) <= set(names)
+
+
+def test_a_budget_gives_its_ranks_to_the_layer_that_needs_them(lively: Model, work: Work) -> None:
+    flat, steep = QUERY, QUERY.replace("query", "key")
+    with torch.no_grad():
+        for name, fall in ((flat, 0.98), (steep, 0.5)):
+            weight = linears(lively)[name].weight
+            weight.copy_(torch.linalg.qr(weight).Q * fall ** torch.arange(32))
+    record = LowRank(budget=0.5, multiple=1, layers=(flat, steep)).apply(lively, work)
+    assert record[flat] + record[steep] == 16  # of 32 x 32 weights each, 64 a rank
+    assert record[steep] in range(2, 6)
+
+
+def test_no_other_choice_of_ranks_within_a_budget_keeps_more_energy(
+    lively: Model, work: Work
+) -> None:
+    names = [QUERY, QUERY.replace("query", "key")]
+    values = [torch.linalg.svdvals(linears(lively)[name].weight.detach()) ** 2 for name in names]
+    record = LowRank(budget=0.4, multiple=1, layers=tuple(names)).apply(lively, work)
+
+    def kept(ranks: tuple[int, int]) -> float:
+        pairs = zip(values, ranks, strict=True)
+        return sum(float(own[:rank].sum() / own.sum()) for own, rank in pairs)
+
+    most = int(0.4 * 2 * 32 * 32) // 64
+    best = max(kept((rank, most - rank)) for rank in range(1, most))
+    assert kept((record[names[0]], record[names[1]])) == pytest.approx(best)
+
+
+def test_a_budget_below_the_least_ranks_is_refused_with_what_they_take(
+    lively: Model, work: Work
+) -> None:
+    before = set(linears(lively))
+    with pytest.raises(SettingError, match=r"budget is 0\.1; ranks of 8 already take 0\.\d+"):
+        LowRank(budget=0.1).apply(lively, work)
+    assert set(linears(lively)) == before
+
+
+def test_a_layer_that_stands_at_two_places_is_split_for_both(lively: Model, work: Work) -> None:
+    other = QUERY.replace("layer.0", "layer.1")
+    lively.module.set_submodule(other, lively.module.get_submodule(QUERY))
+    record = LowRank(energy=0.5, layers=(other,)).apply(lively, work)
+    assert list(record) == [QUERY]
+    pair = lively.module.get_submodule(QUERY)
+    assert isinstance(pair, nn.Sequential)
+    assert lively.module.get_submodule(other) is pair
+
+
+def test_a_layer_of_a_shared_layer_is_split_once(lively: Model, work: Work) -> None:
+    first = lively.module.get_submodule("bert.encoder.layer.0")
+    lively.module.set_submodule("bert.encoder.layer.1", first)
+    record = LowRank(energy=0.5).apply(lively, work)
+    assert len(record) == 6 + 1
+    assert not any(".layer.1." in name for name in record)
+
+
+def test_a_linear_that_shares_its_weight_with_a_table_is_left_alone(
+    lively: Model, work: Work
+) -> None:
+    dense = "bert.encoder.layer.0.attention.output.dense"
+    table = nn.Embedding(32, 32)
+    lively.module.add_module("table", table)
+    lively.module.get_submodule(dense).weight = table.weight
+    assert dense not in LowRank(energy=0.5).apply(lively, work)
+
+
+def test_halves_can_be_split_again_and_replayed(
+    make_lively: Callable[..., Model], work: Work
+) -> None:
+    applied, rebuilt = make_lively(), make_lively()
+    for energy in (0.7, 0.3):
+        record = LowRank(energy=energy, multiple=1).apply(applied, work)
+        assert record
+        LowRank.rebuild(rebuilt, record)
+    shapes = {name: value.shape for name, value in applied.module.state_dict().items()}
+    assert {name: value.shape for name, value in rebuilt.module.state_dict().items()} == shapes
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"budget": 1.0}, "budget is 1.0"),
+        ({"budget": -0.1}, "budget is -0.1"),
+        ({"budget": float("nan")}, "budget is nan"),
+        ({"multiple": 0}, "multiple is 0"),
+    ],
+)
+def test_a_budget_or_multiple_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        LowRank(**settings)
+
+
+@pytest.mark.parametrize("rank", [0, -3, 33, True, 4.0, "4", None])
+def test_a_recorded_rank_that_makes_no_sense_is_refused(rank: Any, lively: Model) -> None:
+    with pytest.raises(SettingError, match=r"rank .* it must lie in 1\.\.32"):
+        LowRank.rebuild(lively, {QUERY: rank})

@@ -1,0 +1,150 @@
+"""Cutting units out of a model, in place, and checking that nobody misses them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc.compress._shapes import Shape, reshape, shape_of
+from bmc.errors import BmcError
+from bmc.model import output_of
+
+if TYPE_CHECKING:
+    from bmc.compress.prune._graph import Group
+
+_WRONG = 1e-3  # of the largest answer: more than rounding explains
+
+
+def cut(module: nn.Module, kept: Mapping[str, Tensor], groups: Sequence[Group]) -> None:
+    """Take units out of a model, in place.
+
+    Args:
+        module: the model.
+        kept: for each group that loses units, by its name: which units stay, bool (units).
+        groups: all groups of the model.
+    """
+    axes: dict[str, dict[str, Tensor]] = {}
+    shapes: dict[str, Shape] = {}
+    for group in (one for one in groups if one.name in kept):
+        staying = torch.cat([kept[group.name], torch.tensor([True])])  # unit -1 is another group's
+        for member in group.members:
+            for path in member.paths:
+                known, mask = axes.setdefault(path, {}), staying[member.units]
+                known[member.axis] = known[member.axis] & mask if member.axis in known else mask
+        for path in group.attentions:
+            shapes[path] = {"type": "attention", "heads": int(kept[group.name].sum())}
+    values = {path: _cut_tensors(module.get_submodule(path), axes[path]) for path in axes}
+    shapes |= {path: _cut_shape(module.get_submodule(path), axes[path]) for path in axes}
+    reshape(module, shapes)
+    with torch.no_grad():
+        for path, tensors in values.items():
+            layer = module.get_submodule(path)
+            for name, value in tensors.items():
+                getattr(layer, name).copy_(value)
+
+
+def follows(
+    module: nn.Module,
+    kept: Mapping[str, Tensor],
+    groups: Sequence[Group],
+    example: Mapping[str, Tensor],
+) -> str:
+    """Tell whether cutting units does to the answers what reading them no more would.
+
+    Width is normalised over what is left of it, so there only the shape of the answers is compared.
+
+    Returns:
+        nothing, or what is wrong.
+    """
+    whole, less = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
+    try:
+        cut(less, kept, groups)
+        with torch.no_grad():
+            for group in (one for one in groups if one.name in kept):
+                _silence(whole, group, kept[group.name])
+            expected, found = output_of(whole, example), output_of(less, example)
+    except (BmcError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
+    if found.shape != expected.shape:
+        return f"answers of shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
+    if any(one.kind == "width" for one in groups if one.name in kept):
+        return ""
+    wrong = (found - expected).abs().max() > _WRONG * expected.abs().max()
+    return "a unit is read elsewhere, too" if wrong else ""
+
+
+def weights_of(layer: nn.Module, axis: str, of: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Return the weights at each place of a layer's axis, (places, weights).
+
+    Args:
+        layer: a layer.
+        axis: "out"; "in"; or "again": what a recurrent layer reads of its own last step.
+        of: what is taken of each parameter: itself, or a gradient.
+    """
+    if isinstance(layer, nn.RNNBase):
+        read, again = of(layer.weight_ih_l0), of(layer.weight_hh_l0)  # type: ignore[arg-type]
+        if axis == "in":
+            return read.T
+        if axis == "again":
+            return again.T
+        both = torch.cat([read, again], dim=1)
+        gates = both.view(-1, layer.hidden_size, both.shape[1])
+        return gates.transpose(0, 1).flatten(1)
+    if axis == "again":
+        return None
+    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
+        return of(layer.weight)[:, None] if layer.affine else None
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        weight = of(layer.weight)
+        return (weight if axis == "out" else weight.transpose(0, 1)).flatten(1)
+    return None
+
+
+def _cut_shape(layer: nn.Module, axes: Mapping[str, Tensor]) -> Shape:
+    """Return a layer's size without the places that are cut."""
+    shape = dict(shape_of(layer) or {})
+    if "out" in axes:
+        name = next(one for one in ("out", "hidden", "features", "width") if one in shape)
+        shape[name] = int(axes["out"].sum())
+    if "in" in axes:
+        shape["in"] = int(axes["in"].sum())
+    if shape.get("groups", 1) > 1:
+        shape["in"] = shape["groups"] = shape["out"]
+    return shape
+
+
+def _cut_tensors(layer: nn.Module, axes: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a layer's parameters and buffers without the places that are cut."""
+    rows, columns = (axes.get(axis, slice(None)) for axis in ("out", "in"))
+    found = {}
+    for name, whole in [*layer.named_parameters(recurse=False), *layer.named_buffers()]:
+        value: Any = whole.detach()
+        if isinstance(layer, nn.RNNBase):
+            value = value.unflatten(0, (-1, layer.hidden_size))[:, rows].flatten(0, 1)
+            if value.dim() > 1:
+                value = value[:, rows if "_hh_" in name else columns]
+        elif isinstance(layer, nn.Embedding):
+            value = value[:, rows]
+        elif value.dim():
+            value = value[rows]
+            if value.dim() > 1 and getattr(layer, "groups", 1) == 1:
+                value = value[:, columns]
+        found[name] = value.clone()
+    return found
+
+
+def _silence(module: nn.Module, group: Group, kept: Tensor) -> None:
+    """Let nobody read the units that are not kept."""
+    gone = torch.cat([~kept, torch.tensor([False])])
+    for member in group.members:
+        for layer in map(module.get_submodule, member.paths):
+            places = gone[member.units]
+            if isinstance(layer, nn.RNNBase):
+                own = "weight_ih_l0" if member.axis == "in" else "weight_hh_l0"
+                layer.get_parameter(own)[:, places] = 0.0
+            elif member.axis == "in":
+                layer.get_parameter("weight")[:, places] = 0.0

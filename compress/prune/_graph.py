@@ -1,0 +1,295 @@
+"""Which units of which layers go together, on torch-pruning's dependency graph.
+
+A unit is a channel, a hidden unit, an attention head, or a place of the model's width. Some layers
+make it (their outputs) and some read it (their inputs). torch-pruning traces a twin of the model,
+never the model itself, and says alone which places of which layers belong together.
+
+Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning".
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch_pruning
+from torch import Tensor, nn
+
+from bmc.compress._shapes import Shape, shape_of
+from bmc.errors import UsageError
+from bmc.model import Parts
+
+KINDS = ("channels", "hidden", "heads", "width")
+
+
+@dataclass(frozen=True)
+class Member:
+    """One axis of a layer that loses places when units are cut.
+
+    Args:
+        paths: the layer, and all others that are the same one or tied to it.
+        axis: "out" for what it makes, "in" for what it reads.
+        units: the unit of each place on that axis, int64; -1 for one of another group.
+    """
+
+    paths: tuple[str, ...]
+    axis: str
+    units: Tensor
+
+
+@dataclass(frozen=True)
+class Group:
+    """Units that go together.
+
+    Args:
+        name: the layer that makes them, or the first of several.
+        kind: one of KINDS.
+        units: how many.
+        layers: those that make them.
+        members: who makes and reads them.
+        attentions: modules that count them as their heads.
+        reason: why they cannot be cut; nothing where they can.
+    """
+
+    name: str
+    kind: str
+    units: int
+    layers: tuple[str, ...]
+    members: tuple[Member, ...] = ()
+    attentions: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) -> list[Group]:
+    """Find the units of a model, but those that are its answers.
+
+    Args:
+        module: a live model; it is not changed.
+        example: an input to trace with.
+        parts: where its heads and outputs are.
+
+    Raises:
+        UsageError: the model cannot be traced.
+    """
+    twin = _twin(module)
+    paths: dict[int, list[str]] = {}
+    for path, layer in twin.named_modules(remove_duplicate=False):
+        paths.setdefault(id(layer), []).append(path.removesuffix(f".{_StandIn.INNER}"))
+    foreign = _tied_to_others(module)
+    groups = []
+    for coupled in _coupled(twin, example):
+        items = [
+            _Item(tuple(paths.get(id(layer), ())), layer, axis, places, units)
+            for layer, axis, places, units in coupled
+        ]
+        made = [path for one in items if one.axis == "out" for path in one.paths]
+        answers = any(_under(path, one) for path in made for one in parts.outputs)
+        if not answers and any(one.axis == "in" for one in items):
+            groups.append(_group(items, module, parts, foreign))
+    return groups
+
+
+class _StandIn(nn.Module):
+    """Couples its inputs and outputs as a recurrent layer does, which the graph cannot trace."""
+
+    INNER = "recurrent_stand_in"
+
+    def __init__(self, layer: nn.RNNBase) -> None:
+        super().__init__()
+        self.add_module(self.INNER, nn.Linear(layer.input_size, layer.hidden_size))
+        self.has_cell = layer.mode == "LSTM"
+        self.time = 1 if layer.batch_first else 0
+
+    def forward(self, vectors: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        states = torch.tanh(self.get_submodule(self.INNER)(vectors))
+        last = states.select(self.time, -1)[None]
+        return states, (last, last) if self.has_cell else last
+
+
+_OUTPUT = torch_pruning.ops._OutputOp
+_JOINTS = (  # what the graph has between layers
+    torch_pruning.ops._ElementWiseOp,
+    torch_pruning.ops._ReshapeOp,
+    torch_pruning.ops._ConcatOp,
+    torch_pruning.ops._SplitOp,
+    torch_pruning.ops._UnbindOp,
+    torch_pruning.ops._ExpandOp,
+    torch_pruning.ops._SliceOp,
+)
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A layer's axis in one of torch-pruning's groups: which place belongs to which unit."""
+
+    paths: tuple[str, ...]
+    layer: Any
+    axis: str
+    places: list[int]
+    units: list[int | None]
+
+
+def _twin(module: nn.Module) -> nn.Module:
+    """Copy a model for tracing: layers with tied weights become one, recurrent ones stand-ins."""
+    twin: Any = copy.deepcopy(module).cpu().eval().requires_grad_(True)
+    if hasattr(twin, "set_attn_implementation"):  # fused attention cannot be traced
+        twin.set_attn_implementation("eager")
+    first: dict[tuple[int, str], nn.Module] = {}
+    instead: dict[int, nn.Module] = {}
+    for path, layer in list(twin.named_modules(remove_duplicate=False)):
+        own = [(id(value), str(shape_of(layer))) for value in layer.parameters(recurse=False)]
+        one = next((first[value] for value in own if value in first), layer)
+        first |= dict.fromkeys(own, one)
+        if isinstance(one, nn.RNNBase) and shape_of(one):
+            one = instead.setdefault(id(one), _StandIn(one))
+        if one is not layer:
+            twin.set_submodule(path, one)
+    return twin  # type: ignore[no-any-return]
+
+
+def _tied_to_others(module: nn.Module) -> dict[int, str]:
+    """Return the parameters that unlike layers share, by id, with the name of one of those layers.
+
+    None of them can be cut: what one layer counts as units is something else to the other.
+    """
+    users: dict[int, list[tuple[str, Shape | None]]] = {}
+    for path, layer in module.named_modules():
+        for value in layer.parameters(recurse=False):
+            users.setdefault(id(value), []).append((path, shape_of(layer)))
+    return {
+        value: found[-1][0]
+        for value, found in users.items()
+        if any(shape != found[0][1] for _, shape in found)
+    }
+
+
+def _coupled(twin: nn.Module, example: Mapping[str, Tensor]) -> Iterator[list[Any]]:
+    """Trace, and yield torch-pruning's groups: of each layer (itself, axis, places, their units).
+
+    Groups that contain the model's output are left out.
+    """
+    with warnings.catch_warnings(), torch.enable_grad():
+        warnings.simplefilter("ignore")
+        try:
+            graph = torch_pruning.DependencyGraph().build_dependency(
+                twin,
+                dict(example),
+                output_transform=lambda found: getattr(found, "logits", found),
+                verbose=False,
+            )
+        except Exception as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise UsageError(
+                f"the dependency graph cannot follow this model ({reason}); "
+                "try --method unstructured"
+            ) from error
+        for node in graph.module2node.values():
+            if isinstance(node.module, torch_pruning.ops._ConcatOp):
+                node.grad_fn = None  # it would want features on axis 1; so the sizes tell
+        seen: set[int] = set()
+        for kinds in ((nn.Conv2d, nn.Linear), (nn.Embedding,)):
+            for group in graph.get_all_groups(root_module_types=kinds):
+                items = []
+                for one in group.items:
+                    makes = graph.is_out_channel_pruning_fn(one.dep.handler)
+                    layer = one.dep.target.module
+                    items.append((layer, "out" if makes else "in", one.idxs, one.root_idxs))
+                layers = [layer for layer, *_ in items]
+                again = kinds == (nn.Embedding,) and id(layers[0]) in seen
+                seen |= {id(layer) for layer in layers}
+                if not again and not any(isinstance(one, _OUTPUT) for one in layers):
+                    yield [one for one in items if not isinstance(one[0], _JOINTS)]
+
+
+def _group(
+    items: list[_Item], module: nn.Module, parts: Parts, foreign: Mapping[int, str]
+) -> Group:
+    """Make a group of what torch-pruning couples."""
+    made = tuple(path for one in items if one.axis == "out" for path in one.paths)
+    attentions = _attentions(items, parts)
+    kind = "heads" if attentions else _kind(items)
+    units = len(items[0].places)
+    try:
+        width = _width_of_a_head(attentions, units, parts)
+        members = [_member(one, module, width, foreign) for one in items]
+    except ValueError as error:
+        return Group(made[0], kind, units, made, reason=str(error))
+    found = tuple(one for one in members if one is not None)
+    return Group(made[0], kind, units // width, made, found, attentions)
+
+
+def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
+    """Return the attention modules of which at least two projections make these units.
+
+    One alone is a projection's own inside: the rank of a factorised one.
+    """
+    made = [path for one in items if one.axis == "out" for path in one.paths]
+    found = []
+    for attention in parts.heads:
+        inside = [path for path in made if _under(path, attention)]
+        if len({path[len(attention) + 1 :].split(".")[0] for path in inside}) > 1:
+            found.append(attention)
+    norms = any(isinstance(one.layer, nn.LayerNorm) for one in items)
+    return () if norms else tuple(found)
+
+
+def _kind(items: list[_Item]) -> str:
+    wide = (nn.LayerNorm, nn.Embedding, nn.Parameter)
+    if any(isinstance(one.layer, wide) for one in items):
+        return "width"
+    makes = any(isinstance(one.layer, nn.Conv2d) and one.axis == "out" for one in items)
+    return "channels" if makes else "hidden"
+
+
+def _width_of_a_head(attentions: tuple[str, ...], places: int, parts: Parts) -> int:
+    if not attentions:
+        return 1
+    heads = {parts.heads[one] for one in attentions}
+    if len(heads) > 1 or places % max(heads):
+        raise ValueError(f"its attentions have {sorted(heads)} heads of {places} places")
+    return places // heads.pop()
+
+
+def _member(
+    item: _Item, module: nn.Module, width: int, foreign: Mapping[int, str]
+) -> Member | None:
+    """Return an item as a member, or None where it has nothing to cut.
+
+    Raises:
+        ValueError: it cannot be cut.
+    """
+    if isinstance(item.layer, nn.PReLU) and item.layer.num_parameters == 1:
+        return None
+    if isinstance(item.layer, nn.Parameter) or not item.paths:
+        raise ValueError("a parameter outside of any known layer depends on it")
+    path = item.paths[0]
+    layer = module.get_submodule(path)
+    shape = shape_of(layer)
+    if shape is None:
+        raise ValueError(f"{path} depends on it, a {type(layer).__name__}")
+    if shape.get("groups", 1) > 1 and not shape["in"] == shape["out"] == shape["groups"]:
+        raise ValueError(f"{path} depends on it, a convolution in groups")
+    for value in layer.parameters(recurse=False):
+        if id(value) in foreign:
+            raise ValueError(f"{path} shares weights with {foreign[id(value)]}, another kind")
+    size = _size(shape, item.axis)
+    if isinstance(layer, nn.Embedding) and size * width == len(item.places):
+        return Member(item.paths, item.axis, torch.arange(size))  # a bias for each head
+    if None in item.units or max(item.places) >= size:
+        raise ValueError(f"{path} depends on it in a way that is not known")
+    units = torch.full((size,), -1)
+    units[torch.tensor(item.places)] = torch.tensor(item.units) // width
+    return Member(item.paths, item.axis, units)
+
+
+def _size(shape: Shape, axis: str) -> int:
+    names = ("in",) if axis == "in" else ("out", "hidden", "features", "width")
+    return next(int(shape[name]) for name in names if name in shape)
+
+
+def _under(path: str, module: str) -> bool:
+    return path == module or path.startswith(f"{module}.")

@@ -1,0 +1,97 @@
+"""How important units are: by their weights, by what the loss feels of them, or by chance.
+
+Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets" (norms); Molchanov et al. 2019,
+"Importance Estimation for Neural Network Pruning" (taylor).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc.compress.prune._cutting import weights_of
+from bmc.model import Model, Work, output_of
+from bmc.training.batches import Rows
+from bmc.training.losses import loss_of
+from bmc.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from bmc.compress.prune._graph import Group
+
+CRITERIA = ("l1", "l2", "taylor", "random")
+_ROWS, _BATCH = 256, 32
+
+
+def importance_of(
+    groups: Sequence[Group], criterion: str, model: Model, work: Work
+) -> dict[str, Tensor]:
+    """Return how important each unit is, float (units), by group.
+
+    Args:
+        groups: units that go together.
+        criterion: one of CRITERIA; random draws from torch's generator.
+        model: it is not changed.
+        work: its training rows are what taylor measures on.
+    """
+    if criterion == "random":
+        return {group.name: torch.rand(group.units) for group in groups}
+    if criterion == "taylor":
+        return _changes_of_loss(groups, model, work)
+    return {group.name: _norms(group, model.module, int(criterion[1])) for group in groups}
+
+
+@torch.no_grad()
+def _norms(group: Group, module: nn.Module, power: int) -> Tensor:
+    """Return the norms of the weights that make and read each unit, averaged over the layers."""
+    found = []
+    for member in group.members:
+        weights = weights_of(module.get_submodule(member.paths[0]), member.axis, Tensor.detach)
+        if weights is not None:
+            sums = _by_unit(weights.abs().pow(power).sum(dim=1), member.units, group.units)
+            norms = sums.pow(1 / power)
+            found.append(norms / norms.mean().clamp(min=1e-12))
+    return torch.stack(found).mean(dim=0)
+
+
+def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[str, Tensor]:
+    """Return the squared first-order change of the loss if nobody read a unit, mean over batches.
+
+    What reads a unit are columns w of weights; without them the loss changes by -(gradient x w).
+    """
+    train = work.data.train
+    places = torch.randperm(len(train.rows))[:_ROWS].tolist()
+    rows = Rows(
+        [train.rows[place] for place in places],
+        [train.labels[place] for place in places],
+        model.encoder,
+    )
+    loss = loss_of(TrainingSettings(), model.task, train.labels, len(model.labels))
+    module, scores = model.module.eval(), {one.name: torch.zeros(one.units) for one in groups}
+    for batch in map(rows.batch, rows.in_order(_BATCH)):
+        module.zero_grad()
+        loss(output_of(module, batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+        for group in groups:
+            change = torch.zeros(group.units)
+            for member in group.members:
+                layer = module.get_submodule(member.paths[0])
+                axis = "in" if member.axis == "in" else "again"
+                columns = weights_of(layer, axis, _gradient_times_weight)
+                if columns is not None:
+                    change += _by_unit(columns.sum(dim=1), member.units, group.units)
+            scores[group.name] += change**2
+    module.zero_grad()
+    return scores
+
+
+def _gradient_times_weight(weight: Any) -> Tensor:
+    if weight.grad is None:
+        return torch.zeros_like(weight)
+    return weight.detach() * weight.grad  # type: ignore[no-any-return]
+
+
+def _by_unit(values: Tensor, units: Tensor, count: int) -> Tensor:
+    """Sum values (places) over the places of each unit; -1 is a unit of another group."""
+    return torch.zeros(count + 1).index_add(0, units.where(units >= 0, count), values)[:count]

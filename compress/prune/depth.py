@@ -1,0 +1,269 @@
+"""Depth pruning: whole layers of a transformer, or blocks of a residual network, are removed."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from bmc import console, plugins
+from bmc.errors import ArtifactError, SettingError, UsageError, unknown
+from bmc.inspect.sensitivity import outputs_of
+from bmc.model import Model, Parts, Record, Work
+from bmc.training.batches import Rows
+
+_RULES = ("score", "last", "random")
+_COMPARED = 512
+# 0.33 of 6 layers, or 0.66 of 12, means two, or eight, though it is a little less.
+_MEANT = 0.1
+
+
+@dataclass(frozen=True)
+class Depth:
+    """Remove layers that add to what they read, one at a time, until a share of them is gone.
+
+    Of each stack (the encoder, or a stage of a residual network) one layer stays at least. A block
+    that changes the number of channels or the size of the map has no plain shortcut, and stays.
+
+    Args:
+        ratio: share of the layers to remove, in (0, 1); rounded down to whole layers.
+        layers: names of the layers to remove instead.
+        rule: which one goes next: the one without which the validation score is best ("score";
+            among equals, the one without which the outputs move least), the last one ("last"), or
+            any ("random", a control).
+
+    Raises:
+        SettingError: ratio is outside (0, 1), or rule is another.
+
+    Source: Sajjad et al. 2023, "On the Effect of Dropping Layers of Pre-trained Transformer
+    Models"; Veit et al. 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
+    Networks".
+    """
+
+    ratio: float = 0.5
+    layers: tuple[str, ...] = ()
+    rule: str = "score"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise SettingError(f"ratio is {self.ratio}; it must lie in (0, 1)")
+        if self.rule not in _RULES:
+            raise SettingError(f"rule is {self.rule!r}; possible: {', '.join(_RULES)}")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Remove the layers and return, for each stack that was cut, the places that stay.
+
+        Raises:
+            UsageError: the family has no such layers, one of that name must stay, a stack would be
+                emptied, or zeros that an earlier step keeps would be lost.
+            UnknownError: no layer has one of the names.
+        """
+        _removable(model)  # says so where there are none, whatever is asked for
+        stacks = _stacks(model)
+        gone = _named(model, self.layers) if self.layers else self._found(model, work)
+        record: Record = {}
+        for path, stack in stacks.items():
+            kept = [place for place in range(len(stack)) if f"{path}.{place}" not in gone]
+            if not kept:
+                raise UsageError(f"this would remove every layer of {path}; leave one at least")
+            if len(kept) < len(stack):
+                record[path] = kept
+        _refuse_lost_zeros(model, record)
+        if record:
+            console.note(f"without {', '.join(gone)}")
+        Depth.rebuild(model, record)
+        return record
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Leave the recorded places of each stack, numbered anew.
+
+        Raises:
+            ArtifactError: the record names no stack, or places that it does not have.
+        """
+        for path, kept in record.items():
+            stack: Any = model.module.get_submodule(path)
+            if type(stack) not in (nn.ModuleList, nn.Sequential):
+                raise ArtifactError(f"{path!r} is no stack of layers")
+            if not _is_selection(kept, len(stack)):
+                raise ArtifactError(f"{path} has {len(stack)} layers; {kept!r:.60} cannot stay")
+            _arrange(model.module, path, [stack[place] for place in kept])
+            config: Any = getattr(model.module, "config", None)
+            if hasattr(config, "num_hidden_layers"):
+                config.num_hidden_layers = len(kept)
+
+    def _found(self, model: Model, work: Work) -> list[str]:
+        """Return as many names as the ratio asks for, chosen by the rule on a private copy."""
+        count = int(self.ratio * len(_names(model)) + _MEANT)
+        copied = replace(model, module=copy.deepcopy(model.module))
+        gone = list(islice(removals(copied, work, self.rule), count))
+        if len(gone) < count:
+            raise UsageError(
+                f"ratio {self.ratio} would remove {count} layers; {len(gone)} can go, since one of "
+                "each stack must stay, and blocks without a plain shortcut: take a lower ratio"
+            )
+        return gone
+
+
+def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
+    """Take layer after layer out of a model, and yield the name that each had at the start.
+
+    Args:
+        model: it loses a layer whenever the next name is asked for.
+        work: whose validation rows decide, where the rule is "score".
+        rule: see `Depth`.
+
+    Raises:
+        UsageError: the family has no layers that could go.
+    """
+    stacks, removable = _stacks(model), _removable(model)
+    kept = {path: list(range(len(stack))) for path, stack in stacks.items()}
+    moved = _moved(model, work) if rule == "score" else float
+
+    def keep(path: str, places: list[int]) -> None:
+        _arrange(model.module, path, [stacks[path][place] for place in places])
+
+    def without(candidate: tuple[str, int], measure: Callable[[], float]) -> float:
+        path, gone = candidate
+        keep(path, [place for place in kept[path] if place != gone])
+        found = measure()
+        keep(path, kept[path])
+        return found
+
+    def least_missed(candidates: list[tuple[str, int]]) -> tuple[str, int]:
+        scores: dict[tuple[str, int], float] = {}
+        with console.progress("layers", len(candidates)) as advance:
+            for candidate in candidates:
+                scores[candidate] = without(candidate, lambda: work.score(model))
+                advance(1)
+        equals = [each for each in candidates if scores[each] == max(scores.values())]
+        return min(equals, key=lambda each: without(each, moved)) if equals[1:] else equals[0]
+
+    while candidates := [
+        (path, place)
+        for path, places in kept.items()
+        for place in places
+        if len(places) > 1 and f"{path}.{place}" in removable
+    ]:
+        if rule == "score":
+            path, place = least_missed(candidates)
+        else:
+            last = len(candidates) - 1
+            path, place = candidates[last if rule == "last" else int(torch.randint(last + 1, ()))]
+        kept[path].remove(place)
+        keep(path, kept[path])
+        yield f"{path}.{place}"
+
+
+def _moved(model: Model, work: Work) -> Callable[[], float]:
+    """Return what measures how far a model's outputs are, by then, from where they are now."""
+    part = work.data.validation
+    rows = Rows(part.rows[:_COMPARED], part.labels[:_COMPARED], model.encoder)
+    whole = outputs_of(model.module, rows)
+    return lambda: float(np.square(outputs_of(model.module, rows) - whole).mean())
+
+
+def _named(model: Model, names: tuple[str, ...]) -> list[str]:
+    """Check names that were typed."""
+    removable = _removable(model)
+    for name in names:
+        if name not in _names(model):
+            raise unknown("layer", name, _names(model))
+        if name not in removable:
+            raise UsageError(
+                f"{name} has no plain shortcut: what follows needs its shape. Layers that can go: "
+                f"{', '.join(sorted(removable))}"
+            )
+    return list(dict.fromkeys(names))
+
+
+def _refuse_lost_zeros(model: Model, record: Record) -> None:
+    """Refuse to give a layer a number under which an earlier step does not keep its zeros."""
+    for step in model.steps:
+        held = step.record.get("parameters", ())
+        for path, kept in record.items():
+            for place, old in enumerate(kept):
+                inside = f"{path}.{old}."
+                own = [name.removeprefix(inside) for name in held if name.startswith(inside)]
+                if any(f"{path}.{place}.{name}" not in held for name in own):
+                    raise UsageError(
+                        f"{path}.{old} would become {path}.{place}, where {step.method} keeps no "
+                        "zeros: remove layers first, then set weights to zero"
+                    )
+
+
+def _stacks(model: Model) -> dict[str, list[nn.Module]]:
+    """Return what stands in each container of the family's layers; a shared layer once a use."""
+    paths = dict.fromkeys(name.rpartition(".")[0] for name in _parts(model).layers)
+    found: dict[str, list[nn.Module]] = {}
+    for path in paths:
+        container: Any = model.module.get_submodule(path)
+        if type(container) in (nn.ModuleList, nn.Sequential):
+            found[path] = [container[place] for place in range(len(container))]
+    return found
+
+
+def _names(model: Model) -> list[str]:
+    """Return the name of every layer; a shared one has one a use."""
+    layers = {id(model.module.get_submodule(name)) for name in _parts(model).layers}
+    return [
+        f"{path}.{place}"
+        for path, stack in _stacks(model).items()
+        for place, layer in enumerate(stack)
+        if id(layer) in layers
+    ]
+
+
+def _removable(model: Model) -> set[str]:
+    """Return the names of the layers that add to what they read, of which one more may go.
+
+    Raises:
+        UsageError: there are none.
+    """
+    heads = _parts(model).heads
+    found = {
+        name
+        for name in _names(model)
+        if _has_shortcut(model.module.get_submodule(name))
+        or any(head.startswith(f"{name.rpartition('.')[0]}.") for head in heads)
+    }
+    if not found:
+        raise UsageError(
+            f"depth removes layers that add to what they read (transformers, residual networks); "
+            f"bmc knows none in a {model.family} model: prune it with --method structured"
+        )
+    return found
+
+
+def _has_shortcut(block: nn.Module) -> bool:
+    """Tell whether a block of a convolutional network adds to its input as that stands."""
+    beside = getattr(block, "downsample", None)
+    return isinstance(beside, nn.Identity) or getattr(block, "shortcut", False) is True
+
+
+def _parts(model: Model) -> Parts:
+    parts: Parts = plugins.load("bmc.models", model.family, "model family").parts(model.module)
+    return parts
+
+
+def _arrange(module: nn.Module, path: str, layers: list[nn.Module]) -> None:
+    """Put a container of these layers in another's place."""
+    sequential = isinstance(module.get_submodule(path), nn.Sequential)
+    made = nn.Sequential(*layers) if sequential else nn.ModuleList(layers)
+    module.set_submodule(path, made.train(module.training))
+
+
+def _is_selection(kept: Any, count: int) -> bool:
+    """Tell whether what a record holds is a list of rising places below `count`."""
+    if not isinstance(kept, list) or not kept or any(type(place) is not int for place in kept):
+        return False
+    return sorted(set(kept)) == kept and kept[0] >= 0 and kept[-1] < count
+
+
+STEP = Depth

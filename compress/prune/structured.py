@@ -1,0 +1,267 @@
+"""Structured pruning: whole channels, hidden units and attention heads, with what reads them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from bmc import console, plugins
+from bmc.compress._shapes import changed, reshape, shapes_of
+from bmc.compress.prune._cutting import cut, follows
+from bmc.compress.prune._importance import CRITERIA, importance_of
+from bmc.compress.share._codebook import refuse_clustered
+from bmc.errors import SettingError, UsageError, unknown
+from bmc.model import Model, Record, Work
+
+if TYPE_CHECKING:
+    from bmc.compress.prune._graph import Group
+
+SCOPES = ("layer", "global")
+KINDS = ("channels", "hidden", "heads", "width")
+
+
+@dataclass(frozen=True)
+class Structured:
+    """Remove the least important channels, hidden units and heads, with everything that reads them.
+
+    What a layer keeps is rounded to `multiple`, the nearest one, and is never less than one
+    `multiple` or one head; a layer that has no more than that is left alone. Layers that add to
+    each other lose the same channels; layers that share weights lose the same units. The model's
+    answers keep their number.
+
+    Args:
+        ratio: share of the units that goes, in (0, 1).
+        criterion: what tells how important a unit is: l1 or l2 (norm of the weights that make and
+            read it, each layer's mean being 1), taylor (what the loss changes without it, to the
+            first order, on 256 training rows), or random, the control.
+        scope: layer (each loses the same share) or global (the least important of all layers go,
+            channels among channels and heads among heads).
+        what: channels (of convolutions), hidden (units of linear and recurrent layers), heads, and
+            width (what layer norms and embeddings span: a transformer's residual stream).
+        multiple: what sizes are rounded to; heads are whole.
+        rounds: the share goes in so many equal parts, with fine-tuning between them.
+        epochs_between: of that fine-tuning.
+        layers: names (fnmatch patterns) of the layers whose units may go; all when empty.
+        ratios: a share for each layer named, 0 to below 1, where a search has found them; layers
+            that lose the same units lose the mean.
+
+    Raises:
+        SettingError: a setting is out of range.
+
+    Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets" (norms); Molchanov et al. 2019,
+    "Importance Estimation for Neural Network Pruning" (taylor); Michel et al. 2019, "Are Sixteen
+    Heads Really Better than One?" (heads); Fang et al. 2023, "DepGraph" (dependents).
+    """
+
+    ratio: float = 0.5
+    criterion: str = "l2"
+    scope: str = "layer"
+    what: tuple[str, ...] = ("channels", "hidden", "heads")
+    multiple: int = 8
+    rounds: int = 1
+    epochs_between: int = 1
+    layers: tuple[str, ...] = ()
+    ratios: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < 1:
+            raise SettingError(f"ratio is {self.ratio}; it must lie in (0, 1)")
+        for name, value, choices in (
+            ("criterion", self.criterion, CRITERIA),
+            ("scope", self.scope, SCOPES),
+            *(("what", one, KINDS) for one in self.what),
+        ):
+            if value not in choices:
+                raise SettingError(f"{name} is {value!r}; possible: {', '.join(choices)}")
+        if not self.what:
+            raise SettingError(f"what is empty; possible: {', '.join(KINDS)}")
+        for name in ("multiple", "rounds", "epochs_between"):
+            if getattr(self, name) < 1:
+                raise SettingError(
+                    f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1"
+                )
+        for layer, ratio in self.ratios.items():
+            if not 0 <= ratio < 1:
+                raise SettingError(f"the ratio of {layer} is {ratio}; it must lie in [0, 1)")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Prune, in rounds; return the sizes of the layers that changed."""
+        self._refuse(model)
+        before = shapes_of(model.module)
+        whole: dict[str, int] = {}
+        for number in range(1, self.rounds + 1):
+            model.module.cpu()
+            groups = self._chosen(model)
+            for group in groups:
+                whole.setdefault(group.name, group.units)
+            scores = importance_of(groups, self.criterion, model, work)
+            _prune(model, groups, self._kept(groups, scores, whole, number / self.rounds))
+            if number < self.rounds:
+                work.fit(model, epochs=self.epochs_between, name=f"round-{number}")
+        return changed(before, shapes_of(model.module))
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Give the named layers the recorded sizes."""
+        reshape(model.module, record)
+
+    def _refuse(self, model: Model) -> None:
+        """Refuse an order of steps that makes no sense.
+
+        Raises:
+            UsageError: weights are codebooks or were quantized; or there is nothing to train with.
+        """
+        refuse_clustered(model.module, "structured")
+        for step in model.steps:
+            if step.method.startswith("quantize/"):
+                raise UsageError(
+                    f"{step.method} measured the scales of units that would go: prune the model "
+                    "from before it, then quantize"
+                )
+        if model.task == "generation" and (self.criterion == "taylor" or self.rounds > 1):
+            raise UsageError(
+                f"a {model.family} has no labels to measure or fine-tune with between rounds; "
+                "take criterion=l2 and rounds=1"
+            )
+
+    def _chosen(self, model: Model) -> list[Group]:
+        """Return the groups that may lose units; note those that could not.
+
+        Raises:
+            UnknownError: a pattern or a name fits no layer.
+            UsageError: only some of the layers that share weights are named, or what they make is
+                not in `what`.
+        """
+        groups = groups_of(model)
+        for name in self.ratios:
+            if name not in dict(model.module.named_modules(remove_duplicate=False)):
+                raise unknown("layer", name, [path for one in groups for path in one.layers])
+        for pattern in self.layers:
+            matched = [one for one in groups if any(fnmatch(path, pattern) for path in one.layers)]
+            if not matched:
+                raise unknown("layer", pattern, [path for one in groups for path in one.layers])
+            if all(one.kind not in self.what for one in matched):
+                kind = matched[0].kind
+                raise UsageError(
+                    f"{pattern} makes {kind}, and what is {', '.join(self.what)}: add what={kind}"
+                )
+        groups = [one for one in groups if one.kind in self.what]
+        groups = [one for one in groups if self._is_named(one)]
+        for group in groups:
+            if group.reason:
+                console.note(f"{group.name} stays as it is: {group.reason}")
+        return [one for one in groups if not one.reason]
+
+    def _is_named(self, group: Group) -> bool:
+        """Tell whether a group's layers are among those to prune; all users of a weight must be."""
+
+        def named(path: str) -> bool:
+            return any(fnmatch(path, pattern) for pattern in self.layers)
+
+        if not self.layers:
+            return True
+        for member in (one for one in group.members if one.axis == "out"):
+            left = [path for path in member.paths if not named(path)]
+            if left and len(left) < len(member.paths):
+                raise UsageError(
+                    f"{', '.join(path for path in member.paths if path not in left)} shares its "
+                    f"weights with {', '.join(left)}: they can only be pruned together; name all"
+                )
+        return any(named(path) for path in group.layers)
+
+    def _kept(
+        self,
+        groups: Sequence[Group],
+        scores: Mapping[str, Tensor],
+        whole: Mapping[str, int],
+        done: float,
+    ) -> dict[str, Tensor]:
+        """Return which units stay, bool (units), of each group that loses some.
+
+        Args:
+            groups: those to choose from.
+            scores: how important each unit is, float (units).
+            whole: units before the first round.
+            done: share of the ratio that is due by now, in (0, 1].
+        """
+        wanted = {one.name: whole[one.name] * (1 - done * self.ratio) for one in groups}
+        if self.scope == "global":
+            for kind in self.what:
+                rivals = [one for one in groups if one.kind == kind and not self._own(one)]
+                wanted |= _by_rank(rivals, scores, sum(wanted[one.name] for one in rivals))
+        for group in groups:
+            own = self._own(group)
+            if own:
+                wanted[group.name] = whole[group.name] * (1 - done * sum(own) / len(own))
+        kept = {}
+        for group in groups:
+            multiple = 1 if group.kind == "heads" else self.multiple
+            count = _rounded(wanted[group.name], group.units, multiple)
+            if count < group.units:
+                kept[group.name] = torch.zeros(group.units, dtype=torch.bool)
+                best = scores[group.name].argsort(descending=True, stable=True)[:count]
+                kept[group.name][best] = True
+        return kept
+
+    def _own(self, group: Group) -> list[float]:
+        """Return the ratios that are set for a group's layers."""
+        return [self.ratios[path] for path in group.layers if path in self.ratios]
+
+
+def groups_of(model: Model) -> list[Group]:
+    """Find all groups of units of a model; a search over ratios names their layers.
+
+    Raises:
+        UsageError: the dependency graph cannot follow the model.
+    """
+    from bmc.compress.prune import _graph  # noqa: PLC0415  reading a record needs no torch-pruning
+
+    family = plugins.load("bmc.models", model.family, "model family")
+    example = family.examples(model.module)[0]
+    return _graph.groups_of(model.module, example, family.parts(model.module))
+
+
+def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> None:
+    """Cut what is not kept, but where the graph turns out not to know who reads it."""
+    family = plugins.load("bmc.models", model.family, "model family")
+    example = family.examples(model.module)[0]
+    if kept and follows(model.module, kept, groups, example):
+        good = {}
+        for name, mask in kept.items():
+            wrong = follows(model.module, {name: mask}, groups, example)
+            if wrong:
+                console.note(f"{name} stays as it is: the graph cannot follow it ({wrong})")
+            else:
+                good[name] = mask
+        kept = good
+        wrong = follows(model.module, kept, groups, example)
+        if wrong:
+            raise UsageError(f"the dependency graph cannot follow this model ({wrong})")
+    cut(model.module, kept, groups)
+
+
+def _by_rank(
+    groups: Sequence[Group], scores: Mapping[str, Tensor], wanted: float
+) -> dict[str, float]:
+    """Return how many units of each group are among the best of all, of which so many stay."""
+    if not groups:
+        return {}
+    every = torch.cat([scores[one.name] for one in groups])
+    owner = torch.repeat_interleave(torch.tensor([one.units for one in groups]))
+    best = every.argsort(descending=True, stable=True)[: round(wanted)]
+    counts = owner[best].bincount(minlength=len(groups)).tolist()
+    return {one.name: float(count) for one, count in zip(groups, counts, strict=True)}
+
+
+def _rounded(wanted: float, units: int, multiple: int) -> int:
+    """Return the nearest multiple, at least one of them; no more than there are."""
+    return min(units, max(1, math.floor(wanted / multiple + 0.5)) * multiple)
+
+
+STEP = Structured

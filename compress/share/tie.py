@@ -1,0 +1,122 @@
+"""Tying: several parameters of one shape become one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+from torch import nn
+
+from bmc import plugins
+from bmc.compress._modules import word_table
+from bmc.compress.share._codebook import refuse_clustered
+from bmc.errors import SettingError, UsageError, unknown
+from bmc.model import Model, Record, Work
+
+_EMBEDDINGS = "embeddings"
+_STARTS = ("mean", "first")
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Let groups of parameters be one parameter each: trained as one, and stored once.
+
+    Args:
+        parameters: groups, each of names with colons between, such as "a.weight:b.weight";
+            "embeddings" alone is the group of the word table and an output layer of its shape.
+        start: what a group's one value is: the mean of its members', or the first one's.
+
+    Raises:
+        SettingError: a group has fewer than two names, a name stands in two of them, the shapes of
+            a group differ, or start is neither.
+        UnknownError: there is no such parameter.
+        UsageError: the model has no output embedding.
+
+    Source: Press and Wolf 2017, "Using the Output Embedding to Improve Language Models".
+    """
+
+    parameters: tuple[str, ...] = (_EMBEDDINGS,)
+    start: str = "mean"
+
+    def __post_init__(self) -> None:
+        if not self.parameters:
+            raise SettingError("no parameters to tie; name them, such as a.weight:b.weight")
+        if self.start not in _STARTS:
+            raise SettingError(f"start is {self.start!r}; possible: {', '.join(_STARTS)}")
+        for group in self._groups():
+            if len(group) < 2 and group != [_EMBEDDINGS]:
+                raise SettingError(
+                    f"parameters has {group[0]!r} alone; put a colon between those to tie, "
+                    "such as a.weight:b.weight"
+                )
+        names = list(chain.from_iterable(self._groups()))
+        for name in names:
+            if names.count(name) > 1:
+                raise SettingError(f"{name!r} is named twice; put all its equals in one group")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Tie the groups and return whose parameter each name has now.
+
+        Raises:
+            UsageError: the weights are codebooks.
+        """
+        refuse_clustered(model.module, "tie")
+        known = dict(model.module.named_parameters(remove_duplicate=False))
+        tied: dict[str, str] = {}
+        for group in self._groups():
+            names = _embeddings(model) if group == [_EMBEDDINGS] else group
+            for name in names:
+                if name not in known:
+                    raise unknown("parameter", name, known)
+            members = list({id(known[name]): known[name] for name in names}.values())
+            first = members[0]
+            for name in names:
+                if known[name].shape != first.shape:
+                    raise SettingError(
+                        f"{name} has shape {tuple(known[name].shape)}, {names[0]} "
+                        f"{tuple(first.shape)}; only equal shapes can be tied"
+                    )
+            if self.start == "mean":
+                with torch.no_grad():
+                    first.copy_(torch.stack(tuple(members)).mean(dim=0))
+            # A member may have had users besides: they go with it.
+            others = {id(member) for member in members[1:]}
+            tied |= {name: names[0] for name, value in known.items() if id(value) in others}
+        record: Record = {"tied": tied} if tied else {}
+        Tie.rebuild(model, record)
+        return record
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Give each recorded name its source's parameter."""
+        for name, source in record.get("tied", {}).items():
+            value, own = model.module.get_parameter(source), model.module.get_parameter(name)
+            if own.shape != value.shape:
+                raise SettingError(
+                    f"{name} has shape {tuple(own.shape)}, {source} {tuple(value.shape)}; only "
+                    "equal shapes can be tied"
+                )
+            around, _, last = name.rpartition(".")
+            setattr(model.module.get_submodule(around), last, value)
+
+    def _groups(self) -> list[list[str]]:
+        return [[name.strip() for name in group.split(":")] for group in self.parameters]
+
+
+def _embeddings(model: Model) -> list[str]:
+    """Return the names of the word table's weight and of an output's of the same shape."""
+    path, table = word_table(model, "tie")
+    outputs = plugins.load("bmc.models", model.family, "model family").parts(model.module).outputs
+    for name in outputs:
+        layer = model.module.get_submodule(name)
+        if isinstance(layer, nn.Linear) and layer.weight.shape == table.weight.shape:
+            return [f"{path}.weight", f"{name}.weight"]
+    rows, width = table.weight.shape
+    raise UsageError(
+        f"this {model.family} has no output embedding: no output ({', '.join(outputs)}) has its "
+        f"word table's shape, {rows} x {width}; name the parameters to tie, such as a:b"
+    )
+
+
+STEP = Tie

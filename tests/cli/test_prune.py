@@ -1,0 +1,159 @@
+"""`bmc prune`: what is refused before anything is loaded, what is searched, what fails its gate."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from bmc import artifact, cli
+from bmc import data as datasets
+from bmc.compress.prune._targets import Target
+from bmc.inspect import sensitivity
+from bmc.inspect.collect import costs_at
+from bmc.models import gan, mlp
+from bmc.workspace import newest
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--precision", "fp32", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small perceptron that was trained on digits at the command line."""
+    folder = tmp_path_factory.mktemp("trained") / "mlp"
+    options = ("--data", "digits", "--set", "width=64", "--epochs", "6", "--output", str(folder))
+    assert cli.run(["train", "mlp", *options, *QUICK, "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def known(trained: Path, workspace: Path) -> Path:
+    """Put that model into the test's workspace."""
+    return shutil.copytree(trained, workspace / "mlp")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--ratio", 1.5), "ratio is 1.5"),
+        (("--ratio", 0), "ratio is 0"),
+        (("--method", "depht"), "Did you mean 'depth'?"),
+        (("--method", "_search"), "no prune method named '_search'"),
+        (("--set", "critereon=l1"), "Did you mean 'criterion'?"),
+        (("--set", "criterion=l3"), "criterion is 'l3'"),
+        (("--set", "ratios=a"), "found by a search"),
+        (("--set", "ratio"), "NAME=VALUE"),
+        (("--method", "vocabulary", "--ratio", 0.5), "vocabulary has no --ratio"),
+        (("--target-macs", "fewer"), "--target-macs is 'fewer'"),
+        (("--target-params", "4x"), "0.25x is a quarter"),
+        (("--target-size", "0.5x", "--ratio", 0.5), "leave one of them out"),
+        (("--target-size", "0.5x", "--method", "unstructured"), "no use with unstructured"),
+        (("--max-drop", 101), "max drop is 101"),
+        (("--epochs", -1), "epochs is -1"),
+        (("--transfer", "imdb"), "add --distill"),
+    ],
+)
+def test_what_makes_no_sense_is_one_line_and_exit_2(
+    bmc: Run, known: Path, workspace: Path, arguments: tuple[object, ...], said: str
+) -> None:
+    code, out, complaint = bmc("prune", known, *arguments)
+    assert code == 2
+    assert said in complaint
+    assert len(complaint.splitlines()) == 1
+    assert not out
+    assert [path.name for path in workspace.iterdir()] == ["mlp"]
+
+
+def test_a_family_without_repeated_layers_is_refused_with_the_reason(bmc: Run, known: Path) -> None:
+    code, _, said = bmc("prune", known, "--method", "depth", *QUICK)
+    assert code == 2
+    assert "none in a mlp model" in said
+
+
+def test_a_target_is_met_and_the_figures_are_those_of_the_file(
+    bmc: Run, known: Path, workspace: Path
+) -> None:
+    options = ("--target-params", "0.5x", "--epochs", 1)
+    code, out, said = bmc("prune", known, *options, *QUICK, "--json")
+    assert code == 0, said
+    answer = json.loads(out)
+    loaded = artifact.load(workspace / "mlp-structured")
+    costs = costs_at(loaded, 32, runs=1)
+    assert costs.parameters == answer["after"]["parameters"] <= answer["before"]["parameters"] / 2
+    assert costs.macs == answer["after"]["macs"] < answer["before"]["macs"]
+    (step,) = loaded.steps
+    assert step.settings["ratios"].keys() == set(mlp.parts(loaded.module).layers)
+
+
+def test_sensitivity_is_measured_once_and_shared_with_inspect(bmc: Run, known: Path) -> None:
+    assert sensitivity.read(known) is None
+    options = ("--target-macs", "0.5x", "--epochs", 0, *QUICK)
+    code, _, said = bmc("prune", known, *options)
+    assert code == 0, said
+    assert "measuring how much each layer matters" in said
+    assert sensitivity.read(known) is not None
+    code, _, said = bmc("prune", known, *options, "--force")
+    assert code == 0, said
+    assert "measuring how much each layer matters" not in said
+
+
+def test_a_target_that_cannot_be_met_is_exit_1_and_the_nearest_is_kept_as_failed(
+    bmc: Run, known: Path, workspace: Path
+) -> None:
+    code, _, said = bmc("prune", known, "--target-size", "64B", "--epochs", 1, *QUICK)
+    assert code == 1
+    failed = workspace / "mlp-structured.failed"
+    reached = costs_at(artifact.load(failed), 32, runs=1)
+    assert f"the nearest reached is {reached.bytes:,} bytes" in said
+    assert f"Kept as {failed}" in said
+    assert not (workspace / "mlp-structured").exists()
+    assert newest("model").name == "mlp"
+
+
+def test_max_drop_alone_finds_a_ratio_that_holds(bmc: Run, known: Path, workspace: Path) -> None:
+    options = ("--max-drop", 8, "--epochs", 3, "--json", *QUICK)
+    code, out, said = bmc("prune", known, *options)
+    assert code == 0, said
+    answer = json.loads(out)
+    assert answer["after"]["parameters"] < answer["before"]["parameters"]
+    assert answer["before"]["score"] - answer["after"]["score"] <= 0.08
+    assert artifact.load(workspace / "mlp-structured").steps[0].settings["ratios"]
+
+
+def test_more_lost_than_max_drop_allows_is_exit_1_and_kept_as_failed(
+    bmc: Run, known: Path, workspace: Path
+) -> None:
+    options = ("--ratio", 0.9, "--max-drop", 0.5, "--epochs", 0)
+    code, _, said = bmc("prune", known, *options, *QUICK)
+    assert code == 1
+    assert "points of the validation score were lost; --max-drop allows 0.5" in said
+    failed = artifact.load(workspace / "mlp-structured.failed")
+    assert failed.steps[0].settings["ratio"] == 0.9
+    assert failed.steps[0].settings["ratios"] == {}, "a ratio that was typed is not searched"
+    assert not (workspace / "mlp-structured").exists()
+
+
+def test_nothing_that_loses_so_little_is_refused(bmc: Run, known: Path, workspace: Path) -> None:
+    options = ("--max-drop", 0, "--epochs", 0, "--set", "multiple=32")
+    code, _, said = bmc("prune", known, *options, *QUICK)
+    assert code == 2
+    assert "--max-drop 0" in said
+    assert not (workspace / "mlp-structured").exists()
+
+
+def test_a_generator_meets_a_target(bmc: Run, workspace: Path) -> None:
+    torch.manual_seed(0)
+    digits = datasets.load("digits")
+    model = gan.baseline("gan", digits, gan.Settings(width=32))
+    model.data = {"reference": "digits", "fingerprint": digits.fingerprint}
+    artifact.save(model, workspace / "gan")
+    code, _, said = bmc("prune", "gan", "--target-params", "0.4x", "--epochs", 0, *QUICK)
+    assert code == 0, said
+    pruned = artifact.load(workspace / "gan-structured")
+    before, after = (costs_at(each, 32, runs=1) for each in (model, pruned))
+    assert not Target("params", "0.4x").missed(before, after)

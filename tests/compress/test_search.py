@@ -1,0 +1,293 @@
+"""Searching how strongly to prune: targets met gently, losses bounded, the model left alone."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bmc import data as datasets
+from bmc.compress.prune._search import WON_BACK, Search, _measure_norms
+from bmc.compress.prune._targets import Target, check_targets
+from bmc.compress.prune.depth import Depth
+from bmc.compress.prune.structured import Structured
+from bmc.compress.prune.unstructured import Unstructured
+from bmc.errors import SettingError, UsageError
+from bmc.inspect.collect import costs_at
+from bmc.inspect.layers import Costs
+from bmc.inspect.sensitivity import Loss, Sensitivity
+from bmc.measure.scores import Interval
+from bmc.model import Model, Work
+from bmc.models import cnn, gan, mlp, resnet
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import fit_model, work_for
+
+DIGITS = datasets.load("digits")
+QUICK = TrainingSettings(epochs=4, learning_rate=0.01, precision="fp32", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a perceptron that knows digits."""
+    torch.manual_seed(0)
+    model = mlp.baseline("mlp", DIGITS, mlp.Settings(width=64))
+    fit_model(model, DIGITS, QUICK, tmp_path_factory.mktemp("checkpoints"))
+    return model
+
+
+@pytest.fixture(scope="module")
+def residual(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """Return a narrow residual network that knows digits somewhat."""
+    torch.manual_seed(0)
+    model = resnet.baseline("resnet18", DIGITS, resnet.Settings(width=8))
+    fit_model(model, DIGITS, replace(QUICK, epochs=2), tmp_path_factory.mktemp("checkpoints"))
+    return model
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    def never(reference: str) -> Model:
+        raise AssertionError(f"{reference} was loaded")
+
+    return work_for(DIGITS, (), QUICK, tmp_path, tmp_path, never, run="")
+
+
+def fresh(family: Any, name: str, **settings: Any) -> Model:
+    torch.manual_seed(0)
+    model: Model = family.baseline(name, DIGITS, family.Settings(**settings))
+    return model
+
+
+def search(
+    method: str,
+    technique: Any,
+    model: Model,
+    work: Work,
+    measured: Sensitivity | None = None,
+    **settings: Any,
+) -> Search:
+    return Search(method, technique, settings, model, work, lambda: measured)
+
+
+def sensitivity(**lost: float) -> Sensitivity:
+    """Return what halving each layer costs."""
+    losses = [
+        Loss(layer.replace("__", "."), "prune-half", Interval(value, value, value), 0.0)
+        for layer, value in lost.items()
+    ]
+    return Sensitivity("accuracy", Interval(0.9, 0.8, 1.0), 100, tuple(losses))
+
+
+def applied(technique: Any, settings: dict[str, Any], model: Model, work: Work) -> Model:
+    """Apply settings to a copy."""
+    made = replace(model, module=copy.deepcopy(model.module))
+    technique(**settings).apply(made, work)
+    return made
+
+
+def costs(model: Model) -> Costs:
+    return costs_at(model, 32, runs=1)
+
+
+@pytest.mark.parametrize(
+    ("what", "typed", "most"),
+    [
+        ("macs", "50", 50.0),
+        ("macs", "1.5k", 1500.0),
+        ("params", "2M", 2e6),
+        ("params", "1G", 1e9),
+        ("size", "500kB", 5e5),
+        ("size", "2 MB", 2e6),
+        ("size", "12B", 12.0),
+    ],
+)
+def test_a_number_is_read_with_its_unit(what: str, typed: str, most: float) -> None:
+    model = fresh(mlp, "mlp")
+    assert Target(what, typed).most(costs(model)) == most
+
+
+def test_a_share_is_one_of_what_the_model_takes_now() -> None:
+    now = costs(fresh(mlp, "mlp"))
+    assert Target("macs", "0.25x").most(now) == now.macs / 4
+    assert Target("params", "0.5x").most(now) == now.parameters / 2
+    assert Target("size", ".5x").most(now) == now.bytes / 2
+    assert len({now.macs, now.parameters, now.bytes}) == 3
+
+
+@pytest.mark.parametrize(
+    "typed", ["", "x", "-3", "0", "4x", "1x", "0x", "10%", "50MB", "nan", "1e6"]
+)
+def test_what_is_no_target_is_refused(typed: str) -> None:
+    with pytest.raises(SettingError, match=f"--target-macs is '{typed}'; "):
+        Target("macs", typed)
+
+
+def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
+    before = {name: value.clone() for name, value in trained.module.state_dict().items()}
+    now = costs(trained)
+    for what, typed in (("macs", "0.4x"), ("params", "0.3x"), ("size", "9kB")):
+        target = Target(what, typed)
+        found = search("structured", Structured, trained, work, multiple=1).for_targets((target,))
+        reached = costs(applied(Structured, found, trained, work))
+        assert 0.93 * target.most(now) < target.of(reached) <= target.most(now)
+        assert target.missed(now, reached) == ""
+    assert all(
+        torch.equal(before[name], each) for name, each in trained.module.state_dict().items()
+    )
+
+
+def test_all_of_several_targets_are_met(trained: Model, work: Work) -> None:
+    targets = (Target("params", "0.8x"), Target("macs", "0.3x"))
+    found = search("structured", Structured, trained, work).for_targets(targets)
+    reached = costs(applied(Structured, found, trained, work))
+    assert not any(target.missed(costs(trained), reached) for target in targets)
+
+
+def test_layers_that_lose_little_are_cut_more(work: Work) -> None:
+    model = fresh(cnn, "cnn")
+    names = [name for name, part in model.module.named_modules() if isinstance(part, nn.Conv2d)]
+    assert len(names) >= 2
+    lost = {name.replace(".", "__"): 0.2 for name in names} | {names[0].replace(".", "__"): 0.001}
+    target = (Target("macs", "0.5x"),)
+    found = search("structured", Structured, model, work, sensitivity(**lost)).for_targets(target)
+    ratios = found["ratios"]
+    assert all(ratios[names[0]] > ratios[name] > 0 for name in names[1:])
+    alike = search("structured", Structured, model, work).for_targets(target)
+    assert len({alike["ratios"][name] for name in names}) == 1
+
+
+def test_typed_settings_stay_beside_those_that_were_found(trained: Model, work: Work) -> None:
+    asked = search("structured", Structured, trained, work, criterion="random", multiple=4)
+    found = asked.for_targets((Target("params", "0.5x"),))
+    assert found["criterion"] == "random"
+    assert found["multiple"] == 4
+
+
+def test_a_search_over_all_layers_at_once_has_one_ratio(trained: Model, work: Work) -> None:
+    found = search("structured", Structured, trained, work, scope="global").for_targets(
+        (Target("params", "0.5x"),)
+    )
+    assert set(found) == {"scope", "ratio"}
+    reached = costs(applied(Structured, found, trained, work))
+    assert reached.parameters <= 0.5 * costs(trained).parameters
+
+
+def test_a_target_out_of_reach_gives_the_strongest_settings_and_says_what_they_reach(
+    trained: Model, work: Work
+) -> None:
+    target = Target("params", "10")
+    found = search("structured", Structured, trained, work).for_targets((target,))
+    assert set(found["ratios"].values()) == {0.95}
+    reached = costs(applied(Structured, found, trained, work))
+    said = target.missed(costs(trained), reached)
+    assert f"{reached.parameters:,} parameters" in said
+    assert "--target-params 10 was not met" in said
+
+
+def test_a_model_that_is_within_the_target_is_refused(trained: Model, work: Work) -> None:
+    with pytest.raises(UsageError, match="within --target-params 1M as it is"):
+        search("structured", Structured, trained, work).for_targets((Target("params", "1M"),))
+
+
+def test_a_generator_has_no_scores_and_meets_a_target(work: Work) -> None:
+    model = fresh(gan, "gan", width=32)
+    found = search("structured", Structured, model, work).for_targets((Target("params", "0.3x"),))
+    reached = costs(applied(Structured, found, model, work))
+    assert reached.parameters <= 0.3 * costs(model).parameters
+
+
+def test_no_more_layers_go_than_the_target_asks_for(work: Work) -> None:
+    model = fresh(resnet, "resnet18", width=8)
+    target = Target("macs", "0.7x")
+    found = search("depth", Depth, model, work, rule="last").for_targets((target,))
+    assert found["layers"] == ("layer4.1", "layer3.1", "layer2.1")
+    most = target.most(costs(model))
+    assert costs(applied(Depth, found, model, work)).macs <= most
+    fewer = {**found, "layers": found["layers"][:-1]}
+    assert costs(applied(Depth, fewer, model, work)).macs > most
+    strongest = search("depth", Depth, model, work, rule="last").for_targets((Target("macs", "1"),))
+    assert len(strongest["layers"]) == 4
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_right_after_pruning_no_more_is_lost_than_may_be(
+    trained: Model, work: Work, tuned: bool
+) -> None:
+    whole, points = work.score(trained), 2.0
+    allowed = points / 100 * (WON_BACK if tuned else 1)
+    found = search("unstructured", Unstructured, trained, work).for_drop(points, tuned)
+    assert whole - work.score(applied(Unstructured, found, trained, work)) <= allowed + 1e-9
+    beyond = {**found, "ratio": found["ratio"] + 0.95 / 2**7}
+    assert whole - work.score(applied(Unstructured, beyond, trained, work)) > allowed
+
+
+def test_fine_tuning_lets_more_go(trained: Model, work: Work) -> None:
+    one = search("structured", Structured, trained, work, multiple=1)
+    sizes = [
+        costs(applied(Structured, one.for_drop(2.0, tuned), trained, work)).parameters
+        for tuned in (True, False)
+    ]
+    assert sizes[0] < sizes[1] < costs(trained).parameters
+
+
+def test_layers_go_as_long_as_the_score_holds(residual: Model, work: Work) -> None:
+    whole, asked = work.score(residual), search("depth", Depth, residual, work)
+    found = asked.for_drop(10.0, tuned=False)
+    assert whole - work.score(applied(Depth, found, residual, work)) <= 0.1
+    assert len(asked.for_drop(100.0, tuned=False)["layers"]) == 4
+
+
+def test_a_loss_that_nothing_keeps_to_is_refused(trained: Model, work: Work) -> None:
+    asked = search("structured", Structured, trained, work, multiple=32)
+    with pytest.raises(UsageError, match="--max-drop 0"):
+        asked.for_drop(0.0, tuned=False)
+
+
+def test_batch_norms_are_measured_anew_where_fine_tuning_will_do_so(
+    residual: Model, work: Work
+) -> None:
+    """Pruned maps have other means; the score would fall by what fine-tuning mends at once."""
+    found = search("structured", Structured, residual, work).for_drop(5.0, tuned=True)
+    pruned, least = (
+        applied(Structured, found, residual, work),
+        work.score(residual) - 0.05 * WON_BACK,
+    )
+    assert work.score(pruned) < least - 1e-9
+    _measure_norms(pruned, work)
+    assert work.score(pruned) >= least - 1e-9
+
+
+def test_norms_that_fit_no_more_are_mended_and_left_as_they_were_set(
+    residual: Model, work: Work
+) -> None:
+    model = replace(residual, module=copy.deepcopy(residual.module))
+    norms = [part for part in model.module.modules() if isinstance(part, nn.BatchNorm2d)]
+    whole = work.score(model)
+    for norm in norms:
+        norm.running_mean, norm.running_var = (
+            torch.full((norm.num_features,), value) for value in (1.0, 9.0)
+        )
+    assert work.score(model) < whole - 0.2
+    _measure_norms(model, work)
+    assert work.score(model) > whole - 0.1
+    assert {(norm.momentum, norm.training) for norm in norms} == {(0.1, False)}
+
+
+@pytest.mark.parametrize("method", ["unstructured", "movement", "nm", "vocabulary"])
+def test_a_method_that_changes_no_layers_shape_takes_no_target(method: str) -> None:
+    with pytest.raises(UsageError, match="structured or depth"):
+        check_targets(method, {}, (Target("macs", "0.5x"),))
+
+
+def test_a_ratio_beside_a_target_is_refused() -> None:
+    target = (Target("macs", "0.5x"),)
+    for method, settings in (("structured", {"ratio": 0.5}), ("depth", {"layers": ("a",)})):
+        with pytest.raises(UsageError, match="leave one of them out"):
+            check_targets(method, settings, target)
+        check_targets(method, settings, ())
+    check_targets("structured", {"layers": ("a",)}, target)
