@@ -24,9 +24,11 @@ from bmc.export import ExportOptions, Written, _parity
 from bmc.export._graph import form_of, write_onnx
 from bmc.files import new_folder, sha256
 from bmc.inputs import Many
+from bmc.inspect import zeros
 from bmc.measure import scores
 from bmc.model import Model, output_of
 from bmc.pipeline import Pipeline
+from bmc.report.remarks import ZEROING
 from bmc.targets import RuntimeOptions
 
 _GOLDEN_ROWS = 4
@@ -200,7 +202,17 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
         "data": model.data,
         "steps": [step.method for step in model.steps],
         "teacher": model.origin.get("teacher"),
+        "from": model.origin.get("from") if model.steps else None,
+        "odd_widths": _odd_widths(model),
     }
+    if any(step.method in ZEROING for step in model.steps):
+        weights = source.folder / "model.safetensors"
+        lineage["sparsity"] = zeros.share_of_zeros(model.module)
+        lineage["compressed"] = {
+            "of_bytes": weights.stat().st_size,
+            "bytes": zeros.compressed_size(weights),
+            "by": zeros.COMPRESSION,
+        }
     return Manifest(
         name=source.folder.name,
         target=target,
@@ -214,3 +226,16 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
         lineage=lineage,
         build={**written.build, "versions": artifact.versions()},
     )
+
+
+def _odd_widths(model: Model) -> list[int]:
+    """Return the widths of layers that are no multiple of 8, the outputs' aside."""
+    family = plugins.load("bmc.models", model.family, "model family")
+    outputs = family.parts(model.module).outputs
+    widths = {
+        getattr(layer, name, None)
+        for path, layer in model.module.named_modules()
+        if path not in outputs
+        for name in ("out_features", "out_channels", "hidden_size")
+    }
+    return sorted(width for width in widths if isinstance(width, int) and width % 8)

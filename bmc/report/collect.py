@@ -18,6 +18,7 @@ from bmc.measure import results, scores
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
+from bmc.report.remarks import remarks_of, steps_of
 
 _MEASURE = {"classification": "accuracy", "regression": "r2"}
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
@@ -49,10 +50,14 @@ class Line:
         by_threads: p50 at every thread count.
         speed_up: times faster than the report's reference.
         speed_up_same_target: times faster than the teacher in the same run time.
+        sparsity: share of zero weights, where a step set some to zero.
+        origin: bundle of the model that it was made from, in the same run time.
+        speed_up_origin: times faster than that.
         cold_start_seconds: fresh process to first answer.
         peak_mb: memory of that process.
         execution: what it ran with.
         note: what a reader must know.
+        remarks: what its times say of the steps that made it.
         failed: why it failed a gate, or None.
     """
 
@@ -77,10 +82,14 @@ class Line:
     by_threads: Mapping[int, Interval | None] | None = None
     speed_up: Interval | None = None
     speed_up_same_target: Interval | None = None
+    sparsity: float | None = None
+    origin: str | None = None
+    speed_up_origin: Interval | None = None
     cold_start_seconds: float | None = None
     peak_mb: float | None = None
     execution: Mapping[str, Any] | None = None
     note: str = ""
+    remarks: tuple[str, ...] = ()
     failed: str | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -138,13 +147,18 @@ def data_of(bundle: Bundle) -> str:
 
 
 def reference_of(made: Sequence[Bundle]) -> str | None:
-    """Choose what speed-ups refer to: the largest model, in PyTorch if it is there."""
+    """Choose what speed-ups refer to: the largest model, the one of fewest steps, in PyTorch if so.
+
+    A model with zeros is as large as the one it was made from.
+    """
     if not made:
         return None
-    largest = max(_parameters(bundle) for bundle in made)
-    own = [bundle for bundle in made if _parameters(bundle) == largest]
-    in_pytorch = [bundle for bundle in own if bundle.manifest.target == "pytorch"]
-    return (in_pytorch or own)[0].path.name
+
+    def rank(bundle: Bundle) -> tuple[int, int, bool]:
+        steps = len(steps_of(bundle))
+        return -_parameters(bundle), steps, bundle.manifest.target != "pytorch"
+
+    return min(made, key=rank).path.name
 
 
 def newest_run(folders: Sequence[Path]) -> Run | None:
@@ -177,6 +191,7 @@ def _line(
     same = next(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
+    origin = _origin_of(one.bundle, everyone)
     accuracy = macro_f1 = agreement = kept = None
     if manifest.task == "classification" and one.logits is not None and one.labels is not None:
         accuracy = scores.accuracy(one.logits, one.labels)
@@ -187,6 +202,8 @@ def _line(
     if manifest.task == "regression" and one.logits is not None and one.labels is not None:
         accuracy = scores.r2(one.logits[:, 0].astype(np.float64), one.labels.astype(np.float64))
     name = one.bundle.path.name
+    times = _times(name, run, reference, same, origin.path.name if origin else None)
+    ratio, p50 = times.get("speed_up_origin"), times.get("p50")
     return Line(
         name=name,
         model=manifest.name,
@@ -204,12 +221,19 @@ def _line(
         model_bytes=one.bundle.model_size(),
         bundle_bytes=size_of(one.bundle.path),
         note="" if manifest.scores else _ENGINE_NOTE,
-        **_times(name, run, reference, same),
+        sparsity=manifest.lineage.get("sparsity"),
+        origin=origin.path.name if origin else None,
+        remarks=remarks_of(one.bundle, origin, ratio, p50),
+        **times,
     )
 
 
 def _times(
-    name: str, run: Run | None, reference: str | None, same_target: str | None
+    name: str,
+    run: Run | None,
+    reference: str | None,
+    same_target: str | None,
+    origin: str | None,
 ) -> dict[str, Any]:
     rows = [row for row in run.rows if row.name == name] if run else []
     if not run or not rows:
@@ -228,6 +252,7 @@ def _times(
         "by_threads": {row.threads: row.p50 for row in rows},
         "speed_up": faster_than(reference),
         "speed_up_same_target": faster_than(same_target),
+        "speed_up_origin": faster_than(origin),
         "cold_start_seconds": best.cold_start_seconds,
         "peak_mb": best.peak_mb,
         "execution": best.execution,
@@ -268,6 +293,21 @@ def _bundles_of(weights_sha256: str, everyone: Sequence[_Evaluated]) -> list[_Ev
         for one in everyone
         if one.bundle.manifest.lineage.get("weights_sha256") == weights_sha256
     ]
+
+
+def _origin_of(bundle: Bundle, everyone: Sequence[_Evaluated]) -> Bundle | None:
+    """Find the bundle of the model that another's was made from: by its name, in one run time.
+
+    Its steps must be the first of the other's, so that no namesake is taken.
+    """
+    steps = steps_of(bundle)
+    wanted = (bundle.manifest.lineage.get("from"), bundle.manifest.target, data_of(bundle))
+    for other in (one.bundle for one in everyone):
+        before = steps_of(other)
+        found = (other.manifest.name, other.manifest.target, data_of(other))
+        if found == wanted and len(before) < len(steps) and steps[: len(before)] == before:
+            return other
+    return None
 
 
 def _parameters(bundle: Bundle) -> int:

@@ -102,6 +102,7 @@ def notes(report: Report) -> Sequence[str]:
     for line in report.lines:
         if line.kept:
             found.append(f"{line.name} keeps {_percent(line.kept)} % of its teacher's accuracy")
+    found += [f"{line.name}: {remark}" for line in report.lines for remark in line.remarks]
     if report.run:
         machine, settings = report.run.machine, report.run.settings
         found.append(

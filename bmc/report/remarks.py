@@ -1,0 +1,96 @@
+"""What a report must say of a compressed bundle: zeros that bring no speed, and slow-downs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bmc.bundle import Bundle
+from bmc.measure.scores import Interval
+
+ZEROING = {
+    "prune/unstructured": "unstructured",
+    "prune/movement": "unstructured",
+    "prune/nm": "N:M",
+}
+_KERNELS = ("Attention", "LSTM", "GRU", "RNN", "LayerNormalization", "Gelu")
+_SMALL = 0.1
+
+
+def remarks_of(
+    made: Bundle, origin: Bundle | None, ratio: Interval | None, p50: Interval | None
+) -> tuple[str, ...]:
+    """Say what the times of one report tell about the steps that made a bundle.
+
+    Args:
+        made: the bundle.
+        origin: of the model that it was made from, in the same run time; None where there is none.
+        ratio: how many times faster than that; None where they were not measured together.
+        p50: its median latency in milliseconds.
+    """
+    found = [_sparse(made, origin, ratio)]
+    if origin and ratio and ratio.high < 1:
+        cause = _cause(made, origin, p50)
+        found.append(
+            f"{1 / ratio.value:.2f} times slower than {origin.path.name}, which it was made from"
+            + (f": {cause}" if cause else "")
+        )
+    return tuple(one for one in found if one)
+
+
+def steps_of(bundle: Bundle) -> list[str]:
+    """Return the methods that made a bundle's model, in order."""
+    return [str(step) for step in bundle.manifest.lineage.get("steps") or ()]
+
+
+def _sparse(made: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:
+    """Label a model with zeros, unless they were measured to be faster."""
+    share = made.manifest.lineage.get("sparsity")
+    if not isinstance(share, float):
+        return ""
+    kinds = {ZEROING[step] for step in steps_of(made) if step in ZEROING}
+    label = (
+        f"{' and '.join(sorted(kinds, reverse=True))} sparsity ({share:.0%} of the weights are 0)"
+    )
+    if origin and ratio and ratio.low > 1 and _only_zeros(made, origin):
+        interval = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+        return f"{label}: {interval} times faster than {origin.path.name} here"
+    packed, sizes = made.manifest.lineage.get("compressed"), ""
+    if isinstance(packed, dict):
+        sizes = (
+            f" (the weights' file: {packed['of_bytes'] / 1e6:.2f} -> "
+            f"{packed['bytes'] / 1e6:.2f} MB under {packed['by']})"
+        )
+    return f"{label}: smaller only when compressed{sizes}; no faster here"
+
+
+def _only_zeros(made: Bundle, origin: Bundle) -> bool:
+    """Tell whether all that was done since then is to set weights to zero."""
+    return all(step in ZEROING for step in steps_of(made)[len(steps_of(origin)) :])
+
+
+def _cause(made: Bundle, origin: Bundle, p50: Interval | None) -> str:
+    """Say why a bundle is slower, where that can be told; an empty string where it cannot."""
+    if _only_zeros(made, origin):
+        return "kernel not used: this run time computes zeros like other numbers"
+    odd = set(_list(made, "odd_widths")) - set(_list(origin, "odd_widths"))
+    if odd:
+        return f"no multiple of 8, which kernels like: width {', '.join(map(str, sorted(odd)))}"
+    before, after = _nodes(origin), _nodes(made)
+    lost = [kernel for kernel in _KERNELS if before.get(kernel) and not after.get(kernel)]
+    if lost:
+        return f"kernel not used: its graph has no {' and no '.join(lost)} any more"
+    if sum(after.values()) > sum(before.values()):
+        counts = f"{sum(after.values())} operators instead of {sum(before.values())}"
+        return f"overhead-bound: {counts}"
+    if p50 and p50.value < _SMALL:
+        return "overhead-bound: so small that a call costs more than what it computes"
+    return ""
+
+
+def _list(bundle: Bundle, key: str) -> list[Any]:
+    return list(bundle.manifest.lineage.get(key) or ())
+
+
+def _nodes(bundle: Bundle) -> Mapping[str, int]:
+    return bundle.manifest.build.get("nodes") or {}
