@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fix bench bench-baselines clean
+.PHONY: install demo test fix bench bench-baselines bench-compression clean
 
 install: .venv/installed
 
@@ -39,6 +39,11 @@ bench: demo
 bench-baselines: install
 	$(BIN)/python benchmarks/baselines.py $(if $(ROW),--row $(ROW))
 	$(BIN)/python benchmarks/baselines.py --table
+
+# What pruning and sharing win and lose on them, hours; ROW=lstm does one.
+bench-compression: install
+	$(BIN)/python benchmarks/compression.py $(if $(ROW),--row $(ROW))
+	$(BIN)/python benchmarks/compression.py --table
 
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

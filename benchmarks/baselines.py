@@ -197,8 +197,8 @@ def _line(result: dict[str, Any]) -> str:
     cells = [
         f"`{row['model']}`",
         row["data"],
-        _short(first["parameters"]),
-        _short(first["macs"]),
+        short(first["parameters"]),
+        short(first["macs"]),
         score,
         f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s",
         f"{100 * onnx['value']:.1f}",
@@ -208,7 +208,8 @@ def _line(result: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """Return a number with a unit of thousands."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

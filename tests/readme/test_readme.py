@@ -19,6 +19,7 @@ _BLOCK = re.compile(r"```(bash|python)\n(.*?)```", re.DOTALL)
 _SMALLER = {
     "train": ["--epochs", "1"],
     "distill": ["--epochs", "1", "--transfer-size", "200"],
+    "prune": ["--epochs", "0"],
     "share": ["--epochs", "0"],
     "bench": ["--launches", "2", "--rounds", "2"],
     "report": ["--launches", "2"],

