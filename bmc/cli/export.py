@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from bmc import console, plugins, workspace
@@ -72,7 +71,7 @@ def export(
         raise GateError("; ".join(str(failure) for failure in failures))
     return Answer(
         {"bundles": [_facts(bundle) for bundle in made]},
-        (*[_line(bundle) for bundle in made], _next(made[-1].path)),
+        (*[_line(bundle) for bundle in made], _next(made[-1])),
     )
 
 
@@ -110,5 +109,8 @@ def _score(own: Mapping[str, Any]) -> str:
     return ""
 
 
-def _next(path: Path) -> str:
-    return f"next: bmc predict {path} 'what a film'    or: bmc report"
+def _next(bundle: Bundle) -> str:
+    kind = bundle.manifest.preprocessing.get("kind")
+    rows = {"image": "IMAGE.png", "series": "SERIES.npy", "latent": "1 2 3 --images PICTURES"}
+    row = rows.get(str(kind), "'what a film'")
+    return f"next: bmc predict {bundle.path} {row}    or: bmc report"
