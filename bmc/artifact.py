@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ SCHEMA = 1
 MANIFEST = "bmc.json"
 _WHAT = "model directory"
 _TASKS = ("classification", "regression", "generation")
+_MOST_PATHS = 10_000
 _SPECIAL_TOKENS = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -81,6 +83,9 @@ def load(folder: Path) -> Model:
         ArtifactError: it is no model directory, too new, damaged, or names code to run.
     """
     manifest = describe(folder)
+    for name in ("config.json", "model.safetensors"):
+        if name not in manifest["files"]:
+            raise ArtifactError(f"{folder}/{MANIFEST} has no sha256 of {name}")
     check_files(folder, manifest["files"], _WHAT)
     spec = read_json(folder / "config.json", _WHAT)
     if "auto_map" in spec:
@@ -102,13 +107,17 @@ def load(folder: Path) -> Model:
         rebuild = method(step.method).rebuild
         try:
             rebuild(model, step.record)
-        except (AttributeError, TypeError, ValueError, RuntimeError) as error:
+        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise ArtifactError(
                 f"{folder}: the record of its step {step.method} does not fit the model ({error})"
             ) from error
+        # Layers that share layers that share layers: few bytes can name paths without end.
+        paths = islice(model.module.named_modules(remove_duplicate=False), _MOST_PATHS + 1)
+        if sum(1 for _ in paths) > _MOST_PATHS:
+            raise ArtifactError(f"{folder}: its step {step.method} makes a model without end")
     try:
         load_model(model.module, folder / "model.safetensors", strict=True)
-    except (RuntimeError, SafetensorError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         first = str(error).strip().splitlines()[0]
         raise ArtifactError(f"{folder}: the weights do not fit the model ({first})") from error
     model.module.eval()

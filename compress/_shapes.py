@@ -6,7 +6,6 @@ What the steps that make layers thinner have in common. A size is JSON, such as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -40,7 +39,6 @@ _SIZES: Mapping[str, Mapping[str, str]] = {  # what the record calls a layer's a
 }
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _SIZED = ("weight", "bias", "running_")
-_MOST = 2**31
 
 
 def shapes_of(module: nn.Module) -> dict[str, Shape]:
@@ -111,6 +109,20 @@ def reshape(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
                 raise ArtifactError(f"{path}.{name} is tied to a layer of another size")
             setattr(layer, name, fresh)
         _set_sizes(layer, shape)
+    for path, shape in shapes.items():
+        if shape["type"] == "attention":
+            _check_heads(path, layers[path])
+
+
+def _check_heads(path: str, layer: Any) -> None:
+    """Refuse heads that do not share out what the layer's query projection makes."""
+    query = getattr(layer, "query", getattr(layer, "q", None))
+    if isinstance(query, nn.Sequential):  # a low-rank pair
+        query = query[-1]
+    heads, width = _heads(layer), getattr(query, "out_features", None)
+    size = getattr(layer, "attention_head_size", None) or round(float(layer.scale) ** -2)
+    if width is not None and heads is not None and heads * size != width:
+        raise ArtifactError(f"{path} has {heads} heads of {size}, and a projection to {width}")
 
 
 def _outside(module: nn.Module, path: str, reshaped: set[int]) -> bool:
@@ -134,13 +146,13 @@ def _check(path: str, layer: nn.Module, shape: Shape) -> None:
     if shape["type"] != own["type"]:
         raise ArtifactError(f"layer {path} is no {shape['type']!r:.40}; it is {own['type']}")
     for name in _SIZES[own["type"]]:
-        if type(shape[name]) is not int or not 1 <= shape[name] < _MOST:
-            raise ArtifactError(f"layer {path}: {name} is {shape[name]!r:.40}; 1 is the least")
+        if type(shape[name]) is not int or not 1 <= shape[name] <= own[name]:
+            raise ArtifactError(
+                f"layer {path}: {name} is {shape[name]!r:.40}; it must lie in 1..{own[name]}"
+            )
     groups = shape.get("groups", 1)
     if groups > 1 and (shape["in"] % groups or shape["out"] % groups):
         raise ArtifactError(f"layer {path}: {shape} does not divide by its groups")
-    if any(math.prod(sizes) > _MOST for _, _, sizes in _tensors(layer, shape)):
-        raise ArtifactError(f"layer {path}: {shape} is too large")
 
 
 def _tensors(layer: nn.Module, shape: Shape) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:

@@ -109,7 +109,8 @@ def _absent(error: BaseException | None) -> ModuleNotFoundError | None:
 
 
 def _complain(text: str) -> None:
-    print(f"bmc: {' '.join(text.split())}", file=sys.stderr)
+    line = "".join(one if one.isprintable() else " " for one in text)
+    print(f"bmc: {' '.join(line.split())}", file=sys.stderr)
 
 
 def _asks(verb: str) -> bool:

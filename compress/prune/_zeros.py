@@ -155,7 +155,9 @@ def check_record(model: Model, record: Record) -> None:
     there = dict(model.module.named_parameters(remove_duplicate=False))
     for name, share in shares.items():
         if name not in there:
-            raise ArtifactError(f"the model has no parameter {name!r}, of which {share!r} are zero")
+            raise ArtifactError(
+                f"the model has no parameter {name!r:.80}, of which {share!r:.40} are zero"
+            )
 
 
 def held(record: Record) -> AfterStep:

@@ -87,12 +87,19 @@ class Depth:
         Raises:
             ArtifactError: the record names no stack, or places that it does not have.
         """
+        removable = _removable(model) if record else set()
+        stacks = _stacks(model)
         for path, kept in record.items():
-            stack: Any = model.module.get_submodule(path)
-            if type(stack) not in (nn.ModuleList, nn.Sequential):
-                raise ArtifactError(f"{path!r} is no stack of layers")
+            stack = stacks.get(path)
+            if stack is None:
+                raise ArtifactError(f"{path!r:.80} is no stack of layers")
             if not _is_selection(kept, len(stack)):
                 raise ArtifactError(f"{path} has {len(stack)} layers; {kept!r:.60} cannot stay")
+            gone = {f"{path}.{place}" for place in range(len(stack))} - {
+                f"{path}.{place}" for place in kept
+            }
+            if not gone <= removable:
+                raise ArtifactError(f"{', '.join(sorted(gone - removable))} cannot be left out")
             _arrange(model.module, path, [stack[place] for place in kept])
             config: Any = getattr(model.module, "config", None)
             if hasattr(config, "num_hidden_layers"):

@@ -109,6 +109,7 @@ class Structured:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Give the named layers the recorded sizes."""
+        refuse_clustered(model.module, "structured")
         reshape(model.module, record)
 
     def _refuse(self, model: Model) -> None:

@@ -105,6 +105,8 @@ class Cluster:
             weight: Tensor = layer.weight  # type: ignore[assignment]
             key = id(weight)
             made.setdefault(key, Codebook(tuple(weight.shape), values, groups))
+            if not _holders(model.module, weight) <= set(CLUSTERED):
+                raise ArtifactError(f"the weight of {name} is used where no codebook can be")
             for user in _users(model.module, weight):
                 cluster_layer(user, made[key])
 

@@ -221,7 +221,8 @@ def _checked(model: Model, record: Record) -> list[Group]:
         raise ArtifactError(f"the record of shared layers is malformed ({record!s:.80})")
     known = set(_parts(model).layers)
     for group in groups:
-        if not isinstance(group, list) or not group or not all(one in known for one in group):
+        named = isinstance(group, list) and all(isinstance(one, str) for one in group)
+        if not named or len(set(group)) < max(len(group), 2) or not known.issuperset(group):
             raise ArtifactError(f"shared layers {group!r:.80} are no layers of the model")
         if len({str(_form(model, name, what)) for name in group}) > 1:
             raise ArtifactError(f"shared layers {group!r:.80} are not equal")

@@ -92,11 +92,16 @@ def test_an_attention_gets_another_count_of_heads(
     family: Any, spec: dict[str, Any], path: str
 ) -> None:
     module = family.build(spec)
-    assert shapes_of(module)[path] == {"type": "attention", "heads": 4}
-    reshape(module, {path: {"type": "attention", "heads": 3}})
+    before = shapes_of(module)
+    assert before[path] == {"type": "attention", "heads": 4}
+    heads = {"type": "attention", "heads": 3}
+    query = next(name for name in (f"{path}.query", f"{path}.q") if name in before)
+    reshape(module, {path: heads, query: {**before[query], "out": 24}})
     assert family.parts(module).heads == {path: 3}
     attention = module.get_submodule(path)
     assert getattr(attention, "all_head_size", 24) == 24
+    with pytest.raises(ArtifactError, match="2 heads of 8, and a projection to 24"):
+        reshape(module, {path: {**heads, "heads": 2}})
 
 
 def test_only_what_changed_is_told() -> None:
