@@ -194,7 +194,7 @@ def _shown(before: Size, after: Size) -> str:
     """Say for people what changed."""
     sizes = (
         f"{before.parameters:,} -> {after.parameters:,} parameters, "
-        f"{before.macs / 1e6:,.2f} -> {after.macs / 1e6:,.2f} million MACs"
+        f"{before.macs:,} -> {after.macs:,} MACs"
     )
     if before.score is None or after.score is None:
         return sizes
