@@ -26,6 +26,8 @@ from bmc.training.work import work_for
 TOKENS = 32
 """Tokens of a text, or steps of a series, that costs are counted at."""
 
+_LOST = 0.01  # of the weights
+
 Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
 
 
@@ -119,6 +121,7 @@ def compress(
     step = choose(model, work_of("search"))
     work = work_of(str(asdict(step)))
     before = size_of(model, work)
+    zeros = _zeros(model)
     torch.manual_seed(tuning.seed)
     record = step.apply(model, work)
     if not record:
@@ -126,6 +129,7 @@ def compress(
     model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
     applied = after = size_of(model, work)
     console.note(f"{method}: {_shown(before, applied)}")
+    _say_lost_zeros(model, zeros, method)
     if tuning.epochs:
         _tune(model, work, tuning, folder)
         after = replace(applied, score=work.score(model))
@@ -188,6 +192,24 @@ def _refuse(reason: str, model: Model, output: Path) -> None:
     if reason:
         kept = artifact.save(model, output.with_name(f"{output.name}.failed"), force=True)
         raise GateError(f"{reason}. Kept as {kept}")
+
+
+def _zeros(model: Model) -> float:
+    """Return the share of zeros among a model's weights."""
+    weights = [value for value in model.module.parameters() if value.dim() > 1]
+    total = sum(value.numel() for value in weights)
+    return sum(int((value == 0).sum()) for value in weights) / max(total, 1)
+
+
+def _say_lost_zeros(model: Model, before: float, method: str) -> None:
+    """Say where a step undid the zeros that an earlier one is recorded to have set."""
+    earlier = [step.method for step in model.steps[:-1] if "parameters" in step.record]
+    after = _zeros(model)
+    if earlier and before - after > _LOST:
+        console.note(
+            f"{method} undid zeros of {', '.join(earlier)}: {before:.0%} of the weights were zero, "
+            f"{after:.0%} are; {method} first, then zeros, keeps them"
+        )
 
 
 def _shown(before: Size, after: Size) -> str:

@@ -157,3 +157,10 @@ def test_a_generator_meets_a_target(bmc: Run, workspace: Path) -> None:
     pruned = artifact.load(workspace / "gan-structured")
     before, after = (costs_at(each, 32, runs=1) for each in (model, pruned))
     assert not Target("params", "0.4x").missed(before, after)
+
+
+def test_a_step_that_undoes_zeros_says_so(bmc: Run, known: Path) -> None:
+    assert bmc("prune", "mlp", "--method", "unstructured", "--epochs", 0)[0] == 0
+    code, _, said = bmc("share", "mlp-unstructured", "--set", "energy=0.5", "--epochs", 0)
+    assert code == 0
+    assert "lowrank undid zeros of prune/unstructured" in " ".join(said.split())
