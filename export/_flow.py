@@ -28,7 +28,6 @@ from bmc.inspect import zeros
 from bmc.measure import scores
 from bmc.model import Model, output_of
 from bmc.pipeline import Pipeline
-from bmc.report.remarks import ZEROING
 from bmc.targets import RuntimeOptions
 
 _GOLDEN_ROWS = 4
@@ -205,7 +204,7 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
         "from": model.origin.get("from") if model.steps else None,
         "odd_widths": _odd_widths(model),
     }
-    if any(step.method in ZEROING for step in model.steps):
+    if any("parameters" in step.record for step in model.steps):
         weights = source.folder / "model.safetensors"
         lineage["sparsity"] = zeros.share_of_zeros(model.module)
         lineage["compressed"] = {

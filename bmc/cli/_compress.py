@@ -19,12 +19,10 @@ from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
 from bmc.errors import GateError, UsageError, unknown
 from bmc.files import refuse_existing
-from bmc.inspect.collect import costs_at
+from bmc.inspect.collect import TOKENS, costs_at
+from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
-
-TOKENS = 32
-"""Tokens of a text, or steps of a series, that costs are counted at."""
 
 _LOST = 0.01  # of the weights
 
@@ -107,13 +105,15 @@ def compress(
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
     refuse_existing(output, common.force)
+    teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
     known = _models.data_of(folder, data)
     texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
-        run = f"{_models.weights_sha256(folder)} {tuning} {run}"
+        weights = [_models.weights_sha256(one) for one in (folder, teacher)]
+        run = f"{weights} {tuning} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
         return work_for(known, texts, settings, checkpoints, cache, _load, run)
 
@@ -121,7 +121,7 @@ def compress(
     step = choose(model, work_of("search"))
     work = work_of(str(asdict(step)))
     before = size_of(model, work)
-    zeros = _zeros(model)
+    zeros = share_of_zeros(model.module)
     torch.manual_seed(tuning.seed)
     record = step.apply(model, work)
     if not record:
@@ -131,9 +131,12 @@ def compress(
     console.note(f"{method}: {_shown(before, applied)}")
     _say_lost_zeros(model, zeros, method)
     if tuning.epochs:
-        _tune(model, work, tuning, folder)
+        _tune(model, work, teacher if tuning.has_teacher else None)
         after = replace(applied, score=work.score(model))
-    model.scores = {**model.scores, _measure(model): after.score} if after.score else {}
+    if after.score is not None:
+        model.scores = {**model.scores, _measure(model): after.score}
+    elif not tuning.epochs:
+        model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
     model.origin = {**model.origin, "command": kind, "from": folder.name, "seconds": seconds}
@@ -164,14 +167,14 @@ def size_of(model: Model, work: Work) -> Size:
     return Size(costs.parameters, costs.bytes, costs.macs, score)
 
 
-def _tune(model: Model, work: Work, tuning: Tuning, folder: Path) -> None:
+def _tune(model: Model, work: Work, teacher: Path | None) -> None:
     """Fine-tune: on the labels, or with a teacher's answers beside them."""
-    if not tuning.has_teacher:
+    if teacher is None:
         model.scores = work.fit(model, name="tuning")
         return
-    teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
-    Logits(str(teacher), _models.weights_sha256(teacher)).apply(model, work)
-    model.origin = {**model.origin, "teacher": teacher.name}
+    sha256 = _models.weights_sha256(teacher)
+    Logits(str(teacher), sha256).apply(model, work)
+    model.origin = {**model.origin, "teacher": {"name": teacher.name, "sha256": sha256}}
 
 
 def _lost(before: Size, after: Size, tuning: Tuning) -> str:
@@ -194,17 +197,10 @@ def _refuse(reason: str, model: Model, output: Path) -> None:
         raise GateError(f"{reason}. Kept as {kept}")
 
 
-def _zeros(model: Model) -> float:
-    """Return the share of zeros among a model's weights."""
-    weights = [value for value in model.module.parameters() if value.dim() > 1]
-    total = sum(value.numel() for value in weights)
-    return sum(int((value == 0).sum()) for value in weights) / max(total, 1)
-
-
 def _say_lost_zeros(model: Model, before: float, method: str) -> None:
     """Say where a step undid the zeros that an earlier one is recorded to have set."""
     earlier = [step.method for step in model.steps[:-1] if "parameters" in step.record]
-    after = _zeros(model)
+    after = share_of_zeros(model.module)
     if earlier and before - after > _LOST:
         console.note(
             f"{method} undid zeros of {', '.join(earlier)}: {before:.0%} of the weights were zero, "

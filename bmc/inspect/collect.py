@@ -23,6 +23,9 @@ from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
 
+TOKENS = 32
+"""Tokens of a text, or steps of a series, that a model's costs are counted at."""
+
 
 @dataclass(frozen=True)
 class InspectSettings:

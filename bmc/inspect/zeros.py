@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import sys
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
-from bmc import artifact
-
 _BLOCK = 1 << 20
 _LEVEL = 9
 COMPRESSION = "zstd, level 3" if sys.version_info >= (3, 14) else f"zlib, level {_LEVEL}"
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A model directory's weights, as they are stored.
-
-    Args:
-        zeros: share of the weights that are zero, 0 to 1; see `share_of_zeros`.
-        bytes: of model.safetensors.
-        compressed_bytes: of that file, compressed.
-        compression: by what.
-    """
-
-    zeros: float
-    bytes: int
-    compressed_bytes: int
-    compression: str
-
-
-def stored(folder: Path) -> Stored:
-    """Measure a model directory's zeros and sizes.
-
-    Raises:
-        ArtifactError: it is none, or damaged.
-    """
-    file = folder / "model.safetensors"
-    share = share_of_zeros(artifact.load(folder).module)
-    return Stored(share, file.stat().st_size, compressed_size(file), COMPRESSION)
 
 
 def share_of_zeros(module: nn.Module) -> float:

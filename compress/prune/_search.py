@@ -16,13 +16,11 @@ from bmc.compress.prune._targets import Target
 from bmc.compress.prune.depth import removals
 from bmc.compress.prune.structured import groups_of
 from bmc.errors import UsageError
-from bmc.inspect.collect import costs_at
+from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work, output_of
 from bmc.training.batches import Rows
 
-TOKENS = 32
-"""Tokens of a text, or steps of a series, that costs are counted at."""
 WON_BACK = 3.0
 """How many times the allowed loss may be lost before fine-tuning, which wins most of it back."""
 SEARCHED = ("structured", "depth", "unstructured")

@@ -125,10 +125,9 @@ class Structured:
                     f"{step.method} measured the scales of units that would go: prune the model "
                     "from before it, then quantize"
                 )
-        if model.task == "generation" and (self.criterion == "taylor" or self.rounds > 1):
+        if model.task == "generation" and self.criterion == "taylor":
             raise UsageError(
-                f"a {model.family} has no labels to measure or fine-tune with between rounds; "
-                "take criterion=l2 and rounds=1"
+                f"a {model.family} has no labels to measure a loss by; take criterion=l2"
             )
 
     def _chosen(self, model: Model) -> list[Group]:

@@ -13,6 +13,7 @@ import torch
 from bmc import artifact, cli
 from bmc import data as datasets
 from bmc.compress.prune._targets import Target
+from bmc.files import sha256
 from bmc.inspect import sensitivity
 from bmc.inspect.collect import costs_at
 from bmc.models import gan, mlp
@@ -164,3 +165,20 @@ def test_a_step_that_undoes_zeros_says_so(bmc: Run, known: Path) -> None:
     code, _, said = bmc("share", "mlp-unstructured", "--set", "energy=0.5", "--epochs", 0)
     assert code == 0
     assert "lowrank undid zeros of prune/unstructured" in " ".join(said.split())
+
+
+def test_a_model_tuned_with_a_teacher_names_it_as_a_distilled_one_does(
+    bmc: Run, known: Path
+) -> None:
+    assert bmc("prune", "mlp", "--distill", "--epochs", 1, *QUICK)[0] == 0
+    teacher = artifact.describe(newest("model"))["origin"]["teacher"]
+    assert teacher == {"name": "mlp", "sha256": sha256(known / "model.safetensors")}
+
+
+def test_a_teacher_that_is_not_there_is_said_before_anything_is_pruned(
+    bmc: Run, known: Path
+) -> None:
+    code, _, said = bmc("prune", "mlp", "--teacher", "gone")
+    assert code == 2
+    assert "gone" in said
+    assert "structured:" not in said
