@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact
+from bmc import artifact, cli
 from bmc.measure import machine
 
 HERE = Path(__file__).parent
@@ -42,3 +43,31 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
     path.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     return 0 if all(bar.met for bar in bars) else 1
+
+
+def bmc(*arguments: object) -> None:
+    """Run one command as it is typed; leave where it fails."""
+    words = [str(argument) for argument in arguments]
+    if cli.run(words) != 0:
+        sys.exit(f"bmc {' '.join(words)} failed")
+
+
+def put_table(name: str, lines: Sequence[str]) -> None:
+    """Put a table between the README's two markers of this name, and print it."""
+    readme = HERE.parent / "README.md"
+    start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
+    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
+    after = rest.partition(end)[2]
+    if not found or end not in rest:
+        sys.exit(f"{readme} has no {start} with {end} behind it")
+    table = "\n".join(lines)
+    readme.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")
+    print(table)
+
+
+def short(number: float) -> str:
+    """Return a number with a unit of thousands."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number:.0f}"

@@ -21,21 +21,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from _common import HERE, RUNS, Bar, finish
+from _common import HERE, RUNS, Bar, bmc, finish, put_table, short
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from bmc import artifact, cli, workspace
+from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
-from bmc.inspect.layers import costs_of
+from bmc.inspect.collect import costs_at
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 LONGEST_MINUTES = 60
 WITHIN_OF_LINEAR = 0.04
-README = HERE.parent / "README.md"
-START, END = "<!-- baselines -->", "<!-- /baselines -->"
 
 
 @dataclass(frozen=True)
@@ -125,17 +122,17 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     name = f"{row.name}-{seed}"
     folder = workspace.root() / name
     if not folder.is_dir():
-        _bmc("train", row.model, "--data", row.data, "--seed", seed, *row.options, "-o", folder)
+        bmc("train", row.model, "--data", row.data, "--seed", seed, *row.options, "-o", folder)
     targets = TARGETS if seed == 0 else TARGETS[:1]
     missing = [one for one in targets if not (workspace.root() / f"{name}-{one}").is_dir()]
     if missing:
-        _bmc("export", name, "--target", ",".join(missing))
+        bmc("export", name, "--target", ",".join(missing))
     made = {target: bundles.read(workspace.root() / f"{name}-{target}") for target in targets}
     manifest = artifact.describe(folder)
     return {
         "seed": seed,
         "parameters": made["onnx"].manifest.lineage["parameters"],
-        "macs": _macs(folder, row.tokens),
+        "macs": costs_at(artifact.load(folder), row.tokens, runs=1).macs,
         "train_seconds": manifest["origin"]["seconds"],
         "rows": made["onnx"].manifest.scores["rows"],
         "accuracy": {
@@ -148,15 +145,6 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
         "parity": {target: bundle.manifest.parity["max_error"] for target, bundle in made.items()},
         "recipe": manifest["origin"]["settings"],
     }
-
-
-def _macs(folder: Path, tokens: int) -> int:
-    """Count the multiplications of one row: an image, or a text or series of so many tokens."""
-    model = artifact.load(folder)
-    golden = model.encoder.encode([model.encoder.example()])
-    arrays = model.encoder.sized(model.encoder.batch(golden, [0]), 1, tokens)
-    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    return costs_of(model.module, inputs, runs=1).macs
 
 
 def _linear(reference: str) -> float:
@@ -179,10 +167,7 @@ def _write_table() -> int:
     for row in ROWS:
         if _result(row).is_file():
             lines.append(_line(json.loads(_result(row).read_text(encoding="utf-8"))))
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    after = rest.partition(END)[2]
-    README.write_text(f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
-    print("\n".join(lines))
+    put_table("baselines", lines)
     return 0
 
 
@@ -208,21 +193,8 @@ def _line(result: dict[str, Any]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def short(number: float) -> str:
-    """Return a number with a unit of thousands."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if number >= size:
-            return f"{number / size:.3g} {unit}"
-    return f"{number:.0f}"
-
-
 def _result(row: Row) -> Path:
     return HERE / "results" / "baselines" / f"{row.name}.json"
-
-
-def _bmc(*arguments: object) -> None:
-    if cli.run([str(argument) for argument in arguments]) != 0:
-        sys.exit(f"bmc {' '.join(str(argument) for argument in arguments)} failed")
 
 
 if __name__ == "__main__":

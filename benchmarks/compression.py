@@ -23,20 +23,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from _common import HERE, RUNS, Bar, finish
-from baselines import short
+from _common import HERE, RUNS, Bar, bmc, finish, put_table, short
 
-from bmc import artifact, cli, workspace
+from bmc import artifact, workspace
 from bmc import bundle as bundles
-from bmc.inspect.layers import costs_of
+from bmc.inspect.collect import costs_at
 from bmc.measure import results, scores
 from bmc.measure.latency import BenchSettings
 
 TARGETS = ("onnx", "openvino")
 LAUNCHES, ROUNDS = 5, 6
-README = HERE.parent / "README.md"
-START, END = "<!-- compression -->", "<!-- /compression -->"
 MEASURES = ("parameters", "macs", "model_bytes", "weights_bytes", "encoder_parameters")
 
 
@@ -197,17 +193,17 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     """Train, compress, export both ends and compare them; what is there already is taken."""
     base = f"{row.model}-{row.data}-{seed}"
     if not (workspace.root() / base).is_dir():
-        _bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
+        bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
     names = [base]
     for number, (verb, *options) in enumerate(row.steps, start=1):
         names.append(f"{row.name}-{seed}-step{number}")
         if not (workspace.root() / names[-1]).is_dir():
             output = workspace.root() / names[-1]
-            _bmc(verb, names[-2], *options, "--seed", seed, "-o", output)
+            bmc(verb, names[-2], *options, "--seed", seed, "-o", output)
     for name in (base, names[-1]):
         missing = [one for one in TARGETS if not (workspace.root() / f"{name}-{one}").is_dir()]
         if missing:
-            _bmc("export", name, "--target", ",".join(missing))
+            bmc("export", name, "--target", ",".join(missing))
     before, after = (_size(name, row.tokens) for name in (base, names[-1]))
     return {
         "seed": seed,
@@ -223,11 +219,7 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
 def _size(name: str, tokens: int) -> dict[str, float]:
     """Return what a model and its ONNX bundle take."""
     folder = workspace.root() / name
-    model = artifact.load(folder)
-    golden = model.encoder.encode([model.encoder.example()])
-    arrays = model.encoder.sized(model.encoder.batch(golden, [0]), 1, tokens)
-    inputs = {key: torch.from_numpy(array) for key, array in arrays.items()}
-    costs = costs_of(model.module, inputs, runs=1)
+    costs = costs_at(artifact.load(folder), tokens, runs=1)
     inside = [layer.parameters for layer in costs.layers if ".encoder." in f".{layer.path}."]
     return {
         "parameters": costs.parameters,
@@ -285,10 +277,7 @@ def _write_table() -> int:
     for row in ROWS:
         if _result(row).is_file():
             lines.append(_line(json.loads(_result(row).read_text(encoding="utf-8"))))
-    before, _, rest = README.read_text(encoding="utf-8").partition(START)
-    after = rest.partition(END)[2]
-    README.write_text(f"{before}{START}\n" + "\n".join(lines) + f"\n{END}{after}", encoding="utf-8")
-    print("\n".join(lines))
+    put_table("compression", lines)
     return 0
 
 
@@ -310,11 +299,6 @@ def _line(result: dict[str, Any]) -> str:
 
 def _result(row: Row) -> Path:
     return HERE / "results" / "compression" / f"{row.name}.json"
-
-
-def _bmc(*arguments: object) -> None:
-    if cli.run([str(argument) for argument in arguments]) != 0:
-        sys.exit(f"bmc {' '.join(str(argument) for argument in arguments)} failed")
 
 
 if __name__ == "__main__":
