@@ -7,7 +7,8 @@
 
 A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
 of `bmc prune` and `bmc share` on it, exports both ends to ONNX and OpenVINO, and compares what the
-bundles answer on the held-out rows: points lost are paired. Latencies are measured in turn in one
+bundles answer on the held-out rows: points lost are paired, a generator's images are judged as
+gan.py judges them. Latencies are measured in turn in one
 run, on a machine where nothing else runs. Settings were chosen on validation rows. A row's result
 is written to results/compression/ROW.json. Exit code 1: a bar is not met.
 """
@@ -18,129 +19,27 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from _common import HERE, RUNS, Bar, bmc, finish, put_table, short
+from _compression_rows import ROWS, Row
+from gan import drawn, features
 
 from bmc import artifact, workspace
 from bmc import bundle as bundles
+from bmc import data as datasets
 from bmc.inspect.collect import costs_at
 from bmc.measure import results, scores
+from bmc.measure.frechet import frechet_distance
 from bmc.measure.latency import BenchSettings
 
 TARGETS = ("onnx", "openvino")
 LAUNCHES, ROUNDS = 5, 6
-MEASURES = ("parameters", "macs", "model_bytes", "weights_bytes", "encoder_parameters")
-
-
-_TAUGHT = ("--transfer", "imdb", "--transfer-size", "30000", "--distill")
-
-
-@dataclass(frozen=True)
-class Row:
-    """A baseline, what is done to it, and what must come of it.
-
-    Args:
-        name: of the row.
-        model: the baseline.
-        data: its data.
-        steps: verb and options of each command of the chain.
-        most_lost: held-out points that may be lost, the mean over seeds.
-        fewer: how many times fewer there must be, of MEASURES.
-        faster: how many times lower the p50 must be, in every target.
-        seeds: the mean over so many is judged.
-        tokens: length of a text or series at which MACs and latency are measured.
-    """
-
-    name: str
-    model: str
-    data: str
-    steps: tuple[tuple[str, ...], ...]
-    most_lost: float
-    fewer: tuple[tuple[str, float], ...] = ()
-    faster: float | None = None
-    seeds: int = 1
-    tokens: int = 32
-
-
-ROWS: tuple[Row, ...] = (
-    Row(
-        "resnet18",
-        "resnet18",
-        "fashion-mnist",
-        (("prune", "--target-macs", "0.24x", "--distill", "--epochs", "4"),),
-        most_lost=0.5,
-        fewer=(("macs", 4),),
-        faster=2.5,
-    ),
-    Row(
-        "vgg16",
-        "vgg16",
-        "fashion-mnist",
-        (
-            ("prune", "--target-macs", "0.12x", "--distill", "--epochs", "4"),
-            ("share", "--method", "cluster", "--distill", "--epochs", "1"),
-        ),
-        most_lost=0.5,
-        fewer=(("macs", 8), ("model_bytes", 40), ("weights_bytes", 40)),
-    ),
-    Row(
-        "bert-2.5x",
-        "bert",
-        "movie-reviews",
-        (
-            ("prune", "--method", "depth", "--ratio", "0.5", "--epochs", "0"),
-            ("prune", "--ratio", "0.3", "--epochs", "3", *_TAUGHT),
-        ),
-        most_lost=1.0,
-        faster=2.5,
-    ),
-    Row(
-        "bert-5x",
-        "bert",
-        "movie-reviews",
-        (
-            ("prune", "--method", "depth", "--ratio", "0.67", "--epochs", "0"),
-            ("prune", "--ratio", "0.5", "--epochs", "3", *_TAUGHT),
-        ),
-        most_lost=2.5,
-        faster=5,
-    ),
-    Row(
-        "bert-embeddings",
-        "bert",
-        "movie-reviews",
-        (
-            ("prune", "--method", "vocabulary", "--epochs", "0"),
-            ("share", "--method", "embedding", "--epochs", "2", *_TAUGHT),
-            # The encoder alone is half of the file, so no word table is small enough by itself.
-            ("share", "--method", "cluster", "--set", "values=256", "--epochs", "0"),
-        ),
-        most_lost=0.5,
-        fewer=(("model_bytes", 3),),
-    ),
-    Row(
-        "bert-layers",
-        "bert",
-        "movie-reviews",
-        (("share", "--method", "layers", "--epochs", "3", *_TAUGHT),),
-        most_lost=2.0,
-        fewer=(("encoder_parameters", 5),),
-    ),
-    Row(
-        "lstm",
-        "lstm",
-        "japanese-vowels",
-        (("prune", "--ratio", "0.5", "--epochs", "40"),),
-        most_lost=100 * 6 / 370,
-        fewer=(("parameters", 3),),
-        seeds=5,
-        tokens=16,
-    ),
-)
+JUDGE = "cnn-fashion-mnist-0"
 
 
 def main() -> int:
@@ -165,15 +64,18 @@ def main() -> int:
 def _measure(row: Row, speed_alone: bool) -> int:
     found = [_seed(row, seed) for seed in range(row.seeds)]
     speed = _speed(row) if row.faster or speed_alone else None
-    lost = 100 * float(np.mean([one["lost"]["onnx"]["value"] for one in found]))
     seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
-    bars = [
-        Bar(
-            f"{row.name}: at most {row.most_lost} points lost{seeds}",
-            f"{lost:.2f}",
-            lost <= row.most_lost,
+    means, bars = {}, []
+    if row.most_lost is not None:
+        lost = means["mean_lost_points"] = 100 * _mean(
+            one["lost"]["onnx"]["value"] for one in found
         )
-    ]
+        must = f"{row.name}: at most {row.most_lost:.3g} points lost{seeds}"
+        bars.append(Bar(must, f"{lost:.2f}", lost <= row.most_lost))
+    if row.farther is not None:
+        far = means["mean_farther"] = _mean(one["farther"] for one in found)
+        must = f"{row.name}: images at most {row.farther:g}x as far from real ones{seeds}"
+        bars.append(Bar(must, f"{far:.3f}", far <= row.farther))
     first = found[0]
     for measure, least in row.fewer:
         ratio = first["before"][measure] / first["after"][measure]
@@ -185,7 +87,7 @@ def _measure(row: Row, speed_alone: bool) -> int:
             low, high = speed[target]["low"], speed[target]["high"]
             must = f"{row.name}: p50 in {target} >= {row.faster}x lower"
             bars.append(Bar(must, f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio >= row.faster))
-    content = {"row": asdict(row), "mean_lost_points": lost, "speed": speed, "seeds": found}
+    content = {"row": asdict(row), **means, "speed": speed, "seeds": found}
     return finish(f"compression/{row.name}", bars, content)
 
 
@@ -205,13 +107,12 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
         if missing:
             bmc("export", name, "--target", ",".join(missing))
     before, after = (_size(name, row.tokens) for name in (base, names[-1]))
+    compared = _answers(base, names[-1]) if row.farther is None else _images(base, names[-1])
     return {
         "seed": seed,
         "before": before,
         "after": after,
-        "accuracy": {target: _accuracy(names[-1], target) for target in TARGETS},
-        "accuracy_before": _accuracy(base, "onnx"),
-        "lost": {target: _lost(base, names[-1], target) for target in TARGETS},
+        **compared,
         "steps": [asdict(step) for step in artifact.load(workspace.root() / names[-1]).steps],
     }
 
@@ -227,17 +128,43 @@ def _size(name: str, tokens: int) -> dict[str, float]:
         "macs": costs.macs,
         "weights_bytes": (folder / "model.safetensors").stat().st_size,
         **{
-            f"{'model' if target == 'onnx' else target}_bytes": bundles.read(
-                workspace.root() / f"{name}-{target}"
-            ).model_size()
+            f"{'model' if target == 'onnx' else target}_bytes": _bundle(name, target).model_size()
             for target in TARGETS
         },
     }
 
 
+def _answers(base: str, name: str) -> dict[str, Any]:
+    """Compare what the bundles of a classifier answered on the held-out rows."""
+    return {
+        "accuracy": {target: _accuracy(name, target) for target in TARGETS},
+        "accuracy_before": _accuracy(base, "onnx"),
+        "lost": {target: _lost(base, name, target) for target in TARGETS},
+    }
+
+
+def _images(base: str, name: str) -> dict[str, Any]:
+    """Compare how far the images of two generators' bundles are from the held-out ones."""
+    if not (workspace.root() / JUDGE).is_dir():
+        bmc("train", "cnn", "--data", "fashion-mnist", "-o", workspace.root() / JUDGE)
+    judge = artifact.load(workspace.root() / JUDGE)
+    real = features(judge, np.asarray(datasets.load("fashion-mnist").test.rows))
+    before, after = (
+        frechet_distance(features(judge, drawn(_bundle(one, "onnx"))), real) for one in (base, name)
+    )
+    return {"distance_before": before, "distance": after, "farther": after / before}
+
+
+def _mean(values: Iterable[float]) -> float:
+    return float(np.mean(list(values)))
+
+
+def _bundle(name: str, target: str) -> bundles.Bundle:
+    return bundles.read(workspace.root() / f"{name}-{target}")
+
+
 def _accuracy(name: str, target: str) -> Any:
-    made = bundles.read(workspace.root() / f"{name}-{target}")
-    return made.manifest.scores["accuracy"]
+    return _bundle(name, target).manifest.scores["accuracy"]
 
 
 def _lost(base: str, name: str, target: str) -> dict[str, float]:
@@ -283,10 +210,13 @@ def _write_table() -> int:
 
 def _line(result: dict[str, Any]) -> str:
     row, first = result["row"], result["seeds"][0]
-    lost = first["lost"]["onnx"]
-    shown = f"{100 * lost['value']:.1f} [{100 * lost['low']:.1f}, {100 * lost['high']:.1f}]"
-    if row["seeds"] > 1:
-        shown += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
+    if row.get("farther") is None:
+        lost = first["lost"]["onnx"]
+        shown = f"{100 * lost['value']:.1f} [{100 * lost['low']:.1f}, {100 * lost['high']:.1f}]"
+        if row["seeds"] > 1:
+            shown += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
+    else:
+        shown = f"Fréchet distance {result['mean_farther']:.2f}x; mean of {row['seeds']} seeds"
     speed = result["speed"]
     times = ", ".join(f"{speed[target]['value']:.1f}x" for target in TARGETS) if speed else ""
     sizes = [

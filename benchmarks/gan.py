@@ -52,13 +52,12 @@ def main() -> int:
         (str(options.generator), made.manifest.lineage["data"]),
     ):
         datasets.check_same(data, trained_on.get("fingerprint"), name)
-    with Pipeline(made, RuntimeOptions(threads=options.threads)) as pipeline:
-        samples = np.stack(pipeline(list(range(SAMPLES))))
+    samples = drawn(made, options.threads)
     train, test = np.asarray(data.train.rows), np.asarray(data.test.rows)
     chosen = np.random.default_rng(0).permutation(len(train))[:SAMPLES]
-    real = _features(judge, test)
+    real = features(judge, test)
     found = {
-        name: frechet_distance(_features(judge, images), real)
+        name: frechet_distance(features(judge, images), real)
         for name, images in (
             ("generator", samples),
             ("gaussian", _gaussian(train)),
@@ -92,8 +91,14 @@ def main() -> int:
     return finish("gan", [Bar(must, f"{share:.3f}", share <= AT_MOST)], content)
 
 
+def drawn(generator: bundle.Bundle, threads: int = 0) -> Images:
+    """Return the images that an exported generator makes of the first rows of noise."""
+    with Pipeline(generator, RuntimeOptions(threads=threads)) as pipeline:
+        return np.stack(pipeline(list(range(SAMPLES))))
+
+
 @torch.no_grad()
-def _features(judge: Model, images: Images) -> NDArray[np.float32]:
+def features(judge: Model, images: Images) -> NDArray[np.float32]:
     """Return what the last linear layer of a classifier is given: (rows, features)."""
     last = [layer for layer in judge.module.modules() if isinstance(layer, nn.Linear)][-1]
     found: list[NDArray[np.float32]] = []

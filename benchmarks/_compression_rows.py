@@ -1,0 +1,123 @@
+"""The rows of compression.py: a baseline, what is done to it, and what must come of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_TAUGHT = ("--transfer", "imdb", "--transfer-size", "30000", "--distill")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A baseline, what is done to it, and what must come of it.
+
+    Args:
+        name: of the row.
+        model: the baseline.
+        data: its data.
+        steps: verb and options of each command of the chain.
+        most_lost: held-out points that may be lost, the mean over seeds; None for a generator.
+        fewer: how many times fewer there must be, of what `compression.py` measures.
+        faster: how many times lower the p50 must be, in every target.
+        seeds: the mean over so many is judged.
+        tokens: length of a text or series at which MACs and latency are measured.
+        farther: how many times as far the generated images may be from real ones, likewise.
+    """
+
+    name: str
+    model: str
+    data: str
+    steps: tuple[tuple[str, ...], ...]
+    most_lost: float | None
+    fewer: tuple[tuple[str, float], ...] = ()
+    faster: float | None = None
+    seeds: int = 1
+    tokens: int = 32
+    farther: float | None = None
+
+
+ROWS: tuple[Row, ...] = (
+    Row(
+        "resnet18",
+        "resnet18",
+        "fashion-mnist",
+        (("prune", "--target-macs", "0.24x", "--distill", "--epochs", "4"),),
+        most_lost=0.5,
+        fewer=(("macs", 4),),
+        faster=2.5,
+    ),
+    Row(
+        "vgg16",
+        "vgg16",
+        "fashion-mnist",
+        (
+            ("prune", "--target-macs", "0.12x", "--distill", "--epochs", "4"),
+            ("share", "--method", "cluster", "--distill", "--epochs", "1"),
+        ),
+        most_lost=0.5,
+        fewer=(("macs", 8), ("model_bytes", 40), ("weights_bytes", 40)),
+    ),
+    Row(
+        "bert-2.5x",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "depth", "--ratio", "0.5", "--epochs", "0"),
+            ("prune", "--ratio", "0.3", "--epochs", "3", *_TAUGHT),
+        ),
+        most_lost=1.0,
+        faster=2.5,
+    ),
+    Row(
+        "bert-5x",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "depth", "--ratio", "0.67", "--epochs", "0"),
+            ("prune", "--ratio", "0.5", "--epochs", "3", *_TAUGHT),
+        ),
+        most_lost=2.5,
+        faster=5,
+    ),
+    Row(
+        "bert-embeddings",
+        "bert",
+        "movie-reviews",
+        (
+            ("prune", "--method", "vocabulary", "--epochs", "0"),
+            ("share", "--method", "embedding", "--epochs", "2", *_TAUGHT),
+            # The encoder alone is half of the file, so no word table is small enough by itself.
+            ("share", "--method", "cluster", "--set", "values=256", "--epochs", "0"),
+        ),
+        most_lost=0.5,
+        fewer=(("model_bytes", 3),),
+    ),
+    Row(
+        "bert-layers",
+        "bert",
+        "movie-reviews",
+        (("share", "--method", "layers", "--epochs", "3", *_TAUGHT),),
+        most_lost=2.0,
+        fewer=(("encoder_parameters", 5),),
+    ),
+    Row(
+        "lstm",
+        "lstm",
+        "japanese-vowels",
+        (("prune", "--ratio", "0.5", "--epochs", "40"),),
+        most_lost=100 * 6 / 370,
+        fewer=(("parameters", 3),),
+        seeds=5,
+        tokens=16,
+    ),
+    Row(
+        "gan",
+        "gan",
+        "fashion-mnist",
+        (("prune", "--ratio", "0.66", "--epochs", "60"),),
+        most_lost=None,
+        fewer=(("parameters", 4),),
+        seeds=3,
+        farther=1.1,
+    ),
+)

@@ -1,0 +1,254 @@
+"""Does `bmc prune` keep more, and gain more, than the tools that prune already?
+
+    python benchmarks/pruning_peers.py                     (cnn, three seeds; ten minutes)
+    python benchmarks/pruning_peers.py --model resnet18 --seeds 1        (an hour and a half)
+
+Every way starts from the same trained baseline on fashion-mnist, goes to the same share of the
+MACs, and is fine-tuned for as many epochs on the same rows with the same recipe:
+
+- `bmc prune --target-macs`, once with labels alone and once with `--distill`;
+- Torch-Pruning as its README shows it: BasePruner with GroupMagnitudeImportance, the last layer
+  ignored, widths rounded to 8, the ratio found by bisection;
+- torch.nn.utils.prune: the smallest weights of all layers masked (global_unstructured, L1), as many
+  as leave that share of multiplications by something other than zero. The masks hold through
+  fine-tuning.
+
+All of them leave by bmc's exporter, so what differs is the pruning. Points lost are paired on the
+held-out rows; the bundles are timed in turn in one run.
+
+Writes benchmarks/results/pruning_peers-MODEL.json. Exit code 1: bmc's best keeps less than a peer,
+or is slower or larger, by more than the interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch_pruning
+from _common import RUNS, Bar, bmc, finish
+from torch import Tensor, nn
+from torch.nn.utils import prune
+
+from bmc import artifact, workspace
+from bmc import bundle as bundles
+from bmc import data as datasets
+from bmc.cli._tuning import Tuning
+from bmc.data import Dataset
+from bmc.export import ExportOptions
+from bmc.export._flow import Source, export
+from bmc.inspect.collect import TOKENS, costs_at
+from bmc.measure import results, scores
+from bmc.measure.latency import BenchSettings
+from bmc.model import AfterStep, Model
+from bmc.training.work import fit_model
+
+DATA = "fashion-mnist"
+STEPS = 30  # of a bisection
+LAUNCHES, ROUNDS = 5, 6
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one way of pruning left of one seed's model."""
+
+    way: str
+    seed: int
+    macs: float
+    lost: dict[str, float]
+    accuracy: float
+    model_bytes: int
+    bundle: str
+
+
+def main() -> int:
+    """Prune in each way, export, compare."""
+    options = _options()
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    found: list[Found] = []
+    for seed in range(options.seeds):
+        found += _seed(options.model, seed, options.macs, options.epochs)
+    base = workspace.root() / f"{options.model}-{DATA}-0-onnx"
+    folders = [base, *(Path(one.bundle) for one in found if one.seed == 0)]
+    run = results.measure_bundles(folders, (1, 2), BenchSettings(1, TOKENS, LAUNCHES, ROUNDS))
+    results.save(run, workspace.root() / ".bench" / f"pruning-peers-{options.model}.json")
+    speed = {row.name: asdict(row) for row in run.rows if row.best}
+    bars = _bars(options.model, found, speed)
+    content = {"found": [asdict(one) for one in found], "speed": speed, **vars(options)}
+    return finish(f"pruning_peers-{options.model}", bars, content)
+
+
+def _seed(name: str, seed: int, share: float, epochs: int) -> list[Found]:
+    base = workspace.root() / f"{name}-{DATA}-{seed}"
+    if not base.is_dir():
+        bmc("train", name, "--data", DATA, "--seed", seed, "-o", base)
+    if not base.with_name(f"{base.name}-onnx").is_dir():
+        bmc("export", base, "--target", "onnx")
+    data = datasets.load(DATA)
+    ways: dict[str, Callable[[Path], float]] = {
+        "bmc": lambda made: _bmc(base, made, share, seed, epochs),
+        "bmc-distill": lambda made: _bmc(base, made, share, seed, epochs, "--distill"),
+        "torch-pruning": lambda made: _peer(_cut, base, made, data, share, seed, epochs),
+        "torch-masks": lambda made: _peer(_masked, base, made, data, share, seed, epochs),
+    }
+    found = []
+    for way, run in ways.items():
+        made = workspace.root() / f"peers-{name}-{seed}-{way}-onnx"
+        found.append(_compared(way, seed, run(made), base, made))
+        print(found[-1], flush=True)
+    return found
+
+
+def _bmc(base: Path, made: Path, share: float, seed: int, epochs: int, *more: str) -> float:
+    pruned = made.with_name(made.name.removesuffix("-onnx"))
+    target = ("--target-macs", f"{share}x", "--epochs", epochs)
+    bmc("prune", base, *target, *more, "--seed", seed, "-o", pruned, "--force")
+    bmc("export", pruned, "--target", "onnx", "--force")
+    before, after = (costs_at(artifact.load(one), TOKENS, runs=1).macs for one in (base, pruned))
+    return after / before
+
+
+def _peer(
+    way: Callable[[Model, float], tuple[nn.Module, float, AfterStep | None]],
+    base: Path,
+    made: Path,
+    data: Dataset,
+    share: float,
+    seed: int,
+    epochs: int,
+) -> float:
+    """Prune in a peer's way, fine-tune with the recipe that `bmc prune` takes, and export."""
+    model = artifact.load(base)
+    model.module, left, after_step = way(model, share)
+    settings = Tuning(epochs=epochs, seed=seed).settings(model)
+    torch.manual_seed(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        fit_model(model, data, settings, Path(folder), after_step=after_step)
+        model.module.cpu().eval()
+        export(Source(base, model, data, ExportOptions(), Path(folder)), "onnx", made, force=True)
+    return left
+
+
+def _cut(model: Model, share: float) -> tuple[nn.Module, float, AfterStep | None]:
+    """Prune as Torch-Pruning's README does."""
+    image = model.encoder.settings  # type: ignore[attr-defined]
+    example = torch.randn(1, image.channels, image.height, image.width)
+    full, _ = torch_pruning.utils.count_ops_and_params(model.module, example)
+
+    def pruned(ratio: float) -> tuple[nn.Module, float]:
+        module = copy.deepcopy(model.module)
+        last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+        torch_pruning.pruner.BasePruner(
+            module,
+            example,
+            importance=torch_pruning.importance.GroupMagnitudeImportance(p=2),
+            pruning_ratio=ratio,
+            ignored_layers=[last],
+            round_to=8,
+        ).step()
+        macs, _ = torch_pruning.utils.count_ops_and_params(module, example)
+        return module, macs / full
+
+    low, high = 0.0, 0.99
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if pruned(middle)[1] <= share else (middle, high)
+    module, left = pruned(high)
+    return module, left, None
+
+
+def _masked(model: Model, share: float) -> tuple[nn.Module, float, AfterStep | None]:
+    """Mask the smallest weights of all layers, as torch.nn.utils.prune does."""
+    macs = {layer.path: layer.macs for layer in costs_at(model, TOKENS, runs=1).layers}
+
+    def masked(amount: float) -> tuple[nn.Module, float]:
+        module = copy.deepcopy(model.module)
+        layers = {
+            path: layer
+            for path, layer in module.named_modules()
+            if isinstance(layer, (nn.Linear, nn.Conv2d))
+        }
+        chosen = [(layer, "weight") for layer in layers.values()]
+        prune.global_unstructured(chosen, pruning_method=prune.L1Unstructured, amount=amount)
+        left = 0.0
+        for path, layer in layers.items():
+            prune.remove(layer, "weight")
+            left += macs[path] * float((layer.weight != 0).float().mean())
+        return module, left / sum(macs.values())
+
+    low, high = 0.0, 1.0
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if masked(middle)[1] <= share else (middle, high)
+    module, left = masked(high)
+    masks = {
+        name: value != 0
+        for name, value in module.named_parameters()
+        if isinstance(value, Tensor) and (value == 0).any()
+    }
+
+    def keep_zeros(trained: nn.Module, done: float) -> None:
+        with torch.no_grad():
+            for name, value in trained.named_parameters():
+                if name in masks:
+                    value.mul_(masks[name])
+
+    return module, left, keep_zeros
+
+
+def _compared(way: str, seed: int, macs: float, base: Path, made: Path) -> Found:
+    its, own = (
+        np.load(one / bundles.EVALUATION) for one in (base.with_name(f"{base.name}-onnx"), made)
+    )
+    lost = scores.lost("classification", own["logits"], its["logits"], own["labels"])
+    done = bundles.read(made)
+    accuracy = done.manifest.scores["accuracy"]["value"]
+    return Found(way, seed, macs, asdict(lost), accuracy, done.model_size(), str(made))
+
+
+def _bars(model: str, found: list[Found], speed: dict[str, Any]) -> list[Bar]:
+    def mean(way: str) -> float:
+        return 100 * float(np.mean([one.lost["value"] for one in found if one.way == way]))
+
+    def first(way: str) -> Found:
+        return next(one for one in found if one.way == way)
+
+    best = min(("bmc", "bmc-distill"), key=mean)
+    bars = []
+    for peer in ("torch-pruning", "torch-masks"):
+        must = f"{model}: {best} loses no more points than {peer}"
+        bars.append(
+            Bar(must, f"{mean(best):.2f} against {mean(peer):.2f}", mean(best) <= mean(peer))
+        )
+        own, its = (speed[Path(first(way).bundle).name] for way in (best, peer))
+        met = own["p50"]["low"] <= its["p50"]["high"]
+        times = f"{own['p50']['value']:.3f} against {its['p50']['value']:.3f} ms"
+        bars.append(Bar(f"{model}: {best} is no slower than {peer}", times, met))
+        sizes = first(best).model_bytes, first(peer).model_bytes
+        shown = f"{sizes[0]:,} against {sizes[1]:,} bytes"
+        bars.append(
+            Bar(f"{model}: {best}'s file is no larger than {peer}'s", shown, sizes[0] <= sizes[1])
+        )
+    return bars
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--model", default="cnn")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--macs", type=float, default=0.25, help="share that is left")
+    parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
