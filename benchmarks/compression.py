@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 from _common import HERE, RUNS, Bar, bmc, finish, put_table, short
-from _compression_rows import ROWS, Row
+from _compression_rows import ROWS, TEACHER, Row
 from gan import drawn, features
 
 from bmc import artifact, workspace
@@ -96,6 +96,9 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     base = f"{row.model}-{row.data}-{seed}"
     if not (workspace.root() / base).is_dir():
         bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
+    typed = [word for step in row.steps for word in step]
+    if TEACHER in typed and not (workspace.root() / TEACHER).is_dir():
+        bmc("train", "mpnet", "--data", row.data, "-o", workspace.root() / TEACHER)
     names = [base]
     for number, (verb, *options) in enumerate(row.steps, start=1):
         names.append(f"{row.name}-{seed}-step{number}")
