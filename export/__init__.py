@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bmc.errors import SettingError
+from bmc.bundle import Bundle
+from bmc.export.dialects import Dialect
+from bmc.inspect.executed import Executed
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
@@ -20,10 +23,12 @@ class ExportOptions:
     Args:
         opset: version of the ONNX operators.
         max_batch: rows that a TensorRT engine is built for at most.
+        allow_slower: keep a quantized bundle that is slower than its fp32 export.
     """
 
     opset: int = OLDEST_OPSET
     max_batch: int = 16
+    allow_slower: bool = False
 
     def __post_init__(self) -> None:
         if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
@@ -55,9 +60,11 @@ class Source(Protocol):
     """What is exported: the live model, and its ONNX graph, made once for all targets."""
 
     model: Model
+    options: ExportOptions
+    opset: int
 
-    def onnx(self) -> tuple[Path, dict[str, int]]:
-        """Return the ONNX file and how many nodes of each operator it has."""
+    def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
+        """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
 
 
 class Exporter(Protocol):
@@ -65,3 +72,6 @@ class Exporter(Protocol):
 
     def write(self, source: Source, folder: Path, options: ExportOptions) -> Written:
         """Write the model in the target's format into `folder`."""
+
+    def executed(self, bundle: Bundle) -> list[Executed]:
+        """Return the multiplications that the target executes, with their precision."""

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,17 @@ from numpy.typing import NDArray
 from bmc import artifact, bundle, console, inputs, plugins, targets
 from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
+from bmc.compress.quantize._form import is_quantized, precision_of
 from bmc.data import Dataset
-from bmc.errors import GateError
-from bmc.export import ExportOptions, Written, _parity
+from bmc.errors import GateError, UsageError
+from bmc.export import Exporter, ExportOptions, Written, _parity, _speed, dialects
 from bmc.export._graph import form_of, write_onnx
+from bmc.export._lower import lower_file
+from bmc.export.dialects import DIALECTS, Dialect
 from bmc.files import new_folder, sha256
 from bmc.inputs import Many
 from bmc.inspect import zeros
+from bmc.inspect.executed import counted
 from bmc.measure import scores
 from bmc.model import Model, output_of
 from bmc.pipeline import Pipeline
@@ -33,6 +37,7 @@ from bmc.targets import RuntimeOptions
 _GOLDEN_ROWS = 4
 _BATCH = 32
 _GENERATED = 512
+_FOUR_BITS = 21
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,39 @@ class Source:
     options: ExportOptions
     work: Path
 
-    def onnx(self) -> tuple[Path, dict[str, int]]:
-        """Return the ONNX file and how many nodes of each operator it has."""
-        return self._onnx
+    def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
+        """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
+        precision = precision_of(self.model)
+        if precision in dialect.refused:
+            able = [name for name in DIALECTS if precision not in DIALECTS[name].refused]
+            raise UsageError(
+                f"{self.folder} is {precision}, which this target cannot execute; "
+                f"{' and '.join(able)} can: --target {','.join(able)}"
+            )
+        path, counts = self._onnx
+        if not is_quantized(self.model.module):
+            return path, counts
+        lowered = self.work / f"{hash(dialect)}.onnx"
+        return lowered, lower_file(path, lowered, dialect)
+
+    def in_fp32(self, work: Path) -> Source:
+        """Return the same model in fp32, to be exported in another folder."""
+        return replace(self, model=_speed.in_fp32(self.model), work=work)
+
+    @cached_property
+    def opset(self) -> int:
+        """The version of the operators that was asked for, or the one that 4 bits need."""
+        if precision_of(self.model).startswith("int4") and self.options.opset < _FOUR_BITS:
+            console.note(
+                f"opset {self.options.opset} has no weights of 4 bits; raised to {_FOUR_BITS}"
+            )
+            return _FOUR_BITS
+        return self.options.opset
 
     @cached_property
     def _onnx(self) -> tuple[Path, dict[str, int]]:
         path = self.work / "model.onnx"
-        return path, write_onnx(self.model, path, self.options.opset)
+        return path, write_onnx(self.model, path, self.opset)
 
     @cached_property
     def rows(self) -> Many:
@@ -125,6 +155,9 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
         manifest = _manifest(source, target, written)
         try:
             manifest = _prove(Bundle(folder, manifest), source)
+            bundle.write(folder, manifest)
+            if manifest.precision != "fp32":
+                manifest = _timed(bundle.read(folder), exporter, source)
         except GateError as error:
             failure = error
             manifest = replace(manifest, parity={"failed": str(error)})
@@ -135,6 +168,23 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
                 shutil.copytree(folder, copy, dirs_exist_ok=True)
             raise GateError(f"{target}: {failure}. Kept as {kept} for inspection")
     return bundle.read(output)
+
+
+def _timed(made: Bundle, exporter: Exporter, source: Source) -> Manifest:
+    """Return a quantized bundle's manifest with what it executes, and its speed over fp32.
+
+    Raises:
+        GateError: it is slower.
+    """
+    manifest = made.manifest
+    executed = exporter.executed(made)
+    build = {**manifest.build, "executed": counted(executed)}
+    if targets.load(manifest.target).available().devices:
+        found = _speed.over_fp32(made, exporter, source.in_fp32, _manifest)
+        build["over_fp32"] = asdict(found.ratio)
+        if not source.options.allow_slower:
+            _speed.refuse_slower(found, executed, manifest.precision)
+    return replace(manifest, build=build)
 
 
 def _prove(made: Bundle, source: Source) -> Manifest:
@@ -161,10 +211,14 @@ def _prove(made: Bundle, source: Source) -> Manifest:
 
 
 def _runnable(made: Bundle) -> tuple[Bundle, bool]:
-    """Return what can run here: the bundle, or, for an engine without a GPU, its ONNX file."""
+    """Return what can run here: the bundle, or, for an engine without a GPU, its ONNX file.
+
+    ONNX Runtime runs it, or, where that refuses the precision, OpenVINO.
+    """
     if targets.load(made.manifest.target).available().devices:
         return made, False
-    manifest = replace(made.manifest, target="onnx", model="model.onnx")
+    stand_in = "openvino" if made.manifest.precision in dialects.ONNX.refused else "onnx"
+    manifest = replace(made.manifest, target=stand_in, model="model.onnx")
     return Bundle(made.path, manifest), True
 
 
@@ -215,7 +269,7 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
     return Manifest(
         name=source.folder.name,
         target=target,
-        precision="fp32",
+        precision=precision_of(model),
         model=written.model,
         inputs=written.inputs,
         outputs=written.outputs,
@@ -229,6 +283,8 @@ def _manifest(source: Source, target: str, written: Written) -> Manifest:
 
 def _odd_widths(model: Model) -> list[int]:
     """Return the widths of layers that are no multiple of 8, the outputs' aside."""
+    if is_quantized(model.module):
+        return []
     family = plugins.load("bmc.models", model.family, "model family")
     outputs = family.parts(model.module).outputs
     widths = {

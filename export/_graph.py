@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+import ml_dtypes
 import onnx_ir
 import onnxscript.optimizer
 import torch
@@ -18,11 +19,15 @@ from onnxscript.rewriter import onnx_fusions
 from torch import nn
 
 from bmc import plugins
+from bmc.compress.quantize._form import form_of as form_of
+from bmc.compress.quantize._form import frozen, is_quantized
+from bmc.compress.quantize._layers import Whole
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
 _LARGEST_BATCH = 4096
 _SIZES = ("height", "width")
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
 
 def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
@@ -40,6 +45,8 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
         how many nodes of each operator the graph has.
     """
     module = form_of(model)
+    if is_quantized(module):
+        module = frozen(module)
     example = _example(model)
     inputs, outputs = model.encoder.tensors(), model.outputs()
     most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
@@ -70,6 +77,8 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
         # What the exporter would do by itself, but for what it may fold.
         onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
         onnx_fusions.fuse(graph)
+    if is_quantized(module):
+        _pack(graph, module)
     _free_sizes(graph, inputs)
     common.ClearMetadataAndDocStringPass()(graph)
     # A shared layer's weights are transposed into constants once a use; they are one again here.
@@ -83,16 +92,30 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
 
 
 def _may_fold(node: onnx_ir.Node) -> bool | None:
-    """Refuse to fold what would store a weight unfolded, or twice: codebooks, parts of a matrix.
+    """Refuse to fold what would store a weight unfolded, or twice.
+
+    That is: quantized weights, codebooks, parts of a matrix.
 
     Run times fold both as they load the file. None leaves it to the optimizer's own rules.
     """
+    if node.op_type in _QUANTIZED:
+        return False
     first = node.inputs[0] if node.inputs else None
     if first is None or not first.is_initializer():
         return None
     unfolds = node.op_type in ("Cast", "Gather") and first.dtype == onnx_ir.DataType.UINT8
     cuts = node.op_type == "Slice" and first.dtype == onnx_ir.DataType.FLOAT
     return False if unfolds or cuts else None
+
+
+def _pack(graph: onnx_ir.Model, module: nn.Module) -> None:
+    """Store weights of 4 bits as such: PyTorch has no tensors of them."""
+    for path, part in module.named_modules():
+        value = graph.graph.initializers.get(f"{path}.numbers")
+        if isinstance(part, Whole) and part.bits == 4 and value is not None:
+            numbers = part.numbers.numpy().astype(ml_dtypes.int4)  # type: ignore[operator]
+            value.const_value = onnx_ir.tensor(numbers, name=value.name)
+            value.dtype = value.const_value.dtype
 
 
 def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
@@ -114,16 +137,11 @@ def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
             value.shape = onnx_ir.Shape(sized[value.name])
 
 
-def form_of(model: Model) -> nn.Module:
-    """Return what is exported: the family's inference form, or the model itself."""
-    family = plugins.load("bmc.models", model.family, "model family")
-    if hasattr(family, "inference_form"):
-        return family.inference_form(model).eval()  # type: ignore[no-any-return]
-    return model.module.eval()
-
-
 def _example(model: Model) -> dict[str, torch.Tensor]:
     """Return an input to trace with; a sentence pair's token types are made up."""
+    if is_quantized(model.module):  # it is a form, where a family knows its own modules alone
+        arrays = next(one for one in model.encoder.probes(4) if len(next(iter(one.values()))) > 1)
+        return {name: torch.from_numpy(array) for name, array in arrays.items()}
     family = plugins.load("bmc.models", model.family, "model family")
     example: dict[str, torch.Tensor] = family.examples(model.module)[0]
     names = [info.name for info in model.encoder.tensors()]

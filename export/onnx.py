@@ -2,15 +2,53 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import tempfile
 from pathlib import Path
 
-from bmc.export import ExportOptions, Source, Written
+import onnx_ir
+import onnxruntime
+
+from bmc.bundle import Bundle
+from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.inspect.executed import Executed
+
+_FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|LSTM|GRU|RNN")
+_WHOLE = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
-    path, nodes = source.onnx()
+    path, nodes = source.onnx(dialects.ONNX)
     shutil.copyfile(path, folder / "model.onnx")
-    build = {"opset": options.opset, "nodes": nodes}
+    build = {"opset": source.opset, "nodes": nodes}
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)
+
+
+def executed(bundle: Bundle) -> list[Executed]:
+    """Return the multiplications of the graph that ONNX Runtime makes of a bundle's file."""
+    with tempfile.TemporaryDirectory() as folder:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 3
+        settings.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        onnxruntime.InferenceSession(
+            str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
+        )
+        graph = onnx_ir.load(settings.optimized_model_filepath).graph
+    return [
+        Executed(node.op_type, _precision(node), str(node.name))
+        for node in graph
+        if _FLOAT.fullmatch(node.op_type) or _WHOLE.match(node.op_type)
+    ]
+
+
+def _precision(node: onnx_ir.Node) -> str:
+    if _WHOLE.match(node.op_type):
+        return "int8"
+    weight = node.inputs[1] if len(node.inputs) > 1 else None
+    known = weight is not None and weight.dtype is not None
+    return {"FLOAT": "float32", "FLOAT16": "float16"}.get(
+        weight.dtype.name if known else "FLOAT",  # type: ignore[union-attr]
+        "float32",
+    )

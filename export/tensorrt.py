@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from bmc.export import ExportOptions, Source, Written
-from bmc.targets.tensorrt import ENGINE_SOURCE, build_engine, flavour
+from bmc.bundle import Bundle
+from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.inspect.executed import Executed
+from bmc.targets.tensorrt import ENGINE_SOURCE, build_engine, flavour, layers_of
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -16,11 +18,23 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
         ArtifactError: TensorRT does not take the graph; the message holds its first complaint.
     """
     inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
-    path, nodes = source.onnx()
+    path, nodes = source.onnx(dialects.TENSORRT)
     shutil.copyfile(path, folder / ENGINE_SOURCE)
     limits = {"batch": options.max_batch, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
-    build = {"opset": options.opset, "nodes": nodes, "tensorrt": flavour()}
+    build = {"opset": source.opset, "nodes": nodes, "tensorrt": flavour()}
     build |= {"max_batch": options.max_batch, "limits": limits}
     return Written("model.engine", inputs, outputs, build)
+
+
+def executed(bundle: Bundle) -> list[Executed]:
+    """Return the multiplications of the network as TensorRT parses it.
+
+    Which kernels it takes is known where an engine can be inspected, on a GPU; a multiplication
+    whose inputs are dequantized can be fused to one of whole numbers.
+    """
+    return [
+        Executed(kind, precision, name)
+        for kind, precision, name in layers_of(bundle.path / ENGINE_SOURCE)
+    ]

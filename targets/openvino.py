@@ -58,7 +58,12 @@ class OpenVinoSession(Closing):
             raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {first}") from error
         self._request = compiled.create_infer_request()
         self._bundle = bundle
-        self._outputs = [output.get_any_name() for output in compiled.outputs]
+        # A tensor has several names where OpenVINO left a cast out.
+        said = {info.name for info in bundle.manifest.outputs}
+        self._outputs = [
+            next(iter(output.get_names() & said), output.get_any_name())
+            for output in compiled.outputs
+        ]
         check_names(bundle, [given.get_any_name() for given in compiled.inputs], self._outputs)
         self.execution = {
             "device": "CPU",

@@ -35,6 +35,7 @@ except ModuleNotFoundError:  # engines still build; running one asks for it by n
 ENGINE_SOURCE = "model.onnx"
 _TYPICAL_LENGTH = 32
 _SIZES = ("height", "width")  # an image of one pixel is no image
+_PRECISIONS = {trt.DataType.HALF: "float16", trt.DataType.BF16: "bfloat16"}
 
 
 class TensorRtTarget:
@@ -149,16 +150,7 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
         ArtifactError: TensorRT cannot parse or build the graph.
     """
     logger = _Log()
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise ArtifactError(f"TensorRT cannot start here: {logger.first()}")
-    # TensorRT 10 asks for strong typing; 11 and RTX know nothing else.
-    flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
-    network = builder.create_network(0 if flags is None else 1 << int(flags))
-    parser = trt.OnnxParser(network, logger)
-    if not parser.parse_from_file(str(path)):
-        errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
-        raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [logger.first()])[0]}")
+    builder, network, _parser = _parsed(path, logger)
     profile = builder.create_optimization_profile()
     for info in inputs:
         least, usual, most = (
@@ -172,6 +164,40 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
     if engine is None:
         raise ArtifactError(f"TensorRT cannot build {path}: {logger.first()}")
     return bytes(engine)
+
+
+def layers_of(path: Path) -> list[tuple[str, str, str]]:
+    """Return type, input precision and name of each multiplication of a parsed ONNX file.
+
+    An input that was dequantized counts as int8: TensorRT fuses such a layer with it, or can.
+    """
+    _, network, _parser = _parsed(path, _Log())
+    layers = [network.get_layer(number) for number in range(network.num_layers)]
+    dequantized = {
+        layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE
+    }
+    kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
+    found = []
+    for layer in [one for one in layers if one.type in kinds]:
+        read = layer.get_input(0)
+        precision = "int8" if read.name in dequantized else _PRECISIONS.get(read.dtype, "float32")
+        found.append((layer.type.name, precision, layer.name))
+    return found
+
+
+def _parsed(path: Path, logger: _Log) -> tuple[Any, Any, Any]:
+    """Return a builder, the network that it parsed from an ONNX file, and the parser."""
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise ArtifactError(f"TensorRT cannot start here: {logger.first()}")
+    # TensorRT 10 asks for strong typing; 11 and RTX know nothing else.
+    flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    network = builder.create_network(0 if flags is None else 1 << int(flags))
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse_from_file(str(path)):
+        errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
+        raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [logger.first()])[0]}")
+    return builder, network, parser
 
 
 def _least(axis: str, limit: int) -> int:

@@ -20,6 +20,7 @@ _VERBS = {
     "distill": "Teach a small student what a trained teacher knows.",
     "prune": "Remove what a model can do without.",
     "share": "Factorise or share a model's parameters.",
+    "quantize": "Store and compute with fewer bits.",
     "inspect": "Look into a model: cost by layer, activations, what its answers rest on.",
     "export": "Turn a model into a bundle for a target, and prove that it answers the same.",
     "predict": "Answer rows with a bundle.",

@@ -17,6 +17,7 @@ from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
+from bmc.compress.quantize._form import is_quantized
 from bmc.errors import GateError, UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.inspect.collect import TOKENS, costs_at
@@ -89,7 +90,7 @@ def compress(
     """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
 
     Args:
-        kind: "prune" or "share".
+        kind: "prune", "share" or "quantize".
         method: the technique.
         reference: of the model; the workspace's newest when None.
         choose: makes the step; it may look at the model, and must not change it.
@@ -107,6 +108,11 @@ def compress(
     refuse_existing(output, common.force)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
+    if is_quantized(model.module):
+        raise UsageError(
+            f"{folder} is quantized; {kind} comes before: {kind} the model that it was made from "
+            f"({model.origin.get('from')}), then quantize"
+        )
     known = _models.data_of(folder, data)
     texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)
     checkpoints = workspace.checkpoints_of(output)

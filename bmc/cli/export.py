@@ -22,6 +22,7 @@ def export(
     data: str | None = None,
     opset: int = 18,
     max_batch: int = 16,
+    allow_slower: bool = False,
     common: Writing = Writing(),  # noqa: B008  frozen
 ) -> Answer:
     """Turn a model into a bundle for a target, and prove that it answers the same.
@@ -36,9 +37,11 @@ def export(
         data: the data that the model was trained on, if it is not where it was.
         opset: version of the ONNX operators.
         max_batch: rows that a TensorRT engine is built for at most.
+        allow_slower: keep a quantized bundle that is slower than its fp32 export; else it is
+            exit 1, and kept as NAME.failed.
     """
     common.begin()
-    options = ExportOptions(opset, max_batch)
+    options = ExportOptions(opset, max_batch, allow_slower)
     wanted = [name.strip() for entry in target for name in entry.split(",") if name.strip()]
     if not wanted:
         raise UsageError(f"--target names none of {', '.join(plugins.names('bmc.export'))}")
@@ -96,8 +99,17 @@ def _line(bundle: Bundle) -> str:
     return (
         f"wrote {bundle.path}: {bundle.model_size() / 1e6:.1f} MB{_score(own)}{whose} "
         f"({own['rows']} rows; {alike}"
-        f"largest change of an output {manifest.parity['max_error']:.1g})"
+        f"largest change of an output {manifest.parity['max_error']:.1g}"
+        f"{_over_fp32(manifest.build)})"
     )
+
+
+def _over_fp32(build: Mapping[str, Any]) -> str:
+    found = build.get("over_fp32")
+    if not found:
+        return ""
+    shown = f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
+    return f"; {shown} times as fast as in fp32"
 
 
 def _score(own: Mapping[str, Any]) -> str:

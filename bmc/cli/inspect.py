@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from bmc import artifact, console, workspace
+from bmc import artifact, console, plugins, workspace
+from bmc import bundle as bundles
 from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.errors import UsageError
 from bmc.files import write_atomically
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
+from bmc.inspect.executed import Executed, counted
 from bmc.inspect.layers import Costs
 from bmc.inspect.sensitivity import path_of, write
 
@@ -35,7 +38,8 @@ def inspect(
     bundle takes (bmc bench measures that).
 
     Args:
-        model: a model directory, or its name in the workspace; the newest when left out.
+        model: a model directory, or its name in the workspace; the newest when left out. Of a
+            bundle, what its run time executes, and in which precision, is shown.
         data: the data that the model was trained on, if it is not where it was.
         length: tokens of a text, or steps of a series, that costs are measured with.
         rows: validation rows at most.
@@ -44,6 +48,9 @@ def inspect(
     """
     common.begin()
     settings = InspectSettings(length, rows, examples, sensitivity)
+    places = (Path(model), workspace.root() / model) if model else ()
+    if model and any(workspace.kind_of(place) == "bundle" for place in places):
+        return _executed(workspace.find(model, "bundle"))
     folder = workspace.find(model, "model") if model else workspace.newest("model")
     if not model:
         console.note(f"inspecting {folder}, the newest model")
@@ -61,6 +68,24 @@ def inspect(
         {"output": str(output), "sensitivity_file": str(kept) if kept else None, **found.to_json()},
         (_table(found.costs), *_lines(found), f"wrote {output}: open it in a browser"),
     )
+
+
+def _executed(folder: Path) -> Answer:
+    """Show what a bundle's run time multiplies in which precision."""
+    made = bundles.read(folder)
+    exporter = plugins.load("bmc.export", made.manifest.target, "target")
+    found: list[Executed] = exporter.executed(made)
+    table = Table(title=f"{folder.name}: what is multiplied", box=box.SIMPLE_HEAD)
+    for column in ("operator", "precision", "count"):
+        table.add_column(column, justify="right" if column == "count" else "left")
+    for operator, precision, count in counted(found):
+        table.add_row(operator, precision, str(count))
+    wide = [one for one in found if not one.narrow]
+    lines = [f"in fp32: {one.operator} {one.name}" for one in wide]
+    if made.manifest.precision == "fp32":
+        lines = []
+    shown = [asdict(one) for one in found]
+    return Answer({"bundle": str(folder), "executed": shown}, (table, *lines))
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

@@ -36,7 +36,8 @@ def attend(
     rows, length = mask.shape[0], mask.shape[-1]
     query = query.view(rows, queries, heads, -1).transpose(1, 2)
     key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
-    weights = torch.softmax(query @ key.transpose(-1, -2) + mask, dim=-1)
+    # In 32 bits, whatever the rest is in: that is no operation where the rest is.
+    weights = torch.softmax((query @ key.transpose(-1, -2) + mask).float(), dim=-1).to(value.dtype)
     width = heads * value.shape[-1]
     return (weights @ value).transpose(1, 2).reshape(-1, width)
 

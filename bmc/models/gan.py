@@ -7,10 +7,8 @@ Source: Goodfellow et al. 2014, "Generative Adversarial Nets".
 
 from __future__ import annotations
 
-import copy
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,7 +17,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_linear_bn_eval
 
 from bmc.data import Dataset
 from bmc.errors import SettingError
@@ -27,6 +24,7 @@ from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AfterStep, Model, Parts
 from bmc.models import _images
+from bmc.models._folding import folded
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
 from bmc.training.initialise import initialise
@@ -164,27 +162,8 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the generator with each batch norm folded into the linear layer before it.
-
-    A layer that is no plain linear any more, or that shares its weights, is left as it is.
-    """
-    form = copy.deepcopy(model.module).eval()
-    sequence: Any = form.get_submodule("layers")
-    uses = Counter(
-        id(value)
-        for _, layer in form.named_modules(remove_duplicate=False)
-        for value in layer.parameters(recurse=False)
-    )
-    layers: list[nn.Module] = []
-    for layer in sequence:
-        last = layers[-1] if layers else layer
-        alone = type(last) is nn.Linear and uses[id(last.weight)] == 1
-        if isinstance(layer, nn.BatchNorm1d) and isinstance(last, nn.Linear) and alone:
-            layers[-1] = fuse_linear_bn_eval(last, layer)
-        else:
-            layers.append(layer)
-    form.set_submodule("layers", nn.Sequential(*layers))
-    return form
+    """Return the generator with each batch norm folded into the linear layer before it."""
+    return folded(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

@@ -17,6 +17,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.model import Model, Parts
 from bmc.models import _images
+from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
 from bmc.training.settings import TrainingSettings
 
@@ -76,11 +77,12 @@ class InvertedResidual(nn.Module):
             nn.Conv2d(wide, made, 1, bias=False),
             nn.BatchNorm2d(made),
         )
+        self.add = Sum()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (rows, made, height / stride, width / stride)."""
         inner: Tensor = self.conv(features)
-        return features + inner if self.shortcut else inner
+        return self.add(features, inner) if self.shortcut else inner
 
 
 class MobileNetV2(_images.ImageModule):
@@ -181,6 +183,11 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     dropout = _images.share_of(spec, "dropout")
     outputs = _images.whole_of(spec, "outputs")
     return MobileNetV2(_images.image_of(spec), outputs, float(multiplier), dropout).eval()
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the network with its batch norms folded into its convolutions."""
+    return folded(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

@@ -17,6 +17,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.model import Model, Parts
 from bmc.models import _images
+from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
 from bmc.training.settings import TrainingSettings
 
@@ -79,13 +80,14 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(given, width, stride)
+        self.add = Sum()
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (rows, width, height / stride, width / stride)."""
         inner = self.relu(self.bn1(self.conv1(features)))
         inner = self.bn2(self.conv2(inner))
-        outer: Tensor = self.relu(inner + self.downsample(features))
+        outer: Tensor = self.relu(self.add(inner, self.downsample(features)))
         return outer
 
 
@@ -105,6 +107,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(wide)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(given, wide, stride)
+        self.add = Sum()
         nn.init.zeros_(self.bn3.weight)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -112,7 +115,7 @@ class Bottleneck(nn.Module):
         inner = self.relu(self.bn1(self.conv1(features)))
         inner = self.relu(self.bn2(self.conv2(inner)))
         inner = self.bn3(self.conv3(inner))
-        outer: Tensor = self.relu(inner + self.downsample(features))
+        outer: Tensor = self.relu(self.add(inner, self.downsample(features)))
         return outer
 
 
@@ -199,6 +202,11 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     outputs = _images.whole_of(spec, "outputs")
     width = _images.whole_of(spec, "filters", most=_MOST)
     return ResNet(_images.image_of(spec), outputs, plan, width).eval()
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the network with its batch norms folded into its convolutions."""
+    return folded(model.module, [(f"conv{place}", f"bn{place}") for place in (1, 2, 3)])
 
 
 def parts(module: nn.Module) -> Parts:

@@ -16,6 +16,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.model import Model, Parts
 from bmc.models import _images
+from bmc.models._folding import folded
 from bmc.models._images import examples as examples
 from bmc.training.settings import TrainingSettings
 
@@ -155,6 +156,11 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         _images.whole_of(spec, "hidden", most=_MOST_HIDDEN),
         _images.share_of(spec, "dropout"),
     ).eval()
+
+
+def inference_form(model: Model) -> nn.Module:
+    """Return the network with its batch norms folded into its convolutions."""
+    return folded(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

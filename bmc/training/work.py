@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact, plugins
+from bmc.compress.quantize._form import is_quantized
 from bmc.data import Dataset, Examples
 from bmc.data._split import content_of
 from bmc.errors import SettingError, UsageError
@@ -99,7 +100,8 @@ def fit_model(
     settled = [model.encoder.to_json(), model.spec, model.task, run]
     depends = json.dumps([data.fingerprint, digest.hexdigest(), *settled])
     family = plugins.load("bmc.models", model.family, "model family")
-    forming = getattr(family, "training_form", None)
+    # A quantized model is an inference form, which a family's training form knows nothing of.
+    forming = None if is_quantized(model.module) else getattr(family, "training_form", None)
     with _in_units_of(model, data.train.labels, family) as standard:
         train.labels, validation.labels = standard(train.labels), standard(validation.labels)
         return fit(

@@ -37,6 +37,7 @@ FAMILIES = ("bert", "cnn", "mlp", "recurrent", "transformer")
 METHODS = [
     f"{kind}/{name}"
     for kind in plugins.names("bmc.compress")
+    if kind != "quantize"  # it makes a model its inference form: tests/compress/test_quantize.py
     for name in plugins.names(f"bmc.compress.{kind}")
 ]
 TRAINING = ("distill/logits", "prune/movement")  # methods that train, on texts of one column

@@ -1,0 +1,69 @@
+"""bmc quantize"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from cyclopts import Parameter
+
+from bmc.cli._common import Answer, Writing
+from bmc.cli._compress import Set, compress, settings_of, step_class
+from bmc.cli._tuning import Tuning
+from bmc.errors import UsageError
+from bmc.model import Step
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Training(Tuning):
+    """How quantization-aware training goes; the other methods train nothing.
+
+    Args:
+        epochs: passes of training; 1 for qat when left out.
+    """
+
+    epochs: int = 0
+
+
+def quantize(
+    model: str | None = None,
+    *,
+    method: str = "static",
+    rows: int | None = None,
+    calibrator: str | None = None,
+    bits: int | None = None,
+    in_float: tuple[str, ...] | None = None,
+    set_: Set = (),
+    tuning: Training = Training(),
+    data: str | None = None,
+    common: Writing = Writing(),  # noqa: B008  frozen
+) -> Answer:
+    """Let fewer bits stand for a model's weights, and for what its layers read.
+
+    The decision is kept in the model directory; `bmc export` lowers it to what each target runs
+    fastest. Pruning, sharing and distillation come before, not after.
+
+    Args:
+        model: a model directory, or its name in the workspace; the newest when left out.
+        method: static (8 bits, ranges found on training rows), qat (the same, trained on after
+            it: one epoch, with the unchanged model as teacher), mixed (the same, with the worst
+            layers in float), dynamic (8 bits, ranges found at each call), weights (8 or 4 bits,
+            computed in float), fp16, or bf16.
+        rows: training rows that ranges are found on (static, qat, mixed), or overflow (fp16).
+        calibrator: how a range is chosen: mse, minmax or percentile (static, qat, mixed).
+        bits: 8 or 4 (weights).
+        in_float: names (patterns) of layers that stay in float; several are possible.
+        set_: another setting of the method, NAME=VALUE; several are possible.
+        data: the data that the model was trained on, if it is not where it was.
+    """
+    common.begin()
+    technique = step_class("quantize", method)
+    typed = {"rows": rows, "calibrator": calibrator, "bits": bits, "in_float": in_float or None}
+    if method == "mixed":
+        typed["max_points"] = tuning.max_drop  # type: ignore[assignment]
+    step: Step = technique(**settings_of(technique, method, set_, typed))
+    if method == "qat":
+        tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)
+    elif tuning.epochs:
+        raise UsageError(f"{method} trains nothing; --method qat does, --epochs {tuning.epochs}")
+    return compress("quantize", method, model, lambda loaded, work: step, tuning, data, common)

@@ -1,0 +1,1 @@
+"""Quantization: fewer bits stand for weights, and for what layers read."""

@@ -1,0 +1,159 @@
+"""Calibration: which range of its inputs a layer quantizes, seen on real rows.
+
+What is kept of a tensor is its range and a histogram of fixed size, whatever the number of rows.
+
+Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+Integer-Arithmetic-Only Inference"; Wu et al. 2020, "Integer Quantization for Deep Learning
+Inference: Principles and Empirical Evaluation", section 5 (percentile); Sung et al. 2015,
+"Resiliency of Deep Neural Networks under Quantization" (least squared error).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bmc import console, inputs
+from bmc.compress.quantize._layers import Point, Quantized
+from bmc.errors import DataError, UsageError
+from bmc.inputs import Encoder
+from bmc.model import Model, Work, output_of
+
+CALIBRATORS = ("minmax", "percentile", "mse")
+_BINS = 2048
+_BATCH = 16
+_LEVELS = 127
+_CANDIDATES = 100
+_LEAST_RANGE = 1e-8
+
+
+@dataclass
+class Seen:
+    """Absolute values of a tensor: the largest, and how many there are in each of equal bins.
+
+    The range doubles when a value lies outside, and two bins become one.
+    """
+
+    top: float = 0.0
+    counts: Tensor = field(default_factory=lambda: torch.zeros(_BINS, dtype=torch.float64))
+    largest: float = 0.0
+
+    def add(self, values: Tensor) -> None:
+        """Count the values."""
+        sizes = values.detach().abs().flatten().float()
+        largest = float(sizes.max()) if sizes.numel() else 0.0
+        self.largest = max(self.largest, largest) if largest == largest else largest
+        if largest != largest or largest == float("inf"):
+            self.largest = float("nan")
+            return
+        if not self.top:
+            self.top = largest
+        if not self.top:
+            return
+        while largest > self.top:
+            pairs = self.counts.view(-1, 2).sum(dim=1)
+            self.counts = torch.cat([pairs, torch.zeros_like(pairs)])
+            self.top *= 2
+        self.counts += torch.histc(sizes, _BINS, 0.0, self.top).double()
+
+    def limit(self, calibrator: str, percentile: float) -> float:
+        """Return the largest absolute value that the grid should reach."""
+        if calibrator == "minmax" or not self.top:
+            return self.largest
+        if calibrator == "percentile":
+            share = self.counts.cumsum(0) / self.counts.sum()
+            place = int((share < percentile / 100).sum())
+            return min((place + 1) * self.top / _BINS, self.largest)
+        return self._least_squares()
+
+    def _least_squares(self) -> float:
+        """Return the limit with the least expected squared error."""
+        width = self.top / _BINS
+        centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
+        best, least = self.largest, float("inf")
+        for part in range(1, _CANDIDATES + 1):
+            limit = self.largest * part / _CANDIDATES
+            scale = limit / _LEVELS
+            error = centres - (centres / scale).round().clamp(max=_LEVELS) * scale
+            # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
+            within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
+            total = float((self.counts * (error**2 + within)).sum())
+            if total < least:
+                best, least = limit, total
+        return best
+
+
+@torch.inference_mode()
+def calibrate(
+    form: nn.Module, encoder: Encoder, rows: Sequence[Any], calibrator: str, percentile: float
+) -> None:
+    """Set the scale of each point of a quantized form from what it reads of some rows.
+
+    Args:
+        form: with points whose scale is 0, so that it computes in float meanwhile.
+        encoder: of the rows.
+        rows: raw rows, of the training part.
+        calibrator: one of CALIBRATORS.
+        percentile: of the absolute values, for that calibrator.
+
+    Raises:
+        UsageError: there are fewer than two rows.
+        DataError: a tensor held NaN or infinity.
+    """
+    if len(rows) < 2:
+        raise UsageError(
+            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
+            "better 200 or more: --rows 256"
+        )
+    points = {path: part for path, part in form.named_modules() if isinstance(part, Point)}
+    seen = {path: Seen() for path in points}
+    hooks = [point.register_forward_pre_hook(_watch(seen[path])) for path, point in points.items()]
+    encoded = encoder.encode(rows)
+    try:
+        with console.progress("calibrating", len(rows)) as advance:
+            for places, arrays in inputs.ordered_batches(encoder, encoded, _BATCH):
+                output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
+                advance(len(places))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    for path, point in points.items():
+        limit = seen[path].limit(calibrator, percentile)
+        if limit != limit:
+            layer = path.partition(".points")[0]
+            raise DataError(
+                f"layer {layer!r} reads NaN or infinity from the calibration rows; a range cannot "
+                "be found: bmc inspect MODEL shows where values leave the range"
+            )
+        point.scale.fill_(max(limit, _LEAST_RANGE) / _LEVELS)
+
+
+def drawn(model: Model, work: Work, count: int) -> list[Any]:
+    """Return so many training rows, drawn at random, in their order; a generator reads seeds."""
+    if model.task == "generation":
+        return list(range(count))
+    rows = work.data.train.rows
+    places = np.random.default_rng(0).permutation(len(rows))[:count]
+    return [rows[place] for place in np.sort(places).tolist()]
+
+
+def constant_points(form: nn.Module) -> list[str]:
+    """Return the layers that read nothing but zeros: their inputs need no grid."""
+    return [
+        path
+        for path, part in form.named_modules()
+        if isinstance(part, Quantized)
+        and any(isinstance(p, Point) and p.scale <= _LEAST_RANGE / _LEVELS for p in part.points)
+    ]
+
+
+def _watch(seen: Seen) -> Any:
+    def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+        seen.add(given[0])
+
+    return hook

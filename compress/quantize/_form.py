@@ -1,0 +1,170 @@
+"""From a model to its quantized inference form, and from there to what is exported."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from fnmatch import fnmatch
+from typing import Any
+
+from torch import nn
+
+from bmc import plugins
+from bmc.compress.quantize import _layers as layers
+from bmc.compress.quantize._layers import Grid, LearnedPoint, Narrowed, Point, Quantized
+from bmc.errors import ArtifactError, UsageError, unknown
+from bmc.model import Model, Record
+from bmc.models._folding import Sum
+from bmc.models.recurrent import Exported
+
+WEIGHTED: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: layers.QuantizedLinear,
+    nn.Conv2d: layers.QuantizedConv2d,
+    nn.Embedding: layers.QuantizedEmbedding,
+    Exported: layers.QuantizedRecurrent,
+}
+_PASSING: Mapping[type[nn.Module], type[nn.Module]] = {
+    Sum: layers.QuantizedSum,
+    nn.MaxPool2d: layers.QuantizedMaxPool2d,
+    nn.AdaptiveAvgPool2d: layers.QuantizedAdaptiveAvgPool2d,
+}
+WEIGHTS_ALONE = (nn.Embedding, Exported)
+"""Layers whose inputs stay in float: they read places, or what no operator takes in 8 bits."""
+KINDS = {**WEIGHTED, **_PASSING}
+_INPUTS = {Sum: 2}
+_INPUT_KINDS = ("float", "static", "learned", "dynamic")
+
+
+def is_quantized(module: nn.Module) -> bool:
+    """Tell whether a network is a quantized inference form."""
+    return any(isinstance(part, (Quantized, Narrowed)) for part in module.modules())
+
+
+def precision_of(model: Model) -> str:
+    """Return what a model's bundles compute with, such as "fp32" or "int8"."""
+    if not model.steps or not model.steps[-1].method.startswith("quantize/"):
+        return "fp32"
+    if "precision" in model.steps[-1].record:
+        return str(model.steps[-1].record["precision"])
+    entries = [own for own in model.steps[-1].record.values() if own["bits"]]
+    inputs = {own["inputs"] for own in entries} - {"float"}
+    if inputs:
+        return "int8-dynamic" if inputs == {"dynamic"} else "int8"
+    return f"int{min(own['bits'] for own in entries)}-weights"
+
+
+def form_of(model: Model) -> nn.Module:
+    """Return what is exported: the family's inference form, or the model itself.
+
+    A quantized model is its inference form already.
+    """
+    family = plugins.load("bmc.models", model.family, "model family")
+    if is_quantized(model.module) or not hasattr(family, "inference_form"):
+        return model.module.eval()
+    return family.inference_form(model).eval()  # type: ignore[no-any-return]
+
+
+def become_form(model: Model) -> None:
+    """Make a model its own inference form, whose layers can be quantized.
+
+    Raises:
+        UsageError: it is quantized already.
+    """
+    if is_quantized(model.module):
+        raise UsageError(
+            "the model is quantized already; quantize the one that it was made from, once"
+        )
+    form = form_of(model)
+    model.module = copy.deepcopy(form) if form is model.module else form
+    for parameter in model.module.parameters():
+        parameter.requires_grad = True
+
+
+def layers_of(form: nn.Module) -> dict[str, nn.Module]:
+    """Return the layers of an inference form that can be quantized, by path; a shared one once."""
+    return {path: layer for path, layer in form.named_modules() if type(layer) in KINDS}
+
+
+def weighted(form: nn.Module) -> dict[str, nn.Module]:
+    """Return those of them that have a weight."""
+    return {path: layer for path, layer in layers_of(form).items() if type(layer) in WEIGHTED}
+
+
+def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, nn.Module]:
+    """Return the layers that no pattern of `keep` names.
+
+    Raises:
+        UnknownError: a pattern matches no layer.
+    """
+    for pattern in keep:
+        if not any(fnmatch(path, pattern) for path in found):
+            raise unknown("layer that can be quantized", pattern, found)
+    kept = {path for path in found for pattern in keep if fnmatch(path, pattern)}
+    return {path: layer for path, layer in found.items() if path not in kept}
+
+
+def place(form: nn.Module, record: Record) -> None:
+    """Quantize the layers of an inference form that a record names, as it says, in place.
+
+    Raises:
+        ArtifactError: the record, which may come from a file, does not fit the form.
+    """
+    for path, own in record.items():
+        layer: Any = form.get_submodule(path)
+        if type(layer) not in KINDS:
+            raise ArtifactError(f"{path} is a {type(layer).__name__}; it cannot be quantized")
+        bits, group, inputs = _checked(path, own)
+        if bits == 4 and type(layer) not in (nn.Linear, nn.Embedding):
+            raise ArtifactError(f"{path} cannot have weights of 4 bits")
+        if group and layer.weight[0].numel() % group:
+            raise ArtifactError(f"groups of {group} do not divide the rows of {path}")
+        if inputs == "dynamic":
+            if type(layer) is not nn.Linear:
+                raise ArtifactError(f"{path} is no linear layer; its range cannot be dynamic")
+            points: list[nn.Module] = [layers.DynamicPoint()]
+            kind: Any = layers.DynamicLinear
+        else:
+            point = {"static": Point, "learned": LearnedPoint}.get(inputs)
+            count = _INPUTS.get(type(layer), 1) if point else 0
+            points, kind = [point() for _ in range(count) if point], KINDS[type(layer)]
+        layer.__class__ = kind  # it keeps its path, weights and sizes
+        layer.points = nn.ModuleList(points)
+        layer.grid = Grid(bits, group) if bits else None
+        layer.numbers = None
+
+
+def learn(form: nn.Module) -> None:
+    """Let training move the scales of a calibrated form's points, in place."""
+    for layer in [part for part in form.modules() if isinstance(part, Quantized)]:
+        for place, point in enumerate(layer.points):
+            if type(point) is Point:
+                learned = LearnedPoint()
+                learned.scale.data.copy_(point.scale)
+                layer.points[place] = learned
+
+
+def frozen(form: nn.Module) -> nn.Module:
+    """Return a copy of a quantized form for export: its weights are whole numbers."""
+    form = copy.deepcopy(form)
+    for part in form.modules():
+        if isinstance(part, Exported):
+            part.prepare()
+    every: list[Any] = [part for part in form.modules() if isinstance(part, Quantized)]
+    for layer in every:
+        for point in layer.points:
+            point.frozen = True
+        if layer.grid:
+            layer.hold()
+        if layer.numbers:
+            layer.weight = None
+    return form
+
+
+def _checked(path: str, own: Any) -> tuple[int, int, str]:
+    """Return bits of the weight (0: float), its group, and how inputs are quantized."""
+    fits = isinstance(own, dict) and own.keys() == {"bits", "group", "inputs"}
+    if fits and own["bits"] in (0, 4, 8) and own["inputs"] in _INPUT_KINDS:
+        group = own["group"]
+        if type(group) is int and group >= 0:
+            return int(own["bits"]), group, own["inputs"]
+    raise ArtifactError(f"the quantization of {path!r:.60} is recorded as {own!r:.80}")

@@ -1,0 +1,328 @@
+"""Layers that read, and multiply by, numbers of few bits.
+
+In PyTorch they quantize and dequantize in place, so that scores and gradients are those of the
+numbers that a target will compute. Once frozen for export they hold whole numbers, and leave as the
+operators QuantizeLinear and DequantizeLinear: one canonical graph (symmetric, zero point 0, biases
+in float), which `bmc.export.dialects` lowers to each target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
+
+from bmc.models._folding import Sum
+from bmc.models.recurrent import Exported
+
+_LEAST_SCALE = 1e-12
+_STEPS = 255
+_OPSET = 21
+_RECURRENT = ("weight_ih_l0", "weight_hh_l0")
+
+
+class Point(nn.Module):
+    """Where a layer's input is quantized: 8 bits, symmetric, one scale for the whole tensor.
+
+    While the scale is 0 it is not calibrated yet, and the input passes unchanged.
+    """
+
+    scale: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.zeros(()))
+        self.frozen = False
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values on the grid of 256 steps."""
+        if self.frozen:
+            zero = torch.zeros((), dtype=torch.int8)
+            whole = operator("QuantizeLinear", (values, self.scale, zero), values.shape, torch.int8)
+            return operator("DequantizeLinear", (whole, self.scale, zero), values.shape)
+        if not self.scale:
+            return values
+        zero = torch.zeros((), dtype=torch.int32, device=values.device)
+        return torch.fake_quantize_per_tensor_affine(values, self.scale, zero, *levels(8))
+
+
+class LearnedPoint(Point):
+    """The same with a scale that training moves, by a gradient of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        del self.scale
+        self.scale = nn.Parameter(torch.zeros(()))
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values on the grid of 256 steps."""
+        if self.frozen or not torch.is_grad_enabled():
+            return super().forward(values)
+        values = values.float()
+        low, high = levels(8)
+        share = (values.numel() * high) ** -0.5
+        scale = self.scale.clamp(min=_LEAST_SCALE)
+        scale = scale * share + (scale - scale * share).detach()
+        whole = (values / scale).clamp(low, high)
+        found: Tensor = (whole + (whole.round() - whole).detach()) * scale
+        return found
+
+
+class DynamicPoint(nn.Module):
+    """Where a layer's input is quantized by its own least and largest value, each time anew."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return the values on a grid of 256 steps; gradients pass as if they were not."""
+        scale, zero = self.grid(values)
+        whole = (values / scale + zero).round().clamp(0, _STEPS)
+        return values + ((whole - zero) * scale - values).detach()
+
+    @staticmethod
+    def grid(values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return scale and zero point, as ONNX's DynamicQuantizeLinear chooses them."""
+        low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
+        scale = ((high - low) / _STEPS).clamp(min=_LEAST_SCALE)
+        return scale, (-low / scale).round()
+
+
+class Grid(nn.Module):
+    """How a weight is quantized: symmetric, by the largest value of each channel or group.
+
+    Args:
+        bits: 4 or 8.
+        group: values of a row that share a scale; 0 for all of them.
+    """
+
+    def __init__(self, bits: int, group: int) -> None:
+        super().__init__()
+        self.bits, self.group = bits, group
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """Return a weight (rows, ...) on its grid; gradients pass as if it were not."""
+        rows = self._rows(weight)
+        scales = self._scales(rows)
+        zeros = torch.zeros(len(scales), dtype=torch.int32, device=weight.device)
+        fake = torch.fake_quantize_per_channel_affine(rows, scales, zeros, 0, *levels(self.bits))
+        return fake.view(weight.shape)
+
+    @torch.no_grad()
+    def whole(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Return a weight's whole numbers, int8, and their scales (rows) or (rows, groups)."""
+        rows = self._rows(weight)
+        scales = self._scales(rows)
+        found = (rows / scales[:, None]).round().clamp(*levels(self.bits)).to(torch.int8)
+        return found.view(weight.shape), scales.view(len(weight), -1) if self.group else scales
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        return weight.reshape(-1, self.group) if self.group else weight.flatten(1)
+
+    def _scales(self, rows: Tensor) -> Tensor:
+        largest = rows.detach().abs().amax(dim=1)
+        return (largest / levels(self.bits)[1]).clamp(min=_LEAST_SCALE)
+
+
+class Whole(nn.Module):
+    """A weight as whole numbers, dequantized in the exported graph.
+
+    Args:
+        numbers: int8.
+        scales: one for each place of `axis`, or one for each block along it.
+        axis: what a scale is of.
+        grid: how they were made.
+    """
+
+    def __init__(self, numbers: Tensor, scales: Tensor, axis: int, grid: Grid) -> None:
+        super().__init__()
+        self.register_buffer("numbers", numbers.contiguous())
+        self.register_buffer("scales", scales.contiguous())
+        self.register_buffer("zeros", torch.zeros(scales.shape, dtype=torch.int8))
+        self.bits = grid.bits
+        self.attributes = {"axis": axis, **({"block_size": grid.group} if grid.group else {})}
+
+    def forward(self) -> Tensor:
+        """Return the weight."""
+        numbers: Any = self.numbers
+        # A zero point of 4 bits is no tensor of torch's; without one it is 0.
+        given: Any = (numbers, self.scales, *([] if self.bits == 4 else [self.zeros]))
+        return operator("DequantizeLinear", given, numbers.shape, attributes=self.attributes)
+
+
+class Quantized:
+    """What quantized layers have in common.
+
+    Args:
+        points: of the inputs; none where they stay in float.
+        grid: of the weight; None where it stays in float, or there is none.
+        numbers: the weight as it is exported, once the layer is frozen.
+        active: whether it quantizes at all; a measurement may switch it off.
+    """
+
+    points: nn.ModuleList
+    grid: Grid | None
+    numbers: nn.Module | None
+    active = True
+
+    def read(self, values: Tensor, place: int = 0) -> Tensor:
+        """Return an input as the layer reads it."""
+        return self.points[place](values) if self.points and self.active else values
+
+    def used(self, weight: Tensor) -> Tensor:
+        """Return the weight as the layer uses it."""
+        return self.grid(weight) if self.grid and self.active else weight
+
+
+class Narrowed:
+    """A layer whose weights are of 16 bits; what it reads is brought to theirs."""
+
+
+class QuantizedLinear(Quantized, nn.Linear):
+    """A linear layer."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (..., in)."""
+        values = self.read(values)
+        if self.numbers is None:
+            return linear(values, self.used(self.weight), self.bias)
+        weight = self.numbers()
+        if self.bias is None:
+            return values @ weight
+        if values.dim() == 2:
+            return torch.addmm(self.bias, values, weight)
+        return values @ weight + self.bias  # type: ignore[no-any-return]
+
+    def hold(self) -> None:
+        """Hold the weight as whole numbers (in, out), as a matmul reads them."""
+        if self.grid and self.active:
+            numbers, scales = self.grid.whole(self.weight)
+            self.numbers = Whole(numbers.t(), scales.t(), int(not self.grid.group), self.grid)
+
+
+class QuantizedConv2d(Quantized, nn.Conv2d):
+    """A convolution."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (rows, in, height, width)."""
+        weight: Tensor = self.used(self.weight) if self.numbers is None else self.numbers()
+        made: Tensor = self._conv_forward(self.read(values), weight, self.bias)
+        return made
+
+    def hold(self) -> None:
+        """Hold the weight as whole numbers."""
+        if self.grid and self.active:
+            self.numbers = Whole(*self.grid.whole(self.weight), 0, self.grid)
+
+
+class QuantizedEmbedding(Quantized, nn.Embedding):
+    """A lookup table."""
+
+    def forward(self, places: Tensor) -> Tensor:
+        """Return rows of the table (..., width) at int64 places (...)."""
+        table = self.used(self.weight) if self.numbers is None else self.numbers()
+        return embedding(places, table, self.padding_idx)
+
+    def hold(self) -> None:
+        """Hold the table as whole numbers."""
+        if self.grid and self.active:
+            numbers, scales = self.grid.whole(self.weight)
+            self.numbers = Whole(numbers, scales, int(self.grid.group > 0), self.grid)
+
+
+class DynamicLinear(Quantized, nn.Linear):
+    """A linear layer that finds the range of its input each time."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (..., in)."""
+        if self.numbers is None:
+            return linear(self.read(values), self.used(self.weight), self.bias)
+        whole: Any = self.numbers
+        shapes = [values.shape, (), ()]
+        kinds = [torch.uint8, torch.float32, torch.uint8]
+        read, scale, zero = torch.onnx.ops.symbolic_multi_out(
+            "DynamicQuantizeLinear", (values,), {}, dtypes=kinds, shapes=shapes, version=_OPSET
+        )
+        shape = (*values.shape[:-1], whole.numbers.shape[1])
+        given = (read, whole.numbers, zero, whole.zeros)
+        product = operator("MatMulInteger", given, shape, torch.int32)
+        made: Tensor = product.float() * (scale * whole.scales)
+        return made if self.bias is None else made + self.bias
+
+    def hold(self) -> None:
+        """Hold the weight as whole numbers (in, out)."""
+        if self.grid and self.active:
+            numbers, scales = self.grid.whole(self.weight)
+            self.numbers = Whole(numbers.t(), scales, 1, self.grid)
+
+
+class QuantizedRecurrent(Quantized, Exported):
+    """A recurrent layer: its weights alone, those of its inputs and of its states."""
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, None]:
+        """Return states (rows, length, hidden)."""
+        if torch.onnx.is_in_onnx_export():
+            return super().forward(vectors)
+        own: dict[str, Tensor] = dict(self.layer.named_parameters())
+        own |= {name: self.used(own[name]) for name in _RECURRENT}
+        states, _ = torch.func.functional_call(self.layer, own, (vectors,))
+        return states, None
+
+    def exported(self) -> tuple[Tensor, Tensor]:
+        """Return both weights (1, gates x hidden, in)."""
+        if self.numbers is None:
+            return super().exported()
+        first, second = (numbers() for numbers in self.numbers)  # type: ignore[attr-defined]
+        return first, second
+
+    def hold(self) -> None:
+        """Hold both weights as whole numbers."""
+        if self.grid and self.active:
+            held = []
+            for name in _RECURRENT:
+                numbers, scales = self.grid.whole(self.ordered(getattr(self.layer, name)))
+                held.append(Whole(numbers[None], scales, 1, self.grid))
+            self.numbers = nn.ModuleList(held)
+
+
+class QuantizedSum(Quantized, Sum):
+    """A sum of two quantized tensors."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return it."""
+        return self.read(first) + self.read(second, 1)
+
+
+class QuantizedMaxPool2d(Quantized, nn.MaxPool2d):
+    """The largest of quantized values."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (rows, channels, height, width)."""
+        return super().forward(self.read(values))  # type: ignore[no-any-return]
+
+
+class QuantizedAdaptiveAvgPool2d(Quantized, nn.AdaptiveAvgPool2d):
+    """The mean of quantized values."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (rows, channels, height, width)."""
+        return super().forward(self.read(values))
+
+
+def operator(
+    name: str,
+    given: tuple[Tensor, ...],
+    shape: Any,
+    dtype: torch.dtype = torch.float32,
+    attributes: Mapping[str, int] = MappingProxyType({}),
+) -> Tensor:
+    """Return what stands for an ONNX operator's output while a graph is exported."""
+    return torch.onnx.ops.symbolic(
+        name, given, dict(attributes), dtype=dtype, shape=shape, version=_OPSET
+    )
+
+
+def levels(bits: int) -> tuple[int, int]:
+    """Return the least and the largest whole number of so many bits."""
+    return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1

@@ -1,0 +1,155 @@
+"""Networks in floats of 16 bits, with what overflows or needs more digits left in 32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import linear
+
+from bmc import inputs
+from bmc.compress.quantize import _form
+from bmc.compress.quantize._layers import Narrowed
+from bmc.errors import ArtifactError, DataError
+from bmc.inputs import Encoder
+from bmc.model import Model, Record, output_of
+from bmc.models.recurrent import Exported
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+_BATCH = 16
+_MARGIN = 4  # unseen rows may go this much further than the ones that were seen
+
+
+def narrow(form: nn.Module, precision: str, keep: Sequence[str]) -> None:
+    """Let an inference form compute in 16 bits, and answer in 32, in place.
+
+    Args:
+        form: the inference form.
+        precision: fp16 or bf16.
+        keep: paths of layers that stay in 32 bits.
+    """
+    for path in keep:
+        form.get_submodule(path)  # a name that is not there is said
+    every: list[tuple[str, Any]] = list(form.named_modules())
+    for path, layer in every:
+        kind: Any = type(layer)
+        if kind in _NARROWED and path not in keep:
+            layer.__class__ = _NARROWED[kind]
+            layer.to(DTYPES[precision])
+        elif kind in (nn.Linear, nn.Conv2d):
+            layer.__class__ = _of(Kept, kind)
+        elif issubclass(kind, _WIDE):
+            layer.__class__ = _of(Wide, kind)
+    form.register_forward_hook(_in_32_bits)
+
+
+def _in_32_bits(module: nn.Module, given: object, made: Tensor) -> Tensor:
+    return made.float()
+
+
+class NarrowLinear(Narrowed, nn.Linear):
+    """A linear layer."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (..., in)."""
+        return linear(values.to(self.weight.dtype), self.weight, self.bias)
+
+
+class NarrowConv2d(Narrowed, nn.Conv2d):
+    """A convolution."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return it of values (rows, in, height, width)."""
+        return super().forward(values.to(self.weight.dtype))
+
+
+class NarrowEmbedding(Narrowed, nn.Embedding):
+    """A lookup table."""
+
+
+class Wide:
+    """A norm or recurrent layer, which computes in 32 bits and answers in the bits it was given."""
+
+    def forward(self, values: Tensor) -> Any:
+        """Return what the layer makes of values."""
+        made = super().forward(values.float())  # type: ignore[misc]
+        if isinstance(made, tuple):
+            return made[0].to(values.dtype), *made[1:]
+        return made.to(values.dtype)
+
+
+class Kept:
+    """A layer that computes and answers in 32 bits: what it makes would not fit fewer."""
+
+    def forward(self, values: Tensor) -> Any:
+        """Return what the layer makes of values."""
+        return super().forward(values.float())  # type: ignore[misc]
+
+
+_NARROWED: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: NarrowLinear,
+    nn.Conv2d: NarrowConv2d,
+    nn.Embedding: NarrowEmbedding,
+}
+_WIDE = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, Exported)
+
+
+def _of(mixin: type, kind: type[nn.Module]) -> type[nn.Module]:
+    return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
+
+
+@torch.inference_mode()
+def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[str]:
+    """Return the layers whose outputs come near the end of fp16 on some rows, by path.
+
+    Raises:
+        DataError: an output is no number in 32 bits already.
+    """
+    most: dict[str, float] = {}
+    hooks = [
+        layer.register_forward_hook(_watch(most, path))
+        for path, layer in form.named_modules()
+        if type(layer) in _NARROWED
+    ]
+    encoded = encoder.encode(rows)
+    try:
+        for _, arrays in inputs.ordered_batches(encoder, encoded, _BATCH):
+            output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
+    finally:
+        for hook in hooks:
+            hook.remove()
+    broken = [path for path, largest in most.items() if largest != largest]
+    if broken:
+        raise DataError(f"layer {broken[0]!r} answers NaN or infinity in 32 bits already")
+    limit = torch.finfo(torch.float16).max / _MARGIN
+    return [path for path, largest in most.items() if largest > limit]
+
+
+def become_narrow(model: Model, precision: str, keep: Sequence[str]) -> None:
+    """Make a model its own inference form in 16 bits."""
+    _form.become_form(model)
+    narrow(model.module, precision, keep)
+
+
+def rebuild(model: Model, record: Record) -> None:
+    """Give a freshly built model the recorded precision.
+
+    Raises:
+        ArtifactError: the record, which may come from a file, is malformed.
+    """
+    precision, keep = record.get("precision"), record.get("keep")
+    known = isinstance(keep, list) and all(isinstance(path, str) for path in keep)
+    if precision not in DTYPES or not known:
+        raise ArtifactError(f"a precision is recorded as {record!r:.80}")
+    become_narrow(model, str(precision), keep or [])
+
+
+def _watch(most: dict[str, float], path: str) -> Any:
+    def hook(_: nn.Module, __: object, made: Tensor) -> None:
+        largest = float(made.detach().abs().max()) if made.numel() else 0.0
+        finite = largest < float("inf")
+        most[path] = max(most.get(path, 0.0), largest) if finite else float("nan")
+
+    return hook

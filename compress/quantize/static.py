@@ -1,0 +1,75 @@
+"""Static quantization: weights and inputs of 8 bits, ranges found beforehand on real rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bmc import console
+from bmc.compress.quantize import _form
+from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points, drawn
+from bmc.errors import SettingError
+from bmc.model import Model, Record, Work
+
+
+@dataclass(frozen=True)
+class Static:
+    """Quantize linear layers, convolutions and embeddings, and what they read, to 8 bits.
+
+    Weights have a scale for each output channel (each row of an embedding), inputs one for the
+    tensor; both are symmetric. Sums and poolings between convolutions are quantized too, so that a
+    run time can stay in whole numbers from one convolution to the next. Matmuls inside attention,
+    norms and activations stay in float.
+
+    Args:
+        rows: training rows that ranges are found on, drawn at random.
+        calibrator: how a range is chosen: minmax (all that was seen), percentile, or mse (the one
+            with the least squared error).
+        percentile: of the absolute values, for that calibrator.
+        in_float: names (fnmatch patterns) of layers that stay in float.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+
+    rows: int = 256
+    calibrator: str = "mse"
+    percentile: float = 99.99
+    in_float: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.calibrator not in CALIBRATORS:
+            raise SettingError(
+                f"calibrator is {self.calibrator!r}; possible: {', '.join(CALIBRATORS)}"
+            )
+        if self.rows < 1:
+            raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        if not 50 <= self.percentile <= 100:
+            raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Find the ranges, and return what is quantized."""
+        _form.become_form(model)
+        found = _form.chosen(_form.layers_of(model.module), self.in_float)
+        record = {
+            path: {
+                "bits": 8 if type(layer) in _form.WEIGHTED else 0,
+                "group": 0,
+                "inputs": "float" if type(layer) in _form.WEIGHTS_ALONE else "static",
+            }
+            for path, layer in found.items()
+        }
+        _form.place(model.module, record)
+        rows = drawn(model, work, self.rows)
+        calibrate(model.module, model.encoder, rows, self.calibrator, self.percentile)
+        for path in constant_points(model.module):
+            console.note(f"{path} reads nothing but zeros from the calibration rows")
+        return record
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Make a freshly built model its inference form, with the recorded points."""
+        _form.become_form(model)
+        _form.place(model.module, record)
+
+
+STEP = Static

@@ -1,0 +1,65 @@
+"""Weight-only quantization: weights of 8 or 4 bits, inputs stay in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import nn
+
+from bmc.compress.quantize import _form
+from bmc.errors import SettingError
+from bmc.model import Model, Record, Work
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Quantize weights of linear and recurrent layers, convolutions and embeddings, uncalibrated.
+
+    Scales are symmetric, one for each output channel, or for each group of a row's values. Files
+    get smaller; run times multiply in float, or unfold the weights as they load.
+
+    Args:
+        bits: 8, or 4 (linear layers and embeddings; other layers get 8).
+        group: values that share a scale with 4 bits; a row whose length it does not divide has
+            one scale.
+        in_float: names (fnmatch patterns) of layers that stay in float.
+
+    Raises:
+        SettingError: a setting is out of range.
+
+    Source: Dettmers and Zettlemoyer 2023, "The case for 4-bit precision", section 3 (blocks).
+    """
+
+    bits: int = 8
+    group: int = 32
+    in_float: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.bits not in (4, 8):
+            raise SettingError(f"bits is {self.bits}; 4 and 8 are possible")
+        if self.group < 16 or self.group & (self.group - 1):
+            raise SettingError(f"group is {self.group}; it must be a power of 2, 16 or more")
+
+    def apply(self, model: Model, work: Work) -> Record:
+        """Quantize, and return how each weight is."""
+        _form.become_form(model)
+        found = _form.chosen(_form.weighted(model.module), self.in_float)
+        record = {path: self._of(layer) for path, layer in found.items()}
+        _form.place(model.module, record)
+        return record
+
+    @staticmethod
+    def rebuild(model: Model, record: Record) -> None:
+        """Make a freshly built model its inference form, with the recorded grids."""
+        _form.become_form(model)
+        _form.place(model.module, record)
+
+    def _of(self, layer: nn.Module) -> Mapping[str, object]:
+        if self.bits == 8 or not isinstance(layer, (nn.Linear, nn.Embedding)):
+            return {"bits": 8, "group": 0, "inputs": "float"}
+        group = self.group if layer.weight.shape[1] % self.group == 0 else 0
+        return {"bits": 4, "group": group, "inputs": "float"}
+
+
+STEP = Weights

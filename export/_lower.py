@@ -1,0 +1,116 @@
+"""Rewrites a canonical quantized graph into a target's dialect."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx_ir
+from numpy.typing import NDArray
+from onnx_ir import Node, Value
+
+from bmc.export.dialects import Dialect
+
+_ZERO = 128
+_MULTIPLIERS = ("Gemm", "Conv")
+
+
+def lower_file(path: Path, output: Path, dialect: Dialect) -> dict[str, int]:
+    """Write a canonical graph in a target's dialect; return how many nodes of each operator."""
+    model = onnx_ir.load(path)
+    lower(model, dialect)
+    onnx_ir.save(model, output)
+    return dict(Counter(node.op_type for node in model.graph))
+
+
+def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
+    """Rewrite a canonical graph in place, as a dialect says."""
+    graph = model.graph
+    if dialect.look_up_first:
+        for node in list(graph):
+            if node.op_type == "Gather" and _dequantizes_weight(node.inputs[0]):
+                _look_up_first(graph, node)
+    if dialect.whole_bias:
+        for node in list(graph):
+            if node.op_type in _MULTIPLIERS:
+                _round_bias(graph, node)
+    if dialect.unsigned:
+        _unsign(graph)
+
+
+def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
+    """Turn Gather(Dequantize(table)) into Dequantize by hand of what was gathered."""
+    dequantize = _producer(gather.inputs[0])
+    if dequantize is None or "block_size" in dequantize.attributes:
+        return
+    numbers, scales = dequantize.inputs[:2]
+    places, made = gather.inputs[1], gather.outputs[0]
+    own = Node("", "Gather", [numbers, places], num_outputs=1)
+    whole = Node("", "Cast", [own.outputs[0]], [onnx_ir.AttrInt64("to", onnx_ir.DataType.FLOAT)])
+    column = _constant(graph, f"{scales.name}_column", _array(scales)[:, None])  # type: ignore[union-attr]
+    steps = Node("", "Gather", [column, places], num_outputs=1)
+    product = Node("", "Mul", [whole.outputs[0], steps.outputs[0]], num_outputs=1)
+    graph.insert_before(gather, [own, whole, steps, product])
+    product.outputs[0].name = f"{made.name}_rows"
+    onnx_ir.convenience.replace_all_uses_with(made, product.outputs[0])
+    graph.remove(gather, safe=True)
+    if not list(dequantize.outputs[0].uses()):
+        graph.remove(dequantize, safe=True)
+
+
+def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
+    """Give a quantized product a bias of whole numbers; ONNX Runtime fuses no other."""
+    if len(node.inputs) < 3 or node.inputs[2] is None:
+        return
+    values, weight, bias = (node.inputs[place] for place in range(3))
+    read, held = _producer(values), _producer(weight)
+    if read is None or held is None or bias is None or bias.const_value is None:
+        return
+    if {read.op_type, held.op_type} != {"DequantizeLinear"} or "block_size" in held.attributes:
+        return
+    scales = _array(read.inputs[1]) * _array(held.inputs[1])
+    limits = np.iinfo(np.int32)
+    whole = np.round(_array(bias).astype(np.float64) / scales).clip(limits.min, limits.max)
+    given = [
+        _constant(graph, f"{bias.name}_{node.name}_whole", whole.astype(np.int32)),
+        _constant(graph, f"{bias.name}_{node.name}_scales", scales.astype(np.float32)),
+    ]
+    dequantize = Node("", "DequantizeLinear", given, [onnx_ir.AttrInt64("axis", 0)])
+    graph.insert_before(node, dequantize)
+    node.replace_input_with(2, dequantize.outputs[0])
+
+
+def _unsign(graph: onnx_ir.Graph) -> None:
+    """Make inputs uint8 with zero point 128, which are the same numbers."""
+    zero = _constant(graph, "zero_point_128", np.array(_ZERO, np.uint8))
+    for node in graph:
+        inner = node.op_type == "DequantizeLinear" and not node.inputs[0].is_initializer()  # type: ignore[union-attr]
+        if node.op_type == "QuantizeLinear" or inner:
+            node.replace_input_with(2, zero)
+        if node.op_type == "QuantizeLinear":
+            node.outputs[0].dtype = onnx_ir.DataType.UINT8
+
+
+def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> Value:
+    if name in graph.initializers:
+        return graph.initializers[name]
+    value = Value(name=name, const_value=onnx_ir.tensor(array, name=name))
+    value.dtype, value.shape = value.const_value.dtype, onnx_ir.Shape(array.shape)  # type: ignore[union-attr]
+    graph.register_initializer(value)
+    return value
+
+
+def _array(value: Value | None) -> NDArray[np.float32]:
+    return value.const_value.numpy()  # type: ignore[union-attr]
+
+
+def _producer(value: Value | None) -> Node | None:
+    return value.producer() if value is not None else None
+
+
+def _dequantizes_weight(value: Value | None) -> bool:
+    node = _producer(value)
+    if node is None or node.op_type != "DequantizeLinear":
+        return False
+    return bool(node.inputs[0].is_initializer())  # type: ignore[union-attr]

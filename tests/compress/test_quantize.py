@@ -1,0 +1,449 @@
+"""Quantization: the record rebuilds it, exports compute its numbers, bad input is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from bmc import artifact, cli, plugins
+from bmc import data as datasets
+from bmc.compress.quantize import _form, _layers
+from bmc.compress.quantize._calibration import Seen, calibrate
+from bmc.compress.quantize._narrow import overflowing
+from bmc.compress.quantize.bf16 import Bf16
+from bmc.compress.quantize.dynamic import Dynamic
+from bmc.compress.quantize.fp16 import Fp16
+from bmc.compress.quantize.mixed import Mixed
+from bmc.compress.quantize.qat import Qat
+from bmc.compress.quantize.static import Static
+from bmc.compress.quantize.weights import Weights
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.inspect.executed import Executed
+from bmc.model import AppliedStep, Model, Step, Work, output_of
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+FAMILIES = ("bert", "cnn", "gan", "mlp", "recurrent", "resnet", "transformer")
+STEPS: dict[str, Step] = {
+    "static": Static(rows=16),
+    "qat": Qat(rows=16),
+    "mixed": Mixed(rows=16, max_points=0),
+    "dynamic": Dynamic(),
+    "weights": Weights(),
+    "weights-4": Weights(bits=4),
+    "fp16": Fp16(rows=8),
+    "bf16": Bf16(),
+}
+CROSSED = [
+    (method, family)
+    for method in STEPS
+    for family in FAMILIES
+    if (method, family) != ("mixed", "gan")  # a generator has no score to choose by
+]
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def build_model(
+    make_lively: Callable[..., Model], reviews: Dataset, digits: Dataset
+) -> Callable[[str], Model]:
+    """Return a function that makes a small model of a family, always the same one."""
+
+    def build(family: str) -> Model:
+        if family == "bert":
+            return make_lively()
+        module = plugins.load("bmc.models", family, "model family")
+        name = next(iter(module.BASELINES))
+        torch.manual_seed(0)
+        data = reviews if "text" in module.KINDS else digits
+        sizes = {"resnet": {"width": 8}, "gan": {"width": 16}}.get(family, {})
+        model: Model = module.baseline(name, data, module.Settings(**sizes))
+        with torch.no_grad():  # fresh outputs hardly differ from row to row
+            output = module.parts(model.module).outputs[0]
+            model.module.get_parameter(f"{output}.weight").mul_(10)
+        return model
+
+    return build
+
+
+@pytest.fixture
+def work_of(reviews: Dataset, digits: Dataset, tmp_path: Path) -> Callable[[Model], Work]:
+    def work(model: Model) -> Work:
+        data = reviews if hasattr(model.encoder, "tokenizer") else digits
+        settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+        return work_for(
+            data, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
+        )
+
+    return work
+
+
+def inputs_of(model: Model) -> list[dict[str, Tensor]]:
+    return [
+        {name: torch.from_numpy(array) for name, array in arrays.items()}
+        for arrays in model.encoder.probes(4)
+    ]
+
+
+def answers(model: Model) -> list[Tensor]:
+    with torch.inference_mode():
+        return [output_of(model.module.eval(), inputs) for inputs in inputs_of(model)]
+
+
+def applied(model: Model, method: str, work: Work) -> AppliedStep:
+    step = STEPS[method]
+    record = json.loads(json.dumps(step.apply(model, work)))
+    name = type(step).__module__.rpartition(".")[2]
+    found = AppliedStep(f"quantize/{name}", {}, record, 0, 0.0)
+    model.steps.append(found)
+    return found
+
+
+@pytest.mark.parametrize(("method", "family"), CROSSED)
+def test_a_record_rebuilds_names_and_shapes_and_the_outputs_are_bit_equal(
+    method: str,
+    family: str,
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    tmp_path: Path,
+) -> None:
+    model = build_model(family)
+    record = applied(model, method, work_of(model)).record
+    rebuilt = build_model(family)
+    rebuilt.module = plugins.load("bmc.models", family, "").build(rebuilt.spec)
+    type(STEPS[method]).rebuild(rebuilt, record)  # type: ignore[attr-defined]
+    shapes = {name: (v.shape, v.dtype) for name, v in model.module.state_dict().items()}
+    assert {n: (v.shape, v.dtype) for n, v in rebuilt.module.state_dict().items()} == shapes
+    save_model(model.module, str(tmp_path / "weights.safetensors"))
+    load_model(rebuilt.module, tmp_path / "weights.safetensors", strict=True)
+    for own, other in zip(answers(model), answers(rebuilt), strict=True):
+        assert torch.equal(own, other)
+
+
+@pytest.mark.parametrize(
+    ("method", "family"), [pair for pair in CROSSED if pair[0] in ("static", "weights", "fp16")]
+)
+def test_a_quantized_model_answers_nearly_as_before_and_not_exactly(
+    method: str,
+    family: str,
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+) -> None:
+    model = build_model(family)
+    work = work_of(model)
+    rows = list(range(16)) if family == "gan" else list(work.data.train.rows[:16])
+    arrays = model.encoder.batch(model.encoder.encode(rows), range(16))
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    with torch.inference_mode():
+        before = output_of(model.module, inputs)
+        applied(model, method, work)
+        after = output_of(model.module, inputs)
+    assert not torch.equal(before, after)
+    assert (before - after).abs().mean() < 0.15 * before.abs().mean() + 1e-3
+
+
+@contextmanager
+def sourced(
+    model: Model, data: Dataset, folder: Path, **options: Any
+) -> Iterator[tuple[flow.Source, Path]]:
+    model.data = {"fingerprint": data.fingerprint, "reference": data.name}
+    saved = artifact.save(model, folder / "model")
+    with flow.source_of(saved, data, ExportOptions(allow_slower=True, **options)) as source:
+        yield source, folder / "bundle"
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
+@pytest.mark.parametrize("family", ["cnn", "bert", "recurrent"])
+def test_every_target_computes_the_numbers_of_a_static_quantization(
+    family: str,
+    target: str,
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    reviews: Dataset,
+    digits: Dataset,
+    tmp_path: Path,
+) -> None:
+    model = build_model(family)
+    applied(model, "static", work_of(model))
+    data = digits if family == "cnn" else reviews
+    with sourced(model, data, tmp_path) as (source, output):
+        made = flow.export(source, target, output, force=False)
+    assert made.manifest.precision == "int8"
+    assert made.manifest.parity["agreement"] > 0.95
+    if family != "recurrent":
+        executed = made.manifest.build["executed"]
+        assert any(precision in ("int8", "uint8") for _, precision, _ in executed)
+
+
+def initializers(path: Path) -> dict[str, int]:
+    """Return how many values of each type an ONNX file stores."""
+    found: dict[str, int] = {}
+    for tensor in onnx.load(path).graph.initializer:
+        kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+        found[kind] = found.get(kind, 0) + int(np.prod(tensor.dims))
+    return found
+
+
+def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    digits: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = build_model("mlp")
+    applied(model, "weights-4", work_of(model))
+    with sourced(model, digits, tmp_path) as (source, output):
+        made = flow.export(source, "onnx", output, force=False)
+    assert "opset" in capsys.readouterr().err
+    stored = initializers(made.model_path)
+    assert stored["INT4"] == sum(
+        part.weight.numel() for part in model.module.modules() if isinstance(part, nn.Linear)
+    )
+    assert onnx.load(made.model_path).opset_import[0].version == 21
+
+
+def test_a_table_of_words_is_stored_whole_and_looked_up_before_it_is_dequantized(
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    reviews: Dataset,
+    tmp_path: Path,
+) -> None:
+    model = build_model("bert")
+    applied(model, "static", work_of(model))
+    with sourced(model, reviews, tmp_path) as (source, output):
+        made = flow.export(source, "onnx", output, force=False)
+    graph = onnx.load(made.model_path).graph
+    kinds = {one.name: one.data_type for one in graph.initializer}
+    tables = [node.input[0] for node in graph.node if node.op_type == "Gather"]
+    assert onnx.TensorProto.INT8 in [kinds.get(name) for name in tables]
+
+
+@pytest.mark.parametrize(("method", "target"), [("dynamic", "tensorrt"), ("bf16", "onnx")])
+def test_a_target_that_cannot_execute_a_precision_refuses_and_names_those_that_can(
+    method: str,
+    target: str,
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    digits: Dataset,
+    tmp_path: Path,
+) -> None:
+    model = build_model("mlp")
+    applied(model, method, work_of(model))
+    with (
+        sourced(model, digits, tmp_path) as (source, output),
+        pytest.raises(UsageError, match=r"can(:|not)"),
+    ):
+        flow.export(source, target, output, force=False)
+    assert not output.exists()
+
+
+def test_a_quantized_model_is_not_quantized_again(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("mlp")
+    applied(model, "static", work_of(model))
+    with pytest.raises(UsageError, match="quantized already"):
+        Static(rows=16).apply(model, work_of(model))
+
+
+def test_structural_steps_come_before_quantization(
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    digits: Dataset,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = build_model("mlp")
+    applied(model, "static", work_of(model))
+    model.data = {"fingerprint": digits.fingerprint, "reference": "digits"}
+    saved = artifact.save(model, tmp_path / "model")
+    for verb in ("prune", "share", "quantize"):
+        assert cli.run([verb, str(saved)]) == 2
+        assert "is quantized" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Static(calibrator="entropy"), "calibrator is 'entropy'"),
+        (lambda: Static(rows=0), "rows is 0"),
+        (lambda: Static(percentile=20.0), "percentile is 20"),
+        (lambda: Weights(bits=3), "bits is 3"),
+        (lambda: Weights(group=24), "group is 24"),
+        (lambda: Mixed(max_points=-1.0), "max_points is -1"),
+        (lambda: Fp16(rows=0), "rows is 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(make: Callable[[], object], said: str) -> None:
+    with pytest.raises(SettingError, match=said):
+        make()
+
+
+def test_a_calibration_on_one_row_is_refused(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("mlp")
+    with pytest.raises(UsageError, match=r"1 calibration row\(s\)"):
+        Static(rows=1).apply(model, work_of(model))
+
+
+def test_a_layer_that_reads_nan_is_named(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("mlp")
+    with torch.no_grad():
+        next(model.module.parameters()).fill_(float("nan"))
+    with pytest.raises(DataError, match="reads NaN or infinity"):
+        Static(rows=8).apply(model, work_of(model))
+
+
+def test_a_constant_activation_gets_a_grid_and_a_note(
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    model = build_model("mlp")
+    with torch.no_grad():  # what the output layer reads is zero, whatever the image
+        first = next(part for part in model.module.modules() if isinstance(part, nn.Linear))
+        first.weight.zero_()
+        first.bias.fill_(-1.0)
+    applied(model, "static", work_of(model))
+    assert "reads nothing but zeros" in capsys.readouterr().err
+    for made in answers(model):
+        assert torch.isfinite(made).all()
+
+
+def test_calibration_rows_of_another_shape_are_refused(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("cnn")
+    _form.become_form(model)
+    record = {"classifier.2": {"bits": 8, "group": 0, "inputs": "static"}}
+    path = next(p for p, part in _form.layers_of(model.module).items() if type(part) is nn.Linear)
+    _form.place(model.module, {path: record["classifier.2"]})
+    rows = [np.zeros(5, np.uint8)] * 2
+    with pytest.raises(BmcError):
+        calibrate(model.module, model.encoder, rows, "minmax", 99.9)
+
+
+def test_a_name_that_no_layer_has_is_said_with_the_near_ones(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("mlp")
+    with pytest.raises(UnknownError, match="hiden"):
+        Static(rows=8, in_float=("hiden.*",)).apply(model, work_of(model))
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"bits": 2, "group": 0, "inputs": "static"},
+        {"bits": 8, "group": -1, "inputs": "static"},
+        {"bits": 4, "group": 48, "inputs": "float"},
+        {"bits": 8, "group": 0, "inputs": "sometimes"},
+        {"bits": 8},
+        "int8",
+    ],
+)
+def test_a_record_that_a_stranger_wrote_is_refused(
+    own: Any, build_model: Callable[[str], Model]
+) -> None:
+    model = build_model("mlp")
+    with pytest.raises(ArtifactError):
+        Static.rebuild(model, {"hidden.0": own})
+
+
+def test_layers_that_would_overflow_in_half_precision_stay_in_single(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work], digits: Dataset
+) -> None:
+    model = build_model("mlp")
+    with torch.no_grad():
+        output: Any = model.module.get_submodule("output")
+        output.weight.mul_(1e5)
+    rows = list(digits.train.rows[:8])
+    assert overflowing(model.module, model.encoder, rows) == ["output"]
+    record = applied(model, "fp16", work_of(model)).record
+    assert record["keep"] == ["output"]
+    for made in answers(model):
+        assert torch.isfinite(made).all()
+
+
+def test_a_histogram_of_fixed_size_follows_a_growing_range() -> None:
+    seen, generator = Seen(), torch.Generator().manual_seed(0)
+    for size in (1.0, 30.0, 1000.0):
+        seen.add(size * torch.randn(10_000, generator=generator))
+    assert seen.counts.sum() == 30_000
+    assert seen.limit("minmax", 0) == seen.largest <= seen.top
+    assert 500 < seen.limit("percentile", 90.0) < seen.limit("percentile", 99.0) < seen.largest
+    assert 0.3 * seen.largest < seen.limit("mse", 0) <= seen.largest
+
+
+def test_the_range_with_the_least_squared_error_cuts_a_lonely_outlier_off() -> None:
+    seen = Seen()
+    seen.add(torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0])]))
+    limit = seen.limit("mse", 0)
+    values = torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0])])
+
+    def error(top: float) -> float:
+        scale = top / 127
+        return float(((values / scale).round().clamp(-127, 127) * scale - values).square().sum())
+
+    assert 20 < limit < 45
+    assert error(limit) < min(error(50.0), error(0.6 * limit))
+
+
+def test_mixed_takes_the_worst_layers_back_into_float(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("bert")
+    with torch.no_grad():  # an outlier in one weight of each row ruins that layer's grid
+        inner: Any = model.module.get_submodule("bert.encoder.layer.0.output.dense")
+        inner.weight[:, 0] = 300.0
+    step = Mixed(rows=16, max_points=0.0)
+    found = step.apply(model, work_of(model))
+    every = _form.KINDS.values()
+    left = [p for p, part in model.module.named_modules() if type(part) in every]
+    assert left == list(found)
+
+
+def test_training_moves_the_learned_ranges() -> None:
+    point = _layers.LearnedPoint()
+    point.scale.data.fill_(0.5)
+    values = torch.randn(100, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    point(values).square().sum().backward()
+    assert point.scale.grad is not None
+    assert point.scale.grad.abs() > 0
+    assert values.grad is not None
+    assert torch.isfinite(values.grad).all()
+
+
+def test_a_bundle_that_is_slower_says_why() -> None:
+    from bmc.errors import GateError
+    from bmc.export._speed import Speed, refuse_slower
+    from bmc.measure.scores import Interval
+
+    executed = [Executed("MatMul", "float32", "a")]
+    slower = Speed(Interval(0.5, 0.4, 0.6), 2.0)
+    with pytest.raises(GateError, match=r"2\.00x slower than fp32 here \(executed in fp32.*MatMul"):
+        refuse_slower(slower, executed, "int8")
+    with pytest.raises(GateError, match="overhead-bound"):
+        refuse_slower(Speed(slower.ratio, 0.1), executed, "int8")
+    refuse_slower(Speed(Interval(0.95, 0.9, 1.01), 2.0), executed, "int8")
