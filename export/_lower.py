@@ -13,6 +13,7 @@ from onnx_ir import Node, Value
 from bmc.export.dialects import Dialect
 
 _ZERO = 128
+_HALVED = 255 / 127
 _MULTIPLIERS = ("Gemm", "Conv")
 
 
@@ -35,8 +36,10 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
         for node in list(graph):
             if node.op_type in _MULTIPLIERS:
                 _round_bias(graph, node)
-    if dialect.unsigned:
-        _unsign(graph)
+    if dialect.inputs == "uint8":
+        _retype(graph, np.int8, np.array(_ZERO, np.uint8), 1.0)
+    elif dialect.inputs == "int8":
+        _retype(graph, np.uint8, np.array(0, np.int8), _HALVED)
 
 
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
@@ -81,15 +84,24 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
     node.replace_input_with(2, dequantize.outputs[0])
 
 
-def _unsign(graph: onnx_ir.Graph) -> None:
-    """Make inputs uint8 with zero point 128, which are the same numbers."""
-    zero = _constant(graph, "zero_point_128", np.array(_ZERO, np.uint8))
-    for node in graph:
+def _retype(
+    graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic], factor: float
+) -> None:
+    """Give inputs of one type another zero point, of its own type, and a scale so much larger."""
+    point = _constant(graph, f"zero_point_{zero.dtype}_{zero}", zero)
+    for node in list(graph):
         inner = node.op_type == "DequantizeLinear" and not node.inputs[0].is_initializer()  # type: ignore[union-attr]
-        if node.op_type == "QuantizeLinear" or inner:
-            node.replace_input_with(2, zero)
+        if not inner and node.op_type != "QuantizeLinear":
+            continue
+        own, scale = node.inputs[2], node.inputs[1]
+        if _array(own).dtype != old or scale is None:
+            continue
+        node.replace_input_with(2, point)
+        if factor != 1:
+            larger = _array(scale) * np.float32(factor)
+            node.replace_input_with(1, _constant(graph, f"{scale.name}_int8", larger))
         if node.op_type == "QuantizeLinear":
-            node.outputs[0].dtype = onnx_ir.DataType.UINT8
+            node.outputs[0].type = onnx_ir.TensorType(onnx_ir.DataType.from_numpy(zero.dtype))
 
 
 def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> Value:

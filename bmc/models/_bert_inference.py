@@ -39,12 +39,14 @@ class InferenceForm(nn.Module):
     Args:
         module: a live BertForSequenceClassification; it is not changed.
         pairs: whether rows are sentence pairs, which have token types.
+        longest: tokens of a row at most; positions behind them are left out.
     """
 
-    def __init__(self, module: Any, pairs: bool) -> None:
+    def __init__(self, module: Any, pairs: bool, longest: int) -> None:
         super().__init__()
         encoder = module.bert.encoder.layer
-        self.embeddings = (_PairEmbeddings if pairs else _Embeddings)(module.bert.embeddings)
+        kind = _PairEmbeddings if pairs else _Embeddings
+        self.embeddings = kind(module.bert.embeddings, longest)
         tied = tied_in(module)
         forms: dict[int, _Attention] = {}
         layers = []
@@ -71,12 +73,12 @@ class InferenceForm(nn.Module):
 
 
 class _Embeddings(nn.Module):
-    def __init__(self, embeddings: Any) -> None:
+    def __init__(self, embeddings: Any, longest: int) -> None:
         super().__init__()
         self.words = embeddings.word_embeddings
         tables = embeddings.position_embeddings, embeddings.token_type_embeddings
         plain = all(isinstance(table.weight, nn.Parameter) for table in tables)
-        self.positions = (_Summed if plain else _Sum)(*tables)
+        self.positions = _Summed(*tables, longest) if plain else _Sum(*tables)
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
@@ -86,9 +88,9 @@ class _Embeddings(nn.Module):
 class _Summed(nn.Module):
     """Each position's vector with the first segment's, as one table."""
 
-    def __init__(self, positions: Any, types: Any) -> None:
+    def __init__(self, positions: Any, types: Any, longest: int) -> None:
         super().__init__()
-        summed = positions.weight + types.weight[0]
+        summed = positions.weight[:longest] + types.weight[0]
         self.table = nn.Parameter(summed.detach().clone(), requires_grad=False)
 
     def forward(self) -> Tensor:
@@ -107,7 +109,7 @@ class _Sum(nn.Module):
 
 
 class _PairEmbeddings(nn.Module):
-    def __init__(self, embeddings: Any) -> None:
+    def __init__(self, embeddings: Any, longest: int) -> None:
         super().__init__()
         self.words = embeddings.word_embeddings
         self.types = embeddings.token_type_embeddings

@@ -174,7 +174,8 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def inference_form(model: Model) -> nn.Module:
     """Return the module that is exported: the same answers in fewer, larger operations."""
     names = [info.name for info in model.encoder.tensors()]
-    return InferenceForm(model.module, pairs="token_type_ids" in names)
+    longest = model.encoder.longest()["sequence"]
+    return InferenceForm(model.module, "token_type_ids" in names, longest)
 
 
 def training_form(module: nn.Module) -> Form:

@@ -27,7 +27,7 @@ from bmc.model import Model, Work, output_of
 CALIBRATORS = ("minmax", "percentile", "mse")
 _BINS = 2048
 _BATCH = 16
-_LEVELS = 127
+_ABOVE_ZERO = 127
 _CANDIDATES = 100
 _LEAST_RANGE = 1e-8
 
@@ -42,9 +42,11 @@ class Seen:
     top: float = 0.0
     counts: Tensor = field(default_factory=lambda: torch.zeros(_BINS, dtype=torch.float64))
     largest: float = 0.0
+    least: float = 0.0
 
     def add(self, values: Tensor) -> None:
         """Count the values."""
+        self.least = min(self.least, float(values.min())) if values.numel() else self.least
         sizes = values.detach().abs().flatten().float()
         largest = float(sizes.max()) if sizes.numel() else 0.0
         self.largest = max(self.largest, largest) if largest == largest else largest
@@ -63,23 +65,27 @@ class Seen:
 
     def limit(self, calibrator: str, percentile: float) -> float:
         """Return the largest absolute value that the grid should reach."""
-        if calibrator == "minmax" or not self.top:
+        if calibrator == "minmax" or not self.top or self.largest != self.largest:
             return self.largest
         if calibrator == "percentile":
             share = self.counts.cumsum(0) / self.counts.sum()
             place = int((share < percentile / 100).sum())
             return min((place + 1) * self.top / _BINS, self.largest)
-        return self._least_squares()
+        return self._least_squares(self.steps())
 
-    def _least_squares(self) -> float:
+    def steps(self) -> int:
+        """Return how many steps of the grid lie above 0."""
+        return _ABOVE_ZERO if self.least < 0 else 2 * _ABOVE_ZERO + 1
+
+    def _least_squares(self, steps: int) -> float:
         """Return the limit with the least expected squared error."""
         width = self.top / _BINS
         centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
         best, least = self.largest, float("inf")
         for part in range(1, _CANDIDATES + 1):
             limit = self.largest * part / _CANDIDATES
-            scale = limit / _LEVELS
-            error = centres - (centres / scale).round().clamp(max=_LEVELS) * scale
+            scale = limit / steps
+            error = centres - (centres / scale).round().clamp(max=steps) * scale
             # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
             within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
             total = float((self.counts * (error**2 + within)).sum())
@@ -130,7 +136,8 @@ def calibrate(
                 f"layer {layer!r} reads NaN or infinity from the calibration rows; a range cannot "
                 "be found: bmc inspect MODEL shows where values leave the range"
             )
-        point.scale.fill_(max(limit, _LEAST_RANGE) / _LEVELS)
+        point.scale.fill_(max(limit, _LEAST_RANGE) / seen[path].steps())
+        point.unsigned.fill_(seen[path].least >= 0)
 
 
 def drawn(model: Model, work: Work, count: int) -> list[Any]:
@@ -148,7 +155,7 @@ def constant_points(form: nn.Module) -> list[str]:
         path
         for path, part in form.named_modules()
         if isinstance(part, Quantized)
-        and any(isinstance(p, Point) and p.scale <= _LEAST_RANGE / _LEVELS for p in part.points)
+        and any(isinstance(p, Point) and p.scale <= _LEAST_RANGE / _ABOVE_ZERO for p in part.points)
     ]
 
 

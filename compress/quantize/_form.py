@@ -140,6 +140,7 @@ def learn(form: nn.Module) -> None:
             if type(point) is Point:
                 learned = LearnedPoint()
                 learned.scale.data.copy_(point.scale)
+                learned.unsigned.copy_(point.unsigned)
                 layer.points[place] = learned
 
 
@@ -152,7 +153,8 @@ def frozen(form: nn.Module) -> nn.Module:
     every: list[Any] = [part for part in form.modules() if isinstance(part, Quantized)]
     for layer in every:
         for point in layer.points:
-            point.frozen = True
+            if isinstance(point, Point):
+                point.hold()
         if layer.grid:
             layer.hold()
         if layer.numbers:
@@ -163,7 +165,7 @@ def frozen(form: nn.Module) -> nn.Module:
 def _checked(path: str, own: Any) -> tuple[int, int, str]:
     """Return bits of the weight (0: float), its group, and how inputs are quantized."""
     fits = isinstance(own, dict) and own.keys() == {"bits", "group", "inputs"}
-    if fits and own["bits"] in (0, 4, 8) and own["inputs"] in _INPUT_KINDS:
+    if fits and own["bits"] in (0, 4, 7, 8) and own["inputs"] in _INPUT_KINDS:
         group = own["group"]
         if type(group) is int and group >= 0:
             return int(own["bits"]), group, own["inputs"]

@@ -2,7 +2,7 @@
 
 In PyTorch they quantize and dequantize in place, so that scores and gradients are those of the
 numbers that a target will compute. Once frozen for export they hold whole numbers, and leave as the
-operators QuantizeLinear and DequantizeLinear: one canonical graph (symmetric, zero point 0, biases
+operators QuantizeLinear and DequantizeLinear: one canonical graph (zero point 0 everywhere, biases
 in float), which `bmc.export.dialects` lowers to each target.
 """
 
@@ -26,28 +26,42 @@ _RECURRENT = ("weight_ih_l0", "weight_hh_l0")
 
 
 class Point(nn.Module):
-    """Where a layer's input is quantized: 8 bits, symmetric, one scale for the whole tensor.
+    """Where a layer's input is quantized: 8 bits, zero point 0, one scale for the whole tensor.
 
-    While the scale is 0 it is not calibrated yet, and the input passes unchanged.
+    Values that are never below 0 have all 256 steps above it. While the scale is 0 it is not
+    calibrated yet, and the input passes unchanged.
     """
 
     scale: Tensor
+    unsigned: Tensor
+    zero: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("scale", torch.zeros(()))
+        self.register_buffer("unsigned", torch.zeros((), dtype=torch.bool))
         self.frozen = False
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values on the grid of 256 steps."""
         if self.frozen:
-            zero = torch.zeros((), dtype=torch.int8)
-            whole = operator("QuantizeLinear", (values, self.scale, zero), values.shape, torch.int8)
-            return operator("DequantizeLinear", (whole, self.scale, zero), values.shape)
+            given = (values, self.scale, self.zero)
+            whole = operator("QuantizeLinear", given, values.shape, self.zero.dtype)
+            return operator("DequantizeLinear", (whole, self.scale, self.zero), values.shape)
         if not self.scale:
             return values
         zero = torch.zeros((), dtype=torch.int32, device=values.device)
-        return torch.fake_quantize_per_tensor_affine(values, self.scale, zero, *levels(8))
+        return torch.fake_quantize_per_tensor_affine(values, self.scale, zero, *self.steps())
+
+    def steps(self) -> tuple[int, int]:
+        """Return the least and the largest whole number of the grid."""
+        return (0, _STEPS) if self.unsigned else levels(8)
+
+    def hold(self) -> None:
+        """Leave as operators from now on."""
+        self.frozen = True
+        kind = torch.uint8 if self.unsigned else torch.int8
+        self.register_buffer("zero", torch.zeros((), dtype=kind))
 
 
 class LearnedPoint(Point):
@@ -63,7 +77,7 @@ class LearnedPoint(Point):
         if self.frozen or not torch.is_grad_enabled():
             return super().forward(values)
         values = values.float()
-        low, high = levels(8)
+        low, high = self.steps()
         share = (values.numel() * high) ** -0.5
         scale = self.scale.clamp(min=_LEAST_SCALE)
         scale = scale * share + (scale - scale * share).detach()
@@ -93,7 +107,7 @@ class Grid(nn.Module):
     """How a weight is quantized: symmetric, by the largest value of each channel or group.
 
     Args:
-        bits: 4 or 8.
+        bits: 4, 7 or 8.
         group: values of a row that share a scale; 0 for all of them.
     """
 

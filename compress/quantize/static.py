@@ -25,6 +25,8 @@ class Static:
         calibrator: how a range is chosen: minmax (all that was seen), percentile, or mse (the one
             with the least squared error).
         percentile: of the absolute values, for that calibrator.
+        weight_bits: 8, or 7 for processors without VNNI, where ONNX Runtime adds two products in 16
+            bits and cuts what does not fit; stored as 8 all the same.
         in_float: names (fnmatch patterns) of layers that stay in float.
 
     Raises:
@@ -34,6 +36,7 @@ class Static:
     rows: int = 256
     calibrator: str = "mse"
     percentile: float = 99.99
+    weight_bits: int = 8
     in_float: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -43,6 +46,8 @@ class Static:
             )
         if self.rows < 1:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        if self.weight_bits not in (7, 8):
+            raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
 
@@ -52,7 +57,7 @@ class Static:
         found = _form.chosen(_form.layers_of(model.module), self.in_float)
         record = {
             path: {
-                "bits": 8 if type(layer) in _form.WEIGHTED else 0,
+                "bits": self.weight_bits if type(layer) in _form.WEIGHTED else 0,
                 "group": 0,
                 "inputs": "float" if type(layer) in _form.WEIGHTS_ALONE else "static",
             }

@@ -285,6 +285,7 @@ def test_structural_steps_come_before_quantization(
     [
         (lambda: Static(calibrator="entropy"), "calibrator is 'entropy'"),
         (lambda: Static(rows=0), "rows is 0"),
+        (lambda: Static(weight_bits=4), "weight_bits is 4"),
         (lambda: Static(percentile=20.0), "percentile is 20"),
         (lambda: Weights(bits=3), "bits is 3"),
         (lambda: Weights(group=24), "group is 24"),

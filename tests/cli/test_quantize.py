@@ -1,0 +1,92 @@
+"""`bmc quantize`, and what other commands make of its models and bundles."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bmc import artifact, cli
+
+Run = Callable[..., tuple[int, str, str]]
+QUICK = ("--precision", "fp32", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small perceptron that was trained on digits at the command line."""
+    folder = tmp_path_factory.mktemp("trained") / "mlp"
+    options = ("--data", "digits", "--set", "width=64", "--epochs", "6", "--output", str(folder))
+    assert cli.run(["train", "mlp", *options, *QUICK, "--quiet"]) == 0
+    return folder
+
+
+@pytest.fixture
+def known(trained: Path, workspace: Path) -> Path:
+    """Put that model into the test's workspace."""
+    return shutil.copytree(trained, workspace / "mlp")
+
+
+def test_a_quantized_model_is_exported_inspected_and_checked(
+    known: Path, workspace: Path, bmc: Run
+) -> None:
+    assert bmc("quantize", "mlp", "--rows", 64)[0] == 0
+    code, _, said = bmc("export", "mlp-static", "--target", "onnx,openvino", "--allow-slower")
+    assert code == 0, said
+    made = json.loads((workspace / "mlp-static-onnx" / "manifest.json").read_text())
+    assert made["precision"] == "int8"
+    assert made["build"]["over_fp32"]["low"] > 0
+    plain = json.loads((known / "bmc.json").read_text())["scores"]["validation_accuracy"]
+    assert abs(made["scores"]["accuracy"]["value"] - plain) < 0.1
+    code, out, _ = bmc("inspect", "mlp-static-onnx", "--json")
+    assert code == 0
+    executed = json.loads(out)["executed"]
+    assert [one["precision"] for one in executed] == ["int8", "int8"]
+    for name in ("mlp-static-onnx", "mlp-static-openvino"):
+        assert bmc("check", name)[0] == 0
+    assert bmc("inspect", "mlp-static", "--rows", 8)[0] == 0
+    assert bmc("predict", "mlp-static-onnx", "--help")[0] == 0
+
+
+def test_training_after_quantization_learns_from_the_model_as_it_was(
+    known: Path, workspace: Path, bmc: Run
+) -> None:
+    code, _, said = bmc("quantize", "mlp", "--method", "qat", "--rows", 64, *QUICK)
+    assert code == 0, said
+    made = artifact.load(workspace / "mlp-qat")
+    assert made.origin["teacher"]["name"] == "mlp"
+    assert {own["inputs"] for own in made.steps[-1].record.values()} == {"learned"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("--method", "statik"), "Did you mean 'static'?"),
+        (("--epochs", 2), "--method qat does"),
+        (("--method", "weights", "--rows", 5), "weights has no --rows"),
+        (("--method", "weights", "--bits", 2), "bits is 2"),
+        (("--calibrator", "entropy"), "calibrator is 'entropy'"),
+        (("--in-float", "hiden.0"), "hidden.0"),
+        (("--rows", 1), "1 calibration row(s)"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: tuple[object, ...], said: str, known: Path, bmc: Run
+) -> None:
+    code, _, error = bmc("quantize", "mlp", *arguments)
+    assert code == 2
+    assert said in error
+
+
+def test_more_lost_than_may_be_is_kept_as_failed(
+    known: Path, workspace: Path, bmc: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code, _, error = bmc(
+        "quantize", "mlp", "--calibrator", "percentile", "--set", "percentile=50", "--max-drop", 0.1
+    )
+    assert code == 1
+    assert "points of the validation score were lost" in error
+    assert (workspace / "mlp-static.failed").is_dir()
