@@ -75,7 +75,7 @@ ROWS: tuple[Row, ...] = (
             (
                 "prune",
                 "--ratio",
-                "0.35",
+                "0.4",
                 "--set",
                 "criterion=taylor",
                 "--epochs",
