@@ -80,6 +80,12 @@ def become_form(model: Model) -> None:
         parameter.requires_grad = True
 
 
+def rebuild(model: Model, record: Record) -> None:
+    """Make a freshly built model its inference form, with the recorded layers quantized."""
+    become_form(model)
+    place(model.module, record)
+
+
 def layers_of(form: nn.Module) -> dict[str, nn.Module]:
     """Return the layers of an inference form that can be quantized, by path; a shared one once."""
     return {path: layer for path, layer in form.named_modules() if type(layer) in KINDS}

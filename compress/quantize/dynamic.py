@@ -41,8 +41,7 @@ class Dynamic:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Make a freshly built model its inference form, with the recorded layers."""
-        _form.become_form(model)
-        _form.place(model.module, record)
+        _form.rebuild(model, record)
 
 
 STEP = Dynamic

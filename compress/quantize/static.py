@@ -73,8 +73,7 @@ class Static:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Make a freshly built model its inference form, with the recorded points."""
-        _form.become_form(model)
-        _form.place(model.module, record)
+        _form.rebuild(model, record)
 
 
 STEP = Static

@@ -52,8 +52,7 @@ class Weights:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Make a freshly built model its inference form, with the recorded grids."""
-        _form.become_form(model)
-        _form.place(model.module, record)
+        _form.rebuild(model, record)
 
     def _of(self, layer: nn.Module) -> Mapping[str, object]:
         if self.bits == 8 or not isinstance(layer, (nn.Linear, nn.Embedding)):

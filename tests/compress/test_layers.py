@@ -162,6 +162,7 @@ def test_a_shared_layer_is_stored_once_in_every_file(
     record = Layers(what=what).apply(model, work)
     model.steps.append(AppliedStep("share/layers", {}, record, 0, 0.0))
     count = parameters(model.module)
+    unused = 32 * (128 - model.encoder.longest()["sequence"])  # positions that no row reaches
     artifact.save(model, tmp_path / "model")
     with safe_open(tmp_path / "model/model.safetensors", framework="pt") as file:
         held = sum(file.get_tensor(name).numel() for name in file.keys())  # noqa: SIM118
@@ -170,6 +171,7 @@ def test_a_shared_layer_is_stored_once_in_every_file(
     graph = onnx.load(tmp_path / "model.onnx").graph
     floats = [one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT]
     written = sum(onnx.numpy_helper.to_array(one).size for one in floats)
+    count -= unused
     assert count - 64 <= written <= count + 8  # token types are folded into positions
     ir = openvino.Core().read_model(tmp_path / "model.onnx")
     openvino.save_model(ir, tmp_path / "model.xml", compress_to_fp16=False)

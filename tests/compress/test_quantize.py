@@ -128,7 +128,7 @@ def test_a_record_rebuilds_names_and_shapes_and_the_outputs_are_bit_equal(
     record = applied(model, method, work_of(model)).record
     rebuilt = build_model(family)
     rebuilt.module = plugins.load("bmc.models", family, "").build(rebuilt.spec)
-    type(STEPS[method]).rebuild(rebuilt, record)  # type: ignore[attr-defined]
+    type(STEPS[method]).rebuild(rebuilt, record)
     shapes = {name: (v.shape, v.dtype) for name, v in model.module.state_dict().items()}
     assert {n: (v.shape, v.dtype) for n, v in rebuilt.module.state_dict().items()} == shapes
     save_model(model.module, str(tmp_path / "weights.safetensors"))
