@@ -78,7 +78,7 @@ def main() -> int:
     for seed in range(options.seeds):
         found += _seed(options.model, seed, options.macs, options.epochs)
     base = workspace.root() / f"{options.model}-{DATA}-0-onnx"
-    folders = [base, *(Path(one.bundle) for one in found if one.seed == 0)]
+    folders = [base, *(workspace.root() / one.bundle for one in found if one.seed == 0)]
     run = results.measure_bundles(folders, (1, 2), BenchSettings(1, TOKENS, LAUNCHES, ROUNDS))
     results.save(run, workspace.root() / ".bench" / f"pruning-peers-{options.model}.json")
     speed = {row.name: asdict(row) for row in run.rows if row.best}
@@ -212,7 +212,7 @@ def _compared(way: str, seed: int, macs: float, base: Path, made: Path) -> Found
     lost = scores.lost("classification", own["logits"], its["logits"], own["labels"])
     done = bundles.read(made)
     accuracy = done.manifest.scores["accuracy"]["value"]
-    return Found(way, seed, macs, asdict(lost), accuracy, done.model_size(), str(made))
+    return Found(way, seed, macs, asdict(lost), accuracy, done.model_size(), made.name)
 
 
 def _bars(model: str, found: list[Found], speed: dict[str, Any]) -> list[Bar]:
@@ -229,7 +229,7 @@ def _bars(model: str, found: list[Found], speed: dict[str, Any]) -> list[Bar]:
         bars.append(
             Bar(must, f"{mean(best):.2f} against {mean(peer):.2f}", mean(best) <= mean(peer))
         )
-        own, its = (speed[Path(first(way).bundle).name] for way in (best, peer))
+        own, its = (speed[first(way).bundle] for way in (best, peer))
         met = own["p50"]["low"] <= its["p50"]["high"]
         times = f"{own['p50']['value']:.3f} against {its['p50']['value']:.3f} ms"
         bars.append(Bar(f"{model}: {best} is no slower than {peer}", times, met))
