@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bmc.errors import SettingError
 from bmc.bundle import Bundle
+from bmc.errors import SettingError
 from bmc.export.dialects import Dialect
-from bmc.inspect.executed import Executed
 from bmc.inputs import TensorInfo
+from bmc.inspect.executed import Executed
 from bmc.model import Model
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23

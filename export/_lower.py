@@ -84,9 +84,7 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
     node.replace_input_with(2, dequantize.outputs[0])
 
 
-def _retype(
-    graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic], factor: float
-) -> None:
+def _retype(graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic], factor: float) -> None:
     """Give inputs of one type another zero point, of its own type, and a scale so much larger."""
     point = _constant(graph, f"zero_point_{zero.dtype}_{zero}", zero)
     for node in list(graph):

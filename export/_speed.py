@@ -17,7 +17,7 @@ from bmc import console
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._layers import Narrowed, Quantized
 from bmc.errors import GateError
-from bmc.export import Exporter, Source, Written
+from bmc.export import Exporter, Written
 from bmc.inspect.executed import Executed
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings

@@ -15,8 +15,9 @@ class Dialect:
     """How a target wants a quantized graph.
 
     Args:
-        inputs: "uint8": int8 with zero point 0 becomes uint8 with 128, the same numbers; "int8": uint8
-            becomes int8, with half of the steps over the same range; "both": as they are.
+        inputs: "uint8": int8 with zero point 0 becomes uint8 with 128, the same numbers;
+            "int8": uint8 becomes int8, with half of the steps over the same range; "both": as
+            they are.
         whole_bias: biases of quantized linears and convolutions are int32, with the product of
             both scales; they are rounded, to a step far below an output's.
         look_up_first: a row is looked up in the whole numbers and dequantized then, not the table.
@@ -30,10 +31,6 @@ class Dialect:
 
 
 ONNX = Dialect(inputs="uint8", whole_bias=True, look_up_first=True, refused=("bf16",))
-OPENVINO = Dialect(
-    inputs="both", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
-)
-TENSORRT = Dialect(
-    inputs="int8", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
-)
+OPENVINO = Dialect(inputs="both", whole_bias=False, look_up_first=False, refused=("int8-dynamic",))
+TENSORRT = Dialect(inputs="int8", whole_bias=False, look_up_first=False, refused=("int8-dynamic",))
 DIALECTS = {"onnx": ONNX, "openvino": OPENVINO, "tensorrt": TENSORRT}

@@ -65,7 +65,9 @@ class Mixed(Static):
             kept = min(max(1, 2 * kept), len(worst))
         for path in worst[: max(kept, 3)]:
             state = "float" if not layers[path].active else "int8"
-            console.note(f"  {path}: answers move by {costs[path]:.2g} when it alone is int8: {state}")
+            console.note(
+                f"  {path}: answers move by {costs[path]:.2g} when it alone is int8: {state}"
+            )
         for path in worst[:kept]:
             _restore(layers[path])
         return {path: own for path, own in record.items() if path not in worst[:kept]}
