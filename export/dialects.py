@@ -1,7 +1,8 @@
 """What each target wants of a quantized graph: data alone; `_lower.py` acts on it.
 
 The canonical graph has zero point 0 everywhere: int8, or uint8 for inputs that are never below 0,
-and biases in float. Why targets differ: docs/decisions/0011-a-quantized-model-is-its-inference-form.md.
+and biases in float. Why targets differ stands in
+docs/decisions/0011-a-quantized-model-is-its-inference-form.md.
 """
 
 from __future__ import annotations
