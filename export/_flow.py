@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from bmc import artifact, bundle, console, inputs, plugins, targets
 from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
-from bmc.compress.quantize._form import is_quantized, precision_of
+from bmc.compress.quantize._form import form_of, is_quantized, precision_of
 from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
 from bmc.export import Exporter, ExportOptions, Written, _parity, _speed, dialects
-from bmc.export._graph import form_of, write_onnx
+from bmc.export._graph import write_onnx
 from bmc.export._lower import lower_file
-from bmc.export.dialects import DIALECTS, Dialect
+from bmc.export.dialects import Dialect
 from bmc.files import new_folder, sha256
 from bmc.inputs import Many
 from bmc.inspect import zeros
@@ -62,15 +62,15 @@ class Source:
         """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
         precision = precision_of(self.model)
         if precision in dialect.refused:
-            able = [name for name in DIALECTS if precision not in DIALECTS[name].refused]
+            able = [one.target for one in dialects.EVERY if precision not in one.refused]
             raise UsageError(
-                f"{self.folder} is {precision}, which this target cannot execute; "
+                f"{self.folder} is {precision}, which {dialect.target} cannot execute; "
                 f"{' and '.join(able)} can: --target {','.join(able)}"
             )
         path, counts = self._onnx
         if not is_quantized(self.model.module):
             return path, counts
-        lowered = self.work / f"{hash(dialect)}.onnx"
+        lowered = self.work / f"{dialect.target}.onnx"
         return lowered, lower_file(path, lowered, dialect)
 
     def in_fp32(self, work: Path) -> Source:

@@ -19,8 +19,7 @@ from onnxscript.rewriter import onnx_fusions
 from torch import nn
 
 from bmc import plugins
-from bmc.compress.quantize._form import form_of as form_of
-from bmc.compress.quantize._form import frozen, is_quantized
+from bmc.compress.quantize._form import form_of, frozen, is_quantized
 from bmc.compress.quantize._layers import Whole
 from bmc.inputs import TensorInfo
 from bmc.model import Model

@@ -15,6 +15,7 @@ class Dialect:
     """How a target wants a quantized graph.
 
     Args:
+        target: whose dialect it is.
         inputs: "uint8": int8 with zero point 0 becomes uint8 with 128, the same numbers;
             "int8": uint8 becomes int8, with half of the steps over the same range; "both": as
             they are.
@@ -24,13 +25,18 @@ class Dialect:
         refused: precisions that the target cannot load, or only computes in fp32.
     """
 
+    target: str
     inputs: str
     whole_bias: bool
     look_up_first: bool
     refused: tuple[str, ...]
 
 
-ONNX = Dialect(inputs="uint8", whole_bias=True, look_up_first=True, refused=("bf16",))
-OPENVINO = Dialect(inputs="both", whole_bias=False, look_up_first=False, refused=("int8-dynamic",))
-TENSORRT = Dialect(inputs="int8", whole_bias=False, look_up_first=False, refused=("int8-dynamic",))
-DIALECTS = {"onnx": ONNX, "openvino": OPENVINO, "tensorrt": TENSORRT}
+ONNX = Dialect("onnx", inputs="uint8", whole_bias=True, look_up_first=True, refused=("bf16",))
+OPENVINO = Dialect(
+    "openvino", inputs="both", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
+)
+TENSORRT = Dialect(
+    "tensorrt", inputs="int8", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
+)
+EVERY = (ONNX, OPENVINO, TENSORRT)

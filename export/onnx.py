@@ -46,9 +46,6 @@ def executed(bundle: Bundle) -> list[Executed]:
 def _precision(node: onnx_ir.Node) -> str:
     if _WHOLE.match(node.op_type):
         return "int8"
-    weight = node.inputs[1] if len(node.inputs) > 1 else None
-    known = weight is not None and weight.dtype is not None
-    return {"FLOAT": "float32", "FLOAT16": "float16"}.get(
-        weight.dtype.name if known else "FLOAT",  # type: ignore[union-attr]
-        "float32",
-    )
+    weight = node.inputs[1]
+    half = weight is not None and weight.dtype == onnx_ir.DataType.FLOAT16
+    return "float16" if half else "float32"

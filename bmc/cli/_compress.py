@@ -110,8 +110,8 @@ def compress(
     model = artifact.load(folder)
     if is_quantized(model.module):
         raise UsageError(
-            f"{folder} is quantized; {kind} comes before: {kind} the model that it was made from "
-            f"({model.origin.get('from')}), then quantize"
+            f"{folder} is quantized, which comes last: {kind} the model that it was made from "
+            f"({model.origin.get('from')})"
         )
     known = _models.data_of(folder, data)
     texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)

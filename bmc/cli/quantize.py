@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from cyclopts import Parameter
 
@@ -58,9 +59,10 @@ def quantize(
     """
     common.begin()
     technique = step_class("quantize", method)
-    typed = {"rows": rows, "calibrator": calibrator, "bits": bits, "in_float": in_float or None}
+    typed: dict[str, Any] = {"rows": rows, "calibrator": calibrator, "bits": bits}
+    typed["in_float"] = in_float or None
     if method == "mixed":
-        typed["max_points"] = tuning.max_drop  # type: ignore[assignment]
+        typed["max_points"] = tuning.max_drop
     step: Step = technique(**settings_of(technique, method, set_, typed))
     if method == "qat":
         tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)

@@ -91,16 +91,12 @@ class DynamicPoint(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values on a grid of 256 steps; gradients pass as if they were not."""
-        scale, zero = self.grid(values)
-        whole = (values / scale + zero).round().clamp(0, _STEPS)
-        return values + ((whole - zero) * scale - values).detach()
-
-    @staticmethod
-    def grid(values: Tensor) -> tuple[Tensor, Tensor]:
-        """Return scale and zero point, as ONNX's DynamicQuantizeLinear chooses them."""
+        # Scale and zero point as ONNX's DynamicQuantizeLinear chooses them.
         low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
         scale = ((high - low) / _STEPS).clamp(min=_LEAST_SCALE)
-        return scale, (-low / scale).round()
+        zero = (-low / scale).round()
+        whole = (values / scale + zero).round().clamp(0, _STEPS)
+        return values + ((whole - zero) * scale - values).detach()
 
 
 class Grid(nn.Module):

@@ -3,31 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from bmc import artifact, cli
+from bmc import artifact
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--precision", "fp32", "--device", "cpu")
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a small perceptron that was trained on digits at the command line."""
-    folder = tmp_path_factory.mktemp("trained") / "mlp"
-    options = ("--data", "digits", "--set", "width=64", "--epochs", "6", "--output", str(folder))
-    assert cli.run(["train", "mlp", *options, *QUICK, "--quiet"]) == 0
-    return folder
-
-
-@pytest.fixture
-def known(trained: Path, workspace: Path) -> Path:
-    """Put that model into the test's workspace."""
-    return shutil.copytree(trained, workspace / "mlp")
 
 
 def test_a_quantized_model_is_exported_inspected_and_checked(

@@ -20,12 +20,13 @@ from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
+from bmc.compress.quantize._form import form_of
 from bmc.compress.share import cluster
 from bmc.compress.share.cluster import Cluster, is_clustered
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
-from bmc.export._graph import form_of, write_onnx
+from bmc.export._graph import write_onnx
 from bmc.files import size_of
 from bmc.inspect.layers import costs_of
 from bmc.model import AppliedStep, Model, Step, Work, output_of

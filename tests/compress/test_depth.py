@@ -19,10 +19,11 @@ from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.compress.prune.depth import Depth, removals
 from bmc.compress.prune.unstructured import Unstructured
+from bmc.compress.quantize._form import form_of
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
-from bmc.export._graph import form_of, write_onnx
+from bmc.export._graph import write_onnx
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert, resnet, transformer
 from bmc.training.settings import TrainingSettings

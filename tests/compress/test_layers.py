@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from bmc import artifact, plugins
 from bmc import data as datasets
+from bmc.compress.quantize._form import form_of
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.layers import Layers
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.export._graph import form_of, write_onnx
+from bmc.export._graph import write_onnx
 from bmc.inspect.layers import costs_of
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert, mpnet

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bmc import artifact, cli, plugins
 from bmc import data as datasets
+from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import Seen, calibrate
 from bmc.compress.quantize._narrow import overflowing
@@ -159,6 +160,12 @@ def test_a_quantized_model_answers_nearly_as_before_and_not_exactly(
     assert (before - after).abs().mean() < 0.15 * before.abs().mean() + 1e-3
 
 
+def exported(model: Model, data: Dataset, target: str, folder: Path) -> Bundle:
+    """Save a model, and export it to a target."""
+    with sourced(model, data, folder) as (source, output):
+        return flow.export(source, target, output, force=False)
+
+
 @contextmanager
 def sourced(
     model: Model, data: Dataset, folder: Path, **options: Any
@@ -183,8 +190,7 @@ def test_every_target_computes_the_numbers_of_a_static_quantization(
     model = build_model(family)
     applied(model, "static", work_of(model))
     data = digits if family == "cnn" else reviews
-    with sourced(model, data, tmp_path) as (source, output):
-        made = flow.export(source, target, output, force=False)
+    made = exported(model, data, target, tmp_path)
     assert made.manifest.precision == "int8"
     assert made.manifest.parity["agreement"] > 0.95
     if family != "recurrent":
@@ -210,8 +216,7 @@ def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
 ) -> None:
     model = build_model("mlp")
     applied(model, "weights-4", work_of(model))
-    with sourced(model, digits, tmp_path) as (source, output):
-        made = flow.export(source, "onnx", output, force=False)
+    made = exported(model, digits, "onnx", tmp_path)
     assert "opset" in capsys.readouterr().err
     stored = initializers(made.model_path)
     assert stored["INT4"] == sum(
@@ -228,8 +233,7 @@ def test_a_table_of_words_is_stored_whole_and_looked_up_before_it_is_dequantized
 ) -> None:
     model = build_model("bert")
     applied(model, "static", work_of(model))
-    with sourced(model, reviews, tmp_path) as (source, output):
-        made = flow.export(source, "onnx", output, force=False)
+    made = exported(model, reviews, "onnx", tmp_path)
     graph = onnx.load(made.model_path).graph
     kinds = {one.name: one.data_type for one in graph.initializer}
     tables = [node.input[0] for node in graph.node if node.op_type == "Gather"]

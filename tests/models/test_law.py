@@ -21,13 +21,13 @@ from bmc.compress.prune.nm import NM
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.prune.vocabulary import Vocabulary
+from bmc.compress.quantize._form import form_of
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.embedding import FactorisedEmbedding
 from bmc.compress.share.layers import Layers
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset
-from bmc.export._graph import form_of
 from bmc.files import sha256
 from bmc.model import Model, Record, Step, Work, output_of
 from bmc.training.settings import TrainingSettings

@@ -1,0 +1,28 @@
+"""What tests of several verbs share: a small perceptron, trained at the command line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bmc import cli
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a small perceptron that was trained on digits at the command line."""
+    folder = tmp_path_factory.mktemp("trained") / "mlp"
+    options = ("--data", "digits", "--set", "width=64", "--epochs", "6", "--output", str(folder))
+    assert (
+        cli.run(["train", "mlp", *options, "--precision", "fp32", "--device", "cpu", "--quiet"])
+        == 0
+    )
+    return folder
+
+
+@pytest.fixture
+def known(trained: Path, workspace: Path) -> Path:
+    """Put that model into the test's workspace."""
+    return shutil.copytree(trained, workspace / "mlp")
