@@ -73,7 +73,7 @@ class Search:
             )
         # Shapes are all that counts; only ranks across layers let the criterion decide on them.
         quick = {"rounds": 1} if self._is_global() else {"rounds": 1, "criterion": "l1"}
-        mild, strong = self._edge(are_met, quick)
+        mild, strong = self._edge(are_met, quick, targets[0])
         return strong or mild or dict(self.settings)
 
     def for_drop(self, points: float, tuned: bool) -> dict[str, Any]:
@@ -101,7 +101,7 @@ class Search:
                 _measure_norms(trial, self.work)
             return before - self.work.score(trial) > allowed + 1e-9
 
-        mild, _ = self._edge(loses_too_much, {"rounds": 1, "epochs": 0})
+        mild, _ = self._edge(loses_too_much, {"rounds": 1, "epochs": 0}, Target("macs", "0.5x"))
         if mild is None:
             raise UsageError(
                 f"whatever {self.method} removes loses more than {100 * allowed:g} points right "
@@ -110,9 +110,15 @@ class Search:
         return mild
 
     def _edge(
-        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any]
+        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], wanted: Target
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Return the strongest settings found that are not enough, and the gentlest that are."""
+        """Return the strongest settings found that are not enough, and the gentlest that are.
+
+        Args:
+            is_enough: judges a pruned copy.
+            quick: settings of the trials alone.
+            wanted: layers that hold more of what it counts are cut more.
+        """
         if self.method == "depth":
             return self._edge_of_depth(is_enough)
         known = {field.name for field in fields(self.technique)}
@@ -121,7 +127,7 @@ class Search:
         mild: dict[str, Any] | None = None
         strong: dict[str, Any] | None = None
         refused: UsageError | None = None
-        at = self._strengths()
+        at = self._strengths(wanted)
         with console.progress("search", _TRIALS, "trials") as advance:
             for _ in range(_TRIALS):
                 settings = at(strength)
@@ -166,15 +172,16 @@ class Search:
             record = step.apply(copied, self.work)
         return copied if record else None
 
-    def _strengths(self) -> Callable[[float], dict[str, Any]]:
+    def _strengths(self, wanted: Target) -> Callable[[float], dict[str, Any]]:
         """Return what makes settings of a strength in (0, 1]."""
         if self.method != "structured" or self._is_global():
             return lambda strength: {**self.settings, "ratio": min(strength, _STRONGEST)}
-        weights = _weights([group.layers for group in groups_of(self.model)], self.measured())
+        groups = [group.layers for group in groups_of(self.model)]
+        weights = _weights(groups, self._won(groups, wanted), self.measured())
 
         def at(strength: float) -> dict[str, Any]:
             shares = {
-                name: min(strength * weight / _LEAST_WEIGHT, 1.0) * _STRONGEST
+                name: min(1 - (1 - strength) ** weight, _STRONGEST)
                 for name, weight in weights.items()
             }
             ratios = {name: round(share, 4) for name, share in shares.items()}
@@ -182,26 +189,45 @@ class Search:
 
         return at
 
+    def _won(self, groups: Sequence[Sequence[str]], wanted: Target) -> list[float]:
+        """Return the share of what is counted that goes when one group alone loses half."""
+        before = wanted.of(costs_at(self.model, TOKENS, runs=1))
+        every = {name: 0.0 for layers in groups for name in layers}
+        won = []
+        for layers in groups:
+            ratios = {**every, **dict.fromkeys(layers, 0.5)}
+            quick = {"rounds": 1, "criterion": "l1", "multiple": 1}
+            halved = self._trial({**self.settings, **quick, "ratios": ratios})
+            after = costs_at(halved, TOKENS, runs=1) if halved else None
+            won.append(1 - wanted.of(after) / before if after else 0.0)
+        return won
+
     def _is_global(self) -> bool:
         return bool(self.settings.get("scope") == "global")
 
 
-def _weights(groups: Sequence[Sequence[str]], measured: Sensitivity | None) -> dict[str, float]:
-    """Return how strongly each layer is to be cut, 1 in the middle: more where little is lost.
+def _weights(
+    groups: Sequence[Sequence[str]], won: Sequence[float], measured: Sensitivity | None
+) -> dict[str, float]:
+    """Return how strongly each layer is to be cut, 1 in the middle: more where much is won for it.
 
-    What a layer loses is the score that pruning half of its weights costs, and a tenth of what
-    that moves the outputs by (in their deviations), which tells layers apart that lose nothing.
+    A layer keeps (1 - strength) to the power of its weight. What it loses is the score that pruning
+    half of its weights costs, and a tenth of what that moves the outputs by (in their deviations),
+    which tells layers apart that lose nothing.
 
     Args:
         groups: layers that lose the same units; they get the same weight.
-        measured: None weighs all alike.
+        won: share of what is to be saved that goes with half of each group's units.
+        measured: None takes all to lose alike.
     """
     halved = measured.of("prune-half") if measured else {}
     lost = {name: max(loss.lost.value, 0.0) + _MOVED * loss.moved for name, loss in halved.items()}
     known = [[lost[name] for name in layers if name in lost] for layers in groups]
     losses = [max(sum(each), 1e-9) if each else None for each in known]
     middle = median([each for each in losses if each is not None] or [1.0])
-    weights = [1.0 if each is None else (middle / each) ** 0.5 for each in losses]
+    worth = [share / (each or middle) for share, each in zip(won, losses, strict=True)]
+    usual = median([each for each in worth if each > 0] or [1.0])
+    weights = [(each / usual) ** 0.5 for each in worth]
     return {
         name: min(max(weight, _LEAST_WEIGHT), _MOST_WEIGHT)
         for layers, weight in zip(groups, weights, strict=True)

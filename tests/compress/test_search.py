@@ -157,8 +157,16 @@ def test_layers_that_lose_little_are_cut_more(work: Work) -> None:
     found = search("structured", Structured, model, work, sensitivity(**lost)).for_targets(target)
     ratios = found["ratios"]
     assert all(ratios[names[0]] > ratios[name] > 0 for name in names[1:])
-    alike = search("structured", Structured, model, work).for_targets(target)
-    assert len({alike["ratios"][name] for name in names}) == 1
+
+
+def test_layers_that_hold_little_of_what_is_saved_are_cut_less(work: Work) -> None:
+    model = fresh(cnn, "cnn")  # its linear layer has most parameters and few multiplications
+    by_macs, by_params = (
+        search("structured", Structured, model, work).for_targets((Target(what, "0.3x"),))["ratios"]
+        for what in ("macs", "params")
+    )
+    assert by_macs["hidden"] < min(by_macs[name] for name in ("features.0", "features.3"))
+    assert by_params["hidden"] > by_params["features.0"]
 
 
 def test_typed_settings_stay_beside_those_that_were_found(trained: Model, work: Work) -> None:
