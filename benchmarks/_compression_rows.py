@@ -60,8 +60,11 @@ ROWS: tuple[Row, ...] = (
         "vgg16",
         "fashion-mnist",
         (
-            ("prune", "--target-macs", "0.12x", "--distill", "--epochs", "4"),
-            ("share", "--method", "cluster", "--distill", "--epochs", "1"),
+            (
+                *("prune", "--target-macs", "0.12x", "--target-params", "0.09x"),
+                *("--distill", "--epochs", "6"),
+            ),
+            ("share", "--method", "cluster", "--set", "values=256", "--epochs", "0"),
         ),
         most_lost=0.5,
         fewer=(("macs", 8), ("model_bytes", 40), ("weights_bytes", 40)),
@@ -123,7 +126,16 @@ ROWS: tuple[Row, ...] = (
         "bert-layers",
         "bert",
         "movie-reviews",
-        (("share", "--method", "layers", "--epochs", "2", *_taught(50_000)),),
+        (
+            (
+                *("share", "--method", "layers", "--set", "group=3", "--set", "start=best"),
+                *("--epochs", "1", *_taught(50_000)),
+            ),
+            (
+                *("prune", "--ratio", "0.45", "--set", "criterion=taylor"),
+                *("--epochs", "3", *_taught(50_000)),
+            ),
+        ),
         most_lost=2.0,
         fewer=(("encoder_parameters", 5),),
     ),
