@@ -153,10 +153,14 @@ ROWS: tuple[Row, ...] = (
         "gan",
         "gan",
         "fashion-mnist",
-        (("prune", "--ratio", "0.66", "--epochs", "60"),),
+        (
+            (
+                *("share", "--method", "lowrank", "--set", "fit=outputs", "--set", "budget=0.245"),
+                *("--set", "layers=layers.*", "--epochs", "0"),
+            ),
+        ),
         most_lost=None,
         fewer=(("parameters", 4),),
-        seeds=3,
         farther=1.1,
     ),
 )

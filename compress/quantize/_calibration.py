@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,7 +21,7 @@ from bmc import console, inputs
 from bmc.compress.quantize._layers import Point, Quantized
 from bmc.errors import DataError, UsageError
 from bmc.inputs import Encoder
-from bmc.model import Model, Work, output_of
+from bmc.model import output_of
 
 CALIBRATORS = ("minmax", "percentile", "mse")
 _BINS = 2048
@@ -138,15 +137,6 @@ def calibrate(
             )
         point.scale.fill_(max(limit, _LEAST_RANGE) / seen[path].steps())
         point.unsigned.fill_(seen[path].least >= 0)
-
-
-def drawn(model: Model, work: Work, count: int) -> list[Any]:
-    """Return so many training rows, drawn at random, in their order; a generator reads seeds."""
-    if model.task == "generation":
-        return list(range(count))
-    rows = work.data.train.rows
-    places = np.random.default_rng(0).permutation(len(rows))[:count]
-    return [rows[place] for place in np.sort(places).tolist()]
 
 
 def constant_points(form: nn.Module) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bmc import console
+from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form, _narrow
-from bmc.compress.quantize._calibration import drawn
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import kl_div, log_softmax
 
 from bmc import console, inputs
-from bmc.compress.quantize._calibration import drawn
+from bmc.compress._rows import drawn
 from bmc.compress.quantize._layers import Quantized
 from bmc.compress.quantize.static import Static
 from bmc.errors import SettingError, UsageError

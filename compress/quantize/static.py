@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bmc import console
+from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
-from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points, drawn
+from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from typing import TypeGuard
 
@@ -12,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from bmc import plugins
-from bmc.compress._modules import replace, users_of
+from bmc.compress._modules import replace as replace_module
+from bmc.compress._modules import users_of
 from bmc.compress.share._codebook import refuse_clustered
+from bmc.compress.share._outputs import Outputs
 from bmc.errors import SettingError, unknown
 from bmc.model import Model, Record, Work
 
 Layer = nn.Linear | nn.Conv2d
 Shape = tuple[int, int]
+FITS = ("weights", "outputs")
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class LowRank:
         energy: share of each layer's squared singular values to keep, in (0, 1].
         budget: keep this share of the layers' weights instead, in (0, 1): ranks go where they keep
             most of a layer's energy a parameter. 0 goes by `energy`.
+        fit: what a pair is fitted to: "weights", W itself; or "outputs", what the layer makes of
+            training rows, whose principal axes then take the place of singular vectors.
         multiple: ranks are rounded up to a multiple of this, which kernels like.
         layers: names (fnmatch patterns) of the layers to split; all but the outputs when empty.
 
@@ -49,6 +55,7 @@ class LowRank:
 
     energy: float = 0.9
     budget: float = 0.0
+    fit: str = "weights"
     multiple: int = 8
     layers: tuple[str, ...] = ()
 
@@ -57,6 +64,8 @@ class LowRank:
             raise SettingError(f"energy is {self.energy}; it must lie in (0, 1]")
         if not 0 <= self.budget < 1:
             raise SettingError(f"budget is {self.budget}; it must lie in (0, 1), or 0 for energy")
+        if self.fit not in FITS:
+            raise SettingError(f"fit is {self.fit!r}; possible: {', '.join(FITS)}")
         if self.multiple < 1:
             raise SettingError(f"multiple is {self.multiple}; it must be at least 1")
 
@@ -64,26 +73,36 @@ class LowRank:
         """Split the layers and return the rank of each.
 
         Raises:
-            UsageError: the weights are codebooks.
+            UsageError: the weights are codebooks, or there are no outputs to fit.
         """
         refuse_clustered(model.module, "lowrank")
         layers = _chosen(model, self.layers)
         weights = {id(layer.weight): layer.weight.detach().flatten(1) for layer in layers.values()}
         shapes = {key: (weight.shape[0], weight.shape[1]) for key, weight in weights.items()}
-        values = {key: torch.linalg.svdvals(weight) for key, weight in weights.items()}
+        users = {
+            key: [name for name, layer in layers.items() if id(layer.weight) == key]
+            for key in weights
+        }
+        outputs = None
+        if self.fit == "outputs":
+            outputs = Outputs(replace(model, module=copy.deepcopy(model.module)), work)
+            values = outputs.spectra(users)
+        else:
+            values = {key: torch.linalg.svdvals(weight) for key, weight in weights.items()}
         if self.budget:
             ranks = _ranks_within(self.budget, self.multiple, shapes, values)
         else:
             found = {key: rank_for(own, self.energy, self.multiple) for key, own in values.items()}
             ranks = {key: rank for key, rank in found.items() if rank <= _most(shapes[key])}
-        record: Record = {
-            name: ranks[id(layer.weight)]
-            for name, layer in layers.items()
-            if id(layer.weight) in ranks
-        }
-        LowRank.rebuild(model, record)
-        for name in record:
-            _load(model.module.get_submodule(name), layers[name])
+        record: Record = {}
+        for key, rank in ranks.items():
+            if outputs:
+                outputs.fit(model.module, users[key], rank)
+            pairs = dict.fromkeys(users[key], rank)
+            LowRank.rebuild(model, pairs)
+            for name in pairs:
+                _load(model.module.get_submodule(name), layers[name])
+            record |= pairs
         return record
 
     @staticmethod
@@ -107,7 +126,7 @@ class LowRank:
                 own.weight = other.weight
             if layer.bias is not None and len(users_of(model.module, layer.bias)) > 1:
                 pair[1].bias = layer.bias
-            replace(model.module, layer, pair)
+            replace_module(model.module, layer, pair)
 
 
 def rank_for(values: Tensor, energy: float, multiple: int) -> int:

@@ -1,0 +1,179 @@
+"""Layers of low rank fitted to outputs: nearer on the rows that count, and what is refused."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bmc import artifact
+from bmc import data as datasets
+from bmc.compress.share._outputs import Moments, Outputs, _samples
+from bmc.compress.share.lowrank import LowRank
+from bmc.data import Dataset
+from bmc.errors import SettingError, UsageError
+from bmc.model import AppliedStep, Model, Work, output_of
+from bmc.models import cnn, gan, mlp, resnet
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+FAMILIES = {
+    "mlp": (mlp, mlp.Settings(width=48), ("hidden*",)),
+    "cnn": (cnn, cnn.Settings(width=16, hidden=24), ("features.3", "hidden")),
+    "resnet18": (resnet, resnet.Settings(width=8), ("layer2*",)),
+    "gan": (gan, gan.Settings(latent=24, width=16), ("layers.*",)),
+}
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def work(digits: Dataset, tmp_path: Path) -> Work:
+    def never(reference: str) -> Model:
+        raise AssertionError(f"{reference} was loaded")
+
+    return work_for(digits, (), TrainingSettings(device="cpu"), tmp_path, tmp_path, never, run="")
+
+
+def fresh(name: str, digits: Dataset) -> Model:
+    torch.manual_seed(0)
+    family, settings, _ = FAMILIES[name]
+    model: Model = family.baseline(name, digits, settings)
+    for part in model.module.modules():
+        if isinstance(part, nn.BatchNorm2d):  # some start as zeros, and hide what is before them
+            nn.init.ones_(part.weight)
+    return model
+
+
+def split(model: Model, work: Work, **settings: Any) -> tuple[Model, dict[str, int]]:
+    copied = replace(model, module=copy.deepcopy(model.module))
+    record = LowRank(multiple=1, **settings).apply(copied, work)
+    return copied, record
+
+
+def answers(model: Model, digits: Dataset) -> Tensor:
+    """Return what a model makes of rows that nothing was fitted to."""
+    rows = [9999 + n for n in range(300)] if model.task == "generation" else digits.test.rows
+    encoded = model.encoder.encode(rows)
+    arrays = model.encoder.batch(encoded, range(len(rows)))
+    with torch.inference_mode():
+        batch = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return output_of(model.module.eval(), batch)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_outputs_move_less_than_under_the_nearest_weights(
+    name: str, digits: Dataset, work: Work
+) -> None:
+    model, layers = fresh(name, digits), FAMILIES[name][2]
+    before = answers(model, digits)
+    moved = {}
+    for fit in ("weights", "outputs"):
+        made, record = split(model, work, budget=0.5, fit=fit, layers=layers)
+        assert record
+        moved[fit] = float((answers(made, digits) - before).square().mean())
+    assert 0 < moved["outputs"] < 0.8 * moved["weights"]
+
+
+def test_later_layers_make_up_for_what_earlier_ones_lost(digits: Dataset, work: Work) -> None:
+    model = fresh("gan", digits)
+    before = answers(model, digits)
+    made, record = split(model, work, budget=0.4, fit="outputs", layers=("layers.*",))
+    alone = replace(model, module=copy.deepcopy(model.module))
+    for path, rank in record.items():  # each fitted as if those before it were whole
+        outputs = Outputs(model, work)
+        single = copy.deepcopy(model.module)
+        outputs.fit(single, [path], rank)
+        alone.module.set_submodule(path, single.get_submodule(path))
+    lost, unaware = (
+        float((answers(one, digits) - before).square().mean()) for one in (made, alone)
+    )
+    assert lost < unaware
+
+
+def test_energy_is_the_share_of_the_outputs_variance(digits: Dataset, work: Work) -> None:
+    model = fresh("mlp", digits)
+    path = next(name for name, part in model.module.named_modules() if type(part) is nn.Linear)
+    values = Outputs(model, work).spectra({0: [path]})[0]
+    with torch.inference_mode():
+        rows = model.encoder.batch(model.encoder.encode(digits.train.rows), range(1000))
+        pixels = torch.from_numpy(np.asarray(rows["pixels"])).flatten(1)
+        made = model.module.get_submodule(path)(pixels)
+    assert float(values.square().sum()) == pytest.approx(float(made.var(dim=0).sum()), rel=0.1)
+    _, record = split(model, work, energy=0.7, fit="outputs", layers=(path,))
+    kept = values.square().cumsum(0) / values.square().sum()
+    assert kept[record[path] - 1] >= 0.7 > kept[record[path] - 2]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kernel_size": 3, "padding": 1},
+        {"kernel_size": (5, 3), "stride": (2, 1), "padding": (2, 0), "bias": False},
+        {"kernel_size": 3, "dilation": 2, "padding": "same", "padding_mode": "circular"},
+        {"kernel_size": 1, "stride": 2},
+    ],
+)
+def test_samples_of_a_convolution_are_what_each_place_reads_and_gives(
+    settings: dict[str, Any],
+) -> None:
+    layer = nn.Conv2d(4, 6, **settings)
+    pixels = torch.randn(3, 4, 9, 11)
+    read, given = _samples(layer, pixels, layer(pixels))
+    bias = 0.0 if layer.bias is None else layer.bias
+    torch.testing.assert_close(read @ layer.weight.flatten(1).T + bias, given)
+
+
+def test_moments_of_many_batches_are_those_of_all_samples() -> None:
+    x, y = torch.randn(9000, 5) + 2, torch.randn(9000, 3)
+    moments = Moments()
+    for start in range(0, 9000, 500):
+        moments.add(x[start : start + 500], y[start : start + 500])
+    both = torch.cov(torch.cat([x, y], dim=1).T.double(), correction=0)
+    own, other = moments.covariances(centred=True)
+    torch.testing.assert_close(own, both[:5, :5], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(other, both[:5, 5:], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(moments.means()[0], x.double().mean(dim=0), atol=1e-4, rtol=1e-4)
+
+
+def test_layers_that_share_a_weight_still_do(digits: Dataset, work: Work) -> None:
+    model = fresh("resnet18", digits)
+    one, other = (f"layer2.1.conv{number}" for number in (1, 2))
+    model.module.get_submodule(other).weight = model.module.get_submodule(one).weight
+    made, record = split(model, work, budget=0.4, fit="outputs", layers=(one, other))
+    assert record[one] == record[other]
+    pairs = [made.module.get_submodule(path) for path in (one, other)]
+    assert pairs[0].get_parameter("0.weight") is pairs[1].get_parameter("0.weight")
+    assert torch.isfinite(answers(made, digits)).all()
+
+
+def test_a_fitted_model_answers_the_same_from_a_file(
+    digits: Dataset, work: Work, tmp_path: Path
+) -> None:
+    made, record = split(
+        fresh("gan", digits), work, budget=0.4, fit="outputs", layers=("layers.*",)
+    )
+    made.steps = [AppliedStep("share/lowrank", {"fit": "outputs"}, record, 0, 0.0)]
+    loaded = artifact.load(artifact.save(made, tmp_path / "model"))
+    assert torch.equal(answers(loaded, digits), answers(made, digits))
+
+
+def test_a_layer_that_never_runs_is_refused_by_name(digits: Dataset, work: Work) -> None:
+    model = fresh("mlp", digits)
+    model.module.add_module("spare", nn.Linear(32, 32))
+    with pytest.raises(UsageError, match="spare does not run on the training rows"):
+        split(model, work, budget=0.5, fit="outputs", layers=("spare",))
+
+
+def test_an_unknown_fit_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(SettingError, match="fit is 'inputs'; possible: weights, outputs"):
+        LowRank(fit="inputs")
