@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import shutil
 import statistics
 import sys
 from collections.abc import Iterator
@@ -23,22 +22,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import ModuleType
 
-import numpy as np
-import onnx
 import openvino
 from _common import RUNS, Bar, finish
 from peers import optimum, plain, torchscript
+from peers._bundle import wrapped
 
 from bmc import bundle as bundles
 from bmc import cli
-from bmc.bundle import Bundle, Manifest, TensorInfo
-from bmc.files import new_folder
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
-from bmc.pipeline import Pipeline
-from bmc.targets import RuntimeOptions
 
 PEERS: dict[str, ModuleType] = {"plain": plain, "optimum": optimum, "torchscript": torchscript}
 JUDGED = ("plain", "optimum")
@@ -99,45 +93,10 @@ def _exported(name: str, model: Path, target: str) -> dict[str, Path]:
         path = WORK / f"{name}-{peer}.onnx"
         if target == TARGETS[0]:
             exporter.export(model, path)
-        made[peer] = _wrapped(path, target, bundles.read(own), WORK / f"{name}-{peer}-{target}")
-    return made
-
-
-def _wrapped(path: Path, target: str, own: Bundle, output: Path) -> Path:
-    """Make a bundle of a peer's ONNX file, if it answers the golden rows as bmc's bundle does.
-
-    A file that takes token types is wrapped as a model of text pairs: bmc's encoder gives token
-    types to those alone. The bench feeds what the golden inputs hold: all types 0, one text.
-    """
-    inputs, expected = own.golden()
-    names = [info.name for info in onnx.load(str(path)).graph.input]
-    inputs = {name: inputs.get(name, np.zeros_like(inputs["input_ids"])) for name in names}
-    with new_folder(output, force=True) as folder:
-        shutil.copyfile(own.path / "tokenizer.json", folder / "tokenizer.json")
-        if target == "onnx":
-            shutil.copyfile(path, folder / "model.onnx")
-        else:
-            graph = openvino.Core().read_model(path)
-            openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
-        manifest = Manifest(
-            name=output.name,
-            target=target,
-            precision="fp32",
-            model="model.onnx" if target == "onnx" else "model.xml",
-            inputs=tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names),
-            outputs=own.manifest.outputs,
-            labels=own.manifest.labels,
-            task=own.manifest.task,
-            preprocessing={**own.manifest.preprocessing, "columns": len(names) - 1},
+        made[peer] = wrapped(
+            path, bundles.read(own), WORK / f"{name}-{peer}-{target}", LARGEST_ERROR
         )
-        with Pipeline(Bundle(folder, manifest), RuntimeOptions()) as pipeline:
-            outputs = pipeline.session.run(inputs)
-        error = float(np.abs(outputs["logits"] - expected["logits"]).max())
-        if error > LARGEST_ERROR:
-            sys.exit(f"{path} answers otherwise than bmc's bundle: a logit is off by {error:.2g}")
-        bundles.write_golden(folder / bundles.GOLDEN, inputs, outputs)
-        bundles.write(folder, manifest)
-    return output
+    return made
 
 
 def _cases(run: results.Run, model: str, target: str, threads: int) -> Iterator[Case]:

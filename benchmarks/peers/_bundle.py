@@ -1,0 +1,60 @@
+"""A bundle of a peer's file, so that bmc's bench and pipeline can run it."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import openvino
+
+from bmc import bundle as bundles
+from bmc.bundle import Bundle, Manifest, TensorInfo
+from bmc.files import new_folder
+from bmc.pipeline import Pipeline
+from bmc.targets import RuntimeOptions
+
+
+def wrapped(path: Path, own: Bundle, output: Path, largest_error: float) -> Path:
+    """Make a bundle of a peer's file, if it answers the golden rows as bmc's bundle does.
+
+    A file that takes token types is wrapped as a model of text pairs: bmc's encoder gives token
+    types to those alone. The bench feeds what the golden inputs hold: all types 0, one text.
+
+    Args:
+        path: .onnx, or OpenVINO's .xml.
+        own: bmc's bundle of the same model, for the same target.
+        output: the folder.
+        largest_error: by which a logit may be off; leave the script where it is more.
+    """
+    target = own.manifest.target
+    graph = openvino.Core().read_model(path)
+    inputs, expected = own.golden()
+    names = [one.any_name for one in graph.inputs]
+    inputs = {name: inputs.get(name, np.zeros_like(inputs["input_ids"])) for name in names}
+    with new_folder(output, force=True) as folder:
+        shutil.copyfile(own.path / "tokenizer.json", folder / "tokenizer.json")
+        if target == "onnx":
+            shutil.copyfile(path, folder / "model.onnx")
+        else:
+            openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
+        manifest = Manifest(
+            name=output.name,
+            target=target,
+            precision="fp32",
+            model="model.onnx" if target == "onnx" else "model.xml",
+            inputs=tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names),
+            outputs=own.manifest.outputs,
+            labels=own.manifest.labels,
+            task=own.manifest.task,
+            preprocessing={**own.manifest.preprocessing, "columns": len(names) - 1},
+        )
+        with Pipeline(Bundle(folder, manifest), RuntimeOptions()) as pipeline:
+            outputs = pipeline.session.run(inputs)
+        error = float(np.abs(outputs["logits"] - expected["logits"]).max())
+        if error > largest_error:
+            sys.exit(f"{path} answers otherwise than bmc's bundle: a logit is off by {error:.2g}")
+        bundles.write_golden(folder / bundles.GOLDEN, inputs, outputs)
+        bundles.write(folder, manifest)
+    return output

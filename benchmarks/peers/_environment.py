@@ -1,0 +1,24 @@
+"""Environments of peers whose pins conflict with bmc's: made when first asked for."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_HERE = Path(__file__).parent
+
+
+def program(peer: str, name: str) -> Path:
+    """Return a program of a peer's environment, which is made first if PEER.txt changed."""
+    pins, environment = _HERE / f"{peer}.txt", _HERE / f"env-{peer}"
+    stamp = environment / "made-from.txt"
+    folder = environment / ("Scripts" if sys.platform == "win32" else "bin")
+    if not stamp.is_file() or stamp.read_text() != pins.read_text():
+        print(f"making {environment} (about 1.3 GB)", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(environment)], check=True)
+        install = [str(folder / "python"), "-m", "pip", "install", "-q", "-r", str(pins)]
+        subprocess.run(install, check=True)
+        shutil.copyfile(pins, stamp)
+    return folder / name

@@ -1,0 +1,184 @@
+"""Is bmc's quantized model as fast and as accurate as those of the tools that quantize already?
+
+    python benchmarks/quantization_peers.py            (bert; ten minutes)
+
+All start from the same trained model and answer the same held-out rows:
+
+- bmc's static, in ONNX Runtime and in OpenVINO;
+- Optimum: `optimum-cli export onnx`, then `optimum-cli onnxruntime quantize --avx512_vnni`,
+  which is ONNX Runtime's `quantize_dynamic`;
+- NNCF: `nncf.quantize` with its defaults (and the model type that its documentation wants for
+  transformers) of bmc's own fp32 OpenVINO model, calibrated on training rows;
+- torch's dynamic quantization of all linear layers, run by PyTorch.
+
+Bundles of one run time are timed in turn in one run; PyTorch takes turns with bmc's ONNX bundle,
+launch by launch. Writes benchmarks/results/quantization_peers.json. Exit code 1: bmc's best is
+slower, or loses more, than a peer, by more than the interval.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import RUNS, Bar, bmc, finish
+from numpy.typing import NDArray
+from peers import nncf, optimum, torch_dynamic
+from peers._bundle import wrapped
+
+from bmc import artifact, workspace
+from bmc import bundle as bundles
+from bmc import data as datasets
+from bmc.data import Dataset
+from bmc.inputs import ordered_batches
+from bmc.measure import results, scores
+from bmc.measure.latency import BenchSettings
+from bmc.measure.statistics import speed_up
+from bmc.model import output_of
+from bmc.pipeline import Pipeline
+from bmc.targets import RuntimeOptions
+
+BASE, OWN = "bert-movie-reviews-0", "quantized-bert"
+DATA = "movie-reviews"
+LENGTHS = (32, 128)
+SETTINGS = BenchSettings(1, 32, 5, 6)
+LAUNCHES = 5
+CALIBRATION_ROWS = 300
+Launches = list[list[list[int]]]  # samples in nanoseconds, by turn, by launch
+FAR = 100.0  # a peer's logits may be anywhere: what it answers is scored
+
+
+def main() -> int:
+    """Quantize in each way, score, time."""
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    root = workspace.root()
+    if not (root / OWN).is_dir():
+        bmc("quantize", BASE, "--method", "static", "-o", root / OWN)
+    for name in (BASE, OWN):
+        missing = [t for t in ("onnx", "openvino") if not (root / f"{name}-{t}").is_dir()]
+        if missing:
+            bmc("export", name, "--target", ",".join(missing))
+    data = datasets.load(DATA)
+    made = {"onnx": _optimum(root), "openvino": _nncf(root, data)}
+    found = {
+        f"bmc, {target}": _scored(_answers(root / f"{OWN}-{target}", data), data) for target in made
+    }
+    found["Optimum"] = _scored(_answers(made["onnx"], data), data)
+    found["NNCF"] = _scored(_answers(made["openvino"], data), data)
+    module = torch_dynamic.quantized(root / BASE)
+    found["torch"] = _scored(_answers_of(module, root / BASE, data), data)
+    speed: dict[str, Any] = {}
+    for length in LENGTHS:
+        for target, peer in (("onnx", "Optimum"), ("openvino", "NNCF")):
+            speed[f"{peer}-{length}"] = _in_turn(root / f"{OWN}-{target}", made[target], length)
+        speed[f"torch-{length}"] = _against_torch(root / f"{OWN}-onnx", root / BASE, length)
+    sizes = {
+        **{
+            f"bmc, {target}": bundles.read(root / f"{OWN}-{target}").model_size() for target in made
+        },
+        "Optimum": bundles.read(made["onnx"]).model_size(),
+        "NNCF": bundles.read(made["openvino"]).model_size(),
+    }
+    content = {"scores": found, "speed": speed, "bytes": sizes}
+    return finish("quantization_peers", _bars(found, speed), content)
+
+
+def _optimum(root: Path) -> Path:
+    work = RUNS / "exports"
+    work.mkdir(parents=True, exist_ok=True)
+    plain, path = work / "optimum-bert.onnx", work / "optimum-bert-dynamic.onnx"
+    optimum.export(root / BASE, plain)
+    optimum.quantize_dynamic(plain, path)
+    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), work / "optimum-dynamic", FAR)
+
+
+def _nncf(root: Path, data: Dataset) -> Path:
+    own, path = bundles.read(root / f"{BASE}-openvino"), RUNS / "exports" / "nncf-bert.xml"
+    chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
+    encoded = own.encoder.encode([data.train.rows[place] for place in chosen.tolist()])
+    batches = [own.encoder.batch(encoded, [place]) for place in range(CALIBRATION_ROWS)]
+    nncf.quantize(own.model_path, batches, path, transformer=True)
+    return wrapped(path, own, RUNS / "exports" / "nncf-int8", FAR)
+
+
+def _answers(folder: Path, data: Dataset) -> NDArray[np.float32]:
+    with Pipeline(bundles.read(folder), RuntimeOptions()) as pipeline:
+        return pipeline.outputs(data.test.rows, batch_size=1)
+
+
+@torch.inference_mode()
+def _answers_of(module: torch.nn.Module, folder: Path, data: Dataset) -> NDArray[np.float32]:
+    encoder = artifact.load(folder).encoder
+    encoded = encoder.encode(data.test.rows)
+    found = np.empty((len(data.test.rows), 2), np.float32)
+    for places, arrays in ordered_batches(encoder, encoded, 1):
+        inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        found[places] = output_of(module, inputs).float().numpy()
+    return found
+
+
+def _scored(answers: NDArray[np.float32], data: Dataset) -> dict[str, Any]:
+    """Hold answers against those of the fp32 ONNX bundle on the same rows."""
+    its = np.load(workspace.root() / f"{BASE}-onnx" / bundles.EVALUATION)
+    labels = np.asarray(data.test.labels)
+    if not np.array_equal(labels, its["labels"]):
+        sys.exit("the bundle was scored on other rows")
+    lost = scores.lost("classification", answers, its["logits"], labels)
+    changed = answers.argmax(axis=1) != its["logits"].argmax(axis=1)
+    return {
+        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "lost": asdict(lost),
+        "changed": float(changed.mean()),
+    }
+
+
+def _in_turn(own: Path, peer: Path, length: int) -> dict[str, Any]:
+    """Time both in turn; the ratio says how many times faster bmc's is."""
+    settings = BenchSettings(1, length, SETTINGS.launches, SETTINGS.rounds)
+    run = results.measure_bundles([peer, own], (1, 2), settings)
+    results.save(run, workspace.root() / ".bench" / f"{peer.name}-{length}.json")
+    best = [row for row in run.rows if row.best]
+    ratio = results.ratio(run, peer.name, own.name)
+    return {**asdict(ratio), "p50": [row.p50.value if row.p50 else None for row in best]}
+
+
+def _against_torch(own: Path, folder: Path, length: int) -> dict[str, Any]:
+    """Time both launch by launch in turn, each at its better number of threads."""
+    settings = BenchSettings(1, length, 1, 1)
+    its: dict[int, Launches] = {1: [], 2: []}
+    ours: dict[int, Launches] = {1: [], 2: []}
+    for _ in range(LAUNCHES):
+        run = results.measure_bundles([own], tuple(ours), settings)
+        for threads, samples in zip(ours, run.samples, strict=True):
+            ours[threads].append([list(samples.nanoseconds[0][0])])
+            its[threads].append([torch_dynamic.samples(folder, threads, length)])
+    best = [min(one.values(), key=_median) for one in (its, ours)]
+    return {**asdict(speed_up(*best)), "p50": [_median(one) / 1e6 for one in best]}
+
+
+def _median(launches: Launches) -> float:
+    return float(np.median(np.concatenate([turn for launch in launches for turn in launch])))
+
+
+def _bars(found: dict[str, Any], speed: dict[str, Any]) -> list[Bar]:
+    bars = []
+    for peer, own in (("Optimum", "onnx"), ("NNCF", "openvino"), ("torch", "onnx")):
+        mine, its = found[f"bmc, {own}"], found[peer]
+        shown = f"{mine['accuracy']:.4f} against {its['accuracy']:.4f}"
+        met = mine["lost"]["low"] <= its["lost"]["high"] and mine["accuracy"] >= its["accuracy"]
+        bars.append(Bar(f"bmc is as accurate as {peer}", shown, met))
+        for length in LENGTHS:
+            ratio = speed[f"{peer}-{length}"]
+            shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+            must = f"bmc is at least as fast as {peer} at {length} tokens"
+            bars.append(Bar(must, shown, ratio["high"] >= 1))
+    return bars
+
+
+if __name__ == "__main__":
+    sys.exit(main())
