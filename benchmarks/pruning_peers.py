@@ -245,7 +245,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--model", default="cnn")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--macs", type=float, default=0.25, help="share that is left")
+    parser.add_argument("--macs", type=float, default=0.27, help="share that is left")
     parser.add_argument("--epochs", type=int, default=3, help="of fine-tuning")
     return parser.parse_args()
 
