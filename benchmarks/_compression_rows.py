@@ -121,6 +121,7 @@ ROWS: tuple[Row, ...] = (
         ),
         most_lost=0.5,
         fewer=(("model_bytes", 3),),
+        seeds=3,
     ),
     Row(
         "bert-layers",
