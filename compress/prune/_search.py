@@ -74,6 +74,8 @@ class Search:
         # Shapes are all that counts; only ranks across layers let the criterion decide on them.
         quick = {"rounds": 1} if self._is_global() else {"rounds": 1, "criterion": "l1"}
         mild, strong = self._edge(are_met, quick, targets[0])
+        if strong and "ratios" in strong:
+            return self._given_back(strong, are_met, quick)
         return strong or mild or dict(self.settings)
 
     def for_drop(self, points: float, tuned: bool) -> dict[str, Any]:
@@ -147,6 +149,29 @@ class Search:
         if refused and not (mild or strong):
             raise refused
         return mild, strong
+
+    def _given_back(
+        self,
+        settings: dict[str, Any],
+        are_met: Callable[[Model], bool],
+        quick: Mapping[str, Any],
+    ) -> dict[str, Any]:
+        """Return units to the layers while the targets still hold: rounding took more than asked.
+
+        Layers that were cut least, which are those that matter most, come first.
+        """
+        groups = [group for group in groups_of(self.model) if not group.reason]
+        multiple = self.technique(**settings).multiple
+        for group in sorted(groups, key=lambda one: settings["ratios"][one.layers[0]]):
+            step = (1 if group.kind == "heads" else multiple) / group.units
+            while settings["ratios"][group.layers[0]] > 0:
+                less = max(settings["ratios"][group.layers[0]] - step, 0.0)
+                ratios = {**settings["ratios"], **dict.fromkeys(group.layers, round(less, 4))}
+                trial = self._trial({**settings, "ratios": ratios, **quick})
+                if trial is None or not are_met(trial):
+                    break
+                settings = {**settings, "ratios": ratios}
+        return settings
 
     def _edge_of_depth(
         self, is_enough: Callable[[Model], bool]

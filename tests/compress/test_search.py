@@ -141,6 +141,21 @@ def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
     )
 
 
+def test_no_layer_could_keep_eight_units_more_within_the_target(work: Work) -> None:
+    model = fresh(cnn, "cnn")
+    target = Target("macs", "0.3x")
+    found = search("structured", Structured, model, work).for_targets((target,))
+    sizes = {"features.0": 32, "features.3": 64, "hidden": 100}
+    assert set(found["ratios"]) == set(sizes)
+    for layer, units in sizes.items():
+        if found["ratios"][layer] > 0:
+            more = max(found["ratios"][layer] - 8 / units, 0.0)
+            richer = applied(
+                Structured, {**found, "ratios": {**found["ratios"], layer: more}}, model, work
+            )
+            assert target.missed(costs(model), costs(richer))
+
+
 def test_all_of_several_targets_are_met(trained: Model, work: Work) -> None:
     targets = (Target("params", "0.8x"), Target("macs", "0.3x"))
     found = search("structured", Structured, trained, work).for_targets(targets)
