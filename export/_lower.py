@@ -13,7 +13,7 @@ from onnx_ir import Node, Value
 from bmc.export.dialects import Dialect
 
 _ZERO = 128
-_HALVED = 255 / 127
+_STEPS, _ABOVE_ZERO = 255, 127
 _MULTIPLIERS = ("Gemm", "Conv")
 
 
@@ -37,9 +37,9 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
             if node.op_type in _MULTIPLIERS:
                 _round_bias(graph, node)
     if dialect.inputs == "uint8":
-        _retype(graph, np.int8, np.array(_ZERO, np.uint8), 1.0)
+        _retype(graph, np.int8, np.array(_ZERO, np.uint8))
     elif dialect.inputs == "int8":
-        _retype(graph, np.uint8, np.array(0, np.int8), _HALVED)
+        _retype(graph, np.uint8, np.array(0, np.int8))
 
 
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
@@ -84,8 +84,12 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
     node.replace_input_with(2, dequantize.outputs[0])
 
 
-def _retype(graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic], factor: float) -> None:
-    """Give inputs of one type another zero point, of its own type, and a scale so much larger."""
+def _retype(graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic]) -> None:
+    """Give inputs of one type another zero point, of its own type, and a scale that reaches as far.
+
+    Whole numbers of int8 about 0 are those of uint8 about 128; of 0..255 about any zero point,
+    int8 about 0 keeps the range with fewer steps.
+    """
     point = _constant(graph, f"zero_point_{zero.dtype}_{zero}", zero)
     for node in list(graph):
         inner = node.op_type == "DequantizeLinear" and not node.inputs[0].is_initializer()  # type: ignore[union-attr]
@@ -95,8 +99,9 @@ def _retype(graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic], factor: 
         if _array(own).dtype != old or scale is None:
             continue
         node.replace_input_with(2, point)
-        if factor != 1:
-            larger = _array(scale) * np.float32(factor)
+        if old is np.uint8:
+            farthest = max(_STEPS - int(_array(own)), int(_array(own)))
+            larger = _array(scale) * np.float32(farthest / _ABOVE_ZERO)
             node.replace_input_with(1, _constant(graph, f"{scale.name}_int8", larger))
         if node.op_type == "QuantizeLinear":
             node.outputs[0].type = onnx_ir.TensorType(onnx_ir.DataType.from_numpy(zero.dtype))

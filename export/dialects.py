@@ -1,7 +1,7 @@
 """What each target wants of a quantized graph: data alone; `_lower.py` acts on it.
 
-The canonical graph has zero point 0 everywhere: int8, or uint8 for inputs that are never below 0,
-and biases in float. Why targets differ stands in
+The canonical graph has int8 with zero point 0, or uint8 with any for inputs that lie on one side of
+0 or nearly so, and biases in float. Why targets differ stands in
 docs/decisions/0011-a-quantized-model-is-its-inference-form.md.
 """
 
@@ -17,7 +17,7 @@ class Dialect:
     Args:
         target: whose dialect it is.
         inputs: "uint8": int8 with zero point 0 becomes uint8 with 128, the same numbers;
-            "int8": uint8 becomes int8, with half of the steps over the same range; "both": as
+            "int8": uint8 becomes int8 about 0, with fewer steps over the same range; "both": as
             they are.
         whole_bias: biases of quantized linears and convolutions are int32, with the product of
             both scales; they are rounded, to a step far below an output's.

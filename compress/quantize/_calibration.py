@@ -27,6 +27,8 @@ CALIBRATORS = ("minmax", "percentile", "mse")
 _BINS = 2048
 _BATCH = 16
 _ABOVE_ZERO = 127
+_STEPS = 255
+_LOPSIDED = 0.5  # of the range that values above 0 have: less below it wants a zero point
 _CANDIDATES = 100
 _LEAST_RANGE = 1e-8
 
@@ -70,21 +72,28 @@ class Seen:
             share = self.counts.cumsum(0) / self.counts.sum()
             place = int((share < percentile / 100).sum())
             return min((place + 1) * self.top / _BINS, self.largest)
-        return self._least_squares(self.steps())
+        return self._least_squares()
 
-    def steps(self) -> int:
-        """Return how many steps of the grid lie above 0."""
-        return _ABOVE_ZERO if self.least < 0 else 2 * _ABOVE_ZERO + 1
+    def grid(self, limit: float) -> tuple[float, int, bool]:
+        """Return scale, zero point, and whether the grid is 0..255, for values up to a limit."""
+        if self.is_lopsided(limit):
+            scale = max(limit - self.least, _LEAST_RANGE) / _STEPS
+            return scale, round(-self.least / scale), True
+        return max(limit, _LEAST_RANGE) / _ABOVE_ZERO, 0, False
 
-    def _least_squares(self, steps: int) -> float:
+    def is_lopsided(self, limit: float) -> bool:
+        """Tell whether values below 0 reach so little far that half of the steps are wasted."""
+        return -self.least <= _LOPSIDED * limit
+
+    def _least_squares(self) -> float:
         """Return the limit with the least expected squared error."""
         width = self.top / _BINS
         centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
         best, least = self.largest, float("inf")
         for part in range(1, _CANDIDATES + 1):
             limit = self.largest * part / _CANDIDATES
-            scale = limit / steps
-            error = centres - (centres / scale).round().clamp(max=steps) * scale
+            scale, _, _ = self.grid(limit)
+            error = centres - (centres / scale).round().clamp(max=round(limit / scale)) * scale
             # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
             within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
             total = float((self.counts * (error**2 + within)).sum())
@@ -135,8 +144,10 @@ def calibrate(
                 f"layer {layer!r} reads NaN or infinity from the calibration rows; a range cannot "
                 "be found: bmc inspect MODEL shows where values leave the range"
             )
-        point.scale.fill_(max(limit, _LEAST_RANGE) / seen[path].steps())
-        point.unsigned.fill_(seen[path].least >= 0)
+        scale, zero_point, unsigned = seen[path].grid(limit)
+        point.scale.fill_(scale)
+        point.zero_point.fill_(zero_point)
+        point.unsigned.fill_(unsigned)
 
 
 def constant_points(form: nn.Module) -> list[str]:

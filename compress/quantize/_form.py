@@ -147,6 +147,7 @@ def learn(form: nn.Module) -> None:
                 learned = LearnedPoint()
                 learned.scale.data.copy_(point.scale)
                 learned.unsigned.copy_(point.unsigned)
+                learned.zero_point.copy_(point.zero_point)
                 layer.points[place] = learned
 
 

@@ -2,8 +2,8 @@
 
 In PyTorch they quantize and dequantize in place, so that scores and gradients are those of the
 numbers that a target will compute. Once frozen for export they hold whole numbers, and leave as the
-operators QuantizeLinear and DequantizeLinear: one canonical graph (zero point 0 everywhere, biases
-in float), which `bmc.export.dialects` lowers to each target.
+operators QuantizeLinear and DequantizeLinear: one canonical graph (zero point 0 but for inputs that
+want another, biases in float), which `bmc.export.dialects` lowers to each target.
 """
 
 from __future__ import annotations
@@ -26,20 +26,23 @@ _RECURRENT = ("weight_ih_l0", "weight_hh_l0")
 
 
 class Point(nn.Module):
-    """Where a layer's input is quantized: 8 bits, zero point 0, one scale for the whole tensor.
+    """Where a layer's input is quantized: 8 bits, one scale and zero point for the whole tensor.
 
-    Values that are never below 0 have all 256 steps above it. While the scale is 0 it is not
-    calibrated yet, and the input passes unchanged.
+    The grid is -128..127 with 0 in its middle, or 0..255 with 0 wherever the values want it: at its
+    end for values that are never below 0. While the scale is 0 it is not calibrated yet, and the
+    input passes unchanged.
     """
 
     scale: Tensor
     unsigned: Tensor
+    zero_point: Tensor
     zero: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("scale", torch.zeros(()))
         self.register_buffer("unsigned", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
         self.frozen = False
 
     def forward(self, values: Tensor) -> Tensor:
@@ -50,8 +53,8 @@ class Point(nn.Module):
             return operator("DequantizeLinear", (whole, self.scale, self.zero), values.shape)
         if not self.scale:
             return values
-        zero = torch.zeros((), dtype=torch.int32, device=values.device)
-        return torch.fake_quantize_per_tensor_affine(values, self.scale, zero, *self.steps())
+        low, high = self.steps()
+        return torch.fake_quantize_per_tensor_affine(values, self.scale, self.zero_point, low, high)
 
     def steps(self) -> tuple[int, int]:
         """Return the least and the largest whole number of the grid."""
@@ -61,7 +64,7 @@ class Point(nn.Module):
         """Leave as operators from now on."""
         self.frozen = True
         kind = torch.uint8 if self.unsigned else torch.int8
-        self.register_buffer("zero", torch.zeros((), dtype=kind))
+        self.register_buffer("zero", self.zero_point.to(kind))
 
 
 class LearnedPoint(Point):
@@ -81,8 +84,8 @@ class LearnedPoint(Point):
         share = (values.numel() * high) ** -0.5
         scale = self.scale.clamp(min=_LEAST_SCALE)
         scale = scale * share + (scale - scale * share).detach()
-        whole = (values / scale).clamp(low, high)
-        found: Tensor = (whole + (whole.round() - whole).detach()) * scale
+        whole = (values / scale + self.zero_point).clamp(low, high)
+        found: Tensor = (whole + (whole.round() - whole).detach() - self.zero_point) * scale
         return found
 
 

@@ -401,11 +401,11 @@ def test_a_histogram_of_fixed_size_follows_a_growing_range() -> None:
     assert 0.3 * seen.largest < seen.limit("mse", 0) <= seen.largest
 
 
-def test_the_range_with_the_least_squared_error_cuts_a_lonely_outlier_off() -> None:
+def test_the_range_with_the_least_squared_error_cuts_lonely_outliers_off() -> None:
     seen = Seen()
-    seen.add(torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0])]))
+    seen.add(torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0, -30.0])]))
     limit = seen.limit("mse", 0)
-    values = torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0])])
+    values = torch.cat([torch.linspace(-1, 1, 100_000), torch.tensor([50.0, -30.0])])
 
     def error(top: float) -> float:
         scale = top / 127
@@ -413,6 +413,25 @@ def test_the_range_with_the_least_squared_error_cuts_a_lonely_outlier_off() -> N
 
     assert 20 < limit < 45
     assert error(limit) < min(error(50.0), error(0.6 * limit))
+
+
+def test_values_that_reach_little_below_zero_get_a_zero_point() -> None:
+    seen, values = Seen(), torch.nn.functional.gelu(torch.linspace(-6, 12, 10_000))
+    seen.add(values)
+    scale, zero_point, unsigned = seen.grid(seen.limit("minmax", 0))
+    assert unsigned
+    assert zero_point == round(0.17 / 12.17 * 255)
+    found = ((values / scale).round() + zero_point).clamp(0, 255)
+    assert float(((found - zero_point) * scale - values).abs().max()) <= 0.51 * scale
+    assert scale < 0.52 * 12 / 127
+
+
+def test_values_on_both_sides_of_zero_keep_it_in_the_middle() -> None:
+    seen = Seen()
+    seen.add(torch.linspace(-3, 4, 1000))
+    scale, zero_point, unsigned = seen.grid(4.0)
+    assert (zero_point, unsigned) == (0, False)
+    assert scale == pytest.approx(4 / 127)
 
 
 def test_mixed_takes_the_worst_layers_back_into_float(
