@@ -1,0 +1,103 @@
+"""Lowering: one canonical graph, the same numbers in each dialect, or the same ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir
+import onnxruntime
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from bmc.export._lower import lower
+from bmc.export.dialects import ONNX, OPENVINO, TENSORRT, Dialect
+
+SCALE, WEIGHT_SCALE = 0.05, 0.01
+
+
+def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
+    """Return a quantized matmul: inputs with this zero point, an int8 weight."""
+    weight = np.random.default_rng(0).integers(-127, 128, (6, 3)).astype(np.int8)
+    held = {
+        "scale": np.array(SCALE, np.float32),
+        "zero": zero,
+        "weight": weight,
+        "weight_scale": np.array(WEIGHT_SCALE, np.float32),
+        "weight_zero": np.array(0, np.int8),
+    }
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["read"]),
+        helper.make_node(
+            "DequantizeLinear", ["weight", "weight_scale", "weight_zero"], ["multiplied"]
+        ),
+        helper.make_node("MatMul", ["read", "multiplied"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "canonical",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 6])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def lowered(zero: NDArray[Any], dialect: Dialect) -> onnx.ModelProto:
+    model = onnx_ir.from_proto(canonical(zero))
+    lower(model, dialect)
+    made = onnx_ir.to_proto(model)
+    onnx.checker.check_model(made)
+    return made
+
+
+def grid_of(model: onnx.ModelProto) -> tuple[NDArray[Any], float]:
+    """Return zero point and scale that inputs are quantized with."""
+    held = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    node = next(one for one in model.graph.node if one.op_type == "QuantizeLinear")
+    return held[node.input[2]], float(held[node.input[1]])
+
+
+def answer(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found: NDArray[np.float32] = session.run(None, {"x": x})[0]
+    return found
+
+
+@pytest.mark.parametrize("zero", [np.array(0, np.int8), np.array(0, np.uint8), np.uint8(40)])
+@pytest.mark.parametrize("dialect", [ONNX, OPENVINO], ids=["onnx", "openvino"])
+def test_where_a_type_can_hold_them_the_numbers_are_the_same(
+    zero: NDArray[Any], dialect: Dialect
+) -> None:
+    zero = np.asarray(zero)
+    x = np.random.default_rng(1).normal(0, 4, (50, 6)).astype(np.float32)
+    np.testing.assert_allclose(
+        answer(lowered(zero, dialect), x), answer(canonical(zero), x), atol=1e-4
+    )
+
+
+def test_onnx_runtime_gets_uint8_alone() -> None:
+    for given, expected in ((np.array(0, np.int8), 128), (np.array(40, np.uint8), 40)):
+        zero, scale = grid_of(lowered(given, ONNX))
+        assert (zero.dtype.name, int(zero)) == ("uint8", expected)
+        assert scale == pytest.approx(SCALE)
+
+
+@pytest.mark.parametrize(
+    ("zero", "reaches"), [(0, 255 * SCALE), (40, 215 * SCALE), (200, 200 * SCALE)]
+)
+def test_tensorrt_gets_int8_about_zero_that_reaches_as_far(zero: int, reaches: float) -> None:
+    found, scale = grid_of(lowered(np.array(zero, np.uint8), TENSORRT))
+    assert (found.dtype.name, int(found)) == ("int8", 0)
+    assert scale * 127 == pytest.approx(reaches)
+
+
+def test_a_range_on_a_coarser_grid_moves_a_value_by_half_a_step_at_most() -> None:
+    zero = np.array(40, np.uint8)
+    x = np.linspace(-40 * SCALE, 215 * SCALE, 600, dtype=np.float32).reshape(100, 6)
+    moved = answer(lowered(zero, TENSORRT), x) - answer(canonical(zero), x)
+    _, scale = grid_of(lowered(zero, TENSORRT))
+    assert 0 < np.abs(moved).max() <= 6 * 127 * WEIGHT_SCALE * (scale + SCALE) / 2
