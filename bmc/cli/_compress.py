@@ -17,7 +17,7 @@ from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
-from bmc.compress.quantize._form import is_quantized
+from bmc.compress.quantize._form import held_bytes, is_quantized
 from bmc.errors import GateError, UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.inspect.collect import TOKENS, costs_at
@@ -170,7 +170,8 @@ def size_of(model: Model, work: Work) -> Size:
     costs = costs_at(model, TOKENS, runs=1)
     score = None if model.task == "generation" else work.score(model)
     model.module.cpu()
-    return Size(costs.parameters, costs.bytes, costs.macs, score)
+    held = held_bytes(model.module) if is_quantized(model.module) else costs.bytes
+    return Size(costs.parameters, held, costs.macs, score)
 
 
 def _tune(model: Model, work: Work, teacher: Path | None) -> None:
@@ -218,7 +219,8 @@ def _shown(before: Size, after: Size) -> str:
     """Say for people what changed."""
     sizes = (
         f"{before.parameters:,} -> {after.parameters:,} parameters, "
-        f"{before.macs:,} -> {after.macs:,} MACs"
+        f"{before.macs:,} -> {after.macs:,} MACs, "
+        f"{before.bytes / 1e6:,.2f} -> {after.bytes / 1e6:,.2f} MB"
     )
     if before.score is None or after.score is None:
         return sizes

@@ -109,6 +109,18 @@ def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, n
     return {path: layer for path, layer in found.items() if path not in kept}
 
 
+def held_bytes(module: nn.Module) -> int:
+    """Return the bytes that a network's parameters take in a bundle, with their scales."""
+    found = {id(value): value.nbytes for value in module.parameters()}
+    for layer in module.modules():
+        if isinstance(layer, Quantized) and layer.grid:
+            for value in layer.parameters(recurse=isinstance(layer, Exported)):
+                if value.dim() > 1:
+                    scales = value.numel() // layer.grid.group if layer.grid.group else len(value)
+                    found[id(value)] = -(-value.numel() * layer.grid.bits // 8) + 4 * scales
+    return sum(found.values())
+
+
 def place(form: nn.Module, record: Record) -> None:
     """Quantize the layers of an inference form that a record names, as it says, in place.
 

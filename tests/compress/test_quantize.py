@@ -20,6 +20,7 @@ from bmc import data as datasets
 from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import Seen, calibrate
+from bmc.compress.quantize._form import held_bytes
 from bmc.compress.quantize._narrow import overflowing
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
@@ -34,6 +35,7 @@ from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
+from bmc.models import mlp
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -174,6 +176,17 @@ def sourced(
     saved = artifact.save(model, folder / "model")
     with flow.source_of(saved, data, ExportOptions(allow_slower=True, **options)) as source:
         yield source, folder / "bundle"
+
+
+@pytest.mark.parametrize("method", ["static", "weights", "fp16"])
+def test_the_bytes_that_are_promised_are_those_of_the_bundle(
+    method: str, work_of: Callable[[Model], Work], digits: Dataset, tmp_path: Path
+) -> None:
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=512))
+    applied(model, method, work_of(model))
+    made, promised = exported(model, digits, "onnx", tmp_path), held_bytes(model.module)
+    graph = 12_000  # the nodes themselves
+    assert 3 * graph < promised < made.model_size() < promised + graph
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
