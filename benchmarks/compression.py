@@ -219,7 +219,7 @@ def _line(result: dict[str, Any]) -> str:
         if row["seeds"] > 1:
             shown += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
     else:
-        shown = f"Fréchet distance {result['mean_farther']:.2f}x; mean of {row['seeds']} seeds"
+        shown = f"Fréchet distance {result['mean_farther']:.2f}x"
     speed = result["speed"]
     times = ", ".join(f"{speed[target]['value']:.1f}x" for target in TARGETS) if speed else ""
     sizes = [

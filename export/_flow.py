@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bmc import artifact, bundle, console, inputs, plugins, targets
 from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
-from bmc.compress.quantize._form import form_of, is_quantized, precision_of
+from bmc.compress.quantize._form import centred, form_of, is_quantized, precision_of
 from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
 from bmc.export import Exporter, ExportOptions, Written, _parity, _speed, dialects
@@ -72,6 +72,16 @@ class Source:
             return path, counts
         lowered = self.work / f"{dialect.target}.onnx"
         return lowered, lower_file(path, lowered, dialect)
+
+    def fit_for(self, target: str) -> Source:
+        """Return the model with the grids that a target takes, in a folder of its own if new."""
+        about_zero = [one.target for one in dialects.EVERY if one.inputs == "int8"]
+        module = centred(self.model.module) if target in about_zero else self.model.module
+        if module is self.model.module:
+            return self
+        work = self.work / target
+        work.mkdir(exist_ok=True)
+        return replace(self, model=replace(self.model, module=module), work=work)
 
     def in_fp32(self, work: Path) -> Source:
         """Return the same model in fp32, to be exported in another folder."""
@@ -148,6 +158,7 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
         GateError: the bundle's answers are out of limits; it is kept as `output`.failed.
     """
     exporter = plugins.load("bmc.export", target, "target")
+    source = source.fit_for(target)
     with new_folder(output, force) as folder:
         written = exporter.write(source, folder, source.options)
         source.model.encoder.save(folder)

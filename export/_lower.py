@@ -13,7 +13,6 @@ from onnx_ir import Node, Value
 from bmc.export.dialects import Dialect
 
 _ZERO = 128
-_STEPS, _ABOVE_ZERO = 255, 127
 _MULTIPLIERS = ("Gemm", "Conv")
 
 
@@ -37,9 +36,7 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
             if node.op_type in _MULTIPLIERS:
                 _round_bias(graph, node)
     if dialect.inputs == "uint8":
-        _retype(graph, np.int8, np.array(_ZERO, np.uint8))
-    elif dialect.inputs == "int8":
-        _retype(graph, np.uint8, np.array(0, np.int8))
+        _shift(graph)
 
 
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
@@ -84,27 +81,18 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
     node.replace_input_with(2, dequantize.outputs[0])
 
 
-def _retype(graph: onnx_ir.Graph, old: type, zero: NDArray[np.generic]) -> None:
-    """Give inputs of one type another zero point, of its own type, and a scale that reaches as far.
-
-    Whole numbers of int8 about 0 are those of uint8 about 128; of 0..255 about any zero point,
-    int8 about 0 keeps the range with fewer steps.
-    """
-    point = _constant(graph, f"zero_point_{zero.dtype}_{zero}", zero)
+def _shift(graph: onnx_ir.Graph) -> None:
+    """Give inputs of int8 about 0 the same whole numbers as uint8 about 128."""
+    point = _constant(graph, "zero_point_128", np.array(_ZERO, np.uint8))
     for node in list(graph):
         inner = node.op_type == "DequantizeLinear" and not node.inputs[0].is_initializer()  # type: ignore[union-attr]
         if not inner and node.op_type != "QuantizeLinear":
             continue
-        own, scale = node.inputs[2], node.inputs[1]
-        if _array(own).dtype != old or scale is None:
+        if _array(node.inputs[2]).dtype != np.int8:
             continue
         node.replace_input_with(2, point)
-        if old is np.uint8:
-            farthest = max(_STEPS - int(_array(own)), int(_array(own)))
-            larger = _array(scale) * np.float32(farthest / _ABOVE_ZERO)
-            node.replace_input_with(1, _constant(graph, f"{scale.name}_int8", larger))
         if node.op_type == "QuantizeLinear":
-            node.outputs[0].type = onnx_ir.TensorType(onnx_ir.DataType.from_numpy(zero.dtype))
+            node.outputs[0].type = onnx_ir.TensorType(onnx_ir.DataType.UINT8)
 
 
 def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> Value:

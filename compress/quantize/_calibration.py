@@ -64,35 +64,35 @@ class Seen:
             self.top *= 2
         self.counts += torch.histc(sizes, _BINS, 0.0, self.top).double()
 
-    def limit(self, calibrator: str, percentile: float) -> float:
-        """Return the largest absolute value that the grid should reach."""
+    def limit(self, calibrator: str, percentile: float, centred: bool = False) -> float:
+        """Return the largest absolute value that the grid should reach; see `grid`."""
         if calibrator == "minmax" or not self.top or self.largest != self.largest:
             return self.largest
         if calibrator == "percentile":
             share = self.counts.cumsum(0) / self.counts.sum()
             place = int((share < percentile / 100).sum())
             return min((place + 1) * self.top / _BINS, self.largest)
-        return self._least_squares()
+        return self._least_squares(centred)
 
-    def grid(self, limit: float) -> tuple[float, int, bool]:
-        """Return scale, zero point, and whether the grid is 0..255, for values up to a limit."""
-        if self.is_lopsided(limit):
+    def grid(self, limit: float, centred: bool = False) -> tuple[float, int, bool]:
+        """Return scale, zero point, and whether the grid is 0..255, for values up to a limit.
+
+        Where values below 0 reach so little far that half of the steps would be wasted, it is; but
+        not where 0 must be in the middle (`centred`).
+        """
+        if not centred and -self.least <= _LOPSIDED * limit:
             scale = max(limit - self.least, _LEAST_RANGE) / _STEPS
             return scale, round(-self.least / scale), True
         return max(limit, _LEAST_RANGE) / _ABOVE_ZERO, 0, False
 
-    def is_lopsided(self, limit: float) -> bool:
-        """Tell whether values below 0 reach so little far that half of the steps are wasted."""
-        return -self.least <= _LOPSIDED * limit
-
-    def _least_squares(self) -> float:
+    def _least_squares(self, centred: bool) -> float:
         """Return the limit with the least expected squared error."""
         width = self.top / _BINS
         centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
         best, least = self.largest, float("inf")
         for part in range(1, _CANDIDATES + 1):
             limit = self.largest * part / _CANDIDATES
-            scale, _, _ = self.grid(limit)
+            scale, _, _ = self.grid(limit, centred)
             error = centres - (centres / scale).round().clamp(max=round(limit / scale)) * scale
             # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
             within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
@@ -137,7 +137,7 @@ def calibrate(
         for hook in hooks:
             hook.remove()
     for path, point in points.items():
-        limit = seen[path].limit(calibrator, percentile)
+        limit, middle = (seen[path].limit(calibrator, percentile, one) for one in (False, True))
         if limit != limit:
             layer = path.partition(".points")[0]
             raise DataError(
@@ -146,6 +146,7 @@ def calibrate(
             )
         scale, zero_point, unsigned = seen[path].grid(limit)
         point.scale.fill_(scale)
+        point.centred.fill_(seen[path].grid(middle, centred=True)[0])
         point.zero_point.fill_(zero_point)
         point.unsigned.fill_(unsigned)
 

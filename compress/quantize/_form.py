@@ -158,9 +158,21 @@ def learn(form: nn.Module) -> None:
             if type(point) is Point:
                 learned = LearnedPoint()
                 learned.scale.data.copy_(point.scale)
+                learned.centred.copy_(point.centred)
                 learned.unsigned.copy_(point.unsigned)
                 learned.zero_point.copy_(point.zero_point)
                 layer.points[place] = learned
+
+
+def centred(form: nn.Module) -> nn.Module:
+    """Return a quantized form whose grids all have 0 in the middle; itself where they have it."""
+    if not any(isinstance(part, Point) and part.unsigned for part in form.modules()):
+        return form
+    form = copy.deepcopy(form)
+    for part in form.modules():
+        if isinstance(part, Point):
+            part.centre()
+    return form
 
 
 def frozen(form: nn.Module) -> nn.Module:

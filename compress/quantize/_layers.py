@@ -30,10 +30,11 @@ class Point(nn.Module):
 
     The grid is -128..127 with 0 in its middle, or 0..255 with 0 wherever the values want it: at its
     end for values that are never below 0. While the scale is 0 it is not calibrated yet, and the
-    input passes unchanged.
+    input passes unchanged. `centred` is the scale for a target whose grids have 0 in the middle.
     """
 
     scale: Tensor
+    centred: Tensor
     unsigned: Tensor
     zero_point: Tensor
     zero: Tensor
@@ -41,6 +42,7 @@ class Point(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("scale", torch.zeros(()))
+        self.register_buffer("centred", torch.zeros(()))
         self.register_buffer("unsigned", torch.zeros((), dtype=torch.bool))
         self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
         self.frozen = False
@@ -60,6 +62,13 @@ class Point(nn.Module):
         """Return the least and the largest whole number of the grid."""
         return (0, _STEPS) if self.unsigned else levels(8)
 
+    def centre(self) -> None:
+        """Put 0 in the middle of the grid from now on."""
+        if self.unsigned:
+            self.scale.data.copy_(self.centred)
+            self.unsigned.fill_(value=False)
+            self.zero_point.zero_()
+
     def hold(self) -> None:
         """Leave as operators from now on."""
         self.frozen = True
@@ -74,6 +83,12 @@ class LearnedPoint(Point):
         super().__init__()
         del self.scale
         self.scale = nn.Parameter(torch.zeros(()))
+
+    def centre(self) -> None:
+        """Put 0 in the middle of the grid, which reaches as far as training has made it."""
+        above = _STEPS - self.zero_point
+        self.centred.copy_(self.scale.detach() * above.maximum(self.zero_point) / levels(8)[1])
+        super().centre()
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values on the grid of 256 steps."""

@@ -20,7 +20,8 @@ from bmc import data as datasets
 from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import Seen, calibrate
-from bmc.compress.quantize._form import held_bytes
+from bmc.compress.quantize._form import centred, held_bytes
+from bmc.compress.quantize._layers import Point
 from bmc.compress.quantize._narrow import overflowing
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
@@ -437,6 +438,36 @@ def test_values_that_reach_little_below_zero_get_a_zero_point() -> None:
     found = ((values / scale).round() + zero_point).clamp(0, 255)
     assert float(((found - zero_point) * scale - values).abs().max()) <= 0.51 * scale
     assert scale < 0.52 * 12 / 127
+
+
+@pytest.mark.parametrize("method", ["static", "qat"])
+def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_alike(
+    method: str, build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("bert")
+    work = work_of(model)
+    applied(model, method, work)
+    form = centred(model.module)
+    points = [part for part in form.modules() if isinstance(part, Point)]
+    before = [part for part in model.module.modules() if isinstance(part, Point)]
+    assert any(point.unsigned for point in before)
+    assert any(point.zero_point > 0 for point in before)
+    assert not any(point.unsigned or point.zero_point for point in points)
+    encoded = model.encoder.encode(work.data.train.rows[:64])
+    arrays = model.encoder.batch(encoded, range(64))
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    with torch.inference_mode():
+        own, other = output_of(model.module.eval(), inputs), output_of(form.eval(), inputs)
+    assert not torch.equal(own, other)
+    assert (own - other).abs().mean() < 0.15 * own.abs().mean() + 1e-3
+
+
+def test_a_form_whose_grids_are_about_zero_already_is_itself(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("bert")
+    applied(model, "weights", work_of(model))
+    assert centred(model.module) is model.module
 
 
 def test_values_on_both_sides_of_zero_keep_it_in_the_middle() -> None:
