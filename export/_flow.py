@@ -75,8 +75,10 @@ class Source:
 
     def fit_for(self, target: str) -> Source:
         """Return the model with the grids that a target takes, in a folder of its own if new."""
-        about_zero = [one.target for one in dialects.EVERY if one.inputs == "int8"]
-        module = centred(self.model.module) if target in about_zero else self.model.module
+        module = self.model.module
+        for dialect in dialects.EVERY:
+            if dialect.target == target and dialect.inputs != "uint8":
+                module = centred(module, keep_unsigned=dialect.inputs == "both")
         if module is self.model.module:
             return self
         work = self.work / target

@@ -164,13 +164,23 @@ def learn(form: nn.Module) -> None:
                 layer.points[place] = learned
 
 
-def centred(form: nn.Module) -> nn.Module:
-    """Return a quantized form whose grids all have 0 in the middle; itself where they have it."""
-    if not any(isinstance(part, Point) and part.unsigned for part in form.modules()):
+def centred(form: nn.Module, keep_unsigned: bool) -> nn.Module:
+    """Return a quantized form whose grids have 0 in the middle; itself where they have it.
+
+    Args:
+        form: it is not changed.
+        keep_unsigned: grids that have 0 at their end stay so.
+    """
+
+    def is_off(part: nn.Module) -> bool:
+        wide = isinstance(part, Point) and bool(part.unsigned)
+        return wide and not (keep_unsigned and part.zero_point == 0)
+
+    if not any(map(is_off, form.modules())):
         return form
     form = copy.deepcopy(form)
     for part in form.modules():
-        if isinstance(part, Point):
+        if isinstance(part, Point) and is_off(part):
             part.centre()
     return form
 

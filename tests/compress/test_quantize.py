@@ -447,7 +447,7 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     model = build_model("bert")
     work = work_of(model)
     applied(model, method, work)
-    form = centred(model.module)
+    form = centred(model.module, keep_unsigned=False)
     points = [part for part in form.modules() if isinstance(part, Point)]
     before = [part for part in model.module.modules() if isinstance(part, Point)]
     assert any(point.unsigned for point in before)
@@ -467,7 +467,21 @@ def test_a_form_whose_grids_are_about_zero_already_is_itself(
 ) -> None:
     model = build_model("bert")
     applied(model, "weights", work_of(model))
-    assert centred(model.module) is model.module
+    assert centred(model.module, keep_unsigned=False) is model.module
+
+
+def test_grids_from_zero_up_stay_where_a_target_takes_them(
+    build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
+) -> None:
+    model = build_model("cnn")  # what a rectifier gives is never below 0
+    applied(model, "static", work_of(model))
+    kept, moved = (centred(model.module, keep_unsigned=one) for one in (True, False))
+    points, others = (
+        [part for part in form.modules() if isinstance(part, Point)] for form in (kept, moved)
+    )
+    assert any(point.unsigned for point in points)
+    assert not any(point.zero_point for point in points)
+    assert not any(point.unsigned for point in others)
 
 
 def test_values_on_both_sides_of_zero_keep_it_in_the_middle() -> None:
