@@ -102,7 +102,7 @@ def _nncf(root: Path, data: Dataset) -> Path:
     chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
     encoded = own.encoder.encode([data.train.rows[place] for place in chosen.tolist()])
     batches = [own.encoder.batch(encoded, [place]) for place in range(CALIBRATION_ROWS)]
-    nncf.quantize(own.model_path, batches, path, transformer=True)
+    nncf.quantize(own.model_path, batches, path)
     return wrapped(path, own, RUNS / "exports" / "nncf-int8", FAR)
 
 

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, unfold
 
+from bmc.compress._modules import users_of
 from bmc.compress._rows import drawn
 from bmc.errors import UsageError
 from bmc.model import Model, Work, output_of
@@ -101,7 +102,17 @@ class Outputs:
             module: whose layers before these are as they will be.
             paths: of the layers; they are still whole.
             rank: of the weight.
+
+        Raises:
+            UsageError: a layer shares its bias, which must suit other layers too.
         """
+        for path in paths:
+            bias = getattr(module.get_submodule(path), "bias", None)
+            if bias is not None and len(users_of(module, bias)) > 1:
+                raise UsageError(
+                    f"{path} shares its bias with another layer, so neither can be fitted alone: "
+                    "leave them out of layers, or take fit=weights"
+                )
         moments = self._moments(module, paths)
         read = given = torch.zeros(())
         for path in paths:

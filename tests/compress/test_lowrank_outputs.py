@@ -174,6 +174,15 @@ def test_a_layer_that_never_runs_is_refused_by_name(digits: Dataset, work: Work)
         split(model, work, budget=0.5, fit="outputs", layers=("spare",))
 
 
+def test_a_shared_bias_is_refused_by_the_name_of_its_layer(digits: Dataset, work: Work) -> None:
+    model = fresh("gan", digits)
+    first = model.module.get_submodule("layers.3")
+    first.register_module("other", nn.Linear(8, 32))
+    first.get_submodule("other").bias = first.bias
+    with pytest.raises(UsageError, match=r"layers\.3 shares its bias with another layer"):
+        split(model, work, budget=0.4, fit="outputs", layers=("layers.3",))
+
+
 def test_an_unknown_fit_is_refused_with_those_that_there_are() -> None:
     with pytest.raises(SettingError, match="fit is 'inputs'; possible: weights, outputs"):
         LowRank(fit="inputs")
