@@ -17,8 +17,9 @@ class Dialect:
     Args:
         target: whose dialect it is.
         inputs: "uint8": with any zero point; int8 about 0 becomes uint8 about 128, the same
-            numbers. "both": int8 about 0, or uint8 from 0; "int8": about 0. For these two the graph
-            is made from the model with its other grids put about 0.
+            numbers. "both": int8 about 0, or uint8 from 0; "int8": about 0. For these two, what a
+            linear layer reads on another grid is moved by a constant and its bias takes that back,
+            the same numbers; other layers' grids reach as far below 0 as above it.
         whole_bias: biases of quantized linears and convolutions are int32, with the product of
             both scales; they are rounded, to a step far below an output's.
         look_up_first: a row is looked up in the whole numbers and dequantized then, not the table.

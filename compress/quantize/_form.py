@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from fnmatch import fnmatch
-from typing import Any
+from typing import Any, TypeGuard
 
 from torch import nn
 
@@ -167,21 +167,27 @@ def learn(form: nn.Module) -> None:
 def centred(form: nn.Module, keep_unsigned: bool) -> nn.Module:
     """Return a quantized form whose grids have 0 in the middle; itself where they have it.
 
+    Linear layers keep their numbers: what they read is moved to where the middle is, and their
+    biases take it back. The other layers' grids reach as far below 0 as above it.
+
     Args:
         form: it is not changed.
         keep_unsigned: grids that have 0 at their end stay so.
     """
 
-    def is_off(part: nn.Module) -> bool:
-        wide = isinstance(part, Point) and bool(part.unsigned)
-        return wide and not (keep_unsigned and part.zero_point == 0)
+    def is_off(point: nn.Module) -> TypeGuard[Point]:
+        wide = isinstance(point, Point) and bool(point.unsigned)
+        return wide and not (keep_unsigned and point.zero_point == 0)
 
     if not any(map(is_off, form.modules())):
         return form
     form = copy.deepcopy(form)
-    for part in form.modules():
-        if isinstance(part, Point) and is_off(part):
-            part.centre()
+    for layer in [part for part in form.modules() if isinstance(part, Quantized)]:
+        for point in filter(is_off, layer.points):
+            if isinstance(layer, layers.QuantizedLinear):
+                point.shifted = True
+            else:
+                point.centre()
     return form
 
 

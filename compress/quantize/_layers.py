@@ -31,6 +31,8 @@ class Point(nn.Module):
     The grid is -128..127 with 0 in its middle, or 0..255 with 0 wherever the values want it: at its
     end for values that are never below 0. While the scale is 0 it is not calibrated yet, and the
     input passes unchanged. `centred` is the scale for a target whose grids have 0 in the middle.
+    Once `shifted`, what leaves for a target is the same grid of whole numbers about 0, of an input
+    that is moved there beforehand; the layer's bias takes the move back.
     """
 
     scale: Tensor
@@ -38,6 +40,7 @@ class Point(nn.Module):
     unsigned: Tensor
     zero_point: Tensor
     zero: Tensor
+    move: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,11 +48,12 @@ class Point(nn.Module):
         self.register_buffer("centred", torch.zeros(()))
         self.register_buffer("unsigned", torch.zeros((), dtype=torch.bool))
         self.register_buffer("zero_point", torch.zeros((), dtype=torch.int32))
-        self.frozen = False
+        self.shifted = self.frozen = False
 
     def forward(self, values: Tensor) -> Tensor:
         """Return the values on the grid of 256 steps."""
         if self.frozen:
+            values = values - self.move if self.shifted else values
             given = (values, self.scale, self.zero)
             whole = operator("QuantizeLinear", given, values.shape, self.zero.dtype)
             return operator("DequantizeLinear", (whole, self.scale, self.zero), values.shape)
@@ -72,8 +76,10 @@ class Point(nn.Module):
     def hold(self) -> None:
         """Leave as operators from now on."""
         self.frozen = True
-        kind = torch.uint8 if self.unsigned else torch.int8
-        self.register_buffer("zero", self.zero_point.to(kind))
+        if self.shifted:
+            self.register_buffer("move", (-levels(8)[0] - self.zero_point) * self.scale.detach())
+        kind = torch.uint8 if self.unsigned and not self.shifted else torch.int8
+        self.register_buffer("zero", (self.zero_point * (not self.shifted)).to(kind))
 
 
 class LearnedPoint(Point):
@@ -224,6 +230,10 @@ class QuantizedLinear(Quantized, nn.Linear):
 
     def hold(self) -> None:
         """Hold the weight as whole numbers (in, out), as a matmul reads them."""
+        point = self.points[0] if self.points and self.active else None
+        if isinstance(point, Point) and point.shifted:
+            taken = point.move * self.used(self.weight).sum(dim=1)
+            self.bias = nn.Parameter(taken if self.bias is None else self.bias + taken)
         if self.grid and self.active:
             numbers, scales = self.grid.whole(self.weight)
             self.numbers = Whole(numbers.t(), scales.t(), int(not self.grid.group), self.grid)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
+from onnx import numpy_helper
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
@@ -34,6 +37,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._graph import write_onnx
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp
@@ -406,17 +410,44 @@ def test_layers_that_would_overflow_in_half_precision_stay_in_single(
 
 
 @pytest.mark.parametrize("method", ["static", "qat"])
+def test_without_zero_points_linear_layers_multiply_the_same_numbers(
+    method: str,
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    tmp_path: Path,
+) -> None:
+    model = build_model("bert")
+    applied(model, method, work_of(model))
+    assert any(p.zero_point > 0 for p in model.module.modules() if isinstance(p, Point))
+    moved = replace(model, module=centred(model.module, keep_unsigned=False))
+    found = []
+    for one, name in ((model, "own.onnx"), (moved, "moved.onnx")):
+        write_onnx(one, tmp_path / name, opset=18)
+        graph = onnx.load(tmp_path / name).graph
+        held = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+        points = [held[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        session = onnxruntime.InferenceSession(tmp_path / name, options)
+        given = {key: value.numpy() for key, value in inputs_of(model)[0].items()}
+        found.append((session.run(None, given)[0], points))
+    assert any(point for point in found[0][1])
+    assert not any(point or point.dtype != np.int8 for point in found[1][1])
+    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-3 * np.abs(found[0][0]).max())
+
+
+@pytest.mark.parametrize("method", ["static", "qat"])
 def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_alike(
     method: str, build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
-    model = build_model("bert")
+    model = build_model("cnn")
     work = work_of(model)
     applied(model, method, work)
     form = centred(model.module, keep_unsigned=False)
-    points = [part for part in form.modules() if isinstance(part, Point)]
+    convolutions = [part for part in form.modules() if isinstance(part, _layers.QuantizedConv2d)]
+    points = [point for layer in convolutions for point in layer.points]
     before = [part for part in model.module.modules() if isinstance(part, Point)]
     assert any(point.unsigned for point in before)
-    assert any(point.zero_point > 0 for point in before)
     assert not any(point.unsigned or point.zero_point for point in points)
     encoded = model.encoder.encode(work.data.train.rows[:64])
     arrays = model.encoder.batch(encoded, range(64))
@@ -446,7 +477,7 @@ def test_grids_from_zero_up_stay_where_a_target_takes_them(
     )
     assert any(point.unsigned for point in points)
     assert not any(point.zero_point for point in points)
-    assert not any(point.unsigned for point in others)
+    assert all(not point.unsigned or point.shifted for point in others)
 
 
 def test_mixed_takes_the_worst_layers_back_into_float(
