@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fix bench bench-baselines bench-compression clean
+.PHONY: install demo test fix bench bench-baselines bench-compression bench-quantization clean
 
 install: .venv/installed
 
@@ -44,6 +44,11 @@ bench-baselines: install
 bench-compression: install
 	$(BIN)/python benchmarks/compression.py $(if $(ROW),--row $(ROW))
 	$(BIN)/python benchmarks/compression.py --table
+
+# What quantization wins and loses on them, two hours; ROW=bert does one.
+bench-quantization: install
+	$(BIN)/python benchmarks/quantization.py $(if $(ROW),--row $(ROW))
+	$(BIN)/python benchmarks/quantization.py --table
 
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

@@ -44,7 +44,7 @@ from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
-BASE, OWN = "bert-movie-reviews-0", "quantized-bert"
+BASE, OWN = "bert-movie-reviews-0", "quantized-bert-0"
 DATA = "movie-reviews"
 LENGTHS = (32, 128)
 SETTINGS = BenchSettings(1, 32, 5, 6)

@@ -6,7 +6,7 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,10 @@ import torch
 from bmc import artifact, assets, cli
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
-from bmc.export import ExportOptions
+from bmc.export import ExportOptions, _speed
 from bmc.export import _flow as flow
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from bmc.measure.latency import BenchSettings
 from bmc.model import Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
@@ -30,6 +31,14 @@ ROWS_A_CLASS = 150
 def _one_thread() -> None:
     """Small models are fastest so, and by far where other processes keep the cores busy."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _short_timing() -> Iterator[None]:
+    """An export of a quantized model times it; which is the faster is not what tests ask."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_speed, "_SETTINGS", BenchSettings(launches=2, rounds=2))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -195,9 +195,20 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "tensorrt"])
-@pytest.mark.parametrize("family", ["cnn", "bert", "recurrent"])
-def test_every_target_computes_the_numbers_of_a_static_quantization(
+@pytest.mark.parametrize(
+    ("method", "family", "precision"),
+    [
+        ("static", "cnn", "int8"),
+        ("static", "bert", "int8"),
+        ("static", "recurrent", "int8-weights"),
+        ("weights-4", "bert", "int4-weights"),
+        ("fp16", "cnn", "fp16"),
+    ],
+)
+def test_every_target_computes_the_numbers_of_a_quantization(
+    method: str,
     family: str,
+    precision: str,
     target: str,
     build_model: Callable[[str], Model],
     work_of: Callable[[Model], Work],
@@ -206,14 +217,14 @@ def test_every_target_computes_the_numbers_of_a_static_quantization(
     tmp_path: Path,
 ) -> None:
     model = build_model(family)
-    applied(model, "static", work_of(model))
+    applied(model, method, work_of(model))
     data = digits if family == "cnn" else reviews
     made = exported(model, data, target, tmp_path)
-    assert made.manifest.precision == "int8"
+    assert made.manifest.precision == precision
     assert made.manifest.parity["agreement"] > 0.95
-    if family != "recurrent":
+    if precision == "int8":
         executed = made.manifest.build["executed"]
-        assert any(precision in ("int8", "uint8") for _, precision, _ in executed)
+        assert any(kind in ("int8", "uint8") for _, kind, _ in executed)
 
 
 def initializers(path: Path) -> dict[str, int]:
