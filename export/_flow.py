@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from bmc import artifact, bundle, console, inputs, plugins, targets
 from bmc import data as datasets
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._form import centred, form_of, is_quantized, precision_of
+from bmc.compress.quantize._layers import QuantizedRecurrent
 from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
 from bmc.export import Exporter, ExportOptions, Written, _parity, _speed, dialects
@@ -66,6 +68,13 @@ class Source:
             raise UsageError(
                 f"{self.folder} is {precision}, which {dialect.target} cannot execute; "
                 f"{' and '.join(able)} can: --target {','.join(able)}"
+            )
+        if stuck := _stuck(self.model.module, dialect):
+            named = ",".join(stuck)
+            raise UsageError(
+                f"{dialect.target} takes the weights of a {' or '.join(dialect.float_alone)} in "
+                f"float alone, and those of {named} have 8 bits; quantize again with "
+                f"--set in_float={named} or export to another target"
             )
         path, counts = self._onnx
         if not is_quantized(self.model.module):
@@ -132,6 +141,17 @@ class Source:
                     found[place] = output
                 advance(len(places))
         return np.stack(found)
+
+
+def _stuck(form: nn.Module, dialect: Dialect) -> list[str]:
+    """Return the recurrent layers of a form whose 8 bits a target does not take."""
+    return [
+        path
+        for path, layer in form.named_modules()
+        if isinstance(layer, QuantizedRecurrent)
+        and layer.grid
+        and layer.operator in dialect.float_alone
+    ]
 
 
 @contextmanager

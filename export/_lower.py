@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir
 from numpy.typing import NDArray
 from onnx_ir import Node, Value
+from onnx_ir.passes import common
 
 from bmc.export.dialects import Dialect
 
@@ -37,6 +38,9 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
                 _round_bias(graph, node)
     if dialect.inputs == "uint8":
         _shift(graph)
+    if dialect.weight_zeros:
+        _write_zeros(graph)
+    common.RemoveUnusedNodesPass()(model)  # and what rewritten nodes no longer read
 
 
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
@@ -93,6 +97,18 @@ def _shift(graph: onnx_ir.Graph) -> None:
         node.replace_input_with(2, point)
         if node.op_type == "QuantizeLinear":
             node.outputs[0].type = onnx_ir.TensorType(onnx_ir.DataType.UINT8)
+
+
+def _write_zeros(graph: onnx_ir.Graph) -> None:
+    """Write the zero points of int8 weights out; ONNX Runtime fuses no product without them."""
+    for node in list(graph):
+        if node.op_type != "DequantizeLinear" or len(node.inputs) > 2:
+            continue
+        if _array(node.inputs[0]).dtype == np.int8:
+            shape = _array(node.inputs[1]).shape
+            zeros = np.zeros(shape, np.int8)
+            node.resize_inputs(3)
+            node.replace_input_with(2, _constant(graph, f"zeros{'_'.join(map(str, shape))}", zeros))
 
 
 def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> Value:

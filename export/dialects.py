@@ -23,21 +23,43 @@ class Dialect:
         whole_bias: biases of quantized linears and convolutions are int32, with the product of
             both scales; they are rounded, to a step far below an output's.
         look_up_first: a row is looked up in the whole numbers and dequantized then, not the table.
+        weight_zeros: the zero points of int8 weights are written, though they are 0.
         refused: precisions that the target cannot load, or only computes in fp32.
+        float_alone: operators whose weights it takes in float alone.
     """
 
     target: str
     inputs: str
     whole_bias: bool
     look_up_first: bool
+    weight_zeros: bool
     refused: tuple[str, ...]
+    float_alone: tuple[str, ...] = ()
 
 
-ONNX = Dialect("onnx", inputs="uint8", whole_bias=True, look_up_first=True, refused=("bf16",))
+ONNX = Dialect(
+    "onnx",
+    inputs="uint8",
+    whole_bias=True,
+    look_up_first=True,
+    weight_zeros=True,
+    refused=("bf16",),
+)
 OPENVINO = Dialect(
-    "openvino", inputs="both", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
+    "openvino",
+    inputs="both",
+    whole_bias=False,
+    look_up_first=False,
+    weight_zeros=False,
+    refused=("int8-dynamic",),
 )
 TENSORRT = Dialect(
-    "tensorrt", inputs="int8", whole_bias=False, look_up_first=False, refused=("int8-dynamic",)
+    "tensorrt",
+    inputs="int8",
+    whole_bias=False,
+    look_up_first=False,
+    weight_zeros=False,
+    refused=("int8-dynamic",),
+    float_alone=("GRU",),  # the builder of TensorRT for RTX 1.7 fails with an internal error
 )
 EVERY = (ONNX, OPENVINO, TENSORRT)

@@ -173,15 +173,13 @@ class Whole(nn.Module):
         super().__init__()
         self.register_buffer("numbers", numbers.contiguous())
         self.register_buffer("scales", scales.contiguous())
-        self.register_buffer("zeros", torch.zeros(scales.shape, dtype=torch.int8))
         self.bits = grid.bits
         self.attributes = {"axis": axis, **({"block_size": grid.group} if grid.group else {})}
 
     def forward(self) -> Tensor:
         """Return the weight."""
         numbers: Any = self.numbers
-        # A zero point of 4 bits is no tensor of torch's; without one it is 0.
-        given: Any = (numbers, self.scales, *([] if self.bits == 4 else [self.zeros]))
+        given: Any = (numbers, self.scales)  # without a zero point it is 0
         return operator("DequantizeLinear", given, numbers.shape, attributes=self.attributes)
 
 
@@ -283,7 +281,7 @@ class DynamicLinear(Quantized, nn.Linear):
             "DynamicQuantizeLinear", (values,), {}, dtypes=kinds, shapes=shapes, version=_OPSET
         )
         shape = (*values.shape[:-1], whole.numbers.shape[1])
-        given = (read, whole.numbers, zero, whole.zeros)
+        given = (read, whole.numbers, zero)
         product = operator("MatMulInteger", given, shape, torch.int32)
         made: Tensor = product.float() * (scale * whole.scales)
         return made if self.bias is None else made + self.bias

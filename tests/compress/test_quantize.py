@@ -40,7 +40,7 @@ from bmc.export import _flow as flow
 from bmc.export._graph import write_onnx
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
-from bmc.models import mlp
+from bmc.models import mlp, recurrent
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -254,7 +254,7 @@ def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
     assert onnx.load(made.model_path).opset_import[0].version == 21
 
 
-def test_a_table_of_words_is_stored_whole_and_looked_up_before_it_is_dequantized(
+def test_a_table_of_words_is_stored_whole_and_once_and_looked_up_before_it_is_dequantized(
     build_model: Callable[[str], Model],
     work_of: Callable[[Model], Work],
     reviews: Dataset,
@@ -267,6 +267,7 @@ def test_a_table_of_words_is_stored_whole_and_looked_up_before_it_is_dequantized
     kinds = {one.name: one.data_type for one in graph.initializer}
     tables = [node.input[0] for node in graph.node if node.op_type == "Gather"]
     assert onnx.TensorProto.INT8 in [kinds.get(name) for name in tables]
+    assert kinds.keys() <= {name for node in graph.node for name in node.input}
 
 
 @pytest.mark.parametrize(("method", "target"), [("dynamic", "tensorrt"), ("bf16", "onnx")])
@@ -286,6 +287,25 @@ def test_a_target_that_cannot_execute_a_precision_refuses_and_names_those_that_c
     ):
         flow.export(source, target, output, force=False)
     assert not output.exists()
+
+
+def test_a_gru_of_8_bits_is_refused_by_name_where_a_target_takes_it_in_float_alone(
+    reviews: Dataset, work_of: Callable[[Model], Work], tmp_path: Path
+) -> None:
+    def model_with(step: Weights) -> Model:
+        model = recurrent.baseline("gru", reviews, recurrent.Settings(hidden=16))
+        model.steps.append(
+            AppliedStep("quantize/weights", {}, step.apply(model, work_of(model)), 0, 0.0)
+        )
+        return model
+
+    with pytest.raises(UsageError, match=r"GRU in float alone.*--set in_float=\S+ ") as refused:
+        exported(model_with(Weights()), reviews, "tensorrt", tmp_path / "refused")
+    named = str(refused.value).partition("in_float=")[2].split()[0]
+    made = exported(
+        model_with(Weights(in_float=tuple(named.split(",")))), reviews, "tensorrt", tmp_path
+    )
+    assert made.manifest.precision == "int8-weights"
 
 
 def test_a_quantized_model_is_not_quantized_again(
