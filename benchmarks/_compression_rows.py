@@ -50,7 +50,12 @@ ROWS: tuple[Row, ...] = (
         "resnet18",
         "resnet18",
         "fashion-mnist",
-        (("prune", "--target-macs", "0.24x", "--distill", "--epochs", "4"),),
+        (
+            (
+                *("prune", "--target-macs", "0.24x", "--distill", "--epochs", "4"),
+                *("--set", "multiple=8"),
+            ),
+        ),
         most_lost=0.5,
         fewer=(("macs", 4),),
         faster=2.5,
@@ -62,7 +67,7 @@ ROWS: tuple[Row, ...] = (
         (
             (
                 *("prune", "--target-macs", "0.12x", "--target-params", "0.09x"),
-                *("--distill", "--epochs", "6"),
+                *("--distill", "--epochs", "6", "--set", "multiple=8"),
             ),
             ("share", "--method", "cluster", "--set", "values=256", "--epochs", "0"),
         ),

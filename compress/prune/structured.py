@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 SCOPES = ("layer", "global")
 KINDS = ("channels", "hidden", "heads", "width")
+LIKED = 8
+CHANNEL_BLOCK = 16  # of run times' convolutions, with AVX-512; benchmarks/widths.py
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Structured:
     """Remove the least important channels, hidden units and heads, with everything that reads them.
 
     What a layer keeps is rounded to `multiple`, the nearest one, and is never less than one
-    `multiple` or one head; a layer that has no more than that is left alone. Layers that add to
+    of them or one head; a layer that has no more than that is left alone. Layers that add to
     each other lose the same channels; layers that share weights lose the same units. The model's
     answers keep their number.
 
@@ -44,7 +46,8 @@ class Structured:
             channels among channels and heads among heads).
         what: channels (of convolutions), hidden (units of linear and recurrent layers), heads, and
             width (what layer norms and embeddings span: a transformer's residual stream).
-        multiple: what sizes are rounded to; heads are whole.
+        multiple: what sizes are rounded to; heads are whole. 0 is what kernels like: 8, and 16 for
+            channels above 16, since 24 of them take as long as 32.
         rounds: the share goes in so many equal parts, with fine-tuning between them.
         epochs_between: of that fine-tuning.
         layers: names (fnmatch patterns) of the layers whose units may go; all when empty.
@@ -63,7 +66,7 @@ class Structured:
     criterion: str = "l2"
     scope: str = "layer"
     what: tuple[str, ...] = ("channels", "hidden", "heads")
-    multiple: int = 8
+    multiple: int = 0
     rounds: int = 1
     epochs_between: int = 1
     layers: tuple[str, ...] = ()
@@ -81,10 +84,11 @@ class Structured:
                 raise SettingError(f"{name} is {value!r}; possible: {', '.join(choices)}")
         if not self.what:
             raise SettingError(f"what is empty; possible: {', '.join(KINDS)}")
-        for name in ("multiple", "rounds", "epochs_between"):
-            if getattr(self, name) < 1:
+        for name, least in (("multiple", 0), ("rounds", 1), ("epochs_between", 1)):
+            if getattr(self, name) < least:
                 raise SettingError(
-                    f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1"
+                    f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least "
+                    f"{least}"
                 )
         for layer, ratio in self.ratios.items():
             if not 0 <= ratio < 1:
@@ -201,7 +205,8 @@ class Structured:
                 wanted[group.name] = whole[group.name] * (1 - done * sum(own) / len(own))
         kept = {}
         for group in groups:
-            multiple = 1 if group.kind == "heads" else self.multiple
+            multiple = self.multiple or _liked(group.kind, wanted[group.name])
+            multiple = 1 if group.kind == "heads" else multiple
             count = _rounded(wanted[group.name], group.units, multiple)
             if count < group.units:
                 kept[group.name] = torch.zeros(group.units, dtype=torch.bool)
@@ -257,6 +262,11 @@ def _by_rank(
     best = every.argsort(descending=True, stable=True)[: round(wanted)]
     counts = owner[best].bincount(minlength=len(groups)).tolist()
     return {one.name: float(count) for one, count in zip(groups, counts, strict=True)}
+
+
+def _liked(kind: str, wanted: float) -> int:
+    """Return what kernels like a size of about so many units to be a multiple of."""
+    return CHANNEL_BLOCK if kind == "channels" and wanted > CHANNEL_BLOCK else LIKED
 
 
 def _rounded(wanted: float, units: int, multiple: int) -> int:

@@ -275,7 +275,7 @@ def test_batch_norms_are_measured_anew_where_fine_tuning_will_do_so(
     residual: Model, work: Work
 ) -> None:
     """Pruned maps have other means; the score would fall by what fine-tuning mends at once."""
-    found = search("structured", Structured, residual, work).for_drop(5.0, tuned=True)
+    found = search("structured", Structured, residual, work, multiple=8).for_drop(5.0, tuned=True)
     pruned, least = (
         applied(Structured, found, residual, work),
         work.score(residual) - 0.05 * WON_BACK,

@@ -250,6 +250,16 @@ def test_sizes_are_multiples_and_never_nothing(
     assert sizes(model)["output.weight"] == (10, left)
 
 
+@pytest.mark.parametrize(("ratio", "left"), [(0.25, 48), (0.6, 32), (0.85, 8)])
+def test_channels_above_16_come_in_sixteens(ratio: float, left: int, work: Work) -> None:
+    family = plugins.load("bmc.models", "cnn", "model family")
+    spec = {**IMAGE, "filters": 32, "hidden": 100, "dropout": 0.0}
+    model = Model(family.build(spec), "cnn", spec, (), work.data, "classification")  # type: ignore[arg-type]
+    Structured(ratio=ratio, layers=("features.3", "hidden")).apply(model, work)
+    assert sizes(model)["features.3.weight"][0] == left
+    assert sizes(model)["hidden.weight"][0] % 8 == 0
+
+
 def test_a_ratio_by_layer_goes_before_the_common_one(network: Model, work: Work) -> None:
     step = Structured(ratio=0.5, ratios={"hidden.0": 0.75, "hidden.3": 0.0})
     assert json.loads(json.dumps(asdict(step)))["ratios"] == {"hidden.0": 0.75, "hidden.3": 0.0}
@@ -508,7 +518,7 @@ def test_a_generator_has_no_labels_to_measure_a_loss_by(work: Work) -> None:
         {"scope": "model"},
         {"what": ()},
         {"what": ("channel",)},
-        {"multiple": 0},
+        {"multiple": -1},
         {"rounds": 0},
         {"epochs_between": 0},
         {"ratios": {"hidden.0": 1.0}},
