@@ -46,18 +46,43 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
     """Turn Gather(Dequantize(table)) into Dequantize by hand of what was gathered."""
     dequantize = _producer(gather.inputs[0])
-    if dequantize is None or "block_size" in dequantize.attributes:
+    if dequantize is None:
         return
     numbers, scales = dequantize.inputs[:2]
-    places, made = gather.inputs[1], gather.outputs[0]
+    places = gather.inputs[1]
+    if "block_size" in dequantize.attributes:
+        rows = _look_up_blocks(numbers, scales, places, dequantize.attributes["block_size"])
+        _replace(graph, gather, [rows], dequantize)
+        graph.opset_imports[rows.domain] = 1
+        return
     own = Node("", "Gather", [numbers, places], num_outputs=1)
     whole = Node("", "Cast", [own.outputs[0]], [onnx_ir.AttrInt64("to", onnx_ir.DataType.FLOAT)])
     column = _constant(graph, f"{scales.name}_column", _array(scales)[:, None])  # type: ignore[union-attr]
     steps = Node("", "Gather", [column, places], num_outputs=1)
     product = Node("", "Mul", [whole.outputs[0], steps.outputs[0]], num_outputs=1)
-    graph.insert_before(gather, [own, whole, steps, product])
-    product.outputs[0].name = f"{made.name}_rows"
-    onnx_ir.convenience.replace_all_uses_with(made, product.outputs[0])
+    _replace(graph, gather, [own, whole, steps, product], dequantize)
+
+
+def _look_up_blocks(
+    numbers: Value | None, scales: Value | None, places: Value | None, size: onnx_ir.Attr
+) -> Node:
+    """Return ONNX Runtime's own operator: no standard one looks up whole numbers of 4 bits."""
+    attributes = [
+        onnx_ir.AttrInt64("bits", 4),
+        onnx_ir.AttrInt64("block_size", size.as_int()),
+        onnx_ir.AttrInt64("gather_axis", 0),
+        onnx_ir.AttrInt64("quantize_axis", 1),
+    ]
+    given = [numbers, places, scales]
+    return Node("com.microsoft", "GatherBlockQuantized", given, attributes, num_outputs=1)
+
+
+def _replace(graph: onnx_ir.Graph, gather: Node, nodes: list[Node], dequantize: Node) -> None:
+    """Put nodes where a lookup in a dequantized table was."""
+    graph.insert_before(gather, nodes)
+    made, rows = gather.outputs[0], nodes[-1].outputs[0]
+    rows.name = f"{made.name}_rows"
+    onnx_ir.convenience.replace_all_uses_with(made, rows)
     graph.remove(gather, safe=True)
     if not list(dequantize.outputs[0].uses()):
         graph.remove(dequantize, safe=True)

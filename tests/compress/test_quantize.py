@@ -270,6 +270,21 @@ def test_a_table_of_words_is_stored_whole_and_once_and_looked_up_before_it_is_de
     assert kinds.keys() <= {name for node in graph.node for name in node.input}
 
 
+def test_words_of_4_bits_are_looked_up_before_they_are_dequantized(
+    build_model: Callable[[str], Model],
+    work_of: Callable[[Model], Work],
+    reviews: Dataset,
+    tmp_path: Path,
+) -> None:
+    model = build_model("bert")
+    applied(model, "weights-4", work_of(model))
+    made = exported(model, reviews, "onnx", tmp_path)
+    nodes = onnx.load(made.model_path).graph.node
+    looked_up = [node for node in nodes if node.op_type == "GatherBlockQuantized"]
+    assert len(looked_up) == 1
+    assert made.manifest.parity["agreement"] > 0.95
+
+
 @pytest.mark.parametrize(("method", "target"), [("dynamic", "tensorrt"), ("bf16", "onnx")])
 def test_a_target_that_cannot_execute_a_precision_refuses_and_names_those_that_can(
     method: str,
