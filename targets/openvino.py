@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import openvino
 from numpy.typing import NDArray
 
-from bmc.bundle import Bundle
+from bmc.bundle import Bundle, TensorInfo
 from bmc.errors import ArtifactError
 from bmc.targets import (
     Arrays,
@@ -58,13 +59,8 @@ class OpenVinoSession(Closing):
             raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {first}") from error
         self._request = compiled.create_infer_request()
         self._bundle = bundle
-        # A tensor has several names where OpenVINO left a cast out.
-        said = {info.name for info in bundle.manifest.outputs}
-        self._outputs = [
-            next(iter(output.get_names() & said), output.get_any_name())
-            for output in compiled.outputs
-        ]
-        check_names(bundle, [given.get_any_name() for given in compiled.inputs], self._outputs)
+        self._outputs = _names(compiled.outputs, bundle.manifest.outputs)
+        check_names(bundle, _names(compiled.inputs, bundle.manifest.inputs), self._outputs)
         self.execution = {
             "device": "CPU",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
@@ -81,6 +77,12 @@ class OpenVinoSession(Closing):
             name: self._request.get_output_tensor(number).data.copy()
             for number, name in enumerate(self._outputs)
         }
+
+
+def _names(tensors: Iterable[Any], said: Iterable[TensorInfo]) -> list[str]:
+    """Return tensors' names, the manifest's where one has several: OpenVINO left a cast out."""
+    known = {info.name for info in said}
+    return [next(iter(one.get_names() & known), one.get_any_name()) for one in tensors]
 
 
 TARGET = OpenVinoTarget()
