@@ -8,8 +8,9 @@ from typing import Any
 import openvino
 from numpy.typing import NDArray
 
-from bmc.bundle import Bundle, TensorInfo
+from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
+from bmc.inputs import TensorInfo
 from bmc.targets import (
     Arrays,
     Availability,
