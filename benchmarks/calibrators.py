@@ -4,7 +4,7 @@
 
 Each quantizes the baseline bert of baselines.py (trained where it is missing) from the same 256
 training rows; what is held against fp32 is what PyTorch answers, on its grid, to the validation
-rows and to 2,000 sentences of IMDB. No held-out row is read.
+rows and to 1,000 sentences of IMDB. No held-out row is read.
 
 Beside the calibrators stand two that `bmc quantize` does not have, on top of its default:
 
@@ -50,7 +50,7 @@ from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 BASE, BATCH = "bert-movie-reviews-0", 32
-SENTENCES, EVERY = 20_000, 10  # of the nearest ones, every tenth
+SENTENCES, EVERY = 10_000, 10  # of the nearest ones, every tenth
 TINY = 1e-5
 ALPHAS = (0.25, 0.5, 0.75)
 NARROW = ("*.narrow",)  # each layer's second feed-forward matmul
