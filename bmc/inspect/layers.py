@@ -6,7 +6,7 @@ import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -159,9 +159,26 @@ def _stored(layer: nn.Module) -> list[Tensor]:
 def _macs(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[nn.Module, float]:
     """Return the FLOPs of each module, its submodules' not among them."""
     counter = FlopCounterMode(display=False)
-    with plain_kernels(), counter, _metered(module, counter.get_total_flops) as flops:
+    with ExitStack() as stack:
+        stack.enter_context(_without_gradients(module))
+        stack.enter_context(plain_kernels())
+        stack.enter_context(counter)
+        flops = stack.enter_context(_metered(module, counter.get_total_flops))
         output_of(module, inputs)
     return flops
+
+
+@contextmanager
+def _without_gradients(module: nn.Module) -> Iterator[None]:
+    """Let no parameter want a gradient: the counter cannot follow a module that returns one."""
+    wanting = [one for one in module.parameters() if one.requires_grad]
+    for one in wanting:
+        one.requires_grad = False
+    try:
+        yield
+    finally:
+        for one in wanting:
+            one.requires_grad = True
 
 
 @torch.no_grad()

@@ -39,6 +39,27 @@ class Tied(nn.Module):
         return output
 
 
+class Rows(nn.Module):
+    """The first rows of a table, as MPNet's inference form reads its positions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.randn(10, 6))
+
+    def forward(self, count: int) -> Tensor:
+        return self.table[:count]
+
+
+class Placed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.places, self.layer = Rows(), nn.Linear(6, 2)
+
+    def forward(self, values: Tensor) -> Tensor:
+        output: Tensor = self.layer(values + self.places(values.shape[0]))
+        return output
+
+
 class Encoder(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -100,6 +121,12 @@ def test_a_shared_weight_is_counted_once() -> None:
     assert second.shared_with == "first"
     assert first.macs == second.macs == 36
     assert found.bytes == 4 * (36 + 6 + 6)
+
+
+def test_a_module_that_returns_its_own_parameter_is_counted() -> None:
+    module = Placed()
+    assert costs(module, "values", 4, 6).macs == 4 * 6 * 2
+    assert all(parameter.requires_grad for parameter in module.parameters())
 
 
 def test_time_shares_add_up_to_one(make_model: Callable[..., Model]) -> None:
