@@ -243,9 +243,10 @@ def _write_table() -> int:
 
 def _line(row: Row, target: str, own: list[dict[str, Any]], result: dict[str, Any]) -> str:
     first = own[0]["lost"]
-    lost = f"{100 * first['value']:.1f} [{100 * first['low']:.1f}, {100 * first['high']:.1f}]"
+    lost = f"{_points(first['value'])} [{_points(first['low'])}, {_points(first['high'])}]"
     if len(own) > 1:
-        lost += f"; mean of {len(own)} seeds {100 * _mean(one['lost']['value'] for one in own):.1f}"
+        mean = _mean(one["lost"]["value"] for one in own)
+        lost += f"; mean of {len(own)} seeds {_points(mean)}"
     ratio = result["speed"].get(f"{target}-{row.lengths[0]}")
     times = f"{ratio['value']:.1f}x [{ratio['low']:.1f}, {ratio['high']:.1f}]" if ratio else ""
     share = own[0]["bytes"] / own[0]["bytes_fp32"]
@@ -253,6 +254,10 @@ def _line(row: Row, target: str, own: list[dict[str, Any]], result: dict[str, An
     method = " ".join(row.options[1::2])
     model = row.base.rsplit("-", 2)[0]
     return f"| `{model}` | {method} | {target} | {lost} | {changed:.1%} | {share:.2f}x | {times} |"
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:.1f}"  # adding 0 takes the sign from -0.0
 
 
 def _measured(row: Row) -> dict[str, Any]:
