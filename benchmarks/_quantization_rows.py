@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from _common import RUNS
+
 
 @dataclass(frozen=True)
 class Row:
@@ -20,7 +22,7 @@ class Row:
         over_plain: how many times faster than the plain `torch.onnx.export` ONNX Runtime must be.
         surely: what the lower end of ONNX Runtime's interval must be above.
         smaller: how large the file may be, as a share of the fp32 file.
-        smaller_linears: likewise the weights of 4 bits with their scales, in the ONNX file.
+        smaller_linears: likewise linear layers' 4 bits with their scales, in the ONNX file.
         targets: that the row is exported to.
         lengths: tokens that latencies are measured at.
         threads: of which the better is taken.
@@ -53,7 +55,7 @@ BERT = _trained("bert", "movie-reviews")
 MPNET = _trained("mpnet", "movie-reviews")
 RESNET18 = _trained("resnet18", "fashion-mnist")
 MOBILENET = _trained("mobilenet-v2", "fashion-mnist")
-SUBSET = "benchmarks/runs/fashion-mnist-8000.npz"  # as many as train at 224x224 in ten minutes
+SUBSET = str(RUNS / "fashion-mnist-8000.npz")  # as many as train at 224x224 in ten minutes
 SUBSET_ROWS = 8_000
 LARGE_IMAGES = (
     "mobilenet-v2-224-subset",

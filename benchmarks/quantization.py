@@ -69,7 +69,7 @@ def main() -> int:
 
 def _measure(row: Row, timed: bool) -> int:
     seeds = [_seed(row, seed) for seed in range(row.seeds)]
-    speed = _speed(row) if timed else _measured(row)
+    speed = _speed(row) if timed or not _result(row).is_file() else _measured(row)
     content = {"row": asdict(row), "seeds": seeds, "speed": speed}
     return finish(f"quantization/{row.name}", list(_bars(row, seeds, speed)), content)
 
@@ -78,7 +78,7 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     """Train, quantize, export both ends and compare them; what is there already is taken."""
     root, (base, made) = workspace.root(), _names(row, seed)
     if SUBSET in row.made_by:
-        _write_subset(HERE.parent / SUBSET)
+        _write_subset(Path(SUBSET))
     if not (root / base).is_dir():
         bmc(*row.made_by, "--seed", seed, "-o", root / base)
     if not (root / made).is_dir():
@@ -94,6 +94,7 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
 def _write_subset(path: Path) -> None:
     """Write the first rows of fashion-mnist's training part as a data set of its own."""
     if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
         table = fashion_mnist.table()
         labels = np.asarray(table.labels[:SUBSET_ROWS])
         np.savez(path, images=np.asarray(table.rows[:SUBSET_ROWS]), labels=labels)
@@ -121,7 +122,7 @@ def _compared(base: str, made: str, target: str) -> dict[str, Any]:
 
 
 def _share_of_linears(path: Path) -> float | None:
-    """Return what weights of 4 bits take in a file, with their scales, of what they take in fp32.
+    """Return what linear layers' 4 bits take in a file, with their scales, of their fp32 size.
 
     None where there are none.
     """
@@ -205,7 +206,7 @@ def _bars(row: Row, seeds: list[dict[str, Any]], speed: dict[str, Any]) -> Itera
             yield Bar(must, f"{share:.3f}", share <= row.smaller)
     if row.smaller_linears is not None:
         share = seeds[0]["onnx"]["linears"]
-        must = f"{row.name}: weights of 4 bits and their scales at most {row.smaller_linears}x"
+        must = f"{row.name}: linears of 4 bits, with scales, at most {row.smaller_linears}x"
         yield Bar(must, f"{share:.3f}", share <= row.smaller_linears)
     least = {**row.faster, "bf16": row.over_bf16, "plain": row.over_plain}
     for key, ratio in speed.items():
@@ -261,8 +262,6 @@ def _points(share: float) -> str:
 
 
 def _measured(row: Row) -> dict[str, Any]:
-    if not _result(row).is_file():
-        return {}
     return dict(json.loads(_result(row).read_text(encoding="utf-8"))["speed"])
 
 

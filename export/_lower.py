@@ -14,6 +14,7 @@ from onnx_ir.passes import common
 from bmc.export.dialects import Dialect
 
 _ZERO = 128
+_LEAST_BLOCK = 16
 _MULTIPLIERS = ("Gemm", "Conv")
 
 
@@ -44,14 +45,20 @@ def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
 
 
 def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
-    """Turn Gather(Dequantize(table)) into Dequantize by hand of what was gathered."""
+    """Turn Gather(Dequantize(table)) into what dequantizes the rows that were gathered.
+
+    A table of 4 bits without blocks stays: no operator looks that up.
+    """
     dequantize = _producer(gather.inputs[0])
     if dequantize is None:
         return
     numbers, scales = dequantize.inputs[:2]
     places = gather.inputs[1]
-    if "block_size" in dequantize.attributes:
-        rows = _look_up_blocks(numbers, scales, places, dequantize.attributes["block_size"])
+    if numbers is None or numbers.dtype != onnx_ir.DataType.INT8:
+        size = dequantize.attributes.get_int("block_size", 0)
+        if size < _LEAST_BLOCK or size & (size - 1):
+            return
+        rows = _look_up_blocks(numbers, scales, places, size)
         _replace(graph, gather, [rows], dequantize)
         graph.opset_imports[rows.domain] = 1
         return
@@ -64,12 +71,11 @@ def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
 
 
 def _look_up_blocks(
-    numbers: Value | None, scales: Value | None, places: Value | None, size: onnx_ir.Attr
+    numbers: Value | None, scales: Value | None, places: Value | None, size: int
 ) -> Node:
     """Return ONNX Runtime's own operator: no standard one looks up whole numbers of 4 bits."""
     attributes = [
-        onnx_ir.AttrInt64("bits", 4),
-        onnx_ir.AttrInt64("block_size", size.as_int()),
+        onnx_ir.AttrInt64("block_size", size),
         onnx_ir.AttrInt64("gather_axis", 0),
         onnx_ir.AttrInt64("quantize_axis", 1),
     ]

@@ -22,7 +22,8 @@ class Dialect:
             the same numbers; other layers' grids reach as far below 0 as above it.
         whole_bias: biases of quantized linears and convolutions are int32, with the product of
             both scales; they are rounded, to a step far below an output's.
-        look_up_first: a row is looked up in the whole numbers and dequantized then, not the table.
+        look_up_first: a row is looked up in the whole numbers and dequantized then, not the table;
+            with 4 bits that is an operator of ONNX Runtime's own.
         weight_zeros: the zero points of int8 weights are written, though they are 0.
         refused: precisions that the target cannot load, or only computes in fp32.
         float_alone: operators whose weights it takes in float alone.

@@ -205,6 +205,8 @@ def _least(axis: str, limit: int) -> int:
 
 
 def _usual(axis: str, limit: int) -> int:
+    if axis in _SIZES:
+        return limit // 2  # the size that the model was trained at
     return 1 if axis == "batch" else min(_TYPICAL_LENGTH, limit)
 
 

@@ -270,8 +270,9 @@ def _liked(kind: str, wanted: float) -> int:
 
 
 def _rounded(wanted: float, units: int, multiple: int) -> int:
-    """Return the nearest multiple, at least one of them; no more than there are."""
-    return min(units, max(1, math.floor(wanted / multiple + 0.5)) * multiple)
+    """Return the nearest multiple, at least one of them, or all units where they are as near."""
+    count = max(1, math.floor(wanted / multiple + 0.5)) * multiple
+    return units if units - wanted <= abs(wanted - count) else min(units, count)
 
 
 STEP = Structured

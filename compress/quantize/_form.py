@@ -202,8 +202,7 @@ def frozen(form: nn.Module) -> nn.Module:
         for point in layer.points:
             if isinstance(point, Point):
                 point.hold()
-        if layer.grid:
-            layer.hold()
+        layer.hold()
         if layer.numbers:
             layer.weight = None
     return form

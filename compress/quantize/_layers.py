@@ -206,6 +206,9 @@ class Quantized:
         """Return the weight as the layer uses it."""
         return self.grid(weight) if self.grid and self.active else weight
 
+    def hold(self) -> None:
+        """Hold the weight as whole numbers; there is none."""
+
 
 class Narrowed:
     """A layer whose weights are of 16 bits; what it reads is brought to theirs."""

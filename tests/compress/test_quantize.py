@@ -285,6 +285,16 @@ def test_words_of_4_bits_are_looked_up_before_they_are_dequantized(
     assert made.manifest.parity["agreement"] > 0.95
 
 
+def test_a_table_of_4_bits_without_blocks_still_answers(
+    reviews: Dataset, work_of: Callable[[Model], Work], tmp_path: Path
+) -> None:
+    model = recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=16, embedding=40))
+    applied(model, "weights-4", work_of(model))
+    made = exported(model, reviews, "onnx", tmp_path)
+    assert initializers(made.model_path)["INT4"] >= model.module.embedding.words.weight.numel()  # type: ignore[union-attr,operator]
+    assert made.manifest.parity["agreement"] > 0.95
+
+
 @pytest.mark.parametrize(("method", "target"), [("dynamic", "tensorrt"), ("bf16", "onnx")])
 def test_a_target_that_cannot_execute_a_precision_refuses_and_names_those_that_can(
     method: str,
@@ -490,9 +500,15 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     work = work_of(model)
     applied(model, method, work)
     form = centred(model.module, keep_unsigned=False)
-    convolutions = [part for part in form.modules() if isinstance(part, _layers.QuantizedConv2d)]
-    points = [point for layer in convolutions for point in layer.points]
-    before = [part for part in model.module.modules() if isinstance(part, Point)]
+    points, before = (
+        [
+            point
+            for layer in one.modules()
+            if isinstance(layer, _layers.Quantized) and not isinstance(layer, nn.Linear)
+            for point in layer.points
+        ]
+        for one in (form, model.module)
+    )
     assert any(point.unsigned for point in before)
     assert not any(point.unsigned or point.zero_point for point in points)
     encoded = model.encoder.encode(work.data.train.rows[:64])
@@ -517,13 +533,11 @@ def test_grids_from_zero_up_stay_where_a_target_takes_them(
 ) -> None:
     model = build_model("cnn")  # what a rectifier gives is never below 0
     applied(model, "static", work_of(model))
-    kept, moved = (centred(model.module, keep_unsigned=one) for one in (True, False))
-    points, others = (
-        [part for part in form.modules() if isinstance(part, Point)] for form in (kept, moved)
-    )
-    assert any(point.unsigned for point in points)
-    assert not any(point.zero_point for point in points)
-    assert all(not point.unsigned or point.shifted for point in others)
+    assert centred(model.module, keep_unsigned=True) is model.module
+    moved = centred(model.module, keep_unsigned=False)
+    for layer in [part for part in moved.modules() if isinstance(part, _layers.Quantized)]:
+        is_linear = isinstance(layer, nn.Linear)
+        assert all(bool(point.unsigned) == point.shifted == is_linear for point in layer.points[:1])
 
 
 def test_mixed_takes_the_worst_layers_back_into_float(

@@ -238,6 +238,8 @@ def test_the_width_of_a_bert_is_pruned_where_it_is_named(work: Work) -> None:
         (20, 0.4, 8, 16),
         (8, 0.5, 8, 8),
         (6, 0.5, 8, 6),
+        (100, 0.01, 8, 100),
+        (100, 0.04, 8, 96),
     ],
 )
 def test_sizes_are_multiples_and_never_nothing(
@@ -250,7 +252,7 @@ def test_sizes_are_multiples_and_never_nothing(
     assert sizes(model)["output.weight"] == (10, left)
 
 
-@pytest.mark.parametrize(("ratio", "left"), [(0.25, 48), (0.6, 32), (0.85, 8)])
+@pytest.mark.parametrize(("ratio", "left"), [(0.05, 64), (0.25, 48), (0.6, 32), (0.85, 8)])
 def test_channels_above_16_come_in_sixteens(ratio: float, left: int, work: Work) -> None:
     family = plugins.load("bmc.models", "cnn", "model family")
     spec = {**IMAGE, "filters": 32, "hidden": 100, "dropout": 0.0}
