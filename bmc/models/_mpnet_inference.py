@@ -74,14 +74,15 @@ class _Positions(nn.Module):
     def __init__(self, embeddings: Any, most: int) -> None:
         super().__init__()
         first = embeddings.padding_idx + 1
-        self.table = embeddings.position_embeddings
+        self.table: nn.Module | nn.Parameter = embeddings.position_embeddings
         self.start = first
         if isinstance(self.table.weight, nn.Parameter):
             rows = self.table.weight[first : first + most].detach().clone()
-            self.table, self.start = nn.Embedding(rows.shape[0], rows.shape[1], _weight=rows), 0
+            self.table, self.start = nn.Parameter(rows), 0
 
     def forward(self, length: int) -> Tensor:
-        return self.table.weight[self.start : self.start + length]  # type: ignore[no-any-return]
+        rows: Any = self.table if isinstance(self.table, Tensor) else self.table.weight
+        return rows[self.start : self.start + length]  # type: ignore[no-any-return]
 
 
 class _Bias(nn.Module):

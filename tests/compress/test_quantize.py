@@ -43,8 +43,9 @@ from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp, recurrent
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests.models.test_mpnet import small as small_mpnet
 
-FAMILIES = ("bert", "cnn", "gan", "mlp", "recurrent", "resnet", "transformer")
+FAMILIES = ("bert", "cnn", "gan", "mlp", "mpnet", "recurrent", "resnet", "transformer")
 STEPS: dict[str, Step] = {
     "static": Static(rows=16),
     "qat": Qat(rows=16),
@@ -77,6 +78,8 @@ def build_model(
     def build(family: str) -> Model:
         if family == "bert":
             return make_lively()
+        if family == "mpnet":
+            return small_mpnet()
         module = plugins.load("bmc.models", family, "model family")
         name = next(iter(module.BASELINES))
         torch.manual_seed(0)
@@ -200,6 +203,7 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
     [
         ("static", "cnn", "int8"),
         ("static", "bert", "int8"),
+        ("static", "mpnet", "int8"),
         ("static", "recurrent", "int8"),
         ("weights-4", "bert", "int4-weights"),
         ("fp16", "cnn", "fp16"),
@@ -533,11 +537,18 @@ def test_grids_from_zero_up_stay_where_a_target_takes_them(
 ) -> None:
     model = build_model("cnn")  # what a rectifier gives is never below 0
     applied(model, "static", work_of(model))
-    assert centred(model.module, keep_unsigned=True) is model.module
-    moved = centred(model.module, keep_unsigned=False)
+    kept, moved = (centred(model.module, keep_unsigned=one) for one in (True, False))
+    before, after = (
+        [part for part in form.modules() if isinstance(part, Point)]
+        for form in (model.module, kept)
+    )
+    from_zero = [place for place, one in enumerate(before) if one.unsigned and not one.zero_point]
+    assert from_zero
+    assert all(after[place].unsigned and not after[place].shifted for place in from_zero)
     for layer in [part for part in moved.modules() if isinstance(part, _layers.Quantized)]:
-        is_linear = isinstance(layer, nn.Linear)
-        assert all(bool(point.unsigned) == point.shifted == is_linear for point in layer.points[:1])
+        for point in layer.points:
+            assert bool(point.unsigned) == point.shifted
+            assert not point.shifted or isinstance(layer, nn.Linear)
 
 
 def test_mixed_takes_the_worst_layers_back_into_float(

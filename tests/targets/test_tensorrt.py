@@ -16,7 +16,7 @@ from bmc.targets.tensorrt import build_engine
 def test_an_engine_is_built_for_images_of_any_size(side: int, tmp_path: Path) -> None:
     settings = ImageSettings(side, side, 1, (0.5,), (0.5,), any_size=True)
     encoder = ImageEncoder(settings)
-    shape = ["batch", 1, "height", "width"]
+    shape: list[str | int | None] = ["batch", 1, "height", "width"]
     node = helper.make_node("Relu", ["pixels"], ["logits"])
     graph = helper.make_graph(
         [node],
