@@ -29,8 +29,9 @@ class Limits:
     rows: int = 0
 
 
-# Run times round a quantized model's sums in other orders, so it is held by its answers.
-_WHOLE_NUMBERS = Limits(max_error=0.5, agreement=0.98, points=0.5, rows=2)
+# Run times round a quantized model's sums in other orders, so it is held by its answers: a single
+# row between two classes may jump from the one's outputs to the other's, in a deep network.
+_WHOLE_NUMBERS = Limits(max_error=2.0, agreement=0.98, points=0.5, rows=2)
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(max_error=1e-3, agreement=0.998, points=0.2),
     "int8": _WHOLE_NUMBERS,
