@@ -206,7 +206,7 @@ def _least(axis: str, limit: int) -> int:
 
 def _usual(axis: str, limit: int) -> int:
     if axis in _SIZES:
-        return limit // 2  # the size that the model was trained at
+        return limit // 2  # about the size that the model was trained at
     return 1 if axis == "batch" else min(_TYPICAL_LENGTH, limit)
 
 

@@ -7,7 +7,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -385,6 +385,17 @@ def test_answers_out_of_limits_are_refused_with_the_value(
         parity = _parity.compare(changed, logits, labels)
     with pytest.raises(GateError, match=said):
         _parity.check(parity, "fp32", largest=4.0)
+
+
+def test_a_row_of_a_quantized_classifier_may_jump_and_nothing_else_may() -> None:
+    jumped = _parity.Parity(1_000, 3.0, 0.1, 1.0, 0.999, 0.1)
+    _parity.check(jumped, "int8", largest=2.0, elsewhere=0.9)
+    with pytest.raises(GateError, match=r"up to 1\.1; allowed is 1"):
+        _parity.check(jumped, "int8", largest=2.0, elsewhere=1.1)
+    with pytest.raises(GateError, match="up to 3; allowed is 1"):
+        _parity.check(replace(jumped, agreement=None), "int8", largest=2.0)
+    with pytest.raises(GateError, match="NaN"):
+        _parity.check(jumped, "int8", largest=2.0, elsewhere=float("nan"))
 
 
 def test_a_changed_accuracy_is_refused_though_most_answers_agree() -> None:
