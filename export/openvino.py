@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import openvino
+from openvino import opset13
 
 from bmc.bundle import Bundle
 from bmc.export import ExportOptions, Source, Written, dialects
 from bmc.inspect.executed import Executed
 
+_DEQUANTIZE = ("Convert", "Subtract", "Multiply")
 _LAYERS = ("Convolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell")
 _PRECISIONS = {"i8": "int8", "u8": "uint8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
@@ -20,12 +24,60 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     The model is read, not converted: conversion would fold packed constants back to fp32.
     """
     path, _ = source.onnx(dialects.OPENVINO)
-    openvino.save_model(
-        openvino.Core().read_model(path), folder / "model.xml", compress_to_fp16=False
-    )
+    graph = openvino.Core().read_model(path)
+    ease(graph)
+    openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     version = openvino.__version__.partition("-")[0]
     build = {"opset": source.opset, "openvino": version}
     return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)
+
+
+def ease(graph: openvino.Model) -> None:
+    """Rearrange a graph's quantizers for OpenVINO's kernels; its numbers stay the same."""
+    for step in (_move_range, _add_axis):
+        for operator in graph.get_ordered_ops():
+            if operator.get_type_name() == "FakeQuantize":
+                step(operator)
+    graph.validate_nodes_and_infer_types()
+
+
+def _move_range(quantize: Any) -> None:
+    """Move a quantizer's range by the constant that is taken from its input, and not the input."""
+    difference = quantize.input_value(0).get_node()
+    by = difference.input_value(1).get_node() if difference.get_input_size() == 2 else difference
+    if difference.get_type_name() != "Subtract" or by.get_type_name() != "Constant":
+        return
+    for number in (1, 2):
+        end = quantize.input_value(number).get_node().data
+        quantize.input(number).replace_source_output(opset13.constant(end + by.data).output(0))
+    quantize.input(0).replace_source_output(difference.input_value(0))
+
+
+def _add_axis(quantize: Any) -> None:
+    """Quantize a matrix as one of several, where OpenVINO does that as an operation of its own.
+
+    It takes a matrix's columns for channels and calls its kernel for every 16 of them; 128 x 384
+    values took 33 us so and take 3 us as 1 x 128 x 384. A quantizer that is the only reader of what
+    is computed is left alone: it fuses into that operation.
+    """
+    read = quantize.input_value(0)
+    made_by = read.get_node().get_type_name()
+    alone = len(read.get_target_inputs()) == 1 and made_by not in ("Reshape", "Transpose")
+    if read.get_partial_shape().rank.get_length() != 2 or alone:
+        return
+    last, readers = quantize, _readers(quantize)
+    while len(readers) == 1 and readers[0].get_node().get_type_name() in _DEQUANTIZE:
+        last = readers[0].get_node()
+        readers = _readers(last)
+    first_axis = np.int64(0)
+    quantize.input(0).replace_source_output(opset13.unsqueeze(read, first_axis).output(0))
+    matrix = opset13.squeeze(last.output(0), first_axis)
+    for reader in readers:
+        reader.replace_source_output(matrix.output(0))
+
+
+def _readers(operator: Any) -> list[Any]:
+    return list(operator.output(0).get_target_inputs())
 
 
 def executed(bundle: Bundle) -> list[Executed]:

@@ -1,0 +1,101 @@
+"""Quantizers are rearranged for OpenVINO's kernels, and the numbers stay the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import openvino
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from bmc.export.openvino import ease
+
+WIDTH = 32
+
+
+@pytest.fixture(params=["added later on", "read once"])
+def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Write relu(x), moved and quantized, times int8 numbers; relu(x) may be added to that."""
+    weight = np.random.default_rng(0).integers(-127, 128, (WIDTH, WIDTH)).astype(np.int8)
+    held: dict[str, NDArray[Any]] = {
+        "shift": np.array(1.5, np.float32),
+        "scale": np.array(0.02, np.float32),
+        "zero": np.array(0, np.int8),
+        "weight": weight,
+        "weight_scale": np.array(0.01, np.float32),
+    }
+    nodes = [
+        helper.make_node("Relu", ["x"], ["hidden"]),
+        helper.make_node("Sub", ["hidden", "shift"], ["moved"]),
+        helper.make_node("QuantizeLinear", ["moved", "scale", "zero"], ["whole"]),
+        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["read"]),
+        helper.make_node("DequantizeLinear", ["weight", "weight_scale"], ["multiplied"]),
+        helper.make_node("MatMul", ["read", "multiplied"], ["product"]),
+        helper.make_node(
+            "Add", ["product", "hidden" if request.param == "added later on" else "shift"], ["y"]
+        ),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "moved",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", WIDTH])],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / f"{request.param.replace(' ', '-')}.onnx")
+    return tmp_path / f"{request.param.replace(' ', '-')}.onnx"
+
+
+def answer(graph: openvino.Model, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    settings = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = openvino.Core().compile_model(graph, "CPU", settings)
+    return np.asarray(compiled([x])[0])
+
+
+def quantizer(graph: openvino.Model) -> Any:
+    found = [one for one in graph.get_ordered_ops() if one.get_type_name() == "FakeQuantize"]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_an_eased_graph_answers_the_same(path: Path) -> None:
+    core = openvino.Core()
+    before, after = core.read_model(path), core.read_model(path)
+    ease(after)
+    for rows in (1, 7, 64):
+        x = np.random.default_rng(rows).normal(size=(rows, WIDTH)).astype(np.float32)
+        np.testing.assert_allclose(answer(before, x), answer(after, x), atol=1e-5)
+
+
+def test_what_moves_a_quantizers_input_becomes_its_range(path: Path) -> None:
+    graph = openvino.Core().read_model(path)
+    low, high = (float(quantizer(graph).input_value(n).get_node().data) for n in (1, 2))
+    ease(graph)
+    eased = quantizer(graph)
+    assert float(eased.input_value(1).get_node().data) == pytest.approx(low + 1.5)
+    assert float(eased.input_value(2).get_node().data) == pytest.approx(high + 1.5)
+    read = eased.input_value(0).get_node().get_type_name()
+    assert read == ("Unsqueeze" if "later" in path.name else "Relu")
+
+
+def test_only_a_matrix_with_another_reader_is_quantized_as_one_of_several(path: Path) -> None:
+    graph = openvino.Core().read_model(path)
+    ease(graph)
+    rank = quantizer(graph).input_value(0).get_partial_shape().rank.get_length()
+    assert rank == (3 if "later" in path.name else 2)
+
+
+def test_the_matmul_still_runs_in_int8(path: Path) -> None:
+    graph = openvino.Core().read_model(path)
+    ease(graph)
+    compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    kinds = {
+        one.get_rt_info()["layerType"].value: one.get_rt_info()["runtimePrecision"].value
+        for one in compiled.get_runtime_model().get_ordered_ops()
+    }
+    assert kinds["FullyConnected"] in ("i8", "u8")
