@@ -21,17 +21,18 @@ class ExportOptions:
     """How to export.
 
     Args:
-        opset: version of the ONNX operators.
+        opset: version of the ONNX operators; None takes the oldest that the model needs, and for
+            ONNX Runtime the one that has attention where the model has.
         max_batch: rows that a TensorRT engine is built for at most.
         allow_slower: keep a quantized bundle that is slower than its fp32 export.
     """
 
-    opset: int = OLDEST_OPSET
+    opset: int | None = None
     max_batch: int = 16
     allow_slower: bool = False
 
     def __post_init__(self) -> None:
-        if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
+        if self.opset is not None and not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
             raise SettingError(
                 f"opset is {self.opset}; it must lie in {OLDEST_OPSET}..{NEWEST_OPSET}"
             )

@@ -23,7 +23,16 @@ from bmc.compress.quantize._form import centred, form_of, is_quantized, precisio
 from bmc.compress.quantize._layers import QuantizedRecurrent
 from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
-from bmc.export import Exporter, ExportOptions, Written, _parity, _speed, dialects
+from bmc.export import (
+    NEWEST_OPSET,
+    OLDEST_OPSET,
+    Exporter,
+    ExportOptions,
+    Written,
+    _parity,
+    _speed,
+    dialects,
+)
 from bmc.export._graph import write_onnx
 from bmc.export._lower import lower_file
 from bmc.export.dialects import Dialect
@@ -76,11 +85,9 @@ class Source:
                 f"float alone, and those of {named} have 8 bits; quantize again with "
                 f"--set in_float={named} or export to another target"
             )
-        path, counts = self._onnx
-        if not is_quantized(self.model.module):
-            return path, counts
         lowered = self.work / f"{dialect.target}.onnx"
-        return lowered, lower_file(path, lowered, dialect)
+        newest = self.options.opset or NEWEST_OPSET
+        return lowered, lower_file(self._onnx, lowered, dialect, newest)
 
     def fit_for(self, target: str) -> Source:
         """Return the model with the grids that a target takes, in a folder of its own if new."""
@@ -101,17 +108,17 @@ class Source:
     @cached_property
     def opset(self) -> int:
         """The version of the operators that was asked for, or the one that 4 bits need."""
-        if precision_of(self.model).startswith("int4") and self.options.opset < _FOUR_BITS:
-            console.note(
-                f"opset {self.options.opset} has no weights of 4 bits; raised to {_FOUR_BITS}"
-            )
+        asked = self.options.opset or OLDEST_OPSET
+        if precision_of(self.model).startswith("int4") and asked < _FOUR_BITS:
+            console.note(f"opset {asked} has no weights of 4 bits; raised to {_FOUR_BITS}")
             return _FOUR_BITS
-        return self.options.opset
+        return asked
 
     @cached_property
-    def _onnx(self) -> tuple[Path, dict[str, int]]:
+    def _onnx(self) -> Path:
         path = self.work / "model.onnx"
-        return path, write_onnx(self.model, path, self.opset)
+        write_onnx(self.model, path, self.opset)
+        return path
 
     @cached_property
     def rows(self) -> Many:

@@ -29,7 +29,7 @@ _SIZES = ("height", "width")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
 
-def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
+def write_onnx(model: Model, path: Path, opset: int) -> None:
     """Write a model's inference form (or the model itself, where it has none) as ONNX.
 
     The graph keeps no traces of the machine that made it: node metadata holds stack traces with
@@ -39,9 +39,6 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
         model: a live model.
         path: the .onnx file to write, weights inside.
         opset: version of the ONNX operators.
-
-    Returns:
-        how many nodes of each operator the graph has.
     """
     module = form_of(model)
     if is_quantized(module):
@@ -84,10 +81,6 @@ def write_onnx(model: Model, path: Path, opset: int) -> dict[str, int]:
     common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
     graph.producer_name, graph.producer_version = "bmc", ""
     onnx_ir.save(graph, path)
-    counts: dict[str, int] = {}
-    for node in graph.graph:
-        counts[node.op_type] = counts.get(node.op_type, 0) + 1
-    return counts
 
 
 def _may_fold(node: onnx_ir.Node) -> bool | None:

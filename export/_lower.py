@@ -1,4 +1,4 @@
-"""Rewrites a canonical quantized graph into a target's dialect."""
+"""Rewrites a canonical graph into a target's dialect."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir
-from numpy.typing import NDArray
 from onnx_ir import Node, Value
 from onnx_ir.passes import common
 
+from bmc.export import _attention
+from bmc.export._values import array, constant, producer
 from bmc.export.dialects import Dialect
 
 _ZERO = 128
@@ -18,17 +19,26 @@ _LEAST_BLOCK = 16
 _MULTIPLIERS = ("Gemm", "Conv")
 
 
-def lower_file(path: Path, output: Path, dialect: Dialect) -> dict[str, int]:
-    """Write a canonical graph in a target's dialect; return how many nodes of each operator."""
+def lower_file(path: Path, output: Path, dialect: Dialect, newest: int) -> dict[str, int]:
+    """Write a canonical graph in a target's dialect; return how many nodes of each operator.
+
+    Args:
+        path: of the canonical graph.
+        output: the file to write.
+        dialect: the target's.
+        newest: version that the operators may be raised to.
+    """
     model = onnx_ir.load(path)
-    lower(model, dialect)
+    lower(model, dialect, newest)
     onnx_ir.save(model, output)
     return dict(Counter(node.op_type for node in model.graph))
 
 
-def lower(model: onnx_ir.Model, dialect: Dialect) -> None:
+def lower(model: onnx_ir.Model, dialect: Dialect, newest: int = 0) -> None:
     """Rewrite a canonical graph in place, as a dialect says."""
     graph = model.graph
+    if dialect.whole_attention and newest >= _attention.OPSET:
+        _attention.fuse_attention(model)
     if dialect.look_up_first:
         for node in list(graph):
             if node.op_type == "Gather" and _dequantizes_weight(node.inputs[0]):
@@ -49,7 +59,7 @@ def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
 
     A table of 4 bits without blocks stays: no operator looks that up.
     """
-    dequantize = _producer(gather.inputs[0])
+    dequantize = producer(gather.inputs[0])
     if dequantize is None:
         return
     numbers, scales = dequantize.inputs[:2]
@@ -64,7 +74,7 @@ def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
         return
     own = Node("", "Gather", [numbers, places], num_outputs=1)
     whole = Node("", "Cast", [own.outputs[0]], [onnx_ir.AttrInt64("to", onnx_ir.DataType.FLOAT)])
-    column = _constant(graph, f"{scales.name}_column", _array(scales)[:, None])  # type: ignore[union-attr]
+    column = constant(graph, f"{scales.name}_column", array(scales)[:, None])  # type: ignore[union-attr]
     steps = Node("", "Gather", [column, places], num_outputs=1)
     product = Node("", "Mul", [whole.outputs[0], steps.outputs[0]], num_outputs=1)
     _replace(graph, gather, [own, whole, steps, product], dequantize)
@@ -99,17 +109,17 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return
     values, weight, bias = (node.inputs[place] for place in range(3))
-    read, held = _producer(values), _producer(weight)
+    read, held = producer(values), producer(weight)
     if read is None or held is None or bias is None or bias.const_value is None:
         return
     if {read.op_type, held.op_type} != {"DequantizeLinear"} or "block_size" in held.attributes:
         return
-    scales = _array(read.inputs[1]) * _array(held.inputs[1])
+    scales = array(read.inputs[1]) * array(held.inputs[1])
     limits = np.iinfo(np.int32)
-    whole = np.round(_array(bias).astype(np.float64) / scales).clip(limits.min, limits.max)
+    whole = np.round(array(bias).astype(np.float64) / scales).clip(limits.min, limits.max)
     given = [
-        _constant(graph, f"{bias.name}_{node.name}_whole", whole.astype(np.int32)),
-        _constant(graph, f"{bias.name}_{node.name}_scales", scales.astype(np.float32)),
+        constant(graph, f"{bias.name}_{node.name}_whole", whole.astype(np.int32)),
+        constant(graph, f"{bias.name}_{node.name}_scales", scales.astype(np.float32)),
     ]
     dequantize = Node("", "DequantizeLinear", given, [onnx_ir.AttrInt64("axis", 0)])
     graph.insert_before(node, dequantize)
@@ -118,12 +128,12 @@ def _round_bias(graph: onnx_ir.Graph, node: Node) -> None:
 
 def _shift(graph: onnx_ir.Graph) -> None:
     """Give inputs of int8 about 0 the same whole numbers as uint8 about 128."""
-    point = _constant(graph, "zero_point_128", np.array(_ZERO, np.uint8))
+    point = constant(graph, "zero_point_128", np.array(_ZERO, np.uint8))
     for node in list(graph):
         inner = node.op_type == "DequantizeLinear" and not node.inputs[0].is_initializer()  # type: ignore[union-attr]
         if not inner and node.op_type != "QuantizeLinear":
             continue
-        if _array(node.inputs[2]).dtype != np.int8:
+        if array(node.inputs[2]).dtype != np.int8:
             continue
         node.replace_input_with(2, point)
         if node.op_type == "QuantizeLinear":
@@ -135,32 +145,15 @@ def _write_zeros(graph: onnx_ir.Graph) -> None:
     for node in list(graph):
         if node.op_type != "DequantizeLinear" or len(node.inputs) > 2:
             continue
-        if _array(node.inputs[0]).dtype == np.int8:
-            shape = _array(node.inputs[1]).shape
+        if array(node.inputs[0]).dtype == np.int8:
+            shape = array(node.inputs[1]).shape
             zeros = np.zeros(shape, np.int8)
             node.resize_inputs(3)
-            node.replace_input_with(2, _constant(graph, f"zeros{'_'.join(map(str, shape))}", zeros))
-
-
-def _constant(graph: onnx_ir.Graph, name: str, array: NDArray[np.generic]) -> Value:
-    if name in graph.initializers:
-        return graph.initializers[name]
-    value = Value(name=name, const_value=onnx_ir.tensor(array, name=name))
-    value.dtype, value.shape = value.const_value.dtype, onnx_ir.Shape(array.shape)  # type: ignore[union-attr]
-    graph.register_initializer(value)
-    return value
-
-
-def _array(value: Value | None) -> NDArray[np.float32]:
-    return value.const_value.numpy()  # type: ignore[union-attr]
-
-
-def _producer(value: Value | None) -> Node | None:
-    return value.producer() if value is not None else None
+            node.replace_input_with(2, constant(graph, f"zeros{'_'.join(map(str, shape))}", zeros))
 
 
 def _dequantizes_weight(value: Value | None) -> bool:
-    node = _producer(value)
+    node = producer(value)
     if node is None or node.op_type != "DequantizeLinear":
         return False
     return bool(node.inputs[0].is_initializer())  # type: ignore[union-attr]

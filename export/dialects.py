@@ -1,4 +1,4 @@
-"""What each target wants of a quantized graph: data alone; `_lower.py` acts on it.
+"""What each target wants of a graph: data alone; `_lower.py` acts on it.
 
 The canonical graph has int8 with zero point 0, or uint8 with any for inputs that lie on one side of
 0 or nearly so, and biases in float. Why targets differ stands in
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a target wants a quantized graph.
+    """How a target wants a graph.
 
     Args:
         target: whose dialect it is.
@@ -27,6 +27,7 @@ class Dialect:
         weight_zeros: the zero points of int8 weights are written, though they are 0.
         refused: precisions that the target cannot load, or only computes in fp32.
         float_alone: operators whose weights it takes in float alone.
+        whole_attention: attention is one operator; opset 23 has it.
     """
 
     target: str
@@ -36,6 +37,7 @@ class Dialect:
     weight_zeros: bool
     refused: tuple[str, ...]
     float_alone: tuple[str, ...] = ()
+    whole_attention: bool = False
 
 
 ONNX = Dialect(
@@ -45,6 +47,7 @@ ONNX = Dialect(
     look_up_first=True,
     weight_zeros=True,
     refused=("bf16",),
+    whole_attention=True,
 )
 OPENVINO = Dialect(
     "openvino",

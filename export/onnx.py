@@ -14,7 +14,7 @@ from bmc.bundle import Bundle
 from bmc.export import ExportOptions, Source, Written, dialects
 from bmc.inspect.executed import Executed
 
-_FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|LSTM|GRU|RNN")
+_FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
 _WHOLE = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
 
 
@@ -22,7 +22,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
     path, nodes = source.onnx(dialects.ONNX)
     shutil.copyfile(path, folder / "model.onnx")
-    build = {"opset": source.opset, "nodes": nodes}
+    build = {"opset": onnx_ir.load(path).opset_imports[""], "nodes": nodes}
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)
 
 

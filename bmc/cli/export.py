@@ -20,7 +20,7 @@ def export(
     *,
     target: tuple[str, ...],
     data: str | None = None,
-    opset: int = 18,
+    opset: int | None = None,
     max_batch: int = 16,
     allow_slower: bool = False,
     common: Writing = Writing(),  # noqa: B008  frozen
@@ -35,7 +35,8 @@ def export(
         model: a model directory, or its name in the workspace; the newest when left out.
         target: onnx, openvino, tensorrt or pytorch; name several, or separate them with commas.
         data: the data that the model was trained on, if it is not where it was.
-        opset: version of the ONNX operators.
+        opset: version of the ONNX operators, 18 to 23; left out, 18, or 23 for ONNX Runtime where
+            the model has attention, which is one operator then.
         max_batch: rows that a TensorRT engine is built for at most.
         allow_slower: keep a quantized bundle that is slower than its fp32 export; else it is
             exit 1, and kept as NAME.failed.

@@ -189,7 +189,8 @@ def test_the_onnx_graph_is_clean(lively_bundle: Callable[[str], Bundle]) -> None
     assert counts["MatMul"] + counts["Gemm"] > 0
     assert counts["IsNaN"] == counts["Where"] == 0
     assert counts["Shape"] <= 2
-    assert counts["Softmax"] == 2
+    assert counts["Attention"] == 2
+    assert counts["Softmax"] == 0
     assert dict(counts) == made.manifest.build["nodes"]
     assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx"}
     shapes = {
@@ -217,10 +218,15 @@ def test_model_files_tell_nothing_of_the_machine_that_made_them(
             assert secret.encode() not in content, f"{name} holds {secret!r}"
 
 
-def test_opset_18_is_the_default(lively_bundle: Callable[[str], Bundle]) -> None:
-    made = lively_bundle("onnx")
-    assert made.manifest.build["opset"] == 18
-    assert [entry.version for entry in onnx.load(made.model_path).opset_import] == [18]
+@pytest.mark.parametrize(("target", "opset"), [("onnx", 23), ("tensorrt", 18)])
+def test_the_opset_is_18_by_default_and_for_onnx_runtime_the_one_that_has_attention(
+    target: str, opset: int, lively_bundle: Callable[[str], Bundle]
+) -> None:
+    made = lively_bundle(target)
+    assert made.manifest.build["opset"] == opset
+    file = onnx.load(made.path / "model.onnx")
+    assert [entry.version for entry in file.opset_import] == [opset]
+    assert any(node.op_type == "Attention" for node in file.graph.node) == (opset == 23)
 
 
 def test_another_opset_is_written_and_answers_the_same(

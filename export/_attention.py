@@ -1,0 +1,186 @@
+"""Makes one operator of an attention that a graph has in parts.
+
+ONNX Runtime's kernel of it reads queries, keys and values where they lie, which parts must first
+transpose: see docs/decisions/0016-attention-is-one-operator-for-onnx-runtime.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir
+from onnx_ir import Node, Value
+from onnxscript import version_converter
+
+from bmc.export._values import array, constant, producer
+
+OPSET = 23
+_HEADS_FIRST = (0, 2, 1, 3)
+_KEYS_LAST = (0, 2, 3, 1)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """An attention's ends: what is read with one axis for the heads, and what is made so.
+
+    Args:
+        query: (rows, queries, heads, size); likewise `key` and `value`, with tokens.
+        mask: added to the scores, (1 or rows, 1 or heads, 1 or queries, tokens); None for none.
+        made: (rows, queries, heads, size).
+    """
+
+    query: Value
+    key: Value
+    value: Value
+    mask: Value | None
+    made: Value
+
+
+def fuse_attention(model: onnx_ir.Model) -> None:
+    """Replace every Transpose, MatMul, Add, Softmax, MatMul, Transpose by one Attention, in place.
+
+    The opset is raised where that is needed, and left alone where there is no attention.
+
+    Source: https://onnx.ai/onnx/operators/onnx__Attention.html
+    """
+    if not any(_parts(node) for node in model.graph):
+        return
+    if model.opset_imports[""] < OPSET:
+        version_converter.convert_version(model, OPSET)
+    for node in list(model.graph):
+        if parts := _parts(node):
+            _replace(model.graph, node, parts)
+
+
+def _parts(softmax: Node) -> _Parts | None:
+    """Return the ends of the attention around a softmax; None where there is none."""
+    if softmax.op_type != "Softmax":
+        return None
+    scores, mask = softmax.inputs[0], None
+    add = producer(scores)
+    if add is not None and add.op_type == "Add":
+        scores, mask = sorted(add.inputs, key=lambda one: not _is_made_by(one, "MatMul"))
+    product, weighted = producer(scores), _reader(softmax, "MatMul")
+    made = _reader(weighted, "Transpose") if weighted is not None else None
+    if product is None or weighted is None or made is None or product.op_type != "MatMul":
+        return None
+    read = [
+        _transposed(product.inputs[0], _HEADS_FIRST),
+        _transposed(product.inputs[1], _KEYS_LAST),
+        _transposed(weighted.inputs[1], _HEADS_FIRST),
+    ]
+    if weighted.inputs[0] is not softmax.outputs[0] or _order(made) != _HEADS_FIRST:
+        return None
+    if not all(_is_split(one) for one in read):
+        return None
+    if mask is not None and (mask.shape is None or len(mask.shape) != len(_HEADS_FIRST)):
+        return None
+    query, key, value = read
+    return _Parts(query, key, value, mask, made.outputs[0])  # type: ignore[arg-type]
+
+
+def _replace(graph: onnx_ir.Graph, softmax: Node, parts: _Parts) -> None:
+    given = [_joined(graph, softmax, one) for one in (parts.query, parts.key, parts.value)]
+    if parts.mask is not None:
+        given.append(_for_every_query(graph, softmax, parts.mask, parts.query))
+    heads, _ = _sizes(parts.query)
+    attributes = [
+        onnx_ir.AttrInt64("q_num_heads", heads),
+        onnx_ir.AttrInt64("kv_num_heads", heads),
+        onnx_ir.AttrFloat32("scale", 1.0),
+    ]
+    attention = Node("", "Attention", given, attributes, num_outputs=1)
+    attention.outputs[0].name = f"{parts.made.name}_joined"
+    graph.insert_before(softmax, attention)
+    onnx_ir.convenience.replace_all_uses_with(parts.made, attention.outputs[0])
+
+
+def _joined(graph: onnx_ir.Graph, before: Node, split: Value) -> Value:
+    """Return what was split into heads as (rows, tokens, heads x size)."""
+    reshape: Node = producer(split)  # type: ignore[assignment]
+    heads, size = _sizes(split)
+    whole, shape = reshape.inputs
+    name = f"{shape.name}_joined_{heads * size}"  # type: ignore[union-attr]
+    if shape.const_value is not None:  # type: ignore[union-attr]
+        wanted = constant(graph, name, np.array([*array(shape)[:2], heads * size], np.int64))
+    else:
+        width = constant(graph, f"width_{heads * size}", np.array([heads * size], np.int64))
+        first = _part(graph, before, shape, 0, 2)
+        wanted = _once(graph, before, "Concat", [first, width], name, axis=0)
+    return _once(graph, before, "Reshape", [whole, wanted], f"{split.name}_joined")
+
+
+def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, query: Value) -> Value:
+    """Return a mask with a row for every query: the operator takes no single one for all."""
+    queries = query.shape[1]  # type: ignore[index]
+    if mask.shape[2] != 1 or queries == 1:  # type: ignore[index]
+        return mask
+    shape: Value = producer(query).inputs[1]  # type: ignore[assignment, union-attr]
+    one = constant(graph, "one", np.array([1], np.int64))
+    name = f"{mask.name}_{shape.name}"
+    count = _part(graph, before, shape, 1, 2)
+    size = _once(graph, before, "Concat", [one, one, count, one], f"{name}_shape", axis=0)
+    return _once(graph, before, "Expand", [mask, size], f"{name}_expanded")
+
+
+def _part(graph: onnx_ir.Graph, before: Node, shape: Value | None, start: int, stop: int) -> Value:
+    ends = [constant(graph, f"place_{end}", np.array([end], np.int64)) for end in (start, stop)]
+    name = f"{shape.name}_{start}_{stop}"  # type: ignore[union-attr]
+    return _once(graph, before, "Slice", [shape, *ends], name)
+
+
+def _once(
+    graph: onnx_ir.Graph,
+    before: Node,
+    operator: str,
+    given: list[Value | None],
+    name: str,
+    **attributes: int,
+) -> Value:
+    """Return the named value; it is computed before a node where nothing before that did so."""
+    for node in graph:
+        if node is before:
+            break
+        if node.outputs[0].name == name:
+            return node.outputs[0]
+    settings = [onnx_ir.AttrInt64(key, value) for key, value in attributes.items()]
+    node = Node("", operator, given, settings, num_outputs=1)
+    node.outputs[0].name = name
+    graph.insert_before(before, node)
+    return node.outputs[0]
+
+
+def _transposed(value: Value | None, order: tuple[int, ...]) -> Value | None:
+    """Return what a value is a transpose of, in that order of the axes."""
+    node = producer(value)
+    return node.inputs[0] if node is not None and _order(node) == order else None
+
+
+def _order(node: Node) -> tuple[int, ...]:
+    return tuple(node.attributes.get_ints("perm", ())) if node.op_type == "Transpose" else ()
+
+
+def _reader(node: Node, operator: str) -> Node | None:
+    """Return the only node that reads a node's output, if it is that operator."""
+    readers = list(node.outputs[0].uses())
+    found = readers[0].node if len(readers) == 1 else None
+    return found if found is not None and found.op_type == operator else None
+
+
+def _is_made_by(value: Value | None, operator: str) -> bool:
+    node = producer(value)
+    return node is not None and node.op_type == operator
+
+
+def _is_split(value: Value | None) -> bool:
+    """Tell whether a value was split into heads, whose number and size are known."""
+    if value is None or value.shape is None or len(value.shape) != len(_HEADS_FIRST):
+        return False
+    return _is_made_by(value, "Reshape") and value.shape.is_static(2) and value.shape.is_static(3)
+
+
+def _sizes(split: Value) -> tuple[int, int]:
+    """Return how many heads a value has, and how large each is."""
+    heads, size = split.shape[2:]  # type: ignore[index]
+    return int(heads), int(size)  # type: ignore[arg-type]

@@ -1,0 +1,29 @@
+"""Small things about a graph's values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx_ir
+from numpy.typing import NDArray
+from onnx_ir import Node, Value
+
+
+def constant(graph: onnx_ir.Graph, name: str, numbers: NDArray[Any]) -> Value:
+    """Return a graph's constant of that name; it is made where there is none."""
+    if name in graph.initializers:
+        return graph.initializers[name]
+    value = Value(name=name, const_value=onnx_ir.tensor(numbers, name=name))
+    value.dtype, value.shape = value.const_value.dtype, onnx_ir.Shape(numbers.shape)  # type: ignore[union-attr]
+    graph.register_initializer(value)
+    return value
+
+
+def array(value: Value | None) -> NDArray[Any]:
+    """Return the numbers of a constant."""
+    return value.const_value.numpy()  # type: ignore[union-attr]
+
+
+def producer(value: Value | None) -> Node | None:
+    """Return the node that computes a value; None for an input or a constant."""
+    return value.producer() if value is not None else None
