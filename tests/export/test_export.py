@@ -546,8 +546,6 @@ def test_an_engine_that_was_not_run_has_no_score_but_its_onnx_file_has(
     its = engine.manifest.build["scores_of_the_onnx_file"]
     assert its == lively_bundle("onnx").manifest.scores
     assert engine.manifest.parity["of"] == "the ONNX file"
-    there = lively_bundle("onnx").model_path.read_bytes()
-    assert (engine.path / "model.onnx").read_bytes() == there
 
 
 def test_check_of_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
