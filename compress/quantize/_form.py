@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any, TypeGuard
 
+import torch
 from torch import nn
 
 from bmc import plugins
@@ -131,7 +132,7 @@ def place(form: nn.Module, record: Record) -> None:
         layer: Any = form.get_submodule(path)
         if type(layer) not in KINDS:
             raise ArtifactError(f"{path} is a {type(layer).__name__}; it cannot be quantized")
-        bits, group, inputs = _checked(path, own)
+        bits, group, inputs, divided = _checked(path, own)
         if bits == 4 and type(layer) not in (nn.Linear, nn.Embedding):
             raise ArtifactError(f"{path} cannot have weights of 4 bits")
         if group and layer.weight[0].numel() % group:
@@ -145,8 +146,13 @@ def place(form: nn.Module, record: Record) -> None:
             point = {"static": Point, "learned": LearnedPoint}.get(inputs)
             count = _INPUTS.get(type(layer), 1) if point else 0
             points, kind = [point() for _ in range(count) if point], KINDS[type(layer)]
+        if divided and kind is not layers.QuantizedLinear:
+            raise ArtifactError(f"{path} has no input channels that could be divided")
         layer.__class__ = kind  # it keeps its path, weights and sizes
         layer.points = nn.ModuleList(points)
+        if kind is layers.QuantizedLinear:
+            ones = torch.ones(layer.in_features) if divided else None
+            layer.register_buffer("divided", ones)
         layer.grid = Grid(bits, group) if bits else None
         layer.numbers = None
 
@@ -208,11 +214,12 @@ def frozen(form: nn.Module) -> nn.Module:
     return form
 
 
-def _checked(path: str, own: Any) -> tuple[int, int, str]:
-    """Return bits of the weight (0: float), its group, and how inputs are quantized."""
-    fits = isinstance(own, dict) and own.keys() == {"bits", "group", "inputs"}
+def _checked(path: str, own: Any) -> tuple[int, int, str, bool]:
+    """Return a weight's bits (0: float) and group, how inputs are quantized, and if divided."""
+    keys = {"bits", "group", "inputs"}
+    fits = isinstance(own, dict) and own.keys() in (keys, keys | {"divided"})
     if fits and own["bits"] in (0, 4, 7, 8) and own["inputs"] in _INPUT_KINDS:
         group = own["group"]
-        if type(group) is int and group >= 0:
-            return int(own["bits"]), group, own["inputs"]
+        if type(group) is int and group >= 0 and own.get("divided", True) is True:
+            return int(own["bits"]), group, own["inputs"], "divided" in own
     raise ArtifactError(f"the quantization of {path!r:.60} is recorded as {own!r:.80}")

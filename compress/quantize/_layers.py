@@ -215,11 +215,22 @@ class Narrowed:
 
 
 class QuantizedLinear(Quantized, nn.Linear):
-    """A linear layer."""
+    """A linear layer; its input channels may be `divided` before they are quantized."""
+
+    divided: Tensor | None
+
+    def divide(self, by: Tensor) -> None:
+        """Divide each input channel (in); its weights take that back."""
+        self.divided = 1 / by
+        self.weight.data *= by
+
+    def undivided(self) -> Tensor:
+        """Return the weight (out, in) of input channels as they come."""
+        return self.weight if self.divided is None else self.weight * self.divided
 
     def forward(self, values: Tensor) -> Tensor:
         """Return it of values (..., in)."""
-        values = self.read(values)
+        values = self.read(values if self.divided is None else values * self.divided)
         if self.numbers is None:
             return linear(values, self.used(self.weight), self.bias)
         weight = self.numbers()

@@ -11,7 +11,7 @@ from torch.nn.functional import kl_div, log_softmax
 
 from bmc import console, inputs
 from bmc.compress._rows import drawn
-from bmc.compress.quantize._layers import Quantized
+from bmc.compress.quantize._layers import Quantized, QuantizedLinear
 from bmc.compress.quantize.static import Static
 from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work, output_of
@@ -109,6 +109,9 @@ def _quantized(form: nn.Module) -> dict[str, Any]:
 
 def _restore(layer: Any) -> None:
     """Make a quantized layer what it was."""
+    if isinstance(layer, QuantizedLinear):
+        layer.weight.data = layer.undivided().detach()
+        del layer.divided
     layer.__class__ = type(layer).__mro__[2]  # behind its own and Quantized
     for name in ("points", "grid", "numbers"):
         delattr(layer, name)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from bmc import console
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points
+from bmc.compress.quantize._smoothing import divisors
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 
@@ -29,6 +31,9 @@ class Static:
         weight_bits: 8, or 7 for processors without VNNI, where ONNX Runtime adds two products in 16
             bits and cuts what does not fit; stored as 8 all the same.
         in_float: names (fnmatch patterns) of layers that stay in float.
+        reach: input channels of a linear layer that reach farther than so many times the median one
+            are divided down to that, and their weights multiplied, where one reaches three times
+            as far and more; 0 leaves all as they are.
 
     Raises:
         SettingError: a setting is out of range.
@@ -39,6 +44,7 @@ class Static:
     percentile: float = 99.99
     weight_bits: int = 8
     in_float: tuple[str, ...] = ()
+    reach: float = 2.0
 
     def __post_init__(self) -> None:
         if self.calibrator not in CALIBRATORS:
@@ -51,21 +57,28 @@ class Static:
             raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
+        if self.reach != 0 and not 1 <= self.reach < float("inf"):
+            raise SettingError(f"reach is {self.reach}; it must be 0, or 1 and more")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Find the ranges, and return what is quantized."""
         _form.become_form(model)
         found = _form.chosen(_form.layers_of(model.module), self.in_float)
+        rows = drawn(model, work, self.rows)
+        divided = divisors(model.module, found, model.encoder, rows, self.reach)
         record = {
             path: {
                 "bits": self.weight_bits if type(layer) in _form.WEIGHTED else 0,
                 "group": 0,
                 "inputs": "float" if type(layer) in _form.WEIGHTS_ALONE else "static",
+                **({"divided": True} if path in divided else {}),
             }
             for path, layer in found.items()
         }
         _form.place(model.module, record)
-        rows = drawn(model, work, self.rows)
+        for path, by in divided.items():
+            layer: Any = found[path]
+            layer.divide(by)
         calibrate(model.module, model.encoder, rows, self.calibrator, self.percentile)
         for path in constant_points(model.module):
             console.note(f"{path} reads nothing but zeros from the calibration rows")

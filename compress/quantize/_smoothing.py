@@ -1,0 +1,86 @@
+"""Input channels that reach far beyond the others, and what divides them before they are quantized.
+
+One scale for a tensor has to hold its largest channel, and leaves few steps to the others. Here the
+few outlying channels are divided down and their weights, which have a scale for each output, are
+multiplied instead. Other than SmoothQuant (Xiao et al. 2023, equation 4) that leaves the channels
+that lie within reach, and their weights, as they are: see
+docs/decisions/0017-outlying-channels-are-divided.md.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc import console, inputs
+from bmc.inputs import Encoder
+from bmc.model import output_of
+from bmc.models._attention import tied_in
+
+_BATCH = 16
+_WORTH_IT = 3.0  # what the farthest channel is divided by at least: it costs a multiplication
+
+
+@torch.inference_mode()
+def divisors(
+    form: nn.Module,
+    found: Mapping[str, nn.Module],
+    encoder: Encoder,
+    rows: Sequence[Any],
+    reach: float,
+) -> dict[str, Tensor]:
+    """Return what to divide the input channels of linear layers by, for the layers that need it.
+
+    Args:
+        form: in float.
+        found: its layers that will be quantized, by path.
+        encoder: of the rows.
+        rows: raw rows, of the training part.
+        reach: how many times as far as the median channel one may reach; 0 for any.
+
+    Returns:
+        (in), at least 1, by path.
+    """
+    linears = {path: layer for path, layer in found.items() if _is_alone(form, layer) and reach}
+    if not linears:
+        return {}
+    largest: dict[str, Tensor] = {}
+
+    def watch(path: str) -> Any:
+        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
+            seen = given[0].abs().flatten(0, -2).amax(dim=0)
+            largest[path] = seen.maximum(largest.get(path, seen))
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(watch(path)) for path, layer in linears.items()]
+    try:
+        with console.progress("looking for outlying channels", len(rows)) as advance:
+            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _BATCH):
+                output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
+                advance(len(places))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    by = {path: _divisors(seen, reach) for path, seen in largest.items()}
+    return {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
+
+
+def _divisors(largest: Tensor, reach: float) -> Tensor:
+    """Return what brings each channel's largest value within reach of the median channel's."""
+    used = largest[largest > 0]
+    if not len(used):
+        return torch.ones_like(largest)
+    return (largest / (reach * used.median())).clamp(min=1.0)
+
+
+def _is_alone(form: nn.Module, layer: nn.Module) -> bool:
+    """Tell whether a layer is linear and nothing but itself uses its weight."""
+    if type(layer) is not nn.Linear or id(layer.weight) in tied_in(form):
+        return False
+    holders = Counter(id(child) for part in form.modules() for child in part.children())
+    return holders[id(layer)] == 1
