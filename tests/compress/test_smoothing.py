@@ -1,0 +1,188 @@
+"""Outlying input channels are divided before they are quantized, and their weights multiplied."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from bmc import artifact, inputs, plugins
+from bmc import data as datasets
+from bmc.compress.quantize import _form
+from bmc.compress.quantize._layers import QuantizedLinear
+from bmc.compress.quantize._smoothing import divisors
+from bmc.compress.quantize.mixed import Mixed
+from bmc.compress.quantize.static import Static
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError
+from bmc.export._graph import write_onnx
+from bmc.model import Model, Work, output_of
+from bmc.models import mlp
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+FARTHER = 50.0
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def work(digits: Dataset, tmp_path: Path) -> Work:
+    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+    return work_for(
+        digits, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
+    )
+
+
+@pytest.fixture
+def model(digits: Dataset) -> Model:
+    """Build a perceptron of which one hidden unit is far larger than it needs to be."""
+    torch.manual_seed(0)
+    made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=32, depth=2))
+    first, last = (made.module.get_submodule(name) for name in ("hidden.0", "hidden.3"))
+    with torch.no_grad():
+        largest = rows_of(made)[0]
+        unit = int(nn.functional.linear(largest.flatten(1), first.weight).amax(0).argmax())  # type: ignore[arg-type]
+        first.weight[unit] *= FARTHER  # type: ignore[index, operator]
+        first.bias[unit] *= FARTHER  # type: ignore[index, operator]
+        last.weight[:, unit] /= FARTHER  # type: ignore[index, operator]
+    return made
+
+
+def rows_of(model: Model) -> list[Tensor]:
+    encoded = model.encoder.encode(datasets.load("digits").validation.rows)
+    batches = inputs.ordered_batches(model.encoder, encoded, 64)
+    return [torch.from_numpy(arrays["pixels"]) for _, arrays in batches]
+
+
+def answers(model: Model) -> Tensor:
+    with torch.inference_mode():
+        module = model.module.eval()
+        return torch.cat([output_of(module, {"pixels": one}) for one in rows_of(model)])
+
+
+def quantized(model: Model, step: Static, work: Work) -> tuple[Model, dict[str, Any]]:
+    made = replace(model, module=copy.deepcopy(model.module), steps=[])
+    return made, step.apply(made, work)
+
+
+def test_a_layer_with_an_outlying_channel_is_divided_and_no_other(model: Model, work: Work) -> None:
+    _, record = quantized(model, Static(rows=64), work)
+    assert [path for path, own in record.items() if "divided" in own] == ["hidden.3"]
+    _, record = quantized(model, Static(rows=64, reach=0), work)
+    assert not any("divided" in own for own in record.values())
+
+
+def test_what_is_divided_answers_nearer_to_float(model: Model, work: Work) -> None:
+    expected = answers(model)
+    moved = []
+    for reach in (0.0, 2.0):
+        made, _ = quantized(model, Static(rows=64, reach=reach, calibrator="minmax"), work)
+        moved.append(float((answers(made) - expected).abs().mean()))
+    assert 0 < 2 * moved[1] < moved[0]
+
+
+def test_dividing_alone_changes_no_answer(model: Model, work: Work) -> None:
+    expected = answers(model)
+    made, _ = quantized(model, Static(rows=64), work)
+    for layer in made.module.modules():
+        if isinstance(layer, QuantizedLinear):
+            layer.active = False
+    torch.testing.assert_close(answers(made), expected)
+
+
+def test_a_record_rebuilds_what_is_divided(model: Model, work: Work, tmp_path: Path) -> None:
+    made, record = quantized(model, Static(rows=64), work)
+    save_model(made.module, str(tmp_path / "weights.safetensors"))
+    again = replace(model, module=mlp.build(model.spec), steps=[])
+    Static.rebuild(again, json.loads(json.dumps(record)))
+    load_model(again.module, str(tmp_path / "weights.safetensors"))
+    assert torch.equal(answers(again), answers(made))
+
+
+def test_the_exported_graph_multiplies_once_and_answers_the_same(
+    model: Model, work: Work, tmp_path: Path
+) -> None:
+    made, _ = quantized(model, Static(rows=64), work)
+    expected = answers(made)
+    write_onnx(made, tmp_path / "model.onnx", opset=18)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    held = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    by = [held[name] for node in graph.node if node.op_type == "Mul" for name in node.input[1:]]
+    assert [one.shape for one in by] == [(32,)]
+    assert by[0].min() == pytest.approx(2 / FARTHER, rel=0.9)
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    found = [session.run(None, {"pixels": one.numpy()})[0] for one in rows_of(model)]
+    torch.testing.assert_close(
+        torch.cat([torch.from_numpy(one) for one in found]), expected, atol=0.02, rtol=0.02
+    )
+
+
+def test_a_layer_taken_back_into_float_has_the_weights_that_it_had(
+    model: Model, work: Work
+) -> None:
+    expected = answers(model)
+    scores = iter([1.0, *[0.0] * 10])  # never good enough: every layer is taken back
+    made, record = quantized(model, Mixed(rows=64), replace(work, score=lambda _: next(scores)))
+    assert record == {}
+    torch.testing.assert_close(answers(made), expected)
+
+
+def test_a_weight_that_others_use_is_left_alone(model: Model, work: Work) -> None:
+    rows = list(work.data.train.rows[:64])
+    alone = divisors(model.module, _form.layers_of(model.module), model.encoder, rows, 2.0)
+    assert set(alone) == {"hidden.3"}
+    model.module.tied = nn.Linear(32, 32)
+    model.module.tied.weight = model.module.get_submodule("hidden.3").weight  # type: ignore[assignment]
+    found = _form.layers_of(model.module)
+    assert divisors(model.module, found, model.encoder, rows, 2.0) == {}
+
+
+def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) -> None:
+    first: Any = model.module.get_submodule("hidden.0")
+    with torch.no_grad():
+        first.weight[:20] = 0
+        first.bias[:20] = -1
+    rows = list(work.data.train.rows[:64])
+    found = divisors(model.module, _form.layers_of(model.module), model.encoder, rows, 2.0)
+    assert all(torch.isfinite(by).all() and (by >= 1).all() for by in found.values())
+
+
+@pytest.mark.parametrize("reach", [-1.0, 0.5, float("inf"), float("nan")])
+def test_a_reach_that_makes_no_sense_is_refused(reach: float) -> None:
+    with pytest.raises(SettingError, match="reach"):
+        Static(reach=reach)
+
+
+@pytest.mark.parametrize(
+    ("family", "own"),
+    [
+        ("mlp", {"divided": False}),
+        ("mlp", {"divided": 1}),
+        ("mlp", {"inputs": "dynamic", "divided": True}),
+        ("cnn", {"divided": True}),
+    ],
+)
+def test_a_record_that_divides_what_it_cannot_is_refused(
+    family: str, own: dict[str, Any], digits: Dataset
+) -> None:
+    module: Any = plugins.load("bmc.models", family, "model family")
+    made = module.baseline(family, digits, module.Settings())
+    _form.become_form(made)
+    first = next(iter(_form.layers_of(made.module)))
+    record = {first: {"bits": 8, "group": 0, "inputs": "static", **own}}
+    with pytest.raises(ArtifactError):
+        _form.place(made.module, record)
