@@ -6,13 +6,14 @@ Each quantizes the baseline bert of baselines.py (trained where it is missing) f
 training rows; what is held against fp32 is what PyTorch answers, on its grid, to the validation
 rows and to 1,000 sentences of IMDB. No held-out row is read.
 
-Beside the calibrators stand two that `bmc quantize` does not have, on top of its default:
+Beside what `bmc quantize` has (calibrators, and how far an input channel may reach before it is
+divided) stand two that it does not have:
 
-- SmoothQuant (Xiao et al. 2023, equation 4): each input channel of a linear layer is divided by
-  its largest value to the power of alpha, over its largest weight to that of 1 - alpha, and the
-  weights take it back;
-- bias correction (Nagel et al. 2019, section 4.2): what quantization moves the mean of a linear
-  layer's outputs by, layer after layer, is taken from its bias.
+- SmoothQuant (Xiao et al. 2023, equation 4), in place of dividing outlying channels alone: each
+  input channel of a linear layer is divided by its largest value to the power of alpha, over its
+  largest weight to that of 1 - alpha, and the weights take it back;
+- bias correction (Nagel et al. 2019, section 4.2), on top of the default: what quantization moves
+  the mean of a linear layer's outputs by, layer after layer, is taken from its bias.
 
 Writes benchmarks/results/calibrators.json.
 """
@@ -52,15 +53,18 @@ from bmc.training.work import work_for
 BASE, BATCH = "bert-movie-reviews-0", 32
 SENTENCES, EVERY = 10_000, 10  # of the nearest ones, every tenth
 TINY = 1e-5
-ALPHAS = (0.25, 0.5, 0.75)
-NARROW = ("*.narrow",)  # each layer's second feed-forward matmul
+ALPHAS = (0.5, 0.75, 0.95)
+UNDIVIDED = Static(reach=0)
 TRIED = (
+    replace(UNDIVIDED, calibrator="minmax"),
+    UNDIVIDED,
+    replace(UNDIVIDED, calibrator="percentile", percentile=99.99),
+    replace(UNDIVIDED, in_float=("*.narrow",)),  # each layer's second feed-forward matmul
     Static(calibrator="minmax"),
-    Static(calibrator="mse"),
+    Static(),
     Static(calibrator="percentile", percentile=99.99),
-    Static(calibrator="percentile", percentile=99.999),
-    Static(calibrator="minmax", in_float=NARROW),
-    Static(calibrator="mse", in_float=NARROW),
+    Static(reach=1),
+    Static(reach=4),
 )
 
 
@@ -105,13 +109,13 @@ def _ways(
         for step in TRIED:
             quantized = replace(model, module=copy.deepcopy(model.module))
             step.apply(quantized, work)
-            yield "calibrator", asdict(step), quantized.module
-        step = Static()
-        rows = drawn(model, work, step.rows)
+            yield "bmc quantize", asdict(step), quantized.module
+        step, rows = Static(), drawn(model, work, Static().rows)
         quantized = replace(model, module=copy.deepcopy(model.module))
-        record = step.apply(quantized, work)
+        step.apply(quantized, work)
         _correct_biases(model, quantized.module, plain, rows)
         yield "bias correction", {}, quantized.module
+        record = UNDIVIDED.apply(replace(model, module=copy.deepcopy(model.module)), work)
         for alpha in ALPHAS:
             form = copy.deepcopy(plain)
             _smooth(model, form, rows, alpha)
