@@ -33,12 +33,34 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
 
 def ease(graph: openvino.Model) -> None:
-    """Rearrange a graph's quantizers for OpenVINO's kernels; its numbers stay the same."""
+    """Rearrange a graph's quantizers for OpenVINO's kernels; its numbers stay the same.
+
+    What multiplies by 1 or subtracts 0, as ONNX's operators are read, takes room alone and goes.
+    """
+    for operator in graph.get_ordered_ops():
+        _leave_out(operator)
     for step in (_move_range, _add_axis):
         for operator in graph.get_ordered_ops():
             if operator.get_type_name() == "FakeQuantize":
                 step(operator)
     graph.validate_nodes_and_infer_types()
+
+
+def _leave_out(operator: Any) -> None:
+    """Let readers of a product with 1, or of a difference from 0, read what it is made of."""
+    neutral = {"Multiply": 1, "Subtract": 0}.get(operator.get_type_name())
+    if neutral is None or any(
+        one.get_node().get_type_name() == "Result" for one in _readers(operator)
+    ):
+        return
+    for own, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
+        value = operator.input_value(own).get_node()
+        value = value.input_value(0).get_node() if value.get_type_name() == "Convert" else value
+        scalar = value.get_type_name() == "Constant" and value.data.size == 1
+        if scalar and value.data.item() == neutral:
+            for reader in _readers(operator):
+                reader.replace_source_output(operator.input_value(other))
+            return
 
 
 def _move_range(quantize: Any) -> None:

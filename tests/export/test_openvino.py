@@ -99,3 +99,37 @@ def test_the_matmul_still_runs_in_int8(path: Path) -> None:
         for one in compiled.get_runtime_model().get_ordered_ops()
     }
     assert kinds["FullyConnected"] in ("i8", "u8")
+
+
+def test_products_with_one_and_differences_from_zero_are_left_out(tmp_path: Path) -> None:
+    held: dict[str, NDArray[Any]] = {
+        "weight": np.random.default_rng(0).normal(size=(WIDTH, 3)).astype(np.float32),
+        "bias": np.ones(3, np.float32),
+        "one": np.array(1, np.float32),
+        "two": np.array(2, np.float32),
+        "none": np.array(0, np.float32),
+    }
+    nodes = [
+        helper.make_node("Gemm", ["x", "weight", "bias"], ["a"]),
+        helper.make_node("Sub", ["a", "none"], ["b"]),
+        helper.make_node("Sub", ["none", "b"], ["c"]),
+        helper.make_node("Mul", ["c", "two"], ["d"]),
+        helper.make_node("Mul", ["d", "one"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "neutral",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", WIDTH])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    onnx.save(model, tmp_path / "neutral.onnx")
+    core = openvino.Core()
+    before, after = (core.read_model(tmp_path / "neutral.onnx") for _ in range(2))
+    ease(after)
+    x = np.random.default_rng(1).normal(size=(5, WIDTH)).astype(np.float32)
+    np.testing.assert_allclose(answer(before, x), answer(after, x), rtol=1e-6)
+    kinds = [one.get_type_name() for one in after.get_ordered_ops()]
+    assert kinds.count("Subtract") == 1  # 0 - b is another thing
+    assert kinds.count("Multiply") == 2  # by 2; and by 1, which is the output and has its name
