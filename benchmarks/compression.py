@@ -2,7 +2,7 @@
 
     python benchmarks/compression.py                   (every row that has no result yet; hours)
     python benchmarks/compression.py --row lstm        (one row; make bench-compression ROW=lstm)
-    python benchmarks/compression.py --row bert --speed   (measure an existing row's latency again)
+    python benchmarks/compression.py --row bert-5x --no-speed   (leave latencies as they were)
     python benchmarks/compression.py --table           (the README's table, from the results)
 
 A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
@@ -47,7 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--row", help="such as lstm")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
-    parser.add_argument("--speed", action="store_true", help="measure latencies alone, again")
+    parser.add_argument("--no-speed", action="store_true", help="leave latencies as they were")
     parser.add_argument("--table", action="store_true", help="write the README's table and leave")
     options = parser.parse_args()
     if options.table:
@@ -56,14 +56,17 @@ def main() -> int:
     wanted = [row for row in ROWS if options.row in (None, row.name)]
     if not wanted:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
-    again = options.again or options.speed
-    codes = [_measure(row, options.speed) for row in wanted if again or not _result(row).is_file()]
+    again = options.again or options.no_speed
+    codes = [
+        _measure(row, not options.no_speed) for row in wanted if again or not _result(row).is_file()
+    ]
     return max(codes, default=0)
 
 
-def _measure(row: Row, speed_alone: bool) -> int:
+def _measure(row: Row, timed: bool) -> int:
     found = [_seed(row, seed) for seed in range(row.seeds)]
-    speed = _speed(row) if row.faster or speed_alone else None
+    known = _result(row).is_file() and not timed
+    speed = _measured(row) if known else _speed(row) if row.faster else None
     seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
     means, bars = {}, []
     if row.most_lost is not None:
@@ -230,6 +233,11 @@ def _line(result: dict[str, Any]) -> str:
     if "cluster" in done:  # its parameters are the codebooks' values, which compare with nothing
         sizes[0] = "codebooks"
     return f"| `{row['model']}` | {done} | {shown} | {' | '.join(sizes)} | {times} |"
+
+
+def _measured(row: Row) -> dict[str, Any] | None:
+    found: dict[str, Any] | None = json.loads(_result(row).read_text(encoding="utf-8"))["speed"]
+    return found
 
 
 def _result(row: Row) -> Path:

@@ -7,7 +7,9 @@ bench stops the whole process, so that no idle thread spins beside another candi
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import statistics
 import sys
 import time
@@ -24,10 +26,12 @@ from bmc.targets import RuntimeOptions
 _WARM_SECONDS = 2.0
 _STEADY = 0.03
 _UNCOUNTED = 2
+_PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
 def main() -> None:
     """Serve one candidate until stdin closes."""
+    _end_with_parent()
     settings = json.loads(sys.argv[1])
     try:
         _serve(settings)
@@ -72,6 +76,12 @@ def peak_memory_mb() -> float:
     import resource  # noqa: PLC0415  not on Windows, and on Linux a parent's peak shines through
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def _end_with_parent() -> None:
+    """Have Linux kill this process when the bench dies: stopped, it would never see that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
 def _warm(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:

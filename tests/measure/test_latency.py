@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -122,3 +125,30 @@ def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_p
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         BenchSettings(**settings)
+
+
+_BENCH = """
+import os, signal, sys
+from pathlib import Path
+from bmc.measure.latency import BenchSettings, Candidate, measure
+settings = BenchSettings(launches=2, rounds=2000, length=8, turn_seconds=0.01)
+measure([Candidate(Path(sys.argv[1]), 1), Candidate(Path(sys.argv[1]), 2)], settings)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child that its parent died")
+def test_a_bench_that_is_killed_leaves_no_stopped_worker_behind(
+    bundle_of: Callable[[str], Path],
+) -> None:
+    bench = subprocess.Popen([sys.executable, "-c", _BENCH, str(bundle_of("onnx"))])
+    parent = psutil.Process(bench.pid)
+    workers: list[psutil.Process] = []
+    while len(workers) < 2 and bench.poll() is None:
+        workers = parent.children()
+        time.sleep(0.05)
+    time.sleep(1)  # both have said hello, so one of them is stopped
+    bench.kill()
+    bench.wait()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
+    assert len(workers) == 2
