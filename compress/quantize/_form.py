@@ -146,11 +146,12 @@ def place(form: nn.Module, record: Record) -> None:
             point = {"static": Point, "learned": LearnedPoint}.get(inputs)
             count = _INPUTS.get(type(layer), 1) if point else 0
             points, kind = [point() for _ in range(count) if point], KINDS[type(layer)]
-        if divided and kind is not layers.QuantizedLinear:
+        linear = issubclass(kind, layers.QuantizedLinear)
+        if divided and not linear:
             raise ArtifactError(f"{path} has no input channels that could be divided")
         layer.__class__ = kind  # it keeps its path, weights and sizes
         layer.points = nn.ModuleList(points)
-        if kind is layers.QuantizedLinear:
+        if linear:
             ones = torch.ones(layer.in_features) if divided else None
             layer.register_buffer("divided", ones)
         layer.grid = Grid(bits, group) if bits else None

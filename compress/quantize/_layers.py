@@ -281,13 +281,14 @@ class QuantizedEmbedding(Quantized, nn.Embedding):
             self.numbers = Whole(numbers, scales, int(self.grid.group > 0), self.grid)
 
 
-class DynamicLinear(Quantized, nn.Linear):
+class DynamicLinear(QuantizedLinear):
     """A linear layer that finds the range of its input each time."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return it of values (..., in)."""
         if self.numbers is None:
-            return linear(self.read(values), self.used(self.weight), self.bias)
+            return super().forward(values)
+        values = values if self.divided is None else values * self.divided
         whole: Any = self.numbers
         shapes = [values.shape, (), ()]
         kinds = [torch.uint8, torch.float32, torch.uint8]

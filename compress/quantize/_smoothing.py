@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console, inputs
+from bmc.errors import SettingError
 from bmc.inputs import Encoder
 from bmc.model import output_of
 from bmc.models._attention import tied_in
@@ -68,6 +69,23 @@ def divisors(
             hook.remove()
     by = {path: _divisors(seen, reach) for path, seen in largest.items()}
     return {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
+
+
+def divide(found: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
+    """Divide the input channels of quantized linear layers."""
+    for path, own in by.items():
+        layer: Any = found[path]
+        layer.divide(own)
+
+
+def check_reach(reach: float) -> None:
+    """Refuse a reach that says nothing.
+
+    Raises:
+        SettingError: it is neither 0 nor 1 and more.
+    """
+    if reach != 0 and not 1 <= reach < float("inf"):
+        raise SettingError(f"reach is {reach}; it must be 0, or 1 and more")
 
 
 def _divisors(largest: Tensor, reach: float) -> Tensor:

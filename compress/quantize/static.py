@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from bmc import console
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points
-from bmc.compress.quantize._smoothing import divisors
+from bmc.compress.quantize._smoothing import check_reach, divide, divisors
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 
@@ -57,8 +56,7 @@ class Static:
             raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
-        if self.reach != 0 and not 1 <= self.reach < float("inf"):
-            raise SettingError(f"reach is {self.reach}; it must be 0, or 1 and more")
+        check_reach(self.reach)
 
     def apply(self, model: Model, work: Work) -> Record:
         """Find the ranges, and return what is quantized."""
@@ -76,9 +74,7 @@ class Static:
             for path, layer in found.items()
         }
         _form.place(model.module, record)
-        for path, by in divided.items():
-            layer: Any = found[path]
-            layer.divide(by)
+        divide(found, divided)
         calibrate(model.module, model.encoder, rows, self.calibrator, self.percentile)
         for path in constant_points(model.module):
             console.note(f"{path} reads nothing but zeros from the calibration rows")
