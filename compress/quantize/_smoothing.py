@@ -68,7 +68,13 @@ def divisors(
         for hook in hooks:
             hook.remove()
     by = {path: _divisors(seen, reach) for path, seen in largest.items()}
-    return {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
+    kept = {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
+    if kept:
+        console.note(
+            f"{len(kept)} of {len(by)} linear layers read channels that reach far beyond the "
+            "others; they are divided first (--set reach=0 leaves them)"
+        )
+    return kept
 
 
 def divide(found: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
