@@ -17,27 +17,31 @@ from bmc.export.openvino import ease
 WIDTH = 32
 
 
-@pytest.fixture(params=["added later on", "read once"])
+@pytest.fixture(params=["added later on", "read once", "divided and added later on"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Write relu(x), moved and quantized, times int8 numbers; relu(x) may be added to that."""
+    """Write relu(x), moved and quantized, times int8 numbers; relu(x) may be added to that.
+
+    Its channels may be divided before.
+    """
     weight = np.random.default_rng(0).integers(-127, 128, (WIDTH, WIDTH)).astype(np.int8)
     held: dict[str, NDArray[Any]] = {
         "shift": np.array(1.5, np.float32),
         "scale": np.array(0.02, np.float32),
         "zero": np.array(0, np.int8),
+        "divided": np.linspace(0.5, 1, WIDTH, dtype=np.float32),
         "weight": weight,
         "weight_scale": np.array(0.01, np.float32),
     }
+    divides, later = (word in request.param for word in ("divided", "later"))
     nodes = [
         helper.make_node("Relu", ["x"], ["hidden"]),
-        helper.make_node("Sub", ["hidden", "shift"], ["moved"]),
+        *([helper.make_node("Mul", ["hidden", "divided"], ["less"])] if divides else []),
+        helper.make_node("Sub", ["less" if divides else "hidden", "shift"], ["moved"]),
         helper.make_node("QuantizeLinear", ["moved", "scale", "zero"], ["whole"]),
         helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["read"]),
         helper.make_node("DequantizeLinear", ["weight", "weight_scale"], ["multiplied"]),
         helper.make_node("MatMul", ["read", "multiplied"], ["product"]),
-        helper.make_node(
-            "Add", ["product", "hidden" if request.param == "added later on" else "shift"], ["y"]
-        ),
+        helper.make_node("Add", ["product", "hidden" if later else "shift"], ["y"]),
     ]
     graph = helper.make_graph(
         nodes,
