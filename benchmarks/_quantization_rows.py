@@ -58,7 +58,7 @@ MOBILENET = _trained("mobilenet-v2", "fashion-mnist")
 SUBSET = str(RUNS / "fashion-mnist-8000.npz")  # as many as train at 224x224 in ten minutes
 SUBSET_ROWS = 8_000
 LARGE_IMAGES = (
-    "mobilenet-v2-224-subset",
+    "mobilenet-v2-224-fashion-subset",
     ("train", "mobilenet-v2", "--data", SUBSET, "--set", "image_size=224", "--epochs", "2"),
 )
 TINY = (
