@@ -1,0 +1,68 @@
+"""Does calibration stream? What it adds to the memory of a process that holds mpnet.
+
+    python benchmarks/calibration_memory.py        (three minutes)
+
+A fresh process loads the baseline mpnet of baselines.py (trained where it is missing) and its data,
+and quantizes it; what counts is by how much its peak of resident memory (VmHWM) grows meanwhile,
+with 100 calibration rows and with 1,000. Linux only; writes results/calibration_memory.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+
+from _common import RUNS, Bar, bmc, finish
+
+from bmc import workspace
+
+BASE = "mpnet-movie-reviews-0"
+FEW, MANY = 100, 1_000
+MOST_GB = 1.0
+_PROGRAM = """
+import json, re, sys
+from pathlib import Path
+from bmc import artifact
+from bmc import data as datasets
+from bmc.compress.quantize.static import Static
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+def peak():
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024 / 1e9
+
+model, here = artifact.load(Path(sys.argv[1])), Path(".")
+data = datasets.load("movie-reviews")
+work = work_for(data, (), TrainingSettings(), here, here, lambda name: model, run="")
+before = peak()
+Static(rows=int(sys.argv[2])).apply(model, work)
+print(json.dumps({"before_gb": before, "after_gb": peak()}))
+"""
+
+
+def main() -> int:
+    """Quantize with few rows and with many, each in a fresh process."""
+    argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    if not (workspace.root() / BASE).is_dir():
+        bmc("train", "mpnet", "--data", "movie-reviews", "-o", workspace.root() / BASE)
+    found = {rows: _added(rows) for rows in (FEW, MANY)}
+    added = {rows: one["after_gb"] - one["before_gb"] for rows, one in found.items()}
+    shown = f"{added[MANY]:.2f} GB ({added[FEW]:.2f} GB with {FEW} rows)"
+    bar = Bar(f"{MANY} rows add at most {MOST_GB:g} GB", shown, added[MANY] <= MOST_GB)
+    return finish("calibration_memory", [bar], {"rows": found})
+
+
+def _added(rows: int) -> dict[str, float]:
+    command = [sys.executable, "-c", _PROGRAM, str(workspace.root() / BASE), str(rows)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    found: dict[str, float] = json.loads(said.splitlines()[-1])
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
