@@ -55,7 +55,7 @@ def fuse_attention(model: onnx_ir.Model) -> None:
 
 def _parts(softmax: Node) -> _Parts | None:
     """Return the ends of the attention around a softmax; None where there is none."""
-    if softmax.op_type != "Softmax":
+    if softmax.op_type != "Softmax" or softmax.attributes.get_int("axis", -1) not in (-1, 3):
         return None
     scores, mask = softmax.inputs[0], None
     add = producer(scores)
@@ -72,7 +72,7 @@ def _parts(softmax: Node) -> _Parts | None:
     ]
     if weighted.inputs[0] is not softmax.outputs[0] or _order(made) != _HEADS_FIRST:
         return None
-    if not all(_is_split(one) for one in read):
+    if not all(_is_split(one) for one in read) or len({_sizes(one)[0] for one in read}) > 1:  # type: ignore[arg-type]
         return None
     if mask is not None and (mask.shape is None or len(mask.shape) != len(_HEADS_FIRST)):
         return None

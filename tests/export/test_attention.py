@@ -100,8 +100,33 @@ class Sharpened(nn.Module):
         return (weights @ split).transpose(1, 2).flatten(2) * weights.mean()
 
 
-def test_what_is_read_from_inside_stays_in_parts_and_the_opset_too(tmp_path: Path) -> None:
-    model = exported(Sharpened().eval(), tmp_path / "parts.onnx")
+class MultiQuery(nn.Module):
+    """An attention whose queries share one head of keys and values."""
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = additive(attention_mask, hidden)
+        rows, tokens = hidden.shape[:2]
+        query = hidden.view(rows, tokens, HEADS, -1).transpose(1, 2)
+        shared = hidden[:, :, : WIDTH // HEADS].view(rows, tokens, 1, -1).transpose(1, 2)
+        weights = torch.softmax(query @ shared.transpose(-1, -2) + mask, dim=-1)
+        return (weights @ shared).transpose(1, 2).flatten(2)
+
+
+class AcrossQueries(nn.Module):
+    """An attention whose weights sum to 1 over the queries."""
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = additive(attention_mask, hidden)
+        split = hidden.view(*hidden.shape[:2], HEADS, -1).transpose(1, 2)
+        weights = torch.softmax(split @ split.transpose(-1, -2) + mask, dim=2)
+        return (weights @ split).transpose(1, 2).flatten(2)
+
+
+@pytest.mark.parametrize("kind", [Sharpened, MultiQuery, AcrossQueries])
+def test_what_the_operator_does_not_say_stays_in_parts_and_the_opset_too(
+    kind: type[nn.Module], tmp_path: Path
+) -> None:
+    model = exported(kind().eval(), tmp_path / "parts.onnx")
     fuse_attention(model)
     counts = Counter(node.op_type for node in model.graph)
     assert counts["Attention"] == 0
