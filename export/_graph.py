@@ -20,7 +20,7 @@ from torch import nn
 
 from bmc import plugins
 from bmc.compress.quantize._form import form_of, frozen, is_quantized
-from bmc.compress.quantize._layers import Whole
+from bmc.compress.quantize._points import Whole
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 

@@ -56,7 +56,7 @@ def _leave_out(operator: Any) -> None:
     for own, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
         value = operator.input_value(own).get_node()
         value = value.input_value(0).get_node() if value.get_type_name() == "Convert" else value
-        scalar = value.get_type_name() == "Constant" and value.data.size == 1
+        scalar = value.get_type_name() == "Constant" and value.data.ndim == 0
         if scalar and value.data.item() == neutral:
             for reader in _readers(operator):
                 reader.replace_source_output(operator.input_value(other))

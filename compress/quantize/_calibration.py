@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console, inputs
-from bmc.compress.quantize._layers import Point, Quantized
+from bmc.compress.quantize._layers import Quantized
+from bmc.compress.quantize._points import Point
 from bmc.errors import DataError, UsageError
 from bmc.inputs import Encoder
 from bmc.model import output_of

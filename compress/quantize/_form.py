@@ -12,7 +12,8 @@ from torch import nn
 
 from bmc import plugins
 from bmc.compress.quantize import _layers as layers
-from bmc.compress.quantize._layers import Grid, LearnedPoint, Narrowed, Point, Quantized
+from bmc.compress.quantize._layers import Narrowed, Quantized
+from bmc.compress.quantize._points import DynamicPoint, Grid, LearnedPoint, Point
 from bmc.errors import ArtifactError, UsageError, unknown
 from bmc.model import Model, Record
 from bmc.models._folding import Sum
@@ -140,7 +141,7 @@ def place(form: nn.Module, record: Record) -> None:
         if inputs == "dynamic":
             if type(layer) is not nn.Linear:
                 raise ArtifactError(f"{path} is no linear layer; its range cannot be dynamic")
-            points: list[nn.Module] = [layers.DynamicPoint()]
+            points: list[nn.Module] = [DynamicPoint()]
             kind: Any = layers.DynamicLinear
         else:
             point = {"static": Point, "learned": LearnedPoint}.get(inputs)

@@ -24,8 +24,8 @@ from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import calibrate
 from bmc.compress.quantize._form import centred, held_bytes
-from bmc.compress.quantize._layers import Point
 from bmc.compress.quantize._narrow import overflowing
+from bmc.compress.quantize._points import LearnedPoint, Point
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.fp16 import Fp16
@@ -567,7 +567,7 @@ def test_mixed_takes_the_worst_layers_back_into_float(
 
 
 def test_training_moves_the_learned_ranges() -> None:
-    point = _layers.LearnedPoint()
+    point = LearnedPoint()
     point.scale.data.fill_(0.5)
     values = torch.randn(100, generator=torch.Generator().manual_seed(0), requires_grad=True)
     point(values).square().sum().backward()
