@@ -111,7 +111,7 @@ def test_a_bundle_answers_like_the_module(
         np.testing.assert_allclose(found, _bundles.module_answers(model, arrays), atol=5e-5)
     if target == "onnx":
         kinds = [node.op_type for node in onnx.load(bundle.model_path).graph.node]
-        assert kinds.count("Softmax") == 2
+        assert kinds.count("Attention") == 2
         assert not {"IsNaN", "Where", "CumSum", "Log"} & set(kinds)
 
 

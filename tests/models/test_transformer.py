@@ -65,7 +65,7 @@ def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> Non
                 found, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
             )
     kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
-    assert kinds.count("Softmax") == 2
+    assert kinds.count("Attention") == 2
     assert "IsNaN" not in kinds
 
 
