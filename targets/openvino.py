@@ -62,10 +62,12 @@ class OpenVinoSession(Closing):
         self._bundle = bundle
         self._outputs = _names(compiled.outputs, bundle.manifest.outputs)
         check_names(bundle, _names(compiled.inputs, bundle.manifest.inputs), self._outputs)
+        rest = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        held = bundle.manifest.precision
         self.execution = {
             "device": "CPU",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
-            "precision": compiled.get_property("INFERENCE_PRECISION_HINT").to_string(),
+            "precision": rest if held == "fp32" else f"{held}, the rest {rest}",
         }
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:

@@ -106,7 +106,7 @@ def notes(report: Report) -> Sequence[str]:
     if report.run:
         machine, settings = report.run.machine, report.run.settings
         found.append(
-            f"latency: batch {settings.batch}, {settings.length} tokens, fp32, the better of "
+            f"latency: batch {settings.batch}, {settings.length} tokens, the better of "
             f"{', '.join(str(count) for count in sorted({row.threads for row in report.run.rows}))}"
             f" threads, measured in turn in {settings.launches} launches"
         )

@@ -30,7 +30,9 @@ def test_a_quantized_model_is_exported_inspected_and_checked(
     executed = json.loads(out)["executed"]
     assert [one["precision"] for one in executed] == ["int8", "int8"]
     for name in ("mlp-static-onnx", "mlp-static-openvino"):
-        assert bmc("check", name)[0] == 0
+        code, out, _ = bmc("check", name, "--json")
+        assert code == 0
+        assert json.loads(out)["execution"]["precision"].startswith("int8")
     assert bmc("inspect", "mlp-static", "--rows", 8)[0] == 0
     assert bmc("predict", "mlp-static-onnx", "--help")[0] == 0
 
