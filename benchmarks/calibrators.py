@@ -43,6 +43,7 @@ from bmc.compress.quantize._calibration import calibrate
 from bmc.compress.quantize._form import form_of
 from bmc.compress.quantize._form import place as place_points
 from bmc.compress.quantize._layers import QuantizedLinear
+from bmc.compress.quantize._smoothing import largest_inputs
 from bmc.compress.quantize.static import Static
 from bmc.data import Dataset
 from bmc.data._transfer import transfer_texts
@@ -127,19 +128,7 @@ def _ways(
 def _smooth(model: Model, form: nn.Module, rows: Sequence[Any], alpha: float) -> None:
     """Move the sizes of each linear layer's input channels into its weights, in place."""
     linears = {path: part for path, part in form.named_modules() if type(part) is nn.Linear}
-    sizes: dict[str, Tensor] = {}
-
-    def watch(path: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            seen = given[0].abs().flatten(0, -2).amax(dim=0)
-            sizes[path] = seen.maximum(sizes.get(path, seen))
-
-        return hook
-
-    hooks = [part.register_forward_pre_hook(watch(path)) for path, part in linears.items()]
-    _answers(model, form, rows)
-    for hook in hooks:
-        hook.remove()
+    sizes = largest_inputs(form, linears, model.encoder, rows)
     for path, part in linears.items():
         largest = part.weight.detach().abs().amax(dim=0).clamp(min=TINY)
         divided = sizes[path].clamp(min=TINY) ** alpha / largest ** (1 - alpha)

@@ -17,16 +17,37 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console, inputs
+from bmc.compress.quantize._form import place
 from bmc.errors import SettingError
 from bmc.inputs import Encoder
-from bmc.model import output_of
+from bmc.model import Model, Record, output_of
 from bmc.models._attention import tied_in
 
 _BATCH = 16
 _WORTH_IT = 3.0  # what the farthest channel is divided by at least: it costs a multiplication
 
 
-@torch.inference_mode()
+def place_divided(
+    model: Model, record: Record, found: Mapping[str, nn.Module], rows: Sequence[Any], reach: float
+) -> Record:
+    """Quantize layers as a record says, outlying channels divided, and return what was done.
+
+    Args:
+        model: its own inference form, in float.
+        record: how each of the layers is quantized.
+        found: those layers, by path.
+        rows: raw rows, of the training part.
+        reach: see `divisors`.
+    """
+    by = divisors(model.module, found, model.encoder, rows, reach)
+    done = {path: {**own, "divided": True} if path in by else own for path, own in record.items()}
+    place(model.module, done)
+    for path, own in by.items():
+        layer: Any = found[path]
+        layer.divide(own)
+    return done
+
+
 def divisors(
     form: nn.Module,
     found: Mapping[str, nn.Module],
@@ -46,9 +67,25 @@ def divisors(
     Returns:
         (in), at least 1, by path.
     """
-    linears = {path: layer for path, layer in found.items() if _is_alone(form, layer) and reach}
+    linears = _alone(form, found) if reach else {}
     if not linears:
         return {}
+    largest = largest_inputs(form, linears, encoder, rows)
+    by = {path: _divisors(seen, reach) for path, seen in largest.items()}
+    kept = {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
+    if kept:
+        console.note(
+            f"{len(kept)} of {len(by)} linear layers read channels that reach far beyond the "
+            "others; they are divided first (--set reach=0 leaves them)"
+        )
+    return kept
+
+
+@torch.inference_mode()
+def largest_inputs(
+    form: nn.Module, linears: Mapping[str, nn.Module], encoder: Encoder, rows: Sequence[Any]
+) -> dict[str, Tensor]:
+    """Return the largest absolute value of each input channel (in) of linear layers, by path."""
     largest: dict[str, Tensor] = {}
 
     def watch(path: str) -> Any:
@@ -67,21 +104,7 @@ def divisors(
     finally:
         for hook in hooks:
             hook.remove()
-    by = {path: _divisors(seen, reach) for path, seen in largest.items()}
-    kept = {path: own for path, own in by.items() if _WORTH_IT <= float(own.max()) < float("inf")}
-    if kept:
-        console.note(
-            f"{len(kept)} of {len(by)} linear layers read channels that reach far beyond the "
-            "others; they are divided first (--set reach=0 leaves them)"
-        )
-    return kept
-
-
-def divide(found: Mapping[str, nn.Module], by: Mapping[str, Tensor]) -> None:
-    """Divide the input channels of quantized linear layers."""
-    for path, own in by.items():
-        layer: Any = found[path]
-        layer.divide(own)
+    return largest
 
 
 def check_reach(reach: float) -> None:
@@ -102,9 +125,12 @@ def _divisors(largest: Tensor, reach: float) -> Tensor:
     return (largest / (reach * used.median())).clamp(min=1.0)
 
 
-def _is_alone(form: nn.Module, layer: nn.Module) -> bool:
-    """Tell whether a layer is linear and nothing but itself uses its weight."""
-    if type(layer) is not nn.Linear or id(layer.weight) in tied_in(form):
-        return False
+def _alone(form: nn.Module, found: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
+    """Return the linear layers whose weight nothing but themselves uses."""
+    tied = tied_in(form)
     holders = Counter(id(child) for part in form.modules() for child in part.children())
-    return holders[id(layer)] == 1
+    return {
+        path: layer
+        for path, layer in found.items()
+        if type(layer) is nn.Linear and id(layer.weight) not in tied and holders[id(layer)] == 1
+    }

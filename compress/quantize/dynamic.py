@@ -8,7 +8,7 @@ from torch import nn
 
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
-from bmc.compress.quantize._smoothing import check_reach, divide, divisors
+from bmc.compress.quantize._smoothing import check_reach, place_divided
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 
@@ -44,20 +44,16 @@ class Dynamic:
         """Quantize, and return how each layer is."""
         _form.become_form(model)
         found = _form.chosen(_form.weighted(model.module), self.in_float)
-        rows = drawn(model, work, self.rows)
-        divided = divisors(model.module, found, model.encoder, rows, self.reach)
         record = {
             path: {
                 "bits": 8,
                 "group": 0,
                 "inputs": "dynamic" if isinstance(layer, nn.Linear) else "float",
-                **({"divided": True} if path in divided else {}),
             }
             for path, layer in found.items()
         }
-        _form.place(model.module, record)
-        divide(found, divided)
-        return record
+        rows = drawn(model, work, self.rows)
+        return place_divided(model, record, found, rows, self.reach)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:

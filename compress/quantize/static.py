@@ -8,7 +8,7 @@ from bmc import console
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points
-from bmc.compress.quantize._smoothing import check_reach, divide, divisors
+from bmc.compress.quantize._smoothing import check_reach, place_divided
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
 
@@ -62,19 +62,16 @@ class Static:
         """Find the ranges, and return what is quantized."""
         _form.become_form(model)
         found = _form.chosen(_form.layers_of(model.module), self.in_float)
-        rows = drawn(model, work, self.rows)
-        divided = divisors(model.module, found, model.encoder, rows, self.reach)
-        record = {
+        record: Record = {
             path: {
                 "bits": self.weight_bits if type(layer) in _form.WEIGHTED else 0,
                 "group": 0,
                 "inputs": "float" if type(layer) in _form.WEIGHTS_ALONE else "static",
-                **({"divided": True} if path in divided else {}),
             }
             for path, layer in found.items()
         }
-        _form.place(model.module, record)
-        divide(found, divided)
+        rows = drawn(model, work, self.rows)
+        record = place_divided(model, record, found, rows, self.reach)
         calibrate(model.module, model.encoder, rows, self.calibrator, self.percentile)
         for path in constant_points(model.module):
             console.note(f"{path} reads nothing but zeros from the calibration rows")
