@@ -21,19 +21,33 @@ _KEYS_LAST = (0, 2, 3, 1)
 
 
 @dataclass(frozen=True)
+class _Split:
+    """What an attention reads: `whole`, reshaped to `shape`: (rows, tokens, heads, size)."""
+
+    whole: Value
+    shape: Value
+    tokens: int | onnx_ir.SymbolicDim
+    heads: int
+    size: int
+
+
+@dataclass(frozen=True)
 class _Parts:
-    """An attention's ends: what is read with one axis for the heads, and what is made so.
+    """An attention's ends.
 
     Args:
-        query: (rows, queries, heads, size); likewise `key` and `value`, with tokens.
+        query: its tokens are the queries.
+        key: of as many heads; likewise `value`.
         mask: added to the scores, (1 or rows, 1 or heads, 1 or queries, tokens); None for none.
+        one_for_all: the mask has one row for all queries, of which there are several.
         made: (rows, queries, heads, size).
     """
 
-    query: Value
-    key: Value
-    value: Value
+    query: _Split
+    key: _Split
+    value: _Split
     mask: Value | None
+    one_for_all: bool
     made: Value
 
 
@@ -65,29 +79,47 @@ def _parts(softmax: Node) -> _Parts | None:
     made = _reader(weighted, "Transpose") if weighted is not None else None
     if product is None or weighted is None or made is None or product.op_type != "MatMul":
         return None
-    read = [
-        _transposed(product.inputs[0], _HEADS_FIRST),
-        _transposed(product.inputs[1], _KEYS_LAST),
-        _transposed(weighted.inputs[1], _HEADS_FIRST),
-    ]
     if weighted.inputs[0] is not softmax.outputs[0] or _order(made) != _HEADS_FIRST:
         return None
-    if not all(_is_split(one) for one in read) or len({_sizes(one)[0] for one in read}) > 1:  # type: ignore[arg-type]
+    query, key = _split(product.inputs[0], _HEADS_FIRST), _split(product.inputs[1], _KEYS_LAST)
+    value = _split(weighted.inputs[1], _HEADS_FIRST)
+    if query is None or key is None or value is None:
         return None
-    if mask is not None and (mask.shape is None or len(mask.shape) != len(_HEADS_FIRST)):
+    if not query.heads == key.heads == value.heads:
         return None
-    query, key, value = read
-    return _Parts(query, key, value, mask, made.outputs[0])  # type: ignore[arg-type]
+    one_for_all = False
+    if mask is not None:
+        if mask.shape is None or len(mask.shape) != len(_HEADS_FIRST):
+            return None
+        one_for_all = mask.shape[2] == 1 and query.tokens != 1
+    return _Parts(query, key, value, mask, one_for_all, made.outputs[0])
+
+
+def _split(value: Value | None, order: tuple[int, ...]) -> _Split | None:
+    """Return what a value is a transpose of, if that was split into heads."""
+    transpose = producer(value)
+    split = transpose.inputs[0] if transpose is not None and _order(transpose) == order else None
+    reshape = producer(split)
+    if split is None or split.shape is None or len(split.shape) != len(_HEADS_FIRST):
+        return None
+    if reshape is None or reshape.op_type != "Reshape":
+        return None
+    whole, shape = reshape.inputs
+    _, tokens, heads, size = split.shape
+    if whole is None or shape is None or not isinstance(heads, int) or not isinstance(size, int):
+        return None
+    return _Split(whole, shape, tokens, heads, size)
 
 
 def _replace(graph: onnx_ir.Graph, softmax: Node, parts: _Parts) -> None:
     given = [_joined(graph, softmax, one) for one in (parts.query, parts.key, parts.value)]
-    if parts.mask is not None:
-        given.append(_for_every_query(graph, softmax, parts.mask, parts.query))
-    heads, _ = _sizes(parts.query)
+    if parts.mask is not None and parts.one_for_all:
+        given.append(_for_every_query(graph, softmax, parts.mask, parts.query.shape))
+    elif parts.mask is not None:
+        given.append(parts.mask)
     attributes = [
-        onnx_ir.AttrInt64("q_num_heads", heads),
-        onnx_ir.AttrInt64("kv_num_heads", heads),
+        onnx_ir.AttrInt64("q_num_heads", parts.query.heads),
+        onnx_ir.AttrInt64("kv_num_heads", parts.query.heads),
         onnx_ir.AttrFloat32("scale", 1.0),
     ]
     attention = Node("", "Attention", given, attributes, num_outputs=1)
@@ -96,27 +128,21 @@ def _replace(graph: onnx_ir.Graph, softmax: Node, parts: _Parts) -> None:
     onnx_ir.convenience.replace_all_uses_with(parts.made, attention.outputs[0])
 
 
-def _joined(graph: onnx_ir.Graph, before: Node, split: Value) -> Value:
+def _joined(graph: onnx_ir.Graph, before: Node, split: _Split) -> Value:
     """Return what was split into heads as (rows, tokens, heads x size)."""
-    reshape: Node = producer(split)  # type: ignore[assignment]
-    heads, size = _sizes(split)
-    whole, shape = reshape.inputs
-    name = f"{shape.name}_joined_{heads * size}"  # type: ignore[union-attr]
-    if shape.const_value is not None:  # type: ignore[union-attr]
-        wanted = constant(graph, name, np.array([*array(shape)[:2], heads * size], np.int64))
+    width = split.heads * split.size
+    name = f"{split.shape.name}_joined_{width}"
+    if split.shape.const_value is not None:
+        shape = constant(graph, name, np.array([*array(split.shape)[:2], width], np.int64))
     else:
-        width = constant(graph, f"width_{heads * size}", np.array([heads * size], np.int64))
-        first = _part(graph, before, shape, 0, 2)
-        wanted = _once(graph, before, "Concat", [first, width], name, axis=0)
-    return _once(graph, before, "Reshape", [whole, wanted], f"{split.name}_joined")
+        last = constant(graph, f"width_{width}", np.array([width], np.int64))
+        first = _part(graph, before, split.shape, 0, 2)
+        shape = _once(graph, before, "Concat", [first, last], name, axis=0)
+    return _once(graph, before, "Reshape", [split.whole, shape], f"{split.whole.name}_{name}")
 
 
-def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, query: Value) -> Value:
+def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, shape: Value) -> Value:
     """Return a mask with a row for every query: the operator takes no single one for all."""
-    queries = query.shape[1]  # type: ignore[index]
-    if mask.shape[2] != 1 or queries == 1:  # type: ignore[index]
-        return mask
-    shape: Value = producer(query).inputs[1]  # type: ignore[assignment, union-attr]
     one = constant(graph, "one", np.array([1], np.int64))
     name = f"{mask.name}_{shape.name}"
     count = _part(graph, before, shape, 1, 2)
@@ -124,17 +150,16 @@ def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, query: Val
     return _once(graph, before, "Expand", [mask, size], f"{name}_expanded")
 
 
-def _part(graph: onnx_ir.Graph, before: Node, shape: Value | None, start: int, stop: int) -> Value:
+def _part(graph: onnx_ir.Graph, before: Node, shape: Value, start: int, stop: int) -> Value:
     ends = [constant(graph, f"place_{end}", np.array([end], np.int64)) for end in (start, stop)]
-    name = f"{shape.name}_{start}_{stop}"  # type: ignore[union-attr]
-    return _once(graph, before, "Slice", [shape, *ends], name)
+    return _once(graph, before, "Slice", [shape, *ends], f"{shape.name}_{start}_{stop}")
 
 
 def _once(
     graph: onnx_ir.Graph,
     before: Node,
     operator: str,
-    given: list[Value | None],
+    given: list[Value],
     name: str,
     **attributes: int,
 ) -> Value:
@@ -151,12 +176,6 @@ def _once(
     return node.outputs[0]
 
 
-def _transposed(value: Value | None, order: tuple[int, ...]) -> Value | None:
-    """Return what a value is a transpose of, in that order of the axes."""
-    node = producer(value)
-    return node.inputs[0] if node is not None and _order(node) == order else None
-
-
 def _order(node: Node) -> tuple[int, ...]:
     return tuple(node.attributes.get_ints("perm", ())) if node.op_type == "Transpose" else ()
 
@@ -171,16 +190,3 @@ def _reader(node: Node, operator: str) -> Node | None:
 def _is_made_by(value: Value | None, operator: str) -> bool:
     node = producer(value)
     return node is not None and node.op_type == operator
-
-
-def _is_split(value: Value | None) -> bool:
-    """Tell whether a value was split into heads, whose number and size are known."""
-    if value is None or value.shape is None or len(value.shape) != len(_HEADS_FIRST):
-        return False
-    return _is_made_by(value, "Reshape") and value.shape.is_static(2) and value.shape.is_static(3)
-
-
-def _sizes(split: Value) -> tuple[int, int]:
-    """Return how many heads a value has, and how large each is."""
-    heads, size = split.shape[2:]  # type: ignore[index]
-    return int(heads), int(size)  # type: ignore[arg-type]

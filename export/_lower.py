@@ -64,7 +64,9 @@ def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
         return
     numbers, scales = dequantize.inputs[:2]
     places = gather.inputs[1]
-    if numbers is None or numbers.dtype != onnx_ir.DataType.INT8:
+    if numbers is None or scales is None:
+        return
+    if numbers.dtype != onnx_ir.DataType.INT8:
         size = dequantize.attributes.get_int("block_size", 0)
         if size < _LEAST_BLOCK or size & (size - 1):
             return
@@ -74,7 +76,7 @@ def _look_up_first(graph: onnx_ir.Graph, gather: Node) -> None:
         return
     own = Node("", "Gather", [numbers, places], num_outputs=1)
     whole = Node("", "Cast", [own.outputs[0]], [onnx_ir.AttrInt64("to", onnx_ir.DataType.FLOAT)])
-    column = constant(graph, f"{scales.name}_column", array(scales)[:, None])  # type: ignore[union-attr]
+    column = constant(graph, f"{scales.name}_column", array(scales)[:, None])
     steps = Node("", "Gather", [column, places], num_outputs=1)
     product = Node("", "Mul", [whole.outputs[0], steps.outputs[0]], num_outputs=1)
     _replace(graph, gather, [own, whole, steps, product], dequantize)

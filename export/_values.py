@@ -11,10 +11,12 @@ from onnx_ir import Node, Value
 
 def constant(graph: onnx_ir.Graph, name: str, numbers: NDArray[Any]) -> Value:
     """Return a graph's constant of that name; it is made where there is none."""
+    name = f"bmc/{name}"  # no parameter's path has a slash
     if name in graph.initializers:
         return graph.initializers[name]
-    value = Value(name=name, const_value=onnx_ir.tensor(numbers, name=name))
-    value.dtype, value.shape = value.const_value.dtype, onnx_ir.Shape(numbers.shape)  # type: ignore[union-attr]
+    held = onnx_ir.tensor(numbers, name=name)
+    value = Value(name=name, const_value=held)
+    value.dtype, value.shape = held.dtype, onnx_ir.Shape(numbers.shape)
     graph.register_initializer(value)
     return value
 

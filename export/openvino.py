@@ -1,4 +1,4 @@
-"""OpenVINO IR: converted from ONNX, weights in fp32."""
+"""OpenVINO IR, made of ONNX, and rearranged where its kernels are slow."""
 
 from __future__ import annotations
 

@@ -23,6 +23,7 @@ from bmc.compress.quantize._layers import QuantizedLinear
 from bmc.compress.quantize._smoothing import divisors
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.mixed import Mixed
+from bmc.compress.quantize.qat import Qat
 from bmc.compress.quantize.static import Static
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
@@ -53,13 +54,14 @@ def model(digits: Dataset) -> Model:
     """Build a perceptron of which one hidden unit is far larger than it needs to be."""
     torch.manual_seed(0)
     made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=32, depth=2))
-    first, last = (made.module.get_submodule(name) for name in ("hidden.0", "hidden.3"))
+    layers: list[Any] = [made.module.get_submodule(name) for name in ("hidden.0", "hidden.3")]
+    first, last = layers
     with torch.no_grad():
         largest = rows_of(made)[0]
-        unit = int(nn.functional.linear(largest.flatten(1), first.weight).amax(0).argmax())  # type: ignore[arg-type]
-        first.weight[unit] *= FARTHER  # type: ignore[index, operator]
-        first.bias[unit] *= FARTHER  # type: ignore[index, operator]
-        last.weight[:, unit] /= FARTHER  # type: ignore[index, operator]
+        unit = int(nn.functional.linear(largest.flatten(1), first.weight).amax(0).argmax())
+        first.weight[unit] *= FARTHER
+        first.bias[unit] *= FARTHER
+        last.weight[:, unit] /= FARTHER
     return made
 
 
@@ -157,12 +159,24 @@ def test_a_layer_taken_back_into_float_has_the_weights_that_it_had(
     torch.testing.assert_close(answers(made), expected)
 
 
+def test_what_is_divided_can_be_trained_on_and_the_divisors_stay(model: Model, work: Work) -> None:
+    made, record = quantized(model, Qat(rows=64), work)
+    layer: Any = made.module.get_submodule("hidden.3")
+    assert record["hidden.3"]["divided"]
+    before = layer.divided.clone()
+    loss: Any = output_of(made.module.train(), {"pixels": rows_of(model)[0]}).square().mean()
+    loss.backward()
+    assert all(value.grad is not None for value in layer.parameters())
+    assert torch.equal(layer.divided, before)
+
+
 def test_a_weight_that_others_use_is_left_alone(model: Model, work: Work) -> None:
     rows = list(work.data.train.rows[:64])
     alone = divisors(model.module, _form.layers_of(model.module), model.encoder, rows, 2.0)
     assert set(alone) == {"hidden.3"}
-    model.module.tied = nn.Linear(32, 32)
-    model.module.tied.weight = model.module.get_submodule("hidden.3").weight  # type: ignore[assignment]
+    tied: Any = nn.Linear(32, 32)
+    tied.weight = model.module.get_parameter("hidden.3.weight")
+    model.module.add_module("tied", tied)
     found = _form.layers_of(model.module)
     assert divisors(model.module, found, model.encoder, rows, 2.0) == {}
 
