@@ -79,8 +79,8 @@ def _add_axis(quantize: Any) -> None:
     """Quantize a matrix as one of several, where OpenVINO does that as an operation of its own.
 
     It takes a matrix's columns for channels and calls its kernel for every 16 of them; 128 x 384
-    values took 34 us so and take 5 us as 1 x 128 x 384 (benchmarks/kernels.py). A quantizer that becomes part of another
-    operation is left alone.
+    values took 34 us so and take 5 us as 1 x 128 x 384 (benchmarks/kernels.py). A quantizer that
+    becomes part of another operation is left alone.
     """
     read = quantize.input_value(0)
     if read.get_partial_shape().rank.get_length() != 2 or _fuses(read):
