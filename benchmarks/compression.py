@@ -65,8 +65,10 @@ def main() -> int:
 
 def _measure(row: Row, timed: bool) -> int:
     found = [_seed(row, seed) for seed in range(row.seeds)]
-    known = _result(row).is_file() and not timed
-    speed = _measured(row) if known else _speed(row) if row.faster else None
+    if _result(row).is_file() and not timed:
+        speed = _measured(row)
+    else:
+        speed = _speed(row) if row.faster else None
     seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
     means, bars = {}, []
     if row.most_lost is not None:

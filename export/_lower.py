@@ -34,8 +34,8 @@ def lower_file(path: Path, output: Path, dialect: Dialect, newest: int) -> dict[
     return dict(Counter(node.op_type for node in model.graph))
 
 
-def lower(model: onnx_ir.Model, dialect: Dialect, newest: int = 0) -> None:
-    """Rewrite a canonical graph in place, as a dialect says."""
+def lower(model: onnx_ir.Model, dialect: Dialect, newest: int) -> None:
+    """Rewrite a canonical graph in place, as a dialect says; see `lower_file`."""
     graph = model.graph
     if dialect.whole_attention and newest >= _attention.OPSET:
         _attention.fuse_attention(model)
