@@ -3,6 +3,7 @@
     python benchmarks/compression.py                   (every row that has no result yet; hours)
     python benchmarks/compression.py --row lstm        (one row; make bench-compression ROW=lstm)
     python benchmarks/compression.py --row bert-5x --no-speed   (leave latencies as they were)
+    python benchmarks/compression.py --row bert-layers --more   (the seeds its result lacks)
     python benchmarks/compression.py --table           (the README's table, from the results)
 
 A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
@@ -48,6 +49,7 @@ def main() -> int:
     parser.add_argument("--row", help="such as lstm")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
     parser.add_argument("--no-speed", action="store_true", help="leave latencies as they were")
+    parser.add_argument("--more", action="store_true", help="measure the seeds a result lacks")
     parser.add_argument("--table", action="store_true", help="write the README's table and leave")
     options = parser.parse_args()
     if options.table:
@@ -56,17 +58,19 @@ def main() -> int:
     wanted = [row for row in ROWS if options.row in (None, row.name)]
     if not wanted:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
-    again = options.again or options.no_speed
+    again = options.again or options.no_speed or options.more
+    timed = not (options.no_speed or options.more)
     codes = [
-        _measure(row, not options.no_speed) for row in wanted if again or not _result(row).is_file()
+        _measure(row, timed, options.more) for row in wanted if again or not _result(row).is_file()
     ]
     return max(codes, default=0)
 
 
-def _measure(row: Row, timed: bool) -> int:
-    found = [_seed(row, seed) for seed in range(row.seeds)]
+def _measure(row: Row, timed: bool, more: bool) -> int:
+    found = list(_kept(row)["seeds"]) if more and _result(row).is_file() else []
+    found += [_seed(row, seed) for seed in range(len(found), row.seeds)]
     if _result(row).is_file() and not timed:
-        speed = _measured(row)
+        speed = _kept(row)["speed"]
     else:
         speed = _speed(row) if row.faster else None
     seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
@@ -237,9 +241,8 @@ def _line(result: dict[str, Any]) -> str:
     return f"| `{row['model']}` | {done} | {shown} | {' | '.join(sizes)} | {times} |"
 
 
-def _measured(row: Row) -> dict[str, Any] | None:
-    found: dict[str, Any] | None = json.loads(_result(row).read_text(encoding="utf-8"))["speed"]
-    return found
+def _kept(row: Row) -> dict[str, Any]:
+    return dict(json.loads(_result(row).read_text(encoding="utf-8")))
 
 
 def _result(row: Row) -> Path:

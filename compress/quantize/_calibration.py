@@ -120,11 +120,7 @@ def calibrate(
         UsageError: there are fewer than two rows.
         DataError: a tensor held NaN or infinity.
     """
-    if len(rows) < 2:
-        raise UsageError(
-            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
-            "better 200 or more: --rows 256"
-        )
+    check_rows(rows)
     points = {path: part for path, part in form.named_modules() if isinstance(part, Point)}
     seen = {path: Seen() for path in points}
     hooks = [point.register_forward_pre_hook(_watch(seen[path])) for path, point in points.items()]
@@ -150,6 +146,19 @@ def calibrate(
         point.centred.fill_(seen[path].grid(middle, centred=True)[0])
         point.zero_point.fill_(zero_point)
         point.unsigned.fill_(unsigned)
+
+
+def check_rows(rows: Sequence[Any]) -> None:
+    """Refuse to calibrate on what is no sample.
+
+    Raises:
+        UsageError: there are fewer than two rows.
+    """
+    if len(rows) < 2:
+        raise UsageError(
+            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
+            "better 200 or more: --rows 256"
+        )
 
 
 def constant_points(form: nn.Module) -> list[str]:

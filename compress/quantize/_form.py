@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from typing import Any, TypeGuard
@@ -13,9 +14,10 @@ from torch import nn
 from bmc import plugins
 from bmc.compress.quantize import _layers as layers
 from bmc.compress.quantize._layers import Narrowed, Quantized
-from bmc.compress.quantize._points import DynamicPoint, Grid, LearnedPoint, Point
+from bmc.compress.quantize._points import DynamicPoint, FittedGrid, Grid, LearnedPoint, Point
 from bmc.errors import ArtifactError, UsageError, unknown
 from bmc.model import Model, Record
+from bmc.models._attention import tied_in
 from bmc.models._folding import Sum
 from bmc.models.recurrent import Exported
 
@@ -111,6 +113,17 @@ def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, n
     return {path: layer for path, layer in found.items() if path not in kept}
 
 
+def alone(form: nn.Module, found: Mapping[str, nn.Module]) -> dict[str, nn.Linear]:
+    """Return the linear layers among some whose weight nothing but themselves uses."""
+    tied = tied_in(form)
+    holders = Counter(id(child) for part in form.modules() for child in part.children())
+    return {
+        path: layer
+        for path, layer in found.items()
+        if type(layer) is nn.Linear and id(layer.weight) not in tied and holders[id(layer)] == 1
+    }
+
+
 def held_bytes(module: nn.Module) -> int:
     """Return the bytes that a network's parameters take in a bundle, with their scales."""
     found = {id(value): value.nbytes for value in module.parameters()}
@@ -133,11 +146,13 @@ def place(form: nn.Module, record: Record) -> None:
         layer: Any = form.get_submodule(path)
         if type(layer) not in KINDS:
             raise ArtifactError(f"{path} is a {type(layer).__name__}; it cannot be quantized")
-        bits, group, inputs, divided = _checked(path, own)
+        bits, group, inputs, divided, fitted = _checked(path, own)
         if bits == 4 and type(layer) not in (nn.Linear, nn.Embedding):
             raise ArtifactError(f"{path} cannot have weights of 4 bits")
         if group and layer.weight[0].numel() % group:
             raise ArtifactError(f"groups of {group} do not divide the rows of {path}")
+        if fitted and (bits != 4 or divided):
+            raise ArtifactError(f"{path} is recorded with fitted scales, which it cannot have")
         if inputs == "dynamic":
             if type(layer) is not nn.Linear:
                 raise ArtifactError(f"{path} is no linear layer; its range cannot be dynamic")
@@ -155,7 +170,11 @@ def place(form: nn.Module, record: Record) -> None:
         if linear:
             ones = torch.ones(layer.in_features) if divided else None
             layer.register_buffer("divided", ones)
-        layer.grid = Grid(bits, group) if bits else None
+        if fitted:
+            count = layer.weight.numel() // (group or layer.weight[0].numel())
+            layer.grid = FittedGrid(bits, group, count)
+        else:
+            layer.grid = Grid(bits, group) if bits else None
         layer.numbers = None
 
 
@@ -216,12 +235,15 @@ def frozen(form: nn.Module) -> nn.Module:
     return form
 
 
-def _checked(path: str, own: Any) -> tuple[int, int, str, bool]:
-    """Return a weight's bits (0: float) and group, how inputs are quantized, and if divided."""
-    keys = {"bits", "group", "inputs"}
-    fits = isinstance(own, dict) and own.keys() in (keys, keys | {"divided"})
+def _checked(path: str, own: Any) -> tuple[int, int, str, bool, bool]:
+    """Return a weight's bits (0: float) and group, how inputs are quantized, and the two marks.
+
+    These say that input channels are divided, and that scales are fitted.
+    """
+    keys, marks = {"bits", "group", "inputs"}, {"divided", "fitted"}
+    fits = isinstance(own, dict) and keys <= own.keys() <= keys | marks
     if fits and own["bits"] in (0, 4, 7, 8) and own["inputs"] in _INPUT_KINDS:
         group = own["group"]
-        if type(group) is int and group >= 0 and own.get("divided", True) is True:
-            return int(own["bits"]), group, own["inputs"], "divided" in own
+        if type(group) is int and group >= 0 and all(own.get(mark, True) is True for mark in marks):
+            return int(own["bits"]), group, own["inputs"], "divided" in own, "fitted" in own
     raise ArtifactError(f"the quantization of {path!r:.60} is recorded as {own!r:.80}")

@@ -132,8 +132,8 @@ class Grid(nn.Module):
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return a weight (rows, ...) on its grid; gradients pass as if it were not."""
-        rows = self._rows(weight)
-        scales = self._scales(rows)
+        rows = self.rows(weight)
+        scales = self.scales_of(rows)
         zeros = torch.zeros(len(scales), dtype=torch.int32, device=weight.device)
         fake = torch.fake_quantize_per_channel_affine(rows, scales, zeros, 0, *levels(self.bits))
         return fake.view(weight.shape)
@@ -141,17 +141,39 @@ class Grid(nn.Module):
     @torch.no_grad()
     def whole(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         """Return a weight's whole numbers, int8, and their scales (rows) or (rows, groups)."""
-        rows = self._rows(weight)
-        scales = self._scales(rows)
+        rows = self.rows(weight)
+        scales = self.scales_of(rows)
         found = (rows / scales[:, None]).round().clamp(*levels(self.bits)).to(torch.int8)
         return found.view(weight.shape), scales.view(len(weight), -1) if self.group else scales
 
-    def _rows(self, weight: Tensor) -> Tensor:
+    def rows(self, weight: Tensor) -> Tensor:
+        """Return a weight as values that share a scale, (scales, values)."""
         return weight.reshape(-1, self.group) if self.group else weight.flatten(1)
 
-    def _scales(self, rows: Tensor) -> Tensor:
+    def scales_of(self, rows: Tensor) -> Tensor:
+        """Return the scales (scales) of a weight's rows."""
         largest = rows.detach().abs().amax(dim=1)
         return (largest / levels(self.bits)[1]).clamp(min=_LEAST_SCALE)
+
+
+class FittedGrid(Grid):
+    """The same with scales that were chosen once, and are kept beside the weight.
+
+    Args:
+        bits: 4, 7 or 8.
+        group: values of a row that share a scale; 0 for all of them.
+        count: of the scales.
+    """
+
+    scales: Tensor
+
+    def __init__(self, bits: int, group: int, count: int) -> None:
+        super().__init__(bits, group)
+        self.register_buffer("scales", torch.ones(count))
+
+    def scales_of(self, rows: Tensor) -> Tensor:
+        """Return the scales (scales) that were chosen."""
+        return self.scales
 
 
 class Whole(nn.Module):

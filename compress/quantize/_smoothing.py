@@ -9,7 +9,6 @@ docs/decisions/0017-outlying-channels-are-divided.md.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console, inputs
-from bmc.compress.quantize._form import place
+from bmc.compress.quantize._form import alone, place
 from bmc.errors import SettingError
 from bmc.inputs import Encoder
 from bmc.model import Model, Record, output_of
-from bmc.models._attention import tied_in
 
 _BATCH = 16
 _WORTH_IT = 3.0  # what the farthest channel is divided by at least: it costs a multiplication
@@ -67,7 +65,7 @@ def divisors(
     Returns:
         (in), at least 1, by path.
     """
-    linears = _alone(form, found) if reach else {}
+    linears = alone(form, found) if reach else {}
     if not linears:
         return {}
     largest = largest_inputs(form, linears, encoder, rows)
@@ -123,14 +121,3 @@ def _divisors(largest: Tensor, reach: float) -> Tensor:
     if not len(used):
         return torch.ones_like(largest)
     return (largest / (reach * used.median())).clamp(min=1.0)
-
-
-def _alone(form: nn.Module, found: Mapping[str, nn.Module]) -> dict[str, nn.Module]:
-    """Return the linear layers whose weight nothing but themselves uses."""
-    tied = tied_in(form)
-    holders = Counter(id(child) for part in form.modules() for child in part.children())
-    return {
-        path: layer
-        for path, layer in found.items()
-        if type(layer) is nn.Linear and id(layer.weight) not in tied and holders[id(layer)] == 1
-    }

@@ -1,0 +1,127 @@
+"""What does quantization lose on every row of the data, each answered by a model that never saw it?
+
+    python benchmarks/quantization_folds.py --row bert --row bert-int4     (an hour)
+
+For each of five folds the baseline of a row of quantization.py is trained without it, quantized and
+exported, and the bundles of both answer the fold; the folds' rows are pooled. Points lost are
+paired, and so is their interval (McNemar 1947: a difference of two shares of the same rows). Rows
+that are named together share their baseline. A fold that is in the result is not done again, so
+that the rest can follow another day. Writes results/quantization/folds-ROW.json. Exit code 1: a bar
+is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import HERE, RUNS, Bar, bmc, finish
+from _quantization_rows import ROWS, Row
+from quantization import MOST_CHANGED
+
+from bmc import bundle as bundles
+from bmc import workspace
+
+FOLDS = 5
+WIDE = 1.96  # standard errors of a 95 % interval
+
+
+def main() -> int:
+    """Do the folds that are missing, and pool them."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
+    parser.add_argument("--row", action="append", required=True, help="such as bert")
+    wanted: list[str] = parser.parse_args().row
+    os.environ["BMC_HOME"] = str(RUNS / "baselines")
+    rows = [row for row in ROWS if row.name in wanted]
+    if len(rows) < len(set(wanted)):
+        sys.exit(f"no such row; there are {', '.join(row.name for row in ROWS)}")
+    codes = [_fold(row, fold) for fold in range(1, FOLDS + 1) for row in rows]
+    return max(codes[-len(rows) :])
+
+
+def _fold(row: Row, fold: int) -> int:
+    """Measure one fold unless it is measured, and write what all folds so far give."""
+    result = HERE / "results" / "quantization" / f"folds-{row.name}.json"
+    done: dict[str, Any] = json.loads(result.read_text())["folds"] if result.is_file() else {}
+    if str(fold) not in done:
+        done[str(fold)] = _measured(row, fold)
+    found = {target: _pooled([one[target] for one in done.values()]) for target in row.targets}
+    return finish(
+        f"quantization/folds-{row.name}",
+        [bar for target in row.targets for bar in _bars(row, target, found[target], len(done))],
+        {"method": row.options, "pooled": found, "folds": done},
+    )
+
+
+def _measured(row: Row, fold: int) -> dict[str, dict[str, int]]:
+    """Train without a fold, quantize, export both ends, and count what they answer to it."""
+    root = workspace.root()
+    base, made = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
+    if not (root / base).is_dir():
+        bmc(*row.made_by, "--fold", f"{fold}/{FOLDS}", "-o", root / base)
+    if not (root / made).is_dir():
+        bmc("quantize", base, *row.options, "-o", root / made)
+    for name in (base, made):
+        missing = [one for one in row.targets if not (root / f"{name}-{one}").is_dir()]
+        if missing:
+            slow = ("--allow-slower",) if name == made else ()
+            bmc("export", name, "--target", ",".join(missing), *slow)
+    return {
+        target: _counts(root / f"{base}-{target}", root / f"{made}-{target}")
+        for target in row.targets
+    }
+
+
+def _counts(base: Path, made: Path) -> dict[str, int]:
+    its, own = (np.load(folder / bundles.EVALUATION) for folder in (base, made))
+    before, after = (one["logits"].argmax(axis=1) for one in (its, own))
+    right, still = before == its["labels"], after == own["labels"]
+    return {
+        "rows": len(before),
+        "right_before": int(right.sum()),
+        "lost": int((right & ~still).sum()),
+        "won": int((~right & still).sum()),
+        "changed": int((before != after).sum()),
+    }
+
+
+def _pooled(folds: list[dict[str, int]]) -> dict[str, float]:
+    """Return shares of all rows, and the paired interval of what was lost."""
+    total = {key: sum(fold[key] for fold in folds) for key in folds[0]}
+    rows, lost, won = total["rows"], total["lost"], total["won"]
+    error = float(np.sqrt(lost + won - (lost - won) ** 2 / rows)) / rows
+    value = (lost - won) / rows
+    return {
+        "rows": rows,
+        "accuracy_before": total["right_before"] / rows,
+        "lost": value,
+        "low": value - WIDE * error,
+        "high": value + WIDE * error,
+        "changed": total["changed"] / rows,
+    }
+
+
+def _bars(row: Row, target: str, found: dict[str, float], done: int) -> list[Bar]:
+    where = f"{row.name}, {target}, {done} of {FOLDS} folds, {found['rows']} rows"
+    lost, low, high = (100 * found[key] for key in ("lost", "low", "high"))
+    return [
+        Bar(
+            f"{where}: at most {row.most_lost} points lost",
+            f"{lost:.2f} [{low:.2f}, {high:.2f}]",
+            lost <= row.most_lost,
+        ),
+        Bar(
+            f"{where}: at most {MOST_CHANGED:.0%} of the answers changed",
+            f"{found['changed']:.2%}",
+            found["changed"] <= MOST_CHANGED,
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

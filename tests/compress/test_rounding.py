@@ -1,0 +1,195 @@
+"""Weights of 4 bits are rounded to what keeps a layer's outputs, not to the nearest step."""
+
+from __future__ import annotations
+
+import copy
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from onnx import numpy_helper
+from safetensors.torch import load_model, save_model
+from torch import Tensor, nn
+
+from bmc import artifact, inputs
+from bmc import data as datasets
+from bmc.compress.quantize import _form
+from bmc.compress.quantize._points import FittedGrid, Grid
+from bmc.compress.quantize._rounding import fit_scales, round_in_turn
+from bmc.compress.quantize.weights import Weights
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, DataError, SettingError, UsageError
+from bmc.export._graph import write_onnx
+from bmc.model import Model, Work, output_of
+from bmc.models import mlp
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+FEW = Weights(bits=4, rows=64)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def work(digits: Dataset, tmp_path: Path) -> Work:
+    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+    return work_for(
+        digits, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
+    )
+
+
+@pytest.fixture
+def model(digits: Dataset) -> Model:
+    torch.manual_seed(0)
+    made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=64, depth=2))
+    return made
+
+
+def rows_of(model: Model) -> list[Tensor]:
+    encoded = model.encoder.encode(datasets.load("digits").validation.rows)
+    batches = inputs.ordered_batches(model.encoder, encoded, 64)
+    return [torch.from_numpy(arrays["pixels"]) for _, arrays in batches]
+
+
+@torch.inference_mode()
+def answers(model: Model) -> Tensor:
+    module = model.module.eval()
+    return torch.cat([output_of(module, {"pixels": one}) for one in rows_of(model)])
+
+
+def quantized(model: Model, step: Weights, work: Work) -> tuple[Model, dict[str, Any]]:
+    made = replace(model, module=copy.deepcopy(model.module), steps=[])
+    return made, step.apply(made, work)
+
+
+def test_fitted_weights_answer_nearer_to_float_than_the_nearest_ones(
+    model: Model, work: Work
+) -> None:
+    expected = answers(model)
+    made, record = quantized(model, FEW, work)
+    nearest = replace(model, module=copy.deepcopy(model.module), steps=[])
+    _form.become_form(nearest)
+    plain = {
+        path: {key: value for key, value in own.items() if key != "fitted"}
+        for path, own in record.items()
+    }
+    _form.place(nearest.module, plain)
+    moved = [float((answers(one) - expected).square().mean()) for one in (made, nearest)]
+    assert 0 < moved[0] < 0.5 * moved[1]
+
+
+def test_each_weight_lies_on_the_grid_that_is_kept(model: Model, work: Work) -> None:
+    made, record = quantized(model, FEW, work)
+    assert {path for path, own in record.items() if "fitted" in own} == set(record)
+    for path in record:
+        layer: Any = made.module.get_submodule(path)
+        torch.testing.assert_close(layer.grid(layer.weight), layer.weight)
+        whole, scales = layer.grid.whole(layer.weight)
+        assert -8 <= whole.min() < whole.max() <= 7
+        assert scales.shape == (len(layer.weight), layer.weight.shape[1] // 32)
+
+
+def test_scales_with_the_least_error_err_less_than_the_widest_ones() -> None:
+    torch.manual_seed(0)
+    weight, grid = torch.randn(16, 64) ** 3, Grid(4, 32)
+    fitted = FittedGrid(4, 32, 32)
+    fitted.scales.copy_(fit_scales(grid, weight))
+    errors = [float((one(weight) - weight).square().mean()) for one in (fitted, grid)]
+    assert 0 < errors[0] < 0.97 * errors[1]
+
+
+def test_rounding_in_turn_keeps_the_outputs_for_what_is_read() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(500, 8) @ torch.randn(8, 64)  # channels that go together
+    weight, grid = torch.randn(32, 64), Grid(4, 0)
+    scales = grid.scales_of(weight)[:, None]
+    found = round_in_turn(weight, scales, values.t() @ values / 500)
+    errors = [float((values @ (one - weight).t()).square().mean()) for one in (found, grid(weight))]
+    assert errors[0] < 0.2 * errors[1]
+    whole = found / scales
+    torch.testing.assert_close(whole, whole.round(), atol=1e-4, rtol=0)
+
+
+def test_channels_that_nothing_is_read_from_are_rounded_all_the_same() -> None:
+    weight = torch.randn(8, 32)
+    grid = Grid(4, 0)
+    scales = grid.scales_of(weight)[:, None]
+    torch.testing.assert_close(round_in_turn(weight, scales, torch.zeros(32, 32)), grid(weight))
+
+
+def test_a_record_and_weights_rebuild_the_same_answers(
+    model: Model, work: Work, tmp_path: Path
+) -> None:
+    made, record = quantized(model, FEW, work)
+    save_model(made.module, str(tmp_path / "weights.safetensors"))
+    again = replace(model, module=mlp.build(model.spec), steps=[])
+    Weights.rebuild(again, json.loads(json.dumps(record)))
+    load_model(again.module, str(tmp_path / "weights.safetensors"))
+    assert torch.equal(answers(again), answers(made))
+
+
+def test_the_exported_graph_holds_the_fitted_numbers(
+    model: Model, work: Work, tmp_path: Path
+) -> None:
+    made, _ = quantized(model, FEW, work)
+    write_onnx(made, tmp_path / "model.onnx", opset=21)
+    graph = onnx.load(tmp_path / "model.onnx").graph
+    held = {one.name: one for one in graph.initializer}
+    layers: list[Any] = [part for part in made.module.modules() if isinstance(part, nn.Linear)]
+    scales = [
+        numpy_helper.to_array(held[node.input[1]])
+        for node in graph.node
+        if node.op_type == "DequantizeLinear"
+    ]
+    for layer, found in zip(layers, scales, strict=True):
+        assert found.ravel() == pytest.approx(
+            layer.grid.scales.view(len(layer.weight), -1).t().ravel().numpy()
+        )
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    got = [
+        torch.from_numpy(session.run(None, {"pixels": one.numpy()})[0]) for one in rows_of(model)
+    ]
+    torch.testing.assert_close(torch.cat(got), answers(made), atol=0.005, rtol=0)
+
+
+def test_a_weight_that_others_use_keeps_its_values(model: Model, work: Work) -> None:
+    tied: Any = nn.Linear(64, 64)
+    tied.weight = model.module.get_parameter("hidden.3.weight")
+    model.module.add_module("tied", tied)
+    before = tied.weight.detach().clone()
+    made, record = quantized(model, FEW, work)
+    assert record["hidden.3"]["fitted"]
+    assert torch.equal(made.module.get_parameter("hidden.3.weight"), before)
+
+
+def test_one_row_is_refused(model: Model, work: Work) -> None:
+    with pytest.raises(UsageError, match=r"1 calibration row.*at least 2"):
+        quantized(model, Weights(bits=4, rows=1), work)
+
+
+def test_a_layer_that_reads_nan_is_named(model: Model, work: Work) -> None:
+    first: Any = model.module.get_submodule("hidden.0")
+    with torch.no_grad():
+        first.bias[0] = float("nan")
+    with pytest.raises(DataError, match=r"hidden\.3.*NaN"):
+        quantized(model, FEW, work)
+
+
+def test_no_rows_is_refused() -> None:
+    with pytest.raises(SettingError, match="rows is 0"):
+        Weights(bits=4, rows=0)
+
+
+@pytest.mark.parametrize("own", [{"bits": 8, "fitted": True}, {"bits": 4, "fitted": 1}])
+def test_a_record_that_fits_what_it_cannot_is_refused(own: dict[str, Any], model: Model) -> None:
+    _form.become_form(model)
+    with pytest.raises(ArtifactError, match="hidden"):
+        _form.place(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
