@@ -17,6 +17,7 @@ from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
 from bmc.export import ExportOptions, _speed
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.measure.latency import BenchSettings
 from bmc.model import Model
@@ -189,7 +190,7 @@ def bundle_of(
     def export(target: str) -> Path:
         output = folder / target
         if not output.exists():
-            with flow.source_of(model_folder, reviews, ExportOptions()) as source:
+            with source_of(model_folder, reviews, ExportOptions()) as source:
                 flow.export(source, target, output, force=False)
         return output
 

@@ -12,6 +12,7 @@ from bmc.cli._common import Answer, Writing
 from bmc.errors import GateError, UsageError, unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.files import refuse_existing
 
 
@@ -64,7 +65,7 @@ def export(
     loaded = _models.data_of(folder, data)
     made: list[Bundle] = []
     failures: list[GateError] = []
-    with flow.source_of(folder, loaded, options) as source:
+    with source_of(folder, loaded, options) as source:
         for name, output in outputs.items():
             console.note(f"{name}: exporting")
             try:

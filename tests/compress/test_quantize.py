@@ -38,6 +38,7 @@ from bmc.errors import ArtifactError, BmcError, DataError, SettingError, Unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._graph import write_onnx
+from bmc.export._source import Source, source_of
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp, recurrent
@@ -179,10 +180,10 @@ def exported(model: Model, data: Dataset, target: str, folder: Path) -> Bundle:
 @contextmanager
 def sourced(
     model: Model, data: Dataset, folder: Path, **options: Any
-) -> Iterator[tuple[flow.Source, Path]]:
+) -> Iterator[tuple[Source, Path]]:
     model.data = {"fingerprint": data.fingerprint, "reference": data.name}
     saved = artifact.save(model, folder / "model")
-    with flow.source_of(saved, data, ExportOptions(allow_slower=True, **options)) as source:
+    with source_of(saved, data, ExportOptions(allow_slower=True, **options)) as source:
         yield source, folder / "bundle"
 
 

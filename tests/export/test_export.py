@@ -27,6 +27,7 @@ from bmc.errors import DataError, GateError
 from bmc.export import ExportOptions, _parity
 from bmc.export import _flow as flow
 from bmc.export._graph import write_onnx
+from bmc.export._source import source_of
 from bmc.files import sha256
 from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder
@@ -54,7 +55,7 @@ def lively_bundle(
     """Return a function that exports the lively model to a target, once a session."""
     folder = tmp_path_factory.mktemp("lively-bundles")
     made: dict[str, Bundle] = {}
-    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+    with source_of(lively_folder, reviews, ExportOptions()) as source:
 
         def export(target: str) -> Bundle:
             if target not in made:
@@ -415,9 +416,9 @@ def test_a_bundle_that_disagrees_with_its_model_is_kept_as_failed_and_never_the_
 ) -> None:
     """The weights change between PyTorch's answers and the export, as a broken exporter does it."""
     output = workspace / "lively-onnx"
-    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+    with source_of(lively_folder, reviews, ExportOptions()) as source:
         good = flow.export(source, "pytorch", workspace / "lively-pytorch", force=False)
-    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+    with source_of(lively_folder, reviews, ExportOptions()) as source:
         assert len(source.reference) == len(reviews.test)
         with torch.no_grad():
             source.model.module.get_parameter("classifier.bias")[0] += 0.5
@@ -475,7 +476,7 @@ def test_a_failed_export_leaves_the_good_one_that_was_there(
     lively_folder: Path, reviews: Dataset, workspace: Path
 ) -> None:
     output = workspace / "lively-pytorch"
-    with flow.source_of(lively_folder, reviews, ExportOptions()) as source:
+    with source_of(lively_folder, reviews, ExportOptions()) as source:
         good = flow.export(source, "pytorch", output, force=False)
         with torch.no_grad():
             source.model.module.get_parameter("classifier.bias")[0] += 0.5

@@ -15,6 +15,7 @@ from bmc.cli import _models
 from bmc.data import Dataset
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.model import Model, output_of
 from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings
@@ -32,7 +33,7 @@ def trained(reference: str, data: Dataset, folder: Path, **options: str) -> Mode
 
 def exported(folder: Path, data: Dataset, target: str, output: Path) -> Bundle:
     """Export a model directory."""
-    with flow.source_of(folder, data, ExportOptions(max_batch=8)) as source:
+    with source_of(folder, data, ExportOptions(max_batch=8)) as source:
         return flow.export(source, target, output, force=False)
 
 

@@ -21,6 +21,7 @@ from bmc.data import Table, split
 from bmc.errors import ArtifactError, SettingError
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import Model
 from bmc.models import gan
@@ -50,7 +51,7 @@ def bundle_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
     def export(target: str) -> Path:
         output = parent / f"little-gan-{target}"
         if not output.exists():
-            with flow.source_of(folder, data, ExportOptions()) as source:
+            with source_of(folder, data, ExportOptions()) as source:
                 flow.export(source, target, output, force=False)
         return output
 

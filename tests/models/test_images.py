@@ -22,6 +22,7 @@ from bmc.data import Dataset, Examples, Table
 from bmc.errors import ArtifactError, SettingError
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model
 from bmc.models import _images, cnn, mlp, mobilenet_v2, resnet, vgg
@@ -104,7 +105,7 @@ def pixels_of(model: Model, data: Dataset) -> torch.Tensor:
 def exported(model: Model, data: Dataset, target: str, folder: Path) -> Bundle:
     model.data = {"fingerprint": data.fingerprint}
     saved = artifact.save(model, folder / "model")
-    with flow.source_of(saved, data, ExportOptions(max_batch=4)) as source:
+    with source_of(saved, data, ExportOptions(max_batch=4)) as source:
         return flow.export(source, target, folder / target, force=False)
 
 

@@ -18,6 +18,7 @@ from bmc.compress.prune.unstructured import Unstructured
 from bmc.data import Dataset, Examples
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from bmc.inspect import zeros
 from bmc.measure.latency import BenchSettings, Candidate, Measured
 from bmc.measure.results import Row, Run
@@ -60,7 +61,7 @@ def made(digits: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def bundle(model: Path, data: Dataset, output: Path) -> None:
-    with flow.source_of(model, data, ExportOptions()) as source:
+    with source_of(model, data, ExportOptions()) as source:
         flow.export(source, "onnx", output, force=False)
 
 

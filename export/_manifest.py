@@ -1,0 +1,65 @@
+"""What a bundle says of itself: where it comes from, what it holds and how it was built."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bmc import artifact, plugins
+from bmc.bundle import Manifest
+from bmc.compress.quantize._form import is_quantized, precision_of
+from bmc.export import Written
+from bmc.export._source import Source
+from bmc.files import sha256
+from bmc.inspect import zeros
+from bmc.model import Model
+
+
+def manifest_of(source: Source, target: str, written: Written) -> Manifest:
+    """Return the manifest of a bundle, before it is proven."""
+    model = source.model
+    lineage: dict[str, Any] = {
+        "model": source.folder.name,
+        "weights_sha256": sha256(source.folder / "model.safetensors"),
+        "parameters": sum(value.numel() for value in model.module.parameters()),
+        "data": model.data,
+        "steps": [step.method for step in model.steps],
+        "teacher": model.origin.get("teacher"),
+        "from": model.origin.get("from") if model.steps else None,
+        "odd_widths": _odd_widths(model),
+    }
+    if any("parameters" in step.record for step in model.steps):
+        weights = source.folder / "model.safetensors"
+        lineage["sparsity"] = zeros.share_of_zeros(model.module)
+        lineage["compressed"] = {
+            "of_bytes": weights.stat().st_size,
+            "bytes": zeros.compressed_size(weights),
+            "by": zeros.COMPRESSION,
+        }
+    return Manifest(
+        name=source.folder.name,
+        target=target,
+        precision=precision_of(model),
+        model=written.model,
+        inputs=written.inputs,
+        outputs=written.outputs,
+        labels=model.labels,
+        task=model.task,
+        preprocessing=model.encoder.to_json(),
+        lineage=lineage,
+        build={**written.build, "versions": artifact.versions()},
+    )
+
+
+def _odd_widths(model: Model) -> list[int]:
+    """Return the widths of layers that are no multiple of 8, the outputs' aside."""
+    if is_quantized(model.module):
+        return []
+    family = plugins.load("bmc.models", model.family, "model family")
+    outputs = family.parts(model.module).outputs
+    widths = {
+        getattr(layer, name, None)
+        for path, layer in model.module.named_modules()
+        if path not in outputs
+        for name in ("out_features", "out_channels", "hidden_size")
+    }
+    return sorted(width for width in widths if isinstance(width, int) and width % 8)
