@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc import data as datasets
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import SettingError, UnknownError
@@ -144,11 +143,6 @@ def test_a_layer_of_zeros_is_split_to_rank_one(lively: Model, work: Work) -> Non
 def test_a_layer_that_is_no_linear_cannot_be_rebuilt_as_a_pair(lively: Model) -> None:
     with pytest.raises(SettingError, match="no linear layer or plain convolution"):
         LowRank.rebuild(lively, {"bert.embeddings.word_embeddings": 4})
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.load("digits")
 
 
 def convolutions(module: nn.Module) -> dict[str, nn.Conv2d]:

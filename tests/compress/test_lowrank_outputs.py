@@ -13,15 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc import data as datasets
 from bmc.compress.share._outputs import Moments, Outputs, _samples
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import cnn, gan, mlp, resnet
-from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
 
 FAMILIES = {
     "mlp": (mlp, mlp.Settings(width=48), ("hidden*",)),
@@ -29,19 +26,6 @@ FAMILIES = {
     "resnet18": (resnet, resnet.Settings(width=8), ("layer2*",)),
     "gan": (gan, gan.Settings(latent=24, width=16), ("layers.*",)),
 }
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.load("digits")
-
-
-@pytest.fixture
-def work(digits: Dataset, tmp_path: Path) -> Work:
-    def never(reference: str) -> Model:
-        raise AssertionError(f"{reference} was loaded")
-
-    return work_for(digits, (), TrainingSettings(device="cpu"), tmp_path, tmp_path, never, run="")
 
 
 def fresh(name: str, digits: Dataset) -> Model:

@@ -19,7 +19,6 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from bmc import artifact, cli, plugins
-from bmc import data as datasets
 from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import calibrate
@@ -63,11 +62,6 @@ CROSSED = [
     for family in FAMILIES
     if (method, family) != ("mixed", "gan")  # a generator has no score to choose by
 ]
-
-
-@pytest.fixture(scope="session")
-def digits() -> Dataset:
-    return datasets.load("digits")
 
 
 @pytest.fixture

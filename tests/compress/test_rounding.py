@@ -16,8 +16,8 @@ from onnx import numpy_helper
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from bmc import artifact, inputs
 from bmc import data as datasets
+from bmc import inputs
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._points import FittedGrid, Grid
 from bmc.compress.quantize._rounding import fit_scales, round_in_turn
@@ -27,23 +27,8 @@ from bmc.errors import ArtifactError, DataError, SettingError, UsageError
 from bmc.export._graph import write_onnx
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
-from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
 
 FEW = Weights(bits=4, rows=64)
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.load("digits")
-
-
-@pytest.fixture
-def work(digits: Dataset, tmp_path: Path) -> Work:
-    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
-    return work_for(
-        digits, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
-    )
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ from onnx import numpy_helper
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from bmc import artifact, inputs, plugins
 from bmc import data as datasets
+from bmc import inputs, plugins
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._layers import QuantizedLinear
 from bmc.compress.quantize._smoothing import divisors
@@ -30,23 +30,8 @@ from bmc.errors import ArtifactError, SettingError
 from bmc.export._graph import write_onnx
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
-from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
 
 FARTHER = 50.0
-
-
-@pytest.fixture(scope="module")
-def digits() -> Dataset:
-    return datasets.load("digits")
-
-
-@pytest.fixture
-def work(digits: Dataset, tmp_path: Path) -> Work:
-    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
-    return work_for(
-        digits, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
-    )
 
 
 @pytest.fixture

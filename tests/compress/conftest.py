@@ -1,0 +1,30 @@
+"""What the techniques' tests share: small data, and work that trains for one epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bmc import artifact
+from bmc import data as datasets
+from bmc.data import Dataset
+from bmc.model import Work
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+QUICK = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def digits() -> Dataset:
+    """Return the images of 8 x 8 that come with scikit-learn."""
+    return datasets.load("digits")
+
+
+@pytest.fixture
+def work(digits: Dataset, tmp_path: Path) -> Work:
+    """Return work on digits."""
+    return work_for(
+        digits, (), QUICK, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
+    )
