@@ -21,6 +21,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_FEW = 12  # names that a message may list although it has a guess
+
 
 class BmcError(Exception):
     """Base of all errors that bmc raises on purpose; its text is meant for the user."""
@@ -89,5 +91,6 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Unk
     """
     names = sorted(choices)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    guess = f" Did you mean {near[0]!r}?" if near else f" There are: {', '.join(names)}."
-    return UnknownError(f"no {kind} named {name!r}.{guess}{f' ({hint})' if hint else ''}")
+    guess = f" Did you mean {near[0]!r}?" if near else ""
+    every = f" There are: {', '.join(names)}." if not near or len(names) <= _FEW else ""
+    return UnknownError(f"no {kind} named {name!r}.{guess}{every}{f' ({hint})' if hint else ''}")

@@ -10,6 +10,7 @@ from bmc.bundle import MANIFEST as BUNDLE_MANIFEST
 from bmc.errors import UnknownError, unknown
 
 MODEL_MANIFEST = "bmc.json"
+_VERBS = {"model": "bmc train", "bundle": "bmc export"}
 _KINDS = {MODEL_MANIFEST: "model", BUNDLE_MANIFEST: "bundle"}
 
 
@@ -70,8 +71,9 @@ def newest(kind: str) -> Path:
     """
     found = entries(kind)
     if not found:
-        verb = "bmc train" if kind == "model" else "bmc export"
-        raise UnknownError(f"no {kind} in {root()} yet; make one with {verb}, or name a folder")
+        raise UnknownError(
+            f"no {kind} in {root()} yet; make one with {_VERBS[kind]}, or name a folder"
+        )
     return found[-1]
 
 
@@ -90,7 +92,10 @@ def find(reference: str, kind: str) -> Path:
             raise UnknownError(f"{path} is no {what}: it has no {manifest}")
     if entries(kind):
         raise unknown(kind, reference, [path.name for path in entries(kind)])
-    raise UnknownError(f"no {kind} named {reference!r}, and none in {root()} yet")
+    raise UnknownError(
+        f"no {kind} named {reference!r}, and none in {root()} yet; make one with {_VERBS[kind]}, "
+        "or name a folder (BMC_HOME says where the workspace is)"
+    )
 
 
 def _written(path: Path) -> float:

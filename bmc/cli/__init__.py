@@ -31,6 +31,7 @@ _VERBS = {
     "datasets": "List data sets, or show one.",
     "doctor": "Say what works on this machine, and how to get the rest.",
 }
+_TRAINING = ("train", "distill", "prune", "share")
 _INTERRUPTED = 130
 
 
@@ -62,8 +63,8 @@ def run(arguments: Sequence[str]) -> int:
     try:
         answer = app()(list(arguments), exit_on_error=False, print_error=False)
     except KeyboardInterrupt:
-        resumes = arguments and arguments[0] in ("train", "distill", "prune", "share")
-        how = "The same command goes on from the last checkpoint" if resumes else "Nothing was kept"
+        trains = arguments and (arguments[0] in _TRAINING or "qat" in arguments)
+        how = "The same command goes on from the last checkpoint" if trains else "Nothing was kept"
         _complain(f"stopped. {how}")
         return _INTERRUPTED
     except Exception as error:

@@ -51,7 +51,8 @@ class Writing(Common):
     """Options of verbs that write something.
 
     Args:
-        output: where to write; named after its content, in the workspace, when left out.
+        output: where to write; MODEL-METHOD, MODEL-DATA or MODEL-TARGET in the workspace when left
+            out.
         force: replace the output if it exists.
     """
 
@@ -76,7 +77,7 @@ class DataOptions:
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
     task: str = "classification"
-    fold: Annotated[Fold | None, Parameter(converter=_fold, n_tokens=1)] = None
+    fold: Annotated[Fold | None, Parameter(converter=_fold, n_tokens=1, accepts_keys=False)] = None
 
     def load(self) -> Dataset:
         """Load and split the data."""

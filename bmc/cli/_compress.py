@@ -1,4 +1,4 @@
-"""What `bmc prune` and `bmc share` have in common: apply a step, fine-tune, keep both numbers."""
+"""What prune, share and quantize have in common: apply a step, fine-tune, keep both numbers."""
 
 from __future__ import annotations
 
@@ -26,6 +26,11 @@ from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
 
 _LOST = 0.01  # of the weights
+_WAYS_OUT = {
+    "prune": "take a lower --ratio, or more --epochs",
+    "share": "share less (a higher energy, rank or number of values), or take more --epochs",
+    "quantize": "--method mixed keeps the worst layers in float, --method qat trains on",
+}
 
 Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
 
@@ -55,7 +60,7 @@ def step_class(kind: str, method: str) -> Any:
     """
     choices = plugins.names(f"bmc.compress.{kind}")
     if method not in choices:
-        raise unknown(f"{kind} method", method, choices)
+        raise unknown(f"{kind} method", method, choices, f"bmc {kind} --help says what each does")
     return artifact.method(f"{kind}/{method}")
 
 
@@ -146,7 +151,7 @@ def compress(
     seconds = round(time.monotonic() - started, 1)
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
     model.origin = {**model.origin, "command": kind, "from": folder.name, "seconds": seconds}
-    _refuse(_lost(before, after, tuning) or missed(before, after), model, output)
+    _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
     artifact.save(model, output, common.force)
     _models.forget(checkpoints)
     return Answer(
@@ -184,7 +189,7 @@ def _tune(model: Model, work: Work, teacher: Path | None) -> None:
     model.origin = {**model.origin, "teacher": {"name": teacher.name, "sha256": sha256}}
 
 
-def _lost(before: Size, after: Size, tuning: Tuning) -> str:
+def _lost(kind: str, before: Size, after: Size, tuning: Tuning) -> str:
     """Say that a model lost more than it may; nothing where it did not."""
     if tuning.max_drop is None or before.score is None or after.score is None:
         return ""
@@ -193,7 +198,7 @@ def _lost(before: Size, after: Size, tuning: Tuning) -> str:
         return ""
     return (
         f"{lost:.2f} points of the validation score were lost; --max-drop allows "
-        f"{tuning.max_drop}: take a lower ratio, or more --epochs"
+        f"{tuning.max_drop}: {_WAYS_OUT[kind]}"
     )
 
 

@@ -99,7 +99,8 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     if data.kind not in chosen.family.KINDS:
         kinds = " or ".join(chosen.family.KINDS)
         raise DataError(
-            f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind} ({_HINT})"
+            f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "
+            f"with --data (bmc datasets lists some) or another model ({_HINT})"
         )
     torch.manual_seed(settings.seed)
     model: Model = chosen.family.baseline(chosen.reference, data, chosen.options)
@@ -197,12 +198,23 @@ def baselines(family: str) -> Mapping[str, str]:
 
     Importing every family would import torch and transformers for a mere list.
     """
+    found: Mapping[str, str] = _declared(family, "BASELINES") or {}
+    return found
+
+
+def kinds(family: str) -> tuple[str, ...]:
+    """Return the kinds of data that a family takes, likewise."""
+    return tuple(_declared(family, "KINDS") or ())
+
+
+def _declared(family: str, name: str) -> Any:
     path = Path(__file__).parent.parent / "models" / f"{family.replace('-', '_')}.py"
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "BASELINES":
-            found: dict[str, str] = ast.literal_eval(node.value) if node.value else {}
-            return found
-    return {}
+        if isinstance(node, (ast.Assign, ast.AnnAssign)):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            if getattr(targets[0], "id", "") == name and node.value:
+                return ast.literal_eval(node.value)
+    return None
 
 
 def _family_of_folder(reference: str) -> str:

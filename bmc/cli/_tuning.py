@@ -1,4 +1,4 @@
-"""How a compressed model is fine-tuned: options that `bmc prune` and `bmc share` have in common."""
+"""How a compressed model is fine-tuned: options that prune, share and quantize have in common."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ def bench(
         threads: thread counts to try; each is measured.
         batch: rows a call.
         length: tokens a row, none of them padding.
-        precision: what OpenVINO and PyTorch may compute in: f32, or bf16.
+        precision: what OpenVINO and PyTorch may compute in: f32 (or fp32), or bf16.
         launches: fresh processes of each candidate.
         rounds: turns of each candidate in a launch.
         save: where the raw samples go; into the workspace when left out.
@@ -46,7 +46,8 @@ def bench(
     if not folders:
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
     settings = BenchSettings(batch, length, launches, rounds)
-    run = results.measure_bundles(folders, threads, settings, precision)
+    computed = "f32" if precision == "fp32" else precision
+    run = results.measure_bundles(folders, threads, settings, computed)
     path = save or workspace.root() / ".bench" / f"{run.started}.json"
     results.save(run, path)
     console.note(f"raw samples: {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import time
 from dataclasses import asdict, replace
@@ -18,10 +19,12 @@ from bmc.data import Dataset
 from bmc.errors import DataError, UnknownError, UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.model import AppliedStep
-from bmc.models import bert
+from bmc.models import bert, mpnet
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
+_BASELINES = (*bert.BASELINES, *mpnet.BASELINES)
+_FEW_STEPS = 200
 _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
 
 
@@ -54,7 +57,8 @@ def distill(
     disk, and a stopped run goes on when the same command is typed again.
 
     Args:
-        teacher: a baseline's name, a model directory, or a model's name in the workspace.
+        teacher: a BERT or MPNet: a baseline's name (bert, mpnet), a model directory, or a model's
+            name in the workspace.
         student: tiny (2 layers x 128), mini (4 x 256) or small (4 x 384).
         layers: number of layers, instead of the student's own.
         hidden: width, instead of the student's own.
@@ -85,6 +89,7 @@ def distill(
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
+    folder = _found(teacher)
     data = source.load()
     output = common.output or workspace.root() / f"{workspace.slug(student)}-{data.name}"
     refuse_existing(output, common.force)
@@ -93,7 +98,7 @@ def distill(
     texts = datasets.transfer_texts(transfer, transfer_size, avoid=data)
     if texts and len(data.columns) > 1:
         raise DataError("unlabelled single texts cannot teach sentence pairs: use --transfer none")
-    folder = _teacher(teacher, data, source, seed, device)
+    folder = folder or _trained(teacher, data, source, seed, device)
     taught = artifact.load(folder)
     if taught.labels != data.labels:
         raise UsageError(
@@ -120,6 +125,11 @@ def distill(
         f"teaching {student} ({size.layers} layers x {size.hidden}) on "
         f"{len(data.train)} labelled and {len(texts)} unlabelled texts"
     )
+    steps = epochs * -(-(len(data.train) + len(texts)) // batch_size)
+    if steps < _FEW_STEPS:
+        console.note(
+            f"only {steps} steps; with few texts, more --epochs and a smaller --batch-size help"
+        )
     record = step.apply(model, work)
     seconds = round(time.monotonic() - started, 1)
     model.data = _models.data_record(data, source)
@@ -155,17 +165,30 @@ def _size(student: str, layers: int | None, hidden: int | None, heads: int | Non
     )
 
 
-def _teacher(reference: str, data: Dataset, source: DataOptions, seed: int, device: str) -> Path:
-    """Find the teacher's model directory, training a baseline if the workspace has none."""
-    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}"
-    for path in (Path(reference), workspace.root() / reference, trained):
+def _found(reference: str) -> Path | None:
+    """Find the teacher's model directory; None for a baseline's name, which may need training.
+
+    Raises:
+        UnknownError: it is neither.
+    """
+    for path in (Path(reference), workspace.root() / reference):
         if artifact.is_model_directory(path):
             return path
-    if reference not in bert.BASELINES and not reference.startswith("hf:"):
-        try:
-            return workspace.find(reference, "model")
-        except UnknownError as error:
-            raise UnknownError(f"{error} (baselines: {', '.join(bert.BASELINES)})") from error
+    if reference in _BASELINES or reference.startswith("hf:"):
+        return None
+    try:
+        return workspace.find(reference, "model")
+    except UnknownError as error:
+        near = difflib.get_close_matches(reference, _BASELINES, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownError(f"{error} ({guess}baselines: {', '.join(_BASELINES)})") from error
+
+
+def _trained(reference: str, data: Dataset, source: DataOptions, seed: int, device: str) -> Path:
+    """Return the workspace's baseline of that name for some data; train it if there is none."""
+    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}"
+    if artifact.is_model_directory(trained):
+        return trained
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {trained}")
     chosen = _models.choose(reference, {})
     settings = replace(chosen.recipe, seed=seed, device=device)

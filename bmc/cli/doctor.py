@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import platform
 
 from rich.table import Table
 
@@ -13,11 +14,21 @@ from bmc.errors import MissingError
 from bmc.measure import machine
 
 _NEEDED = {
-    "train": ("torch", "transformers", "safetensors", "sklearn"),
+    "train": ("torch", "transformers", "safetensors", "sklearn", "torch_pruning"),
     "export": ("torch", "onnx", "onnxscript", "onnx_ir"),
     "report": ("altair", "vl_convert", "jinja2"),
     "parquet": ("pyarrow",),
+    "images": ("PIL",),
+    "hub": ("datasets",),
+    "timm": ("timm",),
 }
+
+
+_X86 = ("x86_64", "AMD64")
+_VNNI = {"avx512_vnni", "avx_vnni"}
+_WITHOUT_VNNI = (
+    "no VNNI: ONNX Runtime cuts sums of 8 bits; bmc quantize --set weight_bits=7 avoids that"
+)
 
 
 def doctor(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
@@ -49,8 +60,12 @@ def doctor(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
         }
         state = "yes" if here.devices else "builds only"
         table.add_row(f"target {name}", state, f"{here.version}; {note}")
-    version = importlib.metadata.version("bmc-toolkit")
     about = machine.describe()
+    slow = platform.machine() in _X86 and not _VNNI & set(about["instructions"])
+    found["int8"] = {"works": True, "note": _WITHOUT_VNNI if slow else ""}
+    if slow:
+        table.add_row("int8", "yes", _WITHOUT_VNNI)
+    version = importlib.metadata.version("bmc-toolkit")
     instructions = ", ".join(about["instructions"]) or "none of the telling ones"
     return Answer(
         {"version": version, "machine": about, "found": found},

@@ -45,11 +45,12 @@ def export(
     common.begin()
     options = ExportOptions(opset, max_batch, allow_slower)
     wanted = [name.strip() for entry in target for name in entry.split(",") if name.strip()]
+    known = plugins.names("bmc.targets")
     if not wanted:
-        raise UsageError(f"--target names none of {', '.join(plugins.names('bmc.export'))}")
+        raise UsageError(f"--target names none of {', '.join(known)}")
     for name in wanted:
-        if name not in plugins.names("bmc.export"):
-            raise unknown("target", name, plugins.names("bmc.export"))
+        if name not in known:
+            raise unknown("target", name, known)
     if common.output and len(wanted) > 1:
         raise UsageError(f"--output names one bundle, but there are {len(wanted)} targets")
     folder = workspace.find(model, "model") if model else workspace.newest("model")

@@ -13,6 +13,13 @@ from bmc.cli._common import Answer, Common
 from bmc.files import read_json, size_of
 from bmc.models.bert import STUDENTS
 
+_OTHERS = (
+    ("hf:ORG/NAME@REV", "text", "a BERT or MPNet on the Hugging Face hub (needs a network)"),
+    ("FOLDER", "text", "a local Hugging Face folder of one, with model.safetensors"),
+    ("timm:NAME", "image", "an image model of timm, where it is installed"),
+    ("python:MODULE:FUNCTION", "image", "your own nn.Module; runs your code"),
+)
+
 
 def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
     """List baselines, students, and what the workspace holds."""
@@ -22,13 +29,16 @@ def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
         for family in plugins.names("bmc.models")
         for name, what in _models.baselines(family).items()
     }
-    known = Table("baseline", "what it is", title="to train or teach: bmc train NAME")
+    takes = {
+        name: " or ".join(_models.kinds(family))
+        for family in plugins.names("bmc.models")
+        for name in _models.baselines(family)
+    }
+    known = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")
     for name, what in baselines.items():
-        known.add_row(name, what)
-    known.add_row("hf:ORG/NAME@REV", "a BERT or MPNet on the Hugging Face hub (needs a network)")
-    known.add_row("FOLDER", "a local Hugging Face folder of one, with model.safetensors")
-    known.add_row("timm:NAME", "an image model of timm, where it is installed")
-    known.add_row("python:MODULE:FUNCTION", "your own nn.Module; runs your code")
+        known.add_row(name, takes[name], what)
+    for name, kind, what in _OTHERS:
+        known.add_row(name, kind, what)
     students = Table("student", "layers", "hidden", "heads", title="bmc distill --student NAME")
     for name, size in STUDENTS.items():
         students.add_row(name, str(size.layers), str(size.hidden), str(size.heads))

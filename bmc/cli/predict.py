@@ -40,7 +40,7 @@ def predict(
         images: for a generator: the folder for the .png files.
     """
     common.begin()
-    folder = workspace.find(bundle, "bundle") if bundle else workspace.newest("bundle")
+    folder = _bundle(bundle, row) if bundle else workspace.newest("bundle")
     made = bundles.read(folder)
     typed = list(row)
     if not typed:
@@ -68,6 +68,16 @@ def predict(
         {"bundle": str(folder), "answers": [_facts(answer) for answer in answers]},
         tuple(f"{_shown(answer)}  {line}" for answer, line in zip(answers, typed, strict=True)),
     )
+
+
+def _bundle(reference: str, row: tuple[str, ...]) -> Path:
+    """Find the bundle; say so if what was typed in its place looks like a row."""
+    try:
+        return workspace.find(reference, "bundle")
+    except UnknownError as error:
+        if row:
+            raise
+        raise UnknownError(f"{error} (the bundle comes first: bmc predict BUNDLE ROW)") from error
 
 
 def _facts(answer: Any) -> Any:

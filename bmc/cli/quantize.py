@@ -20,7 +20,7 @@ class Training(Tuning):
     """How quantization-aware training goes; the other methods train nothing.
 
     Args:
-        epochs: passes of training; 1 for qat when left out.
+        epochs: passes of training; for qat, 0 is 1.
     """
 
     epochs: int = 0
@@ -60,6 +60,8 @@ def quantize(
     """
     common.begin()
     technique = step_class("quantize", method)
+    if bits is not None and method != "weights":
+        raise UsageError(f"{method} has no --bits; --method weights has: --method weights --bits 4")
     typed: dict[str, Any] = {"rows": rows, "calibrator": calibrator, "bits": bits}
     typed["in_float"] = in_float or None
     if method == "mixed":
@@ -67,6 +69,18 @@ def quantize(
     step: Step = technique(**settings_of(technique, method, set_, typed))
     if method == "qat":
         tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)
-    elif tuning.epochs:
-        raise UsageError(f"{method} trains nothing; --method qat does, --epochs {tuning.epochs}")
+    elif option := _of_training(tuning):
+        raise UsageError(f"{method} trains nothing, so it takes no {option}; --method qat does")
     return compress("quantize", method, model, lambda loaded, work: step, tuning, data, common)
+
+
+def _of_training(tuning: Training) -> str:
+    """Return the first option that was typed although it says how to train; "" if none was."""
+    typed = {
+        "--epochs": tuning.epochs,
+        "--learning-rate": tuning.learning_rate,
+        "--batch-size": tuning.batch_size,
+        "--distill": tuning.distill,
+        "--teacher": tuning.teacher,
+    }
+    return next((option for option, value in typed.items() if value), "")

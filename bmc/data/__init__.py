@@ -137,6 +137,11 @@ def load(
         module = _reader(_FILES[ending])
         table, name = module.read(Path(reference), columns, label_column), Path(reference).stem
     else:
+        if Path(reference).is_dir() and reference not in plugins.names("bmc.data"):
+            raise UnknownError(
+                f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
+                f"imagefolder:{reference}"
+            )
         if reference not in plugins.names("bmc.data") and Path(reference).suffix:
             raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({_HINT})")
         module = plugins.load("bmc.data", reference, "data set", _HINT)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
 from bmc.data import Dataset
-from bmc.errors import SettingError
+from bmc.errors import SettingError, UsageError
 from bmc.inputs.text import TextSettings
 from bmc.model import Form, Model, Parts
 from bmc.models import _bert_training, _hugging_face
@@ -33,6 +33,9 @@ BASELINES: Mapping[str, str] = {
     "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
     "minilm": "the same",
 }
+TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
+"""Families that a student can learn from, and the positions that they keep before a text's."""
+_MPNETS_OWN = ("relative_attention_num_buckets",)
 _SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
 _BERT = _hugging_face.Architecture(
     "bert", BertForSequenceClassification, BertConfig, fresh=("classifier.", "bert.pooler.")
@@ -126,21 +129,32 @@ def student(teacher: Model, size: Size) -> Model:
     It has no dropout: it sees more text than it could learn by heart.
 
     Args:
-        teacher: a trained BERT model.
+        teacher: a trained BERT or MPNet; the student reads its tokens.
         size: layers, hidden width and heads of the student.
 
     Raises:
+        UsageError: the teacher is of another family.
         SettingError: the student is wider than its teacher.
     """
+    if teacher.family not in TEACHERS:
+        raise UsageError(
+            f"the teacher is a {teacher.family}; bmc distill takes a {' or '.join(TEACHERS)}. "
+            "bmc prune --distill and --teacher let a pruned model learn from any"
+        )
     width = teacher.spec["hidden_size"]
     if size.hidden > width:
         raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
-    taught = teacher.module.get_submodule("bert.embeddings")
+    taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
     table: Any = taught.get_submodule("word_embeddings")
     with torch.no_grad():  # it may be factorised, and have fewer rows than the spec says
         words = table(torch.arange(table.num_embeddings))
+    longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
     spec = {
-        **teacher.spec,
+        **{key: value for key, value in teacher.spec.items() if key not in _MPNETS_OWN},
+        "model_type": "bert",
+        "architectures": [BertForSequenceClassification.__name__],
+        "max_position_embeddings": longest,
+        "type_vocab_size": teacher.spec.get("type_vocab_size", 1),
         "vocab_size": len(words),
         "pad_token_id": table.padding_idx,
         "num_hidden_layers": size.layers,
@@ -157,8 +171,12 @@ def student(teacher: Model, size: Size) -> Model:
     with torch.no_grad():
         fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
         for name in ("position_embeddings", "token_type_embeddings"):
-            known: Any = taught.get_submodule(name).weight  # a codebook's is no parameter
-            fresh.get_parameter(f"{name}.weight").copy_(EMBEDDING_SCALE * known @ basis)
+            own, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
+            if part is None:  # MPNet has no token types
+                own.zero_()
+            else:
+                known = part.weight[-len(own) :]  # a codebook's is no parameter
+                own.copy_(EMBEDDING_SCALE * known @ basis)
     # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
     module.set_attn_implementation("eager")  # type: ignore[operator]
     return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)

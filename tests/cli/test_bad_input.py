@@ -99,10 +99,14 @@ def room_for_files_of(size: int) -> Iterator[None]:
         (["train", "--data", "movie-review"], ["no data set named", "'movie-reviews'"]),
         (["train", "--data", "gone.csv"], ["no data file 'gone.csv'"]),
         (["train", "--data", "sheet.xlsx"], ["sheet.xlsx", ".csv"]),
-        (["train", "--data", "digits"], ["'digits' holds image", "bmc models"]),
+        (["train", "--data", "digits"], ["'digits' holds image", "--data", "bmc models"]),
+        (["train", "cnn", "--data", "tests"], ["is a folder", "imagefolder:tests"]),
         (["distill", "--student", "tinny"], ["no student named 'tinny'", "'tiny'"]),
         (["export", "--target", "onx"], ["no target named 'onx'", "'onnx'"]),
         (["export", "--target", ""], ["--target", "onnx, openvino"]),
+        (["export", "--target", "dialects"], ["no target named", "onnx, openvino, pytorch"]),
+        (["quantize", "--method", "int8"], ["no quantize method named", "static", "--help"]),
+        (["distill", "--teacher", "brt"], ["'brt'", "did you mean 'bert'", "mpnet"]),
         (["train", ""], ["no model named ''"]),
         (["share", "gone"], ["no model named 'gone'"]),
         (["share"], ["no model", "bmc train"]),
@@ -112,6 +116,7 @@ def room_for_files_of(size: int) -> Iterator[None]:
         (["export", "--target", "onnx"], ["no model", "bmc train"]),
         (["predict"], ["no bundle", "bmc export"]),
         (["predict", "gone", "text"], ["no bundle named 'gone'"]),
+        (["predict", "hi there"], ["no bundle named", "bmc predict BUNDLE ROW"]),
         (["check"], ["no bundle", "bmc export"]),
         (["check", "gone"], ["no bundle named 'gone'"]),
         (["bench"], ["no bundle", "bmc export"]),
@@ -130,14 +135,24 @@ def test_an_unknown_name_is_named_with_the_way_out(
     assert not workspace.exists()
 
 
-def test_an_unknown_teacher_names_the_baselines(
-    bmc: Run, workspace: Path, reviews_csv: Path
-) -> None:
-    refused(bmc("distill", "--teacher", "brt", "--data", reviews_csv), "'brt'", "bert")
-    assert not workspace.exists()
-
-
 # Settings that make no sense
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--bits", "4"], ["static has no --bits", "--method weights --bits 4"]),
+        (["--epochs", "2"], ["static trains nothing", "--epochs", "--method qat"]),
+        (["--distill"], ["static trains nothing", "--distill", "--method qat"]),
+        (["--method", "weights", "--learning-rate", "0.1"], ["--learning-rate", "--method qat"]),
+        (["--set", "reech=2"], ["'reech'", "Did you mean 'reach'", "weight_bits"]),
+    ],
+    ids=" ".join,
+)
+def test_what_quantize_cannot_use_is_refused_with_what_can(
+    bmc: Run, model_folder: Path, arguments: list[str], words: list[str]
+) -> None:
+    refused(bmc("quantize", model_folder, *arguments), *words)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +167,7 @@ def test_an_unknown_teacher_names_the_baselines(
         (["train", "--precision", "int8"], ["'int8'", "bf16"]),
         (["train", "--device", "gpu"], ["'gpu'", "cuda"]),
         (["train", "--seed", "-1"], ["seed is -1"]),
+        (["train", "--fold", "2"], ["--fold is '2'", "2/5"]),
         (["train", "--max-length", "2"], ["max length is 2"]),
         (["train", "--max-length", "100000"], ["max length is 100000"]),
         (["train", "--text-column", "text", "--text-column", "text", "--text-column", "x"], ["3"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from bmc.errors import ArtifactError, SettingError, UnknownError
+from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.inputs.text import TextSettings
 from bmc.model import Model
 from bmc.models import bert
@@ -171,6 +172,11 @@ def test_a_student_has_the_size_that_was_asked_for(make_lively: Callable[..., Mo
     assert student.encoder.to_json() == teacher.encoder.to_json()
     rebuilt = bert.build(json.loads(json.dumps(student.spec)))
     rebuilt.load_state_dict(student.module.state_dict(), strict=True)
+
+
+def test_a_teacher_of_another_family_is_refused_with_what_can_be_done(model: Model) -> None:
+    with pytest.raises(UsageError, match=r"is a transformer.*bert or mpnet.*bmc prune --distill"):
+        bert.student(replace(model, family="transformer"), bert.Size(layers=1, hidden=8, heads=2))
 
 
 def test_a_student_wider_than_its_teacher_is_refused(model: Model) -> None:

@@ -19,7 +19,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.model import Model
-from bmc.models import mpnet
+from bmc.models import bert, mpnet
 from tests.models import _bundles
 
 LABELS = ("negative", "positive")
@@ -177,3 +177,31 @@ def test_parts_name_real_modules() -> None:
     assert dict(parts.heads) == {f"{layer}.attention.attn": 2 for layer in parts.layers}
     find: Callable[[str], Any] = module.get_submodule
     assert [find(name).out_features for name in parts.outputs] == [2]
+
+
+def test_a_student_learns_to_read_what_its_mpnet_reads(tmp_path: Path) -> None:
+    teacher = small()
+    student = bert.student(teacher, bert.Size(layers=1, hidden=8, heads=2))
+    assert student.encoder.to_json() == teacher.encoder.to_json()
+    own = student.module.get_parameter("bert.embeddings.position_embeddings.weight")
+    assert len(own) == 64, "the teacher's first two positions are no text's"
+    theirs = teacher.module.get_parameter("mpnet.embeddings.position_embeddings.weight")[2:]
+    words = "embeddings.word_embeddings.weight"
+    pairs = [
+        tuple(part.module.get_parameter(f"{part.family}.{words}") for part in (student, teacher)),
+        (own, theirs),
+    ]
+    basis = torch.linalg.lstsq(pairs[0][1], pairs[0][0]).solution
+    for ours, its in pairs:  # one projection for both
+        torch.testing.assert_close(its @ basis, ours, atol=2e-3, rtol=2e-3)
+    assert _bundles.saved(student, tmp_path / "student").family == "bert"
+
+
+def test_a_student_of_an_mpnet_answers_the_same_in_its_bundles(
+    tmp_path: Path, reviews: Dataset
+) -> None:
+    student = bert.student(small(), bert.Size(layers=1, hidden=8, heads=2))
+    student.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
+    _bundles.saved(student, tmp_path / "student")
+    made = _bundles.exported(tmp_path / "student", reviews, "onnx", tmp_path / "bundle")
+    assert made.manifest.parity["max_error"] < 1e-4
