@@ -28,7 +28,7 @@ fix: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# The figures of benchmarks/README.md, from what make demo made; an hour on two cores.
+# Speed, footprint and exports of what make demo made; an hour on two cores. benchmarks/README.md lists the rest.
 bench: demo
 	$(BIN)/python benchmarks/speed.py --teacher bert-movie-reviews --tiny tiny-movie-reviews
 	$(BIN)/python benchmarks/self_ratio.py tiny-movie-reviews-onnx

@@ -10,7 +10,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from bmc import targets
 
@@ -24,6 +26,7 @@ _SMALLER = {
     "bench": ["--launches", "2", "--rounds", "2"],
     "report": ["--launches", "2"],
     "inspect": ["--rows", "8"],
+    "export": ["--allow-slower"],  # which is the faster is not what is asked here
 }
 _SMALL_DATA = {"fashion-mnist": "digits"}
 
@@ -37,6 +40,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path) -> Path:
         rows = list(csv.reader(file))[:161]
     with (folder / "movie-reviews.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
+    generator = np.random.default_rng(0)
+    for kind, colour in (("cat", 60), ("dog", 180)):
+        (folder / "photos" / kind).mkdir(parents=True)
+        for number in range(20):
+            pixels = generator.integers(colour, colour + 60, (24, 24, 3)).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
     return folder
 
 
