@@ -32,7 +32,9 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
 
     Raises:
         GateError: the bundle's answers are out of limits; it is kept as `output`.failed.
+        UsageError: the target cannot execute the model.
     """
+    source.check(target)
     exporter = plugins.load("bmc.export", target, "target")
     source = source.fit_for(target)
     with new_folder(output, force) as folder:

@@ -102,7 +102,7 @@ def _may_fold(node: onnx_ir.Node) -> bool | None:
 
 def _pack(graph: onnx_ir.Model, module: nn.Module) -> None:
     """Store weights of 4 bits as such: PyTorch has no tensors of them."""
-    for path, part in module.named_modules():
+    for path, part in module.named_modules(remove_duplicate=False):  # the exporter chooses a name
         value = graph.graph.initializers.get(f"{path}.numbers")
         if isinstance(part, Whole) and part.bits == 4 and value is not None:
             numbers = part.numbers.numpy().astype(ml_dtypes.int4)  # type: ignore[operator]

@@ -51,8 +51,23 @@ class Source:
     options: ExportOptions
     work: Path
 
+    def check(self, target: str) -> None:
+        """Refuse a target that cannot execute the model.
+
+        Raises:
+            UsageError: it cannot; the message names those that can.
+        """
+        for dialect in dialects.EVERY:
+            if dialect.target == target:
+                self._check(dialect)
+
     def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
         """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
+        lowered = self.work / f"{dialect.target}.onnx"
+        newest = self.options.opset or NEWEST_OPSET
+        return lowered, lower_file(self._onnx, lowered, dialect, newest)
+
+    def _check(self, dialect: Dialect) -> None:
         precision = precision_of(self.model)
         if precision in dialect.refused:
             able = [one.target for one in dialects.EVERY if precision not in one.refused]
@@ -67,9 +82,6 @@ class Source:
                 f"float alone, and those of {named} have 8 bits; quantize again with "
                 f"--set in_float={named} or export to another target"
             )
-        lowered = self.work / f"{dialect.target}.onnx"
-        newest = self.options.opset or NEWEST_OPSET
-        return lowered, lower_file(self._onnx, lowered, dialect, newest)
 
     def fit_for(self, target: str) -> Source:
         """Return the model with the grids that a target takes, in a folder of its own if new."""

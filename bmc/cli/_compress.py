@@ -109,6 +109,8 @@ def compress(
     """
     started = time.monotonic()
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    if not reference:
+        console.note(f"{kind}: {folder}, the newest model")
     output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
     refuse_existing(output, common.force)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
@@ -142,7 +144,9 @@ def compress(
     console.note(f"{method}: {_shown(before, applied)}")
     _say_lost_zeros(model, zeros, method)
     if tuning.epochs:
-        _tune(model, work, teacher if tuning.has_teacher else None)
+        itself = tuning.distill and not tuning.teacher
+        untaught = kind == "quantize" and itself and not model.labels  # it has no soft answers
+        _tune(model, work, teacher if tuning.has_teacher and not untaught else None)
         after = replace(applied, score=work.score(model))
     if after.score is not None:
         model.scores = {**model.scores, _measure(model): after.score}

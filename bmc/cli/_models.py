@@ -17,7 +17,7 @@ from bmc import artifact, plugins, workspace
 from bmc import data as datasets
 from bmc.cli._common import DataOptions
 from bmc.data import Dataset, Fold
-from bmc.errors import DataError, SettingError, unknown
+from bmc.errors import ArtifactError, DataError, SettingError, unknown
 from bmc.files import read_json, refuse_existing, sha256
 from bmc.measure import scores
 from bmc.model import Model
@@ -136,17 +136,23 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
 
     Raises:
         DataError: it is not the same data, or bmc.json does not say which it was.
+        ArtifactError: bmc.json is malformed.
     """
     recorded = artifact.describe(folder)["data"]
+    columns, fold = recorded.get("text_columns") or ["text"], recorded.get("fold") or None
+    for name, given, kind in (("text_columns", columns, str), ("fold", fold or [0, 0], int)):
+        if not isinstance(given, list) or not all(type(one) is kind for one in given):
+            raise ArtifactError(f"{folder}: {name} of its data is recorded as {given!r:.60}")
+    if fold and len(fold) != len(("number", "of")):
+        raise ArtifactError(f"{folder}: fold of its data is recorded as {fold!r:.60}")
     found = reference or recorded.get("reference")
     if not found:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
-    fold = recorded.get("fold")
     data = datasets.load(
         str(found),
-        recorded.get("text_columns") or ("text",),
-        recorded.get("label_column", "label"),
-        recorded.get("task", "classification"),
+        columns,
+        str(recorded.get("label_column", "label")),
+        str(recorded.get("task", "classification")),
         Fold(*fold) if fold else None,
     )
     datasets.check_same(data, recorded.get("fingerprint"), str(folder))

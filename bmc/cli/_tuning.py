@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from cyclopts import Parameter
 
 from bmc import plugins
-from bmc.errors import SettingError, UsageError
+from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.model import Model
 from bmc.training.settings import TrainingSettings
 
@@ -63,7 +63,20 @@ class Tuning:
         return self.distill or self.teacher is not None
 
     def settings(self, model: Model) -> TrainingSettings:
-        """Return how the model was trained, at a lower rate and as these options say."""
+        """Return how the model was trained, at a lower rate and as these options say.
+
+        Raises:
+            ArtifactError: what its bmc.json says of that makes no sense.
+        """
+        try:
+            return self._settings(model)
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ArtifactError(
+                f"the model's bmc.json says in origin how it was trained, and that makes no sense: "
+                f"{error}"
+            ) from error
+
+    def _settings(self, model: Model) -> TrainingSettings:
         family = plugins.load("bmc.models", model.family, "model family")
         known = {field.name for field in fields(TrainingSettings)}
         trained = {name: v for name, v in model.origin.get("settings", {}).items() if name in known}

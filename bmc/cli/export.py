@@ -67,6 +67,8 @@ def export(
     made: list[Bundle] = []
     failures: list[GateError] = []
     with source_of(folder, loaded, options) as source:
+        for name in outputs:
+            source.check(name)  # before the first of several is made
         for name, output in outputs.items():
             console.note(f"{name}: exporting")
             try:
@@ -74,6 +76,8 @@ def export(
             except GateError as error:
                 failures.append(error)
     if failures:
+        for bundle in made:
+            console.note(_line(bundle))
         raise GateError("; ".join(str(failure) for failure in failures))
     return Answer(
         {"bundles": [_facts(bundle) for bundle in made]},

@@ -63,7 +63,8 @@ def quantize(
     if bits is not None and method != "weights":
         raise UsageError(f"{method} has no --bits; --method weights has: --method weights --bits 4")
     typed: dict[str, Any] = {"rows": rows, "calibrator": calibrator, "bits": bits}
-    typed["in_float"] = in_float or None
+    names = [name.strip() for entry in in_float or () for name in entry.split(",")]
+    typed["in_float"] = tuple(name for name in names if name) or None
     if method == "mixed":
         typed["max_points"] = tuning.max_drop
     step: Step = technique(**settings_of(technique, method, set_, typed))

@@ -34,6 +34,7 @@ def attend(
         (rows x queries, width).
     """
     rows, length = mask.shape[0], mask.shape[-1]
+    query, key = query.to(value.dtype), key.to(value.dtype)  # some may be kept in 32 bits
     query = query.view(rows, queries, heads, -1).transpose(1, 2)
     key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
     # In 32 bits, whatever the rest is in: that is no operation where the rest is.
@@ -72,13 +73,15 @@ def projection(
 ) -> nn.Module:
     """Return one module that applies all `linears` to an input; the first is scaled.
 
-    They are not fused where a weight is `tied` to another module's: it would be stored again.
+    They are not fused where a weight is `tied` to another module's: it would be stored again; nor
+    where some weights are made (of a codebook) and others are not.
     """
     known = [linear for linear in linears if isinstance(linear, nn.Linear)]
     alone = all(one.bias is not None and id(one.weight) not in tied for one in known)
-    if len(known) < len(linears) or not alone:
+    plain = {type(one) is nn.Linear for one in known}
+    if len(known) < len(linears) or not alone or len(plain) > 1:
         return _Separate(linears, scale)
-    return (_Fused if all(type(one) is nn.Linear for one in known) else _Joined)(known, scale)
+    return (_Fused if plain == {True} else _Joined)(known, scale)
 
 
 def part_of(whole: nn.Module, start: int, stop: int) -> nn.Module:
@@ -114,8 +117,11 @@ class _Slice(nn.Module):
         self.sizes = whole.sizes[start:stop]
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
-        rows = slice(self.first, self.first + sum(self.sizes))
-        made = nn.functional.linear(hidden, self.whole.weight[rows], self.whole.bias[rows])
+        part = slice(self.first, self.first + sum(self.sizes))
+        if type(self.whole) is nn.Linear:
+            made = nn.functional.linear(hidden, self.whole.weight[part], self.whole.bias[part])
+        else:  # quantized: its weight is no matrix that rows could be taken of
+            made = self.whole(hidden)[..., part]
         return made.split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -135,7 +141,8 @@ class _Joined(nn.Module):
             [linear.weight * by if by != 1 else linear.weight for linear, by in pairs]
         )
         bias = torch.cat([linear.bias * by for linear, by in pairs])
-        return nn.functional.linear(hidden, weight, bias).split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
+        made = nn.functional.linear(hidden.to(weight.dtype), weight, bias)
+        return made.split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
 
 
 class _Separate(nn.Module):

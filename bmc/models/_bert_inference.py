@@ -78,7 +78,7 @@ class _Embeddings(nn.Module):
         self.words = embeddings.word_embeddings
         tables = embeddings.position_embeddings, embeddings.token_type_embeddings
         plain = all(isinstance(table.weight, nn.Parameter) for table in tables)
-        self.positions = _Summed(*tables, longest) if plain else _Sum(*tables)
+        self.positions = (_Summed if plain else _Sum)(*tables, longest)
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
@@ -100,12 +100,25 @@ class _Summed(nn.Module):
 class _Sum(nn.Module):
     """The same where a table is a codebook, which a sum would unfold: added up in the graph."""
 
-    def __init__(self, positions: nn.Module, types: nn.Module) -> None:
+    def __init__(self, positions: Any, types: Any, longest: int) -> None:
         super().__init__()
-        self.positions, self.types = positions, types
+        self.positions, self.types = _Rows(positions, longest), _Rows(types, 1)
 
     def forward(self) -> Tensor:
-        return self.positions.weight + self.types.weight[0]  # type: ignore[index, operator]
+        return self.positions() + self.types()[:1]  # type: ignore[no-any-return]
+
+
+class _Rows(nn.Module):
+    """The first rows of a table that is read as a whole; a codebook stays one, with all rows."""
+
+    def __init__(self, table: Any, count: int) -> None:
+        super().__init__()
+        plain = isinstance(table.weight, nn.Parameter)
+        rows = nn.Parameter(table.weight[:count].detach().clone()) if plain else table
+        self.table: nn.Parameter | nn.Module = rows
+
+    def forward(self) -> Tensor:
+        return self.table if isinstance(self.table, Tensor) else self.table.weight  # type: ignore[return-value]
 
 
 class _PairEmbeddings(nn.Module):
@@ -113,11 +126,11 @@ class _PairEmbeddings(nn.Module):
         super().__init__()
         self.words = embeddings.word_embeddings
         self.types = embeddings.token_type_embeddings
-        self.positions = embeddings.position_embeddings
+        self.positions = _Rows(embeddings.position_embeddings, longest)
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        summed = self.words(ids) + self.types(types) + self.positions.weight[: ids.shape[1]]
+        summed = self.words(ids) + self.types(types) + self.positions()[: ids.shape[1]]
         return self.norm(summed)  # type: ignore[no-any-return]
 
 

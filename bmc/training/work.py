@@ -171,7 +171,10 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
 
 
 def _last_layer(model: Model, family: Any) -> nn.Linear:
-    last = model.module.get_submodule(family.parts(model.module).outputs[0])
+    if is_quantized(model.module):  # a form, of which the family does not know the names
+        last: Any = [part for part in model.module.modules() if isinstance(part, nn.Linear)][-1]
+    else:
+        last = model.module.get_submodule(family.parts(model.module).outputs[0])
     if not isinstance(last, nn.Linear) or last.bias is None:
         raise SettingError(f"a regression needs a linear last layer; this one is {last}")
     return last

@@ -164,7 +164,8 @@ def held(record: Record) -> AfterStep:
     """Return what keeps recorded parameters' zeros through training.
 
     The zeros are those of the weights when training starts or goes on, so that whatever a later
-    step cut away or put into a layer's place is followed.
+    step cut away or put into a layer's place is followed. Where a later step gave the weights other
+    names, as an inference form does, all zeros of weights are held.
     """
     masks: dict[str, Tensor] | None = None
 
@@ -172,7 +173,9 @@ def held(record: Record) -> AfterStep:
         nonlocal masks
         there = dict(module.named_parameters(remove_duplicate=False))
         if masks is None:
-            names = [_there(name, there) for name in record["parameters"]]
+            names = {_there(name, there) for name in record["parameters"]}
+            if not names <= there.keys():
+                names |= {name for name, value in there.items() if value.dim() > 1}
             masks = {name: there[name].detach() == 0 for name in names if name in there}
         zero(there, masks)
 

@@ -17,16 +17,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc import console, inputs
 from bmc.compress.quantize._layers import Quantized
 from bmc.compress.quantize._points import Point
-from bmc.errors import DataError, UsageError
+from bmc.compress.quantize._watching import check_rows, no_number, watch
 from bmc.inputs import Encoder
-from bmc.model import output_of
 
 CALIBRATORS = ("minmax", "percentile", "mse")
 _BINS = 2048
-_BATCH = 16
 _ABOVE_ZERO = 127
 _STEPS = 255
 _LOPSIDED = 0.5  # of the range that values above 0 have: less below it wants a zero point
@@ -123,42 +120,20 @@ def calibrate(
     check_rows(rows)
     points = {path: part for path, part in form.named_modules() if isinstance(part, Point)}
     seen = {path: Seen() for path in points}
-    hooks = [point.register_forward_pre_hook(_watch(seen[path])) for path, point in points.items()]
-    encoded = encoder.encode(rows)
-    try:
-        with console.progress("calibrating", len(rows)) as advance:
-            for places, arrays in inputs.ordered_batches(encoder, encoded, _BATCH):
-                output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
-                advance(len(places))
-    finally:
-        for hook in hooks:
-            hook.remove()
+
+    def add(path: str, values: Tensor) -> None:
+        seen[path].add(values)
+
+    watch(form, points, encoder, rows, add, "calibrating")
     for path, point in points.items():
         limit, middle = (seen[path].limit(calibrator, percentile, one) for one in (False, True))
         if limit != limit:
-            layer = path.partition(".points")[0]
-            raise DataError(
-                f"layer {layer!r} reads NaN or infinity from the calibration rows; a range cannot "
-                "be found: bmc inspect MODEL shows where values leave the range"
-            )
+            raise no_number(path.partition(".points")[0])
         scale, zero_point, unsigned = seen[path].grid(limit)
         point.scale.fill_(scale)
         point.centred.fill_(seen[path].grid(middle, centred=True)[0])
         point.zero_point.fill_(zero_point)
         point.unsigned.fill_(unsigned)
-
-
-def check_rows(rows: Sequence[Any]) -> None:
-    """Refuse to calibrate on what is no sample.
-
-    Raises:
-        UsageError: there are fewer than two rows.
-    """
-    if len(rows) < 2:
-        raise UsageError(
-            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
-            "better 200 or more: --rows 256"
-        )
 
 
 def constant_points(form: nn.Module) -> list[str]:
@@ -169,10 +144,3 @@ def constant_points(form: nn.Module) -> list[str]:
         if isinstance(part, Quantized)
         and any(isinstance(p, Point) and p.scale <= _LEAST_RANGE / _ABOVE_ZERO for p in part.points)
     ]
-
-
-def _watch(seen: Seen) -> Any:
-    def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        seen.add(given[0])
-
-    return hook

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from fnmatch import fnmatch
 from typing import Any, TypeGuard
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bmc import plugins
 from bmc.compress.quantize import _layers as layers
@@ -35,13 +35,15 @@ _PASSING: Mapping[type[nn.Module], type[nn.Module]] = {
 WEIGHTS_ALONE = (nn.Embedding, Exported)
 """Layers whose inputs stay in float: they read places, or what no operator takes in 8 bits."""
 KINDS = {**WEIGHTED, **_PASSING}
+_MARK = "is_quantized_form"
 _INPUTS = {Sum: 2}
 _INPUT_KINDS = ("float", "static", "learned", "dynamic")
 
 
 def is_quantized(module: nn.Module) -> bool:
-    """Tell whether a network is a quantized inference form."""
-    return any(isinstance(part, (Quantized, Narrowed)) for part in module.modules())
+    """Tell whether a network is a quantized inference form, even if no layer of it is left so."""
+    marked = getattr(module, _MARK, False)
+    return marked or any(isinstance(part, (Quantized, Narrowed)) for part in module.modules())
 
 
 def precision_of(model: Model) -> str:
@@ -50,11 +52,14 @@ def precision_of(model: Model) -> str:
         return "fp32"
     if "precision" in model.steps[-1].record:
         return str(model.steps[-1].record["precision"])
-    entries = [own for own in model.steps[-1].record.values() if own["bits"]]
+    entries = model.steps[-1].record.values()
     inputs = {own["inputs"] for own in entries} - {"float"}
     if inputs:
         return "int8-dynamic" if inputs == {"dynamic"} else "int8"
-    return f"int{min(own['bits'] for own in entries)}-weights"
+    bits = {own["bits"] for own in entries} - {0}
+    if not bits:
+        return "fp32"
+    return "int4-weights" if 4 in bits else "int8-weights"  # 7 bits are stored as 8
 
 
 def form_of(model: Model) -> nn.Module:
@@ -80,6 +85,9 @@ def become_form(model: Model) -> None:
         )
     form = form_of(model)
     model.module = copy.deepcopy(form) if form is model.module else form
+    setattr(model.module, _MARK, True)
+    # PyTorch's fused attention would read weights behind the back of the layers that hold them.
+    torch.backends.mha.set_fastpath_enabled(False)
     for parameter in model.module.parameters():
         parameter.requires_grad = True
 
@@ -126,7 +134,8 @@ def alone(form: nn.Module, found: Mapping[str, nn.Module]) -> dict[str, nn.Linea
 
 def held_bytes(module: nn.Module) -> int:
     """Return the bytes that a network's parameters take in a bundle, with their scales."""
-    found = {id(value): value.nbytes for value in module.parameters()}
+    held = [*module.parameters(), *_buffers(module)]
+    found = {id(value): value.nbytes for value in held}
     for layer in module.modules():
         if isinstance(layer, Quantized) and layer.grid:
             for value in layer.parameters(recurse=isinstance(layer, Exported)):
@@ -134,6 +143,13 @@ def held_bytes(module: nn.Module) -> int:
                     scales = value.numel() // layer.grid.group if layer.grid.group else len(value)
                     found[id(value)] = -(-value.numel() * layer.grid.bits // 8) + 4 * scales
     return sum(found.values())
+
+
+def _buffers(module: nn.Module) -> Iterator[Tensor]:
+    """Yield the buffers of a network, but for those that say how it is quantized."""
+    for part in module.modules():
+        if not isinstance(part, (Point, DynamicPoint, Grid)):
+            yield from part.buffers(recurse=False)
 
 
 def place(form: nn.Module, record: Record) -> None:
@@ -244,6 +260,7 @@ def _checked(path: str, own: Any) -> tuple[int, int, str, bool, bool]:
     fits = isinstance(own, dict) and keys <= own.keys() <= keys | marks
     if fits and own["bits"] in (0, 4, 7, 8) and own["inputs"] in _INPUT_KINDS:
         group = own["group"]
-        if type(group) is int and group >= 0 and all(own.get(mark, True) is True for mark in marks):
+        known = type(group) is int and group >= 0 and (own["bits"] == 4 or not group)
+        if known and all(own.get(mark, True) is True for mark in marks):
             return int(own["bits"]), group, own["inputs"], "divided" in own, "fitted" in own
     raise ArtifactError(f"the quantization of {path!r:.60} is recorded as {own!r:.80}")

@@ -12,6 +12,7 @@ from bmc.compress.quantize._points import OPSET, Grid, Point, Whole, operator
 from bmc.models._folding import Sum
 from bmc.models.recurrent import Exported
 
+_MOST_STEPS = 2.0**30
 _RECURRENT = ("weight_ih_l0", "weight_hh_l0")
 
 
@@ -40,6 +41,18 @@ class Quantized:
 
     def hold(self) -> None:
         """Hold the weight as whole numbers; there is none."""
+
+    def least_scales(self, bias: Tensor | None) -> Tensor | None:
+        """Return the least scale of each output channel whose bias can be counted in int32.
+
+        ONNX Runtime counts it in steps of the products, and cuts what does not fit: where a channel
+        has (nearly) no weights, its steps would be too small. The weights lose nothing by it that
+        shows beside such a bias.
+        """
+        point = self.points[0] if self.points else None
+        if bias is None or not isinstance(point, Point):
+            return None
+        return bias.detach().abs() / (point.scale.detach() * _MOST_STEPS)
 
 
 class Narrowed:
@@ -79,7 +92,7 @@ class QuantizedLinear(Quantized, nn.Linear):
             taken = point.move * self.used(self.weight).sum(dim=1)
             self.bias = nn.Parameter(taken if self.bias is None else self.bias + taken)
         if self.grid and self.active:
-            numbers, scales = self.grid.whole(self.weight)
+            numbers, scales = self.grid.whole(self.weight, self.least_scales(self.bias))
             self.numbers = Whole(numbers.t(), scales.t(), int(not self.grid.group), self.grid)
 
 
@@ -95,7 +108,8 @@ class QuantizedConv2d(Quantized, nn.Conv2d):
     def hold(self) -> None:
         """Hold the weight as whole numbers."""
         if self.grid and self.active:
-            self.numbers = Whole(*self.grid.whole(self.weight), 0, self.grid)
+            held = self.grid.whole(self.weight, self.least_scales(self.bias))
+            self.numbers = Whole(*held, 0, self.grid)
 
 
 class QuantizedEmbedding(Quantized, nn.Embedding):

@@ -12,6 +12,7 @@ from torch.nn.functional import linear
 from bmc import inputs
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._layers import Narrowed
+from bmc.compress.share._codebook import is_clustered
 from bmc.errors import ArtifactError, DataError
 from bmc.inputs import Encoder
 from bmc.model import Model, Record, output_of
@@ -32,17 +33,44 @@ def narrow(form: nn.Module, precision: str, keep: Sequence[str]) -> None:
     """
     for path in keep:
         form.get_submodule(path)  # a name that is not there is said
-    every: list[tuple[str, Any]] = list(form.named_modules())
-    for path, layer in every:
+    chosen = narrowed(form, keep)
+    for layer in list(form.modules()):
         kind: Any = type(layer)
-        if kind in _NARROWED and path not in keep:
+        if id(layer) in chosen:
             layer.__class__ = _NARROWED[kind]
             layer.to(DTYPES[precision])
         elif kind in (nn.Linear, nn.Conv2d):
             layer.__class__ = _of(Kept, kind)
-        elif issubclass(kind, _WIDE):
+        elif _holds_floats(layer):
             layer.__class__ = _of(Wide, kind)
     form.register_forward_hook(_in_32_bits)
+
+
+def narrowed(form: nn.Module, keep: Sequence[str]) -> set[int]:
+    """Return the identities of the layers that 16 bits are for.
+
+    A layer is none of them whose weights one that stays in 32 bits uses, too.
+    """
+    every = dict(form.named_modules())
+    kept = {id(layer) for path, layer in every.items() if path in keep}
+    able = {
+        id(layer): layer
+        for layer in every.values()
+        if type(layer) in _NARROWED and id(layer) not in kept
+    }
+    others = [layer for layer in form.modules() if id(layer) not in able]
+    held = {id(value) for layer in others for value in layer.parameters(recurse=False)}
+    return {
+        key
+        for key, layer in able.items()
+        if not any(id(value) in held for value in layer.parameters(recurse=False))
+    }
+
+
+def _holds_floats(layer: nn.Module) -> bool:
+    """Tell whether a layer computes with numbers of 32 bits: its own, or those of a codebook."""
+    own = list(layer.parameters(recurse=False))
+    return bool(own) or isinstance(layer, _WIDE) or is_clustered(layer, inside=False)
 
 
 def _in_32_bits(module: nn.Module, given: object, made: Tensor) -> Tensor:
@@ -70,14 +98,18 @@ class NarrowEmbedding(Narrowed, nn.Embedding):
 
 
 class Wide:
-    """A norm or recurrent layer, which computes in 32 bits and answers in the bits it was given."""
+    """A norm, recurrent or unknown layer; it computes in 32 bits and answers in the given ones."""
 
-    def forward(self, values: Tensor) -> Any:
+    def forward(self, *given: Any, **named: Any) -> Any:
         """Return what the layer makes of values."""
-        made = super().forward(values.float())  # type: ignore[misc]
+        kinds = [one.dtype for one in given if _is_float(one)]
+        wide = {name: _in_float(one) for name, one in named.items()}
+        made = super().forward(*map(_in_float, given), **wide)  # type: ignore[misc]
+        if not kinds:
+            return made
         if isinstance(made, tuple):
-            return made[0].to(values.dtype), *made[1:]
-        return made.to(values.dtype)
+            return made[0].to(kinds[0]), *made[1:]
+        return made.to(kinds[0]) if _is_float(made) else made
 
 
 class Kept:
@@ -98,6 +130,14 @@ _WIDE = (nn.LayerNorm, nn.BatchNorm1d, nn.BatchNorm2d, Exported)
 
 def _of(mixin: type, kind: type[nn.Module]) -> type[nn.Module]:
     return type(f"{mixin.__name__}{kind.__name__}", (mixin, kind), {})
+
+
+def _is_float(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _in_float(value: Any) -> Any:
+    return value.float() if _is_float(value) else value
 
 
 @torch.inference_mode()

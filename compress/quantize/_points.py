@@ -139,10 +139,16 @@ class Grid(nn.Module):
         return fake.view(weight.shape)
 
     @torch.no_grad()
-    def whole(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        """Return a weight's whole numbers, int8, and their scales (rows) or (rows, groups)."""
+    def whole(self, weight: Tensor, least: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return a weight's whole numbers, int8, and their scales (rows) or (rows, groups).
+
+        Args:
+            weight: (rows, ...).
+            least: scale of each row at least (rows), where there are no groups.
+        """
         rows = self.rows(weight)
         scales = self.scales_of(rows)
+        scales = scales if least is None else scales.maximum(least)
         found = (rows / scales[:, None]).round().clamp(*levels(self.bits)).to(torch.int8)
         return found.view(weight.shape), scales.view(len(weight), -1) if self.group else scales
 

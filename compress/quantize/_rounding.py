@@ -15,15 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc import console, inputs
-from bmc.compress.quantize._calibration import check_rows
+from bmc import console
 from bmc.compress.quantize._form import alone, place
 from bmc.compress.quantize._points import Grid, levels
-from bmc.errors import DataError
+from bmc.compress.quantize._watching import check_rows, no_number, watch
 from bmc.inputs import Encoder
-from bmc.model import Model, Record, output_of
+from bmc.model import Model, Record
 
-_BATCH = 16
 _BLOCK = 128  # columns whose errors are passed on at once to those behind them
 _DAMPING = 0.01  # of the mean square: what nothing was read from must not weigh nothing
 _NARROWEST, _CANDIDATES = 0.4, 61
@@ -52,11 +50,7 @@ def place_fitted(
     products = products_of(model.module, narrow, model.encoder, rows) if narrow else {}
     for path, own in products.items():
         if not own.isfinite().all():
-            raise DataError(
-                f"layer {path!r} reads NaN or infinity from the calibration rows; what its weights "
-                "should be rounded to cannot be found: bmc inspect MODEL shows where values leave "
-                "the range"
-            )
+            raise no_number(path)
     done = {path: {**own, "fitted": True} if path in few else own for path, own in record.items()}
     place(model.module, done)
     with console.progress("rounding", len(few)) as advance:
@@ -85,24 +79,13 @@ def products_of(
     found: dict[str, Tensor] = {}
     counts = dict.fromkeys(linears, 0)
 
-    def watch(path: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            values = given[0].flatten(0, -2).float()
-            counts[path] += len(values)
-            products = values.t() @ values
-            found[path] = found[path] + products if path in found else products
+    def add(path: str, values: Tensor) -> None:
+        values = values.flatten(0, -2).float()
+        counts[path] += len(values)
+        products = values.t() @ values
+        found[path] = found[path] + products if path in found else products
 
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(watch(path)) for path, layer in linears.items()]
-    try:
-        with console.progress("what layers read", len(rows)) as advance:
-            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _BATCH):
-                output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
-                advance(len(places))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watch(form, linears, encoder, rows, add, "what layers read")
     return {path: own / max(counts[path], 1) for path, own in found.items()}
 
 

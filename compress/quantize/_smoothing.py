@@ -15,13 +15,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc import console, inputs
+from bmc import console
 from bmc.compress.quantize._form import alone, place
+from bmc.compress.quantize._watching import watch
 from bmc.errors import SettingError
 from bmc.inputs import Encoder
-from bmc.model import Model, Record, output_of
+from bmc.model import Model, Record
 
-_BATCH = 16
 _WORTH_IT = 3.0  # what the farthest channel is divided by at least: it costs a multiplication
 
 
@@ -86,22 +86,11 @@ def largest_inputs(
     """Return the largest absolute value of each input channel (in) of linear layers, by path."""
     largest: dict[str, Tensor] = {}
 
-    def watch(path: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-            seen = given[0].abs().flatten(0, -2).amax(dim=0)
-            largest[path] = seen.maximum(largest.get(path, seen))
+    def add(path: str, values: Tensor) -> None:
+        own = values.abs().flatten(0, -2).amax(dim=0)
+        largest[path] = own.maximum(largest.get(path, own))
 
-        return hook
-
-    hooks = [layer.register_forward_pre_hook(watch(path)) for path, layer in linears.items()]
-    try:
-        with console.progress("looking for outlying channels", len(rows)) as advance:
-            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _BATCH):
-                output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
-                advance(len(places))
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watch(form, linears, encoder, rows, add, "looking for outlying channels")
     return largest
 
 

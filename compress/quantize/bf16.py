@@ -24,9 +24,12 @@ class Bf16:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Change every layer but those that are kept."""
-        every = _form.layers_of(_form.form_of(model))
+        form = _form.form_of(model)
+        every = _form.layers_of(form)
         kept = every.keys() - _form.chosen(every, self.in_float).keys()
         record: Record = {"precision": "bf16", "keep": sorted(kept)}
+        if not _narrow.narrowed(form, record["keep"]):
+            return {}
         Bf16.rebuild(model, record)
         return record
 

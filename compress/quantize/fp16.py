@@ -37,12 +37,15 @@ class Fp16:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Look for overflow, say what stays in fp32, and change the rest."""
-        form, every = _form.form_of(model), _form.layers_of(_form.form_of(model))
+        form = _form.form_of(model)
+        every = _form.layers_of(form)
         kept = every.keys() - _form.chosen(every, self.in_float).keys()
         far = _narrow.overflowing(form, model.encoder, drawn(model, work, self.rows))
         if far:
             console.note(f"near the end of fp16 and left in fp32: {', '.join(far)}")
         record: Record = {"precision": "fp16", "keep": sorted(kept | set(far))}
+        if not _narrow.narrowed(form, record["keep"]):
+            return {}
         Fp16.rebuild(model, record)
         return record
 

@@ -68,6 +68,8 @@ class Mixed(Static):
             console.note(
                 f"  {path}: answers move by {costs[path]:.2g} when it alone is int8: {state}"
             )
+        if kept == len(worst):
+            console.note(f"no layer can have 8 bits within {self.max_points} points")
         for path in worst[:kept]:
             _restore(layers[path])
         return {path: own for path, own in record.items() if path not in worst[:kept]}

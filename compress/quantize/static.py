@@ -17,10 +17,10 @@ from bmc.model import Model, Record, Work
 class Static:
     """Quantize linear layers, convolutions and embeddings, and what they read, to 8 bits.
 
-    Weights have a scale for each output channel (each row of an embedding), inputs one for the
-    tensor; both are symmetric. Sums and poolings between convolutions are quantized too, so that a
-    run time can stay in whole numbers from one convolution to the next. Matmuls inside attention,
-    norms and activations stay in float.
+    Weights have a symmetric scale for each output channel (each row of an embedding), inputs one
+    scale for the tensor, and a zero point where they lie on one side of zero. Sums and poolings
+    between convolutions are quantized too, so that a run time can stay in whole numbers from one
+    convolution to the next. Matmuls inside attention, norms and activations stay in float.
 
     Args:
         rows: training rows that ranges are found on, drawn at random.

@@ -169,9 +169,10 @@ def cluster_layer(layer: nn.Module, codebook: Codebook) -> None:
     layer.codebook = codebook
 
 
-def is_clustered(module: nn.Module) -> bool:
+def is_clustered(module: nn.Module, inside: bool = True) -> bool:
     """Tell whether a layer, or a layer inside a module, has a codebook for its weight."""
-    return any(isinstance(part, Codebook) for part in module.modules())
+    parts = module.modules() if inside else [module]
+    return any(isinstance(part, _Clustered) for part in parts)
 
 
 def refuse_clustered(module: nn.Module, method: str) -> None:

@@ -1,0 +1,313 @@
+"""Quantization after other steps: what they left is quantized as it stands, and exported alike."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+from bmc import artifact
+from bmc import data as datasets
+from bmc.compress.prune.unstructured import Unstructured
+from bmc.compress.quantize import _form
+from bmc.compress.quantize._narrow import narrow
+from bmc.compress.quantize._points import LearnedPoint
+from bmc.compress.quantize.bf16 import Bf16
+from bmc.compress.quantize.dynamic import Dynamic
+from bmc.compress.quantize.fp16 import Fp16
+from bmc.compress.quantize.qat import Qat
+from bmc.compress.quantize.static import Static
+from bmc.compress.quantize.weights import Weights
+from bmc.compress.share.cluster import Cluster
+from bmc.compress.share.layers import Layers
+from bmc.compress.share.tie import Tie
+from bmc.data import Dataset
+from bmc.errors import UsageError
+from bmc.export._graph import write_onnx
+from bmc.export._lower import lower_file
+from bmc.export.dialects import ONNX
+from bmc.inspect.zeros import share_of_zeros
+from bmc.model import AppliedStep, Model, Step, Work, output_of
+from bmc.models import _images, cnn, gan, mlp
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+
+QUICK = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+LAYERS = ("share/layers", Layers())
+CODEBOOKS = ("share/cluster", Cluster())
+QUERIES = ("share/cluster", Cluster(layers=("*.query",)))
+METHODS: dict[str, Any] = {
+    "static": Static(rows=16),
+    "dynamic": Dynamic(rows=16),
+    "weights": Weights(bits=4, rows=16),
+    "fp16": Fp16(rows=8),
+}
+
+
+@pytest.fixture
+def reviews_work(reviews: Dataset, tmp_path: Path) -> Work:
+    return work_on(reviews, tmp_path)
+
+
+def work_on(data: Dataset, folder: Path) -> Work:
+    return work_for(data, (), QUICK, folder, folder, lambda name: artifact.load(Path(name)), run="")
+
+
+def taken(model: Model, method: str, step: Step, work: Work) -> None:
+    """Apply a step and note it, as a command does."""
+    record = step.apply(model, work)
+    model.steps.append(AppliedStep(method, {}, record, 0, 0.0))
+
+
+def largest_error(model: Model, folder: Path, opset: int = 21) -> float:
+    """Return how far ONNX Runtime's answers to the probes lie from PyTorch's, of the largest."""
+    write_onnx(model, folder / "model.onnx", opset)
+    lower_file(folder / "model.onnx", folder / "lowered.onnx", ONNX, 23)
+    session = onnxruntime.InferenceSession(folder / "lowered.onnx")
+    errors, largest = [], 1.0
+    for arrays in model.encoder.probes(4):
+        with torch.inference_mode():
+            given = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            expected = output_of(model.module.eval(), given).numpy()
+        errors.append(np.abs(session.run(None, arrays)[0] - expected).max())
+        largest = max(largest, float(np.abs(expected).max()))
+    return float(max(errors)) / largest
+
+
+@pytest.mark.parametrize("before", [LAYERS, CODEBOOKS, QUERIES], ids=["layers", "all", "queries"])
+@pytest.mark.parametrize("method", METHODS)
+def test_a_shared_bert_is_quantized_reloaded_and_exported(
+    before: tuple[str, Any],
+    method: str,
+    make_lively: Callable[..., Model],
+    reviews_work: Work,
+    tmp_path: Path,
+) -> None:
+    model = make_lively()
+    taken(model, *before, reviews_work)
+    taken(model, f"quantize/{method}", METHODS[method], reviews_work)
+    loaded = artifact.load(artifact.save(model, tmp_path / "model"))
+    assert largest_error(loaded, tmp_path) < 0.1
+
+
+@pytest.mark.parametrize("method", ["static", "weights", "fp16"])
+def test_a_bert_of_sentence_pairs_is_quantized_and_exported(
+    method: str, make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
+) -> None:
+    rows = [(*row, *row) for row in reviews.train.rows]
+    pairs = replace(reviews, columns=("a", "b"), train=replace(reviews.train, rows=rows))
+    model = make_lively(columns=2)
+    taken(model, f"quantize/{method}", METHODS[method], work_on(pairs, tmp_path))
+    assert largest_error(model, tmp_path) < 0.1
+
+
+def test_what_a_record_calls_quantized_is_on_its_grid_in_pytorch(
+    make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
+) -> None:
+    pairs = replace(reviews, columns=("a", "b"))
+    rows = [(*row, *row) for row in reviews.train.rows]
+    pairs = replace(pairs, train=replace(reviews.train, rows=rows))
+    model = make_lively(columns=2)
+    taken(model, "quantize/weights", Weights(), work_on(pairs, tmp_path))
+    arrays = max(model.encoder.probes(4), key=lambda one: one["input_ids"].size)
+    given = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    expected = output_of(model.module, given)
+    for path in model.steps[-1].record:
+        layer: Any = model.module.get_submodule(path)
+        layer.active = False
+        assert not torch.equal(output_of(model.module, given), expected), path
+        layer.active = True
+
+
+def test_a_shared_layers_4_bits_are_stored_as_4_bits(
+    make_lively: Callable[..., Model], reviews_work: Work, tmp_path: Path
+) -> None:
+    model = make_lively()
+    taken(model, "share/layers", Layers(what="feed-forward"), reviews_work)
+    taken(model, "quantize/weights", METHODS["weights"], reviews_work)
+    write_onnx(model, tmp_path / "model.onnx", 21)
+    held = onnx.load(tmp_path / "model.onnx").graph.initializer
+    kinds = {one.data_type for one in held if one.name.endswith(".numbers")}
+    assert kinds == {onnx.TensorProto.INT4}
+
+
+def test_a_channel_without_weights_keeps_its_bias_in_onnx_runtime(
+    digits: Dataset, work: Work, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=32))
+    with torch.no_grad():
+        model.module.get_parameter("hidden.0.weight")[3] = 0
+        model.module.get_parameter("hidden.0.bias")[3] = 5
+    taken(model, "quantize/static", Static(rows=32), work)
+    assert largest_error(model, tmp_path) < 1e-4
+
+
+def test_zeros_stay_where_training_goes_on_in_8_bits(
+    make_lively: Callable[..., Model], reviews_work: Work
+) -> None:
+    model = make_lively()
+    taken(model, "prune/unstructured", Unstructured(ratio=0.8), reviews_work)
+    taken(model, "quantize/qat", Qat(rows=8), reviews_work)
+    layers = model.module.get_submodule("layers")
+    before = share_of_zeros(layers)
+    reviews_work.fit(model)
+    assert before > 0.7
+    assert share_of_zeros(layers) == pytest.approx(before, abs=0.01)
+
+
+def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
+    digits = datasets.load("digits")
+    numbers = [
+        replace(part, labels=[100.0 + label for label in part.labels])
+        for part in (digits.train, digits.validation)
+    ]
+    data = replace(digits, task="regression", labels=(), train=numbers[0], validation=numbers[1])
+    work = work_on(data, tmp_path)
+    torch.manual_seed(0)
+    model = mlp.baseline("mlp", data, mlp.Settings(width=32))
+    work.fit(model, epochs=3, name="float")
+    before = work.score(model)
+    taken(model, "quantize/qat", Qat(rows=64), work)
+    work.fit(model, name="tuning")
+    assert work.score(model) > before - 0.05
+    assert largest_error(model, tmp_path) < 0.01
+
+
+def test_a_generator_is_not_trained_on_in_8_bits(digits: Dataset, work: Work) -> None:
+    model = gan.baseline("gan", digits, gan.Settings())
+    with pytest.raises(UsageError, match=r"generator.*--method static"):
+        Qat().apply(model, work)
+
+
+def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> None:
+    torch.manual_seed(0)
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
+    taken(model, "quantize/qat", Qat(rows=32), work)
+    points = [part for part in model.module.modules() if isinstance(part, LearnedPoint)]
+    with torch.no_grad():
+        for point in points:
+            point.scale.fill_(-1.0)
+    Qat.keep(model, model.steps[-1].record)(model.module, 0.5)
+    assert all(float(point.scale) > 0 for point in points)
+
+
+@pytest.mark.parametrize("step", [Fp16(in_float=("*",), rows=8), Bf16(in_float=("*",))])
+def test_16_bits_for_no_layer_are_no_step(step: Any, digits: Dataset, work: Work) -> None:
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
+    before = copy.deepcopy(model.module)
+    assert step.apply(model, work) == {}
+    assert type(model.module) is type(before)
+
+
+@pytest.mark.parametrize("record", [{}, {"hidden.0": {"bits": 0, "group": 0, "inputs": "float"}}])
+def test_a_record_that_quantizes_nothing_leaves_a_form_that_answers(
+    record: dict[str, Any], digits: Dataset
+) -> None:
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
+    Static.rebuild(model, record)
+    model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
+    assert _form.precision_of(model) == "fp32"
+    assert _form.is_quantized(model.module)
+    assert _form.form_of(model) is model.module
+
+
+def test_weights_of_7_bits_are_called_8_as_they_are_stored(digits: Dataset) -> None:
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
+    record = {"hidden.0": {"bits": 7, "group": 0, "inputs": "float"}}
+    model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
+    assert _form.precision_of(model) == "int8-weights"
+
+
+class _Unknown(nn.Conv2d):
+    """A convolution that bmc does not know, as other libraries have."""
+
+
+class _Mixed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 4, 3)
+        self.second = _Unknown(4, 8, 3)
+        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.last = nn.Linear(8, 2)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        maps = self.second(self.first(pixels)).flatten(2).transpose(1, 2)
+        made: torch.Tensor = self.last(self.attention(maps, maps, maps)[0].mean(dim=1))
+        return made
+
+
+def test_layers_that_16_bits_are_not_for_compute_in_32_among_those_that_they_are_for() -> None:
+    torch.manual_seed(0)
+    network = _Mixed().eval()
+    pixels = torch.randn(2, 1, 8, 8)
+    with torch.inference_mode():
+        expected = network(pixels)
+        narrow(network, "fp16", [])
+        torch.testing.assert_close(network(pixels), expected, atol=5e-3, rtol=1e-2)
+    assert network.first.weight.dtype == network.last.weight.dtype == torch.float16
+    assert network.second.weight.dtype == torch.float32
+
+
+def test_a_weight_that_a_layer_in_float_uses_too_stays_in_32_bits(
+    make_lively: Callable[..., Model], reviews_work: Work
+) -> None:
+    model = make_lively()
+    dense = "bert.encoder.layer.{}.attention.output.dense.weight"
+    taken(model, "share/tie", Tie((f"{dense.format(0)}:{dense.format(1)}",)), reviews_work)
+    expected = output_of(model.module, *_probe(model))
+    step = Fp16(rows=8, in_float=("layers.1.project",))
+    taken(model, "quantize/fp16", step, reviews_work)
+    found = output_of(model.module, *_probe(model))
+    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+
+
+def _probe(model: Model) -> tuple[dict[str, torch.Tensor]]:
+    arrays = next(iter(model.encoder.probes(4)))
+    return ({name: torch.from_numpy(array) for name, array in arrays.items()},)
+
+
+def test_a_clustered_networks_size_counts_its_indices(digits: Dataset, work: Work) -> None:
+    model = cnn.baseline("cnn", digits, cnn.Settings())
+    taken(model, "share/cluster", Cluster(), work)
+    indices = sum(b.nbytes for name, b in model.module.named_buffers() if "indices" in name)
+    taken(model, "quantize/static", Static(rows=16), work)
+    assert _form.held_bytes(model.module) >= indices > 0
+
+
+class _Transformer(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(8, 16)
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, batch_first=True)
+        self.last = nn.Linear(16, 10)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        made: torch.Tensor = self.last(self.layer(self.first(pixels.flatten(1, 2))).mean(dim=1))
+        return made
+
+
+def test_pytorchs_fused_attention_does_not_pass_quantized_layers_by(
+    digits: Dataset, work: Work
+) -> None:
+    encoder = _images.encoder_for(digits, 0)
+    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
+    torch.manual_seed(0)
+    module = _images.Wrapped(sizes, _Transformer()).eval()
+    model = Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
+    taken(model, "quantize/static", Static(rows=16), work)
+    read = []
+    layer = model.module.get_submodule("network.layer.linear1")
+    layer.register_forward_hook(lambda *_: read.append(1))
+    with torch.inference_mode():
+        output_of(model.module, *_probe(model))
+    assert read
