@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,3 +27,15 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def known(trained: Path, workspace: Path) -> Path:
     """Put that model into the test's workspace."""
     return shutil.copytree(trained, workspace / "mlp")
+
+
+@pytest.fixture
+def made_bundle(bundle_of: Callable[[str], Path], tmp_path: Path) -> Path:
+    """Return a bundle that a test may damage."""
+    return Path(shutil.copytree(bundle_of("onnx"), tmp_path / "bundle"))
+
+
+@pytest.fixture
+def made_model(model_folder: Path, tmp_path: Path) -> Path:
+    """Return a model directory that a test may damage."""
+    return Path(shutil.copytree(model_folder, tmp_path / "model"))

@@ -51,11 +51,16 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
     ("arguments", "said"),
     [
         (("--method", "statik"), "Did you mean 'static'?"),
-        (("--epochs", 2), "--method qat does"),
-        (("--method", "weights", "--rows", 5), "weights has no --rows"),
+        (("--epochs", 2), "takes no --epochs; --method qat does"),
+        (("--distill",), "takes no --distill; --method qat does"),
+        (("--method", "weights", "--learning-rate", 0.1), "takes no --learning-rate"),
+        (("--method", "bf16", "--rows", 5), "bf16 has no --rows"),
+        (("--bits", 4), "static has no --bits; --method weights has"),
+        (("--set", "reech=2"), "Did you mean 'reach'? There are: calibrator, in_float"),
         (("--method", "weights", "--bits", 2), "bits is 2"),
         (("--calibrator", "entropy"), "calibrator is 'entropy'"),
         (("--in-float", "hiden.0"), "hidden.0"),
+        (("--in-float", "hidden.0,outputt"), "no layer that can be quantized named 'outputt'"),
         (("--rows", 1), "1 calibration row(s)"),
     ],
 )
@@ -67,6 +72,16 @@ def test_what_cannot_be_meant_is_refused(
     assert said in error
 
 
+def test_a_target_that_cannot_execute_the_model_is_refused_before_another_is_made(
+    known: Path, workspace: Path, bmc: Run
+) -> None:
+    assert bmc("quantize", "mlp", "--method", "bf16")[0] == 0
+    code, _, error = bmc("export", "mlp-bf16", "--target", "openvino,onnx")
+    assert code == 2
+    assert "bf16, which onnx cannot execute; openvino" in error
+    assert not (workspace / "mlp-bf16-openvino").exists()
+
+
 def test_more_lost_than_may_be_is_kept_as_failed(
     known: Path, workspace: Path, bmc: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,4 +90,5 @@ def test_more_lost_than_may_be_is_kept_as_failed(
     )
     assert code == 1
     assert "points of the validation score were lost" in error
+    assert "--method mixed" in error
     assert (workspace / "mlp-static.failed").is_dir()
