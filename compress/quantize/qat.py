@@ -10,7 +10,6 @@ from torch import nn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._points import LearnedPoint
 from bmc.compress.quantize.static import Static
-from bmc.errors import UsageError
 from bmc.model import AfterStep, Model, Record, Work
 
 _LEAST = 0.01  # of the calibrated scale
@@ -21,21 +20,15 @@ class Qat(Static):
     """Quantize as static does, then train what is quantized, its input ranges with the weights.
 
     Ranges start where calibration puts them. A classifier's teacher is the unchanged model where no
-    other is named; a regression learns its labels. Weights keep a scale for each output channel,
-    their largest value's.
+    other is named; a regression learns its labels, a generator from a fresh discriminator. Weights
+    keep a scale for each output channel, their largest value's.
 
     Source: Esser et al. 2020, "Learned Step Size Quantization", section 2; Jacob et al. 2018,
     "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
     """
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Find the first ranges, and return what is quantized; training is the caller's.
-
-        Raises:
-            UsageError: the model is a generator.
-        """
-        if model.task == "generation":
-            raise UsageError("a generator has neither labels nor a teacher: --method static")
+        """Find the first ranges, and return what is quantized; training is the caller's."""
         record = super().apply(model, work)
         learned = {
             path: {**own, "inputs": "learned" if own["inputs"] == "static" else own["inputs"]}

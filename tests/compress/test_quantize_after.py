@@ -31,7 +31,6 @@ from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.layers import Layers
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset
-from bmc.errors import UsageError
 from bmc.export._graph import write_onnx
 from bmc.export._lower import lower_file
 from bmc.export.dialects import ONNX
@@ -183,10 +182,18 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     assert largest_error(model, tmp_path) < 0.01
 
 
-def test_a_generator_is_not_trained_on_in_8_bits(digits: Dataset, work: Work) -> None:
+def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) -> None:
+    adam = replace(QUICK, optimizer="adam", learning_rate=2e-4)
+    work = work_for(digits, (), adam, tmp_path, tmp_path, artifact.load, run="")  # type: ignore[arg-type]
+    torch.manual_seed(0)
     model = gan.baseline("gan", digits, gan.Settings())
-    with pytest.raises(UsageError, match=r"generator.*--method static"):
-        Qat().apply(model, work)
+    taken(model, "quantize/qat", Qat(rows=32), work)
+    before = [value.detach().clone() for value in model.module.parameters()]
+    work.fit(model)
+    assert any(
+        not torch.equal(*pair) for pair in zip(before, model.module.parameters(), strict=True)
+    )
+    assert largest_error(model, tmp_path) < 0.05
 
 
 def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> None:
