@@ -21,7 +21,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_FEW = 12  # names that a message may list although it has a guess
+_FEW = 12  # names that a message lists although it has a guess, where nothing else lists them
 
 
 class BmcError(Exception):
@@ -92,5 +92,7 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Unk
     names = sorted(choices)
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    every = f" There are: {', '.join(names)}." if not near or len(names) <= _FEW else ""
+    every = (
+        f" There are: {', '.join(names)}." if not near or (not hint and len(names) <= _FEW) else ""
+    )
     return UnknownError(f"no {kind} named {name!r}.{guess}{every}{f' ({hint})' if hint else ''}")

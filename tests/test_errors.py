@@ -39,6 +39,12 @@ def test_a_typing_mistake_gets_the_nearest_name_and_the_command_that_lists_all()
     assert str(error) == "no model named 'tinny'. Did you mean 'tiny'? (bmc models lists all)"
 
 
+def test_a_few_names_that_nothing_else_lists_stand_beside_the_nearest() -> None:
+    assert str(unknown("setting", "ratoi", ["ratio", "layers"])) == (
+        "no setting named 'ratoi'. Did you mean 'ratio'? There are: layers, ratio."
+    )
+
+
 def test_a_name_like_none_gets_all_names_in_order() -> None:
     assert str(unknown("target", "gpu", ["onnx", "it"])) == (
         "no target named 'gpu'. There are: it, onnx."

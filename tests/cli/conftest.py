@@ -39,3 +39,15 @@ def made_bundle(bundle_of: Callable[[str], Path], tmp_path: Path) -> Path:
 def made_model(model_folder: Path, tmp_path: Path) -> Path:
     """Return a model directory that a test may damage."""
     return Path(shutil.copytree(model_folder, tmp_path / "model"))
+
+
+@pytest.fixture
+def csv(tmp_path: Path) -> Callable[[str], Path]:
+    """Return a function that writes a table."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "table.csv"
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return write

@@ -10,19 +10,6 @@ import pytest
 
 from tests.cli._refusals import BMC, Run, refused
 
-
-@pytest.fixture
-def csv(tmp_path: Path) -> Callable[[str], Path]:
-    """Return a function that writes a table."""
-
-    def write(text: str) -> Path:
-        path = tmp_path / "table.csv"
-        path.write_text(text, encoding="utf-8")
-        return path
-
-    return write
-
-
 # Unknown names
 
 

@@ -37,6 +37,13 @@ class _KilledError(Exception):
     """Stands for a kill: the process goes on, the run does not."""
 
 
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    data = datasets.load("digits")
+    few = Examples(data.train.rows[:128], data.train.labels[:128])
+    return replace(data, train=few)
+
+
 @pytest.fixture
 def network(digits: Dataset) -> Model:
     torch.manual_seed(0)

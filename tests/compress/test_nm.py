@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,19 @@ from torch import Tensor, nn
 
 from bmc import data as datasets
 from bmc.compress.prune.nm import NM
-from bmc.data import Dataset
+from bmc.data import Dataset, Examples
 from bmc.errors import SettingError, UnknownError, UsageError
 from bmc.export._graph import write_onnx
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import cnn, recurrent
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    data = datasets.load("digits")
+    return replace(data, train=Examples(data.train.rows[:64], data.train.labels[:64]))
 
 
 @pytest.fixture

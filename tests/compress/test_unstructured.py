@@ -13,10 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bmc import data as datasets
 from bmc.compress.prune import _zeros
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.share.lowrank import LowRank
-from bmc.data import Dataset
+from bmc.data import Dataset, Examples
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import bert, cnn
@@ -36,6 +37,13 @@ PRUNED = ["features.0.weight", "features.3.weight", "hidden.weight"]
 
 class _KilledError(Exception):
     """Stands for a kill: the process goes on, the run does not."""
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    data = datasets.load("digits")
+    few = Examples(data.train.rows[:128], data.train.labels[:128])
+    return replace(data, train=few)
 
 
 @pytest.fixture

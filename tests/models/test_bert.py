@@ -94,7 +94,7 @@ def test_a_layer_that_stands_twice_is_emitted_once(
         if columns == 2
         else model.module.get_parameter("bert.embeddings.token_type_embeddings.weight").numel()
     )
-    left_out = types + (unused_positions(model) if columns == 1 else 0)
+    left_out = types + unused_positions(model)
     assert numbers_in(form) == numbers_in(model.module) - left_out
 
 
