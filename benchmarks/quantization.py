@@ -76,11 +76,18 @@ def _measure(row: Row, timed: bool) -> int:
 
 def _seed(row: Row, seed: int) -> dict[str, Any]:
     """Train, quantize, export both ends and compare them; what is there already is taken."""
-    root, (base, made) = workspace.root(), _names(row, seed)
+    base, made = _names(row, seed)
     if SUBSET in row.made_by:
         _write_subset(Path(SUBSET))
+    prepare(row, base, made, ("--seed", str(seed)))
+    return {target: _compared(base, made, target) for target in row.targets}
+
+
+def prepare(row: Row, base: str, made: str, options: tuple[str, ...]) -> None:
+    """Train a row's baseline, quantize it and export both; what is there already is taken."""
+    root = workspace.root()
     if not (root / base).is_dir():
-        bmc(*row.made_by, "--seed", seed, "-o", root / base)
+        bmc(*row.made_by, *options, "-o", root / base)
     if not (root / made).is_dir():
         bmc("quantize", base, *row.options, "-o", root / made)
     for name in (base, made):
@@ -88,7 +95,6 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
         if missing:
             slow = ("--allow-slower",) if name == made else ()
             bmc("export", name, "--target", ",".join(missing), *slow)
-    return {target: _compared(base, made, target) for target in row.targets}
 
 
 def _write_subset(path: Path) -> None:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import HERE, RUNS, Bar, bmc, finish
+from _common import HERE, RUNS, Bar, finish
 from _quantization_rows import ROWS, Row
-from quantization import MOST_CHANGED
+from quantization import MOST_CHANGED, prepare
 
 from bmc import bundle as bundles
 from bmc import workspace
@@ -62,15 +62,7 @@ def _measured(row: Row, fold: int) -> dict[str, dict[str, int]]:
     """Train without a fold, quantize, export both ends, and count what they answer to it."""
     root = workspace.root()
     base, made = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
-    if not (root / base).is_dir():
-        bmc(*row.made_by, "--fold", f"{fold}/{FOLDS}", "-o", root / base)
-    if not (root / made).is_dir():
-        bmc("quantize", base, *row.options, "-o", root / made)
-    for name in (base, made):
-        missing = [one for one in row.targets if not (root / f"{name}-{one}").is_dir()]
-        if missing:
-            slow = ("--allow-slower",) if name == made else ()
-            bmc("export", name, "--target", ",".join(missing), *slow)
+    prepare(row, base, made, ("--fold", f"{fold}/{FOLDS}"))
     return {
         target: _counts(root / f"{base}-{target}", root / f"{made}-{target}")
         for target in row.targets

@@ -57,8 +57,10 @@ def reviews_work(reviews: Dataset, tmp_path: Path) -> Work:
     return work_on(reviews, tmp_path)
 
 
-def work_on(data: Dataset, folder: Path) -> Work:
-    return work_for(data, (), QUICK, folder, folder, lambda name: artifact.load(Path(name)), run="")
+def work_on(data: Dataset, folder: Path, settings: TrainingSettings = QUICK) -> Work:
+    return work_for(
+        data, (), settings, folder, folder, lambda name: artifact.load(Path(name)), run=""
+    )
 
 
 def taken(model: Model, method: str, step: Step, work: Work) -> None:
@@ -184,7 +186,7 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
 
 def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) -> None:
     adam = replace(QUICK, optimizer="adam", learning_rate=2e-4)
-    work = work_for(digits, (), adam, tmp_path, tmp_path, artifact.load, run="")  # type: ignore[arg-type]
+    work = work_on(digits, tmp_path, adam)
     torch.manual_seed(0)
     model = gan.baseline("gan", digits, gan.Settings())
     taken(model, "quantize/qat", Qat(rows=32), work)
