@@ -1,6 +1,7 @@
 """TensorRT on an NVIDIA GPU; engines build without one with the RTX flavour.
 
 NVIDIA's full `tensorrt` is taken where it is installed, else `tensorrt-rtx`; both have one API.
+The RTX flavour does not run on every GPU: an H100 (compute capability 9.0) needs the full one.
 An engine is a cache, tied to a version and (but for RTX) to a GPU: the bundle holds the ONNX file
 that it was built from, and `rebuild` makes it again on the device.
 """
@@ -8,7 +9,7 @@ that it was built from, and `rebuild` makes it again on the device.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ except ModuleNotFoundError:  # engines still build; running one asks for it by n
 
 ENGINE_SOURCE = "model.onnx"
 _TYPICAL_LENGTH = 32
+RTX = trt.__name__ == "tensorrt_rtx"
+_TURING = (7, 5)  # the RTX flavour builds for it only where it is asked to
 _SIZES = ("height", "width")  # an image of one pixel is no image
 _PRECISIONS = {trt.DataType.HALF: "float16", trt.DataType.BF16: "bfloat16"}
 
@@ -43,15 +46,20 @@ class TensorRtTarget:
 
     def available(self) -> Availability:
         """Say which TensorRT is here, and whether there is a GPU to run on."""
-        found = _gpus()
-        note = "" if found else "engines are built here; running one needs an NVIDIA GPU"
-        return Availability(flavour(), found, note)
+        found = gpus()
+        if not found:
+            note = "engines are built here; running one needs an NVIDIA GPU"
+            return Availability(flavour(), (), note)
+        first = found[0]
+        if not runs_on(first.capability):
+            return Availability(flavour(), (), f"engines are built here; {_refused(first)}")
+        return Availability(flavour(), tuple(gpu.name for gpu in found))
 
     def load(self, bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
         """Load a bundle's engine.
 
         Raises:
-            MissingError: there is no NVIDIA GPU, or cuda-bindings is not installed.
+            MissingError: there is no NVIDIA GPU that can run it, or cuda-bindings is not installed.
             StaleEngineError: the engine was built for another version or GPU.
         """
         if cuda is None:
@@ -59,22 +67,26 @@ class TensorRtTarget:
                 "running a TensorRT engine needs the package cuda-bindings: "
                 "pip install 'bmc-toolkit[tensorrt]'"
             )
-        if not _gpus():
+        found = gpus()
+        if not found:
             raise MissingError(f"{bundle.path}: built, not run here: there is no NVIDIA GPU")
-        return TensorRtSession(bundle)
+        if not runs_on(found[0].capability):
+            raise MissingError(f"{bundle.path}: built, not run here: {_refused(found[0])}")
+        return TensorRtSession(bundle, found[0].name)
 
 
 class TensorRtSession(Closing):
     """A deserialized engine with one context and one stream."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._logger = trt.Logger(trt.Logger.ERROR)
-        self._runtime = trt.Runtime(self._logger)
+    def __init__(self, bundle: Bundle, device: str) -> None:
+        _LOG.forget()
+        self._runtime = trt.Runtime(_LOG)
         engine = self._runtime.deserialize_cuda_engine(bundle.model_path.read_bytes())
         if engine is None:
             raise StaleEngineError(
                 f"{bundle.model_path} was built for another TensorRT or GPU "
-                f"({bundle.manifest.build.get('tensorrt')}): bmc check {bundle.path} rebuilds it"
+                f"({bundle.manifest.build.get('tensorrt')}; {_LOG.first()}): "
+                f"bmc check {bundle.path} rebuilds it"
             )
         self._engine = engine
         self._context = engine.create_execution_context()
@@ -82,7 +94,7 @@ class TensorRtSession(Closing):
         self._outputs = [info.name for info in bundle.manifest.outputs]
         self._limits = bundle.manifest.build.get("limits", {})
         self.execution = {
-            "device": _gpus()[0],
+            "device": device,
             "threads": 0,
             "precision": bundle.manifest.precision,
         }
@@ -149,8 +161,7 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
     Raises:
         ArtifactError: TensorRT cannot parse or build the graph.
     """
-    logger = _Log()
-    builder, network, _parser = _parsed(path, logger)
+    builder, network, _parser = _parsed(path)
     profile = builder.create_optimization_profile()
     for info in inputs:
         least, usual, most = (
@@ -160,9 +171,12 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
         profile.set_shape(info.name, least, usual, most)
     config = builder.create_builder_config()
     config.add_optimization_profile(profile)
+    if any(gpu.capability == _TURING for gpu in gpus()) and RTX:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(trt.ComputeCapability.SM75, 0)
     engine = builder.build_serialized_network(network, config)
     if engine is None:
-        raise ArtifactError(f"TensorRT cannot build {path}: {logger.first()}")
+        raise ArtifactError(f"TensorRT cannot build {path}: {_LOG.first()}")
     return bytes(engine)
 
 
@@ -171,7 +185,7 @@ def layers_of(path: Path) -> list[tuple[str, str, str]]:
 
     An input that was dequantized counts as int8: TensorRT fuses such a layer with it, or can.
     """
-    _, network, _parser = _parsed(path, _Log())
+    _, network, _parser = _parsed(path)
     layers = [network.get_layer(number) for number in range(network.num_layers)]
     dequantized = {
         layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE
@@ -185,18 +199,19 @@ def layers_of(path: Path) -> list[tuple[str, str, str]]:
     return found
 
 
-def _parsed(path: Path, logger: _Log) -> tuple[Any, Any, Any]:
+def _parsed(path: Path) -> tuple[Any, Any, Any]:
     """Return a builder, the network that it parsed from an ONNX file, and the parser."""
-    builder = trt.Builder(logger)
+    _LOG.forget()
+    builder = trt.Builder(_LOG)
     if builder is None:
-        raise ArtifactError(f"TensorRT cannot start here: {logger.first()}")
+        raise ArtifactError(f"TensorRT cannot start here: {_LOG.first()}")
     # TensorRT 10 asks for strong typing; 11 and RTX know nothing else.
     flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flags is None else 1 << int(flags))
-    parser = trt.OnnxParser(network, logger)
+    parser = trt.OnnxParser(network, _LOG)
     if not parser.parse_from_file(str(path)):
         errors = [parser.get_error(number).desc() for number in range(parser.num_errors)]
-        raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [logger.first()])[0]}")
+        raise ArtifactError(f"TensorRT cannot parse {path}: {(errors or [_LOG.first()])[0]}")
     return builder, network, parser
 
 
@@ -245,8 +260,44 @@ class _Log(trt.ILogger):  # type: ignore[misc]
     def first(self) -> str:
         return self._errors[0] if self._errors else "no reason given"
 
+    def forget(self) -> None:
+        self._errors.clear()
 
-def _gpus() -> tuple[str, ...]:
+
+_LOG = _Log()  # one for all: TensorRT keeps the first that it is given
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A GPU by name and compute capability."""
+
+    name: str
+    capability: tuple[int, int]
+
+
+def runs_on(capability: tuple[int, int]) -> bool:
+    """Tell whether this TensorRT runs on GPUs of a compute capability, such as (8, 6).
+
+    NVIDIA's full TensorRT says itself what it refuses; the RTX flavour names what it was made for,
+    and runs on what came later.
+    """
+    if not RTX:
+        return True
+    made_for = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+    known = {(int(digits[:-1]), int(digits[-1])) for digits in made_for}
+    return capability in known or capability > max(known)
+
+
+def _refused(gpu: Gpu) -> str:
+    shown = ".".join(str(number) for number in gpu.capability)
+    return (
+        f"{trt.__name__} does not run on the GPU here ({gpu.name}, compute capability {shown}); "
+        "NVIDIA's full TensorRT does: pip install tensorrt"
+    )
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """Return the NVIDIA GPUs of this machine; none where there is no driver."""
     if cuda is None:
         return ()
     try:
@@ -255,8 +306,8 @@ def _gpus() -> tuple[str, ...]:
         return ()
     if int(error) != 0:
         return ()
-    names = (_call(cuda.cudaGetDeviceProperties(number)).name for number in range(count))
-    return tuple(name.decode() if isinstance(name, bytes) else str(name) for name in names)
+    found = (_call(cuda.cudaGetDeviceProperties(number)) for number in range(count))
+    return tuple(Gpu(one.name.decode(), (one.major, one.minor)) for one in found)
 
 
 def _call(result: Any) -> Any:

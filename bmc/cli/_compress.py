@@ -121,6 +121,8 @@ def compress(
             f"({model.origin.get('from')})"
         )
     known = _models.data_of(folder, data)
+    if tuning.has_teacher:
+        _models.refuse_another_fold(teacher, artifact.describe(folder)["data"])
     texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)
     checkpoints = workspace.checkpoints_of(output)
 

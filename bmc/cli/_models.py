@@ -17,7 +17,7 @@ from bmc import artifact, plugins, workspace
 from bmc import data as datasets
 from bmc.cli._common import DataOptions
 from bmc.data import Dataset, Fold
-from bmc.errors import ArtifactError, DataError, SettingError, unknown
+from bmc.errors import ArtifactError, DataError, SettingError, UsageError, unknown
 from bmc.files import read_json, refuse_existing, sha256
 from bmc.measure import scores
 from bmc.model import Model
@@ -174,6 +174,31 @@ def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
             "test": len(data.test),
         },
     }
+
+
+def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a teacher that learned rows of this data which are held out here.
+
+    Args:
+        teacher: its model directory.
+        record: of the student's data, as `data_record` makes it.
+
+    Raises:
+        UsageError: both were made from one data set that was split in two ways.
+    """
+    its = artifact.describe(teacher)["data"]
+    if its.get("reference") != record.get("reference"):
+        return
+    first, second = (
+        "fold {}/{}".format(*one) if one else "the usual test split"
+        for one in (its.get("fold"), record.get("fold"))
+    )
+    if first != second:
+        raise UsageError(
+            f"the teacher {teacher} was made with {first} of {record['reference']} held out, and "
+            f"here it is {second}: it has learned rows that the student will be scored on. Train "
+            "a teacher with the same --fold"
+        )
 
 
 def weights_sha256(folder: Path) -> str:

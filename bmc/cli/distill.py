@@ -105,6 +105,8 @@ def distill(
             f"the teacher {folder} answers {', '.join(taught.labels)}; "
             f"the data has {', '.join(data.labels)}: train a teacher on this data"
         )
+    record = _models.data_record(data, source)
+    _models.refuse_another_fold(folder, record)
     step = Logits(str(folder), _models.weights_sha256(folder), temperature, hard)
     torch.manual_seed(seed)
     model = bert.student(taught, size)
@@ -132,7 +134,7 @@ def distill(
         )
     record = step.apply(model, work)
     seconds = round(time.monotonic() - started, 1)
-    model.data = _models.data_record(data, source)
+    model.data = record
     model.steps = [AppliedStep("distill/logits", asdict(step), record, seed, seconds)]
     model.origin = {
         "command": "distill",
@@ -186,7 +188,8 @@ def _found(reference: str) -> Path | None:
 
 def _trained(reference: str, data: Dataset, source: DataOptions, seed: int, device: str) -> Path:
     """Return the workspace's baseline of that name for some data; train it if there is none."""
-    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}"
+    fold = f"-fold{source.fold.number}of{source.fold.of}" if source.fold else ""
+    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}{fold}"
     if artifact.is_model_directory(trained):
         return trained
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {trained}")

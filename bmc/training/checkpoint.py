@@ -97,9 +97,12 @@ def read(
     for name, parameter in trainable(module):
         prefix = {f"optimizer.{key}.{name}": key for key in _STATE}
         state = {key: tensors[long] for long, key in prefix.items() if long in tensors}
-        # In the parameter's memory layout: fused optimizers pair the two by their place in memory.
+        # Fused optimizers count steps where the parameter lies, and pair it with the rest by their
+        # place in memory: in the parameter's own layout.
         optimizer.state[parameter] = {
-            key: value if key == "step" else torch.empty_like(parameter).copy_(value)
+            key: value.to(parameter.device)
+            if key == "step"
+            else torch.empty_like(parameter).copy_(value)
             for key, value in state.items()
         }
     torch.set_rng_state(tensors["random.cpu"])

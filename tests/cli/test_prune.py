@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -157,6 +158,19 @@ def test_a_model_tuned_with_a_teacher_names_it_as_a_distilled_one_does(
     assert bmc("prune", "mlp", "--distill", "--epochs", 1, *QUICK)[0] == 0
     teacher = artifact.describe(newest("model"))["origin"]["teacher"]
     assert teacher == {"name": "mlp", "sha256": sha256(known / "model.safetensors")}
+
+
+def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(
+    bmc: Run, known: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(known, tmp_path / "other"))
+    text = (other / "bmc.json").read_text(encoding="utf-8")
+    assert '"fold": null' in text
+    (other / "bmc.json").write_text(text.replace('"fold": null', '"fold": [1, 5]'), "utf-8")
+    code, _, said = bmc("prune", "mlp", "--teacher", other)
+    assert code == 2
+    assert "fold 1/5" in said
+    assert "structured:" not in said
 
 
 def test_a_teacher_that_is_not_there_is_said_before_anything_is_pruned(

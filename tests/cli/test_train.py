@@ -141,6 +141,18 @@ def test_a_teacher_of_other_classes_is_refused_with_both_lists(
     assert "answers negative, positive; the data has negative, positive, short" in line
 
 
+def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(
+    bmc: Run, model_folder: Path, reviews_csv: Path
+) -> None:
+    data = ("--data", reviews_csv, "--fold", "2/5", "--transfer", "none")
+    code, out, err = bmc("distill", "--teacher", model_folder, *data)
+    assert (code, out) == (2, "")
+    line = err.splitlines()[-1]
+    assert "with the usual test split" in line
+    assert "here it is fold 2/5" in line
+    assert "same --fold" in line
+
+
 def test_a_model_of_other_classes_cannot_be_exported_with_this_data(
     bmc: Run, model_folder: Path, three_classes: Path
 ) -> None:

@@ -136,6 +136,19 @@ def test_a_stopped_run_of_a_convolutional_network_ends_with_the_same_bits(tmp_pa
     assert same(train(tmp_path / "stopped"), train(tmp_path / "whole"))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+def test_a_stopped_run_on_a_gpu_goes_on_from_its_checkpoint(train: Train, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, device="cuda")
+    with pytest.raises(_KilledError):
+        train(tmp_path / "stopped", stop_after=4, settings=settings)
+    steps: list[int] = []
+    resumed = train(tmp_path / "stopped", settings=settings, count=steps)
+    whole = train(tmp_path / "whole", settings=settings)
+    assert len(steps) == EPOCHS * STEPS - 2
+    for name, value in whole[0].items():  # a GPU adds up in an order of its own
+        torch.testing.assert_close(resumed[0][name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_a_run_that_is_stopped_twice_ends_with_the_same_bits(
     train: Train, whole: tuple[dict[str, Tensor], Fitted], tmp_path: Path
 ) -> None:
