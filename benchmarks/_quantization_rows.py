@@ -61,10 +61,8 @@ LARGE_IMAGES = (
     "mobilenet-v2-224-fashion-subset",
     ("train", "mobilenet-v2", "--data", SUBSET, "--set", "image_size=224", "--epochs", "2"),
 )
-TINY = (
-    "tiny-movie-reviews",
-    ("distill", "--teacher", "bert-movie-reviews-0", "--student", "tiny"),
-)
+TEACHER = f"{BERT[0]}-0"
+TINY = ("tiny-movie-reviews", ("distill", "--teacher", TEACHER, "--student", "tiny"))
 STATIC = ("--method", "static")
 
 ROWS = (

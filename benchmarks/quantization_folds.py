@@ -2,8 +2,9 @@
 
     python benchmarks/quantization_folds.py --row bert --row bert-int4     (an hour)
 
-For each of five folds the baseline of a row of quantization.py is trained without it, quantized and
-exported, and the bundles of both answer the fold; the folds' rows are pooled. Points lost are
+For each of five folds the baseline of a row of quantization.py is trained without it (and so is a
+student's teacher), quantized and exported, and the bundles of both answer the fold; the folds' rows
+are pooled. Points lost are
 paired, and so is their interval (McNemar 1947: a difference of two shares of the same rows). Rows
 that are named together share their baseline. A fold that is in the result is not done again, so
 that the rest can follow another day. Writes results/quantization/folds-ROW.json. Exit code 1: a bar
@@ -16,12 +17,13 @@ import argparse
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _common import HERE, RUNS, Bar, finish
-from _quantization_rows import ROWS, Row
+from _common import HERE, RUNS, Bar, bmc, finish
+from _quantization_rows import BERT, ROWS, TEACHER, Row
 from quantization import MOST_CHANGED, prepare
 
 from bmc import bundle as bundles
@@ -62,7 +64,13 @@ def _measured(row: Row, fold: int) -> dict[str, dict[str, int]]:
     """Train without a fold, quantize, export both ends, and count what they answer to it."""
     root = workspace.root()
     base, made = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
-    prepare(row, base, made, ("--fold", f"{fold}/{FOLDS}"))
+    held_out = ("--fold", f"{fold}/{FOLDS}")
+    if TEACHER in row.made_by:
+        teacher = f"{BERT[0]}-fold{fold}"
+        if not (root / teacher).is_dir():
+            bmc(*BERT[1], *held_out, "-o", root / teacher)
+        row = replace(row, made_by=tuple(teacher if one == TEACHER else one for one in row.made_by))
+    prepare(row, base, made, held_out)
     return {
         target: _counts(root / f"{base}-{target}", root / f"{made}-{target}")
         for target in row.targets
