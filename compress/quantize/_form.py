@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from typing import Any, TypeGuard
 
@@ -121,14 +121,16 @@ def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, n
     return {path: layer for path, layer in found.items() if path not in kept}
 
 
-def alone(form: nn.Module, found: Mapping[str, nn.Module]) -> dict[str, nn.Linear]:
-    """Return the linear layers among some whose weight nothing but themselves uses."""
+def alone(
+    form: nn.Module, found: Mapping[str, nn.Module], kinds: Sequence[type] = (nn.Linear,)
+) -> dict[str, Any]:
+    """Return the layers of some kinds whose weight nothing but themselves uses."""
     tied = tied_in(form)
     holders = Counter(id(child) for part in form.modules() for child in part.children())
     return {
         path: layer
         for path, layer in found.items()
-        if type(layer) is nn.Linear and id(layer.weight) not in tied and holders[id(layer)] == 1
+        if type(layer) in kinds and id(layer.weight) not in tied and holders[id(layer)] == 1
     }
 
 

@@ -1,31 +1,36 @@
-"""Weights of 4 bits whose rounding is fitted to what the layers read.
+"""Weights of 4 bits whose rounding is fitted to what the layers read, and to what comes of it.
 
-Scales are those with the least squared error of the weights. Then each weight of a linear layer is
-rounded in turn, and what the layer's outputs lose by it is made good by the weights still to come.
+Scales are those with the least squared error of the weights. Then each weight of a linear layer,
+and each value of a table's row, is rounded in turn, and what the outputs lose by it is made good by
+the ones still to come. How errors of two columns count together is found in one pass over rows.
 
 Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-Transformers", section 3; the order of columns is that of its authors' code (`act-order`).
+Transformers", section 3; the order of columns is that of its authors' code (`act-order`). That what
+is read counts by its gradients: Kim et al. 2025, "GuidedQuant", section 3; tables are ours
+(docs/decisions/0018-four-bits-are-rounded-to-what-is-read.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bmc import console
+from bmc import console, inputs
 from bmc.compress.quantize._form import alone, place
 from bmc.compress.quantize._points import Grid, levels
-from bmc.compress.quantize._watching import check_rows, no_number, watch
+from bmc.compress.quantize._watching import check_rows, no_number
 from bmc.inputs import Encoder
-from bmc.model import Model, Record
+from bmc.model import Model, Record, output_of
 
+_ROWS = 16
 _BLOCK = 128  # columns whose errors are passed on at once to those behind them
 _DAMPING = 0.01  # of the mean square: what nothing was read from must not weigh nothing
 _NARROWEST, _CANDIDATES = 0.4, 61
-_MOST_INPUTS = 8192  # products of 256 MB
+_WIDEST = 8192  # products of 256 MB
 
 
 def place_fitted(
@@ -45,12 +50,10 @@ def place_fitted(
     """
     check_rows(rows)
     few = {path: own for path, own in record.items() if own["bits"] == 4}
-    linears = alone(model.module, {path: found[path] for path in few})
-    narrow = {path: own for path, own in linears.items() if own.in_features <= _MOST_INPUTS}
-    products = products_of(model.module, narrow, model.encoder, rows) if narrow else {}
-    for path, own in products.items():
-        if not own.isfinite().all():
-            raise no_number(path)
+    kinds = (nn.Linear, nn.Embedding)
+    own_weights = alone(model.module, {path: found[path] for path in few}, kinds)
+    fitted = {path: own for path, own in own_weights.items() if own.weight.shape[1] <= _WIDEST}
+    products = products_of(model.module, fitted, model.encoder, rows) if fitted else {}
     done = {path: {**own, "fitted": True} if path in few else own for path, own in record.items()}
     place(model.module, done)
     with console.progress("rounding", len(few)) as advance:
@@ -64,29 +67,88 @@ def place_fitted(
     return done
 
 
-@torch.inference_mode()
 def products_of(
-    form: nn.Module, linears: Mapping[str, nn.Module], encoder: Encoder, rows: Sequence[Any]
+    form: nn.Module, layers: Mapping[str, nn.Module], encoder: Encoder, rows: Sequence[Any]
 ) -> dict[str, Tensor]:
-    """Return the mean products of what linear layers read, (in, in), by path.
+    """Return how errors of two of a weight's columns count together, (columns, columns), by path.
+
+    For a linear layer that is the products of what it reads: half with all of it alike, half by how
+    far the network's outputs move with the layer's, since of a sentence some words count more. For
+    a table it is the products of the gradients themselves, and half as much for every column alike.
 
     Args:
         form: in float.
-        linears: its layers, by path.
+        layers: its linear layers and tables, by path.
         encoder: of the rows.
         rows: raw rows, of the training part.
+
+    Raises:
+        DataError: a layer read NaN or infinity.
     """
-    found: dict[str, Tensor] = {}
-    counts = dict.fromkeys(linears, 0)
+    read: dict[str, Tensor] = {}
+    moved: dict[str, Tensor] = {}
 
-    def add(path: str, values: Tensor) -> None:
-        values = values.flatten(0, -2).float()
-        counts[path] += len(values)
-        products = values.t() @ values
-        found[path] = found[path] + products if path in found else products
+    def add(path: str, values: Tensor, gradient: Tensor) -> None:
+        gradient = gradient.flatten(0, -2)
+        if isinstance(layers[path], nn.Embedding):
+            moved[path] = moved.get(path, 0) + gradient.t() @ gradient
+            return
+        values = values.flatten(0, -2)
+        counts = gradient.square().sum(dim=1, keepdim=True)
+        read[path] = read.get(path, 0) + values.t() @ values
+        moved[path] = moved.get(path, 0) + (values * counts).t() @ values
 
-    watch(form, linears, encoder, rows, add, "what layers read")
-    return {path: own / max(counts[path], 1) for path, own in found.items()}
+    _watch_gradients(form, layers, encoder, rows, add)
+    for path in layers:
+        if not all(own[path].isfinite().all() for own in (read, moved) if path in own):
+            raise no_number(path)
+    alike = {path: read.get(path, torch.eye(len(own))) for path, own in moved.items()}
+    return {path: _scaled(alike[path]) + _scaled(own) for path, own in moved.items()}
+
+
+def _watch_gradients(
+    form: nn.Module,
+    layers: Mapping[str, nn.Module],
+    encoder: Encoder,
+    rows: Sequence[Any],
+    seen: Callable[[str, Tensor, Tensor], None],
+) -> None:
+    """Show what layers read, and the gradient of a sum of the outputs, their signs drawn at random.
+
+    The mean square of such a gradient is that of all outputs' together.
+    """
+
+    def hook_of(path: str) -> Any:
+        def hook(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+            made = made if made.requires_grad else made.detach().requires_grad_()
+            show: Any = partial(seen, path, given[0].detach())
+            made.register_hook(show)  # type: ignore[no-untyped-call]
+            return made.clone()  # whatever follows may write into it
+
+        return hook
+
+    learning = {name: own.requires_grad for name, own in form.named_parameters()}
+    hooks = [part.register_forward_hook(hook_of(path)) for path, part in layers.items()]
+    signs = torch.Generator().manual_seed(0)
+    try:
+        form.requires_grad_(False)
+        with console.progress("what its weights change", len(rows)) as advance, torch.enable_grad():
+            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _ROWS):
+                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+                made = output_of(form, tensors)
+                sign = 2.0 * torch.randint(0, 2, made.shape, generator=signs) - 1
+                (made * sign).sum().backward()  # type: ignore[no-untyped-call]
+                advance(len(places))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, own in form.named_parameters():
+            own.requires_grad_(learning[name])
+
+
+def _scaled(products: Tensor) -> Tensor:
+    """Return products whose mean square is 1; none stay none."""
+    return products / products.diagonal().mean().clamp(min=torch.finfo(products.dtype).tiny)
 
 
 @torch.no_grad()

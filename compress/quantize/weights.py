@@ -20,8 +20,8 @@ class Weights:
 
     Scales are symmetric, one for each output channel, or for each group of a row's values. Weights
     of 8 bits are rounded to the nearest step. Scales of 4 bits have the least squared error, and
-    the rounding of linear layers is fitted to what they read. Files get smaller; run times multiply
-    in float, or unfold the weights as they load.
+    their rounding is fitted to what layers read and what comes of it. Files get smaller; run times
+    multiply in float, or unfold the weights as they load.
 
     Args:
         bits: 8, or 4 (linear layers and embeddings; other layers get 8).
@@ -34,12 +34,13 @@ class Weights:
         SettingError: a setting is out of range.
 
     Source: Dettmers and Zettlemoyer 2023, "The case for 4-bit precision", section 3 (blocks);
-    Frantar et al. 2023, "GPTQ", section 3 (rounding).
+    Frantar et al. 2023, "GPTQ", section 3, and Kim et al. 2025, "GuidedQuant", section 3 (both
+    rounding).
     """
 
     bits: int = 8
     group: int = 32
-    rows: int = 256
+    rows: int = 1024
     in_float: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from torch import Tensor, nn
 
 from bmc import data as datasets
 from bmc import inputs
+from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._points import FittedGrid, Grid
-from bmc.compress.quantize._rounding import fit_scales, round_in_turn
+from bmc.compress.quantize._rounding import fit_scales, products_of, round_in_turn
 from bmc.compress.quantize.weights import Weights
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError, SettingError, UsageError
@@ -178,3 +180,56 @@ def test_a_record_that_fits_what_it_cannot_is_refused(own: dict[str, Any], model
     _form.become_form(model)
     with pytest.raises(ArtifactError, match="hidden"):
         _form.place(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
+
+
+def test_a_table_rounded_in_turn_moves_the_answers_less_than_the_nearest_one(
+    make_lively: Callable[..., Model], reviews: Dataset
+) -> None:
+    made = make_lively()
+    form = _form.form_of(made)
+    path = next(path for path, own in form.named_modules() if isinstance(own, nn.Embedding))
+    table: Any = form.get_submodule(path)
+    rows = list(reviews.validation.rows)
+    [products] = products_of(
+        form, {path: table}, made.encoder, list(reviews.train.rows[:100])
+    ).values()
+    scales = fit_scales(Grid(4, 32), table.weight)[:, None]
+    kept, expected = table.weight.data, text_answers(made, form, rows)
+    moved = []
+    for weight in (
+        (kept / scales).round().clamp(-8, 7) * scales,
+        round_in_turn(kept, scales, products),
+    ):
+        table.weight.data = weight
+        moved.append(float((text_answers(made, form, rows) - expected).square().mean()))
+    assert 0 < moved[1] < 0.7 * moved[0]
+
+
+def test_products_leave_the_network_as_it_was(model: Model, work: Work) -> None:
+    form = _form.form_of(model)
+    linears = {path: own for path, own in form.named_modules() if isinstance(own, nn.Linear)}
+    learning = [own.requires_grad for own in form.parameters()]
+    found = products_of(form, linears, model.encoder, drawn(model, work, 8))
+    assert {path: own.shape[0] for path, own in found.items()} == {
+        path: own.in_features for path, own in linears.items()
+    }
+    assert [own.requires_grad for own in form.parameters()] == learning
+    assert all(own.grad is None for own in form.parameters())
+    assert not any(own._forward_hooks for own in linears.values())
+
+
+def test_what_moves_no_output_counts_by_what_it_reads_alone(model: Model, work: Work) -> None:
+    form = _form.form_of(model)
+    last: Any = form.get_submodule("output")
+    with torch.no_grad():
+        last.weight.zero_()
+    first = {"hidden.0": form.get_submodule("hidden.0")}
+    [found] = products_of(form, first, model.encoder, drawn(model, work, 8)).values()
+    assert found.isfinite().all()
+    assert float(found.diagonal().mean()) == pytest.approx(1.0)
+
+
+@torch.inference_mode()
+def text_answers(model: Model, form: nn.Module, rows: Sequence[Any]) -> Tensor:
+    arrays = model.encoder.batch(model.encoder.encode(rows), range(len(rows)))
+    return output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
