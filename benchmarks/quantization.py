@@ -3,6 +3,7 @@
     python benchmarks/quantization.py                  (every row that has no result yet)
     python benchmarks/quantization.py --row bert       (one row; make bench-quantization ROW=bert)
     python benchmarks/quantization.py --row bert --no-speed   (leave latencies as they were)
+    python benchmarks/quantization.py --row bert --machine xeon-amx   (latencies alone, of seed 0)
     python benchmarks/quantization.py --table          (the README's table, from the results)
 
 A row takes a trained baseline (those of baselines.py), quantizes it, exports it, and holds each
@@ -12,7 +13,8 @@ else runs, each at its better number of threads; sizes are those of the model fi
 bf16 is the baseline's OpenVINO bundle in bf16, against the quantized one as it runs by default.
 mobilenet-v2 at 224x224 is trained on 8,000 images of fashion-mnist, a fifth of them held out.
 Settings were chosen on validation rows. A row's result is written to
-results/quantization/ROW.json. Exit code 1: a bar is not met.
+results/quantization/ROW.json, another machine's latencies to results/quantization-MACHINE/ROW.json.
+Exit code 1: a bar is not met.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +54,7 @@ def main() -> int:
     parser.add_argument("--row", help="such as bert")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
     parser.add_argument("--no-speed", action="store_true", help="leave latencies as they were")
+    parser.add_argument("--machine", help="measure latencies alone, and keep them by this name")
     parser.add_argument("--table", action="store_true", help="write the README's table and leave")
     options = parser.parse_args()
     if options.table:
@@ -60,6 +63,8 @@ def main() -> int:
     wanted = [row for row in ROWS if options.row in (None, row.name)]
     if not wanted:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
+    if options.machine:
+        return max(_on_machine(row, options.machine) for row in wanted)
     again = options.again or options.no_speed
     codes = [
         _measure(row, not options.no_speed) for row in wanted if again or not _result(row).is_file()
@@ -74,13 +79,28 @@ def _measure(row: Row, timed: bool) -> int:
     return finish(f"quantization/{row.name}", list(_bars(row, seeds, speed)), content)
 
 
+def _on_machine(row: Row, machine: str) -> int:
+    """Measure the latencies of seed 0's bundles on another machine than the results'."""
+    row = replace(row, targets=tuple(one for one in row.targets if one != "tensorrt"))
+    _prepared(row, 0)
+    speed = _speed(row)
+    content = {"row": asdict(row), "speed": speed}
+    return finish(f"quantization-{machine}/{row.name}", list(_speed_bars(row, speed)), content)
+
+
 def _seed(row: Row, seed: int) -> dict[str, Any]:
     """Train, quantize, export both ends and compare them; what is there already is taken."""
+    base, made = _prepared(row, seed)
+    return {target: _compared(base, made, target) for target in row.targets}
+
+
+def _prepared(row: Row, seed: int) -> tuple[str, str]:
+    """Make what a seed's figures are taken from; return the names of both ends."""
     base, made = _names(row, seed)
     if SUBSET in row.made_by:
         _write_subset(Path(SUBSET))
     prepare(row, base, made, ("--seed", str(seed)))
-    return {target: _compared(base, made, target) for target in row.targets}
+    return base, made
 
 
 def prepare(row: Row, base: str, made: str, options: tuple[str, ...]) -> None:
@@ -214,6 +234,10 @@ def _bars(row: Row, seeds: list[dict[str, Any]], speed: dict[str, Any]) -> Itera
         share = seeds[0]["onnx"]["linears"]
         must = f"{row.name}: linears of 4 bits, with scales, at most {row.smaller_linears}x"
         yield Bar(must, f"{share:.3f}", share <= row.smaller_linears)
+    yield from _speed_bars(row, speed)
+
+
+def _speed_bars(row: Row, speed: dict[str, Any]) -> Iterator[Bar]:
     least = {**row.faster, "bf16": row.over_bf16, "plain": row.over_plain}
     for key, ratio in speed.items():
         rival, length = key.rsplit("-", 1)
