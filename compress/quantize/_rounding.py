@@ -3,6 +3,7 @@
 Scales are those with the least squared error of the weights. Then each weight of a linear layer,
 and each value of a table's row, is rounded in turn, and what the outputs lose by it is made good by
 the ones still to come. How errors of two columns count together is found in one pass over rows.
+Once all are whole numbers, the scales are fitted anew; both happen twice.
 
 Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
 Transformers", section 3; the order of columns is that of its authors' code (`act-order`). That what
@@ -27,6 +28,8 @@ from bmc.inputs import Encoder
 from bmc.model import Model, Record, output_of
 
 _ROWS = 16
+_PASSES = 2
+_SCALE_DAMPING = 1e-3
 _BLOCK = 128  # columns whose errors are passed on at once to those behind them
 _DAMPING = 0.01  # of the mean square: what nothing was read from must not weigh nothing
 _NARROWEST, _CANDIDATES = 0.4, 61
@@ -59,10 +62,11 @@ def place_fitted(
     with console.progress("rounding", len(few)) as advance:
         for path in few:
             layer: Any = found[path]
-            layer.grid.scales.copy_(fit_scales(layer.grid, layer.weight))
+            scales = fit_scales(layer.grid, layer.weight)
             if path in products:
-                scales = layer.grid.scales.view(len(layer.weight), -1)
-                layer.weight.data = round_in_turn(layer.weight.data, scales, products[path])
+                scales = scales.view(len(layer.weight), -1)
+                layer.weight.data, scales = rounded(layer.weight.data, scales, products[path])
+            layer.grid.scales.copy_(scales.flatten())
             advance(1)
     return done
 
@@ -165,6 +169,48 @@ def fit_scales(grid: Grid, weight: Tensor) -> Tensor:
     return scales
 
 
+def rounded(weight: Tensor, scales: Tensor, products: Tensor) -> tuple[Tensor, Tensor]:
+    """Return a weight (out, in) on its grid, and the grid's scales (out, groups).
+
+    Args:
+        weight: (out, in).
+        scales: (out, groups), to begin with.
+        products: (in, in), how errors of two columns count together.
+    """
+    size = weight.shape[1] // scales.shape[1]
+    whole = torch.zeros_like(weight)
+    for _ in range(_PASSES):
+        by_column = scales.repeat_interleave(size, dim=1)
+        whole = (round_in_turn(weight, scales, products) / by_column).round()
+        scales = refit_scales(weight, whole, scales, products)
+    return whole * scales.repeat_interleave(size, dim=1), scales
+
+
+@torch.no_grad()
+def refit_scales(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor) -> Tensor:
+    """Return the scales (out, groups) with the least error of whole numbers (out, in).
+
+    Least squares by row; a scale that would leave half to twice its size stays.
+    """
+    count, groups = scales.shape
+    size = weight.shape[1] // groups
+    between = torch.stack(
+        [
+            (whole[:, at : at + size] @ products[at : at + size] * whole)
+            .view(count, groups, -1)
+            .sum(2)
+            for at in range(0, weight.shape[1], size)
+        ],
+        dim=1,
+    )  # (out, groups, groups)
+    wanted = (weight @ products * whole).view(count, groups, -1).sum(2)
+    left = wanted - (between @ scales[..., None])[..., 0]
+    mean = between.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
+    damping = (_SCALE_DAMPING * mean).clamp(min=torch.finfo(mean.dtype).tiny).expand(count, groups)
+    found = scales + torch.linalg.solve(between + torch.diag_embed(damping), left)
+    return torch.where((found > scales / 2) & (found < scales * 2), found, scales)
+
+
 @torch.no_grad()
 def round_in_turn(weight: Tensor, scales: Tensor, products: Tensor) -> Tensor:
     """Return a weight (out, in) on its grid, each column's error made good by the columns after it.
@@ -191,6 +237,11 @@ def round_in_turn(weight: Tensor, scales: Tensor, products: Tensor) -> Tensor:
             left[:, at + 1 : end] -= error[:, None] * spread[at, at + 1 : end]
         left[:, end:] -= errors @ spread[start:end, end:]
     return left[:, order.argsort()]
+
+
+def _sums(values: Tensor, groups: int) -> Tensor:
+    """Return the sums (out, groups) of values (out, in)."""
+    return values.view(len(values), groups, -1).sum(dim=2)
 
 
 def _on_grid(values: Tensor, scales: Tensor) -> Tensor:

@@ -22,7 +22,13 @@ from bmc import inputs
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._points import FittedGrid, Grid
-from bmc.compress.quantize._rounding import fit_scales, products_of, round_in_turn
+from bmc.compress.quantize._rounding import (
+    fit_scales,
+    products_of,
+    refit_scales,
+    round_in_turn,
+    rounded,
+)
 from bmc.compress.quantize.weights import Weights
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError, SettingError, UsageError
@@ -103,6 +109,30 @@ def test_rounding_in_turn_keeps_the_outputs_for_what_is_read() -> None:
     assert errors[0] < 0.2 * errors[1]
     whole = found / scales
     torch.testing.assert_close(whole, whole.round(), atol=1e-4, rtol=0)
+
+
+def test_scales_fitted_to_whole_numbers_err_less_and_the_numbers_stay() -> None:
+    torch.manual_seed(0)
+    values = torch.randn(500, 8) @ torch.randn(8, 64)
+    products, weight, grid = values.t() @ values / 500, torch.randn(32, 64), Grid(4, 32)
+    scales = fit_scales(grid, weight).view(32, 2)
+    first = round_in_turn(weight, scales, products)
+    whole = (first / scales.repeat_interleave(32, dim=1)).round()
+    again = refit_scales(weight, whole, scales, products)
+    second = whole * again.repeat_interleave(32, dim=1)
+    errors = [float((values @ (one - weight).t()).square().mean()) for one in (second, first)]
+    assert 0 < errors[0] < 0.9 * errors[1]
+    both, kept = rounded(weight, scales, products)
+    whole = both / kept.repeat_interleave(32, dim=1)
+    torch.testing.assert_close(whole, whole.round().clamp(-8, 7), atol=1e-4, rtol=0)
+    assert float((values @ (both - weight).t()).square().mean()) < errors[0]
+
+
+def test_a_row_of_zeros_keeps_its_scales() -> None:
+    zeros, scales = torch.zeros(2, 32), torch.full((2, 1), 0.1)
+    weight, kept = rounded(zeros, scales, torch.eye(32))
+    assert torch.equal(weight, zeros)
+    assert torch.equal(kept, scales)
 
 
 def test_channels_that_nothing_is_read_from_are_rounded_all_the_same() -> None:

@@ -1,0 +1,73 @@
+"""TensorRT engines are built without a GPU, and say that they were not run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bmc import bundle, targets
+from bmc.bundle import Bundle
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(scope="session")
+def engine(lively_bundle: Callable[[str], Bundle]) -> Bundle:
+    """Return a TensorRT bundle that was built on a machine without a GPU."""
+    pytest.importorskip("tensorrt_rtx")
+    if targets.load("tensorrt").available().devices:
+        pytest.skip("there is a GPU: engines run here")
+    return lively_bundle("tensorrt")
+
+
+def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
+    found = {file.name for file in engine.path.iterdir()}
+    assert found == {
+        "model.onnx",
+        "model.engine",
+        "manifest.json",
+        "tokenizer.json",
+        "golden.npz",
+        "evaluation.npz",
+    }
+    assert engine.model_path.stat().st_size > 1e6
+    assert engine.manifest.build["ran_here"] is False
+    assert engine.manifest.build["max_batch"] == 16
+
+
+def test_an_engine_that_was_not_run_has_no_score_but_its_onnx_file_has(
+    engine: Bundle, lively_bundle: Callable[[str], Bundle]
+) -> None:
+    assert engine.manifest.scores == {}
+    its = engine.manifest.build["scores_of_the_onnx_file"]
+    assert its == lively_bundle("onnx").manifest.scores
+    assert engine.manifest.parity["of"] == "the ONNX file"
+
+
+def test_check_of_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
+    code, out, said = bmc("check", engine.path)
+    assert code == 3
+    assert out == ""
+    assert "not run" in said
+    assert "checksums are right" in said
+
+
+def test_predict_with_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
+    code, _, said = bmc("predict", engine.path, "a fine film")
+    assert code == 3
+    assert "NVIDIA" in said
+
+
+def test_golden_rows_fit_an_engine_for_single_rows(
+    engine: Bundle, lively_folder: Path, bmc: Run, tmp_path: Path
+) -> None:
+    output = tmp_path / "single"
+    options = ["--target", "tensorrt", "--max-batch", 1, "-o", output]
+    code, out, said = bmc("export", lively_folder, *options)
+    assert code == 0, said
+    assert "its ONNX file; the engine was built, not run here" in out
+    inputs, outputs = bundle.read(output).golden()
+    assert {array.shape[0] for array in (inputs | outputs).values()} == {1}
+    assert engine.path != output
