@@ -81,10 +81,10 @@ def main() -> int:
     rows = [*data.validation.rows, *sentences]
     labels = np.array(data.validation.labels)
     plain = form_of(model)
-    expected = _answers(model, plain, rows)
+    expected = answers_of(model, plain, rows)
     found = []
     for name, settings, form in _ways(model, data, plain):
-        logits = _answers(model, form, rows)
+        logits = answers_of(model, form, rows)
         changed = logits.argmax(axis=1) != expected.argmax(axis=1)
         one = {
             "way": name,
@@ -153,13 +153,13 @@ def _mean_output(model: Model, form: nn.Module, path: str, rows: Sequence[Any]) 
         count += made.flatten(0, -2).shape[0]
 
     handle = form.get_submodule(path).register_forward_hook(hook)
-    _answers(model, form, rows)
+    answers_of(model, form, rows)
     handle.remove()
     return total / count
 
 
 @torch.inference_mode()
-def _answers(model: Model, form: nn.Module, rows: Sequence[Any]) -> NDArray[np.float32]:
+def answers_of(model: Model, form: nn.Module, rows: Sequence[Any]) -> NDArray[np.float32]:
     """Return a form's logits, (rows, classes)."""
     encoded = model.encoder.encode(rows)
     found = np.empty((len(rows), len(model.labels)), np.float32)

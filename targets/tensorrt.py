@@ -171,7 +171,7 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
         profile.set_shape(info.name, least, usual, most)
     config = builder.create_builder_config()
     config.add_optimization_profile(profile)
-    if any(gpu.capability == _TURING for gpu in gpus()) and RTX:
+    if RTX and [gpu.capability for gpu in gpus()[:1]] == [_TURING]:
         config.num_compute_capabilities = 1
         config.set_compute_capability(trt.ComputeCapability.SM75, 0)
     engine = builder.build_serialized_network(network, config)

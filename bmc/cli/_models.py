@@ -139,12 +139,9 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
         ArtifactError: bmc.json is malformed.
     """
     recorded = artifact.describe(folder)["data"]
-    columns, fold = recorded.get("text_columns") or ["text"], recorded.get("fold") or None
-    for name, given, kind in (("text_columns", columns, str), ("fold", fold or [0, 0], int)):
-        if not isinstance(given, list) or not all(type(one) is kind for one in given):
-            raise ArtifactError(f"{folder}: {name} of its data is recorded as {given!r:.60}")
-    if fold and len(fold) != len(("number", "of")):
-        raise ArtifactError(f"{folder}: fold of its data is recorded as {fold!r:.60}")
+    columns = recorded.get("text_columns") or ["text"]
+    if not isinstance(columns, list) or not all(type(one) is str for one in columns):
+        raise ArtifactError(f"{folder}: text_columns of its data is recorded as {columns!r:.60}")
     found = reference or recorded.get("reference")
     if not found:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
@@ -153,10 +150,24 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
         columns,
         str(recorded.get("label_column", "label")),
         str(recorded.get("task", "classification")),
-        Fold(*fold) if fold else None,
+        _fold_of(recorded, folder),
     )
     datasets.check_same(data, recorded.get("fingerprint"), str(folder))
     return data
+
+
+def _fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
+    """Return the fold that a model's data was split by.
+
+    Raises:
+        ArtifactError: bmc.json says nonsense.
+    """
+    fold = recorded.get("fold") or None
+    if fold is None:
+        return None
+    if not isinstance(fold, list) or [type(one) for one in fold] != [int, int]:
+        raise ArtifactError(f"{folder}: fold of its data is recorded as {fold!r:.60}")
+    return Fold(*fold)
 
 
 def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
@@ -185,20 +196,30 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
 
     Raises:
         UsageError: both were made from one data set that was split in two ways.
+        ArtifactError: a bmc.json says nonsense.
     """
     its = artifact.describe(teacher)["data"]
-    if its.get("reference") != record.get("reference"):
+    reference = record.get("reference")
+    if not reference or not _is_same(reference, its.get("reference")):
         return
-    first, second = (
-        "fold {}/{}".format(*one) if one else "the usual test split"
-        for one in (its.get("fold"), record.get("fold"))
-    )
-    if first != second:
-        raise UsageError(
-            f"the teacher {teacher} was made with {first} of {record['reference']} held out, and "
-            f"here it is {second}: it has learned rows that the student will be scored on. Train "
-            "a teacher with the same --fold"
+    folds = [_fold_of(one, teacher) for one in (its, record)]
+    if folds[0] != folds[1]:
+        first, second = (
+            f"fold {one.number}/{one.of}" if one else "the usual test split" for one in folds
         )
+        raise UsageError(
+            f"the teacher {teacher} was made with {first} of {reference} held out, and here it is "
+            f"{second}: it has learned rows that the student will be scored on. Train a teacher "
+            "with the same --fold"
+        )
+
+
+def _is_same(first: object, second: object) -> bool:
+    """Tell whether two references name the same data, however a file's path is written."""
+    if first == second:
+        return True
+    paths = [Path(str(one)) for one in (first, second)]
+    return all(one.exists() for one in paths) and paths[0].samefile(paths[1])
 
 
 def weights_sha256(folder: Path) -> str:

@@ -105,8 +105,8 @@ def distill(
             f"the teacher {folder} answers {', '.join(taught.labels)}; "
             f"the data has {', '.join(data.labels)}: train a teacher on this data"
         )
-    record = _models.data_record(data, source)
-    _models.refuse_another_fold(folder, record)
+    learned_from = _models.data_record(data, source)
+    _models.refuse_another_fold(folder, learned_from)
     step = Logits(str(folder), _models.weights_sha256(folder), temperature, hard)
     torch.manual_seed(seed)
     model = bert.student(taught, size)
@@ -134,7 +134,7 @@ def distill(
         )
     record = step.apply(model, work)
     seconds = round(time.monotonic() - started, 1)
-    model.data = record
+    model.data = learned_from
     model.steps = [AppliedStep("distill/logits", asdict(step), record, seed, seconds)]
     model.origin = {
         "command": "distill",

@@ -14,7 +14,7 @@ is read counts by its gradients: Kim et al. 2025, "GuidedQuant", section 3; tabl
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -27,9 +27,11 @@ from bmc.compress.quantize._watching import check_rows, no_number
 from bmc.inputs import Encoder
 from bmc.model import Model, Record, output_of
 
-_ROWS = 16
+_ROWS, _STEPS = 16, 2048  # a batch, whose activations are kept for the way back
 _PASSES = 2
 _SCALE_DAMPING = 1e-3
+_AT_ONCE = 512  # rows, whose scales are solved for together
+_TINY = torch.finfo(torch.float32).tiny
 _BLOCK = 128  # columns whose errors are passed on at once to those behind them
 _DAMPING = 0.01  # of the mean square: what nothing was read from must not weigh nothing
 _NARROWEST, _CANDIDATES = 0.4, 61
@@ -65,7 +67,9 @@ def place_fitted(
             scales = fit_scales(layer.grid, layer.weight)
             if path in products:
                 scales = scales.view(len(layer.weight), -1)
-                layer.weight.data, scales = rounded(layer.weight.data, scales, products[path])
+                layer.weight.data, scales = rounded(
+                    layer.weight.data, scales, products[path].to(layer.weight.dtype)
+                )
             layer.grid.scales.copy_(scales.flatten())
             advance(1)
     return done
@@ -92,22 +96,33 @@ def products_of(
     read: dict[str, Tensor] = {}
     moved: dict[str, Tensor] = {}
 
-    def add(path: str, values: Tensor, gradient: Tensor) -> None:
-        gradient = gradient.flatten(0, -2)
+    def see(path: str, values: Tensor) -> None:
+        if not isinstance(layers[path], nn.Embedding):
+            values = _flat(values)
+            read[path] = read.get(path, 0) + values.t() @ values
+
+    def feel(path: str, values: Tensor, gradient: Tensor) -> None:
+        gradient = _flat(gradient)
         if isinstance(layers[path], nn.Embedding):
             moved[path] = moved.get(path, 0) + gradient.t() @ gradient
-            return
-        values = values.flatten(0, -2)
-        counts = gradient.square().sum(dim=1, keepdim=True)
-        read[path] = read.get(path, 0) + values.t() @ values
-        moved[path] = moved.get(path, 0) + (values * counts).t() @ values
+        else:
+            values, counts = _flat(values), gradient.square().sum(dim=1, keepdim=True)
+            moved[path] = moved.get(path, 0) + (values * counts).t() @ values
 
-    _watch_gradients(form, layers, encoder, rows, add)
+    _watch_gradients(form, layers, encoder, rows, see, feel)
+    found: dict[str, Tensor] = {}
     for path in layers:
-        if not all(own[path].isfinite().all() for own in (read, moved) if path in own):
+        alike, own = read.pop(path, None), moved.pop(path, None)
+        if alike is not None and not alike.isfinite().all():
             raise no_number(path)
-    alike = {path: read.get(path, torch.eye(len(own))) for path, own in moved.items()}
-    return {path: _scaled(alike[path]) + _scaled(own) for path, own in moved.items()}
+        if own is not None and not own.isfinite().all():
+            own = None  # a gradient may be infinite where all answers are numbers
+        if alike is None and own is not None:
+            alike = torch.eye(len(own))
+        parts = [_scaled(one) for one in (alike, own) if one is not None]
+        if parts:
+            found[path] = torch.stack(parts).sum(dim=0)
+    return found
 
 
 def _watch_gradients(
@@ -115,18 +130,27 @@ def _watch_gradients(
     layers: Mapping[str, nn.Module],
     encoder: Encoder,
     rows: Sequence[Any],
-    seen: Callable[[str, Tensor, Tensor], None],
+    see: Callable[[str, Tensor], None],
+    feel: Callable[[str, Tensor, Tensor], None],
 ) -> None:
-    """Show what layers read, and the gradient of a sum of the outputs, their signs drawn at random.
+    """Show what layers read (..., in), and with it the gradient of what they made (..., out).
 
-    The mean square of such a gradient is that of all outputs' together.
+    The gradient is that of a sum of the outputs, their signs drawn at random: its mean square is
+    that of all outputs' together. Where outputs do not depend on a layer there is none.
     """
 
     def hook_of(path: str) -> Any:
-        def hook(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor:
+        def hook(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> Tensor | None:
+            if not given:
+                return None  # called by the name of its argument
+            values = given[0].detach().clone()  # what it read may be written into later
+            see(path, values)
             made = made if made.requires_grad else made.detach().requires_grad_()
-            show: Any = partial(seen, path, given[0].detach())
-            made.register_hook(show)  # type: ignore[no-untyped-call]
+
+            def of(gradient: Tensor) -> None:
+                feel(path, values, gradient)
+
+            made.register_hook(of)  # type: ignore[no-untyped-call]
             return made.clone()  # whatever follows may write into it
 
         return hook
@@ -134,14 +158,16 @@ def _watch_gradients(
     learning = {name: own.requires_grad for name, own in form.named_parameters()}
     hooks = [part.register_forward_hook(hook_of(path)) for path, part in layers.items()]
     signs = torch.Generator().manual_seed(0)
+    size = max(1, min(_ROWS, _STEPS // max(encoder.longest().values(), default=1)))
     try:
         form.requires_grad_(False)
         with console.progress("what its weights change", len(rows)) as advance, torch.enable_grad():
-            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _ROWS):
+            for places, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), size):
                 tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
                 made = output_of(form, tensors)
                 sign = 2.0 * torch.randint(0, 2, made.shape, generator=signs) - 1
-                (made * sign).sum().backward()  # type: ignore[no-untyped-call]
+                if made.requires_grad:
+                    (made * sign).sum().backward()  # type: ignore[no-untyped-call]
                 advance(len(places))
     finally:
         for hook in hooks:
@@ -150,9 +176,13 @@ def _watch_gradients(
             own.requires_grad_(learning[name])
 
 
+def _flat(values: Tensor) -> Tensor:
+    return values.reshape(-1, values.shape[-1]).float()
+
+
 def _scaled(products: Tensor) -> Tensor:
     """Return products whose mean square is 1; none stay none."""
-    return products / products.diagonal().mean().clamp(min=torch.finfo(products.dtype).tiny)
+    return products / products.diagonal().mean().clamp(min=_TINY)
 
 
 @torch.no_grad()
@@ -192,6 +222,14 @@ def refit_scales(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor
 
     Least squares by row; a scale that would leave half to twice its size stays.
     """
+    parts = [
+        _refit(weight[start:end], whole[start:end], scales[start:end], products)
+        for start, end in pairwise([*range(0, len(weight), _AT_ONCE), len(weight)])
+    ]
+    return torch.cat(parts)
+
+
+def _refit(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor) -> Tensor:
     count, groups = scales.shape
     size = weight.shape[1] // groups
     between = torch.stack(
@@ -206,8 +244,8 @@ def refit_scales(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor
     wanted = (weight @ products * whole).view(count, groups, -1).sum(2)
     left = wanted - (between @ scales[..., None])[..., 0]
     mean = between.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
-    damping = (_SCALE_DAMPING * mean).clamp(min=torch.finfo(mean.dtype).tiny).expand(count, groups)
-    found = scales + torch.linalg.solve(between + torch.diag_embed(damping), left)
+    between.diagonal(dim1=1, dim2=2).add_((_SCALE_DAMPING * mean).clamp(min=_TINY))
+    found = scales + torch.linalg.solve(between, left)
     return torch.where((found > scales / 2) & (found < scales * 2), found, scales)
 
 
@@ -222,14 +260,18 @@ def round_in_turn(weight: Tensor, scales: Tensor, products: Tensor) -> Tensor:
     """
     width = weight.shape[1]
     order = products.diagonal().argsort(descending=True)
-    damping = _DAMPING * products.diagonal().mean().clamp(min=1e-12) * torch.eye(width)
+    damping = (
+        _DAMPING
+        * products.diagonal().mean().clamp(min=1e-12)
+        * torch.eye(width, dtype=products.dtype)
+    )
     inverse = torch.cholesky_inverse(torch.linalg.cholesky(products[order][:, order] + damping))
     spread = torch.linalg.cholesky(inverse, upper=True)
     left = weight[:, order].clone()
     scales = scales.repeat_interleave(width // scales.shape[1], dim=1)[:, order]
     for start in range(0, width, _BLOCK):
         end = min(start + _BLOCK, width)
-        errors = torch.zeros(len(weight), end - start)
+        errors = weight.new_zeros(len(weight), end - start)
         for at in range(start, end):
             column = left[:, at].clone()
             left[:, at] = _on_grid(column, scales[:, at])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,9 +142,39 @@ def test_a_teacher_of_other_classes_is_refused_with_both_lists(
     assert "answers negative, positive; the data has negative, positive, short" in line
 
 
-def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(
-    bmc: Run, model_folder: Path, reviews_csv: Path
+def test_a_student_says_which_data_it_learned(
+    bmc: Run, model_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
+    size = ("--layers", 1, "--hidden", 16, "--heads", 2)
+    options = ("--data", reviews_csv, "--transfer", "none", "--epochs", 1, "--device", "cpu")
+    code, _, err = bmc(
+        "distill", "--teacher", model_folder, *size, *options, "-o", tmp_path / "student"
+    )
+    assert code == 0, err
+    made, its = (artifact.describe(one)["data"] for one in (tmp_path / "student", model_folder))
+    assert made["fingerprint"] == its["fingerprint"]
+    assert made["reference"] == str(reviews_csv)
+
+
+@pytest.mark.parametrize("fold", [[1], 5, "1/5", {"a": 1, "b": 2}, [1, 5, 7]])
+def test_a_teacher_whose_fold_is_nonsense_is_refused(
+    fold: object, bmc: Run, model_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(model_folder, tmp_path / "other"))
+    told = json.loads((other / "bmc.json").read_text(encoding="utf-8"))
+    told["data"]["fold"] = fold
+    (other / "bmc.json").write_text(json.dumps(told), encoding="utf-8")
+    data = ("--data", reviews_csv, "--transfer", "none")
+    code, out, err = bmc("distill", "--teacher", other, *data)
+    assert (code, out) == (2, "")
+    assert "fold of its data is recorded as" in err.splitlines()[-1]
+
+
+def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(
+    bmc: Run, model_folder: Path, reviews_csv: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(reviews_csv.parent)
+    reviews_csv = Path(reviews_csv.name)  # the same file by another path
     data = ("--data", reviews_csv, "--fold", "2/5", "--transfer", "none")
     code, out, err = bmc("distill", "--teacher", model_folder, *data)
     assert (code, out) == (2, "")
