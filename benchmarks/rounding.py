@@ -30,6 +30,7 @@ from bmc.compress._rows import drawn
 from bmc.compress.quantize import _rounding as rounding
 from bmc.compress.quantize._form import form_of
 from bmc.compress.quantize._points import Grid
+from bmc.compress.quantize._products import products_of
 from bmc.compress.quantize._watching import watch
 from bmc.data._transfer import transfer_texts
 from bmc.training.settings import TrainingSettings
@@ -64,7 +65,7 @@ def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
     }
     linears = {path: own for path, own in layers.items() if type(own) is nn.Linear}
     read = _products_read(plain, linears, model.encoder, fitted_to)
-    counted = rounding.products_of(plain, layers, model.encoder, fitted_to)
+    counted = products_of(plain, layers, model.encoder, fitted_to)
     expected = answers_of(model, plain, rows)
     for way, by in _ways(read, counted):
         form = copy.deepcopy(plain)
