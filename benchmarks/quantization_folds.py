@@ -4,11 +4,10 @@
 
 For each of five folds the baseline of a row of quantization.py is trained without it (and so is a
 student's teacher), quantized and exported, and the bundles of both answer the fold; the folds' rows
-are pooled. Points lost are
-paired, and so is their interval (McNemar 1947: a difference of two shares of the same rows). Rows
-that are named together share their baseline. A fold that is in the result is not done again, so
-that the rest can follow another day. Writes results/quantization/folds-ROW.json. Exit code 1: a bar
-is not met.
+are pooled. Points lost are paired, and so is their interval (McNemar 1947: a difference of two
+shares of the same rows). Rows that are named together share their baseline. A fold that is in the
+result is not done again, so that the rest can follow another day. Writes
+results/quantization/folds-ROW.json. Exit code 1: a bar is not met.
 """
 
 from __future__ import annotations

@@ -47,12 +47,9 @@ class TensorRtTarget:
     def available(self) -> Availability:
         """Say which TensorRT is here, and whether there is a GPU to run on."""
         found = gpus()
-        if not found:
-            note = "engines are built here; running one needs an NVIDIA GPU"
-            return Availability(flavour(), (), note)
-        first = found[0]
-        if not runs_on(first.capability):
-            return Availability(flavour(), (), f"engines are built here; {_refused(first)}")
+        why_not = _why_not(found)
+        if why_not:
+            return Availability(flavour(), (), f"engines are built here; {why_not}")
         return Availability(flavour(), tuple(gpu.name for gpu in found))
 
     def load(self, bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
@@ -68,10 +65,9 @@ class TensorRtTarget:
                 "pip install 'bmc-toolkit[tensorrt]'"
             )
         found = gpus()
-        if not found:
-            raise MissingError(f"{bundle.path}: built, not run here: there is no NVIDIA GPU")
-        if not runs_on(found[0].capability):
-            raise MissingError(f"{bundle.path}: built, not run here: {_refused(found[0])}")
+        why_not = _why_not(found)
+        if why_not:
+            raise MissingError(f"{bundle.path}: built, not run here: {why_not}")
         return TensorRtSession(bundle, found[0].name)
 
 
@@ -288,10 +284,16 @@ def runs_on(capability: tuple[int, int]) -> bool:
     return capability in known or capability > max(known)
 
 
-def _refused(gpu: Gpu) -> str:
-    shown = ".".join(str(number) for number in gpu.capability)
+def _why_not(found: Sequence[Gpu]) -> str:
+    """Say why no engine runs on these GPUs; nothing where the first can."""
+    if not found:
+        return "running one needs an NVIDIA GPU"
+    first = found[0]
+    if runs_on(first.capability):
+        return ""
+    shown = ".".join(str(number) for number in first.capability)
     return (
-        f"{trt.__name__} does not run on the GPU here ({gpu.name}, compute capability {shown}); "
+        f"{trt.__name__} does not run on the GPU here ({first.name}, compute capability {shown}); "
         "NVIDIA's full TensorRT does: pip install tensorrt"
     )
 

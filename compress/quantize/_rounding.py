@@ -117,18 +117,16 @@ def refit_scales(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor
 
 
 def _refit(weight: Tensor, whole: Tensor, scales: Tensor, products: Tensor) -> Tensor:
-    count, groups = scales.shape
+    groups = scales.shape[1]
     size = weight.shape[1] // groups
     between = torch.stack(
         [
-            (whole[:, at : at + size] @ products[at : at + size] * whole)
-            .view(count, groups, -1)
-            .sum(2)
+            _sums(whole[:, at : at + size] @ products[at : at + size] * whole, groups)
             for at in range(0, weight.shape[1], size)
         ],
         dim=1,
     )  # (out, groups, groups)
-    wanted = (weight @ products * whole).view(count, groups, -1).sum(2)
+    wanted = _sums(weight @ products * whole, groups)
     left = wanted - (between @ scales[..., None])[..., 0]
     mean = between.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
     between.diagonal(dim1=1, dim2=2).add_((_SCALE_DAMPING * mean).clamp(min=_TINY))
