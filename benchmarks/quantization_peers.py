@@ -1,6 +1,6 @@
 """Is bmc's quantized model as fast and as accurate as those of the tools that quantize already?
 
-    python benchmarks/quantization_peers.py            (bert; ten minutes)
+    python benchmarks/quantization_peers.py            (bert; half an hour)
 
 All start from the same trained model and answer the same held-out rows:
 
@@ -9,7 +9,10 @@ All start from the same trained model and answer the same held-out rows:
   which is ONNX Runtime's `quantize_dynamic`;
 - NNCF: `nncf.quantize` with its defaults (and the model type that its documentation wants for
   transformers) of bmc's own fp32 OpenVINO model, calibrated on training rows;
-- torch's dynamic quantization of all linear layers, run by PyTorch.
+- ModelOpt: `modelopt.onnx.quantization.quantize` of the same ONNX file that Optimum starts from,
+  likewise calibrated; it is made for TensorRT, which is not here, so ONNX Runtime runs it;
+- torch's dynamic quantization of all linear layers, run by PyTorch;
+- torchao's PT2E with its quantizer for x86, likewise calibrated, compiled by `torch.compile`.
 
 Bundles of one run time are timed in turn in one run; PyTorch takes turns with bmc's ONNX bundle,
 launch by launch. Writes benchmarks/results/quantization_peers.json. Exit code 1: bmc's best is
@@ -20,6 +23,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -29,7 +33,7 @@ import numpy as np
 import torch
 from _common import RUNS, Bar, bmc, finish
 from numpy.typing import NDArray
-from peers import nncf, optimum, torch_dynamic
+from peers import modelopt, nncf, optimum, pt2e, torch_dynamic
 from peers._bundle import wrapped
 
 from bmc import artifact, workspace
@@ -50,7 +54,16 @@ LENGTHS = (32, 128)
 SETTINGS = BenchSettings(1, 32, 5, 6)
 LAUNCHES = 5
 CALIBRATION_ROWS = 300
+AGAINST = {
+    "Optimum": "onnx",
+    "ModelOpt": "onnx",
+    "NNCF": "openvino",
+    "torch": "onnx",
+    "PT2E": "onnx",
+}
 Launches = list[list[list[int]]]  # samples in nanoseconds, by turn, by launch
+Rows = Sequence[Any]
+Sampler = Callable[[int, int], list[int]]  # of threads and tokens, samples in nanoseconds
 FAR = 100.0  # a peer's logits may be anywhere: what it answers is scored
 
 
@@ -65,46 +78,73 @@ def main() -> int:
         if missing:
             bmc("export", name, "--target", ",".join(missing))
     data = datasets.load(DATA)
-    made = {"onnx": _optimum(root), "openvino": _nncf(root, data)}
-    found = {
-        f"bmc, {target}": _scored(_answers(root / f"{OWN}-{target}", data), data) for target in made
+    chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
+    rows = [data.train.rows[place] for place in chosen.tolist()]
+    plain = RUNS / "exports" / "optimum-bert.onnx"
+    plain.parent.mkdir(parents=True, exist_ok=True)
+    optimum.export(root / BASE, plain)
+    bundled = {
+        "Optimum": _optimum(root, plain),
+        "ModelOpt": _modelopt(root, plain, rows),
+        "NNCF": _nncf(root, rows),
     }
-    found["Optimum"] = _scored(_answers(made["onnx"], data), data)
-    found["NNCF"] = _scored(_answers(made["openvino"], data), data)
+    own = {peer: root / f"{OWN}-{target}" for peer, target in AGAINST.items()}
+    found = {
+        f"bmc, {target}": _scored(_answers(root / f"{OWN}-{target}", data), data)
+        for target in ("onnx", "openvino")
+    }
+    found |= {peer: _scored(_answers(path, data), data) for peer, path in bundled.items()}
     module = torch_dynamic.quantized(root / BASE)
     found["torch"] = _scored(_answers_of(module, root / BASE, data), data)
+    ids = [_ids(root, some) for some in (rows, data.test.rows)]
+    work = RUNS / "exports" / "pt2e"
+    found["PT2E"] = _scored(pt2e.answers(root / BASE, *ids, work), data)
+    timed: dict[str, Sampler] = {
+        "torch": lambda threads, length: torch_dynamic.samples(root / BASE, threads, length),
+        "PT2E": lambda threads, length: pt2e.samples(root / BASE, ids[0], work, threads, length),
+    }
     speed: dict[str, Any] = {}
     for length in LENGTHS:
-        for target, peer in (("onnx", "Optimum"), ("openvino", "NNCF")):
-            speed[f"{peer}-{length}"] = _in_turn(root / f"{OWN}-{target}", made[target], length)
-        speed[f"torch-{length}"] = _against_torch(root / f"{OWN}-onnx", root / BASE, length)
-    sizes = {
-        **{
-            f"bmc, {target}": bundles.read(root / f"{OWN}-{target}").model_size() for target in made
-        },
-        "Optimum": bundles.read(made["onnx"]).model_size(),
-        "NNCF": bundles.read(made["openvino"]).model_size(),
-    }
+        for peer, path in bundled.items():
+            speed[f"{peer}-{length}"] = _in_turn(own[peer], path, length)
+        for peer, sampler in timed.items():
+            speed[f"{peer}-{length}"] = _by_turns(own[peer], sampler, length)
+    parts = {"bmc, onnx": own["Optimum"], "bmc, openvino": own["NNCF"], **bundled}
+    sizes = {name: bundles.read(path).model_size() for name, path in parts.items()}
     content = {"scores": found, "speed": speed, "bytes": sizes}
     return finish("quantization_peers", _bars(found, speed), content)
 
 
-def _optimum(root: Path) -> Path:
-    work = RUNS / "exports"
-    work.mkdir(parents=True, exist_ok=True)
-    plain, path = work / "optimum-bert.onnx", work / "optimum-bert-dynamic.onnx"
-    optimum.export(root / BASE, plain)
+def _ids(root: Path, rows: Rows) -> list[NDArray[np.int64]]:
+    """Return the token ids of each row, without padding."""
+    encoder = bundles.read(root / f"{BASE}-onnx").encoder
+    encoded = encoder.encode(rows)
+    return [encoder.batch(encoded, [place])["input_ids"][0] for place in range(len(rows))]
+
+
+def _optimum(root: Path, plain: Path) -> Path:
+    path = plain.with_name("optimum-bert-dynamic.onnx")
     optimum.quantize_dynamic(plain, path)
-    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), work / "optimum-dynamic", FAR)
+    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), plain.with_name("optimum-int8"), FAR)
 
 
-def _nncf(root: Path, data: Dataset) -> Path:
+def _modelopt(root: Path, plain: Path, rows: Rows) -> Path:
+    path = plain.with_name("modelopt-bert.onnx")
+    names = ("input_ids", "attention_mask", "token_type_ids")
+    whole = [
+        dict(zip(names, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
+        for ids in (one[None] for one in _ids(root, rows))
+    ]
+    modelopt.quantize(plain, whole, path)
+    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), plain.with_name("modelopt-int8"), FAR)
+
+
+def _nncf(root: Path, rows: Rows) -> Path:
     own, path = bundles.read(root / f"{BASE}-openvino"), RUNS / "exports" / "nncf-bert.xml"
-    chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
-    encoded = own.encoder.encode([data.train.rows[place] for place in chosen.tolist()])
-    batches = [own.encoder.batch(encoded, [place]) for place in range(CALIBRATION_ROWS)]
+    encoded = own.encoder.encode(rows)
+    batches = [own.encoder.batch(encoded, [place]) for place in range(len(rows))]
     nncf.quantize(own.model_path, batches, path)
-    return wrapped(path, own, RUNS / "exports" / "nncf-int8", FAR)
+    return wrapped(path, own, path.with_name("nncf-int8"), FAR)
 
 
 def _answers(folder: Path, data: Dataset) -> NDArray[np.float32]:
@@ -155,8 +195,8 @@ def _in_turn(own: Path, peer: Path, length: int) -> dict[str, Any]:
     return {**asdict(ratio), "p50": [row.p50.value if row.p50 else None for row in best]}
 
 
-def _against_torch(own: Path, folder: Path, length: int) -> dict[str, Any]:
-    """Time both launch by launch in turn, each at its better number of threads."""
+def _by_turns(own: Path, sampler: Sampler, length: int) -> dict[str, Any]:
+    """Time a bundle and a program launch by launch in turn, each at its better thread count."""
     settings = BenchSettings(1, length, 2, 2)  # the fewest that it takes
     its: dict[int, Launches] = {1: [], 2: []}
     ours: dict[int, Launches] = {1: [], 2: []}
@@ -165,7 +205,7 @@ def _against_torch(own: Path, folder: Path, length: int) -> dict[str, Any]:
         for threads, samples in zip(ours, run.samples, strict=True):
             calls = chain.from_iterable(chain.from_iterable(samples.nanoseconds))
             ours[threads].append([list(calls)])
-            its[threads].append([torch_dynamic.samples(folder, threads, length)])
+            its[threads].append([sampler(threads, length)])
     best = [min(one.values(), key=_median) for one in (its, ours)]
     return {**asdict(speed_up(*best)), "p50": [_median(one) / 1e6 for one in best]}
 
@@ -176,7 +216,7 @@ def _median(launches: Launches) -> float:
 
 def _bars(found: dict[str, Any], speed: dict[str, Any]) -> list[Bar]:
     bars = []
-    for peer, own in (("Optimum", "onnx"), ("NNCF", "openvino"), ("torch", "onnx")):
+    for peer, own in AGAINST.items():
         mine, its = found[f"bmc, {own}"], found[peer]
         shown = f"{mine['accuracy']:.4f} against {its['accuracy']:.4f}"
         met = mine["lost"]["low"] <= its["lost"]["high"] and mine["accuracy"] >= its["accuracy"]

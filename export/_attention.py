@@ -87,6 +87,8 @@ def _parts(softmax: Node) -> _Parts | None:
         return None
     if not query.heads == key.heads == value.heads:
         return None
+    if not all(_is_merged(use.node, value.heads * value.size) for use in made.outputs[0].uses()):
+        return None
     one_for_all = False
     if mask is not None:
         if mask.shape is None or len(mask.shape) != len(_HEADS_FIRST):
@@ -185,6 +187,12 @@ def _reader(node: Node, operator: str) -> Node | None:
     readers = list(node.outputs[0].uses())
     found = readers[0].node if len(readers) == 1 else None
     return found if found is not None and found.op_type == operator else None
+
+
+def _is_merged(node: Node, width: int) -> bool:
+    """Tell whether a node puts the heads back together: it does not see that they came joined."""
+    shape = node.outputs[0].shape if node.op_type == "Reshape" else None
+    return shape is not None and len(shape) < len(_HEADS_FIRST) and shape[-1] == width
 
 
 def _is_made_by(value: Value | None, operator: str) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.errors import GateError
+from bmc.measure import scores
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,10 @@ class Limits:
     """What an export of one precision may lose.
 
     Args:
-        max_error: largest change of an output, relative to the largest output (at least 1).
+        max_error: largest change of an output, relative to its scale (`scale_of`).
         of_a_row: the same of a classifier's held-out rows, whose answers are counted too.
         agreement: least share of rows that are answered alike.
-        points: largest change of the accuracy, in points, either way.
+        points: largest change of the accuracy, or of a regression's R2, in points, either way.
         rows: so many may be answered otherwise in any case, where there are few in all.
     """
 
@@ -46,9 +47,16 @@ LIMITS: Mapping[str, Limits] = {
 }
 
 
+# Numbers of 32 bits that are added up have some six digits.
+_OF_A_LEVEL = 2e-3
+
+
 @dataclass(frozen=True)
 class Parity:
-    """A bundle's logits held against PyTorch's on the same real rows."""
+    """A bundle's logits held against PyTorch's on the same real rows.
+
+    Changes are counted in the outputs' own unit, points of the accuracy or of R2.
+    """
 
     rows: int
     max_error: float
@@ -72,6 +80,9 @@ def compare(
     difference = np.abs(outputs.astype(np.float64) - reference)
     flat, other = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
     agreement = points_changed = None
+    if task == "regression":
+        own, its = (scores.r2_of(one, labels.astype(np.float64)) for one in (flat, other))
+        points_changed = 100 * (own - its)
     if task == "classification":
         answers, expected = outputs.argmax(axis=1), reference.argmax(axis=1)
         agreement = float((answers == expected).mean())
@@ -87,13 +98,24 @@ def compare(
     )
 
 
-def check(parity: Parity, precision: str, largest: float, elsewhere: float = 0.0) -> None:
+def scale_of(reference: NDArray[np.float32], task: str) -> float:
+    """Return what changes of an output are held against: the largest, at least 1.
+
+    Of a regression it is how far its answers are spread, whatever their unit and their level.
+    """
+    largest = float(np.abs(reference).max())
+    if task != "regression":
+        return max(1.0, largest)
+    return max(float(reference.std(dtype=np.float64)), _OF_A_LEVEL * largest) or 1.0
+
+
+def check(parity: Parity, precision: str, scale: float, elsewhere: float = 0.0) -> None:
     """Refuse an export that is out of its precision's limits.
 
     Args:
         parity: what was found.
         precision: of the bundle.
-        largest: the reference's largest absolute logit.
+        scale: of the outputs, see `scale_of`.
         elsewhere: largest change at made-up inputs of other shapes.
 
     Raises:
@@ -106,7 +128,7 @@ def check(parity: Parity, precision: str, largest: float, elsewhere: float = 0.0
     for error, share in ((parity.max_error, of_a_row), (elsewhere, limits.max_error)):
         if not np.isfinite(error):
             raise GateError("the export answers with NaN or infinity")
-        allowed = share * max(1.0, largest)
+        allowed = share * scale
         if error > allowed:
             raise GateError(f"outputs change by up to {error:.2g}; allowed is {allowed:.2g}")
     few = limits.rows / parity.rows
@@ -116,7 +138,8 @@ def check(parity: Parity, precision: str, largest: float, elsewhere: float = 0.0
             f"required is {limits.agreement:.2%}"
         )
     points = max(limits.points, 100 * few)
-    if parity.points_changed is not None and abs(parity.points_changed) > points:
+    if parity.points_changed is not None and not abs(parity.points_changed) <= points:
+        score = "R2" if parity.agreement is None else "accuracy"
         raise GateError(
-            f"accuracy changes by {parity.points_changed:+.2f} points; allowed is {points:g}"
+            f"{score} changes by {parity.points_changed:+.2f} points; allowed is {points:g}"
         )

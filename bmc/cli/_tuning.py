@@ -30,7 +30,8 @@ class Tuning:
         max_drop: points of the validation score that may be lost; more is exit 1, NAME.failed.
         precision: bf16, fp32, or auto (bf16 where the processor has it).
         checkpoint_every: steps between two checkpoints.
-        seed: of batches, dropout and whatever the step draws.
+        seed: of batches, dropout and what the step draws; the rows that it looks at are the same
+            for each.
         device: cpu, cuda, or auto.
     """
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
+from bmc import bundle as bundles
 from bmc import console, workspace
 from bmc.cli._common import Answer, Common
 from bmc.errors import UsageError
@@ -18,7 +20,7 @@ def bench(
     *bundle: str,
     threads: tuple[int, ...] = (1, 2),
     batch: int = 1,
-    length: int = 32,
+    length: int | None = None,
     precision: str = "f32",
     launches: int = 5,
     rounds: int = 6,
@@ -35,7 +37,7 @@ def bench(
         bundle: bundles' folders, or their names in the workspace; all of them when left out.
         threads: thread counts to try; each is measured.
         batch: rows a call.
-        length: tokens a row, none of them padding.
+        length: tokens a row, none of them padding; when left out 32, or a model's most.
         precision: what OpenVINO and PyTorch may compute in: f32 (or fp32), or bf16.
         launches: fresh processes of each candidate.
         rounds: turns of each candidate in a launch.
@@ -45,7 +47,11 @@ def bench(
     folders = [workspace.find(name, "bundle") for name in bundle] or workspace.entries("bundle")
     if not folders:
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
-    settings = BenchSettings(batch, length, launches, rounds)
+    if length is not None:
+        _refuse_longer(folders, length)
+    settings = BenchSettings(
+        batch, BenchSettings.length if length is None else length, launches, rounds
+    )
     computed = "f32" if precision == "fp32" else precision
     run = results.measure_bundles(folders, threads, settings, computed)
     path = save or workspace.root() / ".bench" / f"{run.started}.json"
@@ -59,6 +65,13 @@ def bench(
             *(f"not measured: {name}: {why}" for name, why in run.skipped.items()),
         ),
     )
+
+
+def _refuse_longer(folders: Sequence[Path], length: int) -> None:
+    for folder in folders:
+        most = bundles.read(folder).encoder.longest().get("sequence", length)
+        if most < length:
+            raise UsageError(f"{folder} takes at most {most} tokens or steps; length is {length}")
 
 
 def _table(run: results.Run) -> Table:

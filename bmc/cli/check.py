@@ -9,7 +9,7 @@ from bmc import console, plugins, targets, workspace
 from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
 from bmc.errors import GateError, MissingError, StaleEngineError
-from bmc.targets import RuntimeOptions
+from bmc.targets import Arrays, RuntimeOptions
 
 _TOLERANCE = 2e-3
 _NARROW = 0.1  # other processors round what has few bits otherwise
@@ -50,7 +50,7 @@ def check(
     errors = {name: float(np.abs(found[name] - array).max()) for name, array in expected.items()}
     worst = max(errors.values())
     share = _TOLERANCE if made.manifest.precision == "fp32" else _NARROW
-    allowed = share * max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
+    allowed = share * _scale(made, expected)
     if not worst <= allowed:
         raise GateError(
             f"{folder} answers differently on this device: outputs change by up to {worst:.2g}, "
@@ -63,6 +63,14 @@ def check(
             f"answers as where it was made (largest change {worst:.1g})",
         ),
     )
+
+
+def _scale(made: Bundle, expected: Arrays) -> float:
+    """Return what changes of an output are held against: as at the export, if that is recorded."""
+    scale = made.manifest.parity.get("scale")
+    if isinstance(scale, float) and scale > 0:
+        return scale
+    return max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
 
 
 def _fresh_engine(made: Bundle, options: RuntimeOptions) -> Bundle:

@@ -50,8 +50,8 @@ def quantize(
             it: one epoch, with the unchanged model as teacher), mixed (the same, with the worst
             layers in float), dynamic (8 bits, ranges found at each call), weights (8 or 4 bits,
             computed in float), fp16, or bf16.
-        rows: training rows that ranges are found on (static, qat, mixed), or overflow (fp16), or
-            that the rounding of 4 bits is fitted to (weights).
+        rows: training rows that ranges are found on (static, qat, mixed), outlying channels
+            (dynamic) or overflow (fp16), or that the rounding of 4 bits is fitted to (weights).
         calibrator: how a range is chosen: mse, minmax or percentile (static, qat, mixed).
         bits: 8 or 4 (weights).
         in_float: names (patterns) of layers that stay in float; several are possible.

@@ -5,12 +5,14 @@ from __future__ import annotations
 import datetime
 import json
 import statistics as plain
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from bmc import bundle as bundles
+from bmc import console
 from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.files import sha256, write_atomically
 from bmc.measure import machine
@@ -76,30 +78,36 @@ def measure_bundles(
 ) -> Run:
     """Measure bundles in turn with each thread count; those that cannot run here are skipped.
 
+    Bundles whose folders have the same name are told apart by their paths.
+
     Args:
         folders: bundles; the first that runs is the reference of the speed-ups.
         threads: thread counts.
-        settings: how to measure.
+        settings: how to measure; a bundle that takes fewer tokens or steps is given its most.
         precision: "f32" or "bf16"; a target that computes as its file says stays at that.
     """
     RuntimeOptions(precision=precision)  # refused here, before any process is started
     started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     candidates: list[Candidate] = []
     skipped: dict[str, str] = {}
+    folders = list(dict.fromkeys(folders))
+    names = _names(folders)
+    _say_what_is_cut(folders, settings.length)
     for folder in folders:
         target = bundles.read(folder).manifest.target
         chosen = precision if target in ("openvino", "pytorch") else "f32"
         try:
             here = load_target(target).available()
         except MissingError as error:
-            skipped[folder.name] = str(error)
+            skipped[names[folder]] = str(error)
             continue
         if here.devices:
             candidates += [Candidate(folder, count, chosen) for count in threads]
         else:
-            skipped[folder.name] = here.note
+            skipped[names[folder]] = here.note
     found = measure(candidates, settings) if candidates else []
-    return Run(started, machine.describe(), settings, _rows(found), skipped, tuple(found))
+    rows = _rows(found, names)
+    return Run(started, machine.describe(), settings, rows, skipped, tuple(found))
 
 
 def ratio(run: Run, slower: str, faster: str) -> Interval:
@@ -149,10 +157,22 @@ def shown(interval: Interval | None, digits: int) -> str:
     return f"{interval.value:.{digits}f} [{low}, {high}]"
 
 
-def _rows(found: Sequence[Measured]) -> tuple[Row, ...]:
+def _names(folders: Sequence[Path]) -> dict[Path, str]:
+    counts = Counter(folder.name for folder in folders)
+    return {one: one.name if counts[one.name] == 1 else str(one) for one in folders}
+
+
+def _say_what_is_cut(folders: Sequence[Path], length: int) -> None:
+    for folder in folders:
+        most = bundles.read(folder).encoder.longest().get("sequence", length)
+        if most < length:
+            console.note(f"{folder.name} takes at most {most} tokens or steps, and is given those")
+
+
+def _rows(found: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row, ...]:
     rows = [
         Row(
-            name=one.candidate.bundle.name,
+            name=names[one.candidate.bundle],
             manifest_sha256=sha256(one.candidate.bundle / bundles.MANIFEST),
             threads=one.candidate.threads,
             best=False,

@@ -26,9 +26,10 @@ def of_task(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> di
     """Return all scores of a task on held-out rows, as a JSON object.
 
     Args:
-        task: "classification" gives accuracy, macro F1, precision and recall, those of each class
-            and the confusion matrix (rows: true classes); "regression" MAE, MSE and R2; a
-            generator has no labels to be scored by.
+        task: "classification" gives accuracy, macro F1, precision and recall (means over the
+            classes that rows have or are given), those of each class and the confusion matrix
+            (rows: true classes); "regression" MAE, MSE and R2; a generator has no labels to be
+            scored by.
         outputs: of the model (rows, classes or 1).
         labels: classes or numbers (rows).
     """
@@ -42,11 +43,12 @@ def of_task(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> di
     right, truths, answers = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     precision, recall = right / np.maximum(answers, 1), right / np.maximum(truths, 1)
     f1 = 2 * right / np.maximum(truths + answers, 1)
+    there = truths + answers > 0
     return {
         "accuracy": asdict(accuracy(outputs, labels)),
         "macro_f1": asdict(macro_f1(outputs, labels)),
-        "macro_precision": float(precision.mean()),
-        "macro_recall": float(recall.mean()),
+        "macro_precision": float(precision[there].mean()),
+        "macro_recall": float(recall[there].mean()),
         "by_class": {
             "precision": precision.tolist(),
             "recall": recall.tolist(),
@@ -75,12 +77,13 @@ def mean_squared_error(values: Floats, truth: Floats) -> Interval:
 
 def r2(values: Floats, truth: Floats) -> Interval:
     """Return the share of the truth's variance that the values explain."""
+    return _bootstrap(lambda rows: r2_of(values[rows], truth[rows]), len(truth))
 
-    def score(rows: NDArray[np.int64]) -> float:
-        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
-        return float(1 - ((values[rows] - truth[rows]) ** 2).sum() / max(spread, 1e-12))
 
-    return _bootstrap(score, len(truth))
+def r2_of(values: Floats, truth: Floats) -> float:
+    """Return it without an interval."""
+    spread = ((truth - truth.mean()) ** 2).sum()
+    return float(1 - ((values - truth) ** 2).sum() / max(spread, 1e-12))
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
@@ -89,7 +92,10 @@ def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
 
 
 def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
-    """Return the mean over classes of F1, the harmonic mean of precision and recall."""
+    """Return the mean of F1, the harmonic mean of precision and recall.
+
+    It is taken over the classes that some row has, or is given.
+    """
     answers = logits.argmax(axis=1)
     classes = logits.shape[1]
 
@@ -98,7 +104,7 @@ def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
         table = table.reshape(classes, classes)
         right = np.diag(table)
         both = table.sum(axis=0) + table.sum(axis=1)
-        return float(np.mean(2 * right / np.maximum(both, 1)))
+        return float(np.mean(2 * right[both > 0] / both[both > 0]))
 
     return _bootstrap(score, len(labels))
 

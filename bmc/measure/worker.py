@@ -49,7 +49,9 @@ def _serve(settings: dict[str, Any]) -> None:
         execution = pipeline.session.execution
         _say({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
         golden, _ = bundle.golden()
-        inputs = bundle.encoder.sized(golden, settings["batch"], settings["length"])
+        wanted = settings["length"]
+        length = min(wanted, bundle.encoder.longest().get("sequence", wanted))
+        inputs = bundle.encoder.sized(golden, settings["batch"], length)
         _warm(pipeline, inputs)
         _say({"warm": True})
         for line in sys.stdin:

@@ -87,7 +87,7 @@ def projection(
 def part_of(whole: nn.Module, start: int, stop: int) -> nn.Module:
     """Return some of the linears of a projection as one module; their weights stay stored once."""
     if isinstance(whole, _Fused):
-        return _Slice(whole, start, stop)
+        return Slice(whole, start, stop)
     linears, scale = list(whole.linears), whole.scale if start == 0 else 1.0  # type: ignore[arg-type]
     return type(whole)(linears[start:stop], scale)
 
@@ -107,7 +107,7 @@ class _Fused(nn.Module):
         return self.linear(hidden).split(self.sizes, dim=-1)  # type: ignore[no-any-return]
 
 
-class _Slice(nn.Module):
+class Slice(nn.Module):
     """Some outputs of a fused projection, computed with rows of its weight."""
 
     def __init__(self, whole: _Fused, start: int, stop: int) -> None:

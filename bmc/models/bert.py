@@ -28,7 +28,6 @@ from bmc.training.settings import TrainingSettings
 EMBEDDING_SCALE = 20.0
 
 KINDS = ("text",)
-MODEL_TYPES = ("bert",)
 BASELINES: Mapping[str, str] = {
     "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
     "minilm": "the same",

@@ -159,25 +159,11 @@ class Transformer(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return outputs (rows, classes) for int64 ids, mask and types (rows, length)."""
-        hidden = self.embedded(input_ids, token_type_ids)
+        hidden = self.dropout(_embedded(self, input_ids, token_type_ids))
         mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.answers(hidden, attention_mask)
-
-    def embedded(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        """Return vectors (rows x length, width): tokens, scaled, and positions."""
-        words = self.embedding(ids, types)
-        positions: Any = self.positions
-        vectors = words * math.sqrt(words.shape[2]) + positions[: ids.shape[1]]
-        return self.dropout(vectors).flatten(0, 1)  # type: ignore[no-any-return]
-
-    def answers(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return outputs (rows, classes) of vectors (rows x length, width)."""
-        inside = attention_mask.to(hidden.dtype)[:, :, None]
-        vectors = self.norm(hidden).unflatten(0, (attention_mask.shape[0], attention_mask.shape[1]))
-        pooled = (vectors * inside).sum(dim=1) / inside.sum(dim=1)
-        return self.classifier(self.dropout(pooled))  # type: ignore[no-any-return]
+        return self.classifier(self.dropout(_mean(self.norm(hidden), attention_mask)))  # type: ignore[no-any-return]
 
 
 class _Layer(nn.Module):
@@ -220,7 +206,8 @@ class _Attention(nn.Module):
 class _InferenceForm(nn.Module):
     def __init__(self, module: Any) -> None:
         super().__init__()
-        self.module = module
+        self.embedding = module.embedding
+        self.register_buffer("positions", module.positions, persistent=False)
         tied = tied_in(module)
         projections: dict[int, nn.Module] = {}  # attention may be shared by layers that are not
         forms: dict[int, _FusedLayer] = {}
@@ -230,15 +217,17 @@ class _InferenceForm(nn.Module):
             fused = projections.setdefault(id(inner), projection(linears, inner.scale, tied))
             forms.setdefault(id(layer), _FusedLayer(layer, fused))
         self.layers = nn.ModuleList(forms[id(layer)] for layer in module.layers)
+        self.norm = module.norm
+        self.classifier = module.classifier
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        hidden = self.module.embedded(input_ids, token_type_ids)
+        hidden = _embedded(self, input_ids, token_type_ids)
         mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.module.answers(hidden, attention_mask)  # type: ignore[no-any-return]
+        return self.classifier(_mean(self.norm(hidden), attention_mask))  # type: ignore[no-any-return]
 
 
 class _FusedLayer(nn.Module):
@@ -258,6 +247,20 @@ class _FusedLayer(nn.Module):
         mixed = attend(query, key, value, mask, self.heads, mask.shape[-1])
         hidden = hidden + self.output(mixed)
         return hidden + self.narrow(self.activation(self.widen(self.norm(hidden))))  # type: ignore[no-any-return]
+
+
+def _embedded(network: Any, ids: Tensor, types: Tensor | None) -> Tensor:
+    """Return vectors (rows x length, width): tokens, scaled, and positions."""
+    words = network.embedding(ids, types)
+    vectors = words * math.sqrt(words.shape[2]) + network.positions[: ids.shape[1]]
+    return vectors.flatten(0, 1)  # type: ignore[no-any-return]
+
+
+def _mean(vectors: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return the mean (rows, width) of the vectors (rows x length, width) inside a mask."""
+    inside = attention_mask.to(vectors.dtype)[:, :, None]
+    vectors = vectors.view(*inside.shape[:2], -1)
+    return (vectors * inside).sum(dim=1) / inside.sum(dim=1)
 
 
 def _waves(length: int, width: int) -> Tensor:

@@ -73,7 +73,9 @@ def work_for(
 
     def score(model: Model) -> float:
         rows = Rows(hidden.validation.rows, hidden.validation.labels, model.encoder)
-        return score_of(model.module, rows, settings, model.task)
+        # In fp32, as files compute: what bf16 changes is as much as what 8 bits do.
+        exact = replace(settings, precision="fp32")
+        return score_of(model.module, rows, exact, model.task)
 
     return Work(hidden, transfer, cache, settings.device, train, load, score, settings.augment)
 

@@ -16,8 +16,8 @@ from bmc.compress.quantize import _layers as layers
 from bmc.compress.quantize._layers import Narrowed, Quantized
 from bmc.compress.quantize._points import DynamicPoint, FittedGrid, Grid, LearnedPoint, Point
 from bmc.errors import ArtifactError, UsageError, unknown
-from bmc.model import Model, Record
-from bmc.models._attention import tied_in
+from bmc.model import Model, Record, output_of
+from bmc.models._attention import Slice, tied_in
 from bmc.models._folding import Sum
 from bmc.models.recurrent import Exported
 
@@ -103,9 +103,31 @@ def layers_of(form: nn.Module) -> dict[str, nn.Module]:
     return {path: layer for path, layer in form.named_modules() if type(layer) in KINDS}
 
 
-def weighted(form: nn.Module) -> dict[str, nn.Module]:
+@torch.inference_mode()
+def read_layers(model: Model) -> dict[str, nn.Module]:
+    """Return those of them that a form calls: it may leave some out, or read their weights alone.
+
+    Args:
+        model: its own inference form.
+    """
+    called: set[int] = set()
+
+    def hook(part: nn.Module, _: object) -> None:
+        called.add(id(part.whole if isinstance(part, Slice) else part))
+
+    found = layers_of(model.module)
+    watched = [*found.values(), *(one for one in model.module.modules() if type(one) is Slice)]
+    hooks = [part.register_forward_pre_hook(hook) for part in watched]
+    arrays = model.encoder.probes(1)[0]
+    output_of(model.module, {name: torch.from_numpy(array) for name, array in arrays.items()})
+    for one in hooks:
+        one.remove()
+    return {path: layer for path, layer in found.items() if id(layer) in called}
+
+
+def weighted(model: Model) -> dict[str, nn.Module]:
     """Return those of them that have a weight."""
-    return {path: layer for path, layer in layers_of(form).items() if type(layer) in WEIGHTED}
+    return {path: layer for path, layer in read_layers(model).items() if type(layer) in WEIGHTED}
 
 
 def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, nn.Module]:
@@ -136,7 +158,8 @@ def alone(
 
 def held_bytes(module: nn.Module) -> int:
     """Return the bytes that a network's parameters take in a bundle, with their scales."""
-    held = [*module.parameters(), *_buffers(module)]
+    kept = {id(value) for value in module.state_dict(keep_vars=True).values()}
+    held = [*module.parameters(), *(one for one in _buffers(module) if id(one) in kept)]
     found = {id(value): value.nbytes for value in held}
     for layer in module.modules():
         if isinstance(layer, Quantized) and layer.grid:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -142,7 +142,7 @@ def _in_float(value: Any) -> Any:
 
 @torch.inference_mode()
 def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[str]:
-    """Return the layers whose outputs come near the end of fp16 on some rows, by path.
+    """Return the layers that read or make numbers near the end of fp16 on some rows, by path.
 
     Raises:
         DataError: an output is no number in 32 bits already.
@@ -153,10 +153,9 @@ def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[
         for path, layer in form.named_modules()
         if type(layer) in _NARROWED
     ]
-    encoded = encoder.encode(rows)
     try:
-        for _, arrays in inputs.ordered_batches(encoder, encoded, _BATCH):
-            output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
+        for _ in _answers(form, encoder, rows):
+            pass
     finally:
         for hook in hooks:
             hook.remove()
@@ -165,6 +164,25 @@ def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[
         raise DataError(f"layer {broken[0]!r} answers NaN or infinity in 32 bits already")
     limit = torch.finfo(torch.float16).max / _MARGIN
     return [path for path, largest in most.items() if largest > limit]
+
+
+@torch.inference_mode()
+def check_answers(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> None:
+    """Refuse a form in 16 bits that overflows where no layer could be left in 32: between them.
+
+    Raises:
+        DataError: an answer is NaN or infinity.
+    """
+    if not all(made.isfinite().all() for made in _answers(form, encoder, rows)):
+        raise DataError(
+            "values between its layers leave fp16's range, so that it answers NaN or infinity; "
+            "--method bf16 has the range of fp32"
+        )
+
+
+def _answers(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> Iterator[Tensor]:
+    for _, arrays in inputs.ordered_batches(encoder, encoder.encode(rows), _BATCH):
+        yield output_of(form, {name: torch.from_numpy(array) for name, array in arrays.items()})
 
 
 def become_narrow(model: Model, precision: str, keep: Sequence[str]) -> None:
@@ -187,9 +205,10 @@ def rebuild(model: Model, record: Record) -> None:
 
 
 def _watch(most: dict[str, float], path: str) -> Any:
-    def hook(_: nn.Module, __: object, made: Tensor) -> None:
-        largest = float(made.detach().abs().max()) if made.numel() else 0.0
-        finite = largest < float("inf")
-        most[path] = max(most.get(path, 0.0), largest) if finite else float("nan")
+    def hook(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        for values in filter(_is_float, (*given, made)):
+            largest = float(values.detach().abs().max()) if values.numel() else 0.0
+            finite = largest < float("inf")
+            most[path] = max(most.get(path, 0.0), largest) if finite else float("nan")
 
     return hook

@@ -43,7 +43,7 @@ class Dynamic:
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, and return how each layer is."""
         _form.become_form(model)
-        found = _form.chosen(_form.weighted(model.module), self.in_float)
+        found = _form.chosen(_form.weighted(model), self.in_float)
         record = {
             path: {
                 "bits": 8,

@@ -40,13 +40,15 @@ class Fp16:
         form = _form.form_of(model)
         every = _form.layers_of(form)
         kept = every.keys() - _form.chosen(every, self.in_float).keys()
-        far = _narrow.overflowing(form, model.encoder, drawn(model, work, self.rows))
+        rows = drawn(model, work, self.rows)
+        far = _narrow.overflowing(form, model.encoder, rows)
         if far:
             console.note(f"near the end of fp16 and left in fp32: {', '.join(far)}")
         record: Record = {"precision": "fp16", "keep": sorted(kept | set(far))}
         if not _narrow.narrowed(form, record["keep"]):
             return {}
         Fp16.rebuild(model, record)
+        _narrow.check_answers(model.module, model.encoder, rows)
         return record
 
     @staticmethod

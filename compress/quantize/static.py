@@ -54,6 +54,11 @@ class Static:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
         if self.weight_bits not in (7, 8):
             raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
+        if self.percentile != Static.percentile and self.calibrator != "percentile":
+            raise SettingError(
+                f"percentile is {self.percentile}, which calibrator {self.calibrator!r} does not "
+                "read; calibrator 'percentile' does"
+            )
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
         check_reach(self.reach)
@@ -61,7 +66,7 @@ class Static:
     def apply(self, model: Model, work: Work) -> Record:
         """Find the ranges, and return what is quantized."""
         _form.become_form(model)
-        found = _form.chosen(_form.layers_of(model.module), self.in_float)
+        found = _form.chosen(_form.read_layers(model), self.in_float)
         record: Record = {
             path: {
                 "bits": self.weight_bits if type(layer) in _form.WEIGHTED else 0,

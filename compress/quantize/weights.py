@@ -50,11 +50,14 @@ class Weights:
             raise SettingError(f"group is {self.group}; it must be a power of 2, 16 or more")
         if self.rows < 1:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        for name in ("group", "rows"):
+            if self.bits == 8 and getattr(self, name) != getattr(Weights, name):
+                raise SettingError(f"{name} is {getattr(self, name)}, which only 4 bits read")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, and return how each weight is."""
         _form.become_form(model)
-        found = _form.chosen(_form.weighted(model.module), self.in_float)
+        found = _form.chosen(_form.weighted(model), self.in_float)
         record = {path: self._of(layer) for path, layer in found.items()}
         if self.bits == 8:
             _form.place(model.module, record)

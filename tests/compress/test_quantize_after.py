@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +14,11 @@ import pytest
 import torch
 from torch import nn
 
-from bmc import artifact
+from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.quantize import _form
-from bmc.compress.quantize._narrow import narrow
 from bmc.compress.quantize._points import LearnedPoint
-from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.fp16 import Fp16
 from bmc.compress.quantize.qat import Qat
@@ -36,9 +33,11 @@ from bmc.export._lower import lower_file
 from bmc.export.dialects import ONNX
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work, output_of
-from bmc.models import _images, cnn, gan, mlp
+from bmc.models import _images, cnn, gan, mlp, transformer
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
+from bmc.training.work import _last_layer, work_for
+from tests.conftest import lively_model
+from tests.models.test_mpnet import small as small_mpnet
 
 QUICK = TrainingSettings(epochs=1, precision="fp32", device="cpu")
 LAYERS = ("share/layers", Layers())
@@ -184,6 +183,91 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     assert largest_error(model, tmp_path) < 0.01
 
 
+@pytest.mark.parametrize("family", ["bert", "mlp", "mpnet", "recurrent", "transformer"])
+def test_training_in_8_bits_knows_a_regressions_last_layer(
+    family: str, reviews: Dataset, digits: Dataset, tmp_path: Path
+) -> None:
+    module = plugins.load("bmc.models", family, "model family")
+    data = reviews if "text" in module.KINDS else digits
+    model = (
+        small_mpnet()
+        if family == "mpnet"
+        else lively_model()
+        if family == "bert"
+        else module.baseline(next(iter(module.BASELINES)), data, module.Settings())
+    )
+    taken(model, "quantize/qat", Qat(rows=8), work_on(data, tmp_path))
+    with torch.no_grad():
+        before = output_of(model.module.eval(), *_probe(model))
+        _last_layer(model, module).bias.add_(5)
+        after = output_of(model.module, *_probe(model))
+    torch.testing.assert_close(after, before + 5)
+
+
+def test_a_transformers_form_holds_its_layers_once(reviews: Dataset) -> None:
+    torch.manual_seed(0)
+    model = transformer.baseline("transformer", reviews, transformer.Settings(hidden=32))
+    form = _form.form_of(model)
+    held = [sum(one.numel() for one in part.parameters()) for part in (model.module, form)]
+    assert held[0] == held[1]
+    linears = {path for path, part in form.named_modules() if type(part) is nn.Linear}
+    assert len(linears) == 4 * transformer.Settings().layers + 1
+    assert _form.alone(form, _form.layers_of(form)).keys() == linears
+
+
+def test_a_model_of_short_texts_is_quantized_and_exported(
+    reviews: Dataset, reviews_csv: Path, tmp_path: Path, bmc: Callable[..., tuple[int, str, str]]
+) -> None:
+    torch.manual_seed(0)
+    sizes = transformer.Settings(hidden=32, max_length=6)
+    model = transformer.baseline("transformer", reviews, sizes)
+    taken(model, "quantize/static", Static(rows=8), work_on(reviews, tmp_path))
+    model.data = {
+        "reference": str(reviews_csv),
+        "text_columns": ["text"],
+        "label_column": "label",
+        "fingerprint": reviews.fingerprint,
+    }
+    folder = artifact.save(model, tmp_path / "short")
+    for target in ("onnx", "pytorch"):
+        made = tmp_path / target
+        code, _, said = bmc("export", folder, "--target", target, "--allow-slower", "-o", made)
+        assert code == 0, said
+        assert ("takes at most 6 tokens" in said) == (target == "onnx")
+        assert bmc("check", made)[0] == 0
+
+
+class _ReadPast(nn.Module):
+    """Reads a layer's weight without calling it, as some of timm's attentions do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(64, 16)
+        self.past = nn.Linear(16, 16, bias=False)
+        self.never = nn.Linear(16, 16)
+        self.last = nn.Linear(16, 10)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(pixels.flatten(1))
+        made: torch.Tensor = self.last(nn.functional.linear(hidden, self.past.weight).relu())
+        return made
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_layer_that_is_not_called_stays_in_float(
+    method: str, digits: Dataset, work: Work, tmp_path: Path
+) -> None:
+    encoder = _images.encoder_for(digits, 0)
+    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
+    torch.manual_seed(0)
+    module = _images.Wrapped(sizes, _ReadPast()).eval()
+    model = Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
+    taken(model, f"quantize/{method}", METHODS[method], work)
+    if method != "fp16":
+        assert set(model.steps[-1].record) == {"network.first", "network.last"}
+    assert largest_error(model, tmp_path) < 0.01
+
+
 def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) -> None:
     adam = replace(QUICK, optimizer="adam", learning_rate=2e-4)
     work = work_on(digits, tmp_path, adam)
@@ -210,14 +294,6 @@ def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> N
     assert all(float(point.scale) > 0 for point in points)
 
 
-@pytest.mark.parametrize("step", [Fp16(in_float=("*",), rows=8), Bf16(in_float=("*",))])
-def test_16_bits_for_no_layer_are_no_step(step: Any, digits: Dataset, work: Work) -> None:
-    model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
-    before = copy.deepcopy(model.module)
-    assert step.apply(model, work) == {}
-    assert type(model.module) is type(before)
-
-
 @pytest.mark.parametrize("record", [{}, {"hidden.0": {"bits": 0, "group": 0, "inputs": "float"}}])
 def test_a_record_that_quantizes_nothing_leaves_a_form_that_answers(
     record: dict[str, Any], digits: Dataset
@@ -235,36 +311,6 @@ def test_weights_of_7_bits_are_called_8_as_they_are_stored(digits: Dataset) -> N
     record = {"hidden.0": {"bits": 7, "group": 0, "inputs": "float"}}
     model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
     assert _form.precision_of(model) == "int8-weights"
-
-
-class _Unknown(nn.Conv2d):
-    """A convolution that bmc does not know, as other libraries have."""
-
-
-class _Mixed(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = nn.Conv2d(1, 4, 3)
-        self.second = _Unknown(4, 8, 3)
-        self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
-        self.last = nn.Linear(8, 2)
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        maps = self.second(self.first(pixels)).flatten(2).transpose(1, 2)
-        made: torch.Tensor = self.last(self.attention(maps, maps, maps)[0].mean(dim=1))
-        return made
-
-
-def test_layers_that_16_bits_are_not_for_compute_in_32_among_those_that_they_are_for() -> None:
-    torch.manual_seed(0)
-    network = _Mixed().eval()
-    pixels = torch.randn(2, 1, 8, 8)
-    with torch.inference_mode():
-        expected = network(pixels)
-        narrow(network, "fp16", [])
-        torch.testing.assert_close(network(pixels), expected, atol=5e-3, rtol=1e-2)
-    assert network.first.weight.dtype == network.last.weight.dtype == torch.float16
-    assert network.second.weight.dtype == torch.float32
 
 
 def test_a_weight_that_a_layer_in_float_uses_too_stays_in_32_bits(

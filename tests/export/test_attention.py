@@ -122,7 +122,17 @@ class AcrossQueries(nn.Module):
         return (weights @ split).transpose(1, 2).flatten(2)
 
 
-@pytest.mark.parametrize("kind", [Sharpened, MultiQuery, AcrossQueries])
+class HeadsApart(nn.Module):
+    """An attention whose heads are not joined again."""
+
+    def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
+        mask = additive(attention_mask, hidden)
+        split = hidden.view(*hidden.shape[:2], HEADS, -1).transpose(1, 2)
+        weights = torch.softmax(split @ split.transpose(-1, -2) + mask, dim=-1)
+        return (weights @ split).transpose(1, 2).mean(dim=2)
+
+
+@pytest.mark.parametrize("kind", [Sharpened, MultiQuery, AcrossQueries, HeadsApart])
 def test_what_the_operator_does_not_say_stays_in_parts_and_the_opset_too(
     kind: type[nn.Module], tmp_path: Path
 ) -> None:

@@ -88,6 +88,16 @@ def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
         results.read(tmp_path / "gone.json")
 
 
+def test_bundles_of_one_name_are_told_apart_by_their_paths(
+    bundle_of: Callable[[str], Path], tmp_path: Path
+) -> None:
+    copy = tmp_path / "onnx"
+    shutil.copytree(bundle_of("onnx"), copy)
+    found = results.measure_bundles([bundle_of("onnx"), copy, copy], (1,), SHORT)
+    assert [row.name for row in found.rows] == [str(bundle_of("onnx")), str(copy)]
+    assert all(row.best for row in found.rows)
+
+
 def test_a_precision_that_there_is_not_is_refused_before_measuring(
     bundle_of: Callable[[str], Path],
 ) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn import metrics
-from sklearn.metrics import f1_score
+from sklearn.metrics import f1_score, recall_score
 
 from bmc.measure import scores
 
@@ -40,9 +40,14 @@ def test_macro_f1_is_scikit_learns() -> None:
     assert found.low < found.value < found.high
 
 
-def test_a_class_that_is_never_answered_nor_asked_for_does_not_divide_by_zero() -> None:
+def test_a_class_that_is_never_answered_nor_asked_for_is_no_part_of_a_mean() -> None:
     labels = np.zeros(20, np.int64)
-    assert scores.macro_f1(logits_of(labels, 2), labels).value == pytest.approx(0.5)
+    assert scores.macro_f1(logits_of(labels, 2), labels).value == 1
+    answers = np.array([0] * 15 + [2] * 5)
+    expected = f1_score(labels, answers, average="macro")
+    assert scores.macro_f1(logits_of(answers, 4), labels).value == pytest.approx(expected)
+    found = scores.of_task("classification", logits_of(answers, 4), labels)
+    assert found["macro_recall"] == pytest.approx(recall_score(labels, answers, average="macro"))
 
 
 def test_agreement_compares_answers_not_logits() -> None:

@@ -1,0 +1,48 @@
+"""Peer: `modelopt.onnx.quantization.quantize` of an ONNX file, in an environment of its own."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from peers._environment import program
+
+_PROGRAM = """
+import json, sys, numpy
+from modelopt.onnx.quantization import quantize
+from onnxruntime.quantization.calibrate import CalibrationDataReader
+
+source, rows, made = sys.argv[1:]
+with open(rows) as file:
+    batches = [{name: numpy.array(value) for name, value in row.items()} for row in json.load(file)]
+
+class Reader(CalibrationDataReader):
+    def __init__(self): self.rewind()
+    def get_next(self): return next(self.left, None)
+    def get_first(self): return batches[0]
+    def rewind(self): self.left = iter(batches)
+
+quantize(
+    source, "int8", calibration_data_reader=Reader(), calibration_eps=["cpu"],
+    high_precision_dtype="fp32", output_path=made,
+)
+"""
+
+
+def quantize(model: Path, batches: Sequence[Mapping[str, NDArray[np.int64]]], path: Path) -> None:
+    """Quantize an ONNX file to int8 with ModelOpt's defaults, what stays in float in fp32.
+
+    Args:
+        model: .onnx, in float.
+        batches: named inputs, one row each.
+        path: .onnx.
+    """
+    rows = path.with_suffix(".json")
+    rows.write_text(json.dumps([{name: one[name].tolist() for name in one} for one in batches]))
+    command = [str(program("modelopt", "python")), "-c", _PROGRAM, str(model), str(rows), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    rows.unlink()

@@ -1,0 +1,42 @@
+"""Peer: torchao's PT2E with its quantizer for x86, compiled by `torch.compile`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from peers._environment import program
+
+_PROGRAM = Path(__file__).with_name("_pt2e_program.py")
+Rows = Sequence[NDArray[np.int64]]
+
+
+def answers(folder: Path, calibration: Rows, test: Rows, work: Path) -> NDArray[np.float32]:
+    """Quantize a BERT by calibration rows (token ids), and answer test rows; logits in float32."""
+    rows = _handed_over(calibration, test, work)
+    _run("answer", str(folder), str(rows), str(work / "answers.npy"))
+    found: NDArray[np.float32] = np.load(work / "answers.npy")
+    return found
+
+
+def samples(folder: Path, calibration: Rows, work: Path, threads: int, length: int) -> list[int]:
+    """Time calls in a fresh process; nanoseconds."""
+    rows = _handed_over(calibration, (), work)
+    said = _run("time", str(folder), str(rows), str(threads), str(length))
+    return list(json.loads(said.splitlines()[-1]))
+
+
+def _handed_over(calibration: Rows, test: Rows, work: Path) -> Path:
+    work.mkdir(parents=True, exist_ok=True)
+    parts = {f"calibration-{at:05}": row for at, row in enumerate(calibration)}
+    np.savez(work / "rows.npz", **parts, **{f"test-{at:05}": row for at, row in enumerate(test)})
+    return work / "rows.npz"
+
+
+def _run(*arguments: str) -> str:
+    command = [str(program("pt2e", "python")), str(_PROGRAM), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
