@@ -58,7 +58,7 @@ def speed_up(slower: Launches, faster: Launches) -> Interval:
 
     Both were measured in turn: turn k of launch l of one is beside turn k of launch l of the
     other. The logarithms of the turns' ratios are averaged (by their median) in each launch; the
-    launches' means give Student's interval.
+    launches' means give Student's interval, for which there must be two.
     """
     logs: NDArray[np.float64] = np.array(
         [
@@ -69,11 +69,6 @@ def speed_up(slower: Launches, faster: Launches) -> Interval:
         ]
     )
     mean = float(logs.mean())
-    if len(logs) < 2:
-        turns = [
-            math.log(np.median(a) / np.median(b)) for a, b in zip(slower[0], faster[0], strict=True)
-        ]
-        logs = np.array(turns)
     freedom = len(logs) - 1
     wide = _T[min(freedom, len(_T)) - 1] * float(logs.std(ddof=1)) / math.sqrt(len(logs))
     return Interval(math.exp(mean), math.exp(mean - wide), math.exp(mean + wide))

@@ -90,9 +90,3 @@ def test_equal_candidates_are_found_equal_about_95_times_of_100() -> None:
     intervals = [speed_up(launches(generator, 1), launches(generator, 1)) for _ in range(200)]
     right = sum(one.low <= 1 <= one.high for one in intervals)
     assert 180 <= right <= 199
-
-
-def test_one_launch_is_judged_by_its_turns() -> None:
-    generator = np.random.default_rng(0)
-    found = speed_up(launches(generator, 2, count=1), launches(generator, 1, count=1))
-    assert found.low < found.value < found.high
