@@ -96,12 +96,12 @@ def main() -> int:
     found |= {peer: _scored(_answers(path, data), data) for peer, path in bundled.items()}
     module = torch_dynamic.quantized(root / BASE)
     found["torch"] = _scored(_answers_of(module, root / BASE, data), data)
-    ids = [_ids(root, some) for some in (rows, data.test.rows)]
-    work = RUNS / "exports" / "pt2e"
-    found["PT2E"] = _scored(pt2e.answers(root / BASE, *ids, work), data)
+    ids, work = _ids(root, rows), RUNS / "exports" / "pt2e"
+    found["PT2E"] = _scored(pt2e.answers(root / BASE, ids, _ids(root, data.test.rows), work), data)
+    few = ids[:8]  # enough to time by
     timed: dict[str, Sampler] = {
         "torch": lambda threads, length: torch_dynamic.samples(root / BASE, threads, length),
-        "PT2E": lambda threads, length: pt2e.samples(root / BASE, ids[0][:8], work, threads, length),
+        "PT2E": lambda threads, length: pt2e.samples(root / BASE, few, work, threads, length),
     }
     speed: dict[str, Any] = {}
     for length in LENGTHS:
