@@ -74,9 +74,10 @@ def main() -> int:
 
 def _measure(row: Row, timed: bool) -> int:
     seeds = [_seed(row, seed) for seed in range(row.seeds)]
-    speed = _speed(row) if timed or not _result(row).is_file() else _measured(row)
-    content = {"row": asdict(row), "seeds": seeds, "speed": speed}
-    return finish(f"quantization/{row.name}", list(_bars(row, seeds, speed)), content)
+    anew = timed or not _result(row).is_file()
+    times = {"speed": _speed(row)} if anew else _kept_times(row)
+    content = {"row": asdict(row), "seeds": seeds, **times}
+    return finish(f"quantization/{row.name}", list(_bars(row, seeds, times["speed"])), content)
 
 
 def _on_machine(row: Row, machine: str) -> int:
@@ -291,8 +292,11 @@ def _points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:.1f}"  # adding 0 takes the sign from -0.0
 
 
-def _measured(row: Row) -> dict[str, Any]:
-    return dict(json.loads(_result(row).read_text(encoding="utf-8"))["speed"])
+def _kept_times(row: Row) -> dict[str, Any]:
+    """Return the latencies of a result, and what they were measured on."""
+    found = json.loads(_result(row).read_text(encoding="utf-8"))
+    made_on = {key: found[key] for key in ("machine", "load_average_at_start", "versions")}
+    return {"speed": found["speed"], "speed_measured_on": found.get("speed_measured_on", made_on)}
 
 
 def _result(row: Row) -> Path:
