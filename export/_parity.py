@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.errors import GateError
-from bmc.measure import scores
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,7 @@ def compare(
     flat, other = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
     agreement = points_changed = None
     if task == "regression":
-        own, its = (scores.r2_of(one, labels.astype(np.float64)) for one in (flat, other))
-        points_changed = 100 * (own - its)
+        points_changed = _points_of_r2(flat, other, labels.astype(np.float64))
     if task == "classification":
         answers, expected = outputs.argmax(axis=1), reference.argmax(axis=1)
         agreement = float((answers == expected).mean())
@@ -96,6 +94,19 @@ def compare(
         agreement=agreement,
         points_changed=points_changed,
     )
+
+
+def _points_of_r2(
+    values: NDArray[np.float64], reference: NDArray[np.float64], truth: NDArray[np.float64]
+) -> float | None:
+    """Return the change of R2 in points; None where all labels are the same.
+
+    Of a model that is worse than the labels' mean it is the change of its own error's share.
+    """
+    if not truth.var():
+        return None
+    own, its = (float(((one - truth) ** 2).mean()) for one in (values, reference))
+    return 100 * (its - own) / max(float(truth.var()), its)
 
 
 def scale_of(reference: NDArray[np.float32], task: str) -> float:

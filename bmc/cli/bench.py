@@ -62,6 +62,7 @@ def bench(
         {"machine": run.machine, "samples": str(path), "skipped": run.skipped, "rows": shown},
         (
             _table(run),
+            *results.cut_rows(run),
             *(f"not measured: {name}: {why}" for name, why in run.skipped.items()),
         ),
     )

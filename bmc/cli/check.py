@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from bmc import bundle as bundles
@@ -68,7 +70,7 @@ def check(
 def _scale(made: Bundle, expected: Arrays) -> float:
     """Return what changes of an output are held against: as at the export, if that is recorded."""
     scale = made.manifest.parity.get("scale")
-    if isinstance(scale, float) and scale > 0:
+    if isinstance(scale, float) and 0 < scale < math.inf:
         return scale
     return max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
 

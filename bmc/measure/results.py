@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from bmc import bundle as bundles
-from bmc import console
 from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.files import sha256, write_atomically
 from bmc.measure import machine
@@ -92,7 +91,6 @@ def measure_bundles(
     skipped: dict[str, str] = {}
     folders = list(dict.fromkeys(folders))
     names = _names(folders)
-    _say_what_is_cut(folders, settings.length)
     for folder in folders:
         target = bundles.read(folder).manifest.target
         chosen = precision if target in ("openvino", "pytorch") else "f32"
@@ -157,16 +155,18 @@ def shown(interval: Interval | None, digits: int) -> str:
     return f"{interval.value:.{digits}f} [{low}, {high}]"
 
 
+def cut_rows(run: Run) -> list[str]:
+    """Say which bundles were given fewer tokens or steps than the others: all that they take."""
+    return [
+        f"{row.name} was given {row.execution['cut_to']} tokens or steps, the most that it takes"
+        for row in run.rows
+        if row.best and "cut_to" in row.execution
+    ]
+
+
 def _names(folders: Sequence[Path]) -> dict[Path, str]:
     counts = Counter(folder.name for folder in folders)
     return {one: one.name if counts[one.name] == 1 else str(one) for one in folders}
-
-
-def _say_what_is_cut(folders: Sequence[Path], length: int) -> None:
-    for folder in folders:
-        most = bundles.read(folder).encoder.longest().get("sequence", length)
-        if most < length:
-            console.note(f"{folder.name} takes at most {most} tokens or steps, and is given those")
 
 
 def _rows(found: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row, ...]:

@@ -77,13 +77,12 @@ def mean_squared_error(values: Floats, truth: Floats) -> Interval:
 
 def r2(values: Floats, truth: Floats) -> Interval:
     """Return the share of the truth's variance that the values explain."""
-    return _bootstrap(lambda rows: r2_of(values[rows], truth[rows]), len(truth))
 
+    def score(rows: NDArray[np.int64]) -> float:
+        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
+        return float(1 - ((values[rows] - truth[rows]) ** 2).sum() / max(spread, 1e-12))
 
-def r2_of(values: Floats, truth: Floats) -> float:
-    """Return it without an interval."""
-    spread = ((truth - truth.mean()) ** 2).sum()
-    return float(1 - ((values - truth) ** 2).sum() / max(spread, 1e-12))
+    return _bootstrap(score, len(truth))
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:

@@ -46,11 +46,12 @@ def _serve(settings: dict[str, Any]) -> None:
     with Pipeline(bundle, options) as pipeline:
         pipeline(bundle.encoder.example())
         loaded = time.perf_counter() - started
-        execution = pipeline.session.execution
-        _say({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
-        golden, _ = bundle.golden()
         wanted = settings["length"]
         length = min(wanted, bundle.encoder.longest().get("sequence", wanted))
+        cut = {} if length == wanted else {"cut_to": length}
+        execution = {**pipeline.session.execution, **cut}
+        _say({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
+        golden, _ = bundle.golden()
         inputs = bundle.encoder.sized(golden, settings["batch"], length)
         _warm(pipeline, inputs)
         _say({"warm": True})

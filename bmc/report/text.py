@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
+from bmc.measure import results
 from bmc.measure.scores import Interval
 from bmc.report.collect import Line, Report
 
@@ -110,6 +111,7 @@ def notes(report: Report) -> Sequence[str]:
             f"{', '.join(str(count) for count in sorted({row.threads for row in report.run.rows}))}"
             f" threads, measured in turn in {settings.launches} launches"
         )
+        found += results.cut_rows(report.run)
         references = ", ".join(report.references.values())
         found.append(f"times faster: than {references}; same target: than the teacher there")
         found.append(

@@ -140,6 +140,12 @@ def _in_float(value: Any) -> Any:
     return value.float() if _is_float(value) else value
 
 
+def answering(form: nn.Module, task: str) -> set[str]:
+    """Return the path of a regression's last layer: 16 bits have few steps at a level like 2000."""
+    linears = [path for path, part in form.named_modules() if isinstance(part, nn.Linear)]
+    return set(linears[-1:]) if task == "regression" else set()
+
+
 @torch.inference_mode()
 def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[str]:
     """Return the layers that read or make numbers near the end of fp16 on some rows, by path.
@@ -149,7 +155,7 @@ def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[
     """
     most: dict[str, float] = {}
     hooks = [
-        layer.register_forward_hook(_watch(most, path))
+        layer.register_forward_hook(_watch(most, path), with_kwargs=True)
         for path, layer in form.named_modules()
         if type(layer) in _NARROWED
     ]
@@ -161,7 +167,7 @@ def overflowing(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[
             hook.remove()
     broken = [path for path, largest in most.items() if largest != largest]
     if broken:
-        raise DataError(f"layer {broken[0]!r} answers NaN or infinity in 32 bits already")
+        raise DataError(f"layer {broken[0]!r} reads or answers NaN or infinity in 32 bits already")
     limit = torch.finfo(torch.float16).max / _MARGIN
     return [path for path, largest in most.items() if largest > limit]
 
@@ -205,8 +211,10 @@ def rebuild(model: Model, record: Record) -> None:
 
 
 def _watch(most: dict[str, float], path: str) -> Any:
-    def hook(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        for values in filter(_is_float, (*given, made)):
+    def hook(
+        _: nn.Module, given: tuple[Tensor, ...], named: Mapping[str, Tensor], made: Tensor
+    ) -> None:
+        for values in filter(_is_float, (*given, *named.values(), made)):
             largest = float(values.detach().abs().max()) if values.numel() else 0.0
             finite = largest < float("inf")
             most[path] = max(most.get(path, 0.0), largest) if finite else float("nan")

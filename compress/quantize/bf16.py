@@ -27,6 +27,7 @@ class Bf16:
         form = _form.form_of(model)
         every = _form.layers_of(form)
         kept = every.keys() - _form.chosen(every, self.in_float).keys()
+        kept |= _narrow.answering(form, model.task)
         record: Record = {"precision": "bf16", "keep": sorted(kept)}
         if not _narrow.narrowed(form, record["keep"]):
             return {}

@@ -40,6 +40,7 @@ class Fp16:
         form = _form.form_of(model)
         every = _form.layers_of(form)
         kept = every.keys() - _form.chosen(every, self.in_float).keys()
+        kept |= _narrow.answering(form, model.task)
         rows = drawn(model, work, self.rows)
         far = _narrow.overflowing(form, model.encoder, rows)
         if far:

@@ -50,6 +50,7 @@ class Mixed(Static):
         if model.task == "generation":
             raise UsageError("mixed chooses by a validation score; a generator has none")
         before = work.score(model)
+        model.module.cpu()  # where it is calibrated
         record = super().apply(model, work)
         layers = _quantized(model.module)
         costs = _costs(model, layers, drawn(model, work, min(self.rows, _ROWS)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -57,6 +58,20 @@ def test_layers_that_read_what_16_bits_cannot_hold_stay_in_32_too(
     expected = answers(model)
     assert Fp16(rows=8).apply(model, work)["keep"] == [large, reader]
     torch.testing.assert_close(answers(model), expected, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("step", [Fp16(rows=8), Bf16()])
+def test_a_regressions_answers_have_32_bits_where_its_weights_have_16(
+    step: Any, digits: Dataset, work: Work
+) -> None:
+    data = replace(digits, task="regression", labels=())
+    torch.manual_seed(0)
+    model = mlp.baseline("mlp", data, mlp.Settings(width=32))
+    with torch.no_grad():
+        model.module.get_parameter("output.bias").add_(2000)
+    expected = answers(model)
+    assert step.apply(model, work)["keep"] == ["output"]
+    torch.testing.assert_close(answers(model), expected, atol=0.05, rtol=0)
 
 
 class _Squared(nn.Module):

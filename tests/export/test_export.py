@@ -419,6 +419,17 @@ def test_a_level_that_32_bits_can_hardly_hold_is_no_error() -> None:
     assert _parity.scale_of(np.zeros((4, 2), np.float32), "classification") == 1
 
 
+def test_r2_is_no_gate_where_labels_are_alike_or_the_model_is_worse_than_their_mean() -> None:
+    reference = numbers(0.0, 1.0)
+    near = reference + np.float32(1e-4)
+    same = np.zeros(len(reference))
+    assert _parity.compare(near, reference, same, "regression").points_changed is None
+    biased = reference[:, 0] + 30.0
+    found = _parity.compare(near, reference, biased, "regression")
+    assert found.points_changed == pytest.approx(0.0, abs=0.01)
+    _parity.check(found, "fp32", _parity.scale_of(reference, "regression"))
+
+
 def test_a_changed_accuracy_is_refused_though_most_answers_agree() -> None:
     parity = _parity.Parity(10_000, 1e-6, 1e-6, 1.0, 0.9985, -0.21)
     with pytest.raises(GateError, match=r"accuracy changes by -0.21 points"):

@@ -89,10 +89,15 @@ def test_a_bundle_that_cannot_be_loaded_is_named(
 
 
 def test_a_length_that_the_model_cannot_read_is_an_error_and_no_hang(
-    bundle_of: Callable[[str], Path],
+    bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
+    boastful = tmp_path / "boastful"
+    shutil.copytree(bundle_of("onnx"), boastful)
+    manifest = bundles.read(boastful).manifest
+    more = {**manifest.preprocessing, "max_length": 8000}
+    bundles.write(boastful, replace(manifest, preprocessing=more))
     with pytest.raises(BmcError, match="cannot compute these inputs"):
-        measure([Candidate(bundle_of("onnx"), 1)], replace(SHORT, length=4000))
+        measure([Candidate(boastful, 1)], replace(SHORT, length=4000))
 
 
 def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_path: Path) -> None:
