@@ -52,7 +52,9 @@ class Weights:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
         for name in ("group", "rows"):
             if self.bits == 8 and getattr(self, name) != getattr(Weights, name):
-                raise SettingError(f"{name} is {getattr(self, name)}, which only 4 bits read")
+                raise SettingError(
+                    f"{name} is {getattr(self, name)}, which only 4 bits read: --bits 4"
+                )
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, and return how each weight is."""
