@@ -21,7 +21,7 @@ from bmc.errors import SettingError
 from bmc.model import Model
 from bmc.models import mlp
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import fit_model, start_in_units_of
+from bmc.training.work import fit_model, start_in_units_of, work_for
 
 Run = Callable[..., tuple[int, str, str]]
 SETTINGS = TrainingSettings(
@@ -161,3 +161,23 @@ def test_a_regression_of_text_learns_how_many_good_words_there_are(
     start_in_units_of(model, data.train.labels)
     fitted = fit_model(model, data, replace(SETTINGS, epochs=6, batch_size=8), tmp_path)
     assert fitted.score > 0.5
+
+
+def test_a_compressions_score_is_taken_in_fp32_whatever_it_trains_in(
+    numbers: Dataset, tmp_path: Path
+) -> None:
+    model = fresh(numbers)
+    found = []
+    for precision in ("fp32", "bf16", "auto"):
+        settings = replace(SETTINGS, precision=precision)
+        work = work_for(
+            numbers,
+            (),
+            settings,
+            tmp_path,
+            tmp_path,
+            lambda name: artifact.load(Path(name)),
+            run="",
+        )
+        found.append(work.score(model))
+    assert found[0] == found[1] == found[2]
