@@ -1,6 +1,6 @@
 """Is bmc's quantized model as fast and as accurate as those of the tools that quantize already?
 
-    python benchmarks/quantization_peers.py            (bert; half an hour)
+    python benchmarks/quantization_peers.py            (bert; twenty minutes)
 
 All start from the same trained model and answer the same held-out rows:
 

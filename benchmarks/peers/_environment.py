@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 _HERE = Path(__file__).parent
 
@@ -22,3 +27,18 @@ def program(peer: str, name: str) -> Path:
         subprocess.run(install, check=True)
         shutil.copyfile(pins, stamp)
     return folder / name
+
+
+def run_on_rows(
+    peer: str,
+    program_text: str,
+    model: Path,
+    batches: Sequence[Mapping[str, NDArray[np.int64]]],
+    path: Path,
+) -> None:
+    """Run a program of a peer's environment, given a model, rows as JSON, and what it writes."""
+    rows = path.with_suffix(".json")
+    rows.write_text(json.dumps([{name: one[name].tolist() for name in one} for one in batches]))
+    command = [str(program(peer, "python")), "-c", program_text, str(model), str(rows), str(path)]
+    subprocess.run(command, check=True, capture_output=True)
+    rows.unlink()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from peers._environment import program
+from peers._environment import run_on_rows
 
 _PROGRAM = """
 import json, sys, numpy
@@ -41,8 +39,4 @@ def quantize(model: Path, batches: Sequence[Mapping[str, NDArray[np.int64]]], pa
         batches: named inputs, one row each.
         path: .onnx.
     """
-    rows = path.with_suffix(".json")
-    rows.write_text(json.dumps([{name: one[name].tolist() for name in one} for one in batches]))
-    command = [str(program("modelopt", "python")), "-c", _PROGRAM, str(model), str(rows), str(path)]
-    subprocess.run(command, check=True, capture_output=True)
-    rows.unlink()
+    run_on_rows("modelopt", _PROGRAM, model, batches, path)

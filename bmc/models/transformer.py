@@ -163,7 +163,8 @@ class Transformer(nn.Module):
         mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.classifier(self.dropout(_mean(self.norm(hidden), attention_mask)))  # type: ignore[no-any-return]
+        made: Tensor = self.classifier(self.dropout(_mean(self.norm(hidden), attention_mask)))
+        return made
 
 
 class _Layer(nn.Module):
@@ -227,7 +228,8 @@ class _InferenceForm(nn.Module):
         mask = additive(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.classifier(_mean(self.norm(hidden), attention_mask))  # type: ignore[no-any-return]
+        made: Tensor = self.classifier(_mean(self.norm(hidden), attention_mask))
+        return made
 
 
 class _FusedLayer(nn.Module):
@@ -252,8 +254,8 @@ class _FusedLayer(nn.Module):
 def _embedded(network: Any, ids: Tensor, types: Tensor | None) -> Tensor:
     """Return vectors (rows x length, width): tokens, scaled, and positions."""
     words = network.embedding(ids, types)
-    vectors = words * math.sqrt(words.shape[2]) + network.positions[: ids.shape[1]]
-    return vectors.flatten(0, 1)  # type: ignore[no-any-return]
+    vectors: Tensor = words * math.sqrt(words.shape[2]) + network.positions[: ids.shape[1]]
+    return vectors.flatten(0, 1)
 
 
 def _mean(vectors: Tensor, attention_mask: Tensor) -> Tensor:

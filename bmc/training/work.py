@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact, plugins
-from bmc.compress.quantize._form import is_quantized
+from bmc.compress.quantize._form import is_quantized, last_linear
 from bmc.data import Dataset, Examples
 from bmc.data._split import content_of
 from bmc.errors import SettingError, UsageError
@@ -174,9 +174,10 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
 
 def _last_layer(model: Model, family: Any) -> nn.Linear:
     if is_quantized(model.module):  # a form, of which the family does not know the names
-        last: Any = [part for part in model.module.modules() if isinstance(part, nn.Linear)][-1]
+        path = last_linear(model.module)
     else:
-        last = model.module.get_submodule(family.parts(model.module).outputs[0])
+        path = family.parts(model.module).outputs[0]
+    last = model.module.get_submodule(path) if path else None
     if not isinstance(last, nn.Linear) or last.bias is None:
         raise SettingError(f"a regression needs a linear last layer; this one is {last}")
     return last

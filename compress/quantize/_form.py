@@ -130,6 +130,12 @@ def weighted(model: Model) -> dict[str, nn.Module]:
     return {path: layer for path, layer in read_layers(model).items() if type(layer) in WEIGHTED}
 
 
+def last_linear(form: nn.Module) -> str | None:
+    """Return the path of what a regression's form answers with; None where it has no linear."""
+    found = [path for path, part in form.named_modules() if isinstance(part, nn.Linear)]
+    return found[-1] if found else None
+
+
 def chosen(found: Mapping[str, nn.Module], keep: tuple[str, ...]) -> dict[str, nn.Module]:
     """Return the layers that no pattern of `keep` names.
 

@@ -142,8 +142,8 @@ def _in_float(value: Any) -> Any:
 
 def answering(form: nn.Module, task: str) -> set[str]:
     """Return the path of a regression's last layer: 16 bits have few steps at a level like 2000."""
-    linears = [path for path, part in form.named_modules() if isinstance(part, nn.Linear)]
-    return set(linears[-1:]) if task == "regression" else set()
+    last = _form.last_linear(form) if task == "regression" else None
+    return {last} if last else set()
 
 
 @torch.inference_mode()

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset
-from bmc.model import Work
+from bmc.model import Model, Work
+from bmc.models import _images
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -28,3 +30,11 @@ def work(digits: Dataset, tmp_path: Path) -> Work:
     return work_for(
         digits, (), QUICK, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
     )
+
+
+def wrapped(network: nn.Module, digits: Dataset) -> Model:
+    """Return a model of digits around a network that bmc does not know."""
+    encoder = _images.encoder_for(digits, 0)
+    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
+    module = _images.Wrapped(sizes, network).eval()
+    return Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)

@@ -16,20 +16,14 @@ from bmc.compress.quantize.fp16 import Fp16
 from bmc.data import Dataset
 from bmc.errors import DataError
 from bmc.model import Model, Work, output_of
-from bmc.models import _images, mlp
+from bmc.models import mlp
+from tests.compress.conftest import wrapped
 
 
 def answers(model: Model) -> torch.Tensor:
     arrays = model.encoder.probes(4)[-1]
     with torch.inference_mode():
         return output_of(model.module, {k: torch.from_numpy(one) for k, one in arrays.items()})
-
-
-def wrapped(network: nn.Module, digits: Dataset) -> Model:
-    encoder = _images.encoder_for(digits, 0)
-    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
-    module = _images.Wrapped(sizes, network).eval()
-    return Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
 
 
 def test_layers_that_would_overflow_stay_in_32_bits(digits: Dataset, work: Work) -> None:

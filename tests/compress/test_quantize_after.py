@@ -33,9 +33,10 @@ from bmc.export._lower import lower_file
 from bmc.export.dialects import ONNX
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work, output_of
-from bmc.models import _images, cnn, gan, mlp, transformer
+from bmc.models import cnn, gan, mlp, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import _last_layer, work_for
+from tests.compress.conftest import wrapped
 from tests.conftest import lively_model
 from tests.models.test_mpnet import small as small_mpnet
 
@@ -259,11 +260,8 @@ class _ReadPast(nn.Module):
 def test_a_layer_that_is_not_called_stays_in_float(
     method: str, digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
-    encoder = _images.encoder_for(digits, 0)
-    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
     torch.manual_seed(0)
-    module = _images.Wrapped(sizes, _ReadPast()).eval()
-    model = Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
+    model = wrapped(_ReadPast(), digits)
     taken(model, f"quantize/{method}", METHODS[method], work)
     if method != "fp16":
         assert set(model.steps[-1].record) == {"network.first", "network.last"}
@@ -356,11 +354,8 @@ class _Transformer(nn.Module):
 def test_pytorchs_fused_attention_does_not_pass_quantized_layers_by(
     digits: Dataset, work: Work
 ) -> None:
-    encoder = _images.encoder_for(digits, 0)
-    sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
     torch.manual_seed(0)
-    module = _images.Wrapped(sizes, _Transformer()).eval()
-    model = Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
+    model = wrapped(_Transformer(), digits)
     taken(model, "quantize/static", Static(rows=16), work)
     read = []
     layer = model.module.get_submodule("network.layer.linear1")
