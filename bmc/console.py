@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
 
 from rich.console import Console
 from rich.progress import (
@@ -17,9 +19,35 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 _WIDTH_OF_A_FILE = 120
+# Controls, what changes the direction or hides (but joiners, which scripts need), half characters.
+_OBEYED = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
+    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
+)
 _mode = {"quiet": False, "json": False}  # one process, one terminal
+
+
+def printable(text: str) -> str:
+    """Return a text with what a terminal would obey instead of show written out, such as \\x1b.
+
+    Labels, names of files and messages of libraries are data: they must not move the cursor, set
+    the title, or be read in another order than they are written. Line breaks and tabs stay.
+
+    Example:
+        >>> printable("good\\x1b[2J")
+        'good\\\\x1b[2J'
+    """
+    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+
+
+class _Terminal(Console):
+    """A console that shows text as it is: no markup, no control codes in it, wherever it stands."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(printable(text), **{**settings, "markup": False, "emoji": False})
 
 
 def set_mode(quiet: bool, json: bool) -> None:
@@ -34,12 +62,43 @@ def wants_json() -> bool:
 
 def stderr() -> Console:
     """Return a console on today's stderr (tests and callers may have replaced it)."""
-    return Console(file=sys.stderr, quiet=_mode["quiet"], highlight=False, soft_wrap=True)
+    return _Terminal(
+        file=cast(TextIO, _Lossy(sys.stderr)), quiet=_mode["quiet"], highlight=False, soft_wrap=True
+    )
 
 
 def note(text: str) -> None:
     """Say on stderr what is being done."""
-    stderr().print(text, markup=False)
+    stderr().print(text)
+
+
+class _Lossy:
+    """A stream whose losses are borne: work goes on when nobody reads what is said about it."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream  # None where the process was started without
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):
+            return self._stream.write(text) if self._stream else len(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            if self._stream:
+                self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream is not None and self._stream.isatty()
+
+    def fileno(self) -> int:
+        if self._stream is None:
+            raise OSError("there is no stderr")
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:
+        return getattr(self._stream, "encoding", None) or "utf-8"
 
 
 @contextmanager
@@ -118,6 +177,6 @@ class _Lines:
 def say(*shown: object) -> None:
     """Print a command's result for a person: text or rich tables, on stdout."""
     width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    terminal = Console(file=sys.stdout, highlight=False, width=width)
+    terminal = _Terminal(file=sys.stdout, highlight=False, width=width)
     for item in shown:
-        terminal.print(item, markup=False, soft_wrap=isinstance(item, str))
+        terminal.print(item, soft_wrap=isinstance(item, str))

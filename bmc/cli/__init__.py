@@ -111,8 +111,8 @@ def _absent(error: BaseException | None) -> ModuleNotFoundError | None:
 
 
 def _complain(text: str) -> None:
-    line = "".join(one if one.isprintable() else " " for one in text)
-    print(f"bmc: {' '.join(line.split())}", file=sys.stderr)
+    line = console.printable(" ".join(text.split()))
+    print(f"bmc: {line}", file=sys.stderr)
 
 
 def _asks(verb: str) -> bool:
