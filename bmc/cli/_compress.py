@@ -149,7 +149,7 @@ def compress(
         itself = tuning.distill and not tuning.teacher
         untaught = kind == "quantize" and itself and not model.labels  # it has no soft answers
         _tune(model, work, teacher if tuning.has_teacher and not untaught else None)
-        after = replace(applied, score=work.score(model))
+        after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, _measure(model): after.score}
     elif not tuning.epochs:
@@ -179,10 +179,15 @@ def size_of(model: Model, work: Work) -> Size:
     """Measure a model as it stands; it is on the CPU afterwards."""
     model.module.cpu().eval()
     costs = costs_at(model, TOKENS, runs=1)
-    score = None if model.task == "generation" else work.score(model)
+    score = _score_of(model, work)
     model.module.cpu()
     held = held_bytes(model.module) if is_quantized(model.module) else costs.bytes
     return Size(costs.parameters, held, costs.macs, score)
+
+
+def _score_of(model: Model, work: Work) -> float | None:
+    """Score a model on the validation rows; a generator has no labels to be scored by."""
+    return None if model.task == "generation" else work.score(model)
 
 
 def _tune(model: Model, work: Work, teacher: Path | None) -> None:
