@@ -17,6 +17,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError
 from bmc.files import read_json
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.model import Model
+from bmc.models._hugging_face_config import checked
 
 transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -49,12 +50,11 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
     Raises:
         ArtifactError: the configuration is of another kind, or does not fit together.
     """
-    if spec.get("model_type") != kind.model_type:
-        raise ArtifactError(f"model type {spec.get('model_type')!r} is not {kind.model_type}")
+    known = checked(spec, kind.model_type)
     try:
-        config = kind.config(**{**spec, "attn_implementation": kind.attention})
+        config = kind.config(**known, attn_implementation=kind.attention)
         module: nn.Module = kind.classifier(config)
-    except Exception as error:
+    except Exception as error:  # transformers checks a configuration with errors of many kinds
         raise ArtifactError(
             f"the model's config.json does not fit together ({type(error).__name__}: {error})"
         ) from error

@@ -25,6 +25,7 @@ from bmc.errors import ArtifactError, SettingError
 from bmc.inputs.series import SeriesEncoder, SeriesSettings, check_series
 from bmc.model import Model, Parts
 from bmc.models import _tokens
+from bmc.models._sizes import check_sizes
 from bmc.training.settings import TrainingSettings
 
 KINDS = ("text", "series")
@@ -115,6 +116,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the settings do not fit together.
     """
     try:
+        check_sizes(spec)
         kind = {"text": OverTokens, "series": OverSeries}[spec["input"]]
         return kind(spec).eval()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:

@@ -22,6 +22,7 @@ from bmc.errors import ArtifactError, SettingError
 from bmc.model import Model, Parts
 from bmc.models import _tokens
 from bmc.models._attention import additive, attend, exported, projection, tied_in
+from bmc.models._sizes import check_sizes
 from bmc.training.settings import TrainingSettings
 
 KINDS = ("text",)
@@ -108,6 +109,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the settings do not fit together.
     """
     try:
+        check_sizes(spec)
         return Transformer(spec).eval()
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(
