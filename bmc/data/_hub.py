@@ -99,11 +99,20 @@ def _texts(
 
 
 def _images(part: Any, name: str, column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
-    """Yield each image as its file's content, checked."""
-    for _, record, label in _labelled(part, name, label_column):
+    """Yield each image as its file's content, checked.
+
+    Raises:
+        DataError: a row has no image, or one that cannot be read; the message names the row.
+    """
+    for number, record, label in _labelled(part, name, label_column):
         image = record[column]
+        if not image:
+            raise DataError(f"{name}: row {number} has no image; remove or fill it")
         content = image["bytes"] or Path(image["path"]).read_bytes()
-        check_image(content)
+        try:
+            check_image(content)
+        except DataError as error:
+            raise DataError(f"{name}: row {number}: {error}") from error
         yield content, label
 
 

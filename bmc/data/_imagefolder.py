@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmc import console
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.image import check_image
 
@@ -52,6 +54,7 @@ def _part(folder: Path, official_test: Table | None) -> Table:
 
     rows: list[Path] = []
     labels: list[str] = []
+    unread: Counter[str] = Counter()
     for name in _folders(folder):
         images = [path for path in _visible(name) if path.suffix.lower() in _ENDINGS]
         if not images:
@@ -59,12 +62,13 @@ def _part(folder: Path, official_test: Table | None) -> Table:
                 f"the class folder {name} has no image ({', '.join(_ENDINGS)}); "
                 "add some or remove it"
             )
-        for path in images:
-            check_image(path)
+        unread.update(part for path in images for part in check_image(path))
         rows += images
         labels += [name.name] * len(images)
     if not rows:
         raise DataError(f"{folder} has no class folders; images are read from {folder}/CLASS/*.png")
+    for part, count in unread.items():
+        console.note(f"{folder}: {count} of {len(rows)} images have {part}, which no model sees")
     return Table(rows, labels, official_test, kind="image")
 
 

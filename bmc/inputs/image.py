@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
-import io
-import struct
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,13 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc import plugins
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, numbers, whole_number
+from bmc.inputs._pictures import check_image, read_image, shape_of
+
+__all__ = ["ImageEncoder", "ImageSettings", "check_image", "load", "read_image", "shape_of"]
 
 _LARGEST = 4096
-_GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
-_DEEP = ("I", "F")
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class ImageSettings:
 
 
 class ImageEncoder:
-    """Turn images, files or arrays (height, width[, channels]) of bytes, into a model's pixels."""
+    """Turn files, their content, PIL images or uint8 arrays into a model's pixels."""
 
     kind = "image"
 
@@ -77,22 +72,26 @@ class ImageEncoder:
         Files stay files, read when they are collated: a data set need not fit in memory.
 
         Raises:
-            DataError: a row is no image.
+            DataError: a row is no image; the message says which, counted from 1.
         """
         own = self.settings
         shape = (own.height, own.width, own.channels)
         if isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[1:] == shape:
+            if np.ma.is_masked(rows):
+                raise DataError("the images have masked pixels; fill them first")
             return rows
-        if len(rows) and all(isinstance(row, Path | bytes) for row in rows):
+        if len(rows) and all(isinstance(row, str | Path | bytes) for row in rows):
             return list(rows)
-        return np.stack([self._fit(row) for row in rows]) if len(rows) else []
+        if not len(rows):
+            return []
+        return np.stack([self._fit(row, number) for number, row in enumerate(rows, start=1)])
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
         """Return `pixels`, normalised: float32 (rows, channels, height, width)."""
         if isinstance(encoded, np.ndarray):
             images = encoded[np.asarray(places)]
         else:
-            images = np.stack([self._fit(encoded[place]) for place in places])
+            images = np.stack([self._fit(encoded[place], place + 1) for place in places])
         pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
         pixels *= self._scale[:, None, None]
         pixels += self._shift[:, None, None]
@@ -148,117 +147,22 @@ class ImageEncoder:
         """Return the settings as a JSON object."""
         return {"kind": self.kind, "layout": "NCHW", **asdict(self.settings)}
 
-    def _fit(self, row: Row) -> NDArray[np.uint8]:
-        """Return one image as uint8 (height, width, channels) of the model's size."""
+    def _fit(self, row: Row, number: int) -> NDArray[np.uint8]:
+        """Return an image as uint8 (height, width, channels) of the model's size.
+
+        Args:
+            row: the image.
+            number: its place in the list, from 1, for messages.
+        """
         own = self.settings
-        if isinstance(row, np.ndarray) and row.dtype == np.uint8:
+        if type(row) is np.ndarray and row.dtype == np.uint8:  # others may be masked
             image = row[:, :, None] if row.ndim == 2 else row
             if image.shape == (own.height, own.width, own.channels):
                 return image
-        return read_image(row, own.height, own.width, own.channels)
-
-
-def read_image(
-    row: Row, height: int | None = None, width: int | None = None, channels: int | None = None
-) -> NDArray[np.uint8]:
-    """Return an image as uint8 (height, width, channels), resized and recoloured where asked.
-
-    Transparency is dropped; 16 bits a pixel are cut to the upper 8.
-
-    Args:
-        row: a file, a file's content, or an array of bytes (height, width) or
-            (height, width, 1, 3 or 4).
-        height: pixels; the image's own where None.
-        width: likewise.
-        channels: 1 or 3; the image's own where None.
-
-    Raises:
-        DataError: it is no image that can be read.
-        MissingError: Pillow is not installed.
-    """
-    with _opened(row) as opened:
-        image = _eight_bits(opened, row)
-    if channels:
-        image = image.convert("L" if channels == 1 else "RGB")
-    if height and width and image.size != (width, height):
-        image = image.resize((width, height), _pillow().Resampling.BILINEAR)
-    found = np.asarray(image)
-    return found[:, :, None] if found.ndim == 2 else found
-
-
-def shape_of(row: Row) -> tuple[int, int, int]:
-    """Return an image's (height, width, channels) as `read_image` would; of a file, by its header.
-
-    Raises:
-        DataError: it is no image.
-        MissingError: Pillow is not installed.
-    """
-    with _opened(row) as image:
-        return image.height, image.width, 1 if image.mode in _GREY else 3
-
-
-def check_image(row: Row) -> None:
-    """Decode an image, a JPEG at an eighth of its size, to see that it is whole.
-
-    Raises:
-        DataError: it is no image that can be read.
-        MissingError: Pillow is not installed.
-    """
-    with _opened(row) as image:
-        if image.mode in _DEEP:
-            raise DataError(f"{_shown(row)} has 32 bits a pixel; save it with 8")
-        image.draft("L", (1, 1))
-        image.load()
-
-
-@contextmanager
-def _opened(row: Row) -> Iterator[Any]:
-    """Open an image with Pillow; what goes wrong inside is a DataError that names it."""
-    pillow = _pillow()
-    try:
-        if isinstance(row, str | Path | bytes):
-            with pillow.open(io.BytesIO(row) if isinstance(row, bytes) else row) as opened:
-                yield opened
-            return
-        array = np.asarray(row)
-        if array.dtype != np.uint8:
-            raise DataError(f"an image must be bytes (uint8); it is {array.dtype}")
-        if array.ndim not in (2, 3) or not array.size:
-            raise ValueError("it must be (height, width), or (height, width, 1, 3 or 4)")
-        yield pillow.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
-    except (
-        *(OSError, ValueError, TypeError, IndexError, SyntaxError, EOFError, KeyError),
-        *(struct.error, zlib.error, pillow.DecompressionBombError),
-    ) as error:
-        raise DataError(f"{_shown(row)} is no image that can be read ({error})") from error
-
-
-def _eight_bits(image: Any, row: Row) -> Any:
-    """Return a Pillow image of mode L or RGB, decoded."""
-    if image.mode in _DEEP:
-        raise DataError(f"{_shown(row)} has 32 bits a pixel; save it with 8")
-    if image.mode.startswith("I;16"):
-        return _pillow().fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
-    if image.mode in ("L", "RGB"):
-        return image.copy()
-    if image.mode in _GREY:
-        return image.convert("L")
-    return image.convert("RGBA" if image.mode == "P" else "RGB").convert("RGB")
-
-
-def _shown(row: Row) -> str:
-    if isinstance(row, str | Path):
-        return str(row)
-    if isinstance(row, bytes):
-        return f"a file's content of {len(row)} bytes"
-    return f"an array of shape {np.shape(row)}"
-
-
-def _pillow() -> Any:
-    try:
-        return importlib.import_module("PIL.Image")
-    except ModuleNotFoundError as error:
-        raise plugins.missing(error, "reading or resizing images") from error
+        try:
+            return read_image(row, own.height, own.width, own.channels)
+        except DataError as error:
+            raise DataError(f"image {number}: {error}") from error
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> ImageEncoder:

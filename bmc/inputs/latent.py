@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from bmc.errors import ArtifactError, DataError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, whole_number
 
+_SEEDS = 2**64
+_DIGITS = 20  # of the largest seed
+
 
 class LatentEncoder:
     """Turn seeds into noise; the same seed gives the same row everywhere.
@@ -29,17 +32,12 @@ class LatentEncoder:
         """Return the noise, float32 (rows, size).
 
         Raises:
-            DataError: a row is no whole number, 0 or more.
+            DataError: a row is no whole number from 0 to 2**64 - 1, nor the digits of one.
         """
         found = np.empty((len(rows), self.size), np.float32)
-        for number, row in enumerate(rows):
-            try:
-                seed = int(row)
-                found[number] = np.random.default_rng(seed).standard_normal(self.size)
-            except (TypeError, ValueError) as error:
-                raise DataError(
-                    f"a generator takes a whole number that seeds its noise, not {row!r:.40}"
-                ) from error
+        for place, row in enumerate(rows):
+            generator = np.random.default_rng(_seed(row, place + 1))
+            found[place] = generator.standard_normal(self.size)
         return found
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
@@ -76,6 +74,34 @@ class LatentEncoder:
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
         return {"kind": self.kind, "size": self.size}
+
+
+def _seed(row: Row, number: int) -> int:
+    """Return a row's seed; a fraction, a truth value and a float are no whole numbers.
+
+    Args:
+        row: a number, or its digits as text.
+        number: its place in the list, from 1, for messages.
+
+    Raises:
+        DataError: it is something else.
+    """
+    digits = isinstance(row, str) and row.isascii() and row.isdigit() and len(row) <= _DIGITS
+    whole = isinstance(row, int | np.integer) and not isinstance(row, bool)
+    seed = int(row) if digits or whole else -1
+    if not 0 <= seed < _SEEDS:
+        raise DataError(
+            f"row {number} is {_shown(row)}; a generator takes a whole number that seeds its "
+            "noise, 0 to 2**64 - 1"
+        )
+    return seed
+
+
+def _shown(row: Row) -> str:
+    try:
+        return f"{row!r:.40}"
+    except ValueError:  # Python writes no whole number of more than 4300 digits
+        return "a number of thousands of digits"
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> LatentEncoder:

@@ -53,23 +53,24 @@ class SeriesEncoder:
         """Normalise each series: float32 (length, channels).
 
         Raises:
-            DataError: a series has no step, too many, NaN, or another number of channels.
+            DataError: a series is no table of finite numbers, or has no step, too many, or another
+                number of channels; the message says which, counted from 1.
         """
         own = self.settings
         mean, std = np.array(own.mean, np.float32), np.array(own.std, np.float32)
         found = []
         for number, row in enumerate(rows, start=1):
-            try:
-                series = np.asarray(row, np.float32)
-            except (TypeError, ValueError) as error:
-                raise DataError(f"series {number} is no series of numbers ({error})") from error
+            series = _series(row, f"series {number}", own.channels)
             check_series(series, f"series {number}", own.channels)
             if len(series) > own.max_length:
                 raise DataError(
                     f"series {number} has {len(series)} steps; the model takes {own.max_length} "
                     "at most: cut it, or train with a larger --max-length"
                 )
-            found.append((series - mean) / std)
+            with np.errstate(over="ignore"):
+                series = (series - mean) / std
+            check_series(series, f"series {number}, normalised,")
+            found.append(series)
         return found
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
@@ -137,6 +138,29 @@ class SeriesEncoder:
         return {"kind": self.kind, **asdict(self.settings)}
 
 
+def _series(row: Row, name: str, channels: int) -> NDArray[np.float32]:
+    """Return a series as float32; one of a single channel may be flat, as in a data set.
+
+    Raises:
+        DataError: it holds something else than real numbers, or some that float32 cannot hold.
+    """
+    try:
+        values = np.asarray(row)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{name} is no series of numbers ({error})") from error
+    if values.dtype.kind not in "buif":
+        held = "text" if values.dtype.kind in "SU" else str(values.dtype)
+        raise DataError(f"{name} is no series of numbers (it holds {held}); convert it first")
+    if np.ma.is_masked(row):
+        raise DataError(f"{name} has masked values; fill them first")
+    with np.errstate(over="ignore"):
+        series = values.astype(np.float32)
+    too_large = np.isinf(series) & np.isfinite(values)
+    if too_large.any():
+        raise DataError(f"{name} has {values[too_large][0]}; float32 ends at 3.4e38: scale it")
+    return series[:, None] if channels == 1 and series.ndim == 1 else series
+
+
 def check_series(series: NDArray[Any], name: str, channels: int | None = None) -> None:
     """Check that a series is a table (length, channels) of finite numbers.
 
@@ -144,9 +168,15 @@ def check_series(series: NDArray[Any], name: str, channels: int | None = None) -
         DataError: it is not; the message names the series and the place.
     """
     if series.ndim != 2 or not len(series):
-        raise DataError(f"{name} has shape {series.shape}; it must be (steps, channels)")
+        raise DataError(
+            f"{name} has shape {series.shape}; it must be (steps, channels), and a list holds "
+            "several series"
+        )
     if channels and series.shape[1] != channels:
-        raise DataError(f"{name} has {series.shape[1]} channels; the model takes {channels}")
+        turned = ": channels come last (series.T)" if len(series) == channels else ""
+        raise DataError(
+            f"{name} has {series.shape[1]} channels; the model takes {channels}{turned}"
+        )
     broken = ~np.isfinite(series)
     if broken.any():
         step, channel = (int(place) for place in np.argwhere(broken)[0])

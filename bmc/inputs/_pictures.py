@@ -1,0 +1,299 @@
+"""Reading pictures: files, their content, Pillow's images and arrays, all to the same bytes.
+
+What a picture is, is decided here for training and for devices alike: which files are read, how
+large they may be, how they are turned, and what becomes of colours, transparency and depth.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc import plugins
+from bmc.errors import BmcError, DataError
+from bmc.inputs import Row
+
+# Pillow opens some fifty formats; EPS starts Ghostscript, and few were written for strange files.
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+_SHOWN_FORMATS = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM"
+_MOST_PIXELS = 89_478_485
+"""Pillow's own bound, above which it warns: a GiB of memory while it is decoded and recoloured."""
+_MOST_BYTES = 2**29
+"""Of a file: the most pixels with 16 bits a channel."""
+_GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+_DEEP = ("I", "F")
+_STRAIGHT = {"RGBa": "RGBA", "La": "LA"}  # premultiplied by alpha; Pillow undoes it first
+_ORIENTATION = 0x0112  # EXIF's tag
+_SIDEWAYS = (5, 6, 7, 8)
+_CHANNELS = (1, 3, 4)
+_TAKEN = "give a file, its bytes, a PIL image, or uint8 (height, width[, channels])"
+
+
+def read_image(
+    row: Row, height: int | None = None, width: int | None = None, channels: int | None = None
+) -> NDArray[np.uint8]:
+    """Return an image as uint8 (height, width, channels), resized and recoloured where asked.
+
+    A picture is turned as its EXIF orientation says. Transparency is dropped, as torchvision does;
+    16 bits a channel are cut to the upper 8; of several frames the first is read.
+
+    Args:
+        row: a file, a file's content, a PIL image, or an array of bytes (height, width) or
+            (height, width, 1, 3 or 4).
+        height: pixels; the image's own where None.
+        width: likewise.
+        channels: 1 or 3; the image's own where None.
+
+    Raises:
+        DataError: it is no image that can be read.
+        MissingError: Pillow is not installed.
+    """
+    with _opened(row) as image:
+        image.load()
+        orientation = _orientation(image)
+        image = _upright(_eight_bits(image), orientation)
+        if channels:
+            image = image.convert("L" if channels == 1 else "RGB")
+        if height and width and image.size != (width, height):
+            image = image.resize((width, height), _pillow().Resampling.BILINEAR)
+        pixels = np.asarray(image)
+    return pixels[:, :, None] if pixels.ndim == 2 else pixels
+
+
+def shape_of(row: Row) -> tuple[int, int, int]:
+    """Return an image's (height, width, channels) as `read_image` would; of a file, by its header.
+
+    Raises:
+        DataError: it is no image.
+        MissingError: Pillow is not installed.
+    """
+    with _opened(row) as image:
+        channels = 1 if image.mode in _GREY else 3
+        # Pillow says the size of a TIFF as it will be once it is turned.
+        if image.format != "TIFF" and _orientation(image) in _SIDEWAYS:
+            return image.width, image.height, channels
+        return image.height, image.width, channels
+
+
+def check_image(row: Row) -> tuple[str, ...]:
+    """Decode an image, a JPEG at an eighth of its size, to see that it is whole.
+
+    Returns:
+        what of it no model will see: "transparency", "later frames", or nothing.
+
+    Raises:
+        DataError: it is no image that can be read.
+        MissingError: Pillow is not installed.
+    """
+    with _opened(row) as image:
+        unread = unread_parts(image)
+        image.draft("L", (1, 1))
+        image.load()
+        return unread
+
+
+def unread_parts(image: Any) -> tuple[str, ...]:
+    """Say which parts of an opened image are left out: its transparency, its later frames."""
+    # The second picture of a phone's JPEG is a preview or a depth map, and no frame.
+    moves = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
+    return (
+        *(("transparency",) if image.has_transparency_data else ()),
+        *(("later frames",) if moves else ()),
+    )
+
+
+@contextmanager
+def _opened(row: Row) -> Iterator[Any]:
+    """Open an image with Pillow; what goes wrong inside is a DataError that names it."""
+    pillow = _pillow()
+    try:
+        if isinstance(row, pillow.Image):
+            yield _bounded(row, row)
+        elif isinstance(row, str | Path):
+            with _regular_file(Path(row)) as file, _open(pillow, file) as image:
+                yield _bounded(image, row)
+        elif isinstance(row, bytes | bytearray | memoryview):
+            with _open(pillow, io.BytesIO(row)) as image:
+                yield _bounded(image, row)
+        else:
+            array = _array(row)
+            yield pillow.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
+    except BmcError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
+        raise DataError(
+            f"{_shown(row)} is no image that can be read ({_reason(error, pillow)})"
+        ) from error
+
+
+def _open(pillow: Any, file: BinaryIO) -> Any:
+    return pillow.open(file, formats=_FORMATS)
+
+
+@contextmanager
+def _regular_file(path: Path) -> Iterator[BinaryIO]:
+    """Open a file that is one: a pipe or a device could make the reader wait for ever.
+
+    Raises:
+        DataError: it is something else, or too large for a picture.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):  # opening a device may already do something
+        raise DataError(f"{path} is no image that can be read (it is no regular file)")
+    with open(path, "rb", opener=_without_waiting) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise DataError(f"{path} is no image that can be read (it is no regular file)")
+        if found.st_size > _MOST_BYTES:
+            raise DataError(
+                f"{path} is no image that can be read ({found.st_size / 1e6:,.0f} MB; "
+                f"{_MOST_BYTES / 1e6:,.0f} are possible)"
+            )
+        yield file
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def _bounded(image: Any, row: Row) -> Any:
+    """Return an image that is small enough to be decoded, and of 8 or 16 bits a channel.
+
+    Raises:
+        DataError: it is not; nothing was allocated for its pixels yet.
+    """
+    if image.width * image.height > _MOST_PIXELS:
+        raise DataError(
+            f"{_shown(row)} has {image.width:,} x {image.height:,} pixels; {_MOST_PIXELS:,} "
+            "are possible: make it smaller"
+        )
+    if image.mode in _DEEP:
+        raise DataError(f"{_shown(row)} has 32 bits a pixel; save it with 8")
+    return image
+
+
+def _eight_bits(image: Any) -> Any:
+    """Return a decoded image as one of mode L or RGB."""
+    if image.mode in ("L", "RGB"):
+        return image
+    if image.mode.startswith("I;16"):
+        return _pillow().fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
+    image = image.convert(_STRAIGHT.get(image.mode, image.mode))
+    if image.mode in _GREY:
+        return image.convert("L")
+    return image.convert("RGBA" if image.mode in ("P", "PA") else "RGB").convert("RGB")
+
+
+def _orientation(image: Any) -> int:
+    """Return the EXIF orientation, 1 (upright) to 8; 1 where EXIF is missing or broken."""
+    try:
+        found = image.getexif().get(_ORIENTATION)
+    except Exception:  # noqa: BLE001  Pillow raises many kinds; viewers pass over broken EXIF too
+        return 1
+    return int(found) if found in range(1, 9) else 1
+
+
+def _upright(image: Any, orientation: int) -> Any:
+    how = _pillow().Transpose
+    turn = {
+        2: how.FLIP_LEFT_RIGHT,
+        3: how.ROTATE_180,
+        4: how.FLIP_TOP_BOTTOM,
+        5: how.TRANSPOSE,
+        6: how.ROTATE_270,
+        7: how.TRANSVERSE,
+        8: how.ROTATE_90,
+    }.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _array(row: Row) -> NDArray[np.uint8]:
+    """Return an array of bytes, (height, width) or (height, width, 1, 3 or 4).
+
+    Raises:
+        DataError: it is of another type or shape; the message says how to make it one.
+    """
+    try:
+        array = np.asarray(row)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"{_shown(row)} is no image ({error}); {_TAKEN}") from error
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{_shown(row)} is no image; {_TAKEN}")
+    if np.ma.is_masked(row):
+        raise DataError(f"{_shown(row)} is no image that can be read (it has masked pixels)")
+    if array.dtype != np.uint8:
+        raise DataError(f"an image must be bytes (uint8); it is {array.dtype}{_cure(array)}")
+    if array.ndim in (2, 3) and array.size and array.shape[2:] in ((), *((c,) for c in _CHANNELS)):
+        return array
+    raise DataError(
+        f"{_shown(row)} is no image that can be read (it must be (height, width), or "
+        f"(height, width, 1, 3 or 4)){_layout(array)}"
+    )
+
+
+def _cure(array: NDArray[Any]) -> str:
+    """Say how numbers of another type become bytes."""
+    if not array.size:
+        return ", and empty"
+    if array.dtype == np.bool_:
+        return ": 255 * image.astype('uint8')"
+    if not np.isfinite(array).all():
+        return ", and holds NaN or infinity"
+    low, high = array.min(), array.max()
+    if low >= 0 and high <= 1:
+        return ", of values in 0..1: (255 * image).round().astype('uint8')"
+    if low >= 0 and high <= 255:
+        return f", of values in {low:.4g}..{high:.4g}: image.round().astype('uint8')"
+    return f", of values in {low:.4g}..{high:.4g}: bring them to 0..255 first"
+
+
+def _layout(array: NDArray[Any]) -> str:
+    """Say what an array of another shape probably is."""
+    if array.ndim == 4:
+        return f"; {len(array)} images are given as a list: list(images)"
+    if array.ndim != 3 or not array.size:
+        return ""
+    if array.shape[2] == 2:
+        return "; of grey and alpha, give the grey: image[:, :, 0]"
+    if array.shape[0] in _CHANNELS:
+        return "; channels come last: image.transpose(1, 2, 0)"
+    return f"; if these are {len(array)} grey images, give a list: list(images)"
+
+
+def _reason(error: Exception, pillow: Any) -> str:
+    if isinstance(error, pillow.UnidentifiedImageError):
+        return f"it is none of {_SHOWN_FORMATS}"
+    if isinstance(error, pillow.DecompressionBombError | pillow.DecompressionBombWarning):
+        return f"it has more than {_MOST_PIXELS:,} pixels"
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _shown(row: Row) -> str:
+    if isinstance(row, str | Path):
+        return str(row)
+    if isinstance(row, bytes | bytearray | memoryview):
+        return f"a file's content of {len(row)} bytes"
+    if hasattr(row, "mode") and hasattr(row, "size"):
+        return f"a PIL image of mode {row.mode}"
+    if hasattr(row, "shape"):
+        return f"an array of shape {tuple(row.shape)}"
+    return f"{type(row).__name__} {row!r:.60}"
+
+
+def _pillow() -> Any:
+    try:
+        return importlib.import_module("PIL.Image")
+    except ModuleNotFoundError as error:
+        raise plugins.missing(error, "reading images") from error
