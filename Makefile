@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fix bench bench-baselines bench-compression bench-quantization clean
+.PHONY: install demo test fix fuzz bench bench-baselines bench-compression bench-quantization clean
 
 install: .venv/installed
 
@@ -27,6 +27,11 @@ test: install
 fix: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+# Mutated inputs in children with limits: FUZZ_CASES of each subject, else FUZZ_MINUTES of all; SUBJECT=bundles does one.
+FUZZ_MINUTES ?= 60
+fuzz: install
+	$(BIN)/python -m tests.fuzz $(SUBJECT) $(if $(FUZZ_CASES),--cases $(FUZZ_CASES),--minutes $(FUZZ_MINUTES))
 
 # Speed, footprint and exports of what make demo made; an hour on two cores. benchmarks/README.md lists the rest.
 bench: demo

@@ -1,0 +1,79 @@
+"""The fuzz harness itself: every kind of outcome is told apart, and what failed is kept."""
+
+from __future__ import annotations
+
+import os
+import resource
+import socket
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hypothesis import strategies
+from hypothesis.strategies import SearchStrategy
+
+from bmc.errors import DataError
+from tests.fuzz import _cases, _run
+from tests.fuzz._cases import Kept
+
+
+def _check(case: str, folder: Path) -> None:
+    """Do what the case says."""
+    if case == "refused":
+        raise DataError("no such thing")
+    if case == "several lines":
+        raise DataError("no\nsuch thing")
+    if case == "raw":
+        raise KeyError("raw")
+    if case == "memory":
+        bytearray(4 << 30)
+    if case == "outside":
+        Path("/etc/hostname").read_bytes()
+    if case == "canary":
+        (folder / "link").symlink_to(folder.parent / "outside" / "secret.txt")
+        (folder / "link").read_bytes()
+    if case == "network":
+        with socket.socket() as made:
+            made.settimeout(0.01)
+            made.connect(("127.0.0.1", 9))
+    if case == "crash":
+        os.abort()
+    if case == "hang":
+        time.sleep(60)
+    (folder / "file").write_text(case)
+
+
+def _cases_of() -> SearchStrategy[str]:
+    return strategies.sampled_from(["success", "refused"])
+
+
+SUBJECT = SimpleNamespace(__name__="a subject", cases=_cases_of, check=_check)
+
+
+def test_every_kind_of_outcome_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_run, "SECONDS_A_CASE", 1.5)
+    cases = ["success", "refused", "several lines", "raw", "memory", "outside", "canary"]
+    cases += ["network", "crash", "hang", "success"]
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    outcomes = _run.replay(SUBJECT, cases)
+    assert resource.getrlimit(resource.RLIMIT_AS) == limit
+    assert dict(outcomes.counts) == {
+        **{"success": 2, "refused": 1, "raw": 2, "memory": 1, "outside": 3, "crash": 1, "hang": 1},
+    }
+    assert [kept.case for kept in outcomes.kept] == cases[2:-1]
+
+
+def test_drawn_cases_are_counted_and_the_same_seed_draws_the_same() -> None:
+    first, second = (_run.fuzz(SUBJECT, 40, 60, seed=3) for _ in range(2))
+    assert first.cases == 40
+    assert first.counts == second.counts
+    assert first.errors == {"DataError": first.counts["refused"]}
+
+
+def test_a_kept_case_is_read_back(tmp_path: Path) -> None:
+    case = {"a": [1, 2.5, float("inf"), b"\xff", ("t", None, True)], "b": "text"}
+    _cases.keep("some", Kept("raw", "KeyError", case), tmp_path)
+    _cases.keep("some", Kept("crash in a run time", "SIGSEGV", case), tmp_path)
+    _cases.keep("some", Kept("crash in a run time", "SIGFPE", case), tmp_path)
+    assert [kept.case for kept in _cases.corpus_of("some", tmp_path)] == [case] * 3
