@@ -63,14 +63,14 @@ def run_cases(
     for case in cases:
         run(case)
     if not cases:
-        drawn: Any = hypothesis.given(subject.cases())(run)
-        drawn = hypothesis.settings(
+        settings = hypothesis.settings(
             max_examples=count,
             database=None,
             deadline=None,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
-        )(hypothesis.seed(seed)(drawn))
+        )
+        drawn: Any = settings(hypothesis.seed(seed)(hypothesis.given(subject.cases())(run)))
         drawn()
 
 
