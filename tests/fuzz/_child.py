@@ -70,8 +70,8 @@ def run_cases(
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        drawn: Any = settings(hypothesis.seed(seed)(hypothesis.given(subject.cases())(run)))
-        drawn()
+        drawn = settings(hypothesis.seed(seed)(hypothesis.given(subject.cases())(run)))
+        drawn()  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
 
 
 def _outcome(subject: Subject, case: Any, folder: Path) -> tuple[str, str]:
