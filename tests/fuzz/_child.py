@@ -70,8 +70,9 @@ def run_cases(
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        drawn = settings(hypothesis.seed(seed)(hypothesis.given(subject.cases())(run)))
-        drawn()  # type: ignore[no-untyped-call]  # hypothesis leaves it untyped
+        drawn: Any = hypothesis.given(subject.cases())
+        drawn = settings(hypothesis.seed(seed)(drawn(run)))
+        drawn()
 
 
 def _outcome(subject: Subject, case: Any, folder: Path) -> tuple[str, str]:
