@@ -12,9 +12,9 @@ import torch
 from cyclopts import Parameter
 
 from bmc import artifact, console, plugins, workspace
-from bmc import data as datasets
-from bmc.cli import _models
+from bmc.cli import _models, _teachers
 from bmc.cli._common import Answer, Writing
+from bmc.cli._lineage import refuse_output, weights_sha256
 from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
 from bmc.compress.quantize._form import held_bytes, is_quantized
@@ -112,26 +112,34 @@ def compress(
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
     output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
-    refuse_existing(output, common.force)
+    refuse_output(output, common.force, source=folder)
+    refuse_existing(_failed(output), force=True)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
     if is_quantized(model.module):
         raise UsageError(
             f"{folder} is quantized, which comes last: {kind} the model that it was made from "
-            f"({model.origin.get('from')})"
+            f"({_origin(model)})"
         )
+    if model.task == "generation" and tuning.teacher:
+        raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
+    if model.task == "generation" and tuning.distill and kind != "quantize":
+        raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
     known = _models.data_of(folder, data)
-    if tuning.has_teacher:
+    if tuning.teacher:
         _models.refuse_another_fold(teacher, artifact.describe(folder)["data"])
-    texts = datasets.transfer_texts(tuning.transfer, tuning.transfer_size, avoid=known)
+        _teachers.check(teacher, known, model.labels)
+        console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
+    texts = _teachers.transfer_texts(tuning.transfer, tuning.transfer_size, known)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
-        weights = [_models.weights_sha256(one) for one in (folder, teacher)]
+        weights = [weights_sha256(one) for one in (folder, teacher)]
         run = f"{weights} {tuning} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
         return work_for(known, texts, settings, checkpoints, cache, _load, run)
 
+    started_from = weights_sha256(folder)
     torch.manual_seed(tuning.seed)
     step = choose(model, work_of("search"))
     work = work_of(str(asdict(step)))
@@ -148,7 +156,8 @@ def compress(
     if tuning.epochs:
         itself = tuning.distill and not tuning.teacher
         untaught = kind == "quantize" and itself and not model.labels  # it has no soft answers
-        _tune(model, work, teacher if tuning.has_teacher and not untaught else None)
+        chosen = "named" if tuning.teacher else "itself"
+        _tune(model, work, teacher if tuning.has_teacher and not untaught else None, chosen)
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, _measure(model): after.score}
@@ -156,7 +165,8 @@ def compress(
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
-    model.origin = {**model.origin, "command": kind, "from": folder.name, "seconds": seconds}
+    lineage = {"from": folder.name, "from_sha256": started_from}
+    model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
     _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
     artifact.save(model, output, common.force)
     _models.forget(checkpoints)
@@ -190,14 +200,28 @@ def _score_of(model: Model, work: Work) -> float | None:
     return None if model.task == "generation" else work.score(model)
 
 
-def _tune(model: Model, work: Work, teacher: Path | None) -> None:
+def _origin(model: Model) -> str:
+    """Name the model that another was made from, unless it was made anew since."""
+    name = str(model.origin.get("from"))
+    folder, weights = workspace.root() / workspace.slug(name), model.origin.get("from_sha256")
+    if weights and artifact.is_model_directory(folder) and weights != weights_sha256(folder):
+        return f"{name}, which was made anew since: the one of weights {str(weights)[:12]}"
+    return name
+
+
+def _failed(output: Path) -> Path:
+    """Return where a model that missed a gate is kept."""
+    return output.with_name(f"{output.name}.failed")
+
+
+def _tune(model: Model, work: Work, teacher: Path | None, chosen: str) -> None:
     """Fine-tune: on the labels, or with a teacher's answers beside them."""
     if teacher is None:
         model.scores = work.fit(model, name="tuning")
         return
-    sha256 = _models.weights_sha256(teacher)
-    Logits(str(teacher), sha256).apply(model, work)
-    model.origin = {**model.origin, "teacher": {"name": teacher.name, "sha256": sha256}}
+    taught_by = _teachers.teacher_of(teacher, chosen)
+    Logits(str(teacher), taught_by.sha256).apply(model, work)
+    model.origin = {**model.origin, "teacher": taught_by.to_json(model.origin.get("teacher"))}
 
 
 def _lost(kind: str, before: Size, after: Size, tuning: Tuning) -> str:
@@ -216,7 +240,7 @@ def _lost(kind: str, before: Size, after: Size, tuning: Tuning) -> str:
 def _refuse(reason: str, model: Model, output: Path) -> None:
     """Keep a model that failed, for whatever reason, as NAME.failed, and say so."""
     if reason:
-        kept = artifact.save(model, output.with_name(f"{output.name}.failed"), force=True)
+        kept = artifact.save(model, _failed(output), force=True)
         raise GateError(f"{reason}. Kept as {kept}")
 
 

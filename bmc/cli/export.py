@@ -9,11 +9,11 @@ from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
+from bmc.cli._lineage import refuse_output
 from bmc.errors import GateError, UsageError, unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._source import source_of
-from bmc.files import refuse_existing
 
 
 def export(
@@ -62,7 +62,7 @@ def export(
     }
     for name, output in outputs.items():
         plugins.load("bmc.export", name, "target")
-        refuse_existing(output, common.force)
+        refuse_output(output, common.force, source=folder)
     loaded = _models.data_of(folder, data)
     made: list[Bundle] = []
     failures: list[GateError] = []

@@ -19,7 +19,7 @@ class Logits:
     """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy where labels are known.
 
     Args:
-        teacher: reference of a trained model with the same labels.
+        teacher: reference of a trained model with the same labels, in any order.
         teacher_sha256: of its weights.
         temperature: T, by which both sides' logits are divided, above 0.
         hard: weight of the cross-entropy with the true labels, 0 or more.
@@ -46,16 +46,23 @@ class Logits:
         """Train the student; its structure stays as it is, so the Record is empty."""
         unlabelled = tuple((text,) for text in work.transfer)
         teacher = work.load(self.teacher)
-        if teacher.labels != model.labels or not model.labels:
+        if set(teacher.labels) != set(model.labels) or not model.labels:
             raise UsageError(
                 f"the teacher {self.teacher} answers {', '.join(teacher.labels) or 'numbers'}; the "
                 f"student {', '.join(model.labels) or 'numbers'}: both need the same classes"
             )
+        labels = [teacher.labels.index(label) for label in model.labels]
+        order = labels or slice(None)  # a regression has one value
         if work.data.kind == "image" and work.augment:
-            answers = live_logits(teacher, work.device)  # what it sees is new in every epoch
+            live = live_logits(teacher, work.device)  # what it sees is new in every epoch
+
+            def answers(batch: Batch) -> Tensor:
+                return live(batch)[:, order]
+
         else:
             rows = (*work.data.train.rows, *unlabelled) if unlabelled else work.data.train.rows
             kept = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
+            kept = kept[:, order]
             del teacher
 
             def answers(batch: Batch) -> Tensor:

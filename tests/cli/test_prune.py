@@ -157,7 +157,10 @@ def test_a_model_tuned_with_a_teacher_names_it_as_a_distilled_one_does(
 ) -> None:
     assert bmc("prune", "mlp", "--distill", "--epochs", 1, *QUICK)[0] == 0
     teacher = artifact.describe(newest("model"))["origin"]["teacher"]
-    assert teacher == {"name": "mlp", "sha256": sha256(known / "model.safetensors")}
+    assert teacher["name"] == "mlp"
+    assert teacher["sha256"] == sha256(known / "model.safetensors")
+    assert teacher["chosen"] == "itself"
+    assert [each["reference"] for each in teacher["data"]] == ["digits"]
 
 
 def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(

@@ -1,0 +1,260 @@
+"""Teachers: those that a user names, and those of a baseline's name that are found or trained.
+
+Nothing is used because of its name alone. A baseline's name takes a model directory only if it is
+that baseline, trained on this very data. A model that a user names may have learned from elsewhere,
+but from no row that is held out here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bmc import artifact, console, workspace
+from bmc import data as datasets
+from bmc.cli import _lineage, _models
+from bmc.cli._common import DataOptions
+from bmc.data import Dataset, Fold
+from bmc.errors import DataError, UnknownError, UsageError
+from bmc.models import bert, mpnet
+
+_BASELINES = (*bert.BASELINES, *mpnet.BASELINES)
+_SHOWN = 12
+_UNTOLD = ("seed", "device", "checkpoint_every")  # how, not what, a teacher was trained
+
+
+@dataclass(frozen=True)
+class Teacher:
+    """A teacher, and why it is this one.
+
+    Args:
+        folder: its model directory.
+        sha256: of its weights.
+        chosen: "named", "found" (trained on this data before) or "trained" (for this student).
+        data: records of all data that it has learned from.
+    """
+
+    folder: Path
+    sha256: str
+    chosen: str
+    data: Sequence[Mapping[str, Any]]
+
+    def to_json(self, before: object = None) -> dict[str, Any]:
+        """Return what bmc.json says of it.
+
+        Args:
+            before: the same of an earlier teacher, whose data the student has learned from, too.
+        """
+        known = {str(record.get("fingerprint")): dict(record) for record in self.data}
+        if isinstance(before, dict):
+            for record in before.get("data") or []:
+                known.setdefault(str(record.get("fingerprint")), record)
+        return {
+            "name": self.folder.name,
+            "sha256": self.sha256,
+            "chosen": self.chosen,
+            "data": list(known.values()),
+        }
+
+
+def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
+    """Describe a teacher that lies in a folder.
+
+    Raises:
+        ArtifactError: it is no model directory.
+    """
+    data = _lineage.learned_from(artifact.describe(folder))
+    return Teacher(folder, _lineage.weights_sha256(folder), chosen, data)
+
+
+def find(reference: str) -> Path | None:
+    """Find the teacher's model directory; None for a baseline's name.
+
+    Raises:
+        UnknownError: it is neither.
+    """
+    if is_baseline(reference):
+        return None
+    for path in (Path(reference), workspace.root() / reference):
+        if artifact.is_model_directory(path):
+            return path
+    try:
+        return workspace.find(reference, "model")
+    except UnknownError as error:
+        near = difflib.get_close_matches(reference, _BASELINES, n=1, cutoff=0.5)
+        guess = f"did you mean {near[0]!r}? " if near else ""
+        raise UnknownError(f"{error} ({guess}baselines: {', '.join(_BASELINES)})") from error
+
+
+def is_baseline(reference: str) -> bool:
+    """Tell whether a reference names a baseline, which is trained where there is none yet."""
+    return reference in _BASELINES or reference.startswith("hf:")
+
+
+def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Path, bool]:
+    """Find a baseline that was trained on some data; say where one of its name was not.
+
+    Args:
+        reference: a baseline's name, or hf:NAME.
+        data: what the student learns from.
+        fold: how that is split.
+
+    Returns:
+        the model directory, and whether it is there already; else it is to be trained into it.
+
+    Raises:
+        UsageError: every name that it could have is taken by another model.
+    """
+    suffix = f"-fold{fold.number}of{fold.of}" if fold else ""
+    usual = workspace.root() / f"{workspace.slug(reference)}-{data.name}{suffix}"
+    own = usual.with_name(f"{usual.name}-{data.fingerprint[:6]}")
+    free: Path | None = None
+    for path in (Path(reference), workspace.root() / reference, usual, own):
+        if not artifact.is_model_directory(path):
+            is_output = path in (usual, own) and not path.exists()
+            free = free or (path if is_output else None)
+            continue
+        why = _differs(artifact.describe(path), reference, data)
+        if not why:
+            _say_settings(path, reference)
+            return path, True
+        console.note(f"{path} is not used as the teacher: {why}")
+    if free is None:
+        raise UsageError(
+            f"{usual} and {own} are there and neither is a {reference} trained on {data.name} as "
+            "it is now: name a teacher's folder with --teacher, or remove one of them"
+        )
+    return free, False
+
+
+def train(
+    reference: str, data: Dataset, source: DataOptions, seed: int, device: str, output: Path
+) -> None:
+    """Train a baseline by its recipe, to be a teacher; a killed run goes on where it was."""
+    console.note(f"no {reference} trained on {data.name} yet: training it first, into {output}")
+    chosen = _models.choose(reference, {})
+    settings = replace(chosen.recipe, seed=seed, device=device)
+    _models.train_baseline(chosen, data, source, settings, output, force=False)
+
+
+def transfer_texts(reference: str, limit: int, data: Dataset) -> tuple[str, ...]:
+    """Load unlabelled texts for a teacher to answer; see `bmc.data.transfer_texts`.
+
+    Raises:
+        DataError: the data's rows are no single texts.
+    """
+    texts = datasets.transfer_texts(reference, limit, avoid=data)
+    if texts and len(data.columns) > 1:
+        raise DataError("unlabelled single texts cannot teach sentence pairs: use --transfer none")
+    return texts
+
+
+def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
+    """Check that a teacher can teach a student, and has learned no row that is held out here.
+
+    Args:
+        teacher: its model directory.
+        data: what the student learns from and is scored on.
+        labels: the student's classes, in any order; none in a regression.
+
+    Raises:
+        UsageError: it has another task, other classes or other inputs, or has learned rows of the
+            test split.
+    """
+    manifest = artifact.describe(teacher)
+    if manifest["task"] != data.task:
+        raise UsageError(
+            f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}: "
+            f"name a teacher for that, or the other task with --task"
+        )
+    _check_inputs(teacher, manifest["inputs"], data)
+    _check_labels(teacher, tuple(manifest["labels"]), labels)
+    refuse_learned(teacher, data)
+
+
+def refuse_learned(teacher: Path, data: Dataset) -> None:
+    """Refuse a teacher that has learned rows of the test split; say what is not known.
+
+    Raises:
+        UsageError: it has.
+    """
+    shared = _lineage.overlap(teacher, data)
+    if shared.test:
+        raise UsageError(
+            f"the teacher {teacher} has learned {shared.test} of the {len(data.test)} rows that "
+            f"are held out here (from {shared.where}): the student's score would be too high. "
+            "Train a teacher on this data with the same --fold, or remove these rows from one of "
+            "the two"
+        )
+    if shared.validation:
+        console.note(
+            f"the teacher {teacher} has learned {shared.validation} of the "
+            f"{len(data.validation)} validation rows: their score will be too high"
+        )
+    for why in shared.unknown:
+        console.note(
+            f"not known whether the teacher {teacher} has learned rows that are held out here: "
+            f"{why}"
+        )
+
+
+def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
+    """Say why a model directory is no such baseline of some data; "" where it is one."""
+    origin, its = manifest["origin"], manifest["data"]
+    if manifest["steps"] or origin.get("command") != "train":
+        return f"it was made by bmc {origin.get('command')}"
+    if origin.get("baseline") != reference:
+        return f"it was trained from {origin.get('baseline')}"
+    if its.get("fingerprint") != data.fingerprint:
+        return (
+            f"it was trained on other data ({its.get('reference')}, fingerprint "
+            f"{str(its.get('fingerprint'))[:_SHOWN]}; this one has {data.fingerprint[:_SHOWN]})"
+        )
+    columns = its.get("text_columns")
+    if manifest["task"] != data.task or (columns and len(columns) != len(data.columns)):
+        return "it has another task or other text columns"
+    return ""
+
+
+def _say_settings(path: Path, reference: str) -> None:
+    """Say where a teacher was trained in another way than by its baseline's recipe."""
+    origin = artifact.describe(path)["origin"]
+    chosen = _models.choose(reference, {})
+    then: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
+    others = []
+    for settings in (chosen.options, chosen.recipe):
+        for name, value in asdict(settings).items():
+            was = then.get(name, value)
+            was = tuple(was) if isinstance(was, list) else was
+            if was != value and name not in _UNTOLD:
+                others.append(f"{name.replace('_', ' ')} {was} (by its recipe {value})")
+    console.note(
+        f"teacher: {path}, trained on this data" + (f" with {', '.join(others)}" if others else "")
+    )
+
+
+def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> None:
+    kind, columns = inputs.get("kind"), inputs.get("columns", 1)
+    if kind != data.kind:
+        raise UsageError(f"the teacher {teacher} takes {kind}, and {data.name!r} holds {data.kind}")
+    if data.kind == "text" and columns != len(data.columns):
+        raise UsageError(
+            f"the teacher {teacher} takes {columns} text(s) a row, and {data.name!r} has "
+            f"{len(data.columns)}: name as many with --text-column"
+        )
+
+
+def _check_labels(teacher: Path, its: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    if set(its) == set(labels):
+        return
+    missing = ", ".join(sorted(set(labels) - set(its)))
+    further = ", ".join(sorted(set(its) - set(labels)))
+    unlike = [f"the teacher lacks {missing}"] * bool(missing)
+    unlike += [f"the data lacks {further}"] * bool(further)
+    raise UsageError(
+        f"the teacher {teacher} answers {', '.join(its)}; the data has {', '.join(labels)} "
+        f"({'; '.join(unlike)}): train a teacher on this data"
+    )
