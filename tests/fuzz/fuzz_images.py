@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import warnings
 import zlib
 from functools import cache
 from pathlib import Path
@@ -12,8 +13,11 @@ import numpy as np
 from hypothesis import strategies as st
 from PIL import Image
 
-from bmc.errors import BmcError
+from bmc.errors import DataError
 from bmc.inputs.image import check_image, read_image, shape_of
+
+Image.init()  # a case imports nothing
+warnings.filterwarnings("ignore", module="PIL")  # a warning that is shown reads Pillow's source
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _NUMBERS = (0, 1, 2, 7, 255, 256, 2**15, 2**16 - 1, 2**24, 2**31 - 1, 2**31, 2**32 - 1)
@@ -112,21 +116,29 @@ def _with_checksums(content: bytes) -> bytes:
 
 
 def check(case: bytes, folder: Path) -> None:
-    """Read a picture from a file and from memory: both succeed alike, or say why not.
+    """Read a picture from a file and from memory.
 
     Raises:
-        AssertionError: the size by the header is not the size that is read.
+        BmcError: it cannot be read.
+        AssertionError: the two differ, or the size by the header is not the size that is read.
     """
     path = folder / "picture.png"
     path.write_bytes(case)
-    shapes = []
-    for row in (path, case):
-        try:
-            check_image(row)
-            shapes.append(shape_of(row))
-            pixels = read_image(row)
-            assert pixels.shape == shapes[-1]
-            assert read_image(row, 8, 8, 3).shape == (8, 8, 3)
-        except BmcError as error:
-            assert "\n" not in str(error)
-    assert len(set(shapes)) <= 1
+    shapes = [_shape(row) for row in (path, case)]
+    assert shapes[0] == shapes[1]
+    if shapes[0] is None:
+        read_image(path)
+
+
+def _shape(row: Path | bytes) -> tuple[int, ...] | None:
+    """Return the shape of a picture that can be read; None for another."""
+    try:
+        check_image(row)
+        shape = shape_of(row)
+        pixels = read_image(row)
+        small = read_image(row, 8, 8, 3)
+    except DataError:
+        return None
+    assert pixels.shape == shape
+    assert small.shape == (8, 8, 3)
+    return shape
