@@ -7,6 +7,8 @@ BmcError                      exit  what happened
 ├── DataError                 2     the data cannot be used (columns, classes, empty texts)
 ├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
+├── ModelCodeError            2     the user's network, or other code of theirs, failed: file, line
+├── ExportError               2     an exporter or its run time does not take the network
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
 ├── DivergedError             1     training ended in a loss that is no number
@@ -52,6 +54,14 @@ class ArtifactError(BmcError):
 
 class StaleEngineError(ArtifactError):
     """An engine that this TensorRT or this GPU cannot load; `bmc check` makes it again."""
+
+
+class ModelCodeError(BmcError):
+    """The user's own code failed: the message names its file and line, or the layer."""
+
+
+class ExportError(BmcError):
+    """An exporter, or a run time's converter, does not take the network."""
 
 
 class AssetError(BmcError):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bmc.data import Dataset
+from bmc.foreign import failure_of
 from bmc.inputs import Encoder, Many, TensorInfo
 
 if TYPE_CHECKING:
@@ -76,11 +77,54 @@ class Model:
         return (TensorInfo("pixels", "float32", ("batch", *sizes)),)
 
 
+_MAIN = ("logits", "out")
+"""What the main answer is called where a network names its answers: Hugging Face, torchvision."""
+
+
 def output_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Call a module and return its output tensor; Hugging Face's wrap theirs in an object."""
-    found = module(**inputs)
-    outputs: Tensor = getattr(found, "logits", found)
-    return outputs
+    """Call a module and return its output tensor, the main one of several.
+
+    Raises:
+        ModelCodeError: the module is a user's, and failed.
+    """
+    return answers_of(module, inputs)[0]
+
+
+def answers_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Call a module and return its answers: the main one, then auxiliary ones of the same shape.
+
+    Raises:
+        ModelCodeError: the module is a user's, and failed.
+    """
+    try:
+        made = module(**inputs)
+    except Exception as error:  # what the code of others raises can be anything
+        failure = failure_of(error, module)
+        if failure is None:
+            raise
+        raise failure from error
+    return answers_in(made)
+
+
+def answers_in(made: Any) -> list[Tensor]:
+    """Return the answers in what a network returned: the main one first.
+
+    That is what is named logits or out (of a dictionary, named tuple or other object), else the
+    first. Behind it come those that have its shape; hidden states and the like have another.
+    """
+    named = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
+    if hasattr(made, "_fields"):
+        named = made._asdict()
+    main = next((named[name] for name in _MAIN if name in named), None)
+    if main is None and not isinstance(made, Mapping | tuple | list):
+        return [made]
+    every = list(named.values()) if isinstance(made, Mapping) or named else list(made)
+    if main is None and every:
+        main = every[0]
+    if isinstance(main, Mapping | tuple | list):
+        main = answers_in(main)[0]
+    others = [one for one in every if one is not main and hasattr(one, "shape")]
+    return [main, *[one for one in others if one.shape == getattr(main, "shape", None)]]
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from cyclopts import App, CycloptsError, Parameter
 
 from bmc import console, plugins
 from bmc.cli._common import Answer
-from bmc.errors import BmcError, MissingError
+from bmc.errors import BmcError, MissingError, ModelCodeError
 from bmc.files import storage_error
+from bmc.foreign import line_of, reason_of
 
 _VERBS = {
     "train": "Train or fine-tune a baseline on labelled data.",
@@ -96,6 +97,9 @@ def _explain(error: Exception) -> int:
     full = storage_error(error, Path(getattr(error, "filename", None) or "."))
     if full:
         return _explain(full)
+    where = line_of(error)
+    if where:
+        return _explain(ModelCodeError(f"your code fails in {where}: {reason_of(error)}"))
     _complain(
         f"unexpected {type(error).__name__}: {error} "
         "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"

@@ -33,6 +33,7 @@ def train(
     l1: float | None = None,
     clip: float | None = None,
     label_smoothing: float | None = None,
+    auxiliary_weight: float | None = None,
     class_weights: str | None = None,
     initialisation: str | None = None,
     augment: tuple[str, ...] | None = None,
@@ -67,6 +68,7 @@ def train(
         l1: L1 regularisation.
         clip: largest norm of the gradient.
         label_smoothing: share of the target that is spread over all classes.
+        auxiliary_weight: of the losses of a network's answers but the first, such as 0.3.
         class_weights: none, or balanced: rare classes weigh more.
         initialisation: of fresh weights: default, normal, xavier, or he.
         augment: crop, flip, cutout (images), word-drop (text).

@@ -15,7 +15,7 @@ from bmc.data import Dataset, image_shape
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder, ImageSettings, read_image
-from bmc.model import Model
+from bmc.model import Model, answers_in, output_of
 
 SMALL = 64
 """Pixels of the longer side up to which a network starts without halving the image twice."""
@@ -59,14 +59,20 @@ class Wrapped(ImageModule):
         network: called with pixels, float32 (rows, channels, height, width), alone.
     """
 
+    is_foreign = True  # see bmc/foreign.py
+
     def __init__(self, image: tuple[int, int, int], network: nn.Module) -> None:
         super().__init__(image)
         self.network = network
 
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Return the network's outputs (rows, outputs)."""
-        outputs: Tensor = self.network(pixels)
-        return outputs
+    def forward(self, pixels: Tensor) -> Any:
+        """Return the network's outputs (rows, outputs); in training, all of its answers."""
+        made = self.network(pixels)
+        if self.training:
+            return made
+        outputs = answers_in(made)[0]
+        narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
+        return outputs.float() if narrow else outputs
 
 
 def model_for(
@@ -204,6 +210,38 @@ def last_linear(module: nn.Module) -> tuple[str, ...]:
     """Return the path of the last plain linear layer, whose outputs are the model's; () if none."""
     names = [name for name, part in module.named_modules() if type(part) is nn.Linear]
     return tuple(names[-1:])
+
+
+def answering_linear(module: nn.Module) -> str | None:
+    """Return the path of the linear layer whose output is the network's answer; None if none is.
+
+    The one that was registered last need not be it: networks may have auxiliary heads.
+    """
+    found: list[tuple[str, Tensor]] = []
+    linears = {id(part): path for path, part in module.named_modules() if _is_linear(part)}
+    hooks = [
+        part.register_forward_hook(
+            lambda part, _, made: found.append((linears[id(part)], made.detach().clone()))
+        )
+        for part in module.modules()
+        if _is_linear(part)
+    ]
+    training = module.training
+    device = next(module.parameters()).device
+    try:
+        with torch.no_grad():
+            pixels = examples(module)[0]["pixels"].to(device)
+            answer = output_of(module.eval(), {"pixels": pixels})
+    finally:
+        module.train(training)
+        for hook in hooks:
+            hook.remove()
+    same = [path for path, made in found if torch.equal(made.flatten(), answer.flatten())]
+    return same[-1] if same else None
+
+
+def _is_linear(part: nn.Module) -> bool:
+    return isinstance(part, nn.Linear)
 
 
 def _moments(images: Many, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from bmc import console
 from bmc.data import Dataset
-from bmc.errors import SettingError, UnknownError, UsageError
+from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
+from bmc.foreign import line_of, reason_of
 from bmc.model import Model, Parts
-from bmc.models import _images
+from bmc.models import _images, _networks
 from bmc.models._images import examples as examples
 from bmc.training.settings import TrainingSettings
 from bmc.trust import check_trusted, trust
@@ -38,21 +40,39 @@ def baseline(reference: str, data: Dataset, settings: _images.ImageOptions) -> M
 
     It gets the keyword arguments classes (1 in a regression), channels, height and width, and
     returns a module that takes pixels, float32 (rows, channels, height, width), and gives logits
-    (rows, classes).
+    (rows, classes); of several answers, as a tuple or by name, the first or `logits` counts.
 
     Raises:
         SettingError: the reference is no python:module:function, or a regression needs a linear
             last layer and the network has none.
         UnknownError: there is no such module or function.
-        UsageError: the function fails, or what it returns does not answer as it should.
+        ModelCodeError: the function or its network fails.
+        UsageError: what it returns does not answer as it should.
     """
     trust(reference)
     encoder = _images.encoder_for(data, settings.image_size)
     code = reference.removeprefix("python:")
-    model = _images.model_for(data, "python", encoder, {"code": code}, build)
-    _check_answers(model, reference)
-    if data.task == "regression" and not parts(model.module).outputs:
-        raise SettingError(f"{reference} has no linear layer to end a regression in")
+    model = _images.model_for(data, "python", encoder, {"code": code}, _built)
+    try:
+        auxiliary = _networks.check_network(
+            model.module,
+            _pixels(model.module),
+            model.spec["outputs"],
+            lambda: build(model.spec),
+            reference,
+        )
+    except RecursionError as error:
+        raise UsageError(f"{reference}: the network's modules are nested too deeply") from error
+    if auxiliary:
+        model.spec["auxiliary"] = auxiliary
+        console.note(
+            f"{reference} gives {auxiliary + 1} answers in training: the first counts (or the one "
+            f"named logits), the loss of the others is weighed by --auxiliary-weight"
+        )
+    if data.task == "regression":
+        _networks.fold_parametrizations(model.module)  # labels' mean and scale go into the last
+        if not _images.answering_linear(model.module):
+            raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     return model
 
 
@@ -62,18 +82,33 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed, or the user did not type that name.
         UnknownError: there is no such module or function.
-        UsageError: the function fails, or returns no module.
+        ModelCodeError: the function fails.
+        UsageError: it returns no module.
     """
+    module = _built(spec)
+    _networks.fold_parametrizations(module)
+    return module
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the output is: the linear layer that answers."""
+    answering = _images.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+
+
+def _built(spec: Mapping[str, Any]) -> nn.Module:
+    """Build the network as it is trained, with what its weights are derived from."""
     image, outputs = _images.image_of(spec), _images.whole_of(spec, "outputs")
     code = check_trusted(spec.get("code"))
     channels, height, width = image
     sizes = {"classes": outputs, "channels": channels, "height": height, "width": width}
-    return _images.Wrapped(image, _called(code, sizes)).eval()
-
-
-def parts(module: nn.Module) -> Parts:
-    """Say where the output is: the last linear layer."""
-    return Parts((), {}, (), _images.last_linear(module))
+    network = _called(code, sizes)
+    try:
+        network = _networks.materialized(network, image)
+    except Exception as error:  # whatever the user's code raises
+        where = line_of(error) or code
+        raise ModelCodeError(f"the network fails in {where}: {reason_of(error)}") from error
+    return _images.Wrapped(image, network).eval()
 
 
 def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
@@ -90,10 +125,11 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
         raise UnknownError(f"{code}: no module named {error.name!r} (looked in {here})") from error
     except UnknownError:
         raise
-    except Exception as error:
+    except Exception as error:  # whatever the user's code raises
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
-        raise UsageError(
-            f"{code}({given}) failed: {type(error).__name__}: {str(error)[:200]}"
+        where = line_of(error)
+        raise ModelCodeError(
+            f"{code}({given}) failed{f' in {where}' if where else ''}: {reason_of(error)}"
         ) from error
     finally:
         sys.path.remove(here)
@@ -102,17 +138,6 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
     return network
 
 
-def _check_answers(model: Model, reference: str) -> None:
-    pixels = examples(model.module)[0]["pixels"]
-    expected = (len(pixels), model.spec["outputs"])
-    try:
-        with torch.no_grad():
-            answered = model.module(pixels)
-    except Exception as error:
-        raise UsageError(
-            f"{reference}: the network does not take pixels of shape {tuple(pixels.shape)} "
-            f"({type(error).__name__}: {str(error)[:200]})"
-        ) from error
-    shape = tuple(getattr(answered, "shape", ()))
-    if shape != expected:
-        raise UsageError(f"{reference}: the network answers {shape or answered}; not {expected}")
+def _pixels(module: nn.Module) -> Tensor:
+    """Return rows to try a network with."""
+    return torch.cat([example["pixels"] for example in examples(module)])

@@ -56,8 +56,8 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         raise unknown("timm model", name, timm.list_models(), "timm.list_models() lists all")
     encoder = _images.encoder_for(data, settings.image_size or _fixed_size(name))
     model = _images.model_for(data, "timm", encoder, {"name": name}, build)
-    if data.task == "regression" and not parts(model.module).outputs:
-        raise SettingError(f"{reference} has no linear layer to end a regression in")
+    if data.task == "regression" and not _images.answering_linear(model.module):
+        raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     if settings.pretrained:
         image = _images.image_of(model.spec)
         try:
@@ -90,7 +90,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the output is; timm's families differ in all else."""
-    return Parts((), {}, (), _images.last_linear(module))
+    answering = _images.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
 
 
 def _create(name: str, image: tuple[int, int, int], outputs: int, pretrained: bool) -> nn.Module:

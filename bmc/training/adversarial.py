@@ -35,7 +35,7 @@ _AVERAGED = 0.999
 _SCORING_BATCH = 250
 _MOST_SCORED = 5000
 _FILTERS = (32, 64)
-_UNUSED = ("l1", "batch_tokens", "class_weights")
+_UNUSED = ("l1", "batch_tokens", "class_weights", "auxiliary_weight")
 
 
 class Networks(nn.Module):

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console
-from bmc.errors import DivergedError, MissingError
-from bmc.model import AfterStep, Form, Loss, output_of
+from bmc.errors import DivergedError, MissingError, SettingError
+from bmc.model import AfterStep, Form, Loss, answers_of, output_of
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
-from bmc.training.batches import Rows
+from bmc.training.batches import Batch, Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.memory import return_large_blocks
 from bmc.training.optimizers import optimizer_of, rate_at
@@ -82,6 +82,7 @@ def fit(
 
     Raises:
         DivergedError: the loss or its gradient is no number any more.
+        SettingError: auxiliary answers are weighed, and there are none.
     """
     return_large_blocks()
     device = device_of(settings.device)
@@ -115,8 +116,10 @@ def fit(
                 batch = train.batch(places).to(device)
                 batch = replace(batch, inputs=augmented(batch.inputs, settings.augment))
                 with autocast(settings.precision, device):
-                    outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
-                lost = loss(outputs.float(), batch)
+                    answers = [form(batch.inputs)] if form else answers_of(module, batch.inputs)
+                lost = loss(answers[0].float(), batch)
+                if settings.auxiliary_weight:
+                    lost = lost + settings.auxiliary_weight * _auxiliary(answers, batch, loss)
                 if settings.l1:
                     lost = lost + settings.l1 * _absolute(parameters)
                 lost.backward()  # type: ignore[no-untyped-call]
@@ -214,6 +217,17 @@ def is_stale(progress: Progress, patience: int) -> bool:
         return False
     best = progress.history.index(max(progress.history)) + 1
     return progress.epoch - best >= patience
+
+
+def _auxiliary(answers: list[Tensor], batch: Batch, loss: Loss) -> Tensor:
+    """Return the sum of the losses of a network's answers but the first.
+
+    Raises:
+        SettingError: there is no other.
+    """
+    if len(answers) < 2:
+        raise SettingError("the network has no auxiliary answer; leave auxiliary weight out")
+    return torch.stack([loss(answer.float(), batch) for answer in answers[1:]]).sum()
 
 
 def _absolute(parameters: list[nn.Parameter]) -> Tensor:

@@ -41,6 +41,7 @@ class TrainingSettings:
         l1: weight of the sum of absolute weights in the loss.
         clip: largest norm of the gradient.
         label_smoothing: share of the target spread over all classes.
+        auxiliary_weight: of the losses of a network's answers but the first, as GoogLeNet's.
         class_weights: "balanced" weighs a class by the inverse of its share, "none" all alike.
         initialisation: of fresh weights: the framework's default, normal, xavier or he.
         augment: random changes of training rows: crop, flip, cutout (images), word-drop (text).
@@ -67,6 +68,7 @@ class TrainingSettings:
     l1: float = 0.0
     clip: float = 1.0
     label_smoothing: float = 0.0
+    auxiliary_weight: float = 0.0
     class_weights: str = "none"
     initialisation: str = "default"
     augment: tuple[str, ...] = ()
@@ -87,7 +89,7 @@ class TrainingSettings:
                 raise SettingError(
                     f"{_words(name)} is {getattr(self, name)}; it must be at least 1"
                 )
-        for name in ("batch_tokens", "weight_decay", "l1", "patience"):
+        for name in ("batch_tokens", "weight_decay", "l1", "patience", "auxiliary_weight"):
             if getattr(self, name) < 0:
                 raise SettingError(f"{_words(name)} is {getattr(self, name)}; it must be 0 or more")
         for name in ("warmup", "momentum", "label_smoothing"):

@@ -13,13 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc import artifact, plugins
+from bmc import artifact, console, plugins
 from bmc.compress.quantize._form import is_quantized, last_linear
 from bmc.data import Dataset, Examples
 from bmc.data._split import content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
+from bmc.models._networks import fold_parametrizations
 from bmc.training.batches import Rows
 from bmc.training.loop import Fitted, fit, score_of
 from bmc.training.losses import loss_of
@@ -106,7 +107,7 @@ def fit_model(
     forming = None if is_quantized(model.module) else getattr(family, "training_form", None)
     with _in_units_of(model, data.train.labels, family) as standard:
         train.labels, validation.labels = standard(train.labels), standard(validation.labels)
-        return fit(
+        fitted = fit(
             model.module,
             train,
             validation,
@@ -118,6 +119,9 @@ def fit_model(
             forming(model.module) if forming else None,
             run=depends,
         )
+    if folded := fold_parametrizations(model.module):
+        console.note(f"what derives the weights of {', '.join(folded)} is folded into them")
+    return fitted
 
 
 def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | None:

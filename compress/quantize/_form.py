@@ -19,6 +19,7 @@ from bmc.errors import ArtifactError, UsageError, unknown
 from bmc.model import Model, Record, output_of
 from bmc.models._attention import Slice, tied_in
 from bmc.models._folding import Sum
+from bmc.models._images import answering_linear
 from bmc.models.recurrent import Exported
 
 WEIGHTED: Mapping[type[nn.Module], type[nn.Module]] = {
@@ -132,6 +133,8 @@ def weighted(model: Model) -> dict[str, nn.Module]:
 
 def last_linear(form: nn.Module) -> str | None:
     """Return the path of what a regression's form answers with; None where it has no linear."""
+    if getattr(form, "is_foreign", False):
+        return answering_linear(form)
     found = [path for path, part in form.named_modules() if isinstance(part, nn.Linear)]
     return found[-1] if found else None
 

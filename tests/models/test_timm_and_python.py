@@ -117,10 +117,10 @@ def test_what_was_typed_holds_for_one_command_alone(here: Path, bmc: Bmc) -> Non
         ("python:nowhere:network", "no module named 'nowhere'"),
         ("python:mine:missing", "no function 'missing'"),
         ("python:mine:without_arguments", "TypeError"),
-        ("python:mine:broken", "ZeroDivisionError"),
+        ("python:mine:broken", "mine.py:17, in broken: ZeroDivisionError"),
         ("python:mine:number", "must return an nn.Module"),
-        ("python:mine:unchanged", "not (2, 10)"),
-        ("python:mine:for_text", "does not take pixels"),
+        ("python:mine:unchanged", "not (5, 10)"),
+        ("python:mine:for_text", "the network fails in layer network (Embedding)"),
     ],
 )
 def test_code_that_makes_no_classifier_is_refused_in_one_line(
