@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bmc import artifact, assets, cli
+from bmc import artifact, assets, cli, console
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
 from bmc.export import ExportOptions, _speed
@@ -40,6 +40,17 @@ def _short_timing() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_speed, "_SETTINGS", BenchSettings(launches=2, rounds=2))
         yield
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the README, the longest file, so that no core waits for it at the end."""
+    items.sort(key=lambda item: "readme" not in item.path.parts)
+
+
+@pytest.fixture(autouse=True)
+def _talkative() -> None:
+    """A verb that a test ran quietly must not keep the next test's notes back."""
+    console.set_mode(quiet=False, json=False)
 
 
 @pytest.fixture(autouse=True)
