@@ -66,7 +66,8 @@ class DataOptions:
     """Options of verbs that read data.
 
     Args:
-        data: a data set's name, a .csv, .jsonl, .parquet or .npz file, imagefolder:DIR, or hf:NAME.
+        data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
+            imagefolder:DIR, or hf:NAME.
         text_column: the file's column with the text; name two for sentence pairs.
         label_column: the file's column with the class.
         task: classification, or regression: labels are numbers.
@@ -80,8 +81,12 @@ class DataOptions:
     fold: Annotated[Fold | None, Parameter(converter=_fold, n_tokens=1, accepts_keys=False)] = None
 
     def load(self) -> Dataset:
-        """Load and split the data."""
-        return datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
+        """Load and split the data, and say what was decided about it."""
+        data = datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
+        console.note(f"data {data.described()}")
+        for text in data.summary.notes:
+            console.note(f"data {data.name}: {text}")
+        return data
 
 
 @dataclass(frozen=True)

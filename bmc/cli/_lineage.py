@@ -103,6 +103,7 @@ def load_recorded(
 
     Raises:
         DataError: the record does not say which data it was.
+        UnknownError: the data is neither where it was nor below the present folder.
         ArtifactError: the record is malformed.
     """
     columns = recorded.get("text_columns") or ["text"]
@@ -111,6 +112,9 @@ def load_recorded(
     named = reference or recorded.get("reference")
     if not named:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
+    if not reference:
+        location = recorded.get("location")
+        named = datasets.locate(str(named), str(location) if location else None, str(folder))
     return datasets.load(
         str(named),
         columns,

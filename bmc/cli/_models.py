@@ -177,6 +177,7 @@ def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
     """Say in bmc.json which data this was, well enough to find it and to see that it changed."""
     return {
         "reference": source.data,
+        "location": data.location,
         "text_columns": list(data.columns),
         "label_column": source.label_column,
         "task": data.task,
@@ -187,6 +188,7 @@ def data_record(data: Dataset, source: DataOptions) -> dict[str, Any]:
             "validation": len(data.validation),
             "test": len(data.test),
         },
+        "summary": data.summary.to_json(),
     }
 
 

@@ -28,8 +28,8 @@ def datasets(
     """List data sets, or show one: its size, classes, lengths and ten examples.
 
     Args:
-        name: a data set's name, a .csv, .jsonl, .parquet or .npz file, imagefolder:DIR, or
-            hf:NAME, to show.
+        name: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
+            imagefolder:DIR, or hf:NAME, to show.
         text_column: the file's column with the text; name two for sentence pairs.
         label_column: the file's column with the class.
         task: classification, or regression: labels are numbers.
@@ -49,8 +49,8 @@ def datasets(
         {"datasets": found},
         (
             table,
-            "your own: --data FILE.csv (.jsonl, .parquet) --text-column ... --label-column ..., "
-            "FILE.npz, imagefolder:DIR, hf:NAME",
+            "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
+            "--label-column ..., FILE.npz, imagefolder:DIR, hf:NAME",
         ),
     )
 
@@ -78,8 +78,15 @@ def _one(data: Dataset) -> Answer:
             "lengths": _counts(lengths),
             "examples": shown,
             "fingerprint": data.fingerprint,
+            "summary": data.summary.to_json(),
         },
-        (table, *([_histogram(lengths, data.kind)] if len(lengths) else []), *shown),
+        (
+            table,
+            data.described(),
+            *(f"note: {text}" for text in data.summary.notes),
+            *([_histogram(lengths, data.kind)] if len(lengths) else []),
+            *shown,
+        ),
     )
 
 

@@ -1,8 +1,8 @@
 """Data: examples with labels, split so that nothing ever leaks into the test part.
 
-Cleaning has three places. Readers strip values. Rows are compared without case and white space that
-does not matter (`_split`). HTML line breaks become spaces where text becomes tokens
-(`bmc.inputs.text`), in training and on a device alike.
+Cleaning has three places. Readers strip values, and refuse what is no text or label (`_values`).
+Rows are compared without case and white space that does not matter (`_split`). HTML line breaks
+become spaces where text becomes tokens (`bmc.inputs.text`), in training and on a device alike.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import importlib
 from array import array
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,20 +22,33 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.data import _split
+from bmc.data._files import check_file
 from bmc.data._labels import check_classes, numbered
 from bmc.data._split import Fold as Fold
 from bmc.data._stored import StoredRows
+from bmc.data._summary import Summary as Summary
+from bmc.data._summary import summarize
+from bmc.data._tables import FORMATS
 from bmc.data._transfer import transfer_texts as transfer_texts
-from bmc.errors import DataError, UnknownError, unknown
+from bmc.data._where import locate as locate
+from bmc.data._where import location_of
+from bmc.errors import DataError, SettingError, UnknownError, unknown
 from bmc.inputs import Many
 from bmc.inputs.image import shape_of
 
 TASKS = ("classification", "regression")
 _HINT = (
-    "bmc datasets lists all; a .csv, .jsonl, .parquet or .npz file, imagefolder:DIR and hf:NAME "
-    "work too"
+    "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR "
+    "and hf:NAME work too"
 )
-_FILES = {".csv": "_tables", ".jsonl": "_tables", ".parquet": "_tables", ".npz": "_arrays"}
+_FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
+_UNPACK = {
+    ".gz": "gunzip -k",
+    ".bz2": "bunzip2 -k",
+    ".xz": "unxz -k",
+    ".zst": "unzstd",
+    ".zip": "unzip",
+}
 _PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub"}
 
 
@@ -63,7 +76,9 @@ class Table:
         rows: raw rows, all of one kind.
         labels: class name of each row; a number as text in a regression.
         official_test: rows that the data's authors set aside, kept as the test split.
-            numbers: labels came as floating-point numbers, so fractions are no class names.
+        kind: of the rows: "text", "image" or "series".
+        numbers: labels came as floating-point numbers, so fractions are no class names.
+        notes: what was decided while reading, a sentence each.
     """
 
     rows: Many
@@ -71,6 +86,7 @@ class Table:
     official_test: Table | None = None
     kind: str = "text"
     numbers: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,6 +103,8 @@ class Dataset:
         validation: rows to choose by.
         test: rows held out.
         fingerprint: sha256 of all rows and labels as they came.
+        summary: what was counted and decided.
+        location: the reference it was loaded by, with an absolute path; None for a name.
     """
 
     name: str
@@ -98,6 +116,17 @@ class Dataset:
     validation: Examples
     test: Examples
     fingerprint: str
+    summary: Summary
+    location: str | None = None
+
+    def described(self) -> str:
+        """Return what was read and decided, in one line."""
+        parts = (len(self.train), len(self.validation), len(self.test))
+        columns = f" from {' and '.join(map(repr, self.columns))}" if self.columns else ""
+        return (
+            f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; "
+            "{} to train on, {} to choose by, {} held out".format(*parts)
+        )
 
 
 def load(
@@ -110,8 +139,8 @@ def load(
     """Load a data set by name, or a user's own, and split it.
 
     Args:
-        reference: a built-in name, the path of a .csv, .jsonl, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME.
+        reference: a built-in name, the path of a .csv, .tsv, .jsonl, .ndjson, .json, .parquet or
+            .npz file, imagefolder:DIR, or hf:NAME.
         text_columns: a table's columns to read; two of them make sentence pairs.
         label_column: a table's column with the class or number.
         task: "classification", or "regression": labels are numbers.
@@ -119,34 +148,58 @@ def load(
 
     Raises:
         UnknownError: no such data set or file.
-        DataError: columns are missing, a row is broken, there is only one class.
+        SettingError: a column is named twice.
+        DataError: a file cannot be read, columns are missing, a row is broken, there is only one
+            class.
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
-    prefix, _, rest = reference.partition(":")
-    ending = Path(reference).suffix.lower()
     columns = tuple(text_columns)
-    if prefix in _PREFIXES and rest:
-        module = _reader(_PREFIXES[prefix])
-        table, name = module.read(rest, columns, label_column), Path(rest.rstrip("/")).name
-    elif ending in _FILES:
-        if not 1 <= len(columns) <= 2:
-            raise DataError(f"{len(columns)} text columns; bmc reads one, or two for pairs")
-        if not Path(reference).is_file():
-            raise UnknownError(f"no data file {reference!r}")
-        module = _reader(_FILES[ending])
-        table, name = module.read(Path(reference), columns, label_column), Path(reference).stem
+    _check_columns(columns, label_column)
+    module, argument, name = _reader_of(reference)
+    if isinstance(module, str):
+        table = _reader(module).read(argument, columns, label_column)
     else:
-        if Path(reference).is_dir() and reference not in plugins.names("bmc.data"):
-            raise UnknownError(
-                f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
-                f"imagefolder:{reference}"
-            )
-        if reference not in plugins.names("bmc.data") and Path(reference).suffix:
-            raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({_HINT})")
-        module = plugins.load("bmc.data", reference, "data set", _HINT)
-        table, name, columns = module.table(), reference, ("text",)
-    return split(table, name, columns if table.kind == "text" else (), task, fold)
+        table, columns = module.table(), ("text",)
+    data = split(table, name, columns if table.kind == "text" else (), task, fold)
+    return replace(data, location=location_of(reference))
+
+
+def _check_columns(text_columns: tuple[str, ...], label_column: str) -> None:
+    if not 1 <= len(text_columns) <= 2:
+        raise DataError(f"{len(text_columns)} text columns; bmc reads one, or two for pairs")
+    if label_column in text_columns:
+        raise SettingError(
+            f"column {label_column!r} is named as text and as label; a model would read its own "
+            "answer: name another with --text-column or --label-column"
+        )
+    if len(set(text_columns)) < len(text_columns):
+        raise SettingError(f"--text-column names {text_columns[0]!r} twice; name two columns")
+
+
+def _reader_of(reference: str) -> tuple[str | ModuleType, Any, str]:
+    """Return what reads a reference: a file of this folder, its argument, and the data's name."""
+    prefix, _, rest = reference.partition(":")
+    if prefix in _PREFIXES and rest:
+        return _PREFIXES[prefix], rest, Path(rest).name or Path(rest).resolve().name
+    path = Path(reference)
+    ending = path.suffix.lower()
+    if ending in _FILES:
+        check_file(path)
+        return _FILES[ending], path, path.stem
+    known = plugins.names("bmc.data")
+    if reference not in known and path.is_dir():
+        raise UnknownError(
+            f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
+            f"imagefolder:{reference}"
+        )
+    if reference not in known and ending in _UNPACK:
+        raise UnknownError(
+            f"{reference!r} is packed; unpack it first: {_UNPACK[ending]} {reference}"
+        )
+    if reference not in known and ending:
+        raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({_HINT})")
+    return plugins.load("bmc.data", reference, "data set", _HINT), None, reference
 
 
 def split(
@@ -173,6 +226,9 @@ def split(
     parts = _split.parts_of(keys, strata, official is None, fold)
     if table.official_test:
         parts[np.isin(keys, _split.keys_of(table.official_test.rows))] = -1
+    others = held if official else held[:0]
+    notes = tuple(dict.fromkeys((*table.notes, *(official.notes if official else ()))))
+    summary = summarize(keys, codes, others, classes, int((parts < 0).sum()), notes)
     del keys
     cut = {
         part: _take(table.rows, codes, np.flatnonzero(parts == number))
@@ -180,15 +236,15 @@ def split(
     }
     if official:
         cut["test"] = _take(official.rows, held, np.arange(len(held)))
-    for part, examples in cut.items():
-        if not len(examples):
+    for part, rows in cut.items():
+        if not len(rows):
             raise DataError(
                 f"data {name!r}: {len(table.rows)} rows leave the {part} part empty; add more rows"
             )
     check_classes(cut, classes, name)
-    return Dataset(
-        name, table.kind, task, columns, classes, **cut, fingerprint=_fingerprint(table, task, fold)
-    )
+    fingerprint = _fingerprint(table, task, fold)
+    examples = (cut["train"], cut["validation"], cut["test"])
+    return Dataset(name, table.kind, task, columns, classes, *examples, fingerprint, summary)
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

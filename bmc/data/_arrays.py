@@ -9,23 +9,23 @@ test_series, test_lengths, test_images, test_labels    the official test part, w
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.data._npz import Arrays, read_arrays
+from bmc.data._values import Values
 from bmc.errors import DataError
 from bmc.inputs.series import check_series
 
 if TYPE_CHECKING:
     from bmc.data import Table
 
-Arrays = Mapping[str, NDArray[Any]]
 _KNOWN = ("series", "lengths", "images", "labels")
+_CHANNELS = (1, 3, 4)
 
 
 def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
@@ -40,7 +40,7 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
         DataError: the file is none, an array is missing or of another shape or type, or a series
             holds NaN; the message names the row and the step.
     """
-    arrays = _arrays(path)
+    arrays = read_arrays(path, [*_KNOWN, *(f"test_{name}" for name in _KNOWN)])
     test = None
     if any(name.startswith("test_") for name in arrays):
         held = {name.removeprefix("test_"): arrays[name] for name in arrays if name[:5] == "test_"}
@@ -49,23 +49,14 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
     table = _part(path, own, "", test)
     if test and test.kind != table.kind:
         raise DataError(f"{path}: train holds {table.kind} rows, the test part {test.kind} rows")
+    if test and table.kind == "series" and len(table.rows) and len(test.rows):
+        channels = [part.rows[0].shape[1] for part in (table, test)]
+        if channels[0] != channels[1]:
+            raise DataError(
+                f"{path}: series has {channels[0]} channels, test_series {channels[1]}; "
+                "both need the same"
+            )
     return table
-
-
-def _arrays(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as opened:
-            arrays = {name: opened[name] for name in opened.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, AttributeError) as error:
-        raise DataError(f"{path} is not readable as npz: {error}") from error
-    except (MemoryError, TypeError) as error:
-        raise DataError(f"{path} does not fit into memory: {error}") from error
-    strange = [name for name in arrays if name.removeprefix("test_") not in _KNOWN]
-    if strange:
-        raise DataError(
-            f"{path} has an array {strange[0]!r}; bmc reads {', '.join(_KNOWN)}, and test_..."
-        )
-    return arrays
 
 
 def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) -> Table:
@@ -79,42 +70,56 @@ def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) 
             f"{prefix}images"
         )
     (kind,) = there
+    if kind == "images" and "lengths" in arrays:
+        raise DataError(f"{path} has {prefix}lengths, which images have not; leave it out")
+    values = Values(str(path))
     rows: Any
     if kind == "series":
-        rows = _series(arrays["series"], arrays.get("lengths"), f"{path}: {prefix}series")
+        rows = _series(arrays["series"], arrays.get("lengths"), f"{path}: {prefix}series", values)
     else:
-        rows = _images(arrays["images"], f"{path}: {prefix}images")
-    labels, numbers = _labels(arrays["labels"], f"{path}: {prefix}labels")
+        rows = _images(arrays["images"], f"{path}: {prefix}images", values)
+    labels = _labels(arrays["labels"], f"{prefix}labels", values)
     if len(labels) != len(rows):
         raise DataError(f"{path}: {len(rows)} rows of {prefix}{kind}, {len(labels)} {prefix}labels")
-    return Table(rows, labels, official_test, "series" if kind == "series" else "image", numbers)
+    return Table(
+        rows,
+        labels,
+        official_test,
+        "series" if kind == "series" else "image",
+        values.numbers,
+        values.notes,
+    )
 
 
 def _series(
-    values: NDArray[Any], lengths: NDArray[Any] | None, name: str
+    array: NDArray[Any], lengths: NDArray[Any] | None, name: str, values: Values
 ) -> list[NDArray[np.float32]]:
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"{name} is {values.dtype}; it must hold numbers")
-    flat = values.ndim == 2 and lengths is not None
-    if values.ndim == 2 and not flat:
-        values = values[:, :, None]
-    if values.ndim != (2 if flat else 3):
+    if array.dtype.kind not in "fiub":
+        raise DataError(f"{name} is {array.dtype}; it must hold numbers")
+    flat = array.ndim == 2 and lengths is not None
+    if array.ndim == 2 and not flat:
+        array = array[:, :, None]
+    if array.ndim != (2 if flat else 3) or 0 in array.shape[1:]:
         raise DataError(
-            f"{name} has shape {values.shape}; it must be (rows, steps, channels), or "
+            f"{name} has shape {array.shape}; it must be (rows, steps, channels), or "
             "(all steps, channels) with lengths"
         )
     if lengths is not None:
-        lengths = _lengths(lengths, values, flat, name)
+        lengths = _lengths(lengths, array, flat, name)
     with np.errstate(over="ignore"):  # what float32 cannot hold is found as infinite below
-        values = values.astype(np.float32)
+        array = array.astype(np.float32)
     if lengths is None:
-        rows = list(values)
+        rows = list(array)
     elif flat:
-        rows = np.split(values, np.cumsum(lengths)[:-1])
+        rows = np.split(array, np.cumsum(lengths)[:-1])
     else:
-        rows = [row[:length] for row, length in zip(values, lengths, strict=True)]
+        rows = [row[:length] for row, length in zip(array, lengths, strict=True)]
     for number, row in enumerate(rows, start=1):
         check_series(row, f"{name}: row {number}")
+    if rows:
+        steps = sorted({len(row) for row in (rows[0], min(rows, key=len), max(rows, key=len))})
+        span = f"{steps[0]} to {steps[-1]}" if len(steps) > 1 else str(steps[0])
+        values.note(f"a series is {span} steps x {array.shape[-1]} channels")
     return rows
 
 
@@ -123,41 +128,82 @@ def _lengths(
 ) -> NDArray[np.int64]:
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths):
         raise DataError(f"{name}: lengths must be whole numbers (rows)")
-    if flat and int(lengths.sum()) != len(values):
-        raise DataError(f"{name} has {len(values)} steps; lengths add up to {lengths.sum()}")
     if not flat and len(lengths) != len(values):
         raise DataError(f"{name} has {len(values)} rows, and there are {len(lengths)} lengths")
     most = len(values) if flat else values.shape[1]
     if lengths.min() < 1 or lengths.max() > most:
         wrong = int(np.flatnonzero((lengths < 1) | (lengths > most))[0])
         raise DataError(f"{name}: row {wrong + 1} has length {lengths[wrong]}; 1..{most} it can be")
+    total = sum(lengths.tolist())  # Python's numbers do not wrap around
+    if flat and total != len(values):
+        raise DataError(f"{name} has {len(values)} steps; lengths add up to {total}")
     return lengths.astype(np.int64)
 
 
-def _images(values: NDArray[Any], name: str) -> NDArray[np.uint8]:
-    if values.dtype != np.uint8:
-        raise DataError(f"{name} is {values.dtype}; it must be uint8, 0 (black) to 255")
-    if values.ndim == 3:
-        values = values[..., None]
-    if values.ndim != 4 or values.shape[3] not in (1, 3, 4) or 0 in values.shape[1:]:
+def _images(array: NDArray[Any], name: str, values: Values) -> NDArray[np.uint8]:
+    if array.dtype != np.uint8:
+        way_out = (
+            "of 0..1, (images * 255).round().astype('uint8')"
+            if array.dtype.kind == "f"
+            else "images.astype('uint8') where all lie in 0..255"
+        )
+        raise DataError(f"{name} is {array.dtype}; it must be uint8, 0 (black) to 255: {way_out}")
+    if array.ndim == 3:
+        array = array[..., None]
+    if array.ndim != 4 or array.shape[3] not in _CHANNELS or 0 in array.shape[1:]:
+        first = array.ndim == 4 and array.shape[1] in _CHANNELS
         raise DataError(
-            f"{name} has shape {values.shape}; it must be (rows, height, width), or "
+            f"{name} has shape {array.shape}; it must be (rows, height, width), or "
             "(rows, height, width, 1, 3 or 4 channels)"
+            + (": move the channels to the end with images.transpose(0, 2, 3, 1)" if first else "")
         )
-    return np.ascontiguousarray(values[..., :3])
+    _check_layout(array.shape[1:], name)
+    if array.shape[3] == 4:
+        values.note("the fourth channel of the images, transparency, is dropped")
+    height, width, channels = array.shape[1:]
+    values.note(f"an image is {height} x {width}, {'grey' if channels == 1 else 'colour'}")
+    return np.ascontiguousarray(array[..., :3])
 
 
-def _labels(values: NDArray[Any], name: str) -> tuple[list[str], bool]:
-    """Return labels as text, and whether they are floating-point numbers with fractions."""
-    if values.ndim != 1 or values.dtype.kind not in "iufbU":
+def _check_layout(shape: tuple[int, ...], name: str) -> None:
+    """Refuse a shape that reads as well with the channels first: (3, 4, 4) is 4 x 4 in colour."""
+    height, width, channels = shape
+    as_first = abs(width - channels)  # how far from square the image is if channels come first
+    if height in _CHANNELS and channels > 1 and as_first <= abs(height - width):
         raise DataError(
-            f"{name} is {values.dtype} of shape {values.shape}; it must hold a number or text a row"
+            f"{name} has images of shape {shape}, which may be (height, width, channels) or "
+            "(channels, height, width); save them as files, a folder a class (imagefolder:DIR)"
         )
-    if values.dtype.kind != "f":
-        return [str(label).strip() for label in values.tolist()], False
-    broken = np.flatnonzero(~np.isfinite(values))
-    if len(broken):
-        raise DataError(f"{name}: row {broken[0] + 1} has {values[broken[0]]}; fill or remove it")
-    if (values == np.round(values)).all():
-        return [str(int(label)) for label in values], False
-    return [repr(label) for label in values.tolist()], True
+
+
+def _labels(array: NDArray[Any], name: str, values: Values) -> list[str]:
+    """Return labels as text; floating-point numbers without fractions are whole numbers."""
+    if array.ndim != 1 or array.dtype.kind not in "iufbUS":
+        raise DataError(
+            f"{values.source}: {name} is {array.dtype} of shape {array.shape}; "
+            f"it must hold a number or text a row{_way_out(array)}"
+        )
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64) if array.dtype.itemsize > 8 else array
+        broken = np.flatnonzero(~np.isfinite(array))
+        if len(broken):
+            raise DataError(
+                f"{values.source}: {name}: row {broken[0] + 1} has {array[broken[0]]}; "
+                "fill or remove it"
+            )
+        if (array == np.round(array)).all():
+            return [str(int(label)) for label in array]
+    return [
+        values.label(label, name, number) for number, label in enumerate(array.tolist(), start=1)
+    ]
+
+
+def _way_out(labels: NDArray[Any]) -> str:
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        return ": labels.ravel()"
+    if labels.ndim == 2:
+        return (
+            ": of a one-hot code it is labels.argmax(1); several labels a row (multi-label) are a "
+            "task of their own, which bmc does not train"
+        )
+    return ""

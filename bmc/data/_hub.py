@@ -6,14 +6,16 @@ Needs the package `datasets`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
 from datasets import ClassLabel, Image
 
-from bmc.data import _stored
-from bmc.data._tables import gathered, text_of
+from bmc.data._files import check_file, reading
+from bmc.data._tables import gathered
+from bmc.data._values import Values
 from bmc.errors import AssetError, DataError
 from bmc.inputs.image import check_image
 
@@ -42,6 +44,7 @@ def read(name: str, columns: Sequence[str], label_column: str) -> Table:
         if part in parts and label_column in parts[part].features:
             test = _table(parts[part], f"hf:{name} ({part})", columns, label_column, None)
             if len(test.rows):
+                test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
                 break
             test = None
     return _table(parts["train"], f"hf:{name}", columns, label_column, test)
@@ -56,6 +59,11 @@ def _loaded(name: str) -> Any:
         return datasets.load_dataset(path, configuration or None, revision=revision or None)
     except Exception as error:  # many packages below it have errors of their own
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if Path(path).is_dir():
+            raise DataError(
+                f"hf:{name}: the folder is not readable as a Hugging Face data set ({said}); name "
+                "one of its files, such as a .csv, .jsonl or .parquet"
+            ) from error
         raise AssetError(
             f"hf:{name} could not be had from the Hugging Face hub ({said}); download it elsewhere "
             "and name its folder (hf:DIR), or a .csv, .jsonl, .parquet or .npz file"
@@ -78,59 +86,69 @@ def _table(
             "Name yours with --text-column and --label-column"
         )
     part = part.select_columns(list(dict.fromkeys([*wanted, label_column])))
-    numbers = getattr(features[label_column], "dtype", "").startswith(("float", "double"))
+    values = Values(name)
     if has_text:
-        pairs = _texts(part, name, wanted, label_column)
-        table = gathered(pairs, (part.data.nbytes or 0) > _stored.LARGE)
-        return Table(table.rows, table.labels, official_test, "text", numbers)
+        pairs = _texts(part, columns, label_column, values)
+        table = gathered(pairs, part.data.nbytes or 0, values)
+        return replace(table, official_test=official_test)
+    values.note(f"images were read from column {wanted[0]!r}")
     part = part.cast_column(wanted[0], Image(decode=False))
-    found = list(_images(part, name, wanted[0], label_column))
+    found = list(_images(part, wanted[0], label_column, values))
     rows, labels = [row for row, _ in found], [label for _, label in found]
-    return Table(rows, labels, official_test, "image", numbers)
+    return Table(rows, labels, official_test, "image", values.numbers, values.notes)
 
 
 def _texts(
-    part: Any, name: str, columns: Sequence[str], label_column: str
+    part: Any, columns: Sequence[str], label_column: str, values: Values
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    for number, record, label in _labelled(part, name, label_column):
-        if any(record[column] is None for column in columns):
-            raise DataError(f"{name}: row {number} has an empty text; choose other columns")
-        yield tuple(text_of(record[column]) for column in columns), label
+    for number, record, label in _labelled(part, label_column, values):
+        yield tuple(values.text(record[column], column, number) for column in columns), label
 
 
-def _images(part: Any, name: str, column: str, label_column: str) -> Iterator[tuple[bytes, str]]:
+def _images(
+    part: Any, column: str, label_column: str, values: Values
+) -> Iterator[tuple[bytes, str]]:
     """Yield each image as its file's content, checked.
 
     Raises:
         DataError: a row has no image, or one that cannot be read; the message names the row.
     """
-    for number, record, label in _labelled(part, name, label_column):
-        image = record[column]
-        if not image:
-            raise DataError(f"{name}: row {number} has no image; remove or fill it")
-        content = image["bytes"] or Path(image["path"]).read_bytes()
+    for number, record, label in _labelled(part, label_column, values):
+        image: dict[str, Any] = record[column] or {}
+        content, path = image.get("bytes"), image.get("path")
+        where = f"{values.source}: row {number}, column {column!r},"
+        if not content:
+            if not path:
+                raise DataError(f"{where} holds no image; remove the row")
+            check_file(Path(path), "image file")
+            with reading(path):
+                content = Path(path).read_bytes()
         try:
             check_image(content)
         except DataError as error:
-            raise DataError(f"{name}: row {number}: {error}") from error
+            raise DataError(f"{where} {error}") from error
         yield content, label
 
 
-def _labelled(part: Any, name: str, column: str) -> Iterator[tuple[int, dict[str, Any], str]]:
+def _labelled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Yield the number, the record and the label of each row that has one."""
     kind = part.features[column]
-    number = 0
+    number = unknown = 0
     for chunk in part.iter(batch_size=_CHUNK):
-        for values in zip(*chunk.values(), strict=True):
+        for row in zip(*chunk.values(), strict=True):
             number += 1
-            record = dict(zip(chunk, values, strict=True))
+            record = dict(zip(chunk, row, strict=True))
             label = record[column]
-            if isinstance(kind, ClassLabel) and label == _UNKNOWN:
-                continue
-            if label is None or not text_of(label):
-                raise DataError(f"{name}: row {number} has an empty label")
-            yield (
-                number,
-                record,
-                kind.names[label] if isinstance(kind, ClassLabel) else text_of(label),
-            )
+            if isinstance(kind, ClassLabel) and label is not None:
+                if label == _UNKNOWN:
+                    unknown += 1
+                    continue
+                if not 0 <= label < len(kind.names):
+                    raise DataError(
+                        f"{values.source}: row {number} has the label {label}; "
+                        f"its {len(kind.names)} classes are numbered from 0"
+                    )
+                label = kind.names[label]
+            yield number, record, values.label(label, column, number)
+    if unknown:
+        values.note(f"{unknown} rows of {values.source} have no label (-1) and are left out")

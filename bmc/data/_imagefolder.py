@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmc import console
+from bmc.data._files import check_file, reading
+from bmc.data._values import characters
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.image import check_image
 
@@ -16,14 +17,15 @@ if TYPE_CHECKING:
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _PARTS = {"train", "test"}
+_VALIDATION = {"val", "valid", "validation", "dev"}
 
 
 def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     """Find the images of a folder; each is decoded once here, so that a broken one is named now.
 
-    The rows are paths: images are read again when they are collated, resized to one size. Other
-    files and hidden ones are passed over. Where the folder holds `train` and `test`, the latter is
-    the official test part.
+    The rows are paths: images are read again when they are collated, resized to one size. Hidden
+    files are passed over, others are noted. Where the folder holds `train` and `test`, the latter
+    is the official test part.
 
     Args:
         folder: DIR; a class is named like its folder.
@@ -39,14 +41,20 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     if not root.is_dir():
         raise UnknownError(f"no folder {folder!r} with images")
     names = {path.name for path in _folders(root)}
-    if not names >= _PARTS:
-        return _part(root, None)
-    if extra := sorted(names - _PARTS):
+    if names >= _PARTS:
+        if extra := sorted(names - _PARTS):
+            raise DataError(
+                f"{folder} holds {extra[0]!r} beside train and test, which bmc would not read; "
+                "move its classes into one of them"
+            )
+        return _part(root / "train", _part(root / "test", None))
+    if names <= {"train", *_VALIDATION} and "train" in names and len(names) > 1:
+        held = min(names - {"train"})
         raise DataError(
-            f"{folder} holds {extra[0]!r} beside train and test, which bmc would not read; "
-            "move its classes into one of them"
+            f"{folder} holds train and {held}, and no test; rename {held} to test, so that it is "
+            "held out"
         )
-    return _part(root / "train", _part(root / "test", None))
+    return _part(root, None)
 
 
 def _part(folder: Path, official_test: Table | None) -> Table:
@@ -54,22 +62,52 @@ def _part(folder: Path, official_test: Table | None) -> Table:
 
     rows: list[Path] = []
     labels: list[str] = []
+    notes: list[str] = []
     unread: Counter[str] = Counter()
-    for name in _folders(folder):
-        images = [path for path in _visible(name) if path.suffix.lower() in _ENDINGS]
-        if not images:
-            raise DataError(
-                f"the class folder {name} has no image ({', '.join(_ENDINGS)}); "
-                "add some or remove it"
-            )
-        unread.update(part for path in images for part in check_image(path))
+    loose = [path for path in _visible(folder) if _is_image(path)]
+    for path in _folders(folder):
+        label = characters(path.name, f"the class folder {str(path)!r}")
+        images = _images(path, notes, unread)
         rows += images
-        labels += [name.name] * len(images)
+        labels += [label] * len(images)
     if not rows:
         raise DataError(f"{folder} has no class folders; images are read from {folder}/CLASS/*.png")
     for part, count in unread.items():
-        console.note(f"{folder}: {count} of {len(rows)} images have {part}, which no model sees")
-    return Table(rows, labels, official_test, kind="image")
+        notes.append(f"{count} of {len(rows)} images have {part}, which no model sees")
+    if loose:
+        notes.append(f"not read, since they lie in no class folder: {_some(loose)}")
+    return Table(rows, labels, official_test, kind="image", notes=tuple(notes))
+
+
+def _images(folder: Path, notes: list[str], unread: Counter[str]) -> list[Path]:
+    """Return the images of a class, each checked; say what lies there or in them unread."""
+    inside = _visible(folder)
+    images = [path for path in inside if _is_image(path)]
+    others = [path for path in inside if not _is_image(path) and not path.is_dir()]
+    below = [path for one in inside if one.is_dir() for path in _visible(one) if _is_image(path)]
+    if not images:
+        hint = "add some or remove it"
+        if below:
+            hint = f"but {below[0]} lies a folder deeper; if {folder} holds the classes, name it: "
+            hint += f"imagefolder:{folder}"
+        raise DataError(f"the class folder {folder} has no image ({', '.join(_ENDINGS)}); {hint}")
+    if below:
+        notes.append(f"not read, since they lie below a class folder: {_some(below)}")
+    if others:
+        notes.append(f"not read, since their endings are no image's: {_some(others)}")
+    for path in images:
+        check_file(path, "image file")
+        unread.update(check_image(path))
+    return images
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in _ENDINGS and not path.is_dir()
+
+
+def _some(paths: Sequence[Path]) -> str:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{str(paths[0])!r}{more}"
 
 
 def _folders(folder: Path) -> list[Path]:
@@ -77,4 +115,5 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    with reading(folder):
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

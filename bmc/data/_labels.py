@@ -69,7 +69,7 @@ def check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name:
 def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
     """Refuse fractions as class names: few of them may be names in a table, such as 4.5 stars."""
     fraction = next((name for name in names if not _is_whole(name)), None)
-    if fraction is None or not all(_is_number(name) for name in names):
+    if fraction is None or any(as_number(name) is None for name in names):
         return
     if numbers or len(names) > _FRACTIONS:
         raise DataError(
@@ -78,15 +78,18 @@ def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
         )
 
 
-def _is_number(label: str) -> bool:
+def as_number(label: str) -> float | None:
+    """Return the finite number that a label is, None where it is a name."""
     try:
-        return math.isfinite(float(label))
+        number = float(label)
     except ValueError:
-        return False
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _is_whole(label: str) -> bool:
-    return not _is_number(label) or float(label).is_integer()
+    number = as_number(label)
+    return number is None or number.is_integer()
 
 
 def _as_numbers(labels: Sequence[str], name: str) -> NDArray[np.float64]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 from bmc import plugins
 from bmc.data import _split
+from bmc.data._files import check_file, opened
 from bmc.data._nearest import nearest
-from bmc.errors import DataError, SettingError, UnknownError, unknown
+from bmc.data._values import characters
+from bmc.errors import DataError, SettingError, unknown
 
 if TYPE_CHECKING:
     from bmc.data import Dataset
@@ -37,13 +39,7 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
     if reference == "none" or limit == 0:
         return ()
     if Path(reference).suffix == ".txt":
-        if not Path(reference).is_file():
-            raise UnknownError(f"no file {reference!r} with transfer texts, one a line")
-        try:
-            lines = Path(reference).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{reference} is not readable as text in UTF-8: {error}") from error
-        texts: Sequence[str] = [line.strip() for line in lines if line.strip()]
+        texts: Sequence[str] = _lines(Path(reference))
     else:
         if reference not in _WITH_SENTENCES:
             raise unknown("transfer set", reference, [*_WITH_SENTENCES, "none"], "or a .txt file")
@@ -53,3 +49,14 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
     held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
     kept = [text for text in texts if _split.normal((text,)) not in held_out]
     return tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
+
+
+def _lines(path: Path) -> list[str]:
+    """Return the texts of a file, one a line; blank lines are none."""
+    check_file(path, "file with transfer texts, one a line,")
+    with opened(path) as file:
+        return [
+            characters(line.strip(), f"{path}: line {number}")
+            for number, line in enumerate(file, start=1)
+            if line.strip()
+        ]

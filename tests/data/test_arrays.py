@@ -111,7 +111,7 @@ def test_arrays_that_cannot_be_used_are_refused(
 
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     path = saved(tmp_path, series=np.array([SERIES, None], dtype=object), labels=LABELS)
-    with pytest.raises(DataError, match="not readable as npz"):
+    with pytest.raises(DataError, match="holds Python objects"):
         datasets.load(path)
 
 

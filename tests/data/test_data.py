@@ -184,15 +184,15 @@ def test_two_text_columns_make_pairs(tmp_path: Path) -> None:
         ("t.csv", b"", "has no rows"),
         ("t.csv", b"text,label\n", "has no rows"),
         ("t.csv", b"body,label\nx,a\n", "no column 'text'; it has body, label"),
-        ("t.csv", b"text,label\nx\n", "row 1 has no column 'label'"),
-        ("t.csv", b"text,label\nx,\n", "row 1 has an empty label"),
-        ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00", "not readable as csv"),
-        ("t.csv", "text,label\nä,a\n".encode("utf-16"), "not readable as csv"),
-        ("t.csv", b'text,label\n"never closed', "not readable as csv"),
-        ("t.jsonl", b'{"text": "x", "label"', "not readable as jsonl"),
+        ("t.csv", b"text,label\nx\n", "line 2 has 1 field, the header 2"),
+        ("t.csv", b"text,label\nx,\n", "line 2, column 'label', has an empty label"),
+        ("t.csv", b"\x89PNG\r\n\x1a\n\x00\x00", "line 1 is not UTF-8 .byte 0x89 at 0"),
+        ("t.csv", "text,label\nä,a\n".encode("utf-16"), "is UTF-16; save it as UTF-8"),
+        ("t.csv", b'text,label\n"never closed', "line 2 opens a quote that is never closed"),
+        ("t.jsonl", b'{"text": "x", "label"', "line 1 is not readable as JSON"),
         ("t.jsonl", b"[1, 2]\n", "holds no JSON object"),
-        ("t.jsonl", b"[" * 100_000, "not readable as jsonl"),
-        ("t.jsonl", b'{"text": null, "label": "a"}', "no column 'text'"),
+        ("t.jsonl", b"[" * 100_000, "line 1 is not readable as JSON"),
+        ("t.jsonl", b'{"text": null, "label": "a"}', "line 1, column 'text', holds null"),
         ("t.parquet", b"not parquet at all", "not readable as parquet"),
     ],
 )
@@ -231,8 +231,8 @@ def test_transfer_texts_leave_out_what_is_held_out(reviews: Dataset, tmp_path: P
 
 
 def test_transfer_texts_that_cannot_be_had_are_refused(reviews: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not readable as text"):
+    (tmp_path / "binary.txt").write_bytes(b"a film\n\xff\x00")
+    with pytest.raises(DataError, match="line 2 is not UTF-8"):
         transfer_texts(str(tmp_path / "binary.txt"), 5, reviews)
     with pytest.raises(UnknownError, match="no file"):
         transfer_texts(str(tmp_path / "gone.txt"), 5, reviews)

@@ -1,0 +1,67 @@
+"""Columns by their names: found exactly, or but for white space, or refused with the nearest."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from bmc.data._values import Values
+from bmc.errors import DataError
+
+_LISTED = 12
+
+
+def places_of(
+    wanted: Sequence[str], there: Sequence[object], values: Values, where: str, way_out: str = ""
+) -> list[int]:
+    """Return at which place each wanted column stands.
+
+    A name that differs in white space at its ends alone is taken where it is the only one, and
+    noted: a space after each comma is part of a name in csv.
+
+    Args:
+        wanted: names, as typed.
+        there: the table's names, in order.
+        values: keeps the notes.
+        where: the file, and the line where its names stand, for messages.
+        way_out: what else to do where none of the columns is there.
+
+    Raises:
+        DataError: a column is missing, or two have its name.
+    """
+    names = [str(name) for name in there]
+    places = []
+    for column in wanted:
+        found = [place for place, name in enumerate(names) if name == column]
+        if not found:
+            found = [place for place, name in enumerate(names) if name.strip() == column.strip()]
+            if len(found) == 1:
+                values.note(f"column {names[found[0]]!r:.60} was read as {column!r:.60}")
+        if len(found) > 1:
+            raise DataError(
+                f"{where} has {len(found)} columns named {column!r}; rename or remove one"
+            )
+        if not found:
+            none = not set(wanted) & set(names)
+            raise DataError(_missing(column, names, where) + (way_out if none else ""))
+        places.append(found[0])
+    return places
+
+
+def _missing(column: str, names: Sequence[str], where: str) -> str:
+    near = difflib.get_close_matches(
+        column.lower().strip(), [name.lower().strip() for name in names], n=1, cutoff=0.75
+    )
+    meant = next((name for name in names if near and name.lower().strip() == near[0]), None)
+    guess = f"Did you mean {meant!r}? " if meant is not None else ""
+    listed = ", ".join(_shown(name) for name in names[:_LISTED]) or "none"
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return (
+        f"{where} has no column {column!r}; it has {listed}{more}. "
+        f"{guess}Name yours with --text-column and --label-column"
+    )
+
+
+def _shown(name: str) -> str:
+    plain = name.isprintable() and name == name.strip() and name and len(name) <= 40
+    return name if plain else repr(name[:40])

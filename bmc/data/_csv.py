@@ -1,0 +1,108 @@
+"""Rows of a .csv (commas) or .tsv (tabs) file, with the line where each begins."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmc.data._columns import places_of
+from bmc.data._files import opened
+from bmc.data._values import Values
+from bmc.errors import DataError
+
+_OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
+
+
+def records(
+    path: Path, wanted: Sequence[str], values: Values
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yield the line where a row begins, and its wanted fields.
+
+    Lines are those of the file: a quoted field may span several. Blank lines are skipped.
+
+    Raises:
+        DataError: a row has more or fewer fields than the header, a quote is never closed, a
+            column is missing, or the file is no text in UTF-8.
+    """
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    header: list[str] | None = None
+    places: list[int] = []
+    with opened(path) as file:
+        rows = csv.reader(_without_nul(file, path), delimiter=delimiter, strict=True)
+        while True:
+            line = rows.line_num + 1
+            try:
+                fields = next(rows)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise DataError(_unquoted(path, line, rows.line_num, error)) from error
+            if not fields or (len(fields) == 1 and fields[0].isspace()):
+                continue
+            if header is None:
+                header = fields
+                places = _places(path, line, header, wanted, delimiter, values)
+            elif len(fields) != len(header):
+                raise DataError(_ragged(path, line, fields, header, delimiter))
+            else:
+                yield line, [fields[place] for place in places]
+
+
+def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
+    for number, line in enumerate(lines, start=1):
+        if "\0" in line:
+            raise DataError(
+                f"{path}: line {number} holds a NUL character; remove it, or if the file is "
+                "UTF-16, save it as UTF-8: iconv -f UTF-16 -t UTF-8"
+            )
+        yield line
+
+
+def _places(
+    path: Path,
+    line: int,
+    header: Sequence[str],
+    wanted: Sequence[str],
+    delimiter: str,
+    values: Values,
+) -> list[int]:
+    """Return where the wanted columns stand; say so where the file has another delimiter."""
+    if len(header) == 1 and header[0] not in wanted:
+        other = next((one for one in _OTHERS if one != delimiter and one in header[0]), None)
+        if other:
+            raise DataError(
+                f"{path}: line {line} is one column, {header[0]!r:.60}, with {_OTHERS[other]} in "
+                f"it; {path.suffix} is read with {_OTHERS[delimiter]}: save it with commas as "
+                ".csv, or with tabs as .tsv"
+            )
+    sample = delimiter.join(wanted)
+    way_out = f"; if line {line} is a row already, put a header above it: {sample!r}"
+    return places_of(wanted, header, values, f"{path}: the header (line {line})", way_out)
+
+
+def _ragged(
+    path: Path, line: int, fields: Sequence[str], header: Sequence[str], delimiter: str
+) -> str:
+    count = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
+    names = ", ".join(repr(name) for name in header[:4]) + (", ..." if len(header) > 4 else "")
+    if len(fields) < len(header):
+        out = "fill what is missing, or remove the line"
+    else:
+        inside = "comma" if delimiter == "," else "tab"
+        sample = f'"well{delimiter} a fine film"'
+        out = f"quote a field that holds a {inside}, such as {sample}"
+    return f"{path}: line {line} has {count}, the header {len(header)} ({names}); {out}"
+
+
+def _unquoted(path: Path, start: int, end: int, error: csv.Error) -> str:
+    lines = f"line {start}" if end <= start else f"lines {start} to {end}"
+    if "unexpected end" in str(error):
+        return (
+            f"{path}: line {start} opens a quote that is never closed; close it, or write a "
+            'quote inside a quoted field twice ("")'
+        )
+    return f'{path}: {lines}: {error}; write a quote inside a quoted field twice ("")'

@@ -1,0 +1,87 @@
+"""Rows of JSON: an object a line (.jsonl, .ndjson), or one list of objects (.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmc.data._columns import places_of
+from bmc.data._files import opened, size_of
+from bmc.data._values import Values
+from bmc.errors import DataError
+
+_MOST_BYTES = 256 * 2**20  # of a list, which is parsed at once and takes some ten times as much
+
+
+def records(
+    path: Path, wanted: Sequence[str], values: Values
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yield the line (in a .json file: the row) of an object, and its wanted values.
+
+    Raises:
+        DataError: a line is no JSON object, names a key twice, or lacks a column.
+    """
+    names: list[str] | None = None
+    for number, record in _objects(path):
+        where = f"{path}: {values.unit} {number}"
+        if names is None or any(name not in record for name in names):
+            places = places_of(wanted, list(record), values, where)
+            if names is not None:
+                raise DataError(f"{where} names its columns otherwise than the rows before it")
+            names = [list(record)[place] for place in places]
+        yield number, [record[name] for name in names]
+
+
+def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    if path.suffix.lower() == ".json":
+        yield from enumerate(_list(path), start=1)
+        return
+    with opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, _object(_parsed(line, f"{path}: line {number}"), path, number)
+
+
+def _list(path: Path) -> list[Mapping[str, Any]]:
+    way_out = "write one object a line and name it .jsonl"
+    if size_of(path) > _MOST_BYTES:
+        raise DataError(f"{path} has {size_of(path) / 1e6:.0f} MB, too much for .json; {way_out}")
+    with opened(path) as file:
+        content = file.read()
+    try:
+        rows = _parsed(content, str(path))
+    except DataError as error:
+        if "Extra data" in str(error):
+            raise DataError(
+                f"{path} holds several JSON values; if it is one a line, name it .jsonl"
+            ) from error
+        raise
+    if not isinstance(rows, list):
+        raise DataError(f"{path} holds no list of objects; {way_out}")
+    return [_object(row, path, number, "row") for number, row in enumerate(rows, start=1)]
+
+
+def _object(value: Any, path: Path, number: int, unit: str = "line") -> Mapping[str, Any]:
+    if isinstance(value, dict):
+        return value
+    hint = "; a JSON list is a .json file" if unit == "line" and isinstance(value, list) else ""
+    raise DataError(f"{path}: {unit} {number} holds no JSON object: {str(value)[:60]!r}{hint}")
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{where} is not readable as JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object; one that names a key twice would lose a value without a word."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r:.60} stands there twice; remove one")
+    return found

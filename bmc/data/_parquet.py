@@ -1,0 +1,45 @@
+"""Rows of a .parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bmc import plugins
+from bmc.data._columns import places_of
+from bmc.data._files import check_file, reading
+from bmc.data._values import Values
+from bmc.errors import DataError
+
+_BATCH = 1024
+
+
+def records(
+    path: Path, wanted: Sequence[str], values: Values
+) -> Iterator[tuple[int, Sequence[Any]]]:
+    """Yield the number of a row, and its wanted values.
+
+    Raises:
+        DataError: the file is damaged, or a column is missing.
+        MissingError: pyarrow is not installed.
+    """
+    try:
+        from pyarrow import ArrowException, parquet  # noqa: PLC0415  only this kind of file needs it
+    except ModuleNotFoundError as error:
+        raise plugins.missing(error, f"reading {path.name}") from error
+    check_file(path)
+    number = 0
+    try:
+        with reading(path), parquet.ParquetFile(path) as file:
+            there = file.schema_arrow.names
+            names = [there[place] for place in places_of(wanted, there, values, str(path))]
+            for batch in file.iter_batches(batch_size=_BATCH, columns=names):
+                for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                    number += 1
+                    yield number, row
+    except (ArrowException, ValueError, OverflowError, MemoryError) as error:
+        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise DataError(
+            f"{path} is not readable as parquet after row {number}: {said}; write it again"
+        ) from error

@@ -1,0 +1,162 @@
+"""What a value means as a text or as a label: one rule for tables, arrays and hub data."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from decimal import Decimal
+from typing import Any
+
+from bmc.errors import DataError
+
+_MULTI_LABEL = "several labels a row (multi-label) are a task of its own, which bmc does not train"
+
+
+class Values:
+    """Reads the values of one table, refuses what has no clear meaning, and keeps notes.
+
+    A text is a string, or bytes in UTF-8. A label is a text, a number, or a truth value, which
+    becomes "True" or "False" as in a csv file that pandas wrote. Nothing else is either: no null,
+    list, mapping or date. White space at both ends is dropped.
+
+    Args:
+        source: the file or data set, as messages name it.
+        unit: what rows are counted in: "line" of a file, or "row".
+    """
+
+    def __init__(self, source: str, unit: str = "row") -> None:
+        self.source = source
+        self.unit = unit
+        self._notes: list[str] = []
+        self._kinds: Counter[str] = Counter()
+        self._stripped: Counter[str] = Counter()
+
+    def text(self, value: Any, column: str, number: int) -> str:
+        """Return a text.
+
+        Raises:
+            DataError: the value is no text, or an empty one; the message names the row.
+        """
+        where = self._where(column, number)
+        if not isinstance(value, str | bytes):
+            raise DataError(
+                f"{where} holds {_shown(value)}, which is no text; "
+                "remove the row, or write the value as a string"
+            )
+        text = characters(value, where).strip()
+        if not text:
+            raise DataError(f"{where} has an empty text; fill or remove it")
+        return text
+
+    def label(self, value: Any, column: str, number: int) -> str:
+        """Return a label as text.
+
+        Raises:
+            DataError: the value is no label, or an empty one; the message names the row.
+        """
+        if not isinstance(value, str):
+            value = self._written(value, self._where(column, number))
+        else:
+            self._kinds["text"] += 1
+        written = characters(value, self._where(column, number)) if not value.isascii() else value
+        label = written.strip()
+        if not label:
+            raise DataError(f"{self._where(column, number)} has an empty label; fill or remove it")
+        if "\0" in label:
+            characters(label, self._where(column, number))
+        if len(label) != len(written):
+            self._stripped[written] += 1
+        return label
+
+    def note(self, text: str) -> None:
+        """Keep what a user should know about how this table was read."""
+        self._notes.append(text)
+
+    @property
+    def numbers(self) -> bool:
+        """Tell whether a label came as a floating-point number, not as its text."""
+        return self._kinds["fraction"] > 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Return what was decided while reading, a sentence each."""
+        notes = list(self._notes)
+        if self._stripped:
+            example = min(self._stripped)
+            notes.append(
+                f"white space at the ends of {self._stripped.total()} labels was dropped: "
+                f"{example!r:.40} is {example.strip()!r:.40}"
+            )
+        kinds = {"number" if kind == "fraction" else kind for kind in self._kinds}
+        if len(kinds) > 1:
+            counts = ", ".join(f"{kind} {count}" for kind, count in sorted(self._kinds.items()))
+            notes.append(f"labels came as several types ({counts}): 1 and '1' are one class")
+        return tuple(notes)
+
+    def _where(self, column: str, number: int) -> str:
+        return f"{self.source}: {self.unit} {number}, column {column!r:.60},"
+
+    def _written(self, value: Any, where: str) -> str:
+        """Return how a label that is no string is written."""
+        if isinstance(value, bytes):
+            self._kinds["text"] += 1
+            return characters(value, where)
+        if isinstance(value, bool):
+            self._kinds["truth value"] += 1
+            return str(value)
+        if value is None or (isinstance(value, float | Decimal) and math.isnan(value)):
+            raise DataError(f"{where} has no label ({_shown(value)}); fill or remove it")
+        if isinstance(value, int):
+            self._kinds["number"] += 1
+            return str(value)
+        if isinstance(value, float | Decimal) and math.isfinite(value):
+            self._kinds["fraction"] += 1
+            return str(value)
+        reason = _MULTI_LABEL if isinstance(value, list | tuple) else "which is no class"
+        raise DataError(
+            f"{where} has the label {_shown(value)}: {reason}; "
+            "a label is a text, a number, true or false"
+        )
+
+
+def characters(value: str | bytes, where: str) -> str:
+    """Return the characters of a text.
+
+    Args:
+        value: a text, or bytes in UTF-8.
+        where: the file and the row, for messages.
+
+    Raises:
+        DataError: bytes are no UTF-8, or there is a NUL or half of a surrogate pair.
+    """
+    if isinstance(value, bytes):
+        try:
+            value = value.decode()
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{where} holds bytes that are no UTF-8 (0x{value[error.start]:02x} at byte "
+                f"{error.start + 1}); write the text in UTF-8"
+            ) from error
+    if "\0" in value:
+        raise DataError(f"{where} holds a NUL character; remove it")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"{where} holds half of a surrogate pair (U+{ord(value[error.start]):04X}), "
+                "which is no character; remove it or write the text anew"
+            ) from error
+    return value
+
+
+def _shown(value: Any) -> str:
+    """Return a short form of a value, with its type where the value does not show it."""
+    if value is None:
+        return "null"
+    kind = "" if isinstance(value, str | bool | int | float | list) else f"{type(value).__name__} "
+    try:
+        written = repr(value)
+    except ValueError:  # a whole number of more digits than Python writes
+        written = "a number of thousands of digits"
+    return f"{kind}{written[:60]}{'...' if len(written) > 60 else ''}"
