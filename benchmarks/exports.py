@@ -32,6 +32,7 @@ from bmc import cli
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
+from bmc.measure.shown import with_interval
 from bmc.measure.statistics import speed_up
 
 PEERS: dict[str, ModuleType] = {"plain": plain, "optimum": optimum, "torchscript": torchscript}
@@ -125,7 +126,7 @@ def _show(cases: list[Case]) -> None:
         print(
             f"{one.model:8}{one.target:9} {one.threads} threads {one.length:4} tokens"
             f"  bmc {one.bmc_ms:7.3f} ms  {one.peer:12}{one.peer_ms:7.3f} ms"
-            f"  {results.shown(one.ratio, 2)} times faster",
+            f"  {with_interval(one.ratio)} times faster",
             flush=True,
         )
 

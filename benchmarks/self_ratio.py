@@ -30,6 +30,7 @@ from bmc import console, workspace
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
+from bmc.measure.shown import with_interval
 
 SHARE = 0.9
 
@@ -51,7 +52,7 @@ def main() -> int:
                 for number in range(options.runs):
                     run = results.measure_bundles([bundle, copy], options.threads, settings)
                     ratios.append(results.ratio(run, bundle.name, copy.name))
-                    print(f"{name} {number + 1:3}  {results.shown(ratios[-1], 3)}", flush=True)
+                    print(f"{name} {number + 1:3}  {with_interval(ratios[-1])}", flush=True)
             bars.append(_bar(name, ratios))
             found[name] = [asdict(ratio) for ratio in ratios]
     content = {

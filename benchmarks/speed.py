@@ -23,6 +23,7 @@ from _common import RUNS, Bar, finish
 from bmc import workspace
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
+from bmc.measure.shown import with_interval
 
 LENGTH = 32
 BARS = (
@@ -47,7 +48,7 @@ def main() -> int:
     for row in run.rows:
         print(
             f"{row.name:32}{row.threads} threads{' *' if row.best else '  '} "
-            f"{row.execution['precision']:5} p50 {results.shown(row.p50, 3)} ms"
+            f"{row.execution['precision']:5} p50 {with_interval(row.p50)} ms"
         )
     print("* the better thread count")
     bars = []
@@ -55,7 +56,7 @@ def main() -> int:
     for target, teacher, least in BARS:
         ratio = results.ratio(run, f"{options.teacher}-{teacher}", f"{options.tiny}-{target}")
         must = f"tiny in {target} is >= {least} times faster than the teacher in {teacher}"
-        bars.append(Bar(must, results.shown(ratio, 1), ratio.value >= least))
+        bars.append(Bar(must, with_interval(ratio), ratio.value >= least))
         ratios.append({"tiny": target, "teacher": teacher, "times_faster": asdict(ratio)})
     content = {
         "settings": asdict(settings),

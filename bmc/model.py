@@ -64,7 +64,7 @@ class Model:
     task: str = "classification"
     data: dict[str, Any] = field(default_factory=dict)
     steps: list[AppliedStep] = field(default_factory=list)
-    scores: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
 
     def outputs(self) -> tuple[TensorInfo, ...]:

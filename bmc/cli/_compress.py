@@ -12,7 +12,7 @@ import torch
 from cyclopts import Parameter
 
 from bmc import artifact, console, plugins, workspace
-from bmc.cli import _models, _teachers
+from bmc.cli import _models, _scoring, _teachers
 from bmc.cli._common import Answer, Writing
 from bmc.cli._lineage import refuse_output, weights_sha256
 from bmc.cli._tuning import Tuning
@@ -22,6 +22,7 @@ from bmc.errors import GateError, UsageError, unknown
 from bmc.files import refuse_existing
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
+from bmc.measure.shown import megabytes
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
 
@@ -161,6 +162,7 @@ def compress(
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, _measure(model): after.score}
+        _scoring.score_validation(model, known.validation, device=work.device)
     elif not tuning.epochs:
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
@@ -176,10 +178,12 @@ def compress(
             "before": asdict(before),
             "applied": asdict(applied),
             "after": asdict(after),
+            "scores": model.scores,
             "seconds": seconds,
         },
         (
             f"wrote {output}: {_shown(before, after)}",
+            *_scoring.shown(model),
             f"next: bmc export {output} --target onnx    (scores the held-out test split)",
         ),
     )
@@ -260,7 +264,7 @@ def _shown(before: Size, after: Size) -> str:
     sizes = (
         f"{before.parameters:,} -> {after.parameters:,} parameters, "
         f"{before.macs:,} -> {after.macs:,} MACs, "
-        f"{before.bytes / 1e6:,.2f} -> {after.bytes / 1e6:,.2f} MB"
+        f"{megabytes(before.bytes)} -> {megabytes(after.bytes)}"
     )
     if before.score is None or after.score is None:
         return sizes

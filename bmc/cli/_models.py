@@ -10,25 +10,22 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from bmc import artifact, console, plugins, workspace
 from bmc import data as datasets
+from bmc.cli import _scoring
 from bmc.cli._common import DataOptions
 from bmc.cli._lineage import fold_of, load_recorded, overlap, refuse_output, weights_sha256
 from bmc.data import Dataset
 from bmc.errors import DataError, SettingError, UsageError, unknown
 from bmc.files import read_json
-from bmc.measure import scores
+from bmc.measure.shown import significant
 from bmc.model import Model
-from bmc.training.batches import Rows
 from bmc.training.initialise import initialise
-from bmc.training.loop import logits_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 
-_BATCH = 64
 _HINT = "bmc models lists all"
 _HUGGING_FACE = ("bert", "mpnet")
 _KINDS = {int: "whole number", float: "number", str: "text"}
@@ -131,25 +128,14 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     train = getattr(chosen.family, "train", fit_model)
     fitted = train(model, data, settings, folder, run=f"{chosen.reference} {chosen.options}")
     model.scores = fitted.to_json()
+    _scoring.score_validation(model, data.validation, settings.precision, settings.device)
     return model
-
-
-def held_out_score(model: Model, data: Dataset) -> float:
-    """Return accuracy, or R2 in a regression, on the held-out rows, computed in PyTorch."""
-    rows = Rows(data.test.rows, data.test.labels, model.encoder)
-    outputs = np.empty((len(rows), max(len(model.labels), 1)), np.float32)
-    for places in rows.in_order(_BATCH):
-        outputs[places] = logits_of(model.module, rows, places, "fp32", "cpu").numpy()
-    labels = np.array(data.test.labels)
-    if model.task == "regression":
-        return scores.r2(outputs[:, 0].astype(np.float64), labels).value
-    return scores.accuracy(outputs, labels).value
 
 
 def shown_score(model: Model, rows: int) -> str:
     """Return a model's validation score as a line for people."""
     (name, value), best = next(iter(model.scores.items())), int(model.scores["best_epoch"])
-    return f"{name.replace('_', ' ')} {value:.3f} ({rows} rows, epoch {best})"
+    return f"{name.replace('_', ' ')} {significant(value)} ({rows} rows, epoch {best})"
 
 
 def data_of(folder: Path, reference: str | None) -> Dataset:

@@ -14,6 +14,7 @@ from bmc.cli._common import Answer, Common
 from bmc.errors import UsageError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
+from bmc.measure.shown import significant, with_interval
 
 
 def bench(
@@ -86,11 +87,11 @@ def _table(run: results.Run) -> Table:
             row.name,
             f"{row.threads}{' *' if row.best else ''}",
             row.execution["precision"],
-            results.shown(row.p50, 3),
-            results.shown(row.p90, 3),
-            results.shown(row.speed_up, 2) if row.speed_up else "1 (reference)",
-            f"{row.cold_start_seconds:.2f} s",
-            f"{row.peak_mb:.0f}",
+            with_interval(row.p50),
+            with_interval(row.p90),
+            with_interval(row.speed_up) if row.speed_up else "1 (reference)",
+            f"{significant(row.cold_start_seconds)} s",
+            significant(row.peak_mb),
         )
     table.caption = (
         "* the better thread count of that bundle; speed-ups are over the first bundle's"

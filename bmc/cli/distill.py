@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from bmc import artifact, console, workspace
-from bmc.cli import _models, _teachers
+from bmc.cli import _models, _scoring, _teachers
 from bmc.cli._common import Answer, DataOptions, Writing
 from bmc.cli._lineage import refuse_output
 from bmc.cli._teachers import transfer_texts
@@ -140,6 +140,7 @@ def distill(
             f"only {steps} steps; with few texts, more --epochs and a smaller --batch-size help"
         )
     record = step.apply(model, work)
+    _scoring.score_validation(model, data.validation, precision, device)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
     model.steps = [AppliedStep("distill/logits", asdict(step), record, seed, seconds)]
@@ -158,6 +159,7 @@ def distill(
         {"output": str(output), "teacher": str(folder), "scores": model.scores, "seconds": seconds},
         (
             f"wrote {output}: {_models.shown_score(model, len(data.validation))}{beside}",
+            *_scoring.shown(model),
             f"next: bmc export {output} --target onnx    (scores the held-out test split)",
         ),
     )

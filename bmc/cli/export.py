@@ -7,13 +7,15 @@ from typing import Any
 
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
-from bmc.cli import _models
+from bmc.cli import _models, _scoring
 from bmc.cli._common import Answer, Writing
 from bmc.cli._lineage import refuse_output
 from bmc.errors import GateError, UsageError, unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._source import source_of
+from bmc.measure.scores import Interval
+from bmc.measure.shown import megabytes, with_interval
 
 
 def export(
@@ -81,8 +83,24 @@ def export(
         raise GateError("; ".join(str(failure) for failure in failures))
     return Answer(
         {"bundles": [_facts(bundle) for bundle in made]},
-        (*[_line(bundle) for bundle in made], _next(made[-1])),
+        (*(shown for bundle in made for shown in _shown(bundle, made[0])), _next(made[-1])),
     )
+
+
+def _shown(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
+    """Return a bundle's line, and its scores by class where they are not the first bundle's."""
+    found, before = _scores(bundle), _scores(first)
+    if bundle is not first and found.get("confusion") == before.get("confusion"):
+        return (_line(bundle),)
+    return (_line(bundle), *_scoring.shown_scores(found, bundle.manifest.labels, "test"))
+
+
+def _scores(bundle: Bundle) -> Mapping[str, Any]:
+    """Return a bundle's scores, or those of the ONNX file that an engine was built from."""
+    found: Mapping[str, Any] = (
+        bundle.manifest.scores or bundle.manifest.build["scores_of_the_onnx_file"]
+    )
+    return found
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
@@ -99,12 +117,12 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 
 def _line(bundle: Bundle) -> str:
     manifest = bundle.manifest
-    own = manifest.scores or manifest.build["scores_of_the_onnx_file"]
+    own = _scores(bundle)
     whose = "" if manifest.scores else " of its ONNX file; the engine was built, not run here"
     agreement = manifest.parity["agreement"]
     alike = "" if agreement is None else f"{agreement:.2%} answered as in PyTorch, "
     return (
-        f"wrote {bundle.path}: {bundle.model_size() / 1e6:.1f} MB{_score(own)}{whose} "
+        f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(own)}{whose} "
         f"({own['rows']} rows; {alike}"
         f"largest change of an output {manifest.parity['max_error']:.1g}"
         f"{_over_fp32(manifest.build)})"
@@ -115,16 +133,14 @@ def _over_fp32(build: Mapping[str, Any]) -> str:
     found = build.get("over_fp32")
     if not found:
         return ""
-    shown = f"{found['value']:.2f} [{found['low']:.2f}, {found['high']:.2f}]"
-    return f"; {shown} times as fast as in fp32"
+    return f"; {with_interval(Interval(**found))} times as fast as in fp32"
 
 
 def _score(own: Mapping[str, Any]) -> str:
     """Show accuracy, or R2 of a regression, with its interval; nothing for a generator."""
     for key, name in (("accuracy", "accuracy"), ("r2", "R2")):
         if key in own:
-            found = own[key]
-            return f", test {name} {found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+            return f", test {name} {with_interval(Interval(**own[key]))}"
     return ""
 
 

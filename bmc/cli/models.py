@@ -11,6 +11,7 @@ from bmc import plugins, workspace
 from bmc.cli import _models
 from bmc.cli._common import Answer, Common
 from bmc.files import read_json, size_of
+from bmc.measure.shown import significant
 from bmc.models.bert import STUDENTS
 
 _OTHERS = (
@@ -47,7 +48,8 @@ def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
     own += [_entry(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
     mine = Table("name", "kind", "made by", "MB", title=f"in {workspace.root()}")
     for entry in own:
-        mine.add_row(entry["name"], entry["kind"], entry["made_by"], f"{entry['bytes'] / 1e6:.1f}")
+        taken = significant(entry["bytes"] / 1e6)
+        mine.add_row(entry["name"], entry["kind"], entry["made_by"], taken)
     return Answer(
         {
             "baselines": baselines,

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from cyclopts import Parameter
+from numpy.typing import NDArray
 
 from bmc import console, workspace
-from bmc.cli import _models
+from bmc.cli import _models, _scoring
 from bmc.cli._common import Answer, DataOptions, Writing
 from bmc.data import Fold
 from bmc.errors import UsageError
+from bmc.measure import scores
 from bmc.training.settings import TrainingSettings
 
 
@@ -96,6 +98,7 @@ def train(
         {"output": str(output), "scores": made.scores, "seconds": made.origin["seconds"]},
         (
             f"wrote {output}: {_models.shown_score(made, len(data.validation))}",
+            *_scoring.shown(made),
             f"next: bmc export {output} --target onnx    (scores the held-out test split)",
         ),
     )
@@ -114,19 +117,30 @@ def _cross_validate(
     if hasattr(chosen.family, "train"):  # a generator's
         raise UsageError(f"{chosen.reference} has no held-out score to fold: leave --folds out")
     found: list[float] = []
+    answers: list[NDArray[np.float32]] = []
+    truth: list[NDArray[Any]] = []
+    labels: tuple[str, ...] = ()
+    measure = "r2" if source.task == "regression" else "accuracy"
     for number in range(1, folds + 1):
         data = replace(source, fold=Fold(number, folds)).load()
         name = f"{workspace.slug(chosen.reference)}-{data.name}-fold{number}"
         checkpoints = workspace.checkpoints_of(workspace.root() / name)
         model = _models.trained(chosen, data, settings, checkpoints)
-        found.append(_models.held_out_score(model, data))
+        answers.append(_scoring.outputs_on(model, data.test))
+        truth.append(np.array(data.test.labels))
+        labels = data.labels
+        found.append(scores.of_task(source.task, answers[-1], truth[-1])[measure]["value"])
         console.note(f"fold {number} of {folds}: held-out score {found[-1]:.4f}")
         _models.forget(checkpoints)
     mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
     what = "R2" if source.task == "regression" else "accuracy"
+    pooled = scores.of_task(source.task, np.concatenate(answers), np.concatenate(truth))
     return Answer(
-        {"folds": found, "mean": mean, "standard_deviation": spread},
-        (f"{folds} folds: held-out {what} {mean:.4f}, standard deviation {spread:.4f}",),
+        {"folds": found, "mean": mean, "standard_deviation": spread, "pooled": pooled},
+        (
+            f"{folds} folds: held-out {what} {mean:.4f}, standard deviation {spread:.4f}",
+            *_scoring.shown_scores(pooled, labels, "held-out, all folds:"),
+        ),
     )
 
 

@@ -147,14 +147,6 @@ def read(path: Path) -> Run:
     return Run(rest[0], rest[1], settings, rows, rest[2], samples)
 
 
-def shown(interval: Interval | None, digits: int) -> str:
-    """Write an estimate with its interval, or say that there are too few samples."""
-    if interval is None:
-        return "too few samples"
-    low, high = f"{interval.low:.{digits}f}", f"{interval.high:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{low}, {high}]"
-
-
 def cut_rows(run: Run) -> list[str]:
     """Say which bundles were given fewer tokens or steps than the others: all that they take."""
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -65,6 +65,36 @@ def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray
     return table.reshape(classes, classes)
 
 
+def missed_classes(table: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
+    """Return the classes of which no row was answered rightly, each with its rows.
+
+    Args:
+        table: a confusion matrix (true classes, answers).
+    """
+    rows = [sum(counts) for counts in table]
+    hits = [counts[place] for place, counts in enumerate(table)]
+    return [(place, rows[place]) for place in range(len(table)) if rows[place] and not hits[place]]
+
+
+def worst_confusions(table: Sequence[Sequence[int]], most: int) -> list[tuple[int, int, int, int]]:
+    """Return the largest wrong counts: true class, answer, rows answered so, rows of the class.
+
+    Args:
+        table: a confusion matrix (true classes, answers).
+        most: how many at most.
+    """
+    counts = np.array(table, np.int64)
+    rows = counts.sum(axis=1)
+    np.fill_diagonal(counts, 0)
+    order = np.argsort(-counts, axis=None, kind="stable")[:most]
+    places = (divmod(int(place), len(counts)) for place in order)
+    return [
+        (true, answer, int(counts[true, answer]), int(rows[true]))
+        for true, answer in places
+        if counts[true, answer]
+    ]
+
+
 def mean_absolute_error(values: Floats, truth: Floats) -> Interval:
     """Return the mean distance from the truth."""
     return _mean(np.abs(values - truth))
@@ -99,10 +129,9 @@ def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
     classes = logits.shape[1]
 
     def score(rows: NDArray[np.int64]) -> float:
-        table = np.bincount(labels[rows] * classes + answers[rows], minlength=classes**2)
-        table = table.reshape(classes, classes)
-        right = np.diag(table)
-        both = table.sum(axis=0) + table.sum(axis=1)
+        true, answered = labels[rows], answers[rows]
+        right = np.bincount(true[true == answered], minlength=classes)
+        both = np.bincount(true, minlength=classes) + np.bincount(answered, minlength=classes)
         return float(np.mean(2 * right[both > 0] / both[both > 0]))
 
     return _bootstrap(score, len(labels))

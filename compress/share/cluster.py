@@ -19,6 +19,7 @@ from bmc.compress.share._codebook import CLUSTERED, Codebook, cluster_layer
 from bmc.compress.share._codebook import is_clustered as is_clustered
 from bmc.compress.share._codebook import refuse_clustered as refuse_clustered
 from bmc.errors import ArtifactError, SettingError, unknown
+from bmc.measure.shown import megabytes
 from bmc.model import AfterStep, Model, Record, Work
 
 _STARTS = ("linear", "k-means++")
@@ -249,8 +250,8 @@ def _say_size(before: Mapping[int, Tensor], module: nn.Module) -> None:
     small = sum(len(packed.compress(value.cpu().numpy().tobytes())) for value in after)
     small += len(packed.flush())
     console.note(
-        f"cluster: weights take {old / 1e6:.2f} -> {new / 1e6:.2f} MB, {old / new:.1f}x fewer; "
-        f"{small / 1e6:.2f} MB ({old / small:.1f}x) where a file is compressed (zlib)"
+        f"cluster: weights take {megabytes(old)} -> {megabytes(new)}, {old / new:.1f}x fewer; "
+        f"{megabytes(small)} ({old / small:.1f}x) where a file is compressed (zlib)"
     )
 
 

@@ -16,7 +16,6 @@ from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
-from bmc.measure.scores import Interval
 from bmc.targets import load
 
 SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6)
@@ -103,8 +102,3 @@ def test_a_precision_that_there_is_not_is_refused_before_measuring(
 ) -> None:
     with pytest.raises(SettingError, match="precision is 'int4'"):
         results.measure_bundles([bundle_of("openvino")], (1,), SHORT, "int4")
-
-
-def test_too_few_samples_are_said_to_be_too_few() -> None:
-    assert results.shown(None, 3) == "too few samples"
-    assert results.shown(Interval(1.23456, 1, 2), 2) == "1.23 [1.00, 2.00]"

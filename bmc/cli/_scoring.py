@@ -1,0 +1,74 @@
+"""Scoring a model in PyTorch, in full, and showing what was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bmc.data import Examples
+from bmc.measure import scores, tables
+from bmc.model import Model
+from bmc.training.batches import Rows
+from bmc.training.loop import logits_of
+
+VALIDATION = "validation"
+_BATCH = 64
+
+
+def outputs_on(
+    model: Model, examples: Examples, precision: str = "fp32", device: str = "cpu"
+) -> NDArray[np.float32]:
+    """Return a model's outputs (rows, classes or 1), in the order of the examples.
+
+    Args:
+        model: a classifier or a regression; it is on the CPU afterwards.
+        examples: the rows.
+        precision: bf16, fp32, or auto.
+        device: cpu, cuda, or auto.
+    """
+    rows = Rows(examples.rows, examples.labels, model.encoder)
+    outputs = np.empty((len(rows), max(len(model.labels), 1)), np.float32)
+    for places in rows.in_order(_BATCH):
+        outputs[places] = logits_of(model.module, rows, places, precision, device).numpy()
+    model.module.to(torch.device("cpu"))
+    return outputs
+
+
+def score_validation(
+    model: Model, examples: Examples, precision: str = "fp32", device: str = "cpu"
+) -> None:
+    """Put all scores of the validation rows beside the one that training went by.
+
+    Args:
+        model: to be scored; a generator has no labels to be scored by.
+        examples: the validation rows.
+        precision: what to compute in: that of training, so that both say the same.
+        device: cpu, cuda, or auto.
+    """
+    if model.task == "generation":
+        return
+    outputs = outputs_on(model, examples, precision, device)
+    found = scores.of_task(model.task, outputs, np.array(examples.labels))
+    model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}
+
+
+def shown(model: Model) -> tuple[object, ...]:
+    """Return the validation scores for people: a line, a table of the classes, what was missed."""
+    found: Any = model.scores.get(VALIDATION)
+    return shown_scores(found, model.labels, VALIDATION) if found else ()
+
+
+def shown_scores(found: Any, labels: tuple[str, ...], what: str) -> tuple[object, ...]:
+    """Return scores for people, likewise.
+
+    Args:
+        found: what `scores.of_task` returned.
+        labels: of the classes.
+        what: which rows they are of, such as "test".
+    """
+    table = tables.class_table(found, labels)
+    line = tables.line(found, what)
+    return (*([line] if line else []), *([table] if table else []), *tables.remarks(found, labels))
