@@ -22,6 +22,7 @@ from bmc.errors import DataError, SettingError, UsageError, unknown
 from bmc.files import read_json
 from bmc.measure.shown import significant
 from bmc.model import Model
+from bmc.training.identity import start_of
 from bmc.training.initialise import initialise
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
@@ -126,7 +127,8 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     if model.task == "regression":
         start_in_units_of(model, data.train.labels)
     train = getattr(chosen.family, "train", fit_model)
-    fitted = train(model, data, settings, folder, run=f"{chosen.reference} {chosen.options}")
+    run = f"{chosen.reference} {chosen.options} {start_of(model)}"
+    fitted = train(model, data, settings, folder, run=run)
     model.scores = fitted.to_json()
     _scoring.score_validation(model, data.validation, settings.precision, settings.device)
     return model

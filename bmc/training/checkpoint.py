@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from bmc import console
 from bmc.files import replacing
 
 _FILE = "checkpoint.safetensors"
@@ -77,6 +78,8 @@ def read(
 ) -> tuple[Progress, dict[str, Tensor]] | None:
     """Bring module, optimizer and random numbers to where a checkpoint stands.
 
+    A checkpoint of another run, or a damaged one, is not used, and that is said.
+
     Returns:
         the progress and the best weights; None where there is no checkpoint of this very run.
     """
@@ -87,9 +90,18 @@ def read(
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             if metadata.get("identity") != identity:
+                console.note(
+                    f"{path} is of another run (other data, settings, weights or versions): "
+                    "starting anew"
+                )
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except SafetensorError:
+        progress = Progress(**json.loads(metadata["progress"]))
+        missing = {f"now.{name}" for name in tensors_of(module)} - tensors.keys()
+        if missing or "random.cpu" not in tensors:
+            raise KeyError(*missing)
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        console.note(f"{path} is damaged ({str(error)[:80]}): starting anew")
         return None
     with torch.no_grad():
         for name, value in tensors_of(module).items():
@@ -113,7 +125,7 @@ def read(
         for name, value in tensors.items()
         if name.startswith("best.")
     }
-    return Progress(**json.loads(metadata["progress"])), best
+    return progress, best
 
 
 def where(folder: Path) -> Path | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bmc import console
+from bmc import __version__, console
 from bmc.errors import DivergedError, MissingError, SettingError
 from bmc.model import AfterStep, Form, Loss, answers_of, output_of
 from bmc.training import checkpoint
@@ -272,6 +272,7 @@ def autocast(precision: str, device: torch.device) -> Iterator[None]:
 def identity_of(module: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
     """Return a hash of everything that a run depends on."""
     shapes = {name: list(value.shape) for name, value in module.named_parameters()}
-    threads = torch.get_num_threads()
-    everything = [asdict(settings), shapes, len(train), threads, torch.__version__, run]
+    versions = [__version__, torch.__version__]
+    machine = [torch.get_num_threads(), device_of(settings.device).type, has_bf16()]
+    everything = [asdict(settings), shapes, len(train), *versions, *machine, run]
     return hashlib.sha256(json.dumps(everything).encode()).hexdigest()

@@ -22,6 +22,7 @@ from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
 from bmc.models._networks import fold_parametrizations
 from bmc.training.batches import Rows
+from bmc.training.identity import structure_of
 from bmc.training.loop import Fitted, fit, score_of
 from bmc.training.losses import loss_of
 from bmc.training.settings import TrainingSettings
@@ -100,8 +101,7 @@ def fit_model(
     digest = hashlib.sha256()
     for row in unlabelled:
         digest.update(content_of(row) + b"\x1e")
-    settled = [model.encoder.to_json(), model.spec, model.task, run]
-    depends = json.dumps([data.fingerprint, digest.hexdigest(), *settled])
+    depends = json.dumps([data.fingerprint, digest.hexdigest(), structure_of(model), run])
     family = plugins.load("bmc.models", model.family, "model family")
     # A quantized model is an inference form, which a family's training form knows nothing of.
     forming = None if is_quantized(model.module) else getattr(family, "training_form", None)

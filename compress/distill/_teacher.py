@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bmc import console, plugins
@@ -17,18 +18,22 @@ from bmc.files import write_atomically
 from bmc.inputs import Many
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
-from bmc.training.loop import autocast, device_of, logits_of
+from bmc.training.identity import structure_of
+from bmc.training.loop import autocast, device_of, has_bf16, logits_of
 from bmc.training.memory import return_large_blocks
 
 _CHUNK = 2048
 _BATCH = 64
+_DIGEST = 32  # bytes of a sha256
 
 
 def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device: str) -> Tensor:
     """Return the teacher's logits (rows, classes) in fp32.
 
-    They are kept in chunks named by what they depend on (the teacher's weights, the texts, how
-    they are cut), so a longer list of texts reuses the chunks of a shorter one.
+    They are kept in chunks named by what they depend on: the teacher's weights and structure, the
+    texts and how they become tokens, the precision, and the version of torch. So a longer list of
+    texts reuses the chunks of a shorter one. A chunk ends with its own sha256; one that does not
+    fit is computed again.
 
     Args:
         teacher: a trained model.
@@ -40,8 +45,12 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
     folder = cache / f"teacher-{sha256[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
-    paths = [folder / f"{_name(teacher, chunk)}.npy" for chunk in chunks]
-    found = {path: logits for path in paths if (logits := _read(path)) is not None}
+    depends = _depends(teacher, sha256, device)
+    paths = [folder / f"{_name(depends, chunk)}.npy" for chunk in chunks]
+    found = {}
+    for path, chunk in zip(paths, chunks, strict=True):
+        if (logits := _read(path, (len(chunk), _width(teacher)))) is not None:
+            found[path] = logits
     known = sum(len(logits) for logits in found.values())
     if known < len(texts):
         return_large_blocks()
@@ -49,9 +58,7 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in found:
                     found[path] = _compute(teacher, chunk, device)
-                    buffer = io.BytesIO()
-                    np.save(buffer, found[path])
-                    write_atomically(path, buffer.getvalue())
+                    _write(path, found[path])
                     advance(len(chunk))
     return torch.from_numpy(np.concatenate([found[path] for path in paths]))
 
@@ -71,9 +78,9 @@ def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
     return answers
 
 
-def _compute(teacher: Model, texts: Many, device: str) -> np.ndarray:
+def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
-    logits = np.empty((len(texts), len(teacher.labels)), np.float32)
+    logits = np.empty((len(texts), _width(teacher)), np.float32)
     family = plugins.load("bmc.models", teacher.family, "model family")
     forming = getattr(family, "training_form", None)
     form = forming(teacher.module) if forming else None
@@ -82,15 +89,43 @@ def _compute(teacher: Model, texts: Many, device: str) -> np.ndarray:
     return logits
 
 
-def _name(teacher: Model, texts: Many) -> str:
-    digest = hashlib.sha256(f"{teacher.encoder.to_json()} {len(texts)}".encode())
+def _width(teacher: Model) -> int:
+    return max(len(teacher.labels), 1)
+
+
+def _depends(teacher: Model, sha256: str, device: str) -> str:
+    """Return what all of a teacher's answers depend on beside the texts."""
+    where = device_of(device)
+    narrow = where.type == "cuda" or has_bf16()
+    return f"{sha256} {structure_of(teacher)} {where.type} {narrow} {torch.__version__}"
+
+
+def _name(depends: str, texts: Many) -> str:
+    digest = hashlib.sha256(f"{depends} {len(texts)}".encode())
     for row in texts:
         digest.update(content_of(row) + b"\x1e")
     return digest.hexdigest()[:24]
 
 
-def _read(path: Path) -> np.ndarray | None:
+def _write(path: Path, logits: NDArray[np.float32]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, logits)
+    content = buffer.getvalue()
+    write_atomically(path, content + hashlib.sha256(content).digest())
+
+
+def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+    """Return a chunk's logits; None where there is none, or not as it was written."""
     try:
-        return np.load(path, allow_pickle=False)  # type: ignore[no-any-return]
-    except (OSError, ValueError, EOFError):  # missing, or cut short by something else than us
+        whole = path.read_bytes()
+    except FileNotFoundError:
         return None
+    except OSError:
+        whole = b""
+    content, digest = whole[:-_DIGEST], whole[-_DIGEST:]
+    if hashlib.sha256(content).digest() == digest:
+        logits = np.load(io.BytesIO(content), allow_pickle=False)
+        if logits.shape == shape and logits.dtype == np.float32:
+            return logits  # type: ignore[no-any-return]
+    console.note(f"{path} is damaged: these answers are computed again")
+    return None

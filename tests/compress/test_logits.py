@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bmc import artifact
-from bmc.compress.distill._teacher import _CHUNK, cached_logits
+from bmc.compress.distill._teacher import _CHUNK, _write, cached_logits
 from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError
@@ -120,15 +120,15 @@ def test_kept_answers_are_read_and_not_computed_again(
     teacher, cache, _ = answered
     made = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
     (path,) = tmp_path.glob("*/*.npy")
-    np.save(path, np.full((3, 2), 42, np.float32))
+    _write(path, np.full((3, 2), 42, np.float32))
     assert cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu").eq(42).all()
     assert not made.eq(42).any()
     assert cache != tmp_path
 
 
-@pytest.mark.parametrize("damage", ["removed", "half", "empty", "garbage"])
-def test_a_chunk_that_is_missing_or_cut_is_computed_again_and_no_other(
-    answered: tuple[Model, Path, Tensor], damage: str
+@pytest.mark.parametrize("damage", ["removed", "half", "empty", "garbage", "one bit"])
+def test_a_chunk_that_is_missing_or_damaged_is_computed_again_and_no_other(
+    answered: tuple[Model, Path, Tensor], damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher, cache, logits = answered
     texts = texts_of(2 * _CHUNK + 5)
@@ -137,12 +137,17 @@ def test_a_chunk_that_is_missing_or_cut_is_computed_again_and_no_other(
     content = path.read_bytes()
     if damage == "removed":
         path.unlink()
+    elif damage == "one bit":
+        turned = bytearray(content)
+        turned[-40] ^= 1
+        path.write_bytes(turned)
     else:
         left = {"half": content[: len(content) // 2], "empty": b"", "garbage": b"no array"}
         path.write_bytes(left[damage])
     again = cached_logits(teacher, "a" * 64, texts, cache, "cpu")
     assert torch.equal(again, logits)
     assert path.read_bytes() == content
+    assert ("is damaged" in capfd.readouterr().err) == (damage != "removed")
     after = files(cache)
     assert {name for name in before if before[name] != after[name]} == {
         f"{path.parent.name}/{path.name}"

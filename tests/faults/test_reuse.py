@@ -10,14 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from tokenizers import Tokenizer
 
 from bmc import artifact, cli
 from bmc import data as datasets
-from bmc.model import Model
+from bmc.compress.distill._teacher import cached_logits
+from bmc.inputs.text import TextEncoder
+from bmc.model import AppliedStep, Model
 from bmc.models import bert
+from bmc.training import loop
 from bmc.training.batches import Rows
+from bmc.training.identity import structure_of
 from bmc.training.loop import logits_of
 from tests.cli._refusals import Run, edit, refused
 
@@ -415,3 +423,116 @@ def test_a_rebuilt_origin_is_not_named_as_the_one_a_quantized_model_came_from(
         next(loaded.module.parameters()).mul_(1.5)
     artifact.save(loaded, known, force=True)
     refused(bmc("prune", "mlp-dynamic"), "made anew since")
+
+
+# Teachers' answers and checkpoints
+
+
+def test_a_teachers_answers_are_kept_by_all_that_they_depend_on(
+    make_lively: Callable[..., Model], tmp_path: Path
+) -> None:
+    """Quantizers stand in records and words in a tokenizer: equal weights may answer otherwise."""
+    texts = [("a warm film",), ("a dull film",)]
+    variants = [make_lively() for _ in range(5)]
+    variants[1].steps = [AppliedStep("quantize/static", {}, {"layers": {"a": 1}}, 0, 0.0)]
+    encoder = variants[2].encoder
+    assert isinstance(encoder, TextEncoder)
+    words = encoder.tokenizer.to_str().replace('"lowercase":true', '"lowercase":false')
+    variants[2].encoder = TextEncoder(Tokenizer.from_str(words), encoder.settings)
+    variants[3].spec = {**variants[3].spec, "layer_norm_eps": 1e-3}
+    variants[4].labels = ("positive", "negative")
+    assert len({structure_of(each) for each in variants}) == len(variants)
+    for each in variants:
+        cached_logits(each, "a" * 64, texts, tmp_path, "cpu")
+    assert len(list(tmp_path.glob("*/*.npy"))) == len(variants)
+
+
+def interrupted(bmc: Run, *command: object) -> None:
+    """Run a command that is stopped when its first checkpoint is written."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "is_stale", lambda progress, patience: progress.epoch > 0 and stop())
+        assert bmc(*command)[0] == 130
+
+
+@pytest.mark.parametrize(
+    ("changed", "resumes"),
+    [
+        ([], True),
+        (["--set", "width=32"], True),
+        (["--learning-rate", 0.002], False),
+        (["--seed", 3], False),
+        (["--data", "DATA"], False),
+    ],
+)
+def test_a_checkpoint_of_other_settings_or_data_is_not_resumed_and_that_is_said(
+    bmc: Run, tmp_path: Path, changed: list[object], resumes: bool
+) -> None:
+    digits = np.random.default_rng(0).integers(0, 255, (60, 8, 8), np.uint8)
+    np.savez(tmp_path / "digits.npz", images=digits, labels=np.arange(60) % 3)
+    changed = [tmp_path / "digits.npz" if each == "DATA" else each for each in changed]
+    data = [] if "--data" in changed else ["--data", "digits"]
+    width = [] if "--set" in changed else ["--set", "width=32"]
+    base = ("train", "mlp", "--epochs", 2, "--precision", "fp32", "--device", "cpu")
+    output = ("-o", tmp_path / "out")
+    interrupted(bmc, *base, "--data", "digits", "--set", "width=32", *output)
+    code, _, said = bmc(*base, *data, *width, *changed, *output)
+    assert code == 0, said
+    assert ("going on from" in said) == resumes
+    assert ("is of another run" in said) != resumes
+
+
+def test_a_checkpoint_of_other_start_weights_is_not_resumed(
+    bmc: Run, january: Path, make_teacher: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The folder's name and all shapes are the same."""
+    start = make_teacher(tmp_path / "start", january)
+    options = ("--epochs", 2, "--precision", "fp32", "--device", "cpu")
+    command = ("train", start, "--data", january, *options, "-o", tmp_path / "out")
+    interrupted(bmc, *command)
+    changed = artifact.load(start)
+    with torch.no_grad():
+        changed.module.get_parameter("bert.pooler.dense.weight").mul_(1.01)
+    artifact.save(changed, start, force=True)
+    code, _, said = bmc(*command)
+    assert code == 0, said
+    assert "is of another run" in said
+    assert "going on" not in said
+
+
+def test_a_checkpoint_of_another_command_with_the_same_output_is_not_resumed(
+    bmc: Run, known: Path, tmp_path: Path
+) -> None:
+    output = ("-o", tmp_path / "out")
+    options = ("--epochs", 2, "--precision", "fp32", "--device", "cpu")
+    interrupted(bmc, "train", "mlp", "--data", "digits", "--set", "width=32", *options, *output)
+    code, _, said = bmc("prune", "mlp", "--method", "unstructured", "--distill", *options, *output)
+    assert code == 0, said
+    assert "is of another run" in said
+    assert "going on" not in said
+
+
+@pytest.mark.parametrize("damage", ["cut", "no progress", "no tensors", "empty"])
+def test_a_damaged_checkpoint_is_said_and_training_starts_anew(
+    bmc: Run, tmp_path: Path, damage: str
+) -> None:
+    options = ("--data", "digits", "--set", "width=32", "--epochs", 2, "--device", "cpu")
+    command = ("train", "mlp", *options, "-o", tmp_path / "out")
+    interrupted(bmc, *command)
+    (path,) = (tmp_path / ".checkpoints").rglob("checkpoint.safetensors")
+    content = path.read_bytes()
+    if damage in ("cut", "empty"):
+        path.write_bytes(content[: len(content) // 2 if damage == "cut" else 0])
+    else:
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = file.metadata()
+        if damage == "no progress":
+            metadata["progress"] = "{"
+        save_file(tensors if damage == "no progress" else {}, path, metadata)
+    code, _, said = bmc(*command)
+    assert code == 0, said
+    assert "is damaged" in said
