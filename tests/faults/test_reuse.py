@@ -25,6 +25,7 @@ from bmc.model import AppliedStep, Model
 from bmc.models import bert
 from bmc.training import loop
 from bmc.training.batches import Rows
+from bmc.training.checkpoint import Progress
 from bmc.training.identity import structure_of
 from bmc.training.loop import logits_of
 from tests.cli._refusals import Run, edit, refused
@@ -448,13 +449,15 @@ def test_a_teachers_answers_are_kept_by_all_that_they_depend_on(
 
 
 def interrupted(bmc: Run, *command: object) -> None:
-    """Run a command that is stopped when its first checkpoint is written."""
+    """Run a command that is stopped after its first epoch, whose checkpoint is written."""
 
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    def stopped(progress: Progress, patience: int) -> bool:
+        if progress.epoch:
+            raise KeyboardInterrupt
+        return False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "is_stale", lambda progress, patience: progress.epoch > 0 and stop())
+        patch.setattr(loop, "is_stale", stopped)
         assert bmc(*command)[0] == 130
 
 
