@@ -9,6 +9,7 @@ tokenizer.json      with tokenizer_config.json, for text
 from __future__ import annotations
 
 import importlib.metadata
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -17,18 +18,22 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
+from torch import Tensor
 
 from bmc import inputs, plugins
-from bmc.errors import ArtifactError
-from bmc.files import check_files, new_folder, read_json, sha256_of_folder, write_json
+from bmc.errors import ArtifactError, BmcError
+from bmc.files import check_files, read_json, sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
-from bmc.model import AppliedStep, Model
+from bmc.model import AppliedStep, Model, output_of
+from bmc.writing import new_folder
 
 SCHEMA = 1
 MANIFEST = "bmc.json"
 _WHAT = "model directory"
 _TASKS = ("classification", "regression", "generation")
 _MOST_PATHS = 10_000
+_ROWS = 4
+_SAME = 1e-4  # of the largest output: the order of sums differs by the weights' place in memory
 _SPECIAL_TOKENS = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -45,10 +50,11 @@ def is_model_directory(path: Path) -> bool:
 
 
 def save(model: Model, output: Path, force: bool = False) -> Path:
-    """Write a model directory, whole or not at all.
+    """Write a model directory, whole or not at all; what was written is loaded before it is kept.
 
     Raises:
         UsageError: `output` exists and `force` is off.
+        ArtifactError: the directory cannot be loaded, or the loaded model answers otherwise.
         StorageError: the disk is full.
     """
     with new_folder(output, force) as folder:
@@ -73,7 +79,51 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
                 "files": sha256_of_folder(folder, leave_out=MANIFEST),
             },
         )
+        _check_reloaded(model, folder, output)
     return output
+
+
+def _check_reloaded(model: Model, folder: Path, output: Path) -> None:
+    """Load what was written, in fresh objects, and let both models answer one batch.
+
+    Raises:
+        ArtifactError: it cannot be loaded, or the answers differ; nothing is kept.
+    """
+    try:
+        loaded = load(folder)
+    except BmcError as error:
+        reason = str(error).replace(str(folder), str(output))
+        raise ArtifactError(
+            f"{output} was not written: its directory could not be loaded ({reason})"
+        ) from error
+    weight = next(model.module.parameters(), None)
+    device = weight.device if weight is not None else torch.device("cpu")
+    batch = _example_batch(loaded, device)
+    before = _answers(model.module, batch)
+    after = _answers(loaded.module.to(device), batch)
+    change = (after - before).abs().max() / before.abs().max().clamp(min=1)
+    if not torch.equal(before.isnan(), after.isnan()) or float(change.nan_to_num()) > _SAME:
+        raise ArtifactError(
+            f"{output} was not written: loaded again, the {model.family} model answers otherwise "
+            f"(outputs change by {float(change):.2g} of the largest): its config.json and steps do "
+            "not say all that its network depends on"
+        )
+
+
+def _example_batch(model: Model, device: torch.device) -> dict[str, Tensor]:
+    """Return random inputs: of the shapes that an export must answer, the one of most rows."""
+    arrays = max(model.encoder.probes(_ROWS), key=lambda probe: len(next(iter(probe.values()))))
+    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
+
+
+def _answers(module: torch.nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    trains = {part: part.training for part in module.modules()}
+    try:
+        with torch.inference_mode():
+            return output_of(module.eval(), batch).float()
+    finally:
+        for part, training in trains.items():
+            part.training = training
 
 
 def load(folder: Path) -> Model:

@@ -1,4 +1,4 @@
-"""Files: hashes, checked JSON, and folders that appear whole or not at all."""
+"""Files: hashes, checked JSON, names that stay inside, and what a disk's errors mean."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ import hashlib
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bmc.errors import ArtifactError, StorageError, UsageError
+from bmc import disk
+from bmc.errors import ArtifactError, BmcError, StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
@@ -87,118 +86,55 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
     """Write a JSON object, readable by a person, with a final newline."""
-    path.write_text(json.dumps(value, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    disk.write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader, or a kill, sees the old or the new one.
+def storage_error(error: BaseException, output: Path) -> BmcError | None:
+    """Recognise a full, failing or forbidden disk, also behind a library's own error class.
 
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
+    Args:
+        error: what was raised while `output` was written.
+        output: what could not be written, unless the error names a file that cannot be read.
     """
-    with replacing(path) as temporary:
-        temporary.write_bytes(data)
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; what lies there afterwards replaces `path` in one step.
-
-    Raises:
-        StorageError: the disk is full, or the place cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except Exception as error:
-        full = storage_error(error, path)
-        if full:
-            raise full from error
-        raise
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def refuse_existing(output: Path, force: bool) -> None:
-    """Refuse an output that exists, before any work is done for it.
-
-    Raises:
-        UsageError: `output` exists and `force` is off, or is something that bmc did not write, or
-            a file stands where one of its parents would be.
-    """
-    above = next((path for path in output.absolute().parents if path.exists()), None)
-    if above and not above.is_dir():
-        raise UsageError(f"{output} cannot be written: {above} is no folder; name another place")
-    if not output.exists():
-        return
-    if not force:
-        raise UsageError(f"{output} exists; --force replaces it, --output names another place")
-    ours = output.is_dir() and (
-        any((output / name).is_file() for name in ("bmc.json", "manifest.json", "report.json"))
-        or not any(output.iterdir())
-    )
-    if not ours:
-        raise UsageError(f"{output} is nothing that bmc wrote; --force will not replace it")
-
-
-@contextmanager
-def new_folder(output: Path, force: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `output`; rename it to `output` when the block ends well.
-
-    Raises:
-        UsageError: `output` exists and `force` is off.
-        StorageError: the disk is full, or the place cannot be written.
-    """
-    refuse_existing(output, force)
-    temporary: Path | None = None
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        temporary.chmod(0o755)
-        yield temporary
-        _swap(temporary, output)
-    except Exception as error:
-        full = storage_error(error, output)
-        if full:
-            raise full from error
-        raise
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _swap(temporary: Path, output: Path) -> None:
-    if not output.exists():
-        temporary.rename(output)
-        return
-    old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old.", dir=output.parent))
-    output.rename(old / output.name)
-    try:
-        temporary.rename(output)
-    except OSError:
-        (old / output.name).rename(output)
-        raise
-    finally:
-        shutil.rmtree(old, ignore_errors=True)
-
-
-def storage_error(error: BaseException, output: Path) -> StorageError | None:
-    """Recognise a full or unwritable disk, also behind a library's own error class."""
     number = error.errno if isinstance(error, OSError) else None
     text = str(error).lower()
     if number in _FULL or "no space left" in text or "file too large" in text:
-        place = next(path for path in [output, *output.absolute().parents] if path.exists())
-        free = shutil.disk_usage(place).free // 2**20
+        free = shutil.disk_usage(_nearest(output)).free // 2**20
         return StorageError(
             f"the disk is full: {output} could not be written ({free} MB free there); "
             "free some space or name another place with --output"
         )
+    reason = (getattr(error, "strerror", None) or str(error)).lower()
+    if number == errno.EIO or "input/output error" in text:
+        return StorageError(
+            f"{output} could not be written: the disk reports an error ({reason}); "
+            "name another place with --output"
+        )
+    if number == errno.ENAMETOOLONG:
+        return UsageError(f"a name is too long: {str(output)[:60]!r}...; name a shorter one")
     if number in _DENIED:
-        return StorageError(f"{output} cannot be written ({error}); name another with --output")
+        unread = _unreadable(error)
+        if unread:
+            return UsageError(f"{unread} cannot be read ({reason}); change who may read it")
+        return StorageError(f"{output} cannot be written ({reason}); name another with --output")
     return None
+
+
+def _unreadable(error: BaseException) -> Path | None:
+    """Return the file or folder that an error names, if it is there and cannot be read."""
+    name = getattr(error, "filename", None)
+    if not isinstance(name, (str, bytes, os.PathLike)):
+        return None
+    path = Path(os.fsdecode(name))
+    try:
+        needed = os.R_OK | (os.X_OK if path.is_dir() else 0)
+        return path if path.exists() and not os.access(path, needed) else None
+    except PermissionError:  # a folder above it cannot be searched
+        return path
+
+
+def _nearest(path: Path) -> Path:
+    return next(place for place in [path, *path.absolute().parents] if place.exists())
 
 
 def size_of(path: Path) -> int:

@@ -16,12 +16,12 @@ from bmc.errors import GateError
 from bmc.export import Exporter, _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
 from bmc.export._source import Source
-from bmc.files import new_folder
 from bmc.inspect.executed import counted
 from bmc.measure import scores
 from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
+from bmc.writing import new_folder
 
 _GOLDEN_ROWS = 4
 _BATCH = 32

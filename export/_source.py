@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from bmc.export._lower import lower_file
 from bmc.export.dialects import Dialect
 from bmc.inputs import Many
 from bmc.model import Model, output_of
+from bmc.writing import scratch
 
 _BATCH = 32
 _GENERATED = 512
@@ -170,5 +170,5 @@ def source_of(folder: Path, data: Dataset, options: ExportOptions) -> Iterator[S
     """
     model = artifact.load(folder)
     datasets.check_same(data, model.data.get("fingerprint"), str(folder))
-    with tempfile.TemporaryDirectory(prefix="bmc-export-") as work:
-        yield Source(folder, model, data, options, Path(work))
+    with scratch() as work:
+        yield Source(folder, model, data, options, work)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
 from bmc.model import Model
+from bmc.writing import scratch
 
 _SETTINGS = BenchSettings(launches=3, rounds=4)
 _OVERHEAD_MS = 0.3
@@ -62,10 +62,10 @@ def over_fp32(
         plain: makes the fp32 source, given a folder to work in.
         describe: makes a manifest of what the exporter wrote.
     """
-    with tempfile.TemporaryDirectory(prefix="bmc-speed-") as work:
-        folder = Path(work) / "fp32"
+    with scratch() as work:
+        folder = work / "fp32"
         folder.mkdir()
-        source = plain(Path(work))
+        source = plain(work)
         written = exporter.write(source, folder, source.options)
         source.model.encoder.save(folder)
         bundles.write_golden(folder / bundles.GOLDEN, *made.golden())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import tempfile
 from pathlib import Path
 
 import onnx_ir
@@ -13,6 +12,7 @@ import onnxruntime
 from bmc.bundle import Bundle
 from bmc.export import ExportOptions, Source, Written, dialects
 from bmc.inspect.executed import Executed
+from bmc.writing import scratch
 
 _FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
 _WHOLE = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
@@ -28,10 +28,10 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
 def executed(bundle: Bundle) -> list[Executed]:
     """Return the multiplications of the graph that ONNX Runtime makes of a bundle's file."""
-    with tempfile.TemporaryDirectory() as folder:
+    with scratch() as folder:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
-        settings.optimized_model_filepath = str(Path(folder) / "optimized.onnx")
+        settings.optimized_model_filepath = str(folder / "optimized.onnx")
         onnxruntime.InferenceSession(
             str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
         )

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
-from bmc.files import write_atomically
 from bmc.inputs import TensorInfo
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+from bmc.writing import write_atomically
 
 try:
     import tensorrt as trt

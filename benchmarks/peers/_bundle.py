@@ -11,9 +11,9 @@ import openvino
 
 from bmc import bundle as bundles
 from bmc.bundle import Bundle, Manifest, TensorInfo
-from bmc.files import new_folder
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
+from bmc.writing import new_folder
 
 
 def wrapped(path: Path, own: Bundle, output: Path, largest_error: float) -> Path:

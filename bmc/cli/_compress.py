@@ -19,12 +19,12 @@ from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
 from bmc.compress.quantize._form import held_bytes, is_quantized
 from bmc.errors import GateError, UsageError, unknown
-from bmc.files import refuse_existing
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.measure.shown import megabytes
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
+from bmc.writing import refuse_existing
 
 _LOST = 0.01  # of the weights
 _WAYS_OUT = {

@@ -14,7 +14,8 @@ from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.data import Dataset, Fold, _split
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
-from bmc.files import read_json, refuse_existing, sha256
+from bmc.files import read_json, sha256
+from bmc.writing import hold, refuse_existing
 
 _MOST_RECORDS = 16  # of data in one lineage: bmc.json may come from a stranger
 _SHOWN = 12
@@ -141,7 +142,9 @@ def fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
 def refuse_output(
     output: Path, force: bool, data: Dataset | None = None, source: Path | None = None
 ) -> None:
-    """Refuse an output that exists; say so where it was made from something else.
+    """Refuse an output that exists, or take it for this command, before any work is done for it.
+
+    The message says so where what exists was made from something else.
 
     Args:
         output: a model directory or bundle that is to be written.
@@ -150,7 +153,8 @@ def refuse_output(
         source: the model directory that is to be compressed or exported.
 
     Raises:
-        UsageError: it exists and `force` is off, or bmc did not write it.
+        UsageError: it exists and `force` is off, bmc did not write it, or another command is
+            writing it.
     """
     try:
         refuse_existing(output, force)
@@ -161,6 +165,7 @@ def refuse_output(
         raise UsageError(
             f"{output} exists, and {other}; --force replaces it, --output names another place"
         ) from error
+    hold(output)
 
 
 def _made_otherwise(output: Path, data: Dataset | None, source: Path | None) -> str:

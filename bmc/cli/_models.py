@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, console, plugins, workspace
+from bmc import artifact, console, disk, plugins, workspace, writing
 from bmc import data as datasets
 from bmc.cli import _scoring
 from bmc.cli._common import DataOptions
@@ -217,7 +216,8 @@ def _is_same(first: object, second: object) -> bool:
 
 def forget(checkpoints: Path) -> None:
     """Remove a finished command's checkpoints."""
-    shutil.rmtree(checkpoints, ignore_errors=True)
+    writing.remove(checkpoints)
+    disk.remove_folder(checkpoints.parent)
 
 
 def _family(reference: str) -> str:

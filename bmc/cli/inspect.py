@@ -8,17 +8,17 @@ from pathlib import Path
 from rich import box
 from rich.table import Table
 
-from bmc import artifact, console, plugins, workspace
+from bmc import artifact, console, disk, plugins, workspace
 from bmc import bundle as bundles
 from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.errors import UsageError
-from bmc.files import write_atomically
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
 from bmc.inspect.executed import Executed, counted
 from bmc.inspect.layers import Costs
 from bmc.inspect.sensitivity import path_of, write
+from bmc.writing import write_atomically
 
 
 def inspect(
@@ -62,7 +62,7 @@ def inspect(
     validation = None if generator else _models.data_of(folder, data).validation
     found = inspect_model(folder.name, loaded, validation, settings)
     kept = write(folder, found.sensitivity) if found.sensitivity else None
-    output.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folders(output.parent)
     write_atomically(output, page.html(found).encode())
     return Answer(
         {"output": str(output), "sensitivity_file": str(kept) if kept else None, **found.to_json()},

@@ -6,15 +6,16 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from bmc import console, workspace
+from bmc import console, disk, workspace
 from bmc.cli._common import Answer, Writing
 from bmc.errors import UsageError
-from bmc.files import new_folder, write_json
+from bmc.files import write_json
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.report import page, text
 from bmc.report.chart import svg
 from bmc.report.collect import collect, newest_run
+from bmc.writing import hold, new_folder
 
 
 def report(
@@ -39,6 +40,8 @@ def report(
     folders = workspace.entries("bundle")
     if not folders:
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
+    output = common.output or workspace.root() / "report"
+    hold(output)
     run = None
     if bench:
         run = newest_run(folders)
@@ -50,7 +53,6 @@ def report(
         else:
             console.note(f"latencies of the bench of {run.started}")
     found = collect(run)
-    output = common.output or workspace.root() / "report"
     with new_folder(output, force=common.force or common.output is None) as folder:
         content = {
             "references": dict(found.references),
@@ -58,9 +60,9 @@ def report(
             "lines": [line.to_json() for line in found.lines],
         }
         write_json(folder / "report.json", content)
-        (folder / "report.md").write_text(text.markdown(found), encoding="utf-8")
-        (folder / "report.svg").write_text(svg(found), encoding="utf-8")
-        (folder / "index.html").write_text(page.html(found), encoding="utf-8")
+        disk.write(folder / "report.md", text.markdown(found).encode())
+        disk.write(folder / "report.svg", svg(found).encode())
+        disk.write(folder / "index.html", page.html(found).encode())
     return Answer(
         {"output": str(output), **content},
         (

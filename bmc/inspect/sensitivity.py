@@ -15,14 +15,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bmc import console, workspace
+from bmc import console, disk, locks, workspace
 from bmc.errors import ArtifactError
-from bmc.files import read_json, sha256, write_atomically
+from bmc.files import read_json, sha256
 from bmc.measure import scores
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
+from bmc.writing import write_atomically
 
 SCHEMA = 1
 _BATCH = 64
@@ -164,11 +165,12 @@ def path_of(folder: Path) -> Path:
 def write(folder: Path, found: Sensitivity) -> Path:
     """Keep what was measured of a model directory, under the sha256 of its weights."""
     path = path_of(folder)
-    known = _entries(path)
-    known[sha256(folder / "model.safetensors")] = asdict(found)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    content = json.dumps({"schema": SCHEMA, "by_weights": known}, indent=2, allow_nan=False)
-    write_atomically(path, content.encode() + b"\n")
+    disk.make_folders(path.parent)
+    with locks.alone(path, patience=float("inf")):  # else what another command adds would be lost
+        known = _entries(path)
+        known[sha256(folder / "model.safetensors")] = asdict(found)
+        content = json.dumps({"schema": SCHEMA, "by_weights": known}, indent=2, allow_nan=False)
+        write_atomically(path, content.encode() + b"\n")
     return path
 
 

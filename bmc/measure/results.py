@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bmc import bundle as bundles
+from bmc import disk
 from bmc.errors import ArtifactError, MissingError, SettingError
-from bmc.files import sha256, write_atomically
+from bmc.files import sha256
 from bmc.measure import machine
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import percentile, speed_up
 from bmc.targets import RuntimeOptions
 from bmc.targets import load as load_target
+from bmc.writing import write_atomically
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def ratio(run: Run, slower: str, faster: str) -> Interval:
 
 def save(run: Run, path: Path) -> None:
     """Write a run with all its samples as JSON."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    disk.make_folders(path.parent)
     content = {
         "started": run.started,
         "machine": run.machine,

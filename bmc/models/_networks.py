@@ -6,10 +6,8 @@ What could be saved and not loaded again, or answers what no bundle could, is re
 from __future__ import annotations
 
 import copy
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +20,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from bmc.errors import UsageError
 from bmc.foreign import reason_of
 from bmc.model import answers_of, output_of
+from bmc.writing import scratch
 
 _ROWS = 3
 _DEEPEST = 200
@@ -197,8 +196,8 @@ def _check_reloads(again: Callable[[], nn.Module], pixels: Tensor, name: str) ->
         raise UsageError(
             f"{name}: the network cannot be copied ({reason_of(error)}); bmc works on copies"
         ) from error
-    with tempfile.TemporaryDirectory(prefix="bmc-network-") as folder:
-        path = Path(folder) / "model.safetensors"
+    with scratch() as folder:
+        path = folder / "model.safetensors"
         try:
             save_model(source, str(path))
             fresh = again()

@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from bmc import console
-from bmc.files import replacing
+from bmc import console, disk
+from bmc.writing import replacing
 
 _FILE = "checkpoint.safetensors"
 _STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
@@ -65,7 +65,7 @@ def write(
     if torch.cuda.is_available():
         tensors["random.cuda"] = torch.cuda.get_rng_state()
     metadata = {"identity": identity, "progress": json.dumps(asdict(progress))}
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folders(folder)
     with replacing(folder / _FILE) as path:
         save_file({name: value.contiguous() for name, value in tensors.items()}, path, metadata)
 

@@ -12,15 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bmc import console, plugins
+from bmc import console, disk, plugins
 from bmc.data._split import content_of
-from bmc.files import write_atomically
 from bmc.inputs import Many
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
 from bmc.training.identity import structure_of
 from bmc.training.loop import autocast, device_of, has_bf16, logits_of
 from bmc.training.memory import return_large_blocks
+from bmc.writing import write_atomically
 
 _CHUNK = 2048
 _BATCH = 64
@@ -43,7 +43,7 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
         device: where to compute.
     """
     folder = cache / f"teacher-{sha256[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
+    disk.make_folders(folder)
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
     depends = _depends(teacher, sha256, device)
     paths = [folder / f"{_name(depends, chunk)}.npy" for chunk in chunks]
