@@ -137,7 +137,9 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
             continue
         if place == ("inputs", 0, "shape") and value in ([], ["twice", "twice"]):
             continue
-        if place == ("preprocessing", "pad_id") and value == 0 and value is not True:
+        if place[-1] in ("pad_id", "vocabulary") and type(value) is int and value == 0:
+            continue
+        if place[-1] in ("pair_types", "html_breaks") and value is True:
             continue
         put(bundle, changed(content, place, value))
         assert refusal(bundle), f"{place} may be {value!r:.60}"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,20 @@ from tokenizers import Tokenizer
 
 from bmc import console
 from bmc.errors import ArtifactError, DataError, SettingError
-from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
+from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, _long_text, whole_number
+from bmc.inputs._tokenizer_file import beyond_table, load_tokenizer, panics_refused
+
+__all__ = ["TextEncoder", "TextSettings", "load", "load_tokenizer"]
 
 TOKENIZER = "tokenizer.json"
+SIDES = ("right", "left")
 _CHUNK = 10_000
+_CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes some 100 bytes for each
+_CHARACTERS_A_TOKEN = 8  # most texts have fewer; another's part is made longer until it is enough
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _BYTES_A_TOKEN = 4
+_SINCE_SIDES = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
 
 
 @dataclass(frozen=True)
@@ -31,11 +40,19 @@ class TextSettings:
         max_length: tokens of a row at most, special tokens included.
         columns: texts of a row: 1, or 2 for sentence pairs.
         pad_id: id that fills a batch's shorter rows.
+        truncation_side: the end at which a long text is cut: right or left.
+        pair_types: whether the second text's tokens are marked as such; else all are of type 0.
+        vocabulary: rows of the model's token table, above every id; 0 where it is not known.
+        html_breaks: whether <br /> becomes a space first, as it did before this was a setting.
     """
 
     max_length: int = 128
     columns: int = 1
     pad_id: int = 0
+    truncation_side: str = "right"
+    pair_types: bool = True
+    vocabulary: int = 0
+    html_breaks: bool = False
 
     def __post_init__(self) -> None:
         if not 4 <= self.max_length <= 8192:
@@ -44,6 +61,12 @@ class TextSettings:
             raise SettingError(f"{self.columns} text columns; 1 or 2 are possible")
         if not 0 <= self.pad_id < 2**31:
             raise SettingError(f"padding id is {self.pad_id}; it must be a token's id")
+        if self.truncation_side not in SIDES:
+            raise SettingError(
+                f"truncation side is {self.truncation_side!r:.40}; possible: {', '.join(SIDES)}"
+            )
+        if not 0 <= self.vocabulary < 2**31:
+            raise SettingError(f"vocabulary is {self.vocabulary}; it must be a number of tokens")
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
@@ -51,10 +74,26 @@ class TextSettings:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TextSettings:
-        """Read what `to_json` wrote."""
-        numbers = [whole_number(value, key) for key in ("max_length", "columns", "pad_id")]
+        """Read what `to_json` wrote, today or before there were sides, types and breaks."""
+        missing = [key for key in _SINCE_SIDES if key not in value]
+        if 0 < len(missing) < len(_SINCE_SIDES):
+            raise ArtifactError(f"preprocessing lacks {missing[0]}")
+        whole = {"vocabulary": 0, **value}
+        sizes: dict[str, Any] = {
+            key: whole_number(whole, key)
+            for key in ("max_length", "columns", "pad_id", "vocabulary")
+        }
+        switches: dict[str, Any] = {
+            key: value.get(key, True) for key in ("pair_types", "html_breaks")
+        }
+        for key, switch in switches.items():
+            if type(switch) is not bool:
+                raise ArtifactError(
+                    f"preprocessing needs true or false for {key}; it is {switch!r:.60}"
+                )
+        side = value.get("truncation_side", "right")
         try:
-            return TextSettings(*numbers)
+            return TextSettings(**sizes, **switches, truncation_side=side)
         except SettingError as error:
             raise ArtifactError(f"preprocessing: {error}") from error
 
@@ -73,6 +112,10 @@ class TextEncoder:
     Args:
         tokenizer: a tokenizer.json's content as loaded; its own padding and truncation are ignored.
         settings: maximum length, columns, padding id.
+
+    Raises:
+        ArtifactError: a token or the padding has no row in the model's table, or the tokenizer adds
+            more special tokens than a row may have.
     """
 
     kind = "text"
@@ -82,21 +125,37 @@ class TextEncoder:
         self.tokenizer = Tokenizer.from_str(tokenizer.to_str())
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
+        self._room = settings.max_length - self.tokenizer.num_special_tokens_to_add(
+            settings.columns == 2
+        )
+        if self._room < 1:
+            raise ArtifactError(
+                f"the tokenizer adds {settings.max_length - self._room} special tokens to a row, "
+                f"which has {settings.max_length} at most; choose a larger --max-length"
+            )
+        if settings.vocabulary:
+            _check_table(self.tokenizer, settings)
         self._cutting = Tokenizer.from_str(self.tokenizer.to_str())
-        self._cutting.enable_truncation(settings.max_length)
+        self._cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
+        self._boundaries = _long_text.boundaries_of(self.tokenizer)
 
     def encode(self, rows: Many) -> Many:
         """Turn rows, tuples of texts, into `Tokens`, without padding.
 
-        HTML line breaks become spaces. Rows on disk stay there until they are collated.
+        Rows on disk stay there until they are collated.
 
         Raises:
-            DataError: a row has another number of texts than the model takes.
+            DataError: a row has another number of texts than the model takes, is no text, is empty,
+                or holds half a character (a lone surrogate).
         """
         if isinstance(rows, Stored):
             self._encoded([rows[0]] if len(rows) else [])
             return rows
         return self._encoded(rows)
+
+    def cleaned(self, text: str) -> str:
+        """Return a text as the tokenizer is given it."""
+        return _BREAK.sub(" ", text) if self.settings.html_breaks and "<" in text else text
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
         """Pad rows to the longest of them.
@@ -106,7 +165,7 @@ class TextEncoder:
         """
         rows = [encoded[place] for place in places]
         if isinstance(encoded, Stored):
-            rows = self._encoded(rows)
+            rows = self._encoded(rows, places)
         longest = max(len(row.ids) for row in rows)
         ids = np.full((len(rows), longest), self.settings.pad_id, np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -123,27 +182,123 @@ class TextEncoder:
             return np.minimum(encoded.sizes() // _BYTES_A_TOKEN + 2, self.settings.max_length)
         return [len(row.ids) for row in encoded]
 
-    def _encoded(self, rows: Many) -> list[Tokens]:
-        columns = self.settings.columns
-        inputs: list[Any] = []
-        for row in rows:
-            texts = (row,) if isinstance(row, str) else tuple(row)
-            if len(texts) != columns or not all(isinstance(text, str) for text in texts):
-                raise DataError(f"the model takes {columns} text(s) a row; {len(texts)} were given")
-            clean = tuple(without_breaks(text) for text in texts)
-            inputs.append(clean[0] if columns == 1 else clean)
-        if len(inputs) <= _CHUNK:
-            return self._tokens(inputs)
+    def _encoded(self, rows: Many, places: Sequence[int] = ()) -> list[Tokens]:
         found: list[Tokens] = []
-        with console.progress("cutting texts into tokens", len(inputs)) as advance:
-            for start in range(0, len(inputs), _CHUNK):  # a tokenizer's own answers are large
-                found += self._tokens(inputs[start : start + _CHUNK])
-                advance(len(found) - start)
+        with self._progress(len(rows)) as advance:
+            for start in range(0, len(rows), _CHUNK):
+                part = [
+                    self._checked(rows[place], 1 + (places[place] if places else place))
+                    for place in range(start, min(start + _CHUNK, len(rows)))
+                ]
+                for place, tokens in enumerate(self._tokens(part), start):
+                    if not tokens.ids:
+                        number = 1 + (places[place] if places else place)
+                        raise DataError(f"row {number} has no token that the model knows")
+                    found.append(tokens)
+                advance(len(part))
         return found
 
-    def _tokens(self, inputs: list[Any]) -> list[Tokens]:
-        found = self._cutting.encode_batch_fast(inputs)
-        return [Tokens(array("i", one.ids), array("b", one.type_ids)) for one in found]
+    @contextmanager
+    def _progress(self, count: int) -> Iterator[Callable[[int], None]]:
+        if count <= _CHUNK:
+            yield lambda _: None
+            return
+        with console.progress("cutting texts into tokens", count) as advance:
+            yield advance
+
+    def _limit(self) -> int:
+        return _CHARACTERS_A_TOKEN * self.settings.max_length
+
+    def _checked(self, row: Row, number: int) -> tuple[str, ...]:
+        """Return a row's texts.
+
+        Raises:
+            DataError: it is none for this model.
+        """
+        columns = self.settings.columns
+        takes = f"row {number}: the model takes {columns} text(s) a row"
+        if isinstance(row, str):
+            texts: tuple[Any, ...] = (row,)
+        elif isinstance(row, tuple) or (columns == 2 and isinstance(row, list)):
+            texts = tuple(row)
+        else:
+            raise DataError(f"{takes}; this is {_shown(row)}")
+        for text in texts:
+            if not isinstance(text, str):
+                raise DataError(f"{takes}; this is {_shown(text)}")
+        if len(texts) != columns:
+            raise DataError(f"{takes}; it has {len(texts)}")
+        for text in texts:
+            half = None if text.isascii() else _SURROGATE.search(text)
+            if half:
+                raise DataError(
+                    f"row {number}: character {half.start() + 1} is half a character "
+                    f"({half.group()!a}, a lone surrogate); decode the text anew, as UTF-8"
+                )
+        if not any(texts):
+            raise DataError(f"row {number} is an empty text; leave it out")
+        return tuple(self.cleaned(text) for text in texts)
+
+    def _tokens(self, rows: list[tuple[str, ...]]) -> list[Tokens]:
+        """Tokenize rows, of long texts as much as the model reads."""
+        limit = self._limit() if self._boundaries else 0
+        found: dict[int, Tokens] = {}
+        waiting = list(range(len(rows)))
+        while waiting:
+            parts = [self._parts(rows[place], limit) for place in waiting]
+            for place, part, tokens in zip(waiting, parts, self._encodings(parts), strict=True):
+                if part == rows[place] or self._enough(part, rows[place], len(tokens.ids)):
+                    found[place] = tokens
+            waiting = [place for place in waiting if place not in found]
+            limit *= 8
+        return [found[place] for place in range(len(rows))]
+
+    def _parts(self, texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
+        if not limit or self._boundaries is None:
+            return texts
+        cut = _long_text.beginning
+        if self.settings.truncation_side == "left":
+            cut = _long_text.ending
+        return tuple(
+            cut(text, limit, self._boundaries) if len(text) > limit else text for text in texts
+        )
+
+    def _enough(self, part: tuple[str, ...], whole: tuple[str, ...], length: int) -> bool:
+        """Tell whether parts of texts give the tokens that the whole texts give."""
+        if len(part) == 1:
+            return length == self.settings.max_length
+        encodings = self.tokenizer.encode_batch_fast(list(part), add_special_tokens=False)
+        counts = [len(encoding.ids) for encoding in encodings]
+        shortened = [one != text for one, text in zip(part, whole, strict=True)]
+        if any(cut and count < self._room for cut, count in zip(shortened, counts, strict=True)):
+            return False
+        # The longer of two texts keeps an odd token: it must be known which one that is.
+        longer = counts[0] > counts[1] if shortened[0] else counts[1] > counts[0]
+        return self._room % 2 == 0 or (not all(shortened) and longer)
+
+    def _encodings(self, rows: list[tuple[str, ...]]) -> Iterator[Tokens]:
+        """Tokenize rows, so few at a time that the tokenizer's own answers take little memory."""
+        start, characters = 0, 0
+        for stop, row in enumerate(rows):
+            size = sum(map(len, row))
+            if start < stop and characters + size > _CHUNK_CHARACTERS:
+                yield from self._encodings_of(rows[start:stop])
+                start, characters = stop, 0
+            characters += size
+        yield from self._encodings_of(rows[start:])
+
+    def _encodings_of(self, rows: list[tuple[str, ...]]) -> list[Tokens]:
+        inputs: list[Any] = [row[0] if len(row) == 1 else row for row in rows]
+        with panics_refused("the tokenizer cannot read a text"):
+            encodings = self._cutting.encode_batch_fast(inputs)
+        pair_types = self.settings.pair_types
+        return [
+            Tokens(
+                array("i", encoding.ids),
+                array("b", encoding.type_ids if pair_types else bytes(len(encoding.ids))),
+            )
+            for encoding in encodings
+        ]
 
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Say which tensors `batch` makes."""
@@ -189,29 +344,25 @@ class TextEncoder:
         return self.settings.to_json()
 
 
-def without_breaks(text: str) -> str:
-    """Return a text with HTML line breaks turned into spaces, as a tokenizer is given it."""
-    return _BREAK.sub(" ", text) if "<" in text else text
-
-
 def load(settings: Mapping[str, Any], folder: Path) -> TextEncoder:
     """Make the encoder that a model directory or bundle describes.
 
     Raises:
         ArtifactError: the settings are malformed, or there is no tokenizer.
     """
-    return TextEncoder(load_tokenizer(folder / TOKENIZER), TextSettings.from_json(settings))
+    checked = TextSettings.from_json(settings)
+    return TextEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)
 
 
-def load_tokenizer(path: Path) -> Tokenizer:
-    """Read a tokenizer.json.
+def _check_table(tokenizer: Tokenizer, settings: TextSettings) -> None:
+    known = tokenizer.get_vocab()
+    token = max(known, key=lambda name: known[name])
+    if known[token] >= settings.vocabulary:
+        raise ArtifactError(beyond_table(token, known[token], settings.vocabulary))
+    if settings.pad_id >= settings.vocabulary:
+        raise ArtifactError(beyond_table("padding", settings.pad_id, settings.vocabulary))
 
-    Raises:
-        ArtifactError: the file is missing or is no tokenizer.
-    """
-    if not path.is_file():
-        raise ArtifactError(f"{path.parent} has no {path.name}")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise ArtifactError(f"{path} is no tokenizer that bmc can read: {error}") from error
+
+def _shown(value: object) -> str:
+    """Return a value as a message names it: what it is, and its beginning."""
+    return f"{value!r:.40} ({type(value).__name__})"

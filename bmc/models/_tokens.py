@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordPiece
-from tokenizers.normalizers import BertNormalizer
-from tokenizers.pre_tokenizers import BertPreTokenizer
 from tokenizers.processors import TemplateProcessing
 from tokenizers.trainers import WordPieceTrainer
 from torch import Tensor, nn
 
+from bmc import console
 from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.inputs import Many
-from bmc.inputs.text import TextEncoder, TextSettings, without_breaks
+from bmc.inputs.text import TextEncoder, TextSettings
 
 PAD, UNKNOWN, FIRST, BETWEEN = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _LEAST_WORDS = 2
 _MOST_CHARACTERS = 400
 _SMALLEST, _LARGEST = 100, 200_000
+# Thai and Lao, Burmese, Khmer, kana: written without spaces, each character is a word of its own,
+# as a Chinese one is. Marks belong to the character before them.
+_NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]"
+_ALONE = re.compile(f"{_NO_SPACES}|[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff]")
+# Controls and characters without width and meaning. Joiners (U+200C, U+200D) tell words apart.
+_INVISIBLE = (
+    r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b\u200e\u200f"
+    r"\u2060-\u2064\ufeff\ufffd]"
+)
 
 
 def check_vocabulary(size: int) -> None:
@@ -35,27 +45,46 @@ def check_vocabulary(size: int) -> None:
         raise SettingError(f"vocabulary is {size}; it must lie in {_SMALLEST}..{_LARGEST}")
 
 
-def encoder_for(data: Dataset, vocabulary: int, max_length: int) -> TextEncoder:
+def encoder_for(
+    data: Dataset, vocabulary: int, max_length: int, lowercase: bool, strip_accents: bool
+) -> TextEncoder:
     """Train a tokenizer on a data set's training texts, and make the encoder that uses it."""
-    settings = TextSettings(max_length, columns=len(data.columns), pad_id=0)
-    return TextEncoder(train_tokenizer(data.train.rows, vocabulary), settings)
+    tokenizer = train_tokenizer(data.train.rows, vocabulary, lowercase, strip_accents)
+    size = tokenizer.get_vocab_size()
+    case = "lower-cased" if lowercase else "kept"
+    accents = "stripped" if strip_accents else "kept"
+    console.note(
+        f"a vocabulary of {size} tokens from the training texts: case is {case}, accents and other "
+        f"marks are {accents} (settings lowercase, strip_accents)"
+    )
+    settings = TextSettings(max_length, columns=len(data.columns), pad_id=0, vocabulary=size)
+    return TextEncoder(tokenizer, settings)
 
 
-def train_tokenizer(rows: Many, size: int) -> Tokenizer:
-    """Train a lower-casing WordPiece tokenizer; the same texts give the same one.
+def train_tokenizer(
+    rows: Many, size: int, lowercase: bool = False, strip_accents: bool = False
+) -> Tokenizer:
+    """Train a WordPiece tokenizer; the same texts give the same one.
 
     Args:
         rows: tuples of texts to learn from; a token occurs at least twice in them.
         size: tokens at most, the special ones included; [PAD] is 0.
+        lowercase: whether case is dropped.
+        strip_accents: whether marks are dropped: accents, but also the vowels and tones of Hindi,
+            Thai, Arabic and others.
 
     Source: Schuster and Nakajima 2012, "Japanese and Korean Voice Search".
     """
-    tokenizer = _empty(WordPiece(unk_token=UNKNOWN))
+    empty = _empty(lowercase, strip_accents)
+    tokenizer = empty(WordPiece(unk_token=UNKNOWN))
     # The trainer numbers the characters inside words in an order that changes from run to run, and
     # breaks ties by these numbers; given as special tokens, they are numbered here. There must be
     # room for merges beside them.
-    characters = _characters(tokenizer, rows)[: min(_MOST_CHARACTERS, size // 4)]
-    alphabet = [*characters, *(f"##{character}" for character in characters)]
+    often = _characters(tokenizer, rows)
+    alone = [one for one in often if _ALONE.match(one) and not _is_mark(one)][: size // 2]
+    inner = sorted(set(often) - set(alone), key=often.index)[: min(_MOST_CHARACTERS, size // 4)]
+    characters = [*inner, *alone]
+    alphabet = [*inner, *(f"##{character}" for character in inner), *alone]
     trainer = WordPieceTrainer(
         vocab_size=size,
         min_frequency=_LEAST_WORDS,
@@ -65,7 +94,7 @@ def train_tokenizer(rows: Many, size: int) -> Tokenizer:
         initial_alphabet=characters,
     )
     tokenizer.train_from_iterator(_texts(rows), trainer)
-    trained = _empty(WordPiece(tokenizer.get_vocab(), unk_token=UNKNOWN))
+    trained = empty(WordPiece(tokenizer.get_vocab(), unk_token=UNKNOWN))
     trained.add_special_tokens(list(SPECIAL))
     trained.post_processor = TemplateProcessing(
         single=f"{FIRST} $A {BETWEEN}",
@@ -119,15 +148,38 @@ def token_examples(
     return found
 
 
-def _empty(model: WordPiece) -> Tokenizer:
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    return tokenizer
+def _is_mark(character: str) -> bool:
+    """Tell whether a character belongs to the one before it: an accent, a vowel sign, a tone."""
+    return unicodedata.category(character).startswith("M")
+
+
+def _empty(lowercase: bool, strip_accents: bool) -> Callable[[WordPiece], Tokenizer]:
+    """Return a function that makes an untrained tokenizer around a model."""
+
+    def make(model: WordPiece) -> Tokenizer:
+        tokenizer = Tokenizer(model)
+        tokenizer.normalizer = normalizers.Sequence(
+            [
+                normalizers.NFC(),
+                normalizers.Replace(Regex(_INVISIBLE), ""),
+                normalizers.BertNormalizer(
+                    clean_text=False, lowercase=lowercase, strip_accents=strip_accents
+                ),
+            ]
+        )
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+            [
+                pre_tokenizers.BertPreTokenizer(),
+                pre_tokenizers.Split(Regex(_NO_SPACES + r"\p{M}*"), "isolated"),
+            ]
+        )
+        return tokenizer
+
+    return make
 
 
 def _texts(rows: Many) -> Iterator[str]:
-    return (without_breaks(text) for row in rows for text in row)
+    return (text for row in rows for text in row)
 
 
 def _characters(tokenizer: Tokenizer, rows: Many) -> list[str]:

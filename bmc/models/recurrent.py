@@ -49,6 +49,8 @@ class Settings:
         readout: mean (of all steps' states) or last (each direction's state at its end).
         embedding: width of a token's vector.
         vocabulary: tokens at most.
+        lowercase: whether the vocabulary drops case.
+        strip_accents: whether it drops accents and all other marks, vowel signs and tones too.
         max_length: tokens or time steps of a row at most.
 
     Raises:
@@ -62,6 +64,8 @@ class Settings:
     readout: str = "mean"
     embedding: int = 128
     vocabulary: int = 8000
+    lowercase: bool = False
+    strip_accents: bool = False
     max_length: int = 256
 
     def __post_init__(self) -> None:
@@ -98,7 +102,13 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     }
     encoder: Any
     if data.kind == "text":
-        encoder = _tokens.encoder_for(data, settings.vocabulary, settings.max_length)
+        encoder = _tokens.encoder_for(
+            data,
+            settings.vocabulary,
+            settings.max_length,
+            settings.lowercase,
+            settings.strip_accents,
+        )
         spec["vocabulary"] = encoder.tokenizer.get_vocab_size()
         spec["embedding"] = settings.embedding
         spec["columns"] = len(data.columns)

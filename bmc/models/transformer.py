@@ -43,6 +43,8 @@ class Settings:
         dropout: share of the values that is dropped: of embeddings, of what each layer adds, and
             before the classifier.
         vocabulary: tokens at most.
+        lowercase: whether the vocabulary drops case.
+        strip_accents: whether it drops accents and all other marks, vowel signs and tones too.
         max_length: tokens of a text at most.
 
     Raises:
@@ -55,6 +57,8 @@ class Settings:
     feed_forward: int = 256
     dropout: float = 0.3
     vocabulary: int = 8000
+    lowercase: bool = False
+    strip_accents: bool = False
     max_length: int = 256
 
     def __post_init__(self) -> None:
@@ -86,7 +90,13 @@ def recipe(name: str) -> TrainingSettings:
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained transformer with a tokenizer for a data set."""
-    encoder = _tokens.encoder_for(data, settings.vocabulary, settings.max_length)
+    encoder = _tokens.encoder_for(
+        data,
+        settings.vocabulary,
+        settings.max_length,
+        settings.lowercase,
+        settings.strip_accents,
+    )
     spec = {
         "model_type": "transformer",
         "layers": settings.layers,

@@ -15,7 +15,7 @@ from torch import nn
 
 from bmc.compress._modules import replace, word_table
 from bmc.errors import SettingError, UsageError
-from bmc.inputs.text import TextEncoder, without_breaks
+from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Work
 
 _CHUNK = 10_000
@@ -52,19 +52,21 @@ class Vocabulary:
         path, table = word_table(model, "vocabulary")
         encoder: Any = model.encoder
         settings, before = encoder.settings, encoder.tokenizer
-        kept = _kept(before, work, {settings.pad_id, table.padding_idx}, self.margin)
+        kept = _kept(encoder, work, {settings.pad_id, table.padding_idx}, self.margin)
         if len(kept) >= table.num_embeddings:
             return {}
         new = {old: number for number, old in enumerate(kept)}
         padding = None if table.padding_idx is None else new[table.padding_idx]
         _check_positions(model, path, table.padding_idx, padding)
         after = _cut(before, new)
-        _check_same(before, after, new, work)
+        _check_same(encoder, after, new, work)
         record = {"embedding": path, "rows": len(kept), "padding": padding}
         Vocabulary.rebuild(model, record)
         with torch.no_grad():
             model.module.get_parameter(f"{path}.weight").copy_(table.weight[kept])
-        model.encoder = TextEncoder(after, changed(settings, pad_id=new[settings.pad_id]))
+        model.encoder = TextEncoder(
+            after, changed(settings, pad_id=new[settings.pad_id], vocabulary=len(kept))
+        )
         return record
 
     @staticmethod
@@ -83,15 +85,16 @@ class Vocabulary:
         replace(model.module, table, nn.Embedding(rows, table.embedding_dim, padding_idx=padding))
 
 
-def _kept(tokenizer: Tokenizer, work: Work, padding: set[int | None], margin: int) -> list[int]:
+def _kept(encoder: TextEncoder, work: Work, padding: set[int | None], margin: int) -> list[int]:
     """Return the old ids of the tokens that stay, in their new order."""
+    tokenizer = encoder.tokenizer
     content = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab()
     kept = {token["id"] for token in content["added_tokens"]}
     kept |= {known for known in padding if known is not None}
     kept |= {one for ids in _ids_in(content["post_processor"]) for one in ids if type(one) is int}
     kept |= {vocabulary[token] for token in vocabulary if _is_piece(token, content["model"])}
-    for texts in _texts(work):
+    for texts in _texts(encoder, work):
         for encoding in tokenizer.encode_batch_fast(texts):
             kept.update(encoding.ids)
     ordered = sorted(vocabulary.items(), key=lambda item: item[1])
@@ -133,12 +136,13 @@ def _cut(tokenizer: Tokenizer, new: Mapping[int, int]) -> Tokenizer:
     return Tokenizer.from_str(json.dumps(content))
 
 
-def _check_same(before: Tokenizer, after: Tokenizer, new: Mapping[int, int], work: Work) -> None:
+def _check_same(encoder: TextEncoder, after: Tokenizer, new: Mapping[int, int], work: Work) -> None:
     """Check that the task's texts are cut as they were.
 
     Raises:
         UsageError: they are not, so the tokenizer works in a way that dropping tokens disturbs.
     """
+    before = encoder.tokenizer
     kind = json.loads(before.to_str())["model"]["type"]
     refusal = UsageError(
         f"this {kind} tokenizer cuts texts differently once tokens are dropped; its vocabulary "
@@ -147,7 +151,7 @@ def _check_same(before: Tokenizer, after: Tokenizer, new: Mapping[int, int], wor
     known = before.get_vocab()
     if after.get_vocab() != {token: new[old] for token, old in known.items() if old in new}:
         raise refusal
-    for texts in _texts(work):
+    for texts in _texts(encoder, work):
         pairs = zip(before.encode_batch_fast(texts), after.encode_batch_fast(texts), strict=True)
         if any([new[old] for old in one.ids] != other.ids for one, other in pairs):
             raise refusal
@@ -162,13 +166,13 @@ def _check_positions(model: Model, path: str, old: int | None, new: int | None) 
         )
 
 
-def _texts(work: Work) -> Iterator[list[str]]:
+def _texts(encoder: TextEncoder, work: Work) -> Iterator[list[str]]:
     """Yield all texts that a tokenizer must go on cutting the same way, whole, in chunks."""
     for rows in (work.data.train.rows, work.data.validation.rows, work.transfer):
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             yield [
-                without_breaks(text)
+                encoder.cleaned(text)
                 for row in chunk
                 for text in ((row,) if isinstance(row, str) else row)
             ]

@@ -90,7 +90,7 @@ def tokenizer_of(kind: str, texts: list[str]) -> Tokenizer:
     return tokenizer
 
 
-def with_tokenizer(model: Model, tokenizer: Tokenizer, **settings: int) -> Model:
+def with_tokenizer(model: Model, tokenizer: Tokenizer, **settings: Any) -> Model:
     """Return the lively BERT over another tokenizer, its table cut or grown at random."""
     encoder = TextEncoder(tokenizer, TextSettings(64, **settings))
     table = nn.Embedding(tokenizer.get_vocab_size(), 32, padding_idx=encoder.settings.pad_id)

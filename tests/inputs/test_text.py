@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_a_tokenizers_own_padding_and_truncation_are_ignored() -> None:
 @pytest.mark.parametrize(
     "settings", [{"max_length": 3}, {"max_length": 8193}, {"columns": 3}, {"pad_id": -1}]
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
+def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(SettingError):
         TextSettings(**settings)
 
@@ -93,6 +94,11 @@ def test_settings_are_read_back_as_written() -> None:
         {"columns": [1]},
         {"pad_id": None},
         {"pad_id": 10**30},
+        {"truncation_side": "top"},
+        {"truncation_side": 3},
+        {"pair_types": 1},
+        {"html_breaks": None},
+        {"vocabulary": -1},
     ],
 )
 def test_preprocessing_of_wrong_types_or_values_is_refused(change: dict[str, Any]) -> None:
@@ -100,17 +106,66 @@ def test_preprocessing_of_wrong_types_or_values_is_refused(change: dict[str, Any
         TextSettings.from_json({**TextSettings().to_json(), **change})
 
 
-def test_html_line_breaks_are_spaces(tokenizer: Tokenizer) -> None:
-    encoder = TextEncoder(tokenizer, TextSettings())
-    plain, broken = encoder.encode([("a film",), ("a<br /><BR>film",)])
+def test_html_line_breaks_are_spaces_only_where_the_settings_say_so(tokenizer: Tokenizer) -> None:
+    rows = [("a film",), ("a<br /><BR>film",)]
+    plain, broken = TextEncoder(tokenizer, TextSettings(html_breaks=True)).encode(rows)
     assert plain == broken
+    plain, broken = TextEncoder(tokenizer, TextSettings()).encode(rows)
+    assert plain != broken
 
 
-def test_a_row_with_another_number_of_texts_is_refused(tokenizer: Tokenizer) -> None:
+def test_settings_of_older_bundles_keep_their_meaning() -> None:
+    old = {"kind": "text", "max_length": 64, "columns": 2, "pad_id": 3}
+    assert TextSettings.from_json(old) == TextSettings(64, 2, 3, html_breaks=True)
+
+
+BAD_ROWS = {
+    "None": (None, "None"),
+    "a number that is none": (float("nan"), "nan"),
+    "a number": (5, "5 (int)"),
+    "bytes": (b"film", "bytes"),
+    "a list": (["film"], "list"),
+    "a dictionary": ({"text": "film"}, "dict"),
+    "None in a tuple": ((None,), "None"),
+    "two texts": (("one", "two"), "it has 2"),
+    "no text": ((), "it has 0"),
+    "an empty text": ("", "empty"),
+    "half a character": ("a \ud83d film", r"character 3 .*'\\ud83d'"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_ROWS)
+def test_a_row_that_is_no_text_is_refused_by_its_number(tokenizer: Tokenizer, name: str) -> None:
+    row, said = BAD_ROWS[name]
     encoder = TextEncoder(tokenizer, TextSettings())
-    for row in (("one", "two"), (), (1,)):
-        with pytest.raises(DataError, match=r"takes 1 text\(s\) a row"):
-            encoder.encode([row])
+    said = said if name == "half a character" else re.escape(said)
+    with pytest.raises(DataError, match=rf"^row 3\b.*{said}"):
+        encoder.encode(["a film", "a story", row, "a play"])
+
+
+@pytest.mark.parametrize("row", [("a", None), ("a", 5), ("a",), "a", ("", ""), ("a", "\udc00")])
+def test_a_bad_pair_is_refused_by_its_number(tokenizer: Tokenizer, row: object) -> None:
+    encoder = TextEncoder(tokenizer, TextSettings(columns=2))
+    with pytest.raises(DataError, match=r"^row 2"):
+        encoder.encode([("a", "b"), row])
+
+
+def test_a_bad_row_on_disk_is_named_by_its_place_in_the_data(tokenizer: Tokenizer) -> None:
+    writer = _stored.Writer()
+    for text in ("a", "b", "", "d"):
+        writer.append((text,), "a")
+    stored, _ = writer.finish()
+    encoder = TextEncoder(tokenizer, TextSettings())
+    with pytest.raises(DataError, match=r"^row 3"):
+        encoder.batch(encoder.encode(stored), [1, 2])
+
+
+def test_a_token_beyond_the_models_table_is_refused(tokenizer: Tokenizer) -> None:
+    TextEncoder(tokenizer, TextSettings(vocabulary=30522))
+    with pytest.raises(ArtifactError, match=r"id 30521.*30521 rows.*resize_token_embeddings"):
+        TextEncoder(tokenizer, TextSettings(vocabulary=30521))
+    with pytest.raises(ArtifactError, match="padding"):
+        TextEncoder(tokenizer, TextSettings(vocabulary=30522, pad_id=30522))
 
 
 def test_rows_on_disk_make_the_same_tensors_as_rows_in_memory(tokenizer: Tokenizer) -> None:

@@ -1,0 +1,111 @@
+"""Long texts are cut before they are tokenized, to the very same tokens, in little memory."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+
+import pytest
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers.models import BPE
+
+from bmc import assets
+from bmc.inputs import _long_text
+from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+
+WORDS = (
+    *(
+        "film",
+        "Café",
+        "naïve,",
+        "漢字漢字",
+        "[PAD]",
+        "[MASK]",
+        "[mask]",
+        "a.b.c",
+        "e\u0301",
+        "\u0301",
+    ),
+    *(
+        "\u200b",
+        "\xa0",
+        "ﬀ",
+        "Σ",
+        "x" * 130,
+        "\U0001f469\u200d\U0001f4bb",
+        "ไทย",
+        "\x00",
+        "\u3000",
+        "한국어",
+    ),
+    *("<br />", "##ing", "don't", "1,000.5", "\ufffd", "\u0338=", "ǆ", "漢", "]", "["),
+)
+GAPS = (" ", "\n", "\t", "  ", "\r\n", "", "", "\u2028")
+
+
+@pytest.fixture(scope="module", params=["minilm", "mpnet"])
+def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
+    return load_tokenizer(assets.fetch(request.param) / "tokenizer.json")
+
+
+def odd_text(draw: random.Random, words: int) -> str:
+    return "".join(draw.choice(WORDS) + draw.choice(GAPS) for _ in range(words))
+
+
+def whole_ids(encoder: TextEncoder, row: tuple[str, ...]) -> list[int]:
+    """Tokenize the whole texts, as the tokenizer itself cuts them."""
+    found = encoder._cutting.encode(*row).ids  # type: ignore[arg-type]
+    return list(found)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_a_long_texts_tokens_are_those_of_the_whole_text(
+    tokenizer: Tokenizer, side: str, columns: int
+) -> None:
+    draw = random.Random(f"{side}{columns}")
+    for max_length in (8, 9, 16, 33):
+        encoder = TextEncoder(tokenizer, TextSettings(max_length, columns, truncation_side=side))
+        rows = [
+            tuple(odd_text(draw, draw.choice((1, 20, 200))) or "a" for _ in range(columns))
+            for _ in range(40)
+        ]
+        for row, tokens in zip(rows, encoder.encode(rows), strict=True):
+            assert list(tokens.ids) == whole_ids(encoder, row), row
+
+
+def test_only_a_part_of_a_long_text_is_tokenized(tokenizer: Tokenizer) -> None:
+    boundaries = _long_text.boundaries_of(tokenizer)
+    assert boundaries is not None
+    assert _long_text.beginning("a film " * 1000, 100, boundaries) == ("a film " * 1000)[:104]
+    assert _long_text.ending("a film " * 1000, 100, boundaries) == ("a film " * 1000)[-104:]
+    assert len(_long_text.beginning("漢" * 1000, 100, boundaries)) == 100
+    assert len(_long_text.beginning("x" * 1000, 100, boundaries)) == 1000
+
+
+def test_a_tokenizer_whose_words_reach_over_spaces_reads_texts_whole() -> None:
+    spaced = Tokenizer(BPE())
+    spaced.pre_tokenizer = pre_tokenizers.ByteLevel()
+    assert _long_text.boundaries_of(spaced) is None
+    added = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
+    added.add_tokens(["new york"])
+    assert _long_text.boundaries_of(added) is None
+
+
+def test_a_thousand_long_texts_take_little_memory() -> None:
+    code = """
+import resource
+from bmc import assets
+from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+encoder = TextEncoder(load_tokenizer(assets.fetch("minilm") / "tokenizer.json"), TextSettings())
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+rows = ["the film has a story with people, and music. " * 2200] * 1000 + ["x" * 100_000] * 20
+encoder.encode(rows[:10])
+before = peak()
+encoder.encode(rows)
+print((peak() - before) // 2**20)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 200
