@@ -121,11 +121,10 @@ class Dataset:
 
     def described(self) -> str:
         """Return what was read and decided, in one line."""
-        parts = (len(self.train), len(self.validation), len(self.test))
         columns = f" from {' and '.join(map(repr, self.columns))}" if self.columns else ""
         return (
-            f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; "
-            "{} to train on, {} to choose by, {} held out".format(*parts)
+            f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; {len(self.train)} to "
+            f"train on, {len(self.validation)} to choose by, {len(self.test)} held out"
         )
 
 

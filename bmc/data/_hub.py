@@ -58,7 +58,7 @@ def _loaded(name: str) -> Any:
     try:
         return datasets.load_dataset(path, configuration or None, revision=revision or None)
     except Exception as error:  # many packages below it have errors of their own
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+        said = " ".join(str(error).split())[:300] or type(error).__name__
         if Path(path).is_dir():
             raise DataError(
                 f"hf:{name}: the folder is not readable as a Hugging Face data set ({said}); name "

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from bmc.data._files import check_file, reading, size_of
+from bmc.data._files import check_file, size_of
 from bmc.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -36,7 +36,7 @@ def read_arrays(path: Path, known: Sequence[str]) -> Arrays:
     """
     check_file(path)
     try:
-        with reading(path), zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             names = [member.filename.removesuffix(".npy") for member in members]
             _check_names(path, names, known)
@@ -46,7 +46,14 @@ def read_arrays(path: Path, known: Sequence[str]) -> Arrays:
             }
     except (
         *(ValueError, EOFError, AttributeError, SyntaxError, RecursionError, KeyError, TypeError),
-        *(zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, OverflowError),
+        *(
+            OSError,
+            zipfile.BadZipFile,
+            zlib.error,
+            RuntimeError,
+            NotImplementedError,
+            OverflowError,
+        ),
     ) as error:  # what zipfile and numpy raise on a damaged or an encrypted file
         raise DataError(f"{path} is not readable as npz: {error}") from error
     except MemoryError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from bmc import plugins
 from bmc.data._columns import places_of
-from bmc.data._files import check_file, reading
+from bmc.data._files import check_file, unreadable
 from bmc.data._values import Values
 from bmc.errors import DataError
 
@@ -31,15 +31,17 @@ def records(
     check_file(path)
     number = 0
     try:
-        with reading(path), parquet.ParquetFile(path) as file:
+        with parquet.ParquetFile(path) as file:
             there = file.schema_arrow.names
             names = [there[place] for place in places_of(wanted, there, values, str(path))]
             for batch in file.iter_batches(batch_size=_BATCH, columns=names):
                 for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
                     number += 1
                     yield number, row
-    except (ArrowException, ValueError, OverflowError, MemoryError) as error:
-        said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
+        if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
+            raise unreadable(path, error) from error
+        said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{path} is not readable as parquet after row {number}: {said}; write it again"
         ) from error

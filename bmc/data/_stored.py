@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 LARGE = 64 * 2**20
 """Bytes of a table from which on its rows go to disk."""
 
-_BETWEEN = "\0"  # readers turn it into a space, so no text holds one
+_BETWEEN = "\0"  # readers refuse it, so no text holds one
 
 
 class Writer:
@@ -31,6 +31,10 @@ class Writer:
         record = _BETWEEN.join((*row, label)).encode()
         self._file.write(record)
         self._ends.append(self._ends[-1] + len(record))
+
+    def close(self) -> None:
+        """Remove what was written."""
+        self._file.close()
 
     def finish(self) -> tuple[StoredRows, StoredLabels]:
         """Return what was written, ready to be read."""

@@ -63,14 +63,22 @@ def gathered(pairs: Pairs, size: int, values: Values) -> Table:
         listed = list(pairs)
         rows, labels = [row for row, _ in listed], [label for _, label in listed]
     else:
-        try:  # what goes wrong with the table itself is a DataError already
-            writer = _stored.Writer()
+        rows, labels = _on_disk(pairs)
+    return Table(rows, labels, numbers=values.numbers, notes=values.notes)
+
+
+def _on_disk(pairs: Pairs) -> tuple[Any, Any]:
+    try:  # what goes wrong with the table itself is a DataError already
+        writer = _stored.Writer()
+        try:
             for row, label in pairs:
                 writer.append(row, label)
-            rows, labels = writer.finish()
-        except OSError as error:
-            raise storage_error(error, Path(tempfile.gettempdir())) or error from error
-    return Table(rows, labels, numbers=values.numbers, notes=values.notes)
+            return writer.finish()
+        except BaseException:
+            writer.close()
+            raise
+    except OSError as error:
+        raise storage_error(error, Path(tempfile.gettempdir())) or error from error
 
 
 def _pairs(

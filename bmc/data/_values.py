@@ -37,15 +37,16 @@ class Values:
         Raises:
             DataError: the value is no text, or an empty one; the message names the row.
         """
-        where = self._where(column, number)
-        if not isinstance(value, str | bytes):
-            raise DataError(
-                f"{where} holds {_shown(value)}, which is no text; "
-                "remove the row, or write the value as a string"
-            )
-        text = characters(value, where).strip()
+        if not _is_plain(value):
+            if not isinstance(value, str | bytes):
+                raise DataError(
+                    f"{self._where(column, number)} holds {_shown(value)}, which is no text; "
+                    "remove the row, or write the value as a string"
+                )
+            value = characters(value, self._where(column, number))
+        text: str = value.strip()
         if not text:
-            raise DataError(f"{where} has an empty text; fill or remove it")
+            raise DataError(f"{self._where(column, number)} has an empty text; fill or remove it")
         return text
 
     def label(self, value: Any, column: str, number: int) -> str:
@@ -54,18 +55,17 @@ class Values:
         Raises:
             DataError: the value is no label, or an empty one; the message names the row.
         """
-        if not isinstance(value, str):
-            value = self._written(value, self._where(column, number))
-        else:
+        if isinstance(value, str):
             self._kinds["text"] += 1
-        written = characters(value, self._where(column, number)) if not value.isascii() else value
-        label = written.strip()
+        else:
+            value = self._written(value, self._where(column, number))
+        if not _is_plain(value):
+            value = characters(value, self._where(column, number))
+        label: str = value.strip()
         if not label:
             raise DataError(f"{self._where(column, number)} has an empty label; fill or remove it")
-        if "\0" in label:
-            characters(label, self._where(column, number))
-        if len(label) != len(written):
-            self._stripped[written] += 1
+        if len(label) != len(value):
+            self._stripped[value] += 1
         return label
 
     def note(self, text: str) -> None:
@@ -139,15 +139,22 @@ def characters(value: str | bytes, where: str) -> str:
             ) from error
     if "\0" in value:
         raise DataError(f"{where} holds a NUL character; remove it")
-    if not value.isascii():
-        try:
-            value.encode()
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"{where} holds half of a surrogate pair (U+{ord(value[error.start]):04X}), "
-                "which is no character; remove it or write the text anew"
-            ) from error
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"{where} holds half of a surrogate pair (U+{ord(value[error.start]):04X}), "
+            "which is no character; remove it or write the text anew"
+        ) from error
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is a text as it stands: nearly all are, and each is asked once."""
+    try:
+        return isinstance(value, str) and "\0" not in value and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
 
 
 def _shown(value: Any) -> str:
