@@ -23,8 +23,9 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "parameters": sum(value.numel() for value in model.module.parameters()),
         "data": model.data,
         "steps": [step.method for step in model.steps],
-        "teacher": model.origin.get("teacher"),
+        "teacher": _teacher_of(model),
         "from": model.origin.get("from") if model.steps else None,
+        "from_sha256": model.origin.get("from_sha256") if model.steps else None,
         "odd_widths": _odd_widths(model),
     }
     if any("parameters" in step.record for step in model.steps):
@@ -48,6 +49,12 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         lineage=lineage,
         build={**written.build, "versions": artifact.versions()},
     )
+
+
+def _teacher_of(model: Model) -> dict[str, Any] | None:
+    """Return a teacher's name and weights; what it learned from stays in the model directory."""
+    teacher = model.origin.get("teacher")
+    return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
 
 
 def _odd_widths(model: Model) -> list[int]:

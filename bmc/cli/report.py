@@ -44,11 +44,10 @@ def report(
     hold(output)
     run = None
     if bench:
-        run = newest_run(folders)
-        if run is None or run.settings.length != length:
-            run = results.measure_bundles(
-                folders, (1, 2), BenchSettings(length=length, launches=launches)
-            )
+        settings = BenchSettings(length=length, launches=launches)
+        run = newest_run(folders, settings)
+        if run is None:
+            run = results.measure_bundles(folders, (1, 2), settings)
             results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
         else:
             console.note(f"latencies of the bench of {run.started}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import json
 import statistics as plain
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from bmc.measure.scores import Interval
 from bmc.measure.statistics import percentile, speed_up
 from bmc.targets import RuntimeOptions
 from bmc.targets import load as load_target
+from bmc.typed import read_as
 from bmc.writing import write_atomically
 
 
@@ -61,7 +63,18 @@ class Row:
 
 @dataclass(frozen=True)
 class Run:
-    """One bench: its rows, the raw samples, and the machine."""
+    """One bench: its rows, the raw samples, and the machine.
+
+    Args:
+        started: when, in UTC.
+        machine: what it was measured on.
+        settings: how.
+        rows: each candidate's figures.
+        skipped: why a bundle could not run there, by name.
+        samples: of each row, raw.
+        versions: of the run times; empty in files of earlier versions.
+        skipped_sha256: which bundles were skipped exactly, likewise.
+    """
 
     started: str
     machine: dict[str, Any]
@@ -69,6 +82,8 @@ class Run:
     rows: tuple[Row, ...]
     skipped: dict[str, str]
     samples: tuple[Measured, ...]
+    versions: dict[str, str] = field(default_factory=dict)
+    skipped_sha256: dict[str, str] = field(default_factory=dict)
 
 
 def measure_bundles(
@@ -107,7 +122,10 @@ def measure_bundles(
             skipped[names[folder]] = here.note
     found = measure(candidates, settings) if candidates else []
     rows = _rows(found, names)
-    return Run(started, machine.describe(), settings, rows, skipped, tuple(found))
+    left_out = {names[one]: one for one in folders if names[one] in skipped}
+    exactly = {name: sha256(one / bundles.MANIFEST) for name, one in left_out.items()}
+    about = machine.describe(), settings, rows, skipped, tuple(found)
+    return Run(started, *about, machine.run_times(), exactly)
 
 
 def ratio(run: Run, slower: str, faster: str) -> Interval:
@@ -123,30 +141,33 @@ def save(run: Run, path: Path) -> None:
         "machine": run.machine,
         "settings": asdict(run.settings),
         "skipped": run.skipped,
+        "skipped_sha256": run.skipped_sha256,
+        "versions": run.versions,
         "rows": [row.to_json() for row in run.rows],
         "samples": [asdict(one) for one in run.samples],
     }
-    write_atomically(path, json.dumps(content, default=str).encode())
+    content = json.loads(json.dumps(content, default=str))
+    write_atomically(path, json.dumps({**content, "sha256": _digest(content)}).encode())
 
 
 def read(path: Path) -> Run:
     """Read what `save` wrote.
 
     Raises:
-        ArtifactError: the file is something else.
+        ArtifactError: the file is something else, or was changed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        rows = tuple(Row(**_with_intervals(row)) for row in content["rows"])
-        samples = tuple(
-            Measured(**{**one, "candidate": Candidate(**_with_path(one["candidate"]))})
-            for one in content["samples"]
-        )
-        settings = BenchSettings(**content["settings"])
-        rest = content["started"], content["machine"], content["skipped"]
-    except (OSError, ValueError, KeyError, TypeError, SettingError) as error:
-        raise ArtifactError(f"{path} is no bench result: {error}") from error
-    return Run(rest[0], rest[1], settings, rows, rest[2], samples)
+        if not isinstance(content, dict):
+            raise ValueError("it holds no JSON object")
+        recorded = content.pop("sha256", None)  # files of earlier versions have none
+        if recorded not in (None, _digest(content)):
+            raise ValueError("it was changed after it was written")
+        run = read_as(Run, content)
+        _check(run)
+    except (OSError, ValueError, RecursionError, SettingError) as error:
+        raise ArtifactError(f"{path} is no bench result: {error}; remove it") from error
+    return run
 
 
 def cut_rows(run: Run) -> list[str]:
@@ -205,10 +226,25 @@ def _best_samples(run: Run, name: str) -> list[list[list[int]]]:
     return run.samples[place].nanoseconds
 
 
-def _with_intervals(row: dict[str, Any]) -> dict[str, Any]:
-    keys = ("p50", "p90", "speed_up")
-    return {**row, **{key: Interval(**row[key]) if row[key] else None for key in keys}}
+def _check(run: Run) -> None:
+    """Check that rows, samples and machine of a file belong together.
+
+    Raises:
+        ValueError: they do not.
+    """
+    read_as(machine.Telling, {name: run.machine.get(name) for name in machine.TELLING}, "machine")
+    if len(run.rows) != len(run.samples):
+        raise ValueError(f"{len(run.rows)} rows of {len(run.samples)} samples")
+    for name in {row.name for row in run.rows}:
+        if sum(row.best for row in run.rows if row.name == name) != 1:
+            raise ValueError(f"{name} has no single best row")
+    shapes = {tuple(len(launch) for launch in one.nanoseconds) for one in run.samples}
+    turns = [turn for one in run.samples for launch in one.nanoseconds for turn in launch]
+    if len(shapes) > 1 or any(len(shape) < 2 or 0 in shape for shape in shapes):
+        raise ValueError("its candidates were not measured in turn, in two launches or more")
+    if not all(turn and min(turn) > 0 for turn in turns):
+        raise ValueError("a turn has no calls, or one that took no time")
 
 
-def _with_path(candidate: dict[str, Any]) -> dict[str, Any]:
-    return {**candidate, "bundle": Path(candidate["bundle"])}
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

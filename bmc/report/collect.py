@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import bundle as bundles
-from bmc import workspace
+from bmc import console, workspace
 from bmc.bundle import Bundle
+from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
-from bmc.measure import results, scores
+from bmc.measure import machine, results, scores
+from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
@@ -128,22 +130,46 @@ def collect(run: Run | None) -> Report:
     """
     evaluated = [_evaluated(path) for path in workspace.entries("bundle")]
     evaluated.sort(key=lambda one: (-_parameters(one.bundle), one.bundle.path.name))
+    failed = [bundles.read(path) for path in workspace.entries("bundle", failed=True)]
+    data = _names_of_data([*(one.bundle for one in evaluated), *failed])
     timed = {row.name for row in run.rows} if run else set()
     by_data: dict[str, list[Bundle]] = {}
     for one in evaluated:
         if one.bundle.path.name in timed:
-            by_data.setdefault(data_of(one.bundle), []).append(one.bundle)
-    references = {data: name for data, made in by_data.items() if (name := reference_of(made))}
-    lines = [_line(one, evaluated, run, references.get(data_of(one.bundle))) for one in evaluated]
-    lines += [_failed(path) for path in workspace.entries("bundle", failed=True)]
+            by_data.setdefault(data[one.bundle.path], []).append(one.bundle)
+    references = {name: best for name, made in by_data.items() if (best := reference_of(made))}
+    lines = []
+    for one in evaluated:
+        name = data[one.bundle.path]
+        lines.append(replace(_line(one, evaluated, run, references.get(name)), data=name))
+    lines += [replace(_failed(bundle), data=data[bundle.path]) for bundle in failed]
     lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
     return Report(tuple(lines), references, run)
 
 
 def data_of(bundle: Bundle) -> str:
     """Return the name of the data that a bundle's model was trained on."""
-    found = (bundle.manifest.lineage.get("data") or {}).get("reference")
+    data = bundle.manifest.lineage.get("data")
+    found = data.get("reference") if isinstance(data, dict) else None
     return Path(str(found)).name if found else "unknown data"
+
+
+def _names_of_data(made: Sequence[Bundle]) -> Mapping[Path, str]:
+    """Return the name of each bundle's data, with its fingerprint where several have one name."""
+    of_name: dict[str, set[str]] = {}
+    for bundle in made:
+        of_name.setdefault(data_of(bundle), set()).add(_fingerprint(bundle))
+    return {
+        bundle.path: data_of(bundle)
+        if len(of_name[data_of(bundle)]) == 1
+        else f"{data_of(bundle)} ({_fingerprint(bundle)[:6]})"
+        for bundle in made
+    }
+
+
+def _fingerprint(bundle: Bundle) -> str:
+    data = bundle.manifest.lineage.get("data")
+    return str(data.get("fingerprint")) if isinstance(data, dict) else ""
 
 
 def reference_of(made: Sequence[Bundle]) -> str | None:
@@ -161,15 +187,52 @@ def reference_of(made: Sequence[Bundle]) -> str | None:
     return min(made, key=rank).path.name
 
 
-def newest_run(folders: Sequence[Path]) -> Run | None:
-    """Return the newest bench that measured all of these very bundles, if there is one."""
-    wanted = {(folder.name, sha256(folder / bundles.MANIFEST)) for folder in folders}
+def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:
+    """Return the newest bench whose times are those of these bundles, here and now.
+
+    It measured these very files, with these run times, on this machine, in fp32 with one row a
+    call, the same length and as many launches. Where the newest one did not, that is said.
+
+    Args:
+        folders: bundles.
+        settings: length and least launches that are asked for.
+    """
+    wanted = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
+    reason = ""
     for path in sorted((workspace.root() / ".bench").glob("*.json"), reverse=True):
-        run = results.read(path)
-        measured = {(row.name, row.manifest_sha256) for row in run.rows}
-        if wanted <= measured | {pair for pair in wanted if pair[0] in run.skipped}:
+        try:
+            run = results.read(path)
+        except ArtifactError as error:
+            console.note(str(error))
+            continue
+        why = _unfit(run, wanted, settings or BenchSettings())
+        if not why:
             return run
+        reason = reason or f"the bench of {run.started} is not used: {why}"
+    if reason:
+        console.note(reason)
     return None
+
+
+def _unfit(run: Run, wanted: Mapping[str, str], settings: BenchSettings) -> str:
+    """Say why a bench does not hold the times of some bundles; "" where it does."""
+    measured = {(row.name, row.manifest_sha256) for row in run.rows} | run.skipped_sha256.items()
+    known = {name for name, _ in measured}
+    for name, exactly in wanted.items():
+        if (name, exactly) not in measured:
+            return f"{name} was {'made anew since' if name in known else 'not measured in it'}"
+    here = machine.describe()
+    if any(run.machine.get(name) != here[name] for name in machine.TELLING):
+        return f"it was measured on another machine ({run.machine['processor']})"
+    if run.versions and run.versions != machine.run_times():
+        return "other versions of the run times are installed now"
+    if run.settings.batch != 1 or any(one.candidate.precision != "f32" for one in run.samples):
+        return "it was measured with more rows a call, or not in fp32"
+    if run.settings.length != settings.length:
+        return f"it was measured with {run.settings.length} tokens"
+    if run.settings.launches < settings.launches:
+        return f"it has {run.settings.launches} launches"
+    return ""
 
 
 def _evaluated(path: Path) -> _Evaluated:
@@ -187,7 +250,7 @@ def _line(
     manifest = one.bundle.manifest
     teacher = manifest.lineage.get("teacher")
     taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
-    answers = next((other.logits for other in taught_by if other.logits is not None), None)
+    answers = next((o.logits for o in taught_by if _answers_the_same_rows(o, one)), None)
     same = next(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
@@ -196,7 +259,7 @@ def _line(
     if manifest.task == "classification" and one.logits is not None and one.labels is not None:
         accuracy = scores.accuracy(one.logits, one.labels)
         macro_f1 = scores.macro_f1(one.logits, one.labels)
-        if answers is not None and len(answers) == len(one.logits):
+        if answers is not None:
             agreement = scores.agreement(one.logits, answers)
             kept = scores.kept(one.logits, answers, one.labels)
     if manifest.task == "regression" and one.logits is not None and one.labels is not None:
@@ -264,8 +327,8 @@ def _samples(run: Run, name: str) -> list[list[list[int]]]:
     return run.samples[place].nanoseconds
 
 
-def _failed(path: Path) -> Line:
-    bundle = bundles.read(path)
+def _failed(bundle: Bundle) -> Line:
+    path = bundle.path
     manifest = bundle.manifest
     return Line(
         name=path.name,
@@ -295,16 +358,31 @@ def _bundles_of(weights_sha256: str, everyone: Sequence[_Evaluated]) -> list[_Ev
     ]
 
 
-def _origin_of(bundle: Bundle, everyone: Sequence[_Evaluated]) -> Bundle | None:
-    """Find the bundle of the model that another's was made from: by its name, in one run time.
+def _answers_the_same_rows(one: _Evaluated, other: _Evaluated) -> bool:
+    """Tell whether two bundles answered one test split, with classes in one order."""
+    if one.logits is None or other.logits is None:
+        return False
+    return (
+        _fingerprint(one.bundle) == _fingerprint(other.bundle)
+        and one.bundle.manifest.labels == other.bundle.manifest.labels
+        and one.logits.shape == other.logits.shape
+        and np.array_equal(one.labels, other.labels)  # type: ignore[arg-type]
+    )
 
-    Its steps must be the first of the other's, so that no namesake is taken.
+
+def _origin_of(bundle: Bundle, everyone: Sequence[_Evaluated]) -> Bundle | None:
+    """Find the bundle of the model that another's was made from, in one run time.
+
+    It is told by the sha256 of its weights; bundles of earlier versions name it alone. Its steps
+    must be the first of the other's, so that no namesake is taken.
     """
-    steps = steps_of(bundle)
-    wanted = (bundle.manifest.lineage.get("from"), bundle.manifest.target, data_of(bundle))
+    steps, lineage = steps_of(bundle), bundle.manifest.lineage
+    key, ours = "weights_sha256", lineage.get("from_sha256")
+    wanted = (bundle.manifest.target, _fingerprint(bundle), ours or lineage.get("from"))
     for other in (one.bundle for one in everyone):
         before = steps_of(other)
-        found = (other.manifest.name, other.manifest.target, data_of(other))
+        theirs = other.manifest.lineage.get(key) if ours else other.manifest.name
+        found = (other.manifest.target, _fingerprint(other), theirs)
         if found == wanted and len(before) < len(steps) and steps[: len(before)] == before:
             return other
     return None
