@@ -11,7 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bmc import _telemetry
 from bmc.errors import BmcError
+
+_telemetry.switch_off()
 
 if TYPE_CHECKING:
     from bmc.pipeline import Pipeline, Prediction, load

@@ -21,7 +21,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from bmc import inputs, plugins
-from bmc.errors import ArtifactError, BmcError
+from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import check_files, read_json, sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model, output_of
@@ -168,8 +168,9 @@ def load(folder: Path) -> Model:
     try:
         load_model(model.module, folder / "model.safetensors", strict=True)
     except (OSError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise ArtifactError(f"{folder}: the weights do not fit the model ({first})") from error
+        raise ArtifactError(
+            f"{folder}: the weights do not fit the model ({reason_of(error)})"
+        ) from error
     model.module.eval()
     return model
 

@@ -90,6 +90,17 @@ class MissingError(BmcError):
     exit_code = 3
 
 
+def reason_of(error: BaseException, line: int = 0) -> str:
+    """Return one line of what another library's error says; its type's name if it says nothing.
+
+    Args:
+        error: what was caught.
+        line: which line; -1 is the last.
+    """
+    lines = str(error).strip().splitlines()
+    return lines[line].strip() if lines else type(error).__name__
+
+
 def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UnknownError:
     """Say that `name` is no `kind`, with the nearest choice and the way to see all of them.
 

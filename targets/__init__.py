@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -10,8 +11,9 @@ from typing import Any, Protocol, Self
 from numpy.typing import NDArray
 
 from bmc import plugins
+from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError, SettingError
+from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
 
 Arrays = Mapping[str, NDArray[Any]]
 
@@ -51,7 +53,13 @@ class RuntimeOptions:
 
 
 class Session(Protocol):
-    """A loaded model; a context manager."""
+    """A loaded model; a context manager.
+
+    `run` is called by many threads at once; whatever serves one at a time is locked or pooled
+    inside (`bmc.targets._pool`). In a forked child a bundle is loaded anew (which a target may
+    refuse: `refuse_forked_child`), unless its session has a method `after_fork`, which then makes
+    it fit to go on.
+    """
 
     execution: dict[str, Any]
     """What it really runs with: device, threads, precision."""
@@ -86,7 +94,8 @@ def load(name: str) -> Target:
         UnknownError: there is no such target.
         MissingError: its package is not installed.
     """
-    target: Target = plugins.load("bmc.targets", name, "target").TARGET
+    with no_temporary_files():
+        target: Target = plugins.load("bmc.targets", name, "target").TARGET
     return target
 
 
@@ -106,11 +115,29 @@ def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -
             )
 
 
+def refuse_forked_child(bundle: Bundle, imported_by: int, run_time: str) -> None:
+    """Refuse to load a bundle in a forked child, where its run time may wait for ever.
+
+    Args:
+        bundle: what is to be loaded.
+        imported_by: the process that imported the run time.
+        run_time: as users call it.
+
+    Raises:
+        UsageError: this is another process.
+    """
+    if os.getpid() != imported_by:
+        raise UsageError(
+            f"{bundle.path}: {run_time} does not survive a fork (process {imported_by} had loaded "
+            f"it, this is its child {os.getpid()}): load bundles in the children alone, or start "
+            'them with multiprocessing.get_context("spawn")'
+        )
+
+
 def cannot_run(bundle: Bundle, error: Exception) -> ArtifactError:
     """Say that a model refused its inputs, with the first line of the run time's reason."""
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     return ArtifactError(
-        f"bundle {bundle.path}: its model cannot compute these inputs ({reason}); "
+        f"bundle {bundle.path}: its model cannot compute these inputs ({reason_of(error)}); "
         "shorter ones may work, or export it again"
     )
 

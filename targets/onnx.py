@@ -8,7 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError, SettingError
+from bmc.errors import ArtifactError, SettingError, reason_of
 from bmc.targets import (
     Arrays,
     Availability,
@@ -42,7 +42,10 @@ class OnnxTarget:
 
 
 class OnnxSession(Closing):
-    """An ONNX Runtime session; `precision` says what the graph itself holds."""
+    """An ONNX Runtime session, whose `run` is safe to call from several threads.
+
+    `precision` in `execution` says what the graph itself holds.
+    """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         settings = onnxruntime.SessionOptions()
@@ -74,8 +77,7 @@ class OnnxSession(Closing):
 
 
 def _unloadable(bundle: Bundle, error: Exception) -> ArtifactError:
-    first = str(error).strip().splitlines()[0]
-    return ArtifactError(f"ONNX Runtime cannot load {bundle.model_path}: {first}")
+    return ArtifactError(f"ONNX Runtime cannot load {bundle.model_path}: {reason_of(error)}")
 
 
 TARGET = OnnxTarget()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,7 +10,7 @@ import openvino
 from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError
+from bmc.errors import ArtifactError, reason_of
 from bmc.inputs import TensorInfo
 from bmc.targets import (
     Arrays,
@@ -18,7 +19,13 @@ from bmc.targets import (
     RuntimeOptions,
     cannot_run,
     check_names,
+    refuse_forked_child,
 )
+from bmc.targets._pool import Pool
+
+_IMPORTED_BY = os.getpid()
+# One stream computes one request at a time; a second is filled and read out meanwhile.
+_REQUESTS = 2
 
 
 class OpenVinoTarget:
@@ -34,12 +41,14 @@ class OpenVinoTarget:
 
         Raises:
             ArtifactError: OpenVINO cannot load the file.
+            UsageError: this process was forked from one that had imported OpenVINO.
         """
+        refuse_forked_child(bundle, _IMPORTED_BY, "OpenVINO")
         return OpenVinoSession(bundle, options)
 
 
 class OpenVinoSession(Closing):
-    """A compiled model with one request.
+    """A compiled model with a pool of requests: a request serves one caller at a time.
 
     The precision hint is always set: left alone, OpenVINO runs fp32 files in bf16 where the
     processor can, and a latency would be reported for something that was not asked for.
@@ -56,9 +65,9 @@ class OpenVinoSession(Closing):
         try:
             compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", settings)
         except RuntimeError as error:
-            first = str(error).strip().splitlines()[-1]
-            raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {first}") from error
-        self._request = compiled.create_infer_request()
+            why = reason_of(error, line=-1)
+            raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {why}") from error
+        self._requests = Pool(compiled.create_infer_request, _REQUESTS)
         self._bundle = bundle
         self._outputs = _names(compiled.outputs, bundle.manifest.outputs)
         check_names(bundle, _names(compiled.inputs, bundle.manifest.inputs), self._outputs)
@@ -72,14 +81,15 @@ class OpenVinoSession(Closing):
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays."""
-        try:
-            self._request.infer(dict(inputs), share_inputs=True)
-        except RuntimeError as error:
-            raise cannot_run(self._bundle, error) from error
-        return {
-            name: self._request.get_output_tensor(number).data.copy()
-            for number, name in enumerate(self._outputs)
-        }
+        with self._requests.borrowed() as request:
+            try:
+                request.infer(dict(inputs), share_inputs=True)
+            except RuntimeError as error:
+                raise cannot_run(self._bundle, error) from error
+            return {  # copies, made before the next caller's answers take their place
+                name: request.get_output_tensor(number).data.copy()
+                for number, name in enumerate(self._outputs)
+            }
 
 
 def _names(tensors: Iterable[Any], said: Iterable[TensorInfo]) -> list[str]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
 from numpy.typing import NDArray
 
 from bmc import artifact
+from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
 from bmc.model import output_of
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run
+
+_IMPORTED_BY = os.getpid()
 
 
 class PyTorchTarget:
@@ -30,10 +34,13 @@ class PyTorchSession(Closing):
     """An eager module on the CPU; the thread count is the whole process's."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
-        if options.threads:
+        if os.getpid() != _IMPORTED_BY:
+            _one_thread()
+        elif options.threads:
             torch.set_num_threads(options.threads)
         self._bundle = bundle
-        self._module = artifact.load(bundle.model_path).module.eval()
+        with no_temporary_files():
+            self._module = artifact.load(bundle.model_path).module.eval()
         self._dtype = torch.bfloat16 if options.precision == "bf16" else None
         self.execution = {
             "device": "CPU",
@@ -51,6 +58,16 @@ class PyTorchSession(Closing):
         except (RuntimeError, IndexError, TypeError, ValueError) as error:
             raise cannot_run(self._bundle, error) from error
         return {self._bundle.manifest.outputs[0].name: outputs.float().numpy()}
+
+    def after_fork(self) -> None:
+        """Go on in a forked child, with one thread."""
+        _one_thread()
+        self.execution["threads"] = 1
+
+
+def _one_thread() -> None:
+    """Compute in the calling thread: OpenMP waits for ever for threads that a fork left behind."""
+    torch.set_num_threads(1)
 
 
 TARGET = PyTorchTarget()

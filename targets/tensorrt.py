@@ -8,6 +8,8 @@ that it was built from, and `rebuild` makes it again on the device.
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +22,7 @@ from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
 from bmc.inputs import TensorInfo
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions
+from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, refuse_forked_child
 from bmc.writing import write_atomically
 
 try:
@@ -38,6 +40,7 @@ _TYPICAL_LENGTH = 32
 RTX = trt.__name__ == "tensorrt_rtx"
 _TURING = (7, 5)  # the RTX flavour builds for it only where it is asked to
 _SIZES = ("height", "width")  # an image of one pixel is no image
+_IMPORTED_BY = os.getpid()
 _PRECISIONS = {trt.DataType.HALF: "float16", trt.DataType.BF16: "bfloat16"}
 
 
@@ -58,7 +61,9 @@ class TensorRtTarget:
         Raises:
             MissingError: there is no NVIDIA GPU that can run it, or cuda-bindings is not installed.
             StaleEngineError: the engine was built for another version or GPU.
+            UsageError: this process was forked from one that had loaded TensorRT.
         """
+        refuse_forked_child(bundle, _IMPORTED_BY, "the NVIDIA driver")
         if cuda is None:
             raise MissingError(
                 "running a TensorRT engine needs the package cuda-bindings: "
@@ -72,7 +77,7 @@ class TensorRtTarget:
 
 
 class TensorRtSession(Closing):
-    """A deserialized engine with one context and one stream."""
+    """A deserialized engine with one context and one stream; its callers take turns."""
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         _LOG.forget()
@@ -87,6 +92,7 @@ class TensorRtSession(Closing):
         self._engine = engine
         self._context = engine.create_execution_context()
         self._stream = _call(cuda.cudaStreamCreate())
+        self._turn = threading.Lock()
         self._outputs = [info.name for info in bundle.manifest.outputs]
         self._limits = bundle.manifest.build.get("limits", {})
         self.execution = {
@@ -101,6 +107,10 @@ class TensorRtSession(Closing):
         Raises:
             ArtifactError: a batch or a sequence is larger than the engine was built for.
         """
+        with self._turn:
+            return self._run(inputs)
+
+    def _run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         held: list[int] = []
         try:
             for name, array in inputs.items():
@@ -131,8 +141,11 @@ class TensorRtSession(Closing):
                 _call(cuda.cudaFree(address))
 
     def close(self) -> None:
-        """Destroy the stream; the engine goes with the object."""
-        _call(cuda.cudaStreamDestroy(self._stream))
+        """Free the context and the stream; the engine goes with the object."""
+        with self._turn:
+            stream, self._stream, self._context = self._stream, None, None
+            if stream is not None:
+                _call(cuda.cudaStreamDestroy(stream))
 
     def _hold(self, held: list[int], size: int, name: str) -> int:
         address = int(_call(cuda.cudaMalloc(max(size, 1))))

@@ -44,6 +44,7 @@ def _serve(settings: dict[str, Any]) -> None:
     bundle = bundles.read(Path(settings["bundle"]))
     options = RuntimeOptions(settings["threads"], settings["precision"])
     with Pipeline(bundle, options) as pipeline:
+        bundle = pipeline.bundle
         pipeline(bundle.encoder.example())
         loaded = time.perf_counter() - started
         wanted = settings["length"]

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from bmc import assets
-from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError
+from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, reason_of
 from bmc.files import read_json
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.model import Model
@@ -132,9 +132,8 @@ def _from_hub(reference: str) -> Path:
         files = ["config.json", "*.safetensors", "tokenizer*", "vocab.txt"]
         return Path(snapshot_download(name, revision=revision or None, allow_patterns=files))
     except (OSError, HfHubHTTPError, HFValidationError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
         raise AssetError(
-            f"{reference} could not be had from the Hugging Face hub ({reason}); "
+            f"{reference} could not be had from the Hugging Face hub ({reason_of(error)}); "
             "download it elsewhere and name its folder"
         ) from error
 
@@ -155,9 +154,8 @@ def _with_classifier(folder: Path, labels: Sequence[str], kind: Architecture) ->
             attn_implementation=kind.attention,
         )
     except Exception as error:
-        first = str(error).strip().splitlines()[0]
         raise ArtifactError(
-            f"{folder} is damaged or no {kind.model_type} model: {first}"
+            f"{folder} is damaged or no {kind.model_type} model: {reason_of(error)}"
         ) from error
     module, report = loaded
     fresh = {*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])}

@@ -10,7 +10,7 @@ import timm
 from torch import nn
 
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, AssetError, SettingError, unknown
+from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unknown
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._images import examples as examples
@@ -63,9 +63,9 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         try:
             network = _create(name, image, int(model.spec["outputs"]), pretrained=True)
         except (OSError, RuntimeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise AssetError(
-                f"timm could not fetch weights for {name} ({reason:.200}): leave pretrained out"
+                f"timm could not fetch weights for {name} ({reason_of(error):.200}): "
+                "leave pretrained out"
             ) from error
         model.module = _images.Wrapped(image, network).eval()
     return model

@@ -1,0 +1,118 @@
+"""One loaded model for all threads of a process: closed once, and usable in a forked child."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bmc import bundle as bundles
+from bmc import targets
+from bmc.bundle import Bundle
+from bmc.errors import ArtifactError, UsageError
+from bmc.targets import RuntimeOptions, Session
+
+
+class SharedSession:
+    """A bundle's session, counted by the calls that use it.
+
+    It is freed when it is closed and the last call has ended. In a forked child it is loaded anew
+    at the first call: the run time's own threads did not survive the fork.
+    """
+
+    def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
+        self._bundle, self._options = bundle, options
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._closed = self._forked = False
+        self._session: Session | None = self._load(bundle)
+        _LOADED.add(self)
+
+    def current(self) -> Session:
+        """Return the session of this process.
+
+        Raises:
+            UsageError: it was closed.
+            ArtifactError: after a fork, the bundle on disk is another one by now.
+        """
+        with self._lock:
+            return self._current()
+
+    @contextmanager
+    def in_use(self) -> Iterator[Session]:
+        """Give the block the session, which is not freed before the block ends."""
+        with self._lock:
+            session = self._current()
+            self._calls += 1
+        try:
+            yield session
+        finally:
+            with self._lock:
+                self._calls -= 1
+                idle = self._freed()
+            if idle:
+                idle.__exit__(None, None, None)
+
+    def close(self) -> None:
+        """Refuse further calls, and free the session when none is under way."""
+        with self._lock:
+            self._closed = True
+            idle = self._freed()
+        if idle:
+            idle.__exit__(None, None, None)
+
+    def _load(self, bundle: Bundle) -> Session:
+        return targets.load(bundle.manifest.target).load(bundle, self._options)
+
+    def _current(self) -> Session:
+        if self._closed or self._session is None:
+            raise UsageError(
+                f"the pipeline of {self._bundle.path} is closed; load the bundle again: bmc.load"
+            )
+        if self._forked:
+            again = getattr(self._session, "after_fork", None)
+            if again:
+                again()
+            else:
+                self._session = self._load(self._unchanged())
+            self._forked = False
+        return self._session
+
+    def _unchanged(self) -> Bundle:
+        bundle = bundles.read(self._bundle.path)
+        if bundle.manifest != self._bundle.manifest:
+            raise ArtifactError(
+                f"bundle {bundle.path} was replaced after it was loaded, and before this process "
+                "was forked or used it; load it again: bmc.load"
+            )
+        return self._bundle
+
+    def _freed(self) -> Session | None:
+        """Give up the session if nobody may use it any more; return it to whoever ends it."""
+        if not self._closed or self._calls:
+            return None
+        session, self._session = self._session, None
+        return None if self._forked else session
+
+    def _after_fork_in_child(self) -> None:
+        self._lock, self._calls = threading.Lock(), 0
+        if self._session is not None:
+            # Freed here or when the child ends, a run time would wait for threads that only the
+            # parent has. So the child never frees it.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
+            self._forked = True
+
+
+_LOADED: weakref.WeakSet[SharedSession] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    for session in list(_LOADED):
+        session._after_fork_in_child()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+    os.register_at_fork(after_in_child=_after_fork_in_child)
