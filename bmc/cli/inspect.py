@@ -16,8 +16,8 @@ from bmc.errors import UsageError
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
 from bmc.inspect.executed import Executed, counted
+from bmc.inspect.kept import path_of, write
 from bmc.inspect.layers import Costs
-from bmc.inspect.sensitivity import path_of, write
 from bmc.writing import write_atomically
 
 
@@ -59,9 +59,11 @@ def inspect(
         _refuse_existing(output, common.force)
     loaded = artifact.load(folder)
     generator = loaded.task == "generation"
-    validation = None if generator else _models.data_of(folder, data).validation
-    found = inspect_model(folder.name, loaded, validation, settings)
-    kept = write(folder, found.sensitivity) if found.sensitivity else None
+    known = None if generator else _models.data_of(folder, data)
+    found = inspect_model(folder.name, loaded, known.validation if known else None, settings)
+    kept = None
+    if known and found.sensitivity:
+        kept = write(folder, found.sensitivity, known.fingerprint)
     disk.make_folders(output.parent)
     write_atomically(output, page.html(found).encode())
     return Answer(

@@ -12,7 +12,7 @@ from bmc.cli._compress import Set, Size, compress, settings_of, step_class
 from bmc.cli._tuning import Tuning
 from bmc.compress.prune._search import SEARCHED, Search
 from bmc.compress.prune._targets import Target, check_targets
-from bmc.inspect import sensitivity
+from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
 from bmc.training.batches import Rows
@@ -87,13 +87,13 @@ def _measured(folder: Path, model: Model, work: Work) -> Sensitivity | None:
     """
     if model.task == "generation":
         return None
-    found = sensitivity.read(folder)
+    part = work.data.validation
+    found = kept.read(folder, work.data.fingerprint, min(_ROWS, len(part)))
     if found is None:
-        part = work.data.validation
         drawn = np.random.default_rng(0).permutation(len(part))[:_ROWS]
         places = np.sort(drawn).tolist()
         console.note(f"measuring how much each layer matters, on {len(places)} validation rows")
         rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
         found = sensitivity.measure(model, Rows(rows, labels, model.encoder))
-        sensitivity.write(folder, found)
+        kept.write(folder, found, work.data.fingerprint)
     return found

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +13,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bmc import console, disk, locks, workspace
-from bmc.errors import ArtifactError
-from bmc.files import read_json, sha256
+from bmc import console
 from bmc.measure import scores
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
-from bmc.writing import write_atomically
 
-SCHEMA = 1
 _BATCH = 64
 _GROUP = 32
-_WHAT = "sensitivity"
 
 
 @dataclass(frozen=True)
@@ -157,43 +150,6 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
-def path_of(folder: Path) -> Path:
-    """Return the workspace's file for what was measured of a model directory."""
-    return workspace.root() / ".inspect" / f"{workspace.slug(folder.name)}.json"
-
-
-def write(folder: Path, found: Sensitivity) -> Path:
-    """Keep what was measured of a model directory, under the sha256 of its weights."""
-    path = path_of(folder)
-    disk.make_folders(path.parent)
-    with locks.alone(path, patience=float("inf")):  # else what another command adds would be lost
-        known = _entries(path)
-        known[sha256(folder / "model.safetensors")] = asdict(found)
-        content = json.dumps({"schema": SCHEMA, "by_weights": known}, indent=2, allow_nan=False)
-        write_atomically(path, content.encode() + b"\n")
-    return path
-
-
-def read(folder: Path) -> Sensitivity | None:
-    """Return what was measured of a model directory; None where these weights were not measured.
-
-    Raises:
-        ArtifactError: the file is damaged.
-    """
-    path = path_of(folder)
-    entry = _entries(path).get(sha256(folder / "model.safetensors"))
-    if entry is None:
-        return None
-    try:
-        losses = tuple(
-            Loss(one["layer"], one["change"], Interval(**one["lost"]), one["moved"])
-            for one in entry["losses"]
-        )
-        return Sensitivity(entry["measure"], Interval(**entry["score"]), entry["rows"], losses)
-    except (KeyError, TypeError) as error:
-        raise ArtifactError(f"{path} is damaged ({error!r}); remove it") from error
-
-
 @contextmanager
 def _changed(weights: Sequence[Tensor], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
     """Change weights in place for as long as the block runs."""
@@ -218,13 +174,3 @@ def _rounded(rows: Tensor, most: int) -> Tensor:
 def _distance(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
     moved = np.sqrt(np.mean((after.astype(np.float64) - before) ** 2))
     return float(moved / max(before.std(), 1e-12))
-
-
-def _entries(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = read_json(path, _WHAT)
-    entries = content.get("by_weights")
-    if content.get("schema") != SCHEMA or not isinstance(entries, dict):
-        raise ArtifactError(f"{path} was not written by this version of bmc; remove it")
-    return entries

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bmc.inspect import sensitivity
+from bmc import artifact
+from bmc.inspect import kept as kept_results
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -53,7 +54,9 @@ def test_sensitivity_is_measured_when_asked_for_and_kept(
     code, out, _ = bmc("inspect", lively_folder, *options)
     assert code == 0
     found = json.loads(out)
-    kept = sensitivity.read(lively_folder)
+    fingerprint = artifact.describe(lively_folder)["data"]["fingerprint"]
+    assert kept_results.read(lively_folder, fingerprint, 13) is None
+    kept = kept_results.read(lively_folder, fingerprint, 12)
     assert kept is not None
     assert kept.rows == found["sensitivity"]["rows"] == 12
     assert {loss["change"] for loss in found["sensitivity"]["losses"]} == {

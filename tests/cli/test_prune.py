@@ -14,7 +14,7 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune._targets import Target
 from bmc.files import sha256
-from bmc.inspect import sensitivity
+from bmc.inspect import kept
 from bmc.inspect.collect import costs_at
 from bmc.models import gan, mlp
 from bmc.workspace import newest
@@ -77,12 +77,14 @@ def test_a_target_is_met_and_the_figures_are_those_of_the_file(
 
 
 def test_sensitivity_is_measured_once_and_shared_with_inspect(bmc: Run, known: Path) -> None:
-    assert sensitivity.read(known) is None
+    digits = datasets.load("digits")
+    key = (known, digits.fingerprint, len(digits.validation))
+    assert kept.read(*key) is None
     options = ("--target-macs", "0.5x", "--epochs", 0, *QUICK)
     code, _, said = bmc("prune", known, *options)
     assert code == 0, said
     assert "measuring how much each layer matters" in said
-    assert sensitivity.read(known) is not None
+    assert kept.read(*key) is not None
     code, _, said = bmc("prune", known, *options, "--force")
     assert code == 0, said
     assert "measuring how much each layer matters" not in said

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc import artifact
 from bmc.data import Dataset
-from bmc.errors import ArtifactError
 from bmc.inspect import sensitivity
 from bmc.measure import scores
 from bmc.measure.scores import Interval
@@ -91,25 +87,3 @@ def test_the_loss_is_paired() -> None:
     values = labels.astype(np.float32)[:, None]
     moved = scores.lost("regression", values + 0.5, values, truth)
     assert moved.value == pytest.approx(1)  # errors of 0.25 where the variance is 0.25
-
-
-def test_what_was_measured_is_read_back_for_these_weights_alone(
-    lively_folder: Path, tmp_path: Path
-) -> None:
-    loss = sensitivity.Loss("classifier", "int4", Interval(0.1, 0.0, 0.2), 0.3)
-    found = sensitivity.Sensitivity("accuracy", Interval(0.8, 0.7, 0.9), 50, (loss,))
-    assert sensitivity.read(lively_folder) is None
-    path = sensitivity.write(lively_folder, found)
-    assert sensitivity.read(lively_folder) == found
-    other = tmp_path / lively_folder.name
-    shutil.copytree(lively_folder, other)
-    changed = artifact.load(other)
-    with torch.no_grad():
-        next(changed.module.parameters()).add_(1)
-    artifact.save(changed, other, force=True)
-    assert sensitivity.read(other) is None
-    sensitivity.write(other, found)
-    assert sensitivity.read(lively_folder) == found
-    path.write_text('{"schema": 1, "by_weights": 3}')
-    with pytest.raises(ArtifactError, match="remove it"):
-        sensitivity.read(lively_folder)
