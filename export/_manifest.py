@@ -21,7 +21,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "model": source.folder.name,
         "weights_sha256": sha256(source.folder / "model.safetensors"),
         "parameters": sum(value.numel() for value in model.module.parameters()),
-        "data": model.data,
+        "data": _data_of(model),
         "steps": [step.method for step in model.steps],
         "teacher": _teacher_of(model),
         "from": model.origin.get("from") if model.steps else None,
@@ -55,6 +55,11 @@ def _teacher_of(model: Model) -> dict[str, Any] | None:
     """Return a teacher's name and weights; what it learned from stays in the model directory."""
     teacher = model.origin.get("teacher")
     return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
+
+
+def _data_of(model: Model) -> dict[str, Any]:
+    """Return which data it was; where it lay and what it held stay in the model directory."""
+    return {key: value for key, value in model.data.items() if key not in ("location", "summary")}
 
 
 def _odd_widths(model: Model) -> list[int]:

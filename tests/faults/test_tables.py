@@ -19,6 +19,8 @@ import pytest
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.errors import BmcError, DataError, SettingError, UnknownError
+from bmc.export._manifest import _data_of
+from bmc.model import Model
 
 Run = Callable[..., tuple[int, str, str]]
 ROWS = [(f"the film number {number}", "ab"[number % 2]) for number in range(60)]
@@ -415,3 +417,10 @@ def test_arrays_that_promise_more_than_they_hold_are_refused_unread(tmp_path: Pa
     np.savez_compressed(path, images=np.zeros((90, 4000, 4000), np.uint8), labels=np.zeros(90, int))
     assert path.stat().st_size < 3_000_000
     assert re.search(r"1\.\d+ MB and unpacks to 1\.44 GB.*np\.savez", refusal(str(path)))
+
+
+def test_a_bundle_does_not_say_where_data_lay_on_the_machine_it_was_made_on(
+    model: Model,
+) -> None:
+    model.data = {"reference": "t.csv", "location": "/home/me/t.csv", "rows": {"train": 3}}
+    assert _data_of(model) == {"reference": "t.csv", "rows": {"train": 3}}
