@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, TextIO, cast
+from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,6 +19,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from bmc import streams
 
 _WIDTH_OF_A_FILE = 120
 # Controls, what changes the direction or hides (but joiners, which scripts need), half characters.
@@ -43,7 +44,14 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-class _Terminal(Console):
+class _Plain(Console):
+    """A console whose reader may leave: the command decides what that means, not rich."""
+
+    def on_broken_pipe(self) -> None:
+        raise streams.ReaderLeftError
+
+
+class _Terminal(_Plain):
     """A console that shows text as it is: no markup, no control codes in it, wherever it stands."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
@@ -62,9 +70,12 @@ def wants_json() -> bool:
 
 def stderr() -> Console:
     """Return a console on today's stderr (tests and callers may have replaced it)."""
-    return _Terminal(
-        file=cast(TextIO, _Lossy(sys.stderr)), quiet=_mode["quiet"], highlight=False, soft_wrap=True
-    )
+    return _Terminal(file=streams.stderr(), quiet=_mode["quiet"], highlight=False, soft_wrap=True)
+
+
+def stdout() -> Console:
+    """Return a console for what a command was asked to print: its help, its version."""
+    return _Plain(file=streams.results())
 
 
 def note(text: str) -> None:
@@ -72,33 +83,9 @@ def note(text: str) -> None:
     stderr().print(text)
 
 
-class _Lossy:
-    """A stream whose losses are borne: work goes on when nobody reads what is said about it."""
-
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream  # None where the process was started without
-
-    def write(self, text: str) -> int:
-        with suppress(OSError, ValueError):
-            return self._stream.write(text) if self._stream else len(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with suppress(OSError, ValueError):
-            if self._stream:
-                self._stream.flush()
-
-    def isatty(self) -> bool:
-        return self._stream is not None and self._stream.isatty()
-
-    def fileno(self) -> int:
-        if self._stream is None:
-            raise OSError("there is no stderr")
-        return self._stream.fileno()
-
-    @property
-    def encoding(self) -> str:
-        return getattr(self._stream, "encoding", None) or "utf-8"
+def complain(text: str) -> None:
+    """Say on stderr, in one line, why a command ended; --quiet does not hide it."""
+    print(f"bmc: {printable(' '.join(text.split()))}", file=streams.stderr(), flush=True)
 
 
 @contextmanager
@@ -176,7 +163,8 @@ class _Lines:
 
 def say(*shown: object) -> None:
     """Print a command's result for a person: text or rich tables, on stdout."""
-    width = None if sys.stdout.isatty() else _WIDTH_OF_A_FILE
-    terminal = _Terminal(file=sys.stdout, highlight=False, width=width)
+    stdout = streams.results()
+    width = None if stdout.isatty() else _WIDTH_OF_A_FILE
+    terminal = _Terminal(file=stdout, highlight=False, width=width)
     for item in shown:
         terminal.print(item, soft_wrap=isinstance(item, str))

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from cyclopts import App, CycloptsError, Parameter
 
-from bmc import console, plugins
+from bmc import console, plugins, streams, writing
 from bmc.cli._common import Answer
-from bmc.errors import BmcError, MissingError, ModelCodeError
+from bmc.errors import BmcError, MissingError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
 from bmc.foreign import line_of, reason_of
 
@@ -34,6 +36,15 @@ _VERBS = {
 }
 _TRAINING = ("train", "distill", "prune", "share")
 _INTERRUPTED = 130
+_SIGNALLED = 128  # and the signal's number: what a shell says of a program that one ended
+
+
+class _StoppedError(KeyboardInterrupt):
+    """A signal asks the command to end, as Ctrl-C does."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.exit_code = _SIGNALLED + number
 
 
 def app() -> App:
@@ -48,6 +59,7 @@ def app() -> App:
         help_epilogue="Start with: bmc distill --teacher bert --student tiny",
         result_action="return_value",
         suppress_keyboard_interrupt=False,  # else Ctrl-C ends without a word
+        console=console.stdout(),
     )
     for verb, summary in _VERBS.items():
         tree.command(f"bmc.cli.{verb}:{verb}", name=verb, help=None if _asks(verb) else summary)
@@ -55,38 +67,77 @@ def app() -> App:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command and leave with its exit code: 0 done, 1 gate failed, 2 wrong, 3 missing."""
+    """Run one command and leave with its exit code: 0 done, 1 gate failed, 2 wrong, 3 missing.
+
+    SIGTERM and SIGHUP end it as Ctrl-C does: what it was writing is removed, checkpoints stay.
+    """
+    streams.keep_numbers()
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _stop)
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _StoppedError(number)
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors become one line on stderr."""
     try:
-        answer = app()(list(arguments), exit_on_error=False, print_error=False)
-    except KeyboardInterrupt:
-        trains = arguments and (arguments[0] in _TRAINING or "qat" in arguments)
-        how = "The same command goes on from the last checkpoint" if trains else "Nothing was kept"
-        _complain(f"stopped. {how}")
-        return _INTERRUPTED
-    except Exception as error:
-        if os.environ.get("BMC_DEBUG") == "1":
-            raise
-        return _explain(error)
-    if isinstance(answer, Answer):
+        Path.cwd()
+    except FileNotFoundError:
+        console.complain("the working folder was removed: cd to one that is there")
+        return UsageError.exit_code
+    with streams.results_alone(), writing.command():
+        try:
+            answer = app()(list(arguments), exit_on_error=False, print_error=False)
+            return _printed(answer) if isinstance(answer, Answer) else 0
+        except KeyboardInterrupt as stopped:
+            trains = arguments and (arguments[0] in _TRAINING or "qat" in arguments)
+            kept = "The same command goes on from the last checkpoint"
+            console.complain(f"stopped. {kept if trains else 'Nothing was kept'}")
+            return getattr(stopped, "exit_code", _INTERRUPTED)
+        except Exception as error:
+            if os.environ.get("BMC_DEBUG") == "1":
+                raise
+            is_unread = streams.is_lost() or isinstance(error, streams.ReaderLeftError)
+            return _unread(error) if is_unread else _explain(error)
+
+
+def _printed(answer: Answer) -> int:
+    """Print a verb's answer; return its exit code, or another where nobody can read it."""
+    try:
         if console.wants_json():
-            print(json.dumps(answer.data, indent=2))
+            print(json.dumps(answer.data, indent=2), file=streams.results())
         else:
             console.say(*answer.shown)
-        return answer.exit_code
-    return 0
+        streams.results().flush()
+    except (OSError, streams.ReaderLeftError) as error:
+        return _unread(error)
+    return answer.exit_code
+
+
+def _unread(error: Exception) -> int:
+    """Say that stdout could not be written to; a reader that left, such as `head`, wants no word.
+
+    Returns:
+        the exit code: as the system ends other programs then, or as for a full disk.
+    """
+    streams.give_up()
+    if isinstance(error, (BrokenPipeError, streams.ReaderLeftError)):
+        return _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+    console.complain(f"what was done could not be printed: {reason_of(error)}")
+    return StorageError.exit_code
 
 
 def _explain(error: Exception) -> int:
     if isinstance(error, BmcError):
-        _complain(str(error))
+        console.complain(str(error))
         return error.exit_code
     if isinstance(error, CycloptsError):
-        _complain(f"{error} (bmc --help, bmc VERB --help)")
+        console.complain(f"{error} (bmc --help, bmc VERB --help)")
         return 2
     absent = _absent(error)
     if absent:
@@ -94,13 +145,14 @@ def _explain(error: Exception) -> int:
             return _explain(plugins.missing(absent, "this command"))
         except ModuleNotFoundError:
             pass
-    full = storage_error(error, Path(getattr(error, "filename", None) or "."))
-    if full:
-        return _explain(full)
+    named = getattr(error, "filename", None)
+    disk_says = storage_error(error, Path(os.fsdecode(named) if named else "."))
+    if disk_says:
+        return _explain(disk_says)
     where = line_of(error)
     if where:
         return _explain(ModelCodeError(f"your code fails in {where}: {reason_of(error)}"))
-    _complain(
+    console.complain(
         f"unexpected {type(error).__name__}: {error} "
         "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"
     )
@@ -112,11 +164,6 @@ def _absent(error: BaseException | None) -> ModuleNotFoundError | None:
     while error is not None and not isinstance(error, ModuleNotFoundError):
         error = error.__cause__ if isinstance(error, ImportError) else None
     return error
-
-
-def _complain(text: str) -> None:
-    line = console.printable(" ".join(text.split()))
-    print(f"bmc: {line}", file=sys.stderr)
 
 
 def _asks(verb: str) -> bool:
