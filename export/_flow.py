@@ -12,7 +12,7 @@ import torch
 from bmc import bundle, console, plugins, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._form import form_of
-from bmc.errors import GateError
+from bmc.errors import ArtifactError, BmcError, GateError
 from bmc.export import Exporter, _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
 from bmc.export._source import Source
@@ -25,6 +25,7 @@ from bmc.writing import new_folder
 
 _GOLDEN_ROWS = 4
 _BATCH = 32
+_SAME = 1e-4  # of the largest output: two sessions may sum in another order
 
 
 def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
@@ -56,7 +57,32 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
             with new_folder(kept, force=True) as copy:
                 shutil.copytree(folder, copy, dirs_exist_ok=True)
             raise GateError(f"{target}: {failure}. Kept as {kept} for inspection")
+        _check_reloaded(folder, output)
     return bundle.read(output)
+
+
+def _check_reloaded(folder: Path, output: Path) -> None:
+    """Load what was written, in fresh objects, and let it answer its golden rows.
+
+    Raises:
+        ArtifactError: it cannot be loaded, or it answers otherwise; nothing is kept.
+    """
+    try:
+        running, _ = _runnable(bundle.read(folder))
+        inputs, expected = running.golden()
+        with targets.load(running.manifest.target).load(running, RuntimeOptions()) as session:
+            answers = session.run(inputs)
+    except BmcError as error:
+        reason = str(error).replace(str(folder), str(output))
+        raise ArtifactError(
+            f"{output} was not written: the bundle could not be loaded ({reason})"
+        ) from error
+    for name, array in expected.items():
+        allowed = _SAME * max(1.0, float(np.abs(array).max(initial=0)))
+        if not np.allclose(answers[name], array, rtol=0, atol=allowed, equal_nan=True):
+            raise ArtifactError(
+                f"{output} was not written: loaded again, the bundle answers otherwise ({name})"
+            )
 
 
 def _timed(made: Bundle, exporter: Exporter, source: Source) -> Manifest:

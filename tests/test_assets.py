@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -145,7 +146,7 @@ def test_a_missing_part_of_a_cut_zip_is_named(
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     with pytest.raises(AssetError, match=r"part-0==1\.0 to rows-part-2==1\.0: .*rows-part-2"):
         assets.fetch("rows")
-    assert not list((tmp_path / "cache" / "rows").iterdir())
+    assert not (tmp_path / "cache" / "rows").exists()
 
 
 def test_a_joined_file_that_is_no_zip_is_a_reason_and_no_crash(
@@ -199,6 +200,48 @@ def test_a_debian_package_is_unpacked_and_never_installed(
     monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     pin(monkeypatch, Debian("dataset-rows", "data"))
     assert (assets.fetch("rows") / "rows.csv").read_bytes() == CONTENT
+
+
+def test_a_package_that_would_have_to_be_built_is_refused_and_nothing_of_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever pip is told by its environment: building a source package runs its code."""
+    ran = tmp_path / "ran"
+    setup = f"open({str(ran)!r}, 'w').close()\nfrom setuptools import setup\nsetup()\n".encode()
+    info = b"Metadata-Version: 2.1\nName: pinned-rows\nVersion: 1.0\n"
+    with tarfile.open(tmp_path / "pinned-rows-1.0.tar.gz", "w:gz") as packed:
+        for name, content in {"setup.py": setup, "PKG-INFO": info, "rows.csv": CONTENT}.items():
+            member = tarfile.TarInfo(f"pinned-rows-1.0/{name}")
+            member.size = len(content)
+            packed.addfile(member, io.BytesIO(content))
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_BINARY", ":all:")
+    settings = tmp_path / "pip.conf"
+    settings.write_text("[global]\nno-binary = :all:\n[download]\nno-binary = pinned-rows\n")
+    monkeypatch.setenv("PIP_CONFIG_FILE", str(settings))
+    pin(monkeypatch, PyPI("pinned-rows==1.0", "pinned_rows/data"))
+    with pytest.raises(AssetError, match="No matching distribution"):
+        assets.fetch("rows")
+    assert not ran.exists()
+
+
+def test_a_file_that_unpacks_to_far_more_than_it_should_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(tmp_path / "big", CONTENT * 10_000)
+    pin(monkeypatch, Url((tmp_path / "big").as_uri()))
+    with pytest.raises(AssetError, match=r"rows\.csv has more than 220 bytes"):
+        assets.fetch("rows")
+    assert os.listdir(tmp_path / "cache") == []
+
+
+def test_a_cache_that_is_a_file_is_said_and_the_asset_is_had_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache").touch()
+    pin(monkeypatch, served(tmp_path / "right", CONTENT))
+    assert (assets.fetch("rows") / "rows.csv").read_bytes() == CONTENT
+    assert f"the cache {tmp_path / 'cache'} cannot be used" in capsys.readouterr().err
 
 
 def test_an_unknown_asset_is_refused_by_name() -> None:

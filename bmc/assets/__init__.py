@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-import shutil
-import tempfile
 import threading
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from bmc import console
+from bmc import console, disk, locks, writing
 from bmc.assets._pinned import ASSETS, Asset
 from bmc.assets._sources import (
     Debian,
@@ -24,7 +23,7 @@ from bmc.assets._sources import (
     take,
 )
 from bmc.errors import AssetError, unknown
-from bmc.files import sha256
+from bmc.files import sha256, storage_error
 
 __all__ = [
     "ASSETS",
@@ -39,6 +38,11 @@ __all__ = [
 ]
 
 
+_GROWTH = 20  # bytes of one unpacked file for each byte of the download: more is an attack
+_asides = ExitStack()
+atexit.register(_asides.close)
+
+
 def fetch(name: str) -> Path:
     """Return a folder that holds an asset's files with the right content, fetching them if needed.
 
@@ -49,34 +53,80 @@ def fetch(name: str) -> Path:
         raise unknown("asset", name, ASSETS)
     asset = ASSETS[name]
     folder = _cache() / name
-    if all((folder / file).is_file() for file in asset.files):
+    if _is_whole(folder, asset):
         _check(folder, asset, name)
         return folder
     own = os.environ.get("BMC_ASSETS")
     if own and (Path(own) / name).is_dir():
         _check(Path(own) / name, asset, name)
         return Path(own) / name
-    reasons = [f"local cache {folder}: not there"]
-    reasons.append(f"BMC_ASSETS: {f'no folder {name} in {own}' if own else 'not set'}")
-    for source in asset.sources:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{name}.") as temporary:
-            work = Path(temporary)
+    own = f"no folder {name} in {own}" if own else "not set"
+    reasons = [f"local cache {folder}: not there", f"BMC_ASSETS: {own}"]
+    with _place(folder) as place, locks.alone(place, patience=float("inf")):
+        if _is_whole(place, asset):  # another command was faster
+            _check(place, asset, name)
+            return place
+        for source in asset.sources:
             try:
-                with _progress_of(work, f"fetching {name}", asset.size):
-                    found = take(source, asset.files, work)
-                _check(found, asset, name)
+                _fetch_from(source, asset, name, place)
             except (OSError, AssetError, SourceFailedError, zipfile.BadZipFile) as error:
+                full = storage_error(error, place)
+                if full:
+                    raise full from error
                 reasons.append(f"{source}: {str(error).strip() or type(error).__name__}")
                 continue
-            for file in asset.files:
-                shutil.move(found / file, folder / file)
-            return folder
+            return place
     raise AssetError(
         f"asset {name!r} could not be had: {'; '.join(reasons)}. "
         f"Put its files ({', '.join(asset.files)}) into a folder {name} and set BMC_ASSETS to "
         "that folder's parent"
     )
+
+
+def _is_whole(folder: Path, asset: Asset) -> bool:
+    return all((folder / file).is_file() for file in asset.files)
+
+
+def _fetch_from(source: Source, asset: Asset, name: str, folder: Path) -> None:
+    """Bring an asset from a source; its folder appears with all files, checked, or not at all."""
+    with writing.scratch(folder.parent) as work, writing.scratch(folder.parent) as whole:
+        with _progress_of(work, f"fetching {name}", asset.size):
+            found = take(source, asset.files, work, _GROWTH * asset.size)
+        _check(found, asset, name)
+        ready = whole / name
+        disk.make_folder(ready)
+        for file in asset.files:
+            disk.rename(found / file, ready / file)
+            disk.sync(ready / file)
+        disk.sync(ready)
+        if folder.exists():  # a part of it, from before
+            disk.rename(folder, whole / "before")
+        disk.rename(ready, folder)
+        disk.sync(folder.parent)
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """Give the place for an asset in the cache, or in a folder of this process if that is shut.
+
+    Raises:
+        StorageError: neither can be written.
+    """
+    try:
+        disk.make_folders(folder.parent)
+        shut = not os.access(folder.parent, os.W_OK | os.X_OK)
+        why = "it cannot be written"
+    except OSError as error:
+        shut, why = True, (error.strerror or str(error)).lower()
+    if not shut:
+        yield folder
+        return
+    aside = _asides.enter_context(writing.scratch())
+    console.note(
+        f"the cache {folder.parent} cannot be used ({why}): {folder.name} is kept for this command "
+        "alone; BMC_CACHE names another"
+    )
+    yield aside / folder.name
 
 
 def _cache() -> Path:
