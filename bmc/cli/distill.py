@@ -20,7 +20,7 @@ from bmc.errors import DataError, unknown
 from bmc.model import AppliedStep, Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
+from bmc.training.work import start_in_units_of, work_for
 
 _FEW_STEPS = 200
 _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
@@ -183,6 +183,8 @@ def _student(teacher: Model, size: bert.Size, data: Dataset) -> Model:
     model.spec["id2label"] = {str(number): label for number, label in names.items()}
     model.spec["label2id"] = {label: number for number, label in names.items()}
     model.labels = data.labels
+    if model.task == "regression":
+        start_in_units_of(model, data.train.labels)
     return model
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmc import plugins
+from bmc import console, plugins
 from bmc.data import _split
 from bmc.data._files import check_file, opened
 from bmc.data._nearest import nearest
@@ -48,7 +48,13 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
         raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
     held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
     kept = [text for text in texts if _split.normal((text,)) not in held_out]
-    return tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
+    chosen = tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
+    dropped, less_alike = len(texts) - len(kept), len(kept) - len(chosen)
+    console.note(
+        f"transfer texts: {len(chosen):,} of {len(texts):,} from {reference}; {dropped:,} dropped "
+        f"as equal to validation or test rows, {less_alike:,} as less like the data"
+    )
+    return chosen
 
 
 def _lines(path: Path) -> list[str]:

@@ -61,7 +61,7 @@ def read(folder: Path, fingerprint: str, rows: int) -> Sensitivity | None:
     try:
         if not isinstance(entry, dict) or entry.get("sha256") != _digest(entry.get("measured")):
             raise ValueError("it was changed after it was written")
-        return read_as(Sensitivity, entry["measured"])
+        return read_as(Sensitivity, entry.get("measured"))
     except ValueError as error:
         console.note(f"{path} is damaged ({error}): its layers are measured again")
         return None

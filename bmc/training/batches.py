@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ class Batch:
 
     Args:
         inputs: the model's arguments, int64 (rows, length).
-        labels: class indices, int64 (rows); -1 where a row has none.
+        labels: class indices, int64 (rows), -1 where a row has none; numbers in a regression, NaN.
         rows: the rows' places in the whole training set, int64 (rows).
     """
 
@@ -54,10 +55,11 @@ class Rows:
         self._encoder = encoder
         self.lengths = np.asarray(encoder.lengths(self._encoded), np.int64)
         if len(labels) and isinstance(labels[0], float):
-            self.labels = torch.tensor(labels, dtype=torch.float32)
+            missing = [math.nan] * (len(rows) - len(labels))
+            self.labels = torch.tensor([*labels, *missing], dtype=torch.float32)
         else:
-            missing = [-1] * (len(rows) - len(labels))
-            self.labels = torch.tensor([*labels, *missing], dtype=torch.int64)
+            unknown = [-1] * (len(rows) - len(labels))
+            self.labels = torch.tensor([*labels, *unknown], dtype=torch.int64)
 
     def __len__(self) -> int:
         return len(self.lengths)

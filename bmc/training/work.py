@@ -157,7 +157,7 @@ def _in_units_of(
         yield lambda given: given
         return
     last = _last_layer(model, family)
-    mean, scale = _mean_and_scale(labels)
+    mean, scale = mean_and_scale(labels)
     with torch.no_grad():
         last.weight /= scale
         last.bias.copy_((last.bias - mean) / scale)
@@ -173,7 +173,7 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
     Its first weights suit labels of mean 0 and deviation 1; labels near 2000 would be out of reach.
     """
     family = plugins.load("bmc.models", model.family, "model family")
-    _fold(_last_layer(model, family), *_mean_and_scale(labels))
+    _fold(_last_layer(model, family), *mean_and_scale(labels))
 
 
 def _last_layer(model: Model, family: Any) -> nn.Linear:
@@ -187,7 +187,8 @@ def _last_layer(model: Model, family: Any) -> nn.Linear:
     return last
 
 
-def _mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
+def mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """Return the labels' mean and deviation, in whose units a regression is trained."""
     truth = torch.tensor(labels)
     return truth.mean(), truth.std(correction=0).clamp(min=1e-12)
 

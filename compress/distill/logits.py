@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, softmax
 
 from bmc.compress.distill._teacher import cached_logits, live_logits
+from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work
 from bmc.training.batches import Batch
+from bmc.training.work import mean_and_scale
 
 
 @dataclass(frozen=True)
 class Logits:
     """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy where labels are known.
 
+    In a regression both are mean squared errors, and there is no temperature.
+
     Args:
         teacher: reference of a trained model with the same labels, in any order.
         teacher_sha256: of its weights.
         temperature: T, by which both sides' logits are divided, above 0.
-        hard: weight of the cross-entropy with the true labels, 0 or more.
+        hard: weight of the loss on the true labels, 0 or more.
 
     Raises:
         SettingError: a setting is out of range.
@@ -46,32 +51,31 @@ class Logits:
         """Train the student; its structure stays as it is, so the Record is empty."""
         unlabelled = tuple((text,) for text in work.transfer)
         teacher = work.load(self.teacher)
-        if set(teacher.labels) != set(model.labels) or not model.labels:
+        if teacher.task != model.task or set(teacher.labels) != set(model.labels):
             raise UsageError(
                 f"the teacher {self.teacher} answers {', '.join(teacher.labels) or 'numbers'}; the "
                 f"student {', '.join(model.labels) or 'numbers'}: both need the same classes"
             )
-        labels = [teacher.labels.index(label) for label in model.labels]
-        order = labels or slice(None)  # a regression has one value
+        aligned = _aligned(teacher, model, work.data)
         if work.data.kind == "image" and work.augment:
             live = live_logits(teacher, work.device)  # what it sees is new in every epoch
 
             def answers(batch: Batch) -> Tensor:
-                return live(batch)[:, order]
+                return aligned(live(batch))
 
         else:
             rows = (*work.data.train.rows, *unlabelled) if unlabelled else work.data.train.rows
             kept = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
-            kept = kept[:, order]
+            kept = aligned(kept)
             del teacher
 
             def answers(batch: Batch) -> Tensor:
                 return kept[batch.rows.cpu()].to(batch.rows.device)
 
+        of_task = self._of_values if model.task == "regression" else self._of_classes
+
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            soft = self.soft_loss(student, answers(batch))
-            known = cross_entropy(student, batch.labels, ignore_index=-1, reduction="sum")
-            return soft + self.hard * known / len(batch.labels)
+            return of_task(student, answers(batch), batch.labels)
 
         model.scores = work.fit(model, loss=loss, unlabelled=unlabelled)
         return {}
@@ -82,9 +86,31 @@ class Logits:
         target = softmax(teacher / heat, dim=1)
         return heat**2 * kl_div(log_softmax(student / heat, dim=1), target, reduction="batchmean")
 
+    def _of_classes(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        known = cross_entropy(student, labels, ignore_index=-1, reduction="sum")
+        return self.soft_loss(student, teacher) + self.hard * known / len(labels)
+
+    def _of_values(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+        """Return squared errors: of the teacher's values (rows, 1), and of the labels known."""
+        known = ~labels.isnan()
+        errors = (student[:, 0] - labels)[known] ** 2
+        return mse_loss(student, teacher) + self.hard * errors.sum() / len(labels)
+
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Do nothing: the student's own spec builds it."""
+
+
+def _aligned(teacher: Model, student: Model, data: Dataset) -> Callable[[Tensor], Tensor]:
+    """Return what brings a teacher's outputs to the student's classes, or scale of values.
+
+    A regression is trained on labels of mean 0 and deviation 1.
+    """
+    if student.task == "regression":
+        mean, scale = mean_and_scale(data.train.labels)
+        return lambda values: (values - mean.to(values.device)) / scale.to(values.device)
+    order = [teacher.labels.index(label) for label in student.labels]
+    return lambda logits: logits[:, order]
 
 
 STEP = Logits

@@ -28,6 +28,7 @@ from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.identity import structure_of
 from bmc.training.loop import logits_of
+from bmc.training.work import mean_and_scale
 from tests.cli._refusals import Run, edit, refused
 
 QUICK = ("--epochs", 1, "--device", "cpu")
@@ -91,7 +92,7 @@ def quick_bert(make_lively: Callable[..., Model], monkeypatch: pytest.MonkeyPatc
 
     def baseline(reference: str, data: datasets.Dataset, settings: object) -> Model:
         made = make_lively()
-        made.labels = data.labels
+        made.labels, made.task = data.labels, data.task
         return made
 
     recipe = replace(bert.recipe("bert"), epochs=1, device="cpu", precision="fp32")
@@ -343,6 +344,59 @@ def test_a_pruned_model_is_not_taught_by_one_that_learned_its_held_out_rows(
         result = bmc(verb, model, "--teacher", teacher, "-o", tmp_path / "out")
         refused(result, "has learned", "held out here", str(other))
         assert "parameters" not in result[2]
+
+
+# Regressions
+
+
+@pytest.mark.parametrize("transfer", ["none", "texts.txt"])
+def test_a_regression_is_distilled_by_squared_errors(
+    bmc: Run, transfer: str, make_lively: Callable[..., Model], tmp_path: Path
+) -> None:
+    """Labels far from 0, and a teacher that answers one value to all: its student must, too."""
+    numbers = [(text, 1900 + 10 * text.count("a")) for text, _ in sentences(120)]
+    data = table(tmp_path / "years.csv", numbers)
+    texts = [text for text, _ in sentences(30, seed=8)]
+    (tmp_path / "texts.txt").write_text("\n".join([*texts, numbers[0][0]]))
+    loaded = datasets.load(str(data), task="regression")
+    mean, scale = mean_and_scale(loaded.train.labels)
+    answer = float(mean - 1.5 * scale)
+    taught = make_lively()
+    spec = {key: value for key, value in taught.spec.items() if "label" not in key}
+    taught.spec, taught.labels, taught.task = {**spec, "num_labels": 1}, (), "regression"
+    taught.module = bert.build(taught.spec)
+    with torch.no_grad():
+        taught.module.get_parameter("classifier.weight").zero_()
+        taught.module.get_parameter("classifier.bias").fill_(answer)
+    taught.data = {"reference": str(data), "fingerprint": loaded.fingerprint, "task": "regression"}
+    teacher = artifact.save(taught, tmp_path / "teacher")
+    options = ("--layers", 1, "--hidden", 16, "--heads", 2, "--batch-size", 8, "--device", "cpu")
+    task = ("--task", "regression", "--data", data, "--precision", "fp32", "-o", tmp_path / "made")
+    unlabelled = transfer if transfer == "none" else tmp_path / transfer
+    how = ("--hard", 0, "--epochs", 8, "--learning-rate", 0.05, "--transfer", unlabelled)
+    code, _, said = bmc("distill", "--teacher", teacher, *options, *task, *how)
+    assert code == 0, said
+    made = artifact.load(tmp_path / "made")
+    rows = Rows(loaded.train.rows, [], made.encoder)
+    values = logits_of(made.module, rows, list(range(len(rows))), "fp32", "cpu")
+    assert float((values - answer).abs().mean()) < 0.5 * float(scale)
+    if transfer != "none":
+        assert "transfer texts: 30 of 31" in " ".join(said.split()) or "31 of 31" in said
+
+
+def test_a_pruned_regression_learns_from_the_one_it_was(
+    bmc: Run, workspace: Path, tmp_path: Path
+) -> None:
+    images = np.random.default_rng(0).integers(0, 255, (80, 8, 8), np.uint8)
+    np.savez(tmp_path / "light.npz", images=images, labels=images.mean((1, 2)) / 7 + 0.5)
+    task = ("--data", tmp_path / "light.npz", "--task", "regression", "--set", "width=32")
+    code, _, said = bmc("train", "mlp", *task, "--epochs", 3, "--device", "cpu")
+    assert code == 0, said
+    code, _, said = bmc("prune", "mlp-light", "--ratio", 0.25, "--distill", "--epochs", 2)
+    assert code == 0, said
+    made = artifact.describe(workspace / "mlp-light-structured")
+    assert made["origin"]["teacher"]["name"] == "mlp-light"
+    assert "validation_r2" in made["scores"]
 
 
 # Outputs
