@@ -20,20 +20,25 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from bmc import inputs, plugins
+from bmc import building, inputs, plugins
+from bmc.building import read_header
 from bmc.errors import ArtifactError, BmcError, reason_of
-from bmc.files import check_files, read_json, sha256_of_folder, write_json
+from bmc.files import sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
+from bmc.listed import check_files
 from bmc.model import AppliedStep, Model, output_of
+from bmc.untrusted import read_json
 from bmc.writing import new_folder
 
 SCHEMA = 1
 MANIFEST = "bmc.json"
+WEIGHTS = "model.safetensors"
 _WHAT = "model directory"
 _TASKS = ("classification", "regression", "generation")
 _MOST_PATHS = 10_000
 _ROWS = 4
 _SAME = 1e-4  # of the largest output: the order of sums differs by the weights' place in memory
+_MOST = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
 _SPECIAL_TOKENS = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -133,46 +138,62 @@ def load(folder: Path) -> Model:
         ArtifactError: it is no model directory, too new, damaged, or names code to run.
     """
     manifest = describe(folder)
-    for name in ("config.json", "model.safetensors"):
+    for name in ("config.json", WEIGHTS):
         if name not in manifest["files"]:
             raise ArtifactError(f"{folder}/{MANIFEST} has no sha256 of {name}")
     check_files(folder, manifest["files"], _WHAT)
+    stored = read_header(folder / WEIGHTS, f"{_WHAT} {folder}")
     spec = read_json(folder / "config.json", _WHAT)
     if "auto_map" in spec:
         raise ArtifactError(f"{folder}/config.json names code to run (auto_map); bmc runs none")
     family = plugins.load("bmc.models", manifest["family"], "model family", "bmc models lists all")
-    model = Model(
-        module=family.build(spec),
-        family=manifest["family"],
-        spec=spec,
-        labels=tuple(manifest["labels"]),
-        encoder=inputs.load(manifest["inputs"], folder),
-        task=manifest["task"],
-        data=manifest["data"],
-        steps=[_step(entry, folder) for entry in manifest["steps"]],
-        scores=manifest["scores"],
-        origin=manifest["origin"],
-    )
-    for step in model.steps:
-        rebuild = method(step.method).rebuild
-        try:
-            rebuild(model, step.record)
-        except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
-            raise ArtifactError(
-                f"{folder}: the record of its step {step.method} does not fit the model ({error})"
-            ) from error
-        # Layers that share layers that share layers: few bytes can name paths without end.
-        paths = islice(model.module.named_modules(remove_duplicate=False), _MOST_PATHS + 1)
-        if sum(1 for _ in paths) > _MOST_PATHS:
-            raise ArtifactError(f"{folder}: its step {step.method} makes a model without end")
+    steps = [_step(entry, folder) for entry in manifest["steps"]]
+    encoder = inputs.load(manifest["inputs"], folder)
+
+    def build() -> Model:
+        model = Model(
+            module=family.build(spec),
+            family=manifest["family"],
+            spec=spec,
+            labels=tuple(manifest["labels"]),
+            encoder=encoder,
+            task=manifest["task"],
+            data=manifest["data"],
+            steps=steps,
+            scores=manifest["scores"],
+            origin=manifest["origin"],
+        )
+        for step in steps:
+            _rebuild(model, step, folder)
+        return model
+
+    if manifest["family"] != "python":  # the user's own code runs once, as it is
+        building.check_fit(build, stored, folder)
+    with building.bounded(building.most_bytes(stored)):
+        model = build()
     try:
-        load_model(model.module, folder / "model.safetensors", strict=True)
+        load_model(model.module, folder / WEIGHTS, strict=True)
     except (OSError, RuntimeError, SafetensorError) as error:
         raise ArtifactError(
             f"{folder}: the weights do not fit the model ({reason_of(error)})"
         ) from error
     model.module.eval()
     return model
+
+
+def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:
+    """Give a freshly built model the shape that a step's record says."""
+    try:
+        method(step.method).rebuild(model, step.record)
+    except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"{folder}: the record of its step {step.method} does not fit the model "
+            f"({reason_of(error)})"
+        ) from error
+    # Layers that share layers that share layers: few bytes can name paths without end.
+    paths = islice(model.module.named_modules(remove_duplicate=False), _MOST_PATHS + 1)
+    if sum(1 for _ in paths) > _MOST_PATHS:
+        raise ArtifactError(f"{folder}: its step {step.method} makes a model without end")
 
 
 def describe(folder: Path) -> dict[str, Any]:
@@ -209,6 +230,11 @@ def describe(folder: Path) -> dict[str, Any]:
         )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
+    for key, most in _MOST.items():
+        if len(manifest[key]) > most:
+            raise ArtifactError(
+                f"{folder}/{MANIFEST}: {len(manifest[key])} {key}; at most {most} are read"
+            )
     if not manifest["family"].replace("-", "").isalnum():
         raise ArtifactError(
             f"{folder}/{MANIFEST} names code to run ({manifest['family']!r}); "
@@ -251,7 +277,8 @@ def _step(entry: Any, folder: Path) -> AppliedStep:
         step = AppliedStep(**entry)
     except TypeError as error:
         raise ArtifactError(f"{folder}/{MANIFEST}: a step is malformed ({error})") from error
-    if not isinstance(step.method, str) or not isinstance(step.record, dict):
+    kinds = ((step.method, str), (step.record, dict), (step.settings, dict), (step.seed, int))
+    if not all(isinstance(value, kind) for value, kind in kinds):
         raise ArtifactError(f"{folder}/{MANIFEST}: a step is malformed (its method or record)")
     return step
 

@@ -4,87 +4,69 @@ manifest.json     target, tensors, labels, preprocessing, lineage, parity, score
 the model         in its target's format
 tokenizer.json    turns raw text into tensors (for text)
 golden.npz        a few inputs, and the outputs they had when the bundle was made
+golden.json       the raw rows that these were made of, and their labels
 evaluation.npz    the outputs on the held-out rows, from which the scores were computed
+
+A bundle is data from a stranger: sizes and ranges are checked before anything large is read, and
+nothing but regular files that the manifest lists is opened.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
+from bmc import golden as goldens
 from bmc import inputs as kinds_of_input
-from bmc import plugins
+from bmc import opened, plugins
+from bmc.arrays import MOST_BYTES, parse_arrays
 from bmc.errors import ArtifactError
-from bmc.files import check_files, inside, read_json, sha256_of_folder, size_of, write_json
-from bmc.inputs import Encoder, TensorInfo
+from bmc.files import size_of
+from bmc.golden import GoldenRows
+from bmc.golden import write_golden as write_golden
+from bmc.inputs import Encoder
+from bmc.inputs import TensorInfo as TensorInfo
+from bmc.listed import check_files, checked_path, measure_files
+from bmc.manifest import DIGEST, digest_of, parse
+from bmc.manifest import SCHEMA as SCHEMA
+from bmc.manifest import Manifest as Manifest
+from bmc.untrusted import parse_json, read_bytes, read_json
+from bmc.writing import write_atomically
 
-SCHEMA = 1
 MANIFEST = "manifest.json"
-GOLDEN = "golden.npz"
+GOLDEN = goldens.ARRAYS
 EVALUATION = "evaluation.npz"
 _WHAT = "bundle"
-_TASKS = ("classification", "regression", "generation")
-T = TypeVar("T")
-_UNREADABLE = (
-    *(OSError, ValueError, TypeError, EOFError, MemoryError, RuntimeError),
-    *(zipfile.BadZipFile, zlib.error),
-)
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a bundle says of itself.
-
-    Args:
-        name: the model's name, as reports show it.
-        target: the run time that loads it.
-        precision: "fp32", or what the weights and activations are.
-        model: the model's file (or folder) in the bundle.
-        inputs: tensors that the model takes.
-        outputs: tensors that it returns.
-        labels: class names, in the order of the outputs; empty where there are no classes.
-        task: "classification", "regression" or "generation".
-        preprocessing: how raw rows become the inputs: a kind of bmc/inputs, and its settings.
-        lineage: the model directory it came from: name, weights' sha256, data, steps, teacher.
-        parity: how far its outputs are from the model's in PyTorch.
-        scores: on the held-out rows, computed by this bundle; empty where it could not run.
-        build: how it was made: versions, opset, engine details.
-    """
-
-    name: str
-    target: str
-    precision: str
-    model: str
-    inputs: tuple[TensorInfo, ...]
-    outputs: tuple[TensorInfo, ...]
-    labels: tuple[str, ...]
-    task: str
-    preprocessing: dict[str, Any]
-    lineage: dict[str, Any] = field(default_factory=dict)
-    parity: dict[str, Any] = field(default_factory=dict)
-    scores: dict[str, Any] = field(default_factory=dict)
-    build: dict[str, Any] = field(default_factory=dict)
+_MODEL_DIRECTORY = "bmc.json"
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, its manifest checked."""
+    """A bundle on disk, its manifest checked.
+
+    Args:
+        path: its folder.
+        manifest: what it says of itself.
+        files: sha256 of each listed file; empty while it is being made.
+        uncovered: what no hash or golden row covers, as older bundles lack some.
+    """
 
     path: Path
     manifest: Manifest
+    files: Mapping[str, str] = field(default_factory=dict)
+    uncovered: tuple[str, ...] = ()
 
     @property
     def model_path(self) -> Path:
         """Where the model's file or folder is."""
-        return inside(self.path, self.manifest.model, _WHAT)
+        return checked_path(self.path, self.manifest.model, _WHAT)
 
     @cached_property
     def encoder(self) -> Encoder:
@@ -92,17 +74,28 @@ class Bundle:
         return kinds_of_input.load(self.manifest.preprocessing, self.path)
 
     def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """Return the golden inputs and the outputs that they had."""
-        arrays = read_arrays(self.path / GOLDEN)
-        inputs = {info.name: arrays.get(f"input.{info.name}") for info in self.manifest.inputs}
-        outputs = {info.name: arrays.get(f"output.{info.name}") for info in self.manifest.outputs}
-        for name, array in (inputs | outputs).items():
-            if array is None:
-                raise ArtifactError(f"bundle {self.path}: {GOLDEN} has no tensor {name!r}")
+        """Return the golden inputs and the outputs that they had.
+
+        Raises:
+            ArtifactError: the file is damaged, or holds other tensors than the manifest names.
+        """
+        arrays = self._arrays(GOLDEN)
+        manifest = self.manifest
         return (
-            {name: array for name, array in inputs.items() if array is not None},
-            {name: array for name, array in outputs.items() if array is not None},
+            goldens.tensors_of(arrays, "input", manifest.inputs, self.path),
+            goldens.tensors_of(arrays, "output", manifest.outputs, self.path),
         )
+
+    def golden_rows(self) -> GoldenRows | None:
+        """Return the raw golden rows; None where the bundle is older than they are.
+
+        Raises:
+            ArtifactError: a file is damaged.
+        """
+        if goldens.ROWS not in self.files:
+            return None
+        content = parse_json(self._read(goldens.ROWS), self.path / goldens.ROWS)
+        return goldens.rows_of(content, self._arrays(GOLDEN), self.path)
 
     def model_size(self) -> int:
         """Return the bytes of the model in its target's format, without tokenizer and proofs."""
@@ -111,12 +104,30 @@ class Bundle:
             parts.append(self.model_path.with_suffix(".bin"))
         return sum(size_of(part) for part in parts)
 
+    def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
+        return parse_arrays(self._read(name), self.path / name)
 
-def write(folder: Path, manifest: Manifest) -> None:
-    """Write the manifest over the files that lie in `folder` already."""
-    content = asdict(manifest)
-    files = sha256_of_folder(folder, leave_out=MANIFEST)
-    write_json(folder / MANIFEST, {"schema": SCHEMA, **content, "files": files})
+    def _read(self, name: str) -> bytes:
+        """Return a file's content, its hash checked once more: these very bytes are parsed."""
+        data = read_bytes(self.path / name, f"bundle {self.path}", MOST_BYTES)
+        if self.files and hashlib.sha256(data).hexdigest() != self.files[name]:
+            raise ArtifactError(f"bundle {self.path}: {name!r} was changed while it was read")
+        return data
+
+
+def write(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
+    """Write the manifest over the files that lie in `folder` already, in one step.
+
+    Args:
+        folder: the bundle's.
+        manifest: what it is to say of itself.
+        names: the files to list; all that are there when None.
+    """
+    hashes, sizes = measure_files(folder, MANIFEST, _WHAT, names)
+    content = {"schema": SCHEMA, **asdict(manifest), "files": hashes, "sizes": sizes}
+    content = json.loads(json.dumps(content, allow_nan=False))  # the digest is of what is read
+    text = json.dumps({**content, DIGEST: digest_of(content)}, indent=2)
+    write_atomically(folder / MANIFEST, (text + "\n").encode())
 
 
 def read(path: Path) -> Bundle:
@@ -125,6 +136,48 @@ def read(path: Path) -> Bundle:
     Raises:
         ArtifactError: it is no bundle, too new, damaged, or names a path outside its folder.
     """
+    content = _content(path)
+    files, sizes = _listed(content, path)
+    check_files(path, files, _WHAT, sizes)
+    try:
+        manifest = parse(content)
+    except KeyError as error:
+        raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
+    known = plugins.names("bmc.targets")
+    if manifest.target not in known:
+        raise ArtifactError(
+            f"bundle {path} is for the target {manifest.target!r:.60}; this bmc knows "
+            f"{', '.join(known)}: pip install --upgrade bmc-toolkit"
+        )
+    _check_listed(path, manifest, files)
+    uncovered = []
+    if DIGEST not in content:
+        uncovered.append("no hash covers its manifest")
+    if goldens.ROWS not in files:
+        uncovered.append("it has no raw golden rows, which would prove its preprocessing")
+    return Bundle(path, manifest, files, tuple(uncovered))
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read an .npz of plain arrays within bounds; pickled objects are refused.
+
+    Raises:
+        ArtifactError: it is no such file, or would take more than 512 MiB unpacked.
+    """
+    return parse_arrays(read_bytes(path, _WHAT, MOST_BYTES), path)
+
+
+def _content(path: Path) -> dict[str, Any]:
+    """Read manifest.json; compare its schema and its digest."""
+    if path.exists() and not path.is_dir():
+        raise ArtifactError(f"{path} is a file; a bundle is the folder that `bmc export` wrote")
+    if (path / _MODEL_DIRECTORY).exists() and not (path / MANIFEST).exists():
+        raise ArtifactError(
+            f"{path} is no bundle: it has no {MANIFEST}. It is a model directory; "
+            f"bmc export {path} --target onnx makes a bundle of it"
+        )
     content = read_json(path / MANIFEST, _WHAT)
     schema = content.get("schema")
     if type(schema) is not int or schema < 1:
@@ -134,108 +187,43 @@ def read(path: Path) -> Bundle:
             f"bundle {path} has schema {schema}, this bmc reads up to {SCHEMA}: "
             "pip install --upgrade bmc-toolkit"
         )
-    files = content.get("files")
+    covered = DIGEST in content or "sizes" in content  # what was written before has neither
+    if covered and content.get(DIGEST) != digest_of(content):
+        raise ArtifactError(
+            f"bundle {path}: {MANIFEST} was changed (its content has another sha256 than it "
+            "records); export it again"
+        )
+    return content
+
+
+def _listed(content: Mapping[str, Any], path: Path) -> tuple[dict[str, str], dict[str, int] | None]:
+    """Return the recorded hashes and, of newer bundles, sizes of all files."""
+    files, sizes = content.get("files"), content.get("sizes")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise ArtifactError(f"{path}/{MANIFEST} lacks its list of files; export the bundle again")
-    check_files(path, files, _WHAT)
-    manifest = _manifest(content, path)
-    known = plugins.names("bmc.targets")
-    if manifest.target not in known:
-        raise ArtifactError(
-            f"bundle {path} is for the target {manifest.target!r}; this bmc knows "
-            f"{', '.join(known)}: pip install --upgrade bmc-toolkit"
-        )
-    listed = [name for name in files if (name + "/").startswith(manifest.model + "/")]
-    if not listed and inside(path, manifest.model, _WHAT).exists():
-        raise ArtifactError(f"bundle {path}: its model {manifest.model!r} has no recorded sha256")
-    weights = [Path(manifest.model).with_suffix(".bin").name] * (manifest.target == "openvino")
+    if "sizes" not in content and DIGEST not in content:
+        return files, None
+    whole = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
+    if not isinstance(sizes, dict) or not whole or sizes.keys() != files.keys():
+        raise ArtifactError(f"{path}/{MANIFEST}: sizes are not those of its files")
+    return files, sizes
+
+
+def _check_listed(path: Path, manifest: Manifest, files: Mapping[str, str]) -> None:
+    """Check that all files which will be opened are listed, the model's own first."""
+    model = manifest.model
+    if not any((name + "/").startswith(model + "/") for name in files):
+        if checked_path(path, model, _WHAT).exists():
+            raise ArtifactError(f"bundle {path}: its model {model!r} has no recorded sha256")
+        raise ArtifactError(f"bundle {path} lacks its model {model!r}; export it again")
     tokenizer = ["tokenizer.json"] * (manifest.preprocessing.get("kind") == "text")
-    for name in (*tokenizer, GOLDEN, *weights):
+    for name in (*tokenizer, GOLDEN):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")
-    if not listed:
-        raise ArtifactError(f"bundle {path} lacks its model {manifest.model!r}; export it again")
-    return Bundle(path, manifest)
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an .npz of plain arrays; pickled objects are refused."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except _UNREADABLE as error:
-        raise ArtifactError(f"{path} is no file of plain arrays: {error}") from error
-
-
-def write_golden(
-    path: Path, inputs: Mapping[str, NDArray[Any]], outputs: Mapping[str, NDArray[Any]]
-) -> None:
-    """Write golden inputs and outputs."""
-    arrays: dict[str, NDArray[Any]] = {f"input.{name}": array for name, array in inputs.items()}
-    arrays |= {f"output.{name}": array for name, array in outputs.items()}
-    with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
-
-
-def _manifest(content: Mapping[str, Any], path: Path) -> Manifest:
-    try:
-        name, target, precision, model = (
-            _a(str, content[key]) for key in ("name", "target", "precision", "model")
-        )
-        labels = tuple(_a(str, label) for label in _a(list, content["labels"]))
-        inputs, outputs = (_tensors(content[key]) for key in ("inputs", "outputs"))
-        lineage, parity, scores, build = (
-            _a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
-        )
-        task, preprocessing = _a(str, content["task"]), _a(dict, content["preprocessing"])
-        if task not in _TASKS:
-            raise ValueError(f"the task is {task!r:.60}; possible: {', '.join(_TASKS)}")
-        if task == "classification":
-            _distinct("labels", labels)
-        _distinct("inputs", [info.name for info in inputs])
-        _distinct("outputs", [info.name for info in outputs])
-        if task == "classification" and outputs[0].shape[-1:] != (len(labels),):
-            raise ValueError(f"{len(labels)} labels for outputs of shape {outputs[0].shape}")
-    except KeyError as error:
-        raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
-    except (TypeError, ValueError, ArtifactError) as error:
-        raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
-    inside(path, model, _WHAT)
-    return Manifest(
-        name,
-        target,
-        precision,
-        model,
-        inputs,
-        outputs,
-        labels,
-        task,
-        preprocessing,
-        lineage,
-        parity,
-        scores,
-        build,
-    )
-
-
-def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
-    found = []
-    for entry in _a(list, entries):
-        name, dtype = (_a(str, _a(dict, entry)[key]) for key in ("name", "dtype"))
-        shape = _a(list, entry["shape"])
-        if not all(type(size) in (int, str) for size in shape):
-            raise TypeError(f"{name!r:.60} has sizes that are neither numbers nor names")
-        found.append(TensorInfo(name, np.dtype(dtype).name, tuple(shape)))
-    return tuple(found)
-
-
-def _a(kind: type[T], value: Any) -> T:
-    """Return a JSON value of this very kind (True is no number), or refuse it."""
-    if type(value) is not kind:
-        raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
-    return value
-
-
-def _distinct(what: str, names: Sequence[str]) -> None:
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"{what} are missing, or stand there twice")
+    for name in opened.files_of(path, manifest.target, model):
+        if name not in files:
+            raise ArtifactError(
+                f"bundle {path}: loading its model opens {name!r:.80}, which the manifest does not "
+                "list; export it again"
+            )
+    opened.check_model(path, manifest.target, model)

@@ -7,7 +7,7 @@ iterator of any length is answered in batches, so that memory does not grow with
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -51,7 +51,7 @@ class Pipeline:
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         here = bundle.path.is_absolute()
-        self.bundle = bundle if here else Bundle(bundle.path.absolute(), bundle.manifest)
+        self.bundle = bundle if here else replace(bundle, path=bundle.path.absolute())
         self._shared = SharedSession(self.bundle, options)
         self.kind = self.bundle.encoder.kind  # the encoder's files are read now, not at a call
 

@@ -16,6 +16,7 @@ from bmc.errors import ArtifactError, BmcError, GateError
 from bmc.export import Exporter, _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
 from bmc.export._source import Source
+from bmc.golden import GoldenRows, portable
 from bmc.inspect.executed import counted
 from bmc.measure import scores
 from bmc.model import output_of
@@ -142,9 +143,15 @@ def _write_golden(made: Bundle, pipeline: Pipeline, source: Source) -> None:
     count = min(_GOLDEN_ROWS, made.manifest.build.get("max_batch", _GOLDEN_ROWS))
     # Golden rows are validation's: a bundle travels, and the test split should not.
     given = range(count) if source.model.task == "generation" else source.data.validation.rows
-    rows = encoder.encode(given[:count])
-    arrays = encoder.batch(rows, range(len(rows)))
-    bundle.write_golden(made.path / bundle.GOLDEN, arrays, pipeline.session.run(arrays))
+    rows = [portable(row) for row in given[:count]]
+    arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
+    outputs = pipeline.session.run(arrays)
+    labels: list[str] = []
+    if source.model.task == "classification":
+        best = outputs[made.manifest.outputs[0].name].argmax(axis=1)
+        labels = [made.manifest.labels[place] for place in best]
+    golden = GoldenRows(rows, labels)
+    bundle.write_golden(made.path / bundle.GOLDEN, arrays, outputs, golden)
 
 
 def _other_shapes(pipeline: Pipeline, source: Source) -> float:

@@ -248,10 +248,13 @@ def rebuild(bundle: Bundle) -> Bundle:
     if not source.is_file():
         raise ArtifactError(f"{bundle.path} holds no {ENGINE_SOURCE} to rebuild its engine from")
     build = bundle.manifest.build
+    axes = {size for info in bundle.manifest.inputs for size in info.shape if isinstance(size, str)}
+    if not axes <= build.get("limits", {}).keys():
+        raise ArtifactError(f"{bundle.path} does not say for which sizes its engine was built")
     engine = build_engine(source, bundle.manifest.inputs, build["limits"])
     write_atomically(bundle.model_path, engine)
     manifest = replace(bundle.manifest, build={**build, "tensorrt": flavour()})
-    bundles.write(bundle.path, manifest)
+    bundles.write(bundle.path, manifest, bundle.files)
     return bundles.read(bundle.path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import shutil
@@ -16,7 +17,9 @@ import pytest
 import bmc
 from bmc import bundle as bundles
 from bmc import files
+from bmc import manifest as manifests
 from bmc.errors import ArtifactError
+from bmc.manifest import DIGEST
 
 HOSTILE: tuple[Any, ...] = (
     None,
@@ -43,7 +46,7 @@ HOSTILE: tuple[Any, ...] = (
     {},
     {"a": {"b": 1}},
 )
-FREE_TEXT = ("name", "precision")
+FREE_TEXT = ("name",)
 FREE_OBJECT = ("lineage", "parity", "scores", "build")
 
 
@@ -71,8 +74,13 @@ def content_of(bundle: Path) -> dict[str, Any]:
     return files.read_json(bundle / bundles.MANIFEST, "bundle")
 
 
-def put(bundle: Path, content: object) -> None:
-    (bundle / bundles.MANIFEST).write_text(json.dumps(content))
+def put(bundle: Path, content: dict[str, Any]) -> None:
+    """Write a manifest, with a digest that fits it: whoever writes the folder can make one."""
+    digest = {}
+    if DIGEST in content:
+        with contextlib.suppress(ValueError):  # NaN and infinity have no JSON
+            digest = {DIGEST: manifests.digest_of(content)}
+    (bundle / bundles.MANIFEST).write_text(json.dumps({**content, **digest}))
 
 
 def changed(content: dict[str, Any], place: tuple[str | int, ...], value: object) -> dict[str, Any]:
@@ -124,12 +132,12 @@ def test_the_size_is_that_of_the_model_alone(
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
 def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: Any) -> None:
     content = content_of(bundle)
-    places: list[tuple[str | int, ...]] = [(key,) for key in content]
+    places: list[tuple[str | int, ...]] = [(key,) for key in content if key != DIGEST]
     places += [(kind, 0) for kind in ("inputs", "outputs", "labels")]
     places += [("inputs", 0, key) for key in ("name", "dtype", "shape")]
     places += [("outputs", 0, key) for key in ("name", "dtype", "shape")]
     places += [("preprocessing", key) for key in content["preprocessing"]]
-    places += [("files", name) for name in content["files"]]
+    places += [(kind, name) for kind in ("files", "sizes") for name in content["files"]]
     for place in places:
         if isinstance(value, str) and (place[0] in FREE_TEXT or place == ("labels", 0)):
             continue
@@ -148,15 +156,19 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
 def test_no_key_can_be_left_out(bundle: Path) -> None:
     content = content_of(bundle)
     for key in content:
-        put(bundle, {name: value for name, value in content.items() if name != key})
+        rest = {name: value for name, value in content.items() if name != key}
+        put(bundle, rest)
         assert refusal(bundle), f"{key} may be missing"
     for key in content["preprocessing"]:
         rest = {name: value for name, value in content["preprocessing"].items() if name != key}
         put(bundle, {**content, "preprocessing": rest})
         assert refusal(bundle), f"preprocessing.{key} may be missing"
     for key in ("model.onnx", "tokenizer.json", "golden.npz"):
-        listed = {name: value for name, value in content["files"].items() if name != key}
-        put(bundle, {**content, "files": listed})
+        files, sizes = (
+            {name: value for name, value in content[kind].items() if name != key}
+            for kind in ("files", "sizes")
+        )
+        put(bundle, {**content, "files": files, "sizes": sizes})
         assert key in refusal(bundle)
 
 
@@ -166,7 +178,8 @@ def test_a_path_that_leaves_the_bundle_is_refused(bundle: Path, name: str) -> No
     (bundle / "link").symlink_to("/etc/passwd")
     put(bundle, {**content, "model": name})
     assert "refused" in refusal(bundle)
-    put(bundle, {**content, "files": {**content["files"], name: "0" * 64}})
+    listed = {**content["files"], name: "0" * 64}
+    put(bundle, {**content, "files": listed, "sizes": {**content["sizes"], name: 1}})
     assert "refused" in refusal(bundle)
 
 
@@ -183,8 +196,10 @@ def test_a_changed_file_is_named_with_both_hashes(
     made = tmp_path / "bundle"
     shutil.copytree(bundle_of("onnx"), made)
     recorded = content_of(made)["files"]["tokenizer.json"]
-    with (made / "tokenizer.json").open("a") as file:
-        file.write(" ")
+    text = (made / "tokenizer.json").read_text()
+    (made / "tokenizer.json").write_text(text + " ")
+    assert f"'tokenizer.json' was changed ({len(text.encode()) + 1:,} bytes" in refusal(made)
+    (made / "tokenizer.json").write_text(text.replace("a", "b", 1))
     message = refusal(made)
     assert "'tokenizer.json' was changed" in message
     assert recorded[:16] in message

@@ -21,6 +21,7 @@ Row = Any
 """One raw example: a tuple of texts, an image or its path, a series, a number that seeds noise."""
 Many = Sequence[Any] | NDArray[Any]
 """Rows, raw or encoded: anything with a length whose items are read by their places."""
+_LARGEST = 1e30  # a number that float32 holds
 
 
 @runtime_checkable
@@ -133,7 +134,7 @@ def numbers(settings: Mapping[str, Any], key: str) -> tuple[float, ...]:
     """
     values = settings.get(key)
     if not isinstance(values, list | tuple) or not all(
-        type(value) in (int, float) and np.isfinite(value) for value in values
+        type(value) in (int, float) and abs(value) <= _LARGEST for value in values
     ):
         raise ArtifactError(f"preprocessing needs the numbers {key}; they are {values!r:.60}")
     return tuple(float(value) for value in values)

@@ -30,6 +30,7 @@ def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
         "manifest.json",
         "tokenizer.json",
         "golden.npz",
+        "golden.json",
         "evaluation.npz",
     }
     assert engine.model_path.stat().st_size > 1e6

@@ -44,7 +44,7 @@ FILES = {
     "pytorch": {f"model/{name}" for name in ("bmc.json", "config.json", "model.safetensors")}
     | {"model/tokenizer.json", "model/tokenizer_config.json"},
 }
-PROOFS = {"manifest.json", "tokenizer.json", "golden.npz", "evaluation.npz"}
+PROOFS = {"manifest.json", "tokenizer.json", "golden.npz", "golden.json", "evaluation.npz"}
 
 
 def reference(folder: Path, rows: Many) -> NDArray[np.float32]:

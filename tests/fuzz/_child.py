@@ -119,5 +119,5 @@ def _limit(work: Path) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (most, most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     fault = (work / "fault.txt").open("w")
-    faulthandler.enable(fault, all_threads=False)
-    faulthandler.register(signal.SIGUSR1, fault, all_threads=False)
+    faulthandler.enable(fault, all_threads=True)
+    faulthandler.register(signal.SIGUSR1, fault, all_threads=True)

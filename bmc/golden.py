@@ -1,0 +1,142 @@
+"""Golden rows: what a bundle was given and answered when it was made.
+
+golden.npz    the input tensors, the outputs, and raw rows that are arrays (images, series)
+golden.json   raw rows that are texts or seeds, and the label of each row
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc.errors import ArtifactError
+from bmc.files import write_json
+from bmc.inputs import Row, TensorInfo
+
+ARRAYS = "golden.npz"
+ROWS = "golden.json"
+_MOST_ROWS = 64
+Arrays = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GoldenRows:
+    """Raw rows, as an application hands them to a bundle.
+
+    Args:
+        rows: tuples of texts, arrays, or seeds.
+        labels: of each row; empty where the task has none.
+    """
+
+    rows: list[Row]
+    labels: list[str]
+
+
+def portable(row: Row) -> Row:
+    """Return a raw row as a bundle can hold it: texts, a seed, or an array; of an image its pixels.
+
+    Raises:
+        DataError: a file is no image.
+    """
+    if isinstance(row, str):
+        return (row,)
+    if isinstance(row, Path | bytes):
+        # The pixels, decoded: devices have other decoders, and a stranger's file needs none.
+        return importlib.import_module("bmc.inputs.image").read_image(row)
+    if isinstance(row, int | np.integer):
+        return int(row)
+    if isinstance(row, tuple | list) and all(isinstance(text, str) for text in row):
+        return tuple(row)
+    return np.asarray(row)
+
+
+def write_golden(
+    path: Path,
+    inputs: Mapping[str, NDArray[Any]],
+    outputs: Mapping[str, NDArray[Any]],
+    golden: GoldenRows | None = None,
+) -> None:
+    """Write golden inputs and outputs to `path`, and raw rows, if any, beside it."""
+    arrays: Arrays = {f"input.{name}": array for name, array in inputs.items()}
+    arrays |= {f"output.{name}": array for name, array in outputs.items()}
+    if golden is not None:
+        rows = {f"row.{number}": row for number, row in enumerate(golden.rows)}
+        arrays |= {name: row for name, row in rows.items() if isinstance(row, np.ndarray)}
+        plain = [None if isinstance(row, np.ndarray) else row for row in golden.rows]
+        write_json(path.with_name(ROWS), {"rows": plain, "labels": golden.labels})
+    with path.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
+
+
+def tensors_of(arrays: Arrays, kind: str, tensors: Sequence[TensorInfo], path: Path) -> Arrays:
+    """Return the golden inputs or outputs, checked against what the manifest says of them.
+
+    Args:
+        arrays: content of golden.npz.
+        kind: "input" or "output".
+        tensors: as the manifest names them.
+        path: the bundle, for messages.
+
+    Raises:
+        ArtifactError: a tensor is missing, or has another dtype or shape.
+    """
+    found = {}
+    for info in tensors:
+        array = arrays.get(f"{kind}.{info.name}")
+        if array is None:
+            raise ArtifactError(f"bundle {path}: {ARRAYS} has no tensor {info.name!r:.60}")
+        if not _fits(array, info):
+            raise ArtifactError(
+                f"bundle {path}: in {ARRAYS} {info.name!r:.60} is {array.dtype.name} of shape "
+                f"{array.shape}, the manifest says {info.dtype} of {info.shape}; export it again"
+            )
+        found[info.name] = array
+    return found
+
+
+def rows_of(content: Mapping[str, Any], arrays: Arrays, path: Path) -> GoldenRows:
+    """Return the raw golden rows.
+
+    Args:
+        content: of golden.json.
+        arrays: content of golden.npz.
+        path: the bundle, for messages.
+
+    Raises:
+        ArtifactError: a row is missing or of no known kind.
+    """
+    rows, labels = content.get("rows"), content.get("labels")
+    if not isinstance(rows, list) or not isinstance(labels, list) or not rows:
+        raise ArtifactError(f"bundle {path}: {ROWS} holds no rows; export it again")
+    if len(rows) > _MOST_ROWS or len(labels) not in (0, len(rows)):
+        raise ArtifactError(f"bundle {path}: {ROWS} has {len(rows)} rows, {len(labels)} labels")
+    if not all(isinstance(label, str) for label in labels):
+        raise ArtifactError(f"bundle {path}: {ROWS} has labels that are no texts")
+    return GoldenRows([_row(number, row, arrays, path) for number, row in enumerate(rows)], labels)
+
+
+def _row(number: int, row: Any, arrays: Arrays, path: Path) -> Row:
+    if row is None and f"row.{number}" in arrays:
+        return arrays[f"row.{number}"]
+    if type(row) is int and row >= 0:
+        return row
+    if isinstance(row, list) and row and all(isinstance(text, str) for text in row):
+        return tuple(row)
+    raise ArtifactError(f"bundle {path}: row {number} of {ROWS} is {row!r:.60}, which is no row")
+
+
+def _fits(array: NDArray[Any], info: TensorInfo) -> bool:
+    if array.dtype.name != info.dtype or array.ndim != len(info.shape) or not array.size:
+        return False
+    fixed = all(
+        size == said
+        for size, said in zip(array.shape, info.shape, strict=True)
+        if isinstance(said, int)
+    )
+    return fixed and array.shape[0] <= _MOST_ROWS

@@ -1,0 +1,65 @@
+"""Mutated bundles, with and without fitting hashes: each answers, or is refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+import bmc
+from bmc import bundle as bundles
+from bmc import checking, console
+from bmc.targets import RuntimeOptions
+from tests.fuzz import _edits
+
+_edits.import_plugins("bmc.targets", "bmc.inputs", "bmc.models")
+console.set_mode(quiet=True, json=False)
+_VERBS = ("read", "load", "check", "check")
+
+
+def prepare(folder: Path) -> None:
+    """Unpack the bundles that cases change."""
+    _edits.unpack(folder)
+
+
+def cases() -> SearchStrategy[dict[str, Any]]:
+    """Draw a bundle, what is done to it, whether hashes fit then, and what opens it."""
+    return st.sampled_from(_edits.seeds(bundles.MANIFEST)).flatmap(
+        lambda seed: st.fixed_dictionaries(
+            {
+                "seed": st.just(seed),
+                "edits": _edits.edits(_edits.names_of(seed)),
+                "fixed": st.sampled_from((True, True, True, False)),
+                "verb": st.sampled_from(_VERBS),
+            }
+        )
+    )
+
+
+def check(case: dict[str, Any], folder: Path) -> None:
+    """Change a copy of a bundle, and open it."""
+    made = folder / "bundle"
+    shutil.copytree(folder.parent / "prepared" / case["seed"], made)
+    for edit in case["edits"]:
+        _edits.apply(edit, made, folder.parent / "outside")
+    if case["fixed"]:
+        if (made / "model").is_dir():
+            _edits.fix(made / "model", "bmc.json")
+        _edits.fix(made, bundles.MANIFEST)
+    if case["verb"] == "check":
+        checking.check(made, RuntimeOptions(threads=1))
+    elif case["verb"] == "load":
+        with bmc.load(made, threads=1) as pipeline:
+            row = pipeline.bundle.encoder.example()
+            pipeline(row)
+            pipeline([row, row])
+    else:
+        bundle = bundles.read(made)
+        bundle.golden()
+        bundle.golden_rows()
+        bundle.model_size()
+        if (made / bundles.EVALUATION).exists():
+            bundles.read_arrays(made / bundles.EVALUATION)

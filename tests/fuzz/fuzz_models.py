@@ -1,0 +1,46 @@
+"""Mutated model directories: each is built and loaded, or refused in one line."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from bmc import artifact, console, plugins
+from tests.fuzz import _edits
+
+_edits.import_plugins("bmc.models", "bmc.inputs")
+_edits.import_plugins(*(f"bmc.compress.{kind}" for kind in plugins.names("bmc.compress")))
+console.set_mode(quiet=True, json=False)
+
+
+def prepare(folder: Path) -> None:
+    """Unpack the model directories that cases change."""
+    _edits.unpack(folder)
+
+
+def cases() -> SearchStrategy[dict[str, Any]]:
+    """Draw a model directory, what is done to it, and whether hashes fit then."""
+    return st.sampled_from(_edits.seeds(artifact.MANIFEST)).flatmap(
+        lambda seed: st.fixed_dictionaries(
+            {
+                "seed": st.just(seed),
+                "edits": _edits.edits(_edits.names_of(seed)),
+                "fixed": st.sampled_from((True, True, True, True, False)),
+            }
+        )
+    )
+
+
+def check(case: dict[str, Any], folder: Path) -> None:
+    """Change a copy of a model directory, and load it."""
+    made = folder / "model"
+    shutil.copytree(folder.parent / "prepared" / case["seed"], made)
+    for edit in case["edits"]:
+        _edits.apply(edit, made, folder.parent / "outside")
+    if case["fixed"]:
+        _edits.fix(made, artifact.MANIFEST)
+    artifact.load(made)
