@@ -50,6 +50,8 @@ def score_validation(
     """
     if model.task == "generation":
         return
+    if model.task == "regression":
+        precision = "fp32"  # bf16 has 8 bits for a value's level and its differences together
     outputs = outputs_on(model, examples, precision, device)
     found = scores.of_task(model.task, outputs, np.array(examples.labels))
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -31,6 +31,7 @@ class BenchSettings:
         rounds: turns of each candidate in a launch; at least 2.
         turn_seconds: length of a turn.
         turn_calls: calls of a turn at least.
+        most_launches: where intervals are wide after `launches`, so many are made; 0 for no more.
     """
 
     batch: int = 1
@@ -39,6 +40,7 @@ class BenchSettings:
     rounds: int = 6
     turn_seconds: float = 0.05
     turn_calls: int = 5
+    most_launches: int = 0
 
     def __post_init__(self) -> None:
         for name, least in (("batch", 1), ("length", 1), ("launches", 2), ("rounds", 2)):
@@ -78,11 +80,24 @@ class Measured:
     peak_mb: list[float] = field(default_factory=list)
 
 
-def measure(candidates: Sequence[Candidate], settings: BenchSettings) -> list[Measured]:
+def measure(
+    candidates: Sequence[Candidate],
+    settings: BenchSettings,
+    is_settled: Callable[[Sequence[Measured]], bool] = lambda measured: True,
+    failed: dict[Path, str] | None = None,
+) -> list[Measured]:
     """Measure candidates in turn.
 
     Every candidate lives in a process of its own, which is stopped (SIGSTOP) outside its turns:
     idle run times spin, and would slow each other down.
+
+    Args:
+        candidates: what is measured.
+        settings: how.
+        is_settled: tells after `settings.launches` whether what was measured is steady enough;
+            while it is not, launches are added, up to `settings.most_launches`.
+        failed: takes bundles that cannot be run, each with the reason; the others are measured.
+            Left out, the first such bundle is an error.
 
     Raises:
         MissingError: a candidate cannot run here.
@@ -92,18 +107,53 @@ def measure(candidates: Sequence[Candidate], settings: BenchSettings) -> list[Me
     total = settings.launches * (settings.rounds + 1) * len(candidates)
     with console.progress("measuring", total, unit="turns") as advance:
         for launch in range(settings.launches):
-            with ExitStack() as stack:
-                # Who starts first gets other memory, so the order turns with every launch.
-                pairs = []
-                for one in found if launch % 2 == 0 else reversed(found):
-                    pairs.append((one, stack.enter_context(_Worker(one, settings))))
-                    one.nanoseconds.append([])
-                    advance(1)
-                for turn in range(settings.rounds):
-                    for one, worker in pairs if turn % 2 == 0 else reversed(pairs):
-                        one.nanoseconds[-1].append(worker.turn(settings))
-                        advance(1)
+            found = _launch(found, settings, launch, advance, failed)
+    for launch in range(settings.launches, settings.most_launches):
+        if not found or is_settled(found):
+            break
+        console.note(f"intervals are still wide: launch {launch + 1}")
+        found = _launch(found, settings, launch, lambda turns: None, failed)
     return found
+
+
+def _launch(
+    found: list[Measured],
+    settings: BenchSettings,
+    launch: int,
+    advance: Callable[[int], None],
+    failed: dict[Path, str] | None,
+) -> list[Measured]:
+    """Start every candidate, give each its turns, and return those that ran."""
+    broken: dict[Path, str] = {}
+
+    with ExitStack() as stack:
+        # Who starts first gets other memory, so the order turns with every launch.
+        pairs: list[tuple[Measured, _Worker]] = []
+        for one in found if launch % 2 == 0 else reversed(found):
+            with _failures(one, broken, keep=failed is not None):
+                pairs.append((one, stack.enter_context(_Worker(one, settings))))
+                one.nanoseconds.append([])
+            advance(1)
+        for turn in range(settings.rounds):
+            for one, worker in pairs if turn % 2 == 0 else reversed(pairs):
+                if one.candidate.bundle not in broken:
+                    with _failures(one, broken, keep=failed is not None):
+                        one.nanoseconds[-1].append(worker.turn(settings))
+                advance(1)
+    if failed is not None:
+        failed |= broken
+    return [one for one in found if one.candidate.bundle not in broken]
+
+
+@contextmanager
+def _failures(measured: Measured, broken: dict[Path, str], keep: bool) -> Iterator[None]:
+    """Put what goes wrong with a candidate into `broken`, or raise it."""
+    try:
+        yield
+    except BmcError as error:
+        if not keep:
+            raise
+        broken[measured.candidate.bundle] = str(error)
 
 
 class _Worker:

@@ -19,6 +19,7 @@ from bmc.files import sha256
 from bmc.measure import machine
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
 from bmc.measure.scores import Interval
+from bmc.measure.shown import is_wide
 from bmc.measure.statistics import percentile, speed_up
 from bmc.targets import RuntimeOptions
 from bmc.targets import load as load_target
@@ -74,6 +75,7 @@ class Run:
         samples: of each row, raw.
         versions: of the run times; empty in files of earlier versions.
         skipped_sha256: which bundles were skipped exactly, likewise.
+        failed: those skipped bundles that failed when they were run.
     """
 
     started: str
@@ -84,6 +86,7 @@ class Run:
     samples: tuple[Measured, ...]
     versions: dict[str, str] = field(default_factory=dict)
     skipped_sha256: dict[str, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
 
 
 def measure_bundles(
@@ -91,6 +94,7 @@ def measure_bundles(
     threads: Sequence[int],
     settings: BenchSettings,
     precision: str = "f32",
+    skip_broken: bool = False,
 ) -> Run:
     """Measure bundles in turn with each thread count; those that cannot run here are skipped.
 
@@ -101,6 +105,8 @@ def measure_bundles(
         threads: thread counts.
         settings: how to measure; a bundle that takes fewer tokens or steps is given its most.
         precision: "f32" or "bf16"; a target that computes as its file says stays at that.
+        skip_broken: leave out bundles that fail when they are run, each with the reason; else the
+            first of them is an error.
     """
     RuntimeOptions(precision=precision)  # refused here, before any process is started
     started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
@@ -120,12 +126,15 @@ def measure_bundles(
             candidates += [Candidate(folder, count, chosen) for count in threads]
         else:
             skipped[names[folder]] = here.note
-    found = measure(candidates, settings) if candidates else []
+    failed: dict[Path, str] = {}
+    found = measure(candidates, settings, _are_steady, failed if skip_broken else None)
+    skipped |= {names[folder]: why for folder, why in failed.items()}
     rows = _rows(found, names)
     left_out = {names[one]: one for one in folders if names[one] in skipped}
     exactly = {name: sha256(one / bundles.MANIFEST) for name, one in left_out.items()}
     about = machine.describe(), settings, rows, skipped, tuple(found)
-    return Run(started, *about, machine.run_times(), exactly)
+    broken = tuple(names[folder] for folder in failed)
+    return Run(started, *about, machine.run_times(), exactly, broken)
 
 
 def ratio(run: Run, slower: str, faster: str) -> Interval:
@@ -142,6 +151,7 @@ def save(run: Run, path: Path) -> None:
         "settings": asdict(run.settings),
         "skipped": run.skipped,
         "skipped_sha256": run.skipped_sha256,
+        "failed": run.failed,
         "versions": run.versions,
         "rows": [row.to_json() for row in run.rows],
         "samples": [asdict(one) for one in run.samples],
@@ -177,6 +187,17 @@ def cut_rows(run: Run) -> list[str]:
         for row in run.rows
         if row.best and "cut_to" in row.execution
     ]
+
+
+def _are_steady(found: Sequence[Measured]) -> bool:
+    """Tell whether no median has a wide interval, each bundle at its better thread count."""
+    medians: dict[Path, list[Interval]] = {}
+    for one in found:
+        median = percentile(one.nanoseconds, 50)
+        if median:
+            medians.setdefault(one.candidate.bundle, []).append(median)
+    better = [min(each, key=lambda median: median.value) for each in medians.values()]
+    return not any(is_wide(median) for median in better)
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:

@@ -7,9 +7,11 @@ from typing import Any
 import altair
 import vl_convert
 
-from bmc.report.collect import Line, Report
+from bmc.console import printable
+from bmc.report.line import Line, Report
 
 _SIDE = 330
+_EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 _PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2"]
 
 
@@ -20,7 +22,13 @@ def svg(report: Report) -> str:
         one SVG document without references to anything outside.
     """
     grouped = report.by_data()
-    rows = [_row(data if len(grouped) > 1 else "", lines) for data, lines in grouped.items()]
+    rows = [
+        _row(printable(data) if len(grouped) > 1 else "", lines)
+        for data, lines in grouped.items()
+        if any(line.accuracy for line in lines)
+    ]
+    if not rows:
+        return _EMPTY
     chart = altair.vconcat(*rows).resolve_scale(shape="independent")
     chart = chart.configure_view(stroke=None).configure_axis(grid=True)
     drawn: str = vl_convert.vegalite_to_svg(chart.to_json())
@@ -41,7 +49,7 @@ def _row(title: str, lines: list[Line]) -> Any:
 def _point(line: Line) -> dict[str, Any]:
     accuracy = line.accuracy
     return {
-        "model": line.model,
+        "model": printable(line.model),
         "target": line.target,
         "p50": line.p50.value if line.p50 else None,
         "megabytes": line.model_bytes / 1e6,

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc import console, workspace
@@ -20,171 +18,40 @@ from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
+from bmc.report.line import Line as Line
+from bmc.report.line import Report as Report
+from bmc.report.read import Evaluated, read_all, read_failed
+from bmc.report.reference import Key, key_of, parameters_of, reference_of, titles
 from bmc.report.remarks import remarks_of, steps_of
 
 _MEASURE = {"classification": "accuracy", "regression": "r2"}
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
 
 
-@dataclass(frozen=True)
-class Line:
-    """One bundle in a report.
-
-    Args:
-        name: the bundle's folder.
-        model: the model it was made from.
-        data: what it was trained and scored on; only lines of one data set are compared.
-        measure: what the score is: "accuracy", "r2" in a regression, "" for a generator.
-        target: its run time.
-        precision: of its weights and activations.
-        parameters: of the model.
-        teacher: the model that the agreement refers to; None for one that had no teacher.
-        rows: held-out rows; 0 for a generator, which has no labels to be scored by.
-        accuracy: share of them answered rightly; in a regression R2.
-        macro_f1: mean F1 of the classes.
-        agreement: share answered as the teacher does.
-        kept: accuracy over the teacher's, on the same rows.
-        model_bytes: the model in its target's format.
-        bundle_bytes: everything that is deployed.
-        threads: the better thread count, which the times below refer to.
-        p50: median latency in milliseconds at that count.
-        p90: 90th percentile, likewise.
-        by_threads: p50 at every thread count.
-        speed_up: times faster than the report's reference.
-        speed_up_same_target: times faster than the teacher in the same run time.
-        sparsity: share of zero weights, where a step set some to zero.
-        origin: bundle of the model that it was made from, in the same run time.
-        speed_up_origin: times faster than that.
-        cold_start_seconds: fresh process to first answer.
-        peak_mb: memory of that process.
-        execution: what it ran with.
-        note: what a reader must know.
-        remarks: what its times say of the steps that made it.
-        failed: why it failed a gate, or None.
-    """
-
-    name: str
-    model: str
-    data: str
-    measure: str
-    target: str
-    precision: str
-    parameters: int
-    teacher: str | None
-    rows: int
-    accuracy: Interval | None
-    macro_f1: Interval | None
-    agreement: Interval | None
-    kept: Interval | None
-    model_bytes: int
-    bundle_bytes: int
-    threads: int | None = None
-    p50: Interval | None = None
-    p90: Interval | None = None
-    by_threads: Mapping[int, Interval | None] | None = None
-    speed_up: Interval | None = None
-    speed_up_same_target: Interval | None = None
-    sparsity: float | None = None
-    origin: str | None = None
-    speed_up_origin: Interval | None = None
-    cold_start_seconds: float | None = None
-    peak_mb: float | None = None
-    execution: Mapping[str, Any] | None = None
-    note: str = ""
-    remarks: tuple[str, ...] = ()
-    failed: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the line as a JSON object."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class Report:
-    """Lines, the bundle of each data set that speed-ups refer to, and where the times came from."""
-
-    lines: tuple[Line, ...]
-    references: Mapping[str, str]
-    run: Run | None
-
-    def by_data(self) -> dict[str, list[Line]]:
-        """Return the lines of each data set, in the order of its first one."""
-        found: dict[str, list[Line]] = {}
-        for line in self.lines:
-            found.setdefault(line.data, []).append(line)
-        return found
-
-
-@dataclass(frozen=True)
-class _Evaluated:
-    bundle: Bundle
-    logits: NDArray[np.float32] | None
-    labels: NDArray[np.int64] | None
-
-
-def collect(run: Run | None) -> Report:
+def collect(run: Run | None, reference: str | None = None) -> Report:
     """Read every bundle of the workspace, the failed ones too, and join them with a bench.
 
     Args:
         run: the bench that holds the times; None leaves them out.
+        reference: bundle that the speed-ups of its data set refer to; chosen when None.
     """
-    evaluated = [_evaluated(path) for path in workspace.entries("bundle")]
-    evaluated.sort(key=lambda one: (-_parameters(one.bundle), one.bundle.path.name))
-    failed = [bundles.read(path) for path in workspace.entries("bundle", failed=True)]
-    data = _names_of_data([*(one.bundle for one in evaluated), *failed])
+    evaluated, broken = read_all()
+    failures, unread = read_failed()
+    evaluated.sort(key=lambda one: (-parameters_of(one.bundle), one.bundle.path.name))
+    shown = titles([*(one.bundle for one in evaluated), *failures])
     timed = {row.name for row in run.rows} if run else set()
-    by_data: dict[str, list[Bundle]] = {}
+    groups: dict[str, list[Bundle]] = {}
     for one in evaluated:
         if one.bundle.path.name in timed:
-            by_data.setdefault(data[one.bundle.path], []).append(one.bundle)
-    references = {name: best for name, made in by_data.items() if (best := reference_of(made))}
-    lines = []
-    for one in evaluated:
-        name = data[one.bundle.path]
-        lines.append(replace(_line(one, evaluated, run, references.get(name)), data=name))
-    lines += [replace(_failed(bundle), data=data[bundle.path]) for bundle in failed]
+            groups.setdefault(shown[key_of(one.bundle)], []).append(one.bundle)
+    references = {}
+    for data, made in groups.items():
+        named = reference if reference in {one.path.name for one in made} else None
+        references[data] = named or reference_of(made) or ""
+    lines = [_line(one, evaluated, run, shown, references) for one in evaluated]
+    lines += [_failed(bundle, shown) for bundle in failures]
     lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
-    return Report(tuple(lines), references, run)
-
-
-def data_of(bundle: Bundle) -> str:
-    """Return the name of the data that a bundle's model was trained on."""
-    data = bundle.manifest.lineage.get("data")
-    found = data.get("reference") if isinstance(data, dict) else None
-    return Path(str(found)).name if found else "unknown data"
-
-
-def _names_of_data(made: Sequence[Bundle]) -> Mapping[Path, str]:
-    """Return the name of each bundle's data, with its fingerprint where several have one name."""
-    of_name: dict[str, set[str]] = {}
-    for bundle in made:
-        of_name.setdefault(data_of(bundle), set()).add(_fingerprint(bundle))
-    return {
-        bundle.path: data_of(bundle)
-        if len(of_name[data_of(bundle)]) == 1
-        else f"{data_of(bundle)} ({_fingerprint(bundle)[:6]})"
-        for bundle in made
-    }
-
-
-def _fingerprint(bundle: Bundle) -> str:
-    data = bundle.manifest.lineage.get("data")
-    return str(data.get("fingerprint")) if isinstance(data, dict) else ""
-
-
-def reference_of(made: Sequence[Bundle]) -> str | None:
-    """Choose what speed-ups refer to: the largest model, the one of fewest steps, in PyTorch if so.
-
-    A model with zeros is as large as the one it was made from.
-    """
-    if not made:
-        return None
-
-    def rank(bundle: Bundle) -> tuple[int, int, bool]:
-        steps = len(steps_of(bundle))
-        return -_parameters(bundle), steps, bundle.manifest.target != "pytorch"
-
-    return min(made, key=rank).path.name
+    return Report(tuple(lines), references, run, {**broken, **unread})
 
 
 def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:
@@ -235,50 +102,44 @@ def _unfit(run: Run, wanted: Mapping[str, str], settings: BenchSettings) -> str:
     return ""
 
 
-def _evaluated(path: Path) -> _Evaluated:
-    bundle = bundles.read(path)
-    file = path / bundles.EVALUATION
-    if not file.is_file():
-        return _Evaluated(bundle, None, None)
-    arrays = bundles.read_arrays(file)
-    return _Evaluated(bundle, arrays["logits"], arrays["labels"])
-
-
 def _line(
-    one: _Evaluated, everyone: Sequence[_Evaluated], run: Run | None, reference: str | None
+    one: Evaluated,
+    everyone: Sequence[Evaluated],
+    run: Run | None,
+    shown: Mapping[Key, str],
+    references: Mapping[str, str],
 ) -> Line:
-    manifest = one.bundle.manifest
+    manifest, data = one.bundle.manifest, shown[key_of(one.bundle)]
+    reference = references.get(data)
     teacher = manifest.lineage.get("teacher")
     taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
-    answers = next((o.logits for o in taught_by if _answers_the_same_rows(o, one)), None)
+    answers = next((o.outputs for o in taught_by if _answers_the_same_rows(o, one)), None)
     same = next(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
     origin = _origin_of(one.bundle, everyone)
-    accuracy = macro_f1 = agreement = kept = None
-    if manifest.task == "classification" and one.logits is not None and one.labels is not None:
-        accuracy = scores.accuracy(one.logits, one.labels)
-        macro_f1 = scores.macro_f1(one.logits, one.labels)
-        if answers is not None:
-            agreement = scores.agreement(one.logits, answers)
-            kept = scores.kept(one.logits, answers, one.labels)
-    if manifest.task == "regression" and one.logits is not None and one.labels is not None:
-        accuracy = scores.r2(one.logits[:, 0].astype(np.float64), one.labels.astype(np.float64))
+    found: dict[str, Any] = {}
+    agreement = kept = None
+    if one.outputs is not None and one.labels is not None:
+        found = scores.of_task(manifest.task, one.outputs, one.labels)
+        if answers is not None and "accuracy" in found:
+            agreement = scores.agreement(one.outputs, answers)
+            kept = scores.kept(one.outputs, answers, one.labels)
     name = one.bundle.path.name
     times = _times(name, run, reference, same, origin.path.name if origin else None)
     ratio, p50 = times.get("speed_up_origin"), times.get("p50")
     return Line(
         name=name,
         model=manifest.name,
-        data=data_of(one.bundle),
+        data=data,
         measure=_MEASURE.get(manifest.task, ""),
         target=manifest.target,
         precision=manifest.precision,
-        parameters=_parameters(one.bundle),
+        parameters=parameters_of(one.bundle),
         teacher=teacher["name"] if teacher else None,
         rows=0 if one.labels is None or manifest.task == "generation" else len(one.labels),
-        accuracy=accuracy,
-        macro_f1=macro_f1,
+        accuracy=_interval(found, _MEASURE.get(manifest.task, "")),
+        macro_f1=_interval(found, "macro_f1"),
         agreement=agreement,
         kept=kept,
         model_bytes=one.bundle.model_size(),
@@ -287,6 +148,9 @@ def _line(
         sparsity=manifest.lineage.get("sparsity"),
         origin=origin.path.name if origin else None,
         remarks=remarks_of(one.bundle, origin, ratio, p50),
+        cannot_run=run.skipped[name] if run and name in run.failed else None,
+        labels=manifest.labels,
+        scores=found,
         **times,
     )
 
@@ -327,17 +191,20 @@ def _samples(run: Run, name: str) -> list[list[list[int]]]:
     return run.samples[place].nanoseconds
 
 
-def _failed(bundle: Bundle) -> Line:
-    path = bundle.path
+def _interval(found: Mapping[str, Any], measure: str) -> Interval | None:
+    return Interval(**found[measure]) if measure in found else None
+
+
+def _failed(bundle: Bundle, shown: Mapping[Key, str]) -> Line:
     manifest = bundle.manifest
     return Line(
-        name=path.name,
+        name=bundle.path.name,
         model=manifest.name,
-        data=data_of(bundle),
+        data=shown[key_of(bundle)],
         measure=_MEASURE.get(manifest.task, ""),
         target=manifest.target,
         precision=manifest.precision,
-        parameters=_parameters(bundle),
+        parameters=parameters_of(bundle),
         teacher=None,
         rows=0,
         accuracy=None,
@@ -345,12 +212,12 @@ def _failed(bundle: Bundle) -> Line:
         agreement=None,
         kept=None,
         model_bytes=bundle.model_size(),
-        bundle_bytes=size_of(path),
+        bundle_bytes=size_of(bundle.path),
         failed=str(manifest.parity.get("failed", "it failed a gate")),
     )
 
 
-def _bundles_of(weights_sha256: str, everyone: Sequence[_Evaluated]) -> list[_Evaluated]:
+def _bundles_of(weights_sha256: str, everyone: Sequence[Evaluated]) -> list[Evaluated]:
     return [
         one
         for one in everyone
@@ -358,19 +225,19 @@ def _bundles_of(weights_sha256: str, everyone: Sequence[_Evaluated]) -> list[_Ev
     ]
 
 
-def _answers_the_same_rows(one: _Evaluated, other: _Evaluated) -> bool:
+def _answers_the_same_rows(one: Evaluated, other: Evaluated) -> bool:
     """Tell whether two bundles answered one test split, with classes in one order."""
-    if one.logits is None or other.logits is None:
+    if one.outputs is None or other.outputs is None:
         return False
     return (
-        _fingerprint(one.bundle) == _fingerprint(other.bundle)
+        key_of(one.bundle) == key_of(other.bundle)
         and one.bundle.manifest.labels == other.bundle.manifest.labels
-        and one.logits.shape == other.logits.shape
+        and one.outputs.shape == other.outputs.shape
         and np.array_equal(one.labels, other.labels)  # type: ignore[arg-type]
     )
 
 
-def _origin_of(bundle: Bundle, everyone: Sequence[_Evaluated]) -> Bundle | None:
+def _origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:
     """Find the bundle of the model that another's was made from, in one run time.
 
     It is told by the sha256 of its weights; bundles of earlier versions name it alone. Its steps
@@ -378,15 +245,11 @@ def _origin_of(bundle: Bundle, everyone: Sequence[_Evaluated]) -> Bundle | None:
     """
     steps, lineage = steps_of(bundle), bundle.manifest.lineage
     key, ours = "weights_sha256", lineage.get("from_sha256")
-    wanted = (bundle.manifest.target, _fingerprint(bundle), ours or lineage.get("from"))
+    wanted = (bundle.manifest.target, key_of(bundle), ours or lineage.get("from"))
     for other in (one.bundle for one in everyone):
         before = steps_of(other)
         theirs = other.manifest.lineage.get(key) if ours else other.manifest.name
-        found = (other.manifest.target, _fingerprint(other), theirs)
+        found = (other.manifest.target, key_of(other), theirs)
         if found == wanted and len(before) < len(steps) and steps[: len(before)] == before:
             return other
     return None
-
-
-def _parameters(bundle: Bundle) -> int:
-    return int(bundle.manifest.lineage.get("parameters", 0))

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from importlib.resources import files
 
 import jinja2
 from markupsafe import Markup
 
+from bmc.console import printable
+from bmc.measure import scores, tables
+from bmc.measure.shown import significant, with_interval
 from bmc.report import chart, text
-from bmc.report.collect import Report
+from bmc.report.line import Line, Report
+
+_MOST_CLASSES = 100  # whose matrix a page holds whole; that of more stands in report.json
+_CONFUSIONS = 50
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """A bundle's scores by class, as the page shows them.
+
+    Args:
+        line: the bundle.
+        summary: its scores in one line.
+        remarks: what was missed.
+        rows: label, precision, recall, F1, rows, and the answers of each class.
+        matrix: whether the page shows the answers.
+        confusions: of many classes, what is confused most.
+    """
+
+    line: Line
+    summary: str
+    remarks: list[str]
+    rows: list[tuple[str, float, float, float, int, list[int]]]
+    matrix: bool
+    confusions: list[tuple[str, str, int, int]]
 
 
 def html(report: Report) -> str:
-    """Return the page: picture, table and notes, with nothing loaded from outside."""
+    """Return the page: picture, tables and notes, with nothing loaded from outside."""
     template = files("bmc.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"significant": significant, "with_interval": with_interval}
     fastest = [line for line in report.lines if line.speed_up and line.accuracy]
     best = max(fastest, key=lambda line: line.speed_up.value if line.speed_up else 0, default=None)
-    return environment.from_string(template).render(
+    page = environment.from_string(template).render(
         report=report,
         best=best,
         columns=text.COLUMNS,
@@ -25,6 +54,24 @@ def html(report: Report) -> str:
             (data, [(line, text.cells(line)) for line in lines])
             for data, lines in report.by_data().items()
         ],
+        classes=[_classes(line) for line in report.lines if "confusion" in line.scores],
         notes=text.notes(report),
         picture=Markup(chart.svg(report)),
+    )
+    return "\n".join(printable(line) for line in page.splitlines()) + "\n"
+
+
+def _classes(line: Line) -> ClassScores:
+    matrix = len(line.labels) <= _MOST_CLASSES
+    worst = [] if matrix else scores.worst_confusions(line.scores["confusion"], _CONFUSIONS)
+    return ClassScores(
+        line,
+        tables.line(line.scores, "held-out"),
+        tables.remarks(line.scores, line.labels),
+        tables.class_rows(line.scores, line.labels),
+        matrix,
+        [
+            (line.labels[true], line.labels[answer], count, rows)
+            for true, answer, count, rows in worst
+        ],
     )

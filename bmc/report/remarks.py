@@ -7,6 +7,7 @@ from typing import Any
 
 from bmc.bundle import Bundle
 from bmc.measure.scores import Interval
+from bmc.measure.shown import megabytes, significant, with_interval
 
 ZEROING = {
     "prune/unstructured": "unstructured",
@@ -15,6 +16,7 @@ ZEROING = {
 }
 _KERNELS = ("Attention", "LSTM", "GRU", "RNN", "LayerNormalization", "Gelu")
 _SMALL = 0.1
+_FOR_SIZE = {"quantize/weights": "weights", "quantize/fp16": "fp16", "share/cluster": "cluster"}
 
 
 def remarks_of(
@@ -28,12 +30,12 @@ def remarks_of(
         ratio: how many times faster than that; None where they were not measured together.
         p50: its median latency in milliseconds.
     """
-    found = [_sparse(made, origin, ratio)]
+    found = [_sparse(made, origin, ratio), _small(made)]
     if origin and ratio and ratio.high < 1:
         cause = _cause(made, origin, p50)
         found.append(
-            f"{1 / ratio.value:.2f} times slower than {origin.path.name}, which it was made from"
-            + (f": {cause}" if cause else "")
+            f"{significant(1 / ratio.value)} times slower than {origin.path.name}, which it was "
+            f"made from{f': {cause}' if cause else ''}"
         )
     return tuple(one for one in found if one)
 
@@ -53,15 +55,23 @@ def _sparse(made: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:
         f"{' and '.join(sorted(kinds, reverse=True))} sparsity ({share:.0%} of the weights are 0)"
     )
     if origin and ratio and ratio.low > 1 and _only_zeros(made, origin):
-        interval = f"{ratio.value:.2f} [{ratio.low:.2f}, {ratio.high:.2f}]"
+        interval = f"{with_interval(ratio)}"
         return f"{label}: {interval} times faster than {origin.path.name} here"
     packed, sizes = made.manifest.lineage.get("compressed"), ""
     if isinstance(packed, dict):
         sizes = (
-            f" (the weights' file: {packed['of_bytes'] / 1e6:.2f} -> "
-            f"{packed['bytes'] / 1e6:.2f} MB under {packed['by']})"
+            f" (the weights' file: {megabytes(packed['of_bytes'])} -> "
+            f"{megabytes(packed['bytes'])} under {packed['by']})"
         )
     return f"{label}: smaller only when compressed{sizes}; no faster here"
+
+
+def _small(made: Bundle) -> str:
+    """Say which of the steps make a file smaller and were not made for speed."""
+    methods = [_FOR_SIZE[step] for step in steps_of(made) if step in _FOR_SIZE]
+    if not methods:
+        return ""
+    return f"{' and '.join(methods)}: made for size, not for speed"
 
 
 def _only_zeros(made: Bundle, origin: Bundle) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 
 from rich import box
 from rich.table import Table
 
-from bmc.measure import results
+from bmc.console import printable
+from bmc.measure import results, tables
 from bmc.measure.scores import Interval
-from bmc.report.collect import Line, Report
+from bmc.measure.shown import is_wide, significant, with_interval
+from bmc.report.line import Line, Report
 
 COLUMNS = (
     "bundle",
@@ -23,29 +26,33 @@ COLUMNS = (
     "times faster",
     "same target",
 )
+_WIDE = " ?"
+# What Markdown would obey; an underscore inside a word is none.
+_MARKS = re.compile(r"([\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w))")
 
 
 def cells(line: Line) -> tuple[str, ...]:
     """Write one bundle's figures, each with its 95 % interval where it has one."""
     if line.failed:
-        return (line.name, f"failed: {line.failed}", *[""] * (len(COLUMNS) - 2))
+        failed = f"failed: {printable(line.failed)}"
+        return (printable(line.name), failed, *[""] * (len(COLUMNS) - 2))
     score = _percent(line.accuracy) + _unit(line) + (" *" if line.note else "")
     return (
-        line.name,
+        printable(line.name),
         score,
         _percent(line.macro_f1),
         _percent(line.agreement),
-        f"{line.model_bytes / 1e6:.1f}",
-        _number(line.p50, 2) if line.threads is not None else "not run here",
-        _number(line.p90, 2) if line.threads is not None else "",
+        significant(line.model_bytes / 1e6),
+        _time(line.p50) if line.threads is not None else _not_run(line, " here"),
+        _time(line.p90) if line.threads is not None else "",
         str(line.threads) if line.threads is not None else "",
-        _number(line.speed_up, 1) if line.speed_up else "",
-        _number(line.speed_up_same_target, 1) if line.speed_up_same_target else "",
+        _ratio(line.speed_up),
+        _ratio(line.speed_up_same_target),
     )
 
 
 def terminal(report: Report) -> Table:
-    """Return the report's table for a terminal; failed bundles are red."""
+    """Return the report's table for a terminal; bundles that failed or are broken are red."""
     table = Table(title="bmc report", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("bundle", overflow="fold")
     for column in ("accuracy %", "F1 %", "as teacher", "MB", "p50 ms", "p90 ms", "times faster"):
@@ -57,6 +64,8 @@ def terminal(report: Report) -> Table:
         for line in lines:
             _add(table, line)
         table.add_section()
+    for name in report.broken:
+        table.add_row(name, "broken", style="red")
     return table
 
 
@@ -67,27 +76,65 @@ def _add(table: Table, line: Line) -> None:
     table.add_row(
         line.name,
         _half_width(line.accuracy) + _unit(line) + ("*" if line.note else ""),
-        _point(line.macro_f1, 100, 1),
-        _point(line.agreement, 100, 1),
-        f"{line.model_bytes / 1e6:.1f}",
-        _point(line.p50, 1, 2) if line.threads is not None else "not run",
-        _point(line.p90, 1, 2) if line.threads is not None else "",
-        _number(line.speed_up, 1) if line.speed_up else "",
+        _share(line.macro_f1),
+        _share(line.agreement),
+        significant(line.model_bytes / 1e6),
+        _point(line.p50) if line.threads is not None else _not_run(line),
+        _point(line.p90) if line.threads is not None else "",
+        _ratio(line.speed_up),
+        style="red" if line.cannot_run else None,
     )
 
 
 def markdown(report: Report) -> str:
-    """Return the report as Markdown."""
+    """Return the report as Markdown; names and labels are shown as they are, never obeyed."""
     found = ["# bmc report"]
     for data, lines in report.by_data().items():
-        rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(cells(line) for line in lines)]
-        found.append(f"## {data}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows))
-    found.append("\n".join(f"- {note}" for note in notes(report)))
+        rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(line) for line in lines)]
+        found.append(f"## {escaped(data)}\n\n{_table(rows)}")
+    found.append("\n".join(f"- {escaped(note)}" for note in notes(report)))
+    found += [
+        f"## {escaped(line.name)} by class\n\n{_classes(line)}"
+        for line in report.lines
+        if "confusion" in line.scores
+    ]
     return "\n\n".join(found) + "\n"
 
 
+def escaped(text: str) -> str:
+    """Return a text as Markdown that reads as that text, on one line."""
+    return _MARKS.sub(r"\\\1", " ".join(printable(text).split()))
+
+
+def _row(line: Line) -> tuple[str, ...]:
+    """Return a bundle's cells; only its name and why it failed are not bmc's own words."""
+    name, first, *others = cells(line)
+    return (escaped(name), escaped(first) if line.failed else first, *others)
+
+
+def _escaped(row: Sequence[str]) -> tuple[str, ...]:
+    return tuple(escaped(cell) for cell in row)
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _classes(line: Line) -> str:
+    """Return a bundle's classes; the confusion matrix beside them where there are few."""
+    few = tables.has_matrix(line.labels)
+    names = [f"answered {label}" for label in line.labels] if few else []
+    head = ("class", "precision", "recall", "F1", "rows", *names)
+    rows = [_escaped(head), tuple("---" for _ in head)]
+    for label, *ratios, count, row in tables.class_rows(line.scores, line.labels):
+        counts = [str(number) for number in row] if few else []
+        shown = [f"{ratio:.3f}" for ratio in ratios]
+        rows.append((escaped(label), *shown, str(count), *counts))
+    return _table(rows)
+
+
 def notes(report: Report) -> Sequence[str]:
-    """Say what the figures mean and where they were measured."""
+    """Say what the figures mean, what must be known of bundles, and where they were measured."""
     found = ["[..] is the 95 % interval; scores are of the held-out rows, answered by the bundle"]
     rows = {line.data: line.rows for line in report.lines if line.rows}
     if len(rows) == 1:
@@ -100,25 +147,64 @@ def notes(report: Report) -> Sequence[str]:
             "built from"
         )
     found += [f"{line.name} {line.failed}" for line in report.lines if line.failed]
+    found += [f"{name} is left out: {reason}" for name, reason in report.broken.items()]
+    found += [
+        f"{one.name} fails when it is run: {one.cannot_run}"
+        for one in report.lines
+        if one.cannot_run
+    ]
+    found += _of_scores(report)
     for line in report.lines:
         if line.kept:
             found.append(f"{line.name} keeps {_percent(line.kept)} % of its teacher's accuracy")
     found += [f"{line.name}: {remark}" for line in report.lines for remark in line.remarks]
     if report.run:
-        machine, settings = report.run.machine, report.run.settings
-        found.append(
-            f"latency: batch {settings.batch}, {settings.length} tokens, the better of "
-            f"{', '.join(str(count) for count in sorted({row.threads for row in report.run.rows}))}"
-            f" threads, measured in turn in {settings.launches} launches"
+        found += _of_times(report, report.run)
+    return [printable(note) for note in found]
+
+
+def _of_scores(report: Report) -> Iterator[str]:
+    """Say which classes were missed, once for bundles that answer alike, and errors of numbers."""
+    bundles: dict[str, list[str]] = {}
+    for line in report.lines:
+        said = tables.remarks(line.scores, line.labels)
+        if line.measure == "r2" and line.scores:
+            said.append(tables.line(line.scores, "held-out"))
+        for remark in said:
+            bundles.setdefault(remark, []).append(line.name)
+    for remark, names in bundles.items():
+        yield f"{', '.join(names)}: {remark}"
+
+
+def _of_times(report: Report, run: results.Run) -> Iterator[str]:
+    machine, settings = run.machine, run.settings
+    counts = ", ".join(str(count) for count in sorted({row.threads for row in run.rows}))
+    launches = max((len(one.nanoseconds) for one in run.samples), default=settings.launches)
+    yield (
+        f"latency: batch {settings.batch}, {settings.length} tokens, the better of {counts} "
+        f"threads, measured in turn in {launches} launches"
+    )
+    wide = [line.name for line in report.lines if any(map(is_wide, _times_of(line)))]
+    if wide:
+        yield (
+            f"?: the upper end of the interval is more than twice its lower end, after {launches} "
+            f"launches: too unsteady here to compare {', '.join(wide)}"
         )
-        found += results.cut_rows(report.run)
-        references = ", ".join(report.references.values())
-        found.append(f"times faster: than {references}; same target: than the teacher there")
-        found.append(
-            f"machine: {machine['processor']}, {machine['cores']} cores, "
-            f"{', '.join(machine['instructions'])}"
-        )
-    return found
+    yield from results.cut_rows(run)
+    sizes = {data: len(lines) for data, lines in report.by_data().items()}
+    compared = {data: name for data, name in report.references.items() if sizes[data] > 1}
+    if compared:
+        several = len(sizes) > 1
+        shown = [f"{name} ({data})" if several else name for data, name in compared.items()]
+        yield f"times faster: than {', '.join(shown)}; same target: than the teacher there"
+    yield (
+        f"machine: {machine['processor']}, {machine['cores']} cores, "
+        f"{', '.join(machine['instructions'])}"
+    )
+
+
+def _times_of(line: Line) -> tuple[Interval | None, ...]:
+    return line.p50, line.p90, line.speed_up, line.speed_up_same_target
 
 
 def _unit(line: Line) -> str:
@@ -128,22 +214,33 @@ def _unit(line: Line) -> str:
 def _half_width(interval: Interval | None) -> str:
     if interval is None:
         return ""
-    return f"{100 * interval.value:.1f} ±{50 * (interval.high - interval.low):.1f}"
+    return (
+        f"{significant(100 * interval.value)} ±{significant(50 * (interval.high - interval.low))}"
+    )
 
 
-def _point(interval: Interval | None, scale: float, digits: int) -> str:
-    return "" if interval is None else f"{scale * interval.value:.{digits}f}"
+def _share(interval: Interval | None) -> str:
+    return "" if interval is None else significant(100 * interval.value)
+
+
+def _not_run(line: Line, here: str = "") -> str:
+    return "fails" if line.cannot_run else f"not run{here}"
+
+
+def _point(interval: Interval | None) -> str:
+    """Write a time alone; one of a wide interval is marked."""
+    if interval is None:
+        return ""
+    return significant(interval.value) + (_WIDE if is_wide(interval) else "")
 
 
 def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return ""
-    scaled = Interval(100 * interval.value, 100 * interval.low, 100 * interval.high)
-    return _number(scaled, 1)
+    return "" if interval is None else with_interval(interval, 100)
 
 
-def _number(interval: Interval | None, digits: int) -> str:
-    if interval is None:
-        return "too few samples"
-    low, high = f"{interval.low:.{digits}f}", f"{interval.high:.{digits}f}"
-    return f"{interval.value:.{digits}f} [{low}, {high}]"
+def _time(interval: Interval | None) -> str:
+    return with_interval(interval) + (_WIDE if is_wide(interval) else "")
+
+
+def _ratio(interval: Interval | None) -> str:
+    return "" if interval is None else _time(interval)

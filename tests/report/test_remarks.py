@@ -20,15 +20,14 @@ from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._source import source_of
 from bmc.inspect import zeros
-from bmc.measure.latency import BenchSettings, Candidate, Measured
-from bmc.measure.results import Row, Run
-from bmc.measure.statistics import percentile
+from bmc.measure.results import Run
 from bmc.model import AppliedStep, Model
 from bmc.models import mlp
 from bmc.report import page, text
 from bmc.report.collect import Line, collect
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests.report._runs import timed
 
 LABEL = "smaller only when compressed"
 
@@ -78,44 +77,6 @@ def change(folder: Path, build: dict[str, Any] | None = None, **lineage: Any) ->
     manifest = bundles.read(folder).manifest
     lineage = {**manifest.lineage, **lineage}
     bundles.write(folder, replace(manifest, lineage=lineage, build=build or manifest.build))
-
-
-def timed(workspace: Path, microseconds: dict[str, float]) -> Run:
-    """Return a bench in which each bundle's calls took so long, give or take 2 % a launch."""
-    samples = [
-        Measured(
-            Candidate(workspace / name, 1),
-            {"precision": "f32", "device": "cpu"},
-            [
-                [
-                    [
-                        int(1000 * time * (1 + 0.02 * (-1) ** (launch + place))) + call
-                        for call in range(30)
-                    ]
-                ]
-                for launch in range(4)
-            ],
-        )
-        for place, (name, time) in enumerate(microseconds.items())
-    ]
-    rows = [
-        Row(
-            name=one.candidate.bundle.name,
-            manifest_sha256="",
-            threads=1,
-            best=True,
-            execution=one.execution,
-            p50=percentile(one.nanoseconds, 50),
-            p90=None,
-            speed_up=None,
-            cold_start_seconds=0.1,
-            peak_mb=50.0,
-            samples=120,
-        )
-        for one in samples
-    ]
-    machine = {"processor": "a processor", "cores": 2, "instructions": ["avx2"]}
-    return Run("20260101-000000", machine, BenchSettings(), tuple(rows), {}, tuple(samples))
 
 
 def line_of(run: Run | None, name: str = "sparse-onnx") -> Line:

@@ -1,0 +1,113 @@
+"""What a report holds: a line for each bundle, and what the lines are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bmc.measure.results import Run
+from bmc.measure.scores import Interval
+
+
+@dataclass(frozen=True)
+class Line:
+    """One bundle in a report.
+
+    Args:
+        name: the bundle's folder.
+        model: the model it was made from.
+        data: what it was trained and scored on; only lines of one data set are compared.
+        measure: what the score is: "accuracy", "r2" in a regression, "" for a generator.
+        target: its run time.
+        precision: of its weights and activations.
+        parameters: of the model.
+        teacher: the model that the agreement refers to; None for one that had no teacher.
+        rows: held-out rows; 0 for a generator, which has no labels to be scored by.
+        accuracy: share of them answered rightly; in a regression R2.
+        macro_f1: mean F1 of the classes.
+        agreement: share answered as the teacher does.
+        kept: accuracy over the teacher's, on the same rows.
+        model_bytes: the model in its target's format.
+        bundle_bytes: everything that is deployed.
+        threads: the better thread count, which the times below refer to.
+        p50: median latency in milliseconds at that count.
+        p90: 90th percentile, likewise.
+        by_threads: p50 at every thread count.
+        speed_up: times faster than the report's reference.
+        speed_up_same_target: times faster than the teacher in the same run time.
+        sparsity: share of zero weights, where a step set some to zero.
+        origin: bundle of the model that it was made from, in the same run time.
+        speed_up_origin: times faster than that.
+        cold_start_seconds: fresh process to first answer.
+        peak_mb: memory of that process.
+        execution: what it ran with.
+        note: what a reader must know.
+        remarks: what its times say of the steps that made it.
+        failed: why it failed a gate, or None.
+        cannot_run: why it failed when it was measured, or None.
+        labels: class names, in the order of the matrix; empty where there are no classes.
+        scores: all of its task, as `scores.of_task` returns them; empty where it has none.
+    """
+
+    name: str
+    model: str
+    data: str
+    measure: str
+    target: str
+    precision: str
+    parameters: int
+    teacher: str | None
+    rows: int
+    accuracy: Interval | None
+    macro_f1: Interval | None
+    agreement: Interval | None
+    kept: Interval | None
+    model_bytes: int
+    bundle_bytes: int
+    threads: int | None = None
+    p50: Interval | None = None
+    p90: Interval | None = None
+    by_threads: Mapping[int, Interval | None] | None = None
+    speed_up: Interval | None = None
+    speed_up_same_target: Interval | None = None
+    sparsity: float | None = None
+    origin: str | None = None
+    speed_up_origin: Interval | None = None
+    cold_start_seconds: float | None = None
+    peak_mb: float | None = None
+    execution: Mapping[str, Any] | None = None
+    note: str = ""
+    remarks: tuple[str, ...] = ()
+    failed: str | None = None
+    cannot_run: str | None = None
+    labels: tuple[str, ...] = ()
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the line as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that a report shows.
+
+    Args:
+        lines: the bundles.
+        references: of each data set the bundle that speed-ups refer to.
+        run: where the times came from; None for a report without.
+        broken: bundles that cannot be read or run, each with the reason.
+    """
+
+    lines: tuple[Line, ...]
+    references: Mapping[str, str]
+    run: Run | None
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    def by_data(self) -> dict[str, list[Line]]:
+        """Return the lines of each data set, in the order of its first one."""
+        found: dict[str, list[Line]] = {}
+        for line in self.lines:
+            found.setdefault(line.data, []).append(line)
+        return found

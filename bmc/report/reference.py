@@ -1,0 +1,81 @@
+"""Which bundles are compared with each other, and which one speed-ups refer to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bmc.bundle import Bundle
+from bmc.report.remarks import steps_of
+
+Key = tuple[str, str, str]
+
+
+def key_of(bundle: Bundle) -> Key:
+    """Return what bundles must share to be compared: data's name and fingerprint, and the task.
+
+    Two files may have one name, and a generator learns the data of a classifier.
+    """
+    data = _data(bundle)
+    return _name(data), str(data.get("fingerprint") or ""), bundle.manifest.task
+
+
+def titles(made: Sequence[Bundle]) -> dict[Key, str]:
+    """Name each group of bundles that are compared: the data's name, and what else it takes.
+
+    Args:
+        made: all bundles of a report.
+    """
+    keys = dict.fromkeys(map(key_of, made))
+    shown = {}
+    for name, fingerprint, task in keys:
+        same = [key for key in keys if key[0] == name]
+        prints, tasks = {key[1] for key in same}, {key[2] for key in same}
+        more = [fingerprint[:6]] if len(prints) > 1 else []
+        more += [task] if len(tasks) > 1 else []
+        shown[name, fingerprint, task] = f"{name} ({', '.join(more)})" if more else name
+    return shown
+
+
+def reference_of(made: Sequence[Bundle]) -> str | None:
+    """Choose what speed-ups refer to among bundles of one data set.
+
+    The teacher of another one, else the model that others were made from, else the largest; of
+    several the largest of the fewest steps, in PyTorch if so.
+
+    Args:
+        made: bundles that were measured.
+    """
+    if not made:
+        return None
+    teachers = {str((one.manifest.lineage.get("teacher") or {}).get("sha256")) for one in made}
+    lineages = [one.manifest.lineage for one in made if steps_of(one)]
+    origins = {one.get("from_sha256") or one.get("from") for one in lineages}
+
+    def rank(bundle: Bundle) -> tuple[bool, bool, int, int, bool]:
+        manifest, steps = bundle.manifest, len(steps_of(bundle))
+        weights = manifest.lineage.get("weights_sha256")
+        return (
+            weights not in teachers,
+            weights not in origins and manifest.name not in origins,
+            -parameters_of(bundle),
+            steps,
+            manifest.target != "pytorch",
+        )
+
+    return min(made, key=rank).path.name
+
+
+def parameters_of(bundle: Bundle) -> int:
+    """Return how many parameters a bundle's model has."""
+    return int(bundle.manifest.lineage.get("parameters", 0))
+
+
+def _data(bundle: Bundle) -> dict[str, Any]:
+    return bundle.manifest.lineage.get("data") or {}
+
+
+def _name(data: dict[str, Any]) -> str:
+    reference = data.get("reference")
+    return Path(str(reference)).name if reference else "unknown data"
