@@ -291,16 +291,22 @@ def _tokenizer_config(encoder: TextEncoder) -> dict[str, Any]:
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_input_names": _input_names(encoder),
         "model_max_length": encoder.settings.max_length,
+        "truncation_side": encoder.settings.truncation_side,
     }
     for role, spellings in _SPECIAL_TOKENS.items():
         known = [token for token in spellings if token in special]
         if known:
             found[role] = known[0]
+    padding = encoder.tokenizer.id_to_token(encoder.settings.pad_id)
+    if padding in special:
+        found["pad_token"] = padding
     return found
 
 
 def _input_names(encoder: TextEncoder) -> list[str]:
     """Return what the model takes; a tokenizer that tells a pair's texts apart makes types."""
-    names = [info.name for info in encoder.tensors()]
-    types = encoder.tokenizer.encode("a", "b").type_ids
-    return names if not any(types) or "token_type_ids" in names else [*names, "token_type_ids"]
+    names = [info.name for info in encoder.tensors() if info.name != "token_type_ids"]
+    pair_types = encoder.settings.pair_types and (
+        encoder.settings.columns == 2 or any(encoder.tokenizer.encode("a", "b").type_ids)
+    )
+    return [*names, "token_type_ids"] if pair_types else names

@@ -78,6 +78,7 @@ def train_baseline(
     model = trained(chosen, data, settings, checkpoints)
     model.data = data_record(data, source)
     model.origin = {
+        **model.origin,  # what a family decided about the folder that it started from
         "command": "train",
         "baseline": chosen.reference,
         "options": asdict(chosen.options),
@@ -123,7 +124,8 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     torch.manual_seed(settings.seed)
     model: Model = chosen.family.baseline(chosen.reference, data, chosen.options)
     initialise(model.module, settings.initialisation)
-    if model.task == "regression":
+    kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
+    if model.task == "regression" and not kept:
         start_in_units_of(model, data.train.labels)
     train = getattr(chosen.family, "train", fit_model)
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"

@@ -37,7 +37,11 @@ TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
 _MPNETS_OWN = ("relative_attention_num_buckets",)
 _SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
 _BERT = _hugging_face.Architecture(
-    "bert", BertForSequenceClassification, BertConfig, fresh=("classifier.", "bert.pooler.")
+    "bert",
+    BertForSequenceClassification,
+    BertConfig,
+    fresh=("classifier.", "bert.pooler."),
+    output="classifier",
 )
 
 

@@ -34,6 +34,7 @@ _MPNET = _hugging_face.Architecture(
     MPNetForSequenceClassification,
     MPNetConfig,
     fresh=("classifier.",),
+    output="classifier.out_proj",
     reserved=_RESERVED,
     attention="eager",  # the only one that it has; its masks must be made for it
 )
