@@ -19,6 +19,8 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
+_PLAIN = 2**30  # bytes that are unpacked whatever the file's size
+_RATIO = 200  # beyond: texts, pictures and series shrink to a twentieth, hardly to less
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
     codecs.BOM_UTF32_BE: "UTF-32",
@@ -101,6 +103,25 @@ def _not_utf8(path: Path) -> str:
                 )
             before += len(line)
     return f"{path} is not UTF-8; save it as UTF-8"
+
+
+def check_unpacked(path: Path, unpacked: int, way_out: str) -> None:
+    """Refuse a packed file that holds more than its size explains, before memory is full of it.
+
+    Args:
+        path: the file.
+        unpacked: bytes that it holds, as far as is known.
+        way_out: how honest data of that kind can be saved.
+
+    Raises:
+        DataError: it is more than 1 GiB, and more than 200 times the file.
+    """
+    packed = size_of(path)
+    if unpacked > max(_PLAIN, _RATIO * packed):
+        raise DataError(
+            f"{path} has {packed / 1e6:.3g} MB and unpacks to {unpacked / 1e9:.3g} GB, which looks "
+            f"like an attack; {way_out}"
+        )
 
 
 def size_of(path: Path) -> int:

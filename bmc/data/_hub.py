@@ -5,6 +5,7 @@ Needs the package `datasets`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 from datasets import ClassLabel, Image
+from pandas.errors import ParserWarning  # type: ignore[import-untyped]
 
 from bmc.data._files import check_file, reading
 from bmc.data._tables import gathered
@@ -55,8 +57,15 @@ def _loaded(name: str) -> Any:
     datasets.logging.set_verbosity_error()
     path, _, revision = name.partition("@")
     path, _, configuration = path.partition(":")
+    where: dict[str, Any] = {"name": configuration or None, "revision": revision or None}
     try:
-        return datasets.load_dataset(path, configuration or None, revision=revision or None)
+        builder = datasets.load_dataset_builder(path, **where)
+        if hasattr(builder.config, "index_col") and builder.config.index_col is None:
+            # Else pandas takes a first field too many for an index, and every column is shifted.
+            where["index_col"] = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", ParserWarning)  # fields too many would be cut off
+            return datasets.load_dataset(path, **where)
     except Exception as error:  # many packages below it have errors of their own
         said = " ".join(str(error).split())[:300] or type(error).__name__
         if Path(path).is_dir():

@@ -14,12 +14,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from bmc.data._files import check_file, size_of
+from bmc.data._files import check_file, check_unpacked
 from bmc.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]
-_PLAIN = 2**30  # bytes that are unpacked whatever the file's size
-_RATIO = 200  # beyond: the most that pictures and series were seen to shrink is a tenth of it
 _LONGEST_HEADER = 10_000
 
 
@@ -99,12 +97,7 @@ def _header(
 
 
 def _check_size(path: Path, unpacked: int) -> None:
-    packed = size_of(path)
-    if unpacked > max(_PLAIN, _RATIO * packed):
-        raise DataError(
-            f"{path} has {packed / 1e6:.3g} MB and unpacks to {unpacked / 1e9:.3g} GB, which looks "
-            "like an attack; save honest arrays unpacked, with np.savez"
-        )
+    check_unpacked(path, unpacked, "save honest arrays unpacked, with np.savez")
     memory = _memory()
     if unpacked > memory:
         raise DataError(

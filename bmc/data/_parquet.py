@@ -8,11 +8,11 @@ from typing import Any
 
 from bmc import plugins
 from bmc.data._columns import places_of
-from bmc.data._files import check_file, unreadable
+from bmc.data._files import check_file, check_unpacked, unreadable
 from bmc.data._values import Values
 from bmc.errors import DataError
 
-_BATCH = 1024
+_BATCH = 256  # rows: a text of a megabyte that all of them share takes a quarter of a GB
 
 
 def records(
@@ -21,7 +21,8 @@ def records(
     """Yield the number of a row, and its wanted values.
 
     Raises:
-        DataError: the file is damaged, or a column is missing.
+        DataError: the file is damaged, a column is missing, or it unpacks to more than its size
+            explains.
         MissingError: pyarrow is not installed.
     """
     try:
@@ -29,13 +30,21 @@ def records(
     except ModuleNotFoundError as error:
         raise plugins.missing(error, f"reading {path.name}") from error
     check_file(path)
-    number = 0
+    number = unpacked = 0
     try:
         with parquet.ParquetFile(path) as file:
             there = file.schema_arrow.names
             names = [there[place] for place in places_of(wanted, there, values, str(path))]
             for batch in file.iter_batches(batch_size=_BATCH, columns=names):
-                for row in zip(*(batch.column(name).to_pylist() for name in names), strict=True):
+                columns = [batch.column(name).to_pylist() for name in names]
+                unpacked += sum(
+                    len(value)
+                    for column in columns
+                    for value in column
+                    if isinstance(value, str | bytes)
+                )
+                check_unpacked(path, unpacked, "save honest texts as .csv or .jsonl")
+                for row in zip(*columns, strict=True):
                     number += 1
                     yield number, row
     except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:

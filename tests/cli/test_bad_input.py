@@ -153,10 +153,10 @@ def test_an_empty_line_of_input_classifies_nothing(
         ("body,label\nx,a\ny,b\n", ["no column 'text'", "body, label", "--text-column"]),
         ("text,kind\nx,a\ny,b\n", ["no column 'label'", "text, kind", "--label-column"]),
         ("text,label\n" + "".join(f"t{n},a\n" for n in range(50)), ["only the class 'a'"]),
-        ("text,label\nx,a\n ,b\n", ["row 2 has an empty text"]),
-        ("text,label\nx,a\ny,\n", ["row 2 has an empty label"]),
+        ("text,label\nx,a\n ,b\n", ["line 3, column 'text', has an empty text"]),
+        ("text,label\nx,a\ny,\n", ["line 3, column 'label', has an empty label"]),
         ("text,label\nx,a\ny,b\n", ["part empty"]),
-        ('text,label\n"x,a\n', ["not readable as csv"]),
+        ('text,label\n"x,a\n', ["line 2 opens a quote that is never closed"]),
     ],
 )
 def test_a_csv_that_cannot_be_used_is_refused_with_the_reason(

@@ -424,3 +424,38 @@ def test_a_bundle_does_not_say_where_data_lay_on_the_machine_it_was_made_on(
 ) -> None:
     model.data = {"reference": "t.csv", "location": "/home/me/t.csv", "rows": {"train": 3}}
     assert _data_of(model) == {"reference": "t.csv", "rows": {"train": 3}}
+
+
+def test_a_parquet_file_that_repeats_one_long_text_is_refused_before_memory_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow")
+    monkeypatch.setattr("bmc.data._files._PLAIN", 2**20)
+    path = as_parquet(tmp_path, ["a long text " * 10_000] * 60, "text")
+    assert re.search("unpacks to .* GB.*save honest texts", refusal(path))
+
+
+def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    texts, labels = ([row[place] for row in ROWS] for place in (0, 1))
+    table = pyarrow.table([texts, labels, texts], names=["text", "label", "text"])
+    parquet.write_table(table, tmp_path / "t.parquet")
+    assert "2 columns named 'text'" in refusal(str(tmp_path / "t.parquet"))
+
+
+def test_hub_data_that_is_ragged_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    for number, row in enumerate((("well", " a fine film", "a"), ("alone",))):
+        folder = tmp_path / f"own{number}"
+        folder.mkdir()
+        written(folder, "train.csv", csv_of([*ROWS, row]))
+        refusal(f"hf:{folder}")
+    folder = tmp_path / "shifted"
+    folder.mkdir()
+    written(folder, "train.csv", csv_of([(text, f"more {label}", label) for text, label in ROWS]))
+    assert "not readable as a Hugging Face data set" in refusal(f"hf:{folder}")
