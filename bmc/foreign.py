@@ -5,6 +5,7 @@ from __future__ import annotations
 import sysconfig
 import traceback
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 from bmc.errors import BmcError, ModelCodeError
@@ -56,6 +57,18 @@ def line_of(error: BaseException | None) -> str:
             frame, number = frames[found[-1]]
             return f"{Path(files[found[-1]]).name}:{number}, in {frame.f_code.co_name}"
         error = error.__cause__
+    return ""
+
+
+def line_of_call(frame: FrameType | None) -> str:
+    """Return the file, line and function of the innermost foreign caller of a frame; "" if none."""
+    while frame is not None:
+        path = frame.f_code.co_filename
+        if path.startswith(_OWN):
+            return ""
+        if _is_foreign(path):
+            return f"{Path(path).name}:{frame.f_lineno}, in {frame.f_code.co_name}"
+        frame = frame.f_back
     return ""
 
 

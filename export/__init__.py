@@ -63,6 +63,8 @@ class Source(Protocol):
     model: Model
     options: ExportOptions
     opset: int
+    batch: dict[str, Any]
+    """What a bundle says of the number of rows: nothing where it is free."""
 
     def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
         """Return the ONNX file in a dialect, and how many nodes of each operator it has."""

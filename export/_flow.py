@@ -12,7 +12,7 @@ import torch
 from bmc import bundle, console, plugins, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._form import form_of
-from bmc.errors import ArtifactError, BmcError, GateError
+from bmc.errors import ArtifactError, BmcError, ExportError, GateError
 from bmc.export import Exporter, _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
 from bmc.export._source import Source
@@ -49,6 +49,8 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
             bundle.write(folder, manifest)
             if manifest.precision != "fp32":
                 manifest = _timed(bundle.read(folder), exporter, source)
+        except ArtifactError as error:
+            raise ExportError(f"{target} cannot run what was exported to it: {error}") from error
         except GateError as error:
             failure = error
             manifest = replace(manifest, parity={"failed": str(error)})

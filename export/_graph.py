@@ -21,6 +21,8 @@ from torch import nn
 from bmc import plugins
 from bmc.compress.quantize._form import form_of, frozen, is_quantized
 from bmc.compress.quantize._points import Whole
+from bmc.errors import ExportError
+from bmc.export._refusals import Axes, Tensors, fixing_line, refused
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
@@ -29,7 +31,7 @@ _SIZES = ("height", "width")
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
 
-def write_onnx(model: Model, path: Path, opset: int) -> None:
+def write_onnx(model: Model, path: Path, opset: int) -> str:
     """Write a model's inference form (or the model itself, where it has none) as ONNX.
 
     The graph keeps no traces of the machine that made it: node metadata holds stack traces with
@@ -39,40 +41,29 @@ def write_onnx(model: Model, path: Path, opset: int) -> None:
         model: a live model.
         path: the .onnx file to write, weights inside.
         opset: version of the ONNX operators.
+
+    Returns:
+        "" for a graph that takes any number of rows. A network may make a constant of that number:
+        then the graph takes one row, and this is the line of the network that did.
+
+    Raises:
+        ExportError: the exporter does not take the network.
     """
     module = form_of(model)
     if is_quantized(module):
         module = frozen(module)
+    inputs = model.encoder.tensors()
     example = _example(model)
-    inputs, outputs = model.encoder.tensors(), model.outputs()
-    most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
-    axes = {
-        name: torch.export.Dim(name, min=1, max=limit)
-        for name, limit in most.items()
-        if name not in _SIZES
-    }
-    dynamic = {
-        info.name: {place: axes[str(size)] for place, size in enumerate(info.shape) if size in axes}
-        for info in inputs
-    }
-    with _silence(), torch.no_grad():
-        program = torch.onnx.export(
-            module,
-            kwargs=example,
-            dynamo=True,
-            opset_version=opset,
-            input_names=[info.name for info in inputs],
-            output_names=[info.name for info in outputs],
-            dynamic_shapes=dynamic,
-            optimize=False,
-            verbose=False,
-        )
-        if program is None:
-            raise RuntimeError("torch.onnx.export returned nothing")
-        graph = program.model
-        # What the exporter would do by itself, but for what it may fold.
-        onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
-        onnx_fusions.fuse(graph)
+    axes = _dynamic(model)
+    graph, line = _exported(module, model, example, axes, opset), ""
+    if _is_fixed(graph):
+        line = fixing_line(module, example, axes) or "a line of the network"
+        example = {name: value[:1] for name, value in example.items()}
+        axes = {
+            name: {place: axis for place, axis in own.items() if place}
+            for name, own in axes.items()
+        }
+        graph = _exported(module, model, example, axes, opset)
     if is_quantized(module):
         _pack(graph, module)
     _free_sizes(graph, inputs)
@@ -81,6 +72,60 @@ def write_onnx(model: Model, path: Path, opset: int) -> None:
     common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
     graph.producer_name, graph.producer_version = "bmc", ""
     onnx_ir.save(graph, path)
+    return line
+
+
+def _exported(
+    module: nn.Module, model: Model, example: Tensors, dynamic: Axes, opset: int
+) -> onnx_ir.Model:
+    """Return torch.onnx's graph of a module, simplified.
+
+    Raises:
+        ExportError: the exporter does not take the network.
+    """
+    with _silence(), torch.no_grad():
+        try:
+            program = torch.onnx.export(
+                module,
+                kwargs=example,
+                dynamo=True,
+                opset_version=opset,
+                input_names=[info.name for info in model.encoder.tensors()],
+                output_names=[info.name for info in model.outputs()],
+                dynamic_shapes=dynamic,
+                optimize=False,
+                verbose=False,
+            )
+        except Exception as error:  # the exporter raises whatever its parts do
+            raise refused(error) from error
+        if program is None:
+            raise ExportError("torch.onnx cannot export the network, and does not say why")
+        graph = program.model
+        # What the exporter would do by itself, but for what it may fold.
+        onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
+        onnx_fusions.fuse(graph)
+    return graph
+
+
+def _dynamic(model: Model) -> Axes:
+    """Return the axes of each input whose size is free."""
+    most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
+    axes = {
+        name: torch.export.Dim(name, min=1, max=limit)
+        for name, limit in most.items()
+        if name not in _SIZES
+    }
+    return {
+        info.name: {place: axes[str(size)] for place, size in enumerate(info.shape) if size in axes}
+        for info in model.encoder.tensors()
+    }
+
+
+def _is_fixed(graph: onnx_ir.Model) -> bool:
+    """Tell whether a graph takes one number of rows alone."""
+    return any(
+        value.shape is not None and isinstance(value.shape[0], int) for value in graph.graph.inputs
+    )
 
 
 def _may_fold(node: onnx_ir.Node) -> bool | None:

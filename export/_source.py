@@ -65,7 +65,7 @@ class Source:
         """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
         lowered = self.work / f"{dialect.target}.onnx"
         newest = self.options.opset or NEWEST_OPSET
-        return lowered, lower_file(self._onnx, lowered, dialect, newest)
+        return lowered, lower_file(self._written[0], lowered, dialect, newest)
 
     def _check(self, dialect: Dialect) -> None:
         precision = precision_of(self.model)
@@ -109,10 +109,21 @@ class Source:
         return asked
 
     @cached_property
-    def _onnx(self) -> Path:
+    def _written(self) -> tuple[Path, str]:
         path = self.work / "model.onnx"
-        write_onnx(self.model, path, self.opset)
-        return path
+        return path, write_onnx(self.model, path, self.opset)
+
+    @cached_property
+    def batch(self) -> dict[str, Any]:
+        """What a bundle says of a network that takes one row alone, and which line makes it so."""
+        line = self._written[1]
+        if not line:
+            return {}
+        console.note(
+            f"the network makes a constant of the number of rows ({line}): the bundle answers row "
+            "by row; x.shape[0] or -1 in place of len(x) or int(...) would keep it free"
+        )
+        return {"max_batch": 1, "fixed_batch": line}
 
     @cached_property
     def rows(self) -> Many:

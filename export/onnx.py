@@ -23,6 +23,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     path, nodes = source.onnx(dialects.ONNX)
     shutil.copyfile(path, folder / "model.onnx")
     build = {"opset": onnx_ir.load(path).opset_imports[""], "nodes": nodes}
+    build |= source.batch
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)
 
 

@@ -10,7 +10,9 @@ import openvino
 from openvino import opset13
 
 from bmc.bundle import Bundle
+from bmc.errors import ExportError
 from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.foreign import reason_of
 from bmc.inspect.executed import Executed
 
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
@@ -24,11 +26,14 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     The model is read, not converted: conversion would fold packed constants back to fp32.
     """
     path, _ = source.onnx(dialects.OPENVINO)
-    graph = openvino.Core().read_model(path)
-    ease(graph)
+    try:
+        graph = openvino.Core().read_model(path)
+        ease(graph)
+    except RuntimeError as error:
+        raise ExportError(f"OpenVINO cannot convert the network: {reason_of(error)}") from error
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     version = openvino.__version__.partition("-")[0]
-    build = {"opset": source.opset, "openvino": version}
+    build = {"opset": source.opset, "openvino": version, **source.batch}
     return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)
 
 

@@ -20,11 +20,12 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
     path, nodes = source.onnx(dialects.TENSORRT)
     shutil.copyfile(path, folder / ENGINE_SOURCE)
-    limits = {"batch": options.max_batch, **source.model.encoder.longest()}
+    rows = source.batch.get("max_batch", options.max_batch)
+    limits = {"batch": rows, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
     build = {"opset": source.opset, "nodes": nodes, "tensorrt": flavour()}
-    build |= {"max_batch": options.max_batch, "limits": limits}
+    build |= {"max_batch": rows, "limits": limits, **source.batch}
     return Written("model.engine", inputs, outputs, build)
 
 

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weight_norm
-from torch.nn.utils.spectral_norm import SpectralNorm
+from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
 from bmc.errors import UsageError
@@ -48,13 +48,14 @@ def materialized(network: nn.Module, image: tuple[int, int, int]) -> nn.Module:
 def fold_parametrizations(module: nn.Module) -> list[str]:
     """Turn what training derives weights from into those weights, in place; return the layers.
 
-    That is weight norm, spectral norm, any parametrization, and the masks of torch's own pruning.
+    That is weight norm, spectral norm, any parametrization that is not bmc's own, and the masks of
+    torch's pruning.
     """
     folded = []
     training = module.training
     module.eval()
     for path, layer in list(module.named_modules()):
-        names = list(getattr(layer, "parametrizations", ())) if _is_parametrized(layer) else []
+        names = _parametrized(layer)
         for name in names:
             parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
         hooks = [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, _DERIVED)]
@@ -115,8 +116,20 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 _DERIVED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
-def _is_parametrized(layer: nn.Module) -> bool:
-    return parametrize.is_parametrized(layer)
+def _parametrized(layer: nn.Module) -> list[str]:
+    """Return the names of a layer's parametrized weights; movement pruning has some of its own."""
+    if not parametrize.is_parametrized(layer):
+        return []
+    every: Any = layer.parametrizations
+    return [
+        name
+        for name, steps in every.items()
+        if not any(type(step).__module__.startswith("bmc.") for step in steps)
+    ]
+
+
+def _of_spectral_norm(hook: Any) -> bool:
+    return isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook)
 
 
 def _remove(layer: nn.Module, hook: Any) -> None:
@@ -124,6 +137,9 @@ def _remove(layer: nn.Module, hook: Any) -> None:
         remove_weight_norm(layer, hook.name)
     elif isinstance(hook, SpectralNorm):
         remove_spectral_norm(layer, hook.name)
+        loading = layer._load_state_dict_pre_hooks  # PyTorch wraps its hook, and leaves it there
+        for key in [key for key, one in loading.items() if _of_spectral_norm(one)]:
+            del loading[key]
     else:
         prune.remove(layer, hook._tensor_name)  # type: ignore[no-untyped-call]
 

@@ -20,10 +20,13 @@ import torch_pruning
 from torch import Tensor, nn
 
 from bmc.compress._shapes import Shape, shape_of
-from bmc.errors import UsageError
-from bmc.model import Parts
+from bmc.compress.prune._walk import Coupled, groups_in
+from bmc.errors import BmcError, UsageError
+from bmc.foreign import reason_of
+from bmc.model import Parts, answers_of
 
 KINDS = ("channels", "hidden", "heads", "width")
+_ENDLESS = "what reads it, whole maps and their means together, couples its units without an end"
 
 
 @dataclass(frozen=True)
@@ -81,10 +84,17 @@ def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) ->
         paths.setdefault(id(layer), []).append(path.removesuffix(f".{_StandIn.INNER}"))
     foreign = _tied_to_others(module)
     groups = []
-    for coupled in _coupled(twin, example):
+    for root, coupled in _coupled(twin, example):
+        if not coupled:
+            layers = tuple(paths[id(root)])
+            kind = "channels" if isinstance(root, nn.Conv2d) else "hidden"
+            groups.append(Group(layers[0], kind, 1, layers, reason=_ENDLESS))
+            continue
         items = [
-            _Item(tuple(paths.get(id(layer), ())), layer, axis, places, units)
-            for layer, axis, places, units in coupled
+            _Item(
+                tuple(paths.get(id(item.layer), ())), item.layer, item.axis, item.places, item.units
+            )
+            for item in coupled
         ]
         made = [path for one in items if one.axis == "out" for path in one.paths]
         answers = any(_under(path, one) for path in made for one in parts.outputs)
@@ -100,13 +110,18 @@ class _StandIn(nn.Module):
 
     def __init__(self, layer: nn.RNNBase) -> None:
         super().__init__()
-        self.add_module(self.INNER, nn.Linear(layer.input_size, layer.hidden_size))
+        directions = 2 if layer.bidirectional else 1
+        self.size = layer.proj_size or layer.hidden_size
+        self.add_module(self.INNER, nn.Linear(layer.input_size, directions * self.size))
         self.has_cell = layer.mode == "LSTM"
         self.time = 1 if layer.batch_first else 0
+        self.layers = layer.num_layers
 
     def forward(self, vectors: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         states = torch.tanh(self.get_submodule(self.INNER)(vectors))
         last = states.select(self.time, -1)[None]
+        if last.shape[-1] != self.size or self.layers > 1:
+            last = torch.cat([*torch.split(last, self.size, dim=-1)] * self.layers)
         return states, (last, last) if self.has_cell else last
 
 
@@ -144,7 +159,7 @@ def _twin(module: nn.Module) -> nn.Module:
         own = [(id(value), str(shape_of(layer))) for value in layer.parameters(recurse=False)]
         one = next((first[value] for value in own if value in first), layer)
         first |= dict.fromkeys(own, one)
-        if isinstance(one, nn.RNNBase) and shape_of(one):
+        if isinstance(one, nn.RNNBase):
             one = instead.setdefault(id(one), _StandIn(one))
         if one is not layer:
             twin.set_submodule(path, one)
@@ -167,10 +182,12 @@ def _tied_to_others(module: nn.Module) -> dict[int, str]:
     }
 
 
-def _coupled(twin: nn.Module, example: Mapping[str, Tensor]) -> Iterator[list[Any]]:
-    """Trace, and yield torch-pruning's groups: of each layer (itself, axis, places, their units).
+def _coupled(
+    twin: nn.Module, example: Mapping[str, Tensor]
+) -> Iterator[tuple[nn.Module, list[Coupled]]]:
+    """Trace, and yield the layers that make units, with what goes with these.
 
-    Groups that contain the model's output are left out.
+    Groups that contain the model's output are left out; one without an end is empty.
     """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
@@ -178,11 +195,11 @@ def _coupled(twin: nn.Module, example: Mapping[str, Tensor]) -> Iterator[list[An
             graph = torch_pruning.DependencyGraph().build_dependency(
                 twin,
                 dict(example),
-                output_transform=lambda found: getattr(found, "logits", found),
+                forward_fn=_all_answers,
                 verbose=False,
             )
         except Exception as error:
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            reason = str(error) if isinstance(error, BmcError) else reason_of(error)
             raise UsageError(
                 f"the dependency graph cannot follow this model ({reason}); "
                 "try --method unstructured"
@@ -192,17 +209,26 @@ def _coupled(twin: nn.Module, example: Mapping[str, Tensor]) -> Iterator[list[An
                 node.grad_fn = None  # it would want features on axis 1; so the sizes tell
         seen: set[int] = set()
         for kinds in ((nn.Conv2d, nn.Linear), (nn.Embedding,)):
-            for group in graph.get_all_groups(root_module_types=kinds):
-                items = []
-                for one in group.items:
-                    makes = graph.is_out_channel_pruning_fn(one.dep.handler)
-                    layer = one.dep.target.module
-                    items.append((layer, "out" if makes else "in", one.idxs, one.root_idxs))
-                layers = [layer for layer, *_ in items]
-                again = kinds == (nn.Embedding,) and id(layers[0]) in seen
+            for root, group in groups_in(graph, kinds):
+                layers = [item.layer for item in group]
+                again = kinds == (nn.Embedding,) and id(root) in seen
                 seen |= {id(layer) for layer in layers}
-                if not again and not any(isinstance(one, _OUTPUT) for one in layers):
-                    yield [one for one in items if not isinstance(one[0], _JOINTS)]
+                if not group:
+                    yield root, []
+                elif not again and not any(isinstance(one, _OUTPUT) for one in layers):
+                    yield root, [one for one in group if not isinstance(one.layer, _JOINTS)]
+
+
+def _all_answers(twin: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return what is traced: the answer, and of a user's network those that it gives in training.
+
+    Heads that only training reads lose what the others lose.
+    """
+    answers = answers_of(twin, inputs)[:1]
+    if getattr(twin, "is_foreign", False):
+        trained = answers_of(twin.train(), inputs)
+        answers = trained if len(trained) > 1 else answers
+    return answers
 
 
 def _group(
