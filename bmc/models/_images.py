@@ -227,7 +227,7 @@ def answering_linear(module: nn.Module) -> str | None:
         if _is_linear(part)
     ]
     training = module.training
-    device = next(module.parameters()).device
+    device = next((value.device for value in module.parameters()), None)
     try:
         with torch.no_grad():
             pixels = examples(module)[0]["pixels"].to(device)

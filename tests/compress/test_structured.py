@@ -21,7 +21,7 @@ from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset, Examples
-from bmc.errors import SettingError, UnknownError, UsageError
+from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.export._graph import write_onnx
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AppliedStep, Model, Record, Work, output_of
@@ -606,7 +606,7 @@ def test_a_model_that_cannot_be_traced_is_refused(work: Work) -> None:
             raise RuntimeError("out of order")
 
     model = Model(_images.Wrapped((1, 8, 8), Broken()), "python", {}, (), work.data)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="out of order"):
+    with pytest.raises(ModelCodeError, match="out of order"):
         Structured().apply(model, work)
 
 
