@@ -184,7 +184,7 @@ def compress(
         (
             f"wrote {output}: {_shown(before, after)}",
             *_scoring.shown(model),
-            f"next: bmc export {output} --target onnx    (scores the held-out test split)",
+            _models.next_export(model, output),
         ),
     )
 

@@ -141,6 +141,12 @@ def shown_score(model: Model, rows: int) -> str:
     return f"{name.replace('_', ' ')} {significant(value)} ({rows} rows, epoch {best})"
 
 
+def next_export(model: Model, output: Path) -> str:
+    """Return the line that says which command comes next; a user's own code is to be typed anew."""
+    code = f" --code {model.spec['code']}" if model.family == "python" else ""
+    return f"next: bmc export {output} --target onnx{code}    (scores the held-out test split)"
+
+
 def data_of(folder: Path, reference: str | None) -> Dataset:
     """Load the data that a model directory was trained on, from where it was or where it is now.
 

@@ -160,7 +160,7 @@ def distill(
         (
             f"wrote {output}: {_models.shown_score(model, len(data.validation))}{beside}",
             *_scoring.shown(model),
-            f"next: bmc export {output} --target onnx    (scores the held-out test split)",
+            _models.next_export(model, output),
         ),
     )
 

@@ -99,7 +99,7 @@ def train(
         (
             f"wrote {output}: {_models.shown_score(made, len(data.validation))}",
             *_scoring.shown(made),
-            f"next: bmc export {output} --target onnx    (scores the held-out test split)",
+            _models.next_export(made, output),
         ),
     )
 

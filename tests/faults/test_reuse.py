@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import random
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -593,3 +595,47 @@ def test_a_damaged_checkpoint_is_said_and_training_starts_anew(
     code, _, said = bmc(*command)
     assert code == 0, said
     assert "is damaged" in said
+
+
+def test_the_next_command_of_a_users_own_network_names_its_code(
+    bmc: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "own_nets.py").write_text(
+        "from torch import nn\n"
+        "def flat(classes, channels, height, width):\n"
+        "    layers = nn.Linear(channels * height * width, 8), nn.ReLU(), nn.Linear(8, classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    output = ("-o", tmp_path / "flat")
+    code, out, said = bmc("train", "python:own_nets:flat", "--data", "digits", *QUICK, *output)
+    assert code == 0, said
+    assert f"bmc export {tmp_path / 'flat'} --target onnx --code own_nets:flat" in out
+    command = ("prune", tmp_path / "flat", "--method", "unstructured", "--epochs", 0)
+    refused(bmc(*command), "add --code own_nets:flat")
+    code, out, said = bmc(*command, "--code", "own_nets:flat")
+    assert code == 0, said
+    assert "--code own_nets:flat" in out
+
+
+def test_a_changed_network_of_ones_own_is_not_resumed(
+    bmc: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names and shapes of the weights are the same; what is computed is not."""
+    code = (
+        "from torch import nn\n"
+        "def flat(classes, channels, height, width):\n"
+        "    layers = nn.Linear(channels * height * width, 8), nn.ReLU(), nn.Linear(8, classes)\n"
+        "    return nn.Sequential(nn.Flatten(), *layers)\n"
+    )
+    (tmp_path / "changing_nets.py").write_text(code)
+    monkeypatch.chdir(tmp_path)
+    options = ("--data", "digits", "--epochs", 2, "--device", "cpu", "-o", tmp_path / "flat")
+    command = ("train", "python:changing_nets:flat", *options)
+    interrupted(bmc, *command)
+    (tmp_path / "changing_nets.py").write_text(code.replace("ReLU", "Tanh"))
+    sys.modules.pop("changing_nets")
+    importlib.invalidate_caches()
+    done, _, said = bmc(*command)
+    assert done == 0, said
+    assert "is of another run" in said
