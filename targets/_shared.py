@@ -24,11 +24,12 @@ class SharedSession:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
-        self._bundle, self._options = bundle, options
+        self._bundle = Bundle(bundle.path, bundle.manifest)  # without its encoder
+        self._options = options
         self._lock = threading.Lock()
         self._calls = 0
         self._closed = self._forked = False
-        self._session: Session | None = self._load(bundle)
+        self._session: Session | None = self._load()
         _LOADED.add(self)
 
     def current(self) -> Session:
@@ -64,8 +65,8 @@ class SharedSession:
         if idle:
             idle.__exit__(None, None, None)
 
-    def _load(self, bundle: Bundle) -> Session:
-        return targets.load(bundle.manifest.target).load(bundle, self._options)
+    def _load(self) -> Session:
+        return targets.load(self._bundle.manifest.target).load(self._bundle, self._options)
 
     def _current(self) -> Session:
         if self._closed or self._session is None:
@@ -77,18 +78,18 @@ class SharedSession:
             if again:
                 again()
             else:
-                self._session = self._load(self._unchanged())
+                self._session = self._load_again()
             self._forked = False
         return self._session
 
-    def _unchanged(self) -> Bundle:
+    def _load_again(self) -> Session:
         bundle = bundles.read(self._bundle.path)
         if bundle.manifest != self._bundle.manifest:
             raise ArtifactError(
-                f"bundle {bundle.path} was replaced after it was loaded, and before this process "
-                "was forked or used it; load it again: bmc.load"
+                f"bundle {bundle.path} was replaced between its loading and the first call of "
+                "this forked process; load it again: bmc.load"
             )
-        return self._bundle
+        return self._load()
 
     def _freed(self) -> Session | None:
         """Give up the session if nobody may use it any more; return it to whoever ends it."""

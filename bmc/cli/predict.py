@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bmc import bundle as bundles
 from bmc import console, plugins, workspace
+from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
-from bmc.errors import DataError, UnknownError, UsageError
+from bmc.cli._rows import from_arguments, from_stdin
+from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.pipeline import Pipeline, Prediction
 from bmc.targets import RuntimeOptions
 
@@ -23,51 +22,74 @@ def predict(
     /,
     *row: str,
     pair: tuple[str, ...] = (),
+    text_column: tuple[str, ...] = (),
     threads: int = 0,
     images: Path | None = None,
     common: Common = Common(),  # noqa: B008  frozen
 ) -> Answer:
     """Answer rows with a bundle.
 
-    Without rows, lines are read from standard input.
+    Without rows, lines are read from standard input. An empty text is answered with null; any
+    other row that cannot be answered too, and the exit code is 2.
 
     Args:
         bundle: a bundle's folder, or its name in the workspace.
-        row: texts; image files; series as .npy or .csv files (a step a line); or, for a
-            generator, numbers that seed its noise. For a model of sentence pairs, the first texts.
+        row: texts, or tables of them (.csv, .jsonl, .parquet, a text a line in .txt); image
+            files; series as .npy or .csv files (a step a line); or, for a generator, numbers that
+            seed its noise. For a model of sentence pairs, the first texts.
         pair: for a model of sentence pairs: the second of each pair, as often as there are texts.
+        text_column: a table's column with the text; the one that the model was trained on when
+            left out. Name two for sentence pairs.
         threads: threads of the CPU; 0 leaves the choice to the run time.
         images: for a generator: the folder for the .png files.
     """
     common.begin()
     folder = _bundle(bundle, row) if bundle else workspace.newest("bundle")
     made = bundles.read(folder)
-    typed = list(row)
-    if not typed:
-        if sys.stdin.isatty():
-            raise DataError(f"nothing to answer: bmc predict {folder} 'some text'")
-        typed = [line.strip() for line in sys.stdin if line.strip()]
-    if not typed or not all(line.strip() for line in typed):
-        raise DataError("an empty text cannot be classified")
-    if pair and len(pair) != len(typed):
-        raise DataError(f"{len(typed)} texts but {len(pair)} --pair texts; give one for each")
     if made.manifest.task == "generation" and not images:
         raise UsageError("a generator writes pictures: name a folder for them with --images DIR")
-    kind = made.manifest.preprocessing.get("kind")
-    rows: list[Any] = list(zip(typed, pair, strict=True)) if pair else typed
-    if kind == "series":
-        rows = [_series(Path(path)) for path in typed]
-    elif kind == "image":
-        rows = [_existing(Path(path)) for path in typed]
+    kind = str(made.manifest.preprocessing.get("kind"))
+    columns = text_column or _trained_on(made)
+    asked = from_arguments(kind, row, pair, columns) if row else from_stdin(kind)
+    if not asked:
+        raise DataError("nothing to answer: standard input is empty")
+    failed = [one.error for one in asked if one.error]
+    if len(failed) == len(asked):
+        raise failed[0]
     with Pipeline(made, RuntimeOptions(threads=threads)) as pipeline:
-        answers = pipeline(rows)
+        answers = pipeline([one.row for one in asked], errors="return")
+    errors = {
+        number: one.error or answer
+        for number, (one, answer) in enumerate(zip(asked, answers, strict=True), start=1)
+        if one.error or isinstance(answer, BmcError)
+    }
+    if len(errors) == len(asked):
+        raise errors[1]
+    shown = [None if number in errors else one for number, one in enumerate(answers, start=1)]
     if made.manifest.task == "generation" and images:
-        answers = _written(answers, typed, images)
+        shown = _written(shown, [one.shown for one in asked], images)
+    for error in errors.values():
+        console.note(f"no answer: {error}")
     console.note(f"{folder} answers")
     return Answer(
-        {"bundle": str(folder), "answers": [_facts(answer) for answer in answers]},
-        tuple(f"{_shown(answer)}  {line}" for answer, line in zip(answers, typed, strict=True)),
+        {
+            "bundle": str(folder),
+            "answers": [_facts(answer) for answer in shown],
+            "rows": [one.shown for one in asked],
+            "notes": [{"row": number, "note": str(error)} for number, error in errors.items()],
+        },
+        tuple(f"{_shown(answer)}  {one.shown}" for answer, one in zip(shown, asked, strict=True)),
+        exit_code=2 if any(not asked[number - 1].blank for number in errors) else 0,
     )
+
+
+def _trained_on(made: Bundle) -> tuple[str, ...]:
+    """Return the text columns of the data that a bundle's model was trained on."""
+    data = made.manifest.lineage.get("data")
+    columns = data.get("text_columns") if isinstance(data, dict) else None
+    if isinstance(columns, list) and columns and all(isinstance(one, str) for one in columns):
+        return tuple(columns)
+    return ("text",)
 
 
 def _bundle(reference: str, row: tuple[str, ...]) -> Path:
@@ -85,39 +107,24 @@ def _facts(answer: Any) -> Any:
 
 
 def _shown(answer: Any) -> str:
+    if answer is None:
+        return "no answer"
     if isinstance(answer, Prediction):
         return f"{answer.label} {answer.score:.3f}"
     return f"{answer:.4g}" if isinstance(answer, float) else str(answer)
 
 
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise UnknownError(f"no image file {str(path)!r}")
-    return path
-
-
-def _series(path: Path) -> Any:
-    """Read a series (steps, channels)."""
-    if not path.is_file():
-        raise UnknownError(
-            f"no file {str(path)!r} with a series (.npy, or .csv with a step a line)"
-        )
-    try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        return np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float32)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} is no table of numbers: {error}") from error
-
-
-def _written(pictures: list[Any], names: list[str], folder: Path) -> list[str]:
+def _written(pictures: list[Any], names: list[str], folder: Path) -> list[str | None]:
     try:
         pillow = importlib.import_module("PIL.Image")
     except ModuleNotFoundError as error:
         raise plugins.missing(error, "writing pictures") from error
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
+    paths: list[str | None] = []
     for picture, name in zip(pictures, names, strict=True):
+        if picture is None:
+            paths.append(None)
+            continue
         paths.append(str(folder / f"{name}.png"))
         flat = picture[:, :, 0] if picture.shape[2] == 1 else picture
         pillow.fromarray(flat).save(paths[-1])

@@ -110,7 +110,6 @@ def test_a_distillation_with_a_senseless_loss_is_refused(
     [
         (["predict", "BUNDLE", "x", "--threads", "-1"], ["threads is -1"]),
         (["predict", "BUNDLE", ""], ["empty text"]),
-        (["predict", "BUNDLE", "fine", "  "], ["empty text"]),
         (["predict", "BUNDLE", "one", "--pair", "other"], ["takes 1 text"]),
         (["predict", "BUNDLE", "one", "two", "--pair", "a"], ["2 texts but 1"]),
         (["check", "BUNDLE", "--threads", "-1"], ["threads is -1"]),

@@ -1,0 +1,218 @@
+"""What `bmc predict` was asked: rows from arguments, from tables and from standard input."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmc import console
+from bmc.data._files import opened
+from bmc.data._tables import FORMATS
+from bmc.data._values import Values, characters
+from bmc.errors import BmcError, DataError, UnknownError
+
+_LINES = ".txt"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One row that was asked for.
+
+    Args:
+        shown: how the row is named beside its answer: the text, or the file.
+        row: what the pipeline takes; None where there is an error.
+        error: why there is no row.
+    """
+
+    shown: str
+    row: Any = None
+    error: BmcError | None = None
+
+    @property
+    def blank(self) -> bool:
+        """Tell whether it is an empty text, which is no one's mistake in a file of lines."""
+        return not self.shown.strip()
+
+
+def from_arguments(
+    kind: str, arguments: Sequence[str], pair: Sequence[str], columns: Sequence[str]
+) -> list[Asked]:
+    """Return the rows that arguments stand for.
+
+    Args:
+        kind: of the model's rows; "text", "image", "series" or "latent".
+        arguments: as typed.
+        pair: the second text of each.
+        columns: columns of a table to read; for a text model an argument may name one.
+
+    Raises:
+        DataError: a table cannot be read; pairs are as many as the texts.
+        UnknownError: an argument that names a table leads to no file.
+    """
+    if kind != "text":
+        read = _READERS.get(kind, str)
+        return [_asked(argument, partial(read, argument)) for argument in arguments]
+    rows: list[Asked] = []
+    for argument in arguments:
+        if _names_a_table(argument):
+            if pair:
+                raise DataError(f"{argument} is a table: name its two columns with --text-column")
+            rows += _table(Path(argument), columns)
+        else:
+            rows.append(_text(argument, "the text"))
+    if not pair:
+        return rows
+    if len(pair) != len(rows):
+        raise DataError(f"{len(rows)} texts but {len(pair)} --pair texts; give one for each")
+    return [
+        Asked(f"{first.shown} | {second}", (first.row, second), first.error)
+        for first, second in zip(rows, pair, strict=True)
+    ]
+
+
+def from_stdin(kind: str) -> list[Asked]:
+    """Return a row for each line of standard input.
+
+    Raises:
+        DataError: nobody writes into it.
+    """
+    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
+        raise DataError("nothing to answer: bmc predict BUNDLE 'some text', or lines on stdin")
+    binary = getattr(sys.stdin, "buffer", None)
+    lines: Iterable[bytes] = binary or (line.encode() for line in sys.stdin)
+    if kind != "text":
+        names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]
+        return from_arguments(kind, names, (), ())
+    return list(_lines(lines, "standard input"))
+
+
+def _lines(lines: Iterable[bytes], source: str) -> Iterator[Asked]:
+    for number, line in enumerate(lines, start=1):
+        content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
+        yield _text(content, f"{source}: line {number}")
+
+
+def _text(value: str | bytes, where: str) -> Asked:
+    """Return a text without white space at its ends."""
+    shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    shown = shown.encode("utf-8", "replace").decode().strip()
+    try:
+        text = characters(value, where).strip()
+    except DataError as error:
+        return Asked(shown, None, error)
+    return Asked(text, text) if text else Asked("", None, DataError(f"{where} is an empty text"))
+
+
+def _names_a_table(argument: str) -> bool:
+    """Tell whether an argument of a text model names a table or a file of lines.
+
+    Raises:
+        UnknownError: it does, but there is none.
+    """
+    path = Path(argument)
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # longer than a file's name may be, or with a NUL
+        return False
+    if path.suffix.lower() in {*FORMATS, _LINES}:
+        if there:
+            return True
+        if argument.split() == [argument]:
+            raise UnknownError(
+                f"no file {argument!r}; if it is a text, write it into standard input"
+            )
+    elif there:
+        console.note(
+            f"{argument!r} is answered as a text, although a file has this name; "
+            f"its lines: bmc predict BUNDLE < {argument}"
+        )
+    return False
+
+
+def _table(path: Path, columns: Sequence[str]) -> list[Asked]:
+    """Return the rows of a table, or the lines of a .txt file."""
+    if path.suffix.lower() == _LINES:
+        with path.open("rb") as file:
+            return list(_lines(file, str(path)))
+    columns = _only_column(path) or columns
+    module, unit = FORMATS[path.suffix.lower()]
+    values = Values(str(path), unit)
+    reader = importlib.import_module(f"bmc.data.{module}")
+    rows = []
+    for number, texts in reader.records(path, columns, values):
+        shown = " | ".join("" if text is None else str(text).strip() for text in texts)
+        rows.append(_asked(shown, partial(_texts, values, texts, columns, number)))
+    for line in values.notes:
+        console.note(line)
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    console.note(f"{path}: {len(rows)} rows of column {' and '.join(map(repr, columns))}")
+    return rows
+
+
+def _texts(
+    values: Values, texts: Sequence[Any], columns: Sequence[str], number: int
+) -> tuple[str, ...]:
+    return tuple(
+        values.text(text, column, number) for text, column in zip(texts, columns, strict=True)
+    )
+
+
+def _only_column(path: Path) -> list[str] | None:
+    """Return the name of a .csv file's column where it has one alone: no other can be meant."""
+    if path.suffix.lower() != ".csv":
+        return None
+    with opened(path) as file:
+        try:
+            header = next(csv.reader(file), [])
+        except csv.Error:
+            return None
+    return header if len(header) == 1 and header[0].strip() else None
+
+
+def _asked(shown: str, read: Callable[[], Any]) -> Asked:
+    if not shown.strip():
+        return Asked("", None, DataError("an empty row"))
+    try:
+        return Asked(shown, read())
+    except BmcError as error:
+        return Asked(shown, None, error)
+
+
+def _file(name: str) -> Path:
+    path = Path(name)
+    try:
+        there, folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError):
+        there = folder = False
+    if folder:
+        raise UnknownError(f"{str(path)!r} is a folder; name its images: {path}/*")
+    if not there:
+        raise UnknownError(f"no image file {str(path)!r}")
+    return path
+
+
+def _series(name: str) -> Any:
+    """Read a series (steps, channels)."""
+    path = Path(name)
+    if not path.is_file():
+        raise UnknownError(
+            f"no file {str(path)!r} with a series (.npy, or .csv with a step a line)"
+        )
+    try:
+        if path.suffix == ".npy":
+            return np.load(path, allow_pickle=False)
+        return np.loadtxt(path, delimiter=",", ndmin=2, dtype=np.float32)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path} is no table of numbers: {error}") from error
+
+
+_READERS: Mapping[str, Callable[[str], Any]] = {"series": _series, "image": _file}

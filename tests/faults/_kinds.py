@@ -1,0 +1,42 @@
+"""A bundle of each kind of data for each target, with rows whose answers differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmc import artifact
+from bmc import data as datasets
+from bmc.bundle import Bundle
+from bmc.data import Dataset
+from tests.models import _bundles
+
+KINDS = ("text", "image", "series")
+TARGETS = ("onnx", "openvino", "pytorch")
+
+
+def model_of(
+    kind: str, lively_folder: Path, reviews: Dataset, folder: Path
+) -> tuple[Path, Dataset]:
+    """Return a small model directory of a kind, and the data that it was made for."""
+    if kind == "text":
+        return lively_folder, reviews
+    reference, name = {"image": ("mlp", "digits"), "series": ("gru", "japanese-vowels")}[kind]
+    data = datasets.load(name)
+    model = _bundles.trained(reference, data, folder / "checkpoints")
+    return artifact.save(model, folder / kind), data
+
+
+def exported(source: tuple[Path, Dataset], target: str, output: Path) -> Bundle:
+    """Export such a model."""
+    return _bundles.exported(source[0], source[1], target, output)
+
+
+def rows_of(data: Dataset, count: int) -> list[Any]:
+    """Return raw rows of a data set, as an application has them."""
+    rows = [data.test.rows[place] for place in range(count)]
+    if data.kind == "text":
+        return [text for (text,) in rows]
+    return [np.asarray(row) for row in rows]
