@@ -26,6 +26,8 @@ from bmc.writing import scratch
 
 _SETTINGS = BenchSettings(launches=3, rounds=4)
 _OVERHEAD_MS = 0.3
+_FOR_SPEED = ("int8", "int8-dynamic")
+"""Precisions that are chosen for speed; the others, weights alone and 16 bits, are for size."""
 Describe = Callable[[Any, str, Written], Manifest]
 
 
@@ -79,10 +81,18 @@ def over_fp32(
 def refuse_slower(found: Speed, executed: Sequence[Executed], precision: str) -> None:
     """Refuse a bundle that is slower than its fp32 export, and say why.
 
+    One of a precision that is chosen for size is kept, and what it costs is said.
+
     Raises:
         GateError: the whole interval lies below 1.
     """
     if found.ratio.high >= 1:
+        return
+    if precision not in _FOR_SPEED:
+        console.note(
+            f"{precision} is {1 / found.ratio.value:.2f}x slower than fp32 here; it is chosen for "
+            "size, so that speed refuses nothing"
+        )
         return
     floats = sorted({one.operator for one in executed if not one.narrow})
     cause = "its other work outweighs what is saved"

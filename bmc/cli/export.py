@@ -42,7 +42,7 @@ def export(
             the model has attention, which is one operator then.
         max_batch: rows that a TensorRT engine is built for at most.
         allow_slower: keep a quantized bundle that is slower than its fp32 export; else it is
-            exit 1, and kept as NAME.failed.
+            exit 1, and kept as NAME.failed. Methods for size (weights, fp16, bf16) need it not.
     """
     common.begin()
     options = ExportOptions(opset, max_batch, allow_slower)

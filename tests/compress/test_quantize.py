@@ -571,3 +571,16 @@ def test_a_bundle_that_is_slower_says_why() -> None:
     with pytest.raises(GateError, match="overhead-bound"):
         refuse_slower(Speed(slower.ratio, 0.1), executed, "int8")
     refuse_slower(Speed(Interval(0.95, 0.9, 1.01), 2.0), executed, "int8")
+
+
+@pytest.mark.parametrize("precision", ["int8-weights", "int4-weights", "fp16", "bf16"])
+def test_what_is_chosen_for_size_is_not_refused_for_speed(
+    precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from bmc.export._speed import Speed, refuse_slower
+    from bmc.measure.scores import Interval
+
+    refuse_slower(Speed(Interval(0.7, 0.6, 0.8), 2.0), [], precision)
+    assert "1.43x slower than fp32 here; it is chosen for size" in " ".join(
+        capsys.readouterr().err.split()
+    )
