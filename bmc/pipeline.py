@@ -261,7 +261,7 @@ def load(path: str | Path, threads: int = 0) -> Pipeline:
     """
     folder = Path(path)
     try:
-        there = folder.is_dir()
+        there = folder.exists()
     except ValueError:  # a NUL in the name
         there = False
     if not there:

@@ -68,11 +68,12 @@ def read_bytes(path: Path, what: str, most: int, links: bool = False) -> bytes:
     """
     with open_regular(path, what, most, links) as file:
         try:
-            data = file.read(most + 1)
+            size = os.fstat(file.fileno()).st_size
+            data = file.read(min(size, most) + 1)
         except OSError as error:
             raise unreadable(path, what, error) from error
-    if len(data) > most:
-        raise ArtifactError(f"{what}: {path} grows while it is read; at most {most:,} bytes are")
+    if len(data) > size:
+        raise ArtifactError(f"{what}: {path} grows while it is read; wait until it is whole")
     return data
 
 

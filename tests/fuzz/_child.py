@@ -24,6 +24,7 @@ from tests.fuzz._watch import Canaries, watch_opens
 Subject: TypeAlias = Any
 """A module with `cases()` and `check(case, folder)`; `prepare(folder)` if it needs files."""
 
+_REPOSITORY = str(Path(__file__).resolve().parents[2])
 MEMORY = 2 << 30
 """Bytes that a child may map beyond what it mapped when it was forked."""
 
@@ -96,7 +97,7 @@ def _outcome(subject: Subject, case: Any, folder: Path) -> tuple[str, str]:
 
 def _where() -> str:
     frames = traceback.extract_tb(sys.exc_info()[2])
-    ours = [frame for frame in frames if "/site-packages/" not in frame.filename] or frames
+    ours = [frame for frame in frames if frame.filename.startswith(_REPOSITORY)] or frames
     return f"{Path(ours[-1].filename).name}:{ours[-1].lineno} {ours[-1].name}"
 
 

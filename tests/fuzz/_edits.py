@@ -116,14 +116,14 @@ def apply(edit: Sequence[Any], folder: Path, outside: Path) -> None:
                 file.truncate(min(rest[0], 2**41))
         elif path.is_file() and path.stat().st_size < 2**24:
             path.write_bytes(_edited(kind, path.read_bytes(), rest))
-    except (OSError, ValueError, RecursionError, zipfile.BadZipFile):
+    except (OSError, ValueError, EOFError, RecursionError, zipfile.BadZipFile):
         return
 
 
 def fix(folder: Path, manifest: str) -> None:
     """Let hashes, sizes and digest fit what lies in the folder, as its own writer would."""
     path = folder / manifest
-    if path.is_symlink() or not path.is_file():
+    if path.is_symlink() or not path.is_file() or path.stat().st_size > 2**24:
         return
     try:
         content = json.loads(path.read_bytes())

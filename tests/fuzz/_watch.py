@@ -16,6 +16,7 @@ _NEVER = (
     *("ctypes.dlopen", "webbrowser.open"),
 )
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+_SYSTEM = ("/proc", "/sys", "/usr/lib", "/lib")
 CANARIES = ("secret.txt", "secret.bin", "tokenizer.json", "model.bin")
 
 
@@ -29,7 +30,7 @@ def watch_opens(work: Path) -> list[str]:
     repository = Path(__file__).resolve().parents[2]
     readable = tuple(
         os.path.realpath(path)
-        for path in (sys.prefix, sys.base_prefix, repository, "/proc", "/sys", "/usr/lib", "/lib")
+        for path in (*sys.path[1:], sys.prefix, sys.base_prefix, str(repository), *_SYSTEM)
     )
     readable += ("/dev/null", "/dev/urandom", "/etc/localtime", "/usr/share/zoneinfo")
     ours = (str(work.resolve()),)
