@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich import box
@@ -14,7 +15,8 @@ from bmc.cli._common import Answer, Common
 from bmc.errors import UsageError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
-from bmc.measure.shown import significant, with_interval
+from bmc.measure.scores import Interval
+from bmc.measure.shown import is_wide, significant, with_interval
 
 
 def bench(
@@ -40,7 +42,8 @@ def bench(
         batch: rows a call.
         length: tokens a row, none of them padding; when left out 32, or a model's most.
         precision: what OpenVINO and PyTorch may compute in: f32 (or fp32), or bf16.
-        launches: fresh processes of each candidate.
+        launches: fresh processes of each candidate; where times are unsteady, up to three times
+            as many.
         rounds: turns of each candidate in a launch.
         save: where the raw samples go; into the workspace when left out.
     """
@@ -53,6 +56,7 @@ def bench(
     settings = BenchSettings(
         batch, BenchSettings.length if length is None else length, launches, rounds
     )
+    settings = replace(settings, most_launches=3 * launches)
     computed = "f32" if precision == "fp32" else precision
     run = results.measure_bundles(folders, threads, settings, computed)
     path = save or workspace.root() / ".bench" / f"{run.started}.json"
@@ -87,13 +91,19 @@ def _table(run: results.Run) -> Table:
             row.name,
             f"{row.threads}{' *' if row.best else ''}",
             row.execution["precision"],
-            with_interval(row.p50),
-            with_interval(row.p90),
-            with_interval(row.speed_up) if row.speed_up else "1 (reference)",
+            _marked(row.p50),
+            _marked(row.p90),
+            _marked(row.speed_up) if row.speed_up else "1 (reference)",
             f"{significant(row.cold_start_seconds)} s",
             significant(row.peak_mb),
         )
     table.caption = (
-        "* the better thread count of that bundle; speed-ups are over the first bundle's"
+        "* the better thread count of that bundle; speed-ups are over the first bundle's; "
+        "? upper end more than twice the lower"
     )
     return table
+
+
+def _marked(interval: Interval | None) -> str:
+    """Write a time; one whose interval is wide is marked."""
+    return with_interval(interval) + (" ?" if is_wide(interval) else "")
