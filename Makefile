@@ -55,5 +55,11 @@ bench-quantization: install
 	$(BIN)/python benchmarks/quantization.py $(if $(ROW),--row $(ROW))
 	$(BIN)/python benchmarks/quantization.py --table
 
+# Commands killed at every change on disk and at 300 random moments, and the disk full at each; an hour.
+faults: install
+	rm -rf /tmp/bmc-faults
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults._kills /tmp/bmc-faults --full --random 300 > benchmarks/results/kills.json
+	rm -rf /tmp/bmc-faults
+
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

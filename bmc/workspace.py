@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 
+from bmc import writing
 from bmc.bundle import MANIFEST as BUNDLE_MANIFEST
 from bmc.errors import UnknownError, unknown
 
 MODEL_MANIFEST = "bmc.json"
 _VERBS = {"model": "bmc train", "bundle": "bmc export"}
+_ELSEWHERE = "one that --output put elsewhere is named by its path"
 _KINDS = {MODEL_MANIFEST: "model", BUNDLE_MANIFEST: "bundle"}
 
 
@@ -58,8 +61,9 @@ def entries(kind: str, failed: bool = False) -> list[Path]:
 def kind_of(path: Path) -> str | None:
     """Say whether a folder is a "model" directory, a "bundle", or neither."""
     for manifest, kind in _KINDS.items():
-        if (path / manifest).is_file():
-            return kind
+        with suppress(OSError):  # a name that is too long
+            if (path / manifest).is_file():
+                return kind
     return None
 
 
@@ -83,19 +87,29 @@ def find(reference: str, kind: str) -> Path:
     Raises:
         UnknownError: there is none; the message names the nearest, or says what the folder is.
     """
-    for path in (Path(reference), root() / reference):
-        if path.is_dir():
-            if kind_of(path) == kind:
-                return path
-            manifest = next(name for name, known in _KINDS.items() if known == kind)
+    places = (Path(reference), root() / reference)
+    for path in places:
+        writing.recover(path)
+        if kind_of(path) == kind:
+            return path
+    manifest = next(name for name, known in _KINDS.items() if known == kind)
+    for path in places:
+        if _is_folder(path):
             what = {"model": "model directory", "bundle": "bundle"}[kind]
             raise UnknownError(f"{path} is no {what}: it has no {manifest}")
     if entries(kind):
-        raise unknown(kind, reference, [path.name for path in entries(kind)])
+        raise unknown(kind, reference, [path.name for path in entries(kind)], _ELSEWHERE)
     raise UnknownError(
         f"no {kind} named {reference!r}, and none in {root()} yet; make one with {_VERBS[kind]}, "
         "or name a folder (BMC_HOME says where the workspace is)"
     )
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # a name that is too long
+        return False
 
 
 def _written(path: Path) -> float:

@@ -344,3 +344,18 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
     theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     text = "Charming Film, É"
     assert theirs(text)["input_ids"] == encoder.tokenizer.encode(text).ids
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [("hidden_act", "relu", "answers otherwise"), ("hidden_size", 16, "could not be loaded")],
+)
+def test_a_model_whose_directory_would_not_give_it_back_is_not_written(
+    make_lively: Callable[..., Model], tmp_path: Path, key: str, value: object, reason: str
+) -> None:
+    made = make_lively()
+    made.spec = {**made.spec, key: value}
+    with pytest.raises(ArtifactError, match=f"out was not written: .*{reason}"):
+        artifact.save(made, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []
