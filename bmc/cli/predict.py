@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
 from bmc.cli._rows import from_arguments, from_stdin
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
+from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline, Prediction
 from bmc.targets import RuntimeOptions
 
@@ -53,6 +57,8 @@ def predict(
     asked = from_arguments(kind, row, pair, columns) if row else from_stdin(kind)
     if not asked:
         raise DataError("nothing to answer: standard input is empty")
+    if kind == "image":
+        _say_unread([one.row for one in asked if not one.error])
     failed = [one.error for one in asked if one.error]
     if len(failed) == len(asked):
         raise failed[0]
@@ -81,6 +87,16 @@ def predict(
         tuple(f"{_shown(answer)}  {one.shown}" for answer, one in zip(shown, asked, strict=True)),
         exit_code=2 if any(not asked[number - 1].blank for number in errors) else 0,
     )
+
+
+def _say_unread(images: Sequence[Any]) -> None:
+    """Say how many images have transparency or later frames, which the model does not see."""
+    unread: Counter[str] = Counter()
+    for image in images:
+        with suppress(DataError):  # one that cannot be read is said where it is answered
+            unread.update(unread_parts(image))
+    for part, count in unread.items():
+        console.note(f"{count} of {len(images)} images have {part}, which the model does not see")
 
 
 def _trained_on(made: Bundle) -> tuple[str, ...]:

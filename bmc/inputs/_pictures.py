@@ -95,14 +95,24 @@ def check_image(row: Row) -> tuple[str, ...]:
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
-        unread = unread_parts(image)
+        unread = _parts_left_out(image)
         image.draft("L", (1, 1))
         image.load()
         return unread
 
 
-def unread_parts(image: Any) -> tuple[str, ...]:
-    """Say which parts of an opened image are left out: its transparency, its later frames."""
+def unread_parts(row: Row) -> tuple[str, ...]:
+    """Say what of an image no model will see, likewise; of a file, by its header.
+
+    Raises:
+        DataError: it is no image.
+        MissingError: Pillow is not installed.
+    """
+    with _opened(row) as image:
+        return _parts_left_out(image)
+
+
+def _parts_left_out(image: Any) -> tuple[str, ...]:
     # The second picture of a phone's JPEG is a preview or a depth map, and no frame.
     moves = getattr(image, "is_animated", False) and image.format not in ("JPEG", "MPO")
     return (

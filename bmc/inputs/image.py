@@ -12,9 +12,17 @@ from numpy.typing import NDArray
 
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, numbers, whole_number
-from bmc.inputs._pictures import check_image, read_image, shape_of
+from bmc.inputs._pictures import check_image, read_image, shape_of, unread_parts
 
-__all__ = ["ImageEncoder", "ImageSettings", "check_image", "load", "read_image", "shape_of"]
+__all__ = [
+    "ImageEncoder",
+    "ImageSettings",
+    "check_image",
+    "load",
+    "read_image",
+    "shape_of",
+    "unread_parts",
+]
 
 _LARGEST = 4096
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from bmc import artifact
 from bmc import bundle as bundles
@@ -95,3 +96,17 @@ def test_a_model_written_before_without_these_scores_is_still_read(
     del content["scores"]["validation"]
     path.write_text(json.dumps(content))
     assert bmc("export", "mlp-three", "--target", "onnx")[0] == 0
+
+
+def test_predict_says_what_of_pictures_the_model_does_not_see(
+    three_classes: Path, bmc: Run, tmp_path: Path
+) -> None:
+    assert bmc("train", "mlp", "--data", three_classes, *QUICK)[0] == 0
+    assert bmc("export", "mlp-three", "--target", "onnx")[0] == 0
+    picture = Image.fromarray(np.full((8, 8, 4), 90, np.uint8))
+    picture.save(tmp_path / "clear.png")
+    picture.convert("RGB").save(tmp_path / "plain.png")
+    pictures = [tmp_path / "clear.png", tmp_path / "plain.png"]
+    code, _, said = bmc("predict", "mlp-three-onnx", *pictures)
+    assert code == 0, said
+    assert "1 of 2 images have transparency, which the model does not see" in said
