@@ -68,7 +68,10 @@ def make_folders(path: Path) -> list[Path]:
     missing = [one for one in (path, *path.parents) if not one.exists()][::-1]
     for one in missing:
         _about_to("mkdir", one)
-        one.mkdir(exist_ok=True)
+        try:
+            one.mkdir(exist_ok=True)
+        except FileNotFoundError:  # another command has just removed an empty one above it
+            return make_folders(path)
     return missing
 
 

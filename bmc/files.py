@@ -16,6 +16,7 @@ from bmc.errors import ArtifactError, BmcError, StorageError, UsageError
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FAILED = ("input/output error", "iostream error")  # the second is all that OpenVINO says
 _LONGEST_NAME = 255
 
 
@@ -105,10 +106,11 @@ def storage_error(error: BaseException, output: Path) -> BmcError | None:
             "free some space or name another place with --output"
         )
     reason = (getattr(error, "strerror", None) or str(error)).lower()
-    if number == errno.EIO or "input/output error" in text:
+    if number == errno.EIO or any(words in text for words in _FAILED):
+        free = shutil.disk_usage(_nearest(output)).free // 2**20
         return StorageError(
-            f"{output} could not be written: the disk reports an error ({reason}); "
-            "name another place with --output"
+            f"{output} could not be written: the disk is full or fails ({reason:.80}; {free} MB "
+            "free there); free some space or name another place with --output"
         )
     if number == errno.ENAMETOOLONG:
         return UsageError(f"a name is too long: {str(output)[:60]!r}...; name a shorter one")

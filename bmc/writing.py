@@ -193,15 +193,17 @@ def sweep(folder: Path) -> None:
     Checkpoints of an output that was finished after them are removed too.
     """
     with suppress(OSError):
-        names = {name for name, _, _ in _all_hidden(folder)}
-        old = {path.name for path in _children(folder / _CHECKPOINTS) if _is_older(path, folder)}
+        checkpoints = folder / _CHECKPOINTS
+        names = {name for place in (folder, checkpoints) for name, _, _ in _all_hidden(place)}
+        old = {path.name for path in _children(checkpoints) if _is_older(path, folder)}
         for name in names | old:
             with suppress(OSError, locks.BusyError), locks.alone(folder / name, 0) as first:
                 if first:
                     _clean(folder / name, folder)
-                    if name in old and _is_older(folder / _CHECKPOINTS / name, folder):
-                        disk.remove_tree(folder / _CHECKPOINTS / name)
-                        disk.remove_folder(folder / _CHECKPOINTS)
+                    if name in old and _is_older(checkpoints / name, folder):
+                        disk.remove_tree(checkpoints / name)
+        if checkpoints.is_dir() and not _children(checkpoints):
+            disk.remove_folder(checkpoints)
 
 
 def _clean(path: Path, folder: Path) -> None:
@@ -211,6 +213,8 @@ def _clean(path: Path, folder: Path) -> None:
             disk.rename(hidden, path)
         elif kind:
             disk.remove_tree(hidden)
+    for _, _, hidden in list(_all_hidden(folder / _CHECKPOINTS, path.name)):
+        disk.remove_tree(hidden)
 
 
 def _all_hidden(folder: Path, name: str | None = None) -> Iterator[tuple[str, str | None, Path]]:

@@ -264,6 +264,29 @@ def test_checkpoints_older_than_their_output_go_with_the_next_command(tmp_path: 
     assert os.listdir(checkpoints) == ["stopped"]
 
 
+def test_checkpoints_that_were_being_removed_go_with_the_next_command(tmp_path: Path) -> None:
+    (tmp_path / ".checkpoints" / "out").mkdir(parents=True)
+    disk.watch(watch := lambda operation, path: die() if operation == "unlink" else None)
+    try:
+        removing = in_a_child(lambda: writing.remove(tmp_path / ".checkpoints" / "out"))
+    finally:
+        disk.unwatch(watch)
+    assert removing == -signal.SIGKILL
+    write_and(lambda: None, tmp_path / "other")
+    assert os.listdir(tmp_path) == ["other"]
+
+
+def test_what_openvino_says_of_a_full_disk_is_understood(tmp_path: Path) -> None:
+    said = RuntimeError("basic_ios::clear: iostream error")
+
+    def fails(output: Path) -> None:
+        with writing.new_folder(output):
+            raise said
+
+    with pytest.raises(StorageError, match="out could not be written: the disk is full or fails"):
+        fails(tmp_path / "out")
+
+
 def test_a_link_as_output_leads_to_where_the_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "here").mkdir()
     made_by_bmc(tmp_path / "large" / "real", "old")
