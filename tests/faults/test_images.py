@@ -181,17 +181,15 @@ def test_a_folder_of_turned_pictures_has_the_size_that_they_are_seen_in(tmp_path
     assert datasets.image_shape(data) == (6, 8, 3)
 
 
-def test_what_of_a_folders_pictures_no_model_sees_is_said(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_of_a_folders_pictures_no_model_sees_is_said(tmp_path: Path) -> None:
     for number in range(40):
         image = Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 6, 3), np.uint8))
         if number < 3:
             image.putalpha(number)
         (tmp_path / f"k{number % 2}").mkdir(exist_ok=True)
         image.save(tmp_path / f"k{number % 2}" / f"{number}.png")
-    datasets.load(f"imagefolder:{tmp_path}")
-    assert "3 of 40 images have transparency, which no model sees" in capsys.readouterr().err
+    notes = datasets.load(f"imagefolder:{tmp_path}").summary.notes
+    assert "3 of 40 images have transparency, which no model sees" in notes
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\xff", b"nonsense"])
