@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test fix fuzz bench bench-baselines bench-compression bench-quantization clean
+.PHONY: faults soak install demo test fix fuzz bench bench-baselines bench-compression bench-quantization clean
 
 install: .venv/installed
 
@@ -60,6 +60,11 @@ faults: install
 	rm -rf /tmp/bmc-faults
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults._kills /tmp/bmc-faults --full --random 300 > benchmarks/results/kills.json
 	rm -rf /tmp/bmc-faults
+
+# Threads and processes ask nine bundles, for SOAK_MINUTES in all: wrong answers, errors, growth of memory.
+SOAK_MINUTES ?= 60
+soak: install
+	$(BIN)/python benchmarks/soak.py --minutes $(SOAK_MINUTES)
 
 clean:
 	rm -rf .venv build dist *.egg-info bmc-runs

@@ -1,0 +1,199 @@
+"""Ask bundles for a long time: wrong answers, errors, growth of memory, throughput.
+
+    make soak SOAK_MINUTES=60                    all of them, an hour in all
+    python benchmarks/soak.py --seconds 60       60 s a measurement
+
+Each kind of data on each CPU target is asked by one thread and then by eight, for single rows and
+lists in turn, with texts of 100,000 characters among them; then by processes that load the bundle
+themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from _common import RUNS, Bar, bmc, finish
+
+from bmc import data as datasets
+from bmc.pipeline import Pipeline, load
+
+TARGETS = ("onnx", "openvino", "pytorch")
+MODELS = {
+    "text": ("lstm", "movie-reviews"),
+    "image": ("mlp", "digits"),
+    "series": ("gru", "japanese-vowels"),
+}
+THREADS, ROWS, LIST, PROCESSES = 8, 64, 16, 2
+TOLERANCE = 1e-4
+GROWTH = 64  # MB that caches and allocators may take once
+_MEASUREMENTS = len(MODELS) * len(TARGETS) * 3
+
+
+@dataclass
+class Count:
+    """What one measurement saw."""
+
+    rows: int = 0
+    wrong: int = 0
+    errors: int = 0
+    first_error: str = ""
+
+
+def main() -> int:
+    """Measure every kind of data on every target, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--minutes", type=float, default=60, help="of all measurements together")
+    parser.add_argument("--seconds", type=float, help="of each measurement, instead")
+    options = parser.parse_args()
+    seconds = options.seconds or options.minutes * 60 / _MEASUREMENTS
+    found = []
+    print(f"{'bundle':16}{'threads':>8}{'rows/s':>10}{'wrong':>7}{'errors':>8}{'growth MB':>11}")
+    for kind, (model, data) in MODELS.items():
+        rows = rows_of(kind, data)
+        for target in TARGETS:
+            found += soaked(bundle_of(kind, model, data, target), rows, kind, target, seconds)
+    return finish("soak", bars(found), {"seconds_each": seconds, "measurements": found})
+
+
+def bundle_of(kind: str, model: str, data: str, target: str) -> Path:
+    """Return a small bundle, made when there is none yet."""
+    folder, output = RUNS / "soak" / kind, RUNS / "soak" / f"{kind}-{target}"
+    if not folder.exists():
+        bmc("train", model, "--data", data, "--epochs", 1, "--output", folder, "--quiet")
+    if not output.exists():
+        bmc("export", folder, "--target", target, "--output", output, "--quiet")
+    return output
+
+
+def rows_of(kind: str, data: str) -> list[Any]:
+    """Return rows as an application has them, two long ones among the texts."""
+    test = datasets.load(data).test.rows
+    if kind != "text":
+        return [np.asarray(test[place]) for place in range(ROWS)]
+    rows = [test[place][0] for place in range(ROWS)]
+    rows[7], rows[31] = (" ".join(rows) * 40)[:100_000], (rows[3] + " ") * 900
+    return rows
+
+
+def soaked(
+    bundle: Path, rows: list[Any], kind: str, target: str, seconds: float
+) -> list[dict[str, Any]]:
+    """Ask one bundle from one thread, from eight, and from processes."""
+    found = []
+    with load(bundle, threads=1) as pipeline:
+        truth = [pipeline(row) for row in rows]
+        for threads in (1, THREADS):
+            ask(pipeline, rows, truth, Count(), 0, min(2.0, seconds / 4))  # caches are filled
+            before = memory()
+            counts = [Count() for _ in range(threads)]
+            callers = [
+                threading.Thread(target=ask, args=(pipeline, rows, truth, count, start, seconds))
+                for start, count in enumerate(counts)
+            ]
+            for caller in callers:
+                caller.start()
+            for caller in callers:
+                caller.join()
+            found.append(shown(kind, target, f"{threads}", counts, seconds, memory() - before))
+    expected = [(answer.label, answer.score) for answer in truth]
+    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+        work = [(bundle, rows, expected, start, seconds) for start in range(PROCESSES)]
+        answers = pool.starmap(in_process, work)
+    counts, growths = [count for count, _ in answers], [growth for _, growth in answers]
+    found.append(shown(kind, target, "processes", counts, seconds, max(growths)))
+    return found
+
+
+def in_process(
+    bundle: Path, rows: list[Any], expected: list[tuple[str, float]], start: int, seconds: float
+) -> tuple[Count, float]:
+    """Load the bundle in this process and ask it; return what was seen and the MB of growth."""
+    from bmc import Prediction  # noqa: PLC0415  the parent has it already
+
+    count, truth = Count(), [Prediction(label, score) for label, score in expected]
+    with load(bundle, threads=1) as pipeline:
+        ask(pipeline, rows, truth, Count(), start, min(2.0, seconds / 4))
+        before = memory()
+        ask(pipeline, rows, truth, count, start, seconds)
+        return count, memory() - before
+
+
+def ask(
+    pipeline: Pipeline, rows: list[Any], truth: list[Any], count: Count, start: int, seconds: float
+) -> None:
+    """Ask a row and a list in turn, and hold the answers against those of one thread."""
+    end, turn = time.monotonic() + seconds, 7 * start
+    while time.monotonic() < end:
+        turn += 1
+        some = [(turn + step) % len(rows) for step in range(1 if turn % 2 else LIST)]
+        asked = [rows[place] for place in some]
+        try:
+            answers = pipeline(asked) if len(some) > 1 else [pipeline(asked[0])]
+        except Exception as error:  # noqa: BLE001  each is a finding, whatever it is
+            count.errors += 1
+            count.first_error = count.first_error or f"{type(error).__name__}: {error}"
+            continue
+        count.rows += len(some)
+        for place, answer in zip(some, answers, strict=True):
+            near = abs(answer.score - truth[place].score) <= TOLERANCE
+            count.wrong += not (near and answer.label == truth[place].label)
+
+
+def shown(
+    kind: str, target: str, threads: str, counts: list[Count], seconds: float, growth: float
+) -> dict[str, Any]:
+    """Print and return one row of the table."""
+    total = Count(
+        sum(count.rows for count in counts),
+        sum(count.wrong for count in counts),
+        sum(count.errors for count in counts),
+        next((count.first_error for count in counts if count.first_error), ""),
+    )
+    rate = total.rows / seconds
+    print(
+        f"{kind + '-' + target:16}{threads:>8.8}{rate:10.0f}{total.wrong:7}{total.errors:8}"
+        f"{growth:11.1f}",
+        flush=True,
+    )
+    row = {"kind": kind, "target": target, "threads": threads, "rows_a_second": rate}
+    return {**row, **asdict(total), "growth_mb": growth}
+
+
+def bars(found: list[dict[str, Any]]) -> list[Bar]:
+    """Hold all measurements against what they must reach."""
+    rates = {(one["kind"], one["target"], one["threads"]): one["rows_a_second"] for one in found}
+    ratios = {
+        f"{kind}-{target}": rates[kind, target, f"{THREADS}"] / max(rates[kind, target, "1"], 1e-9)
+        for kind, target, threads in rates
+        if threads == "1"
+    }
+    wrong, errors = (sum(one[name] for one in found) for name in ("wrong", "errors"))
+    slowest = min(ratios, key=lambda name: ratios[name])
+    growth = max(one["growth_mb"] for one in found)
+    return [
+        Bar("0 wrong answers", f"{wrong}", wrong == 0),
+        Bar("0 errors", f"{errors}", errors == 0),
+        Bar(
+            f"{THREADS} threads answer as many rows as one",
+            f"{ratios[slowest]:.2f} times ({slowest})",
+            ratios[slowest] >= 1,
+        ),
+        Bar(f"memory grows by less than {GROWTH} MB", f"{growth:.1f}", growth < GROWTH),
+    ]
+
+
+def memory() -> float:
+    """Return this process's resident memory in MB."""
+    return float(psutil.Process().memory_info().rss) / 2**20
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
