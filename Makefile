@@ -1,6 +1,8 @@
 # make demo, make test: each makes .venv and installs what it needs first.
 PYTHON ?= python3
 BIN := .venv/bin
+# Some benchmarks import ONNX Runtime before bmc, which would switch its telemetry off.
+export ORT_DISABLE_TELEMETRY := 1
 
 .PHONY: faults soak install demo test fix fuzz bench bench-baselines bench-compression bench-quantization clean
 
