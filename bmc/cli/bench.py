@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 
 from bmc import bundle as bundles
-from bmc import console, workspace
+from bmc import console, workspace, writing
 from bmc.cli._common import Answer, Common
 from bmc.errors import UsageError
 from bmc.measure import results
@@ -53,6 +53,8 @@ def bench(
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
     if length is not None:
         _refuse_longer(folders, length)
+    if save:
+        writing.hold(save)
     settings = BenchSettings(
         batch, BenchSettings.length if length is None else length, launches, rounds
     )

@@ -9,7 +9,7 @@ import numpy as np
 from cyclopts import Parameter
 from numpy.typing import NDArray
 
-from bmc import console, workspace
+from bmc import console, workspace, writing
 from bmc.cli import _models, _scoring
 from bmc.cli._common import Answer, DataOptions, Writing
 from bmc.data import Fold
@@ -124,6 +124,7 @@ def _cross_validate(
     for number in range(1, folds + 1):
         data = replace(source, fold=Fold(number, folds)).load()
         name = f"{workspace.slug(chosen.reference)}-{data.name}-fold{number}"
+        writing.hold(workspace.root() / name)
         checkpoints = workspace.checkpoints_of(workspace.root() / name)
         model = _models.trained(chosen, data, settings, checkpoints)
         answers.append(_scoring.outputs_on(model, data.test))
