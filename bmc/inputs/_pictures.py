@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from bmc import plugins
 from bmc.errors import BmcError, DataError
 from bmc.inputs import Row
+from bmc.inputs._image_arrays import array_of, named
 
 # Pillow opens some fifty formats; EPS starts Ghostscript, and few were written for strange files.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
@@ -34,8 +35,6 @@ _DEEP = ("I", "F")
 _STRAIGHT = {"RGBa": "RGBA", "La": "LA"}  # premultiplied by alpha; Pillow undoes it first
 _ORIENTATION = 0x0112  # EXIF's tag
 _SIDEWAYS = (5, 6, 7, 8)
-_CHANNELS = (1, 3, 4)
-_TAKEN = "give a file, its bytes, a PIL image, or uint8 (height, width[, channels])"
 
 
 def read_image(
@@ -135,13 +134,13 @@ def _opened(row: Row) -> Iterator[Any]:
             with _open(pillow, io.BytesIO(row)) as image:
                 yield _bounded(image, row)
         else:
-            array = _array(row)
+            array = array_of(row)
             yield pillow.fromarray(array[:, :, 0] if array.shape[2:] == (1,) else array)
     except BmcError:
         raise
     except Exception as error:  # Pillow's decoders raise whatever a broken file leads them to
         raise DataError(
-            f"{_shown(row)} is no image that can be read ({_reason(error, pillow)})"
+            f"{named(row)} is no image that can be read ({_reason(error, pillow)})"
         ) from error
 
 
@@ -182,11 +181,11 @@ def _bounded(image: Any, row: Row) -> Any:
     """
     if image.width * image.height > _MOST_PIXELS:
         raise DataError(
-            f"{_shown(row)} has {image.width:,} x {image.height:,} pixels; {_MOST_PIXELS:,} "
+            f"{named(row)} has {image.width:,} x {image.height:,} pixels; {_MOST_PIXELS:,} "
             "are possible: make it smaller"
         )
     if image.mode in _DEEP:
-        raise DataError(f"{_shown(row)} has 32 bits a pixel; save it with 8")
+        raise DataError(f"{named(row)} has 32 bits a pixel; save it with 8")
     return image
 
 
@@ -225,59 +224,6 @@ def _upright(image: Any, orientation: int) -> Any:
     return image if turn is None else image.transpose(turn)
 
 
-def _array(row: Row) -> NDArray[np.uint8]:
-    """Return an array of bytes, (height, width) or (height, width, 1, 3 or 4).
-
-    Raises:
-        DataError: it is of another type or shape; the message says how to make it one.
-    """
-    try:
-        array = np.asarray(row)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{_shown(row)} is no image ({error}); {_TAKEN}") from error
-    if array.dtype.kind not in "buif":
-        raise DataError(f"{_shown(row)} is no image; {_TAKEN}")
-    if np.ma.is_masked(row):
-        raise DataError(f"{_shown(row)} is no image that can be read (it has masked pixels)")
-    if array.dtype != np.uint8:
-        raise DataError(f"an image must be bytes (uint8); it is {array.dtype}{_cure(array)}")
-    if array.ndim in (2, 3) and array.size and array.shape[2:] in ((), *((c,) for c in _CHANNELS)):
-        return array
-    raise DataError(
-        f"{_shown(row)} is no image that can be read (it must be (height, width), or "
-        f"(height, width, 1, 3 or 4)){_layout(array)}"
-    )
-
-
-def _cure(array: NDArray[Any]) -> str:
-    """Say how numbers of another type become bytes."""
-    if not array.size:
-        return ", and empty"
-    if array.dtype == np.bool_:
-        return ": 255 * image.astype('uint8')"
-    if not np.isfinite(array).all():
-        return ", and holds NaN or infinity"
-    low, high = array.min(), array.max()
-    if low >= 0 and high <= 1:
-        return ", of values in 0..1: (255 * image).round().astype('uint8')"
-    if low >= 0 and high <= 255:
-        return f", of values in {low:.4g}..{high:.4g}: image.round().astype('uint8')"
-    return f", of values in {low:.4g}..{high:.4g}: bring them to 0..255 first"
-
-
-def _layout(array: NDArray[Any]) -> str:
-    """Say what an array of another shape probably is."""
-    if array.ndim == 4:
-        return f"; {len(array)} images are given as a list: list(images)"
-    if array.ndim != 3 or not array.size:
-        return ""
-    if array.shape[2] == 2:
-        return "; of grey and alpha, give the grey: image[:, :, 0]"
-    if array.shape[0] in _CHANNELS:
-        return "; channels come last: image.transpose(1, 2, 0)"
-    return f"; if these are {len(array)} grey images, give a list: list(images)"
-
-
 def _reason(error: Exception, pillow: Any) -> str:
     if isinstance(error, pillow.UnidentifiedImageError):
         return f"it is none of {_SHOWN_FORMATS}"
@@ -288,18 +234,6 @@ def _reason(error: Exception, pillow: Any) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _shown(row: Row) -> str:
-    if isinstance(row, str | Path):
-        return str(row)
-    if isinstance(row, bytes | bytearray | memoryview):
-        return f"a file's content of {len(row)} bytes"
-    if hasattr(row, "mode") and hasattr(row, "size"):
-        return f"a PIL image of mode {row.mode}"
-    if hasattr(row, "shape"):
-        return f"an array of shape {tuple(row.shape)}"
-    return f"{type(row).__name__} {row!r:.60}"
 
 
 def _pillow() -> Any:
