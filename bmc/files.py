@@ -18,6 +18,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILED = ("input/output error", "iostream error")  # the second is all that OpenVINO says
 _LONGEST_NAME = 255
+_MOST_JSON = 64 * 2**20
 
 
 def sha256(path: Path) -> str:
@@ -72,9 +73,12 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """Read a JSON object.
 
     Raises:
-        ArtifactError: the file is missing, is no JSON, or holds no object.
+        ArtifactError: the file is missing, is no JSON, is larger than any that bmc reads, or holds
+            no object.
     """
     try:
+        if path.stat().st_size > _MOST_JSON:
+            raise ArtifactError(f"{path} has more than {_MOST_JSON:,} bytes; make it again")
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(f"{path.parent} is no {what}: it has no {path.name}") from None

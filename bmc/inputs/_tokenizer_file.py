@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
-from bmc.errors import ArtifactError
+from bmc.errors import ArtifactError, reason_of
 
 _MOST_BYTES = 32 * 2**20
 _MOST_IDS = 4_000_000
@@ -45,7 +45,9 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
         content = json.loads(text)
         check(content, rows)
     except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is no tokenizer that bmc can read: {error}") from error
+        raise ArtifactError(
+            f"{path} is no tokenizer that bmc can read: {reason_of(error)}"
+        ) from error
     with panics_refused(f"{path} is no tokenizer that bmc can read"):
         return Tokenizer.from_str(text)
 
@@ -63,11 +65,11 @@ def panics_refused(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # the package raises no narrower class
-        raise ArtifactError(f"{what}: {str(error)[:200]}") from error
+        raise ArtifactError(f"{what}: {reason_of(error)[:200]}") from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise ArtifactError(f"{what}: its tokenizer failed ({str(error)[:200]})") from error
+        raise ArtifactError(f"{what}: its tokenizer failed ({reason_of(error)[:200]})") from error
 
 
 def check(content: Any, rows: int = 0) -> None:

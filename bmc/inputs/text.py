@@ -28,6 +28,8 @@ _CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes some 100 bytes for each
 _CHARACTERS_A_TOKEN = 8  # most texts have fewer; another's part is made longer until it is enough
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_PART = 100_000
+_MOST_PAIRED = 2_000_000
 _BYTES_A_TOKEN = 4
 _SINCE_SIDES = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
 
@@ -237,7 +239,23 @@ class TextEncoder:
                 )
         if not any(texts):
             raise DataError(f"row {number} is an empty text; leave it out")
+        if columns == 2 and self._boundaries is None:
+            self._check_pair(texts, number)
         return tuple(self.cleaned(text) for text in texts)
+
+    def _check_pair(self, texts: tuple[str, ...], number: int) -> None:
+        """Refuse a pair of long texts: every part cut off one meets every part cut off the other.
+
+        Raises:
+            DataError: that would take much memory.
+        """
+        half = max(self._room // 2, 1)
+        first, second = (1 + len(text) // half for text in texts)
+        if first > 1 < second and first * second * self.settings.max_length > _MOST_PAIRED:
+            raise DataError(
+                f"row {number}: two texts of {len(texts[0]):,} and {len(texts[1]):,} characters "
+                "are more than this tokenizer can pair; cut them before"
+            )
 
     def _tokens(self, rows: list[tuple[str, ...]]) -> list[Tokens]:
         """Tokenize rows, of long texts as much as the model reads."""
@@ -267,14 +285,28 @@ class TextEncoder:
         """Tell whether parts of texts give the tokens that the whole texts give."""
         if len(part) == 1:
             return length == self.settings.max_length
-        encodings = self.tokenizer.encode_batch_fast(list(part), add_special_tokens=False)
-        counts = [len(encoding.ids) for encoding in encodings]
+        counts = [self._count(text) for text in part]
         shortened = [one != text for one, text in zip(part, whole, strict=True)]
         if any(cut and count < self._room for cut, count in zip(shortened, counts, strict=True)):
             return False
-        # The longer of two texts keeps an odd token: it must be known which one that is.
-        longer = counts[0] > counts[1] if shortened[0] else counts[1] > counts[0]
-        return self._room % 2 == 0 or (not all(shortened) and longer)
+        if self._room % 2 == 0:
+            return True
+        # The longer of two texts keeps an odd token: the parts must tell which one that is.
+        if all(shortened):
+            totals = [self._count(text) for text in whole]
+            return (counts[0] > counts[1]) == (totals[0] > totals[1])
+        return counts[0] > counts[1] if shortened[0] else counts[1] > counts[0]
+
+    def _count(self, text: str) -> int:
+        """Return how many tokens a text has, counted part by part."""
+        count = 0
+        while text:
+            part = text
+            if self._boundaries and len(text) > _PART:
+                part = _long_text.beginning(text, _PART, self._boundaries)
+            count += len(self.tokenizer.encode(part, add_special_tokens=False).ids)
+            text = text[len(part) :]
+        return count
 
     def _encodings(self, rows: list[tuple[str, ...]]) -> Iterator[Tokens]:
         """Tokenize rows, so few at a time that the tokenizer's own answers take little memory."""

@@ -67,7 +67,7 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
         module: nn.Module = kind.classifier(config)
     except Exception as error:  # transformers checks a configuration with errors of many kinds
         raise ArtifactError(
-            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+            f"the model's config.json does not fit together ({reason_of(error, -1)})"
         ) from error
     return module.eval()
 
@@ -220,7 +220,7 @@ def _loaded(
         expected = expected_of(kind.classifier, settings)
     except Exception as error:  # transformers checks a configuration with errors of many kinds
         raise ArtifactError(
-            f"its config.json does not fit together ({type(error).__name__}: {error})"
+            f"its config.json does not fit together ({reason_of(error, -1)})"
         ) from error
     formats = check_fit(weights, expected, kind.model_type, kind.fresh)
     module = _from_pretrained(folder, settings, kind)

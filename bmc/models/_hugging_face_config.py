@@ -36,8 +36,8 @@ _OTHER = (
     *("id2label", "label2id", "problem_type", "tie_word_embeddings"),
 )
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
-    "is_decoder": (False, None),
-    "add_cross_attention": (False, None),
+    "is_decoder": (False,),
+    "add_cross_attention": (False,),
     "position_embedding_type": ("absolute", None),
     "quantization_config": (None,),
     "pruned_heads": ({}, None),
@@ -56,7 +56,7 @@ def checked(spec: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     if spec.get("model_type") != model_type:
         raise ArtifactError(f"model type {spec.get('model_type')!r:.60} is not {model_type}")
     for key, accepted in _REFUSED.items():
-        if spec.get(key) not in accepted:
+        if key in spec and spec[key] not in accepted:
             raise ArtifactError(
                 f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build"
             )

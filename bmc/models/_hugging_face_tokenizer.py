@@ -88,13 +88,18 @@ def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
         tokenizer.no_truncation()
         single, pair = tokenizer.encode("a").type_ids, tokenizer.encode("a", "a").type_ids
     _check_rows(tokenizer, rows, folder)
-    typed = "token_type_ids" in made.model_input_names
+    names, longest = made.model_input_names, made.model_max_length
+    if not isinstance(names, list | tuple) or type(longest) not in (int, float):
+        raise ArtifactError(
+            f"{folder}: tokenizer_config.json: model_input_names is {names!r:.60} and "
+            f"model_max_length {longest!r:.40}; a list and a number belong there"
+        )
+    typed = "token_type_ids" in names
     if typed and (any(single) or max(pair, default=0) >= max(types, 2)):
         raise ArtifactError(
             f"{folder}: its tokenizer makes token types that the model does not take: {single} for "
             f"one text, {pair} for two"
         )
-    longest = made.model_max_length
     return FolderTokenizer(
         tokenizer,
         name,

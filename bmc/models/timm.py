@@ -9,6 +9,7 @@ from typing import Any
 import timm
 from torch import nn
 
+from bmc import console
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unknown
 from bmc.model import Model, Parts
@@ -67,6 +68,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
                 f"timm could not fetch weights for {name} ({reason_of(error):.200}): "
                 "leave pretrained out"
             ) from error
+        _renew_head(network, int(model.spec["outputs"]), reference)
         model.module = _images.Wrapped(image, network).eval()
     return model
 
@@ -92,6 +94,13 @@ def parts(module: nn.Module) -> Parts:
     """Say where the output is; timm's families differ in all else."""
     answering = _images.answering_linear(module)
     return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+
+
+def _renew_head(network: Any, outputs: int, reference: str) -> None:
+    """Draw a head anew: timm keeps its own where it has as many classes, in another order."""
+    if getattr(network, "pretrained_cfg", {}).get("num_classes") == outputs:
+        network.reset_classifier(outputs)
+    console.note(f"{reference}: a fresh head; timm's own has no names that the data could match")
 
 
 def _create(name: str, image: tuple[int, int, int], outputs: int, pretrained: bool) -> nn.Module:

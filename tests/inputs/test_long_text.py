@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 
 from bmc import assets
+from bmc.errors import DataError
 from bmc.inputs import _long_text
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 
@@ -109,3 +110,31 @@ print((peak() - before) // 2**20)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 200
+
+
+def test_two_long_texts_take_little_memory_and_keep_their_order(tokenizer: Tokenizer) -> None:
+    """A tokenizer makes a row for every pair of the parts that it cuts off."""
+    encoder = TextEncoder(tokenizer, TextSettings(10, 2))
+    longer, shorter = "a film " * 30_000, "the story " * 25_000
+    for row in (
+        (longer, shorter),
+        (shorter, longer),
+        (longer, longer),
+        (longer, "a"),
+        ("a", longer),
+    ):
+        (tokens,) = encoder.encode([row])
+        first, second = (len(text.split()) for text in row)
+        expected = whole_ids(encoder, tuple(" ".join(text.split()[:40]) for text in row))
+        if min(first, second) > 40 and first != second:  # the parts must differ as the texts do
+            cut = [" ".join(text.split()[: 40 + (len(text.split()) > 50_000)]) for text in row]
+            expected = whole_ids(encoder, tuple(cut))
+        assert list(tokens.ids) == expected
+
+
+def test_a_pair_that_would_take_much_memory_is_refused() -> None:
+    spaced = Tokenizer(BPE({"a": 0, "b": 1}, []))
+    encoder = TextEncoder(spaced, TextSettings(8, 2))
+    assert encoder.encode([("ab" * 10, "ab" * 10_000), ("ab" * 100, "ab" * 100)])
+    with pytest.raises(DataError, match=r"row 2: two texts of 20,000 and 20,000 characters"):
+        encoder.encode([("a", "b"), ("ab" * 10_000, "ab" * 10_000)])
