@@ -57,9 +57,12 @@ class Bench:
             self.warm()
 
     def warm(self) -> None:
-        """Import what the last command did, so that the next ones need not."""
+        """Import what the last command did, so that the next ones need not.
+
+        But not OpenVINO, which does not survive a fork.
+        """
         for name in (self.temporary.parent / "modules").read_text().split("\n"):
-            if name.partition(".")[0] not in ("__main__", "__mp_main__"):
+            if "openvino" not in name and name not in ("__main__", "__mp_main__"):
                 with contextlib.suppress(Exception):  # a name that its package made up
                     importlib.import_module(name)
 
