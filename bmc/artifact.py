@@ -149,6 +149,9 @@ def load(folder: Path) -> Model:
     family = plugins.load("bmc.models", manifest["family"], "model family", "bmc models lists all")
     steps = [_step(entry, folder) for entry in manifest["steps"]]
     encoder = inputs.load(manifest["inputs"], folder)
+    rows = spec.get("vocab_size", spec.get("vocabulary"))
+    if isinstance(encoder, TextEncoder) and type(rows) is int:
+        encoder.check_table(rows)  # directories of older versions do not say it themselves
 
     def build() -> Model:
         model = Model(

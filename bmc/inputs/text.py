@@ -136,10 +136,23 @@ class TextEncoder:
                 f"which has {settings.max_length} at most; choose a larger --max-length"
             )
         if settings.vocabulary:
-            _check_table(self.tokenizer, settings)
+            self.check_table(settings.vocabulary)
         self._cutting = Tokenizer.from_str(self.tokenizer.to_str())
         self._cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
         self._boundaries = _long_text.boundaries_of(self.tokenizer)
+
+    def check_table(self, rows: int) -> None:
+        """Check that a model's token table has a row for every token, and for the padding.
+
+        Raises:
+            ArtifactError: it has not; the message says what to do.
+        """
+        known = self.tokenizer.get_vocab()
+        token = max(known, key=lambda name: known[name])
+        if known[token] >= rows:
+            raise ArtifactError(beyond_table(token, known[token], rows))
+        if self.settings.pad_id >= rows:
+            raise ArtifactError(beyond_table("padding", self.settings.pad_id, rows))
 
     def encode(self, rows: Many) -> Many:
         """Turn rows, tuples of texts, into `Tokens`, without padding.
@@ -384,15 +397,6 @@ def load(settings: Mapping[str, Any], folder: Path) -> TextEncoder:
     """
     checked = TextSettings.from_json(settings)
     return TextEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)
-
-
-def _check_table(tokenizer: Tokenizer, settings: TextSettings) -> None:
-    known = tokenizer.get_vocab()
-    token = max(known, key=lambda name: known[name])
-    if known[token] >= settings.vocabulary:
-        raise ArtifactError(beyond_table(token, known[token], settings.vocabulary))
-    if settings.pad_id >= settings.vocabulary:
-        raise ArtifactError(beyond_table("padding", settings.pad_id, settings.vocabulary))
 
 
 def _shown(value: object) -> str:

@@ -258,3 +258,15 @@ def test_a_mask_that_transformers_adds_behind_the_table_is_no_token(
     assert "[MASK] has no row in the model" in capsys.readouterr().err
     (tokens,) = model.encoder.encode(["the [MASK] film"])
     assert max(tokens.ids) < len(words)
+
+
+def test_a_directory_of_an_older_version_with_a_token_too_many_is_refused(tmp_path: Path) -> None:
+    model = loaded(_folders.uncased(tmp_path / "folder"))
+    assert isinstance(model.encoder, TextEncoder)
+    old = replace(model.encoder.settings, vocabulary=0)
+    artifact.save(replace(model, encoder=TextEncoder(model.encoder.tokenizer, old)), tmp_path / "a")
+    model.encoder.tokenizer.add_tokens(["newword"])
+    with pytest.raises(ArtifactError, match=r"'newword' has the id .*resize_token_embeddings"):
+        artifact.save(
+            replace(model, encoder=TextEncoder(model.encoder.tokenizer, old)), tmp_path / "b"
+        )
