@@ -95,7 +95,7 @@ def remarks(found: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
         for place, count in missed[:_MOST_SAID]
     ]
     if len(missed) > _MOST_SAID:
-        said.append(f"so was every row of {len(missed) - _MOST_SAID} other classes")
+        said.append(f"classes missed altogether besides these: {len(missed) - _MOST_SAID}")
     if not has_matrix(labels):
         said += [
             f"class {names[true]} was answered as {names[answer]}: {count} of {rows} rows"

@@ -53,7 +53,8 @@ def put(plain: Path, workspace: Path) -> Callable[..., Path]:
         changed = replace(manifest, name=model, task=task, labels=labels or manifest.labels)
         changed = replace(changed, lineage={**manifest.lineage, **lineage})
         if task == "generation":
-            changed = replace(changed, labels=())
+            pixels = replace(manifest.outputs[0], shape=("batch", 1, 8, 8))
+            changed = replace(changed, labels=(), outputs=(pixels,))
         bundles.write(folder, changed)
         return folder
 

@@ -65,7 +65,7 @@ def test_when_most_classes_are_missed_a_few_are_named_and_the_others_counted() -
     labels = list(range(12))
     said = tables.remarks(of(labels, [0] * 12, 12), tuple("abcdefghijkl"))
     assert said[0] == "every row of class b was missed (1 of 1)"
-    assert said[5] == "so was every row of 6 other classes"
+    assert said[5] == "classes missed altogether besides these: 6"
 
 
 def test_one_line_has_accuracy_and_the_means_of_the_classes() -> None:
