@@ -130,7 +130,7 @@ def bounded(most: int) -> Iterator[None]:
         if threading.get_ident() != here or value is None:
             return
         count += 1
-        if isinstance(value, torch.Tensor):
+        if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value):
             used += value.numel() * value.element_size()
         if count > _MOST_TENSORS:
             raise ArtifactError(f"the model has more than {_MOST_TENSORS:,} layers and tensors")

@@ -11,7 +11,8 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from bmc import plugins
+from bmc import console, plugins
+from bmc.compress._modules import read_directly
 from bmc.compress.quantize import _layers as layers
 from bmc.compress.quantize._layers import Narrowed, Quantized
 from bmc.compress.quantize._points import DynamicPoint, FittedGrid, Grid, LearnedPoint, Point
@@ -123,7 +124,14 @@ def read_layers(model: Model) -> dict[str, nn.Module]:
     output_of(model.module, {name: torch.from_numpy(array) for name, array in arrays.items()})
     for one in hooks:
         one.remove()
-    return {path: layer for path, layer in found.items() if id(layer) in called}
+    read = {path: layer for path, layer in found.items() if id(layer) in called}
+    if not getattr(model.module, "is_foreign", False):
+        return read  # bmc's own forms read weights where they know how
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    direct = read_directly(model.module, inputs)
+    for path in direct.keys() & read.keys():
+        console.note(f"{path} stays in float: {direct[path]} reads its weight directly")
+    return {path: layer for path, layer in read.items() if path not in direct}
 
 
 def weighted(model: Model) -> dict[str, nn.Module]:

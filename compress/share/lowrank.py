@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from bmc import plugins
+from bmc.compress._modules import read_directly, users_of
 from bmc.compress._modules import replace as replace_module
-from bmc.compress._modules import users_of
 from bmc.compress.share._codebook import refuse_clustered
 from bmc.compress.share._outputs import Outputs
 from bmc.errors import SettingError, unknown
@@ -197,6 +197,10 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
         for name, layer in model.module.named_modules(remove_duplicate=False)
         if _can_be_split(layer) and all(map(_can_be_split, users_of(model.module, layer.weight)))
     }
+    family = plugins.load("bmc.models", model.family, "model family")
+    if getattr(model.module, "is_foreign", False):
+        direct = read_directly(model.module.eval(), family.examples(model.module)[0])
+        named = {name: layer for name, layer in named.items() if name not in direct}
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in named):
             raise unknown("layer that can be split", pattern, named)
@@ -204,7 +208,6 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
         names = {name for name in named if any(fnmatch(name, pattern) for pattern in patterns)}
         wanted = {id(named[name].weight) for name in names}
     else:
-        family = plugins.load("bmc.models", model.family, "model family")
         outputs = family.parts(model.module).outputs
         kept = {id(named[name].weight) for name in outputs if name in named}
         wanted = {id(layer.weight) for layer in named.values()} - kept
