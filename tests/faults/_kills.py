@@ -12,6 +12,7 @@ import errno
 import importlib
 import json
 import os
+import platform
 import random
 import shutil
 import signal
@@ -25,6 +26,8 @@ import torch
 
 from bmc import artifact, bundle, cli, disk
 from bmc.files import check_files, read_json
+from bmc.measure import results
+from tests.faults._folders import cased
 
 OPTIONS = ("--quiet", "--force")
 VERBS: dict[str, tuple[str, ...]] = {
@@ -36,7 +39,14 @@ VERBS: dict[str, tuple[str, ...]] = {
     "export-openvino": ("export", "base", "--target", "openvino"),
     "export-pytorch": ("export", "base", "--target", "pytorch"),
     "report": ("report", "--no-bench"),
+    "distill": (
+        *("distill", "--teacher", "teacher", "--data", "{data}", "--transfer", "none"),
+        *("--layers", "1", "--hidden", "8", "--heads", "2", "--epochs", "1"),
+    ),
+    "bench": ("bench", "base-onnx", "--threads", "1", "--launches", "2", "--rounds", "2"),
 }
+WITHOUT_OUTPUT = {"bench": ("--quiet", "--save")}
+"""What goes before the path instead of OPTIONS and --output."""
 MANIFESTS = {"bmc.json": "model directory", "manifest.json": "bundle", "report.json": "report"}
 
 
@@ -48,9 +58,16 @@ class Bench:
         self.home.mkdir(parents=True)
         self.temporary.mkdir()
         os.environ.update(BMC_HOME=str(self.home), TMPDIR=str(self.temporary))
+        self.data = folder / "reviews.csv"
+        texts = (f"a {('great', 'bad')[number % 2]} film {number}" for number in range(60))
+        rows = (f"{text},{('good', 'bad')[number % 2]}" for number, text in enumerate(texts))
+        self.data.write_text("\n".join(["text,label", *rows]) + "\n")
+        small = cased(folder / "hugging-face")
+        of_texts = ("--data", str(self.data), "--epochs", "1", "--max-length", "16")
         for command in (
             ("train", "mlp", "-d", "digits", "--epochs", "2", "-o", str(self.home / "base")),
             ("export", "base", "--target", "onnx", "-o", str(self.home / "base-onnx")),
+            ("train", str(small), *of_texts, "-o", str(self.home / "teacher")),
         ):
             if self.run(command)[0] != 0:
                 raise RuntimeError(f"{command} failed")
@@ -70,7 +87,8 @@ class Bench:
         return self.home / f"of-{verb}"
 
     def command(self, verb: str) -> list[str]:
-        return [*VERBS[verb], *OPTIONS, "-o", str(self.output(verb))]
+        words = [word.format(data=self.data) for word in VERBS[verb]]
+        return [*words, *WITHOUT_OUTPUT.get(verb, (*OPTIONS, "-o")), str(self.output(verb))]
 
     def run(
         self,
@@ -170,6 +188,9 @@ class Bench:
 
 def whole(output: Path) -> dict[str, str]:
     """Return the hashes of a folder that bmc wrote, which must be the recorded ones."""
+    if output.is_file():
+        results.read(output)
+        return hashes(output)
     for manifest, what in MANIFESTS.items():
         if (output / manifest).is_file():
             content = read_json(output / manifest, what)
@@ -183,7 +204,8 @@ def whole(output: Path) -> dict[str, str]:
 
 
 def hashes(output: Path) -> dict[str, str]:
-    return {path.name: str(path.stat().st_mtime_ns) for path in output.glob("*")}
+    paths = [output] if output.is_file() else output.glob("*")
+    return {path.name: str(path.stat().st_mtime_ns) for path in paths}
 
 
 def _once(watcher: Callable[[str, Path], None]) -> Callable[[str, Path], None]:
@@ -262,13 +284,17 @@ def main() -> None:
                 bench.fill_at(verb, number)
         found["verbs"][verb] = {"changes": len(operations), "stopped_at": len(numbers)}
         print(verb, found["verbs"][verb], file=sys.stderr, flush=True)
-    for place in range(options.random):
+    place = 0
+    while found["random"] < options.random:  # a command may end before it would be killed
         verb = options.verbs[place % len(options.verbs)]
         if place < len(options.verbs):
             shutil.rmtree(bench.output(verb), ignore_errors=True)
+            with contextlib.suppress(OSError):
+                bench.output(verb).unlink()
         code = bench.kill_after(verb, generator.uniform(0, 1.1 * seconds[verb]))
         found["random"] += code == -signal.SIGKILL
-    print(json.dumps(found))
+        place += 1
+    print(json.dumps({**found, "python": platform.python_version(), "system": platform.system()}))
 
 
 if __name__ == "__main__":
