@@ -129,7 +129,8 @@ def test_code_that_makes_no_classifier_is_refused_in_one_line(
     code, _, err = bmc("train", reference, *QUICK)
     assert code == 2
     assert complaint in err
-    assert len(err.strip().splitlines()) == 1
+    assert sum(line.startswith("bmc: ") for line in err.splitlines()) == 1
+    assert err.strip().splitlines()[-1].startswith("bmc: ")
 
 
 def test_trusted_code_is_named_as_module_and_function() -> None:
