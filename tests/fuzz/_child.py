@@ -22,7 +22,8 @@ from tests.fuzz._cases import encode
 from tests.fuzz._watch import Canaries, watch_opens
 
 Subject: TypeAlias = Any
-"""A module with `cases()` and `check(case, folder)`; `prepare(folder)` if it needs files."""
+"""A module with `cases()` and `check(case, folder)`; `prepare(folder)` if it needs files, `start()`
+for what must be imported after the fork."""
 
 _REPOSITORY = str(Path(__file__).resolve().parents[2])
 MEMORY = 2 << 30
@@ -42,6 +43,8 @@ def run_cases(
         count: how many to draw.
         seed: of the drawing.
     """
+    if hasattr(subject, "start"):
+        subject.start()
     _limit(work)
     canaries = Canaries(work / "outside")
     opened = watch_opens(work)

@@ -162,10 +162,12 @@ def fix(folder: Path, manifest: str) -> None:
         return
 
 
-def import_plugins(*packages: str) -> None:
-    """Import all plug-ins that are installed: a case then imports nothing."""
+def import_plugins(*packages: str, but: str = "") -> None:
+    """Import all plug-ins that are installed, but one: a case then imports nothing."""
     for package in packages:
         for name in plugins.names(package):
+            if name == but:
+                continue
             with contextlib.suppress(MissingError):
                 plugins.load(package, name, "plug-in")
 

@@ -12,11 +12,11 @@ from hypothesis.strategies import SearchStrategy
 
 import bmc
 from bmc import bundle as bundles
-from bmc import checking, console
+from bmc import checking, console, plugins
 from bmc.targets import RuntimeOptions
 from tests.fuzz import _edits
 
-_edits.import_plugins("bmc.targets", "bmc.inputs", "bmc.models")
+_edits.import_plugins("bmc.targets", "bmc.inputs", "bmc.models", but="openvino")
 console.set_mode(quiet=True, json=False)
 _VERBS = ("read", "load", "check", "check")
 
@@ -24,6 +24,11 @@ _VERBS = ("read", "load", "check", "check")
 def prepare(folder: Path) -> None:
     """Unpack the bundles that cases change."""
     _edits.unpack(folder)
+
+
+def start() -> None:
+    """Import OpenVINO, which does not survive a fork, in the child that uses it."""
+    plugins.load("bmc.targets", "openvino", "target")
 
 
 def cases() -> SearchStrategy[dict[str, Any]]:
