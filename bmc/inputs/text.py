@@ -337,13 +337,18 @@ class TextEncoder:
         with panics_refused("the tokenizer cannot read a text"):
             encodings = self._cutting.encode_batch_fast(inputs)
         pair_types = self.settings.pair_types
-        return [
-            Tokens(
-                array("i", encoding.ids),
-                array("b", encoding.type_ids if pair_types else bytes(len(encoding.ids))),
-            )
-            for encoding in encodings
-        ]
+        try:
+            return [
+                Tokens(
+                    array("i", encoding.ids),
+                    array("b", encoding.type_ids if pair_types else bytes(len(encoding.ids))),
+                )
+                for encoding in encodings
+            ]
+        except OverflowError as error:
+            raise ArtifactError(
+                f"{TOKENIZER} gives ids or token types that no model has ({error})"
+            ) from error
 
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Say which tensors `batch` makes."""

@@ -98,6 +98,18 @@ def test_a_tokenizer_that_gives_other_ids_is_found(seeds: Path) -> None:
         checking.check(made, ONE)
 
 
+def test_a_tokenizer_whose_token_types_no_model_has_is_refused(seeds: Path) -> None:
+    made = seeds / "bert"
+    content = json.loads((made / "tokenizer.json").read_text())
+    for part in content["post_processor"]["single"]:
+        next(iter(part.values()))["type_id"] = 2**20
+    (made / "tokenizer.json").write_text(json.dumps(content))
+    _edits.fix(made, artifact.MANIFEST)
+    encoder = artifact.load(made).encoder
+    with pytest.raises(ArtifactError, match="token types that no model has"):
+        encoder.batch(encoder.encode([("good film",)]), [0])
+
+
 def test_an_older_bundle_loads_and_the_check_says_what_it_lacks(seeds: Path) -> None:
     made = seeds / "text-onnx"
 
