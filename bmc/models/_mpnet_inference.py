@@ -3,7 +3,7 @@
 What is fused, as in BERT's form: query, key and value, with 1/sqrt(d) in the query; the mask, made
 additive once and added to the position bias once; the last layer, computed for the first row alone;
 one axis for rows and tokens. And, of MPNet's own:
-    positions   a slice of the table instead of a sum over the ids
+    positions   counted from the ids over a table that is cut to what a text may have
     bias        one vector a head over the distances, from which every length is gathered
 Anything else is called as it stands, and a module met twice is emitted once.
 """
@@ -28,8 +28,6 @@ from bmc.models._attention import (
 
 class InferenceForm(nn.Module):
     """An MPNet classifier rewritten for inference.
-
-    It assumes that the padding id stands behind a text alone.
 
     Args:
         module: a live MPNetForSequenceClassification; it is not changed.
@@ -61,7 +59,7 @@ class InferenceForm(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Return logits (rows, classes) for int64 ids and mask (rows, length)."""
         length = input_ids.shape[1]
-        hidden = self.norm(self.words(input_ids) + self.positions(length)).flatten(0, 1)
+        hidden = self.norm(self.words(input_ids) + self.positions(input_ids)).flatten(0, 1)
         mask = additive(attention_mask, hidden) + self.bias(length)
         for layer in self.layers:
             hidden = layer(hidden, mask)
@@ -69,20 +67,25 @@ class InferenceForm(nn.Module):
 
 
 class _Positions(nn.Module):
-    """The vectors of the positions that a text may have; a codebook stays one."""
+    """The vectors of the positions that a text may have; a codebook stays one.
+
+    A token's position is its number among the tokens that are no padding. A padding token has the
+    padding's own position, wherever it stands: a text may name it.
+    """
 
     def __init__(self, embeddings: Any, most: int) -> None:
         super().__init__()
-        first = embeddings.padding_idx + 1
+        self.padding = int(embeddings.padding_idx)
         self.table: nn.Module | nn.Parameter = embeddings.position_embeddings
-        self.start = first
+        self.start = self.padding
         if isinstance(self.table.weight, nn.Parameter):
-            rows = self.table.weight[first : first + most].detach().clone()
+            rows = self.table.weight[self.start : self.start + 1 + most].detach().clone()
             self.table, self.start = nn.Parameter(rows), 0
 
-    def forward(self, length: int) -> Tensor:
+    def forward(self, input_ids: Tensor) -> Tensor:
         rows: Any = self.table if isinstance(self.table, Tensor) else self.table.weight
-        return rows[self.start : self.start + length]  # type: ignore[no-any-return]
+        tokens = (input_ids != self.padding).long()
+        return rows[tokens.cumsum(1) * tokens + self.start]  # type: ignore[no-any-return]
 
 
 class _Bias(nn.Module):
