@@ -21,13 +21,13 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from bmc import building, inputs, plugins
-from bmc.building import read_header
 from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
 from bmc.listed import check_files
 from bmc.model import AppliedStep, Model, output_of
 from bmc.untrusted import read_json
+from bmc.weights_header import read_header
 from bmc.writing import new_folder
 
 SCHEMA = 1

@@ -7,12 +7,9 @@ file; what does not fit is refused there.
 
 from __future__ import annotations
 
-import math
-import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,49 +19,11 @@ from torch.nn.modules import module as registration
 
 from bmc.errors import ArtifactError
 from bmc.model import Model
-from bmc.untrusted import MOST_JSON, open_regular, parse_json
+from bmc.weights_header import MOST_TENSORS, Header
 
-_BITS = {
-    **{"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16},
-    **{"I16": 16, "U16": 16, "I8": 8, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8},
-}
-_MOST_TENSORS = 100_000
-_MOST_AXES = 8
 _ROOM = 512 << 20
 _OF_A_STORED_BYTE = 16  # layers that share, 4 bits, and rows that were cut: so much is built first
 _META = ("meta tensor", "Meta", "meta device", "on meta")
-
-
-@dataclass(frozen=True)
-class Header:
-    """What a weights' file says of itself before its values.
-
-    Args:
-        shapes: of each tensor, by name.
-        size: bytes of the file.
-    """
-
-    shapes: Mapping[str, tuple[int, ...]]
-    size: int
-
-
-def read_header(path: Path, what: str) -> Header:
-    """Read the header of a .safetensors file; every tensor must lie inside the file.
-
-    Raises:
-        ArtifactError: it is no such file, or it is cut short.
-    """
-    with open_regular(path, what) as file:
-        size = os.fstat(file.fileno()).st_size
-        length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MOST_JSON):
-            raise _no_weights(path, f"its header would have {length:,} bytes")
-        content = parse_json(file.read(length), path)
-    content.pop("__metadata__", None)
-    if len(content) > _MOST_TENSORS:
-        raise _no_weights(path, f"it names {len(content):,} tensors")
-    room = size - 8 - length
-    return Header({name: _shape(path, name, entry, room) for name, entry in content.items()}, size)
 
 
 def most_bytes(stored: Header) -> int:
@@ -132,8 +91,8 @@ def bounded(most: int) -> Iterator[None]:
         count += 1
         if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value):
             used += value.numel() * value.element_size()
-        if count > _MOST_TENSORS:
-            raise ArtifactError(f"the model has more than {_MOST_TENSORS:,} layers and tensors")
+        if count > MOST_TENSORS:
+            raise ArtifactError(f"the model has more than {MOST_TENSORS:,} layers and tensors")
         if used > most:
             raise _too_large(used, most)
 
@@ -147,27 +106,6 @@ def bounded(most: int) -> Iterator[None]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def _shape(path: Path, name: str, entry: Any, room: int) -> tuple[int, ...]:
-    """Return a tensor's shape, if its values lie inside the file."""
-    entry = entry if isinstance(entry, dict) else {}
-    shape, offsets, dtype = (entry.get(key) for key in ("shape", "data_offsets", "dtype"))
-    bits = _BITS.get(dtype) if isinstance(dtype, str) else None
-    whole = all(
-        isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
-        for values in (shape, offsets)
-    )
-    if bits is None or not whole or shape is None or offsets is None or len(offsets) != 2:
-        raise _no_weights(path, f"tensor {name!r:.60} is malformed")
-    start, end = offsets
-    if len(shape) > _MOST_AXES or end - start != math.prod(shape) * bits // 8 or end > room:
-        raise _no_weights(path, f"tensor {name!r:.60} does not lie inside it")
-    return tuple(shape)
-
-
-def _no_weights(path: Path, why: str) -> ArtifactError:
-    return ArtifactError(f"{path.parent}: the weights do not fit the model ({path.name}: {why})")
 
 
 def _too_large(needed: int, most: int) -> ArtifactError:

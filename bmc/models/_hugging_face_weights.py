@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from bmc.errors import ArtifactError
 from bmc.files import read_json
+from bmc.weights_header import read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
@@ -57,15 +58,11 @@ def weights_of(folder: Path) -> Weights:
     shapes: dict[str, tuple[int, ...]] = {}
     dtypes: dict[str, str] = {}
     for path, names in listed.items():
-        try:
-            with safe_open(path, framework="pt") as file:
-                there = set(file.keys())
-                for name in there if names is None else names & there:
-                    tensor = file.get_slice(name)
-                    files[name] = path
-                    shapes[name], dtypes[name] = tuple(tensor.get_shape()), tensor.get_dtype()
-        except (OSError, SafetensorError) as error:
-            raise ArtifactError(f"{path} is damaged or no safetensors file: {error}") from error
+        header = read_header(path, "Hugging Face model folder", links=True)
+        there = set(header.shapes)
+        for name in there if names is None else names & there:
+            files[name] = path
+            shapes[name], dtypes[name] = header.shapes[name], header.dtypes[name]
         lacking = sorted((names or set()) - there)
         if lacking:
             raise ArtifactError(f"{path} lacks {lacking[0]!r:.80}, which {INDEX} says it holds")

@@ -18,7 +18,7 @@ import onnx
 import pytest
 
 import bmc
-from bmc import arrays, artifact, building, checking, isolation, onnx_files, untrusted
+from bmc import arrays, artifact, checking, isolation, onnx_files, untrusted, weights_header
 from bmc import bundle as bundles
 from bmc.errors import ArtifactError, BmcError, GateError
 from bmc.isolation import Limits
@@ -303,7 +303,7 @@ def test_every_model_directory_written_before_loads(seeds: Path) -> None:
 def test_a_header_of_weights_that_is_none_is_refused(tmp_path: Path, header: bytes) -> None:
     (tmp_path / "model.safetensors").write_bytes(header)
     with pytest.raises(ArtifactError):
-        building.read_header(tmp_path / "model.safetensors", "model directory")
+        weights_header.read_header(tmp_path / "model.safetensors", "model directory")
 
 
 # Rows 17 and 18: what is no regular file, or far larger than it looks.
