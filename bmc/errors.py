@@ -11,7 +11,7 @@ BmcError                      exit  what happened
 ├── ExportError               2     an exporter or its run time does not take the network
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
-├── DivergedError             1     training ended in a loss that is no number
+├── DivergedError             1     the loss became NaN or infinite
 ├── GateError                 1     a result failed parity, accuracy or budget; it is kept
 └── MissingError              3     a package or a device is not there
 
@@ -79,7 +79,7 @@ class GateError(BmcError):
 
 
 class DivergedError(BmcError):
-    """Training ended in a loss that is no number; the last good checkpoint is kept."""
+    """The loss became NaN or infinite in training; the last good checkpoint is kept."""
 
     exit_code = 1
 

@@ -1,4 +1,4 @@
-"""Files: hashes, checked JSON, names that stay inside, and what a disk's errors mean."""
+"""Files: hashes, JSON for people, names that stay inside, and what a disk's errors mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILED = ("input/output error", "iostream error")  # the second is all that OpenVINO says
 _LONGEST_NAME = 255
-_MOST_JSON = 64 * 2**20
 
 
 def sha256(path: Path) -> str:
@@ -35,24 +34,6 @@ def sha256_of_folder(folder: Path, leave_out: str) -> dict[str, str]:
     return hashes
 
 
-def check_files(folder: Path, hashes: Mapping[str, Any], what: str) -> None:
-    """Check that every listed file lies inside `folder` and has its recorded sha256.
-
-    Raises:
-        ArtifactError: a path leaves the folder, a file is gone, or its content changed.
-    """
-    for name, expected in hashes.items():
-        path = inside(folder, name, what)
-        if not path.is_file():
-            raise ArtifactError(f"{what} {folder} lacks its file {name!r}; make it again")
-        found = sha256(path)
-        if found != expected:
-            raise ArtifactError(
-                f"{what} {folder}: {name!r} was changed "
-                f"(sha256 {found[:16]}..., recorded {str(expected)[:16]}...); make it again"
-            )
-
-
 def inside(folder: Path, name: str, what: str) -> Path:
     """Return `folder / name`, or refuse a name that leaves the folder (.., absolute, a link)."""
     pure = PurePosixPath(name)
@@ -67,26 +48,6 @@ def inside(folder: Path, name: str, what: str) -> Path:
     if not stays:
         raise ArtifactError(f"{what} {folder} names {name!r}, which leaves its folder; refused")
     return path
-
-
-def read_json(path: Path, what: str) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        ArtifactError: the file is missing, is no JSON, is larger than any that bmc reads, or holds
-            no object.
-    """
-    try:
-        if path.stat().st_size > _MOST_JSON:
-            raise ArtifactError(f"{path} has more than {_MOST_JSON:,} bytes; make it again")
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ArtifactError(f"{path.parent} is no {what}: it has no {path.name}") from None
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} is not readable JSON ({error}); make it again") from error
-    if not isinstance(value, dict):
-        raise ArtifactError(f"{path} holds no JSON object; make it again")
-    return value
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

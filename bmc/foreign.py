@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from torch import nn
 
 _MOST = 200  # characters of a foreign message
-_BMC = Path(__file__).resolve().parent
-_OWN = tuple({f"{(_BMC / part).resolve()}/" for part in (".", "compress", "export", "targets")})
-_CALLERS = (str(_BMC / "model.py"), str(_BMC / "models" / "_images.py"))
-_LIBRARY = f"{sysconfig.get_path('stdlib')}/"
-_PACKAGES = "-packages/"  # site- or dist-
+_BMC = Path(__file__).parent  # parts of it may be links, and it may lie behind one itself
+_PARTS = [_BMC / part for part in (".", "compress", "export", "targets")]
+_OWN = tuple({f"{path}{os.sep}" for part in _PARTS for path in (part, part.resolve())})
+_CALLERS = (f"{os.sep}model.py", f"{os.sep}models{os.sep}_images.py")
+_LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_PACKAGES = f"-packages{os.sep}"  # site- or dist-
 _KNOWN = (  # packages that bmc itself calls: an error in them is the calling line's
     *("torch", "torchgen", "functorch", "torch_pruning", "transformers", "safetensors", "sklearn"),
     *("scipy", "numpy", "sympy", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "openvino"),
@@ -36,9 +38,9 @@ def failure_of(error: Exception, module: nn.Module) -> ModelCodeError | None:
     if isinstance(error, BmcError):
         return None
     where = line_of(error)
-    if not where and getattr(module, "is_foreign", False) and _last_own(error) in _CALLERS:
+    if not where and getattr(module, "is_foreign", False) and _last_own(error).endswith(_CALLERS):
         where = _layer_of(error, module)
-    return ModelCodeError(f"the network fails in {where}: {reason_of(error)}") if where else None
+    return ModelCodeError(f"the network fails in {where}: {summary_of(error)}") if where else None
 
 
 def line_of(error: BaseException | None) -> str:
@@ -72,7 +74,7 @@ def line_of_call(frame: FrameType | None) -> str:
     return ""
 
 
-def reason_of(error: BaseException) -> str:
+def summary_of(error: BaseException) -> str:
     """Return an error's class and message in one short line."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:_MOST] if text else type(error).__name__
@@ -80,7 +82,7 @@ def reason_of(error: BaseException) -> str:
 
 def _is_foreign(path: str) -> bool:
     if _PACKAGES in path:
-        return path.rpartition(_PACKAGES)[2].partition("/")[0].partition(".")[0] not in _KNOWN
+        return path.rpartition(_PACKAGES)[2].partition(os.sep)[0].partition(".")[0] not in _KNOWN
     return not path.startswith((*_OWN, _LIBRARY, "<"))
 
 

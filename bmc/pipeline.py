@@ -19,8 +19,8 @@ from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.inputs import Many, ordered_batches
+from bmc.sessions import SharedSession
 from bmc.targets import RuntimeOptions, Session
-from bmc.targets._shared import SharedSession
 
 _BATCH = 32
 _WINDOW = 32 * _BATCH  # rows that are encoded, sorted by length and answered together

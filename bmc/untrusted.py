@@ -11,6 +11,7 @@ import json
 import math
 import os
 import stat
+from collections import Counter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,15 +78,21 @@ def read_bytes(path: Path, what: str, most: int, links: bool = False) -> bytes:
     return data
 
 
-def read_json(path: Path, what: str, links: bool = False) -> dict[str, Any]:
+def read_json(path: Path, what: str, links: bool = False, most: int = MOST_JSON) -> dict[str, Any]:
     """Read a JSON object within bounds; see `parse_json`.
+
+    Args:
+        path: the file.
+        what: what it belongs to, for messages.
+        links: whether it may be a link, as in the Hugging Face hub's cache.
+        most: bytes that it may have.
 
     Raises:
         ArtifactError: the file is missing, no regular file, no JSON, or holds no object.
     """
     if not os.path.lexists(path):
         raise ArtifactError(f"{path.parent} is no {what}: it has no {path.name}")
-    return parse_json(read_bytes(path, what, MOST_JSON, links), path)
+    return parse_json(read_bytes(path, what, most, links), path)
 
 
 def parse_json(data: bytes, path: Path) -> dict[str, Any]:
@@ -104,7 +111,7 @@ def parse_json(data: bytes, path: Path) -> dict[str, Any]:
     try:
         value = json.loads(
             data.decode("utf-8"),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_keys,
             parse_constant=_constant,
             parse_float=_float,
             parse_int=_int,
@@ -142,11 +149,15 @@ def _refuse_odd(status: os.stat_result, path: Path, what: str) -> None:
         )
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object (an object_pairs_hook); readers differ in which of two values they take.
+
+    Raises:
+        ValueError: a key stands there twice.
+    """
     value = dict(pairs)
     if len(value) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
         raise ValueError(f"the key {twice!r:.60} stands there twice")
     return value
 

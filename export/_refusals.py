@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from bmc.errors import BmcError, ExportError
-from bmc.foreign import line_of, line_of_call, reason_of
+from bmc.foreign import line_of, line_of_call, summary_of
 
 Tensors = dict[str, Tensor]
 Axes = dict[str, dict[int, Any]]
@@ -31,7 +31,8 @@ def refused(error: Exception) -> BmcError:
         return cause
     network = f"the network ({where})" if where else "the network"
     return ExportError(
-        f"torch.onnx cannot export {network}: {reason_of(cause)}; --target pytorch runs it as it is"
+        f"torch.onnx cannot export {network}: {summary_of(cause)}; "
+        "--target pytorch runs it as it is"
     )
 
 

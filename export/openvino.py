@@ -12,7 +12,7 @@ from openvino import opset13
 from bmc.bundle import Bundle
 from bmc.errors import ExportError
 from bmc.export import ExportOptions, Source, Written, dialects
-from bmc.foreign import reason_of
+from bmc.foreign import summary_of
 from bmc.inspect.executed import Executed
 
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
@@ -30,7 +30,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
         graph = openvino.Core().read_model(path)
         ease(graph)
     except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot convert the network: {reason_of(error)}") from error
+        raise ExportError(f"OpenVINO cannot convert the network: {summary_of(error)}") from error
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     version = openvino.__version__.partition("-")[0]
     build = {"opset": source.opset, "openvino": version, **source.batch}

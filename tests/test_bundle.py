@@ -16,7 +16,7 @@ import pytest
 
 import bmc
 from bmc import bundle as bundles
-from bmc import files
+from bmc import files, untrusted
 from bmc import manifest as manifests
 from bmc.errors import ArtifactError
 from bmc.manifest import DIGEST
@@ -71,7 +71,7 @@ def bundle(shared_bundle: Path) -> Iterator[Path]:
 
 
 def content_of(bundle: Path) -> dict[str, Any]:
-    return files.read_json(bundle / bundles.MANIFEST, "bundle")
+    return untrusted.read_json(bundle / bundles.MANIFEST, "bundle")
 
 
 def put(bundle: Path, content: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bmc import files
+from bmc import files, listed, untrusted
 from bmc.errors import ArtifactError
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -27,12 +27,12 @@ def test_every_file_below_a_folder_is_hashed_but_the_one_left_out(tmp_path: Path
 
 def test_a_changed_or_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    files.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
+    listed.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
     (tmp_path / "a").write_text("other")
     with pytest.raises(ArtifactError, match="'a' was changed"):
-        files.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
+        listed.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
     with pytest.raises(ArtifactError, match="lacks its file 'b'"):
-        files.check_files(tmp_path, {"b": EMPTY_SHA256}, "bundle")
+        listed.check_files(tmp_path, {"b": EMPTY_SHA256}, "bundle")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_link_out_of_the_folder_or_in_a_circle_is_refused(tmp_path: Path) -> N
             files.inside(tmp_path / "bundle", name, "bundle")
     (tmp_path / "bundle" / "circle").symlink_to("circle")
     with pytest.raises(ArtifactError):
-        files.check_files(tmp_path / "bundle", {"circle": EMPTY_SHA256}, "bundle")
+        listed.check_files(tmp_path / "bundle", {"circle": EMPTY_SHA256}, "bundle")
 
 
 def test_names_and_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
@@ -84,22 +84,28 @@ def test_names_and_links_that_stay_inside_are_followed(tmp_path: Path) -> None:
 def test_what_is_no_json_object_is_refused_with_the_files_name(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
-        files.read_json(tmp_path / "manifest.json", "bundle")
+        untrusted.read_json(tmp_path / "manifest.json", "bundle")
+
+
+def test_a_key_that_stands_twice_among_very_many_is_found_at_once(tmp_path: Path) -> None:
+    keys = ",".join(f'"{number}":0' for number in [*range(200_000), 199_999])
+    with pytest.raises(ArtifactError, match="the key '199999' stands there twice"):
+        untrusted.parse_json(f"{{{keys}}}".encode(), tmp_path / "a.json")
 
 
 def test_binary_json_and_a_folder_in_its_place_are_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "bmc.json").mkdir()
-    for name in ("manifest.json", "bmc.json"):
-        with pytest.raises(ArtifactError, match="not readable JSON"):
-            files.read_json(tmp_path / name, "bundle")
+    for name, why in (("manifest.json", "not readable JSON"), ("bmc.json", "no regular file")):
+        with pytest.raises(ArtifactError, match=why):
+            untrusted.read_json(tmp_path / name, "bundle")
     with pytest.raises(ArtifactError, match=r"is no bundle: it has no nothing\.json"):
-        files.read_json(tmp_path / "nothing.json", "bundle")
+        untrusted.read_json(tmp_path / "nothing.json", "bundle")
 
 
 def test_written_json_is_read_back_and_never_holds_nan(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a.json", {"label": "größer", "score": 0.5})
-    assert files.read_json(tmp_path / "a.json", "bundle") == {"label": "größer", "score": 0.5}
+    assert untrusted.read_json(tmp_path / "a.json", "bundle") == {"label": "größer", "score": 0.5}
     with pytest.raises(ValueError, match="JSON"):
         files.write_json(tmp_path / "b.json", {"score": float("nan")})
 

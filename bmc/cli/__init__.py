@@ -16,7 +16,7 @@ from bmc import console, plugins, streams, writing
 from bmc.cli._common import Answer
 from bmc.errors import BmcError, MissingError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
-from bmc.foreign import line_of, reason_of
+from bmc.foreign import line_of, summary_of
 
 _VERBS = {
     "train": "Train or fine-tune a baseline on labelled data.",
@@ -128,7 +128,7 @@ def _unread(error: Exception) -> int:
     streams.give_up()
     if isinstance(error, (BrokenPipeError, streams.ReaderLeftError)):
         return _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
-    console.complain(f"what was done could not be printed: {reason_of(error)}")
+    console.complain(f"what was done could not be printed: {summary_of(error)}")
     return StorageError.exit_code
 
 
@@ -151,7 +151,7 @@ def _explain(error: Exception) -> int:
         return _explain(disk_says)
     where = line_of(error)
     if where:
-        return _explain(ModelCodeError(f"your code fails in {where}: {reason_of(error)}"))
+        return _explain(ModelCodeError(f"your code fails in {where}: {summary_of(error)}"))
     console.complain(
         f"unexpected {type(error).__name__}: {error} "
         "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"

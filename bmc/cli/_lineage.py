@@ -12,9 +12,10 @@ import numpy as np
 from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
-from bmc.data import Dataset, Fold, _split
+from bmc.data import Dataset, Fold
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
-from bmc.files import read_json, sha256
+from bmc.files import sha256
+from bmc.untrusted import read_json, unreadable
 from bmc.writing import hold, refuse_existing
 
 _MOST_RECORDS = 16  # of data in one lineage: bmc.json may come from a stranger
@@ -39,8 +40,16 @@ class Overlap:
 
 
 def weights_sha256(folder: Path) -> str:
-    """Return the sha256 of a model directory's weights: what identifies a model in lineages."""
-    return sha256(folder / "model.safetensors")
+    """Return the sha256 of a model directory's weights: what identifies a model in lineages.
+
+    Raises:
+        ArtifactError: it has none, or they cannot be read.
+    """
+    path = folder / artifact.WEIGHTS
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise unreadable(path, f"model directory {folder}", error) from error
 
 
 def learned_from(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -49,14 +58,23 @@ def learned_from(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
     Args:
         manifest: its bmc.json, checked.
     """
-    teacher = manifest["origin"].get("teacher")
-    teachers = teacher.get("data") if isinstance(teacher, dict) else None
-    records = [manifest["data"], *(teachers if isinstance(teachers, list) else [])]
+    records = [manifest["data"], *teachers_data(manifest["origin"].get("teacher"))]
     distinct: dict[str, dict[str, Any]] = {}
-    for record in records[:_MOST_RECORDS]:
-        if isinstance(record, dict) and record:
-            distinct.setdefault(str(record.get("fingerprint")), record)
+    for record in filter(None, records[:_MOST_RECORDS]):
+        distinct.setdefault(str(record.get("fingerprint")), record)
     return list(distinct.values())
+
+
+def teachers_data(teacher: object) -> list[dict[str, Any]]:
+    """Return the records of data that bmc.json names of a teacher; what is malformed is left out.
+
+    Args:
+        teacher: what stands in a model's origin.
+    """
+    records = teacher.get("data") if isinstance(teacher, dict) else None
+    if not isinstance(records, list):
+        return []
+    return [record for record in records if isinstance(record, dict)]
 
 
 def overlap(folder: Path, data: Dataset) -> Overlap:
@@ -68,7 +86,7 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         folder: the model directory.
         data: split as it is used now.
     """
-    test, validation = (_split.keys_of(part.rows) for part in (data.test, data.validation))
+    test, validation = (datasets.keys_of(part.rows) for part in (data.test, data.validation))
     seen = np.zeros(len(test), bool), np.zeros(len(validation), bool)
     where, unknown = "", []
     for record in learned_from(artifact.describe(folder)):
@@ -83,7 +101,7 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
             unknown.append(f"{record['reference']} was changed since")
             continue
         learned, chosen_by = (
-            _split.keys_of(part.rows) for part in (theirs.train, theirs.validation)
+            datasets.keys_of(part.rows) for part in (theirs.train, theirs.validation)
         )
         seen[0][:] |= np.isin(test, learned) | np.isin(test, chosen_by)
         seen[1][:] |= np.isin(validation, learned)

@@ -18,13 +18,13 @@ from bmc.cli._common import DataOptions
 from bmc.cli._lineage import fold_of, load_recorded, overlap, refuse_output, weights_sha256
 from bmc.data import Dataset
 from bmc.errors import DataError, SettingError, UsageError, unknown
-from bmc.files import read_json
 from bmc.measure.shown import significant
 from bmc.model import Model
 from bmc.training.identity import start_of
 from bmc.training.initialise import initialise
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
+from bmc.untrusted import read_json
 
 _HINT = "bmc models lists all"
 _HUGGING_FACE = ("bert", "mpnet")
@@ -270,7 +270,7 @@ def _family_of_folder(reference: str) -> str:
     from bmc.models import _hugging_face  # noqa: PLC0415  imports transformers
 
     config = _hugging_face.folder_of(reference) / "config.json"
-    kind = read_json(config, "Hugging Face model folder").get("model_type")
+    kind = read_json(config, "Hugging Face model folder", links=True).get("model_type")
     return str(kind) if kind in _HUGGING_FACE else "bert"
 
 

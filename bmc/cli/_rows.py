@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 
 from bmc import console
-from bmc.data._files import opened
-from bmc.data._tables import FORMATS
-from bmc.data._values import Values, characters
+from bmc.data import FORMATS, Values, characters, opened, records
 from bmc.errors import BmcError, DataError, UnknownError
 
 _LINES = ".txt"
@@ -118,10 +116,7 @@ def _names_a_table(argument: str) -> bool:
         UnknownError: it does, but there is none.
     """
     path = Path(argument)
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # longer than a file's name may be, or with a NUL
-        return False
+    there = _is_file(path)
     if path.suffix.lower() in {*FORMATS, _LINES}:
         if there:
             return True
@@ -143,11 +138,9 @@ def _table(path: Path, columns: Sequence[str]) -> list[Asked]:
         with path.open("rb") as file:
             return list(_lines(file, str(path)))
     columns = _only_column(path) or columns
-    module, unit = FORMATS[path.suffix.lower()]
-    values = Values(str(path), unit)
-    reader = importlib.import_module(f"bmc.data.{module}")
+    read, values = records(path, columns)
     rows = []
-    for number, texts in reader.records(path, columns, values):
+    for number, texts in read:
         shown = " | ".join("" if text is None else str(text).strip() for text in texts)
         rows.append(_asked(shown, partial(_texts, values, texts, columns, number)))
     for line in values.notes:
@@ -189,21 +182,24 @@ def _asked(shown: str, read: Callable[[], Any]) -> Asked:
 
 def _file(name: str) -> Path:
     path = Path(name)
-    try:
-        there, folder = path.is_file(), path.is_dir()
-    except (OSError, ValueError):
-        there = folder = False
-    if folder:
-        raise UnknownError(f"{str(path)!r} is a folder; name its images: {path}/*")
-    if not there:
+    if not _is_file(path):
+        if os.path.isdir(path):
+            raise UnknownError(f"{str(path)!r} is a folder; name its images: {path}/*")
         raise UnknownError(f"no image file {str(path)!r}")
     return path
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # longer than a file's name may be, or with a NUL
+        return False
 
 
 def _series(name: str) -> Any:
     """Read a series (steps, channels)."""
     path = Path(name)
-    if not path.is_file():
+    if not _is_file(path):
         raise UnknownError(
             f"no file {str(path)!r} with a series (.npy, or .csv with a step a line)"
         )

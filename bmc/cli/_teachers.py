@@ -49,9 +49,8 @@ class Teacher:
             before: the same of an earlier teacher, whose data the student has learned from, too.
         """
         known = {str(record.get("fingerprint")): dict(record) for record in self.data}
-        if isinstance(before, dict):
-            for record in before.get("data") or []:
-                known.setdefault(str(record.get("fingerprint")), record)
+        for record in _lineage.teachers_data(before):
+            known.setdefault(str(record.get("fingerprint")), record)
         return {
             "name": self.folder.name,
             "sha256": self.sha256,

@@ -10,9 +10,10 @@ from rich.table import Table
 from bmc import plugins, workspace
 from bmc.cli import _models
 from bmc.cli._common import Answer, Common
-from bmc.files import read_json, size_of
+from bmc.files import size_of
 from bmc.measure.shown import significant
 from bmc.models.bert import STUDENTS
+from bmc.untrusted import read_json
 
 _OTHERS = (
     ("hf:ORG/NAME@REV", "text", "a BERT or MPNet on the Hugging Face hub (needs a network)"),

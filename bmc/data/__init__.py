@@ -23,13 +23,18 @@ from numpy.typing import NDArray
 from bmc import plugins
 from bmc.data import _split
 from bmc.data._files import check_file
+from bmc.data._files import opened as opened
 from bmc.data._labels import check_classes, numbered
 from bmc.data._split import Fold as Fold
+from bmc.data._split import keys_of as keys_of
 from bmc.data._stored import StoredRows
 from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize
-from bmc.data._tables import FORMATS
+from bmc.data._tables import FORMATS as FORMATS
+from bmc.data._tables import records as records
 from bmc.data._transfer import transfer_texts as transfer_texts
+from bmc.data._values import Values as Values
+from bmc.data._values import characters as characters
 from bmc.data._where import locate as locate
 from bmc.data._where import location_of
 from bmc.errors import DataError, SettingError, UnknownError, unknown

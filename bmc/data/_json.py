@@ -11,6 +11,7 @@ from bmc.data._columns import places_of
 from bmc.data._files import opened, size_of
 from bmc.data._values import Values
 from bmc.errors import DataError
+from bmc.untrusted import unique_keys
 
 _MOST_BYTES = 256 * 2**20  # of a list, which is parsed at once and takes some ten times as much
 
@@ -72,16 +73,6 @@ def _object(value: Any, path: Path, number: int, unit: str = "line") -> Mapping[
 
 def _parsed(text: str, where: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_unique)
+        return json.loads(text, object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise DataError(f"{where} is not readable as JSON: {error}") from error
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """Return an object; one that names a key twice would lose a value without a word."""
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice!r:.60} stands there twice; remove one")
-    return found

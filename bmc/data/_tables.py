@@ -27,6 +27,7 @@ FORMATS = {
 """Of each ending: the file that reads it, and what its rows are counted in."""
 
 Pairs = Iterable[tuple[tuple[str, ...], str]]
+Records = Iterator[tuple[int, Sequence[Any]]]
 
 
 def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
@@ -37,11 +38,23 @@ def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
     Raises:
         DataError: a column is missing (the message lists those there are), or a row is unreadable.
     """
+    rows, values = records(path, (*text_columns, label_column))
+    return gathered(_pairs(rows, text_columns, label_column, values), _bytes(path), values)
+
+
+def records(path: Path, columns: Sequence[str]) -> tuple[Records, Values]:
+    """Return the named columns of a table, and what says which of their values are texts.
+
+    Args:
+        path: a file with one of the endings in FORMATS.
+        columns: their names.
+
+    Returns:
+        the line or row of each record with its values, read as they are asked for; and `Values`.
+    """
     module, unit = FORMATS[path.suffix.lower()]
     values = Values(str(path), unit)
-    reader = importlib.import_module(f"bmc.data.{module}")
-    records = reader.records(path, (*text_columns, label_column), values)
-    return gathered(_pairs(records, text_columns, label_column, values), _bytes(path), values)
+    return importlib.import_module(f"bmc.data.{module}").records(path, columns, values), values
 
 
 def gathered(pairs: Pairs, size: int, values: Values) -> Table:
@@ -82,7 +95,7 @@ def _on_disk(pairs: Pairs) -> tuple[Any, Any]:
 
 
 def _pairs(
-    records: Iterable[tuple[int, Sequence[Any]]],
+    records: Records,
     text_columns: Sequence[str],
     label_column: str,
     values: Values,

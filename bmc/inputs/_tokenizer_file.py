@@ -43,7 +43,7 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text)
-        check(content, rows)
+        check_tokenizer(content, rows)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
             f"{path} is no tokenizer that bmc can read: {reason_of(error)}"
@@ -72,7 +72,7 @@ def panics_refused(what: str) -> Iterator[None]:
         raise ArtifactError(f"{what}: its tokenizer failed ({reason_of(error)[:200]})") from error
 
 
-def check(content: Any, rows: int = 0) -> None:
+def check_tokenizer(content: Any, rows: int = 0) -> None:
     """Check what a tokenizer.json holds before a tokenizer is built from it.
 
     Args:

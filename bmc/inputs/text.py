@@ -17,9 +17,22 @@ from tokenizers import Tokenizer
 from bmc import console
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, _long_text, whole_number
-from bmc.inputs._tokenizer_file import beyond_table, load_tokenizer, panics_refused
+from bmc.inputs._tokenizer_file import (
+    beyond_table,
+    check_tokenizer,
+    load_tokenizer,
+    panics_refused,
+)
 
-__all__ = ["TextEncoder", "TextSettings", "load", "load_tokenizer"]
+__all__ = [
+    "TextEncoder",
+    "TextSettings",
+    "beyond_table",
+    "check_tokenizer",
+    "load",
+    "load_tokenizer",
+    "panics_refused",
+]
 
 TOKENIZER = "tokenizer.json"
 SIDES = ("right", "left")

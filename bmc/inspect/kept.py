@@ -10,9 +10,10 @@ from typing import Any
 
 from bmc import artifact, console, disk, locks, workspace
 from bmc.errors import ArtifactError
-from bmc.files import read_json, sha256
+from bmc.files import sha256
 from bmc.inspect.sensitivity import CHANGES, Sensitivity
 from bmc.typed import read_as
+from bmc.untrusted import read_json
 from bmc.writing import write_atomically
 
 SCHEMA = 2

@@ -13,13 +13,13 @@ from torch import nn
 
 from bmc import assets, console
 from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, reason_of
-from bmc.files import read_json
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
 from bmc.models._hugging_face_config import checked
 from bmc.models._hugging_face_head import Match, head_of, matched
 from bmc.models._hugging_face_tokenizer import FolderTokenizer, tokenizer_of
 from bmc.models._hugging_face_weights import Weights, check_fit, expected_of, weights_of
+from bmc.untrusted import read_json
 
 transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
@@ -94,7 +94,7 @@ def pretrained(
         SettingError: it has fewer positions than `max_length`, or no token types for pairs.
     """
     folder = folder_of(source)
-    config = read_json(folder / "config.json", "Hugging Face model folder")
+    config = read_json(folder / "config.json", "Hugging Face model folder", links=True)
     if config.get("model_type") != kind.model_type:
         raise ArtifactError(
             f"{reference} is a {config.get('model_type')!r:.60} model; `bmc train` takes bert and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -159,10 +160,10 @@ def _in_order(names: Any, key: str) -> tuple[str, ...]:
     ordered = tuple(rows.get(row, "") for row in range(len(names)))
     if sorted(rows) != list(range(len(names))):
         raise _malformed(key, names)
-    twice = {name for name in ordered if ordered.count(name) > 1} if len(ordered) < 1e4 else ()
-    if twice or len(set(ordered)) < len(ordered):
+    twice = sorted(name for name, count in Counter(ordered).items() if count > 1)
+    if twice:
         raise ArtifactError(
-            f"config.json: {key} names {_few(sorted(twice))} twice; each class needs its own name"
+            f"config.json: {key} names {_few(twice)} twice; each class needs its own name"
         )
     return ordered
 

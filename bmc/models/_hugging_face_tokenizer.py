@@ -11,9 +11,8 @@ import transformers
 from tokenizers import Tokenizer
 
 from bmc.errors import ArtifactError
-from bmc.files import read_json
-from bmc.inputs import _tokenizer_file
-from bmc.inputs._tokenizer_file import beyond_table, panics_refused
+from bmc.inputs.text import beyond_table, check_tokenizer, panics_refused
+from bmc.untrusted import read_bytes, read_json
 
 _MOST_BYTES = 32 * 2**20
 _JSONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
@@ -79,7 +78,7 @@ def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
     content = json.loads(made.backend_tokenizer.to_str())
     dropped = _drop_unwritten(content, rows, written, made)
     try:
-        _tokenizer_file.check(content, rows)
+        check_tokenizer(content, rows)
     except ValueError as error:
         raise ArtifactError(f"{folder}: its tokenizer cannot be used: {error}") from error
     with panics_refused(f"{folder}: its tokenizer cannot be used"):
@@ -122,12 +121,11 @@ def _checked_files(folder: Path) -> str:
         path = folder / name
         if not path.exists():
             continue
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
-            raise ArtifactError(f"{path} is no file of {_MOST_BYTES:,} bytes at most")
         if name in _TEXTS:
-            texts.append(path.read_text(encoding="utf-8", errors="replace"))
+            data = read_bytes(path, "Hugging Face model folder", _MOST_BYTES, links=True)
+            texts.append(data.decode(errors="replace"))
             continue
-        content = read_json(path, "Hugging Face model folder")
+        content = read_json(path, "Hugging Face model folder", links=True, most=_MOST_BYTES)
         texts.append(json.dumps(content, ensure_ascii=False))
         if name == "tokenizer.json":
             _check_tokenizer(content, path)
@@ -145,7 +143,7 @@ def _checked_files(folder: Path) -> str:
 
 def _check_tokenizer(content: dict[str, Any], path: Path) -> None:
     try:
-        _tokenizer_file.check(content)
+        check_tokenizer(content)
     except ValueError as error:
         raise ArtifactError(f"{path} is no tokenizer that bmc can read: {error}") from error
 

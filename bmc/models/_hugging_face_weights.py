@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from bmc.errors import ArtifactError
-from bmc.files import read_json
+from bmc.untrusted import read_json
 from bmc.weights_header import read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -125,9 +125,8 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
             f"{folder} has no {SINGLE} (pickled weights are not read); convert it: "
             "AutoModel.from_pretrained(...).save_pretrained(...)"
         )
-    if index.stat().st_size > _MOST_BYTES:
-        raise ArtifactError(f"{index} has more than {_MOST_BYTES:,} bytes")
-    listed = read_json(index, "Hugging Face model folder").get("weight_map")
+    content = read_json(index, "Hugging Face model folder", links=True, most=_MOST_BYTES)
+    listed = content.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise ArtifactError(f"{index} has no weight_map; save the model again")
     files: dict[Path, set[str] | None] = {}

@@ -18,7 +18,7 @@ from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDict
 from torch.nn.utils.weight_norm import WeightNorm
 
 from bmc.errors import UsageError
-from bmc.foreign import reason_of
+from bmc.foreign import summary_of
 from bmc.model import answers_of, output_of
 from bmc.writing import scratch
 
@@ -210,7 +210,7 @@ def _check_reloads(again: Callable[[], nn.Module], pixels: Tensor, name: str) ->
         source = copy.deepcopy(fresh)
     except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(
-            f"{name}: the network cannot be copied ({reason_of(error)}); bmc works on copies"
+            f"{name}: the network cannot be copied ({summary_of(error)}); bmc works on copies"
         ) from error
     with scratch() as folder:
         path = folder / "model.safetensors"
@@ -220,7 +220,7 @@ def _check_reloads(again: Callable[[], nn.Module], pixels: Tensor, name: str) ->
             load_model(fresh, path, strict=True)
         except (RuntimeError, ValueError, KeyError, TypeError) as error:
             raise UsageError(
-                f"{name}: the network's weights cannot be saved and loaded ({reason_of(error)})"
+                f"{name}: the network's weights cannot be saved and loaded ({summary_of(error)})"
             ) from error
     with torch.no_grad():
         first, second = (output_of(one.eval(), {"pixels": pixels}) for one in (source, fresh))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bmc import console
 from bmc.data import Dataset
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
-from bmc.foreign import line_of, reason_of
+from bmc.foreign import line_of, summary_of
 from bmc.model import Model, Parts
 from bmc.models import _images, _networks
 from bmc.models._images import examples as examples
@@ -107,7 +107,7 @@ def _built(spec: Mapping[str, Any]) -> nn.Module:
         network = _networks.materialized(network, image)
     except Exception as error:  # whatever the user's code raises
         where = line_of(error) or code
-        raise ModelCodeError(f"the network fails in {where}: {reason_of(error)}") from error
+        raise ModelCodeError(f"the network fails in {where}: {summary_of(error)}") from error
     return _images.Wrapped(image, network).eval()
 
 
@@ -129,7 +129,7 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
         given = ", ".join(f"{key}={value}" for key, value in arguments.items())
         where = line_of(error)
         raise ModelCodeError(
-            f"{code}({given}) failed{f' in {where}' if where else ''}: {reason_of(error)}"
+            f"{code}({given}) failed{f' in {where}' if where else ''}: {summary_of(error)}"
         ) from error
     finally:
         sys.path.remove(here)

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from bmc.compress._shapes import Shape, shape_of
 from bmc.compress.prune._walk import Coupled, groups_in
 from bmc.errors import BmcError, UsageError
-from bmc.foreign import reason_of
+from bmc.foreign import summary_of
 from bmc.model import Parts, answers_of
 
 KINDS = ("channels", "hidden", "heads", "width")
@@ -199,7 +199,7 @@ def _coupled(
                 verbose=False,
             )
         except Exception as error:
-            reason = str(error) if isinstance(error, BmcError) else reason_of(error)
+            reason = str(error) if isinstance(error, BmcError) else summary_of(error)
             raise UsageError(
                 f"the dependency graph cannot follow this model ({reason}); "
                 "try --method unstructured"

@@ -25,8 +25,9 @@ from typing import Any
 import torch
 
 from bmc import artifact, bundle, cli, disk
-from bmc.files import check_files, read_json
+from bmc.listed import check_files
 from bmc.measure import results
+from bmc.untrusted import read_json
 from tests.faults._folders import cased
 
 OPTIONS = ("--quiet", "--force")
