@@ -9,8 +9,10 @@ import numpy as np
 
 from bmc import artifact
 from bmc import data as datasets
-from bmc.bundle import Bundle
 from bmc.data import Dataset
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.export._source import source_of
 from tests.models import _bundles
 
 KINDS = ("text", "image", "series")
@@ -29,9 +31,11 @@ def model_of(
     return artifact.save(model, folder / kind), data
 
 
-def exported(source: tuple[Path, Dataset], target: str, output: Path) -> Bundle:
-    """Export such a model."""
-    return _bundles.exported(source[0], source[1], target, output)
+def export(source: tuple[Path, Dataset], folder: Path) -> None:
+    """Export such a model for all targets, into FOLDER/TARGET: the ONNX graph is made once."""
+    with source_of(*source, ExportOptions(max_batch=8)) as opened:
+        for target in TARGETS:
+            flow.export(opened, target, folder / target, force=False)
 
 
 def rows_of(data: Dataset, count: int) -> list[Any]:

@@ -436,8 +436,8 @@ def test_a_model_whose_data_was_changed_is_not_exported(
     copy = shutil.copy(january, tmp_path / "copy.csv")
     table(january, list(sentences(81)))
     words = ("is not the data that", "Bring it back", "--data", "train the model anew")
-    refused(bmc("export", model, "--target", "onnx", "-o", tmp_path / "out"), *words)
-    result = bmc("export", model, "--target", "onnx", "-o", tmp_path / "out", "--data", copy)
+    refused(bmc("export", model, "--target", "pytorch", "-o", tmp_path / "out"), *words)
+    result = bmc("export", model, "--target", "pytorch", "-o", tmp_path / "out", "--data", copy)
     assert result[0] == 0, result
 
 

@@ -31,7 +31,7 @@ from tests.cli._refusals import Run, refused
 from tests.faults import _kinds
 
 Made = Callable[[str, str], tuple[Path, list[Any]]]
-_SECONDS = 1.5
+_SECONDS = 0.5
 EACH = pytest.mark.parametrize(
     ("kind", "target"), [(kind, target) for kind in _kinds.KINDS for target in _kinds.TARGETS]
 )
@@ -39,17 +39,15 @@ EACH = pytest.mark.parametrize(
 
 @pytest.fixture(scope="module")
 def made(lively_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory) -> Made:
-    """Return a function that makes a bundle of a kind for a target, with rows, once."""
+    """Return a function that gives a bundle of a kind for a target, made once, with rows."""
     root = tmp_path_factory.mktemp("kinds")
     sources: dict[str, tuple[Path, Dataset]] = {}
 
     def make(kind: str, target: str) -> tuple[Path, list[Any]]:
         if kind not in sources:
             sources[kind] = _kinds.model_of(kind, lively_folder, reviews, root)
-        output = root / f"{kind}-{target}"
-        if not output.exists():
-            _kinds.exported(sources[kind], target, output)
-        return output, _kinds.rows_of(sources[kind][1], 24)
+            _kinds.export(sources[kind], root / f"{kind}-bundles")
+        return root / f"{kind}-bundles" / target, _kinds.rows_of(sources[kind][1], 24)
 
     return make
 

@@ -133,9 +133,12 @@ def test_a_saved_model_directory_reads_texts_in_transformers_as_it_does_here(
     np.testing.assert_allclose(our_scores(model, list(ODD)), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("name", "columns"), [("in_conflict", 1), ("added", 2), ("pad_is_7", 1)])
+@pytest.mark.parametrize(
+    ("name", "columns", "target"),
+    [("in_conflict", 1, "pytorch"), ("added", 2, "onnx"), ("pad_is_7", 1, "onnx")],
+)
 def test_a_bundle_scores_texts_as_transformers_does(
-    name: str, columns: int, reviews: Dataset, tmp_path: Path
+    name: str, columns: int, target: str, reviews: Dataset, tmp_path: Path
 ) -> None:
     source = _folders.FOLDERS[name](tmp_path / name)
     model = loaded(source, columns)
@@ -145,7 +148,7 @@ def test_a_bundle_scores_texts_as_transformers_does(
     if columns == 2:
         data = in_pairs(reviews)
     folder = artifact.save(model, tmp_path / "model")
-    bundle = _bundles.exported(folder, data, "onnx", tmp_path / "bundle")
+    bundle = _bundles.exported(folder, data, target, tmp_path / "bundle")
     assert_same_ids(
         Model(model.module, "", {}, LABELS, bundle.encoder),
         AutoTokenizer.from_pretrained(source, local_files_only=True),
