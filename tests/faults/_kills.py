@@ -52,9 +52,9 @@ MANIFESTS = {"bmc.json": "model directory", "manifest.json": "bundle", "report.j
 
 
 class Bench:
-    """A workspace with a trained model and a bundle, in which commands are killed."""
+    """A workspace with what commands need, a model, a bundle or a teacher, to be killed there."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, verbs: Sequence[str]) -> None:
         self.home, self.temporary = folder / "runs", folder / "tmp"
         self.home.mkdir(parents=True)
         self.temporary.mkdir()
@@ -65,11 +65,15 @@ class Bench:
         self.data.write_text("\n".join(["text,label", *rows]) + "\n")
         small = cased(folder / "hugging-face")
         of_texts = ("--data", str(self.data), "--epochs", "1", "--max-length", "16")
-        for command in (
+        base, bundle_of_base, teacher = (
             ("train", "mlp", "-d", "digits", "--epochs", "2", "-o", str(self.home / "base")),
             ("export", "base", "--target", "onnx", "-o", str(self.home / "base-onnx")),
             ("train", str(small), *of_texts, "-o", str(self.home / "teacher")),
-        ):
+        )
+        needed: list[tuple[str, ...]] = [base]
+        needed += [bundle_of_base] if {"report", "bench"} & set(verbs) else []
+        needed += [teacher] if "distill" in verbs else []
+        for command in needed:
             if self.run(command)[0] != 0:
                 raise RuntimeError(f"{command} failed")
             self.warm()
@@ -268,7 +272,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also fill the disk at each change")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a fork of a process with threads waits for them for ever
-    bench = Bench(options.folder)
+    bench = Bench(options.folder, options.verbs)
     found: dict[str, Any] = {"verbs": {}, "random": 0}
     seconds = {}
     generator = random.Random(0)

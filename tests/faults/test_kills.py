@@ -16,7 +16,7 @@ def test_a_killed_or_filled_up_command_leaves_the_old_or_the_new_and_the_next_on
 ) -> None:
     """A sample of each kind of change; `make faults` stops at every one, and at random moments."""
     command = [sys.executable, "-m", "tests.faults._kills", str(tmp_path / "kills"), "--full"]
-    command += ["--verbs", "share", "export-onnx", "--most", "3", "--random", "2"]
+    command += ["--verbs", "share", "export-pytorch", "--most", "3", "--random", "2"]
     variables = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=600, check=False

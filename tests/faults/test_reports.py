@@ -32,13 +32,13 @@ HOSTILE = "a|b`c` <script>alert(1)</script> [x](javascript:y) **z**\n# head\x1b[
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the bundle of a small perceptron for digits, in PyTorch's format."""
+    """Return the bundle of a small perceptron for digits; beside it lies one for ONNX."""
     home = tmp_path_factory.mktemp("plain")
     quick = ("--epochs", "2", "--precision", "fp32", "--device", "cpu", "--quiet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BMC_HOME", str(home))
         assert cli.run(["train", "mlp", "--data", "digits", "--set", "width=16", *quick]) == 0
-        assert cli.run(["export", "mlp-digits", "--target", "pytorch", "--quiet"]) == 0
+        assert cli.run(["export", "mlp-digits", "--target", "pytorch,onnx", "--quiet"]) == 0
     return home / "mlp-digits-pytorch"
 
 
@@ -158,9 +158,9 @@ def test_an_interval_wider_than_twice_its_lower_end_is_marked_and_said(
 
 
 def test_launches_are_added_while_times_are_unsteady_and_up_to_a_bound(
-    put: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    plain: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = put("small")
+    folder = plain.with_name("mlp-digits-onnx")  # whose processes start without torch
     settings = BenchSettings(
         launches=2, rounds=2, turn_seconds=0.0, turn_calls=15, length=8, most_launches=4
     )
