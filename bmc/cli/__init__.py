@@ -137,7 +137,8 @@ def _explain(error: Exception) -> int:
         console.complain(str(error))
         return error.exit_code
     if isinstance(error, CycloptsError):
-        console.complain(f"{error} (bmc --help, bmc VERB --help)")
+        dashed = "; a text that starts with - stands after --" if _asks("predict") else ""
+        console.complain(f"{error} (bmc --help, bmc VERB --help{dashed})")
         return 2
     absent = _absent(error)
     if absent:

@@ -15,7 +15,7 @@ import numpy as np
 
 from bmc import console
 from bmc.data import FORMATS, Values, characters, opened, records
-from bmc.errors import BmcError, DataError, UnknownError
+from bmc.errors import BmcError, DataError, UnknownError, UsageError
 
 _LINES = ".txt"
 
@@ -54,7 +54,10 @@ def from_arguments(
     Raises:
         DataError: a table cannot be read; pairs are as many as the texts.
         UnknownError: an argument that names a table leads to no file.
+        UsageError: an argument is a file that holds no texts, or a column is named twice.
     """
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"--text-column names {columns[0]!r} twice; name two columns")
     if kind != "text":
         read = _READERS.get(kind, str)
         return [_asked(argument, partial(read, argument)) for argument in arguments]
@@ -70,10 +73,14 @@ def from_arguments(
         return rows
     if len(pair) != len(rows):
         raise DataError(f"{len(rows)} texts but {len(pair)} --pair texts; give one for each")
-    return [
-        Asked(f"{first.shown} | {second}", (first.row, second), first.error)
-        for first, second in zip(rows, pair, strict=True)
-    ]
+    seconds = [_text(second, "the --pair text") for second in pair]
+    return [_paired(first, second) for first, second in zip(rows, seconds, strict=True)]
+
+
+def _paired(first: Asked, second: Asked) -> Asked:
+    """Return the pair of two texts; it has no answer where one of them has none."""
+    shown = f"{first.shown} | {second.shown}"
+    return Asked(shown, (first.row, second.row), first.error or second.error)
 
 
 def from_stdin(kind: str) -> list[Asked]:
@@ -114,6 +121,7 @@ def _names_a_table(argument: str) -> bool:
 
     Raises:
         UnknownError: it does, but there is none.
+        UsageError: it is a file of another kind, such as a picture.
     """
     path = Path(argument)
     there = _is_file(path)
@@ -124,6 +132,11 @@ def _names_a_table(argument: str) -> bool:
             raise UnknownError(
                 f"no file {argument!r}; if it is a text, write it into standard input"
             )
+    elif there and path.suffix:
+        raise UsageError(
+            f"{argument!r} is a file, and the model answers texts: tables of them are read from "
+            f"{', '.join(FORMATS)}, lines from {_LINES} or standard input"
+        )
     elif there:
         console.note(
             f"{argument!r} is answered as a text, although a file has this name; "

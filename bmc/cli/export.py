@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bmc import console, plugins, workspace
@@ -10,7 +10,7 @@ from bmc.bundle import Bundle
 from bmc.cli import _models, _scoring
 from bmc.cli._common import Answer, Writing
 from bmc.cli._lineage import refuse_output
-from bmc.errors import GateError, UsageError, unknown
+from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._source import source_of
@@ -77,14 +77,24 @@ def export(
                 made.append(flow.export(source, name, output, common.force))
             except GateError as error:
                 failures.append(error)
+            except BmcError:
+                _say_kept(made, failures)
+                raise
     if failures:
-        for bundle in made:
-            console.note(_line(bundle))
+        _say_kept(made, ())
         raise GateError("; ".join(str(failure) for failure in failures))
     return Answer(
         {"bundles": [_facts(bundle) for bundle in made]},
         (*(shown for bundle in made for shown in _shown(bundle, made[0])), _next(made[-1])),
     )
+
+
+def _say_kept(made: Sequence[Bundle], failures: Sequence[GateError]) -> None:
+    """Say what was written, and what failed a gate, before a command ends without a result."""
+    for bundle in made:
+        console.note(_line(bundle))
+    for failure in failures:
+        console.note(str(failure))
 
 
 def _shown(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
@@ -147,5 +157,6 @@ def _score(own: Mapping[str, Any]) -> str:
 def _next(bundle: Bundle) -> str:
     kind = bundle.manifest.preprocessing.get("kind")
     rows = {"image": "IMAGE.png", "series": "SERIES.npy", "latent": "1 2 3 --images PICTURES"}
-    row = rows.get(str(kind), "'what a film'")
+    pair = " --pair 'a fine one'" if bundle.manifest.preprocessing.get("columns") == 2 else ""
+    row = rows.get(str(kind), f"'what a film'{pair}")
     return f"next: bmc predict {bundle.path} {row}    or: bmc report"

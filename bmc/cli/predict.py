@@ -14,7 +14,7 @@ from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
-from bmc.cli._rows import from_arguments, from_stdin
+from bmc.cli._rows import Asked, from_arguments, from_stdin
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline, Prediction
@@ -57,6 +57,8 @@ def predict(
     asked = from_arguments(kind, row, pair, columns) if row else from_stdin(kind)
     if not asked:
         raise DataError("nothing to answer: standard input is empty")
+    if made.manifest.preprocessing.get("columns") == 2:
+        _check_pairs(asked)
     if kind == "image":
         _say_unread([one.row for one in asked if not one.error])
     failed = [one.error for one in asked if one.error]
@@ -84,9 +86,21 @@ def predict(
             "rows": [one.shown for one in asked],
             "notes": [{"row": number, "note": str(error)} for number, error in errors.items()],
         },
-        tuple(f"{_shown(answer)}  {one.shown}" for answer, one in zip(shown, asked, strict=True)),
+        tuple(_line(answer, one.shown) for answer, one in zip(shown, asked, strict=True)),
         exit_code=2 if any(not asked[number - 1].blank for number in errors) else 0,
     )
+
+
+def _check_pairs(asked: Sequence[Asked]) -> None:
+    """Refuse single texts before a model of sentence pairs is loaded for them."""
+    single = (
+        one for one in asked if not one.error and (isinstance(one.row, str) or len(one.row) == 1)
+    )
+    if any(single):
+        raise UsageError(
+            "the model answers pairs of texts: add --pair SECOND for each, or name a table's two "
+            "columns with --text-column"
+        )
 
 
 def _say_unread(images: Sequence[Any]) -> None:
@@ -122,6 +136,12 @@ def _facts(answer: Any) -> Any:
     return asdict(answer) if isinstance(answer, Prediction) else answer
 
 
+def _line(answer: Any, row: str) -> str:
+    """Return an answer and its row in one line, whatever the row holds."""
+    written = row.replace("\n", "\\n")
+    return f"{_shown(answer)}  {written}"
+
+
 def _shown(answer: Any) -> str:
     if answer is None:
         return "no answer"
@@ -135,7 +155,13 @@ def _written(pictures: list[Any], names: list[str], folder: Path) -> list[str | 
         pillow = importlib.import_module("PIL.Image")
     except ModuleNotFoundError as error:
         raise plugins.missing(error, "writing pictures") from error
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(
+            f"pictures cannot be written into {str(folder)!r}: there is a file in its place; "
+            "name another folder with --images"
+        ) from error
     paths: list[str | None] = []
     for picture, name in zip(pictures, names, strict=True):
         if picture is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ class Fold:
 def keys_of(rows: Many) -> NDArray[np.uint64]:
     """Return a number a row, of its sha256, that is equal where rows are: uint64 (rows).
 
-    Texts are equal if they differ in case and white space alone; images and series byte by byte.
+    Texts are equal if they differ alone in case, in white space, or in how Unicode composes their
+    characters; images and series byte by byte.
     """
     return np.fromiter((_digest(row) for row in rows), np.uint64, len(rows))
 
@@ -93,8 +95,9 @@ def _share(count: int, share: float) -> int:
 
 
 def normal(row: tuple[str, ...]) -> str:
-    """Return a row of texts without case and white space that does not matter."""
-    return "\x1f".join(" ".join(text.lower().split()) for text in row)
+    """Return a row of texts without what does not matter: case, white space, composition (NFC)."""
+    text = "\x1f".join(" ".join(text.lower().split()) for text in row)
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def content_of(row: Row) -> bytes:

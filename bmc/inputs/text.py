@@ -263,7 +263,7 @@ class TextEncoder:
                     f"row {number}: character {half.start() + 1} is half a character "
                     f"({half.group()!a}, a lone surrogate); decode the text anew, as UTF-8"
                 )
-        if not any(texts):
+        if not any(text.strip() for text in texts):
             raise DataError(f"row {number} is an empty text; leave it out")
         if columns == 2 and self._boundaries is None:
             self._check_pair(texts, number)

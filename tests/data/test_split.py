@@ -76,6 +76,11 @@ def test_texts_have_one_key_whatever_their_case_and_white_space() -> None:
     assert first == second != third
 
 
+def test_a_text_is_a_duplicate_however_unicode_composes_its_accents() -> None:
+    composed, decomposed, plain = keys_of([("caf\u00e9",), ("Cafe\u0301",), ("cafe",)])
+    assert composed == decomposed != plain
+
+
 def test_arrays_of_other_shapes_or_types_have_other_keys() -> None:
     flat = np.zeros(4, np.uint8)
     assert len(set(keys_of([flat, flat.reshape(2, 2), flat.astype(np.int8)]))) == 3

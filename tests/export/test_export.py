@@ -36,6 +36,7 @@ from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests.cli._refusals import refused
 
 Run = Callable[..., tuple[int, str, str]]
 FILES = {
@@ -299,8 +300,9 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
     options = ["--epochs", 1, "--max-length", 64, "--precision", "fp32", "--device", "cpu"]
     code, _, said = bmc("train", hf_folder, "--data", pairs_csv, *columns, *options)
     assert code == 0, said
-    code, _, said = bmc("export", "--target", "onnx", "--target", "openvino")
+    code, out, said = bmc("export", "--target", "onnx", "--target", "openvino")
     assert code == 0, said
+    assert "--pair 'a fine one'" in out
     folder = workspaces.newest("model")
     model = artifact.load(folder)
     assert model.encoder.to_json()["columns"] == 2
@@ -325,6 +327,7 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
         said = bmc("predict", made.path, "a fine film", "--pair", "and dull", "--json")[1]
         answer = json.loads(said)["answers"][0]
         assert answer["label"] == model.labels[int(expected[0].argmax())]
+        refused(bmc("predict", made.path, "a fine film"), "pairs of texts", "--pair SECOND")
 
 
 # gates

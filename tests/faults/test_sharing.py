@@ -22,6 +22,7 @@ import pytest
 
 import bmc
 from bmc.bundle import Bundle
+from bmc.cli._rows import from_arguments
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
 from bmc.pipeline import Pipeline
@@ -495,3 +496,45 @@ def test_images_that_are_not_there_lose_no_others(bmc: Run, made: Made, tmp_path
     assert "no image file" in err
     assert "is a folder" in err
     refused(bmc("predict", path, tmp_path / "*.jpg"), "no image file", "*.jpg")
+
+
+def test_an_answer_is_one_line_whatever_its_text_holds(bmc: Run, made: Made) -> None:
+    path, _ = made("text", "onnx")
+    code, out, _ = bmc("predict", path, "fine\nand\r\ndull", "dull")
+    assert code == 0
+    assert [line.split("  ")[1] for line in out.splitlines()] == [r"fine\nand\r\ndull", "dull"]
+
+
+def test_a_picture_is_no_text(bmc: Run, made: Made, tmp_path: Path) -> None:
+    path, _ = made("text", "onnx")
+    (tmp_path / "cat.png").write_bytes(b"\x89PNG")
+    refused(bmc("predict", path, tmp_path / "cat.png"), "cat.png' is a file", "answers texts")
+
+
+def test_a_text_that_starts_with_a_dash_is_told_how(bmc: Run, made: Made) -> None:
+    path, _ = made("text", "onnx")
+    assert bmc("predict", path, "--", "-dull slow")[0] == 0
+    command = [sys.executable, "-m", "bmc", "predict", str(path), "-dull slow"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    refused((done.returncode, done.stdout, done.stderr), "starts with - stands after --")
+
+
+@pytest.mark.parametrize("text", ["", " ", "\n\t", "\u3000"])
+def test_white_space_is_an_empty_text_from_python_too(made: Made, text: str) -> None:
+    path, _ = made("text", "onnx")
+    with bmc.load(path) as pipeline, pytest.raises(DataError, match="row 1 is an empty text"):
+        pipeline(text)
+
+
+def test_the_second_text_of_a_pair_is_held_to_what_the_first_is() -> None:
+    first, second, third = from_arguments(
+        "text", ["a", "b", "c"], ["", "nul\0", " fine "], ("text",)
+    )
+    assert "the --pair text is an empty text" in str(first.error)
+    assert "NUL" in str(second.error)
+    assert (third.row, third.error) == (("c", "fine"), None)
+
+
+def test_two_columns_of_a_pair_are_two(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="names 'a' twice"):
+        from_arguments("text", ["rows.csv"], (), ("a", "a"))

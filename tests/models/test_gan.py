@@ -129,6 +129,10 @@ def test_predict_wants_a_folder_for_pictures_and_whole_numbers_for_seeds(
     assert (code, "--images" in said) == (2, True)
     code, _, said = bmc("predict", bundle_of("onnx"), "a shoe", "--images", tmp_path)
     assert (code, "whole number" in said) == (2, True)
+    (tmp_path / "file").write_text("words")
+    for folder in ("file", "file/below"):
+        code, _, said = bmc("predict", bundle_of("onnx"), 0, "--images", tmp_path / folder)
+        assert (code, "there is a file in its place" in said) == (2, True), said
 
 
 def test_check_and_report_take_a_generator_that_has_no_accuracy(
