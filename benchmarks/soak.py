@@ -1,7 +1,7 @@
 """Ask bundles for a long time: wrong answers, errors, growth of memory, throughput.
 
     make soak SOAK_MINUTES=60                    all of them, an hour in all
-    python benchmarks/soak.py --seconds 60       60 s a measurement
+    python benchmarks/soak.py --seconds 60 --beside 15      60 s of eight threads, 15 s of the rest
 
 Each kind of data on each CPU target is asked by one thread and then by eight, for single rows and
 lists in turn, with texts of 100,000 characters among them; then by processes that load the bundle
@@ -52,15 +52,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=60, help="of all measurements together")
     parser.add_argument("--seconds", type=float, help="of each measurement, instead")
+    parser.add_argument("--beside", type=float, help="of one thread and of processes; as --seconds")
     options = parser.parse_args()
     seconds = options.seconds or options.minutes * 60 / _MEASUREMENTS
+    spans = {1: options.beside or seconds, THREADS: seconds}
     found = []
     print(f"{'bundle':16}{'threads':>8}{'rows/s':>10}{'wrong':>7}{'errors':>8}{'growth MB':>11}")
     for kind, (model, data) in MODELS.items():
         rows = rows_of(kind, data)
         for target in TARGETS:
-            found += soaked(bundle_of(kind, model, data, target), rows, kind, target, seconds)
-    return finish("soak", bars(found), {"seconds_each": seconds, "measurements": found})
+            found += soaked(bundle_of(kind, model, data, target), rows, kind, target, spans)
+    return finish("soak", bars(found), {"seconds_of_threads": spans, "measurements": found})
 
 
 def bundle_of(kind: str, model: str, data: str, target: str) -> Path:
@@ -84,13 +86,21 @@ def rows_of(kind: str, data: str) -> list[Any]:
 
 
 def soaked(
-    bundle: Path, rows: list[Any], kind: str, target: str, seconds: float
+    bundle: Path, rows: list[Any], kind: str, target: str, spans: dict[int, float]
 ) -> list[dict[str, Any]]:
-    """Ask one bundle from one thread, from eight, and from processes."""
+    """Ask one bundle from one thread, from eight, and from processes (as long as from one).
+
+    Args:
+        bundle: its folder.
+        rows: what is asked.
+        kind: of the rows.
+        target: of the bundle.
+        spans: seconds for each number of threads.
+    """
     found = []
     with load(bundle, threads=1) as pipeline:
         truth = [pipeline(row) for row in rows]
-        for threads in (1, THREADS):
+        for threads, seconds in spans.items():
             ask(pipeline, rows, truth, Count(), 0, min(2.0, seconds / 4))  # caches are filled
             before = memory()
             counts = [Count() for _ in range(threads)]
@@ -103,6 +113,7 @@ def soaked(
             for caller in callers:
                 caller.join()
             found.append(shown(kind, target, f"{threads}", counts, seconds, memory() - before))
+    seconds = spans[1]
     expected = [(answer.label, answer.score) for answer in truth]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         work = [(bundle, rows, expected, start, seconds) for start in range(PROCESSES)]

@@ -24,7 +24,7 @@ from bmc.errors import ArtifactError, BmcError, GateError
 from bmc.isolation import Limits
 from bmc.manifest import DIGEST
 from bmc.targets import RuntimeOptions
-from tests.fuzz import _edits
+from tests.fuzz import _cases, _edits
 
 ONE = RuntimeOptions(threads=1)
 
@@ -247,6 +247,20 @@ def test_a_crash_of_an_isolated_check_is_one_line(code: int, words: str) -> None
         isolation._answer(Path("a-bundle"), done, Limits())
     assert "a-bundle" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_an_isolated_check_survives_what_crashed_a_run_time(seeds: Path) -> None:
+    """Whether it crashes here depends on the processor and the run time's version."""
+    for kept in _cases.corpus_of("bundles"):
+        if kept.outcome != "crash in a run time":
+            continue
+        made = seeds / kept.case["seed"]
+        for edit_of in kept.case["edits"]:
+            _edits.apply(edit_of, made, seeds)
+        _edits.fix(made, bundles.MANIFEST)
+        with pytest.raises(BmcError) as caught:
+            isolation.check(made, 0, Limits(seconds=120))
+        assert "\n" not in str(caught.value)
 
 
 # Row 12: model directories whose config asks for more than was stored.

@@ -10,6 +10,7 @@ import os
 import re
 import stat
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
@@ -267,8 +268,11 @@ def _bomb(size: int) -> bytes:
 def _with_array(data: bytes, place: int, shape: Sequence[int], dtype: str) -> bytes:
     if np.prod(shape, dtype=float) > 2**20:
         return data
-    with np.load(io.BytesIO(data)) as arrays:
-        content = {name: arrays[name] for name in arrays.files}
+    try:
+        with np.load(io.BytesIO(data)) as arrays:
+            content = {name: arrays[name] for name in arrays.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        return data  # an earlier edit damaged it
     names = sorted(content)
     content[names[place % len(names)]] = np.ones(shape, dtype)
     packed = io.BytesIO()
