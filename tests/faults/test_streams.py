@@ -91,6 +91,9 @@ def test_a_working_folder_that_was_removed_is_said(tmp_path: Path) -> None:
 
 
 STOPPED = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever runs the tests may ignore them
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 import sys, time
 from pathlib import Path
 from bmc import cli, writing
