@@ -15,6 +15,7 @@ from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
 
+_MOST_THREADS = 1024  # run times start all that they are asked for
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -46,8 +47,10 @@ class RuntimeOptions:
     precision: str = "f32"
 
     def __post_init__(self) -> None:
-        if self.threads < 0:
-            raise SettingError(f"threads is {self.threads}; it must be 0 (automatic) or more")
+        if not 0 <= self.threads <= _MOST_THREADS:
+            raise SettingError(
+                f"threads is {self.threads}; it must be 0 (automatic) to {_MOST_THREADS}"
+            )
         if self.precision not in ("f32", "bf16"):
             raise SettingError(f"precision is {self.precision!r}; f32 and bf16 are possible")
 
