@@ -13,23 +13,13 @@ from bmc import data as datasets
 from bmc.errors import ArtifactError, UsageError
 from bmc.model import Model
 from bmc.models import mlp
+from tests._records import with_steps
 
 
 def saved(folder: Path) -> Path:
     data = datasets.load("digits")
     model: Model = mlp.baseline("mlp", data, mlp.Settings(width=16, depth=3))
     return artifact.save(model, folder / "model")
-
-
-def with_steps(folder: Path, *steps: tuple[str, dict[str, Any]]) -> Path:
-    """Write steps into bmc.json, whose own content no hash protects."""
-    manifest = json.loads((folder / "bmc.json").read_text())
-    manifest["steps"] = [
-        {"method": method, "settings": {}, "record": record, "seed": 0, "seconds": 0.0}
-        for method, record in steps
-    ]
-    (folder / "bmc.json").write_text(json.dumps(manifest))
-    return folder
 
 
 def test_shared_layers_that_double_with_every_step_end_the_load(tmp_path: Path) -> None:

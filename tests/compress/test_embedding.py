@@ -21,6 +21,7 @@ from bmc.model import AppliedStep, Model, Work
 from bmc.models import bert, recurrent, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests._records import with_steps
 from tests.models import _bundles
 
 TABLE = "bert.embeddings.word_embeddings"
@@ -257,8 +258,7 @@ def test_a_record_that_does_not_fit_is_refused(
     wrong: dict[str, Any], lively: Model, tmp_path: Path
 ) -> None:
     record = {"embedding": TABLE, "rank": 8, **wrong}
-    lively.steps = [AppliedStep("share/embedding", {}, record, 0, 0.0)]
-    folder = artifact.save(lively, tmp_path / "wrong")
+    folder = with_steps(artifact.save(lively, tmp_path / "wrong"), ("share/embedding", record))
     with pytest.raises(BmcError) as caught:
         artifact.load(folder)
     assert "weights do not fit" not in str(caught.value)

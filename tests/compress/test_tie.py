@@ -22,6 +22,7 @@ from bmc.model import AppliedStep, Model, Work
 from bmc.models import recurrent, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests._records import with_steps
 from tests.models import _bundles
 
 WIDEN = "layers.0.widen.weight", "layers.1.widen.weight"
@@ -234,8 +235,7 @@ def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any], said:
     ],
 )
 def test_a_record_that_does_not_fit_is_refused(tied: Any, model: Model, tmp_path: Path) -> None:
-    model.steps = [AppliedStep("share/tie", {}, {"tied": tied}, 0, 0.0)]
-    folder = artifact.save(model, tmp_path / "wrong")
+    folder = with_steps(artifact.save(model, tmp_path / "wrong"), ("share/tie", {"tied": tied}))
     with pytest.raises(BmcError) as caught:
         artifact.load(folder)
     assert "weights do not fit" not in str(caught.value)

@@ -25,6 +25,7 @@ from bmc.model import AppliedStep, Model, Work
 from bmc.models import bert, cnn, mpnet, recurrent, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests._records import with_steps
 from tests.models import _bundles
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -368,9 +369,8 @@ def test_a_record_that_does_not_fit_is_refused(
     wrong: dict[str, Any], make_lively: Callable[..., Model], tmp_path: Path
 ) -> None:
     record = {"embedding": TABLE, "rows": 100, "padding": 0, **wrong}
-    model = make_lively()
-    model.steps = [AppliedStep("prune/vocabulary", {}, record, 0, 0.0)]
-    folder = artifact.save(model, tmp_path / "wrong")
+    saved = artifact.save(make_lively(), tmp_path / "wrong")
+    folder = with_steps(saved, ("prune/vocabulary", record))
     with pytest.raises(BmcError) as caught:
         artifact.load(folder)
     assert isinstance(caught.value, (ArtifactError, SettingError))
