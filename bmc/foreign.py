@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import sysconfig
 import traceback
+from importlib import metadata
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
@@ -20,12 +23,11 @@ _PARTS = [_BMC / part for part in (".", "compress", "export", "targets")]
 _OWN = tuple({f"{path}{os.sep}" for part in _PARTS for path in (part, part.resolve())})
 _CALLERS = (f"{os.sep}model.py", f"{os.sep}models{os.sep}_images.py")
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
+_NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PACKAGES = f"-packages{os.sep}"  # site- or dist-
-_KNOWN = (  # packages that bmc itself calls: an error in them is the calling line's
-    *("torch", "torchgen", "functorch", "torch_pruning", "transformers", "safetensors", "sklearn"),
-    *("scipy", "numpy", "sympy", "onnx", "onnxscript", "onnx_ir", "onnxruntime", "openvino"),
-    *("tensorrt", "tensorrt_rtx", "tokenizers", "cyclopts", "rich", "PIL"),
-)
+_SELF = "bmc-toolkit"
+_INSTEAD = frozenset({"tensorrt"})  # taken in place of tensorrt_rtx where it is installed
+_USERS = ("timm", "dev")  # extras that are no part of bmc: an error in timm is one of its network
 
 
 def failure_of(error: Exception, module: nn.Module) -> ModelCodeError | None:
@@ -82,8 +84,39 @@ def summary_of(error: BaseException) -> str:
 
 def _is_foreign(path: str) -> bool:
     if _PACKAGES in path:
-        return path.rpartition(_PACKAGES)[2].partition(os.sep)[0].partition(".")[0] not in _KNOWN
+        return path.rpartition(_PACKAGES)[2].partition(os.sep)[0].partition(".")[0] not in _known()
     return not path.startswith((*_OWN, _LIBRARY, "<"))
+
+
+@functools.cache
+def _known() -> frozenset[str]:
+    """Return the packages that bmc itself calls, and theirs: an error there is the caller's."""
+    waiting, required = [_SELF], {_SELF}
+    while waiting:
+        new = {name for name in _requirements(waiting.pop()) if name not in required}
+        required |= new
+        waiting += new
+    return _INSTEAD | {
+        module
+        for module, names in metadata.packages_distributions().items()
+        if any(_normal(name) in required for name in names)
+    }
+
+
+def _requirements(name: str) -> set[str]:
+    """Return the distributions that an installed one needs; optional ones of bmc's alone."""
+    try:
+        lines = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return set()
+    left_out = [f'extra == "{extra}"' for extra in _USERS] if name == _SELF else ["extra =="]
+    needed = [line for line in lines if not any(mark in line for mark in left_out)]
+    return {_normal(_NAME.match(line).group()) for line in needed}  # type: ignore[union-attr]
+
+
+def _normal(name: str) -> str:
+    """Return a distribution's name as PEP 503 writes it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _layer_of(error: BaseException, module: nn.Module) -> str:
