@@ -127,6 +127,8 @@ def compress(
     if model.task == "generation" and tuning.distill and kind != "quantize":
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
     known = _models.data_of(folder, data)
+    if data:  # the next verb finds it there, too
+        model.data = {**model.data, "location": known.location}
     if tuning.teacher:
         _models.refuse_another_fold(teacher, artifact.describe(folder)["data"])
         _teachers.check(teacher, known, model.labels)
@@ -149,7 +151,8 @@ def compress(
     torch.manual_seed(tuning.seed)
     record = step.apply(model, work)
     if not record:
-        raise UsageError(f"{method} found nothing to change in {folder} with {asdict(step)}")
+        settings = ", ".join(f"{name}={value}" for name, value in asdict(step).items())
+        raise UsageError(f"{method} found nothing to change in {folder} with {settings}")
     model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
     applied = after = size_of(model, work)
     console.note(f"{method}: {_shown(before, applied)}")

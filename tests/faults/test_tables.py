@@ -303,6 +303,10 @@ def test_data_typed_as_a_relative_path_is_found_from_another_folder(
     assert f"the data of {here / 'model'} is not at {str(path)!r}" in err
     assert "--data FILE" in err
     assert bmc("inspect", here / "model", "--data", "other.csv")[0] == 0
+    sparse = ("prune", here / "model", "--method", "unstructured", "--ratio", "0.5")
+    assert bmc(*sparse, "--data", "other.csv", "--epochs", "0", "-o", "sparse")[0] == 0
+    monkeypatch.chdir(here)  # the new place is remembered
+    assert bmc("export", there / "sparse", "--target", "pytorch")[0] == 0
 
 
 def test_data_is_located_by_what_was_typed_where_no_absolute_path_was_recorded(
