@@ -5,7 +5,7 @@
 
 Each kind of data on each CPU target is asked by one thread and then by eight, for single rows and
 lists in turn, with texts of 100,000 characters among them; then by processes that load the bundle
-themselves.
+themselves. Memory is compared between the middle of a measurement and its end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MODELS = {
 }
 THREADS, ROWS, LIST, PROCESSES = 8, 64, 16, 2
 TOLERANCE = 1e-4
-GROWTH = 64  # MB that caches and allocators may take once
+GROWTH = 64  # MB that allocators may take in the second half of a measurement
 _MEASUREMENTS = len(MODELS) * len(TARGETS) * 3
 
 
@@ -101,8 +101,6 @@ def soaked(
     with load(bundle, threads=1) as pipeline:
         truth = [pipeline(row) for row in rows]
         for threads, seconds in spans.items():
-            ask(pipeline, rows, truth, Count(), 0, min(2.0, seconds / 4))  # caches are filled
-            before = memory()
             counts = [Count() for _ in range(threads)]
             callers = [
                 threading.Thread(target=ask, args=(pipeline, rows, truth, count, start, seconds))
@@ -110,6 +108,8 @@ def soaked(
             ]
             for caller in callers:
                 caller.start()
+            time.sleep(seconds / 2)  # sessions and caches of all threads are filled by then
+            before = memory()
             for caller in callers:
                 caller.join()
             found.append(shown(kind, target, f"{threads}", counts, seconds, memory() - before))
@@ -126,14 +126,17 @@ def soaked(
 def in_process(
     bundle: Path, rows: list[Any], expected: list[tuple[str, float]], start: int, seconds: float
 ) -> tuple[Count, float]:
-    """Load the bundle in this process and ask it; return what was seen and the MB of growth."""
+    """Load the bundle in this process and ask it; return what was seen and the MB of growth.
+
+    Growth is that of the second half: a leak goes on, caches are filled by then.
+    """
     from bmc import Prediction  # noqa: PLC0415  the parent has it already
 
     count, truth = Count(), [Prediction(label, score) for label, score in expected]
     with load(bundle, threads=1) as pipeline:
-        ask(pipeline, rows, truth, Count(), start, min(2.0, seconds / 4))
+        ask(pipeline, rows, truth, count, start, seconds / 2)
         before = memory()
-        ask(pipeline, rows, truth, count, start, seconds)
+        ask(pipeline, rows, truth, count, start, seconds / 2)
         return count, memory() - before
 
 
@@ -197,7 +200,11 @@ def bars(found: list[dict[str, Any]]) -> list[Bar]:
             f"{ratios[slowest]:.2f} times ({slowest})",
             ratios[slowest] >= 1,
         ),
-        Bar(f"memory grows by less than {GROWTH} MB", f"{growth:.1f}", growth < GROWTH),
+        Bar(
+            f"memory grows by less than {GROWTH} MB in the second half",
+            f"{growth:.1f}",
+            growth < GROWTH,
+        ),
     ]
 
 
