@@ -42,7 +42,6 @@ from torch.nn.utils import prune
 from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
-from bmc.cli._tuning import Tuning
 from bmc.data import Dataset
 from bmc.export import ExportOptions
 from bmc.export._flow import export
@@ -52,6 +51,7 @@ from bmc.measure import results, scores
 from bmc.measure.latency import BenchSettings
 from bmc.model import AfterStep, Model
 from bmc.training.work import fit_model
+from bmc.workflows.tuning import Tuning
 
 DATA = "fashion-mnist"
 STEPS = 30  # of a bisection

@@ -20,8 +20,8 @@ from _common import finish
 
 from bmc import console
 from bmc import data as datasets
-from bmc.cli import _models
 from bmc.data import Examples
+from bmc.workflows import baselines
 
 DATA, ROWS, SCORED, EPOCHS = "fashion-mnist", 20_000, 3_000, 4
 SGD: dict[str, Any] = {
@@ -54,11 +54,11 @@ def main() -> int:
     data = replace(data, train=train, validation=validation)
     found = []
     for name, settings in TRIED:
-        chosen = _models.choose(name, {"width": "16"})
+        chosen = baselines.choose(name, {"width": "16"})
         recipe = replace(chosen.recipe, epochs=EPOCHS, **settings)
         started = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
-            model = _models.trained(chosen, data, recipe, Path(folder))
+            model = baselines.trained(chosen, data, recipe, Path(folder))
         seconds = round(time.monotonic() - started)
         print(f"{name} {settings}: {model.scores['validation_accuracy']:.3f}, {seconds} s")
         found.append({"model": name, "settings": settings, "seconds": seconds, **model.scores})

@@ -25,7 +25,6 @@ from calibrators import answers_of
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.cli import _models
 from bmc.compress._rows import drawn
 from bmc.compress.quantize import _rounding as rounding
 from bmc.compress.quantize._form import form_of
@@ -35,6 +34,7 @@ from bmc.compress.quantize._watching import watch
 from bmc.data._transfer import transfer_texts
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from bmc.workflows.lineage import data_of
 
 GRID = Grid(4, 32)
 ROWS = 1024
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
-    model, data = artifact.load(folder), _models.data_of(folder, None)
+    model, data = artifact.load(folder), data_of(folder, None)
     rows = [*data.validation.rows, *transfer_texts("imdb", SENTENCES, data)[::EVERY]]
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)

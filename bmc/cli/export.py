@@ -7,15 +7,16 @@ from typing import Any
 
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
-from bmc.cli import _models, _scoring
+from bmc.cli import _shown as showing
 from bmc.cli._common import Answer, Writing
-from bmc.cli._lineage import refuse_output
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
 from bmc.export._source import source_of
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, with_interval
+from bmc.workflows.lineage import data_of
+from bmc.workflows.outputs import refuse_output
 
 
 def export(
@@ -65,7 +66,7 @@ def export(
     for name, output in outputs.items():
         plugins.load("bmc.export", name, "target")
         refuse_output(output, common.force, source=folder)
-    loaded = _models.data_of(folder, data)
+    loaded = data_of(folder, data)
     made: list[Bundle] = []
     failures: list[GateError] = []
     with source_of(folder, loaded, options) as source:
@@ -102,7 +103,7 @@ def _shown(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
     found, before = _scores(bundle), _scores(first)
     if bundle is not first and found.get("confusion") == before.get("confusion"):
         return (_line(bundle),)
-    return (_line(bundle), *_scoring.shown_scores(found, bundle.manifest.labels, "test"))
+    return (_line(bundle), *showing.by_class(found, bundle.manifest.labels, "test"))
 
 
 def _scores(bundle: Bundle) -> Mapping[str, Any]:

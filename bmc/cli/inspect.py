@@ -10,7 +10,6 @@ from rich.table import Table
 
 from bmc import artifact, console, disk, plugins, workspace
 from bmc import bundle as bundles
-from bmc.cli import _models
 from bmc.cli._common import Answer, Writing
 from bmc.errors import UsageError
 from bmc.inspect import page
@@ -18,6 +17,7 @@ from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
 from bmc.inspect.executed import Executed, counted
 from bmc.inspect.kept import path_of, write
 from bmc.inspect.layers import Costs
+from bmc.workflows.lineage import data_of
 from bmc.writing import write_atomically
 
 
@@ -59,7 +59,7 @@ def inspect(
         _refuse_existing(output, common.force)
     loaded = artifact.load(folder)
     generator = loaded.task == "generation"
-    known = None if generator else _models.data_of(folder, data)
+    known = None if generator else data_of(folder, data)
     found = inspect_model(folder.name, loaded, known.validation if known else None, settings)
     kept = None
     if known and found.sensitivity:

@@ -8,12 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from bmc import plugins, workspace
-from bmc.cli import _models
 from bmc.cli._common import Answer, Common
 from bmc.files import size_of
 from bmc.measure.shown import significant
 from bmc.models.bert import STUDENTS
 from bmc.untrusted import read_json
+from bmc.workflows.baselines import baselines as baselines_of
+from bmc.workflows.baselines import kinds
 
 _OTHERS = (
     ("hf:ORG/NAME@REV", "text", "a BERT or MPNet on the Hugging Face hub (needs a network)"),
@@ -29,12 +30,12 @@ def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
     baselines = {
         name: what
         for family in plugins.names("bmc.models")
-        for name, what in _models.baselines(family).items()
+        for name, what in baselines_of(family).items()
     }
     takes = {
-        name: " or ".join(_models.kinds(family))
+        name: " or ".join(kinds(family))
         for family in plugins.names("bmc.models")
-        for name in _models.baselines(family)
+        for name in baselines_of(family)
     }
     known = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")
     for name, what in baselines.items():

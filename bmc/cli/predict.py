@@ -14,11 +14,12 @@ from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.cli._common import Answer, Common
-from bmc.cli._rows import Asked, from_arguments, from_stdin
+from bmc.cli._stdin import from_stdin
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline, Prediction
 from bmc.targets import RuntimeOptions
+from bmc.workflows.rows import Asked, from_arguments
 
 
 def predict(

@@ -7,15 +7,16 @@ from pathlib import Path
 import numpy as np
 
 from bmc import console, workspace
-from bmc.cli._common import Answer, Writing
-from bmc.cli._compress import Set, Size, compress, settings_of, step_class
-from bmc.cli._tuning import Tuning
+from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
+from bmc.cli._shown import compressed
 from bmc.compress.prune._search import SEARCHED, Search
 from bmc.compress.prune._targets import Target, check_targets
 from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
 from bmc.training.batches import Rows
+from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.sizes import Size
 
 _ROWS = 512
 
@@ -29,7 +30,7 @@ def prune(
     target_params: str | None = None,
     target_size: str | None = None,
     set_: Set = (),
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
+    tuning: TuningOptions = TuningOptions(),  # noqa: B008  frozen
     data: str | None = None,
     common: Writing = Writing(),  # noqa: B008  frozen
 ) -> Answer:
@@ -54,7 +55,7 @@ def prune(
     """
     common.begin()
     technique = step_class("prune", method)
-    settings = settings_of(technique, method, set_, {"ratio": ratio})
+    settings = settings_of(technique, method, pairs_of(set_), {"ratio": ratio})
     step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
     typed = {"macs": target_macs, "params": target_params, "size": target_size}
     targets = tuple(Target(what, text) for what, text in typed.items() if text is not None)
@@ -77,7 +78,18 @@ def prune(
     def missed(before: Size, after: Size) -> str:
         return "; ".join(filter(None, (target.missed(before, after) for target in targets)))
 
-    return compress("prune", method, str(folder), choose, tuning, data, common, missed)
+    made = compress(
+        "prune",
+        method,
+        str(folder),
+        choose,
+        tuning,
+        data,
+        common.output,
+        common.force,
+        missed,
+    )
+    return compressed(made)
 
 
 def _measured(folder: Path, model: Model, work: Work) -> Sensitivity | None:

@@ -7,16 +7,16 @@ from typing import Any
 
 from cyclopts import Parameter
 
-from bmc.cli._common import Answer, Writing
-from bmc.cli._compress import Set, compress, settings_of, step_class
-from bmc.cli._tuning import Tuning
+from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
+from bmc.cli._shown import compressed
 from bmc.errors import UsageError
-from bmc.model import Step
+from bmc.model import Model, Step, Work
+from bmc.workflows.compress import compress, settings_of, step_class
 
 
 @Parameter(name="*")
 @dataclass(frozen=True)
-class Training(Tuning):
+class Training(TuningOptions):
     """How quantization-aware training goes; the other methods train nothing.
 
     Args:
@@ -67,12 +67,17 @@ def quantize(
     typed["in_float"] = tuple(name for name in names if name) or None
     if method == "mixed":
         typed["max_points"] = tuning.max_drop
-    step: Step = technique(**settings_of(technique, method, set_, typed))
+    step: Step = technique(**settings_of(technique, method, pairs_of(set_), typed))
     if method == "qat":
         tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)
     elif option := _of_training(tuning):
         raise UsageError(f"{method} trains nothing, so it takes no {option}; --method qat does")
-    return compress("quantize", method, model, lambda loaded, work: step, tuning, data, common)
+
+    def choose(loaded: Model, work: Work) -> Step:
+        return step
+
+    made = compress("quantize", method, model, choose, tuning, data, common.output, common.force)
+    return compressed(made)
 
 
 def _of_training(tuning: Training) -> str:

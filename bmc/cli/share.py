@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli._common import Answer, Writing
-from bmc.cli._compress import Set, compress, settings_of, step_class
-from bmc.cli._tuning import Tuning
-from bmc.model import Step
+from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
+from bmc.cli._shown import compressed
+from bmc.model import Model, Step, Work
+from bmc.workflows.compress import compress, settings_of, step_class
 
 
 def share(
@@ -13,7 +13,7 @@ def share(
     *,
     method: str = "lowrank",
     set_: Set = (),
-    tuning: Tuning = Tuning(),  # noqa: B008  frozen
+    tuning: TuningOptions = TuningOptions(),  # noqa: B008  frozen
     data: str | None = None,
     common: Writing = Writing(),  # noqa: B008  frozen
 ) -> Answer:
@@ -27,5 +27,10 @@ def share(
     """
     common.begin()
     technique = step_class("share", method)
-    step: Step = technique(**settings_of(technique, method, set_, {}))
-    return compress("share", method, model, lambda loaded, work: step, tuning, data, common)
+    step: Step = technique(**settings_of(technique, method, pairs_of(set_), {}))
+
+    def choose(loaded: Model, work: Work) -> Step:
+        return step
+
+    made = compress("share", method, model, choose, tuning, data, common.output, common.force)
+    return compressed(made)

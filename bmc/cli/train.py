@@ -10,12 +10,14 @@ from cyclopts import Parameter
 from numpy.typing import NDArray
 
 from bmc import console, workspace, writing
-from bmc.cli import _models, _scoring
-from bmc.cli._common import Answer, DataOptions, Writing
+from bmc.cli import _shown
+from bmc.cli._common import Answer, DataOptions, Writing, pairs_of
 from bmc.data import Fold
 from bmc.errors import UsageError
 from bmc.measure import scores
 from bmc.training.settings import TrainingSettings
+from bmc.workflows import baselines, scoring
+from bmc.workflows.outputs import forget_checkpoints
 
 
 def train(
@@ -85,7 +87,7 @@ def train(
     given = dict(locals())
     common.begin()
     options = _options(set_, max_length)
-    chosen = _models.choose(model, options)
+    chosen = baselines.choose(model, options)
     own = {field.name for field in fields(TrainingSettings)}
     typed = {name: value for name, value in given.items() if name in own and value is not None}
     settings = replace(chosen.recipe, **typed)
@@ -93,19 +95,19 @@ def train(
         return _cross_validate(chosen, source, settings, folds, common)
     data = source.load()
     output = common.output or workspace.root() / f"{workspace.slug(model)}-{data.name}"
-    made = _models.train_baseline(chosen, data, source, settings, output, common.force)
+    made = baselines.train_baseline(chosen, data, source, settings, output, common.force)
     return Answer(
         {"output": str(output), "scores": made.scores, "seconds": made.origin["seconds"]},
         (
-            f"wrote {output}: {_models.shown_score(made, len(data.validation))}",
-            *_scoring.shown(made),
-            _models.next_export(made, output),
+            f"wrote {output}: {_shown.chosen_by(made.scores, len(data.validation))}",
+            *_shown.validation(made.scores, made.labels),
+            _shown.next_export(output, baselines.code_of(made)),
         ),
     )
 
 
 def _cross_validate(
-    chosen: _models.Chosen,
+    chosen: baselines.Chosen,
     source: DataOptions,
     settings: TrainingSettings,
     folds: int,
@@ -126,13 +128,13 @@ def _cross_validate(
         name = f"{workspace.slug(chosen.reference)}-{data.name}-fold{number}"
         writing.hold(workspace.root() / name)
         checkpoints = workspace.checkpoints_of(workspace.root() / name)
-        model = _models.trained(chosen, data, settings, checkpoints)
-        answers.append(_scoring.outputs_on(model, data.test))
+        model = baselines.trained(chosen, data, settings, checkpoints)
+        answers.append(scoring.outputs_on(model, data.test))
         truth.append(np.array(data.test.labels))
         labels = data.labels
         found.append(scores.of_task(source.task, answers[-1], truth[-1])[measure]["value"])
         console.note(f"fold {number} of {folds}: held-out score {found[-1]:.4f}")
-        _models.forget(checkpoints)
+        forget_checkpoints(checkpoints)
     mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
     what = "R2" if source.task == "regression" else "accuracy"
     pooled = scores.of_task(source.task, np.concatenate(answers), np.concatenate(truth))
@@ -140,13 +142,13 @@ def _cross_validate(
         {"folds": found, "mean": mean, "standard_deviation": spread, "pooled": pooled},
         (
             f"{folds} folds: held-out {what} {mean:.4f}, standard deviation {spread:.4f}",
-            *_scoring.shown_scores(pooled, labels, "held-out, all folds:"),
+            *_shown.by_class(pooled, labels, "held-out, all folds:"),
         ),
     )
 
 
 def _options(pairs: tuple[str, ...], max_length: int | None) -> dict[str, str]:
-    options = _models.pairs_of(pairs)
+    options = pairs_of(pairs)
     if max_length is not None:
         options["max_length"] = str(max_length)
     return options

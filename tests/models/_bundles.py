@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from bmc import artifact, targets
 from bmc.bundle import Bundle
-from bmc.cli import _models
 from bmc.data import Dataset
 from bmc.export import ExportOptions
 from bmc.export import _flow as flow
@@ -19,6 +18,7 @@ from bmc.export._source import source_of
 from bmc.model import Model, output_of
 from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings
+from bmc.workflows import baselines
 
 SHAPES = ((1, 1), (3, 7), (5, 19), (1, 33))
 
@@ -26,7 +26,7 @@ SHAPES = ((1, 1), (3, 7), (5, 19), (1, 33))
 def trained(reference: str, data: Dataset, folder: Path, **options: str) -> Model:
     """Return a baseline after one epoch on a data set."""
     settings = TrainingSettings(epochs=1, precision="fp32", device="cpu", learning_rate=1e-3)
-    model = _models.trained(_models.choose(reference, options), data, settings, folder)
+    model = baselines.trained(baselines.choose(reference, options), data, settings, folder)
     model.data = {"reference": data.name, "fingerprint": data.fingerprint, "task": data.task}
     return model
 

@@ -17,7 +17,6 @@ from torch.nn.functional import cross_entropy
 from bmc import artifact
 from bmc import data as datasets
 from bmc.bundle import Bundle
-from bmc.cli import _models
 from bmc.data import Dataset, Examples, Table
 from bmc.errors import ArtifactError, SettingError
 from bmc.export import ExportOptions
@@ -28,6 +27,7 @@ from bmc.model import Model
 from bmc.models import _images, cnn, mlp, mobilenet_v2, resnet, vgg
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
+from bmc.workflows import baselines
 
 SLIM = {
     "mlp": {"width": "32", "depth": "2"},
@@ -78,7 +78,7 @@ def cut(data: Dataset, rows: int) -> Dataset:
 
 def build(name: str, data: Dataset, options: dict[str, str] | None = None) -> Model:
     torch.manual_seed(0)
-    chosen = _models.choose(name, SLIM[name] if options is None else options)
+    chosen = baselines.choose(name, SLIM[name] if options is None else options)
     model: Model = chosen.family.baseline(name, data, chosen.options)
     return model
 
@@ -122,7 +122,7 @@ def test_its_recipe_lowers_the_loss_in_bf16_within_a_few_dozen_steps(
             return cross_entropy(model.module(pixels), labels).item()
 
     before = loss()
-    recipe = _models.choose(name, {}).recipe
+    recipe = baselines.choose(name, {}).recipe
     sgd = recipe.optimizer == "sgd"
     epochs = 8 if sgd else 16  # the rates of Adam are for many more steps
     settings = replace(
@@ -139,7 +139,7 @@ def test_maps_of_one_pixel_get_the_gradients_in_bf16_that_they_get_in_fp32(
 ) -> None:
     spec = {"architecture": name, "channels": 1, "height": shape[0], "width": shape[1]}
     spec |= {"outputs": 10, "filters": 8, "multiplier": 0.25, "dropout": 0.0}
-    module = _models.choose(name, {}).family.build(spec)
+    module = baselines.choose(name, {}).family.build(spec)
     pixels = torch.randn(16, 1, *shape, generator=torch.Generator().manual_seed(0))
     strided = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     found = []
@@ -188,7 +188,7 @@ def test_a_network_for_any_size_reaches_every_target(
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_at_the_published_size_the_parameters_are_as_many_as_published(name: str) -> None:
-    family = _models.choose(name, {}).family
+    family = baselines.choose(name, {}).family
     spec = {"architecture": name, "channels": 3, "height": 224, "width": 224, "outputs": 1000}
     spec |= {"filters": 64, "hidden": 4096, "dropout": 0.5, "multiplier": 1.0}
     with torch.device("meta"):

@@ -14,12 +14,12 @@ import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from bmc import assets
-from bmc.cli import _models
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.model import Model
 from bmc.models import bert, mpnet
+from bmc.workflows import baselines
 from tests.models import _bundles
 
 LABELS = ("negative", "positive")
@@ -152,7 +152,7 @@ def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
 def test_a_folder_is_fine_tuned_with_its_weights(
     folder: Path, reviews: Dataset, tmp_path: Path
 ) -> None:
-    assert _models.choose(str(folder), {}).family is mpnet
+    assert baselines.choose(str(folder), {}).family is mpnet
     loaded = mpnet.pretrained(str(folder), ("a", "b", "c"), TextSettings(16))
     theirs, ours = small().module.state_dict(), loaded.module.state_dict()
     kept = [name for name in theirs if not name.startswith("classifier.out_proj")]

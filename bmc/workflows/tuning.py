@@ -1,10 +1,8 @@
-"""How a compressed model is fine-tuned: options that prune, share and quantize have in common."""
+"""How a compressed model is fine-tuned: settings that prune, share and quantize have in common."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
-
-from cyclopts import Parameter
 
 from bmc import plugins
 from bmc.errors import ArtifactError, SettingError, UsageError
@@ -14,7 +12,6 @@ from bmc.training.settings import TrainingSettings
 _SLOWER = 0.5
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Tuning:
     """How a model is fine-tuned after it was changed, and where that may end.

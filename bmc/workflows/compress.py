@@ -1,29 +1,30 @@
-"""What prune, share and quantize have in common: apply a step, fine-tune, keep both numbers."""
+"""Compress a model: apply a step, fine-tune what is left, keep the numbers before and after."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from cyclopts import Parameter
 
 from bmc import artifact, console, plugins, workspace
-from bmc.cli import _models, _scoring, _teachers
-from bmc.cli._common import Answer, Writing
-from bmc.cli._lineage import refuse_output, weights_sha256
-from bmc.cli._tuning import Tuning
 from bmc.compress.distill.logits import Logits
 from bmc.compress.quantize._form import held_bytes, is_quantized
 from bmc.errors import GateError, UsageError, unknown
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
-from bmc.measure.shown import megabytes
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.work import work_for
+from bmc.workflows import scoring, teachers
+from bmc.workflows.baselines import code_of
+from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
+from bmc.workflows.outputs import forget_checkpoints, refuse_output
+from bmc.workflows.settings import settings_from
+from bmc.workflows.sizes import Size, shown_change
+from bmc.workflows.tuning import Tuning
 from bmc.writing import refuse_existing
 
 _LOST = 0.01  # of the weights
@@ -33,24 +34,30 @@ _WAYS_OUT = {
     "quantize": "--method mixed keeps the worst layers in float, --method qat trains on",
 }
 
-Set = Annotated[tuple[str, ...], Parameter(name=["--set", "-s"])]
-
 
 @dataclass(frozen=True)
-class Size:
-    """What a model takes and answers, before or after a step.
+class Compressed:
+    """A model directory that a compression wrote, and what it changed.
 
     Args:
-        parameters: each shared one once.
-        bytes: of parameters and buffers, likewise.
-        macs: multiply-accumulates of one row; a text or series of 32 steps.
-        score: on the validation rows; None for a generator.
+        path: the model directory.
+        before: the model that it was made from.
+        applied: the model right after the step, before any fine-tuning.
+        after: the model as it was written.
+        scores: of the validation rows; see Model.scores.
+        labels: of the classes.
+        seconds: wall time.
+        code: module:function that builds the model, where that is a user's own code.
     """
 
-    parameters: int
-    bytes: int
-    macs: int
-    score: float | None
+    path: Path
+    before: Size
+    applied: Size
+    after: Size
+    scores: Mapping[str, Any]
+    labels: tuple[str, ...]
+    seconds: float
+    code: str | None
 
 
 def step_class(kind: str, method: str) -> Any:
@@ -66,13 +73,13 @@ def step_class(kind: str, method: str) -> Any:
 
 
 def settings_of(
-    technique: Any, method: str, pairs: tuple[str, ...], typed: dict[str, Any]
+    technique: Any, method: str, options: Mapping[str, Any], typed: dict[str, Any]
 ) -> dict[str, Any]:
-    """Return a technique's settings: NAME=VALUE pairs, and options of the command that were typed.
+    """Return a technique's settings: by name, and from options of the command that were typed.
 
     Raises:
         UsageError: the technique has no setting of an option's name.
-        SettingError: a pair is malformed.
+        SettingError: a value is of another type.
     """
     own = {field.name for field in fields(technique)}
     given = {name: value for name, value in typed.items() if value is not None}
@@ -80,7 +87,7 @@ def settings_of(
         if name not in own:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(own))}")
-    return {**_models.typed_settings(technique, _models.pairs_of(pairs), method), **given}
+    return {**settings_from(technique, options, method), **given}
 
 
 def compress(
@@ -90,9 +97,10 @@ def compress(
     choose: Callable[[Model, Work], Step],
     tuning: Tuning,
     data: str | None,
-    common: Writing,
+    output: Path | None,
+    force: bool,
     missed: Callable[[Size, Size], str] = lambda before, after: "",
-) -> Answer:
+) -> Compressed:
     """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
 
     Args:
@@ -102,7 +110,8 @@ def compress(
         choose: makes the step; it may look at the model, and must not change it.
         tuning: how to fine-tune.
         data: where the model's data is now, if it is not where it was.
-        common: output and terminal.
+        output: where to write; MODEL-METHOD in the workspace when None.
+        force: replace the output if it exists.
         missed: says what the model, before and after, should have reached and did not; "" if all.
 
     Raises:
@@ -112,8 +121,8 @@ def compress(
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
-    output = common.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
-    refuse_output(output, common.force, source=folder)
+    output = output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
+    refuse_output(output, force, source=folder)
     refuse_existing(_failed(output), force=True)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
@@ -126,14 +135,14 @@ def compress(
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
     if model.task == "generation" and tuning.distill and kind != "quantize":
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
-    known = _models.data_of(folder, data)
+    known = data_of(folder, data)
     if data:  # the next verb finds it there, too
         model.data = {**model.data, "location": known.location}
     if tuning.teacher:
-        _models.refuse_another_fold(teacher, artifact.describe(folder)["data"])
-        _teachers.check(teacher, known, model.labels)
+        refuse_another_fold(teacher, artifact.describe(folder)["data"])
+        teachers.check(teacher, known, model.labels)
         console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
-    texts = _teachers.transfer_texts(tuning.transfer, tuning.transfer_size, known)
+    texts = teachers.transfer_texts(tuning.transfer, tuning.transfer_size, known)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
@@ -155,7 +164,7 @@ def compress(
         raise UsageError(f"{method} found nothing to change in {folder} with {settings}")
     model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
     applied = after = size_of(model, work)
-    console.note(f"{method}: {_shown(before, applied)}")
+    console.note(f"{method}: {shown_change(before, applied)}")
     _say_lost_zeros(model, zeros, method)
     if tuning.epochs:
         itself = tuning.distill and not tuning.teacher
@@ -165,7 +174,7 @@ def compress(
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, _measure(model): after.score}
-        _scoring.score_validation(model, known.validation, device=work.device)
+        scoring.score_validation(model, known.validation, device=work.device)
     elif not tuning.epochs:
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
@@ -173,22 +182,17 @@ def compress(
     lineage = {"from": folder.name, "from_sha256": started_from}
     model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
     _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
-    artifact.save(model, output, common.force)
-    _models.forget(checkpoints)
-    return Answer(
-        {
-            "output": str(output),
-            "before": asdict(before),
-            "applied": asdict(applied),
-            "after": asdict(after),
-            "scores": model.scores,
-            "seconds": seconds,
-        },
-        (
-            f"wrote {output}: {_shown(before, after)}",
-            *_scoring.shown(model),
-            _models.next_export(model, output),
-        ),
+    artifact.save(model, output, force)
+    forget_checkpoints(checkpoints)
+    return Compressed(
+        output,
+        before,
+        applied,
+        after,
+        model.scores,
+        model.labels,
+        seconds,
+        code_of(model),
     )
 
 
@@ -226,7 +230,7 @@ def _tune(model: Model, work: Work, teacher: Path | None, chosen: str) -> None:
     if teacher is None:
         model.scores = work.fit(model, name="tuning")
         return
-    taught_by = _teachers.teacher_of(teacher, chosen)
+    taught_by = teachers.teacher_of(teacher, chosen)
     Logits(str(teacher), taught_by.sha256).apply(model, work)
     model.origin = {**model.origin, "teacher": taught_by.to_json(model.origin.get("teacher"))}
 
@@ -260,18 +264,6 @@ def _say_lost_zeros(model: Model, before: float, method: str) -> None:
             f"{method} undid zeros of {', '.join(earlier)}: {before:.0%} of the weights were zero, "
             f"{after:.0%} are; {method} first, then zeros, keeps them"
         )
-
-
-def _shown(before: Size, after: Size) -> str:
-    """Say for people what changed."""
-    sizes = (
-        f"{before.parameters:,} -> {after.parameters:,} parameters, "
-        f"{before.macs:,} -> {after.macs:,} MACs, "
-        f"{megabytes(before.bytes)} -> {megabytes(after.bytes)}"
-    )
-    if before.score is None or after.score is None:
-        return sizes
-    return f"{sizes}, validation score {before.score:.4f} -> {after.score:.4f}"
 
 
 def _measure(model: Model) -> str:

@@ -1,10 +1,9 @@
-"""What `bmc predict` was asked: rows from arguments, from tables and from standard input."""
+"""Rows to answer: texts, files and tables as they are named, and lines of a stream."""
 
 from __future__ import annotations
 
 import csv
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -83,20 +82,18 @@ def _paired(first: Asked, second: Asked) -> Asked:
     return Asked(shown, (first.row, second.row), first.error or second.error)
 
 
-def from_stdin(kind: str) -> list[Asked]:
-    """Return a row for each line of standard input.
+def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[Asked]:
+    """Return a row for each line of a stream.
 
-    Raises:
-        DataError: nobody writes into it.
+    Args:
+        kind: of the model's rows; see `from_arguments`.
+        lines: as they were read.
+        source: where they come from, for messages.
     """
-    if sys.stdin is None or sys.stdin.closed or sys.stdin.isatty():
-        raise DataError("nothing to answer: bmc predict BUNDLE 'some text', or lines on stdin")
-    binary = getattr(sys.stdin, "buffer", None)
-    lines: Iterable[bytes] = binary or (line.encode() for line in sys.stdin)
     if kind != "text":
         names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]
         return from_arguments(kind, names, (), ())
-    return list(_lines(lines, "standard input"))
+    return list(_lines(lines, source))
 
 
 def _lines(lines: Iterable[bytes], source: str) -> Iterator[Asked]:

@@ -15,11 +15,11 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc import data as datasets
-from bmc.cli import _lineage, _models
-from bmc.cli._common import DataOptions
 from bmc.data import Dataset, Fold
 from bmc.errors import DataError, UnknownError, UsageError
 from bmc.models import bert, mpnet
+from bmc.workflows import baselines, lineage
+from bmc.workflows.data import DataSource
 
 _BASELINES = (*bert.BASELINES, *mpnet.BASELINES)
 _SHOWN = 12
@@ -49,7 +49,7 @@ class Teacher:
             before: the same of an earlier teacher, whose data the student has learned from, too.
         """
         known = {str(record.get("fingerprint")): dict(record) for record in self.data}
-        for record in _lineage.teachers_data(before):
+        for record in lineage.teachers_data(before):
             known.setdefault(str(record.get("fingerprint")), record)
         return {
             "name": self.folder.name,
@@ -65,8 +65,8 @@ def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
     Raises:
         ArtifactError: it is no model directory.
     """
-    data = _lineage.learned_from(artifact.describe(folder))
-    return Teacher(folder, _lineage.weights_sha256(folder), chosen, data)
+    data = lineage.learned_from(artifact.describe(folder))
+    return Teacher(folder, lineage.weights_sha256(folder), chosen, data)
 
 
 def find(reference: str) -> Path | None:
@@ -130,13 +130,13 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
 
 
 def train(
-    reference: str, data: Dataset, source: DataOptions, seed: int, device: str, output: Path
+    reference: str, data: Dataset, source: DataSource, seed: int, device: str, output: Path
 ) -> None:
     """Train a baseline by its recipe, to be a teacher; a killed run goes on where it was."""
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {output}")
-    chosen = _models.choose(reference, {})
+    chosen = baselines.choose(reference, {})
     settings = replace(chosen.recipe, seed=seed, device=device)
-    _models.train_baseline(chosen, data, source, settings, output, force=False)
+    baselines.train_baseline(chosen, data, source, settings, output, force=False)
 
 
 def transfer_texts(reference: str, limit: int, data: Dataset) -> tuple[str, ...]:
@@ -180,7 +180,7 @@ def refuse_learned(teacher: Path, data: Dataset) -> None:
     Raises:
         UsageError: it has.
     """
-    shared = _lineage.overlap(teacher, data)
+    shared = lineage.overlap(teacher, data)
     if shared.test:
         raise UsageError(
             f"the teacher {teacher} has learned {shared.test} of the {len(data.test)} rows that "
@@ -221,7 +221,7 @@ def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
 def _say_settings(path: Path, reference: str) -> None:
     """Say where a teacher was trained in another way than by its baseline's recipe."""
     origin = artifact.describe(path)["origin"]
-    chosen = _models.choose(reference, {})
+    chosen = baselines.choose(reference, {})
     then: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
     others = []
     for settings in (chosen.options, chosen.recipe):

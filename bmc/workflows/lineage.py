@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from bmc import artifact, workspace
-from bmc import bundle as bundles
+from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset, Fold
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
 from bmc.files import sha256
-from bmc.untrusted import read_json, unreadable
-from bmc.writing import hold, refuse_existing
+from bmc.untrusted import unreadable
 
 _MOST_RECORDS = 16  # of data in one lineage: bmc.json may come from a stranger
-_SHOWN = 12
 
 
 @dataclass(frozen=True)
@@ -157,58 +154,57 @@ def fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
     return Fold(*fold)
 
 
-def refuse_output(
-    output: Path, force: bool, data: Dataset | None = None, source: Path | None = None
-) -> None:
-    """Refuse an output that exists, or take it for this command, before any work is done for it.
-
-    The message says so where what exists was made from something else.
-
-    Args:
-        output: a model directory or bundle that is to be written.
-        force: replace it.
-        data: what a model will be trained on.
-        source: the model directory that is to be compressed or exported.
+def data_of(folder: Path, reference: str | None) -> Dataset:
+    """Load the data that a model directory was trained on, from where it was or where it is now.
 
     Raises:
-        UsageError: it exists and `force` is off, bmc did not write it, or another command is
-            writing it.
+        DataError: it is not the same data, or bmc.json does not say which it was.
+        ArtifactError: bmc.json is malformed.
     """
-    try:
-        refuse_existing(output, force)
-    except UsageError as error:
-        other = "" if force else _made_otherwise(output, data, source)
-        if not other:
-            raise
-        raise UsageError(
-            f"{output} exists, and {other}; --force replaces it, --output names another place"
-        ) from error
-    hold(output)
-
-
-def _made_otherwise(output: Path, data: Dataset | None, source: Path | None) -> str:
-    """Say what an output was made from, where that is not what is at hand; "" where it is."""
-    try:
-        data_then, weights_then = _made_from(output)
-    except ArtifactError:
-        return ""
-    known = data_then.get("fingerprint")
-    if data and known and known != data.fingerprint:
-        return (
-            f"was made from other data ({data_then.get('reference')}, fingerprint "
-            f"{str(known)[:_SHOWN]}; this one has {data.fingerprint[:_SHOWN]})"
+    recorded = artifact.describe(folder)["data"]
+    data = load_recorded(recorded, folder, reference)
+    known = recorded.get("fingerprint")
+    if reference is None and known and known != data.fingerprint:
+        raise DataError(
+            f"{recorded['reference']} is not the data that {folder} was trained on any more "
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(known)[:12]}): its held-out rows "
+            "may have been trained on. Bring it back, name a copy of it with --data, or train the "
+            "model anew"
         )
-    if source and weights_then and weights_then != weights_sha256(source):
-        return f"was made from another {source.name} (weights {str(weights_then)[:_SHOWN]})"
-    return ""
+    datasets.check_same(data, known, str(folder))
+    return data
 
 
-def _made_from(output: Path) -> tuple[Mapping[str, Any], object]:
-    """Return the record of an output's data, and the sha256 of the weights that it was made of."""
-    if workspace.kind_of(output) == "model":
-        manifest = artifact.describe(output)
-        return manifest["data"], manifest["origin"].get("from_sha256")
-    lineage = read_json(output / bundles.MANIFEST, "bundle").get("lineage")
-    if not isinstance(lineage, dict) or not isinstance(lineage.get("data"), dict):
-        raise ArtifactError(f"bundle {output} does not say what it was made from")
-    return lineage["data"], lineage.get("weights_sha256")
+def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
+    """Refuse a teacher that learned rows of this data which are held out here.
+
+    Args:
+        teacher: its model directory.
+        record: of the student's data, as `data_record` makes it.
+
+    Raises:
+        UsageError: both were made from one data set that was split in two ways.
+        ArtifactError: a bmc.json says nonsense.
+    """
+    its = artifact.describe(teacher)["data"]
+    reference = record.get("reference")
+    if not reference or not _is_same(reference, its.get("reference")):
+        return
+    folds = [fold_of(one, teacher) for one in (its, record)]
+    if folds[0] != folds[1]:
+        first, second = (
+            f"fold {one.number}/{one.of}" if one else "the usual test split" for one in folds
+        )
+        raise UsageError(
+            f"the teacher {teacher} was made with {first} of {reference} held out, and here it is "
+            f"{second}: it has learned rows that the student will be scored on. Train a teacher "
+            "with the same --fold"
+        )
+
+
+def _is_same(first: object, second: object) -> bool:
+    """Tell whether two references name the same data, however a file's path is written."""
+    if first == second:
+        return True
+    paths = [Path(str(one)) for one in (first, second)]
+    return all(one.exists() for one in paths) and paths[0].samefile(paths[1])

@@ -1,15 +1,13 @@
-"""Scoring a model in PyTorch, in full, and showing what was found."""
+"""Scoring a model in PyTorch, in full."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bmc.data import Examples
-from bmc.measure import scores, tables
+from bmc.measure import scores
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
@@ -55,22 +53,3 @@ def score_validation(
     outputs = outputs_on(model, examples, precision, device)
     found = scores.of_task(model.task, outputs, np.array(examples.labels))
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}
-
-
-def shown(model: Model) -> tuple[object, ...]:
-    """Return the validation scores for people: a line, a table of the classes, what was missed."""
-    found: Any = model.scores.get(VALIDATION)
-    return shown_scores(found, model.labels, VALIDATION) if found else ()
-
-
-def shown_scores(found: Any, labels: tuple[str, ...], what: str) -> tuple[object, ...]:
-    """Return scores for people, likewise.
-
-    Args:
-        found: what `scores.of_task` returned.
-        labels: of the classes.
-        what: which rows they are of, such as "test".
-    """
-    table = tables.class_table(found, labels)
-    line = tables.line(found, what)
-    return (*([line] if line else []), *([table] if table else []), *tables.remarks(found, labels))

@@ -1,0 +1,69 @@
+"""What people see of models that a command wrote: scores, sizes, and the command that is next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bmc.cli._common import Answer
+from bmc.measure import tables
+from bmc.measure.shown import significant
+from bmc.workflows.sizes import shown_change
+
+if TYPE_CHECKING:
+    from bmc.workflows.compress import Compressed
+
+_VALIDATION = "validation"
+
+
+def compressed(made: Compressed) -> Answer:
+    """Answer what `bmc prune`, `share` and `quantize` made."""
+    return Answer(
+        {
+            "output": str(made.path),
+            "before": asdict(made.before),
+            "applied": asdict(made.applied),
+            "after": asdict(made.after),
+            "scores": made.scores,
+            "seconds": made.seconds,
+        },
+        (
+            f"wrote {made.path}: {shown_change(made.before, made.after)}",
+            *validation(made.scores, made.labels),
+            next_export(made.path, made.code),
+        ),
+    )
+
+
+def chosen_by(scores: Mapping[str, Any], rows: int) -> str:
+    """Return the validation score that training went by, as a line for people."""
+    (name, value), best = next(iter(scores.items())), int(scores["best_epoch"])
+    return f"{name.replace('_', ' ')} {significant(value)} ({rows} rows, epoch {best})"
+
+
+def next_export(output: Path, code: str | None) -> str:
+    """Return the line that says which command comes next; a user's own code is to be typed anew."""
+    typed = f" --code {code}" if code else ""
+    return f"next: bmc export {output} --target onnx{typed}    (scores the held-out test split)"
+
+
+def validation(scores: Mapping[str, Any], labels: tuple[str, ...]) -> tuple[object, ...]:
+    """Return the validation scores for people: a line, a table of the classes, what was missed."""
+    measured = scores.get(_VALIDATION)
+    return by_class(measured, labels, _VALIDATION) if measured else ()
+
+
+def by_class(measured: Mapping[str, Any], labels: tuple[str, ...], part: str) -> tuple[object, ...]:
+    """Return scores for people: a line, a table of the classes, what was missed.
+
+    Args:
+        measured: what `bmc.measure.scores.of_task` returned.
+        labels: of the classes.
+        part: which rows they are of, such as "test".
+    """
+    table = tables.class_table(measured, labels)
+    line = tables.line(measured, part)
+    remarks = tables.remarks(measured, labels)
+    return (*([line] if line else []), *([table] if table else []), *remarks)

@@ -1,0 +1,1 @@
+"""What each verb does: settings in, a typed result out; nothing here prints or parses options."""

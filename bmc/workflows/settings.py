@@ -1,0 +1,67 @@
+"""Settings by name, as a command line or a Python caller gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from bmc.errors import SettingError, unknown
+
+_KINDS = {
+    bool: "truth value",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    tuple: "list of values",
+}
+
+
+def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict[str, Any]:
+    """Return settings in the types that a settings class declares.
+
+    Args:
+        kind: a dataclass all of whose fields have a default.
+        options: values by name: of the field's own type, or as text, a tuple's with commas.
+        reference: whose settings these are, for messages.
+
+    Raises:
+        UnknownError: there is no such setting.
+        SettingError: a value is of another type.
+    """
+    known = {field.name: type(field.default) for field in fields(kind)}
+    values: dict[str, Any] = {}
+    for name, value in options.items():
+        field = name.replace("-", "_")
+        if field not in known:
+            raise unknown(f"setting of {reference}", name, known)
+        read = _parsed if isinstance(value, str) else _checked
+        values[field] = read(known[field], name, value)
+    return values
+
+
+def _checked(kind: type, name: str, value: Any) -> Any:
+    """Return a value that a Python caller gave; whole numbers are numbers, lists are tuples."""
+    if kind is tuple and isinstance(value, list | tuple):
+        return tuple(value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind in (bool, int, float, str, tuple) and type(value) is not kind:
+        raise SettingError(f"{name} is {value!r}; it must be a {_KINDS[kind]}")
+    return value
+
+
+def _parsed(kind: type, name: str, text: str) -> Any:
+    """Return what a text stands for."""
+    if kind is bool:
+        if text not in ("true", "false"):
+            raise SettingError(f"{name} is {text!r}; true or false are possible")
+        return text == "true"
+    if kind is tuple:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    if kind not in _KINDS:
+        raise SettingError(f"{name} cannot be typed; it is found by a search")
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise SettingError(f"{name} is {text!r}; it must be a {_KINDS[kind]}") from error
