@@ -1,12 +1,17 @@
-"""What a person sees while bmc works: notes and progress on stderr, results on stdout."""
+"""What a person sees while bmc works: notes and progress on stderr, results on stdout.
+
+Called from Python, bmc says nothing unless a reporter is set; the command line sets `Terminal`.
+"""
 
 from __future__ import annotations
 
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -28,7 +33,7 @@ _OBEYED = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
     "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
 )
-_mode = {"quiet": False, "json": False}  # one process, one terminal
+_mode = {"json": False}  # one process, one terminal
 
 
 def printable(text: str) -> str:
@@ -58,9 +63,122 @@ class _Terminal(_Plain):
         return super().render_str(printable(text), **{**settings, "markup": False, "emoji": False})
 
 
+class Reporter(Protocol):
+    """Where notes and progress go: a terminal, a caller's function, or nowhere."""
+
+    def note(self, text: str) -> None:
+        """Take one line that says what is being done."""
+
+    def progress(
+        self, text: str, total: int, unit: str, done: int
+    ) -> AbstractContextManager[Callable[[int], None]]:
+        """Return a context whose value is called with the number of units that were just done."""
+
+
+class Silent:
+    """Say nothing: the reporter of bmc called from Python, unless the caller asks."""
+
+    def note(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def progress(
+        self, text: str, total: int, unit: str, done: int
+    ) -> Iterator[Callable[[int], None]]:
+        yield lambda count: None
+
+
+@dataclass(frozen=True)
+class Event:
+    """A note, or how far some work is: what a caller's function is called with.
+
+    Args:
+        text: the note, or what is being done.
+        done: units that are done; None for a note.
+        total: units in all; None for a note.
+        unit: what is counted, such as "steps", "rows" or "bytes".
+    """
+
+    text: str
+    done: int | None = None
+    total: int | None = None
+    unit: str = "steps"
+
+
+@dataclass(frozen=True)
+class Callback:
+    """Pass every note and every step of progress to a caller's function.
+
+    An exception that the function raises ends the work, as Ctrl-C does.
+    """
+
+    function: Callable[[Event], None]
+
+    def note(self, text: str) -> None:
+        self.function(Event(text))
+
+    @contextmanager
+    def progress(
+        self, text: str, total: int, unit: str, done: int
+    ) -> Iterator[Callable[[int], None]]:
+        reached = done
+        self.function(Event(text, reached, total, unit))
+
+        def advance(count: int) -> None:
+            nonlocal reached
+            reached += count
+            self.function(Event(text, reached, total, unit))
+
+        yield advance
+
+
+class Terminal:
+    """Write notes to stderr; progress is a moving bar there, or lines where stderr is a file."""
+
+    def note(self, text: str) -> None:
+        stderr().print(text)
+
+    @contextmanager
+    def progress(
+        self, text: str, total: int, unit: str, done: int
+    ) -> Iterator[Callable[[int], None]]:
+        terminal = stderr()
+        if not terminal.is_terminal:
+            yield _Lines(text, total, unit, done).advance
+            return
+        counts = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
+        columns = [
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            counts,
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        ]
+        shown = Progress(*columns, console=terminal, refresh_per_second=4)
+        with shown:
+            task = shown.add_task(text, total=total, completed=done)
+            yield lambda count: shown.update(task, advance=count)
+
+
+_SILENT = Silent()
+_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_SILENT)
+
+
 def set_mode(quiet: bool, json: bool) -> None:
-    """Say how to talk: `quiet` drops notes and progress, `json` wants results as one document."""
-    _mode.update(quiet=quiet, json=json)
+    """Say how a command talks: `quiet` drops notes and progress, `json` prints one document."""
+    _reporter.set(_SILENT if quiet else Terminal())
+    _mode["json"] = json
+
+
+@contextmanager
+def reporting(reporter: Reporter) -> Iterator[None]:
+    """Send notes and progress to a reporter for as long as the block runs."""
+    token = _reporter.set(reporter)
+    try:
+        yield
+    finally:
+        _reporter.reset(token)
 
 
 def wants_json() -> bool:
@@ -70,7 +188,7 @@ def wants_json() -> bool:
 
 def stderr() -> Console:
     """Return a console on today's stderr (tests and callers may have replaced it)."""
-    return _Terminal(file=streams.stderr(), quiet=_mode["quiet"], highlight=False, soft_wrap=True)
+    return _Terminal(file=streams.stderr(), highlight=False, soft_wrap=True)
 
 
 def stdout() -> Console:
@@ -79,8 +197,8 @@ def stdout() -> Console:
 
 
 def note(text: str) -> None:
-    """Say on stderr what is being done."""
-    stderr().print(text)
+    """Say what is being done."""
+    _reporter.get().note(text)
 
 
 def complain(text: str) -> None:
@@ -88,24 +206,15 @@ def complain(text: str) -> None:
     print(f"bmc: {printable(' '.join(text.split()))}", file=streams.stderr(), flush=True)
 
 
-@contextmanager
-def muted() -> Iterator[None]:
+def muted() -> AbstractContextManager[None]:
     """Say nothing for as long as the block runs: what is tried out needs no notes."""
-    before = _mode["quiet"]
-    _mode["quiet"] = True
-    try:
-        yield
-    finally:
-        _mode["quiet"] = before
+    return reporting(_SILENT)
 
 
-@contextmanager
 def progress(
     text: str, total: int, unit: str = "steps", done: int = 0
-) -> Iterator[Callable[[int], None]]:
-    """Show how far something is and the time left; the block gets a function that advances it.
-
-    On a terminal it is a moving bar, elsewhere (a log file, CI) a line now and then.
+) -> AbstractContextManager[Callable[[int], None]]:
+    """Show how far some work is and the time left; the block gets a function that advances it.
 
     Args:
         text: what is being done.
@@ -113,23 +222,7 @@ def progress(
         unit: "bytes" are shown as MB, anything else as numbers.
         done: how many are done already, when a command is resumed.
     """
-    terminal = stderr()
-    if not terminal.is_terminal:
-        yield _Lines(text, total, unit, done).advance
-        return
-    counts = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        counts,
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    ]
-    shown = Progress(*columns, console=terminal, refresh_per_second=4)
-    with shown:
-        task = shown.add_task(text, total=total, completed=done)
-        yield lambda count: shown.update(task, advance=count)
+    return _reporter.get().progress(text, total, unit, done)
 
 
 class _Lines:
@@ -152,7 +245,7 @@ class _Lines:
         self._next = now + 10
         rate = (self._done - self._first) / max(elapsed, 1e-9)
         left = (self._total - self._done) / rate if rate else 0
-        note(
+        stderr().print(
             f"{self._text}: {self._amount(self._done)} of {self._amount(self._total)}, "
             f"{elapsed:.0f} s, {left:.0f} s left"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from contextlib import suppress
 
@@ -50,3 +51,34 @@ def test_a_note_that_nobody_can_read_stops_nothing(monkeypatch: pytest.MonkeyPat
     monkeypatch.undo()
     with suppress(OSError):
         full.close()
+
+
+def test_nothing_is_said_until_a_reporter_is_set() -> None:
+    code = (
+        "from bmc import console\n"
+        "console.note('a note')\n"
+        "with console.progress('work', total=1) as advance:\n"
+        "    advance(1)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_callers_function_gets_notes_and_progress() -> None:
+    events: list[console.Event] = []
+    with console.reporting(console.Callback(events.append)):
+        console.note("a note")
+        with console.progress("training", total=3, done=1) as advance:
+            advance(2)
+    assert events == [
+        console.Event("a note"),
+        console.Event("training", 1, 3),
+        console.Event("training", 3, 3),
+    ]
+
+
+def test_what_is_muted_is_heard_again_afterwards(capsys: pytest.CaptureFixture[str]) -> None:
+    with console.muted():
+        console.note("unheard")
+    console.note("heard")
+    assert capsys.readouterr().err == "heard\n"

@@ -8,6 +8,7 @@ import threading
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from pathlib import Path
 
 from bmc import console, disk, locks, writing
@@ -158,7 +159,8 @@ def _progress_of(work: Path, text: str, size: int) -> Iterator[None]:
                 advance(max(0, now - seen))
                 seen = max(seen, now)
 
-    watcher = threading.Thread(target=watch, daemon=True)
+    context = copy_context()  # the thread reports to whom this one reports
+    watcher = threading.Thread(target=context.run, args=(watch,), daemon=True)
     watcher.start()
     try:
         yield

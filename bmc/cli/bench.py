@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from bmc import bundle as bundles
-from bmc import console, workspace, writing
 from bmc.cli._common import Answer, Common
-from bmc.errors import UsageError
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
+from bmc.workflows import bench as workflow
+from bmc.workflows.bench import Benched
 
 
 def bench(
@@ -48,38 +45,31 @@ def bench(
         save: where the raw samples go; into the workspace when left out.
     """
     common.begin()
-    folders = [workspace.find(name, "bundle") for name in bundle] or workspace.entries("bundle")
-    if not folders:
-        raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
-    if length is not None:
-        _refuse_longer(folders, length)
-    if save:
-        writing.hold(save)
     settings = BenchSettings(
-        batch, BenchSettings.length if length is None else length, launches, rounds
+        batch,
+        BenchSettings.length if length is None else length,
+        launches,
+        rounds,
+        most_launches=3 * launches,
     )
-    settings = replace(settings, most_launches=3 * launches)
-    computed = "f32" if precision == "fp32" else precision
-    run = results.measure_bundles(folders, threads, settings, computed)
-    path = save or workspace.root() / ".bench" / f"{run.started}.json"
-    results.save(run, path)
-    console.note(f"raw samples: {path}")
-    shown = [row.to_json() for row in run.rows]
+    return _benched(workflow.bench(bundle, threads, settings, precision, save, length))
+
+
+def _benched(measured: Benched) -> Answer:
+    run = measured.run
     return Answer(
-        {"machine": run.machine, "samples": str(path), "skipped": run.skipped, "rows": shown},
+        {
+            "machine": run.machine,
+            "samples": str(measured.samples),
+            "skipped": run.skipped,
+            "rows": [row.to_json() for row in run.rows],
+        },
         (
             _table(run),
             *results.cut_rows(run),
             *(f"not measured: {name}: {why}" for name, why in run.skipped.items()),
         ),
     )
-
-
-def _refuse_longer(folders: Sequence[Path], length: int) -> None:
-    for folder in folders:
-        most = bundles.read(folder).encoder.longest().get("sequence", length)
-        if most < length:
-            raise UsageError(f"{folder} takes at most {most} tokens or steps; length is {length}")
 
 
 def _table(run: results.Run) -> Table:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
-from bmc import checking, console, isolation, workspace
-from bmc.checking import Checked
 from bmc.cli._common import Answer, Common
 from bmc.isolation import Limits
-from bmc.targets import RuntimeOptions
+from bmc.workflows import check as workflow
+from bmc.workflows.check import CheckedBundle
 
 
 def check(
@@ -37,19 +35,15 @@ def check(
         time_limit: seconds that an isolated check may take.
     """
     common.begin()
-    folder = workspace.find(bundle, "bundle") if bundle else workspace.newest("bundle")
-    if isolated:
-        found = isolation.check(folder, threads, Limits(memory_limit, time_limit))
-    else:
-        found = checking.check(folder, RuntimeOptions(threads=threads))
-    for lack in found.uncovered:
-        console.note(f"{folder} was written by an older bmc: {lack}; export it again")
-    return Answer({"bundle": str(folder), **asdict(found)}, (_shown(folder, found),))
+    limits = Limits(memory_limit, time_limit) if isolated else None
+    checked = workflow.check(bundle, threads, limits)
+    return Answer({"bundle": str(checked.path), **asdict(checked.found)}, (_line(checked),))
 
 
-def _shown(folder: Path, found: Checked) -> str:
+def _line(checked: CheckedBundle) -> str:
+    found = checked.found
     rows = f"its {found.rows} golden rows and their labels too" if found.rows else "tensors alone"
     return (
-        f"{folder}: right. {found.version} on {found.execution['device']} answers as where it was "
-        f"made (largest change {found.max_error:.1g}; {rows})"
+        f"{checked.path}: right. {found.version} on {found.execution['device']} answers as where "
+        f"it was made (largest change {found.max_error:.1g}; {rows})"
     )

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 from rich import box
 from rich.table import Table
 
-from bmc import artifact, console, disk, plugins, workspace
-from bmc import bundle as bundles
 from bmc.cli._common import Answer, Writing
-from bmc.errors import UsageError
 from bmc.inspect import page
-from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
-from bmc.inspect.executed import Executed, counted
-from bmc.inspect.kept import path_of, write
+from bmc.inspect.collect import Inspection, InspectSettings
+from bmc.inspect.executed import counted
 from bmc.inspect.layers import Costs
-from bmc.workflows.lineage import data_of
-from bmc.writing import write_atomically
+from bmc.workflows import inspect as workflow
+from bmc.workflows.inspect import InspectedBundle, InspectedModel
 
 
 def inspect(
@@ -48,53 +43,38 @@ def inspect(
     """
     common.begin()
     settings = InspectSettings(length, rows, examples, sensitivity)
-    places = (Path(model), workspace.root() / model) if model else ()
-    if model and any(workspace.kind_of(place) == "bundle" for place in places):
-        return _executed(workspace.find(model, "bundle"))
-    folder = workspace.find(model, "model") if model else workspace.newest("model")
-    if not model:
-        console.note(f"inspecting {folder}, the newest model")
-    output = common.output or path_of(folder).with_suffix(".html")
-    if common.output:
-        _refuse_existing(output, common.force)
-    loaded = artifact.load(folder)
-    generator = loaded.task == "generation"
-    known = None if generator else data_of(folder, data)
-    found = inspect_model(folder.name, loaded, known.validation if known else None, settings)
-    kept = None
-    if known and found.sensitivity:
-        kept = write(folder, found.sensitivity, known.fingerprint)
-    disk.make_folders(output.parent)
-    write_atomically(output, page.html(found).encode())
+    result = workflow.inspect(model, settings, data, common.output, common.force)
+    return _bundle(result) if isinstance(result, InspectedBundle) else _model(result)
+
+
+def _model(result: InspectedModel) -> Answer:
+    inspection, kept = result.inspection, result.sensitivity_file
     return Answer(
-        {"output": str(output), "sensitivity_file": str(kept) if kept else None, **found.to_json()},
-        (_table(found.costs), *_lines(found), f"wrote {output}: open it in a browser"),
+        {
+            "output": str(result.output),
+            "sensitivity_file": str(kept) if kept else None,
+            **inspection.to_json(),
+        },
+        (
+            _table(inspection.costs),
+            *_lines(inspection),
+            f"wrote {result.output}: open it in a browser",
+        ),
     )
 
 
-def _executed(folder: Path) -> Answer:
+def _bundle(result: InspectedBundle) -> Answer:
     """Show what a bundle's run time multiplies in which precision."""
-    made = bundles.read(folder)
-    exporter = plugins.load("bmc.export", made.manifest.target, "target")
-    found: list[Executed] = exporter.executed(made)
-    table = Table(title=f"{folder.name}: what is multiplied", box=box.SIMPLE_HEAD)
+    table = Table(title=f"{result.path.name}: what is multiplied", box=box.SIMPLE_HEAD)
     for column in ("operator", "precision", "count"):
         table.add_column(column, justify="right" if column == "count" else "left")
-    for operator, precision, count in counted(found):
+    for operator, precision, count in counted(list(result.executed)):
         table.add_row(operator, precision, str(count))
-    wide = [one for one in found if not one.narrow]
-    lines = [f"in fp32: {one.operator} {one.name}" for one in wide]
-    if made.manifest.precision == "fp32":
+    lines = [f"in fp32: {call.operator} {call.name}" for call in result.executed if not call.narrow]
+    if result.precision == "fp32":
         lines = []
-    shown = [asdict(one) for one in found]
-    return Answer({"bundle": str(folder), "executed": shown}, (table, *lines))
-
-
-def _refuse_existing(output: Path, force: bool) -> None:
-    if output.is_dir():
-        raise UsageError(f"{output} is a folder; --output names the page, such as page.html")
-    if output.exists() and not force:
-        raise UsageError(f"{output} exists; --force replaces it, --output names another place")
+    shown = [asdict(call) for call in result.executed]
+    return Answer({"bundle": str(result.path), "executed": shown}, (table, *lines))
 
 
 def _table(costs: Costs) -> Table:

@@ -2,23 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-import numpy as np
-
-from bmc import console, workspace
 from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
 from bmc.cli._shown import compressed
-from bmc.compress.prune._search import SEARCHED, Search
-from bmc.compress.prune._targets import Target, check_targets
-from bmc.inspect import kept, sensitivity
-from bmc.inspect.sensitivity import Sensitivity
-from bmc.model import Model, Step, Work
-from bmc.training.batches import Rows
-from bmc.workflows.compress import compress, settings_of, step_class
-from bmc.workflows.sizes import Size
-
-_ROWS = 512
+from bmc.workflows import prune as workflow
 
 
 def prune(
@@ -54,58 +40,10 @@ def prune(
         data: the data that the model was trained on, if it is not where it was.
     """
     common.begin()
-    technique = step_class("prune", method)
-    settings = settings_of(technique, method, pairs_of(set_), {"ratio": ratio})
-    step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
-    typed = {"macs": target_macs, "params": target_params, "size": target_size}
-    targets = tuple(Target(what, text) for what, text in typed.items() if text is not None)
-    check_targets(method, settings, targets)
-    folder = workspace.find(model, "model") if model else workspace.newest("model")
-    decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
-    by_drop = tuning.max_drop is not None and method in SEARCHED and not decided & settings.keys()
-
-    def choose(loaded: Model, work: Work) -> Step:
-        search = Search(
-            method, technique, settings, loaded, work, lambda: _measured(folder, loaded, work)
+    options = pairs_of(set_)
+    budgets = {"macs": target_macs, "params": target_params, "size": target_size}
+    return compressed(
+        workflow.prune(
+            model, method, options, ratio, budgets, tuning, data, common.output, common.force
         )
-        found = settings
-        if targets:
-            found = search.for_targets(targets)
-        elif by_drop and tuning.max_drop is not None and loaded.task != "generation":
-            found = search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0)
-        return step if found is settings else technique(**found)
-
-    def missed(before: Size, after: Size) -> str:
-        return "; ".join(filter(None, (target.missed(before, after) for target in targets)))
-
-    made = compress(
-        "prune",
-        method,
-        str(folder),
-        choose,
-        tuning,
-        data,
-        common.output,
-        common.force,
-        missed,
     )
-    return compressed(made)
-
-
-def _measured(folder: Path, model: Model, work: Work) -> Sensitivity | None:
-    """Return how much each layer matters, from what inspect measured; measure it where it did not.
-
-    A generator has no score that a layer could lose.
-    """
-    if model.task == "generation":
-        return None
-    part = work.data.validation
-    found = kept.read(folder, work.data.fingerprint, min(_ROWS, len(part)))
-    if found is None:
-        drawn = np.random.default_rng(0).permutation(len(part))[:_ROWS]
-        places = np.sort(drawn).tolist()
-        console.note(f"measuring how much each layer matters, on {len(places)} validation rows")
-        rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
-        found = sensitivity.measure(model, Rows(rows, labels, model.encoder))
-        kept.write(folder, found, work.data.fingerprint)
-    return found

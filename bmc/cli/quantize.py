@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from cyclopts import Parameter
 
 from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
 from bmc.cli._shown import compressed
-from bmc.errors import UsageError
-from bmc.model import Model, Step, Work
-from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows import quantize as workflow
 
 
 @Parameter(name="*")
@@ -59,34 +57,14 @@ def quantize(
         data: the data that the model was trained on, if it is not where it was.
     """
     common.begin()
-    technique = step_class("quantize", method)
-    if bits is not None and method != "weights":
-        raise UsageError(f"{method} has no --bits; --method weights has: --method weights --bits 4")
-    typed: dict[str, Any] = {"rows": rows, "calibrator": calibrator, "bits": bits}
+    options = pairs_of(set_)
     names = [name.strip() for entry in in_float or () for name in entry.split(",")]
-    typed["in_float"] = tuple(name for name in names if name) or None
-    if method == "mixed":
-        typed["max_points"] = tuning.max_drop
-    step: Step = technique(**settings_of(technique, method, pairs_of(set_), typed))
-    if method == "qat":
-        tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)
-    elif option := _of_training(tuning):
-        raise UsageError(f"{method} trains nothing, so it takes no {option}; --method qat does")
-
-    def choose(loaded: Model, work: Work) -> Step:
-        return step
-
-    made = compress("quantize", method, model, choose, tuning, data, common.output, common.force)
-    return compressed(made)
-
-
-def _of_training(tuning: Training) -> str:
-    """Return the first option that was typed although it says how to train; "" if none was."""
-    typed = {
-        "--epochs": tuning.epochs,
-        "--learning-rate": tuning.learning_rate,
-        "--batch-size": tuning.batch_size,
-        "--distill": tuning.distill,
-        "--teacher": tuning.teacher,
+    typed: dict[str, Any] = {
+        "rows": rows,
+        "calibrator": calibrator,
+        "bits": bits,
+        "in_float": tuple(name for name in names if name) or None,
     }
-    return next((option for option, value in typed.items() if value), "")
+    return compressed(
+        workflow.quantize(model, method, options, typed, tuning, data, common.output, common.force)
+    )

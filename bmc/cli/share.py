@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
 from bmc.cli._shown import compressed
-from bmc.model import Model, Step, Work
-from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows import share as workflow
 
 
 def share(
@@ -26,11 +25,7 @@ def share(
         data: the data that the model was trained on, if it is not where it was.
     """
     common.begin()
-    technique = step_class("share", method)
-    step: Step = technique(**settings_of(technique, method, pairs_of(set_), {}))
-
-    def choose(loaded: Model, work: Work) -> Step:
-        return step
-
-    made = compress("share", method, model, choose, tuning, data, common.output, common.force)
-    return compressed(made)
+    options = pairs_of(set_)
+    return compressed(
+        workflow.share(model, method, options, tuning, data, common.output, common.force)
+    )

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-from typing import Annotated, Any
+from dataclasses import fields
+from typing import Annotated
 
-import numpy as np
 from cyclopts import Parameter
-from numpy.typing import NDArray
 
-from bmc import console, workspace, writing
 from bmc.cli import _shown
 from bmc.cli._common import Answer, DataOptions, Writing, pairs_of
-from bmc.data import Fold
 from bmc.errors import UsageError
-from bmc.measure import scores
 from bmc.training.settings import TrainingSettings
-from bmc.workflows import baselines, scoring
-from bmc.workflows.outputs import forget_checkpoints
+from bmc.workflows import train as workflow
+from bmc.workflows.results import CrossValidated, Trained
 
 
 def train(
@@ -86,69 +81,40 @@ def train(
     """
     given = dict(locals())
     common.begin()
-    options = _options(set_, max_length)
-    chosen = baselines.choose(model, options)
-    own = {field.name for field in fields(TrainingSettings)}
-    typed = {name: value for name, value in given.items() if name in own and value is not None}
-    settings = replace(chosen.recipe, **typed)
-    if folds:
-        return _cross_validate(chosen, source, settings, folds, common)
-    data = source.load()
-    output = common.output or workspace.root() / f"{workspace.slug(model)}-{data.name}"
-    made = baselines.train_baseline(chosen, data, source, settings, output, common.force)
-    return Answer(
-        {"output": str(output), "scores": made.scores, "seconds": made.origin["seconds"]},
-        (
-            f"wrote {output}: {_shown.chosen_by(made.scores, len(data.validation))}",
-            *_shown.validation(made.scores, made.labels),
-            _shown.next_export(output, baselines.code_of(made)),
-        ),
-    )
-
-
-def _cross_validate(
-    chosen: baselines.Chosen,
-    source: DataOptions,
-    settings: TrainingSettings,
-    folds: int,
-    common: Writing,
-) -> Answer:
-    """Train once for each held-out part; every row is scored by a model that never saw it."""
-    if common.output:
-        raise UsageError("--folds writes no model, so there is no --output; train without it")
-    if hasattr(chosen.family, "train"):  # a generator's
-        raise UsageError(f"{chosen.reference} has no held-out score to fold: leave --folds out")
-    found: list[float] = []
-    answers: list[NDArray[np.float32]] = []
-    truth: list[NDArray[Any]] = []
-    labels: tuple[str, ...] = ()
-    measure = "r2" if source.task == "regression" else "accuracy"
-    for number in range(1, folds + 1):
-        data = replace(source, fold=Fold(number, folds)).load()
-        name = f"{workspace.slug(chosen.reference)}-{data.name}-fold{number}"
-        writing.hold(workspace.root() / name)
-        checkpoints = workspace.checkpoints_of(workspace.root() / name)
-        model = baselines.trained(chosen, data, settings, checkpoints)
-        answers.append(scoring.outputs_on(model, data.test))
-        truth.append(np.array(data.test.labels))
-        labels = data.labels
-        found.append(scores.of_task(source.task, answers[-1], truth[-1])[measure]["value"])
-        console.note(f"fold {number} of {folds}: held-out score {found[-1]:.4f}")
-        forget_checkpoints(checkpoints)
-    mean, spread = float(np.mean(found)), float(np.std(found, ddof=1))
-    what = "R2" if source.task == "regression" else "accuracy"
-    pooled = scores.of_task(source.task, np.concatenate(answers), np.concatenate(truth))
-    return Answer(
-        {"folds": found, "mean": mean, "standard_deviation": spread, "pooled": pooled},
-        (
-            f"{folds} folds: held-out {what} {mean:.4f}, standard deviation {spread:.4f}",
-            *_shown.by_class(pooled, labels, "held-out, all folds:"),
-        ),
-    )
-
-
-def _options(pairs: tuple[str, ...], max_length: int | None) -> dict[str, str]:
-    options = pairs_of(pairs)
+    known = {field.name for field in fields(TrainingSettings)}
+    recipe = {name: value for name, value in given.items() if name in known and value is not None}
+    options = pairs_of(set_)
     if max_length is not None:
         options["max_length"] = str(max_length)
-    return options
+    if not folds:
+        return _trained(workflow.train(model, source, options, recipe, common.output, common.force))
+    if common.output:
+        raise UsageError("--folds writes no model, so there is no --output; train without it")
+    return _cross_validated(workflow.cross_validate(model, source, options, recipe, folds))
+
+
+def _trained(made: Trained) -> Answer:
+    return Answer(
+        {"output": str(made.path), "scores": made.scores, "seconds": made.seconds},
+        (
+            f"wrote {made.path}: {_shown.chosen_by(made.scores, made.validation_rows)}",
+            *_shown.validation(made.scores, made.labels),
+            _shown.next_export(made.path, made.code),
+        ),
+    )
+
+
+def _cross_validated(result: CrossValidated) -> Answer:
+    return Answer(
+        {
+            "folds": list(result.scores),
+            "mean": result.mean,
+            "standard_deviation": result.standard_deviation,
+            "pooled": result.pooled,
+        },
+        (
+            f"{len(result.scores)} folds: held-out {result.measure} {result.mean:.4f}, "
+            f"standard deviation {result.standard_deviation:.4f}",
+            *_shown.by_class(result.pooled, result.labels, "held-out, all folds:"),
+        ),
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bmc.workflows import scoring, teachers
 from bmc.workflows.baselines import code_of
 from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
+from bmc.workflows.results import Compressed
 from bmc.workflows.settings import settings_from
 from bmc.workflows.sizes import Size, shown_change
 from bmc.workflows.tuning import Tuning
@@ -33,31 +34,6 @@ _WAYS_OUT = {
     "share": "share less (a higher energy, rank or number of values), or take more --epochs",
     "quantize": "--method mixed keeps the worst layers in float, --method qat trains on",
 }
-
-
-@dataclass(frozen=True)
-class Compressed:
-    """A model directory that a compression wrote, and what it changed.
-
-    Args:
-        path: the model directory.
-        before: the model that it was made from.
-        applied: the model right after the step, before any fine-tuning.
-        after: the model as it was written.
-        scores: of the validation rows; see Model.scores.
-        labels: of the classes.
-        seconds: wall time.
-        code: module:function that builds the model, where that is a user's own code.
-    """
-
-    path: Path
-    before: Size
-    applied: Size
-    after: Size
-    scores: Mapping[str, Any]
-    labels: tuple[str, ...]
-    seconds: float
-    code: str | None
 
 
 def step_class(kind: str, method: str) -> Any:
@@ -73,7 +49,7 @@ def step_class(kind: str, method: str) -> Any:
 
 
 def settings_of(
-    technique: Any, method: str, options: Mapping[str, Any], typed: dict[str, Any]
+    technique: Any, method: str, options: Mapping[str, Any], typed: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a technique's settings: by name, and from options of the command that were typed.
 
@@ -185,14 +161,14 @@ def compress(
     artifact.save(model, output, force)
     forget_checkpoints(checkpoints)
     return Compressed(
-        output,
-        before,
-        applied,
-        after,
-        model.scores,
-        model.labels,
-        seconds,
-        code_of(model),
+        path=output,
+        scores=model.scores,
+        labels=model.labels,
+        seconds=seconds,
+        code=code_of(model),
+        before=before,
+        applied=applied,
+        after=after,
     )
 
 

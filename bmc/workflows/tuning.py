@@ -1,4 +1,4 @@
-"""How a compressed model is fine-tuned: settings that prune, share and quantize have in common."""
+"""How a compressed model is fine-tuned, and how a student is taught: settings, checked once."""
 
 from __future__ import annotations
 
@@ -90,3 +90,62 @@ class Tuning:
         # Weights that were trained already want the rate of the end rather than that of the start.
         rate = before.learning_rate * _SLOWER
         return replace(before, **{"learning_rate": rate, **typed, "epochs": max(self.epochs, 1)})
+
+
+@dataclass(frozen=True)
+class Distillation:
+    """How a student is built and taught by a teacher's logits.
+
+    Args:
+        student: "tiny" (2 layers x 128), "mini" (4 x 256) or "small" (4 x 384).
+        layers: number of layers, instead of the student's own.
+        hidden: width, instead of the student's own.
+        heads: attention heads, instead of the student's own.
+        transfer: unlabelled texts that the teacher answers, too: "imdb", a .txt file with one a
+            line, or "none"; None takes imdb for movie reviews, none for other data.
+        transfer_size: unlabelled texts at most.
+        temperature: by which the teacher's and the student's logits are divided.
+        hard_label_weight: of the true labels' cross-entropy, beside the soft targets.
+        epochs: passes over all texts.
+        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero.
+        batch_size: rows a step, of like length.
+        precision: "bf16", "fp32", or "auto" (bf16 where the processor has it).
+        checkpoint_every: steps between two checkpoints.
+        seed: of fresh weights, batches and dropout.
+        device: "cpu", "cuda" or "auto".
+
+    Raises:
+        SettingError: a setting of the training is out of range.
+    """
+
+    student: str = "tiny"
+    layers: int | None = None
+    hidden: int | None = None
+    heads: int | None = None
+    transfer: str | None = None
+    transfer_size: int = 150_000
+    temperature: float = 2.0
+    hard_label_weight: float = 0.5
+    epochs: int = 3
+    learning_rate: float = 2e-3
+    batch_size: int = 128
+    precision: str = "auto"
+    checkpoint_every: int = 200
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        self.training()
+
+    def training(self) -> TrainingSettings:
+        """Return how the student is trained."""
+        return TrainingSettings(
+            epochs=self.epochs,
+            learning_rate=self.learning_rate,
+            batch_size=self.batch_size,
+            keep="last",  # few validation rows cannot tell epochs apart whose rate falls to zero
+            precision=self.precision,
+            device=self.device,
+            seed=self.seed,
+            checkpoint_every=self.checkpoint_every,
+        )

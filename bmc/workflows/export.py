@@ -1,0 +1,147 @@
+"""Export a model to targets: bundles that are proven to answer as PyTorch does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bmc import console, plugins, workspace
+from bmc.bundle import Bundle
+from bmc.errors import BmcError, GateError, UsageError, unknown
+from bmc.export import ExportOptions
+from bmc.export import _flow as flow
+from bmc.export._source import source_of
+from bmc.measure.scores import Interval
+from bmc.measure.shown import megabytes, with_interval
+from bmc.workflows.lineage import data_of
+from bmc.workflows.outputs import refuse_output
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Bundles that an export wrote.
+
+    Args:
+        bundles: in the order of the targets.
+    """
+
+    bundles: tuple[Bundle, ...]
+
+
+def export(
+    reference: str | None,
+    targets: Sequence[str],
+    options: ExportOptions,
+    data: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+) -> Exported:
+    """Write a bundle for each target, compare its answers with PyTorch's, and score it.
+
+    Args:
+        reference: a model directory, or a model's name in the workspace; the newest when None.
+        targets: names of targets.
+        options: how to export.
+        data: where the model's data is now, if it is not where it was.
+        output: the bundle of a single target; MODEL-TARGET in the workspace when None.
+        force: replace bundles that exist.
+
+    Raises:
+        UnknownError: there is no such model or target.
+        UsageError: a target cannot execute the model, or one output is named for several targets.
+        GateError: a bundle answers otherwise than PyTorch, or is slower than in fp32; it is kept
+            as NAME.failed.
+    """
+    _check_targets(targets, output)
+    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    if not reference:
+        console.note(f"exporting {folder}, the newest model")
+    outputs = {
+        name: output or workspace.root() / f"{workspace.slug(folder.name)}-{name}"
+        for name in targets
+    }
+    for name, path in outputs.items():
+        plugins.load("bmc.export", name, "target")
+        refuse_output(path, force, source=folder)
+    known = data_of(folder, data)
+    written: list[Bundle] = []
+    failures: list[GateError] = []
+    with source_of(folder, known, options) as source:
+        for name in outputs:
+            source.check(name)  # before the first of several is made
+        for name, path in outputs.items():
+            console.note(f"{name}: exporting")
+            try:
+                written.append(flow.export(source, name, path, force))
+            except GateError as error:
+                failures.append(error)
+            except BmcError:
+                _say_kept(written, failures)
+                raise
+    if failures:
+        _say_kept(written, ())
+        raise GateError("; ".join(str(failure) for failure in failures))
+    return Exported(tuple(written))
+
+
+def scores_of(bundle: Bundle) -> Mapping[str, Any]:
+    """Return a bundle's scores, or those of the ONNX file that an engine was built from."""
+    scores: Mapping[str, Any] = (
+        bundle.manifest.scores or bundle.manifest.build["scores_of_the_onnx_file"]
+    )
+    return scores
+
+
+def line_of(bundle: Bundle) -> str:
+    """Return one line that says what was written and how its answers compare with PyTorch's."""
+    manifest = bundle.manifest
+    scores = scores_of(bundle)
+    whose = "" if manifest.scores else " of its ONNX file; the engine was built, not run here"
+    agreement = manifest.parity["agreement"]
+    alike = "" if agreement is None else f"{agreement:.2%} answered as in PyTorch, "
+    return (
+        f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(scores)}{whose} "
+        f"({scores['rows']} rows; {alike}"
+        f"largest change of an output {manifest.parity['max_error']:.1g}"
+        f"{_over_fp32(manifest.build)})"
+    )
+
+
+def _check_targets(targets: Sequence[str], output: Path | None) -> None:
+    """Refuse targets that there are not, and one output for several.
+
+    Raises:
+        UsageError: no target is named, or an output for several.
+        UnknownError: there is no such target.
+    """
+    known = plugins.names("bmc.targets")
+    if not targets:
+        raise UsageError(f"--target names none of {', '.join(known)}")
+    for name in targets:
+        if name not in known:
+            raise unknown("target", name, known)
+    if output and len(targets) > 1:
+        raise UsageError(f"--output names one bundle, but there are {len(targets)} targets")
+
+
+def _say_kept(written: Sequence[Bundle], failures: Sequence[GateError]) -> None:
+    """Say what was written, and what failed a gate, before an error ends the export."""
+    for bundle in written:
+        console.note(line_of(bundle))
+    for failure in failures:
+        console.note(str(failure))
+
+
+def _over_fp32(build: Mapping[str, Any]) -> str:
+    ratio = build.get("over_fp32")
+    return f"; {with_interval(Interval(**ratio))} times as fast as in fp32" if ratio else ""
+
+
+def _score(scores: Mapping[str, Any]) -> str:
+    """Show accuracy, or R2 of a regression, with its interval; nothing for a generator."""
+    for key, name in (("accuracy", "accuracy"), ("r2", "R2")):
+        if key in scores:
+            return f", test {name} {with_interval(Interval(**scores[key]))}"
+    return ""

@@ -1,0 +1,106 @@
+"""Look into a model or a bundle: cost by layer, activations, importance, sensitivity."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bmc import artifact, console, disk, plugins, workspace
+from bmc import bundle as bundles
+from bmc.errors import UsageError
+from bmc.inspect import page
+from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
+from bmc.inspect.executed import Executed
+from bmc.inspect.kept import path_of, write
+from bmc.workflows.lineage import data_of
+from bmc.writing import write_atomically
+
+
+@dataclass(frozen=True)
+class InspectedModel:
+    """A model's inspection, and the page that shows it.
+
+    Args:
+        output: the HTML page.
+        sensitivity_file: where the sensitivity of the layers is kept; None if not measured.
+        inspection: what was measured.
+    """
+
+    output: Path
+    sensitivity_file: Path | None
+    inspection: Inspection
+
+
+@dataclass(frozen=True)
+class InspectedBundle:
+    """What a bundle's run time executes, and in which precision.
+
+    Args:
+        path: the bundle's folder.
+        precision: the bundle's, as its manifest says.
+        executed: the multiplications that the run time executes.
+    """
+
+    path: Path
+    precision: str
+    executed: tuple[Executed, ...]
+
+
+def inspect(
+    reference: str | None,
+    settings: InspectSettings,
+    data: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+) -> InspectedModel | InspectedBundle:
+    """Inspect a model and write an HTML page; of a bundle, list what its run time executes.
+
+    Args:
+        reference: a model directory or a bundle, or its name in the workspace; the newest model
+            when None.
+        settings: what to look at.
+        data: where the model's data is now, if it is not where it was.
+        output: the page; beside the model when None, where it is replaced.
+        force: replace the output if it exists.
+
+    Raises:
+        UnknownError: there is no such model.
+        UsageError: the output exists.
+    """
+    places = (Path(reference), workspace.root() / reference) if reference else ()
+    if reference and any(workspace.kind_of(place) == "bundle" for place in places):
+        return _inspect_bundle(workspace.find(reference, "bundle"))
+    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    if not reference:
+        console.note(f"inspecting {folder}, the newest model")
+    if output:
+        _refuse_existing(output, force)
+    output = output or path_of(folder).with_suffix(".html")
+    model = artifact.load(folder)
+    known = None if model.task == "generation" else data_of(folder, data)
+    inspection = inspect_model(folder.name, model, known.validation if known else None, settings)
+    sensitivity_file = None
+    if known and inspection.sensitivity:
+        sensitivity_file = write(folder, inspection.sensitivity, known.fingerprint)
+    disk.make_folders(output.parent)
+    write_atomically(output, page.html(inspection).encode())
+    return InspectedModel(output, sensitivity_file, inspection)
+
+
+def _inspect_bundle(folder: Path) -> InspectedBundle:
+    """List what a bundle's run time multiplies, and in which precision."""
+    made = bundles.read(folder)
+    exporter = plugins.load("bmc.export", made.manifest.target, "target")
+    return InspectedBundle(folder, made.manifest.precision, tuple(exporter.executed(made)))
+
+
+def _refuse_existing(output: Path, force: bool) -> None:
+    """Refuse a page that exists.
+
+    Raises:
+        UsageError: it is a folder, or exists and `force` is off.
+    """
+    if output.is_dir():
+        raise UsageError(f"{output} is a folder; --output names the page, such as page.html")
+    if output.exists() and not force:
+        raise UsageError(f"{output} exists; --force replaces it, --output names another place")

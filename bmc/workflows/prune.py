@@ -1,0 +1,100 @@
+"""Prune a model, then fine-tune what is left; the ratio may be searched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmc import console, workspace
+from bmc.compress.prune._search import SEARCHED, Search
+from bmc.compress.prune._targets import Target, check_targets
+from bmc.inspect import kept, sensitivity
+from bmc.inspect.sensitivity import Sensitivity
+from bmc.model import Model, Step, Work
+from bmc.training.batches import Rows
+from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.results import Compressed
+from bmc.workflows.sizes import Size
+from bmc.workflows.tuning import Tuning
+
+_ROWS = 512
+
+
+def prune(
+    reference: str | None,
+    method: str,
+    options: Mapping[str, Any],
+    ratio: float | None,
+    budgets: Mapping[str, str | None],
+    tuning: Tuning,
+    data: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+) -> Compressed:
+    """Prune a model, fine-tune it, and write its model directory.
+
+    With a budget, or with `tuning.max_drop` and no ratio, the ratio is searched.
+
+    Args:
+        reference: a model directory, or a model's name in the workspace; the newest when None.
+        method: a technique of bmc/compress/prune, such as "structured".
+        options: settings of the technique, by name.
+        ratio: share that is removed, 0 to 1; None leaves it to the technique or the search.
+        budgets: what the pruned model may cost at most, by "macs", "params" and "size": a number
+            such as "50M", or a share of what it is now, such as "0.25x"; None for no limit.
+        tuning: how the model is fine-tuned.
+        data: where the model's data is now, if it is not where it was.
+        output: the model directory; MODEL-METHOD in the workspace when None.
+        force: replace the output if it exists.
+
+    Raises:
+        UnknownError: there is no such model or technique.
+        SettingError: a setting or a budget is out of range.
+        GateError: a budget was not met, or more was lost than `tuning.max_drop`; the model is kept
+            as NAME.failed.
+    """
+    technique = step_class("prune", method)
+    settings = settings_of(technique, method, options, {"ratio": ratio})
+    step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
+    targets = tuple(Target(what, text) for what, text in budgets.items() if text is not None)
+    check_targets(method, settings, targets)
+    folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
+    by_drop = tuning.max_drop is not None and method in SEARCHED and not decided & settings.keys()
+
+    def choose(model: Model, work: Work) -> Step:
+        search = Search(
+            method, technique, settings, model, work, lambda: _sensitivity(folder, model, work)
+        )
+        if targets:
+            return technique(**search.for_targets(targets))
+        if by_drop and tuning.max_drop is not None and model.task != "generation":
+            return technique(**search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0))
+        return step
+
+    def missed(before: Size, after: Size) -> str:
+        return "; ".join(filter(None, (target.missed(before, after) for target in targets)))
+
+    return compress("prune", method, str(folder), choose, tuning, data, output, force, missed)
+
+
+def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:
+    """Return how much each layer matters; it is measured where `bmc inspect` has not yet.
+
+    A generator has no score that a layer could lose.
+    """
+    if model.task == "generation":
+        return None
+    part = work.data.validation
+    measured = kept.read(folder, work.data.fingerprint, min(_ROWS, len(part)))
+    if measured is None:
+        drawn = np.random.default_rng(0).permutation(len(part))[:_ROWS]
+        places = np.sort(drawn).tolist()
+        console.note(f"measuring how much each layer matters, on {len(places)} validation rows")
+        rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
+        measured = sensitivity.measure(model, Rows(rows, labels, model.encoder))
+        kept.write(folder, measured, work.data.fingerprint)
+    return measured

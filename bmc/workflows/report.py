@@ -1,0 +1,111 @@
+"""Compare everything in the workspace: accuracy, size, latency."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bmc import console, disk, workspace
+from bmc.errors import UsageError, unknown
+from bmc.files import write_json
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+from bmc.measure.results import Run
+from bmc.report import page, text
+from bmc.report.chart import svg
+from bmc.report.collect import Report, collect, newest_run
+from bmc.report.read import read_all
+from bmc.writing import hold, new_folder
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A report that was written.
+
+    Args:
+        path: the folder with index.html, report.md, report.json and report.svg.
+        report: its lines, references, and what could not be read.
+        content: what report.json says.
+    """
+
+    path: Path
+    report: Report
+    content: Mapping[str, Any]
+
+
+def report(
+    bench: bool = True,
+    length: int = 32,
+    launches: int = 5,
+    reference: str | None = None,
+    output: Path | None = None,
+    force: bool = False,
+) -> Reported:
+    """Compare all bundles of the workspace, and write the comparison as a page, text and picture.
+
+    Args:
+        bench: show latencies: of the newest bench that measured all bundles, else measured now.
+        length: tokens of the texts that latencies are measured with.
+        launches: fresh processes of each bundle; where times are unsteady, up to three times as
+            many.
+        reference: the bundle that speed-ups of its data set refer to; chosen when None.
+        output: the report's folder; `report` in the workspace when None, where it is replaced.
+        force: replace the output if it exists.
+
+    Raises:
+        UsageError: there is no bundle, or the reference could not be measured.
+        UnknownError: there is no such reference.
+    """
+    if not workspace.entries("bundle"):
+        raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
+    replaces = force or output is None
+    output = output or workspace.root() / "report"
+    hold(output)
+    readable, _ = read_all()
+    folders = [one.bundle.path for one in readable]
+    if reference is not None:
+        _check_reference(reference, folders, bench)
+    run = _bench(folders, length, launches) if bench and folders else None
+    if run and reference and reference not in {row.name for row in run.rows}:
+        raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
+    collected = collect(run, reference)
+    content = {
+        "references": dict(collected.references),
+        "machine": run.machine if run else None,
+        "lines": [line.to_json() for line in collected.lines],
+        "broken": dict(collected.broken),
+    }
+    with new_folder(output, force=replaces) as folder:
+        write_json(folder / "report.json", content)
+        disk.write(folder / "report.md", text.markdown(collected).encode())
+        disk.write(folder / "report.svg", svg(collected).encode())
+        disk.write(folder / "index.html", page.html(collected).encode())
+    return Reported(output, collected, content)
+
+
+def _check_reference(reference: str, folders: Sequence[Path], bench: bool) -> None:
+    """Refuse a reference that there is not, or that nothing is compared with.
+
+    Raises:
+        UnknownError: no bundle of the workspace has that name.
+        UsageError: no latencies are asked for.
+    """
+    names = [folder.name for folder in folders]
+    if reference not in names:
+        raise unknown("bundle", reference, names)
+    if not bench:
+        raise UsageError("--reference is what latencies are compared with; leave --no-bench out")
+
+
+def _bench(folders: Sequence[Path], length: int, launches: int) -> Run:
+    """Return the newest bench of these very bundles; measure them where there is none."""
+    settings = BenchSettings(length=length, launches=launches, most_launches=3 * launches)
+    run = newest_run(folders, settings)
+    if run:
+        console.note(f"latencies of the bench of {run.started}")
+        return run
+    run = results.measure_bundles(folders, (1, 2), settings, skip_broken=True)
+    results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
+    return run

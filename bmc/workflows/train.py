@@ -1,0 +1,114 @@
+"""Train a baseline on labelled data, or cross-validate it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc import console, workspace, writing
+from bmc.data import Fold
+from bmc.errors import UsageError
+from bmc.measure import scores
+from bmc.workflows import baselines, scoring
+from bmc.workflows.data import DataSource
+from bmc.workflows.outputs import forget_checkpoints
+from bmc.workflows.results import CrossValidated, Trained
+
+
+def train(
+    reference: str,
+    source: DataSource,
+    options: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    output: Path | None = None,
+    force: bool = False,
+) -> Trained:
+    """Train a baseline and write its model directory.
+
+    A run that was stopped resumes from its last checkpoint when it is called again.
+
+    Args:
+        reference: a baseline's name, a Hugging Face folder, hf:NAME, timm:NAME, or
+            python:module:function.
+        source: the data.
+        options: settings of the baseline, by name, such as width; see its family's `Settings`.
+        recipe: fields of `TrainingSettings` that differ from the baseline's own recipe.
+        output: the model directory; MODEL-DATA in the workspace when None.
+        force: replace the output if it exists.
+
+    Raises:
+        UnknownError: there is no such baseline or data set.
+        DataError: the baseline is for another kind of data, or the data cannot be used.
+        DivergedError: the loss became NaN or infinite.
+    """
+    chosen = baselines.choose(reference, options)
+    settings = replace(chosen.recipe, **recipe)
+    data = source.load()
+    output = output or workspace.root() / f"{workspace.slug(reference)}-{data.name}"
+    model = baselines.train_baseline(chosen, data, source, settings, output, force)
+    return Trained(
+        path=output,
+        scores=model.scores,
+        labels=model.labels,
+        seconds=model.origin["seconds"],
+        code=baselines.code_of(model),
+        validation_rows=len(data.validation),
+    )
+
+
+def cross_validate(
+    reference: str,
+    source: DataSource,
+    options: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    folds: int,
+) -> CrossValidated:
+    """Train once for each held-out part; every row is scored by a model that never saw it.
+
+    No model is written.
+
+    Args:
+        reference: a baseline; see `train`.
+        source: the data; its own fold is not used.
+        options: settings of the baseline; see `train`.
+        recipe: of training; see `train`.
+        folds: number of parts.
+
+    Raises:
+        UsageError: the baseline is a generator, which has no held-out score.
+    """
+    chosen = baselines.choose(reference, options)
+    settings = replace(chosen.recipe, **recipe)
+    if hasattr(chosen.family, "train"):  # a generator's
+        raise UsageError(f"{reference} has no held-out score to fold: leave --folds out")
+    by_fold: list[float] = []
+    outputs: list[NDArray[np.float32]] = []
+    truth: list[NDArray[Any]] = []
+    labels: tuple[str, ...] = ()
+    measure = "r2" if source.task == "regression" else "accuracy"
+    for number in range(1, folds + 1):
+        data = replace(source, fold=Fold(number, folds)).load()
+        name = f"{workspace.slug(reference)}-{data.name}-fold{number}"
+        writing.hold(workspace.root() / name)
+        checkpoints = workspace.checkpoints_of(workspace.root() / name)
+        model = baselines.trained(chosen, data, settings, checkpoints)
+        outputs.append(scoring.outputs_on(model, data.test))
+        truth.append(np.array(data.test.labels))
+        labels = data.labels
+        score = scores.of_task(source.task, outputs[-1], truth[-1])[measure]["value"]
+        by_fold.append(score)
+        console.note(f"fold {number} of {folds}: held-out score {score:.4f}")
+        forget_checkpoints(checkpoints)
+    return CrossValidated(
+        scores=tuple(by_fold),
+        mean=float(np.mean(by_fold)),
+        standard_deviation=float(np.std(by_fold, ddof=1)),
+        pooled=scores.of_task(source.task, np.concatenate(outputs), np.concatenate(truth)),
+        labels=labels,
+        measure="R2" if source.task == "regression" else "accuracy",
+    )
