@@ -28,6 +28,8 @@ class Progress:
         best_score: best validation score so far; -1 before the first.
         best_epoch: the epoch (from 1) that had it.
         history: validation score of each epoch.
+        losses: mean training loss of each epoch.
+        loss_sum: of the losses of the steps done in the epoch under way.
     """
 
     epoch: int = 0
@@ -35,6 +37,8 @@ class Progress:
     best_score: float = -1.0
     best_epoch: int = 0
     history: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+    loss_sum: float = 0.0
 
 
 def write(

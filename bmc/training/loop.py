@@ -37,12 +37,24 @@ class Fitted:
         best_epoch: from 1.
         history: each epoch's score.
         measure: what the score is, such as "accuracy".
+        losses: mean training loss of each epoch; empty where it was not recorded.
     """
 
     score: float
     best_epoch: int
     history: tuple[float, ...]
     measure: str
+    losses: tuple[float, ...] = ()
+
+    def epochs(self) -> list[dict[str, float]]:
+        """Return a record of each epoch: its number, its training loss, its validation score."""
+        records = []
+        for number, score in enumerate(self.history, start=1):
+            record: dict[str, float] = {"epoch": number, f"validation_{self.measure}": score}
+            if len(self.losses) == len(self.history):
+                record["training_loss"] = self.losses[number - 1]
+            records.append(record)
+        return records
 
     def to_json(self) -> dict[str, float]:
         """Return what bmc.json says of the run."""
@@ -132,6 +144,7 @@ def fit(
                 optimizer.step()
                 optimizer.zero_grad()
                 progress.step += 1
+                progress.loss_sum += float(lost.detach())
                 if after_step:
                     after_step(module, (step + 1) / total)
                 advance(1)
@@ -144,8 +157,13 @@ def fit(
             tensor.copy_(best[name])
     module.to("cpu").eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    history = tuple(progress.history)
-    return Fitted(progress.best_score, progress.best_epoch, history, _MEASURE[task])
+    return Fitted(
+        progress.best_score,
+        progress.best_epoch,
+        tuple(progress.history),
+        _MEASURE[task],
+        tuple(progress.losses),
+    )
 
 
 @torch.no_grad()
@@ -199,7 +217,8 @@ def _end_epoch(
 ) -> dict[str, Tensor]:
     score = score_of(module, validation, settings, task)
     progress.history.append(score)
-    progress.epoch, progress.step = progress.epoch + 1, 0
+    progress.losses.append(progress.loss_sum / max(progress.step, 1))
+    progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
     if not best or score >= progress.best_score or settings.keep == "last":
         progress.best_score, progress.best_epoch = score, progress.epoch
         best = {

@@ -66,11 +66,13 @@ def work_for(
         family = plugins.load("bmc.models", model.family, "model family")
         if not hasattr(family, "train"):
             fitted = fit_model(model, hidden, chosen, folder, loss, unlabelled, after_step, run)
+            model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
         if loss or len(unlabelled):
             raise UsageError(f"a {model.family} is trained in a way of its own; it has no teacher")
         wanted = every_step_of(model, after_step)
         own: Fitted = family.train(model, hidden, chosen, folder, run, wanted)
+        model.origin = {**model.origin, "history": own.epochs()}
         return own.to_json()
 
     def score(model: Model) -> float:

@@ -135,6 +135,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"
     fitted = train(model, data, settings, folder, run=run)
     model.scores = fitted.to_json()
+    model.origin = {**model.origin, "history": fitted.epochs()}
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     return model
 

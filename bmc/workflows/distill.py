@@ -97,6 +97,7 @@ def distill(
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
         "settings": asdict(settings.training()),
         "seconds": seconds,
+        "history": model.origin.get("history", []),
     }
     artifact.save(model, output, force)
     forget_checkpoints(checkpoints)
