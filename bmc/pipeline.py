@@ -6,7 +6,7 @@ iterator of any length is answered in batches, so that memory does not grow with
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -219,29 +219,41 @@ class Pipeline:
 
     def _answers(self, outputs: NDArray[np.float32]) -> list[Answer | None]:
         """Turn the model's outputs (rows, ...) into answers; None where one is not finite."""
-        manifest = self.bundle.manifest
-        answers: list[Answer]
-        if manifest.task == "regression":
-            values = outputs[:, :1]
-            answers = [float(value) for value in outputs[:, 0]]
-        elif manifest.task == "generation":
-            values = outputs.reshape(len(outputs), -1)
-            pixels = np.clip(np.round((outputs + 1) * 127.5), 0, 255)
-            answers = list(np.nan_to_num(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
-        else:
-            values = _softmax(outputs)
-            answers = [
-                Prediction(manifest.labels[place], float(row[place]))
-                for place, row in zip(values.argmax(axis=1), values, strict=True)
-            ]
-        finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-        return [answer if fine else None for answer, fine in zip(answers, finite, strict=True)]
+        return answers_of(outputs, self.bundle.manifest.task, self.bundle.manifest.labels)
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
             f"bundle {self.bundle.path}: its model answers {row} with NaN or infinite numbers; "
             f"bmc check {self.bundle.path} says whether it is damaged"
         )
+
+
+def answers_of(
+    outputs: NDArray[np.float32], task: str, labels: Sequence[str]
+) -> list[Answer | None]:
+    """Turn a model's outputs into answers; None where one is not finite.
+
+    Args:
+        outputs: float32 (rows, ...): logits, values (rows, 1), or pixels in [-1, 1].
+        task: "classification", "regression" or "generation".
+        labels: names of the classes.
+    """
+    answers: list[Answer]
+    if task == "regression":
+        values = outputs[:, :1]
+        answers = [float(value) for value in outputs[:, 0]]
+    elif task == "generation":
+        values = outputs.reshape(len(outputs), -1)
+        pixels = np.clip(np.round((outputs + 1) * 127.5), 0, 255)
+        answers = list(np.nan_to_num(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
+    else:
+        values = _softmax(outputs)
+        answers = [
+            Prediction(labels[place], float(row[place]))
+            for place, row in zip(values.argmax(axis=1), values, strict=True)
+        ]
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
+    return [answer if fine else None for answer, fine in zip(answers, finite, strict=True)]
 
 
 def load(path: str | Path, threads: int = 0) -> Pipeline:

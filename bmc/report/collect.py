@@ -28,15 +28,18 @@ _MEASURE = {"classification": "accuracy", "regression": "r2"}
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
 
 
-def collect(run: Run | None, reference: str | None = None) -> Report:
-    """Read every bundle of the workspace, the failed ones too, and join them with a bench.
+def collect(
+    run: Run | None, reference: str | None = None, folders: Sequence[Path] | None = None
+) -> Report:
+    """Read bundles, and join them with a bench.
 
     Args:
         run: the bench that holds the times; None leaves them out.
         reference: bundle that the speed-ups of its data set refer to; chosen when None.
+        folders: the bundles; every bundle of the workspace when None, the failed ones too.
     """
-    evaluated, broken = read_all()
-    failures, unread = read_failed()
+    evaluated, broken = read_all(folders)
+    failures, unread = read_failed() if folders is None else ([], {})
     evaluated.sort(key=lambda one: (-parameters_of(one.bundle), one.bundle.path.name))
     shown = titles([*(one.bundle for one in evaluated), *failures])
     timed = {row.name for row in run.rows} if run else set()

@@ -47,13 +47,18 @@ class Evaluated:
     labels: NDArray[Any] | None
 
 
-def read_all() -> tuple[list[Evaluated], dict[str, str]]:
-    """Read every bundle of the workspace that is no failure.
+def read_all(
+    folders: Sequence[Path] | None = None,
+) -> tuple[list[Evaluated], dict[str, str]]:
+    """Read bundles and their evaluations.
+
+    Args:
+        folders: the bundles; every one of the workspace that is no failure when None.
 
     Returns:
         those that can be read; the others' names, each with the reason.
     """
-    return _each(workspace.entries("bundle"), evaluated)
+    return _each(workspace.entries("bundle") if folders is None else folders, evaluated)
 
 
 def read_failed() -> tuple[list[Bundle], dict[str, str]]:

@@ -1,14 +1,20 @@
-"""Scoring a model in PyTorch, in full."""
+"""Answers and scores of a model in PyTorch."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bmc.data import Examples
+from bmc.errors import ArtifactError
+from bmc.inputs import ordered_batches
 from bmc.measure import scores
-from bmc.model import Model
+from bmc.model import Model, output_of
+from bmc.pipeline import answers_of
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
 
@@ -53,3 +59,34 @@ def score_validation(
     outputs = outputs_on(model, examples, precision, device)
     found = scores.of_task(model.task, outputs, np.array(examples.labels))
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}
+
+
+def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
+    """Answer rows with a model in memory, in fp32 on the CPU.
+
+    Args:
+        model: it stays as it is.
+        rows: what the model was trained on; see `bmc.pipeline.Pipeline`.
+
+    Returns:
+        a `Prediction`, a number or an image for each row.
+
+    Raises:
+        DataError: a row is not what the model takes.
+        ArtifactError: the model answers with NaN or infinite numbers.
+    """
+    if not rows:
+        return []
+    encoder = model.encoder
+    outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
+    with torch.inference_mode():
+        for places, arrays in ordered_batches(encoder, encoder.encode(rows), _BATCH):
+            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            batch = output_of(model.module, tensors).numpy()
+            for place, output in zip(places, batch, strict=True):
+                outputs[place] = output
+    answers = answers_of(np.stack(outputs), model.task, model.labels)
+    for number, answer in enumerate(answers, start=1):
+        if answer is None:
+            raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")
+    return answers

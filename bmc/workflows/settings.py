@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import Field, fields
+from numbers import Integral, Real
 from typing import Any
 
 from bmc.errors import SettingError, unknown
@@ -15,6 +16,7 @@ _KINDS = {
     str: "text",
     tuple: "list of values",
 }
+_OPTIONAL = {"int | None": int, "float | None": float, "str | None": str}
 
 
 def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict[str, Any]:
@@ -29,24 +31,34 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
         UnknownError: there is no such setting.
         SettingError: a value is of another type.
     """
-    known = {field.name: type(field.default) for field in fields(kind)}
+    known = {field.name: field for field in fields(kind)}
     values: dict[str, Any] = {}
     for name, value in options.items():
-        field = name.replace("-", "_")
-        if field not in known:
+        field = known.get(name.replace("-", "_"))
+        if field is None:
             raise unknown(f"setting of {reference}", name, known)
+        if value is None and field.default is None:
+            values[field.name] = None
+            continue
         read = _parsed if isinstance(value, str) else _checked
-        values[field] = read(known[field], name, value)
+        values[field.name] = read(_kind_of(field), name, value)
     return values
+
+
+def _kind_of(field: Field[Any]) -> type:
+    """Return the type of a field's values: that of its default, or of what may stand for None."""
+    return _OPTIONAL.get(str(field.type), type(field.default))
 
 
 def _checked(kind: type, name: str, value: Any) -> Any:
     """Return a value that a Python caller gave; whole numbers are numbers, lists are tuples."""
     if kind is tuple and isinstance(value, list | tuple):
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is int and isinstance(value, Integral) and not isinstance(value, bool):
+        return int(value)
+    if kind is float and isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
-    if kind in (bool, int, float, str, tuple) and type(value) is not kind:
+    if kind in _KINDS and type(value) is not kind:
         raise SettingError(f"{name} is {value!r}; it must be a {_KINDS[kind]}")
     return value
 

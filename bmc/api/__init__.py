@@ -1,0 +1,1 @@
+"""bmc from Python: a verb is a function, and what it makes is a handle."""

@@ -1,0 +1,35 @@
+"""What every call from Python has in common: who hears of its progress, and what it locks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bmc import console, writing
+from bmc.console import Callback, Event, Terminal
+
+Progress = Callable[[Event], None]
+"""A caller's function that hears of notes and progress."""
+
+
+@contextmanager
+def call(verbose: bool, progress: Progress | None) -> Iterator[None]:
+    """Run one verb: outputs stay locked until it ends, and progress goes where it was asked for.
+
+    Args:
+        verbose: write notes and progress to stderr, as the command line does.
+        progress: function that is called with each note and each step instead.
+    """
+    with ExitStack() as stack:
+        if progress:
+            stack.enter_context(console.reporting(Callback(progress)))
+        elif verbose:
+            stack.enter_context(console.reporting(Terminal()))
+        stack.enter_context(writing.command())
+        yield
+
+
+def path_of(output: str | Path | None) -> Path | None:
+    """Return an output as a path; None leaves the place to the verb."""
+    return None if output is None else Path(output)

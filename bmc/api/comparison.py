@@ -1,0 +1,99 @@
+"""Compare bundles: accuracy, size and latency of the files that are deployed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bmc import console
+from bmc.api._calls import Progress, call
+from bmc.api.handles import BundleHandle, as_bundles
+from bmc.report import text
+from bmc.report.line import Line, Report
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """Bundles side by side.
+
+    Args:
+        report: a line for each bundle, and what their speed-ups refer to.
+    """
+
+    report: Report
+
+    @property
+    def rows(self) -> tuple[Line, ...]:
+        """A bundle's figures each: accuracy, size, latency, with 95 % intervals."""
+        return self.report.lines
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as plain values."""
+        references: Mapping[str, str] = self.report.references
+        lines = [line.to_json() for line in self.report.lines]
+        return {"references": dict(references), "lines": lines, "broken": dict(self.report.broken)}
+
+    def show(self) -> None:
+        """Print the comparison as a table."""
+        console.say(text.terminal(self.report), *text.notes(self.report))
+
+    def __repr__(self) -> str:
+        plain = Console(width=120, color_system=None, force_terminal=False)
+        with plain.capture() as captured:
+            plain.print(text.terminal(self.report), markup=False, emoji=False)
+        return captured.get().rstrip()
+
+    def _repr_html_(self) -> str:
+        head = "".join(f"<th>{escape(column)}</th>" for column in text.COLUMNS)
+        rows = "".join(
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in text.cells(line)) + "</tr>"
+            for line in self.report.lines
+        )
+        notes = "".join(f"<li>{escape(note)}</li>" for note in text.notes(self.report))
+        return f"<table><tr>{head}</tr>{rows}</table><ul>{notes}</ul>"
+
+
+def compare(
+    bundles: BundleHandle | str | Path | Sequence[BundleHandle | str | Path],
+    *,
+    bench: bool = True,
+    threads: Sequence[int] = (1, 2),
+    length: int = 32,
+    launches: int = 5,
+    rounds: int = 6,
+    verbose: bool = False,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Compare bundles: scores of the test rows, size, and latency measured in turn in one run.
+
+    Args:
+        bundles: handles, folders or workspace names; speed-ups of a data set's bundles refer to
+            the teacher's, or to the model that the others were made from.
+        bench: measure latencies.
+        threads: thread counts; the better one of each bundle is shown.
+        length: tokens of the texts, or steps of the series, that latencies are measured with.
+        launches: fresh processes of each bundle; where times are unsteady, up to three times as
+            many.
+        rounds: turns of each bundle in a launch.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead.
+
+    Returns:
+        the comparison; `.show()` prints it, `.rows` holds its figures.
+
+    Raises:
+        UnknownError: there is no such bundle.
+
+    Example:
+        >>> bmc.compare(model.to("onnx", "openvino")).show()
+    """
+    from bmc.workflows.compare import compare as workflow  # noqa: PLC0415  only then
+
+    folders = as_bundles(bundles)
+    with call(verbose, progress):
+        return Comparison(workflow(folders, bench, threads, length, launches, rounds))

@@ -1,0 +1,327 @@
+"""Handles of model directories and bundles: what the verbs return, and what is read from disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from bmc import bundle as bundles
+from bmc import workspace
+from bmc.api._calls import Progress, call
+from bmc.api._tables import as_html, as_text, measured
+from bmc.bundle import Bundle
+from bmc.errors import ArtifactError
+from bmc.files import size_of
+from bmc.measure.shown import megabytes
+from bmc.pipeline import Pipeline
+from bmc.targets import RuntimeOptions
+from bmc.untrusted import read_json
+
+if TYPE_CHECKING:
+    from bmc.model import Model
+
+
+@dataclass(frozen=True, repr=False)
+class ModelHandle:
+    """A model directory on disk; two handles of one path are equal.
+
+    Args:
+        path: the model directory.
+
+    Example:
+        >>> model = bmc.train("mlp", data="digits")
+        >>> model.scores["validation_accuracy"], model.labels
+        >>> model.predict([image])
+        >>> onnx, openvino = model.to("onnx", "openvino")
+    """
+
+    path: Path
+
+    @property
+    def scores(self) -> dict[str, Any]:
+        """Scores of the validation rows, by name; "validation" holds all, with intervals."""
+        return self._recorded("scores", dict)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs; empty in a regression."""
+        return tuple(self._recorded("labels", list))
+
+    @property
+    def task(self) -> str:
+        """What the model does: "classification", "regression" or "generation"."""
+        return self._recorded("task", str)
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Which data the model was trained on: reference, columns, fingerprint, rows."""
+        return self._recorded("data", dict)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The epochs of the last training: number, training loss, validation score."""
+        return list(self._recorded("origin", dict).get("history", []))
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """The compressions that made the model, in order, such as "quantize/static"."""
+        return tuple(str(step.get("method")) for step in self._recorded("steps", list))
+
+    def predict(self, rows: Any) -> Any:
+        """Answer one row or a list of rows in PyTorch.
+
+        Args:
+            rows: what the model was trained on: a text (a tuple of two for pair models), an image
+                (a file, or uint8 (height, width[, channels])), a series (steps, channels), or a
+                number that seeds a generator. A list holds several.
+
+        Returns:
+            of a classifier a `Prediction`, of a regression a number, of a generator an image; a
+            list of them for a list.
+
+        Raises:
+            DataError: a row is not what the model takes.
+        """
+        from bmc.workflows.scoring import predict_in_pytorch  # noqa: PLC0415  needs torch
+
+        several = isinstance(rows, list)
+        answers = predict_in_pytorch(self._loaded(), rows if several else [rows])
+        return answers if several else answers[0]
+
+    @overload
+    def to(self, target: str, /, **options: Any) -> BundleHandle: ...
+
+    @overload
+    def to(
+        self, target: str, second: str, /, *more: str, **options: Any
+    ) -> tuple[BundleHandle, ...]: ...
+
+    def to(
+        self,
+        target: str,
+        /,
+        *more: str,
+        opset: int | None = None,
+        max_batch: int = 16,
+        allow_slower: bool = False,
+        data: str | Path | None = None,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> BundleHandle | tuple[BundleHandle, ...]:
+        """Export the model; each bundle is scored on the test rows and compared with PyTorch.
+
+        Args:
+            target: "onnx", "openvino", "tensorrt" or "pytorch".
+            more: further targets.
+            opset: version of the ONNX operators, 18 to 23; chosen when None.
+            max_batch: rows that a TensorRT engine is built for at most.
+            allow_slower: keep a quantized bundle that is slower than its fp32 export.
+            data: where the model's data is now, if it is not where it was.
+            output: the bundle of a single target; MODEL-TARGET in the workspace when None.
+            force: replace bundles that exist.
+            verbose: write notes and progress to stderr.
+            progress: function that is called with each note and step instead.
+
+        Returns:
+            a handle of the bundle; a tuple of them, in the order of the targets, where several
+            targets were named.
+
+        Raises:
+            GateError: a bundle answers otherwise than PyTorch; it is kept as NAME.failed.
+            MissingError: a target's package is not installed.
+        """
+        from bmc.api.verbs import export_handles  # noqa: PLC0415  needs torch
+
+        with call(verbose, progress):
+            made = export_handles(
+                self,
+                (target, *more),
+                opset=opset,
+                max_batch=max_batch,
+                allow_slower=allow_slower,
+                data=data,
+                output=output,
+                force=force,
+            )
+        return made if more else made[0]
+
+    def __repr__(self) -> str:
+        return as_text(f"bmc model {self.path.name}", self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(f"bmc model {self.path.name}", self._rows())
+
+    def _rows(self) -> dict[str, str]:
+        origin = self._recorded("origin", dict)
+        made_by = " ".join(str(origin.get(key)) for key in ("command", "baseline") if key in origin)
+        scores = self.scores
+        rows = {
+            "made by": ", ".join([made_by, *self.steps]),
+            "task": f"{self.task}: {', '.join(self.labels)}" if self.labels else self.task,
+            "validation": measured(scores.get("validation", scores)),
+            "size": megabytes(size_of(self.path / "model.safetensors")),
+            "path": str(self.path),
+        }
+        return {name: value for name, value in rows.items() if value}
+
+    def _recorded(self, key: str, kind: type[Any]) -> Any:
+        """Return what bmc.json says.
+
+        Raises:
+            ArtifactError: it says nothing, or nonsense.
+        """
+        value = read_json(self.path / workspace.MODEL_MANIFEST, "model directory").get(key)
+        if not isinstance(value, kind):
+            raise ArtifactError(f"{self.path}/bmc.json lacks {key!r} or it is no {kind.__name__}")
+        return value
+
+    def _loaded(self) -> Model:
+        changed = (self.path / workspace.MODEL_MANIFEST).stat().st_mtime_ns
+        return _load_model(self.path, changed)
+
+
+@dataclass(frozen=True, repr=False)
+class BundleHandle:
+    """A bundle on disk: what a device loads; two handles of one path are equal.
+
+    Args:
+        path: the bundle's folder.
+
+    Example:
+        >>> bundle = model.to("onnx")
+        >>> bundle.predict("an hour of wit and charm")
+    """
+
+    path: Path
+
+    @property
+    def target(self) -> str:
+        """The run time that loads it: "onnx", "openvino", "tensorrt" or "pytorch"."""
+        return self._bundle().manifest.target
+
+    @property
+    def precision(self) -> str:
+        """What the weights and activations are, such as "fp32" or "int8"."""
+        return self._bundle().manifest.precision
+
+    @property
+    def scores(self) -> Mapping[str, Any]:
+        """Scores of the test rows, computed by the bundle; empty if it could not run there."""
+        return self._bundle().manifest.scores
+
+    @property
+    def parity(self) -> Mapping[str, Any]:
+        """How far the bundle's answers are from the model's in PyTorch."""
+        return self._bundle().manifest.parity
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the outputs; empty in a regression."""
+        return self._bundle().manifest.labels
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """Which data the model was trained on: reference, columns, fingerprint, rows."""
+        data: Mapping[str, Any] = self._bundle().manifest.lineage.get("data") or {}
+        return data
+
+    @property
+    def size(self) -> int:
+        """Bytes of the model in its target's format."""
+        return self._bundle().model_size()
+
+    def load(self, threads: int = 0) -> Pipeline:
+        """Load the bundle for many calls; see `bmc.load`."""
+        return Pipeline(self._bundle(), RuntimeOptions(threads=threads))
+
+    def predict(self, rows: Any, threads: int = 0) -> Any:
+        """Answer one row or a list of rows; the bundle is loaded for this call alone.
+
+        Args:
+            rows: as `Pipeline` takes them.
+            threads: threads of the CPU; 0 leaves the choice to the run time.
+
+        Returns:
+            of a classifier a `Prediction`, of a regression a number, of a generator an image; a
+            list of them for a list.
+        """
+        with self.load(threads) as pipeline:
+            return pipeline(rows)
+
+    def __repr__(self) -> str:
+        return as_text(f"bmc bundle {self.path.name}", self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(f"bmc bundle {self.path.name}", self._rows())
+
+    def _rows(self) -> dict[str, str]:
+        manifest = self._bundle().manifest
+        largest = manifest.parity.get("max_error")
+        rows = {
+            "target": f"{manifest.target}, {manifest.precision}",
+            "test": measured(manifest.scores),
+            "parity": f"outputs change by {largest:.1g} at most" if largest is not None else "",
+            "size": megabytes(self.size),
+            "path": str(self.path),
+        }
+        return {name: value for name, value in rows.items() if value}
+
+    def _bundle(self) -> Bundle:
+        return _read_bundle(self.path, (self.path / bundles.MANIFEST).stat().st_mtime_ns)
+
+
+Handle = ModelHandle | BundleHandle
+
+
+def reference_of(model: ModelHandle | BundleHandle | str | Path) -> str:
+    """Return what a workflow takes: the path of a handle, or the path or name as it is."""
+    return str(model.path if isinstance(model, ModelHandle | BundleHandle) else model)
+
+
+def open_handle(reference: str | Path) -> Handle:
+    """Return the handle of a model directory or a bundle, by path or by its workspace name.
+
+    Raises:
+        UnknownError: there is neither.
+
+    Example:
+        >>> bmc.open("tiny-movie-reviews")
+    """
+    for place in (Path(reference), workspace.root() / reference):
+        if workspace.kind_of(place) == "bundle":
+            return BundleHandle(place)
+        if workspace.kind_of(place) == "model":
+            return ModelHandle(place)
+    return ModelHandle(workspace.find(str(reference), "model"))
+
+
+def as_bundles(
+    bundles_named: BundleHandle | str | Path | Sequence[BundleHandle | str | Path],
+) -> list[Path]:
+    """Return the folders of bundles that are given as handles, paths or names.
+
+    Raises:
+        UnknownError: one of them is no bundle.
+    """
+    single = isinstance(bundles_named, BundleHandle | str | Path)
+    every = [bundles_named] if single else list(bundles_named)  # type: ignore[arg-type]
+    return [workspace.find(reference_of(bundle), "bundle") for bundle in every]  # type: ignore[arg-type]
+
+
+@lru_cache(maxsize=1)
+def _load_model(path: Path, changed: int) -> Model:
+    """Load a model directory; once for as long as it is not written anew."""
+    from bmc import artifact  # noqa: PLC0415  needs torch
+
+    return artifact.load(path)
+
+
+@lru_cache(maxsize=16)
+def _read_bundle(path: Path, changed: int) -> Bundle:
+    """Read and check a bundle; once for as long as it is not written anew."""
+    return bundles.read(path)

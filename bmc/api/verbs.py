@@ -1,0 +1,397 @@
+"""The verbs as functions: train, distill, prune, share, quantize; each returns a handle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from bmc.api._calls import Progress, call, path_of
+from bmc.api.handles import BundleHandle, ModelHandle, reference_of
+from bmc.data import Fold
+from bmc.export import ExportOptions
+from bmc.training.settings import TrainingSettings
+from bmc.workflows import distill as distilling
+from bmc.workflows import export as exporting
+from bmc.workflows import prune as pruning
+from bmc.workflows import quantize as quantizing
+from bmc.workflows import share as sharing
+from bmc.workflows import train as training
+from bmc.workflows.data import DataSource
+from bmc.workflows.settings import settings_from
+from bmc.workflows.tuning import Distillation, Tuning
+
+Reference = ModelHandle | str | Path
+"""A model: its handle, its folder, or its name in the workspace."""
+
+
+def train(
+    model: Reference = "bert",
+    data: str | Path = "movie-reviews",
+    *,
+    text_column: str | Sequence[str] = "text",
+    label_column: str = "label",
+    task: str = "classification",
+    fold: tuple[int, int] | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ModelHandle:
+    """Train or fine-tune a baseline on labelled data.
+
+    What is left out is taken from the baseline's own recipe. A run that is interrupted resumes
+    from its last checkpoint when the same call is made again.
+
+    Args:
+        model: a baseline's name, a model directory or Hugging Face folder, hf:org/name@revision,
+            timm:NAME, or python:module:function.
+        data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
+            imagefolder:DIR, or hf:NAME.
+        text_column: the file's column with the text, or two for sentence pairs.
+        label_column: the file's column with the class.
+        task: "classification", or "regression" where labels are numbers.
+        fold: (number, of): part of a cross-validation that is held out instead of the test split.
+        output: the model directory; MODEL-DATA in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+        settings: fields of `TrainingSettings`, such as epochs=3 or learning_rate=1e-3, and
+            settings of the baseline, such as width=256.
+
+    Returns:
+        a handle of the model directory.
+
+    Raises:
+        UnknownError: there is no such baseline, data set or setting.
+        SettingError: a setting is out of range or of another type.
+        DataError: the data cannot be used, or is of another kind than the baseline takes.
+        UsageError: the output exists, and `force` is off.
+        DivergedError: the loss became NaN or infinite.
+
+    Example:
+        >>> teacher = bmc.train("bert", data="movie-reviews", epochs=2)
+    """
+    source = _source(data, text_column, label_column, task, fold)
+    known = {field.name for field in fields(TrainingSettings)}
+    recipe = {name: value for name, value in settings.items() if name in known}
+    options = {name: value for name, value in settings.items() if name not in known}
+    recipe = settings_from(TrainingSettings, recipe, "training")
+    with call(verbose, progress):
+        made = training.train(reference_of(model), source, options, recipe, path_of(output), force)
+    return ModelHandle(made.path)
+
+
+def distill(
+    teacher: Reference = "bert",
+    student: str = "tiny",
+    data: str | Path | None = None,
+    *,
+    text_column: str | Sequence[str] | None = None,
+    label_column: str | None = None,
+    task: str | None = None,
+    fold: tuple[int, int] | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ModelHandle:
+    """Teach a small student what a trained teacher knows.
+
+    Args:
+        teacher: a BERT or MPNet: its handle, a model directory, a workspace name, or a baseline's
+            name, which is trained first where the workspace has none.
+        student: "tiny" (2 layers x 128), "mini" (4 x 256) or "small" (4 x 384).
+        data: what the student learns from; None takes the data that the teacher was trained on,
+            split in the same way, or movie-reviews for a baseline's name.
+        text_column: as of `train`; the teacher's when None.
+        label_column: as of `train`; the teacher's when None.
+        task: as of `train`; the teacher's when None.
+        fold: as of `train`; the teacher's when None and `data` is None, too.
+        output: the model directory; STUDENT-DATA in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+        settings: further fields of `bmc.workflows.tuning.Distillation`, such as temperature=2.0,
+            hard_label_weight=0.5, transfer="none" or epochs=3.
+
+    Returns:
+        a handle of the student.
+
+    Raises:
+        UnknownError: there is no such teacher, student, data set or setting.
+        SettingError: a setting is out of range or of another type.
+        UsageError: the teacher does not fit the data, or has learned rows that are held out here.
+
+    Example:
+        >>> student = bmc.distill(teacher, student="tiny", epochs=5)
+    """
+    values = settings_from(Distillation, settings, "distill")
+    source = _source_of_teacher(teacher, data, text_column, label_column, task, fold)
+    distillation = Distillation(student=student, **values)
+    with call(verbose, progress):
+        made = distilling.distill(
+            reference_of(teacher), source, distillation, path_of(output), force
+        )
+    return ModelHandle(made.path)
+
+
+def prune(
+    model: Reference,
+    method: str = "structured",
+    *,
+    ratio: float | None = None,
+    target_macs: int | str | None = None,
+    target_params: int | str | None = None,
+    target_size: int | str | None = None,
+    epochs: int = 3,
+    max_drop: float | None = None,
+    distill: bool = False,
+    teacher: Reference | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ModelHandle:
+    """Remove what a model can do without, then fine-tune what is left.
+
+    Args:
+        model: a handle, a model directory, or a workspace name.
+        method: "structured", "depth", "unstructured", "movement", "nm" or "vocabulary".
+        ratio: share that is removed, 0 to 1; searched where a target or `max_drop` is given.
+        target_macs: multiply-accumulates of one row at most: a number, or a share of what the
+            model has now, such as "0.25x".
+        target_params: parameters at most, likewise.
+        target_size: bytes of the weights at most, likewise.
+        epochs: passes of fine-tuning; 0 leaves the weights as pruning made them.
+        max_drop: points of the validation score that may be lost.
+        distill: learn the unpruned model's answers, beside the true labels.
+        teacher: learn this model's answers instead.
+        tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
+        data: where the model's data is now, if it is not where it was.
+        output: the model directory; MODEL-METHOD in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+        settings: the method's own settings, such as criterion="taylor".
+
+    Returns:
+        a handle of the pruned model.
+
+    Raises:
+        UnknownError: there is no such model, method or setting.
+        SettingError: a setting is out of range or of another type.
+        GateError: a target was not met, or more was lost than `max_drop`; the model is kept as
+            NAME.failed.
+
+    Example:
+        >>> smaller = bmc.prune(model, ratio=0.5, epochs=5)
+    """
+    budgets = {"macs": target_macs, "params": target_params, "size": target_size}
+    tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
+    with call(verbose, progress):
+        made = pruning.prune(
+            reference_of(model),
+            method,
+            settings,
+            ratio,
+            {name: None if most is None else str(most) for name, most in budgets.items()},
+            tuned,
+            _text(data),
+            path_of(output),
+            force,
+        )
+    return ModelHandle(made.path)
+
+
+def share(
+    model: Reference,
+    method: str = "lowrank",
+    *,
+    epochs: int = 3,
+    max_drop: float | None = None,
+    distill: bool = False,
+    teacher: Reference | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ModelHandle:
+    """Factorise or share a model's parameters, then fine-tune what is left.
+
+    Args:
+        model: a handle, a model directory, or a workspace name.
+        method: "layers", "embedding", "lowrank", "cluster" or "tie".
+        epochs: passes of fine-tuning; 0 leaves the weights as sharing made them.
+        max_drop: points of the validation score that may be lost.
+        distill: learn the unchanged model's answers, beside the true labels.
+        teacher: learn this model's answers instead.
+        tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
+        data: where the model's data is now, if it is not where it was.
+        output: the model directory; MODEL-METHOD in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+        settings: the method's own settings, such as energy=0.8.
+
+    Returns:
+        a handle of the shared model.
+
+    Raises:
+        UnknownError: there is no such model, method or setting.
+        SettingError: a setting is out of range or of another type.
+        GateError: more was lost than `max_drop`; the model is kept as NAME.failed.
+
+    Example:
+        >>> smaller = bmc.share(model, method="lowrank", energy=0.9)
+    """
+    tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
+    with call(verbose, progress):
+        made = sharing.share(
+            reference_of(model), method, settings, tuned, _text(data), path_of(output), force
+        )
+    return ModelHandle(made.path)
+
+
+def quantize(
+    model: Reference,
+    method: str = "static",
+    *,
+    samples: int | None = None,
+    epochs: int = 0,
+    max_drop: float | None = None,
+    teacher: Reference | None = None,
+    tuning: Mapping[str, Any] | None = None,
+    data: str | Path | None = None,
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> ModelHandle:
+    """Let fewer bits stand for a model's weights and activations.
+
+    Args:
+        model: a handle, a model directory, or a workspace name.
+        method: "static" (8 bits, calibrated), "qat" (the same, trained on), "mixed" (the same,
+            with the worst layers in float), "dynamic" (8 bits, ranges at each call), "weights"
+            (8 or 4 bits, computed in float), "fp16" or "bf16".
+        samples: calibration samples, drawn from the training rows.
+        epochs: passes of training (qat; 0 is 1). The other methods train nothing.
+        max_drop: points of the validation score that may be lost.
+        teacher: whose answers are learned (qat); the unchanged model's when None.
+        tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
+        data: where the model's data is now, if it is not where it was.
+        output: the model directory; MODEL-METHOD in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+        settings: the method's own settings, such as calibrator="minmax", bits=4 or
+            in_float=["classifier"].
+
+    Returns:
+        a handle of the quantized model.
+
+    Raises:
+        UnknownError: there is no such model, method or setting.
+        SettingError: a setting is out of range or of another type.
+        GateError: more was lost than `max_drop`; the model is kept as NAME.failed.
+
+    Example:
+        >>> small = bmc.quantize(student, method="static", samples=256)
+    """
+    tuned = _tuning(epochs, max_drop, False, teacher, tuning)
+    with call(verbose, progress):
+        made = quantizing.quantize(
+            reference_of(model),
+            method,
+            settings,
+            {"rows": samples},
+            tuned,
+            _text(data),
+            path_of(output),
+            force,
+        )
+    return ModelHandle(made.path)
+
+
+def export_handles(
+    model: ModelHandle,
+    targets: Sequence[str],
+    *,
+    opset: int | None,
+    max_batch: int,
+    allow_slower: bool,
+    data: str | Path | None,
+    output: str | Path | None,
+    force: bool,
+) -> tuple[BundleHandle, ...]:
+    """Export a model to targets; see `ModelHandle.to`."""
+    options = ExportOptions(opset, max_batch, allow_slower)
+    made = exporting.export(
+        reference_of(model), targets, options, _text(data), path_of(output), force
+    )
+    return tuple(BundleHandle(bundle.path) for bundle in made.bundles)
+
+
+def _source(
+    data: str | Path,
+    text_column: str | Sequence[str],
+    label_column: str,
+    task: str,
+    fold: tuple[int, int] | None,
+) -> DataSource:
+    columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
+    return DataSource(str(data), columns, label_column, task, Fold(*fold) if fold else None)
+
+
+def _source_of_teacher(
+    teacher: Reference,
+    data: str | Path | None,
+    text_column: str | Sequence[str] | None,
+    label_column: str | None,
+    task: str | None,
+    fold: tuple[int, int] | None,
+) -> DataSource:
+    """Return the student's data: what is named, else what the teacher was trained on."""
+    recorded: Mapping[str, Any] = teacher.data if isinstance(teacher, ModelHandle) else {}
+    named = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
+    if fold is None and data is None and recorded.get("fold"):
+        fold = tuple(recorded["fold"])
+    return _source(
+        named,
+        text_column or recorded.get("text_columns") or "text",
+        label_column or str(recorded.get("label_column", "label")),
+        task or str(recorded.get("task", "classification")),
+        fold,
+    )
+
+
+def _tuning(
+    epochs: int,
+    max_drop: float | None,
+    distill: bool,
+    teacher: Reference | None,
+    more: Mapping[str, Any] | None,
+) -> Tuning:
+    """Return how a model is fine-tuned; what `more` holds goes before the arguments."""
+    values: dict[str, Any] = {
+        "epochs": epochs,
+        "max_drop": max_drop,
+        "distill": distill,
+        "teacher": None if teacher is None else reference_of(teacher),
+    }
+    return Tuning(**{**values, **settings_from(Tuning, more or {}, "tuning")})
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)

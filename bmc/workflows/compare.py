@@ -1,0 +1,48 @@
+"""Compare some bundles: scores, size, and latency measured in turn in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bmc import workspace
+from bmc.errors import UsageError
+from bmc.measure import results
+from bmc.measure.latency import BenchSettings
+from bmc.report.collect import Report, collect, newest_run
+
+
+def compare(
+    folders: Sequence[Path],
+    bench: bool = True,
+    threads: Sequence[int] = (1, 2),
+    length: int = 32,
+    launches: int = 5,
+    rounds: int = 6,
+) -> Report:
+    """Compare bundles; the newest bench that measured just these is used, else they are measured.
+
+    Args:
+        folders: the bundles.
+        bench: whether there are latencies.
+        threads: thread counts to measure.
+        length: tokens or steps of a row.
+        launches: fresh processes of each bundle; up to three times as many where times are
+            unsteady.
+        rounds: turns of each bundle in a launch.
+
+    Raises:
+        UsageError: there are no bundles.
+    """
+    if not folders:
+        raise UsageError("there are no bundles to compare")
+    run = None
+    if bench:
+        settings = BenchSettings(
+            length=length, launches=launches, rounds=rounds, most_launches=3 * launches
+        )
+        run = newest_run(folders, settings)
+        if run is None:
+            run = results.measure_bundles(folders, threads, settings, skip_broken=True)
+            results.save(run, workspace.root() / ".bench" / f"{run.started}.json")
+    return collect(run, folders=folders)
