@@ -41,6 +41,7 @@ from bmc.data import fashion_mnist
 from bmc.measure import scores
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
 from bmc.measure.statistics import speed_up
+from bmc.workflows.export import scores_of
 
 LAUNCHES, ROUNDS = 5, 6
 MOST_CHANGED = 0.02
@@ -136,7 +137,7 @@ def _compared(base: str, made: str, target: str) -> dict[str, Any]:
     its, own = (np.load(one.path / bundles.EVALUATION) for one in (before, after))
     lost = scores.lost("classification", own["logits"], its["logits"], own["labels"])
     changed = own["logits"].argmax(axis=1) != its["logits"].argmax(axis=1)
-    scored = after.manifest.scores or after.manifest.build["scores_of_the_onnx_file"]
+    scored = scores_of(after)
     return {
         "bytes": after.model_size(),
         "bytes_fp32": before.model_size(),

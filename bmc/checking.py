@@ -57,9 +57,9 @@ def check(folder: Path, options: RuntimeOptions) -> Checked:
     """
     made = bundles.read(folder)
     console.note(f"{folder}: every file has its recorded sha256")
-    if "failed" in made.manifest.parity:
+    if made.manifest.failure is not None:
         raise GateError(
-            f"{folder} failed its gate when it was exported ({made.manifest.parity['failed']:.200})"
+            f"{folder} failed its gate when it was exported ({made.manifest.failure:.200})"
         )
     target = targets.load(made.manifest.target)
     here = target.available()

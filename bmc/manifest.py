@@ -77,6 +77,19 @@ _LONGEST_TEXT = 1000
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Who answered in the place of an engine that could not run where the bundle was made.
+
+    Args:
+        target: the run time that ran the ONNX file which the engine was built from.
+        scores: of the held-out rows, computed from its answers.
+    """
+
+    target: str
+    scores: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Manifest:
     """What a bundle says of itself.
 
@@ -94,6 +107,8 @@ class Manifest:
         parity: how far its outputs are from the model's in PyTorch.
         scores: on the held-out rows, computed by this bundle; empty where it could not run.
         build: how it was made: versions, opset, engine details.
+        stand_in: who was compared with PyTorch and scored in its place, where it could not run.
+        failure: which gate it failed when it was made; None where it passed.
     """
 
     name: str
@@ -109,6 +124,8 @@ class Manifest:
     parity: dict[str, Any] = field(default_factory=dict)
     scores: dict[str, Any] = field(default_factory=dict)
     build: dict[str, Any] = field(default_factory=dict)
+    stand_in: StandIn | None = None
+    failure: str | None = None
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -160,7 +177,30 @@ def parse(content: Mapping[str, Any]) -> Manifest:
         parity,
         scores,
         build,
+        _stand_in(content, build),
+        _failure(content, parity),
     )
+
+
+def _stand_in(content: Mapping[str, Any], build: Mapping[str, Any]) -> StandIn | None:
+    """Return who stood in for an engine; bundles of bmc 0.1 say it among what they were built of.
+
+    Raises:
+        KeyError: an entry lacks something.
+        TypeError: an entry is of another kind.
+    """
+    entry = content.get("stand_in")
+    if entry is not None:
+        stand_in = _a(dict, entry)
+        return StandIn(_a(str, stand_in["target"]), _a(dict, stand_in["scores"]))
+    older = build.get("scores_of_the_onnx_file")
+    return None if older is None else StandIn("onnx", _a(dict, older))
+
+
+def _failure(content: Mapping[str, Any], parity: Mapping[str, Any]) -> str | None:
+    """Return which gate a bundle failed; bundles of bmc 0.1 say it in place of their parity."""
+    failure = content.get("failure", parity.get("failed"))
+    return None if failure is None else _a(str, failure)
 
 
 def _check_places(content: Mapping[str, Any]) -> None:

@@ -57,14 +57,15 @@ def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
 
 
 def _facts(bundle: Bundle) -> dict[str, Any]:
-    manifest = bundle.manifest
+    manifest, stand_in = bundle.manifest, bundle.manifest.stand_in
+    not_run = {"scores_of_the_onnx_file": scores_of(bundle), "ran_here": False}
     return {
         "output": str(bundle.path),
         "target": manifest.target,
         "bytes": bundle.model_size(),
-        "parity": manifest.parity,
+        "parity": {**manifest.parity, **({"of": "the ONNX file"} if stand_in else {})},
         "scores": manifest.scores,
-        "build": manifest.build,
+        "build": {**manifest.build, **(not_run if stand_in else {})},
     }
 
 

@@ -147,7 +147,7 @@ def _line(
         kept=kept,
         model_bytes=one.bundle.model_size(),
         bundle_bytes=size_of(one.bundle.path),
-        note="" if manifest.scores else _ENGINE_NOTE,
+        note=_ENGINE_NOTE if manifest.stand_in else "",
         sparsity=manifest.lineage.get("sparsity"),
         origin=origin.path.name if origin else None,
         remarks=remarks_of(one.bundle, origin, ratio, p50),
@@ -216,7 +216,7 @@ def _failed(bundle: Bundle, shown: Mapping[Key, str]) -> Line:
         kept=None,
         model_bytes=bundle.model_size(),
         bundle_bytes=size_of(bundle.path),
-        failed=str(manifest.parity.get("failed", "it failed a gate")),
+        failed=manifest.failure or "it failed a gate",
     )
 
 

@@ -10,8 +10,7 @@ from typing import Any
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.errors import BmcError, GateError, UsageError, unknown
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, with_interval
@@ -88,17 +87,16 @@ def export(
 
 def scores_of(bundle: Bundle) -> Mapping[str, Any]:
     """Return a bundle's scores, or those of the ONNX file that an engine was built from."""
-    scores: Mapping[str, Any] = (
-        bundle.manifest.scores or bundle.manifest.build["scores_of_the_onnx_file"]
-    )
-    return scores
+    stand_in = bundle.manifest.stand_in
+    return stand_in.scores if stand_in else bundle.manifest.scores
 
 
 def line_of(bundle: Bundle) -> str:
     """Return one line that says what was written and how its answers compare with PyTorch's."""
     manifest = bundle.manifest
     scores = scores_of(bundle)
-    whose = "" if manifest.scores else " of its ONNX file; the engine was built, not run here"
+    built = " of its ONNX file; the engine was built, not run here"
+    whose = built if manifest.stand_in else ""
     agreement = manifest.parity["agreement"]
     alike = "" if agreement is None else f"{agreement:.2%} answered as in PyTorch, "
     return (

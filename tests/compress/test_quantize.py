@@ -33,8 +33,7 @@ from bmc.compress.quantize.static import Static
 from bmc.compress.quantize.weights import Weights
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._graph import write_onnx
 from bmc.export._source import Source, source_of
 from bmc.inspect.executed import Executed

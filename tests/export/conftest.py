@@ -9,8 +9,7 @@ import pytest
 
 from bmc.bundle import Bundle
 from bmc.data import Dataset
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 
 

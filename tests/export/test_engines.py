@@ -34,7 +34,7 @@ def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
         "evaluation.npz",
     }
     assert engine.model_path.stat().st_size > 1e6
-    assert engine.manifest.build["ran_here"] is False
+    assert engine.manifest.stand_in is not None
     assert engine.manifest.build["max_batch"] == 16
 
 
@@ -42,9 +42,10 @@ def test_an_engine_that_was_not_run_has_no_score_but_its_onnx_file_has(
     engine: Bundle, lively_bundle: Callable[[str], Bundle]
 ) -> None:
     assert engine.manifest.scores == {}
-    its = engine.manifest.build["scores_of_the_onnx_file"]
-    assert its == lively_bundle("onnx").manifest.scores
-    assert engine.manifest.parity["of"] == "the ONNX file"
+    stand_in = engine.manifest.stand_in
+    assert stand_in is not None
+    assert stand_in.target == "onnx"
+    assert stand_in.scores == lively_bundle("onnx").manifest.scores
 
 
 def test_check_of_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:

@@ -24,8 +24,7 @@ from bmc.bundle import Bundle
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import DataError, GateError
-from bmc.export import ExportOptions, _parity
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, _parity, flow
 from bmc.export._graph import write_onnx
 from bmc.export._source import source_of
 from bmc.files import sha256
@@ -456,8 +455,10 @@ def test_a_bundle_that_disagrees_with_its_model_is_kept_as_failed_and_never_the_
     assert caught.value.exit_code == 1
     assert str(failed) in str(caught.value)
     assert not output.exists()
-    assert "outputs change" in bundle.read(failed).manifest.parity["failed"]
-    assert bundle.read(failed).manifest.scores == {}
+    manifest = bundle.read(failed).manifest
+    assert "outputs change" in str(manifest.failure)
+    assert manifest.parity["max_error"] == pytest.approx(0.5, abs=0.01)
+    assert manifest.scores == {}
     assert workspaces.newest("bundle") == good.path
     assert workspaces.entries("bundle") == [good.path]
     assert workspaces.entries("bundle", failed=True) == [failed]

@@ -10,8 +10,7 @@ import numpy as np
 from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from tests.models import _bundles
 

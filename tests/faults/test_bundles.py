@@ -122,6 +122,31 @@ def test_an_older_bundle_loads_and_the_check_says_what_it_lacks(seeds: Path) -> 
     assert len(checked.uncovered) == 2
 
 
+def test_who_stood_in_for_an_engine_is_read_from_older_bundles_too(seeds: Path) -> None:
+    made = seeds / "text-onnx"
+    scores = bundles.read(made).manifest.scores
+
+    def age(content: dict[str, Any]) -> None:
+        content.pop("stand_in", None)
+        content.pop("failure", None)
+        content["build"] |= {"scores_of_the_onnx_file": scores, "ran_here": False}
+        content["scores"] = {}
+
+    edit(made, age)
+    manifest = bundles.read(made).manifest
+    assert manifest.stand_in is not None
+    assert manifest.stand_in.scores == scores
+    assert manifest.failure is None
+
+
+@pytest.mark.parametrize("entry", [3, {"target": "onnx"}, {"target": 3, "scores": {}}])
+def test_a_stand_in_that_makes_no_sense_is_refused(seeds: Path, entry: object) -> None:
+    made = seeds / "text-onnx"
+    edit(made, lambda content: content.update(stand_in=entry))
+    with pytest.raises(ArtifactError):
+        bundles.read(made)
+
+
 def test_a_bundle_that_failed_its_gate_fails_its_check(seeds: Path) -> None:
     made = seeds / "text-onnx"
     edit(made, lambda content: content.update(parity={"failed": "outputs change by up to 3"}))

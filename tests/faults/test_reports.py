@@ -308,7 +308,7 @@ def hostile(put: Callable[..., Path]) -> Report:
     put("first", labels=labels, data=data, model=HOSTILE)
     failed = put("second.failed", labels=labels, model=HOSTILE)
     manifest = bundles.read(failed).manifest
-    bundles.write(failed, replace(manifest, parity={"failed": HOSTILE}))
+    bundles.write(failed, replace(manifest, failure=HOSTILE))
     return replace(collect(None), broken={HOSTILE: HOSTILE})
 
 

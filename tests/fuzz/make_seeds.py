@@ -18,8 +18,7 @@ import torch
 from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.data import Dataset
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings

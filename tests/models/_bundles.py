@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from bmc import artifact, targets
 from bmc.bundle import Bundle
 from bmc.data import Dataset
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.model import Model, output_of
 from bmc.targets import RuntimeOptions

@@ -19,8 +19,7 @@ from bmc import data as datasets
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Table, split
 from bmc.errors import ArtifactError, SettingError
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import Model

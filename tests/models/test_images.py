@@ -19,8 +19,7 @@ from bmc import data as datasets
 from bmc.bundle import Bundle
 from bmc.data import Dataset, Examples, Table
 from bmc.errors import ArtifactError, SettingError
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model

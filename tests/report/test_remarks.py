@@ -16,8 +16,7 @@ from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.data import Dataset, Examples
-from bmc.export import ExportOptions
-from bmc.export import _flow as flow
+from bmc.export import ExportOptions, flow
 from bmc.export._source import source_of
 from bmc.inspect import zeros
 from bmc.measure.results import Run
