@@ -44,8 +44,8 @@ from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.export import ExportOptions
-from bmc.export._source import Source
 from bmc.export.flow import export
+from bmc.export.source import Source
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.measure import results, scores
 from bmc.measure.latency import BenchSettings

@@ -8,7 +8,7 @@ from bmc import artifact, plugins
 from bmc.bundle import Manifest
 from bmc.compress.quantize._form import is_quantized, precision_of
 from bmc.export import Written
-from bmc.export._source import Source
+from bmc.export.source import Source
 from bmc.files import sha256
 from bmc.inspect import zeros
 from bmc.model import Model

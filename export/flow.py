@@ -24,7 +24,7 @@ from bmc.compress.quantize._form import form_of
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError
 from bmc.export import Exporter, _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
-from bmc.export._source import Source
+from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
 from bmc.inspect.executed import counted
 from bmc.manifest import StandIn

@@ -16,7 +16,7 @@ from bmc import artifact, assets, cli, console
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
 from bmc.export import ExportOptions, _speed, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.measure.latency import BenchSettings
 from bmc.model import Model

@@ -11,7 +11,7 @@ from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, with_interval
 from bmc.workflows.lineage import data_of

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from bmc import console, workspace
-from bmc.compress.prune._search import SEARCHED, Search
-from bmc.compress.prune._targets import Target, check_targets
 from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
 from bmc.training.batches import Rows
+from bmc.workflows.budgets import Budget, check_budgets
 from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.ratio_search import SEARCHED, Search
 from bmc.workflows.results import Compressed
 from bmc.workflows.sizes import Size
 from bmc.workflows.tuning import Tuning
@@ -28,7 +28,7 @@ def prune(
     method: str,
     options: Mapping[str, Any],
     ratio: float | None,
-    budgets: Mapping[str, str | None],
+    limits: Mapping[str, str | None],
     tuning: Tuning,
     data: str | None = None,
     output: Path | None = None,
@@ -43,7 +43,7 @@ def prune(
         method: a technique of bmc/compress/prune, such as "structured".
         options: settings of the technique, by name.
         ratio: share that is removed, 0 to 1; None leaves it to the technique or the search.
-        budgets: what the pruned model may cost at most, by "macs", "params" and "size": a number
+        limits: what the pruned model may cost at most, by "macs", "params" and "size": a number
             such as "50M", or a share of what it is now, such as "0.25x"; None for no limit.
         tuning: how the model is fine-tuned.
         data: where the model's data is now, if it is not where it was.
@@ -59,8 +59,8 @@ def prune(
     technique = step_class("prune", method)
     settings = settings_of(technique, method, options, {"ratio": ratio})
     step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
-    targets = tuple(Target(what, text) for what, text in budgets.items() if text is not None)
-    check_targets(method, settings, targets)
+    budgets = tuple(Budget(what, text) for what, text in limits.items() if text is not None)
+    check_budgets(method, settings, budgets)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
     by_drop = tuning.max_drop is not None and method in SEARCHED and not decided & settings.keys()
@@ -69,14 +69,14 @@ def prune(
         search = Search(
             method, technique, settings, model, work, lambda: _sensitivity(folder, model, work)
         )
-        if targets:
-            return technique(**search.for_targets(targets))
+        if budgets:
+            return technique(**search.for_budgets(budgets))
         if by_drop and tuning.max_drop is not None and model.task != "generation":
             return technique(**search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0))
         return step
 
     def missed(before: Size, after: Size) -> str:
-        return "; ".join(filter(None, (target.missed(before, after) for target in targets)))
+        return "; ".join(filter(None, (budget.missed(before, after) for budget in budgets)))
 
     return compress("prune", method, str(folder), choose, tuning, data, output, force, missed)
 

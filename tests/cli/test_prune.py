@@ -12,11 +12,11 @@ import torch
 
 from bmc import artifact
 from bmc import data as datasets
-from bmc.compress.prune._targets import Target
 from bmc.files import sha256
 from bmc.inspect import kept
 from bmc.inspect.collect import costs_at
 from bmc.models import gan, mlp
+from bmc.workflows.budgets import Budget
 from bmc.workspace import newest
 
 Run = Callable[..., tuple[int, str, str]]
@@ -144,7 +144,7 @@ def test_a_generator_meets_a_target(bmc: Run, workspace: Path) -> None:
     assert code == 0, said
     pruned = artifact.load(workspace / "gan-structured")
     before, after = (costs_at(each, 32, runs=1) for each in (model, pruned))
-    assert not Target("params", "0.4x").missed(before, after)
+    assert not Budget("params", "0.4x").missed(before, after)
 
 
 def test_a_step_that_undoes_zeros_says_so(bmc: Run, known: Path) -> None:

@@ -35,7 +35,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export._graph import write_onnx
-from bmc.export._source import Source, source_of
+from bmc.export.source import Source, source_of
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp, recurrent

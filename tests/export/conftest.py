@@ -10,7 +10,7 @@ import pytest
 from bmc.bundle import Bundle
 from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 
 
 @pytest.fixture(scope="session")

@@ -26,7 +26,7 @@ from bmc.data import Dataset
 from bmc.errors import DataError, GateError
 from bmc.export import ExportOptions, _parity, flow
 from bmc.export._graph import write_onnx
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.files import sha256
 from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder

@@ -11,7 +11,7 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from tests.models import _bundles
 
 KINDS = ("text", "image", "series")

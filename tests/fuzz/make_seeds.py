@@ -19,7 +19,7 @@ from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for

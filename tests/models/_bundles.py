@@ -13,7 +13,7 @@ from bmc import artifact, targets
 from bmc.bundle import Bundle
 from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.model import Model, output_of
 from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings

@@ -20,7 +20,7 @@ from bmc.compress.share.lowrank import LowRank
 from bmc.data import Table, split
 from bmc.errors import ArtifactError, SettingError
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import Model
 from bmc.models import gan

@@ -20,7 +20,7 @@ from bmc.bundle import Bundle
 from bmc.data import Dataset, Examples, Table
 from bmc.errors import ArtifactError, SettingError
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model
 from bmc.models import _images, cnn, mlp, mobilenet_v2, resnet, vgg

@@ -17,7 +17,7 @@ from bmc import data as datasets
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.data import Dataset, Examples
 from bmc.export import ExportOptions, flow
-from bmc.export._source import source_of
+from bmc.export.source import source_of
 from bmc.inspect import zeros
 from bmc.measure.results import Run
 from bmc.model import AppliedStep, Model

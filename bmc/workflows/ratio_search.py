@@ -1,4 +1,4 @@
-"""How strongly to prune: settings that reach a target, or that lose no more than they may."""
+"""How strongly to prune: settings that reach a budget, or that lose no more than they may."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import torch
 from torch import nn
 
 from bmc import console
-from bmc.compress.prune._targets import Target
 from bmc.compress.prune.depth import removals
 from bmc.compress.prune.structured import LIKED, groups_of
 from bmc.errors import UsageError
@@ -20,6 +19,7 @@ from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work, output_of
 from bmc.training.batches import Rows
+from bmc.workflows.budgets import Budget
 
 WON_BACK = 3.0
 """How many times the allowed loss may be lost before fine-tuning, which wins most of it back."""
@@ -54,26 +54,26 @@ class Search:
     work: Work
     measured: Callable[[], Sensitivity | None]
 
-    def for_targets(self, targets: tuple[Target, ...]) -> dict[str, Any]:
-        """Return the gentlest settings that meet all targets; the strongest where none does.
+    def for_budgets(self, budgets: tuple[Budget, ...]) -> dict[str, Any]:
+        """Return the gentlest settings that meet all budgets; the strongest where none does.
 
         Raises:
-            UsageError: the model is within the targets as it is.
+            UsageError: the model is within the budgets as it is.
         """
         before = costs_at(self.model, TOKENS, runs=1)
 
         def are_met(trial: Model) -> bool:
             costs = costs_at(replace(trial, module=trial.module.cpu().eval()), TOKENS, runs=1)
-            return not any(target.missed(before, costs) for target in targets)
+            return not any(budget.missed(before, costs) for budget in budgets)
 
         if are_met(self.model):
             raise UsageError(
-                f"the model has {targets[0].of(before):,} {targets[0].unit} and so is within "
-                f"--target-{targets[0].what} {targets[0].typed} as it is"
+                f"the model has {budgets[0].of(before):,} {budgets[0].unit} and so is within "
+                f"--target-{budgets[0].what} {budgets[0].typed} as it is"
             )
         # Shapes are all that counts; only ranks across layers let the criterion decide on them.
         quick = {"rounds": 1} if self._is_global() else {"rounds": 1, "criterion": "l1"}
-        mild, strong = self._edge(are_met, quick, targets[0])
+        mild, strong = self._edge(are_met, quick, budgets[0])
         if strong and "ratios" in strong:
             return self._given_back(strong, are_met, quick)
         return strong or mild or dict(self.settings)
@@ -100,10 +100,10 @@ class Search:
 
         def loses_too_much(trial: Model) -> bool:
             if tuned:
-                _measure_norms(trial, self.work)
+                measure_norms(trial, self.work)
             return before - self.work.score(trial) > allowed + 1e-9
 
-        mild, _ = self._edge(loses_too_much, {"rounds": 1, "epochs": 0}, Target("macs", "0.5x"))
+        mild, _ = self._edge(loses_too_much, {"rounds": 1, "epochs": 0}, Budget("macs", "0.5x"))
         if mild is None:
             raise UsageError(
                 f"whatever {self.method} removes loses more than {100 * allowed:g} points right "
@@ -112,7 +112,7 @@ class Search:
         return mild
 
     def _edge(
-        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], wanted: Target
+        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], wanted: Budget
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return the strongest settings found that are not enough, and the gentlest that are.
 
@@ -156,7 +156,7 @@ class Search:
         are_met: Callable[[Model], bool],
         quick: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return units to the layers while the targets still hold: rounding took more than asked.
+        """Return units to the layers while the budgets still hold: rounding took more than asked.
 
         Layers that were cut least, which are those that matter most, come first.
         """
@@ -197,7 +197,7 @@ class Search:
             record = step.apply(copied, self.work)
         return copied if record else None
 
-    def _strengths(self, wanted: Target) -> Callable[[float], dict[str, Any]]:
+    def _strengths(self, wanted: Budget) -> Callable[[float], dict[str, Any]]:
         """Return what makes settings of a strength in (0, 1]."""
         if self.method != "structured" or self._is_global():
             return lambda strength: {**self.settings, "ratio": min(strength, _STRONGEST)}
@@ -214,7 +214,7 @@ class Search:
 
         return at
 
-    def _won(self, groups: Sequence[Sequence[str]], wanted: Target) -> list[float]:
+    def _won(self, groups: Sequence[Sequence[str]], wanted: Budget) -> list[float]:
         """Return the share of what is counted that goes when one group alone loses half."""
         before = wanted.of(costs_at(self.model, TOKENS, runs=1))
         every = {name: 0.0 for layers in groups for name in layers}
@@ -261,7 +261,7 @@ def _weights(
 
 
 @torch.no_grad()
-def _measure_norms(model: Model, work: Work) -> None:
+def measure_norms(model: Model, work: Work) -> None:
     """Measure the means and variances of batch norms anew, on training rows."""
     norms = [
         layer

@@ -31,7 +31,7 @@ class Figures(Protocol):
 
 
 @dataclass(frozen=True)
-class Target:
+class Budget:
     """What a pruned model may cost at most.
 
     Args:
@@ -54,11 +54,11 @@ class Target:
         return number * self.of(before) if is_share else number
 
     def of(self, figures: Figures) -> int:
-        """Return the figure that this target is about."""
+        """Return the figure that this budget is about."""
         return int(getattr(figures, _ATTRIBUTES[self.what]))
 
     def missed(self, before: Figures, after: Figures) -> str:
-        """Say by how much the target was missed; nothing where it was met."""
+        """Say by how much the budget was missed; nothing where it was met."""
         if self.of(after) <= self.most(before):
             return ""
         return (
@@ -85,17 +85,17 @@ class Target:
         return number, bool(found[2])
 
 
-def check_targets(method: str, settings: Mapping[str, Any], targets: tuple[Target, ...]) -> None:
-    """Refuse targets that a method cannot move, or that a typed setting has decided already.
+def check_budgets(method: str, settings: Mapping[str, Any], budgets: tuple[Budget, ...]) -> None:
+    """Refuse budgets that a method cannot move, or that a typed setting has decided already.
 
     Raises:
         UsageError: it is so.
     """
-    if targets and method not in _SHRINKING:
+    if budgets and method not in _SHRINKING:
         raise UsageError(
-            f"--target-{targets[0].what} has no use with {method}, whose strength changes no "
+            f"--target-{budgets[0].what} has no use with {method}, whose strength changes no "
             f"layer's shape: take --method {' or '.join(_SHRINKING)}"
         )
     for name in ("ratio", *(("layers",) if method == "depth" else ())):
-        if targets and name in settings:
-            raise UsageError(f"--target-{targets[0].what} finds the {name}; leave one of them out")
+        if budgets and name in settings:
+            raise UsageError(f"--target-{budgets[0].what} finds the {name}; leave one of them out")

@@ -12,8 +12,6 @@ import torch
 from torch import nn
 
 from bmc import data as datasets
-from bmc.compress.prune._search import WON_BACK, Search, _measure_norms
-from bmc.compress.prune._targets import Target, check_targets
 from bmc.compress.prune.depth import Depth
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
@@ -26,6 +24,8 @@ from bmc.model import Model, Work
 from bmc.models import cnn, gan, mlp, resnet
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, work_for
+from bmc.workflows.budgets import Budget, check_budgets
+from bmc.workflows.ratio_search import WON_BACK, Search, measure_norms
 
 DIGITS = datasets.load("digits")
 QUICK = TrainingSettings(epochs=4, learning_rate=0.01, precision="fp32", device="cpu")
@@ -108,14 +108,14 @@ def costs(model: Model) -> Costs:
 )
 def test_a_number_is_read_with_its_unit(what: str, typed: str, most: float) -> None:
     model = fresh(mlp, "mlp")
-    assert Target(what, typed).most(costs(model)) == most
+    assert Budget(what, typed).most(costs(model)) == most
 
 
 def test_a_share_is_one_of_what_the_model_takes_now() -> None:
     now = costs(fresh(mlp, "mlp"))
-    assert Target("macs", "0.25x").most(now) == now.macs / 4
-    assert Target("params", "0.5x").most(now) == now.parameters / 2
-    assert Target("size", ".5x").most(now) == now.bytes / 2
+    assert Budget("macs", "0.25x").most(now) == now.macs / 4
+    assert Budget("params", "0.5x").most(now) == now.parameters / 2
+    assert Budget("size", ".5x").most(now) == now.bytes / 2
     assert len({now.macs, now.parameters, now.bytes}) == 3
 
 
@@ -124,15 +124,15 @@ def test_a_share_is_one_of_what_the_model_takes_now() -> None:
 )
 def test_what_is_no_target_is_refused(typed: str) -> None:
     with pytest.raises(SettingError, match=f"--target-macs is '{typed}'; "):
-        Target("macs", typed)
+        Budget("macs", typed)
 
 
 def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
     before = {name: value.clone() for name, value in trained.module.state_dict().items()}
     now = costs(trained)
     for what, typed in (("macs", "0.4x"), ("params", "0.3x"), ("size", "9kB")):
-        target = Target(what, typed)
-        found = search("structured", Structured, trained, work, multiple=1).for_targets((target,))
+        target = Budget(what, typed)
+        found = search("structured", Structured, trained, work, multiple=1).for_budgets((target,))
         reached = costs(applied(Structured, found, trained, work))
         assert 0.93 * target.most(now) < target.of(reached) <= target.most(now)
         assert target.missed(now, reached) == ""
@@ -143,8 +143,8 @@ def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
 
 def test_no_layer_could_keep_eight_units_more_within_the_target(work: Work) -> None:
     model = fresh(cnn, "cnn")
-    target = Target("macs", "0.3x")
-    found = search("structured", Structured, model, work).for_targets((target,))
+    target = Budget("macs", "0.3x")
+    found = search("structured", Structured, model, work).for_budgets((target,))
     sizes = {"features.0": 32, "features.3": 64, "hidden": 100}
     assert set(found["ratios"]) == set(sizes)
     for layer, units in sizes.items():
@@ -157,8 +157,8 @@ def test_no_layer_could_keep_eight_units_more_within_the_target(work: Work) -> N
 
 
 def test_all_of_several_targets_are_met(trained: Model, work: Work) -> None:
-    targets = (Target("params", "0.8x"), Target("macs", "0.3x"))
-    found = search("structured", Structured, trained, work).for_targets(targets)
+    targets = (Budget("params", "0.8x"), Budget("macs", "0.3x"))
+    found = search("structured", Structured, trained, work).for_budgets(targets)
     reached = costs(applied(Structured, found, trained, work))
     assert not any(target.missed(costs(trained), reached) for target in targets)
 
@@ -168,8 +168,8 @@ def test_layers_that_lose_little_are_cut_more(work: Work) -> None:
     names = [name for name, part in model.module.named_modules() if isinstance(part, nn.Conv2d)]
     assert len(names) >= 2
     lost = {name.replace(".", "__"): 0.2 for name in names} | {names[0].replace(".", "__"): 0.001}
-    target = (Target("macs", "0.5x"),)
-    found = search("structured", Structured, model, work, sensitivity(**lost)).for_targets(target)
+    target = (Budget("macs", "0.5x"),)
+    found = search("structured", Structured, model, work, sensitivity(**lost)).for_budgets(target)
     ratios = found["ratios"]
     assert all(ratios[names[0]] > ratios[name] > 0 for name in names[1:])
 
@@ -177,7 +177,7 @@ def test_layers_that_lose_little_are_cut_more(work: Work) -> None:
 def test_layers_that_hold_little_of_what_is_saved_are_cut_less(work: Work) -> None:
     model = fresh(cnn, "cnn")  # its linear layer has most parameters and few multiplications
     by_macs, by_params = (
-        search("structured", Structured, model, work).for_targets((Target(what, "0.3x"),))["ratios"]
+        search("structured", Structured, model, work).for_budgets((Budget(what, "0.3x"),))["ratios"]
         for what in ("macs", "params")
     )
     assert by_macs["hidden"] < min(by_macs[name] for name in ("features.0", "features.3"))
@@ -186,14 +186,14 @@ def test_layers_that_hold_little_of_what_is_saved_are_cut_less(work: Work) -> No
 
 def test_typed_settings_stay_beside_those_that_were_found(trained: Model, work: Work) -> None:
     asked = search("structured", Structured, trained, work, criterion="random", multiple=4)
-    found = asked.for_targets((Target("params", "0.5x"),))
+    found = asked.for_budgets((Budget("params", "0.5x"),))
     assert found["criterion"] == "random"
     assert found["multiple"] == 4
 
 
 def test_a_search_over_all_layers_at_once_has_one_ratio(trained: Model, work: Work) -> None:
-    found = search("structured", Structured, trained, work, scope="global").for_targets(
-        (Target("params", "0.5x"),)
+    found = search("structured", Structured, trained, work, scope="global").for_budgets(
+        (Budget("params", "0.5x"),)
     )
     assert set(found) == {"scope", "ratio"}
     reached = costs(applied(Structured, found, trained, work))
@@ -203,8 +203,8 @@ def test_a_search_over_all_layers_at_once_has_one_ratio(trained: Model, work: Wo
 def test_a_target_out_of_reach_gives_the_strongest_settings_and_says_what_they_reach(
     trained: Model, work: Work
 ) -> None:
-    target = Target("params", "10")
-    found = search("structured", Structured, trained, work).for_targets((target,))
+    target = Budget("params", "10")
+    found = search("structured", Structured, trained, work).for_budgets((target,))
     assert set(found["ratios"].values()) == {0.95}
     reached = costs(applied(Structured, found, trained, work))
     said = target.missed(costs(trained), reached)
@@ -214,26 +214,26 @@ def test_a_target_out_of_reach_gives_the_strongest_settings_and_says_what_they_r
 
 def test_a_model_that_is_within_the_target_is_refused(trained: Model, work: Work) -> None:
     with pytest.raises(UsageError, match="within --target-params 1M as it is"):
-        search("structured", Structured, trained, work).for_targets((Target("params", "1M"),))
+        search("structured", Structured, trained, work).for_budgets((Budget("params", "1M"),))
 
 
 def test_a_generator_has_no_scores_and_meets_a_target(work: Work) -> None:
     model = fresh(gan, "gan", width=32)
-    found = search("structured", Structured, model, work).for_targets((Target("params", "0.3x"),))
+    found = search("structured", Structured, model, work).for_budgets((Budget("params", "0.3x"),))
     reached = costs(applied(Structured, found, model, work))
     assert reached.parameters <= 0.3 * costs(model).parameters
 
 
 def test_no_more_layers_go_than_the_target_asks_for(work: Work) -> None:
     model = fresh(resnet, "resnet18", width=8)
-    target = Target("macs", "0.7x")
-    found = search("depth", Depth, model, work, rule="last").for_targets((target,))
+    target = Budget("macs", "0.7x")
+    found = search("depth", Depth, model, work, rule="last").for_budgets((target,))
     assert found["layers"] == ("layer4.1", "layer3.1", "layer2.1")
     most = target.most(costs(model))
     assert costs(applied(Depth, found, model, work)).macs <= most
     fewer = {**found, "layers": found["layers"][:-1]}
     assert costs(applied(Depth, fewer, model, work)).macs > most
-    strongest = search("depth", Depth, model, work, rule="last").for_targets((Target("macs", "1"),))
+    strongest = search("depth", Depth, model, work, rule="last").for_budgets((Budget("macs", "1"),))
     assert len(strongest["layers"]) == 4
 
 
@@ -281,7 +281,7 @@ def test_batch_norms_are_measured_anew_where_fine_tuning_will_do_so(
         work.score(residual) - 0.05 * WON_BACK,
     )
     assert work.score(pruned) < least - 1e-9
-    _measure_norms(pruned, work)
+    measure_norms(pruned, work)
     assert work.score(pruned) >= least - 1e-9
 
 
@@ -296,7 +296,7 @@ def test_norms_that_fit_no_more_are_mended_and_left_as_they_were_set(
             torch.full((norm.num_features,), value) for value in (1.0, 9.0)
         )
     assert work.score(model) < whole - 0.2
-    _measure_norms(model, work)
+    measure_norms(model, work)
     assert work.score(model) > whole - 0.1
     assert {(norm.momentum, norm.training) for norm in norms} == {(0.1, False)}
 
@@ -304,13 +304,13 @@ def test_norms_that_fit_no_more_are_mended_and_left_as_they_were_set(
 @pytest.mark.parametrize("method", ["unstructured", "movement", "nm", "vocabulary"])
 def test_a_method_that_changes_no_layers_shape_takes_no_target(method: str) -> None:
     with pytest.raises(UsageError, match="structured or depth"):
-        check_targets(method, {}, (Target("macs", "0.5x"),))
+        check_budgets(method, {}, (Budget("macs", "0.5x"),))
 
 
 def test_a_ratio_beside_a_target_is_refused() -> None:
-    target = (Target("macs", "0.5x"),)
+    target = (Budget("macs", "0.5x"),)
     for method, settings in (("structured", {"ratio": 0.5}), ("depth", {"layers": ("a",)})):
         with pytest.raises(UsageError, match="leave one of them out"):
-            check_targets(method, settings, target)
-        check_targets(method, settings, ())
-    check_targets("structured", {"layers": ("a",)}, target)
+            check_budgets(method, settings, target)
+        check_budgets(method, settings, ())
+    check_budgets("structured", {"layers": ("a",)}, target)
