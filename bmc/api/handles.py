@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from bmc import bundle as bundles
+from bmc import bundle as bundle_files
 from bmc import workspace
 from bmc.api._calls import Progress, call
 from bmc.api._tables import as_html, as_text, measured
@@ -43,7 +43,8 @@ class ModelHandle:
     @property
     def scores(self) -> dict[str, Any]:
         """Scores of the validation rows, by name; "validation" holds all, with intervals."""
-        return self._recorded("scores", dict)
+        scores: dict[str, Any] = self._recorded("scores", dict)
+        return scores
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -53,12 +54,13 @@ class ModelHandle:
     @property
     def task(self) -> str:
         """What the model does: "classification", "regression" or "generation"."""
-        return self._recorded("task", str)
+        return str(self._recorded("task", str))
 
     @property
     def data(self) -> dict[str, Any]:
         """Which data the model was trained on: reference, columns, fingerprint, rows."""
-        return self._recorded("data", dict)
+        data: dict[str, Any] = self._recorded("data", dict)
+        return data
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -92,11 +94,36 @@ class ModelHandle:
         return answers if several else answers[0]
 
     @overload
-    def to(self, target: str, /, **options: Any) -> BundleHandle: ...
+    def to(
+        self,
+        target: str,
+        /,
+        *,
+        opset: int | None = None,
+        max_batch: int = 16,
+        allow_slower: bool = False,
+        data: str | Path | None = None,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> BundleHandle: ...
 
     @overload
     def to(
-        self, target: str, second: str, /, *more: str, **options: Any
+        self,
+        target: str,
+        second: str,
+        /,
+        *more: str,
+        opset: int | None = None,
+        max_batch: int = 16,
+        allow_slower: bool = False,
+        data: str | Path | None = None,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
     ) -> tuple[BundleHandle, ...]: ...
 
     def to(
@@ -272,7 +299,7 @@ class BundleHandle:
         return {name: value for name, value in rows.items() if value}
 
     def _bundle(self) -> Bundle:
-        return _read_bundle(self.path, (self.path / bundles.MANIFEST).stat().st_mtime_ns)
+        return _read_bundle(self.path, (self.path / bundle_files.MANIFEST).stat().st_mtime_ns)
 
 
 Handle = ModelHandle | BundleHandle
@@ -301,16 +328,15 @@ def open_handle(reference: str | Path) -> Handle:
 
 
 def as_bundles(
-    bundles_named: BundleHandle | str | Path | Sequence[BundleHandle | str | Path],
+    bundles: BundleHandle | str | Path | Sequence[BundleHandle | str | Path],
 ) -> list[Path]:
     """Return the folders of bundles that are given as handles, paths or names.
 
     Raises:
         UnknownError: one of them is no bundle.
     """
-    single = isinstance(bundles_named, BundleHandle | str | Path)
-    every = [bundles_named] if single else list(bundles_named)  # type: ignore[arg-type]
-    return [workspace.find(reference_of(bundle), "bundle") for bundle in every]  # type: ignore[arg-type]
+    every = [bundles] if isinstance(bundles, BundleHandle | str | Path) else list(bundles)
+    return [workspace.find(reference_of(bundle), "bundle") for bundle in every]
 
 
 @lru_cache(maxsize=1)
@@ -324,4 +350,4 @@ def _load_model(path: Path, changed: int) -> Model:
 @lru_cache(maxsize=16)
 def _read_bundle(path: Path, changed: int) -> Bundle:
     """Read and check a bundle; once for as long as it is not written anew."""
-    return bundles.read(path)
+    return bundle_files.read(path)

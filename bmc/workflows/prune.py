@@ -69,11 +69,12 @@ def prune(
         search = Search(
             method, technique, settings, model, work, lambda: _sensitivity(folder, model, work)
         )
+        chosen = step
         if budgets:
-            return technique(**search.for_budgets(budgets))
-        if by_drop and tuning.max_drop is not None and model.task != "generation":
-            return technique(**search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0))
-        return step
+            chosen = technique(**search.for_budgets(budgets))
+        elif by_drop and tuning.max_drop is not None and model.task != "generation":
+            chosen = technique(**search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0))
+        return chosen
 
     def missed(before: Size, after: Size) -> str:
         return "; ".join(filter(None, (budget.missed(before, after) for budget in budgets)))

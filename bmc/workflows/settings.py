@@ -9,14 +9,14 @@ from typing import Any
 
 from bmc.errors import SettingError, unknown
 
-_KINDS = {
+_KINDS: Mapping[type, str] = {
     bool: "truth value",
     int: "whole number",
     float: "number",
     str: "text",
     tuple: "list of values",
 }
-_OPTIONAL = {"int | None": int, "float | None": float, "str | None": str}
+_OPTIONAL: Mapping[str, type] = {"int | None": int, "float | None": float, "str | None": str}
 
 
 def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict[str, Any]:
