@@ -71,8 +71,7 @@ def distill(
     step = Logits(
         str(taught_by.folder), taught_by.sha256, settings.temperature, settings.hard_label_weight
     )
-    torch.manual_seed(settings.seed)
-    model, teacher_score = _student(taught_by.folder, size, data)
+    model, teacher_score = untrained_student(taught_by.folder, size, data, settings.seed)
     checkpoints = workspace.checkpoints_of(output)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
     work = work_for(
@@ -183,14 +182,23 @@ def _size(settings: Distillation) -> bert.Size:
     )
 
 
-def _student(teacher: Path, size: bert.Size, data: Dataset) -> tuple[Model, float | None]:
+def untrained_student(
+    teacher: Path, size: bert.Size, data: Dataset, seed: int
+) -> tuple[Model, float | None]:
     """Build an untrained student; its classes are the data's, in the data's order.
+
+    Args:
+        teacher: its model directory, whose embeddings the student starts from.
+        size: layers, width and heads.
+        data: what the student learns from.
+        seed: of its fresh weights, whatever was drawn before.
 
     Returns:
         the student, and its teacher's validation score.
     """
     taught = artifact.load(teacher)  # the step loads it again, and frees it before training
     score = next((value for name, value in taught.scores.items() if name != "best_epoch"), None)
+    torch.manual_seed(seed)  # after the load, which may draw weights of its own
     model = bert.student(taught, size)
     names = dict(enumerate(data.labels or ("value",)))
     model.spec["id2label"] = {str(number): label for number, label in names.items()}

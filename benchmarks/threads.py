@@ -1,0 +1,124 @@
+"""Ask one small bundle from eight threads: freely, one after another, and in turns of 10 ms.
+
+    python benchmarks/soak.py --seconds 2 --beside 1      makes the bundles
+    python benchmarks/threads.py                          three minutes, nothing else running
+
+Calls of 0.1 ms are mostly Python, which one thread executes at a time. `control` is a function that
+knows no run time and takes as long: what eight threads lose with it no bundle can win.
+"""
+
+from __future__ import annotations
+
+import argparse
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+from _common import finish
+from soak import MODELS, RUNS, THREADS, Count, ask, rows_of
+
+from bmc.pipeline import Prediction, load
+
+BUNDLES = ("image-onnx", "image-openvino", "image-pytorch", "series-openvino")
+TURN = 0.01  # seconds
+
+
+class Turns:
+    """A lock that its holder keeps over several calls while others wait, and then hands on."""
+
+    def __init__(self) -> None:
+        self._gate, self._state = threading.Lock(), threading.Lock()
+        self._owner = self._waiting = 0
+        self._until, self._inside = 0.0, False
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        with self._state:
+            if self._owner == me:
+                self._inside = True
+                return
+            self._waiting += 1
+        while not self._gate.acquire(timeout=TURN):
+            with self._state:
+                if self._owner and not self._inside and time.monotonic() > self._until:
+                    self._owner = 0  # it went elsewhere
+                    self._gate.release()
+        with self._state:
+            self._waiting -= 1
+            self._owner, self._inside, self._until = me, True, time.monotonic() + TURN
+
+    def __exit__(self, *_: object) -> None:
+        with self._state:
+            self._inside = False
+            if not self._waiting or time.monotonic() >= self._until:
+                self._owner = 0
+                self._gate.release()
+
+
+WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+    "freely": nullcontext,
+    "one after another": threading.Lock,  # type: ignore[dict-item]  a context manager it is
+    "turns of 10 ms": Turns,
+}
+
+
+def main() -> int:
+    """Measure every bundle and the control in every way, and write the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    seconds = parser.parse_args().seconds
+    found = {"control": ways_of(control, [np.ones(256, np.float32)] * 32, seconds)}
+    for name in BUNDLES:
+        kind = name.partition("-")[0]
+        with load(RUNS / "soak" / name, threads=1) as pipeline:
+            found[name] = ways_of(pipeline, rows_of(kind, MODELS[kind][1]), seconds)
+    for name, ratios in found.items():
+        print(f"{name:16}", *(f"{way} {ratio:.2f}  " for way, ratio in ratios.items()))
+    return finish("threads", [], {"seconds": seconds, "times_the_rows_of_one_thread": found})
+
+
+def ways_of(answer: Callable[[Any], Any], rows: list[Any], seconds: float) -> dict[str, float]:
+    """Return how many times the rows of one thread eight of them answer, in each way."""
+    truth = [answer(row) for row in rows]
+
+    def rate(threads: int, gate: AbstractContextManager[Any]) -> float:
+        def gated(asked: Any) -> Any:
+            with gate:
+                return answer(asked)
+
+        counts = [Count() for _ in range(threads)]
+        callers = [
+            threading.Thread(target=ask, args=(gated, rows, truth, count, start, seconds))
+            for start, count in enumerate(counts)
+        ]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        return sum(count.rows for count in counts) / seconds
+
+    alone = rate(1, nullcontext())
+    return {way: rate(THREADS, make()) / alone for way, make in WAYS.items()}
+
+
+def control(asked: Any) -> Any:
+    """Answer a row, or a list of them, by what pipelines do around a run time: a few small arrays.
+
+    A matrix product stands where the run time computes, without Python's lock as it does.
+    """
+    rows = asked if isinstance(asked, list) else [asked]
+    stacked = np.stack([np.asarray(row, np.float32) for row in rows])
+    logits = (stacked @ _WEIGHTS).astype(np.float64)
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores = shifted / shifted.sum(axis=1, keepdims=True)
+    answers = [Prediction(f"{row.argmax()}", float(row.max())) for row in scores]
+    return answers if isinstance(asked, list) else answers[0]
+
+
+_WEIGHTS = np.random.default_rng(0).normal(size=(256, 10)).astype(np.float32)
+
+if __name__ == "__main__":
+    raise SystemExit(main())
