@@ -9,7 +9,7 @@ tokenizer.json      with tokenizer_config.json, for text
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -21,6 +21,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from bmc import building, inputs, plugins
+from bmc.contracts import families
+from bmc.contracts.techniques import technique, techniques
 from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
@@ -81,6 +83,7 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
                 "scores": model.scores,
                 "origin": model.origin,
                 "versions": versions(),
+                "plugins": plugins.recorded(_used(model)),
                 "files": sha256_of_folder(folder, leave_out=MANIFEST),
             },
         )
@@ -146,8 +149,12 @@ def load(folder: Path) -> Model:
     spec = read_json(folder / "config.json", _WHAT)
     if "auto_map" in spec:
         raise ArtifactError(f"{folder}/config.json names code to run (auto_map); bmc runs none")
-    family = plugins.load("bmc.models", manifest["family"], "model family", "bmc models lists all")
+    made_with = manifest.get("plugins")
+    described = families.family(manifest["family"], made_with)
+    network = families.network(manifest["family"])
     steps = [_step(entry, folder) for entry in manifest["steps"]]
+    for step in steps:
+        technique(step.method, made_with)
     encoder = inputs.load(manifest["inputs"], folder)
     rows = spec.get("vocab_size", spec.get("vocabulary"))
     if isinstance(encoder, TextEncoder) and type(rows) is int:
@@ -155,7 +162,7 @@ def load(folder: Path) -> Model:
 
     def build() -> Model:
         model = Model(
-            module=family.build(spec),
+            module=network.build(spec),
             family=manifest["family"],
             spec=spec,
             labels=tuple(manifest["labels"]),
@@ -170,7 +177,7 @@ def load(folder: Path) -> Model:
             _rebuild(model, step, folder)
         return model
 
-    if manifest["family"] != "python":  # the user's own code runs once, as it is
+    if not described.runs_foreign_code:  # the user's own runs once, as it is
         building.check_fit(build, stored, folder)
     with building.bounded(building.most_bytes(stored)):
         model = build()
@@ -187,7 +194,7 @@ def load(folder: Path) -> Model:
 def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:
     """Give a freshly built model the shape that a step's record says."""
     try:
-        method(step.method).rebuild(model, step.record)
+        technique(step.method).rebuild(model, step.record)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
         raise ArtifactError(
             f"{folder}: the record of its step {step.method} does not fit the model "
@@ -246,19 +253,6 @@ def describe(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def method(name: str) -> Any:
-    """Return the step class of a method such as "share/lowrank".
-
-    Raises:
-        UnknownError: there is no such technique.
-    """
-    folder, _, file = name.partition("/")
-    plugins_of = f"bmc.compress.{folder}"
-    if not folder.isalpha() or folder not in plugins.names("bmc.compress"):
-        raise ArtifactError(f"{name!r} is no compression step that this bmc knows")
-    return plugins.load(plugins_of, file, f"{folder} method").STEP
-
-
 def write_weights(module: torch.nn.Module, path: Path) -> None:
     """Write a module's weights; a tensor that several modules share is stored once."""
     save_model(module, str(path), metadata={"format": "pt"})
@@ -273,6 +267,14 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _used(model: Model) -> Iterator[tuple[plugins.Kind[Any], str]]:
+    """Yield the plug-ins that a model was made with."""
+    yield families.FAMILIES, model.family
+    for step in model.steps:
+        kind, _, name = step.method.partition("/")
+        yield techniques(kind), name
 
 
 def _step(entry: Any, folder: Path) -> AppliedStep:

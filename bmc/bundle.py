@@ -25,9 +25,10 @@ from numpy.typing import NDArray
 
 from bmc import golden as goldens
 from bmc import inputs as kinds_of_input
-from bmc import opened, plugins
 from bmc.arrays import MOST_BYTES, parse_arrays
-from bmc.errors import ArtifactError
+from bmc.contracts import Format
+from bmc.contracts.formats import FORMATS, format_of
+from bmc.errors import ArtifactError, UnknownError
 from bmc.files import size_of
 from bmc.golden import GoldenRows
 from bmc.golden import write_golden as write_golden
@@ -99,10 +100,9 @@ class Bundle:
 
     def model_size(self) -> int:
         """Return the bytes of the model in its target's format, without tokenizer and proofs."""
-        parts = [self.model_path]
-        if self.manifest.target == "openvino":
-            parts.append(self.model_path.with_suffix(".bin"))
-        return sum(size_of(part) for part in parts)
+        parts = format_of(self.manifest.target).parts
+        names = parts(self.manifest.model) if parts else (self.manifest.model,)
+        return sum(size_of(checked_path(self.path, name, _WHAT)) for name in names)
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
         return parse_arrays(self._read(name), self.path / name)
@@ -145,13 +145,7 @@ def read(path: Path) -> Bundle:
         raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
-    known = plugins.names("bmc.targets")
-    if manifest.target not in known:
-        raise ArtifactError(
-            f"bundle {path} is for the target {manifest.target!r:.60}; this bmc knows "
-            f"{', '.join(known)}: pip install --upgrade bmc-toolkit"
-        )
-    _check_listed(path, manifest, files)
+    _check_listed(path, manifest, files, _format(manifest, path))
     uncovered = []
     if DIGEST not in content:
         uncovered.append("no hash covers its manifest")
@@ -209,7 +203,25 @@ def _listed(content: Mapping[str, Any], path: Path) -> tuple[dict[str, str], dic
     return files, sizes
 
 
-def _check_listed(path: Path, manifest: Manifest, files: Mapping[str, str]) -> None:
+def _format(manifest: Manifest, path: Path) -> Format:
+    """Return the format of a bundle's model.
+
+    Raises:
+        ArtifactError: this bmc does not know the target.
+        MissingError: the target is a plug-in that is not installed.
+    """
+    try:
+        return format_of(manifest.target, manifest.build.get("plugins"))
+    except UnknownError as error:
+        raise ArtifactError(
+            f"bundle {path} is for the target {manifest.target!r:.60}; this bmc knows "
+            f"{', '.join(FORMATS.names())}: pip install --upgrade bmc-toolkit"
+        ) from error
+
+
+def _check_listed(
+    path: Path, manifest: Manifest, files: Mapping[str, str], model_format: Format
+) -> None:
     """Check that all files which will be opened are listed, the model's own first."""
     model = manifest.model
     if not any((name + "/").startswith(model + "/") for name in files):
@@ -220,10 +232,11 @@ def _check_listed(path: Path, manifest: Manifest, files: Mapping[str, str]) -> N
     for name in (*tokenizer, GOLDEN):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")
-    for name in opened.files_of(path, manifest.target, model):
+    for name in model_format.files(path, model):
         if name not in files:
             raise ArtifactError(
                 f"bundle {path}: loading its model opens {name!r:.80}, which the manifest does not "
                 "list; export it again"
             )
-    opened.check_model(path, manifest.target, model)
+    if model_format.check is not None:
+        model_format.check(path, model)

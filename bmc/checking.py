@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import bundle as bundles
-from bmc import console, plugins, targets
+from bmc import console, targets
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
 from bmc.pipeline import Pipeline
@@ -65,8 +66,8 @@ def check(folder: Path, options: RuntimeOptions) -> Checked:
     here = target.available()
     if not here.devices:
         raise MissingError(f"{folder}: checksums are right, but it was not run: {here.note}")
-    if made.manifest.target == "tensorrt":
-        made = _fresh_engine(made, options)
+    if target.rebuild is not None:
+        made = _fresh(made, options, target, target.rebuild)
     _check_encoder(made)
     inputs, expected = made.golden()
     rows = made.golden_rows()
@@ -162,12 +163,13 @@ def _allowed(made: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
     return share * max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
 
 
-def _fresh_engine(made: Bundle, options: RuntimeOptions) -> Bundle:
-    tensorrt = plugins.load("bmc.targets", "tensorrt", "target")
+def _fresh(
+    made: Bundle, options: RuntimeOptions, target: Runtime, rebuild: Callable[[Bundle], Bundle]
+) -> Bundle:
+    """Return a bundle that its run time loads here: itself, or made anew from its source file."""
     try:
-        tensorrt.TARGET.load(made, options).close()
+        with target.load(made, options):
+            return made
     except StaleEngineError as error:
         console.note(f"{error}; rebuilding from its ONNX file")
-        rebuilt: Bundle = tensorrt.rebuild(made)
-        return rebuilt
-    return made
+    return rebuild(made)

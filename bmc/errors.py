@@ -8,6 +8,7 @@ BmcError                      exit  what happened
 ├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
 ├── ModelCodeError            2     the user's network, or other code of theirs, failed: file, line
+├── PluginError               2     a plug-in lacks what its contract asks for, or two have one name
 ├── ExportError               2     an exporter or its run time does not take the network
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
@@ -58,6 +59,10 @@ class StaleEngineError(ArtifactError):
 
 class ModelCodeError(BmcError):
     """The user's own code failed: the message names its file and line, or the layer."""
+
+
+class PluginError(BmcError):
+    """A plug-in cannot be imported, lacks what its contract asks for, or two have one name."""
 
 
 class ExportError(BmcError):

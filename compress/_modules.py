@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from bmc import plugins
+from bmc.contracts import families
 from bmc.errors import UsageError
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, output_of
@@ -105,7 +105,7 @@ def word_table(model: Model, method: str) -> tuple[str, nn.Embedding]:
     """
     if not isinstance(model.encoder, TextEncoder):
         raise UsageError(f"{method} is for models that read text; {model.family} reads none")
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     inputs = family.examples(model.module)[0]
     read: list[nn.Module] = []
 

@@ -6,11 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bmc.bundle import Bundle
 from bmc.errors import SettingError
 from bmc.export.dialects import Dialect
 from bmc.inputs import TensorInfo
-from bmc.inspect.executed import Executed
 from bmc.model import Model
 
 OLDEST_OPSET, NEWEST_OPSET = 18, 23
@@ -68,13 +66,3 @@ class Source(Protocol):
 
     def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
         """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
-
-
-class Exporter(Protocol):
-    """A module in this folder."""
-
-    def write(self, source: Source, folder: Path, options: ExportOptions) -> Written:
-        """Write the model in the target's format into `folder`."""
-
-    def executed(self, bundle: Bundle) -> list[Executed]:
-        """Return the multiplications that the target executes, with their precision."""

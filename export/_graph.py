@@ -18,9 +18,9 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import onnx_fusions
 from torch import nn
 
-from bmc import plugins
 from bmc.compress.quantize._form import form_of, frozen, is_quantized
 from bmc.compress.quantize._points import Whole
+from bmc.contracts import families
 from bmc.errors import ExportError
 from bmc.export._refusals import Axes, Tensors, fixing_line, refused
 from bmc.inputs import TensorInfo
@@ -179,7 +179,7 @@ def _example(model: Model) -> dict[str, torch.Tensor]:
     if is_quantized(model.module):  # it is a form, where a family knows its own modules alone
         arrays = next(one for one in model.encoder.probes(4) if len(next(iter(one.values()))) > 1)
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     example: dict[str, torch.Tensor] = family.examples(model.module)[0]
     names = [info.name for info in model.encoder.tensors()]
     first = next(iter(example.values()))

@@ -7,6 +7,8 @@ from typing import Any
 from bmc import artifact, plugins
 from bmc.bundle import Manifest
 from bmc.compress.quantize._form import is_quantized, precision_of
+from bmc.contracts import families
+from bmc.contracts.formats import FORMATS
 from bmc.export import Written
 from bmc.export.source import Source
 from bmc.files import sha256
@@ -47,8 +49,14 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         task=model.task,
         preprocessing=model.encoder.to_json(),
         lineage=lineage,
-        build={**written.build, "versions": artifact.versions()},
+        build={**written.build, "versions": artifact.versions(), **_plugins(target)},
     )
+
+
+def _plugins(target: str) -> dict[str, Any]:
+    """Return which package the target is a plug-in of; nothing for bmc's own."""
+    made_with = plugins.recorded([(FORMATS, target)])
+    return {"plugins": made_with} if made_with else {}
 
 
 def _teacher_of(model: Model) -> dict[str, Any] | None:
@@ -66,7 +74,7 @@ def _odd_widths(model: Model) -> list[int]:
     """Return the widths of layers that are no multiple of 8, the outputs' aside."""
     if is_quantized(model.module):
         return []
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     outputs = family.parts(model.module).outputs
     widths = {
         getattr(layer, name, None)

@@ -15,8 +15,9 @@ from bmc import bundle as bundles
 from bmc import console
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._layers import Narrowed, Quantized
+from bmc.contracts import Exporter
 from bmc.errors import GateError
-from bmc.export import Exporter, Written
+from bmc.export import Written
 from bmc.inspect.executed import Executed
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bmc import bundle, console, plugins, targets
+from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._form import form_of
+from bmc.contracts import Exporter, formats
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError
-from bmc.export import Exporter, _parity, _speed, dialects
+from bmc.export import _parity, _speed, dialects
 from bmc.export._manifest import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
@@ -116,7 +117,7 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
 
 def write(source: Source, target: str, folder: Path) -> Draft:
     """Write the model in the target's format, and what turns raw rows into its inputs."""
-    exporter = plugins.load("bmc.export", target, "target")
+    exporter = formats.exporter(target)
     source = source.fit_for(target)
     written = exporter.write(source, folder, source.options)
     source.model.encoder.save(folder)
@@ -171,7 +172,8 @@ def time(draft: Draft) -> Timed:
         trial = bundle.read(folder)
         executed = exporter.executed(trial)
         # PyTorch computes quantized values in float: there is nothing to gain.
-        if manifest.target == "pytorch" or not targets.load(manifest.target).available().devices:
+        is_reference = formats.format_of(manifest.target).is_reference
+        if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
         speed = _speed.over_fp32(trial, exporter, draft.source.in_fp32, manifest_of)
     failure = None

@@ -10,6 +10,7 @@ import onnx_ir
 import onnxruntime
 
 from bmc.bundle import Bundle
+from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written, dialects
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
@@ -50,3 +51,6 @@ def _precision(node: onnx_ir.Node) -> str:
     weight = node.inputs[1]
     half = weight is not None and weight.dtype == onnx_ir.DataType.FLOAT16
     return "float16" if half else "float32"
+
+
+EXPORTER = Exporter(write=write, executed=executed)

@@ -10,6 +10,7 @@ import openvino
 from openvino import opset13
 
 from bmc.bundle import Bundle
+from bmc.contracts import Exporter
 from bmc.errors import ExportError
 from bmc.export import ExportOptions, Source, Written, dialects
 from bmc.foreign import summary_of
@@ -133,3 +134,6 @@ def executed(bundle: Bundle) -> list[Executed]:
             name = operator.get_friendly_name()
             found.append(Executed(kind, _PRECISIONS.get(precision, precision), name))
     return found
+
+
+EXPORTER = Exporter(write=write, executed=executed)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from bmc import artifact
 from bmc.bundle import Bundle
+from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
 from bmc.inspect.executed import Executed
 
@@ -19,3 +20,6 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 def executed(bundle: Bundle) -> list[Executed]:
     """Return nothing: PyTorch computes in fp32 what is put on a grid before and after."""
     return []
+
+
+EXPORTER = Exporter(write=write, executed=executed)

@@ -6,9 +6,11 @@ import shutil
 from pathlib import Path
 
 from bmc.bundle import Bundle
+from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.formats.tensorrt import ENGINE_SOURCE
 from bmc.inspect.executed import Executed
-from bmc.targets.tensorrt import ENGINE_SOURCE, build_engine, flavour, layers_of
+from bmc.targets.tensorrt import build_engine, flavour, layers_of
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -39,3 +41,6 @@ def executed(bundle: Bundle) -> list[Executed]:
         Executed(kind, precision, name)
         for kind, precision, name in layers_of(bundle.path / ENGINE_SOURCE)
     ]
+
+
+EXPORTER = Exporter(write=write, executed=executed)

@@ -10,9 +10,9 @@ from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
-from bmc import plugins
 from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime, formats
 from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
 
 _MOST_THREADS = 1024  # run times start all that they are asked for
@@ -80,26 +80,15 @@ class Session(Protocol):
     ) -> None: ...
 
 
-class Target(Protocol):
-    """A run time."""
-
-    def available(self) -> Availability:
-        """Say which version and devices there are."""
-
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> Session:
-        """Load a bundle's model."""
-
-
-def load(name: str) -> Target:
-    """Return a target by name.
+def load(name: str) -> Runtime:
+    """Return the run time of a target, by its name.
 
     Raises:
         UnknownError: there is no such target.
         MissingError: its package is not installed.
     """
     with no_temporary_files():
-        target: Target = plugins.load("bmc.targets", name, "target").TARGET
-    return target
+        return formats.runtime(name)
 
 
 def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -> None:

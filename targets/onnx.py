@@ -8,6 +8,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, SettingError, reason_of
 from bmc.targets import (
     Arrays,
@@ -19,26 +20,24 @@ from bmc.targets import (
 )
 
 
-class OnnxTarget:
-    """Load .onnx files with ONNX Runtime."""
+def available() -> Availability:
+    """Say which version of ONNX Runtime is here."""
+    return Availability(onnxruntime.__version__, ("CPU",))
 
-    def available(self) -> Availability:
-        """Say which version of ONNX Runtime is here."""
-        return Availability(onnxruntime.__version__, ("CPU",))
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> OnnxSession:
-        """Load a bundle's ONNX file.
+def load(bundle: Bundle, options: RuntimeOptions) -> OnnxSession:
+    """Load a bundle's ONNX file.
 
-        Raises:
-            ArtifactError: ONNX Runtime cannot load the file.
-            SettingError: another precision than f32 was asked for.
-        """
-        if options.precision != "f32":
-            raise SettingError(
-                "the onnx target computes as the file says; "
-                f"precision {options.precision!r} is for openvino"
-            )
-        return OnnxSession(bundle, options)
+    Raises:
+        ArtifactError: ONNX Runtime cannot load the file.
+        SettingError: another precision than f32 was asked for.
+    """
+    if options.precision != "f32":
+        raise SettingError(
+            "the onnx target computes as the file says; "
+            f"precision {options.precision!r} is for openvino"
+        )
+    return OnnxSession(bundle, options)
 
 
 class OnnxSession(Closing):
@@ -80,4 +79,4 @@ def _unloadable(bundle: Bundle, error: Exception) -> ArtifactError:
     return ArtifactError(f"ONNX Runtime cannot load {bundle.model_path}: {reason_of(error)}")
 
 
-TARGET = OnnxTarget()
+RUNTIME = Runtime(available=available, load=load)

@@ -10,6 +10,7 @@ import openvino
 from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, reason_of
 from bmc.inputs import TensorInfo
 from bmc.targets import (
@@ -28,23 +29,21 @@ _IMPORTED_BY = os.getpid()
 _REQUESTS = 2
 
 
-class OpenVinoTarget:
-    """Load OpenVINO IR (.xml and .bin) on the CPU."""
+def available() -> Availability:
+    """Say which version of OpenVINO is here."""
+    version = openvino.__version__.partition("-")[0]
+    return Availability(version, ("CPU",))
 
-    def available(self) -> Availability:
-        """Say which version of OpenVINO is here."""
-        version = openvino.__version__.partition("-")[0]
-        return Availability(version, ("CPU",))
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> OpenVinoSession:
-        """Load and compile a bundle's IR.
+def load(bundle: Bundle, options: RuntimeOptions) -> OpenVinoSession:
+    """Load and compile a bundle's IR.
 
-        Raises:
-            ArtifactError: OpenVINO cannot load the file.
-            UsageError: this process was forked from one that had imported OpenVINO.
-        """
-        refuse_forked_child(bundle, _IMPORTED_BY, "OpenVINO")
-        return OpenVinoSession(bundle, options)
+    Raises:
+        ArtifactError: OpenVINO cannot load the file.
+        UsageError: this process was forked from one that had imported OpenVINO.
+    """
+    refuse_forked_child(bundle, _IMPORTED_BY, "OpenVINO")
+    return OpenVinoSession(bundle, options)
 
 
 class OpenVinoSession(Closing):
@@ -98,4 +97,4 @@ def _names(tensors: Iterable[Any], said: Iterable[TensorInfo]) -> list[str]:
     return [next(iter(one.get_names() & known), one.get_any_name()) for one in tensors]
 
 
-TARGET = OpenVinoTarget()
+RUNTIME = Runtime(available=available, load=load)

@@ -11,23 +11,22 @@ from numpy.typing import NDArray
 from bmc import artifact
 from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime
 from bmc.model import output_of
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run
 
 _IMPORTED_BY = os.getpid()
 
 
-class PyTorchTarget:
-    """Run a model directory in PyTorch, eagerly."""
+def available() -> Availability:
+    """Say which version of PyTorch is here, and on which devices it runs."""
+    gpu = ("cuda",) if torch.cuda.is_available() else ()
+    return Availability(torch.__version__, ("CPU", *gpu))
 
-    def available(self) -> Availability:
-        """Say which version of PyTorch is here, and on which devices it runs."""
-        gpu = ("cuda",) if torch.cuda.is_available() else ()
-        return Availability(torch.__version__, ("CPU", *gpu))
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
-        """Load a bundle's model directory."""
-        return PyTorchSession(bundle, options)
+def load(bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
+    """Load a bundle's model directory."""
+    return PyTorchSession(bundle, options)
 
 
 class PyTorchSession(Closing):
@@ -70,4 +69,4 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-TARGET = PyTorchTarget()
+RUNTIME = Runtime(available=available, load=load)

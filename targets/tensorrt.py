@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
+from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
+from bmc.formats.tensorrt import ENGINE_SOURCE
 from bmc.inputs import TensorInfo
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, refuse_forked_child
 from bmc.writing import write_atomically
@@ -35,7 +37,6 @@ try:
 except ModuleNotFoundError:  # engines still build; running one asks for it by name
     cuda = None
 
-ENGINE_SOURCE = "model.onnx"
 _TYPICAL_LENGTH = 32
 RTX = trt.__name__ == "tensorrt_rtx"
 _TURING = (7, 5)  # the RTX flavour builds for it only where it is asked to
@@ -44,36 +45,34 @@ _IMPORTED_BY = os.getpid()
 _PRECISIONS = {trt.DataType.HALF: "float16", trt.DataType.BF16: "bfloat16"}
 
 
-class TensorRtTarget:
-    """Run engines on the first NVIDIA GPU."""
+def available() -> Availability:
+    """Say which TensorRT is here, and whether there is a GPU to run on."""
+    found = gpus()
+    why_not = _why_not(found)
+    if why_not:
+        return Availability(flavour(), (), f"engines are built here; {why_not}")
+    return Availability(flavour(), tuple(gpu.name for gpu in found))
 
-    def available(self) -> Availability:
-        """Say which TensorRT is here, and whether there is a GPU to run on."""
-        found = gpus()
-        why_not = _why_not(found)
-        if why_not:
-            return Availability(flavour(), (), f"engines are built here; {why_not}")
-        return Availability(flavour(), tuple(gpu.name for gpu in found))
 
-    def load(self, bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
-        """Load a bundle's engine.
+def load(bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
+    """Load a bundle's engine.
 
-        Raises:
-            MissingError: there is no NVIDIA GPU that can run it, or cuda-bindings is not installed.
-            StaleEngineError: the engine was built for another version or GPU.
-            UsageError: this process was forked from one that had loaded TensorRT.
-        """
-        refuse_forked_child(bundle, _IMPORTED_BY, "the NVIDIA driver")
-        if cuda is None:
-            raise MissingError(
-                "running a TensorRT engine needs the package cuda-bindings: "
-                "pip install 'bmc-toolkit[tensorrt]'"
-            )
-        found = gpus()
-        why_not = _why_not(found)
-        if why_not:
-            raise MissingError(f"{bundle.path}: built, not run here: {why_not}")
-        return TensorRtSession(bundle, found[0].name)
+    Raises:
+        MissingError: there is no NVIDIA GPU that can run it, or cuda-bindings is not installed.
+        StaleEngineError: the engine was built for another version or GPU.
+        UsageError: this process was forked from one that had loaded TensorRT.
+    """
+    refuse_forked_child(bundle, _IMPORTED_BY, "the NVIDIA driver")
+    if cuda is None:
+        raise MissingError(
+            "running a TensorRT engine needs the package cuda-bindings: "
+            "pip install 'bmc-toolkit[tensorrt]'"
+        )
+    found = gpus()
+    why_not = _why_not(found)
+    if why_not:
+        raise MissingError(f"{bundle.path}: built, not run here: {why_not}")
+    return TensorRtSession(bundle, found[0].name)
 
 
 class TensorRtSession(Closing):
@@ -335,4 +334,4 @@ def _call(result: Any) -> Any:
     return values[0] if values else None
 
 
-TARGET = TensorRtTarget()
+RUNTIME = Runtime(available=available, load=load, rebuild=rebuild)

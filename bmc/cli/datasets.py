@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from bmc import assets, plugins
+from bmc import assets
 from bmc import data as data_sets
 from bmc.cli._common import Answer, Common
+from bmc.contracts.data_sets import DATA_SETS, data_set
 from bmc.data import Dataset
 
 _EXAMPLES = 10
@@ -39,10 +40,10 @@ def datasets(
         return _one(data_sets.load(name, text_column, label_column, task))
     table = Table("data set", "what it is", "licence")
     found = []
-    for known in plugins.names("bmc.data"):
-        module = plugins.load("bmc.data", known, "data set")
-        what = (module.__doc__ or "").strip().splitlines()[0].partition(": ")[2].rstrip(".")
-        licence = assets.ASSETS[module.ASSET].licence if module.ASSET else "with scikit-learn"
+    for known in DATA_SETS.names():
+        described = data_set(known)
+        what, asset = described.about, described.asset
+        licence = described.licence or (assets.ASSETS[asset].licence if asset else "")
         table.add_row(known, what, licence)
         found.append({"name": known, "what": what, "licence": licence})
     return Answer(

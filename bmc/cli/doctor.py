@@ -8,8 +8,9 @@ import platform
 
 from rich.table import Table
 
-from bmc import plugins, targets
+from bmc import targets
 from bmc.cli._common import Answer, Common
+from bmc.contracts.formats import FORMATS
 from bmc.errors import MissingError
 from bmc.measure import machine
 
@@ -41,7 +42,7 @@ def doctor(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
         note = f"pip install 'bmc-toolkit[{extra}]' (lacks {', '.join(missing)})" if missing else ""
         found[extra] = {"works": not missing, "note": note}
         table.add_row(extra, "no" if missing else "yes", note)
-    for name in plugins.names("bmc.targets"):
+    for name in FORMATS.names():
         try:
             here = targets.load(name).available()
         except MissingError as error:

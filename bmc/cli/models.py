@@ -7,41 +7,27 @@ from typing import Any
 
 from rich.table import Table
 
-from bmc import plugins, workspace
+from bmc import workspace
 from bmc.cli._common import Answer, Common
+from bmc.contracts import families
+from bmc.families.bert import STUDENTS
 from bmc.files import size_of
 from bmc.measure.shown import significant
-from bmc.models.bert import STUDENTS
 from bmc.untrusted import read_json
-from bmc.workflows.baselines import baselines as baselines_of
-from bmc.workflows.baselines import kinds
-
-_OTHERS = (
-    ("hf:ORG/NAME@REV", "text", "a BERT or MPNet on the Hugging Face hub (needs a network)"),
-    ("FOLDER", "text", "a local Hugging Face folder of one, with model.safetensors"),
-    ("timm:NAME", "image", "an image model of timm, where it is installed"),
-    ("python:MODULE:FUNCTION", "image", "your own nn.Module; runs your code"),
-)
 
 
 def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
     """List baselines, students, and what the workspace holds."""
     common.begin()
-    baselines = {
-        name: what
-        for family in plugins.names("bmc.models")
-        for name, what in baselines_of(family).items()
-    }
-    takes = {
-        name: " or ".join(kinds(family))
-        for family in plugins.names("bmc.models")
-        for name in baselines_of(family)
-    }
+    described = families.families().values()
+    baselines = {name: what for family in described for name, what in family.baselines.items()}
     known = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")
-    for name, what in baselines.items():
-        known.add_row(name, takes[name], what)
-    for name, kind, what in _OTHERS:
-        known.add_row(name, kind, what)
+    for family in described:
+        for name, what in family.baselines.items():
+            known.add_row(name, " or ".join(family.takes), what)
+    for family in described:
+        for name, what in family.references.items():
+            known.add_row(name, " or ".join(family.takes), what)
     students = Table("student", "layers", "hidden", "heads", title="bmc distill --student NAME")
     for name, size in STUDENTS.items():
         students.add_row(name, str(size.layers), str(size.hidden), str(size.heads))

@@ -21,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import plugins
+from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
 from bmc.data import _split
 from bmc.data._files import check_file
 from bmc.data._files import opened as opened
 from bmc.data._labels import check_classes, numbered
 from bmc.data._split import Fold as Fold
+from bmc.data._split import content_of as content_of
 from bmc.data._split import keys_of as keys_of
 from bmc.data._stored import StoredRows
 from bmc.data._summary import Summary as Summary
@@ -42,10 +44,6 @@ from bmc.inputs import Many
 from bmc.inputs.image import shape_of
 
 TASKS = ("classification", "regression")
-_HINT = (
-    "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR "
-    "and hf:NAME work too"
-)
 _FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
 _UNPACK = {
     ".gz": "gunzip -k",
@@ -139,6 +137,7 @@ def load(
     label_column: str = "label",
     task: str = "classification",
     fold: Fold | None = None,
+    made_with: object = (),
 ) -> Dataset:
     """Load a data set by name, or a user's own, and split it.
 
@@ -149,9 +148,11 @@ def load(
         label_column: a table's column with the class or number.
         task: "classification", or "regression": labels are numbers.
         fold: hold out this part instead of the usual test split.
+        made_with: the plug-ins that were recorded with the reference.
 
     Raises:
         UnknownError: no such data set or file.
+        MissingError: the data set is a plug-in that is not installed.
         SettingError: a column is named twice.
         DataError: a file cannot be read, columns are missing, a row is broken, there is only one
             class.
@@ -160,11 +161,12 @@ def load(
         raise unknown("task", task, TASKS)
     columns = tuple(text_columns)
     _check_columns(columns, label_column)
-    module, argument, name = _reader_of(reference)
-    if isinstance(module, str):
-        table = _reader(module).read(argument, columns, label_column)
+    own = _reader_of(reference)
+    if own is not None:
+        reader, argument, name = own
+        table = _reader(reader).read(argument, columns, label_column)
     else:
-        table, columns = module.table(), ("text",)
+        table, name, columns = _table_of(reference, made_with), reference, ("text",)
     data = split(table, name, columns if table.kind == "text" else (), task, fold)
     return replace(data, location=location_of(reference))
 
@@ -181,8 +183,29 @@ def _check_columns(text_columns: tuple[str, ...], label_column: str) -> None:
         raise SettingError(f"--text-column names {text_columns[0]!r} twice; name two columns")
 
 
-def _reader_of(reference: str) -> tuple[str | ModuleType, Any, str]:
-    """Return what reads a reference: a file of this folder, its argument, and the data's name."""
+def _table_of(name: str, made_with: object) -> Table:
+    """Return the rows of a data set that has a name.
+
+    Raises:
+        UnknownError: there is no such data set.
+        MissingError: it needs a package that is not installed.
+    """
+    described = data_set(name, made_with)
+    try:
+        return described.table()
+    except ModuleNotFoundError as error:
+        raise DATA_SETS.needs(error, name) from error
+
+
+def _reader_of(reference: str) -> tuple[str, Any, str] | None:
+    """Return what reads a user's own data: a file of this folder, its argument, the data's name.
+
+    Returns:
+        None where the reference is the name of a data set.
+
+    Raises:
+        UnknownError: it looks like a file or a folder, and none that can be read.
+    """
     prefix, _, rest = reference.partition(":")
     if prefix in _PREFIXES and rest:
         return _PREFIXES[prefix], rest, Path(rest).name or Path(rest).resolve().name
@@ -191,7 +214,7 @@ def _reader_of(reference: str) -> tuple[str | ModuleType, Any, str]:
     if ending in _FILES:
         check_file(path)
         return _FILES[ending], path, path.stem
-    known = plugins.names("bmc.data")
+    known = DATA_SETS.names()
     if reference not in known and path.is_dir():
         raise UnknownError(
             f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
@@ -202,8 +225,8 @@ def _reader_of(reference: str) -> tuple[str | ModuleType, Any, str]:
             f"{reference!r} is packed; unpack it first: {_UNPACK[ending]} {reference}"
         )
     if reference not in known and ending:
-        raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({_HINT})")
-    return plugins.load("bmc.data", reference, "data set", _HINT), None, reference
+        raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({HINT})")
+    return None
 
 
 def split(

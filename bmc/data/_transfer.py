@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmc import console, plugins
+from bmc import console
+from bmc.contracts.data_sets import data_set, with_sentences
 from bmc.data import _split
 from bmc.data._files import check_file, opened
 from bmc.data._nearest import nearest
@@ -15,8 +16,6 @@ from bmc.errors import DataError, SettingError, unknown
 
 if TYPE_CHECKING:
     from bmc.data import Dataset
-
-_WITH_SENTENCES = ("imdb",)
 
 
 def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
@@ -41,9 +40,7 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
     if Path(reference).suffix == ".txt":
         texts: Sequence[str] = _lines(Path(reference))
     else:
-        if reference not in _WITH_SENTENCES:
-            raise unknown("transfer set", reference, [*_WITH_SENTENCES, "none"], "or a .txt file")
-        texts = plugins.load("bmc.data", reference, "data set").sentences()
+        texts = _sentences_of(reference)
     if avoid.kind != "text":
         raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
     held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
@@ -55,6 +52,19 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
         f"as equal to validation or test rows, {less_alike:,} as less like the data"
     )
     return chosen
+
+
+def _sentences_of(reference: str) -> Sequence[str]:
+    """Return the unlabelled texts of a data set.
+
+    Raises:
+        UnknownError: there is no such data set, or it has none.
+    """
+    known = with_sentences()
+    sentences = data_set(reference).sentences if reference in known else None
+    if sentences is None:
+        raise unknown("transfer set", reference, [*known, "none"], "or a .txt file")
+    return sentences()
 
 
 def _lines(path: Path) -> list[str]:

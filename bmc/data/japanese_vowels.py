@@ -12,14 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import assets
+from bmc.contracts import DataSet
 from bmc.data import Table
 
-ASSET = "japanese-vowels"
+_ASSET = "japanese-vowels"
 
 
 def table() -> Table:
     """Read 270 series for training and the official 370 for testing."""
-    folder = assets.fetch(ASSET)
+    folder = assets.fetch(_ASSET)
     test = _part(folder / "JapaneseVowels_TEST.ts", None)
     return _part(folder / "JapaneseVowels_TRAIN.ts", test)
 
@@ -36,3 +37,10 @@ def _part(path: Path, test: Table | None) -> Table:
             rows.append(np.stack(values, axis=1))
             labels.append(label)
     return Table(rows, labels, test, kind="series")
+
+
+DATA_SET = DataSet(
+    about="640 series of 12 channels and 7 to 29 steps, spoken by nine men",
+    table=table,
+    asset=_ASSET,
+)

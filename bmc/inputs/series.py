@@ -138,6 +138,26 @@ class SeriesEncoder:
         return {"kind": self.kind, **asdict(self.settings)}
 
 
+def encoder_for(rows: Many, max_length: int) -> SeriesEncoder:
+    """Make an encoder that brings each channel of the training series to mean 0, deviation 1.
+
+    Args:
+        rows: series, arrays (length, channels).
+        max_length: time steps that a series may have at most.
+
+    Raises:
+        DataError: a series is no table of finite numbers.
+    """
+    series = [np.asarray(row, np.float64) for row in rows]
+    for number, steps in enumerate(series, start=1):
+        check_series(steps, f"series {number}", series[0].shape[-1])
+    every = np.concatenate(series)
+    deviation = every.std(axis=0)
+    std = np.where(deviation > 0, deviation, 1.0)  # a channel that never changes stays 0
+    mean = tuple(every.mean(axis=0).tolist())
+    return SeriesEncoder(SeriesSettings(every.shape[1], max_length, mean, tuple(std.tolist())))
+
+
 def _series(row: Row, name: str, channels: int) -> NDArray[np.float32]:
     """Return a series as float32; one of a single channel may be flat, as in a data set.
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from bmc import bundle as bundles
 from bmc import disk
+from bmc.contracts.formats import format_of
 from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.files import sha256
 from bmc.measure import machine
@@ -116,7 +117,7 @@ def measure_bundles(
     names = _names(folders)
     for folder in folders:
         target = bundles.read(folder).manifest.target
-        chosen = precision if target in ("openvino", "pytorch") else "f32"
+        chosen = precision if precision in format_of(target).precisions else "f32"
         try:
             here = load_target(target).available()
         except MissingError as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,22 +20,6 @@ SMALL = 64
 """Pixels of the longer side up to which a network starts without halving the image twice."""
 _SAMPLE = 512
 _LEAST_STD = 1 / 255
-
-
-@dataclass(frozen=True)
-class ImageOptions:
-    """What can be chosen for every image family.
-
-    Args:
-        image_size: height and width that images are resized to; 0 takes the data's own size, or,
-            where files are of mixed sizes, the most common one.
-    """
-
-    image_size: int = 0
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.image_size <= 4096:
-            raise SettingError(f"image size is {self.image_size}; it must lie in 0..4096")
 
 
 class ImageModule(nn.Module):
@@ -184,26 +167,6 @@ def share_of(spec: Mapping[str, Any], key: str) -> float:
     if type(value) not in (int, float) or not 0 <= float(value) < 1:  # type: ignore[arg-type]
         raise ArtifactError(f"the model's {key} is {value!r:.60}; it must lie in [0, 1)")
     return float(value)  # type: ignore[arg-type]
-
-
-def check_range(name: str, value: int, most: int = 2**16) -> None:
-    """Check a setting that counts something.
-
-    Raises:
-        SettingError: it is below 1 or above `most`.
-    """
-    if not 1 <= value <= most:
-        raise SettingError(f"{name} is {value}; it must lie in 1..{most}")
-
-
-def check_share(name: str, value: float) -> None:
-    """Check a setting that is a share.
-
-    Raises:
-        SettingError: it is not in [0, 1).
-    """
-    if not 0 <= value < 1:
-        raise SettingError(f"{name} is {value}; it must lie in [0, 1)")
 
 
 def last_linear(module: nn.Module) -> tuple[str, ...]:

@@ -16,14 +16,12 @@ from torch import Tensor, nn
 
 from bmc import console
 from bmc.data import Dataset
-from bmc.errors import SettingError
 from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder, TextSettings
 
 PAD, UNKNOWN, FIRST, BETWEEN = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _LEAST_WORDS = 2
 _MOST_CHARACTERS = 400
-_SMALLEST, _LARGEST = 100, 200_000
 # Thai and Lao, Burmese, Khmer, kana: written without spaces, each character is a word of its own,
 # as a Chinese one is. Marks belong to the character before them.
 _NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]"
@@ -33,16 +31,6 @@ _INVISIBLE = (
     r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b\u200e\u200f"
     r"\u2060-\u2064\ufeff\ufffd]"
 )
-
-
-def check_vocabulary(size: int) -> None:
-    """Check how many tokens a tokenizer shall have.
-
-    Raises:
-        SettingError: too few for the special tokens and an alphabet, or absurdly many.
-    """
-    if not _SMALLEST <= size <= _LARGEST:
-        raise SettingError(f"vocabulary is {size}; it must lie in {_SMALLEST}..{_LARGEST}")
 
 
 def encoder_for(

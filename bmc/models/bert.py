@@ -7,36 +7,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
+from bmc.families.bert import STUDENTS as STUDENTS
+from bmc.families.bert import TEACHERS as TEACHERS
+from bmc.families.bert import Settings as Settings
+from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextSettings
 from bmc.model import Form, Model, Parts
-from bmc.models import _bert_training, _hugging_face
+from bmc.models import _bert_training, hugging_face
 from bmc.models._bert_inference import InferenceForm
 from bmc.models._tokens import token_examples
-from bmc.training.settings import TrainingSettings
 
 # Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
 # the norm behind them takes the factor out again.
 EMBEDDING_SCALE = 20.0
 
-KINDS = ("text",)
-BASELINES: Mapping[str, str] = {
-    "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
-    "minilm": "the same",
-}
-TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
-"""Families that a student can learn from, and the positions that they keep before a text's."""
 _MPNETS_OWN = ("relative_attention_num_buckets",)
 _SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
-_BERT = _hugging_face.Architecture(
+_BERT = hugging_face.Architecture(
     "bert",
     BertForSequenceClassification,
     BertConfig,
@@ -45,59 +41,13 @@ _BERT = _hugging_face.Architecture(
 )
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What can be chosen when a BERT is fine-tuned.
-
-    Args:
-        max_length: tokens of a text at most.
-    """
-
-    max_length: int = 128
-
-
-@dataclass(frozen=True)
-class Size:
-    """How big a student is."""
-
-    layers: int
-    hidden: int
-    heads: int
-
-    def __post_init__(self) -> None:
-        for name, value in (
-            ("layers", self.layers),
-            ("hidden", self.hidden),
-            ("heads", self.heads),
-        ):
-            if value < 1:
-                raise SettingError(f"{name} is {value}; it must be at least 1")
-        if self.hidden % self.heads:
-            raise SettingError(
-                f"hidden {self.hidden} does not divide by {self.heads} heads; "
-                f"try {self.hidden // self.heads * self.heads or self.heads}"
-            )
-
-
-STUDENTS: Mapping[str, Size] = {
-    "tiny": Size(layers=2, hidden=128, heads=2),
-    "mini": Size(layers=4, hidden=256, heads=4),
-    "small": Size(layers=4, hidden=384, heads=6),
-}
-
-
 def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained classifier from Hugging Face's own configuration keys.
 
     Raises:
         ArtifactError: the configuration is no BERT's, or does not fit together.
     """
-    return _hugging_face.build(spec, _BERT)
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how a BERT is fine-tuned where the command line does not say."""
-    return TrainingSettings(epochs=3, learning_rate=1e-4, batch_size=32)
+    return hugging_face.build(spec, _BERT)
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -121,7 +71,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
         SettingError: it has fewer positions than `max_length`, or no token types for pairs.
     """
     source = _SOURCES.get(reference, reference)
-    return _hugging_face.pretrained(reference, source, labels, text, _BERT)
+    return hugging_face.pretrained(reference, source, labels, text, _BERT)
 
 
 def student(teacher: Model, size: Size) -> Model:
@@ -215,3 +165,13 @@ def parts(module: nn.Module) -> Parts:
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
     inside = ("attention",), ("intermediate", "output")
     return Parts(tuple(layers), heads, tuple(tables), ("classifier",), *inside)
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+    training_form=training_form,
+)

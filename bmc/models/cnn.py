@@ -7,45 +7,20 @@ maximum pooling.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
+from bmc.families.cnn import MOST
+from bmc.families.cnn import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
 
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {
-    "cnn": "small convolutional network: conv 32, pool, conv 64, pool, 100",
-}
-_MOST = 4096
 _LEAST_SIDE = 4
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen.
-
-    Args:
-        width: channels of the first convolution; the second one has twice as many.
-        hidden: width of the fully connected layer.
-        dropout: in front of the output.
-    """
-
-    width: int = 32
-    hidden: int = 100
-    dropout: float = 0.25
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _images.check_range("width", self.width, _MOST)
-        _images.check_range("hidden", self.hidden, _MOST)
-        _images.check_share("dropout", self.dropout)
 
 
 class ConvolutionalNetwork(_images.ImageModule):
@@ -84,17 +59,6 @@ class ConvolutionalNetwork(_images.ImageModule):
         return logits
 
 
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=8,
-        learning_rate=2e-3,
-        batch_size=128,
-        augment=("flip",),
-        checkpoint_every=1000,
-    )
-
-
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained network for the images and classes of a data set."""
     encoder = _images.encoder_for(data, settings.image_size)
@@ -114,8 +78,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     return ConvolutionalNetwork(
         image,
         _images.whole_of(spec, "outputs"),
-        _images.whole_of(spec, "filters", most=_MOST),
-        _images.whole_of(spec, "hidden", most=_MOST),
+        _images.whole_of(spec, "filters", most=MOST),
+        _images.whole_of(spec, "hidden", most=MOST),
         _images.share_of(spec, "dropout"),
     ).eval()
 
@@ -126,3 +90,11 @@ def parts(module: nn.Module) -> Parts:
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, kinds)]
     return Parts(tuple(layers[:-1]), {}, (), ("output",))
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import SettingError
+from bmc.families.gan import MOST
+from bmc.families.gan import Settings as Settings
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AfterStep, Model, Parts
@@ -31,33 +33,9 @@ from bmc.training.initialise import initialise
 from bmc.training.loop import Fitted
 from bmc.training.settings import TrainingSettings
 
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {
-    "gan": "generator of 4 linear layers with batch norm, from 100 values of noise to small images",
-}
-_MOST = 4096
 _LARGEST = 64 * 64 * 3
 _SLOPE = 0.2
 _DROPOUT = 0.3
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen of a GAN.
-
-    Args:
-        latent: values of noise that an image is made from.
-        width: outputs of the generator's first layer; the next ones have twice and four times as
-            many, and the discriminator's the same in reverse.
-    """
-
-    latent: int = 100
-    width: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _images.check_range("latent", self.latent, _MOST)
-        _images.check_range("width", self.width, _MOST)
 
 
 class Generator(nn.Module):
@@ -85,24 +63,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec lacks a size, or one is out of range.
     """
-    latent, hidden = (_images.whole_of(spec, name, most=_MOST) for name in ("latent", "hidden"))
+    latent, hidden = (_images.whole_of(spec, name, most=MOST) for name in ("latent", "hidden"))
     return Generator(latent, hidden, _images.image_of(spec)).eval()
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how a GAN is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=60,
-        learning_rate=3e-4,
-        batch_size=128,
-        optimizer="adam",
-        schedule="linear",
-        warmup=0.0,
-        weight_decay=0.0,
-        clip=10.0,
-        label_smoothing=0.1,
-        checkpoint_every=400,
-    )
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -180,3 +142,13 @@ def _discriminator(values: int, hidden: int) -> nn.Module:
     for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.LeakyReLU(_SLOPE), nn.Dropout(_DROPOUT)]
     return nn.Sequential(*layers, nn.Linear(hidden, 1), nn.Flatten(0))
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+    train=train,
+)

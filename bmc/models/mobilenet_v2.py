@@ -6,26 +6,21 @@ Source: Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlen
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from bmc import assets
+from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, SettingError
+from bmc.errors import ArtifactError
+from bmc.families.mobilenet_v2 import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
 
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {
-    "mobilenet-v2": "MobileNetV2, 2.2 M parameters, with ImageNet weights; up to 64x64 stride 1 "
-    "in the first convolution",
-}
 _ASSET = "mobilenet-v2"
 _WEIGHTS = "mobilenet_v2-b0353104.pth"
 _LAST_WIDTH = 1280
@@ -35,32 +30,6 @@ _STAGES = (
     *((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2)),
     *((6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)),
 )
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen.
-
-    Args:
-        pretrained: whether to start from ImageNet weights.
-        multiplier: of all channels, 0.1 to 4; 1 where weights are pretrained.
-        dropout: in front of the output.
-    """
-
-    pretrained: bool = True
-    multiplier: float = 1.0
-    dropout: float = 0.2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0.1 <= self.multiplier <= 4:
-            raise SettingError(f"multiplier is {self.multiplier}; it must lie in [0.1, 4]")
-        if self.pretrained and self.multiplier != 1:
-            raise SettingError(
-                f"multiplier is {self.multiplier}, but the ImageNet weights are for 1; "
-                "add --set pretrained=false"
-            )
-        _images.check_share("dropout", self.dropout)
 
 
 class InvertedResidual(nn.Module):
@@ -123,21 +92,6 @@ class MobileNetV2(_images.ImageModule):
         """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
         logits: Tensor = self.classifier(self.avgpool(self.features(pixels)).flatten(1))
         return logits
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=5,
-        learning_rate=0.05,
-        batch_size=128,
-        optimizer="sgd",
-        warmup=0.1,
-        weight_decay=1e-4,
-        clip=5.0,
-        label_smoothing=0.1,
-        augment=("flip",),
-    )
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -213,3 +167,12 @@ def _rounded(channels: float) -> int:
     """Round to a multiple of 8, never down by more than a tenth."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+)

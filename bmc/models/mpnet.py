@@ -9,27 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 from transformers import MPNetConfig, MPNetForSequenceClassification
 
+from bmc.contracts import Network
 from bmc.data import Dataset
+from bmc.families.mpnet import Settings as Settings
 from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
-from bmc.models import _hugging_face
+from bmc.models import hugging_face
 from bmc.models._mpnet_inference import InferenceForm
 from bmc.models._tokens import token_examples
-from bmc.training.settings import TrainingSettings
 
-KINDS = ("text",)
-BASELINES: Mapping[str, str] = {
-    "mpnet": "MPNet: as big as BERT-base, 12 layers x 768, 109.5 M parameters, pretrained",
-}
 _SOURCES = {"mpnet": "asset:mpnet"}
 _RESERVED = 2  # positions 0 and 1: a token's is made from the padding id, which is 1
-_MPNET = _hugging_face.Architecture(
+_MPNET = hugging_face.Architecture(
     "mpnet",
     MPNetForSequenceClassification,
     MPNetConfig,
@@ -40,29 +36,13 @@ _MPNET = _hugging_face.Architecture(
 )
 
 
-@dataclass(frozen=True)
-class Settings:
-    """What can be chosen when an MPNet is fine-tuned.
-
-    Args:
-        max_length: tokens of a text at most.
-    """
-
-    max_length: int = 128
-
-
 def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained classifier from Hugging Face's own configuration keys.
 
     Raises:
         ArtifactError: the configuration is no MPNet's, or does not fit together.
     """
-    return _hugging_face.build(spec, _MPNET)
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how an MPNet is fine-tuned where the command line does not say."""
-    return TrainingSettings(epochs=2, learning_rate=5e-5, batch_size=32)
+    return hugging_face.build(spec, _MPNET)
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -86,7 +66,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
         SettingError: it has fewer positions than `max_length`, or rows are pairs.
     """
     source = _SOURCES.get(reference, reference)
-    return _hugging_face.pretrained(reference, source, labels, text, _MPNET)
+    return hugging_face.pretrained(reference, source, labels, text, _MPNET)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -112,3 +92,12 @@ def parts(module: nn.Module) -> Parts:
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
     inside = ("attention",), ("intermediate", "output")
     return Parts(tuple(layers), heads, tuple(tables), ("classifier.out_proj",), *inside)
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+)

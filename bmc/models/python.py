@@ -16,23 +16,16 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
+from bmc.families.python import Settings as Settings
 from bmc.foreign import line_of, summary_of
 from bmc.model import Model, Parts
 from bmc.models import _images, _networks
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
+from bmc.training.parametrizations import fold_parametrizations
 from bmc.trust import check_trusted, trust
-
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {}
-Settings = _images.ImageOptions
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(epochs=5, learning_rate=1e-3, batch_size=64)
 
 
 def baseline(reference: str, data: Dataset, settings: _images.ImageOptions) -> Model:
@@ -70,7 +63,7 @@ def baseline(reference: str, data: Dataset, settings: _images.ImageOptions) -> M
             f"named logits), the loss of the others is weighed by --auxiliary-weight"
         )
     if data.task == "regression":
-        _networks.fold_parametrizations(model.module)  # labels' mean and scale go into the last
+        fold_parametrizations(model.module)  # labels' mean and scale go into the last
         if not _images.answering_linear(model.module):
             raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     return model
@@ -86,7 +79,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         UsageError: it returns no module.
     """
     module = _built(spec)
-    _networks.fold_parametrizations(module)
+    fold_parametrizations(module)
     return module
 
 
@@ -141,3 +134,11 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
 def _pixels(module: nn.Module) -> Tensor:
     """Return rows to try a network with."""
     return torch.cat([example["pixels"] for example in examples(module)])
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+)

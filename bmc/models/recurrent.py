@@ -13,79 +13,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, SettingError
-from bmc.inputs.series import SeriesEncoder, SeriesSettings, check_series
+from bmc.errors import ArtifactError
+from bmc.families.recurrent import READOUTS as READOUTS
+from bmc.families.recurrent import Settings as Settings
+from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
 from bmc.models import _tokens
 from bmc.models._sizes import check_sizes
-from bmc.training.settings import TrainingSettings
-
-KINDS = ("text", "series")
-BASELINES: Mapping[str, str] = {
-    "rnn": "plain recurrent network, both directions, over tokens or series",
-    "lstm": "the same with long short-term memory",
-    "gru": "the same with gated recurrent units",
-}
-READOUTS = ("mean", "last")
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a recurrent network is built.
-
-    Args:
-        hidden: width of each direction.
-        layers: how many, one on the other.
-        dropout: share of the values between layers, and before the classifier, that is dropped.
-        noise: standard deviation of the noise on normalised series in training.
-        readout: mean (of all steps' states) or last (each direction's state at its end).
-        embedding: width of a token's vector.
-        vocabulary: tokens at most.
-        lowercase: whether the vocabulary drops case.
-        strip_accents: whether it drops accents and all other marks, vowel signs and tones too.
-        max_length: tokens or time steps of a row at most.
-
-    Raises:
-        SettingError: a setting is out of range.
-    """
-
-    hidden: int = 64
-    layers: int = 1
-    dropout: float = 0.3
-    noise: float = 0.1
-    readout: str = "mean"
-    embedding: int = 128
-    vocabulary: int = 8000
-    lowercase: bool = False
-    strip_accents: bool = False
-    max_length: int = 256
-
-    def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "embedding"):
-            if getattr(self, name) < 1:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if not 0 <= self.dropout < 1:
-            raise SettingError(f"dropout is {self.dropout}; it must lie in [0, 1)")
-        if not 0 <= self.noise < 100:
-            raise SettingError(f"noise is {self.noise}; it must lie in [0, 100)")
-        if self.readout not in READOUTS:
-            raise SettingError(f"readout is {self.readout!r}; possible: {', '.join(READOUTS)}")
-        _tokens.check_vocabulary(self.vocabulary)
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how a recurrent network is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=40, learning_rate=3e-3, batch_size=16, weight_decay=0.01, precision="fp32"
-    )
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -113,7 +54,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         spec["embedding"] = settings.embedding
         spec["columns"] = len(data.columns)
     else:
-        encoder = _series_encoder(data, settings.max_length)
+        encoder = series_encoder_for(data.train.rows, settings.max_length)
         spec["channels"] = encoder.settings.channels
         spec["noise"] = settings.noise
     return Model(build(spec), "recurrent", spec, data.labels, encoder, data.task)
@@ -322,17 +263,10 @@ def _taken(vectors: Tensor, places: Tensor) -> Tensor:
     return vectors.gather(1, places[:, :, None].expand(-1, -1, vectors.shape[2]))
 
 
-def _series_encoder(data: Dataset, max_length: int) -> SeriesEncoder:
-    """Make an encoder that brings each channel of the training series to mean 0, deviation 1.
-
-    Raises:
-        DataError: a series is no table of finite numbers.
-    """
-    rows = [np.asarray(series, np.float64) for series in data.train.rows]
-    for number, series in enumerate(rows, start=1):
-        check_series(series, f"series {number}", rows[0].shape[-1])
-    steps = np.concatenate(rows)
-    deviation = steps.std(axis=0)
-    std = np.where(deviation > 0, deviation, 1.0)  # a channel that never changes stays 0
-    mean = tuple(steps.mean(axis=0).tolist())
-    return SeriesEncoder(SeriesSettings(steps.shape[1], max_length, mean, tuple(std.tolist())))
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+)

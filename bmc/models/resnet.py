@@ -13,21 +13,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
+from bmc.families.resnet import MOST
+from bmc.families.resnet import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
-
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {
-    "resnet18": "ResNet-18: 11.2 M parameters; up to 64x64 a 3x3 first convolution",
-    "resnet34": "ResNet-34: 21.3 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
-    "resnet50": "ResNet-50: 23.5 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
-}
-_MOST = 1024
 
 
 @dataclass(frozen=True)
@@ -50,21 +44,6 @@ _PLANS = {
     "resnet34": Plan((3, 4, 6, 3), bottleneck=False, small_stride=2),
     "resnet50": Plan((3, 4, 6, 3), bottleneck=True, small_stride=2),
 }
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen.
-
-    Args:
-        width: channels of the first stage; each later one has twice as many.
-    """
-
-    width: int = 64
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _images.check_range("width", self.width, _MOST)
 
 
 class BasicBlock(nn.Module):
@@ -169,20 +148,6 @@ class ResNet(_images.ImageModule):
         return logits
 
 
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=5,
-        learning_rate=2e-3,
-        batch_size=128,
-        warmup=0.15,
-        weight_decay=0.05,
-        clip=5.0,
-        label_smoothing=0.1,
-        augment=("flip",),
-    )
-
-
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained residual network for the images and classes of a data set."""
     encoder = _images.encoder_for(data, settings.image_size, any_size=True)
@@ -200,7 +165,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     if plan is None:
         raise ArtifactError(f"no residual network is named {spec.get('architecture')!r:.60}")
     outputs = _images.whole_of(spec, "outputs")
-    width = _images.whole_of(spec, "filters", most=_MOST)
+    width = _images.whole_of(spec, "filters", most=MOST)
     return ResNet(_images.image_of(spec), outputs, plan, width).eval()
 
 
@@ -221,3 +186,12 @@ def _shortcut(given: int, wide: int, stride: tuple[int, int]) -> nn.Module:
     if stride == (1, 1) and given == wide:
         return nn.Identity()
     return nn.Sequential(nn.Conv2d(given, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+)

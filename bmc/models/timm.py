@@ -3,45 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import timm
 from torch import nn
 
 from bmc import console
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unknown
+from bmc.families.timm import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
-
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {}
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen; images of a model for one size alone are resized to it by themselves.
-
-    Args:
-        pretrained: whether to start from timm's weights, which it fetches from its hub.
-    """
-
-    pretrained: bool = False
-
-
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=5,
-        learning_rate=1e-3,
-        batch_size=64,
-        weight_decay=0.05,
-        label_smoothing=0.1,
-        augment=("flip", "crop"),
-    )
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -116,3 +90,11 @@ def _fixed_size(name: str) -> int:
     """Return the image size that a model was made for, if it takes no other; else 0."""
     known = timm.get_pretrained_cfg(name, allow_unregistered=True)
     return int(known.input_size[-1]) if known and known.fixed_input_size else 0
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+)

@@ -7,55 +7,26 @@ Recognition" (configurations A and D); Ioffe and Szegedy 2015, "Batch Normalizat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
+from bmc.families.vgg import MOST, MOST_HIDDEN
+from bmc.families.vgg import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _images
 from bmc.models._folding import folded
 from bmc.models._images import examples as examples
-from bmc.training.settings import TrainingSettings
 
-KINDS = ("image",)
-BASELINES: Mapping[str, str] = {
-    "vgg11": "VGG-11 with batch norm: 9.8 M parameters up to 64x64, 133 M at 224x224",
-    "vgg16": "VGG-16 with batch norm: 15.3 M parameters up to 64x64, 138 M at 224x224",
-}
-_MOST = 1024
-_MOST_HIDDEN = 16384
 _LEAST_SIDE = 32
 _POOLED = 7
 
 # Convolutions of each stage, and their width as a multiple of the first stage's.
 _STAGES = {"vgg11": (1, 1, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3)}
 _WIDTHS = (1, 2, 4, 8, 8)
-
-
-@dataclass(frozen=True)
-class Settings(_images.ImageOptions):
-    """What can be chosen.
-
-    Args:
-        width: channels of the first stage; the last one has eight times as many.
-        hidden: width of the two fully connected layers; 0 for 4096 as published, and 512 for
-            images up to 64x64, which have a fiftieth of the features.
-        dropout: behind each fully connected layer.
-    """
-
-    width: int = 64
-    hidden: int = 0
-    dropout: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        _images.check_range("width", self.width, _MOST)
-        if self.hidden:
-            _images.check_range("hidden", self.hidden, _MOST_HIDDEN)
-        _images.check_share("dropout", self.dropout)
 
 
 class Vgg(_images.ImageModule):
@@ -111,21 +82,6 @@ class Vgg(_images.ImageModule):
         return logits
 
 
-def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
-    return TrainingSettings(
-        epochs=4,
-        learning_rate=0.05,
-        batch_size=128,
-        optimizer="sgd",
-        warmup=0.15,
-        weight_decay=5e-4,
-        clip=5.0,
-        label_smoothing=0.1,
-        augment=("flip",),
-    )
-
-
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained VGG for the images and classes of a data set."""
     encoder = _images.encoder_for(data, settings.image_size)
@@ -152,8 +108,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         _images.image_of(spec),
         _images.whole_of(spec, "outputs"),
         stages,
-        _images.whole_of(spec, "filters", most=_MOST),
-        _images.whole_of(spec, "hidden", most=_MOST_HIDDEN),
+        _images.whole_of(spec, "filters", most=MOST),
+        _images.whole_of(spec, "hidden", most=MOST_HIDDEN),
         _images.share_of(spec, "dropout"),
     ).eval()
 
@@ -169,3 +125,12 @@ def parts(module: nn.Module) -> Parts:
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, kinds)]
     return Parts(tuple(layers[:-1]), {}, (), tuple(layers[-1:]))
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    inference_form=inference_form,
+)

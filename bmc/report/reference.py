@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc.bundle import Bundle
+from bmc.contracts.formats import format_of
 from bmc.report.remarks import steps_of
 
 Key = tuple[str, str, str]
@@ -61,7 +62,7 @@ def reference_of(made: Sequence[Bundle]) -> str | None:
             weights not in origins and manifest.name not in origins,
             -parameters_of(bundle),
             steps,
-            manifest.target != "pytorch",
+            not format_of(manifest.target).is_reference,
         )
 
     return min(made, key=rank).path.name

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bmc.contracts import families
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
 
@@ -43,7 +44,7 @@ def start_of(model: Model) -> str:
     A network of the user's own code may draw its weights as it likes: there it is the code's file,
     without what that imports.
     """
-    if model.family != "python":
+    if not families.family(model.family).runs_foreign_code:
         return weights_of(model.module)
     module = sys.modules.get(str(model.spec.get("code")).partition(":")[0])
     file = getattr(module, "__file__", None)

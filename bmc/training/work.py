@@ -8,23 +8,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bmc import artifact, console, plugins
+from bmc import console
 from bmc.compress.quantize._form import is_quantized, last_linear
-from bmc.data import Dataset, Examples
-from bmc.data._split import content_of
+from bmc.contracts import Network, families
+from bmc.contracts.techniques import technique
+from bmc.data import Dataset, Examples, content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
-from bmc.models._networks import fold_parametrizations
 from bmc.training.batches import Rows
 from bmc.training.identity import structure_of
 from bmc.training.loop import Fitted, fit, score_of
 from bmc.training.losses import loss_of
+from bmc.training.parametrizations import fold_parametrizations
 from bmc.training.settings import TrainingSettings
 
 
@@ -63,15 +63,15 @@ def work_for(
         if keep is not None:
             chosen = replace(chosen, keep=keep, patience=0 if keep == "last" else chosen.patience)
         folder = checkpoints / name if name else checkpoints
-        family = plugins.load("bmc.models", model.family, "model family")
-        if not hasattr(family, "train"):
+        family = families.network(model.family)
+        if family.train is None:
             fitted = fit_model(model, hidden, chosen, folder, loss, unlabelled, after_step, run)
             model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
         if loss or len(unlabelled):
             raise UsageError(f"a {model.family} is trained in a way of its own; it has no teacher")
         wanted = every_step_of(model, after_step)
-        own: Fitted = family.train(model, hidden, chosen, folder, run, wanted)
+        own = family.train(model, hidden, chosen, folder, run, wanted)
         model.origin = {**model.origin, "history": own.epochs()}
         return own.to_json()
 
@@ -104,9 +104,9 @@ def fit_model(
     for row in unlabelled:
         digest.update(content_of(row) + b"\x1e")
     depends = json.dumps([data.fingerprint, digest.hexdigest(), structure_of(model), run])
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     # A quantized model is an inference form, which a family's training form knows nothing of.
-    forming = None if is_quantized(model.module) else getattr(family, "training_form", None)
+    forming = None if is_quantized(model.module) else family.training_form
     with _in_units_of(model, data.train.labels, family) as standard:
         train.labels, validation.labels = standard(train.labels), standard(validation.labels)
         fitted = fit(
@@ -128,12 +128,8 @@ def fit_model(
 
 def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | None:
     """Join what each compression of a model asks for after every step of training, and one more."""
-    techniques = [(artifact.method(step.method), step.record) for step in model.steps]
-    wanted: list[AfterStep] = [
-        technique.keep(model, record)
-        for technique, record in techniques
-        if hasattr(technique, "keep")
-    ]
+    kept = [(technique(step.method).keep, step.record) for step in model.steps]
+    wanted: list[AfterStep] = [keep(model, record) for keep, record in kept if keep is not None]
     wanted += [after_step] if after_step else []
 
     def all_of_them(module: nn.Module, done: float) -> None:
@@ -145,7 +141,7 @@ def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | Non
 
 @contextmanager
 def _in_units_of(
-    model: Model, labels: Sequence[float], family: Any
+    model: Model, labels: Sequence[float], family: Network
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     """Train a regression on labels of mean 0 and deviation 1, then fold both into its last layer.
 
@@ -174,11 +170,11 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
 
     Its first weights suit labels of mean 0 and deviation 1; labels near 2000 would be out of reach.
     """
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     _fold(_last_layer(model, family), *mean_and_scale(labels))
 
 
-def _last_layer(model: Model, family: Any) -> nn.Linear:
+def _last_layer(model: Model, family: Network) -> nn.Linear:
     if is_quantized(model.module):  # a form, of which the family does not know the names
         path = last_linear(model.module)
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -11,9 +10,10 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, console, models, plugins, workspace
+from bmc import artifact, console, workspace
+from bmc.contracts import Family, Network, families
 from bmc.data import Dataset
-from bmc.errors import DataError, unknown
+from bmc.errors import ArtifactError, DataError
 from bmc.model import Model
 from bmc.training.identity import start_of
 from bmc.training.initialise import initialise
@@ -27,15 +27,15 @@ from bmc.workflows.outputs import forget_checkpoints, refuse_output
 from bmc.workflows.settings import settings_from
 
 _HINT = "bmc models lists all"
-_HUGGING_FACE = ("bert", "mpnet")
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A baseline that was asked for: its family's module, how it is built and how it is trained."""
+    """A baseline that was asked for: its family, how it is built and how it is trained."""
 
     reference: str
-    family: Any
+    family: Family
+    network: Network
     options: Any
     recipe: TrainingSettings
 
@@ -52,11 +52,13 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
         UnknownError: there is no such baseline.
         SettingError: the family has no such option, or its value is out of range.
     """
-    family = plugins.load("bmc.models", _family(reference), "model", _HINT)
+    name = _family(reference)
+    family = families.family(name)
     return Chosen(
         reference,
         family,
-        family.Settings(**settings_from(family.Settings, options, reference)),
+        families.network(name),
+        family.settings(**settings_from(family.settings, options, reference)),
         family.recipe(reference),
     )
 
@@ -92,7 +94,7 @@ def train_baseline(
 
 def code_of(model: Model) -> str | None:
     """Return the module:function that builds a model, where that is a user's own code."""
-    return str(model.spec["code"]) if model.family == "python" else None
+    return str(model.spec["code"]) if families.family(model.family).runs_foreign_code else None
 
 
 def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
@@ -119,19 +121,19 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     Raises:
         DataError: the baseline is for another kind of data.
     """
-    if data.kind not in chosen.family.KINDS:
-        kinds = " or ".join(chosen.family.KINDS)
+    if data.kind not in chosen.family.takes:
+        kinds = " or ".join(chosen.family.takes)
         raise DataError(
             f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "
             f"with --data (bmc datasets lists some) or another model ({_HINT})"
         )
     torch.manual_seed(settings.seed)
-    model: Model = chosen.family.baseline(chosen.reference, data, chosen.options)
+    model = chosen.network.baseline(chosen.reference, data, chosen.options)
     initialise(model.module, settings.initialisation)
     kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
     if model.task == "regression" and not kept:
         start_in_units_of(model, data.train.labels)
-    train = getattr(chosen.family, "train", fit_model)
+    train = chosen.network.train or fit_model
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"
     fitted = train(model, data, settings, folder, run=run)
     model.scores = fitted.to_json()
@@ -141,46 +143,29 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
 
 
 def _family(reference: str) -> str:
-    """Return the family of a baseline's name, of a prefix, or of a folder's config.json."""
-    prefix = reference.partition(":")[0] if ":" in reference else ""
-    if prefix in ("timm", "python"):
-        return prefix
-    if prefix == "hf" or (reference and Path(reference).is_dir()):
-        return _family_of_folder(reference)
-    choices = {name: family for family in plugins.names("bmc.models") for name in baselines(family)}
-    if reference not in choices:
-        raise unknown("model", reference, choices, _HINT)
-    return choices[reference]
+    """Return the family of a baseline's name, of a prefix, or of a Hugging Face folder.
 
-
-def baselines(family: str) -> Mapping[str, str]:
-    """Return a family's baselines, read from its file without importing it.
-
-    Importing every family would import torch and transformers for a mere list.
+    Raises:
+        UnknownError: there is no such baseline.
+        ArtifactError: no family loads models of the folder's type.
     """
-    found: Mapping[str, str] = _declared(family, "BASELINES") or {}
-    return found
-
-
-def kinds(family: str) -> tuple[str, ...]:
-    """Return the kinds of data that a family takes, likewise."""
-    return tuple(_declared(family, "KINDS") or ())
-
-
-def _declared(family: str, name: str) -> Any:
-    path = Path(models.__file__).parent / f"{family.replace('-', '_')}.py"
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, (ast.Assign, ast.AnnAssign)):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            if getattr(targets[0], "id", "") == name and node.value:
-                return ast.literal_eval(node.value)
-    return None
+    named = families.of_prefix(reference)
+    if named is not None:
+        return named
+    if reference.startswith("hf:") or (reference and Path(reference).is_dir()):
+        return _family_of_folder(reference)
+    return families.of_baseline(reference)
 
 
 def _family_of_folder(reference: str) -> str:
-    """Return the family that takes a Hugging Face model's type; bert says what is wrong else."""
-    from bmc.models import _hugging_face  # noqa: PLC0415  imports transformers
+    from bmc.models import hugging_face  # noqa: PLC0415  imports transformers
 
-    config = _hugging_face.folder_of(reference) / "config.json"
-    kind = read_json(config, "Hugging Face model folder", links=True).get("model_type")
-    return str(kind) if kind in _HUGGING_FACE else "bert"
+    config = hugging_face.folder_of(reference) / "config.json"
+    model_type = read_json(config, "Hugging Face model folder", links=True).get("model_type")
+    family = families.of_model_type(str(model_type))
+    if family is None:
+        raise ArtifactError(
+            f"{reference} is a {model_type!r:.60} model; `bmc train` takes "
+            f"{' and '.join(families.model_types())} models"
+        )
+    return family

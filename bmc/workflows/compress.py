@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, console, plugins, workspace
+from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
 from bmc.compress.quantize._form import held_bytes, is_quantized
-from bmc.errors import GateError, UsageError, unknown
+from bmc.contracts.techniques import technique
+from bmc.errors import GateError, UsageError
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work
@@ -42,14 +43,11 @@ def step_class(kind: str, method: str) -> Any:
     Raises:
         UnknownError: there is no such technique.
     """
-    choices = plugins.names(f"bmc.compress.{kind}")
-    if method not in choices:
-        raise unknown(f"{kind} method", method, choices, f"bmc {kind} --help says what each does")
-    return artifact.method(f"{kind}/{method}")
+    return technique(f"{kind}/{method}").step
 
 
 def settings_of(
-    technique: Any, method: str, options: Mapping[str, Any], typed: Mapping[str, Any]
+    step: Any, method: str, options: Mapping[str, Any], typed: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return a technique's settings: by name, and from options of the command that were typed.
 
@@ -57,13 +55,13 @@ def settings_of(
         UsageError: the technique has no setting of an option's name.
         SettingError: a value is of another type.
     """
-    own = {field.name for field in fields(technique)}
+    own = {field.name for field in fields(step)}
     given = {name: value for name, value in typed.items() if value is not None}
     for name in given:
         if name not in own:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(own))}")
-    return {**settings_from(technique, options, method), **given}
+    return {**settings_from(step, options, method), **given}
 
 
 def compress(

@@ -212,7 +212,7 @@ def untrained_student(
 def _check_size(teacher: str, data: Dataset, size: bert.Size) -> None:
     """Build the student of an untrained teacher: what does not fit is said before hours of work."""
     chosen = baselines.choose(teacher, {})
-    bert.student(chosen.family.baseline(teacher, data, chosen.options), size)
+    bert.student(chosen.network.baseline(teacher, data, chosen.options), size)
 
 
 def _say_plan(settings: Distillation, size: bert.Size, data: Dataset, texts: Sequence[str]) -> None:

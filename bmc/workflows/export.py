@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bmc import console, plugins, workspace
+from bmc import console, workspace
 from bmc.bundle import Bundle
+from bmc.contracts import formats
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
@@ -62,7 +63,7 @@ def export(
         for name in targets
     }
     for name, path in outputs.items():
-        plugins.load("bmc.export", name, "target")
+        formats.exporter(name)
         refuse_output(path, force, source=folder)
     known = data_of(folder, data)
     written: list[Bundle] = []
@@ -114,7 +115,7 @@ def _check_targets(targets: Sequence[str], output: Path | None) -> None:
         UsageError: no target is named, or an output for several.
         UnknownError: there is no such target.
     """
-    known = plugins.names("bmc.targets")
+    known = formats.FORMATS.names()
     if not targets:
         raise UsageError(f"--target names none of {', '.join(known)}")
     for name in targets:

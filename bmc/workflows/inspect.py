@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmc import artifact, console, disk, plugins, workspace
+from bmc import artifact, console, disk, workspace
 from bmc import bundle as bundles
+from bmc.contracts import formats
 from bmc.errors import UsageError
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
@@ -90,7 +91,7 @@ def inspect(
 def _inspect_bundle(folder: Path) -> InspectedBundle:
     """List what a bundle's run time multiplies, and in which precision."""
     made = bundles.read(folder)
-    exporter = plugins.load("bmc.export", made.manifest.target, "target")
+    exporter = formats.exporter(made.manifest.target)
     return InspectedBundle(folder, made.manifest.precision, tuple(exporter.executed(made)))
 
 

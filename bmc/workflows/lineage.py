@@ -137,6 +137,7 @@ def load_recorded(
         str(recorded.get("label_column", "label")),
         str(recorded.get("task", "classification")),
         fold_of(recorded, folder),
+        recorded.get("plugins"),
     )
 
 

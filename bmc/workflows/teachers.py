@@ -15,13 +15,12 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc import data as datasets
+from bmc.contracts import families
 from bmc.data import Dataset, Fold
 from bmc.errors import DataError, UnknownError, UsageError
-from bmc.models import bert, mpnet
 from bmc.workflows import baselines, lineage
 from bmc.workflows.data import DataSource
 
-_BASELINES = (*bert.BASELINES, *mpnet.BASELINES)
 _SHOWN = 12
 _UNTOLD = ("seed", "device", "checkpoint_every")  # how, not what, a teacher was trained
 
@@ -83,14 +82,21 @@ def find(reference: str) -> Path | None:
     try:
         return workspace.find(reference, "model")
     except UnknownError as error:
-        near = difflib.get_close_matches(reference, _BASELINES, n=1, cutoff=0.5)
+        known = _baselines()
+        near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownError(f"{error} ({guess}baselines: {', '.join(_BASELINES)})") from error
+        raise UnknownError(f"{error} ({guess}baselines: {', '.join(known)})") from error
 
 
 def is_baseline(reference: str) -> bool:
     """Tell whether a reference names a baseline, which is trained where there is none yet."""
-    return reference in _BASELINES or reference.startswith("hf:")
+    return reference in _baselines() or reference.startswith("hf:")
+
+
+def _baselines() -> list[str]:
+    """Return the baselines that can teach a student: those of pretrained text encoders."""
+    every = families.families().values()
+    return [name for family in every if family.model_types for name in family.baselines]
 
 
 def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Path, bool]:

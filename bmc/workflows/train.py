@@ -84,7 +84,7 @@ def cross_validate(
     """
     chosen = baselines.choose(reference, options)
     settings = replace(chosen.recipe, **recipe)
-    if hasattr(chosen.family, "train"):  # a generator's
+    if chosen.network.train is not None:  # a generator's
         raise UsageError(f"{reference} has no held-out score to fold: leave --folds out")
     by_fold: list[float] = []
     outputs: list[NDArray[np.float32]] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
 
-from bmc import plugins
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.model import Model
 from bmc.training.settings import TrainingSettings
@@ -75,12 +75,12 @@ class Tuning:
             ) from error
 
     def _settings(self, model: Model) -> TrainingSettings:
-        family = plugins.load("bmc.models", model.family, "model family")
+        family = families.family(model.family)
         known = {field.name for field in fields(TrainingSettings)}
         trained = {name: v for name, v in model.origin.get("settings", {}).items() if name in known}
         if "augment" in trained:
             trained["augment"] = tuple(trained["augment"])
-        recipe: TrainingSettings = family.recipe(model.origin.get("baseline", ""))
+        recipe = family.recipe(model.origin.get("baseline", ""))
         before = replace(recipe, **trained)
         typed = {
             name: value

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bmc import console, disk, plugins
-from bmc.data._split import content_of
+from bmc import console, disk
+from bmc.contracts import families
+from bmc.data import content_of
 from bmc.inputs import Many
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
@@ -81,8 +82,8 @@ def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
 def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
     logits = np.empty((len(texts), _width(teacher)), np.float32)
-    family = plugins.load("bmc.models", teacher.family, "model family")
-    forming = getattr(family, "training_form", None)
+    family = families.network(teacher.family)
+    forming = family.training_form
     form = forming(teacher.module) if forming else None
     for places in rows.in_order(_BATCH):
         logits[places] = logits_of(teacher.module, rows, places, "auto", device, form).numpy()

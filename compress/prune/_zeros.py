@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.conv import _ConvNd
 
-from bmc import console, plugins
+from bmc import console
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError, unknown
 from bmc.model import AfterStep, Model, Record
 
@@ -190,7 +191,7 @@ def _there(name: str, there: Mapping[str, Tensor]) -> str:
 
 def _identities(model: Model) -> set[int]:
     """Return the parameters of embeddings and outputs, also where a layer shares them."""
-    parts = plugins.load("bmc.models", model.family, "model family").parts(model.module)
+    parts = families.network(model.family).parts(model.module)
     left = (*parts.outputs, *parts.embeddings)
     return {
         id(value)

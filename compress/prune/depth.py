@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from bmc import console, plugins
+from bmc import console
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError, unknown
 from bmc.inspect.sensitivity import outputs_of
 from bmc.model import Model, Parts, Record, Work
@@ -255,7 +256,7 @@ def _has_shortcut(block: nn.Module) -> bool:
 
 
 def _parts(model: Model) -> Parts:
-    parts: Parts = plugins.load("bmc.models", model.family, "model family").parts(model.module)
+    parts: Parts = families.network(model.family).parts(model.module)
     return parts
 
 

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from bmc import console, plugins
+from bmc import console
 from bmc.compress._shapes import changed, reshape, shapes_of
 from bmc.compress.prune._cutting import cut, follows
 from bmc.compress.prune._importance import CRITERIA, importance_of
 from bmc.compress.share._codebook import refuse_clustered
+from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
 from bmc.model import Model, Record, Work
 
@@ -227,14 +228,14 @@ def groups_of(model: Model) -> list[Group]:
     """
     from bmc.compress.prune import _graph  # noqa: PLC0415  reading a record needs no torch-pruning
 
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     example = family.examples(model.module)[0]
     return _graph.groups_of(model.module, example, family.parts(model.module))
 
 
 def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> None:
     """Cut what is not kept, but where the graph turns out not to know who reads it."""
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     example = family.examples(model.module)[0]
     if kept and follows(model.module, kept, groups, example):
         good = {}

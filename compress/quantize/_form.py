@@ -11,11 +11,12 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, nn
 
-from bmc import console, plugins
+from bmc import console
 from bmc.compress._modules import read_directly
 from bmc.compress.quantize import _layers as layers
 from bmc.compress.quantize._layers import Narrowed, Quantized
 from bmc.compress.quantize._points import DynamicPoint, FittedGrid, Grid, LearnedPoint, Point
+from bmc.contracts import families
 from bmc.errors import ArtifactError, UsageError, unknown
 from bmc.model import Model, Record, output_of
 from bmc.models._attention import Slice, tied_in
@@ -69,10 +70,10 @@ def form_of(model: Model) -> nn.Module:
 
     A quantized model is its inference form already.
     """
-    family = plugins.load("bmc.models", model.family, "model family")
-    if is_quantized(model.module) or not hasattr(family, "inference_form"):
+    family = families.network(model.family)
+    if is_quantized(model.module) or family.inference_form is None:
         return model.module.eval()
-    return family.inference_form(model).eval()  # type: ignore[no-any-return]
+    return family.inference_form(model).eval()
 
 
 def become_form(model: Model) -> None:

@@ -14,10 +14,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bmc import console, plugins
+from bmc import console
 from bmc.compress.share._codebook import CLUSTERED, Codebook, cluster_layer
 from bmc.compress.share._codebook import is_clustered as is_clustered
 from bmc.compress.share._codebook import refuse_clustered as refuse_clustered
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, unknown
 from bmc.measure.shown import megabytes
 from bmc.model import AfterStep, Model, Record, Work
@@ -130,7 +131,7 @@ class Cluster:
 
 def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
     """Return the layers to cluster by name; of those that share a weight, the first."""
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     layers = {
         name: layer
         for name, layer in model.module.named_modules()

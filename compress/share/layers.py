@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from bmc import console, plugins
+from bmc import console
 from bmc.compress.share.cluster import refuse_clustered
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.model import Model, Parts, Record, Work
 
@@ -230,7 +231,7 @@ def _checked(model: Model, record: Record) -> list[Group]:
 
 
 def _parts(model: Model) -> Parts:
-    found: Parts = plugins.load("bmc.models", model.family, "model family").parts(model.module)
+    found: Parts = families.network(model.family).parts(model.module)
     return found
 
 

@@ -12,11 +12,11 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from bmc import plugins
 from bmc.compress._modules import read_directly, users_of
 from bmc.compress._modules import replace as replace_module
 from bmc.compress.share._codebook import refuse_clustered
 from bmc.compress.share._outputs import Outputs
+from bmc.contracts import families
 from bmc.errors import SettingError, unknown
 from bmc.model import Model, Record, Work
 
@@ -197,7 +197,7 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
         for name, layer in model.module.named_modules(remove_duplicate=False)
         if _can_be_split(layer) and all(map(_can_be_split, users_of(model.module, layer.weight)))
     }
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     if getattr(model.module, "is_foreign", False):
         direct = read_directly(model.module.eval(), family.examples(model.module)[0])
         named = {name: layer for name, layer in named.items() if name not in direct}

@@ -8,9 +8,9 @@ from itertools import chain
 import torch
 from torch import nn
 
-from bmc import plugins
 from bmc.compress._modules import word_table
 from bmc.compress.share._codebook import refuse_clustered
+from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
 from bmc.model import Model, Record, Work
 
@@ -107,7 +107,7 @@ class Tie:
 def _embeddings(model: Model) -> list[str]:
     """Return the names of the word table's weight and of an output's of the same shape."""
     path, table = word_table(model, "tie")
-    outputs = plugins.load("bmc.models", model.family, "model family").parts(model.module).outputs
+    outputs = families.network(model.family).parts(model.module).outputs
     for name in outputs:
         layer = model.module.get_submodule(name)
         if isinstance(layer, nn.Linear) and layer.weight.shape == table.weight.shape:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from bmc import artifact
 from bmc import data as datasets
+from bmc.contracts import families
 from bmc.data import Fold
 
 Run = Callable[..., tuple[int, str, str]]
@@ -22,12 +23,11 @@ QUICK = ("--epochs", 1, "--precision", "fp32", "--device", "cpu")
 
 
 def test_what_is_not_typed_comes_from_the_familys_recipe(bmc: Run, workspace: Path) -> None:
-    from bmc.models import mlp
 
     code, _, said = bmc("train", "mlp", "--data", "digits", "--set", "width=32", *QUICK)
     assert code == 0, said
     origin = artifact.describe(workspace / "mlp-digits")["origin"]
-    recipe = mlp.recipe("mlp")
+    recipe = families.family("mlp").recipe("mlp")
     assert origin["settings"]["epochs"] == 1
     assert origin["settings"]["learning_rate"] == recipe.learning_rate
     assert origin["settings"]["batch_size"] == recipe.batch_size

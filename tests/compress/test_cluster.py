@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
@@ -25,6 +25,7 @@ from bmc.compress.share import cluster
 from bmc.compress.share.cluster import Cluster, is_clustered
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
+from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.export._graph import write_onnx
 from bmc.files import size_of
@@ -50,10 +51,12 @@ def work(tmp_path: Path) -> Work:
 
 
 def image_model(family: str, name: str = "", **settings: Any) -> Model:
-    module = plugins.load("bmc.models", family, "model family")
+    module = families.network(family)
     torch.manual_seed(0)
     digits = datasets.load("digits")
-    model: Model = module.baseline(name or family, digits, module.Settings(**settings))
+    model: Model = module.baseline(
+        name or family, digits, families.family(family).settings(**settings)
+    )
     return model
 
 
@@ -123,7 +126,7 @@ def test_the_weights_file_holds_indices_and_values(
     expected = clustered * bits / 8 + 4 * (sum(weights.values()) + values * len(record))
     header = 1500
     assert expected <= size_of(folder / "model.safetensors") <= expected + header
-    inputs = plugins.load("bmc.models", "cnn", "").examples(model.module)[0]
+    inputs = families.network("cnn").examples(model.module)[0]
     assert torch.equal(answers(artifact.load(folder).module, inputs), answers(model.module, inputs))
 
 
@@ -154,7 +157,7 @@ def test_onnx_and_openvino_files_hold_indices_and_run_times_unfold_them(
         compress_to_fp16=False,
     )
     assert size_of(tmp_path / "model.bin") <= sum(sizes.values()) + 1000
-    inputs = plugins.load("bmc.models", family, "").examples(model.module)[0]
+    inputs = families.network(family).examples(model.module)[0]
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
     np.testing.assert_allclose(found, answers(model.module, inputs), atol=1e-5)
@@ -269,7 +272,7 @@ def test_tied_weights_share_one_codebook(make_lively: Callable[..., Model], work
 
 def test_costs_count_indices_and_values_and_no_weights(work: Work) -> None:
     model = image_model("cnn")
-    inputs = plugins.load("bmc.models", "cnn", "").examples(model.module)[0]
+    inputs = families.network("cnn").examples(model.module)[0]
     before = costs_of(model.module.eval(), inputs, runs=1)
     Cluster().apply(model, work)
     after = costs_of(model.module.eval(), inputs, runs=1)
@@ -300,7 +303,7 @@ def test_mpnet_positions_stay_a_codebook(make_lively: Callable[..., Model], work
 def test_a_generator_is_clustered_and_exported(work: Work) -> None:
     model = image_model("gan", width=32)
     Cluster(values=32).apply(model, work)
-    inputs = plugins.load("bmc.models", "gan", "").examples(model.module)[0]
+    inputs = families.network("gan").examples(model.module)[0]
     expected = answers(model.module, inputs)
     torch.testing.assert_close(answers(form_of(model), inputs), expected, atol=1e-5, rtol=0)
 

@@ -15,12 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.depth import Depth, removals
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.quantize._form import form_of
 from bmc.compress.share.lowrank import LowRank
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.export._graph import write_onnx
@@ -100,7 +101,7 @@ def copied(model: Model) -> Model:
 
 def rebuilt(model: Model, *steps: tuple[Any, Any]) -> Model:
     """Build a model anew, and replay records that went through JSON."""
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     made = replace(model, module=family.build(model.spec))
     for technique, record in steps:
         technique.rebuild(made, json.loads(json.dumps(record)))
@@ -108,7 +109,7 @@ def rebuilt(model: Model, *steps: tuple[Any, Any]) -> Model:
 
 
 def answers(model: Model) -> list[Tensor]:
-    family = plugins.load("bmc.models", model.family, "model family")
+    family = families.network(model.family)
     with torch.inference_mode():
         examples = family.examples(model.module)
         return [output_of(model.module.eval(), inputs) for inputs in examples]
@@ -306,9 +307,11 @@ def test_a_block_that_changes_the_shape_is_refused_by_name(images: Model, work: 
 def test_a_family_whose_layers_have_no_shortcut_is_refused_with_the_reason(
     family: str, reviews: Dataset, work: Work
 ) -> None:
-    module = plugins.load("bmc.models", family, "model family")
+    module = families.network(family)
     data = reviews if family == "recurrent" else datasets.load("digits")
-    model = module.baseline(next(iter(module.BASELINES)), data, module.Settings())
+    model = module.baseline(
+        next(iter(families.family(family).baselines)), data, families.family(family).settings()
+    )
     with pytest.raises(UsageError, match=f"none in a {family} model.*structured"):
         Depth(ratio=0.1).apply(model, work)
 

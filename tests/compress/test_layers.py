@@ -15,11 +15,12 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.quantize._form import form_of
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.layers import Layers
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.export._graph import write_onnx
@@ -56,10 +57,12 @@ def deep(make_lively: Callable[..., Model]) -> Model:
 
 
 def image_model(family: str, name: str = "", **settings: Any) -> Model:
-    module = plugins.load("bmc.models", family, "model family")
+    module = families.network(family)
     torch.manual_seed(0)
     digits = datasets.load("digits")
-    model: Model = module.baseline(name or family, digits, module.Settings(**settings))
+    model: Model = module.baseline(
+        name or family, digits, families.family(family).settings(**settings)
+    )
     return model
 
 
@@ -206,7 +209,7 @@ def test_mpnet_shares_its_layers(make_lively: Callable[..., Model], work: Work) 
 
 
 def test_a_recurrent_network_shares_the_layers_behind_its_first(work: Work) -> None:
-    family = plugins.load("bmc.models", "recurrent", "model family")
+    family = families.network("recurrent")
     vowels = datasets.load("japanese-vowels")
     model = family.baseline("lstm", vowels, family.Settings(hidden=8, layers=4))
     record = Layers().apply(model, work)
@@ -236,7 +239,7 @@ def test_blocks_that_differ_are_refused_with_what_sets_them_apart(work: Work) ->
 def test_hidden_layers_of_one_width_are_shared(work: Work) -> None:
     model = image_model("mlp", width=16, depth=4)
     assert [len(group) for group in Layers().apply(model, work)["groups"]] == [3]
-    assert len(plugins.load("bmc.models", "mlp", "").parts(model.module).layers) == 4
+    assert len(families.network("mlp").parts(model.module).layers) == 4
 
 
 def test_groups_that_do_not_divide_the_layers_are_refused_with_the_divisors(

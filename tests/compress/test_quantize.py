@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from bmc import artifact, cli, plugins
+from bmc import artifact, cli
 from bmc.bundle import Bundle
 from bmc.compress.quantize import _form, _layers
 from bmc.compress.quantize._calibration import calibrate
@@ -31,6 +31,7 @@ from bmc.compress.quantize.mixed import Mixed
 from bmc.compress.quantize.qat import Qat
 from bmc.compress.quantize.static import Static
 from bmc.compress.quantize.weights import Weights
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.export import ExportOptions, flow
@@ -73,12 +74,12 @@ def build_model(
             return make_lively()
         if family == "mpnet":
             return small_mpnet()
-        module = plugins.load("bmc.models", family, "model family")
-        name = next(iter(module.BASELINES))
+        module = families.network(family)
+        name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
-        data = reviews if "text" in module.KINDS else digits
+        data = reviews if "text" in families.family(family).takes else digits
         sizes = {"resnet": {"width": 8}, "gan": {"width": 16}}.get(family, {})
-        model: Model = module.baseline(name, data, module.Settings(**sizes))
+        model: Model = module.baseline(name, data, families.family(family).settings(**sizes))
         with torch.no_grad():  # fresh outputs hardly differ from row to row
             output = module.parts(model.module).outputs[0]
             model.module.get_parameter(f"{output}.weight").mul_(10)
@@ -131,7 +132,7 @@ def test_a_record_rebuilds_names_and_shapes_and_the_outputs_are_bit_equal(
     model = build_model(family)
     record = applied(model, method, work_of(model)).record
     rebuilt = build_model(family)
-    rebuilt.module = plugins.load("bmc.models", family, "").build(rebuilt.spec)
+    rebuilt.module = families.network(family).build(rebuilt.spec)
     type(STEPS[method]).rebuild(rebuilt, record)
     shapes = {name: (v.shape, v.dtype) for name, v in model.module.state_dict().items()}
     assert {n: (v.shape, v.dtype) for n, v in rebuilt.module.state_dict().items()} == shapes

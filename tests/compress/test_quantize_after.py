@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.quantize import _form
@@ -27,6 +27,7 @@ from bmc.compress.quantize.weights import Weights
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.layers import Layers
 from bmc.compress.share.tie import Tie
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.export._graph import write_onnx
 from bmc.export._lower import lower_file
@@ -188,14 +189,16 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
 def test_training_in_8_bits_knows_a_regressions_last_layer(
     family: str, reviews: Dataset, digits: Dataset, tmp_path: Path
 ) -> None:
-    module = plugins.load("bmc.models", family, "model family")
-    data = reviews if "text" in module.KINDS else digits
+    module = families.network(family)
+    data = reviews if "text" in families.family(family).takes else digits
     model = (
         small_mpnet()
         if family == "mpnet"
         else lively_model()
         if family == "bert"
-        else module.baseline(next(iter(module.BASELINES)), data, module.Settings())
+        else module.baseline(
+            next(iter(families.family(family).baselines)), data, families.family(family).settings()
+        )
     )
     taken(model, "quantize/qat", Qat(rows=8), work_on(data, tmp_path))
     with torch.no_grad():

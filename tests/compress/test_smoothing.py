@@ -17,7 +17,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from bmc import data as datasets
-from bmc import inputs, plugins
+from bmc import inputs
 from bmc.compress.quantize import _form
 from bmc.compress.quantize._layers import QuantizedLinear
 from bmc.compress.quantize._smoothing import divisors
@@ -25,6 +25,7 @@ from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.mixed import Mixed
 from bmc.compress.quantize.qat import Qat
 from bmc.compress.quantize.static import Static
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.export._graph import write_onnx
@@ -194,8 +195,8 @@ def test_a_reach_that_makes_no_sense_is_refused(kind: Any, reach: float) -> None
 def test_a_record_that_divides_what_it_cannot_is_refused(
     family: str, own: dict[str, Any], digits: Dataset
 ) -> None:
-    module: Any = plugins.load("bmc.models", family, "model family")
-    made = module.baseline(family, digits, module.Settings())
+    module = families.network(family)
+    made = module.baseline(family, digits, families.family(family).settings())
     _form.become_form(made)
     first = next(iter(_form.layers_of(made.module)))
     record = {first: {"bits": 8, "group": 0, "inputs": "static", **own}}

@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.structured import Structured, groups_of
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
+from bmc.contracts import families
 from bmc.data import Dataset, Examples
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.export._graph import write_onnx
@@ -68,14 +69,14 @@ SPECS: Mapping[str, tuple[str, dict[str, Any]]] = {
 
 
 def family_of(model: Model) -> Any:
-    return plugins.load("bmc.models", model.family, "model family")
+    return families.network(model.family)
 
 
 def build(name: str) -> Model:
     """Build a small model with weights that are neither tiny nor alike; always the same one."""
     family, spec = SPECS[name]
     torch.manual_seed(0)
-    module = plugins.load("bmc.models", family, "model family").build(spec)
+    module = families.network(family).build(spec)
     with torch.no_grad():
         for value in module.parameters():
             value.add_(0.1 * torch.randn(value.shape))
@@ -245,7 +246,7 @@ def test_the_width_of_a_bert_is_pruned_where_it_is_named(work: Work) -> None:
 def test_sizes_are_multiples_and_never_nothing(
     hidden: int, ratio: float, multiple: int, left: int, work: Work
 ) -> None:
-    family = plugins.load("bmc.models", "mlp", "model family")
+    family = families.network("mlp")
     spec = {**IMAGE, "hidden": hidden, "depth": 1, "dropout": 0.0}
     model = Model(family.build(spec), "mlp", spec, (), work.data, "classification")  # type: ignore[arg-type]
     Structured(ratio=ratio, multiple=multiple).apply(model, work)
@@ -254,7 +255,7 @@ def test_sizes_are_multiples_and_never_nothing(
 
 @pytest.mark.parametrize(("ratio", "left"), [(0.05, 64), (0.25, 48), (0.6, 32), (0.85, 8)])
 def test_channels_above_16_come_in_sixteens(ratio: float, left: int, work: Work) -> None:
-    family = plugins.load("bmc.models", "cnn", "model family")
+    family = families.network("cnn")
     spec = {**IMAGE, "filters": 32, "hidden": 100, "dropout": 0.0}
     model = Model(family.build(spec), "cnn", spec, (), work.data, "classification")  # type: ignore[arg-type]
     Structured(ratio=ratio, layers=("features.3", "hidden")).apply(model, work)
@@ -322,9 +323,9 @@ def test_taylor_lets_go_what_the_loss_does_not_feel(network: Model, work: Work) 
 
 def test_taylor_measures_recurrent_units_and_heads(reviews: Dataset, tmp_path: Path) -> None:
     for family in ("recurrent", "transformer"):
-        module = plugins.load("bmc.models", family, "model family")
+        module = families.network(family)
         torch.manual_seed(0)
-        model = module.baseline("lstm", reviews, module.Settings())
+        model = module.baseline("lstm", reviews, families.family(family).settings())
         few = replace(reviews, train=Examples(reviews.train.rows[:40], reviews.train.labels[:40]))
         settings = TrainingSettings(device="cpu")
         work = work_for(few, (), settings, tmp_path, tmp_path, artifact.load, run="")  # type: ignore[arg-type]

@@ -253,7 +253,7 @@ def test_folded_weights_answer_as_what_they_were_derived_from(nets: Any, images:
         inputs = python.examples(model.module)[0]
         with torch.no_grad():
             before = output_of(model.module.eval(), inputs)
-        from bmc.models._networks import fold_parametrizations
+        from bmc.training.parametrizations import fold_parametrizations
 
         assert fold_parametrizations(model.module)
         torch.testing.assert_close(output_of(model.module, inputs), before)

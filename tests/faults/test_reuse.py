@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from bmc import artifact, cli
 from bmc import data as datasets
 from bmc.compress.distill._teacher import cached_logits
+from bmc.contracts import families
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
 from bmc.models import bert
@@ -97,9 +98,11 @@ def quick_bert(make_lively: Callable[..., Model], monkeypatch: pytest.MonkeyPatc
         made.labels, made.task = data.labels, data.task
         return made
 
-    recipe = replace(bert.recipe("bert"), epochs=1, device="cpu", precision="fp32")
-    monkeypatch.setattr(bert, "baseline", baseline)
-    monkeypatch.setattr(bert, "recipe", lambda name: recipe)
+    described = families.family("bert")
+    recipe = replace(described.recipe("bert"), epochs=1, device="cpu", precision="fp32")
+    quick = replace(described, recipe=lambda name: recipe)
+    monkeypatch.setattr("bmc.families.bert.FAMILY", quick)
+    monkeypatch.setattr(bert, "NETWORK", replace(bert.NETWORK, baseline=baseline))
 
 
 @pytest.fixture(scope="module")

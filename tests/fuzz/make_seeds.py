@@ -15,8 +15,10 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc import data as datasets
+from bmc.contracts import families
+from bmc.contracts.techniques import technique
 from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
@@ -93,8 +95,8 @@ def _models(work: Path) -> dict[str, tuple[Model, Dataset]]:
 
 def _baseline(family: str, name: str, data: Dataset, settings: dict[str, Any]) -> Model:
     torch.manual_seed(0)
-    module = plugins.load("bmc.models", family, "model family")
-    model: Model = module.baseline(name, data, module.Settings(**settings))
+    module = families.network(family)
+    model: Model = module.baseline(name, data, families.family(family).settings(**settings))
     with torch.no_grad():  # fresh outputs hardly differ from row to row
         output = module.parts(model.module).outputs[0]
         model.module.get_parameter(f"{output}.weight").mul_(20)
@@ -103,7 +105,7 @@ def _baseline(family: str, name: str, data: Dataset, settings: dict[str, Any]) -
 
 def _bert(text: Model) -> Model:
     """Build a small BERT with the tokenizer of another model."""
-    bert = plugins.load("bmc.models", "bert", "model family")
+    bert = families.network("bert")
     spec = {
         "model_type": "bert",
         "vocab_size": text.spec["vocabulary"],
@@ -123,7 +125,7 @@ def _bert(text: Model) -> Model:
 def _stepped(
     model: Model, data: Dataset, method: str, settings: dict[str, Any], work: Path
 ) -> Model:
-    step = artifact.method(method)(**settings)
+    step = technique(method).step(**settings)
     quick = TrainingSettings(epochs=1, precision="fp32", device="cpu")
     cache = work / "cache"
     means = work_for(data, (), quick, cache, cache, lambda name: artifact.load(Path(name)), run="")

@@ -101,10 +101,10 @@ def test_a_length_that_the_model_cannot_read_is_an_error_and_no_hang(
 
 
 def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_path: Path) -> None:
-    from bmc import plugins
+    from bmc import targets
 
     try:
-        if plugins.load("bmc.targets", "tensorrt", "target").TARGET.available().devices:
+        if targets.load("tensorrt").available().devices:
             pytest.skip("there is a GPU")
     except MissingError:
         pass  # no TensorRT here is the same kind of answer

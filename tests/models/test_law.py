@@ -27,6 +27,7 @@ from bmc.compress.share.embedding import FactorisedEmbedding
 from bmc.compress.share.layers import Layers
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.files import sha256
 from bmc.model import Model, Record, Step, Work, output_of
@@ -101,11 +102,11 @@ def build_model(make_lively: Callable[..., Model], reviews: Dataset) -> Callable
     def build(family: str, columns: int = 1) -> Model:
         if family == "bert":
             return make_lively(columns)
-        module = plugins.load("bmc.models", family, "model family")
-        name = next(iter(module.BASELINES))
+        module = families.network(family)
+        name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
-        data = reviews if "text" in module.KINDS else datasets.load("digits")
-        model: Model = module.baseline(name, data, module.Settings())
+        data = reviews if "text" in families.family(family).takes else datasets.load("digits")
+        model: Model = module.baseline(name, data, families.family(family).settings())
         with torch.no_grad():  # fresh outputs hardly differ from row to row
             output = module.parts(model.module).outputs[0]
             model.module.get_parameter(f"{output}.weight").mul_(20)
@@ -135,7 +136,7 @@ def inputs_of(model: Model) -> list[dict[str, Tensor]]:
 
 
 def family_of(model: Model) -> Any:
-    return plugins.load("bmc.models", model.family, "model family")
+    return families.network(model.family)
 
 
 def logits_of(model: Model, inputs: dict[str, Tensor]) -> Tensor:
@@ -145,7 +146,7 @@ def logits_of(model: Model, inputs: dict[str, Tensor]) -> Tensor:
 
 def test_the_methods_and_families_are_found() -> None:
     assert {"share/lowrank", "distill/logits"} <= set(METHODS)
-    assert set(FAMILIES) <= set(plugins.names("bmc.models"))
+    assert set(FAMILIES) <= set(families.FAMILIES.names())
 
 
 @pytest.mark.parametrize(("method", "family"), CROSSED)

@@ -14,13 +14,14 @@ import pytest
 
 import bmc
 from bmc import bundle as bundles
-from bmc import plugins, targets
+from bmc import targets
+from bmc.contracts.formats import FORMATS
 from bmc.errors import ArtifactError, MissingError, SettingError, UnknownError
 from bmc.targets import RuntimeOptions
 
 TORCH = ("torch", "transformers")
 HERE = ("onnx", "openvino", "pytorch")
-TORCH_FREE = sorted({*plugins.names("bmc.targets")} - {"pytorch"})
+TORCH_FREE = sorted({*FORMATS.names()} - {"pytorch"})
 Blocked = Callable[..., CompletedProcess[str]]
 
 

@@ -55,7 +55,7 @@ def test_a_gpu_that_this_tensorrt_does_not_run_on_is_named_and_counts_as_none(
     """As an H100 was seen to be refused."""
     found = tensorrt.Gpu("NVIDIA H100 80GB HBM3", (9, 0))
     monkeypatch.setattr(tensorrt, "gpus", lambda: (found,))
-    here = tensorrt.TARGET.available()
+    here = tensorrt.available()
     assert here.devices == ()
     assert "NVIDIA H100 80GB HBM3, compute capability 9.0" in here.note
     assert "pip install tensorrt" in here.note

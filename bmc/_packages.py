@@ -1,0 +1,40 @@
+"""Optional packages: which extra of bmc installs each."""
+
+from __future__ import annotations
+
+from bmc.errors import MissingError
+
+_EXTRA_OF_PACKAGE = {
+    "torch": "train",
+    "transformers": "train",
+    "safetensors": "train",
+    "sklearn": "train",
+    "torch_pruning": "train",
+    "onnx": "export",
+    "onnxscript": "export",
+    "onnx_ir": "export",
+    "onnxruntime": "onnx",
+    "openvino": "openvino",
+    "tensorrt": "tensorrt",
+    "tensorrt_rtx": "tensorrt",
+    "cuda": "tensorrt",
+    "altair": "report",
+    "vl_convert": "report",
+    "jinja2": "report",
+    "pyarrow": "parquet",
+    "PIL": "images",
+    "timm": "timm",
+    "torchvision": "timm",
+    "datasets": "hub",
+}
+
+
+def missing(error: ModuleNotFoundError, needed_by: str) -> MissingError:
+    """Turn a failed import of an optional package into the command that installs it."""
+    package = (error.name or "").partition(".")[0]
+    if package == "bmc":
+        raise error
+    extra = _EXTRA_OF_PACKAGE.get(package, package)
+    return MissingError(
+        f"{needed_by} needs the package {package}: pip install 'bmc-toolkit[{extra}]'"
+    )

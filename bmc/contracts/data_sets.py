@@ -1,0 +1,55 @@
+"""Data sets that have a name: what `--data NAME` loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from bmc.contracts.base import Contract, function, instance_of, value
+from bmc.plugins import Kind
+
+if TYPE_CHECKING:
+    from bmc.data import Table
+
+HINT = (
+    "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR "
+    "and hf:NAME work too"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet(Contract):
+    """Describe a data set; the file `bmc/data/NAME.py` ends with `DATA_SET = DataSet(...)`.
+
+    The file imports no optional package at its top, since lists and completion import all of them.
+
+    Args:
+        about: what it is, in one sentence, for lists.
+        table: returns rows, labels, and the official test part if there is one.
+        asset: the pinned files that it reads, by their name in `bmc.assets`; None for none.
+        licence: of the data, where no asset says it.
+        sentences: returns unlabelled texts for a teacher to answer (`--transfer NAME`); None for
+            none.
+    """
+
+    about: str = field(metadata=value(str))
+    table: Callable[[], Table] = field(metadata=function())
+    asset: str | None = field(default=None, metadata=value(str))
+    licence: str = field(default="", metadata=value(str))
+    sentences: Callable[[], Sequence[str]] | None = field(default=None, metadata=function())
+
+
+DATA_SETS = Kind(
+    "data set", "bmc.data", "bmc.data", "DATA_SET", instance_of(DataSet, "DATA_SET"), HINT
+)
+
+
+def data_set(name: str, made_with: object = ()) -> DataSet:
+    """Return a data set's description by name; see `Kind.load` for arguments and errors."""
+    return DATA_SETS.load(name, made_with)
+
+
+def with_sentences() -> list[str]:
+    """Return the names of the data sets that have unlabelled texts."""
+    return [name for name in DATA_SETS.names() if data_set(name).sentences is not None]

@@ -1,0 +1,185 @@
+"""Model families: what `bmc train` can build, and every verb after it can load."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from bmc.contracts.base import Contract, function, instance_of, value
+from bmc.errors import PluginError, unknown
+from bmc.plugins import Kind, Origin, load_part
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import Tensor, nn
+
+    from bmc.data import Dataset
+    from bmc.model import AfterStep, Form, Model, Parts
+    from bmc.training.loop import Fitted
+    from bmc.training.settings import TrainingSettings
+
+_HINT = "bmc models lists all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family(Contract):
+    """Describe a model family; the file `bmc/families/NAME.py` ends with `FAMILY = Family(...)`.
+
+    The file imports no torch, since `bmc models` and completion import all of them.
+
+    Args:
+        takes: kinds of data, files of `bmc/inputs`: "text", "image", "series".
+        settings: a frozen dataclass of what `--set` can change; every field has a default.
+        recipe: returns how a baseline is trained, by its name, where nobody says otherwise.
+        network: the module with `NETWORK = Network(...)`; it may import torch.
+        baselines: names that `bmc train` takes, and what each is.
+        prefix: `PREFIX:...` names a model of this family, such as "timm"; "" for none.
+        references: how models that are no baselines are written, and what they are, for lists.
+        model_types: of Hugging Face's folders that this family loads (`model_type` in their
+            config.json); their baselines can be teachers.
+        runs_foreign_code: whether `build` runs code of the user's, which bmc does not name.
+    """
+
+    takes: tuple[str, ...] = field(metadata=value(tuple))
+    settings: type[Any] = field(metadata=value(type))
+    recipe: Callable[[str], TrainingSettings] = field(metadata=function("name"))
+    network: str = field(metadata=value(str))
+    baselines: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
+    prefix: str = field(default="", metadata=value(str))
+    references: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
+    model_types: tuple[str, ...] = field(default=(), metadata=value(tuple))
+    runs_foreign_code: bool = field(default=False, metadata=value(bool))
+
+
+class Train(Protocol):
+    """Train a model of a family that the common loop does not fit."""
+
+    def __call__(
+        self,
+        model: Model,
+        data: Dataset,
+        settings: TrainingSettings,
+        folder: Path,
+        run: str = "",
+        after_step: AfterStep | None = None,
+    ) -> Fitted:
+        """Train in place, with checkpoints in `folder`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network(Contract):
+    """The functions of a model family; its network's module ends with `NETWORK = Network(...)`.
+
+    Args:
+        baseline: builds a model for a data set, by a baseline's name and the family's settings:
+            spec, labels, encoder. It need not be trained.
+        build: builds the untrained module from the spec in config.json alone, in evaluation mode.
+        examples: returns two inputs of different shapes, for tracing and for checking.
+        parts: says where the layers, heads, embeddings and outputs are.
+        inference_form: returns the module that is exported: the same outputs in fewer operations;
+            None where the module itself is exported.
+        training_form: returns a function that computes the module's outputs with less work in
+            training; None where there is none.
+        train: trains a model where the common loop does not fit; None where it does.
+    """
+
+    baseline: Callable[[str, Dataset, Any], Model] = field(
+        metadata=function("reference", "data", "settings")
+    )
+    build: Callable[[Mapping[str, Any]], nn.Module] = field(metadata=function("spec"))
+    examples: Callable[[nn.Module], tuple[dict[str, Tensor], dict[str, Tensor]]] = field(
+        metadata=function("module")
+    )
+    parts: Callable[[nn.Module], Parts] = field(metadata=function("module"))
+    inference_form: Callable[[Model], nn.Module] | None = field(
+        default=None, metadata=function("model")
+    )
+    training_form: Callable[[nn.Module], Form] | None = field(
+        default=None, metadata=function("module")
+    )
+    train: Train | None = field(
+        default=None,
+        metadata=function("model", "data", "settings", "folder", "run", "after_step"),
+    )
+
+
+FAMILIES = Kind(
+    "model family", "bmc.families", "bmc.models", "FAMILY", instance_of(Family, "FAMILY"), _HINT
+)
+
+
+def family(name: str, made_with: object = ()) -> Family:
+    """Return a family's description by name; see `Kind.load` for what is raised.
+
+    Args:
+        name: of the family, as in bmc.json.
+        made_with: the plug-ins that bmc.json lists.
+    """
+    return FAMILIES.load(name, made_with)
+
+
+def network(name: str, made_with: object = ()) -> Network:
+    """Return a family's functions by name, and import torch with them; see `family`."""
+    described = family(name, made_with)
+    origin = FAMILIES.origin(name)
+    part = Origin(described.network, package=origin.package, version=origin.version)
+    accept = instance_of(Network, "NETWORK")
+    return load_part(part, "NETWORK", accept, f"the network of the model family {name!r}")
+
+
+def families() -> dict[str, Family]:
+    """Return the descriptions of all families, by name."""
+    return {name: family(name) for name in FAMILIES.names()}
+
+
+def baselines() -> dict[str, str]:
+    """Return the family of each baseline, by its name.
+
+    Raises:
+        PluginError: two families have a baseline of one name.
+    """
+    found: dict[str, str] = {}
+    for name, described in families().items():
+        for baseline in described.baselines:
+            if baseline in found:
+                raise PluginError(
+                    f"two model families have a baseline {baseline!r}: "
+                    f"{FAMILIES.origin(found[baseline])} and {FAMILIES.origin(name)}; uninstall "
+                    "one of the packages"
+                )
+            found[baseline] = name
+    return found
+
+
+def of_prefix(reference: str) -> str | None:
+    """Return the family that `PREFIX:...` names; None where no family has that prefix."""
+    prefix, colon, _ = reference.partition(":")
+    if not colon:
+        return None
+    every = families().items()
+    return next((name for name, described in every if prefix and described.prefix == prefix), None)
+
+
+def model_types() -> list[str]:
+    """Return the types of Hugging Face folders that some family loads."""
+    return [kind for described in families().values() for kind in described.model_types]
+
+
+def of_model_type(model_type: str) -> str | None:
+    """Return the family that loads Hugging Face folders of a type; None where none does."""
+    every = families().items()
+    return next((name for name, described in every if model_type in described.model_types), None)
+
+
+def of_baseline(reference: str) -> str:
+    """Return the family that a baseline's name belongs to.
+
+    Raises:
+        UnknownError: there is no such baseline; the message names the nearest.
+    """
+    known = baselines()
+    if reference not in known:
+        raise unknown("model", reference, known, _HINT)
+    return known[reference]

@@ -1,0 +1,103 @@
+"""Compression techniques: a torch model in, a torch model out."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from bmc import plugins
+from bmc.contracts.base import Contract, function, value
+from bmc.errors import ArtifactError, PluginError
+from bmc.plugins import Kind
+
+if TYPE_CHECKING:
+    from bmc.model import AfterStep, Model, Record, Step
+
+_STEP = {"apply": ("self", "model", "work"), "rebuild": ("model", "record")}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Technique(Contract):
+    """A compression technique, as its file's `STEP` describes it.
+
+    `STEP` is a frozen dataclass of checked settings with the methods of `bmc.model.Step`.
+
+    Args:
+        step: the class, called with settings.
+        rebuild: gives a freshly built model the recorded shape: no data, no training, no tracing.
+        keep: returns what must be done after each step of later training so that what the
+            technique made still holds (zeros stay zero); None where nothing must.
+    """
+
+    step: type[Step] = field(metadata=value(type))
+    rebuild: Callable[[Model, Record], None] = field(metadata=function("model", "record"))
+    keep: Callable[[Model, Record], AfterStep] | None = field(
+        default=None, metadata=function("model", "record")
+    )
+
+
+def technique(method: str, made_with: object = ()) -> Technique:
+    """Return a technique by its name, such as "share/lowrank".
+
+    Args:
+        method: kind and name.
+        made_with: the plug-ins that bmc.json lists.
+
+    Raises:
+        ArtifactError: there is no such kind.
+        UnknownError: there is no such technique of that kind.
+        MissingError: it is a plug-in that is not installed.
+        PluginError: it lacks what its contract asks for.
+    """
+    kind, _, name = method.partition("/")
+    if kind not in kinds():
+        raise ArtifactError(f"{method!r} is no compression step that this bmc knows")
+    return techniques(kind).load(name, made_with)
+
+
+def kinds() -> list[str]:
+    """Return the kinds of techniques: the folders of `compress/`."""
+    return plugins.names("bmc.compress")
+
+
+def techniques(kind: str) -> Kind[Technique]:
+    """Return where a kind's techniques are found: "prune", "share", "quantize" or "distill".
+
+    Another package names its entry point of the group `bmc.techniques` "prune.NAME".
+    """
+    return Kind(
+        f"{kind} method",
+        f"bmc.compress.{kind}",
+        "bmc.techniques",
+        "STEP",
+        _technique_of,
+        f"bmc {kind} --help says what each does",
+        f"{kind}.",
+    )
+
+
+def _technique_of(step: Any) -> Technique:
+    """Check a step's class, and return what it stands for."""
+    if not isinstance(step, type) or not is_dataclass(step):
+        raise PluginError(f"STEP is {step!r:.60}; it must be a frozen dataclass of settings")
+    if not step.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+        raise PluginError(f"{step.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
+    for setting in fields(step):
+        if setting.default is setting.default_factory:  # both are MISSING
+            raise PluginError(f"its setting {setting.name} needs a default")
+    lacking = [name for name in _STEP if not callable(getattr(step, name, None))]
+    if lacking:
+        raise PluginError(f"{step.__name__} lacks {' and '.join(lacking)}: see bmc.model.Step")
+    static = inspect.getattr_static(step, "rebuild")
+    if not isinstance(static, staticmethod):
+        raise PluginError(f"{step.__name__}.rebuild must be a static method")
+    try:
+        inspect.signature(step.apply).bind(*_STEP["apply"])
+    except TypeError as error:
+        raise PluginError(
+            f"{step.__name__}.apply must take (self, model, work), as bmc.model.Step says"
+        ) from error
+    keep = getattr(step, "keep", None)  # the one member that a step may leave out
+    return Technique(step=step, rebuild=step.rebuild, keep=keep)

@@ -1,0 +1,1 @@
+"""Model families, one file each: what can be built and how it is trained; they import no torch."""

@@ -1,0 +1,51 @@
+"""Multilayer perceptron: an image's pixels as one vector, through fully connected layers.
+
+Source: Rumelhart, Hinton and Williams 1986, "Learning Representations by Back-propagating Errors".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bmc.contracts import Family
+from bmc.families import _options
+from bmc.training.settings import TrainingSettings
+
+MOST_LAYERS = 64
+
+
+@dataclass(frozen=True)
+class Settings(_options.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        width: of each hidden layer.
+        depth: hidden layers.
+        dropout: behind each hidden layer.
+    """
+
+    width: int = 128
+    depth: int = 1
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _options.check_range("width", self.width)
+        _options.check_range("depth", self.depth, MOST_LAYERS)
+        _options.check_share("dropout", self.dropout)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(epochs=12, learning_rate=1.5e-3, batch_size=128, checkpoint_every=1000)
+
+
+FAMILY = Family(
+    takes=("image",),
+    settings=Settings,
+    recipe=recipe,
+    network="bmc.models.mlp",
+    baselines={
+        "mlp": "perceptron for images: one hidden layer of 128 (784-128-10 at 28x28), ReLU",
+    },
+)

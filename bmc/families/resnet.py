@@ -1,0 +1,58 @@
+"""Residual networks: ResNet-18, -34 and -50, for large images as published, for small ones slim.
+
+Source: He et al. 2016, "Deep Residual Learning for Image Recognition" (table 1; section 4.2 for
+small images); in the bottleneck the 3x3 convolution has the stride, as in all well-known weights.
+The last batch norm of a block starts at zero: Goyal et al. 2017, "Accurate, Large Minibatch SGD".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bmc.contracts import Family
+from bmc.families import _options
+from bmc.training.settings import TrainingSettings
+
+MOST = 1024
+
+
+@dataclass(frozen=True)
+class Settings(_options.ImageOptions):
+    """What can be chosen.
+
+    Args:
+        width: channels of the first stage; each later one has twice as many.
+    """
+
+    width: int = 64
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _options.check_range("width", self.width, MOST)
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return how it is trained where the command line does not say."""
+    return TrainingSettings(
+        epochs=5,
+        learning_rate=2e-3,
+        batch_size=128,
+        warmup=0.15,
+        weight_decay=0.05,
+        clip=5.0,
+        label_smoothing=0.1,
+        augment=("flip",),
+    )
+
+
+FAMILY = Family(
+    takes=("image",),
+    settings=Settings,
+    recipe=recipe,
+    network="bmc.models.resnet",
+    baselines={
+        "resnet18": "ResNet-18: 11.2 M parameters; up to 64x64 a 3x3 first convolution",
+        "resnet34": "ResNet-34: 21.3 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
+        "resnet50": "ResNet-50: 23.5 M parameters; up to 64x64 a 3x3 first convolution, stride 2",
+    },
+)

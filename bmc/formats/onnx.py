@@ -1,0 +1,41 @@
+"""ONNX files, which ONNX Runtime loads."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path, PurePosixPath
+
+from bmc.contracts import Format
+from bmc.errors import ArtifactError
+from bmc.formats._names import check_suffix
+from bmc.onnx_files import external_files
+from bmc.untrusted import open_regular
+
+
+def files(folder: Path, model: str) -> tuple[str, ...]:
+    """Return the model's file and those that it names as its external data.
+
+    Raises:
+        ArtifactError: it is empty, no ONNX file, or names what no bundle may.
+    """
+    check_suffix(folder, model, ".onnx", "an ONNX file")
+    with open_regular(folder / model, f"bundle {folder}") as file:
+        if not file.read(1):
+            raise ArtifactError(f"ONNX Runtime cannot load {folder / model}: it is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            try:
+                locations = external_files(content)
+            except ValueError as error:
+                raise ArtifactError(
+                    f"ONNX Runtime cannot load {folder / model}: it is no ONNX file ({error})"
+                ) from error
+    beside = PurePosixPath(model).parent
+    return (model, *((beside / location).as_posix() for location in sorted(locations)))
+
+
+FORMAT = Format(
+    about="ONNX Runtime on the CPU",
+    session="bmc.targets.onnx",
+    exporter="bmc.export.onnx",
+    files=files,
+)

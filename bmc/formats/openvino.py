@@ -1,0 +1,98 @@
+"""OpenVINO IR: an XML file of the graph, and one of the weights beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+from xml.parsers import expat
+
+from bmc.contracts import Format
+from bmc.errors import ArtifactError
+from bmc.formats._names import check_suffix
+from bmc.untrusted import open_regular
+
+_MOST_XML = 256 << 20
+_XML_CHUNK = 1 << 16
+_OPSET = re.compile(r"opset\d{1,3}")
+
+
+def files(folder: Path, model: str) -> tuple[str, ...]:
+    """Return the graph's file and the weights'."""
+    check_suffix(folder, model, ".xml", "OpenVINO IR")
+    return parts(model)
+
+
+def parts(model: str) -> tuple[str, ...]:
+    """Return the graph's file and the weights'."""
+    return (model, _weights_of(model))
+
+
+def check(folder: Path, model: str) -> None:
+    """Check that constants lie inside the weights, and that all layers are of an opset.
+
+    Raises:
+        ArtifactError: a constant reads beyond the weights, or a layer needs an extension.
+    """
+    _check_ir(folder / model, (folder / _weights_of(model)).stat().st_size)
+
+
+def _weights_of(model: str) -> str:
+    """Return the file beside a graph that holds its weights."""
+    return PurePosixPath(model).with_suffix(".bin").as_posix()
+
+
+def _check_ir(path: Path, weights: int) -> None:
+    """Check that constants lie inside the weights, and that all layers are of an opset."""
+    layer: Mapping[str, str] = {}
+
+    def start(name: str, attributes: Mapping[str, str]) -> None:
+        nonlocal layer
+        if name == "layer":
+            layer = attributes
+            version = attributes.get("version", "")
+            if not _OPSET.fullmatch(version):
+                raise ValueError(
+                    f"layer {attributes.get('name')!r:.60} needs operators of {version!r:.40}, an "
+                    "extension"
+                )
+        elif name == "data" and layer.get("type") == "Const":
+            offset, size = (_whole(attributes.get(key)) for key in ("offset", "size"))
+            if offset + size > weights:
+                raise ValueError(
+                    f"constant {layer.get('name')!r:.60} reads bytes {offset}..{offset + size} of "
+                    f"weights that have {weights}"
+                )
+
+    def refuse(*_: Any) -> None:
+        raise ValueError("it declares a document type or entities")
+
+    parser = expat.ParserCreate()
+    parser.StartElementHandler = start
+    parser.StartDoctypeDeclHandler = refuse
+    parser.EntityDeclHandler = refuse
+    with open_regular(path, "bundle", _MOST_XML) as file:
+        try:
+            while chunk := file.read(_XML_CHUNK):
+                parser.Parse(chunk, False)
+            parser.Parse(b"", True)
+        except (expat.ExpatError, ValueError) as error:
+            raise ArtifactError(f"OpenVINO cannot load {path}: {error}") from error
+
+
+def _whole(text: str | None) -> int:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
+        raise ValueError(f"{text!r:.40} where a whole number of bytes belongs")
+    return int(text)
+
+
+FORMAT = Format(
+    about="OpenVINO on the CPU",
+    session="bmc.targets.openvino",
+    exporter="bmc.export.openvino",
+    files=files,
+    parts=parts,
+    check=check,
+    precisions=("f32", "bf16"),
+)

@@ -1,0 +1,1 @@
+"""A plug-in of bmc with a model family, a data set, a technique and a target."""

@@ -1,0 +1,56 @@
+"""Every technique: frozen settings with defaults, documented, and records that are checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields, replace
+
+import pytest
+
+from bmc.contracts import Technique
+from bmc.contracts.techniques import kinds, technique, techniques
+from bmc.errors import ArtifactError, BmcError
+from bmc.model import Model
+
+EVERY = [f"{kind}/{name}" for kind in kinds() for name in techniques(kind).names()]
+
+
+def test_the_kinds_are_the_folders_of_compress() -> None:
+    assert kinds() == ["distill", "prune", "quantize", "share"]
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_its_settings_have_defaults_and_can_be_replaced(method: str) -> None:
+    found = technique(method)
+    assert isinstance(found, Technique)
+    made = found.step()
+    assert replace(made) == made
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_its_docstring_explains_every_setting_and_names_its_source(method: str) -> None:
+    step = technique(method).step
+    text = step.__doc__ or ""
+    for setting in fields(step):
+        assert re.search(rf"^\s+{setting.name}: ", text, re.MULTILINE), setting.name
+    assert re.fullmatch(r"[A-Z].*\.", text.strip().split("\n\n")[0].replace("\n", " "))
+
+
+@pytest.mark.parametrize("method", EVERY)
+@pytest.mark.parametrize("record", [{}, {"parameters": 1}, {"modules": {"no.such.layer": {}}}])
+def test_a_record_of_another_model_is_refused_or_changes_nothing(
+    method: str, record: dict[str, object], model: Model
+) -> None:
+    before = {name: value.shape for name, value in model.module.state_dict().items()}
+    refusals = (BmcError, AttributeError, LookupError, TypeError, ValueError, RuntimeError)
+    try:
+        technique(method).rebuild(model, record)
+    except refusals:  # those that loading a model directory turns into an ArtifactError
+        return
+    after = {name: value.shape for name, value in model.module.state_dict().items()}
+    assert after == before
+
+
+def test_a_kind_that_there_is_not_is_refused() -> None:
+    with pytest.raises(ArtifactError, match="no compression step"):
+        technique("os/path")

@@ -1,0 +1,157 @@
+"""Draw docs/architecture.svg, and list below it which package imports which.
+
+    python tools/architecture.py            writes docs/architecture.svg and docs/architecture.md
+    python tools/architecture.py --check    exits with 1 where they are not up to date
+
+The layers are those of the import contract in pyproject.toml; the arrows are the imports that grimp
+finds. An arrow that others imply is left out of the picture, and stands in the list.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+import grimp
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+START, END = "<!-- imports: generated -->\n", "<!-- end -->\n"
+_BOX, _GAP, _ROW = (104, 26), 14, 62  # pixels: size of a box, between boxes, between rows
+_MARGIN = 16
+
+Edges = Mapping[str, frozenset[str]]
+
+
+def layers() -> list[list[str]]:
+    """Return the packages of each layer, top to bottom, as the import contract lists them."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    (contract,) = [one for one in contracts if one["type"] == "layers"]
+    return [[name.strip() for name in row.split("|")] for row in contract["layers"]]
+
+
+def imports(packages: Sequence[str]) -> Edges:
+    """Return the packages that each package imports when the program runs."""
+    graph = grimp.build_graph("bmc", cache_dir=None, exclude_type_checking_imports=True)
+    found: dict[str, set[str]] = {package: set() for package in packages}
+    for module in graph.modules:
+        importer = _package_of(module)
+        for imported in graph.find_modules_directly_imported_by(module):
+            package = _package_of(imported)
+            if importer in found and package in found and package != importer:
+                found[importer].add(package)
+    return {package: frozenset(found[package]) for package in packages}
+
+
+def reduced(edges: Edges) -> Edges:
+    """Return the edges that no longer path implies."""
+    return {
+        package: frozenset(
+            target
+            for target in targets
+            if not any(target in _reached(other, edges) for other in targets - {target})
+        )
+        for package, targets in edges.items()
+    }
+
+
+def picture(rows: Sequence[Sequence[str]], edges: Edges) -> str:
+    """Return an SVG with a row of boxes for each layer, and an arrow for each edge."""
+    widest = max(len(row) for row in rows)
+    width = 2 * _MARGIN + widest * (_BOX[0] + _GAP) - _GAP
+    height = 2 * _MARGIN + len(rows) * _ROW - (_ROW - _BOX[1])
+    places: dict[str, tuple[float, float]] = {}
+    for number, row in enumerate(rows):
+        start = (width - len(row) * (_BOX[0] + _GAP) + _GAP) / 2
+        for column, package in enumerate(row):
+            places[package] = (start + column * (_BOX[0] + _GAP), _MARGIN + number * _ROW)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        'font-family="sans-serif" font-size="13" role="img">',
+        "<title>The packages of bmc: each imports only what stands below it</title>",
+        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+    ]
+    for package, targets in edges.items():
+        parts += [_arrow(places[package], places[target]) for target in sorted(targets)]
+    for package, (left, top) in places.items():
+        parts.append(
+            f'<rect x="{left:g}" y="{top:g}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
+            'fill="#eef3fa" stroke="#35618f"/>'
+            f'<text x="{left + _BOX[0] / 2:g}" y="{top + 17:g}" text-anchor="middle" '
+            f'fill="#12263a">{escape(package)}</text>'
+        )
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def listed(rows: Sequence[Sequence[str]], edges: Edges) -> str:
+    """Return a Markdown table of each package's imports, top to bottom."""
+    lines = ["| package | imports |", "|---|---|"]
+    order = [package for row in rows for package in row]
+    for package in order:
+        below = [target for target in order if target in edges[package]]
+        lines.append(f"| `{package}` | {', '.join(below) or 'nothing of bmc'} |")
+    return "\n".join(lines) + "\n"
+
+
+def made() -> dict[Path, str]:
+    """Return what the files should hold."""
+    rows = layers()
+    edges = imports([package for row in rows for package in row])
+    page = DOCS / "architecture.md"
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(START)
+    _, _, after = rest.partition(END)
+    return {
+        DOCS / "architecture.svg": picture(rows, reduced(edges)),
+        page: f"{before}{START}{listed(rows, edges)}{END}{after}",
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the files, or compare them; return the exit code."""
+    stale = {
+        path: text
+        for path, text in made().items()
+        if not path.exists() or path.read_text(encoding="utf-8") != text
+    }
+    if "--check" in arguments:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is stale: run python tools/architecture.py")
+        return 1 if stale else 0
+    for path, text in stale.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _package_of(module: str) -> str:
+    return ".".join(module.split(".")[1:2])
+
+
+def _reached(package: str, edges: Edges) -> set[str]:
+    """Return all packages that a package imports, directly or through others."""
+    found: set[str] = set()
+    open_ends = [package]
+    while open_ends:
+        for target in edges[open_ends.pop()] - found:
+            found.add(target)
+            open_ends.append(target)
+    return found
+
+
+def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:
+    """Return a curve from the lower edge of one box to the upper edge of another."""
+    left, top = start[0] + _BOX[0] / 2, start[1] + _BOX[1]
+    right, bottom = end[0] + _BOX[0] / 2, end[1]
+    middle = (top + bottom) / 2
+    return (
+        f'<path d="M{left:g} {top:g} C{left:g} {middle:g} {right:g} {middle:g} {right:g} '
+        f'{bottom:g}" fill="none" stroke="#9db4cc"/>'
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
