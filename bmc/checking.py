@@ -18,10 +18,9 @@ from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
 from bmc.pipeline import Pipeline
+from bmc.precision import PRECISIONS
 from bmc.targets import Arrays, RuntimeOptions
 
-_TOLERANCE = 2e-3
-_NARROW = 0.1  # other processors round what has few bits otherwise
 _ENCODED = 1e-4  # of an input's largest value: preprocessing is the same arithmetic everywhere
 
 
@@ -156,7 +155,7 @@ def _change(array: NDArray[Any], expected: NDArray[Any]) -> float:
 
 def _allowed(made: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
     """Return by how much an output may change: of the scale at the export, if it is recorded."""
-    share = _TOLERANCE if made.manifest.precision == "fp32" else _NARROW
+    share = PRECISIONS[made.manifest.precision].device_tolerance
     scale = made.manifest.parity.get("scale")
     if isinstance(scale, float) and 0 < scale < math.inf:
         return share * scale

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 
 from bmc.arrays import DTYPES
 from bmc.inputs import TensorInfo
+from bmc.precision import PRECISIONS
 
 SCHEMA = 1
 TASKS = ("classification", "regression", "generation")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8", "int8-dynamic", "int8-weights", "int4-weights")
 DIGEST = "digest"
 """The key of the manifest's own sha256, over its canonical form without this key."""
 T = TypeVar("T")
@@ -158,7 +158,7 @@ def parse(content: Mapping[str, Any]) -> Manifest:
     )
     task, preprocessing = _a(str, content["task"]), _a(dict, content["preprocessing"])
     _one_of("task", task, TASKS)
-    _one_of("precision", precision, PRECISIONS)
+    _one_of("precision", precision, tuple(PRECISIONS))
     _check_texts((name, model, *labels))
     _distinct("inputs", [info.name for info in inputs])
     _distinct("outputs", [info.name for info in outputs])

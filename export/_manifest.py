@@ -6,7 +6,7 @@ from typing import Any
 
 from bmc import artifact, plugins
 from bmc.bundle import Manifest
-from bmc.compress.quantize._form import is_quantized, precision_of
+from bmc.compress.quantize._form import is_quantized
 from bmc.contracts import families
 from bmc.contracts.formats import FORMATS
 from bmc.export import Written
@@ -14,6 +14,7 @@ from bmc.export.source import Source
 from bmc.files import sha256
 from bmc.inspect import zeros
 from bmc.model import Model
+from bmc.precision import precision_of
 
 
 def manifest_of(source: Source, target: str, written: Written) -> Manifest:

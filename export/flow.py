@@ -23,7 +23,7 @@ from bmc.bundle import Bundle, Manifest
 from bmc.compress.quantize._form import form_of
 from bmc.contracts import Exporter, formats
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError
-from bmc.export import _parity, _speed, dialects
+from bmc.export import dialects, parity, speed
 from bmc.export._manifest import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
@@ -140,15 +140,15 @@ def verify(draft: Draft) -> Verified:
             logits = pipeline.outputs(rows, _BATCH, advance)
     evaluation = draft.bundle.path / bundle.EVALUATION
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
-    parity = _parity.compare(logits, source.reference, source.labels, task)
-    scale = _parity.scale_of(source.reference, task)
+    measured = parity.compare(logits, source.reference, source.labels, task)
+    scale = parity.scale_of(source.reference, task)
     failure = None
     try:
-        _parity.check(parity, draft.bundle.manifest.precision, scale, elsewhere)
+        parity.check(measured, draft.bundle.manifest.precision, scale, elsewhere)
     except GateError as error:
         failure = str(error)
     target = running.manifest.target
-    figures = {**parity.to_json(), "max_error_other_shapes": elsewhere, "scale": scale}
+    figures = {**measured.to_json(), "max_error_other_shapes": elsewhere, "scale": scale}
     return Verified(
         _finite(figures) if failure else figures,
         {} if failure else _scores(logits, source),
@@ -175,14 +175,14 @@ def time(draft: Draft) -> Timed:
         is_reference = formats.format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
-        speed = _speed.over_fp32(trial, exporter, draft.source.in_fp32, manifest_of)
+        measured = speed.over_fp32(trial, exporter, draft.source.in_fp32, manifest_of)
     failure = None
     if not draft.source.options.allow_slower:
         try:
-            _speed.refuse_slower(speed, executed, manifest.precision)
+            speed.refuse_slower(measured, executed, manifest.precision)
         except GateError as error:
             failure = str(error)
-    return Timed(counted(executed), speed.ratio, failure)
+    return Timed(counted(executed), measured.ratio, failure)
 
 
 def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:

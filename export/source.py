@@ -16,21 +16,21 @@ from torch import nn
 
 from bmc import artifact, console, inputs
 from bmc import data as datasets
-from bmc.compress.quantize._form import centred, precision_of
+from bmc.compress.quantize._form import centred
 from bmc.compress.quantize._layers import QuantizedRecurrent
 from bmc.data import Dataset
 from bmc.errors import UsageError
-from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions, _speed, dialects
+from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions, dialects, speed
 from bmc.export._graph import write_onnx
 from bmc.export._lower import lower_file
 from bmc.export.dialects import Dialect
 from bmc.inputs import Many
 from bmc.model import Model, output_of
+from bmc.precision import PRECISIONS, precision_of
 from bmc.writing import scratch
 
 _BATCH = 32
 _GENERATED = 512
-_FOUR_BITS = 21
 
 
 @dataclass(frozen=True)
@@ -97,15 +97,17 @@ class Source:
 
     def in_fp32(self, work: Path) -> Source:
         """Return the same model in fp32, to be exported in another folder."""
-        return replace(self, model=_speed.in_fp32(self.model), work=work)
+        return replace(self, model=speed.in_fp32(self.model), work=work)
 
     @cached_property
     def opset(self) -> int:
-        """The version of the operators that was asked for, or the one that 4 bits need."""
+        """The version of the ONNX operators: what was asked for, or the first that is enough."""
         asked = self.options.opset or OLDEST_OPSET
-        if precision_of(self.model).startswith("int4") and asked < _FOUR_BITS:
-            console.note(f"opset {asked} has no weights of 4 bits; raised to {_FOUR_BITS}")
-            return _FOUR_BITS
+        precision = precision_of(self.model)
+        least = PRECISIONS[precision].least_opset
+        if asked < least:
+            console.note(f"opset {asked} has no {precision}; raised to {least}")
+            return least
         return asked
 
     @cached_property

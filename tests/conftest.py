@@ -15,7 +15,7 @@ import torch
 from bmc import artifact, assets, cli, console
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
-from bmc.export import ExportOptions, _speed, flow
+from bmc.export import ExportOptions, flow, speed
 from bmc.export.source import source_of
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.measure.latency import BenchSettings
@@ -37,7 +37,7 @@ def _one_thread() -> None:
 def _short_timing() -> Iterator[None]:
     """An export of a quantized model times it; which is the faster is not what tests ask."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(_speed, "_SETTINGS", BenchSettings(launches=2, rounds=2))
+        patch.setattr(speed, "TIMING", BenchSettings(launches=2, rounds=2))
         yield
 
 

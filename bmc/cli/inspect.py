@@ -70,7 +70,8 @@ def _bundle(result: InspectedBundle) -> Answer:
         table.add_column(column, justify="right" if column == "count" else "left")
     for operator, precision, count in counted(list(result.executed)):
         table.add_row(operator, precision, str(count))
-    lines = [f"in fp32: {call.operator} {call.name}" for call in result.executed if not call.narrow]
+    in_fp32 = [call for call in result.executed if not call.is_reduced]
+    lines = [f"in fp32: {call.operator} {call.name}" for call in in_fp32]
     if result.precision == "fp32":
         lines = []
     shown = [asdict(call) for call in result.executed]

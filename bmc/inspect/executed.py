@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-NARROW = ("int8", "uint8", "int4", "float16", "bfloat16")
+from bmc.precision import REDUCED_DTYPES
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class Executed:
     name: str
 
     @property
-    def narrow(self) -> bool:
-        """Tell whether it computes with fewer than 32 bits."""
-        return self.precision in NARROW
+    def is_reduced(self) -> bool:
+        """Tell whether the operator computes with fewer than 32 bits."""
+        return self.precision in REDUCED_DTYPES
 
 
 def counted(executed: Sequence[Executed]) -> list[tuple[str, str, int]]:

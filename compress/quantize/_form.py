@@ -49,22 +49,6 @@ def is_quantized(module: nn.Module) -> bool:
     return marked or any(isinstance(part, (Quantized, Narrowed)) for part in module.modules())
 
 
-def precision_of(model: Model) -> str:
-    """Return what a model's bundles compute with, such as "fp32" or "int8"."""
-    if not model.steps or not model.steps[-1].method.startswith("quantize/"):
-        return "fp32"
-    if "precision" in model.steps[-1].record:
-        return str(model.steps[-1].record["precision"])
-    entries = model.steps[-1].record.values()
-    inputs = {own["inputs"] for own in entries} - {"float"}
-    if inputs:
-        return "int8-dynamic" if inputs == {"dynamic"} else "int8"
-    bits = {own["bits"] for own in entries} - {0}
-    if not bits:
-        return "fp32"
-    return "int4-weights" if 4 in bits else "int8-weights"  # 7 bits are stored as 8
-
-
 def form_of(model: Model) -> nn.Module:
     """Return what is exported: the family's inference form, or the model itself.
 

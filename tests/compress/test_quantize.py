@@ -561,7 +561,7 @@ def test_training_moves_the_learned_ranges() -> None:
 
 def test_a_bundle_that_is_slower_says_why() -> None:
     from bmc.errors import GateError
-    from bmc.export._speed import Speed, refuse_slower
+    from bmc.export.speed import Speed, refuse_slower
     from bmc.measure.scores import Interval
 
     executed = [Executed("MatMul", "float32", "a")]
@@ -577,7 +577,7 @@ def test_a_bundle_that_is_slower_says_why() -> None:
 def test_what_is_chosen_for_size_is_not_refused_for_speed(
     precision: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from bmc.export._speed import Speed, refuse_slower
+    from bmc.export.speed import Speed, refuse_slower
     from bmc.measure.scores import Interval
 
     refuse_slower(Speed(Interval(0.7, 0.6, 0.8), 2.0), [], precision)

@@ -35,6 +35,7 @@ from bmc.export.dialects import ONNX
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import cnn, gan, mlp, transformer
+from bmc.precision import precision_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import _last_layer, work_for
 from tests.compress.conftest import wrapped
@@ -304,7 +305,7 @@ def test_a_record_that_quantizes_nothing_leaves_a_form_that_answers(
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
     Static.rebuild(model, record)
     model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
-    assert _form.precision_of(model) == "fp32"
+    assert precision_of(model) == "fp32"
     assert _form.is_quantized(model.module)
     assert _form.form_of(model) is model.module
 
@@ -313,7 +314,7 @@ def test_weights_of_7_bits_are_called_8_as_they_are_stored(digits: Dataset) -> N
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
     record = {"hidden.0": {"bits": 7, "group": 0, "inputs": "float"}}
     model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
-    assert _form.precision_of(model) == "int8-weights"
+    assert precision_of(model) == "int8-weights"
 
 
 def test_a_weight_that_a_layer_in_float_uses_too_stays_in_32_bits(

@@ -24,7 +24,7 @@ from bmc.bundle import Bundle
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import DataError, GateError
-from bmc.export import ExportOptions, _parity, flow
+from bmc.export import ExportOptions, flow, parity
 from bmc.export._graph import write_onnx
 from bmc.export.source import source_of
 from bmc.files import sha256
@@ -335,7 +335,7 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
 def test_answers_within_the_limits_pass() -> None:
     labels = np.array([0, 1] * 500)
     logits = np.where(labels[:, None] == [0, 1], 4.0, -4.0).astype(np.float32)
-    _parity.check(_parity.compare(logits + 0.003, logits, labels), "fp32", scale=4.0)
+    parity.check(parity.compare(logits + 0.003, logits, labels), "fp32", scale=4.0)
 
 
 def far(logits: NDArray[np.float32]) -> None:
@@ -373,20 +373,20 @@ def test_answers_out_of_limits_are_refused_with_the_value(
     changed = logits.copy()
     change(changed)
     with np.errstate(invalid="ignore"):
-        parity = _parity.compare(changed, logits, labels)
+        measured = parity.compare(changed, logits, labels)
     with pytest.raises(GateError, match=said):
-        _parity.check(parity, "fp32", scale=4.0)
+        parity.check(measured, "fp32", scale=4.0)
 
 
 def test_a_row_of_a_quantized_classifier_may_jump_and_nothing_else_may() -> None:
-    jumped = _parity.Parity(1_000, 3.0, 0.1, 1.0, 0.999, 0.1)
-    _parity.check(jumped, "int8", scale=2.0, elsewhere=0.9)
+    jumped = parity.Parity(1_000, 3.0, 0.1, 1.0, 0.999, 0.1)
+    parity.check(jumped, "int8", scale=2.0, probe_error=0.9)
     with pytest.raises(GateError, match=r"up to 1\.1; allowed is 1"):
-        _parity.check(jumped, "int8", scale=2.0, elsewhere=1.1)
+        parity.check(jumped, "int8", scale=2.0, probe_error=1.1)
     with pytest.raises(GateError, match="up to 3; allowed is 1"):
-        _parity.check(replace(jumped, agreement=None), "int8", scale=2.0)
+        parity.check(replace(jumped, agreement=None), "int8", scale=2.0)
     with pytest.raises(GateError, match="NaN"):
-        _parity.check(jumped, "int8", scale=2.0, elsewhere=float("nan"))
+        parity.check(jumped, "int8", scale=2.0, probe_error=float("nan"))
 
 
 def numbers(level: float, spread: float) -> NDArray[np.float32]:
@@ -399,43 +399,43 @@ def test_numbers_may_change_by_a_share_of_their_spread_whatever_their_unit(
     level: float, spread: float
 ) -> None:
     reference = numbers(level, spread)
-    scale = _parity.scale_of(reference, "regression")
+    scale = parity.scale_of(reference, "regression")
     assert scale == pytest.approx(spread, rel=0.1)
     near = reference * np.float32(1 + 1e-7)
-    found = _parity.compare(near, reference, reference[:, 0], "regression")
-    _parity.check(found, "fp32", scale)
+    found = parity.compare(near, reference, reference[:, 0], "regression")
+    parity.check(found, "fp32", scale)
     for far in (np.full_like(reference, level), reference + np.float32(0.2 * spread)):
-        found = _parity.compare(far, reference, reference[:, 0], "regression")
+        found = parity.compare(far, reference, reference[:, 0], "regression")
         for precision in ("fp32", "int8"):
             with pytest.raises(GateError, match=r"outputs change by|R2 changes by"):
-                _parity.check(found, precision, scale)
+                parity.check(found, precision, scale)
 
 
 def test_a_level_that_32_bits_can_hardly_hold_is_no_error() -> None:
     reference = numbers(1e6, 1.0)
-    found = _parity.compare(reference + np.float32(0.5), reference, reference[:, 0], "regression")
+    found = parity.compare(reference + np.float32(0.5), reference, reference[:, 0], "regression")
     with pytest.raises(GateError, match="R2 changes by"):
-        _parity.check(found, "fp32", _parity.scale_of(reference, "regression"))
-    assert _parity.scale_of(reference, "regression") == pytest.approx(2000, rel=0.01)
-    assert _parity.scale_of(np.zeros((4, 1), np.float32), "regression") == 1
-    assert _parity.scale_of(np.zeros((4, 2), np.float32), "classification") == 1
+        parity.check(found, "fp32", parity.scale_of(reference, "regression"))
+    assert parity.scale_of(reference, "regression") == pytest.approx(2000, rel=0.01)
+    assert parity.scale_of(np.zeros((4, 1), np.float32), "regression") == 1
+    assert parity.scale_of(np.zeros((4, 2), np.float32), "classification") == 1
 
 
 def test_r2_is_no_gate_where_labels_are_alike_or_the_model_is_worse_than_their_mean() -> None:
     reference = numbers(0.0, 1.0)
     near = reference + np.float32(1e-4)
     same = np.zeros(len(reference))
-    assert _parity.compare(near, reference, same, "regression").points_changed is None
+    assert parity.compare(near, reference, same, "regression").points_changed is None
     biased = reference[:, 0] + 30.0
-    found = _parity.compare(near, reference, biased, "regression")
+    found = parity.compare(near, reference, biased, "regression")
     assert found.points_changed == pytest.approx(0.0, abs=0.01)
-    _parity.check(found, "fp32", _parity.scale_of(reference, "regression"))
+    parity.check(found, "fp32", parity.scale_of(reference, "regression"))
 
 
 def test_a_changed_accuracy_is_refused_though_most_answers_agree() -> None:
-    parity = _parity.Parity(10_000, 1e-6, 1e-6, 1.0, 0.9985, -0.21)
+    measured = parity.Parity(10_000, 1e-6, 1e-6, 1.0, 0.9985, -0.21)
     with pytest.raises(GateError, match=r"accuracy changes by -0.21 points"):
-        _parity.check(parity, "fp32", scale=4.0)
+        parity.check(measured, "fp32", scale=4.0)
 
 
 def test_a_bundle_that_disagrees_with_its_model_is_kept_as_failed_and_never_the_newest(

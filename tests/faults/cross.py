@@ -168,10 +168,10 @@ def one(network: str) -> None:
     import torch
 
     from bmc import cli  # noqa: F401  what is imported does not count as a command's memory
-    from bmc.export import _speed
+    from bmc.export import speed
     from bmc.measure.latency import BenchSettings
 
-    _speed._SETTINGS = BenchSettings(launches=2, rounds=2)  # which is faster is not asked
+    speed._SETTINGS = BenchSettings(launches=2, rounds=2)  # which is faster is not asked
 
     def ring(*_: object) -> None:
         raise TimeoutError

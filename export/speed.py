@@ -23,12 +23,11 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
 from bmc.model import Model
+from bmc.precision import PRECISIONS
 from bmc.writing import scratch
 
-_SETTINGS = BenchSettings(launches=3, rounds=4)
+TIMING = BenchSettings(launches=3, rounds=4)
 _OVERHEAD_MS = 0.3
-_FOR_SPEED = ("int8", "int8-dynamic")
-"""Precisions that are chosen for speed; the others, weights alone and 16 bits, are for size."""
 Describe = Callable[[Any, str, Written], Manifest]
 
 
@@ -74,7 +73,7 @@ def over_fp32(
         bundles.write_golden(folder / bundles.GOLDEN, *made.golden())
         bundles.write(folder, describe(source, made.manifest.target, written))
         console.note(f"{made.manifest.target}: timing it against fp32")
-        run = results.measure_bundles([folder, made.path], (1, 2), _SETTINGS)
+        run = results.measure_bundles([folder, made.path], (1, 2), TIMING)
         own = next(row for row in run.rows if row.best and row.name == made.path.name)
         return Speed(results.ratio(run, "fp32", made.path.name), own.p50.value if own.p50 else None)
 
@@ -89,13 +88,13 @@ def refuse_slower(found: Speed, executed: Sequence[Executed], precision: str) ->
     """
     if found.ratio.high >= 1:
         return
-    if precision not in _FOR_SPEED:
+    if not PRECISIONS[precision].for_speed:
         console.note(
             f"{precision} is {1 / found.ratio.value:.2f}x slower than fp32 here; it is chosen for "
             "size, so that speed refuses nothing"
         )
         return
-    floats = sorted({one.operator for one in executed if not one.narrow})
+    floats = sorted({part.operator for part in executed if not part.is_reduced})
     cause = "its other work outweighs what is saved"
     if found.p50 is not None and found.p50 < _OVERHEAD_MS:
         cause = f"overhead-bound: a call takes {found.p50:.2f} ms"
