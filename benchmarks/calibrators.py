@@ -38,16 +38,16 @@ from torch import Tensor, nn
 
 from bmc import artifact, inputs, workspace
 from bmc import data as datasets
-from bmc.compress._rows import drawn
-from bmc.compress.quantize._calibration import calibrate
-from bmc.compress.quantize._form import form_of
-from bmc.compress.quantize._form import place as place_points
-from bmc.compress.quantize._layers import QuantizedLinear
-from bmc.compress.quantize._smoothing import largest_inputs
 from bmc.compress.quantize.static import Static
 from bmc.data import Dataset
 from bmc.data._transfer import transfer_texts
+from bmc.inference.form import inference_form
+from bmc.inference.quantized_form import quantize_layers
+from bmc.inference.quantized_layers import QuantizedLinear
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, output_of
+from bmc.quantization.calibration import calibrate
+from bmc.quantization.equalization import largest_inputs
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -80,7 +80,7 @@ def main() -> int:
     sentences = transfer_texts("imdb", SENTENCES, data)[::EVERY]
     rows = [*data.validation.rows, *sentences]
     labels = np.array(data.validation.labels)
-    plain = form_of(model)
+    plain = inference_form(model)
     expected = answers_of(model, plain, rows)
     found = []
     for name, settings, form in _ways(model, data, plain):
@@ -111,7 +111,7 @@ def _ways(
             quantized = replace(model, module=copy.deepcopy(model.module))
             step.apply(quantized, work)
             yield "bmc quantize", asdict(step), quantized.module
-        step, rows = Static(), drawn(model, work, Static().rows)
+        step, rows = Static(), calibration_samples(model, work, Static().rows)
         quantized = replace(model, module=copy.deepcopy(model.module))
         step.apply(quantized, work)
         _correct_biases(model, quantized.module, plain, rows)
@@ -120,7 +120,7 @@ def _ways(
         for alpha in ALPHAS:
             form = copy.deepcopy(plain)
             _smooth(model, form, rows, alpha)
-            place_points(form, record)
+            quantize_layers(form, record)
             calibrate(form, model.encoder, rows, step.calibrator, step.percentile)
             yield "SmoothQuant", {"alpha": alpha}, form
 

@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc.export import NEWEST_OPSET
-from bmc.export._lower import lower
 from bmc.export.dialects import ONNX
+from bmc.export.lowering import lower
 from bmc.export.openvino import ease
 
 HEADS, SIZE = 12, 32

@@ -25,18 +25,18 @@ from calibrators import answers_of
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _rounding as rounding
-from bmc.compress.quantize._form import form_of
-from bmc.compress.quantize._points import Grid
-from bmc.compress.quantize._products import products_of
-from bmc.compress.quantize._watching import watch
 from bmc.data._transfer import transfer_texts
+from bmc.inference.form import inference_form
+from bmc.inference.quantizers import WeightQuantizer
+from bmc.inference.samples import calibration_samples
+from bmc.quantization.gptq import fit_scales, round_in_turn, rounded
+from bmc.quantization.hessian import hessians
+from bmc.quantization.observers import observe_inputs
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from bmc.workflows.lineage import data_of
 
-GRID = Grid(4, 32)
+GRID = WeightQuantizer(4, 32)
 ROWS = 1024
 SENTENCES, EVERY = 10_000, 5
 
@@ -58,14 +58,14 @@ def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
         work = work_for(data, (), TrainingSettings(), place, place, lambda name: model, run="")
-        fitted_to = drawn(model, work, ROWS)
-    plain = form_of(model)
+        fitted_to = calibration_samples(model, work, ROWS)
+    plain = inference_form(model)
     layers: dict[str, Any] = {
         path: own for path, own in plain.named_modules() if type(own) in (nn.Linear, nn.Embedding)
     }
     linears = {path: own for path, own in layers.items() if type(own) is nn.Linear}
     read = _products_read(plain, linears, model.encoder, fitted_to)
-    counted = products_of(plain, layers, model.encoder, fitted_to)
+    counted = hessians(plain, layers, model.encoder, fitted_to)
     expected = answers_of(model, plain, rows)
     for way, by in _ways(read, counted):
         form = copy.deepcopy(plain)
@@ -87,7 +87,7 @@ def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
 def _ways(read: Products, counted: Products) -> Iterator[tuple[str, Rounded]]:
     def in_turn(products: Products, path: str, layer: Any) -> Tensor:
         scales = _scales(layer)
-        return rounding.round_in_turn(layer.weight.data, scales, products[path])
+        return round_in_turn(layer.weight.data, scales, products[path])
 
     yield "nearest, scales of the largest weight", lambda path, layer: GRID(layer.weight).detach()
     yield "nearest, scales of least squared error", lambda path, layer: _nearest(layer)
@@ -102,7 +102,7 @@ def _ways(read: Products, counted: Products) -> Iterator[tuple[str, Rounded]]:
     yield "the word table in turn, too", lambda path, layer: in_turn(counted, path, layer)
     yield (
         "scales fitted anew, twice",
-        lambda path, layer: rounding.rounded(layer.weight.data, _scales(layer), counted[path])[0],
+        lambda path, layer: rounded(layer.weight.data, _scales(layer), counted[path])[0],
     )
 
 
@@ -116,12 +116,12 @@ def _products_read(
         values = values.flatten(0, -2)
         found[path] = found.get(path, 0) + values.t() @ values
 
-    watch(form, linears, encoder, rows, add, "what layers read")
+    observe_inputs(form, linears, encoder, rows, add, "what layers read")
     return found
 
 
 def _scales(layer: Any) -> Tensor:
-    return rounding.fit_scales(GRID, layer.weight).view(len(layer.weight), -1)
+    return fit_scales(GRID, layer.weight).view(len(layer.weight), -1)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Why torch's exporter does not take a network as it is: the line of it, and the reason."""
+"""Why torch's exporter refuses a network: the line of the network, and the reason."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Axes = dict[str, dict[int, Any]]
 
 
 def refused(error: Exception) -> BmcError:
-    """Say that torch's exporter does not take a network, with the line and the innermost reason."""
+    """Return the error for a network that torch's exporter refuses, with line and reason."""
     if isinstance(error, BmcError):
         return error
     where = line_of(error)
@@ -37,7 +37,7 @@ def refused(error: Exception) -> BmcError:
 
 
 def fixing_line(module: nn.Module, example: Tensors, axes: Axes) -> str:
-    """Return the line of a network that makes a constant of a free size; "" where none is found.
+    """Return the line of a network that makes a constant of a free size; "" if none is found.
 
     Args:
         module: in evaluation mode.
@@ -45,28 +45,28 @@ def fixing_line(module: nn.Module, example: Tensors, axes: Axes) -> str:
         axes: the free axes of each.
     """
     lines: list[str] = []
-    with _watched(lines), warnings.catch_warnings(), torch.no_grad():
+    with _collecting(lines), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
             torch.export.export(module, (), example, dynamic_shapes=axes, strict=False)
-        except Exception as error:  # noqa: BLE001  it is known to fail; its line is asked for
+        except Exception as error:  # noqa: BLE001  it fails; only its line is needed
             lines.append(line_of(error))
     return next(filter(None, lines), "")
 
 
 @contextmanager
-def _watched(lines: list[str]) -> Iterator[None]:
-    """Note the line at which torch makes a number of a symbolic size."""
+def _collecting(lines: list[str]) -> Iterator[None]:
+    """Collect the lines at which torch replaces a symbolic size by a number."""
     shapes: Any = ShapeEnv
-    before = shapes._set_replacement
+    original = shapes._set_replacement
 
-    def set_replacement(env: Any, symbol: Any, becomes: Any, *given: Any) -> Any:
+    def set_replacement(env: Any, symbol: Any, becomes: Any, *rest: Any) -> Any:
         if getattr(becomes, "is_number", False):
             lines.append(line_of_call(sys._getframe(1)))
-        return before(env, symbol, becomes, *given)
+        return original(env, symbol, becomes, *rest)
 
     shapes._set_replacement = set_replacement
     try:
         yield
     finally:
-        shapes._set_replacement = before
+        shapes._set_replacement = original

@@ -1,4 +1,4 @@
-"""Small things about a graph's values."""
+"""Constants, arrays and producers of an ONNX graph's values."""
 
 from __future__ import annotations
 
@@ -10,19 +10,25 @@ from onnx_ir import Node, Value
 
 
 def constant(graph: onnx_ir.Graph, name: str, numbers: NDArray[Any]) -> Value:
-    """Return a graph's constant of that name; it is made where there is none."""
+    """Return the graph's constant of a name, and add it if there is none.
+
+    Args:
+        graph: to look in.
+        name: without the prefix that keeps it apart from parameters.
+        numbers: the constant's value.
+    """
     name = f"bmc/{name}"  # no parameter's path has a slash
     if name in graph.initializers:
         return graph.initializers[name]
-    held = onnx_ir.tensor(numbers, name=name)
-    value = Value(name=name, const_value=held)
-    value.dtype, value.shape = held.dtype, onnx_ir.Shape(numbers.shape)
+    tensor = onnx_ir.tensor(numbers, name=name)
+    value = Value(name=name, const_value=tensor)
+    value.dtype, value.shape = tensor.dtype, onnx_ir.Shape(numbers.shape)
     graph.register_initializer(value)
     return value
 
 
 def array(value: Value | None) -> NDArray[Any]:
-    """Return the numbers of a constant."""
+    """Return the value of a constant."""
     return value.const_value.numpy()  # type: ignore[union-attr]
 
 

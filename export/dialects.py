@@ -1,8 +1,8 @@
-"""What each target wants of a graph: data alone; `_lower.py` acts on it.
+"""How each target wants a quantized graph to be written: data, on which `lowering.py` acts.
 
-The canonical graph has int8 with zero point 0, or uint8 with any for inputs that lie on one side of
-0 or nearly so, and biases in float. Why targets differ stands in
-docs/decisions/0011-a-quantized-model-is-its-inference-form.md.
+The canonical graph has int8 with zero point 0, or uint8 with any zero point for inputs that lie on
+one side of 0 or nearly so, and biases in float. docs/decisions/0011-a-quantized-model-is-its-
+inference-form.md says why targets differ.
 """
 
 from __future__ import annotations
@@ -12,58 +12,59 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a target wants a graph.
+    """How a target wants a graph to be written.
 
     Args:
         target: whose dialect it is.
-        inputs: "uint8": with any zero point; int8 about 0 becomes uint8 about 128, the same
-            numbers. "both": int8 about 0, or uint8 from 0; "int8": about 0. For these two, what a
-            linear layer reads on another grid is moved by a constant and its bias takes that back,
-            the same numbers; other layers' grids reach as far below 0 as above it.
-        whole_bias: biases of quantized linears and convolutions are int32, with the product of
-            both scales; they are rounded, to a step far below an output's.
-        look_up_first: a row is looked up in the whole numbers and dequantized then, not the table;
-            with 4 bits that is an operator of ONNX Runtime's own.
-        weight_zeros: the zero points of int8 weights are written, though they are 0.
-        refused: precisions that the target cannot load, or only computes in fp32.
-        float_alone: operators whose weights it takes in float alone.
-        whole_attention: attention is one operator; opset 23 has it.
+        inputs: what quantized activations are. "uint8": any zero point; int8 with zero point 0
+            becomes uint8 with 128, the same numbers. "both": int8 or uint8 with zero point 0.
+            "int8": zero point 0. For the last two, what a linear layer reads is shifted by a
+            constant, and its bias makes up for it, the same numbers; other layers get symmetric
+            scales.
+        int32_bias: biases of quantized linear layers and convolutions are int32, in steps of input
+            scale x weight scale; the rounding is far below a step of the output.
+        gather_before_dequantize: an embedding's rows are gathered as integers and then dequantized,
+            not the table; with 4 bits that is an operator of ONNX Runtime's own.
+        explicit_zero_points: the zero points of int8 weights are written, though they are 0.
+        unsupported: precisions that the target cannot load, or only computes in fp32.
+        float_weights_only: operators whose weights the target takes in float only.
+        fused_attention: attention is one operator; opset 23 has it.
     """
 
     target: str
     inputs: str
-    whole_bias: bool
-    look_up_first: bool
-    weight_zeros: bool
-    refused: tuple[str, ...]
-    float_alone: tuple[str, ...] = ()
-    whole_attention: bool = False
+    int32_bias: bool
+    gather_before_dequantize: bool
+    explicit_zero_points: bool
+    unsupported: tuple[str, ...]
+    float_weights_only: tuple[str, ...] = ()
+    fused_attention: bool = False
 
 
 ONNX = Dialect(
     "onnx",
     inputs="uint8",
-    whole_bias=True,
-    look_up_first=True,
-    weight_zeros=True,
-    refused=("bf16",),
-    whole_attention=True,
+    int32_bias=True,
+    gather_before_dequantize=True,
+    explicit_zero_points=True,
+    unsupported=("bf16",),
+    fused_attention=True,
 )
 OPENVINO = Dialect(
     "openvino",
     inputs="both",
-    whole_bias=False,
-    look_up_first=False,
-    weight_zeros=False,
-    refused=("int8-dynamic",),
+    int32_bias=False,
+    gather_before_dequantize=False,
+    explicit_zero_points=False,
+    unsupported=("int8-dynamic",),
 )
 TENSORRT = Dialect(
     "tensorrt",
     inputs="int8",
-    whole_bias=False,
-    look_up_first=False,
-    weight_zeros=False,
-    refused=("int8-dynamic",),
-    float_alone=("GRU",),  # the builder of TensorRT for RTX 1.7 fails with an internal error
+    int32_bias=False,
+    gather_before_dequantize=False,
+    explicit_zero_points=False,
+    unsupported=("int8-dynamic",),
+    float_weights_only=("GRU",),  # the builder of TensorRT for RTX 1.7: an internal error
 )
 EVERY = (ONNX, OPENVINO, TENSORRT)

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 
 from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
-from bmc.compress.quantize._form import form_of
 from bmc.contracts import Exporter, formats
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError
 from bmc.export import dialects, parity, speed
-from bmc.export._manifest import manifest_of
+from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
+from bmc.inference.form import inference_form
 from bmc.inspect.executed import counted
 from bmc.manifest import StandIn
 from bmc.measure import scores
@@ -175,7 +175,7 @@ def time(draft: Draft) -> Timed:
         is_reference = formats.format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
-        measured = speed.over_fp32(trial, exporter, draft.source.in_fp32, manifest_of)
+        measured = speed.over_fp32(trial, exporter, draft.source)
     failure = None
     if not draft.source.options.allow_slower:
         try:
@@ -255,7 +255,7 @@ def _runnable(made: Bundle) -> Bundle:
     """
     if targets.load(made.manifest.target).available().devices:
         return made
-    stand_in = "openvino" if made.manifest.precision in dialects.ONNX.refused else "onnx"
+    stand_in = "openvino" if made.manifest.precision in dialects.ONNX.unsupported else "onnx"
     manifest = replace(made.manifest, target=stand_in, model="model.onnx")
     return Bundle(made.path, manifest)
 
@@ -278,7 +278,7 @@ def _write_golden(made: Bundle, pipeline: Pipeline, source: Source) -> None:
 
 def _other_shapes(pipeline: Pipeline, source: Source) -> float:
     """Return the largest error at shapes that the tracer has not seen."""
-    form = form_of(source.model)
+    form = inference_form(source.model)
     most_rows = pipeline.bundle.manifest.build.get("max_batch", _BATCH)
     name = source.model.outputs()[0].name
     errors = []

@@ -1,4 +1,4 @@
-"""What is exported: a model directory with its data, made once for all targets."""
+"""The source of an export: a model directory with its data, prepared once for all targets."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bmc import artifact, console, inputs
+from bmc import artifact, console
 from bmc import data as datasets
-from bmc.compress.quantize._form import centred
-from bmc.compress.quantize._layers import QuantizedRecurrent
 from bmc.data import Dataset
 from bmc.errors import UsageError
-from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions, dialects, speed
-from bmc.export._graph import write_onnx
-from bmc.export._lower import lower_file
+from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions, dialects
 from bmc.export.dialects import Dialect
+from bmc.export.lowering import lower_file
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.quantized_form import in_fp32, with_zero_point_0
+from bmc.inference.quantized_layers import QuantizedRecurrent
+from bmc.inference.run import outputs_on
 from bmc.inputs import Many
-from bmc.model import Model, output_of
+from bmc.model import Model
 from bmc.precision import PRECISIONS, precision_of
 from bmc.writing import scratch
 
@@ -35,14 +35,14 @@ _GENERATED = 512
 
 @dataclass(frozen=True)
 class Source:
-    """A model directory on its way into bundles; what targets have in common is made once.
+    """A model directory that is exported; what the targets have in common is computed once.
 
     Args:
         folder: the model directory.
-        model: what was loaded from it.
+        model: loaded from it.
         data: the data it was trained on, whose test split is scored.
         options: how to export.
-        work: a folder for the ONNX file.
+        work: a folder for the ONNX files.
     """
 
     folder: Path
@@ -55,40 +55,40 @@ class Source:
         """Refuse a target that cannot execute the model.
 
         Raises:
-            UsageError: it cannot; the message names those that can.
+            UsageError: the target cannot execute it; the message names the targets that can.
         """
         for dialect in dialects.EVERY:
             if dialect.target == target:
                 self._check(dialect)
 
     def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
-        """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
+        """Return the path of the ONNX file in a dialect, and the number of nodes by operator."""
         lowered = self.work / f"{dialect.target}.onnx"
         newest = self.options.opset or NEWEST_OPSET
-        return lowered, lower_file(self._written[0], lowered, dialect, newest)
+        return lowered, lower_file(self._canonical[0], lowered, dialect, newest)
 
     def _check(self, dialect: Dialect) -> None:
         precision = precision_of(self.model)
-        if precision in dialect.refused:
-            able = [one.target for one in dialects.EVERY if precision not in one.refused]
+        if precision in dialect.unsupported:
+            able = [other.target for other in dialects.EVERY if precision not in other.unsupported]
             raise UsageError(
                 f"{self.folder} is {precision}, which {dialect.target} cannot execute; "
                 f"{' and '.join(able)} can: --target {','.join(able)}"
             )
-        if stuck := _stuck(self.model.module, dialect):
-            named = ",".join(stuck)
+        if layers := _quantized_recurrent(self.model.module, dialect):
+            paths, operators = ",".join(layers), " or ".join(dialect.float_weights_only)
             raise UsageError(
-                f"{dialect.target} takes the weights of a {' or '.join(dialect.float_alone)} in "
-                f"float alone, and those of {named} have 8 bits; quantize again with "
-                f"--set in_float={named} or export to another target"
+                f"{dialect.target} takes the weights of a {operators} in float alone, and those of "
+                f"{paths} have 8 bits; quantize again with --set in_float={paths} or export to "
+                "another target"
             )
 
     def fit_for(self, target: str) -> Source:
-        """Return the model with the grids that a target takes, in a folder of its own if new."""
+        """Return the source with the zero points that a target takes, in a folder of its own."""
         module = self.model.module
         for dialect in dialects.EVERY:
             if dialect.target == target and dialect.inputs != "uint8":
-                module = centred(module, keep_unsigned=dialect.inputs == "both")
+                module = with_zero_point_0(module, keep_unsigned=dialect.inputs == "both")
         if module is self.model.module:
             return self
         work = self.work / target
@@ -96,8 +96,13 @@ class Source:
         return replace(self, model=replace(self.model, module=module), work=work)
 
     def in_fp32(self, work: Path) -> Source:
-        """Return the same model in fp32, to be exported in another folder."""
-        return replace(self, model=speed.in_fp32(self.model), work=work)
+        """Return the source with a quantized model in fp32, of the same layers.
+
+        Args:
+            work: a folder for the ONNX files.
+        """
+        model = replace(self.model, module=in_fp32(self.model.module), steps=self.model.steps[:-1])
+        return replace(self, model=model, work=work)
 
     @cached_property
     def opset(self) -> int:
@@ -111,14 +116,15 @@ class Source:
         return asked
 
     @cached_property
-    def _written(self) -> tuple[Path, str]:
+    def _canonical(self) -> tuple[Path, str]:
+        """The canonical ONNX file, and the line that fixes the number of rows, if any."""
         path = self.work / "model.onnx"
         return path, write_onnx(self.model, path, self.opset)
 
     @cached_property
     def batch(self) -> dict[str, Any]:
-        """What a bundle says of a network that takes one row alone, and which line makes it so."""
-        line = self._written[1]
+        """What a bundle says of a network that takes single rows, and the line that fixes that."""
+        line = self._canonical[1]
         if not line:
             return {}
         console.note(
@@ -144,27 +150,18 @@ class Source:
     @cached_property
     def reference(self) -> NDArray[np.float32]:
         """Outputs of the model in PyTorch, in fp32, on the held-out rows."""
-        encoder = self.model.encoder
-        rows = encoder.encode(self.rows)
-        found: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
-        with torch.inference_mode(), console.progress("PyTorch's answers", len(rows)) as advance:
-            for places, arrays in inputs.ordered_batches(encoder, rows, _BATCH):
-                tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-                outputs = output_of(self.model.module, tensors).numpy()
-                for place, output in zip(places, outputs, strict=True):
-                    found[place] = output
-                advance(len(places))
-        return np.stack(found)
+        title = "PyTorch's answers"
+        return outputs_on(self.model.module, self.model.encoder, self.rows, _BATCH, title)
 
 
-def _stuck(form: nn.Module, dialect: Dialect) -> list[str]:
-    """Return the recurrent layers of a form whose 8 bits a target does not take."""
+def _quantized_recurrent(form: nn.Module, dialect: Dialect) -> list[str]:
+    """Return the paths of a form's quantized recurrent layers that a target takes in float only."""
     return [
         path
         for path, layer in form.named_modules()
         if isinstance(layer, QuantizedRecurrent)
-        and layer.grid
-        and layer.operator in dialect.float_alone
+        and layer.weight_quantizer
+        and layer.operator in dialect.float_weights_only
     ]
 
 

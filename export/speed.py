@@ -2,105 +2,89 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from bmc import bundle as bundles
 from bmc import console
-from bmc.bundle import Bundle, Manifest
-from bmc.compress.quantize._layers import Narrowed, Quantized
+from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.errors import GateError
-from bmc.export import Written
+from bmc.export.manifests import manifest_of
+from bmc.export.source import Source
 from bmc.inspect.executed import Executed
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
-from bmc.model import Model
 from bmc.precision import PRECISIONS
 from bmc.writing import scratch
 
 TIMING = BenchSettings(launches=3, rounds=4)
 _OVERHEAD_MS = 0.3
-Describe = Callable[[Any, str, Written], Manifest]
 
 
 @dataclass(frozen=True)
 class Speed:
-    """How many times faster than fp32, and the median call in milliseconds."""
+    """How fast a quantized bundle is.
+
+    Args:
+        ratio: how many times faster than the fp32 export.
+        p50: median latency in milliseconds; None where it was not measured.
+    """
 
     ratio: Interval
     p50: float | None
 
 
-def in_fp32(model: Model) -> Model:
-    """Return a copy of a quantized model that computes in fp32, of the same layers."""
-    module: nn.Module = copy.deepcopy(model.module)
-    for part in module.modules():
-        if isinstance(part, Quantized):
-            part.active = False
-        elif isinstance(part, Narrowed):
-            part.to(torch.float32)
-    return replace(model, module=module, steps=model.steps[:-1])
-
-
-def over_fp32(
-    made: Bundle, exporter: Exporter, plain: Callable[[Path], Any], describe: Describe
-) -> Speed:
+def over_fp32(quantized: Bundle, exporter: Exporter, source: Source) -> Speed:
     """Return how many times faster a bundle is than its fp32 export.
 
     Both are measured in turn in one run, batch 1, 32 tokens, each at its better of one and two
     threads.
 
     Args:
-        made: the quantized bundle.
+        quantized: the bundle.
         exporter: of its target.
-        plain: makes the fp32 source, given a folder to work in.
-        describe: makes a manifest of what the exporter wrote.
+        source: that the bundle was exported from.
     """
     with scratch() as work:
         folder = work / "fp32"
         folder.mkdir()
-        source = plain(work)
-        written = exporter.write(source, folder, source.options)
-        source.model.encoder.save(folder)
-        bundles.write_golden(folder / bundles.GOLDEN, *made.golden())
-        bundles.write(folder, describe(source, made.manifest.target, written))
-        console.note(f"{made.manifest.target}: timing it against fp32")
-        run = results.measure_bundles([folder, made.path], (1, 2), TIMING)
-        own = next(row for row in run.rows if row.best and row.name == made.path.name)
-        return Speed(results.ratio(run, "fp32", made.path.name), own.p50.value if own.p50 else None)
+        fp32 = source.in_fp32(work)
+        written = exporter.write(fp32, folder, fp32.options)
+        fp32.model.encoder.save(folder)
+        bundles.write_golden(folder / bundles.GOLDEN, *quantized.golden())
+        bundles.write(folder, manifest_of(fp32, quantized.manifest.target, written))
+        console.note(f"{quantized.manifest.target}: timing it against fp32")
+        name = quantized.path.name
+        run = results.measure_bundles([folder, quantized.path], (1, 2), TIMING)
+        best = next(row for row in run.rows if row.best and row.name == name)
+        return Speed(results.ratio(run, "fp32", name), best.p50.value if best.p50 else None)
 
 
-def refuse_slower(found: Speed, executed: Sequence[Executed], precision: str) -> None:
+def refuse_slower(speed: Speed, executed: Sequence[Executed], precision: str) -> None:
     """Refuse a bundle that is slower than its fp32 export, and say why.
 
-    One of a precision that is chosen for size is kept, and what it costs is said.
+    A precision that is chosen for size is not refused; its cost is said.
+
+    Args:
+        speed: of the bundle.
+        executed: multiplications that its run time executes.
+        precision: of the bundle, a key of `bmc.precision.PRECISIONS`.
 
     Raises:
         GateError: the whole interval lies below 1.
     """
-    if found.ratio.high >= 1:
+    if speed.ratio.high >= 1:
         return
+    slowdown = f"{precision} is {1 / speed.ratio.value:.2f}x slower than fp32 here"
     if not PRECISIONS[precision].for_speed:
-        console.note(
-            f"{precision} is {1 / found.ratio.value:.2f}x slower than fp32 here; it is chosen for "
-            "size, so that speed refuses nothing"
-        )
+        console.note(f"{slowdown}; it is chosen for size, so that speed refuses nothing")
         return
-    floats = sorted({part.operator for part in executed if not part.is_reduced})
+    in_fp32 = sorted({operation.operator for operation in executed if not operation.is_reduced})
     cause = "its other work outweighs what is saved"
-    if found.p50 is not None and found.p50 < _OVERHEAD_MS:
-        cause = f"overhead-bound: a call takes {found.p50:.2f} ms"
-    elif floats:
-        cause = f"executed in fp32 all the same: {', '.join(floats)}"
-    raise GateError(
-        f"{precision} is {1 / found.ratio.value:.2f}x slower than fp32 here ({cause}); "
-        "--allow-slower accepts it"
-    )
+    if speed.p50 is not None and speed.p50 < _OVERHEAD_MS:
+        cause = f"overhead-bound: a call takes {speed.p50:.2f} ms"
+    elif in_fp32:
+        cause = f"executed in fp32 all the same: {', '.join(in_fp32)}"
+    raise GateError(f"{slowdown} ({cause}); --allow-slower accepts it")

@@ -20,15 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.models._attention import (
-    additive,
-    attend,
-    exported,
-    first_rows,
-    part_of,
-    projection,
-    tied_in,
-)
+from bmc.inference.attention import additive_mask
+from bmc.inference.sharing import tied_parameters
+from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_layers
 
 
 class InferenceForm(nn.Module):
@@ -47,17 +41,8 @@ class InferenceForm(nn.Module):
         encoder = module.bert.encoder.layer
         kind = _PairEmbeddings if pairs else _Embeddings
         self.embeddings = kind(module.bert.embeddings, longest)
-        tied = tied_in(module)
-        forms: dict[int, _Attention] = {}
-        layers = []
-        for layer in encoder:
-            form = forms.setdefault(id(layer.attention.self), _Attention(layer.attention, tied))
-            layers.append(_Layer(form, layer))
-        last = encoder[-1]
-        shared = sum(layer.attention.self is last.attention.self for layer in encoder) > 1
-        whole = forms[id(last.attention.self)].project if shared else None
-        layers[-1] = _Layer(_FirstRowAttention(last.attention, tied, whole), last)
-        self.layers = nn.ModuleList(layers)
+        layers = [_parts(layer) for layer in encoder]
+        self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=False)
         self.pooler = module.bert.pooler.dense
         self.classifier = module.classifier
 
@@ -66,7 +51,7 @@ class InferenceForm(nn.Module):
     ) -> Tensor:
         """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
         hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
         return self.classifier(torch.tanh(self.pooler(hidden)))  # type: ignore[no-any-return]
@@ -134,52 +119,16 @@ class _PairEmbeddings(nn.Module):
         return self.norm(summed)  # type: ignore[no-any-return]
 
 
-class _Layer(nn.Module):
-    def __init__(self, attention: nn.Module, layer: Any) -> None:
-        super().__init__()
-        self.attention = attention
-        self.project = layer.attention.output.dense
-        self.attention_norm = layer.attention.output.LayerNorm
-        self.widen = layer.intermediate.dense
-        self.activation = exported(layer.intermediate.intermediate_act_fn)
-        self.narrow = layer.output.dense
-        self.norm = layer.output.LayerNorm
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        kept, mixed = self.attention(hidden, mask)
-        hidden = self.attention_norm(self.project(mixed) + kept)
-        return self.norm(self.narrow(self.activation(self.widen(hidden))) + hidden)  # type: ignore[no-any-return]
-
-
-class _Attention(nn.Module):
-    """Self-attention over all rows; returns the rows that go on, and what they attended to."""
-
-    def __init__(self, attention: Any, tied: frozenset[int]) -> None:
-        super().__init__()
-        inner = attention.self
-        self.heads = int(inner.num_attention_heads)
-        self.project = projection([inner.query, inner.key, inner.value], inner.scaling, tied)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        query, key, value = self.project(hidden)
-        return hidden, attend(query, key, value, mask, self.heads, mask.shape[-1])
-
-
-class _FirstRowAttention(nn.Module):
-    """Self-attention for the first row alone; with parts of another layer's projection, if any."""
-
-    def __init__(self, attention: Any, tied: frozenset[int], whole: nn.Module | None) -> None:
-        super().__init__()
-        inner = attention.self
-        self.heads = int(inner.num_attention_heads)
-        if whole is None:
-            self.query = projection([inner.query], inner.scaling, tied)
-            self.project = projection([inner.key, inner.value], 1.0, tied)
-        else:
-            self.query, self.project = part_of(whole, 0, 1), part_of(whole, 1, 3)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        first = first_rows(hidden, mask)
-        (query,) = self.query(first)
-        key, value = self.project(hidden)
-        return first, attend(query, key, value, mask, self.heads, 1)
+def _parts(layer: Any) -> LayerParts:
+    """Return the parts of a live BertLayer."""
+    inner = layer.attention.self
+    heads, scale = int(inner.num_attention_heads), inner.scaling
+    return LayerParts(
+        AttentionParts(inner, inner.query, inner.key, inner.value, heads, scale),
+        project=layer.attention.output.dense,
+        attention_norm=layer.attention.output.LayerNorm,
+        widen=layer.intermediate.dense,
+        activation=layer.intermediate.intermediate_act_fn,
+        narrow=layer.output.dense,
+        norm=layer.output.LayerNorm,
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import dropout
 
-from bmc.models._attention import additive
+from bmc.inference.attention import additive_mask
 
 
 def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
@@ -27,7 +27,7 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
         types = inputs.get("token_type_ids")
         hidden = bert.embeddings(input_ids=inputs["input_ids"], token_type_ids=types)
         kept = inputs["attention_mask"]
-        mask = None if bool(kept.all()) else additive(kept, hidden)
+        mask = None if bool(kept.all()) else additive_mask(kept, hidden)
         layers = list(bert.encoder.layer)
         for place, layer in enumerate(layers, start=1):
             rows = hidden[:, :1] if place == len(layers) else hidden

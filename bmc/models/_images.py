@@ -57,6 +57,10 @@ class Wrapped(ImageModule):
         narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
         return outputs.float() if narrow else outputs
 
+    def output_linear(self) -> str | None:
+        """Return the path of the linear layer whose output is the network's; None if none is."""
+        return answering_linear(self)
+
 
 def model_for(
     data: Dataset,

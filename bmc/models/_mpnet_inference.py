@@ -15,15 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.models._attention import (
-    additive,
-    attend,
-    exported,
-    first_rows,
-    part_of,
-    projection,
-    tied_in,
-)
+from bmc.inference.attention import additive_mask
+from bmc.inference.sharing import tied_parameters
+from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_layers
 
 
 class InferenceForm(nn.Module):
@@ -41,18 +35,8 @@ class InferenceForm(nn.Module):
         self.positions = _Positions(embeddings, most)
         self.norm = embeddings.LayerNorm
         self.bias = _Bias(encoder, most)
-        tied = tied_in(module)
-        forms: dict[int, _Attention] = {}
-        attentions = [layer.attention.attn for layer in encoder.layer]
-        layers = [
-            _Layer(forms.setdefault(id(attention), _Attention(attention, tied)), layer)
-            for attention, layer in zip(attentions, encoder.layer, strict=True)
-        ]
-        last = attentions[-1]
-        shared = sum(one is last for one in attentions) > 1
-        whole = forms[id(last)].project if shared else None
-        layers[-1] = _Layer(_FirstRowAttention(last, tied, whole), encoder.layer[-1])
-        self.layers = nn.ModuleList(layers)
+        layers = [_parts(layer) for layer in encoder.layer]
+        self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=True)
         self.dense = module.classifier.dense
         self.classifier = module.classifier.out_proj
 
@@ -60,7 +44,7 @@ class InferenceForm(nn.Module):
         """Return logits (rows, classes) for int64 ids and mask (rows, length)."""
         length = input_ids.shape[1]
         hidden = self.norm(self.words(input_ids) + self.positions(input_ids)).flatten(0, 1)
-        mask = additive(attention_mask, hidden) + self.bias(length)
+        mask = additive_mask(attention_mask, hidden) + self.bias(length)
         for layer in self.layers:
             hidden = layer(hidden, mask)
         return self.classifier(torch.tanh(self.dense(hidden)))  # type: ignore[no-any-return]
@@ -104,52 +88,16 @@ class _Bias(nn.Module):
         return self.table[:, places[None, :] - places[:, None] + self.zero]
 
 
-class _Layer(nn.Module):
-    def __init__(self, attention: nn.Module, layer: Any) -> None:
-        super().__init__()
-        self.attention = attention
-        self.project = layer.attention.attn.o
-        self.attention_norm = layer.attention.LayerNorm
-        self.widen = layer.intermediate.dense
-        self.activation = exported(layer.intermediate.intermediate_act_fn)
-        self.narrow = layer.output.dense
-        self.norm = layer.output.LayerNorm
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        kept, mixed = self.attention(hidden, mask)
-        hidden = self.attention_norm(self.project(mixed) + kept)
-        return self.norm(self.narrow(self.activation(self.widen(hidden))) + hidden)  # type: ignore[no-any-return]
-
-
-class _Attention(nn.Module):
-    """Self-attention over all rows; returns the rows that go on, and what they attended to."""
-
-    def __init__(self, attention: Any, tied: frozenset[int]) -> None:
-        super().__init__()
-        self.heads = int(attention.num_attention_heads)
-        scale = float(attention.attention_head_size) ** -0.5
-        self.project = projection([attention.q, attention.k, attention.v], scale, tied)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        query, key, value = self.project(hidden)
-        return hidden, attend(query, key, value, mask, self.heads, mask.shape[-1])
-
-
-class _FirstRowAttention(nn.Module):
-    """Self-attention for the first row alone; with parts of another layer's projection, if any."""
-
-    def __init__(self, attention: Any, tied: frozenset[int], whole: nn.Module | None) -> None:
-        super().__init__()
-        self.heads = int(attention.num_attention_heads)
-        if whole is None:
-            scale = float(attention.attention_head_size) ** -0.5
-            self.query = projection([attention.q], scale, tied)
-            self.project = projection([attention.k, attention.v], 1.0, tied)
-        else:
-            self.query, self.project = part_of(whole, 0, 1), part_of(whole, 1, 3)
-
-    def forward(self, hidden: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        first = first_rows(hidden, mask)
-        (query,) = self.query(first)
-        key, value = self.project(hidden)
-        return first, attend(query, key, value, mask[:, :, :1], self.heads, 1)
+def _parts(layer: Any) -> LayerParts:
+    """Return the parts of a live MPNetLayer."""
+    inner = layer.attention.attn
+    heads, scale = int(inner.num_attention_heads), float(inner.attention_head_size) ** -0.5
+    return LayerParts(
+        AttentionParts(inner, inner.q, inner.k, inner.v, heads, scale),
+        project=inner.o,
+        attention_norm=layer.attention.LayerNorm,
+        widen=layer.intermediate.dense,
+        activation=layer.intermediate.intermediate_act_fn,
+        narrow=layer.output.dense,
+        norm=layer.output.LayerNorm,
+    )

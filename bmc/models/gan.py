@@ -22,11 +22,11 @@ from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.families.gan import MOST
 from bmc.families.gan import Settings as Settings
+from bmc.inference.folding import fold_batch_norms
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AfterStep, Model, Parts
 from bmc.models import _images
-from bmc.models._folding import folded
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
 from bmc.training.initialise import initialise
@@ -125,7 +125,7 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 def inference_form(model: Model) -> nn.Module:
     """Return the generator with each batch norm folded into the linear layer before it."""
-    return folded(model.module)
+    return fold_batch_norms(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

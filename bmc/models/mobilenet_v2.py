@@ -16,9 +16,10 @@ from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.families.mobilenet_v2 import Settings as Settings
+from bmc.inference.folding import fold_batch_norms
+from bmc.inference.operators import Add
 from bmc.model import Model, Parts
 from bmc.models import _images
-from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
 
 _ASSET = "mobilenet-v2"
@@ -46,7 +47,7 @@ class InvertedResidual(nn.Module):
             nn.Conv2d(wide, made, 1, bias=False),
             nn.BatchNorm2d(made),
         )
-        self.add = Sum()
+        self.add = Add()
 
     def forward(self, features: Tensor) -> Tensor:
         """Return features (rows, made, height / stride, width / stride)."""
@@ -141,7 +142,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def inference_form(model: Model) -> nn.Module:
     """Return the network with its batch norms folded into its convolutions."""
-    return folded(model.module)
+    return fold_batch_norms(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

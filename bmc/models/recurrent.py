@@ -23,6 +23,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.families.recurrent import READOUTS as READOUTS
 from bmc.families.recurrent import Settings as Settings
+from bmc.inference.operators import RecurrentOperator
 from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
 from bmc.models import _tokens
@@ -97,11 +98,12 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 def inference_form(model: Model) -> nn.Module:
     """Return the module that is exported: each of torch's recurrent layers is one operator."""
     form = copy.deepcopy(model.module)
-    exported: dict[int, Exported] = {}
+    operators: dict[int, RecurrentOperator] = {}
     for layer in [part for part in form.modules() if isinstance(part, _BothWays)]:
         for name, inner in list(layer.named_children()):
             if isinstance(inner, nn.RNNBase):
-                setattr(layer, name, exported.setdefault(id(inner), Exported(inner)))
+                operator = operators.setdefault(id(inner), RecurrentOperator(inner))
+                setattr(layer, name, operator)
     return form
 
 
@@ -195,67 +197,7 @@ class _BothWays(nn.Module):
         return self.ahead(vectors)[0], self.back(_taken(vectors, reversal))[0]
 
 
-class Exported(nn.Module):
-    """A layer that is one ONNX operator, where torch's exporter would unroll its steps.
-
-    Args:
-        layer: torch's own, of one direction; it still computes outside of an export.
-    """
-
-    weight: Tensor
-    recurrence: Tensor
-    bias: Tensor
-
-    def __init__(self, layer: nn.RNNBase) -> None:
-        super().__init__()
-        self.layer = layer
-        self.operator, self.order, self.attributes = _OPERATORS[layer.mode]
-        self.prepare()
-
-    def prepare(self) -> None:
-        """Take the layer's weights, its gates in ONNX's order, for an export."""
-        own = {name: value.detach() for name, value in self.layer.named_parameters()}
-        biases = [self.ordered(own[name]) for name in ("bias_ih_l0", "bias_hh_l0")]
-        found = {
-            "weight": self.ordered(own["weight_ih_l0"]),
-            "recurrence": self.ordered(own["weight_hh_l0"]),
-            "bias": torch.cat(biases),
-        }
-        for name, value in found.items():
-            self.register_buffer(name, value[None], persistent=False)
-
-    def ordered(self, rows: Tensor) -> Tensor:
-        """Return a tensor's rows, of torch's gates, in the order of ONNX's."""
-        gates = rows.chunk(len(self.order))
-        return torch.cat([gates[place] for place in self.order])
-
-    def exported(self) -> tuple[Tensor, Tensor]:
-        """Return the weights of inputs and states (1, gates x hidden, in) as they are exported."""
-        return self.weight, self.recurrence
-
-    def forward(self, vectors: Tensor) -> tuple[Tensor, None]:
-        """Return states (rows, length, hidden)."""
-        if not torch.onnx.is_in_onnx_export():
-            return self.layer(vectors)[0], None
-        across = vectors.transpose(0, 1)
-        hidden = self.layer.hidden_size
-        states: Tensor = torch.onnx.ops.symbolic(
-            self.operator,
-            (across, *self.exported(), self.bias),
-            attrs={"hidden_size": hidden, **self.attributes},
-            dtype=vectors.dtype,
-            shape=(across.shape[0], 1, across.shape[1], hidden),
-        )
-        return states.squeeze(1).transpose(0, 1), None
-
-
 _CELLS: Mapping[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-# torch's mode: ONNX's operator, the place of each of its gates among torch's, its attributes.
-_OPERATORS: Mapping[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
-    "RNN_TANH": ("RNN", (0,), {}),
-    "LSTM": ("LSTM", (0, 3, 1, 2), {}),
-    "GRU": ("GRU", (1, 0, 2), {"linear_before_reset": 1}),
-}
 
 
 def _taken(vectors: Tensor, places: Tensor) -> Tensor:

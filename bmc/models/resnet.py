@@ -18,9 +18,10 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.families.resnet import MOST
 from bmc.families.resnet import Settings as Settings
+from bmc.inference.folding import fold_batch_norms
+from bmc.inference.operators import Add
 from bmc.model import Model, Parts
 from bmc.models import _images
-from bmc.models._folding import Sum, folded
 from bmc.models._images import examples as examples
 
 
@@ -59,7 +60,7 @@ class BasicBlock(nn.Module):
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(given, width, stride)
-        self.add = Sum()
+        self.add = Add()
         nn.init.zeros_(self.bn2.weight)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(wide)
         self.relu = nn.ReLU()
         self.downsample = _shortcut(given, wide, stride)
-        self.add = Sum()
+        self.add = Add()
         nn.init.zeros_(self.bn3.weight)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -171,7 +172,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def inference_form(model: Model) -> nn.Module:
     """Return the network with its batch norms folded into its convolutions."""
-    return folded(model.module, [(f"conv{place}", f"bn{place}") for place in (1, 2, 3)])
+    return fold_batch_norms(model.module, [(f"conv{place}", f"bn{place}") for place in (1, 2, 3)])
 
 
 def parts(module: nn.Module) -> Parts:

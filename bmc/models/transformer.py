@@ -20,9 +20,10 @@ from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.families.transformer import Settings as Settings
+from bmc.inference.attention import additive_mask, attend, fusable_activation, fused_projection
+from bmc.inference.sharing import tied_parameters
 from bmc.model import Model, Parts
 from bmc.models import _tokens
-from bmc.models._attention import additive, attend, exported, projection, tied_in
 from bmc.models._sizes import check_sizes
 
 
@@ -110,7 +111,7 @@ class Transformer(nn.Module):
     ) -> Tensor:
         """Return outputs (rows, classes) for int64 ids, mask and types (rows, length)."""
         hidden = self.dropout(_embedded(self, input_ids, token_type_ids))
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
         made: Tensor = self.classifier(self.dropout(_mean(self.norm(hidden), attention_mask)))
@@ -159,13 +160,13 @@ class _InferenceForm(nn.Module):
         super().__init__()
         self.embedding = module.embedding
         self.register_buffer("positions", module.positions, persistent=False)
-        tied = tied_in(module)
+        tied = tied_parameters(module)
         projections: dict[int, nn.Module] = {}  # attention may be shared by layers that are not
         forms: dict[int, _FusedLayer] = {}
         for layer in module.layers:
             inner = layer.attention
             linears = [inner.query, inner.key, inner.value]
-            fused = projections.setdefault(id(inner), projection(linears, inner.scale, tied))
+            fused = projections.setdefault(id(inner), fused_projection(linears, inner.scale, tied))
             forms.setdefault(id(layer), _FusedLayer(layer, fused))
         self.layers = nn.ModuleList(forms[id(layer)] for layer in module.layers)
         self.norm = module.norm
@@ -175,7 +176,7 @@ class _InferenceForm(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         hidden = _embedded(self, input_ids, token_type_ids)
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
         made: Tensor = self.classifier(_mean(self.norm(hidden), attention_mask))
@@ -191,7 +192,7 @@ class _FusedLayer(nn.Module):
         self.output = layer.attention.output
         self.norm = layer.norm
         self.widen = layer.widen
-        self.activation = exported(layer.activation)
+        self.activation = fusable_activation(layer.activation)
         self.narrow = layer.narrow
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:

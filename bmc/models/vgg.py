@@ -16,9 +16,9 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError
 from bmc.families.vgg import MOST, MOST_HIDDEN
 from bmc.families.vgg import Settings as Settings
+from bmc.inference.folding import fold_batch_norms
 from bmc.model import Model, Parts
 from bmc.models import _images
-from bmc.models._folding import folded
 from bmc.models._images import examples as examples
 
 _LEAST_SIDE = 32
@@ -116,7 +116,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def inference_form(model: Model) -> nn.Module:
     """Return the network with its batch norms folded into its convolutions."""
-    return folded(model.module)
+    return fold_batch_norms(model.module)
 
 
 def parts(module: nn.Module) -> Parts:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console
-from bmc.compress.quantize._form import is_quantized, last_linear
 from bmc.contracts import Network, families
 from bmc.contracts.techniques import technique
 from bmc.data import Dataset, Examples, content_of
 from bmc.errors import SettingError, UsageError
+from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
 from bmc.training.batches import Rows
@@ -176,7 +176,7 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
 
 def _last_layer(model: Model, family: Network) -> nn.Linear:
     if is_quantized(model.module):  # a form, of which the family does not know the names
-        path = last_linear(model.module)
+        path = output_linear(model.module)
     else:
         path = family.parts(model.module).outputs[0]
     last = model.module.get_submodule(path) if path else None

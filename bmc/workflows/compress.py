@@ -12,9 +12,10 @@ import torch
 
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
-from bmc.compress.quantize._form import held_bytes, is_quantized
 from bmc.contracts.techniques import technique
 from bmc.errors import GateError, UsageError
+from bmc.inference.form import is_quantized
+from bmc.inference.quantized_form import stored_bytes
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work
@@ -176,7 +177,7 @@ def size_of(model: Model, work: Work) -> Size:
     costs = costs_at(model, TOKENS, runs=1)
     score = _score_of(model, work)
     model.module.cpu()
-    held = held_bytes(model.module) if is_quantized(model.module) else costs.bytes
+    held = stored_bytes(model.module) if is_quantized(model.module) else costs.bytes
     return Size(costs.parameters, held, costs.macs, score)
 
 

@@ -1,4 +1,4 @@
-"""A teacher's logits, kept on disk: computed once, and after a kill only what is missing."""
+"""A teacher's logits, cached on disk; after an interruption only missing ones are computed."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _DIGEST = 32  # bytes of a sha256
 def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device: str) -> Tensor:
     """Return the teacher's logits (rows, classes) in fp32.
 
-    They are kept in chunks named by what they depend on: the teacher's weights and structure, the
-    texts and how they become tokens, the precision, and the version of torch. So a longer list of
-    texts reuses the chunks of a shorter one. A chunk ends with its own sha256; one that does not
-    fit is computed again.
+    They are stored in chunks, whose names are hashes of everything they depend on: the teacher's
+    weights and structure, the texts and the tokenizer, the precision, and the version of torch. A
+    longer list of texts therefore reuses the chunks of a shorter one. A chunk ends with its own
+    sha256; a damaged one is computed again.
 
     Args:
         teacher: a trained model.
@@ -65,18 +65,18 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
 
 
 def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
-    """Return a function that lets a teacher answer a batch's very inputs, augmented ones too.
+    """Return a function that computes a teacher's logits for a batch, augmented or not.
 
     Source: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
     """
     where = device_of(device)
     teacher.module.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def answers(batch: Batch) -> Tensor:
+    def logits(batch: Batch) -> Tensor:
         with torch.no_grad(), autocast("auto", where):
             return output_of(teacher.module, batch.inputs).float()
 
-    return answers
+    return logits
 
 
 def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
@@ -95,10 +95,10 @@ def _width(teacher: Model) -> int:
 
 
 def _depends(teacher: Model, sha256: str, device: str) -> str:
-    """Return what all of a teacher's answers depend on beside the texts."""
+    """Return what all of a teacher's logits depend on, except the texts."""
     where = device_of(device)
-    narrow = where.type == "cuda" or has_bf16()
-    return f"{sha256} {structure_of(teacher)} {where.type} {narrow} {torch.__version__}"
+    bf16 = where.type == "cuda" or has_bf16()
+    return f"{sha256} {structure_of(teacher)} {where.type} {bf16} {torch.__version__}"
 
 
 def _name(depends: str, texts: Many) -> str:
@@ -116,7 +116,7 @@ def _write(path: Path, logits: NDArray[np.float32]) -> None:
 
 
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Return a chunk's logits; None where there is none, or not as it was written."""
+    """Return a chunk's logits; None if it is missing or damaged."""
     try:
         whole = path.read_bytes()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Distillation from logits: the student imitates the teacher's softened answers."""
+"""Distillation from logits: the student imitates the teacher's softened probabilities."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ from bmc.training.work import mean_and_scale
 
 @dataclass(frozen=True)
 class Logits:
-    """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy where labels are known.
+    """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy with the true labels.
 
-    In a regression both are mean squared errors, and there is no temperature.
+    The cross-entropy counts the rows that have labels. In a regression both losses are mean squared
+    errors, and there is no temperature.
 
     Args:
         teacher: reference of a trained model with the same labels, in any order.
-        teacher_sha256: of its weights.
-        temperature: T, by which both sides' logits are divided, above 0.
-        hard: weight of the loss on the true labels, 0 or more.
+        teacher_sha256: of the teacher's weights.
+        temperature: T, which divides the logits of teacher and student; above 0.
+        hard: hard-label weight: what the loss on the true labels is multiplied by, 0 or more.
 
     Raises:
         SettingError: a setting is out of range.
@@ -48,7 +49,7 @@ class Logits:
             raise SettingError(f"hard is {self.hard}; it must be a number, 0 or more")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the student; its structure stays as it is, so the Record is empty."""
+        """Train the student; its structure stays the same, so that the record is empty."""
         unlabelled = tuple((text,) for text in work.transfer)
         teacher = work.load(self.teacher)
         if teacher.task != model.task or set(teacher.labels) != set(model.labels):
@@ -58,42 +59,49 @@ class Logits:
             )
         aligned = _aligned(teacher, model, work.data)
         if work.data.kind == "image" and work.augment:
-            live = live_logits(teacher, work.device)  # what it sees is new in every epoch
+            live = live_logits(teacher, work.device)  # augmented images are new in every epoch
 
-            def answers(batch: Batch) -> Tensor:
+            def teacher_logits(batch: Batch) -> Tensor:
                 return aligned(live(batch))
 
         else:
             rows = (*work.data.train.rows, *unlabelled) if unlabelled else work.data.train.rows
-            kept = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
-            kept = aligned(kept)
+            logits = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
+            logits = aligned(logits)
             del teacher
 
-            def answers(batch: Batch) -> Tensor:
-                return kept[batch.rows.cpu()].to(batch.rows.device)
+            def teacher_logits(batch: Batch) -> Tensor:
+                return logits[batch.rows.cpu()].to(batch.rows.device)
 
-        of_task = self._of_values if model.task == "regression" else self._of_classes
+        loss_of = self._of_values if model.task == "regression" else self._of_classes
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            return of_task(student, answers(batch), batch.labels)
+            return loss_of(student, teacher_logits(batch), batch.labels)
 
         model.scores = work.fit(model, loss=loss, unlabelled=unlabelled)
         return {}
 
     def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return T^2 KL(teacher/T || student/T), the mean over rows of logits (rows, classes)."""
-        heat = self.temperature
-        target = softmax(teacher / heat, dim=1)
-        return heat**2 * kl_div(log_softmax(student / heat, dim=1), target, reduction="batchmean")
+        """Return T^2 KL(teacher/T || student/T), the mean over rows.
+
+        Args:
+            student: logits (rows, classes).
+            teacher: logits (rows, classes).
+        """
+        temperature = self.temperature
+        target = softmax(teacher / temperature, dim=1)
+        logs = log_softmax(student / temperature, dim=1)
+        return temperature**2 * kl_div(logs, target, reduction="batchmean")
 
     def _of_classes(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        known = cross_entropy(student, labels, ignore_index=-1, reduction="sum")
-        return self.soft_loss(student, teacher) + self.hard * known / len(labels)
+        """Return the loss of a classifier; rows without a label have -1."""
+        hard = cross_entropy(student, labels, ignore_index=-1, reduction="sum")
+        return self.soft_loss(student, teacher) + self.hard * hard / len(labels)
 
     def _of_values(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
-        """Return squared errors: of the teacher's values (rows, 1), and of the labels known."""
-        known = ~labels.isnan()
-        errors = (student[:, 0] - labels)[known] ** 2
+        """Return the loss of a regression, with values (rows, 1); rows without a label have NaN."""
+        labelled = ~labels.isnan()
+        errors = (student[:, 0] - labels)[labelled] ** 2
         return mse_loss(student, teacher) + self.hard * errors.sum() / len(labels)
 
     @staticmethod
@@ -102,9 +110,10 @@ class Logits:
 
 
 def _aligned(teacher: Model, student: Model, data: Dataset) -> Callable[[Tensor], Tensor]:
-    """Return what brings a teacher's outputs to the student's classes, or scale of values.
+    """Return a function that reorders a teacher's logits as the student's classes.
 
-    A regression is trained on labels of mean 0 and deviation 1.
+    In a regression it scales the teacher's values as the labels are in training: to mean 0 and
+    deviation 1.
     """
     if student.task == "regression":
         mean, scale = mean_and_scale(data.train.labels)

@@ -1,4 +1,4 @@
-"""Cutting units out of a model, in place, and checking that nobody misses them."""
+"""Cut units out of a model, in place, and check that the dependency graph knew all readers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from bmc.model import output_of
 if TYPE_CHECKING:
     from bmc.compress.prune._graph import Group
 
-_WRONG = 1e-3  # of the largest answer: more than rounding explains
+_WRONG = 1e-3  # of the largest output: more than rounding explains
 
 
 def cut(module: nn.Module, kept: Mapping[str, Tensor], groups: Sequence[Group]) -> None:
-    """Take units out of a model, in place.
+    """Remove units from a model, in place.
 
     Args:
         module: the model.
-        kept: for each group that loses units, by its name: which units stay, bool (units).
+        kept: a mask of the units that stay, bool (units), for each group that loses some.
         groups: all groups of the model.
     """
     axes: dict[str, dict[str, Tensor]] = {}
     shapes: dict[str, Shape] = {}
-    for group in (one for one in groups if one.name in kept):
-        staying = torch.cat([kept[group.name], torch.tensor([True])])  # unit -1 is another group's
+    for group in (group for group in groups if group.name in kept):
+        staying = torch.cat([kept[group.name], torch.tensor([True])])  # -1: a unit of another group
         for member in group.members:
             for path in member.paths:
                 known, mask = axes.setdefault(path, {}), staying[member.units]
@@ -53,47 +53,54 @@ def follows(
     groups: Sequence[Group],
     example: Mapping[str, Tensor],
 ) -> str:
-    """Tell whether cutting units does to the answers what reading them no more would.
+    """Check that removing units changes the outputs as setting their readers' weights to 0 does.
 
-    Width is normalised over what is left of it, so there only the shape of the answers is compared.
+    Norms over the width depend on how many units there are, so there only the shape of the outputs
+    is compared.
+
+    Args:
+        module: the model; it is not changed.
+        kept: a mask of the units that stay, bool (units), for each group that loses some.
+        groups: all groups of the model.
+        example: inputs of the model.
 
     Returns:
-        nothing, or what is wrong.
+        "", or what is wrong.
     """
-    whole, less = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
+    masked, smaller = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
     try:
-        cut(less, kept, groups)
+        cut(smaller, kept, groups)
         with torch.no_grad():
-            for group in (one for one in groups if one.name in kept):
-                _silence(whole, group, kept[group.name])
-            expected, found = output_of(whole, example), output_of(less, example)
-            if getattr(less, "is_foreign", False):
-                output_of(less.train(), example)  # it may compute otherwise in training
+            for group in (group for group in groups if group.name in kept):
+                _zero_readers(masked, group, kept[group.name])
+            expected, outputs = output_of(masked, example), output_of(smaller, example)
+            if getattr(smaller, "is_foreign", False):
+                output_of(smaller.train(), example)  # it may compute otherwise in training
     except (BmcError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
-    if found.shape != expected.shape:
-        return f"answers of shape {tuple(found.shape)} instead of {tuple(expected.shape)}"
-    if any(one.kind == "width" for one in groups if one.name in kept):
+    if outputs.shape != expected.shape:
+        return f"answers of shape {tuple(outputs.shape)} instead of {tuple(expected.shape)}"
+    if any(group.kind == "width" for group in groups if group.name in kept):
         return ""
-    wrong = (found - expected).abs().max() > _WRONG * expected.abs().max()
+    wrong = (outputs - expected).abs().max() > _WRONG * expected.abs().max()
     return "a unit is read elsewhere, too" if wrong else ""
 
 
 def weights_of(layer: nn.Module, axis: str, of: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """Return the weights at each place of a layer's axis, (places, weights).
+    """Return the weights at each index of a layer's axis, (indices, weights); None if none.
 
     Args:
         layer: a layer.
-        axis: "out"; "in"; or "again": what a recurrent layer reads of its own last step.
-        of: what is taken of each parameter: itself, or a gradient.
+        axis: "out"; "in"; or "again": the states that a recurrent layer reads.
+        of: returns what is needed of a parameter, such as its gradient.
     """
     if isinstance(layer, nn.RNNBase):
-        read, again = of(layer.weight_ih_l0), of(layer.weight_hh_l0)  # type: ignore[arg-type]
+        of_inputs, of_states = of(layer.weight_ih_l0), of(layer.weight_hh_l0)  # type: ignore[arg-type]
         if axis == "in":
-            return read.T
+            return of_inputs.T
         if axis == "again":
-            return again.T
-        both = torch.cat([read, again], dim=1)
+            return of_states.T
+        both = torch.cat([of_inputs, of_states], dim=1)
         gates = both.view(-1, layer.hidden_size, both.shape[1])
         return gates.transpose(0, 1).flatten(1)
     if axis == "again":
@@ -107,10 +114,10 @@ def weights_of(layer: nn.Module, axis: str, of: Callable[[Tensor], Tensor]) -> T
 
 
 def _cut_shape(layer: nn.Module, axes: Mapping[str, Tensor]) -> Shape:
-    """Return a layer's size without the places that are cut."""
+    """Return a layer's size without the indices that are cut."""
     shape = dict(shape_of(layer) or {})
     if "out" in axes:
-        name = next(one for one in ("out", "hidden", "features", "width") if one in shape)
+        name = next(key for key in ("out", "hidden", "features", "width") if key in shape)
         shape[name] = int(axes["out"].sum())
     if "in" in axes:
         shape["in"] = int(axes["in"].sum())
@@ -120,11 +127,11 @@ def _cut_shape(layer: nn.Module, axes: Mapping[str, Tensor]) -> Shape:
 
 
 def _cut_tensors(layer: nn.Module, axes: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a layer's parameters and buffers without the places that are cut."""
+    """Return a layer's parameters and buffers without the indices that are cut."""
     rows, columns = (axes.get(axis, slice(None)) for axis in ("out", "in"))
-    found = {}
-    for name, whole in [*layer.named_parameters(recurse=False), *layer.named_buffers()]:
-        value: Any = whole.detach()
+    tensors = {}
+    for name, tensor in [*layer.named_parameters(recurse=False), *layer.named_buffers()]:
+        value: Any = tensor.detach()
         if isinstance(layer, nn.RNNBase):
             value = value.unflatten(0, (-1, layer.hidden_size))[:, rows].flatten(0, 1)
             if value.dim() > 1:
@@ -135,18 +142,18 @@ def _cut_tensors(layer: nn.Module, axes: Mapping[str, Tensor]) -> dict[str, Tens
             value = value[rows]
             if value.dim() > 1 and getattr(layer, "groups", 1) == 1:
                 value = value[:, columns]
-        found[name] = value.clone()
-    return found
+        tensors[name] = value.clone()
+    return tensors
 
 
-def _silence(module: nn.Module, group: Group, kept: Tensor) -> None:
-    """Let nobody read the units that are not kept."""
+def _zero_readers(module: nn.Module, group: Group, kept: Tensor) -> None:
+    """Set the weights that read units to 0 where the units are not kept, in place."""
     gone = torch.cat([~kept, torch.tensor([False])])
     for member in group.members:
         for layer in map(module.get_submodule, member.paths):
             places = gone[member.units]
             if isinstance(layer, nn.RNNBase):
-                own = "weight_ih_l0" if member.axis == "in" else "weight_hh_l0"
-                layer.get_parameter(own)[:, places] = 0.0
+                name = "weight_ih_l0" if member.axis == "in" else "weight_hh_l0"
+                layer.get_parameter(name)[:, places] = 0.0
             elif member.axis == "in":
                 layer.get_parameter("weight")[:, places] = 0.0

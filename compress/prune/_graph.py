@@ -1,8 +1,8 @@
-"""Which units of which layers go together, on torch-pruning's dependency graph.
+"""Groups of units that must be pruned together, from torch-pruning's dependency graph.
 
-A unit is a channel, a hidden unit, an attention head, or a place of the model's width. Some layers
-make it (their outputs) and some read it (their inputs). torch-pruning traces a twin of the model,
-never the model itself, and says alone which places of which layers belong together.
+A unit is a channel, a hidden unit, an attention head, or an index of the model's width. Some layers
+compute it (their outputs) and some read it (their inputs). torch-pruning traces a copy of the
+model, and only tells which indices of which layers depend on each other.
 
 Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning".
 """
@@ -31,12 +31,12 @@ _ENDLESS = "what reads it, whole maps and their means together, couples its unit
 
 @dataclass(frozen=True)
 class Member:
-    """One axis of a layer that loses places when units are cut.
+    """One axis of a layer that gets shorter when units are cut.
 
     Args:
-        paths: the layer, and all others that are the same one or tied to it.
-        axis: "out" for what it makes, "in" for what it reads.
-        units: the unit of each place on that axis, int64; -1 for one of another group.
+        paths: of the layer, and of all layers that are the same one or tied to it.
+        axis: "out" for its outputs, "in" for its inputs.
+        units: the unit of each index on that axis, int64; -1 for one of another group.
     """
 
     paths: tuple[str, ...]
@@ -46,16 +46,16 @@ class Member:
 
 @dataclass(frozen=True)
 class Group:
-    """Units that go together.
+    """Units that are pruned together.
 
     Args:
-        name: the layer that makes them, or the first of several.
+        name: path of the layer that computes them, or of the first of several.
         kind: one of KINDS.
-        units: how many.
-        layers: those that make them.
-        members: who makes and reads them.
-        attentions: modules that count them as their heads.
-        reason: why they cannot be cut; nothing where they can.
+        units: number of units.
+        layers: paths of all layers that compute them.
+        members: the axes of layers that compute or read them.
+        attentions: paths of the modules whose heads they are.
+        reason: why they cannot be cut; "" where they can.
     """
 
     name: str
@@ -68,12 +68,12 @@ class Group:
 
 
 def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) -> list[Group]:
-    """Find the units of a model, but those that are its answers.
+    """Return the groups of units of a model, without its outputs.
 
     Args:
         module: a live model; it is not changed.
-        example: an input to trace with.
-        parts: where its heads and outputs are.
+        example: inputs to trace with.
+        parts: where heads and outputs are.
 
     Raises:
         UsageError: the model cannot be traced.
@@ -104,7 +104,7 @@ def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) ->
 
 
 class _StandIn(nn.Module):
-    """Couples its inputs and outputs as a recurrent layer does, which the graph cannot trace."""
+    """Stands in for a recurrent layer, which the graph cannot trace, with the same dependencies."""
 
     INNER = "recurrent_stand_in"
 
@@ -139,7 +139,7 @@ _JOINTS = (  # what the graph has between layers
 
 @dataclass(frozen=True)
 class _Item:
-    """A layer's axis in one of torch-pruning's groups: which place belongs to which unit."""
+    """A layer's axis in one of torch-pruning's groups: the unit of each index."""
 
     paths: tuple[str, ...]
     layer: Any
@@ -149,7 +149,7 @@ class _Item:
 
 
 def _twin(module: nn.Module) -> nn.Module:
-    """Copy a model for tracing: layers with tied weights become one, recurrent ones stand-ins."""
+    """Return a copy to trace: layers with tied weights are one, recurrent layers are stand-ins."""
     twin: Any = copy.deepcopy(module).cpu().eval().requires_grad_(True)
     if hasattr(twin, "set_attn_implementation"):  # fused attention cannot be traced
         twin.set_attn_implementation("eager")
@@ -167,9 +167,9 @@ def _twin(module: nn.Module) -> nn.Module:
 
 
 def _tied_to_others(module: nn.Module) -> dict[int, str]:
-    """Return the parameters that unlike layers share, by id, with the name of one of those layers.
+    """Return the parameters that layers of different kinds share, by id, with one layer's path.
 
-    None of them can be cut: what one layer counts as units is something else to the other.
+    They cannot be cut: the units of one layer are something else in the other.
     """
     users: dict[int, list[tuple[str, Shape | None]]] = {}
     for path, layer in module.named_modules():
@@ -185,9 +185,9 @@ def _tied_to_others(module: nn.Module) -> dict[int, str]:
 def _coupled(
     twin: nn.Module, example: Mapping[str, Tensor]
 ) -> Iterator[tuple[nn.Module, list[Coupled]]]:
-    """Trace, and yield the layers that make units, with what goes with these.
+    """Trace the copy, and yield layers that compute units, with everything that depends on these.
 
-    Groups that contain the model's output are left out; one without an end is empty.
+    Groups that contain the model's output are left out; a group is empty where the walk gave up.
     """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
@@ -220,9 +220,9 @@ def _coupled(
 
 
 def _all_answers(twin: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return what is traced: the answer, and of a user's network those that it gives in training.
+    """Return the outputs to trace; for a user's network, those of training too.
 
-    Heads that only training reads lose what the others lose.
+    Heads that only training reads are then pruned with the others.
     """
     answers = answers_of(twin, inputs)[:1]
     if getattr(twin, "is_foreign", False):
@@ -234,7 +234,7 @@ def _all_answers(twin: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
 def _group(
     items: list[_Item], module: nn.Module, parts: Parts, foreign: Mapping[int, str]
 ) -> Group:
-    """Make a group of what torch-pruning couples."""
+    """Return one of torch-pruning's groups as a group of units."""
     made = tuple(path for one in items if one.axis == "out" for path in one.paths)
     attentions = _attentions(items, parts)
     kind = "heads" if attentions else _kind(items)
@@ -249,9 +249,9 @@ def _group(
 
 
 def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
-    """Return the attention modules of which at least two projections make these units.
+    """Return the attention modules of which at least two projections compute these units.
 
-    One alone is a projection's own inside: the rank of a factorised one.
+    If only one does, the units are inside a projection: the rank of a factorised one.
     """
     made = [path for one in items if one.axis == "out" for path in one.paths]
     found = []
@@ -283,10 +283,10 @@ def _width_of_a_head(attentions: tuple[str, ...], places: int, parts: Parts) -> 
 def _member(
     item: _Item, module: nn.Module, width: int, foreign: Mapping[int, str]
 ) -> Member | None:
-    """Return an item as a member, or None where it has nothing to cut.
+    """Return an item as a member; None where it has nothing to cut.
 
     Raises:
-        ValueError: it cannot be cut.
+        ValueError: the item cannot be cut.
     """
     if isinstance(item.layer, nn.PReLU) and item.layer.num_parameters == 1:
         return None

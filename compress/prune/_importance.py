@@ -1,4 +1,4 @@
-"""How important units are: by their weights, by what the loss feels of them, or by chance.
+"""The importance of units: by their weights, by the change of the loss, or at random.
 
 Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets" (norms); Molchanov et al. 2019,
 "Importance Estimation for Neural Network Pruning" (taylor).
@@ -31,10 +31,10 @@ def importance_of(
     """Return how important each unit is, float (units), by group.
 
     Args:
-        groups: units that go together.
-        criterion: one of CRITERIA; random draws from torch's generator.
+        groups: of units that are pruned together.
+        criterion: one of CRITERIA; "random" draws from torch's generator.
         model: it is not changed.
-        work: its training rows are what taylor measures on.
+        work: "taylor" measures on its training rows.
     """
     if criterion == "random":
         return {group.name: torch.rand(group.units) for group in groups}
@@ -45,21 +45,21 @@ def importance_of(
 
 @torch.no_grad()
 def _norms(group: Group, module: nn.Module, power: int) -> Tensor:
-    """Return the norms of the weights that make and read each unit, averaged over the layers."""
-    found = []
+    """Return the norms of the weights that compute and read each unit, averaged over the layers."""
+    norms_of_layers = []
     for member in group.members:
         weights = weights_of(module.get_submodule(member.paths[0]), member.axis, Tensor.detach)
         if weights is not None:
             sums = _by_unit(weights.abs().pow(power).sum(dim=1), member.units, group.units)
             norms = sums.pow(1 / power)
-            found.append(norms / norms.mean().clamp(min=1e-12))
-    return torch.stack(found).mean(dim=0)
+            norms_of_layers.append(norms / norms.mean().clamp(min=1e-12))
+    return torch.stack(norms_of_layers).mean(dim=0)
 
 
 def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[str, Tensor]:
-    """Return the squared first-order change of the loss if nobody read a unit, mean over batches.
+    """Return the squared first-order change of the loss without a unit, the mean over batches.
 
-    What reads a unit are columns w of weights; without them the loss changes by -(gradient x w).
+    A unit is read by columns w of weights; without them the loss changes by -(gradient x w).
     """
     train = work.data.train
     places = torch.randperm(len(train.rows))[:_ROWS].tolist()
@@ -93,5 +93,5 @@ def _gradient_times_weight(weight: Any) -> Tensor:
 
 
 def _by_unit(values: Tensor, units: Tensor, count: int) -> Tensor:
-    """Sum values (places) over the places of each unit; -1 is a unit of another group."""
+    """Return the sum of values (indices) for each unit; -1 is a unit of another group."""
     return torch.zeros(count + 1).index_add(0, units.where(units >= 0, count), values)[:count]

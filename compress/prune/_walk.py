@@ -1,8 +1,8 @@
-"""A bounded walk over torch-pruning's dependency graph: which places of which layers go together.
+"""A bounded walk over torch-pruning's dependency graph: which indices of which layers depend.
 
-torch-pruning's own walk knows no end where a map is read both flattened and as its mean: the one
-way a channel is many places, the other way a place is many channels, and its lists of places grow
-for ever. This one walks the same way, in the same order, and gives up behind a bound
+torch-pruning's own walk does not end where a map is read both flattened and averaged: in one
+direction a channel is many indices, in the other an index is many channels, and its lists grow
+without end. This walk visits the same nodes in the same order, and gives up at a bound
 (docs/decisions/0025-the-graph-is-walked-with-a-bound.md).
 """
 
@@ -27,10 +27,10 @@ class Coupled:
     """A layer's axis in a group.
 
     Args:
-        layer: the layer, a parameter outside of any, or an operator between layers.
-        axis: "out" where it makes the places, "in" where it reads them.
-        places: on that axis.
-        units: the root layer's place that each belongs to; None where that is lost.
+        layer: the layer, a parameter outside of any layer, or an operator between layers.
+        axis: "out" for the outputs of a layer, "in" for its inputs.
+        places: indices on that axis.
+        units: the root layer's index that each belongs to; None where that is not known.
     """
 
     layer: Any
@@ -42,11 +42,13 @@ class Coupled:
 def groups_in(
     graph: torch_pruning.DependencyGraph, kinds: tuple[type[nn.Module], ...]
 ) -> Iterator[tuple[nn.Module, list[Coupled]]]:
-    """Yield the layers that make units, with what goes with these; nothing where that has no end.
+    """Yield layers that compute units, with everything that depends on these.
+
+    The list is empty where the walk gave up.
 
     Args:
-        graph: built.
-        kinds: types of the layers to begin at; one that is in an earlier group is not begun at.
+        graph: torch-pruning's, built.
+        kinds: classes of the layers to start from; layers of an earlier group are skipped.
     """
     seen: set[int] = set()
     for layer in list(graph.module2node):
@@ -64,7 +66,7 @@ def groups_in(
 def _walked(
     graph: torch_pruning.DependencyGraph, layer: nn.Module, pruner: Any, channels: int
 ) -> list[Coupled]:
-    """Return what goes with a layer's outputs; nothing where there is no end to it."""
+    """Return everything that depends on a layer's outputs; an empty list at a bound."""
     prunes = pruner.prune_out_channels
     if isinstance(layer, nn.Conv2d) and layer.groups == channels > 1:
         prunes = torch_pruning.prune_depthwise_conv_out_channels

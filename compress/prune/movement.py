@@ -1,4 +1,4 @@
-"""Movement pruning: weights that training moves towards zero become zero."""
+"""Movement pruning: weights that training moves towards zero are pruned."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _WARM_UP = 0.1
 
 @dataclass(frozen=True)
 class Movement:
-    """Fine-tune with a score for each weight, and set those of the lowest scores to zero.
+    """Fine-tune with a score for each weight, and set the weights of the lowest scores to zero.
 
-    A score sums how far gradients move its weight away from zero, so that what fine-tuning makes
-    small goes even if pretraining had made it large: better than magnitude where few weights are
-    left. Which layers are pruned, and what becomes of zeros, is as in `unstructured`.
+    A score sums how far gradients move its weight away from zero: a weight that fine-tuning makes
+    small is pruned even if pretraining made it large. That is better than magnitude where few
+    weights are left. Layers are chosen, and zeros kept, as in `unstructured`.
 
     Args:
         ratio: share of each parameter's weights that are zero afterwards, in (0, 1).
-        epochs: of training in which scores are learned and the zeros become more, as a cubic.
+        epochs: of training in which scores are learned and the share of zeros rises, as a cubic.
         layers: names (fnmatch patterns) of the layers to prune; all but embeddings and outputs
             when empty.
 
@@ -49,18 +49,18 @@ class Movement:
     def apply(self, model: Model, work: Work) -> Record:
         """Train with scores, set the weights to zero and return each parameter's share of zeros."""
         weights = _zeros.weights_of(model, self.layers)
-        marked = {name: _zeros.lowest(weight.abs(), self.ratio) for name, weight in weights.items()}
-        _zeros.refuse_empty(weights, marked)
-        places = _score(model.module, weights)
+        masks = {name: _zeros.lowest(weight.abs(), self.ratio) for name, weight in weights.items()}
+        _zeros.refuse_empty(weights, masks)
+        scored = _add_scores(model.module, weights)
 
         def after_step(module: nn.Module, done: float) -> None:
             target = _zeros.ratio_at(done, self.ratio, start=_WARM_UP)
-            for layer, name in places:
-                _rise(_list_of(layer, name), target)
+            for layer, name in scored:
+                _mask_lowest(_parametrizations_of(layer, name), target)
 
         work.fit(model, after_step=after_step, epochs=self.epochs, name="movement", keep="last")
-        for layer, name in places:
-            _bake(layer, name)
+        for layer, name in scored:
+            _remove_scores(layer, name)
         return _zeros.record_of(weights)
 
     @staticmethod
@@ -71,14 +71,13 @@ class Movement:
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.held(record)
+        return _zeros.keep_zeros(record)
 
 
 class _Scored(nn.Module):
-    """A weight times its mask; the gradient of a mask's place goes to its score.
+    """A parametrization: the weight times a mask, whose gradients go to the scores.
 
-    Mask and ratio are buffers, so that checkpoints have them: scores go on changing between two
-    masks.
+    Mask and ratio are buffers, so that they are in checkpoints: scores change between two masks.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -98,8 +97,8 @@ class _Scored(nn.Module):
         return weight
 
 
-def _score(module: nn.Module, weights: _zeros.Weights) -> list[tuple[nn.Module, str]]:
-    """Give each weight scores, a shared one the same for all its users; return where they are."""
+def _add_scores(module: nn.Module, weights: _zeros.Weights) -> list[tuple[nn.Module, str]]:
+    """Give each weight scores, a shared one once; return the layers and names of the weights."""
     scored = {id(weight): _Scored(weight) for weight in weights.values()}
     places = [
         (layer, name, scored[id(value)])
@@ -113,28 +112,28 @@ def _score(module: nn.Module, weights: _zeros.Weights) -> list[tuple[nn.Module, 
 
 
 @torch.no_grad()
-def _rise(given: parametrize.ParametrizationList, ratio: float) -> None:
-    """Mask the given share of a weight, lowest scores first; what is zero already, before all."""
-    scored = given[0]
+def _mask_lowest(weight: parametrize.ParametrizationList, ratio: float) -> None:
+    """Mask a share of a weight: first its zeros, then the values of the lowest scores."""
+    scored = weight[0]
     if isinstance(scored, _Scored) and ratio > scored.reached:
-        scores = scored.scores.masked_fill(given.original == 0, -torch.inf)
+        scores = scored.scores.masked_fill(weight.original == 0, -torch.inf)
         scored.mask.copy_(~_zeros.lowest(scores, ratio))
         scored.reached.fill_(ratio)
 
 
 @torch.no_grad()
-def _bake(layer: nn.Module, name: str) -> None:
-    """Put the zeros into the weight and take the scores away; users of one share it as before."""
-    given = _list_of(layer, name)
-    given.original.copy_(given())
+def _remove_scores(layer: nn.Module, name: str) -> None:
+    """Write the zeros into the weight and remove the scores; a shared weight stays shared."""
+    weight = _parametrizations_of(layer, name)
+    weight.original.copy_(weight())
     parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
 
 
-def _list_of(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
-    found = layer.get_submodule(f"parametrizations.{name}")
-    if not isinstance(found, parametrize.ParametrizationList):
+def _parametrizations_of(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
+    weight = layer.get_submodule(f"parametrizations.{name}")
+    if not isinstance(weight, parametrize.ParametrizationList):
         raise TypeError(f"{name} of {layer} has no scores")
-    return found
+    return weight
 
 
 STEP = Movement

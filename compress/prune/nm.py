@@ -1,4 +1,4 @@
-"""N:M sparsity: in each group of M weights along the inputs, N stay."""
+"""N:M sparsity: of each M weights along the inputs, N are kept."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 class NM:
     """Keep the N largest weights of every M neighbours along the inputs; the others become zero.
 
-    2:4 is what the sparse kernels of NVIDIA's GPUs read, along input channels (a convolution's at
-    each place of its filter); elsewhere the file shrinks only when it is compressed. A layer whose
-    inputs do not divide into groups is left alone, and so are embeddings, recurrent layers and,
+    The sparse kernels of NVIDIA's GPUs read 2:4, along input channels (of a convolution at each
+    position of its filter); elsewhere the file shrinks only when it is compressed. Layers whose
+    inputs do not divide into groups are not pruned, nor are embeddings, recurrent layers and,
     unless `layers` names them, outputs.
 
     Args:
@@ -47,12 +47,12 @@ class NM:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
-        kept, of = _PATTERNS[self.pattern]
+        kept, size = _PATTERNS[self.pattern]
         weights = _zeros.weights_of(model, self.layers, _KINDS)
-        odd = {name: value.shape[1] for name, value in weights.items() if value.shape[1] % of}
+        odd = {name: value.shape[1] for name, value in weights.items() if value.shape[1] % size}
         _refuse_odd(odd, self.pattern, self.layers, everything=len(odd) == len(weights))
         chosen = {name: value for name, value in weights.items() if name not in odd}
-        _zeros.zero(chosen, {name: _marked(value, kept, of) for name, value in chosen.items()})
+        _zeros.zero(chosen, {name: _pruned(value, kept, size) for name, value in chosen.items()})
         return _zeros.record_of(chosen)
 
     @staticmethod
@@ -63,13 +63,13 @@ class NM:
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.held(record)
+        return _zeros.keep_zeros(record)
 
 
 def _refuse_odd(
     odd: dict[str, int], pattern: str, layers: tuple[str, ...], everything: bool
 ) -> None:
-    """Refuse layers that do not divide where one is named in full; else say what is left alone."""
+    """Refuse layers that do not divide where one is named in full; else note them."""
     if not odd:
         return
     shown = ", ".join(f"{name} ({inputs})" for name, inputs in odd.items())
@@ -89,13 +89,13 @@ def _refuse_odd(
 
 
 @torch.no_grad()
-def _marked(weight: Tensor, kept: int, of: int) -> Tensor:
-    """Mark all but the largest weights of each group, along axis 1: bool, of the same shape."""
-    across = weight.movedim(1, -1)
-    groups = across.abs().reshape(-1, of)
-    marked = torch.zeros_like(groups, dtype=torch.bool)
-    marked.scatter_(1, groups.topk(of - kept, dim=1, largest=False).indices, value=True)
-    return marked.view(across.shape).movedim(-1, 1)
+def _pruned(weight: Tensor, kept: int, size: int) -> Tensor:
+    """Return a mask of all but the largest weights of each group along axis 1: bool."""
+    inputs_last = weight.movedim(1, -1)
+    groups = inputs_last.abs().reshape(-1, size)
+    mask = torch.zeros_like(groups, dtype=torch.bool)
+    mask.scatter_(1, groups.topk(size - kept, dim=1, largest=False).indices, value=True)
+    return mask.view(inputs_last.shape).movedim(-1, 1)
 
 
 STEP = NM

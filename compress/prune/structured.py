@@ -1,4 +1,4 @@
-"""Structured pruning: whole channels, hidden units and attention heads, with what reads them."""
+"""Structured pruning: remove channels, hidden units and attention heads with their readers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bmc import console
 from bmc.compress._shapes import changed, reshape, shapes_of
 from bmc.compress.prune._cutting import cut, follows
 from bmc.compress.prune._importance import CRITERIA, importance_of
-from bmc.compress.share._codebook import refuse_clustered
 from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
+from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Record, Work
 
 if TYPE_CHECKING:
@@ -33,27 +33,26 @@ CHANNEL_BLOCK = 16  # of run times' convolutions, with AVX-512; benchmarks/width
 class Structured:
     """Remove the least important channels, hidden units and heads, with everything that reads them.
 
-    What a layer keeps is rounded to `multiple`, the nearest one, and is never less than one
-    of them or one head; a layer that has no more than that is left alone. Layers that add to
-    each other lose the same channels; layers that share weights lose the same units. The model's
-    answers keep their number.
+    The size of a layer is rounded to the nearest `multiple`, and is at least one of them, or one
+    head; smaller layers are not pruned. Layers whose outputs are added lose the same channels;
+    layers that share weights lose the same units. The number of the model's outputs stays.
 
     Args:
-        ratio: share of the units that goes, in (0, 1).
-        criterion: what tells how important a unit is: l1 or l2 (norm of the weights that make and
-            read it, each layer's mean being 1), taylor (what the loss changes without it, to the
-            first order, on 256 training rows), or random, the control.
-        scope: layer (each loses the same share) or global (the least important of all layers go,
-            channels among channels and heads among heads).
+        ratio: share of the units to remove, in (0, 1).
+        criterion: the importance of a unit: l1 or l2 (norm of the weights that compute and read it,
+            scaled to a mean of 1 in each layer), taylor (first-order change of the loss without it,
+            on 256 training rows), or random, the control.
+        scope: layer (each loses the same share) or global (the least important of all layers are
+            removed, channels among channels and heads among heads).
         what: channels (of convolutions), hidden (units of linear and recurrent layers), heads, and
-            width (what layer norms and embeddings span: a transformer's residual stream).
-        multiple: what sizes are rounded to; heads are whole. 0 is what kernels like: 8, and 16 for
+            width (the axis of layer norms and embeddings: a transformer's residual stream).
+        multiple: what sizes are rounded to; heads are not. 0 takes what kernels need: 8, and 16 for
             channels above 16, since 24 of them take as long as 32.
-        rounds: the share goes in so many equal parts, with fine-tuning between them.
-        epochs_between: of that fine-tuning.
-        layers: names (fnmatch patterns) of the layers whose units may go; all when empty.
-        ratios: a share for each layer named, 0 to below 1, where a search has found them; layers
-            that lose the same units lose the mean.
+        rounds: number of equal parts in which units are removed, with fine-tuning between them.
+        epochs_between: epochs of that fine-tuning.
+        layers: names (fnmatch patterns) of the layers whose units may be removed; all when empty.
+        ratios: a ratio for each named layer, 0 to below 1, from a search; layers that lose the same
+            units lose the mean.
 
     Raises:
         SettingError: a setting is out of range.
@@ -136,12 +135,12 @@ class Structured:
             )
 
     def _chosen(self, model: Model) -> list[Group]:
-        """Return the groups that may lose units; note those that could not.
+        """Return the groups that may lose units; note those that cannot.
 
         Raises:
             UnknownError: a pattern or a name fits no layer.
-            UsageError: only some of the layers that share weights are named, or what they make is
-                not in `what`.
+            UsageError: only some of the layers that share weights are named, or their units are not
+                in `what`.
         """
         groups = groups_of(model)
         for name in self.ratios:
@@ -187,13 +186,13 @@ class Structured:
         whole: Mapping[str, int],
         done: float,
     ) -> dict[str, Tensor]:
-        """Return which units stay, bool (units), of each group that loses some.
+        """Return a mask of the units that stay, bool (units), for each group that loses some.
 
         Args:
-            groups: those to choose from.
-            scores: how important each unit is, float (units).
-            whole: units before the first round.
-            done: share of the ratio that is due by now, in (0, 1].
+            groups: that may lose units.
+            scores: importance of each unit, float (units), by group.
+            whole: number of units before the first round, by group.
+            done: share of the ratio that this round reaches, in (0, 1].
         """
         wanted = {one.name: whole[one.name] * (1 - done * self.ratio) for one in groups}
         if self.scope == "global":
@@ -206,7 +205,7 @@ class Structured:
                 wanted[group.name] = whole[group.name] * (1 - done * sum(own) / len(own))
         kept = {}
         for group in groups:
-            multiple = self.multiple or _liked(group.kind, wanted[group.name])
+            multiple = self.multiple or _kernel_multiple(group.kind, wanted[group.name])
             multiple = 1 if group.kind == "heads" else multiple
             count = _rounded(wanted[group.name], group.units, multiple)
             if count < group.units:
@@ -221,7 +220,7 @@ class Structured:
 
 
 def groups_of(model: Model) -> list[Group]:
-    """Find all groups of units of a model; a search over ratios names their layers.
+    """Return all groups of units of a model.
 
     Raises:
         UsageError: the dependency graph cannot follow the model.
@@ -234,7 +233,7 @@ def groups_of(model: Model) -> list[Group]:
 
 
 def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> None:
-    """Cut what is not kept, but where the graph turns out not to know who reads it."""
+    """Cut the units that are not kept, except where the graph does not know all readers."""
     family = families.network(model.family)
     example = family.examples(model.module)[0]
     if kept and follows(model.module, kept, groups, example):
@@ -255,7 +254,7 @@ def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) ->
 def _by_rank(
     groups: Sequence[Group], scores: Mapping[str, Tensor], wanted: float
 ) -> dict[str, float]:
-    """Return how many units of each group are among the best of all, of which so many stay."""
+    """Return the number of units of each group among a number of the best units of all groups."""
     if not groups:
         return {}
     every = torch.cat([scores[one.name] for one in groups])
@@ -265,13 +264,13 @@ def _by_rank(
     return {one.name: float(count) for one, count in zip(groups, counts, strict=True)}
 
 
-def _liked(kind: str, wanted: float) -> int:
-    """Return what kernels like a size of about so many units to be a multiple of."""
+def _kernel_multiple(kind: str, wanted: float) -> int:
+    """Return the multiple that a size of about so many units should have for fast kernels."""
     return CHANNEL_BLOCK if kind == "channels" and wanted > CHANNEL_BLOCK else LIKED
 
 
 def _rounded(wanted: float, units: int, multiple: int) -> int:
-    """Return the nearest multiple, at least one of them, or all units where they are as near."""
+    """Return the nearest multiple, at least one, or all units where that is as near."""
     count = max(1, math.floor(wanted / multiple + 0.5)) * multiple
     return units if units - wanted <= abs(wanted - count) else min(units, count)
 

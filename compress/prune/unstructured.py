@@ -1,4 +1,4 @@
-"""Unstructured magnitude pruning: the smallest weights become zero."""
+"""Unstructured magnitude pruning: the smallest weights are set to zero."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Unstructured:
         scope: "global" compares all weights, "layer" those of each parameter.
         layers: names (fnmatch patterns) of the layers to prune; all but embeddings and outputs
             when empty.
-        epochs: of training in which the zeros become more, as a cubic; 0 sets them all at once.
+        epochs: of training in which the share of zeros rises, as a cubic; 0 prunes at once.
 
     Raises:
         SettingError: a setting is out of range, or a layer would have no weight left.
@@ -53,13 +53,13 @@ class Unstructured:
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
         weights = _zeros.weights_of(model, self.layers)
-        marked = _smallest(weights, self.ratio, self.scope)
-        _zeros.refuse_empty(weights, marked)
+        masks = _smallest(weights, self.ratio, self.scope)
+        _zeros.refuse_empty(weights, masks)
         if self.epochs:
-            rising = _rising(tuple(weights), self.ratio, self.scope)
-            work.fit(model, after_step=rising, epochs=self.epochs, name="gradual", keep="last")
-            marked = _smallest(weights, self.ratio, self.scope)
-        _zeros.zero(weights, marked)
+            gradual = _gradual(tuple(weights), self.ratio, self.scope)
+            work.fit(model, after_step=gradual, epochs=self.epochs, name="gradual", keep="last")
+            masks = _smallest(weights, self.ratio, self.scope)
+        _zeros.zero(weights, masks)
         return _zeros.record_of(weights)
 
     @staticmethod
@@ -70,35 +70,35 @@ class Unstructured:
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.held(record)
+        return _zeros.keep_zeros(record)
 
 
 @torch.no_grad()
 def _smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[str, Tensor]:
-    """Mark the weights of the smallest magnitude."""
+    """Return a mask of the weights of the smallest magnitude, for each parameter."""
     if scope == "layer":
         return {name: _zeros.lowest(weight.abs(), ratio) for name, weight in weights.items()}
-    together = torch.cat([weight.abs().flatten() for weight in weights.values()])
+    magnitudes = torch.cat([weight.abs().flatten() for weight in weights.values()])
     sizes = [weight.numel() for weight in weights.values()]
-    parts = _zeros.lowest(together, ratio).split(sizes)  # type: ignore[no-untyped-call]
+    parts = _zeros.lowest(magnitudes, ratio).split(sizes)  # type: ignore[no-untyped-call]
     return {
         name: part.view(weight.shape)
         for (name, weight), part in zip(weights.items(), parts, strict=True)
     }
 
 
-def _rising(names: tuple[str, ...], ratio: float, scope: str) -> AfterStep:
-    """Return what sets more and more weights to zero, and keeps them there.
+def _gradual(names: tuple[str, ...], ratio: float, scope: str) -> AfterStep:
+    """Return a function that sets more and more weights to zero, and keeps them zero.
 
-    All that it knows lies in the weights: a run that goes on finds the zeros that it had.
+    Its only state are the zeros of the weights, so that a resumed run continues with them.
     """
     reached = 0.0
     masks: dict[str, Tensor] = {}
 
     def after_step(module: nn.Module, done: float) -> None:
         nonlocal reached, masks
-        there = dict(module.named_parameters())
-        weights = {name: there[name] for name in names}
+        parameters = dict(module.named_parameters())
+        weights = {name: parameters[name] for name in names}
         target = _zeros.ratio_at(done, ratio)
         if target > reached:
             reached, masks = target, _smallest(weights, target, scope)

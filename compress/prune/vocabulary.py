@@ -13,8 +13,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from bmc.compress._modules import replace, word_table
+from bmc.compress._word_table import word_table
 from bmc.errors import SettingError, UsageError
+from bmc.inference.replacing import replace_layers
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Work
 
@@ -82,7 +83,8 @@ class Vocabulary:
             raise SettingError(f"{rows!r:.40} rows of {path}; it has {table.num_embeddings}")
         if padding is not None and (type(padding) is not int or not 0 <= padding < rows):
             raise SettingError(f"the padding row {padding!r:.40} of {path} is none of its {rows}")
-        replace(model.module, table, nn.Embedding(rows, table.embedding_dim, padding_idx=padding))
+        smaller = nn.Embedding(rows, table.embedding_dim, padding_idx=padding)
+        replace_layers(model.module, {table: smaller})
 
 
 def _kept(encoder: TextEncoder, work: Work, padding: set[int | None], margin: int) -> list[int]:

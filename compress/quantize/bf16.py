@@ -1,11 +1,12 @@
-"""bfloat16: weights and most of the arithmetic with the range of fp32 and 8 bits of digits."""
+"""bfloat16: weights and most of the arithmetic with the range of fp32 and 8 bits of precision."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bmc.compress.quantize import _form, _narrow
+from bmc.inference.form import inference_form
 from bmc.model import Model, Record, Work
+from bmc.quantization import half_precision
 
 
 @dataclass(frozen=True)
@@ -24,20 +25,14 @@ class Bf16:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Change every layer but those that are kept."""
-        form = _form.form_of(model)
-        every = _form.layers_of(form)
-        kept = every.keys() - _form.chosen(every, self.in_float).keys()
-        kept |= _narrow.answering(form, model.task)
-        record: Record = {"precision": "bf16", "keep": sorted(kept)}
-        if not _narrow.narrowed(form, record["keep"]):
-            return {}
-        Bf16.rebuild(model, record)
-        return record
+        form = inference_form(model)
+        keep = half_precision.layers_in_fp32(form, model.task, self.in_float)
+        return half_precision.apply(model, form, "bf16", keep)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Make a freshly built model its inference form, in the recorded precision."""
-        _narrow.rebuild(model, record)
+        half_precision.rebuild(model, record)
 
 
 STEP = Bf16

@@ -1,4 +1,4 @@
-"""Dynamic quantization: weights of 8 bits, ranges of the inputs found anew at each call."""
+"""Dynamic quantization: weights of 8 bits, with ranges of the inputs found at each call."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._smoothing import check_reach, place_divided
 from bmc.errors import SettingError
+from bmc.inference import quantized_form
+from bmc.inference.form import become_inference_form
+from bmc.inference.layers import called_layers_with_weights, without
+from bmc.inference.quantized_form import LayerQuantization
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
+from bmc.quantization.equalization import check_outlier_threshold, quantize_equalized
 
 
 @dataclass(frozen=True)
 class Dynamic:
     """Quantize linear layers, their inputs at run time, and the weights of embeddings.
 
-    No range is calibrated; rows are read for outlying input channels alone. It is for ONNX Runtime:
-    the others have no such operators, or compute them in float.
+    No range is calibrated; samples are read for outlying input channels alone. It is for ONNX
+    Runtime: the other targets have no such operators, or compute them in float.
 
     Args:
-        rows: training rows in which outlying channels are looked for, drawn at random.
+        rows: calibration samples in which outlying channels are looked for: training rows, drawn at
+            random.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        reach: input channels of a linear layer that reach farther than so many times the median one
-            are divided down to that, and their weights multiplied, where one reaches three times
-            as far and more; 0 leaves all as they are.
+        reach: outlier threshold of equalization: input channels of a linear layer whose largest
+            value exceeds so many times the median channel's are scaled down to that, and their
+            weights multiplied, where one exceeds it three times or more; 0 leaves all as they are.
 
     Raises:
         SettingError: a setting is out of range.
@@ -38,27 +42,23 @@ class Dynamic:
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
-        check_reach(self.reach)
+        check_outlier_threshold(self.reach)
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize, and return how each layer is."""
-        _form.become_form(model)
-        found = _form.chosen(_form.weighted(model), self.in_float)
-        record = {
-            path: {
-                "bits": 8,
-                "group": 0,
-                "inputs": "dynamic" if isinstance(layer, nn.Linear) else "float",
-            }
-            for path, layer in found.items()
-        }
-        rows = drawn(model, work, self.rows)
-        return place_divided(model, record, found, rows, self.reach)
+        """Quantize, and return how each layer is quantized."""
+        become_inference_form(model)
+        layers = without(called_layers_with_weights(model), self.in_float)
+        record: Record = {}
+        for path, layer in layers.items():
+            inputs = "dynamic" if isinstance(layer, nn.Linear) else "float"
+            record[path] = LayerQuantization(8, inputs=inputs).to_json()
+        samples = calibration_samples(model, work, self.rows)
+        return quantize_equalized(model, record, layers, samples, self.reach)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded layers."""
-        _form.rebuild(model, record)
+        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        quantized_form.rebuild(model, record)
 
 
 STEP = Dynamic

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bmc import console
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _form, _narrow
 from bmc.errors import SettingError
+from bmc.inference.form import inference_form
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
+from bmc.quantization import half_precision
+from bmc.quantization.overflow import check_outputs, overflowing_layers
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Fp16:
     CPU store half as much, and compute in fp32.
 
     Args:
-        rows: training rows that overflow is looked for on.
+        rows: calibration samples that overflow is looked for on: training rows, drawn at random.
         in_float: names (fnmatch patterns) of layers that stay in fp32, beside those that overflow.
 
     Raises:
@@ -37,25 +39,21 @@ class Fp16:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Look for overflow, say what stays in fp32, and change the rest."""
-        form = _form.form_of(model)
-        every = _form.layers_of(form)
-        kept = every.keys() - _form.chosen(every, self.in_float).keys()
-        kept |= _narrow.answering(form, model.task)
-        rows = drawn(model, work, self.rows)
-        far = _narrow.overflowing(form, model.encoder, rows)
-        if far:
-            console.note(f"near the end of fp16 and left in fp32: {', '.join(far)}")
-        record: Record = {"precision": "fp16", "keep": sorted(kept | set(far))}
-        if not _narrow.narrowed(form, record["keep"]):
-            return {}
-        Fp16.rebuild(model, record)
-        _narrow.check_answers(model.module, model.encoder, rows)
+        form = inference_form(model)
+        keep = half_precision.layers_in_fp32(form, model.task, self.in_float)
+        samples = calibration_samples(model, work, self.rows)
+        overflowing = overflowing_layers(form, model.encoder, samples)
+        if overflowing:
+            console.note(f"near the end of fp16 and left in fp32: {', '.join(overflowing)}")
+        record = half_precision.apply(model, form, "fp16", keep | set(overflowing))
+        if record:
+            check_outputs(model.module, model.encoder, samples)
         return record
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Make a freshly built model its inference form, in the recorded precision."""
-        _narrow.rebuild(model, record)
+        half_precision.rebuild(model, record)
 
 
 STEP = Fp16

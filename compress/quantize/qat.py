@@ -1,4 +1,4 @@
-"""Quantization-aware training: the model learns on its grid, and the grid's ranges are learned."""
+"""Quantization-aware training: weights and input ranges learn what the integers compute."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._points import LearnedPoint
 from bmc.compress.quantize.static import Static
+from bmc.inference.quantized_form import learn_scales
+from bmc.inference.quantizers import LearnedActivationQuantizer
 from bmc.model import AfterStep, Model, Record, Work
 
-_LEAST = 0.01  # of the calibrated scale
+_SMALLEST = 0.01  # of the calibrated scale
 
 
 @dataclass(frozen=True)
 class Qat(Static):
-    """Quantize as static does, then train what is quantized, its input ranges with the weights.
+    """Quantize as static does, then train the quantized model, its input ranges with the weights.
 
     Ranges start where calibration puts them. A classifier's teacher is the unchanged model where no
     other is named; a regression learns its labels, a generator from a fresh discriminator. Weights
@@ -28,24 +28,23 @@ class Qat(Static):
     """
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Find the first ranges, and return what is quantized; training is the caller's."""
+        """Quantize and calibrate; return how each layer is quantized. Training is the caller's."""
         record = super().apply(model, work)
-        learned = {
-            path: {**own, "inputs": "learned" if own["inputs"] == "static" else own["inputs"]}
-            for path, own in record.items()
+        learn_scales(model.module)
+        return {
+            path: {**entry, "inputs": "learned"} if entry["inputs"] == "static" else entry
+            for path, entry in record.items()
         }
-        _form.learn(model.module)
-        return learned
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
-        """Keep learned scales above zero: below it they would answer nothing, and learn nothing."""
+        """Keep learned scales above zero: at zero a layer would answer nothing, and not learn."""
 
         @torch.no_grad()
         def after_step(module: nn.Module, done: float) -> None:
             for part in module.modules():
-                if isinstance(part, LearnedPoint):
-                    part.scale.clamp_(min=_LEAST * part.centred)
+                if isinstance(part, LearnedActivationQuantizer):
+                    part.scale.clamp_(min=_SMALLEST * part.symmetric_scale)
 
         return after_step
 

@@ -1,38 +1,43 @@
-"""Static quantization: weights and inputs of 8 bits, ranges found beforehand on real rows."""
+"""Static quantization: weights and inputs of 8 bits, with ranges from calibration samples."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from bmc import console
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._calibration import CALIBRATORS, calibrate, constant_points
-from bmc.compress.quantize._smoothing import check_reach, place_divided
 from bmc.errors import SettingError
+from bmc.inference import quantized_form
+from bmc.inference.form import become_inference_form
+from bmc.inference.layers import called_layers, without
+from bmc.inference.quantized_form import LayerQuantization
+from bmc.inference.quantized_layers import FLOAT_INPUTS, WITH_WEIGHTS
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
+from bmc.quantization.calibration import calibrate, layers_that_read_zeros
+from bmc.quantization.equalization import check_outlier_threshold, quantize_equalized
+from bmc.quantization.observers import CALIBRATORS
 
 
 @dataclass(frozen=True)
 class Static:
-    """Quantize linear layers, convolutions and embeddings, and what they read, to 8 bits.
+    """Quantize linear layers, convolutions and embeddings, and their inputs, to 8 bits.
 
-    Weights have a symmetric scale for each output channel (each row of an embedding), inputs one
-    scale for the tensor, and a zero point where they lie on one side of zero. Sums and poolings
-    between convolutions are quantized too, so that a run time can stay in whole numbers from one
-    convolution to the next. Matmuls inside attention, norms and activations stay in float.
+    Weights have a symmetric scale for each output channel (each row of an embedding). Inputs have
+    one scale for the tensor, and a zero point where their values lie on one side of zero. Sums and
+    poolings between convolutions are quantized too, so that a run time can stay in integers from
+    one convolution to the next. Matmuls inside attention, norms and activations stay in float.
 
     Args:
-        rows: training rows that ranges are found on, drawn at random.
-        calibrator: how a range is chosen: minmax (all that was seen), percentile, or mse (the one
+        rows: calibration samples: training rows, drawn at random.
+        calibrator: the calibration method: minmax (the whole range), percentile, or mse (the range
             with the least squared error).
         percentile: of the absolute values, for that calibrator.
-        weight_bits: 8, or 7 for processors without VNNI, where ONNX Runtime adds two products in 16
-            bits and cuts what does not fit; stored as 8 all the same.
+        weight_bits: 8, or 7 for processors without VNNI, where the int8 accumulators of ONNX
+            Runtime saturate: they add two products in 16 bits. 7 bits are stored as 8.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        reach: input channels of a linear layer that reach farther than so many times the median one
-            are divided down to that, and their weights multiplied, where one reaches three times
-            as far and more; 0 leaves all as they are.
+        reach: outlier threshold of equalization: input channels of a linear layer whose largest
+            value exceeds so many times the median channel's are scaled down to that, and their
+            weights multiplied, where one exceeds it three times or more; 0 leaves all as they are.
 
     Raises:
         SettingError: a setting is out of range.
@@ -61,31 +66,28 @@ class Static:
             )
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
-        check_reach(self.reach)
+        check_outlier_threshold(self.reach)
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Find the ranges, and return what is quantized."""
-        _form.become_form(model)
-        found = _form.chosen(_form.read_layers(model), self.in_float)
-        record: Record = {
-            path: {
-                "bits": self.weight_bits if type(layer) in _form.WEIGHTED else 0,
-                "group": 0,
-                "inputs": "float" if type(layer) in _form.WEIGHTS_ALONE else "static",
-            }
-            for path, layer in found.items()
-        }
-        rows = drawn(model, work, self.rows)
-        record = place_divided(model, record, found, rows, self.reach)
-        calibrate(model.module, model.encoder, rows, self.calibrator, self.percentile)
-        for path in constant_points(model.module):
+        """Quantize and calibrate; return how each layer is quantized."""
+        become_inference_form(model)
+        layers = without(called_layers(model), self.in_float)
+        record: Record = {}
+        for path, layer in layers.items():
+            bits = self.weight_bits if type(layer) in WITH_WEIGHTS else 0
+            inputs = "float" if type(layer) in FLOAT_INPUTS else "static"
+            record[path] = LayerQuantization(bits, inputs=inputs).to_json()
+        samples = calibration_samples(model, work, self.rows)
+        record = quantize_equalized(model, record, layers, samples, self.reach)
+        calibrate(model.module, model.encoder, samples, self.calibrator, self.percentile)
+        for path in layers_that_read_zeros(model.module):
             console.note(f"{path} reads nothing but zeros from the calibration rows")
         return record
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded points."""
-        _form.rebuild(model, record)
+        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        quantized_form.rebuild(model, record)
 
 
 STEP = Static

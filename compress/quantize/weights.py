@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from torch import nn
 
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._rounding import place_fitted
 from bmc.errors import SettingError
+from bmc.inference import quantized_form
+from bmc.inference.form import become_inference_form
+from bmc.inference.layers import called_layers_with_weights, without
+from bmc.inference.quantized_form import LayerQuantization, quantize_layers
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work
+from bmc.quantization.gptq import quantize_fitted
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,14 @@ class Weights:
 
     Scales are symmetric, one for each output channel, or for each group of a row's values. Weights
     of 8 bits are rounded to the nearest step. Scales of 4 bits have the least squared error, and
-    their rounding is fitted to what layers read and what comes of it. Files get smaller; run times
-    multiply in float, or unfold the weights as they load.
+    the weights are rounded with GPTQ, fitted to calibration samples. Files get smaller; run times
+    multiply in float, or unpack the weights as they load.
 
     Args:
         bits: 8, or 4 (linear layers and embeddings; other layers get 8).
         group: values that share a scale with 4 bits; a row whose length it does not divide has
             one scale.
-        rows: training rows, drawn at random, that 4 bits are fitted to.
+        rows: calibration samples that 4 bits are fitted to: training rows, drawn at random.
         in_float: names (fnmatch patterns) of layers that stay in float.
 
     Raises:
@@ -57,25 +59,27 @@ class Weights:
                 )
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize, and return how each weight is."""
-        _form.become_form(model)
-        found = _form.chosen(_form.weighted(model), self.in_float)
-        record = {path: self._of(layer) for path, layer in found.items()}
+        """Quantize, and return how each layer is quantized."""
+        become_inference_form(model)
+        layers = without(called_layers_with_weights(model), self.in_float)
+        record: Record = {path: self._of(layer).to_json() for path, layer in layers.items()}
         if self.bits == 8:
-            _form.place(model.module, record)
+            quantize_layers(model.module, record)
             return record
-        return place_fitted(model, record, found, drawn(model, work, self.rows))
+        samples = calibration_samples(model, work, self.rows)
+        return quantize_fitted(model, record, layers, samples)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded grids."""
-        _form.rebuild(model, record)
+        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        quantized_form.rebuild(model, record)
 
-    def _of(self, layer: nn.Module) -> Mapping[str, object]:
+    def _of(self, layer: nn.Module) -> LayerQuantization:
+        """Return how a layer is quantized."""
         if self.bits == 8 or not isinstance(layer, (nn.Linear, nn.Embedding)):
-            return {"bits": 8, "group": 0, "inputs": "float"}
-        group = self.group if layer.weight.shape[1] % self.group == 0 else 0
-        return {"bits": 4, "group": group, "inputs": "float"}
+            return LayerQuantization(8)
+        divides = layer.weight.shape[1] % self.group == 0
+        return LayerQuantization(4, self.group if divides else 0)
 
 
 STEP = Weights

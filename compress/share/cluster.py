@@ -15,11 +15,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc import console
-from bmc.compress.share._codebook import CLUSTERED, Codebook, cluster_layer
-from bmc.compress.share._codebook import is_clustered as is_clustered
-from bmc.compress.share._codebook import refuse_clustered as refuse_clustered
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, unknown
+from bmc.inference.codebook import CLUSTERED, Codebook, clustered_layer
+from bmc.inference.replacing import replace_layers
 from bmc.measure.shown import megabytes
 from bmc.model import AfterStep, Model, Record, Work
 
@@ -109,8 +108,8 @@ class Cluster:
             made.setdefault(key, Codebook(tuple(weight.shape), values, groups))
             if not _holders(model.module, weight) <= set(CLUSTERED):
                 raise ArtifactError(f"the weight of {name} is used where no codebook can be")
-            for user in _users(model.module, weight):
-                cluster_layer(user, made[key])
+            users = _users(model.module, weight)
+            replace_layers(model.module, {user: clustered_layer(user, made[key]) for user in users})
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:

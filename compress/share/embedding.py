@@ -1,4 +1,4 @@
-"""Factorised embedding: the word table becomes a narrow table and a linear layer."""
+"""Factorised embedding: the word embedding becomes a narrow one and a linear layer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.compress._modules import replace, word_table
+from bmc.compress._word_table import word_table
 from bmc.compress.share.lowrank import rank_for
 from bmc.errors import SettingError, UsageError
+from bmc.inference.replacing import replace_layers
 from bmc.model import Model, Record, Work
 
 
@@ -36,13 +37,13 @@ class Factors(nn.Sequential):
 
 @dataclass(frozen=True)
 class FactorisedEmbedding:
-    """Replace the word table W (V x H) by A B, A (V x E) and B (E x H) from the SVD of W.
+    """Replace the word embedding W (V x H) by A B, A (V x E) and B (E x H) from the SVD of W.
 
-    Tables of positions and token types stay as they are. A table that was factorised before is
-    factorised anew, to a lower rank. Nothing is done where the two would hold no fewer parameters.
+    Embeddings of positions and token types stay as they are. An embedding that is factorised
+    already gets a lower rank. Nothing is done where the pair would have no fewer parameters.
 
     Args:
-        rank: E; 0 takes the least that keeps `energy`.
+        rank: E; 0 takes the smallest that keeps `energy`.
         energy: share of the squared singular values to keep, in (0, 1].
         multiple: a rank found by energy is rounded up to a multiple of this.
 
@@ -65,7 +66,7 @@ class FactorisedEmbedding:
             raise SettingError(f"multiple is {self.multiple}; it must be at least 1")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Factorise the table and return its rank."""
+        """Factorise the embedding and return its rank."""
         path, table = word_table(model, "embedding")
         outer = path.rpartition(".")[0]
         around = model.module.get_submodule(outer)
@@ -96,7 +97,7 @@ class FactorisedEmbedding:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Put a table of the recorded rank and a linear layer in the word table's place."""
+        """Replace the word embedding by one of the recorded rank and a linear layer."""
         if not record:
             return
         path, rank = record.get("embedding"), record.get("rank")
@@ -108,7 +109,7 @@ class FactorisedEmbedding:
         if type(rank) is not int or not 0 < rank < width:
             raise SettingError(f"rank {rank!r:.40} of {path}; it must lie in 1..{width - 1}")
         factors = Factors(table.num_embeddings, rank, width, table.padding_idx)
-        replace(model.module, words or table, factors)
+        replace_layers(model.module, {words or table: factors})
 
 
 def _linear_of(factors: Factors) -> Tensor:

@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bmc import console
-from bmc.compress.share.cluster import refuse_clustered
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
+from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Parts, Record, Work
 
 _WHATS = ("all", "attention", "feed-forward")
@@ -27,15 +27,15 @@ Group = list[str]
 class Layers:
     """Let each group of consecutive layers use the parameters of one; fine-tune afterwards.
 
-    Only layers that are equal in all sizes can share: those of a transformer, deeper layers of a
-    recurrent network, the blocks of one stage of a residual network. Batch norms are not shared,
-    since the averages that they keep are those of one place. The layers are computed as often as
-    before: the model gets smaller, not faster.
+    Only layers of equal sizes can share: those of a transformer, deeper layers of a recurrent
+    network, the blocks of one stage of a residual network. Batch norms are not shared, since their
+    running averages belong to one layer. The model gets smaller, not faster: each layer is still
+    computed.
 
     Args:
-        what: "all" parameters of a layer, its "attention" or its "feed-forward" part alone; each
-            with the norm that belongs to it.
-        group: layers of a group; 0 puts all that are equal and in a row into one.
+        what: "all" parameters of a layer, or only its "attention" or "feed-forward" part, each
+            with its norm.
+        group: layers of a group; 0 puts all equal layers in a row into one.
         start: what a group starts from: the "mean" of its layers, the "first", or the "best": the
             one that, used for the whole group, keeps the validation score highest.
 
@@ -62,8 +62,8 @@ class Layers:
         """Share the layers and return which ones form a group.
 
         Raises:
-            UsageError: no two layers in a row are equal, the model is clustered, or it has no score
-                by which to find the best.
+            UsageError: no two layers in a row are equal, the model is clustered, or there is no
+                validation score to find the best layer.
         """
         refuse_clustered(model.module, "layers")
         if self.start == "best" and model.task == "generation":
@@ -95,9 +95,9 @@ class Layers:
 
 
 def _groups(model: Model, what: str, size: int) -> list[Group]:
-    """Cut the model's layers into groups of equal ones; `size` 0 takes all that stand in a row."""
+    """Return groups of equal layers in a row; a size of 0 takes all of them."""
     layers = _parts(model).layers
-    runs = [list(run) for _, run in groupby(layers, lambda name: _form(model, name, what))]
+    runs = [list(run) for _, run in groupby(layers, lambda name: _structure(model, name, what))]
     runs = [run for run in runs if len(run) > 1]
     if not runs:
         raise UsageError(
@@ -118,8 +118,8 @@ def _groups(model: Model, what: str, size: int) -> list[Group]:
     ]
 
 
-def _form(model: Model, name: str, what: str) -> tuple[Any, ...]:
-    """Return what two layers must have in common: the place they stand in, and all sizes."""
+def _structure(model: Model, name: str, what: str) -> tuple[Any, ...]:
+    """Return what must be equal for two layers to share: their container and all sizes."""
     parts = _parts(model)
     inside = _inside(model, name, what)
     shared = {one.removeprefix(name): model.module.get_submodule(one) for one in inside}
@@ -129,7 +129,7 @@ def _form(model: Model, name: str, what: str) -> tuple[Any, ...]:
 
 
 def _difference(model: Model, what: str) -> str:
-    """Say what sets the first two layers apart that stand side by side."""
+    """Say how the first two neighbouring layers differ."""
     for one, other in pairwise(_parts(model).layers):
         shapes = [_shapes(model.module.get_submodule(name)) for name in (one, other)]
         for key in sorted(shapes[0].keys() & shapes[1].keys()):
@@ -148,7 +148,7 @@ def _inside(model: Model, layer: str, what: str) -> list[str]:
     """Return the paths of the modules that a layer shares.
 
     Raises:
-        SettingError: it has no such part.
+        SettingError: the layers have no such part.
     """
     parts = _parts(model)
     if what == "all":
@@ -160,7 +160,7 @@ def _inside(model: Model, layer: str, what: str) -> list[str]:
 
 
 def _without_batch_norm(path: str, module: nn.Module) -> Iterator[str]:
-    """Yield the largest modules with parameters that hold no batch norm."""
+    """Yield the paths of the largest modules that have parameters and no batch norm."""
     if not any(isinstance(part, _BatchNorm) for part in module.modules()):
         if any(True for _ in module.parameters()):
             yield path
@@ -171,12 +171,12 @@ def _without_batch_norm(path: str, module: nn.Module) -> Iterator[str]:
 
 
 def _names(model: Model, group: Group, what: str) -> list[tuple[str, ...]]:
-    """Return the paths of each module that becomes one, in all layers of a group."""
+    """Return the paths of the modules that become one, for each shared module of a group."""
     return list(zip(*(_inside(model, layer, what) for layer in group), strict=True))
 
 
 def _same_parts(model: Model, group: Group, what: str) -> list[list[nn.Module]]:
-    """Return the modules of these paths."""
+    """Return the modules that become one, for each shared module of a group."""
     return [
         [model.module.get_submodule(name) for name in names] for names in _names(model, group, what)
     ]
@@ -184,7 +184,7 @@ def _same_parts(model: Model, group: Group, what: str) -> list[list[nn.Module]]:
 
 @torch.no_grad()
 def _start(same: list[nn.Module], sources: list[nn.Module]) -> None:
-    """Give the first of some equal modules the mean of the sources' tensors."""
+    """Set the first of several equal modules to the mean of the sources."""
     known = [source.state_dict() for source in sources]
     for name, value in same[0].state_dict().items():
         tensors = torch.stack([state[name] for state in known])
@@ -192,7 +192,7 @@ def _start(same: list[nn.Module], sources: list[nn.Module]) -> None:
 
 
 def _best(model: Model, work: Work, group: Group, what: str) -> int:
-    """Return the place, in a group, of the layer whose use for all of it scores highest."""
+    """Return the index of the layer that scores highest when the whole group uses it."""
     names = _names(model, group, what)
     parts = _same_parts(model, group, what)
 
@@ -213,7 +213,7 @@ def _checked(model: Model, record: Record) -> list[Group]:
     """Return a record's groups, which may come from a file.
 
     Raises:
-        ArtifactError: they are malformed, or name what are no equal layers of the model.
+        ArtifactError: the groups are malformed, or name layers that are not equal.
     """
     if not record:
         return []
@@ -225,7 +225,7 @@ def _checked(model: Model, record: Record) -> list[Group]:
         named = isinstance(group, list) and all(isinstance(one, str) for one in group)
         if not named or len(set(group)) < max(len(group), 2) or not known.issuperset(group):
             raise ArtifactError(f"shared layers {group!r:.80} are no layers of the model")
-        if len({str(_form(model, name, what)) for name in group}) > 1:
+        if len({str(_structure(model, name, what)) for name in group}) > 1:
             raise ArtifactError(f"shared layers {group!r:.80} are not equal")
     return groups
 

@@ -12,12 +12,12 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from bmc.compress._modules import read_directly, users_of
-from bmc.compress._modules import replace as replace_module
-from bmc.compress.share._codebook import refuse_clustered
 from bmc.compress.share._outputs import Outputs
 from bmc.contracts import families
 from bmc.errors import SettingError, unknown
+from bmc.inference.codebook import refuse_clustered
+from bmc.inference.replacing import replace_layers
+from bmc.inference.sharing import read_directly, users_of
 from bmc.model import Model, Record, Work
 
 Layer = nn.Linear | nn.Conv2d
@@ -30,21 +30,21 @@ class LowRank:
     """Replace each layer W (out x in) by B A, A (rank x in) and B (out x rank) from its SVD.
 
     A convolution's W is out x (in x height x width): A is a convolution of the same size to `rank`
-    channels, B one of 1 x 1. Convolutions in groups and recurrent weights are left alone, as is a
-    layer whose pair would hold no fewer parameters. A layer that stands at several places, or
-    shares its weight with others, is split for all of them.
+    channels, B one of 1 x 1. Convolutions in groups and recurrent layers are not split, nor are
+    layers whose pair would have no fewer parameters. A layer that is used several times, or shares
+    its weight with others, is split for all of them.
 
     Args:
         energy: share of each layer's squared singular values to keep, in (0, 1].
         budget: keep this share of the layers' weights instead, in (0, 1): ranks go where they keep
             most of a layer's energy a parameter. 0 goes by `energy`.
-        fit: what a pair is fitted to: "weights", W itself; or "outputs", what the layer makes of
-            training rows, whose principal axes then take the place of singular vectors.
-        multiple: ranks are rounded up to a multiple of this, which kernels like.
+        fit: what a pair is fitted to: "weights", W itself; or "outputs", the layer's outputs on
+            training rows, whose principal axes then replace the singular vectors.
+        multiple: ranks are rounded up to a multiple of this, which kernels need to be fast.
         layers: names (fnmatch patterns) of the layers to split; all but the outputs when empty.
 
     Raises:
-        SettingError: a setting is out of range, or the budget is below what the least ranks take.
+        SettingError: a setting is out of range, or the budget is too small for the smallest ranks.
         UnknownError: a pattern matches no layer that can be split.
 
     Source: Denton et al. 2014, "Exploiting Linear Structure Within Convolutional Networks",
@@ -107,7 +107,7 @@ class LowRank:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Put a pair of layers of the recorded rank in each named layer's place."""
+        """Replace each recorded layer by a pair of layers of its rank."""
         pairs: dict[Tensor, nn.Sequential] = {}
         for name, rank in record.items():
             layer = model.module.get_submodule(name)
@@ -126,11 +126,11 @@ class LowRank:
                 own.weight = other.weight
             if layer.bias is not None and len(users_of(model.module, layer.bias)) > 1:
                 pair[1].bias = layer.bias
-            replace_module(model.module, layer, pair)
+            replace_layers(model.module, {layer: pair})
 
 
 def rank_for(values: Tensor, energy: float, multiple: int) -> int:
-    """Return the least rank that keeps a share of the energy, rounded up, at most the full one.
+    """Return the smallest rank that keeps a share of the energy, rounded up to a multiple.
 
     Args:
         values: singular values, the largest first.
@@ -145,12 +145,13 @@ def rank_for(values: Tensor, energy: float, multiple: int) -> int:
 def _ranks_within(
     budget: float, multiple: int, shapes: Mapping[int, Shape], values: Mapping[int, Tensor]
 ) -> dict[int, int]:
-    """Spend a budget on the ranks that keep most of their layer's energy a parameter.
+    """Return the ranks that keep most energy for each parameter, within a budget, by layer.
 
-    All layers start at the least rank; a layer that gets more than pays stays whole, and has none.
+    All layers start at the smallest rank. A layer whose rank would not save anything is not split,
+    and has none.
 
     Raises:
-        SettingError: the least ranks take more.
+        SettingError: the budget is too small for the smallest ranks.
     """
     whole = sum(rows * columns for rows, columns in shapes.values())
     # What each rank of each layer costs, up to the whole layer, and the share of energy it keeps.
@@ -191,7 +192,7 @@ def _ranks_within(
 
 
 def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
-    """Return the layers to split, each once, and those that share their weights."""
+    """Return the layers to split by name, each once, and the layers that share their weights."""
     named: dict[str, Layer] = {
         name: layer
         for name, layer in model.module.named_modules(remove_duplicate=False)
@@ -223,7 +224,7 @@ def _can_be_split(module: nn.Module) -> TypeGuard[Layer]:
 
 
 def _pair(layer: Layer, rank: int) -> nn.Sequential:
-    """Return two layers that take and give what a layer does, with fresh weights."""
+    """Return two layers with the inputs and outputs of a layer, with fresh weights."""
     biased = layer.bias is not None
     if isinstance(layer, nn.Linear):
         first = nn.Linear(layer.in_features, rank, bias=False)

@@ -8,10 +8,10 @@ from itertools import chain
 import torch
 from torch import nn
 
-from bmc.compress._modules import word_table
-from bmc.compress.share._codebook import refuse_clustered
+from bmc.compress._word_table import word_table
 from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
+from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Record, Work
 
 _EMBEDDINGS = "embeddings"

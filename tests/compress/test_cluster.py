@@ -20,15 +20,16 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
-from bmc.compress.quantize._form import form_of
 from bmc.compress.share import cluster
-from bmc.compress.share.cluster import Cluster, is_clustered
+from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.files import size_of
+from bmc.inference.codebook import is_clustered
+from bmc.inference.form import inference_form
 from bmc.inspect.layers import costs_of
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import bert, mpnet
@@ -295,8 +296,8 @@ def test_mpnet_positions_stay_a_codebook(make_lively: Callable[..., Model], work
     Cluster(values=16).apply(model, work)
     inputs = mpnet.examples(model.module)[0]
     expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(form_of(model), inputs), expected, atol=1e-5, rtol=0)
-    table = form_of(model).get_submodule("positions.table")
+    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
+    table = inference_form(model).get_submodule("positions.table")
     assert is_clustered(table)
 
 
@@ -305,7 +306,7 @@ def test_a_generator_is_clustered_and_exported(work: Work) -> None:
     Cluster(values=32).apply(model, work)
     inputs = families.network("gan").examples(model.module)[0]
     expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(form_of(model), inputs), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
 
 
 def test_a_student_can_start_from_a_clustered_teacher(

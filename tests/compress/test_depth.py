@@ -19,12 +19,12 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.depth import Depth, removals
 from bmc.compress.prune.unstructured import Unstructured
-from bmc.compress.quantize._form import form_of
 from bmc.compress.share.lowrank import LowRank
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.form import inference_form
 from bmc.inspect.sensitivity import outputs_of
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert, resnet, transformer
@@ -204,7 +204,7 @@ def test_a_shorter_bert_trains_loads_and_answers_in_every_form(
     expected = answers(model)
     loaded = artifact.load(artifact.save(model, tmp_path / "short"))
     assert all(map(torch.equal, answers(loaded), expected))
-    form, trained = form_of(loaded), bert.training_form(loaded.module)
+    form, trained = inference_form(loaded), bert.training_form(loaded.module)
     for inputs, wanted in zip(bert.examples(loaded.module), expected, strict=True):
         with torch.inference_mode():
             torch.testing.assert_close(output_of(form, inputs), wanted, atol=1e-5, rtol=0)

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from bmc import artifact
 from bmc import data as datasets
-from bmc.compress.quantize._form import form_of
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.layers import Layers
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.form import inference_form
 from bmc.inspect.layers import costs_of
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert, mpnet
@@ -112,7 +112,7 @@ def test_one_part_is_shared_and_the_other_is_not(
     assert first.get_submodule(alone) is not last.get_submodule(alone)
     inputs = bert.examples(deep.module)[0]
     expected = answers(deep.module, inputs)
-    torch.testing.assert_close(answers(form_of(deep), inputs), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(answers(inference_form(deep), inputs), expected, atol=1e-5, rtol=0)
 
 
 def test_the_best_start_is_the_layer_that_scores_highest_for_all(deep: Model, work: Work) -> None:
@@ -184,7 +184,7 @@ def test_a_shared_layer_is_stored_once_in_every_file(
 
 def test_the_last_layer_computes_one_row_also_where_it_is_shared(deep: Model, work: Work) -> None:
     Layers().apply(deep, work)
-    form = form_of(deep)
+    form = inference_form(deep)
     narrow: Any = form.get_submodule("layers.5.narrow")
     rows: list[int] = []
     narrow.register_forward_hook(lambda layer, given, output: rows.append(len(output)))
@@ -204,7 +204,7 @@ def test_mpnet_shares_its_layers(make_lively: Callable[..., Model], work: Work) 
     Layers().apply(model, work)
     inputs = mpnet.examples(model.module)[0]
     expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(form_of(model), inputs), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
     assert len(mpnet.parts(model.module).layers) == 4
 
 
@@ -216,7 +216,7 @@ def test_a_recurrent_network_shares_the_layers_behind_its_first(work: Work) -> N
     assert record["groups"] == [["layers.1", "layers.2", "layers.3"]]
     inputs = family.examples(model.module)[0]
     expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(form_of(model), inputs), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
 
 
 def test_blocks_of_a_stage_share_convolutions_and_keep_their_batch_norms(work: Work) -> None:

@@ -17,7 +17,7 @@ from bmc import data as datasets
 from bmc.compress.prune.nm import NM
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError, UnknownError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import cnn, recurrent
 from bmc.training.settings import TrainingSettings

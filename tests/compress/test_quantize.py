@@ -20,10 +20,6 @@ from torch import Tensor, nn
 
 from bmc import artifact, cli
 from bmc.bundle import Bundle
-from bmc.compress.quantize import _form, _layers
-from bmc.compress.quantize._calibration import calibrate
-from bmc.compress.quantize._form import centred, held_bytes
-from bmc.compress.quantize._points import LearnedPoint, Point
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.fp16 import Fp16
@@ -35,11 +31,17 @@ from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.export import ExportOptions, flow
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.export.source import Source, source_of
+from bmc.inference.form import become_inference_form
+from bmc.inference.layers import quantizable_layers
+from bmc.inference.quantized_form import quantize_layers, stored_bytes, with_zero_point_0
+from bmc.inference.quantized_layers import QUANTIZABLE, QuantizedLayer
+from bmc.inference.quantizers import ActivationQuantizer, LearnedActivationQuantizer
 from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp, recurrent
+from bmc.quantization.calibration import calibrate
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from tests.models.test_mpnet import small as small_mpnet
@@ -186,7 +188,7 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
 ) -> None:
     model = mlp.baseline("mlp", digits, mlp.Settings(width=512))
     applied(model, method, work_of(model))
-    made, promised = exported(model, digits, "onnx", tmp_path), held_bytes(model.module)
+    made, promised = exported(model, digits, "onnx", tmp_path), stored_bytes(model.module)
     graph = 12_000  # the nodes themselves
     assert 3 * graph < promised < made.model_size() < promised + graph
 
@@ -416,10 +418,12 @@ def test_calibration_rows_of_another_shape_are_refused(
     build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
     model = build_model("cnn")
-    _form.become_form(model)
+    become_inference_form(model)
     record = {"classifier.2": {"bits": 8, "group": 0, "inputs": "static"}}
-    path = next(p for p, part in _form.layers_of(model.module).items() if type(part) is nn.Linear)
-    _form.place(model.module, {path: record["classifier.2"]})
+    path = next(
+        p for p, part in quantizable_layers(model.module).items() if type(part) is nn.Linear
+    )
+    quantize_layers(model.module, {path: record["classifier.2"]})
     rows = [np.zeros(5, np.uint8)] * 2
     with pytest.raises(BmcError):
         calibrate(model.module, model.encoder, rows, "minmax", 99.9)
@@ -461,8 +465,10 @@ def test_without_zero_points_linear_layers_multiply_the_same_numbers(
 ) -> None:
     model = build_model("bert")
     applied(model, method, work_of(model))
-    assert any(p.zero_point > 0 for p in model.module.modules() if isinstance(p, Point))
-    moved = replace(model, module=centred(model.module, keep_unsigned=False))
+    assert any(
+        p.zero_point > 0 for p in model.module.modules() if isinstance(p, ActivationQuantizer)
+    )
+    moved = replace(model, module=with_zero_point_0(model.module, keep_unsigned=False))
     found = []
     for one, name in ((model, "own.onnx"), (moved, "moved.onnx")):
         write_onnx(one, tmp_path / name, opset=18)
@@ -486,13 +492,13 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     model = build_model("cnn")
     work = work_of(model)
     applied(model, method, work)
-    form = centred(model.module, keep_unsigned=False)
+    form = with_zero_point_0(model.module, keep_unsigned=False)
     points, before = (
         [
             point
             for layer in one.modules()
-            if isinstance(layer, _layers.Quantized) and not isinstance(layer, nn.Linear)
-            for point in layer.points
+            if isinstance(layer, QuantizedLayer) and not isinstance(layer, nn.Linear)
+            for point in layer.input_quantizers
         ]
         for one in (form, model.module)
     )
@@ -512,7 +518,7 @@ def test_a_form_whose_grids_are_about_zero_already_is_itself(
 ) -> None:
     model = build_model("bert")
     applied(model, "weights", work_of(model))
-    assert centred(model.module, keep_unsigned=False) is model.module
+    assert with_zero_point_0(model.module, keep_unsigned=False) is model.module
 
 
 def test_grids_from_zero_up_stay_where_a_target_takes_them(
@@ -520,16 +526,16 @@ def test_grids_from_zero_up_stay_where_a_target_takes_them(
 ) -> None:
     model = build_model("cnn")  # what a rectifier gives is never below 0
     applied(model, "static", work_of(model))
-    kept, moved = (centred(model.module, keep_unsigned=one) for one in (True, False))
+    kept, moved = (with_zero_point_0(model.module, keep_unsigned=one) for one in (True, False))
     before, after = (
-        [part for part in form.modules() if isinstance(part, Point)]
+        [part for part in form.modules() if isinstance(part, ActivationQuantizer)]
         for form in (model.module, kept)
     )
     from_zero = [place for place, one in enumerate(before) if one.unsigned and not one.zero_point]
     assert from_zero
     assert all(after[place].unsigned and not after[place].shifted for place in from_zero)
-    for layer in [part for part in moved.modules() if isinstance(part, _layers.Quantized)]:
-        for point in layer.points:
+    for layer in [part for part in moved.modules() if isinstance(part, QuantizedLayer)]:
+        for point in layer.input_quantizers:
             assert bool(point.unsigned) == point.shifted
             assert not point.shifted or isinstance(layer, nn.Linear)
 
@@ -543,13 +549,13 @@ def test_mixed_takes_the_worst_layers_back_into_float(
         inner.weight[:, 0] = 300.0
     step = Mixed(rows=16, max_points=0.0)
     found = step.apply(model, work_of(model))
-    every = _form.KINDS.values()
+    every = QUANTIZABLE.values()
     left = [p for p, part in model.module.named_modules() if type(part) in every]
     assert left == list(found)
 
 
 def test_training_moves_the_learned_ranges() -> None:
-    point = LearnedPoint()
+    point = LearnedActivationQuantizer()
     point.scale.data.fill_(0.5)
     values = torch.randn(100, generator=torch.Generator().manual_seed(0), requires_grad=True)
     point(values).square().sum().backward()

@@ -17,8 +17,6 @@ from torch import nn
 from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.unstructured import Unstructured
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._points import LearnedPoint
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.fp16 import Fp16
 from bmc.compress.quantize.qat import Qat
@@ -29,9 +27,13 @@ from bmc.compress.share.layers import Layers
 from bmc.compress.share.tie import Tie
 from bmc.contracts import families
 from bmc.data import Dataset
-from bmc.export._graph import write_onnx
-from bmc.export._lower import lower_file
 from bmc.export.dialects import ONNX
+from bmc.export.lowering import lower_file
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.form import inference_form, is_quantized
+from bmc.inference.layers import quantizable_layers, unshared
+from bmc.inference.quantized_form import stored_bytes
+from bmc.inference.quantizers import LearnedActivationQuantizer
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import cnn, gan, mlp, transformer
@@ -126,9 +128,9 @@ def test_what_a_record_calls_quantized_is_on_its_grid_in_pytorch(
     expected = output_of(model.module, given)
     for path in model.steps[-1].record:
         layer: Any = model.module.get_submodule(path)
-        layer.active = False
+        layer.enabled = False
         assert not torch.equal(output_of(model.module, given), expected), path
-        layer.active = True
+        layer.enabled = True
 
 
 def test_a_shared_layers_4_bits_are_stored_as_4_bits(
@@ -139,7 +141,7 @@ def test_a_shared_layers_4_bits_are_stored_as_4_bits(
     taken(model, "quantize/weights", METHODS["weights"], reviews_work)
     write_onnx(model, tmp_path / "model.onnx", 21)
     held = onnx.load(tmp_path / "model.onnx").graph.initializer
-    kinds = {one.data_type for one in held if one.name.endswith(".numbers")}
+    kinds = {one.data_type for one in held if one.name.endswith(".integers")}
     assert kinds == {onnx.TensorProto.INT4}
 
 
@@ -212,12 +214,12 @@ def test_training_in_8_bits_knows_a_regressions_last_layer(
 def test_a_transformers_form_holds_its_layers_once(reviews: Dataset) -> None:
     torch.manual_seed(0)
     model = transformer.baseline("transformer", reviews, transformer.Settings(hidden=32))
-    form = _form.form_of(model)
+    form = inference_form(model)
     held = [sum(one.numel() for one in part.parameters()) for part in (model.module, form)]
     assert held[0] == held[1]
     linears = {path for path, part in form.named_modules() if type(part) is nn.Linear}
     assert len(linears) == 4 * transformer.Settings().layers + 1
-    assert _form.alone(form, _form.layers_of(form)).keys() == linears
+    assert unshared(form, quantizable_layers(form)).keys() == linears
 
 
 def test_a_model_of_short_texts_is_quantized_and_exported(
@@ -290,7 +292,9 @@ def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> N
     torch.manual_seed(0)
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
     taken(model, "quantize/qat", Qat(rows=32), work)
-    points = [part for part in model.module.modules() if isinstance(part, LearnedPoint)]
+    points = [
+        part for part in model.module.modules() if isinstance(part, LearnedActivationQuantizer)
+    ]
     with torch.no_grad():
         for point in points:
             point.scale.fill_(-1.0)
@@ -306,8 +310,8 @@ def test_a_record_that_quantizes_nothing_leaves_a_form_that_answers(
     Static.rebuild(model, record)
     model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
     assert precision_of(model) == "fp32"
-    assert _form.is_quantized(model.module)
-    assert _form.form_of(model) is model.module
+    assert is_quantized(model.module)
+    assert inference_form(model) is model.module
 
 
 def test_weights_of_7_bits_are_called_8_as_they_are_stored(digits: Dataset) -> None:
@@ -340,7 +344,7 @@ def test_a_clustered_networks_size_counts_its_indices(digits: Dataset, work: Wor
     taken(model, "share/cluster", Cluster(), work)
     indices = sum(b.nbytes for name, b in model.module.named_buffers() if "indices" in name)
     taken(model, "quantize/static", Static(rows=16), work)
-    assert _form.held_bytes(model.module) >= indices > 0
+    assert stored_bytes(model.module) >= indices > 0
 
 
 class _Transformer(nn.Module):

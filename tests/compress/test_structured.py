@@ -23,7 +23,7 @@ from bmc.compress.share.tie import Tie
 from bmc.contracts import families
 from bmc.data import Dataset, Examples
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AppliedStep, Model, Record, Work, output_of
 from bmc.models import _images, bert, gan

@@ -17,7 +17,7 @@ from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset
 from bmc.errors import BmcError, SettingError, UnknownError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import recurrent, transformer
 from bmc.training.settings import TrainingSettings

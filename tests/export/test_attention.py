@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc.export._attention import fuse_attention
-from bmc.models._attention import additive, attend
+from bmc.export.attention_fusion import fuse_attention
+from bmc.inference.attention import additive_mask, attend
 
 WIDTH, HEADS, LENGTH, ROWS = 24, 3, 7, 2
 
@@ -26,7 +26,7 @@ class Twice(nn.Module):
         self.bias = bias
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         if self.bias == "each head has its own":
             mask = mask + torch.arange(1.0, HEADS + 1)[None, :, None, None] * hidden.mean(-1)[
                 :, None, :, None
@@ -94,7 +94,7 @@ class Sharpened(nn.Module):
     """An attention whose weights are read again, so that no one operator has them."""
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         split = hidden.view(*hidden.shape[:2], HEADS, -1).transpose(1, 2)
         weights = torch.softmax(split @ split.transpose(-1, -2) + mask, dim=-1)
         return (weights @ split).transpose(1, 2).flatten(2) * weights.mean()
@@ -104,7 +104,7 @@ class MultiQuery(nn.Module):
     """An attention whose queries share one head of keys and values."""
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         rows, tokens = hidden.shape[:2]
         query = hidden.view(rows, tokens, HEADS, -1).transpose(1, 2)
         shared = hidden[:, :, : WIDTH // HEADS].view(rows, tokens, 1, -1).transpose(1, 2)
@@ -116,7 +116,7 @@ class AcrossQueries(nn.Module):
     """An attention whose weights sum to 1 over the queries."""
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         split = hidden.view(*hidden.shape[:2], HEADS, -1).transpose(1, 2)
         weights = torch.softmax(split @ split.transpose(-1, -2) + mask, dim=2)
         return (weights @ split).transpose(1, 2).flatten(2)
@@ -126,7 +126,7 @@ class HeadsApart(nn.Module):
     """An attention whose heads are not joined again."""
 
     def forward(self, hidden: Tensor, attention_mask: Tensor) -> Tensor:
-        mask = additive(attention_mask, hidden)
+        mask = additive_mask(attention_mask, hidden)
         split = hidden.view(*hidden.shape[:2], HEADS, -1).transpose(1, 2)
         weights = torch.softmax(split @ split.transpose(-1, -2) + mask, dim=-1)
         return (weights @ split).transpose(1, 2).mean(dim=2)

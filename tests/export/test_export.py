@@ -25,7 +25,7 @@ from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import DataError, GateError
 from bmc.export import ExportOptions, flow, parity
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
 from bmc.export.source import source_of
 from bmc.files import sha256
 from bmc.inputs import Many

@@ -12,8 +12,8 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bmc.export._lower import lower
 from bmc.export.dialects import ONNX, OPENVINO, Dialect
+from bmc.export.lowering import lower
 
 SCALE, WEIGHT_SCALE = 0.05, 0.01
 

@@ -19,7 +19,7 @@ import pytest
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.errors import BmcError, DataError, SettingError, UnknownError
-from bmc.export._manifest import _data_of
+from bmc.export.manifests import _data_of
 from bmc.model import Model
 
 Run = Callable[..., tuple[int, str, str]]

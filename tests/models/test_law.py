@@ -21,7 +21,6 @@ from bmc.compress.prune.nm import NM
 from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.prune.vocabulary import Vocabulary
-from bmc.compress.quantize._form import form_of
 from bmc.compress.share.cluster import Cluster
 from bmc.compress.share.embedding import FactorisedEmbedding
 from bmc.compress.share.layers import Layers
@@ -30,6 +29,7 @@ from bmc.compress.share.tie import Tie
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.files import sha256
+from bmc.inference.form import inference_form
 from bmc.model import Model, Record, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -213,7 +213,7 @@ def test_the_inference_form_answers_as_the_module(
         step_of(method, model_folder, family).apply(model, work)
         after = model.module.state_dict()
         assert any(name not in after or not before[name].equal(after[name]) for name in before)
-    form = form_of(model)
+    form = inference_form(model)
     for inputs in inputs_of(model):
         expected = logits_of(model, inputs)
         with torch.inference_mode():

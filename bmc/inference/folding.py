@@ -1,4 +1,4 @@
-"""What the inference forms of image networks share: batch norms folded into what is before them."""
+"""Fold batch norms into the layers before them."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 
-class Sum(nn.Module):
-    """Adds two tensors: a module, so that a quantization can name it."""
-
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the sum."""
-        return first + second
-
-
-def folded(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -> nn.Module:
+def fold_batch_norms(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -> nn.Module:
     """Return a copy in which batch norms are folded into the convolutions and linears before them.
 
     A layer that is no plain one any more, or that shares its weights, is left as it is.

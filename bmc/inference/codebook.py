@@ -1,4 +1,4 @@
-"""Layers whose weight is a codebook: few values, and for each weight the index of its value."""
+"""Layers whose weight comes from a codebook: few values, and an index for each weight."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding, pad
 
 from bmc.errors import UsageError
+from bmc.inference.replacing import rebuilt_as
 
-_MOST = 256
-_PAIRED = 16
+_MOST_VALUES = 256
+_MOST_PAIRED_VALUES = 16
 
 
 class Codebook(nn.Module):
-    """A weight as values that training moves, and indices that stay.
+    """A weight as values, which training moves, and indices, which stay.
 
-    Up to 16 values, a byte names a pair of weights and is looked up in a table of all pairs, so
-    that no run time has to take a byte apart.
+    With up to 16 values, a byte is the index of a pair of weights in a table of all pairs, so that
+    no run time has to unpack bytes.
 
     Args:
         shape: of the weight; its first axis is the rows.
-        values: how many each codebook has, 2 to 256.
-        groups: codebooks, each for an equal part of the rows.
+        values: number of values of each codebook, 2 to 256.
+        groups: number of codebooks, each for an equal part of the rows.
 
     Raises:
         ValueError: the number of values is out of range, or groups do not divide the rows.
@@ -35,17 +36,17 @@ class Codebook(nn.Module):
 
     def __init__(self, shape: tuple[int, ...], values: int, groups: int) -> None:
         super().__init__()
-        if not 2 <= values <= _MOST or groups < 1 or shape[0] % groups:
+        if not 2 <= values <= _MOST_VALUES or groups < 1 or shape[0] % groups:
             raise ValueError(f"{groups} codebooks of {values} values do not fit a weight {shape}")
         self.shape = tuple(shape)
         self.columns = math.prod(shape[1:])
-        self.paired = values <= _PAIRED
+        self.paired = values <= _MOST_PAIRED_VALUES
         self.values = nn.Parameter(torch.zeros(groups, values))
         width = (self.columns + 1) // 2 if self.paired else self.columns
         self.register_buffer("indices", torch.zeros(shape[0], width, dtype=torch.uint8))
 
     def forward(self) -> Tensor:
-        """Return the weight."""
+        """Return the weight, of its shape."""
         return self._looked_up(self.indices, self._offsets()).view(self.shape)
 
     def rows(self, places: Tensor) -> Tensor:
@@ -54,7 +55,7 @@ class Codebook(nn.Module):
 
     @torch.no_grad()
     def fill(self, values: Tensor, indices: Tensor) -> None:
-        """Take values (groups, values) and the index of each weight, uint8 (rows, columns)."""
+        """Set the values (groups, values) and the index of each weight, uint8 (rows, columns)."""
         self.values.copy_(values)
         if self.paired:
             both = pad(indices, (0, indices.shape[1] % 2))
@@ -81,10 +82,10 @@ class Codebook(nn.Module):
 
 
 class _Lookup(torch.autograd.Function):
-    """Look codes up; a value's gradient is the mean of its weights' gradients.
+    """Look up codes; a value's gradient is the mean of its weights' gradients.
 
-    So a step moves each value to where the mean of its weights would have gone, and a rate that
-    suits weights suits it. With their sum, the true gradient, such rates diverge under SGD.
+    A step of training then moves each value as far as its weights would move on average, so that
+    the same learning rate suits both. Their sum, the true gradient, diverges under SGD.
     """
 
     @staticmethod
@@ -111,7 +112,7 @@ class _Lookup(torch.autograd.Function):
 
 
 def _table(values: Tensor, paired: bool) -> Tensor:
-    """Return what each code stands for, (codes, 1); or all pairs, (codes, 2), the first fastest."""
+    """Return the values of all codes (codes, 1), or of all pairs (codes, 2), row by row."""
     if not paired:
         return values.view(-1, 1)
     groups, count = values.shape
@@ -121,30 +122,32 @@ def _table(values: Tensor, paired: bool) -> Tensor:
 
 
 def _of_each(pairs: list[Tensor], groups: int, values: int) -> list[Tensor]:
-    """Sum over the partners what stands at pairs: for their first value, and for their second."""
+    """Return the sums of pairs (groups, values) over their second value, and over their first."""
     first, second = (table.view(groups, values, values) for table in pairs)
     return [first.sum(dim=1), second.sum(dim=2)]
 
 
-class _Clustered(nn.Module):
+class ClusteredLayer(nn.Module):
+    """A layer whose weight comes from a codebook."""
+
     codebook: Codebook
 
     @property
     def weight(self) -> Tensor:
-        """Return the weight, made anew: what is written into it is lost."""
+        """The weight, computed at each access: what is written into it is lost."""
         return self.codebook()  # type: ignore[no-any-return]
 
 
-class ClusteredLinear(_Clustered, nn.Linear):  # type: ignore[override]
+class ClusteredLinear(ClusteredLayer, nn.Linear):  # type: ignore[override]
     """A linear layer with a codebook."""
 
 
-class ClusteredConv2d(_Clustered, nn.Conv2d):  # type: ignore[override]
+class ClusteredConv2d(ClusteredLayer, nn.Conv2d):  # type: ignore[override]
     """A convolution with a codebook."""
 
 
-class ClusteredEmbedding(_Clustered, nn.Embedding):  # type: ignore[override]
-    """A lookup table with a codebook; only the rows that are read are made."""
+class ClusteredEmbedding(ClusteredLayer, nn.Embedding):  # type: ignore[override]
+    """A lookup table with a codebook; only the rows that are read are computed."""
 
     def forward(self, places: Tensor) -> Tensor:
         """Return rows (..., width) at int64 places (...)."""
@@ -158,31 +161,32 @@ CLUSTERED: Mapping[type[nn.Module], type[nn.Module]] = {
 }
 
 
-def cluster_layer(layer: nn.Module, codebook: Codebook) -> None:
-    """Put a codebook in the place of a layer's weight; the layer stays the same object.
-
-    Whatever shares the layer goes on sharing it.
-    """
-    kind = CLUSTERED[type(layer)]
-    del layer.weight
-    layer.__class__ = kind
-    layer.codebook = codebook
+def clustered_layer(layer: nn.Module, codebook: Codebook) -> nn.Module:
+    """Return a layer whose weight comes from a codebook, for one with a weight of its own."""
+    clustered = rebuilt_as(CLUSTERED[type(layer)], layer)
+    del clustered._parameters["weight"]
+    clustered.codebook = codebook
+    return clustered
 
 
 def is_clustered(module: nn.Module, inside: bool = True) -> bool:
     """Tell whether a layer, or a layer inside a module, has a codebook for its weight."""
     parts = module.modules() if inside else [module]
-    return any(isinstance(part, _Clustered) for part in parts)
+    return any(isinstance(part, ClusteredLayer) for part in parts)
 
 
 def refuse_clustered(module: nn.Module, method: str) -> None:
     """Refuse to change weights or shapes of a model with codebooks.
 
+    Args:
+        module: the network.
+        method: for messages.
+
     Raises:
         UsageError: a layer of the model is clustered.
     """
     for name, part in module.named_modules():
-        if isinstance(part, _Clustered):
+        if isinstance(part, ClusteredLayer):
             raise UsageError(
                 f"{method} cannot change {name!r}: its weights are indices into a codebook, which "
                 "no longer move one by one; cluster last: take the model from before it"

@@ -1,4 +1,4 @@
-"""What a bundle says of itself: where it comes from, what it holds and how it was built."""
+"""The manifest of a bundle: its lineage, its tensors and how it was built."""
 
 from __future__ import annotations
 
@@ -6,19 +6,25 @@ from typing import Any
 
 from bmc import artifact, plugins
 from bmc.bundle import Manifest
-from bmc.compress.quantize._form import is_quantized
 from bmc.contracts import families
 from bmc.contracts.formats import FORMATS
 from bmc.export import Written
 from bmc.export.source import Source
 from bmc.files import sha256
+from bmc.inference.form import is_quantized
 from bmc.inspect import zeros
 from bmc.model import Model
 from bmc.precision import precision_of
 
 
 def manifest_of(source: Source, target: str, written: Written) -> Manifest:
-    """Return the manifest of a bundle, before it is proven."""
+    """Return the manifest of a bundle, without parity and scores.
+
+    Args:
+        source: that the bundle was exported from.
+        target: the run time.
+        written: what the exporter wrote.
+    """
     model = source.model
     lineage: dict[str, Any] = {
         "model": source.folder.name,
@@ -61,18 +67,18 @@ def _plugins(target: str) -> dict[str, Any]:
 
 
 def _teacher_of(model: Model) -> dict[str, Any] | None:
-    """Return a teacher's name and weights; what it learned from stays in the model directory."""
+    """Return the name and the sha256 of a teacher; its data stays in the model directory."""
     teacher = model.origin.get("teacher")
     return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
 
 
 def _data_of(model: Model) -> dict[str, Any]:
-    """Return which data it was; where it lay and what it held stay in the model directory."""
+    """Return reference and fingerprint of the data; location and summary stay private."""
     return {key: value for key, value in model.data.items() if key not in ("location", "summary")}
 
 
 def _odd_widths(model: Model) -> list[int]:
-    """Return the widths of layers that are no multiple of 8, the outputs' aside."""
+    """Return the widths of layers that are no multiple of 8, except the outputs'."""
     if is_quantized(model.module):
         return []
     family = families.network(model.family)

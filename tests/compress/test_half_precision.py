@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import nn
 
-from bmc.compress.quantize._narrow import narrow, overflowing
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.fp16 import Fp16
 from bmc.data import Dataset
 from bmc.errors import DataError
+from bmc.inference.half_precision import to_half_precision
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
+from bmc.quantization.overflow import overflowing_layers
 from tests.compress.conftest import wrapped
 
 
@@ -31,7 +32,7 @@ def test_layers_that_would_overflow_stay_in_32_bits(digits: Dataset, work: Work)
     with torch.no_grad():
         model.module.get_parameter("output.weight").mul_(1e6)
     rows = list(digits.train.rows[:8])
-    assert overflowing(model.module, model.encoder, rows) == ["output"]
+    assert overflowing_layers(model.module, model.encoder, rows) == ["output"]
     assert Fp16(rows=8).apply(model, work)["keep"] == ["output"]
     assert answers(model).isfinite().all()
 
@@ -121,7 +122,7 @@ def test_layers_that_16_bits_are_not_for_compute_in_32_among_those_that_they_are
     pixels = torch.randn(2, 1, 8, 8)
     with torch.inference_mode():
         expected = network(pixels)
-        narrow(network, "fp16", [])
+        to_half_precision(network, "fp16", [])
         torch.testing.assert_close(network(pixels), expected, atol=5e-3, rtol=1e-2)
     assert network.first.weight.dtype == network.last.weight.dtype == torch.float16
     assert network.second.weight.dtype == torch.float32

@@ -18,9 +18,6 @@ from torch import Tensor, nn
 
 from bmc import data as datasets
 from bmc import inputs
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._layers import QuantizedLinear
-from bmc.compress.quantize._smoothing import divisors
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.mixed import Mixed
 from bmc.compress.quantize.qat import Qat
@@ -28,9 +25,14 @@ from bmc.compress.quantize.static import Static
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.form import become_inference_form
+from bmc.inference.layers import quantizable_layers
+from bmc.inference.quantized_form import quantize_layers
+from bmc.inference.quantized_layers import QuantizedLinear
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
+from bmc.quantization.equalization import channel_divisors
 
 FARTHER = 50.0
 
@@ -99,7 +101,7 @@ def test_dividing_alone_changes_no_answer(step: Static | Dynamic, model: Model, 
     made, _ = quantized(model, step, work)
     for layer in made.module.modules():
         if isinstance(layer, QuantizedLinear):
-            layer.active = False
+            layer.enabled = False
     torch.testing.assert_close(answers(made), expected)
 
 
@@ -149,22 +151,24 @@ def test_what_is_divided_can_be_trained_on_and_the_divisors_stay(model: Model, w
     made, record = quantized(model, Qat(rows=64), work)
     layer: Any = made.module.get_submodule("hidden.3")
     assert record["hidden.3"]["divided"]
-    before = layer.divided.clone()
+    before = layer.input_factors.clone()
     loss: Any = output_of(made.module.train(), {"pixels": rows_of(model)[0]}).square().mean()
     loss.backward()
     assert all(value.grad is not None for value in layer.parameters())
-    assert torch.equal(layer.divided, before)
+    assert torch.equal(layer.input_factors, before)
 
 
 def test_a_weight_that_others_use_is_left_alone(model: Model, work: Work) -> None:
     rows = list(work.data.train.rows[:64])
-    alone = divisors(model.module, _form.layers_of(model.module), model.encoder, rows, 2.0)
+    alone = channel_divisors(
+        model.module, quantizable_layers(model.module), model.encoder, rows, 2.0
+    )
     assert set(alone) == {"hidden.3"}
     tied: Any = nn.Linear(32, 32)
     tied.weight = model.module.get_parameter("hidden.3.weight")
     model.module.add_module("tied", tied)
-    found = _form.layers_of(model.module)
-    assert divisors(model.module, found, model.encoder, rows, 2.0) == {}
+    found = quantizable_layers(model.module)
+    assert channel_divisors(model.module, found, model.encoder, rows, 2.0) == {}
 
 
 def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) -> None:
@@ -173,7 +177,9 @@ def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) ->
         first.weight[:20] = 0
         first.bias[:20] = -1
     rows = list(work.data.train.rows[:64])
-    found = divisors(model.module, _form.layers_of(model.module), model.encoder, rows, 2.0)
+    found = channel_divisors(
+        model.module, quantizable_layers(model.module), model.encoder, rows, 2.0
+    )
     assert all(torch.isfinite(by).all() and (by >= 1).all() for by in found.values())
 
 
@@ -197,8 +203,8 @@ def test_a_record_that_divides_what_it_cannot_is_refused(
 ) -> None:
     module = families.network(family)
     made = module.baseline(family, digits, families.family(family).settings())
-    _form.become_form(made)
-    first = next(iter(_form.layers_of(made.module)))
+    become_inference_form(made)
+    first = next(iter(quantizable_layers(made.module)))
     record = {first: {"bits": 8, "group": 0, "inputs": "static", **own}}
     with pytest.raises(ArtifactError):
-        _form.place(made.module, record)
+        quantize_layers(made.module, record)

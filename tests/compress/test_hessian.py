@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc.compress._rows import drawn
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._products import products_of
 from bmc.data import Dataset
+from bmc.inference.form import inference_form
+from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Work
 from bmc.models import mlp
+from bmc.quantization.hessian import hessians
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def model(digits: Dataset) -> Model:
 
 
 def test_products_leave_the_network_as_it_was(model: Model, work: Work) -> None:
-    form = _form.form_of(model)
+    form = inference_form(model)
     linears = {path: own for path, own in form.named_modules() if isinstance(own, nn.Linear)}
     learning = [own.requires_grad for own in form.parameters()]
-    found = products_of(form, linears, model.encoder, drawn(model, work, 8))
+    found = hessians(form, linears, model.encoder, calibration_samples(model, work, 8))
     assert {path: own.shape[0] for path, own in found.items()} == {
         path: own.in_features for path, own in linears.items()
     }
@@ -37,12 +37,12 @@ def test_products_leave_the_network_as_it_was(model: Model, work: Work) -> None:
 
 
 def test_what_moves_no_output_counts_by_what_it_reads_alone(model: Model, work: Work) -> None:
-    form = _form.form_of(model)
+    form = inference_form(model)
     last: Any = form.get_submodule("output")
     with torch.no_grad():
         last.weight.zero_()
     first = {"hidden.0": form.get_submodule("hidden.0")}
-    [found] = products_of(form, first, model.encoder, drawn(model, work, 8)).values()
+    [found] = hessians(form, first, model.encoder, calibration_samples(model, work, 8)).values()
     assert found.isfinite().all()
     assert float(found.diagonal().mean()) == pytest.approx(1.0)
 
@@ -73,7 +73,7 @@ def test_a_network_without_gradients_is_fitted_to_what_its_layers_read(
     torch.manual_seed(0)
     form = Odd(kind)
     linears = {"first": form.first, "last": form.last}
-    found = products_of(form, linears, model.encoder, drawn(model, work, 16))
+    found = hessians(form, linears, model.encoder, calibration_samples(model, work, 16))
     assert set(found) == ({"last"} if kind == "named" else set(linears))
     assert all(own.isfinite().all() for own in found.values())
 
@@ -89,10 +89,10 @@ def test_what_a_layer_read_counts_as_it_was_read(model: Model, work: Work) -> No
                 values = values + 100 * hidden[:, :1]
             return self.last(hidden + values[:, :32])  # type: ignore[no-any-return]
 
-    rows = drawn(model, work, 16)
+    rows = calibration_samples(model, work, 16)
     found = []
     for kind in ("in place", "as it was"):
         torch.manual_seed(0)
         form = Changed(kind)
-        found.append(products_of(form, {"first": form.first}, model.encoder, rows)["first"])
+        found.append(hessians(form, {"first": form.first}, model.encoder, rows)["first"])
     torch.testing.assert_close(found[0], found[1])

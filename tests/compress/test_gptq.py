@@ -19,21 +19,17 @@ from torch import Tensor, nn
 
 from bmc import data as datasets
 from bmc import inputs
-from bmc.compress.quantize import _form
-from bmc.compress.quantize._points import FittedGrid, Grid
-from bmc.compress.quantize._products import products_of
-from bmc.compress.quantize._rounding import (
-    fit_scales,
-    refit_scales,
-    round_in_turn,
-    rounded,
-)
 from bmc.compress.quantize.weights import Weights
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError, SettingError, UsageError
-from bmc.export._graph import write_onnx
+from bmc.export.onnx_graph import write_onnx
+from bmc.inference.form import become_inference_form, inference_form
+from bmc.inference.quantized_form import quantize_layers
+from bmc.inference.quantizers import FittedWeightQuantizer, WeightQuantizer
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
+from bmc.quantization.gptq import fit_scales, refit_scales, round_in_turn, rounded
+from bmc.quantization.hessian import hessians
 
 FEW = Weights(bits=4, rows=64)
 
@@ -68,12 +64,12 @@ def test_fitted_weights_answer_nearer_to_float_than_the_nearest_ones(
     expected = answers(model)
     made, record = quantized(model, FEW, work)
     nearest = replace(model, module=copy.deepcopy(model.module), steps=[])
-    _form.become_form(nearest)
+    become_inference_form(nearest)
     plain = {
         path: {key: value for key, value in own.items() if key != "fitted"}
         for path, own in record.items()
     }
-    _form.place(nearest.module, plain)
+    quantize_layers(nearest.module, plain)
     moved = [float((answers(one) - expected).square().mean()) for one in (made, nearest)]
     assert 0 < moved[0] < 0.5 * moved[1]
 
@@ -83,16 +79,16 @@ def test_each_weight_lies_on_the_grid_that_is_kept(model: Model, work: Work) -> 
     assert {path for path, own in record.items() if "fitted" in own} == set(record)
     for path in record:
         layer: Any = made.module.get_submodule(path)
-        torch.testing.assert_close(layer.grid(layer.weight), layer.weight)
-        whole, scales = layer.grid.whole(layer.weight)
-        assert -8 <= whole.min() < whole.max() <= 7
+        torch.testing.assert_close(layer.weight_quantizer(layer.weight), layer.weight)
+        integers, scales = layer.weight_quantizer.quantize(layer.weight)
+        assert -8 <= integers.min() < integers.max() <= 7
         assert scales.shape == (len(layer.weight), layer.weight.shape[1] // 32)
 
 
 def test_scales_with_the_least_error_err_less_than_the_widest_ones() -> None:
     torch.manual_seed(0)
-    weight, grid = torch.randn(16, 64) ** 3, Grid(4, 32)
-    fitted = FittedGrid(4, 32, 32)
+    weight, grid = torch.randn(16, 64) ** 3, WeightQuantizer(4, 32)
+    fitted = FittedWeightQuantizer(4, 32, 32)
     fitted.scales.copy_(fit_scales(grid, weight))
     errors = [float((one(weight) - weight).square().mean()) for one in (fitted, grid)]
     assert 0 < errors[0] < 0.97 * errors[1]
@@ -101,7 +97,7 @@ def test_scales_with_the_least_error_err_less_than_the_widest_ones() -> None:
 def test_rounding_in_turn_keeps_the_outputs_for_what_is_read() -> None:
     torch.manual_seed(0)
     values = torch.randn(500, 8) @ torch.randn(8, 64)  # channels that go together
-    weight, grid = torch.randn(32, 64), Grid(4, 0)
+    weight, grid = torch.randn(32, 64), WeightQuantizer(4, 0)
     scales = grid.scales_of(weight)[:, None]
     found = round_in_turn(weight, scales, values.t() @ values / 500)
     errors = [float((values @ (one - weight).t()).square().mean()) for one in (found, grid(weight))]
@@ -113,7 +109,7 @@ def test_rounding_in_turn_keeps_the_outputs_for_what_is_read() -> None:
 def test_scales_fitted_to_whole_numbers_err_less_and_the_numbers_stay() -> None:
     torch.manual_seed(0)
     values = torch.randn(500, 8) @ torch.randn(8, 64)
-    products, weight, grid = values.t() @ values / 500, torch.randn(32, 64), Grid(4, 32)
+    products, weight, grid = values.t() @ values / 500, torch.randn(32, 64), WeightQuantizer(4, 32)
     scales = fit_scales(grid, weight).view(32, 2)
     first = round_in_turn(weight, scales, products)
     whole = (first / scales.repeat_interleave(32, dim=1)).round()
@@ -136,7 +132,7 @@ def test_a_row_of_zeros_keeps_its_scales() -> None:
 
 def test_channels_that_nothing_is_read_from_are_rounded_all_the_same() -> None:
     weight = torch.randn(8, 32)
-    grid = Grid(4, 0)
+    grid = WeightQuantizer(4, 0)
     scales = grid.scales_of(weight)[:, None]
     torch.testing.assert_close(round_in_turn(weight, scales, torch.zeros(32, 32)), grid(weight))
 
@@ -167,7 +163,7 @@ def test_the_exported_graph_holds_the_fitted_numbers(
     ]
     for layer, found in zip(layers, scales, strict=True):
         assert found.ravel() == pytest.approx(
-            layer.grid.scales.view(len(layer.weight), -1).t().ravel().numpy()
+            layer.weight_quantizer.scales.view(len(layer.weight), -1).t().ravel().numpy()
         )
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     got = [
@@ -206,23 +202,23 @@ def test_no_rows_is_refused() -> None:
 
 @pytest.mark.parametrize("own", [{"bits": 8, "fitted": True}, {"bits": 4, "fitted": 1}])
 def test_a_record_that_fits_what_it_cannot_is_refused(own: dict[str, Any], model: Model) -> None:
-    _form.become_form(model)
+    become_inference_form(model)
     with pytest.raises(ArtifactError, match="hidden"):
-        _form.place(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
+        quantize_layers(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
 
 
 def test_a_table_rounded_in_turn_moves_the_answers_less_than_the_nearest_one(
     make_lively: Callable[..., Model], reviews: Dataset
 ) -> None:
     made = make_lively()
-    form = _form.form_of(made)
+    form = inference_form(made)
     path = next(path for path, own in form.named_modules() if isinstance(own, nn.Embedding))
     table: Any = form.get_submodule(path)
     rows = list(reviews.validation.rows)
-    [products] = products_of(
+    [products] = hessians(
         form, {path: table}, made.encoder, list(reviews.train.rows[:100])
     ).values()
-    scales = fit_scales(Grid(4, 32), table.weight)[:, None]
+    scales = fit_scales(WeightQuantizer(4, 32), table.weight)[:, None]
     kept, expected = table.weight.data, text_answers(made, form, rows)
     moved = []
     for weight in (

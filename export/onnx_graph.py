@@ -1,4 +1,4 @@
-"""Torch to ONNX: the inference form, with dynamic batch and sequence, and a clean graph."""
+"""PyTorch to ONNX: export the inference form, with free batch and sequence axes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from onnx_ir.passes import common
 from onnxscript.rewriter import onnx_fusions
 from torch import nn
 
-from bmc.compress.quantize._form import form_of, frozen, is_quantized
-from bmc.compress.quantize._points import Whole
 from bmc.contracts import families
 from bmc.errors import ExportError
 from bmc.export._refusals import Axes, Tensors, fixing_line, refused
+from bmc.inference.form import inference_form, is_quantized
+from bmc.inference.quantized_form import frozen
+from bmc.inference.quantizers import PackedWeight
+from bmc.inference.run import tensors_of
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
@@ -34,8 +36,7 @@ _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 def write_onnx(model: Model, path: Path, opset: int) -> str:
     """Write a model's inference form (or the model itself, where it has none) as ONNX.
 
-    The graph keeps no traces of the machine that made it: node metadata holds stack traces with
-    file paths, and a deployed file should not.
+    Node metadata is removed: it holds stack traces with file paths of this machine.
 
     Args:
         model: a live model.
@@ -43,13 +44,13 @@ def write_onnx(model: Model, path: Path, opset: int) -> str:
         opset: version of the ONNX operators.
 
     Returns:
-        "" for a graph that takes any number of rows. A network may make a constant of that number:
-        then the graph takes one row, and this is the line of the network that did.
+        "" for a graph that takes any number of rows. A network may make a constant of that number;
+        the graph then takes one row, and the line of the network that does so is returned.
 
     Raises:
         ExportError: the exporter does not take the network.
     """
-    module = form_of(model)
+    module = inference_form(model)
     if is_quantized(module):
         module = frozen(module)
     inputs = model.encoder.tensors()
@@ -65,10 +66,10 @@ def write_onnx(model: Model, path: Path, opset: int) -> str:
         }
         graph = _exported(module, model, example, axes, opset)
     if is_quantized(module):
-        _pack(graph, module)
+        _store_4_bits(graph, module)
     _free_sizes(graph, inputs)
     common.ClearMetadataAndDocStringPass()(graph)
-    # A shared layer's weights are transposed into constants once a use; they are one again here.
+    # The exporter transposes a shared layer's weights into one constant for each use.
     common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
     graph.producer_name, graph.producer_version = "bmc", ""
     onnx_ir.save(graph, path)
@@ -101,14 +102,14 @@ def _exported(
         if program is None:
             raise ExportError("torch.onnx cannot export the network, and does not say why")
         graph = program.model
-        # What the exporter would do by itself, but for what it may fold.
+        # As the exporter does by default, except for what is folded.
         onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
         onnx_fusions.fuse(graph)
     return graph
 
 
 def _dynamic(model: Model) -> Axes:
-    """Return the axes of each input whose size is free."""
+    """Return the axes of each input that have a free size."""
     most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
     axes = {
         name: torch.export.Dim(name, min=1, max=limit)
@@ -122,45 +123,44 @@ def _dynamic(model: Model) -> Axes:
 
 
 def _is_fixed(graph: onnx_ir.Model) -> bool:
-    """Tell whether a graph takes one number of rows alone."""
+    """Tell whether a graph takes a single number of rows."""
     return any(
         value.shape is not None and isinstance(value.shape[0], int) for value in graph.graph.inputs
     )
 
 
 def _may_fold(node: onnx_ir.Node) -> bool | None:
-    """Refuse to fold what would store a weight unfolded, or twice.
+    """Tell whether a node may be folded; None leaves it to the optimizer.
 
-    That is: quantized weights, codebooks, parts of a matrix.
-
-    Run times fold both as they load the file. None leaves it to the optimizer's own rules.
+    Quantized weights, codebooks and slices of a matrix are not folded: a weight would be stored
+    unpacked, or twice. Run times fold them as they load the file.
     """
     if node.op_type in _QUANTIZED:
         return False
     first = node.inputs[0] if node.inputs else None
     if first is None or not first.is_initializer():
         return None
-    unfolds = node.op_type in ("Cast", "Gather") and first.dtype == onnx_ir.DataType.UINT8
-    cuts = node.op_type == "Slice" and first.dtype == onnx_ir.DataType.FLOAT
-    return False if unfolds or cuts else None
+    reads_codebook = node.op_type in ("Cast", "Gather") and first.dtype == onnx_ir.DataType.UINT8
+    slices_weight = node.op_type == "Slice" and first.dtype == onnx_ir.DataType.FLOAT
+    return False if reads_codebook or slices_weight else None
 
 
-def _pack(graph: onnx_ir.Model, module: nn.Module) -> None:
-    """Store weights of 4 bits as such: PyTorch has no tensors of them."""
+def _store_4_bits(graph: onnx_ir.Model, module: nn.Module) -> None:
+    """Store weights of 4 bits in 4 bits: PyTorch has no tensors of them."""
     for path, part in module.named_modules(remove_duplicate=False):  # the exporter chooses a name
-        value = graph.graph.initializers.get(f"{path}.numbers")
-        if isinstance(part, Whole) and part.bits == 4 and value is not None:
-            numbers = part.numbers.numpy().astype(ml_dtypes.int4)  # type: ignore[operator]
-            value.const_value = onnx_ir.tensor(numbers, name=value.name)
+        value = graph.graph.initializers.get(f"{path}.integers")
+        if isinstance(part, PackedWeight) and part.bits == 4 and value is not None:
+            integers = part.integers.numpy().astype(ml_dtypes.int4)
+            value.const_value = onnx_ir.tensor(integers, name=value.name)
             value.dtype = value.const_value.dtype
 
 
 def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
-    """Let a graph that was traced at one image size take any.
+    """Let a graph that was traced at one image size take any size.
 
-    A network that averages over the image has no size in its operators. Traced with free sizes, it
-    would be refused wherever a map may shrink to one pixel, which torch.export takes for a special
-    case. That other sizes are answered alike is proven by the probes.
+    A network that averages over the image has no size in its operators. It is not traced with free
+    sizes, since torch.export refuses them wherever a map may shrink to one pixel. The export is
+    compared with PyTorch at other sizes later.
     """
     sized = {info.name: info.shape for info in inputs if set(_SIZES) & set(info.shape)}
     if not sized:
@@ -175,10 +175,10 @@ def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
 
 
 def _example(model: Model) -> dict[str, torch.Tensor]:
-    """Return an input to trace with; a sentence pair's token types are made up."""
-    if is_quantized(model.module):  # it is a form, where a family knows its own modules alone
-        arrays = next(one for one in model.encoder.probes(4) if len(next(iter(one.values()))) > 1)
-        return {name: torch.from_numpy(array) for name, array in arrays.items()}
+    """Return an input to trace with; a sentence pair gets token types of zeros."""
+    if is_quantized(model.module):  # the family only knows its own modules, not their forms
+        probes = model.encoder.probes(4)
+        return tensors_of(next(a for a in probes if len(next(iter(a.values()))) > 1))
     family = families.network(model.family)
     example: dict[str, torch.Tensor] = family.examples(model.module)[0]
     names = [info.name for info in model.encoder.tensors()]
@@ -188,7 +188,7 @@ def _example(model: Model) -> dict[str, torch.Tensor]:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Keep the exporter's progress and its notes about absent torchvision off the terminal."""
+    """Hide the exporter's progress, and its notes about a missing torchvision."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

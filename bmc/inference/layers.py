@@ -1,0 +1,98 @@
+"""Which layers of an inference form can be quantized."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatch
+from typing import Any
+
+import torch
+from torch import nn
+
+from bmc import console
+from bmc.errors import unknown
+from bmc.inference.attention import ProjectionSlice
+from bmc.inference.quantized_layers import QUANTIZABLE, WITH_WEIGHTS
+from bmc.inference.run import tensors_of
+from bmc.inference.sharing import read_directly, tied_parameters
+from bmc.model import Model, output_of
+
+Layers = dict[str, nn.Module]
+
+
+def quantizable_layers(form: nn.Module) -> Layers:
+    """Return the layers of an inference form that can be quantized, by path; a shared one once."""
+    return {path: layer for path, layer in form.named_modules() if type(layer) in QUANTIZABLE}
+
+
+@torch.inference_mode()
+def called_layers(model: Model) -> Layers:
+    """Return the quantizable layers that `forward` calls, by path.
+
+    A network may not use some layers, or read their weights without calling them.
+
+    Args:
+        model: its module is its inference form.
+    """
+    called: set[int] = set()
+
+    def note(layer: nn.Module, _: object) -> None:
+        called.add(id(layer.whole if isinstance(layer, ProjectionSlice) else layer))
+
+    layers = quantizable_layers(model.module)
+    slices = [part for part in model.module.modules() if type(part) is ProjectionSlice]
+    hooks = [layer.register_forward_pre_hook(note) for layer in [*layers.values(), *slices]]
+    inputs = tensors_of(model.encoder.probes(1)[0])
+    output_of(model.module, inputs)
+    for hook in hooks:
+        hook.remove()
+    layers = {path: layer for path, layer in layers.items() if id(layer) in called}
+    if not getattr(model.module, "is_foreign", False):
+        return layers  # where bmc's own forms read a weight directly, they can read a quantized one
+    readers = read_directly(model.module, inputs)
+    for path in readers.keys() & layers.keys():
+        console.note(f"{path} stays in float: {readers[path]} reads its weight directly")
+    return {path: layer for path, layer in layers.items() if path not in readers}
+
+
+def called_layers_with_weights(model: Model) -> Layers:
+    """Return the quantizable layers with weights that `forward` calls, by path."""
+    layers = called_layers(model)
+    return {path: layer for path, layer in layers.items() if type(layer) in WITH_WEIGHTS}
+
+
+def without(layers: Mapping[str, nn.Module], in_float: tuple[str, ...]) -> Layers:
+    """Return layers without those that stay in float.
+
+    Args:
+        layers: by path.
+        in_float: fnmatch patterns of the paths to leave out.
+
+    Raises:
+        UnknownError: a pattern matches no layer.
+    """
+    for pattern in in_float:
+        if not any(fnmatch(path, pattern) for path in layers):
+            raise unknown("layer that can be quantized", pattern, layers)
+    left_out = {path for path in layers for pattern in in_float if fnmatch(path, pattern)}
+    return {path: layer for path, layer in layers.items() if path not in left_out}
+
+
+def unshared(
+    form: nn.Module, layers: Mapping[str, nn.Module], kinds: Sequence[type] = (nn.Linear,)
+) -> dict[str, Any]:
+    """Return the layers of some classes whose weight no other layer uses, by path.
+
+    Args:
+        form: the network.
+        layers: of it, by path.
+        kinds: the classes.
+    """
+    tied = tied_parameters(form)
+    parents = Counter(id(child) for part in form.modules() for child in part.children())
+    return {
+        path: layer
+        for path, layer in layers.items()
+        if type(layer) in kinds and id(layer.weight) not in tied and parents[id(layer)] == 1
+    }

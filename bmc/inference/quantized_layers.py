@@ -1,0 +1,302 @@
+"""Quantized layers: their inputs and weights have 8 bits or fewer, their biases stay in float."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding, linear
+
+from bmc.inference.operators import Add, RecurrentOperator
+from bmc.inference.quantizers import (
+    OPSET,
+    ActivationQuantizer,
+    PackedWeight,
+    WeightQuantizer,
+    onnx_operator,
+)
+from bmc.inference.replacing import rebuilt_as
+
+_MOST_STEPS = 2.0**30
+_RECURRENT_WEIGHTS = ("weight_ih_l0", "weight_hh_l0")
+
+
+class QuantizedLayer:
+    """What quantized layers have in common; each derives from the plain layer, too.
+
+    Model directories call the input quantizers `points` and the weight's quantizer `grid`.
+
+    Args:
+        enabled: whether the layer quantizes at all; a measurement may switch it off.
+        packed: the weight as it is exported, once the layer is frozen.
+    """
+
+    points: nn.ModuleList
+    grid: WeightQuantizer | None
+    packed: nn.Module | None
+    enabled = True
+
+    def set_quantizers(
+        self, inputs: Sequence[nn.Module], weight: WeightQuantizer | None, scaled: bool
+    ) -> None:
+        """Set what quantizes the inputs, and the weight.
+
+        Args:
+            inputs: a quantizer for each input; none where they stay in float.
+            weight: None where the weight stays in float, or there is none.
+            scaled: whether input channels are scaled first; only linear layers have that.
+        """
+        self.points = nn.ModuleList(inputs)
+        self.grid = weight
+        self.packed = None
+
+    @property
+    def input_quantizers(self) -> nn.ModuleList:
+        """The quantizers of the inputs; none where they stay in float."""
+        return self.points
+
+    @property
+    def weight_quantizer(self) -> WeightQuantizer | None:
+        """The quantizer of the weight; None where it stays in float, or there is none."""
+        return self.grid
+
+    def quantize_input(self, values: Tensor, place: int = 0) -> Tensor:
+        """Return an input as the layer reads it."""
+        if self.input_quantizers and self.enabled:
+            return self.input_quantizers[place](values)  # type: ignore[no-any-return]
+        return values
+
+    def quantize_weight(self, weight: Tensor) -> Tensor:
+        """Return the weight as the layer uses it."""
+        if self.weight_quantizer and self.enabled:
+            return self.weight_quantizer(weight)  # type: ignore[no-any-return]
+        return weight
+
+    def freeze(self) -> None:
+        """Pack the weight into integers for an export; here there is none."""
+
+    def smallest_weight_scales(self, bias: Tensor | None) -> Tensor | None:
+        """Return lower bounds of the weight's scales (out) that keep an int32 bias in range.
+
+        ONNX Runtime stores the bias in steps of input scale x weight scale, and clips what exceeds
+        int32: where a channel has (nearly) no weights, its steps would be too small. A weight loses
+        nothing that shows beside such a bias.
+
+        Args:
+            bias: (out), or None.
+        """
+        quantizer = self.input_quantizers[0] if self.input_quantizers else None
+        if bias is None or not isinstance(quantizer, ActivationQuantizer):
+            return None
+        return bias.detach().abs() / (quantizer.scale.detach() * _MOST_STEPS)
+
+
+class QuantizedLinear(QuantizedLayer, nn.Linear):
+    """A quantized linear layer, whose input channels may be scaled down first.
+
+    Model directories call the factors of the input channels `divided`.
+    """
+
+    divided: Tensor | None
+
+    def set_quantizers(
+        self, inputs: Sequence[nn.Module], weight: WeightQuantizer | None, scaled: bool
+    ) -> None:
+        """Set what quantizes the inputs, and the weight; see `QuantizedLayer`."""
+        super().set_quantizers(inputs, weight, scaled)
+        self.register_buffer("divided", torch.ones(self.in_features) if scaled else None)
+
+    @property
+    def input_factors(self) -> Tensor | None:
+        """What input channels (in) are multiplied by; None where they are not scaled."""
+        return self.divided
+
+    def scale_channels(self, divisors: Tensor) -> None:
+        """Divide each input channel by its divisor (in), and multiply its weights by it."""
+        self.divided = 1 / divisors
+        self.weight.data *= divisors
+
+    def unscaled_weight(self) -> Tensor:
+        """Return the weight (out, in) for input channels that are not scaled."""
+        return self.weight if self.input_factors is None else self.weight * self.input_factors
+
+    def scale_input(self, values: Tensor) -> Tensor:
+        """Return values (..., in) with their channels scaled."""
+        return values if self.input_factors is None else values * self.input_factors
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return outputs (..., out) for values (..., in)."""
+        values = self.quantize_input(self.scale_input(values))
+        if self.packed is None:
+            return linear(values, self.quantize_weight(self.weight), self.bias)
+        weight = self.packed()
+        if self.bias is None:
+            return values @ weight
+        if values.dim() == 2:
+            return torch.addmm(self.bias, values, weight)
+        return values @ weight + self.bias  # type: ignore[no-any-return]
+
+    def freeze(self) -> None:
+        """Pack the weight into integers (in, out), as a MatMul reads them."""
+        quantizer = self.input_quantizers[0] if self.input_quantizers and self.enabled else None
+        if isinstance(quantizer, ActivationQuantizer) and quantizer.shifted:
+            added = quantizer.offset * self.quantize_weight(self.weight).sum(dim=1)
+            self.bias = nn.Parameter(added if self.bias is None else self.bias + added)
+        if self.weight_quantizer and self.enabled:
+            integers, scales = self.weight_quantizer.quantize(
+                self.weight, self.smallest_weight_scales(self.bias)
+            )
+            axis = int(not self.weight_quantizer.group)
+            self.packed = PackedWeight(integers.t(), scales.t(), axis, self.weight_quantizer)
+
+
+class DynamicQuantizedLinear(QuantizedLinear):
+    """A quantized linear layer that finds the range of its input at each call."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return outputs (..., out) for values (..., in)."""
+        if self.packed is None:
+            return super().forward(values)
+        packed: Any = self.packed
+        values = self.scale_input(values)
+        integers, scale, zero_point = torch.onnx.ops.symbolic_multi_out(
+            "DynamicQuantizeLinear",
+            (values,),
+            {},
+            dtypes=[torch.uint8, torch.float32, torch.uint8],
+            shapes=[values.shape, (), ()],
+            version=OPSET,
+        )
+        shape = (*values.shape[:-1], packed.integers.shape[1])
+        inputs = (integers, packed.integers, zero_point)
+        product = onnx_operator("MatMulInteger", inputs, shape, torch.int32)
+        outputs: Tensor = product.float() * (scale * packed.scales)
+        return outputs if self.bias is None else outputs + self.bias
+
+    def freeze(self) -> None:
+        """Pack the weight into integers (in, out)."""
+        if self.weight_quantizer and self.enabled:
+            integers, scales = self.weight_quantizer.quantize(self.weight)
+            self.packed = PackedWeight(integers.t(), scales, 1, self.weight_quantizer)
+
+
+class QuantizedConv2d(QuantizedLayer, nn.Conv2d):
+    """A quantized convolution."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return maps (rows, out, height, width) for maps (rows, in, height, width)."""
+        packed = self.packed
+        weight: Tensor = self.quantize_weight(self.weight) if packed is None else packed()
+        outputs: Tensor = self._conv_forward(self.quantize_input(values), weight, self.bias)
+        return outputs
+
+    def freeze(self) -> None:
+        """Pack the weight into integers."""
+        if self.weight_quantizer and self.enabled:
+            integers, scales = self.weight_quantizer.quantize(
+                self.weight, self.smallest_weight_scales(self.bias)
+            )
+            self.packed = PackedWeight(integers, scales, 0, self.weight_quantizer)
+
+
+class QuantizedEmbedding(QuantizedLayer, nn.Embedding):
+    """A quantized lookup table."""
+
+    def forward(self, indices: Tensor) -> Tensor:
+        """Return rows of the table (..., width) for int64 indices (...)."""
+        table = self.quantize_weight(self.weight) if self.packed is None else self.packed()
+        return embedding(indices, table, self.padding_idx)
+
+    def freeze(self) -> None:
+        """Pack the table into integers."""
+        if self.weight_quantizer and self.enabled:
+            integers, scales = self.weight_quantizer.quantize(self.weight)
+            axis = int(self.weight_quantizer.group > 0)
+            self.packed = PackedWeight(integers, scales, axis, self.weight_quantizer)
+
+
+class QuantizedRecurrent(QuantizedLayer, RecurrentOperator):
+    """A recurrent layer with quantized weights, of its inputs and of its states."""
+
+    def forward(self, vectors: Tensor) -> tuple[Tensor, None]:
+        """Return states (rows, length, hidden) for vectors (rows, length, in)."""
+        if torch.onnx.is_in_onnx_export():
+            return super().forward(vectors)
+        weights: dict[str, Tensor] = dict(self.layer.named_parameters())
+        weights |= {name: self.quantize_weight(weights[name]) for name in _RECURRENT_WEIGHTS}
+        states, _ = torch.func.functional_call(self.layer, weights, (vectors,))
+        return states, None
+
+    def onnx_weights(self) -> tuple[Tensor, Tensor]:
+        """Return the weights of inputs and states, each (1, gates x hidden, in), for an export."""
+        if self.packed is None:
+            return super().onnx_weights()
+        of_inputs, of_states = (weight() for weight in self.packed)  # type: ignore[attr-defined]
+        return of_inputs, of_states
+
+    def freeze(self) -> None:
+        """Pack both weights into integers."""
+        if self.weight_quantizer and self.enabled:
+            packed = []
+            for name in _RECURRENT_WEIGHTS:
+                weight = self.in_onnx_order(getattr(self.layer, name))
+                integers, scales = self.weight_quantizer.quantize(weight)
+                packed.append(PackedWeight(integers[None], scales, 1, self.weight_quantizer))
+            self.packed = nn.ModuleList(packed)
+
+
+class QuantizedAdd(QuantizedLayer, Add):
+    """A sum of two quantized tensors."""
+
+    def forward(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the sum of two tensors of one shape."""
+        return self.quantize_input(first) + self.quantize_input(second, 1)
+
+
+class QuantizedMaxPool2d(QuantizedLayer, nn.MaxPool2d):
+    """A max pooling of quantized values."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return pooled maps for maps (rows, channels, height, width)."""
+        return super().forward(self.quantize_input(values))  # type: ignore[no-any-return]
+
+
+class QuantizedAdaptiveAvgPool2d(QuantizedLayer, nn.AdaptiveAvgPool2d):
+    """An average pooling of quantized values."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Return pooled maps for maps (rows, channels, height, width)."""
+        return super().forward(self.quantize_input(values))
+
+
+WITH_WEIGHTS: Mapping[type[nn.Module], type[nn.Module]] = {
+    nn.Linear: QuantizedLinear,
+    nn.Conv2d: QuantizedConv2d,
+    nn.Embedding: QuantizedEmbedding,
+    RecurrentOperator: QuantizedRecurrent,
+}
+QUANTIZABLE: Mapping[type[nn.Module], type[nn.Module]] = {
+    **WITH_WEIGHTS,
+    Add: QuantizedAdd,
+    nn.MaxPool2d: QuantizedMaxPool2d,
+    nn.AdaptiveAvgPool2d: QuantizedAdaptiveAvgPool2d,
+}
+"""The quantized layer of each plain one that can be quantized."""
+FLOAT_INPUTS = (nn.Embedding, RecurrentOperator)
+"""Layers whose inputs stay in float: indices, or what no operator takes in 8 bits."""
+_QUANTIZATION_STATE = ("points", "grid", "divided", "packed", "enabled")
+_PLAIN = {quantized: plain for plain, quantized in QUANTIZABLE.items()}
+_PLAIN[DynamicQuantizedLinear] = nn.Linear
+
+
+def plain_layer(layer: Any) -> nn.Module:
+    """Return a quantized layer as the plain layer that it was, with the same weights."""
+    if isinstance(layer, QuantizedLinear):
+        layer.weight.data = layer.unscaled_weight().detach()
+    plain = rebuilt_as(_PLAIN[type(layer)], layer)
+    for state in (plain._modules, plain._buffers, vars(plain)):
+        for name in _QUANTIZATION_STATE:
+            state.pop(name, None)
+    return plain

@@ -1,0 +1,90 @@
+"""Who uses a weight: layers that share it, and modules that read it without calling its layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from bmc.model import output_of
+
+
+def users_of(root: nn.Module, parameter: Tensor) -> list[nn.Module]:
+    """Return the modules that hold a parameter themselves, each once: more than one if tied."""
+    return [
+        module
+        for module in root.modules()
+        if any(own is parameter for own in module.parameters(recurse=False))
+    ]
+
+
+def tied_parameters(module: nn.Module) -> frozenset[int]:
+    """Return the identities of the parameters that several modules hold."""
+    uses = Counter(
+        id(parameter) for part in module.modules() for parameter in part.parameters(recurse=False)
+    )
+    return frozenset(parameter for parameter, count in uses.items() if count > 1)
+
+
+def read_directly(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return the layers whose weights other modules read, by path, with the reader's path.
+
+    Such a layer must stay what it is: its weight is part of a user's own computation.
+
+    Args:
+        module: in evaluation mode.
+        inputs: to run it with.
+    """
+    watch = _DirectReads(module)
+    with torch.no_grad(), watch.following(), watch:
+        output_of(module, inputs)
+    return watch.readers
+
+
+class _DirectReads(TorchFunctionMode):
+    """Sees every function of torch, and knows in which module it is called."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.readers: dict[str, str] = {}
+        self._paths = {id(part): path for path, part in module.named_modules()}
+        self._parts = list(module.modules())
+        self._owners: dict[int, list[nn.Module]] = {}
+        for part in self._parts:
+            for value in part.parameters(recurse=False):
+                self._owners.setdefault(id(value), []).append(part)
+        self._inside: list[nn.Module] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and self._inside:
+            reader = self._inside[-1]
+            for value in [*args, *(kwargs or {}).values()]:
+                owners = self._owners.get(id(value), [])
+                if owners and not any(owner is reader for owner in owners):
+                    paths = [self._paths[id(owner)] for owner in owners]
+                    self.readers |= dict.fromkeys(paths, self._paths[id(reader)])
+        return result
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Keep track of the module that is running."""
+
+        def enter(part: nn.Module, _: object) -> None:
+            self._inside.append(part)
+
+        def leave(part: nn.Module, inputs: object, output: object) -> None:
+            self._inside.pop()
+
+        hooks = [part.register_forward_pre_hook(enter) for part in self._parts]
+        hooks += [part.register_forward_hook(leave) for part in self._parts]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()

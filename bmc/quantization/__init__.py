@@ -1,0 +1,1 @@
+"""What quantization methods stand on: calibration, equalization, GPTQ and its Hessians."""

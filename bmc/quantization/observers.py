@@ -1,0 +1,186 @@
+"""Observe what layers read while a network answers calibration samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc import console
+from bmc.errors import DataError, UsageError
+from bmc.inference.run import batches_of
+from bmc.inputs import Encoder
+from bmc.model import output_of
+
+CALIBRATORS = ("minmax", "percentile", "mse")
+_BATCH = 16
+_BINS = 2048
+_SIGNED_STEPS = 127
+_UNSIGNED_STEPS = 255
+_LOPSIDED = 0.5  # of the positive range: a negative range up to that wants a zero point
+_CANDIDATES = 100
+_SMALLEST_RANGE = 1e-8
+SMALLEST_SCALE = _SMALLEST_RANGE / _SIGNED_STEPS
+"""Values that are all zero get a scale up to this; no other values do."""
+
+
+@torch.inference_mode()
+def observe_inputs(
+    form: nn.Module,
+    layers: Mapping[str, nn.Module],
+    encoder: Encoder,
+    rows: Sequence[Any],
+    observe: Callable[[str, Tensor], None],
+    title: str,
+) -> None:
+    """Run a network on calibration samples, and show what layers read, batch by batch.
+
+    Args:
+        form: in evaluation mode.
+        layers: to observe, by path.
+        encoder: of the rows.
+        rows: calibration samples: raw rows of the training part.
+        observe: called with a path and that layer's first input, each time the layer runs.
+        title: of the progress bar.
+    """
+
+    def hook_of(path: str) -> Any:
+        def hook(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            observe(path, inputs[0])
+
+        return hook
+
+    hooks = [layer.register_forward_pre_hook(hook_of(path)) for path, layer in layers.items()]
+    try:
+        with console.progress(title, len(rows)) as advance:
+            for places, tensors in batches_of(encoder, rows, _BATCH):
+                output_of(form, tensors)
+                advance(len(places))
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def check_samples(rows: Sequence[Any]) -> None:
+    """Refuse too few calibration samples.
+
+    Raises:
+        UsageError: there are fewer than two.
+    """
+    if len(rows) < 2:
+        raise UsageError(
+            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
+            "better 200 or more: --rows 256"
+        )
+
+
+def not_finite(path: str) -> DataError:
+    """Return the error for a layer that reads NaN or infinity."""
+    return DataError(
+        f"layer {path!r} reads NaN or infinity from the calibration rows, so nothing can be fitted "
+        "to them: bmc inspect MODEL shows where values leave the range"
+    )
+
+
+@dataclass(frozen=True)
+class QuantizationRange:
+    """Scale and zero point of 8-bit integers.
+
+    Args:
+        scale: between two steps.
+        zero_point: the integer that stands for 0.
+        unsigned: whether the integers are 0..255; otherwise they are -128..127.
+    """
+
+    scale: float
+    zero_point: int = 0
+    unsigned: bool = False
+
+
+@dataclass
+class HistogramObserver:
+    """A histogram of the absolute values of a tensor, and its range; its size is fixed.
+
+    The range of the bins doubles when a value lies outside, and each two bins become one.
+
+    Args:
+        top: upper end of the last bin.
+        counts: of the bins, float64 (bins).
+        largest: absolute value; NaN once a value was NaN or infinite.
+        smallest: value, at most 0.
+    """
+
+    top: float = 0.0
+    counts: Tensor = field(default_factory=lambda: torch.zeros(_BINS, dtype=torch.float64))
+    largest: float = 0.0
+    smallest: float = 0.0
+
+    def observe(self, values: Tensor) -> None:
+        """Count values of any shape."""
+        if values.numel():
+            self.smallest = min(self.smallest, float(values.min()))
+        sizes = values.detach().abs().flatten().float()
+        largest = float(sizes.max()) if sizes.numel() else 0.0
+        self.largest = max(self.largest, largest) if largest == largest else largest
+        if largest != largest or largest == float("inf"):
+            self.largest = float("nan")
+            return
+        if not self.top:
+            self.top = largest
+        if not self.top:
+            return
+        while largest > self.top:
+            pairs = self.counts.view(-1, 2).sum(dim=1)
+            self.counts = torch.cat([pairs, torch.zeros_like(pairs)])
+            self.top *= 2
+        self.counts += torch.histc(sizes, _BINS, 0.0, self.top).double()
+
+    def limit(self, calibrator: str, percentile: float, symmetric: bool = False) -> float:
+        """Return the largest absolute value that the integers should reach.
+
+        Args:
+            calibrator: one of CALIBRATORS.
+            percentile: of the absolute values, for that calibrator.
+            symmetric: whether the zero point must be 0.
+        """
+        if calibrator == "minmax" or not self.top or self.largest != self.largest:
+            return self.largest
+        if calibrator == "percentile":
+            share = self.counts.cumsum(0) / self.counts.sum()
+            last_bin = int((share < percentile / 100).sum())
+            return min((last_bin + 1) * self.top / _BINS, self.largest)
+        return self._limit_of_least_error(symmetric)
+
+    def range_up_to(self, limit: float, symmetric: bool = False) -> QuantizationRange:
+        """Return scale and zero point for values up to a limit.
+
+        Where negative values reach so little far that half of the steps would be wasted, the
+        integers are unsigned.
+
+        Args:
+            limit: largest absolute value.
+            symmetric: whether the zero point must be 0.
+        """
+        if not symmetric and -self.smallest <= _LOPSIDED * limit:
+            scale = max(limit - self.smallest, _SMALLEST_RANGE) / _UNSIGNED_STEPS
+            return QuantizationRange(scale, round(-self.smallest / scale), unsigned=True)
+        return QuantizationRange(max(limit, _SMALLEST_RANGE) / _SIGNED_STEPS)
+
+    def _limit_of_least_error(self, symmetric: bool) -> float:
+        """Return the limit with the least expected squared error."""
+        width = self.top / _BINS
+        centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
+        best, least = self.largest, float("inf")
+        for part in range(1, _CANDIDATES + 1):
+            limit = self.largest * part / _CANDIDATES
+            scale = self.range_up_to(limit, symmetric).scale
+            error = centres - (centres / scale).round().clamp(max=round(limit / scale)) * scale
+            # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
+            within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
+            total = float((self.counts * (error**2 + within)).sum())
+            if total < least:
+                best, least = limit, total
+        return best
