@@ -125,7 +125,8 @@ class Kind(Generic[T]):
             if not isinstance(entry, Mapping) or entry.get("kind") != self.what:
                 continue
             package = entry.get("package")
-            if entry.get("name") == name and _PACKAGE.fullmatch(str(package)):
+            is_named = isinstance(package, str) and _PACKAGE.fullmatch(package)
+            if entry.get("name") == name and is_named:
                 return MissingError(
                     f"the {self.what} {name!r} is a plug-in of the package {package}, which is not "
                     f"installed; if you trust it: pip install {package}"
