@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bmc.errors import SettingError
-from bmc.export.dialects import Dialect
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
@@ -64,5 +63,5 @@ class Source(Protocol):
     batch: dict[str, Any]
     """What a bundle says of the number of rows: nothing where it is free."""
 
-    def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
-        """Return the ONNX file in a dialect, and how many nodes of each operator it has."""
+    def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
+        """Return the ONNX file in a target's dialect, and the number of nodes by operator."""

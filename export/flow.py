@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter, formats
-from bmc.errors import ArtifactError, BmcError, ExportError, GateError
-from bmc.export import dialects, parity, speed
+from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingError
+from bmc.export import parity, speed
 from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
@@ -251,13 +251,19 @@ def _check_reloaded(folder: Path, output: Path) -> None:
 def _runnable(made: Bundle) -> Bundle:
     """Return what can run here: the bundle, or, for an engine without a GPU, its ONNX file.
 
-    ONNX Runtime runs it, or, where that refuses the precision, OpenVINO.
+    Raises:
+        MissingError: neither can.
     """
-    if targets.load(made.manifest.target).available().devices:
+    here = targets.load(made.manifest.target).available()
+    if here.devices:
         return made
-    stand_in = "openvino" if made.manifest.precision in dialects.ONNX.unsupported else "onnx"
-    manifest = replace(made.manifest, target=stand_in, model="model.onnx")
-    return Bundle(made.path, manifest)
+    described = formats.format_of(made.manifest.target)
+    for stand_in in described.stand_ins:
+        dialect = formats.format_of(stand_in).dialect
+        if dialect is None or made.manifest.precision not in dialect.unsupported:
+            manifest = replace(made.manifest, target=stand_in, model=described.source)
+            return Bundle(made.path, manifest)
+    raise MissingError(f"{made.manifest.target} runs on no device here: {here.note}")
 
 
 def _write_golden(made: Bundle, pipeline: Pipeline, source: Source) -> None:

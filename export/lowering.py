@@ -10,9 +10,9 @@ import onnx_ir
 from onnx_ir import Node, Value
 from onnx_ir.passes import common
 
+from bmc.contracts import Dialect
 from bmc.export import attention_fusion
 from bmc.export._values import array, constant, producer
-from bmc.export.dialects import Dialect
 
 _MIDDLE = 128
 _SMALLEST_BLOCK = 16

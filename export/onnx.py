@@ -11,7 +11,7 @@ import onnxruntime
 
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
-from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.export import ExportOptions, Source, Written
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
@@ -21,7 +21,7 @@ _WHOLE = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
-    path, nodes = source.onnx(dialects.ONNX)
+    path, nodes = source.onnx("onnx")
     shutil.copyfile(path, folder / "model.onnx")
     build = {"opset": onnx_ir.load(path).opset_imports[""], "nodes": nodes}
     build |= source.batch

@@ -12,7 +12,7 @@ from openvino import opset13
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.errors import ExportError
-from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.export import ExportOptions, Source, Written
 from bmc.foreign import summary_of
 from bmc.inspect.executed import Executed
 
@@ -26,7 +26,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
     The model is read, not converted: conversion would fold packed constants back to fp32.
     """
-    path, _ = source.onnx(dialects.OPENVINO)
+    path, _ = source.onnx("openvino")
     try:
         graph = openvino.Core().read_model(path)
         ease(graph)

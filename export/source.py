@@ -15,10 +15,11 @@ from torch import nn
 
 from bmc import artifact, console
 from bmc import data as datasets
+from bmc.contracts import Dialect
+from bmc.contracts.formats import FORMATS, format_of
 from bmc.data import Dataset
 from bmc.errors import UsageError
-from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions, dialects
-from bmc.export.dialects import Dialect
+from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions
 from bmc.export.lowering import lower_file
 from bmc.export.onnx_graph import write_onnx
 from bmc.inference.quantized_form import in_fp32, with_zero_point_0
@@ -57,28 +58,35 @@ class Source:
         Raises:
             UsageError: the target cannot execute it; the message names the targets that can.
         """
-        for dialect in dialects.EVERY:
-            if dialect.target == target:
-                self._check(dialect)
+        dialect = format_of(target).dialect
+        if dialect is not None:
+            self._check(target, dialect)
 
-    def onnx(self, dialect: Dialect) -> tuple[Path, dict[str, int]]:
-        """Return the path of the ONNX file in a dialect, and the number of nodes by operator."""
-        lowered = self.work / f"{dialect.target}.onnx"
+    def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
+        """Return the path of the ONNX file in a target's dialect, and the nodes of each operator.
+
+        Raises:
+            ValueError: the target's format has no dialect.
+        """
+        dialect = format_of(target).dialect
+        if dialect is None:
+            raise ValueError(f"the format of {target} has no dialect of ONNX")
+        lowered = self.work / f"{target}.onnx"
         newest = self.options.opset or NEWEST_OPSET
         return lowered, lower_file(self._canonical[0], lowered, dialect, newest)
 
-    def _check(self, dialect: Dialect) -> None:
+    def _check(self, target: str, dialect: Dialect) -> None:
         precision = precision_of(self.model)
         if precision in dialect.unsupported:
-            able = [other.target for other in dialects.EVERY if precision not in other.unsupported]
+            able = _able(precision)
             raise UsageError(
-                f"{self.folder} is {precision}, which {dialect.target} cannot execute; "
+                f"{self.folder} is {precision}, which {target} cannot execute; "
                 f"{' and '.join(able)} can: --target {','.join(able)}"
             )
         if layers := _quantized_recurrent(self.model.module, dialect):
             paths, operators = ",".join(layers), " or ".join(dialect.float_weights_only)
             raise UsageError(
-                f"{dialect.target} takes the weights of a {operators} in float alone, and those of "
+                f"{target} takes the weights of a {operators} in float alone, and those of "
                 f"{paths} have 8 bits; quantize again with --set in_float={paths} or export to "
                 "another target"
             )
@@ -86,9 +94,9 @@ class Source:
     def fit_for(self, target: str) -> Source:
         """Return the source with the zero points that a target takes, in a folder of its own."""
         module = self.model.module
-        for dialect in dialects.EVERY:
-            if dialect.target == target and dialect.inputs != "uint8":
-                module = with_zero_point_0(module, keep_unsigned=dialect.inputs == "both")
+        dialect = format_of(target).dialect
+        if dialect is not None and dialect.inputs != "uint8":
+            module = with_zero_point_0(module, keep_unsigned=dialect.inputs == "both")
         if module is self.model.module:
             return self
         work = self.work / target
@@ -152,6 +160,16 @@ class Source:
         """Outputs of the model in PyTorch, in fp32, on the held-out rows."""
         title = "PyTorch's answers"
         return outputs_on(self.model.module, self.model.encoder, self.rows, _BATCH, title)
+
+
+def _able(precision: str) -> list[str]:
+    """Return the targets that can execute a precision, of those that read ONNX."""
+    dialects = {name: format_of(name).dialect for name in FORMATS.names()}
+    return [
+        name
+        for name, one in dialects.items()
+        if one is not None and precision not in one.unsupported
+    ]
 
 
 def _quantized_recurrent(form: nn.Module, dialect: Dialect) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
-from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.export import ExportOptions, Source, Written
 from bmc.formats.tensorrt import ENGINE_SOURCE
 from bmc.inspect.executed import Executed
 from bmc.targets.tensorrt import build_engine, flavour, layers_of
@@ -20,7 +20,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
         ArtifactError: TensorRT does not take the graph; the message holds its first complaint.
     """
     inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
-    path, nodes = source.onnx(dialects.TENSORRT)
+    path, nodes = source.onnx("tensorrt")
     shutil.copyfile(path, folder / ENGINE_SOURCE)
     rows = source.batch.get("max_batch", options.max_batch)
     limits = {"batch": rows, **source.model.encoder.longest()}

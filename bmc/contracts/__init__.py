@@ -8,6 +8,7 @@ imported when it is used: so lists and help need neither torch nor a vendor's pa
 from __future__ import annotations
 
 from bmc.contracts.data_sets import DataSet as DataSet
+from bmc.contracts.dialects import Dialect as Dialect
 from bmc.contracts.families import Family as Family
 from bmc.contracts.families import Network as Network
 from bmc.contracts.formats import Exporter as Exporter

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bmc.contracts.base import Contract, T, function, instance_of, value
+from bmc.contracts.dialects import Dialect
 from bmc.plugins import Kind, Origin, load_part
 
 if TYPE_CHECKING:
@@ -35,6 +36,12 @@ class Format(Contract):
             None where that is the model's file or folder alone.
         check: refuses a model that reads beyond its files, or loads code, as far as that is cheap;
             None where nothing can be said.
+        dialect: how the target wants a quantized ONNX graph to be written; None where it reads no
+            ONNX.
+        source: a file of the bundle that the model was built from, and other targets can run; ""
+            for none.
+        stand_ins: targets that run `source` where the target's own devices are missing, the best
+            first.
         precisions: what `--precision` of `bmc bench` can ask the run time for.
         is_reference: whether it is PyTorch itself, which the others are compared with.
     """
@@ -47,6 +54,9 @@ class Format(Contract):
     check: Callable[[Path, str], None] | None = field(
         default=None, metadata=function("folder", "model")
     )
+    dialect: Dialect | None = field(default=None, metadata=value(Dialect))
+    source: str = field(default="", metadata=value(str))
+    stand_ins: tuple[str, ...] = field(default=(), metadata=value(tuple))
     precisions: tuple[str, ...] = field(default=("f32",), metadata=value(tuple))
     is_reference: bool = field(default=False, metadata=value(bool))
 

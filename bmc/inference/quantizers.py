@@ -3,8 +3,8 @@
 In PyTorch they quantize and dequantize in place, so that scores and gradients are those of the
 numbers that a target will compute. Once frozen for export they become the ONNX operators
 QuantizeLinear and DequantizeLinear, with packed integer weights. That graph is the same for every
-target (zero point 0, except for activations that need another); `bmc.export.dialects` says how each
-target wants it written.
+target (zero point 0, except for activations that need another); `bmc.contracts.Dialect` says how
+each target wants it written.
 """
 
 from __future__ import annotations

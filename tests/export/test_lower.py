@@ -12,8 +12,10 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bmc.export.dialects import ONNX, OPENVINO, Dialect
+from bmc.contracts import Dialect
 from bmc.export.lowering import lower
+from bmc.formats.onnx import DIALECT as ONNX
+from bmc.formats.openvino import DIALECT as OPENVINO
 
 SCALE, WEIGHT_SCALE = 0.05, 0.01
 

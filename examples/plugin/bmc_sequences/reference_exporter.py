@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
-from bmc.export import ExportOptions, Source, Written, dialects
+from bmc.export import ExportOptions, Source, Written
 from bmc.inspect.executed import Executed
-
-# Plain QuantizeLinear and DequantizeLinear, as for OpenVINO: no operator of a run time's own.
-_DIALECT = replace(dialects.OPENVINO, target="onnx-reference")
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
-    path, nodes = source.onnx(_DIALECT)
+    path, nodes = source.onnx("onnx-reference")
     shutil.copyfile(path, folder / "model.onnx")
     build = {"opset": source.opset, "nodes": nodes, **source.batch}
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)

@@ -1,4 +1,4 @@
-"""How each target wants a quantized graph to be written: data, on which `lowering.py` acts.
+"""How each target wants a quantized graph to be written: data, on which `bmc.export.lowering` acts.
 
 The canonical graph has int8 with zero point 0, or uint8 with any zero point for inputs that lie on
 one side of 0 or nearly so, and biases in float. docs/decisions/0011-a-quantized-model-is-its-
@@ -15,7 +15,6 @@ class Dialect:
     """How a target wants a graph to be written.
 
     Args:
-        target: whose dialect it is.
         inputs: what quantized activations are. "uint8": any zero point; int8 with zero point 0
             becomes uint8 with 128, the same numbers. "both": int8 or uint8 with zero point 0.
             "int8": zero point 0. For the last two, what a linear layer reads is shifted by a
@@ -31,7 +30,6 @@ class Dialect:
         fused_attention: attention is one operator; opset 23 has it.
     """
 
-    target: str
     inputs: str
     int32_bias: bool
     gather_before_dequantize: bool
@@ -39,32 +37,3 @@ class Dialect:
     unsupported: tuple[str, ...]
     float_weights_only: tuple[str, ...] = ()
     fused_attention: bool = False
-
-
-ONNX = Dialect(
-    "onnx",
-    inputs="uint8",
-    int32_bias=True,
-    gather_before_dequantize=True,
-    explicit_zero_points=True,
-    unsupported=("bf16",),
-    fused_attention=True,
-)
-OPENVINO = Dialect(
-    "openvino",
-    inputs="both",
-    int32_bias=False,
-    gather_before_dequantize=False,
-    explicit_zero_points=False,
-    unsupported=("int8-dynamic",),
-)
-TENSORRT = Dialect(
-    "tensorrt",
-    inputs="int8",
-    int32_bias=False,
-    gather_before_dequantize=False,
-    explicit_zero_points=False,
-    unsupported=("int8-dynamic",),
-    float_weights_only=("GRU",),  # the builder of TensorRT for RTX 1.7: an internal error
-)
-EVERY = (ONNX, OPENVINO, TENSORRT)
