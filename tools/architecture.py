@@ -4,7 +4,8 @@
     python tools/architecture.py --check    exits with 1 where they are not up to date
 
 The layers are those of the import contract in pyproject.toml; the arrows are the imports that grimp
-finds. An arrow that others imply is left out of the picture, and stands in the list.
+finds. In a layer, what imports another package stands above it. An arrow that others imply is left
+out of the picture, and stands in the list.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ import grimp
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 START, END = "<!-- imports: generated -->\n", "<!-- end -->\n"
-_BOX, _GAP, _ROW = (104, 26), 14, 62  # pixels: size of a box, between boxes, between rows
-_MARGIN = 16
+_BOX, _GAP, _ROW = (112, 24), 12, 50  # pixels: size of a box, between boxes, between rows
+_MARGIN, _SPACE = 16, 12  # pixels: around the picture, and between two layers
+_MOST = 8  # boxes of a row
 
 Edges = Mapping[str, frozenset[str]]
 
@@ -31,7 +33,7 @@ def layers() -> list[list[str]]:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
     (contract,) = [one for one in contracts if one["type"] == "layers"]
-    return [[name.strip() for name in row.split("|")] for row in contract["layers"]]
+    return [[name.strip() for name in row.split(":")] for row in contract["layers"]]
 
 
 def imports(packages: Sequence[str]) -> Edges:
@@ -47,6 +49,19 @@ def imports(packages: Sequence[str]) -> Edges:
     return {package: frozenset(found[package]) for package in packages}
 
 
+def rows_of(layer: Sequence[str], edges: Edges) -> list[list[str]]:
+    """Return a layer's packages in rows: what imports another one of the layer stands above it."""
+
+    def depth(package: str) -> int:
+        return max((1 + depth(target) for target in edges[package] & set(layer)), default=0)
+
+    rows = []
+    for level in range(max(map(depth, layer)), -1, -1):
+        row = [package for package in layer if depth(package) == level]
+        rows += [row[start : start + _MOST] for start in range(0, len(row), _MOST)]
+    return rows
+
+
 def reduced(edges: Edges) -> Edges:
     """Return the edges that no longer path implies."""
     return {
@@ -59,38 +74,55 @@ def reduced(edges: Edges) -> Edges:
     }
 
 
-def picture(rows: Sequence[Sequence[str]], edges: Edges) -> str:
-    """Return an SVG with a row of boxes for each layer, and an arrow for each edge."""
-    widest = max(len(row) for row in rows)
-    width = 2 * _MARGIN + widest * (_BOX[0] + _GAP) - _GAP
-    height = 2 * _MARGIN + len(rows) * _ROW - (_ROW - _BOX[1])
+def picture(layers: Sequence[Sequence[str]], edges: Edges) -> str:
+    """Return an SVG: a band for each layer, its packages in rows of boxes, an arrow an edge.
+
+    Args:
+        layers: packages of each layer, top to bottom.
+        edges: what each package imports.
+    """
+    bands = [rows_of(layer, edges) for layer in layers]
+    widest = max(len(row) for rows in bands for row in rows)
+    width = 2 * _MARGIN + widest * (_BOX[0] + _GAP) + _GAP
     places: dict[str, tuple[float, float]] = {}
-    for number, row in enumerate(rows):
-        start = (width - len(row) * (_BOX[0] + _GAP) + _GAP) / 2
-        for column, package in enumerate(row):
-            places[package] = (start + column * (_BOX[0] + _GAP), _MARGIN + number * _ROW)
+    shades: list[str] = []
+    top = float(_MARGIN)
+    for rows in bands:
+        tall = len(rows) * _ROW - (_ROW - _BOX[1]) + 2 * _SPACE
+        shades.append(
+            f'<rect x="{_MARGIN}" y="{top:g}" width="{width - 2 * _MARGIN}" height="{tall}" rx="6" '
+            'fill="#f6f8fb"/>'
+        )
+        for number, row in enumerate(rows):
+            start = (width - len(row) * (_BOX[0] + _GAP) + _GAP) / 2
+            for column, package in enumerate(row):
+                left = start + column * (_BOX[0] + _GAP)
+                places[package] = (left, top + _SPACE + number * _ROW)
+        top += tall + _SPACE
+    height = top - _SPACE + _MARGIN
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height:g}" '
         'font-family="sans-serif" font-size="13" role="img">',
         "<title>The packages of bmc: each imports only what stands below it</title>",
-        f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="{width}" height="{height:g}" fill="#ffffff"/>',
+        *shades,
     ]
     for package, targets in edges.items():
         parts += [_arrow(places[package], places[target]) for target in sorted(targets)]
-    for package, (left, top) in places.items():
+    for package, (left, upper) in places.items():
         parts.append(
-            f'<rect x="{left:g}" y="{top:g}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
+            f'<rect x="{left:g}" y="{upper:g}" width="{_BOX[0]}" height="{_BOX[1]}" rx="4" '
             'fill="#eef3fa" stroke="#35618f"/>'
-            f'<text x="{left + _BOX[0] / 2:g}" y="{top + 17:g}" text-anchor="middle" '
+            f'<text x="{left + _BOX[0] / 2:g}" y="{upper + 16:g}" text-anchor="middle" '
             f'fill="#12263a">{escape(package)}</text>'
         )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def listed(rows: Sequence[Sequence[str]], edges: Edges) -> str:
+def listed(layers: Sequence[Sequence[str]], edges: Edges) -> str:
     """Return a Markdown table of each package's imports, top to bottom."""
     lines = ["| package | imports |", "|---|---|"]
-    order = [package for row in rows for package in row]
+    order = [package for layer in layers for package in layer]
     for package in order:
         below = [target for target in order if target in edges[package]]
         lines.append(f"| `{package}` | {', '.join(below) or 'nothing of bmc'} |")
@@ -99,15 +131,15 @@ def listed(rows: Sequence[Sequence[str]], edges: Edges) -> str:
 
 def made() -> dict[Path, str]:
     """Return what the files should hold."""
-    rows = layers()
-    edges = imports([package for row in rows for package in row])
+    bands = layers()
+    edges = imports([package for band in bands for package in band])
     page = DOCS / "architecture.md"
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
     _, _, after = rest.partition(END)
     return {
-        DOCS / "architecture.svg": picture(rows, reduced(edges)),
-        page: f"{before}{START}{listed(rows, edges)}{END}{after}",
+        DOCS / "architecture.svg": picture(bands, reduced(edges)),
+        page: f"{before}{START}{listed(bands, edges)}{END}{after}",
     }
 
 
