@@ -1,8 +1,9 @@
 """Plug-ins: found by a file's name or an installed package's entry point, checked when loaded.
 
 A plug-in is one object that follows the contract of its kind (`bmc.contracts`). It stands in a file
-of bmc (`bmc/families/cnn.py`), or in a package of somebody else's that names it in an entry point.
-A name from a stranger's file is only ever compared with these two lists: it imports nothing else.
+of bmc, such as `bmc/families/cnn.py`, or in another package, which names it in an entry point. A
+name that a model directory or a bundle holds is only compared with the names of these: it imports
+nothing else.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from bmc._packages import missing as missing
 from bmc.errors import BmcError, MissingError, PluginError, reason_of, unknown
 
 T = TypeVar("T")
-_PACKAGE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
+_PACKAGE_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Origin:
 
     Args:
         module: that holds it.
-        attribute: of the module; "" where the kind's own name for it is meant.
-        package: the installed package that brings it; "" for bmc itself.
+        attribute: of the module; "" for the name that the kind prescribes.
+        package: the installed package that brings the plug-in; "" for bmc itself.
         version: of that package.
     """
 
@@ -51,13 +52,13 @@ class Kind(Generic[T]):
     """One kind of plug-in.
 
     Args:
-        what: it is, for messages, such as "model family".
-        package: of bmc, whose files are plug-ins; those that start with _ are none.
-        group: of entry points, by which other packages add theirs.
-        member: the name of the object in its file, such as FAMILY.
-        accept: returns what a file's object stands for; a PluginError says what it lacks.
-        hint: the command that lists them all.
-        prefix: of the entry points' names, where one group has several kinds.
+        what: the kind in messages, such as "model family".
+        package: of bmc, whose files are plug-ins; a file whose name starts with _ is none.
+        group: of entry points, by which other packages add plug-ins.
+        member: the name of the object in a plug-in's file, such as FAMILY.
+        accept: checks that object and returns the plug-in; a PluginError says what it lacks.
+        hint: the command that lists all plug-ins of the kind.
+        prefix: of the entry points' names, where one group holds several kinds.
     """
 
     what: str
@@ -69,22 +70,23 @@ class Kind(Generic[T]):
     prefix: str = ""
 
     def names(self) -> list[str]:
-        """Return all names, sorted, and import no plug-in."""
-        return sorted({*names(self.package), *(name for name, _ in self._others())})
+        """Return all names, sorted, without importing a plug-in."""
+        return sorted({*names(self.package), *(name for name, _ in self._installed())})
 
     def origin(self, name: str, made_with: object = ()) -> Origin:
-        """Say where a plug-in comes from.
+        """Return where a plug-in comes from.
 
         Args:
             name: with dashes.
-            made_with: what a file of bmc's recorded of the plug-ins that it was made with.
+            made_with: plug-ins that a model directory or bundle records, as `recorded` returns
+                them; it may come from a stranger.
 
         Raises:
             UnknownError: there is no such plug-in; the message names the nearest.
-            MissingError: there is none here, but the file says which package has it.
-            PluginError: several have this name.
+            MissingError: `made_with` names the package that has it, and it is not installed.
+            PluginError: several plug-ins have this name.
         """
-        origins = [origin for known, origin in self._others() if known == name]
+        origins = [origin for known, origin in self._installed() if known == name]
         if name in names(self.package):
             origins.insert(0, Origin(f"{self.package}.{name.replace('-', '_')}"))
         if not origins:
@@ -97,26 +99,42 @@ class Kind(Generic[T]):
         return origins[0]
 
     def load(self, name: str, made_with: object = ()) -> T:
-        """Import a plug-in and check it; see `origin` for the arguments.
+        """Import a plug-in, check it, and return it.
+
+        Args:
+            name: with dashes.
+            made_with: see `origin`.
 
         Raises:
             UnknownError: there is no such plug-in; the message names the nearest.
-            MissingError: it, or a package that it needs, is not installed.
+            MissingError: the plug-in, or a package that it needs, is not installed.
             PluginError: it cannot be imported, lacks a member, or several have its name.
         """
         origin = self.origin(name, made_with)
         return load_part(origin, self.member, self.accept, f"the {self.what} {name!r}")
 
     def needs(self, error: ModuleNotFoundError, name: str) -> MissingError:
-        """Say which package a plug-in needs, from the import that failed while it was used."""
+        """Say which package a plug-in needs, from an import that failed while it was used."""
         return _needs(error, f"the {self.what} {name!r}", self.origin(name))
 
-    def _others(self) -> list[tuple[str, Origin]]:
+    def record(self, name: str) -> list[dict[str, str]]:
+        """Return which package a plug-in comes from, for bmc.json; nothing for bmc's plug-ins."""
+        return [
+            {
+                "kind": self.what,
+                "name": name,
+                "package": origin.package,
+                "version": origin.version,
+            }
+            for known, origin in self._installed()
+            if known == name
+        ]
+
+    def _installed(self) -> list[tuple[str, Origin]]:
         """Return the names and origins of other packages' plug-ins."""
-        entries = _entry_points(self.group, tuple(sys.path))
         return [
             (name.removeprefix(self.prefix), origin)
-            for name, origin in entries
+            for name, origin in _entry_points(self.group, tuple(sys.path))
             if name.startswith(self.prefix)
         ]
 
@@ -125,8 +143,8 @@ class Kind(Generic[T]):
             if not isinstance(entry, Mapping) or entry.get("kind") != self.what:
                 continue
             package = entry.get("package")
-            is_named = isinstance(package, str) and _PACKAGE.fullmatch(package)
-            if entry.get("name") == name and is_named:
+            is_package = isinstance(package, str) and _PACKAGE_NAME.fullmatch(package)
+            if entry.get("name") == name and is_package:
                 return MissingError(
                     f"the {self.what} {name!r} is a plug-in of the package {package}, which is not "
                     f"installed; if you trust it: pip install {package}"
@@ -135,49 +153,43 @@ class Kind(Generic[T]):
 
 
 def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str) -> T:
-    """Import the object that a plug-in, or a part of one, stands in, and check it.
+    """Import the object that is a plug-in, or a part of one, check it, and return it.
 
     Args:
-        origin: where it stands.
-        member: its name there, if the origin has none.
-        accept: returns what it stands for.
-        what: it is, for messages.
+        origin: where the object stands.
+        member: its name in the module, where the origin has no attribute.
+        accept: checks the object and returns the plug-in.
+        what: the plug-in in messages, such as "the target 'onnx'".
 
     Raises:
         MissingError: a package that it needs is not installed.
-        PluginError: it cannot be imported, or is not what its contract asks for.
+        PluginError: it cannot be imported, or does not follow its contract.
     """
-    module = _imported(origin, what)
+    value: Any = _imported(origin, what)
     try:
-        found = module
-        for name in filter(None, (origin.attribute or member).split(".")):
-            found = getattr(found, name)
-        if isinstance(found, ModuleType):
-            found = getattr(found, member)
+        for name in (origin.attribute or member).split("."):
+            value = getattr(value, name)
+        if isinstance(value, ModuleType):  # an entry point may name a module inside another
+            value = getattr(value, member)
     except AttributeError as error:
         raise PluginError(f"{what} ({origin}) has no {error.name}") from error
     try:
-        return accept(found)
+        return accept(value)
     except PluginError as error:
         raise PluginError(f"{what} ({origin}): {error}") from error
 
 
 def recorded(used: Iterable[tuple[Kind[Any], str]]) -> list[dict[str, str]]:
-    """Say which plug-ins of other packages something was made with, for its file.
+    """Return which packages' plug-ins a file was made with; bmc's plug-ins are left out.
 
     Args:
-        used: kind and name of all plug-ins; bmc's own, and names of none, are left out.
+        used: kind and name of the plug-ins.
     """
-    found = []
-    for kind, name in used:
-        for origin in [origin for known, origin in kind._others() if known == name]:
-            about = {"package": origin.package, "version": origin.version}
-            found.append({"kind": kind.what, "name": name, **about})
-    return found
+    return [entry for kind, name in used for entry in kind.record(name)]
 
 
 def names(package: str) -> list[str]:
-    """List the plug-ins that are a package's files, without importing them."""
+    """List the plug-ins that are files of a package, without importing them."""
     path = importlib.import_module(package).__path__
     return sorted(
         module.name.replace("_", "-")
@@ -207,29 +219,29 @@ def load(package: str, name: str, kind: str, hint: str = "") -> ModuleType:
 @cache
 def _entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, Origin], ...]:
     """Return name, with dashes, and origin of a group's entry points on a search path."""
-    found = []
+    origins = []
     for entry in metadata.entry_points(group=group):
         package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "")
         origin = Origin(entry.module, entry.attr, package, version)
-        found.append((entry.name.replace("_", "-"), origin))
-    return tuple(found)
+        origins.append((entry.name.replace("_", "-"), origin))
+    return tuple(origins)
 
 
 def _imported(origin: Origin, what: str) -> ModuleType:
-    """Import a plug-in's module; what fails there says whose it is."""
+    """Import a plug-in's module; an error says whose module it is."""
     try:
         return importlib.import_module(origin.module)
     except BmcError as error:
         raise PluginError(f"{what} ({origin}): {error}") from error
     except ModuleNotFoundError as error:
-        own = origin.package and (error.name or "").split(".")[0] == origin.module.split(".")[0]
-        if own:
+        absent = (error.name or "").partition(".")[0]
+        if origin.package and absent == origin.module.partition(".")[0]:
             raise PluginError(f"{what} ({origin}) has no module {error.name}") from error
         raise _needs(error, what, origin) from error
-    except Exception as error:  # the code of others raises anything
+    except Exception as error:  # another package's code raises anything
         lacking = _lacking(error)
         if not origin.package and not lacking:
-            raise  # of bmc's own: a bug, or a library that does not load
+            raise  # a bug of bmc, or a library that does not load
         reason = lacking or f"cannot be imported ({type(error).__name__}: {reason_of(error)})"
         raise PluginError(f"{what} ({origin}) {reason}") from error
 
@@ -245,13 +257,13 @@ def _needs(error: ModuleNotFoundError, what: str, origin: Origin) -> MissingErro
 
 
 def _lacking(error: Exception) -> str:
-    """Say which members a contract was made without, or with and does not know; else ""."""
+    """Say which members a contract was made without, or does not know; "" for other errors."""
     text = str(error)
-    made = re.match(r"(\w+)\.__init__\(\) (missing|got an unexpected)", text)
-    if not isinstance(error, TypeError) or not made:
+    call = re.match(r"(\w+)\.__init__\(\) (missing|got an unexpected)", text)
+    if not isinstance(error, TypeError) or not call:
         return ""
-    if not hasattr(sys.modules.get("bmc.contracts"), made[1]):
+    if not hasattr(sys.modules.get("bmc.contracts"), call[1]):
         return ""
     members = ", ".join(re.findall(r"'(\w+)'", text))
-    says = "lacks" if made[2] == "missing" else "has an unknown member"
-    return f"{says} {members}; bmc.contracts.{made[1]} says what it must have"
+    says = "lacks" if call[2] == "missing" else "has an unknown member"
+    return f"{says} {members}; bmc.contracts.{call[1]} says what it must have"

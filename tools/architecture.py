@@ -32,21 +32,21 @@ def layers() -> list[list[str]]:
     """Return the packages of each layer, top to bottom, as the import contract lists them."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contracts = settings["tool"]["importlinter"]["contracts"]
-    (contract,) = [one for one in contracts if one["type"] == "layers"]
+    (contract,) = [item for item in contracts if item["type"] == "layers"]
     return [[name.strip() for name in row.split(":")] for row in contract["layers"]]
 
 
 def imports(packages: Sequence[str]) -> Edges:
     """Return the packages that each package imports when the program runs."""
     graph = grimp.build_graph("bmc", cache_dir=None, exclude_type_checking_imports=True)
-    found: dict[str, set[str]] = {package: set() for package in packages}
+    edges: dict[str, set[str]] = {package: set() for package in packages}
     for module in graph.modules:
         importer = _package_of(module)
         for imported in graph.find_modules_directly_imported_by(module):
             package = _package_of(imported)
-            if importer in found and package in found and package != importer:
-                found[importer].add(package)
-    return {package: frozenset(found[package]) for package in packages}
+            if importer in edges and package in edges and package != importer:
+                edges[importer].add(package)
+    return {package: frozenset(edges[package]) for package in packages}
 
 
 def rows_of(layer: Sequence[str], edges: Edges) -> list[list[str]]:
@@ -165,13 +165,13 @@ def _package_of(module: str) -> str:
 
 def _reached(package: str, edges: Edges) -> set[str]:
     """Return all packages that a package imports, directly or through others."""
-    found: set[str] = set()
+    reached: set[str] = set()
     open_ends = [package]
     while open_ends:
-        for target in edges[open_ends.pop()] - found:
-            found.add(target)
+        for target in edges[open_ends.pop()] - reached:
+            reached.add(target)
             open_ends.append(target)
-    return found
+    return reached
 
 
 def _arrow(start: tuple[float, float], end: tuple[float, float]) -> str:

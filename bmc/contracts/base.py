@@ -51,12 +51,12 @@ def instance_of(contract: type[T], member: str) -> Callable[[Any], T]:
         member: what the object is called in a plug-in's file, for messages.
     """
 
-    def accept(found: Any) -> T:
-        if not isinstance(found, contract):
+    def accept(plugin: Any) -> T:
+        if not isinstance(plugin, contract):
             raise PluginError(
-                f"{member} is {found!r:.60}; it must be a bmc.contracts.{contract.__name__}"
+                f"{member} is {plugin!r:.60}; it must be a bmc.contracts.{contract.__name__}"
             )
-        return found
+        return plugin
 
     return accept
 

@@ -140,17 +140,17 @@ def baselines() -> dict[str, str]:
     Raises:
         PluginError: two families have a baseline of one name.
     """
-    found: dict[str, str] = {}
+    owners: dict[str, str] = {}
     for name, described in families().items():
         for baseline in described.baselines:
-            if baseline in found:
+            if baseline in owners:
                 raise PluginError(
                     f"two model families have a baseline {baseline!r}: "
-                    f"{FAMILIES.origin(found[baseline])} and {FAMILIES.origin(name)}; uninstall "
+                    f"{FAMILIES.origin(owners[baseline])} and {FAMILIES.origin(name)}; uninstall "
                     "one of the packages"
                 )
-            found[baseline] = name
-    return found
+            owners[baseline] = name
+    return owners
 
 
 def of_prefix(reference: str) -> str | None:
@@ -158,8 +158,10 @@ def of_prefix(reference: str) -> str | None:
     prefix, colon, _ = reference.partition(":")
     if not colon:
         return None
-    every = families().items()
-    return next((name for name, described in every if prefix and described.prefix == prefix), None)
+    for name, described in families().items():
+        if prefix and described.prefix == prefix:
+            return name
+    return None
 
 
 def model_types() -> list[str]:
@@ -169,8 +171,10 @@ def model_types() -> list[str]:
 
 def of_model_type(model_type: str) -> str | None:
     """Return the family that loads Hugging Face folders of a type; None where none does."""
-    every = families().items()
-    return next((name for name, described in every if model_type in described.model_types), None)
+    for name, described in families().items():
+        if model_type in described.model_types:
+            return name
+    return None
 
 
 def of_baseline(reference: str) -> str:
