@@ -9,7 +9,7 @@ tokenizer.json      with tokenizer_config.json, for text
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -20,7 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from bmc import building, inputs, plugins
+from bmc import building, inputs
 from bmc.contracts import families
 from bmc.contracts.techniques import technique, techniques
 from bmc.errors import ArtifactError, BmcError, reason_of
@@ -83,7 +83,7 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
                 "scores": model.scores,
                 "origin": model.origin,
                 "versions": versions(),
-                "plugins": plugins.recorded(_used(model)),
+                "plugins": _plugins_of(model),
                 "files": sha256_of_folder(folder, leave_out=MANIFEST),
             },
         )
@@ -269,12 +269,13 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _used(model: Model) -> Iterator[tuple[plugins.Kind[Any], str]]:
-    """Yield the plug-ins that a model was made with."""
-    yield families.FAMILIES, model.family
+def _plugins_of(model: Model) -> list[dict[str, str]]:
+    """Return which other packages' plug-ins a model was made with."""
+    entries = families.FAMILIES.record(model.family)
     for step in model.steps:
         kind, _, name = step.method.partition("/")
-        yield techniques(kind), name
+        entries += techniques(kind).record(name)
+    return entries
 
 
 def _step(entry: Any, folder: Path) -> AppliedStep:

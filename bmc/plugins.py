@@ -12,7 +12,7 @@ import importlib
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -78,7 +78,7 @@ class Kind(Generic[T]):
 
         Args:
             name: with dashes.
-            made_with: plug-ins that a model directory or bundle records, as `recorded` returns
+            made_with: plug-ins that a model directory or bundle records, as `record` returns
                 them; it may come from a stranger.
 
         Raises:
@@ -177,15 +177,6 @@ def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str
         return accept(value)
     except PluginError as error:
         raise PluginError(f"{what} ({origin}): {error}") from error
-
-
-def recorded(used: Iterable[tuple[Kind[Any], str]]) -> list[dict[str, str]]:
-    """Return which packages' plug-ins a file was made with; bmc's plug-ins are left out.
-
-    Args:
-        used: kind and name of the plug-ins.
-    """
-    return [entry for kind, name in used for entry in kind.record(name)]
 
 
 def names(package: str) -> list[str]:

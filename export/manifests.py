@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmc import artifact, plugins
+from bmc import artifact
 from bmc.bundle import Manifest
 from bmc.contracts import families
 from bmc.contracts.formats import FORMATS
@@ -62,7 +62,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
 
 def _plugins(target: str) -> dict[str, Any]:
     """Return which package the target is a plug-in of; nothing for bmc's own."""
-    made_with = plugins.recorded([(FORMATS, target)])
+    made_with = FORMATS.record(target)
     return {"plugins": made_with} if made_with else {}
 
 

@@ -303,4 +303,5 @@ def test_only_other_packages_plug_ins_are_recorded(install: Install) -> None:
     module = install("bmc.data", "two-rows", DATA_SET)
     kind = data_sets.DATA_SETS
     about = {"kind": "data set", "name": "two-rows", "package": module, "version": "1.2"}
-    assert plugins.recorded([(kind, "two-rows"), (kind, "digits"), (kind, "a.csv")]) == [about]
+    assert kind.record("two-rows") == [about]
+    assert kind.record("digits") == kind.record("a.csv") == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from bmc import console, plugins
+from bmc import console
 from bmc import data as datasets
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset, Fold
@@ -60,5 +60,5 @@ def data_record(data: Dataset, source: DataSource) -> dict[str, Any]:
             "test": len(data.test),
         },
         "summary": data.summary.to_json(),
-        "plugins": plugins.recorded([(DATA_SETS, source.data)]),
+        "plugins": DATA_SETS.record(source.data),
     }
