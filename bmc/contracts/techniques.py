@@ -15,6 +15,7 @@ from bmc.plugins import Kind
 if TYPE_CHECKING:
     from bmc.model import AfterStep, Model, Record, Step
 
+_TAUGHT = "distill"  # the verb gives these techniques their teacher; the others need defaults
 _STEP = {"apply": ("self", "model", "work"), "rebuild": ("model", "record")}
 
 
@@ -72,10 +73,19 @@ def techniques(kind: str) -> Kind[Technique]:
         f"bmc.compress.{kind}",
         "bmc.techniques",
         "STEP",
-        _technique_of,
+        _technique_of if kind == _TAUGHT else _technique_with_defaults,
         f"bmc {kind} --help says what each does",
         f"{kind}.",
     )
+
+
+def _technique_with_defaults(step: Any) -> Technique:
+    """Check a step's class whose settings a user may leave out, and return what it stands for."""
+    technique = _technique_of(step)
+    for setting in fields(step):
+        if setting.default is setting.default_factory:  # both are MISSING
+            raise PluginError(f"its setting {setting.name} needs a default")
+    return technique
 
 
 def _technique_of(step: Any) -> Technique:
@@ -84,9 +94,6 @@ def _technique_of(step: Any) -> Technique:
         raise PluginError(f"STEP is {step!r:.60}; it must be a frozen dataclass of settings")
     if not step.__dataclass_params__.frozen:  # type: ignore[attr-defined]
         raise PluginError(f"{step.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
-    for setting in fields(step):
-        if setting.default is setting.default_factory:  # both are MISSING
-            raise PluginError(f"its setting {setting.name} needs a default")
     lacking = [name for name in _STEP if not callable(getattr(step, name, None))]
     if lacking:
         raise PluginError(f"{step.__name__} lacks {' and '.join(lacking)}: see bmc.model.Step")
