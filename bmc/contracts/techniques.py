@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from bmc import plugins
@@ -90,21 +90,22 @@ def _technique_with_defaults(step: Any) -> Technique:
 
 def _technique_of(step: Any) -> Technique:
     """Check a step's class, and return what it stands for."""
-    if not isinstance(step, type) or not is_dataclass(step):
+    settings = getattr(step, "__dataclass_params__", None)
+    if not isinstance(step, type) or settings is None:
         raise PluginError(f"STEP is {step!r:.60}; it must be a frozen dataclass of settings")
-    if not step.__dataclass_params__.frozen:  # type: ignore[attr-defined]
+    if not settings.frozen:
         raise PluginError(f"{step.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     lacking = [name for name in _STEP if not callable(getattr(step, name, None))]
     if lacking:
         raise PluginError(f"{step.__name__} lacks {' and '.join(lacking)}: see bmc.model.Step")
-    static = inspect.getattr_static(step, "rebuild")
-    if not isinstance(static, staticmethod):
+    checked: Any = step
+    if not isinstance(inspect.getattr_static(checked, "rebuild"), staticmethod):
         raise PluginError(f"{step.__name__}.rebuild must be a static method")
     try:
-        inspect.signature(step.apply).bind(*_STEP["apply"])
+        inspect.signature(checked.apply).bind(*_STEP["apply"])
     except TypeError as error:
         raise PluginError(
             f"{step.__name__}.apply must take (self, model, work), as bmc.model.Step says"
         ) from error
-    keep = getattr(step, "keep", None)  # the one member that a step may leave out
-    return Technique(step=step, rebuild=step.rebuild, keep=keep)
+    keep = getattr(checked, "keep", None)  # the one member that a step may leave out
+    return Technique(step=checked, rebuild=checked.rebuild, keep=keep)

@@ -28,7 +28,7 @@ from bmc.training.parametrizations import fold_parametrizations
 from bmc.trust import check_trusted, trust
 
 
-def baseline(reference: str, data: Dataset, settings: _images.ImageOptions) -> Model:
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Call the user's function for the images and classes of a data set.
 
     It gets the keyword arguments classes (1 in a regression), channels, height and width, and

@@ -211,7 +211,9 @@ def test_mpnet_shares_its_layers(make_lively: Callable[..., Model], work: Work) 
 def test_a_recurrent_network_shares_the_layers_behind_its_first(work: Work) -> None:
     family = families.network("recurrent")
     vowels = datasets.load("japanese-vowels")
-    model = family.baseline("lstm", vowels, family.Settings(hidden=8, layers=4))
+    model = family.baseline(
+        "lstm", vowels, families.family("recurrent").settings(hidden=8, layers=4)
+    )
     record = Layers().apply(model, work)
     assert record["groups"] == [["layers.1", "layers.2", "layers.3"]]
     inputs = family.examples(model.module)[0]

@@ -78,7 +78,7 @@ def cut(data: Dataset, rows: int) -> Dataset:
 def build(name: str, data: Dataset, options: dict[str, str] | None = None) -> Model:
     torch.manual_seed(0)
     chosen = baselines.choose(name, SLIM[name] if options is None else options)
-    model: Model = chosen.family.baseline(name, data, chosen.options)
+    model = chosen.network.baseline(name, data, chosen.options)
     return model
 
 
@@ -138,7 +138,7 @@ def test_maps_of_one_pixel_get_the_gradients_in_bf16_that_they_get_in_fp32(
 ) -> None:
     spec = {"architecture": name, "channels": 1, "height": shape[0], "width": shape[1]}
     spec |= {"outputs": 10, "filters": 8, "multiplier": 0.25, "dropout": 0.0}
-    module = baselines.choose(name, {}).family.build(spec)
+    module = baselines.choose(name, {}).network.build(spec)
     pixels = torch.randn(16, 1, *shape, generator=torch.Generator().manual_seed(0))
     strided = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
     found = []
@@ -187,11 +187,11 @@ def test_a_network_for_any_size_reaches_every_target(
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_at_the_published_size_the_parameters_are_as_many_as_published(name: str) -> None:
-    family = baselines.choose(name, {}).family
+    network = baselines.choose(name, {}).network
     spec = {"architecture": name, "channels": 3, "height": 224, "width": 224, "outputs": 1000}
     spec |= {"filters": 64, "hidden": 4096, "dropout": 0.5, "multiplier": 1.0}
     with torch.device("meta"):
-        module = family.build(spec)
+        module = network.build(spec)
     assert sum(value.numel() for value in module.parameters()) == PUBLISHED[name]
 
 

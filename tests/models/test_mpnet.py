@@ -152,7 +152,7 @@ def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
 def test_a_folder_is_fine_tuned_with_its_weights(
     folder: Path, reviews: Dataset, tmp_path: Path
 ) -> None:
-    assert baselines.choose(str(folder), {}).family is mpnet
+    assert baselines.choose(str(folder), {}).network is mpnet.NETWORK
     loaded = mpnet.pretrained(str(folder), ("a", "b", "c"), TextSettings(16))
     theirs, ours = small().module.state_dict(), loaded.module.state_dict()
     kept = [name for name in theirs if not name.startswith("classifier.out_proj")]
