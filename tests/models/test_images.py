@@ -78,8 +78,7 @@ def cut(data: Dataset, rows: int) -> Dataset:
 def build(name: str, data: Dataset, options: dict[str, str] | None = None) -> Model:
     torch.manual_seed(0)
     chosen = baselines.choose(name, SLIM[name] if options is None else options)
-    model = chosen.network.baseline(name, data, chosen.options)
-    return model
+    return chosen.network.baseline(name, data, chosen.options)
 
 
 def lively(model: Model) -> Model:
