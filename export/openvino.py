@@ -1,4 +1,4 @@
-"""OpenVINO IR, made of ONNX, and rearranged where its kernels are slow."""
+"""OpenVINO IR from ONNX, rearranged where its kernels are slow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bmc.foreign import summary_of
 from bmc.inspect.executed import Executed
 
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
+_RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence", "GRUCell", "LSTMCell", "RNNCell")
+_FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
 _LAYERS = ("Convolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell")
 _PRECISIONS = {"i8": "int8", "u8": "uint8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
@@ -39,82 +41,113 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
 
 def ease(graph: openvino.Model) -> None:
-    """Rearrange a graph's quantizers for OpenVINO's kernels; its numbers stay the same.
+    """Rearrange a graph for OpenVINO's kernels; its numbers stay the same.
 
-    What multiplies by 1 or subtracts 0, as ONNX's operators are read, takes room alone and goes.
+    Multiplications by 1 and subtractions of 0, which come from ONNX's operators, are removed.
     """
     for operator in graph.get_ordered_ops():
-        _leave_out(operator)
-    for step in (_move_range, _add_axis):
+        _remove_neutral(operator)
+    quantizers = [op for op in graph.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
+    if quantizers:
         for operator in graph.get_ordered_ops():
-            if operator.get_type_name() == "FakeQuantize":
-                step(operator)
+            _fold_recurrent_weights(operator)
+    for step in (_shift_range, _add_axis):
+        for quantizer in quantizers:
+            step(quantizer)
     graph.validate_nodes_and_infer_types()
 
 
-def _leave_out(operator: Any) -> None:
-    """Let readers of a product with 1, or of a difference from 0, read what it is made of."""
+def _remove_neutral(operator: Any) -> None:
+    """Connect the readers of a product with 1, or of a difference from 0, to its other operand."""
     neutral = {"Multiply": 1, "Subtract": 0}.get(operator.get_type_name())
-    if neutral is None or any(
-        one.get_node().get_type_name() == "Result" for one in _readers(operator)
-    ):
+    readers = _readers(operator)
+    if neutral is None or any(reader.get_node().get_type_name() == "Result" for reader in readers):
         return
-    for own, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
-        value = operator.input_value(own).get_node()
+    for neutral_at, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
+        value = operator.input_value(neutral_at).get_node()
         value = value.input_value(0).get_node() if value.get_type_name() == "Convert" else value
         scalar = value.get_type_name() == "Constant" and value.data.ndim == 0
         if scalar and value.data.item() == neutral:
-            for reader in _readers(operator):
+            for reader in readers:
                 reader.replace_source_output(operator.input_value(other))
             return
 
 
-def _move_range(quantize: Any) -> None:
-    """Move a quantizer's range by the constant that is taken from its input, and not the input."""
-    difference = quantize.input_value(0).get_node()
+def _fold_recurrent_weights(operator: Any) -> None:
+    """Store a recurrent layer's packed weights in float.
+
+    With a FakeQuantize anywhere in the graph, OpenVINO keeps packed weights packed for its int8
+    kernels, and the recurrent ones take constants only. In other graphs it unpacks them as it
+    loads the file, so that they stay small there.
+    """
+    if operator.get_type_name() not in _RECURRENT:
+        return
+    for weight in operator.inputs():
+        source = weight.get_source_output()
+        if source.get_node().get_type_name() != "Constant" and _is_constant(source.get_node()):
+            value = openvino.Core().compile_model(openvino.Model([source], []), "CPU", _FP32)([])[0]
+            weight.replace_source_output(opset13.constant(np.array(value)).output(0))
+
+
+def _is_constant(operator: Any) -> bool:
+    """Tell whether an operator's output depends on no input of the graph."""
+    waiting, seen = [operator], set()
+    while waiting:
+        node = waiting.pop()
+        if node.get_type_name() == "Parameter":
+            return False
+        sources = [value.get_node() for value in node.input_values()]
+        waiting += [source for source in sources if source.get_friendly_name() not in seen]
+        seen |= {source.get_friendly_name() for source in sources}
+    return True
+
+
+def _shift_range(quantizer: Any) -> None:
+    """Shift a quantizer's range by the constant that is subtracted from its input, instead."""
+    difference = quantizer.input_value(0).get_node()
     by = difference.input_value(1).get_node() if difference.get_input_size() == 2 else difference
     if difference.get_type_name() != "Subtract" or by.get_type_name() != "Constant":
         return
-    for number in (1, 2):
-        end = quantize.input_value(number).get_node().data
-        quantize.input(number).replace_source_output(opset13.constant(end + by.data).output(0))
-    quantize.input(0).replace_source_output(difference.input_value(0))
+    for place in (1, 2):
+        end = quantizer.input_value(place).get_node().data
+        quantizer.input(place).replace_source_output(opset13.constant(end + by.data).output(0))
+    quantizer.input(0).replace_source_output(difference.input_value(0))
 
 
-def _add_axis(quantize: Any) -> None:
-    """Quantize a matrix as one of several, where OpenVINO does that as an operation of its own.
+def _add_axis(quantizer: Any) -> None:
+    """Add an axis to a matrix that OpenVINO quantizes in an operation of its own.
 
-    It takes a matrix's columns for channels and calls its kernel for every 16 of them; 128 x 384
-    values took 34 us so and take 5 us as 1 x 128 x 384 (benchmarks/kernels.py). A quantizer that
-    becomes part of another operation is left alone.
+    It takes a matrix's columns for channels and calls its kernel for every 16 of them: 128 x 384
+    values take 34 us, and 5 us as 1 x 128 x 384 (benchmarks/kernels.py). A quantizer that is fused
+    into another operation stays as it is.
     """
-    read = quantize.input_value(0)
+    read = quantizer.input_value(0)
     if read.get_partial_shape().rank.get_length() != 2 or _fuses(read):
         return
-    last, readers = quantize, _readers(quantize)
+    last, readers = quantizer, _readers(quantizer)
     while len(readers) == 1 and readers[0].get_node().get_type_name() in _DEQUANTIZE:
         last = readers[0].get_node()
         readers = _readers(last)
     first_axis = np.int64(0)
-    quantize.input(0).replace_source_output(opset13.unsqueeze(read, first_axis).output(0))
+    quantizer.input(0).replace_source_output(opset13.unsqueeze(read, first_axis).output(0))
     matrix = opset13.squeeze(last.output(0), first_axis)
     for reader in readers:
         reader.replace_source_output(matrix.output(0))
 
 
 def _fuses(read: Any) -> bool:
-    """Tell whether what quantizes a value becomes part of the operation that computes it.
+    """Tell whether a quantizer of a value is fused into the operation that computes the value.
 
-    It does where nothing else reads that, also behind a product with constants.
+    It is where nothing else reads the value, also behind a product with constants.
     """
     operator = read.get_node()
     kind = operator.get_type_name()
     if len(read.get_target_inputs()) > 1 or kind in ("Reshape", "Transpose"):
         return False
-    given = [operator.input_value(place) for place in range(operator.get_input_size())]
-    known = [one.get_node().get_type_name() == "Constant" for one in given]
-    if kind == "Multiply" and any(known):
-        return _fuses(given[known.index(False)])
+    inputs = operator.input_values()
+    is_constant = [value.get_node().get_type_name() == "Constant" for value in inputs]
+    if kind == "Multiply" and any(is_constant):
+        return _fuses(inputs[is_constant.index(False)])
     return True
 
 
@@ -124,16 +157,15 @@ def _readers(operator: Any) -> list[Any]:
 
 def executed(bundle: Bundle) -> list[Executed]:
     """Return the multiplications of the graph that OpenVINO compiles, at the hint f32."""
-    settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", settings)
-    found = []
+    compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", _FP32)
+    executed_operators = []
     for operator in compiled.get_runtime_model().get_ordered_ops():
         info = operator.get_rt_info()
         kind, precision = (str(info[key].value) for key in ("layerType", "runtimePrecision"))
         if kind in _LAYERS:
             name = operator.get_friendly_name()
-            found.append(Executed(kind, _PRECISIONS.get(precision, precision), name))
-    return found
+            executed_operators.append(Executed(kind, _PRECISIONS.get(precision, precision), name))
+    return executed_operators
 
 
 EXPORTER = Exporter(write=write, executed=executed)

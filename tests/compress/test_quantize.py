@@ -18,7 +18,7 @@ from onnx import numpy_helper
 from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
-from bmc import artifact, cli
+from bmc import artifact, cli, targets
 from bmc.bundle import Bundle
 from bmc.compress.quantize.bf16 import Bf16
 from bmc.compress.quantize.dynamic import Dynamic
@@ -42,6 +42,7 @@ from bmc.inspect.executed import Executed
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import mlp, recurrent
 from bmc.quantization.calibration import calibrate
+from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from tests.models.test_mpnet import small as small_mpnet
@@ -225,6 +226,34 @@ def test_every_target_computes_the_numbers_of_a_quantization(
     if precision == "int8" and family != "recurrent":
         executed = made.manifest.build["executed"]
         assert any(kind in ("int8", "uint8") for _, kind, _ in executed)
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+@pytest.mark.parametrize("cell", ["gru", "lstm"])
+def test_a_static_text_network_with_gates_answers_alike_in_onnx_and_openvino(
+    cell: str, target: str, reviews: Dataset, work_of: Callable[[Model], Work], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    model = recurrent.baseline(cell, reviews, recurrent.Settings(hidden=16))
+    with torch.no_grad():
+        model.module.get_parameter("classifier.weight").mul_(10)
+    applied(model, "static", work_of(model))
+    made = exported(model, reviews, target, tmp_path)
+    assert made.manifest.precision == "int8"
+    expected, inputs = answers(model)[-1].numpy(), model.encoder.probes(4)[-1]
+    with targets.load(target).load(made, RuntimeOptions()) as session:
+        outputs = session.run(inputs)["logits"]
+    np.testing.assert_allclose(outputs, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_weights_of_8_bits_of_a_gru_stay_small_in_openvino(
+    reviews: Dataset, work_of: Callable[[Model], Work], tmp_path: Path
+) -> None:
+    model = recurrent.baseline("gru", reviews, recurrent.Settings(hidden=128, embedding=16))
+    in_float = sum(parameter.nbytes for parameter in model.module.parameters())
+    applied(model, "weights", work_of(model))
+    made = exported(model, reviews, "openvino", tmp_path)
+    assert made.model_size() < 0.4 * in_float
 
 
 def initializers(path: Path) -> dict[str, int]:
