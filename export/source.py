@@ -24,7 +24,7 @@ from bmc.export.lowering import lower_file
 from bmc.export.onnx_graph import write_onnx
 from bmc.inference.quantized_form import in_fp32, with_zero_point_0
 from bmc.inference.quantized_layers import QuantizedRecurrent
-from bmc.inference.run import outputs_on
+from bmc.inference.run import outputs_on_rows
 from bmc.inputs import Many
 from bmc.model import Model
 from bmc.precision import PRECISIONS, precision_of
@@ -159,7 +159,7 @@ class Source:
     def reference(self) -> NDArray[np.float32]:
         """Outputs of the model in PyTorch, in fp32, on the held-out rows."""
         title = "PyTorch's answers"
-        return outputs_on(self.model.module, self.model.encoder, self.rows, _BATCH, title)
+        return outputs_on_rows(self.model.module, self.model.encoder, self.rows, _BATCH, title)
 
 
 def _able(precision: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,8 @@ def batches_of(
 
 
 @torch.inference_mode()
-def outputs_on(
-    module: nn.Module, encoder: Encoder, rows: Many, size: int, title: str
+def outputs_on_rows(
+    module: nn.Module, encoder: Encoder, rows: Many, size: int, title: str = ""
 ) -> NDArray[np.float32]:
     """Return a network's outputs on rows, (rows, ...) in fp32, in the order of the rows.
 
@@ -55,12 +56,16 @@ def outputs_on(
         encoder: of the rows.
         rows: raw rows; at least one.
         size: rows of a batch at most.
-        title: of the progress bar.
+        title: of a progress bar; "" shows none.
     """
     outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
-    with console.progress(title, len(rows)) as advance:
+    with console.progress(title, len(rows)) if title else nullcontext(_no_progress) as advance:
         for places, tensors in batches_of(encoder, rows, size):
             for place, output in zip(places, output_of(module, tensors).numpy(), strict=True):
                 outputs[place] = output
             advance(len(places))
     return np.stack(outputs)
+
+
+def _no_progress(rows: int) -> None:
+    """Show nothing."""

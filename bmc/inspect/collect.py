@@ -22,6 +22,7 @@ from bmc.inspect.sensitivity import Sensitivity
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
+from bmc.training.loop import outputs_of
 
 TOKENS = 32
 """Tokens of a text, or steps of a series, that a model's costs are counted at."""
@@ -123,7 +124,7 @@ def inspect_model(
     raw: Many = [validation.rows[place] for place in places]
     truth = [validation.labels[place] for place in places]
     rows = Rows(raw, truth, model.encoder)
-    outputs = sensitivity.outputs_of(model.module, rows)
+    outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
     measure, score = sensitivity.score_of(model.task, outputs, labels)
     chosen = importance.choose(outputs, labels, model.task, settings.examples)

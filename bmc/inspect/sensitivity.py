@@ -18,9 +18,8 @@ from bmc.measure import scores
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
-from bmc.training.loop import logits_of
+from bmc.training.loop import outputs_of
 
-_BATCH = 64
 _GROUP = 32
 
 
@@ -101,17 +100,6 @@ def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:
         if own:
             found[path] = own
     return found
-
-
-def outputs_of(module: nn.Module, rows: Rows) -> NDArray[np.float32]:
-    """Return a module's outputs for all rows (rows, classes or 1), on the CPU in fp32."""
-    found: NDArray[np.float32] | None = None
-    for places in rows.in_order(_BATCH):
-        outputs = logits_of(module, rows, places, "fp32", "cpu").numpy()
-        if found is None:
-            found = np.empty((len(rows), *outputs.shape[1:]), np.float32)
-        found[places] = outputs
-    return np.empty((0, 1), np.float32) if found is None else found
 
 
 def score_of(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> tuple[str, Interval]:

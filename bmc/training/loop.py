@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc import __version__, console
@@ -182,6 +184,31 @@ def logits_of(
     with autocast(precision, where):
         outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
         return outputs.float().cpu()
+
+
+def outputs_of(
+    module: nn.Module,
+    rows: Rows,
+    precision: str = "fp32",
+    device: str = "cpu",
+    form: Form | None = None,
+) -> NDArray[np.float32]:
+    """Return a module's outputs for all rows, (rows, classes or 1), in the order of the rows.
+
+    Args:
+        module: it is in evaluation mode and on the device afterwards.
+        rows: to answer.
+        precision: "bf16", "fp32", or "auto".
+        device: "cpu", "cuda", or "auto".
+        form: computes a batch's outputs with the module's own weights, faster than the module.
+    """
+    outputs: NDArray[np.float32] | None = None
+    for places in rows.in_order(_SCORING_BATCH):
+        of_batch = logits_of(module, rows, places, precision, device, form).numpy()
+        if outputs is None:
+            outputs = np.empty((len(rows), *of_batch.shape[1:]), np.float32)
+        outputs[places] = of_batch
+    return np.empty((0, 1), np.float32) if outputs is None else outputs
 
 
 def score_of(module: nn.Module, rows: Rows, settings: TrainingSettings, task: str) -> float:

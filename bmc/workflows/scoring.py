@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from bmc.data import Examples
 from bmc.errors import ArtifactError
-from bmc.inputs import ordered_batches
+from bmc.inference.run import outputs_on_rows
 from bmc.measure import scores
-from bmc.model import Model, output_of
+from bmc.model import Model
 from bmc.pipeline import answers_of
 from bmc.training.batches import Rows
-from bmc.training.loop import logits_of
+from bmc.training.loop import outputs_of
 
 VALIDATION = "validation"
 _BATCH = 64
@@ -34,9 +34,7 @@ def outputs_on(
         device: cpu, cuda, or auto.
     """
     rows = Rows(examples.rows, examples.labels, model.encoder)
-    outputs = np.empty((len(rows), max(len(model.labels), 1)), np.float32)
-    for places in rows.in_order(_BATCH):
-        outputs[places] = logits_of(model.module, rows, places, precision, device).numpy()
+    outputs = outputs_of(model.module, rows, precision, device)
     model.module.to(torch.device("cpu"))
     return outputs
 
@@ -77,15 +75,8 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
     """
     if not rows:
         return []
-    encoder = model.encoder
-    outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
-    with torch.inference_mode():
-        for places, arrays in ordered_batches(encoder, encoder.encode(rows), _BATCH):
-            tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            batch = output_of(model.module, tensors).numpy()
-            for place, output in zip(places, batch, strict=True):
-                outputs[place] = output
-    answers = answers_of(np.stack(outputs), model.task, model.labels)
+    outputs = outputs_on_rows(model.module, model.encoder, rows, _BATCH)
+    answers = answers_of(outputs, model.task, model.labels)
     for number, answer in enumerate(answers, start=1):
         if answer is None:
             raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")

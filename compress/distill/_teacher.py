@@ -19,12 +19,11 @@ from bmc.inputs import Many
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
 from bmc.training.identity import structure_of
-from bmc.training.loop import autocast, device_of, has_bf16, logits_of
+from bmc.training.loop import autocast, device_of, has_bf16, outputs_of
 from bmc.training.memory import return_large_blocks
 from bmc.writing import write_atomically
 
 _CHUNK = 2048
-_BATCH = 64
 _DIGEST = 32  # bytes of a sha256
 
 
@@ -81,13 +80,10 @@ def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
 
 def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
-    logits = np.empty((len(texts), _width(teacher)), np.float32)
     family = families.network(teacher.family)
     forming = family.training_form
     form = forming(teacher.module) if forming else None
-    for places in rows.in_order(_BATCH):
-        logits[places] = logits_of(teacher.module, rows, places, "auto", device, form).numpy()
-    return logits
+    return outputs_of(teacher.module, rows, "auto", device, form)
 
 
 def _width(teacher: Model) -> int:

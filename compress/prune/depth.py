@@ -15,9 +15,9 @@ from torch import nn
 from bmc import console
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError, unknown
-from bmc.inspect.sensitivity import outputs_of
 from bmc.model import Model, Parts, Record, Work
 from bmc.training.batches import Rows
+from bmc.training.loop import outputs_of
 
 _RULES = ("score", "last", "random")
 _COMPARED = 512

@@ -25,10 +25,10 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.export.onnx_graph import write_onnx
 from bmc.inference.form import inference_form
-from bmc.inspect.sensitivity import outputs_of
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert, resnet, transformer
 from bmc.training.batches import Rows
+from bmc.training.loop import outputs_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
