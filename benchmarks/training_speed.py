@@ -35,7 +35,7 @@ from bmc import data as datasets
 from bmc.data import Examples
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
-from bmc.training.loop import has_bf16
+from bmc.training.device import has_bf16
 from bmc.training.optimizers import optimizer_of, rate_at
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model

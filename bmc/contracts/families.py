@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from bmc.data import Dataset
     from bmc.model import AfterStep, Form, Model, Parts
-    from bmc.training.loop import Fitted
+    from bmc.training.epochs import Fitted
     from bmc.training.settings import TrainingSettings
 
 _HINT = "bmc models lists all"

@@ -29,8 +29,8 @@ from bmc.model import AfterStep, Model, Parts
 from bmc.models import _images
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
+from bmc.training.epochs import Fitted
 from bmc.training.initialise import initialise
-from bmc.training.loop import Fitted
 from bmc.training.settings import TrainingSettings
 
 _LARGEST = 64 * 64 * 3

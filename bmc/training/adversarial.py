@@ -1,12 +1,13 @@
 """Adversarial training: a generator learns to make images that a discriminator takes for real.
 
-Like `loop.fit` it can be killed at any step and goes on bit for bit. Its checkpoints hold both
-networks; what is left at the end is the generator alone, its weights averaged over the last steps.
+Like `loop.fit` it resumes bit for bit after an interruption. Checkpoints hold both networks; the
+result is the generator alone, with its weights averaged over the last steps.
 """
 
 from __future__ import annotations
 
 import copy
+from array import array
 from collections.abc import Iterator
 from itertools import chain, pairwise
 from pathlib import Path
@@ -17,16 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, leaky_relu
 
-from bmc import console
 from bmc.errors import SettingError
 from bmc.measure.frechet import frechet_distance
 from bmc.model import AfterStep
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
 from bmc.training.batches import Rows
-from bmc.training.checkpoint import Progress
-from bmc.training.loop import Fitted, autocast, device_of, diverged, identity_of, is_stale
-from bmc.training.optimizers import rate_at
+from bmc.training.device import autocast, device_of
+from bmc.training.epochs import Epochs, Fitted
 from bmc.training.settings import TrainingSettings
 
 MEASURE = "frechet_distance"
@@ -89,14 +88,14 @@ def fit_adversarially(
         size: values of noise a row.
         train: images in the range of the generator's.
         validation: images that pick the best epoch.
-        settings: how; optimizer must be adam.
+        settings: how to train; the optimizer must be adam.
         folder: for the checkpoint.
         run: whatever else the result depends on.
-        after_step: called with the generator as `loop.fit` calls it with its module.
+        after_step: called with the generator, as `loop.fit` does with its module.
 
     Raises:
-        SettingError: a setting that adversarial training has no use for.
-        DivergedError: a loss or its gradient is no number any more.
+        SettingError: a setting does not apply to adversarial training.
+        DivergedError: a loss or its gradient became NaN or infinite.
 
     Source: Goodfellow et al. 2014, "Generative Adversarial Nets"; Salimans et al. 2016, "Improved
     Techniques for Training GANs" (one-sided label smoothing); Karras et al. 2018, "Progressive
@@ -105,56 +104,60 @@ def fit_adversarially(
     _check(settings)
     device = device_of(settings.device)
     networks = Networks(generator, discriminator).to(device)
-    parameters = [value for _, value in checkpoint.trainable(networks)]
-    optimizer = torch.optim.Adam(
-        parameters, settings.learning_rate, _BETAS, weight_decay=settings.weight_decay, fused=True
-    )
-    real = _features(_images_of(validation, device))
-    steps = len(train.shuffled(settings.batch_size, settings.seed, 0))
-    total = steps * settings.epochs
-    identity = identity_of(networks, train, settings, run)
-    torch.manual_seed(settings.seed)
-    progress, best = Progress(), dict[str, Tensor]()
-    resumed = checkpoint.read(folder, identity, networks, optimizer)
-    if resumed:
-        progress, best = resumed
-        console.note(f"going on from epoch {progress.epoch + 1}, step {progress.step}")
-    done = progress.epoch * steps + progress.step
-    if after_step and progress.epoch < settings.epochs:
-        after_step(generator, done / total)
-    with console.progress("training", total, done=done) as advance:
-        while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
-            generator.train()
-            discriminator.train()
-            order = train.shuffled(settings.batch_size, settings.seed, progress.epoch)
-            for places in order[progress.step :]:
-                step = progress.epoch * steps + progress.step
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * rate_at(step, total, settings)
-                images = train.batch(places).to(device).inputs["pixels"]
-                for lost, network in _losses(networks, images, size, settings):
-                    learned = list(network.parameters())
-                    # Into this network alone: the optimizer skips what has no gradient.
-                    lost.backward(inputs=learned)  # type: ignore[no-untyped-call]
-                    norm = nn.utils.clip_grad_norm_(learned, settings.clip)
-                    if not torch.isfinite(norm):  # before the step: the weights are still good
-                        raise diverged(progress, lost, settings, folder)
-                    optimizer.step()
-                    optimizer.zero_grad()
-                if after_step:
-                    after_step(generator, (step + 1) / total)
-                networks.follow(step)
-                progress.step += 1
-                advance(1)
-                if progress.step % settings.checkpoint_every == 0:
-                    checkpoint.write(folder, identity, progress, networks, optimizer, best)
-            best = _end_epoch(networks.average, real, size, settings, progress, best)
-            checkpoint.write(folder, identity, progress, networks, optimizer, best)
-    with torch.no_grad():
-        for name, tensor in checkpoint.tensors_of(generator).items():
-            tensor.copy_(best[name])
+    epochs = _Adversarial(networks, size, train, validation, settings, folder, run)
+    epochs.fit(generator, after_step)
     generator.to("cpu").eval()
+    progress = epochs.progress
     return Fitted(progress.best_score, progress.best_epoch, tuple(progress.history), MEASURE)
+
+
+class _Adversarial(Epochs):
+    """Epochs in which discriminator and generator learn in turn; the average is the result."""
+
+    score_name = "Frechet distance"
+
+    def __init__(
+        self,
+        networks: Networks,
+        size: int,
+        train: Rows,
+        validation: Rows,
+        settings: TrainingSettings,
+        folder: Path,
+        run: str,
+    ) -> None:
+        parameters = [value for _, value in checkpoint.trainable(networks)]
+        rate, decay = settings.learning_rate, settings.weight_decay
+        optimizer = torch.optim.Adam(parameters, rate, _BETAS, weight_decay=decay, fused=True)
+        super().__init__(networks, networks.average, optimizer, train, settings, folder, run)
+        self._pair, self._size = networks, size
+        self._device = device_of(settings.device)
+        self._real = _features(_images_of(validation, self._device))
+
+    def start_epoch(self) -> None:
+        self._pair.generator.train()
+        self._pair.discriminator.train()
+
+    def learn(self, places: array[int], step: int) -> float:
+        images = self._train.batch(places).to(self._device).inputs["pixels"]
+        total = 0.0
+        for loss, network in _losses(self._pair, images, self._size, self._settings):
+            parameters = list(network.parameters())
+            # Into this network alone: the optimizer skips what has no gradient.
+            loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
+            self.update(loss, parameters, step)
+            total += float(loss.detach())
+        return total
+
+    def end_step(self, step: int) -> None:
+        self._pair.follow(step)
+
+    def score(self) -> float:
+        made = _features(_made_by(self._pair.average, len(self._real), self._size))
+        return frechet_distance(made, self._real)
+
+    def is_better(self, score: float, best: float) -> bool:
+        return not score > best
 
 
 def _check(settings: TrainingSettings) -> None:
@@ -200,26 +203,6 @@ def _as_real(answers: Tensor, smoothing: float) -> Tensor:
 
 def _as_made(answers: Tensor) -> Tensor:
     return binary_cross_entropy_with_logits(answers, torch.zeros_like(answers))
-
-
-def _end_epoch(
-    average: nn.Module,
-    real: NDArray[np.float64],
-    size: int,
-    settings: TrainingSettings,
-    progress: Progress,
-    best: dict[str, Tensor],
-) -> dict[str, Tensor]:
-    """Score the averaged generator, and return its weights if they are the best so far."""
-    score = frechet_distance(_features(_made_by(average, len(real), size)), real)
-    progress.history.append(score)
-    progress.epoch, progress.step = progress.epoch + 1, 0
-    console.note(f"epoch {progress.epoch} of {settings.epochs}: Frechet distance {score:.4f}")
-    if best and score > progress.best_score and settings.keep == "best":
-        return best
-    progress.best_score, progress.best_epoch = score, progress.epoch
-    tensors = checkpoint.tensors_of(average)
-    return {name: value.detach().cpu().clone() for name, value in tensors.items()}
 
 
 @torch.no_grad()

@@ -21,8 +21,9 @@ from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
 from bmc.training.batches import Rows
+from bmc.training.epochs import Fitted
 from bmc.training.identity import structure_of
-from bmc.training.loop import Fitted, fit, score_of
+from bmc.training.loop import fit, score_of
 from bmc.training.losses import loss_of
 from bmc.training.parametrizations import fold_parametrizations
 from bmc.training.settings import TrainingSettings

@@ -18,8 +18,9 @@ from bmc.data import content_of
 from bmc.inputs import Many
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
+from bmc.training.device import autocast, device_of, has_bf16
 from bmc.training.identity import structure_of
-from bmc.training.loop import autocast, device_of, has_bf16, outputs_of
+from bmc.training.loop import outputs_of
 from bmc.training.memory import return_large_blocks
 from bmc.writing import write_atomically
 

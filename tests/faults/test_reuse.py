@@ -26,7 +26,7 @@ from bmc.contracts import families
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
 from bmc.models import bert
-from bmc.training import loop
+from bmc.training import epochs
 from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.identity import structure_of
@@ -516,7 +516,7 @@ def interrupted(bmc: Run, *command: object) -> None:
         return False
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "is_stale", stopped)
+        patch.setattr(epochs, "is_stale", stopped)
         assert bmc(*command)[0] == 130
 
 

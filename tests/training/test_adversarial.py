@@ -20,7 +20,7 @@ from bmc.measure.frechet import frechet_distance
 from bmc.training import adversarial
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Batch, Rows
-from bmc.training.loop import Fitted
+from bmc.training.epochs import Fitted
 from bmc.training.settings import TrainingSettings
 
 LATENT, SIDE, STEPS = 8, 6, 5

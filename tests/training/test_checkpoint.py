@@ -22,7 +22,8 @@ from bmc.data import Dataset, Examples
 from bmc.model import Model
 from bmc.models import cnn
 from bmc.training.batches import Rows
-from bmc.training.loop import Fitted, fit
+from bmc.training.epochs import Fitted
+from bmc.training.loop import fit
 from bmc.training.losses import loss_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model

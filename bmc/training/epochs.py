@@ -1,0 +1,247 @@
+"""The epochs of a training run: batches in order, checkpoints, resumption, the best epoch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from array import array
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bmc import __version__, console
+from bmc.errors import DivergedError
+from bmc.model import AfterStep
+from bmc.training import checkpoint
+from bmc.training.batches import Rows
+from bmc.training.checkpoint import Progress
+from bmc.training.device import device_of, has_bf16
+from bmc.training.optimizers import rate_at
+from bmc.training.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What training reached on the validation rows: the best epoch's score, and each epoch's.
+
+    Args:
+        score: accuracy; in a regression R2, the share of the variance that is explained.
+        best_epoch: from 1.
+        history: each epoch's score.
+        measure: what the score is, such as "accuracy".
+        losses: mean training loss of each epoch; empty where it was not recorded.
+    """
+
+    score: float
+    best_epoch: int
+    history: tuple[float, ...]
+    measure: str
+    losses: tuple[float, ...] = ()
+
+    def epochs(self) -> list[dict[str, float]]:
+        """Return a record of each epoch: its number, its training loss, its validation score."""
+        records = []
+        for number, score in enumerate(self.history, start=1):
+            record: dict[str, float] = {"epoch": number, f"validation_{self.measure}": score}
+            if len(self.losses) == len(self.history):
+                record["training_loss"] = self.losses[number - 1]
+            records.append(record)
+        return records
+
+    def to_json(self) -> dict[str, float]:
+        """Return what bmc.json says of the run."""
+        return {f"validation_{self.measure}": self.score, "best_epoch": self.best_epoch}
+
+
+class Epochs(ABC):
+    """A training run that resumes bit for bit after an interruption (same thread count).
+
+    A subclass trains a batch and scores an epoch.
+
+    Args:
+        networks: everything that is trained, and stored in checkpoints.
+        result: the network whose best epoch is kept: `networks`, or a part of it.
+        optimizer: over the trainable parameters of `networks`.
+        train: rows to learn from.
+        settings: how to train.
+        folder: for the checkpoint.
+        run: whatever else the result depends on; another run's checkpoint is not used.
+    """
+
+    score_name: str
+    """What notes call the score, such as "validation accuracy"."""
+
+    def __init__(
+        self,
+        networks: nn.Module,
+        result: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        train: Rows,
+        settings: TrainingSettings,
+        folder: Path,
+        run: str,
+    ) -> None:
+        self._networks, self._result, self._optimizer = networks, result, optimizer
+        self._train, self._settings, self._folder = train, settings, folder
+        self._steps = len(self._order(0))
+        self._total = self._steps * settings.epochs
+        self._identity = _identity_of(networks, train, settings, run)
+        self.progress, self._best = Progress(), dict[str, Tensor]()
+
+    @abstractmethod
+    def start_epoch(self) -> None:
+        """Put the networks into training mode."""
+
+    @abstractmethod
+    def learn(self, places: array[int], step: int) -> float:
+        """Train the networks on a batch, with `update`.
+
+        Args:
+            places: of the batch's rows.
+            step: of all steps of the run, from 0.
+
+        Returns:
+            the loss.
+        """
+
+    @abstractmethod
+    def end_step(self, step: int) -> None:
+        """Do what follows a step of the run, after `after_step`."""
+
+    @abstractmethod
+    def score(self) -> float:
+        """Score the result on validation rows."""
+
+    @abstractmethod
+    def is_better(self, score: float, best: float) -> bool:
+        """Tell whether a score is as good as the best so far, or better."""
+
+    def fit(self, module: nn.Module, after_step: AfterStep | None) -> None:
+        """Train until the last epoch, or until the score stops improving.
+
+        Args:
+            module: the network that is passed to `after_step`, and gets the best epoch's weights.
+            after_step: called with the module and the share of steps that is done, before the first
+                step and after each one.
+
+        Raises:
+            DivergedError: a loss or its gradient became NaN or infinite.
+        """
+        settings, progress = self._settings, self._resume()
+        done = progress.epoch * self._steps + progress.step
+        if after_step and progress.epoch < settings.epochs:
+            after_step(module, done / self._total)
+        with console.progress("training", self._total, done=done) as advance:
+            while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
+                self.start_epoch()
+                for places in self._order(progress.epoch)[progress.step :]:
+                    step = min(progress.epoch * self._steps + progress.step, self._total - 1)
+                    loss = self.learn(places, step)
+                    progress.step += 1
+                    progress.loss_sum += loss
+                    if after_step:
+                        after_step(module, (step + 1) / self._total)
+                    self.end_step(step)
+                    advance(1)
+                    if progress.step % settings.checkpoint_every == 0:
+                        self._write_checkpoint()
+                self._end_epoch()
+                self._write_checkpoint()
+        with torch.no_grad():
+            for name, tensor in checkpoint.tensors_of(module).items():
+                tensor.copy_(self._best[name])
+
+    def update(self, loss: Tensor, parameters: list[nn.Parameter], step: int) -> None:
+        """Clip the gradients of a loss, and let the optimizer make a step.
+
+        Args:
+            loss: whose gradients the parameters have.
+            parameters: to clip.
+            step: of all steps of the run, from 0.
+
+        Raises:
+            DivergedError: a gradient is NaN or infinite; the weights are still good.
+        """
+        norm = nn.utils.clip_grad_norm_(parameters, self._settings.clip)
+        if not torch.isfinite(norm):
+            raise self._diverged(loss)
+        for group in self._optimizer.param_groups:
+            rate = rate_at(step, self._total, self._settings)
+            group["lr"] = self._settings.learning_rate * rate
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+
+    def _order(self, epoch: int) -> list[array[int]]:
+        """Return the batches of an epoch."""
+        settings = self._settings
+        return self._train.shuffled(
+            settings.batch_size, settings.seed, epoch, settings.batch_tokens
+        )
+
+    def _resume(self) -> Progress:
+        """Return to the last checkpoint of this run, if there is one."""
+        torch.manual_seed(self._settings.seed)
+        resumed = checkpoint.read(self._folder, self._identity, self._networks, self._optimizer)
+        if resumed:
+            self.progress, self._best = resumed
+            epoch, step = self.progress.epoch + 1, self.progress.step
+            console.note(f"going on from epoch {epoch}, step {step}")
+        return self.progress
+
+    def _end_epoch(self) -> None:
+        """Score the epoch, and keep its weights if they are the best."""
+        score, progress = self.score(), self.progress
+        progress.history.append(score)
+        progress.losses.append(progress.loss_sum / max(progress.step, 1))
+        progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        last = self._settings.keep == "last"
+        if not self._best or self.is_better(score, progress.best_score) or last:
+            progress.best_score, progress.best_epoch = score, progress.epoch
+            tensors = checkpoint.tensors_of(self._result)
+            self._best = {name: value.detach().cpu().clone() for name, value in tensors.items()}
+        of = self._settings.epochs
+        console.note(f"epoch {progress.epoch} of {of}: {self.score_name} {score:.4f}")
+
+    def _write_checkpoint(self) -> None:
+        checkpoint.write(
+            self._folder, self._identity, self.progress, self._networks, self._optimizer, self._best
+        )
+
+    def _diverged(self, loss: Tensor) -> DivergedError:
+        """Return the error that names the step, and the last good checkpoint."""
+        kept = checkpoint.where(self._folder)
+        return DivergedError(
+            f"the loss is {float(loss.detach()):.3g} and its gradient no number "
+            f"at epoch {self.progress.epoch + 1}, step {self.progress.step + 1} (learning rate "
+            f"{self._settings.learning_rate}): try a lower --learning-rate. "
+            + (
+                f"The last good checkpoint is kept as {kept}"
+                if kept
+                else "No checkpoint was due yet"
+            )
+        )
+
+
+def is_stale(progress: Progress, patience: int) -> bool:
+    """Tell whether the score has not improved for a number of epochs.
+
+    Args:
+        progress: of the run.
+        patience: epochs after the first one with the best score; 0 for no limit.
+    """
+    if not patience or not progress.history:
+        return False
+    best = progress.history.index(max(progress.history)) + 1
+    return progress.epoch - best >= patience
+
+
+def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
+    """Return a hash of everything that a run depends on."""
+    shapes = {name: list(value.shape) for name, value in networks.named_parameters()}
+    versions = [__version__, torch.__version__]
+    machine = [torch.get_num_threads(), device_of(settings.device).type, has_bf16()]
+    everything = [asdict(settings), shapes, len(train), *versions, *machine, run]
+    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
