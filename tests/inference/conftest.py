@@ -1,0 +1,6 @@
+"""What the tests of the inference form share with those of the techniques."""
+
+from __future__ import annotations
+
+from tests.compress.conftest import digits as digits
+from tests.compress.conftest import work as work
