@@ -2,18 +2,18 @@
 
     python benchmarks/calibrators.py        (ten minutes)
 
-Each quantizes the baseline bert of baselines.py (trained where it is missing) from the same 256
-training rows; what is held against fp32 is what PyTorch answers, on its grid, to the validation
-rows and to 1,000 sentences of IMDB. No held-out row is read.
+Each quantizes the baseline bert of baselines.py (trained where it is missing) with the same 256
+calibration samples. The quantized model's outputs in PyTorch are compared with fp32 on the
+validation rows and on 1,000 sentences of IMDB. No held-out row is read.
 
-Beside what `bmc quantize` has (calibrators, and how far an input channel may reach before it is
-divided) stand two that it does not have:
+Beside the calibrators and outlier thresholds of `bmc quantize` there are two methods that it does
+not have:
 
-- SmoothQuant (Xiao et al. 2023, equation 4), in place of dividing outlying channels alone: each
-  input channel of a linear layer is divided by its largest value to the power of alpha, over its
-  largest weight to that of 1 - alpha, and the weights take it back;
-- bias correction (Nagel et al. 2019, section 4.2), on top of the default: what quantization moves
-  the mean of a linear layer's outputs by, layer after layer, is taken from its bias.
+- SmoothQuant (Xiao et al. 2023, equation 4) instead of equalization: each input channel of a linear
+  layer is divided by its largest value to the power of alpha, over its largest weight to the power
+  of 1 - alpha, and the weights are multiplied by it;
+- bias correction (Nagel et al. 2019, section 4.2) on top of the default: the change of the mean of
+  a linear layer's outputs, layer after layer, is subtracted from its bias.
 
 Writes benchmarks/results/calibrators.json.
 """
@@ -55,7 +55,7 @@ BASE, BATCH = "bert-movie-reviews-0", 32
 SENTENCES, EVERY = 10_000, 10  # of the nearest ones, every tenth
 TINY = 1e-5
 ALPHAS = (0.5, 0.75, 0.95)
-UNDIVIDED = Static(reach=0)
+UNDIVIDED = Static(outlier_threshold=0)
 TRIED = (
     replace(UNDIVIDED, calibrator="minmax"),
     UNDIVIDED,
@@ -64,8 +64,8 @@ TRIED = (
     Static(calibrator="minmax"),
     Static(),
     Static(calibrator="percentile", percentile=99.99),
-    Static(reach=1),
-    Static(reach=4),
+    Static(outlier_threshold=1),
+    Static(outlier_threshold=4),
 )
 
 

@@ -86,7 +86,7 @@ def channel_divisors(
     if needed:
         console.note(
             f"{len(needed)} of {len(divisors)} linear layers read outlying channels, which are "
-            "scaled down first (--set reach=0 leaves them)"
+            "scaled down first (--set outlier_threshold=0 leaves them)"
         )
     return needed
 
@@ -113,7 +113,7 @@ def check_outlier_threshold(outlier_threshold: float) -> None:
         SettingError: it is neither 0 nor 1 and more.
     """
     if outlier_threshold != 0 and not 1 <= outlier_threshold < float("inf"):
-        raise SettingError(f"reach is {outlier_threshold}; it must be 0, or 1 and more")
+        raise SettingError(f"outlier_threshold is {outlier_threshold}; it must be 0, or 1 and more")
 
 
 def _divisors(largest: Tensor, outlier_threshold: float) -> Tensor:

@@ -23,7 +23,8 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
     """Return settings in the types that a settings class declares.
 
     Args:
-        kind: a dataclass all of whose fields have a default.
+        kind: a dataclass all of whose fields have a default; the old name of a field that was
+            renamed is its metadata's "alias", which no message shows.
         options: values by name: of the field's own type, or as text, a tuple's with commas.
         reference: whose settings these are, for messages.
 
@@ -32,9 +33,11 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
         SettingError: a value is of another type.
     """
     known = {field.name: field for field in fields(kind)}
+    aliases = {field.metadata.get("alias"): field for field in known.values()}
     values: dict[str, Any] = {}
     for name, value in options.items():
-        field = known.get(name.replace("-", "_"))
+        typed = name.replace("-", "_")
+        field = known.get(typed, aliases.get(typed))
         if field is None:
             raise unknown(f"setting of {reference}", name, known)
         if value is None and field.default is None:

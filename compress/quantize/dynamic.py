@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -27,9 +27,9 @@ class Dynamic:
         rows: calibration samples in which outlying channels are looked for: training rows, drawn at
             random.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        reach: outlier threshold of equalization: input channels of a linear layer whose largest
-            value exceeds so many times the median channel's are scaled down to that, and their
-            weights multiplied, where one exceeds it three times or more; 0 leaves all as they are.
+        outlier_threshold: of equalization: input channels of a linear layer whose largest value
+            exceeds so many times the median channel's are scaled down to that, and their weights
+            multiplied, where one exceeds it three times or more; 0 leaves all as they are.
 
     Raises:
         SettingError: a setting is out of range.
@@ -37,12 +37,12 @@ class Dynamic:
 
     rows: int = 256
     in_float: tuple[str, ...] = ()
-    reach: float = 2.0
+    outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 
     def __post_init__(self) -> None:
         if self.rows < 1:
             raise SettingError(f"rows is {self.rows}; it must be at least 1")
-        check_outlier_threshold(self.reach)
+        check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, and return how each layer is quantized."""
@@ -53,7 +53,7 @@ class Dynamic:
             inputs = "dynamic" if isinstance(layer, nn.Linear) else "float"
             record[path] = LayerQuantization(8, inputs=inputs).to_json()
         samples = calibration_samples(model, work, self.rows)
-        return quantize_equalized(model, record, layers, samples, self.reach)
+        return quantize_equalized(model, record, layers, samples, self.outlier_threshold)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bmc import console
 from bmc.errors import SettingError
@@ -35,9 +35,9 @@ class Static:
         weight_bits: 8, or 7 for processors without VNNI, where the int8 accumulators of ONNX
             Runtime saturate: they add two products in 16 bits. 7 bits are stored as 8.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        reach: outlier threshold of equalization: input channels of a linear layer whose largest
-            value exceeds so many times the median channel's are scaled down to that, and their
-            weights multiplied, where one exceeds it three times or more; 0 leaves all as they are.
+        outlier_threshold: of equalization: input channels of a linear layer whose largest value
+            exceeds so many times the median channel's are scaled down to that, and their weights
+            multiplied, where one exceeds it three times or more; 0 leaves all as they are.
 
     Raises:
         SettingError: a setting is out of range.
@@ -48,7 +48,7 @@ class Static:
     percentile: float = 99.99
     weight_bits: int = 8
     in_float: tuple[str, ...] = ()
-    reach: float = 2.0
+    outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 
     def __post_init__(self) -> None:
         if self.calibrator not in CALIBRATORS:
@@ -66,7 +66,7 @@ class Static:
             )
         if not 50 <= self.percentile <= 100:
             raise SettingError(f"percentile is {self.percentile}; it must lie in 50..100")
-        check_outlier_threshold(self.reach)
+        check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize and calibrate; return how each layer is quantized."""
@@ -78,7 +78,7 @@ class Static:
             inputs = "float" if type(layer) in FLOAT_INPUTS else "static"
             record[path] = LayerQuantization(bits, inputs=inputs).to_json()
         samples = calibration_samples(model, work, self.rows)
-        record = quantize_equalized(model, record, layers, samples, self.reach)
+        record = quantize_equalized(model, record, layers, samples, self.outlier_threshold)
         calibrate(model.module, model.encoder, samples, self.calibrator, self.percentile)
         for path in layers_that_read_zeros(model.module):
             console.note(f"{path} reads nothing but zeros from the calibration rows")

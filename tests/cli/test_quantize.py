@@ -56,7 +56,10 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
         (("--method", "weights", "--learning-rate", 0.1), "takes no --learning-rate"),
         (("--method", "bf16", "--rows", 5), "bf16 has no --rows"),
         (("--bits", 4), "static has no --bits; --method weights has"),
-        (("--set", "reech=2"), "Did you mean 'reach'? There are: calibrator, in_float"),
+        (
+            ("--set", "outlier_treshold=2"),
+            "Did you mean 'outlier_threshold'? There are",
+        ),
         (("--method", "weights", "--bits", 2), "bits is 2"),
         (("--calibrator", "entropy"), "calibrator is 'entropy'"),
         (("--in-float", "hiden.0"), "hidden.0"),

@@ -79,7 +79,7 @@ def test_a_layer_with_an_outlying_channel_is_divided_and_no_other(
 ) -> None:
     _, record = quantized(model, step, work)
     assert [path for path, own in record.items() if "divided" in own] == ["hidden.3"]
-    _, record = quantized(model, replace(step, reach=0), work)
+    _, record = quantized(model, replace(step, outlier_threshold=0), work)
     assert not any("divided" in own for own in record.values())
 
 
@@ -89,8 +89,8 @@ def test_what_is_divided_answers_nearer_to_float(
 ) -> None:
     expected = answers(model)
     moved = []
-    for reach in (0.0, 2.0):
-        made, _ = quantized(model, replace(step, reach=reach), work)
+    for threshold in (0.0, 2.0):
+        made, _ = quantized(model, replace(step, outlier_threshold=threshold), work)
         moved.append(float((answers(made) - expected).abs().mean()))
     assert 0 < 2 * moved[1] < moved[0]
 
@@ -184,10 +184,10 @@ def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) ->
 
 
 @pytest.mark.parametrize("kind", [Static, Dynamic])
-@pytest.mark.parametrize("reach", [-1.0, 0.5, float("inf"), float("nan")])
-def test_a_reach_that_makes_no_sense_is_refused(kind: Any, reach: float) -> None:
-    with pytest.raises(SettingError, match="reach"):
-        kind(reach=reach)
+@pytest.mark.parametrize("threshold", [-1.0, 0.5, float("inf"), float("nan")])
+def test_an_outlier_threshold_that_means_nothing_is_refused(kind: Any, threshold: float) -> None:
+    with pytest.raises(SettingError, match="outlier_threshold"):
+        kind(outlier_threshold=threshold)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,20 @@
+"""Settings by name: renamed ones are still understood, and messages show the new names alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from bmc.compress.quantize.static import Static
+from bmc.errors import UnknownError
+from bmc.workflows.settings import settings_from
+
+
+def test_the_old_name_of_a_setting_sets_the_new_one() -> None:
+    assert settings_from(Static, {"reach": "0"}, "static") == {"outlier_threshold": 0.0}
+    assert settings_from(Static, {"outlier-threshold": 4}, "static") == {"outlier_threshold": 4.0}
+
+
+def test_a_message_lists_no_old_names() -> None:
+    with pytest.raises(UnknownError, match="outlier_threshold") as refused:
+        settings_from(Static, {"outlier_treshold": "0"}, "static")
+    assert "reach" not in str(refused.value)
