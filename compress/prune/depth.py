@@ -1,4 +1,4 @@
-"""Depth pruning: whole layers of a transformer, or blocks of a residual network, are removed."""
+"""Depth pruning: remove whole layers of a transformer, or blocks of a residual network."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from bmc.training.loop import outputs_of
 
 _RULES = ("score", "last", "random")
 _COMPARED = 512
-# 0.33 of 6 layers, or 0.66 of 12, means two, or eight, though it is a little less.
-_MEANT = 0.1
+# 0.33 of 6 layers should be two, and 0.66 of 12 eight, though they are a little less.
+_ROUNDED_UP = 0.1
 
 
 @dataclass(frozen=True)
 class Depth:
-    """Remove layers that add to what they read, one at a time, until a share of them is gone.
+    """Remove layers with a residual connection, one at a time, until a share of them is removed.
 
-    Of each stack (the encoder, or a stage of a residual network) one layer stays at least. A block
+    At least one layer of each stack (the encoder, or a stage of a residual network) stays. A block
     that changes the number of channels or the size of the map has no plain shortcut, and stays.
 
     Args:
         ratio: share of the layers to remove, in (0, 1); rounded down to whole layers.
         layers: names of the layers to remove instead.
-        rule: which one goes next: the one without which the validation score is best ("score";
-            among equals, the one without which the outputs move least), the last one ("last"), or
-            any ("random", a control).
+        rule: which layer is removed next: the one without which the validation score is best
+            ("score"; among equals, the one without which the outputs change least), the last one
+            ("last"), or a random one ("random", a control).
 
     Raises:
         SettingError: ratio is outside (0, 1), or rule is another.
@@ -58,14 +58,14 @@ class Depth:
             raise SettingError(f"rule is {self.rule!r}; possible: {', '.join(_RULES)}")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Remove the layers and return, for each stack that was cut, the places that stay.
+        """Remove the layers and return the indices that stay, for each stack that was cut.
 
         Raises:
-            UsageError: the family has no such layers, one of that name must stay, a stack would be
-                emptied, or zeros that an earlier step keeps would be lost.
+            UsageError: the family has no such layers, a named layer must stay, a stack would be
+                empty, or zeros of an earlier step would be lost.
             UnknownError: no layer has one of the names.
         """
-        _removable(model)  # says so where there are none, whatever is asked for
+        _removable(model)  # refuses models without such layers first
         stacks = _stacks(model)
         gone = _named(model, self.layers) if self.layers else self._found(model, work)
         record: Record = {}
@@ -83,10 +83,10 @@ class Depth:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Leave the recorded places of each stack, numbered anew.
+        """Keep the recorded indices of each stack, renumbered.
 
         Raises:
-            ArtifactError: the record names no stack, or places that it does not have.
+            ArtifactError: the record names something else than a stack, or layers that are missing.
         """
         removable = _removable(model) if record else set()
         stacks = _stacks(model)
@@ -107,8 +107,8 @@ class Depth:
                 config.num_hidden_layers = len(kept)
 
     def _found(self, model: Model, work: Work) -> list[str]:
-        """Return as many names as the ratio asks for, chosen by the rule on a private copy."""
-        count = int(self.ratio * len(_names(model)) + _MEANT)
+        """Return the names of the layers to remove, chosen by the rule on a private copy."""
+        count = int(self.ratio * len(_names(model)) + _ROUNDED_UP)
         copied = replace(model, module=copy.deepcopy(model.module))
         gone = list(islice(removals(copied, work, self.rule), count))
         if len(gone) < count:
@@ -120,19 +120,19 @@ class Depth:
 
 
 def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
-    """Take layer after layer out of a model, and yield the name that each had at the start.
+    """Remove layer after layer from a model, and yield the name that each had at the start.
 
     Args:
-        model: it loses a layer whenever the next name is asked for.
-        work: whose validation rows decide, where the rule is "score".
+        model: it loses a layer for each name that is yielded.
+        work: whose validation rows decide, if the rule is "score".
         rule: see `Depth`.
 
     Raises:
-        UsageError: the family has no layers that could go.
+        UsageError: the family has no removable layers.
     """
     stacks, removable = _stacks(model), _removable(model)
     kept = {path: list(range(len(stack))) for path, stack in stacks.items()}
-    moved = _moved(model, work) if rule == "score" else float
+    change = _change_of_outputs(model, work) if rule == "score" else float
 
     def keep(path: str, places: list[int]) -> None:
         _arrange(model.module, path, [stacks[path][place] for place in places])
@@ -140,18 +140,18 @@ def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
     def without(candidate: tuple[str, int], measure: Callable[[], float]) -> float:
         path, gone = candidate
         keep(path, [place for place in kept[path] if place != gone])
-        found = measure()
+        measured = measure()
         keep(path, kept[path])
-        return found
+        return measured
 
-    def least_missed(candidates: list[tuple[str, int]]) -> tuple[str, int]:
+    def least_important(candidates: list[tuple[str, int]]) -> tuple[str, int]:
         scores: dict[tuple[str, int], float] = {}
         with console.progress("layers", len(candidates)) as advance:
             for candidate in candidates:
                 scores[candidate] = without(candidate, lambda: work.score(model))
                 advance(1)
         equals = [each for each in candidates if scores[each] == max(scores.values())]
-        return min(equals, key=lambda each: without(each, moved)) if equals[1:] else equals[0]
+        return min(equals, key=lambda each: without(each, change)) if equals[1:] else equals[0]
 
     while candidates := [
         (path, place)
@@ -160,7 +160,7 @@ def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
         if len(places) > 1 and f"{path}.{place}" in removable
     ]:
         if rule == "score":
-            path, place = least_missed(candidates)
+            path, place = least_important(candidates)
         else:
             last = len(candidates) - 1
             path, place = candidates[last if rule == "last" else int(torch.randint(last + 1, ()))]
@@ -169,16 +169,16 @@ def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
         yield f"{path}.{place}"
 
 
-def _moved(model: Model, work: Work) -> Callable[[], float]:
-    """Return what measures how far a model's outputs are, by then, from where they are now."""
+def _change_of_outputs(model: Model, work: Work) -> Callable[[], float]:
+    """Return a function that measures how far a model's outputs moved from what they are now."""
     part = work.data.validation
     rows = Rows(part.rows[:_COMPARED], part.labels[:_COMPARED], model.encoder)
-    whole = outputs_of(model.module, rows)
-    return lambda: float(np.square(outputs_of(model.module, rows) - whole).mean())
+    outputs = outputs_of(model.module, rows)
+    return lambda: float(np.square(outputs_of(model.module, rows) - outputs).mean())
 
 
 def _named(model: Model, names: tuple[str, ...]) -> list[str]:
-    """Check names that were typed."""
+    """Return the typed names, checked, each once."""
     removable = _removable(model)
     for name in names:
         if name not in _names(model):
@@ -192,7 +192,7 @@ def _named(model: Model, names: tuple[str, ...]) -> list[str]:
 
 
 def _refuse_lost_zeros(model: Model, record: Record) -> None:
-    """Refuse to give a layer a number under which an earlier step does not keep its zeros."""
+    """Refuse to rename a layer so that an earlier step would no longer keep its zeros."""
     for step in model.steps:
         held = step.record.get("parameters", ())
         for path, kept in record.items():
@@ -207,7 +207,7 @@ def _refuse_lost_zeros(model: Model, record: Record) -> None:
 
 
 def _stacks(model: Model) -> dict[str, list[nn.Module]]:
-    """Return what stands in each container of the family's layers; a shared layer once a use."""
+    """Return the modules of each container of layers; a shared layer is there once for each use."""
     paths = dict.fromkeys(name.rpartition(".")[0] for name in _parts(model).layers)
     found: dict[str, list[nn.Module]] = {}
     for path in paths:
@@ -218,7 +218,7 @@ def _stacks(model: Model) -> dict[str, list[nn.Module]]:
 
 
 def _names(model: Model) -> list[str]:
-    """Return the name of every layer; a shared one has one a use."""
+    """Return the name of every layer; a shared one has a name for each use."""
     layers = {id(model.module.get_submodule(name)) for name in _parts(model).layers}
     return [
         f"{path}.{place}"
@@ -229,10 +229,10 @@ def _names(model: Model) -> list[str]:
 
 
 def _removable(model: Model) -> set[str]:
-    """Return the names of the layers that add to what they read, of which one more may go.
+    """Return the names of the layers with a residual connection, which may be removed.
 
     Raises:
-        UsageError: there are none.
+        UsageError: the model has none.
     """
     heads = _parts(model).heads
     found = {
@@ -250,7 +250,7 @@ def _removable(model: Model) -> set[str]:
 
 
 def _has_shortcut(block: nn.Module) -> bool:
-    """Tell whether a block of a convolutional network adds to its input as that stands."""
+    """Tell whether a block of a convolutional network adds its unchanged input."""
     beside = getattr(block, "downsample", None)
     return isinstance(beside, nn.Identity) or getattr(block, "shortcut", False) is True
 
@@ -261,14 +261,14 @@ def _parts(model: Model) -> Parts:
 
 
 def _arrange(module: nn.Module, path: str, layers: list[nn.Module]) -> None:
-    """Put a container of these layers in another's place."""
+    """Replace a container by one of these layers."""
     sequential = isinstance(module.get_submodule(path), nn.Sequential)
     made = nn.Sequential(*layers) if sequential else nn.ModuleList(layers)
     module.set_submodule(path, made.train(module.training))
 
 
 def _is_selection(kept: Any, count: int) -> bool:
-    """Tell whether what a record holds is a list of rising places below `count`."""
+    """Tell whether a record holds a list of rising indices below `count`."""
     if not isinstance(kept, list) or not kept or any(type(place) is not int for place in kept):
         return False
     return sorted(set(kept)) == kept and kept[0] >= 0 and kept[-1] < count

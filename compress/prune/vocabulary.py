@@ -1,4 +1,4 @@
-"""Vocabulary: drop the tokens that a task's texts never use, from the table and the tokenizer."""
+"""Vocabulary pruning: drop the tokens that a task's texts never use."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ _PLACEHOLDER = re.compile(r"[\[<]unused_?\d+[\]>]")
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Keep the rows of the word table that the task's texts use, and cut the tokenizer to match.
+    """Keep the rows of the word embedding that the task's texts use, and prune the tokenizer.
 
-    Kept are: what the training, validation and transfer texts use, special tokens, single
-    characters (so that unseen words still split into pieces) and a margin. Those texts are cut into
-    the very same tokens as before; another text's dropped words split into pieces that were kept.
-    WordPiece, WordLevel, BPE (with the merges that kept tokens are made by) and Unigram tokenizers
-    can be cut.
+    Kept are the tokens of the training, validation and transfer texts, special tokens, single
+    characters (so that unseen words still split into pieces) and a margin. Those texts are
+    tokenized as before; in other texts, words that were dropped split into pieces that were kept.
+    WordPiece, WordLevel, BPE (with the merges of the kept tokens) and Unigram tokenizers can be
+    pruned.
 
     Args:
-        margin: unused tokens that are kept besides, the first in the tokenizer's own order, which
-            is that of how frequent they were where it was trained.
+        margin: unused tokens that are kept as well: the first in the tokenizer's order, which are
+            the most frequent where it was trained.
 
     Raises:
         SettingError: the margin is negative.
@@ -49,7 +49,7 @@ class Vocabulary:
             raise SettingError(f"margin is {self.margin}; it must be 0 or more")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Cut table and tokenizer, and return how many rows are left."""
+        """Prune embedding and tokenizer, and return the number of rows."""
         path, table = word_table(model, "vocabulary")
         encoder: Any = model.encoder
         settings, before = encoder.settings, encoder.tokenizer
@@ -72,7 +72,7 @@ class Vocabulary:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Put a table of the recorded rows in the word table's place; the tokenizer has a file."""
+        """Replace the word embedding by one of the recorded rows; the tokenizer is a file."""
         if not record:
             return
         path, rows, padding = (record.get(key) for key in ("embedding", "rows", "padding"))
@@ -112,9 +112,9 @@ def _kept(encoder: TextEncoder, work: Work, padding: set[int | None], margin: in
 
 
 def _cut(tokenizer: Tokenizer, new: Mapping[int, int]) -> Tokenizer:
-    """Return a tokenizer of the kept tokens alone, renumbered.
+    """Return a tokenizer of the kept tokens, renumbered.
 
-    Padding has no place here: an encoder's tokenizer has none, its settings say the id.
+    It has no padding: an encoder's settings have the padding id.
     """
     content = json.loads(tokenizer.to_str())
     model = content["model"]
@@ -139,10 +139,10 @@ def _cut(tokenizer: Tokenizer, new: Mapping[int, int]) -> Tokenizer:
 
 
 def _check_same(encoder: TextEncoder, after: Tokenizer, new: Mapping[int, int], work: Work) -> None:
-    """Check that the task's texts are cut as they were.
+    """Check that the task's texts are tokenized as before.
 
     Raises:
-        UsageError: they are not, so the tokenizer works in a way that dropping tokens disturbs.
+        UsageError: they are not: this tokenizer does not work without the dropped tokens.
     """
     before = encoder.tokenizer
     kind = json.loads(before.to_str())["model"]["type"]
@@ -169,7 +169,7 @@ def _check_positions(model: Model, path: str, old: int | None, new: int | None) 
 
 
 def _texts(encoder: TextEncoder, work: Work) -> Iterator[list[str]]:
-    """Yield all texts that a tokenizer must go on cutting the same way, whole, in chunks."""
+    """Yield chunks of all texts that must be tokenized as before."""
     for rows in (work.data.train.rows, work.data.validation.rows, work.transfer):
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
@@ -181,7 +181,7 @@ def _texts(encoder: TextEncoder, work: Work) -> Iterator[list[str]]:
 
 
 def _ids_in(processor: Any) -> Iterator[list[Any]]:
-    """Yield the lists in which a post-processor keeps ids, some beside names."""
+    """Yield the lists of token ids in a post-processor; some hold names as well."""
     if processor is None:
         return
     for inner in processor.get("processors", ()):
@@ -192,14 +192,14 @@ def _ids_in(processor: Any) -> Iterator[list[Any]]:
 
 
 def _is_piece(token: str, model: Mapping[str, Any]) -> bool:
-    """Tell whether unseen words need a token: one character, one byte, or the unknown one."""
+    """Tell whether unseen words need a token: a character, a byte, or the unknown token."""
     bare = token.removeprefix(model.get("continuing_subword_prefix") or "")
     bare = bare.removesuffix(model.get("end_of_word_suffix") or "")
     return len(bare) == 1 or token == model.get("unk_token") or bool(_BYTE.fullmatch(token))
 
 
 def _merged_from(kept: set[int], model: Mapping[str, Any]) -> set[int]:
-    """Return the ids of all tokens out of which BPE merges the kept ones, step by step."""
+    """Return the ids of all tokens that BPE merges into the kept ones, step by step."""
     vocabulary: Mapping[str, int] = model["vocab"]
     sources: dict[int, list[int]] = {}
     for left, right in model["merges"]:

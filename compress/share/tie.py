@@ -20,16 +20,16 @@ _STARTS = ("mean", "first")
 
 @dataclass(frozen=True)
 class Tie:
-    """Let groups of parameters be one parameter each: trained as one, and stored once.
+    """Tie groups of parameters: each group is trained as one parameter, and stored once.
 
     Args:
-        parameters: groups, each of names with colons between, such as "a.weight:b.weight";
-            "embeddings" alone is the group of the word table and an output layer of its shape.
-        start: what a group's one value is: the mean of its members', or the first one's.
+        parameters: groups of names, with colons between, such as "a.weight:b.weight"; "embeddings"
+            is the group of the word embedding and an output layer of its shape.
+        start: the value of a group: the "mean" of its parameters, or the "first" one.
 
     Raises:
-        SettingError: a group has fewer than two names, a name stands in two of them, the shapes of
-            a group differ, or start is neither.
+        SettingError: a group has fewer than two names, a name is in two groups, the shapes of a
+            group differ, or start is out of range.
         UnknownError: there is no such parameter.
         UsageError: the model has no output embedding.
 
@@ -56,7 +56,7 @@ class Tie:
                 raise SettingError(f"{name!r} is named twice; put all its equals in one group")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Tie the groups and return whose parameter each name has now.
+        """Tie the groups and return, for each tied name, the name of its parameter.
 
         Raises:
             UsageError: the weights are codebooks.
@@ -80,7 +80,7 @@ class Tie:
             if self.start == "mean":
                 with torch.no_grad():
                     first.copy_(torch.stack(tuple(members)).mean(dim=0))
-            # A member may have had users besides: they go with it.
+            # A parameter may be tied already: all its names are tied again.
             others = {id(member) for member in members[1:]}
             tied |= {name: names[0] for name, value in known.items() if id(value) in others}
         record: Record = {"tied": tied} if tied else {}
@@ -89,7 +89,7 @@ class Tie:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Give each recorded name its source's parameter."""
+        """Tie each recorded name to its source's parameter."""
         for name, source in record.get("tied", {}).items():
             value, own = model.module.get_parameter(source), model.module.get_parameter(name)
             if own.shape != value.shape:
@@ -105,7 +105,7 @@ class Tie:
 
 
 def _embeddings(model: Model) -> list[str]:
-    """Return the names of the word table's weight and of an output's of the same shape."""
+    """Return the names of the word embedding's weight and of an output layer's of its shape."""
     path, table = word_table(model, "tie")
     outputs = families.network(model.family).parts(model.module).outputs
     for name in outputs:
