@@ -57,11 +57,21 @@ class Written:
 class Source(Protocol):
     """What is exported: the live model, and its ONNX graph, made once for all targets."""
 
-    model: Model
-    options: ExportOptions
-    opset: int
-    batch: dict[str, Any]
-    """What a bundle says of the number of rows: nothing where it is free."""
+    @property
+    def model(self) -> Model:
+        """The live model."""
+
+    @property
+    def options(self) -> ExportOptions:
+        """How to export."""
+
+    @property
+    def opset(self) -> int:
+        """The version of the ONNX operators."""
+
+    @property
+    def batch(self) -> dict[str, Any]:
+        """What a bundle says of the number of rows: nothing where it is free."""
 
     def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
         """Return the ONNX file in a target's dialect, and the number of nodes by operator."""
