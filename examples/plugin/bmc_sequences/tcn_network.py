@@ -79,9 +79,10 @@ class TemporalConvolutionalNetwork(nn.Module):
 
     def forward(self, series: Tensor, lengths: Tensor) -> Tensor:
         """Return outputs (rows, classes) for series (rows, length, channels), int64 lengths."""
-        states = self.blocks(series.transpose(1, 2)).transpose(1, 2)
-        last = (lengths - 1)[:, None, None].expand(-1, 1, states.shape[2])
-        outputs: Tensor = self.classifier(states.gather(1, last).squeeze(1))
+        states = self.blocks(series.transpose(1, 2))
+        steps = torch.arange(1, series.shape[1] + 1, device=series.device)
+        is_last = (steps == lengths[:, None]).to(states.dtype)
+        outputs: Tensor = self.classifier((states * is_last[:, None, :]).sum(2))
         return outputs
 
 
