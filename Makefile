@@ -30,6 +30,7 @@ test: install
 fix: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/python tools/architecture.py
 
 # Mutated inputs in children with limits: FUZZ_CASES of each subject, else FUZZ_MINUTES of all; SUBJECT=bundles does one.
 FUZZ_MINUTES ?= 60
