@@ -214,9 +214,9 @@ def test_odd_widths_are_stored_and_found_again(values: int, work: Work) -> None:
 
 def test_a_step_moves_each_value_as_the_mean_of_its_weights() -> None:
     torch.manual_seed(0)
-    layer = nn.Linear(7, 12)
-    model = Model(nn.Sequential(layer), "mlp", {}, (), None)  # type: ignore[arg-type]
+    model = Model(nn.Sequential(nn.Linear(7, 12)), "mlp", {}, (), None)  # type: ignore[arg-type]
     Cluster.rebuild(model, {"0": {"values": 5, "groups": 2, "zero": False}})
+    layer: Any = model.module.get_submodule("0")
     book: Any = model.module.get_submodule("0.codebook")
     indices = torch.randint(5, (12, 7), dtype=torch.uint8)
     book.fill(torch.randn(2, 5), indices)
@@ -267,6 +267,7 @@ def test_tied_weights_share_one_codebook(make_lively: Callable[..., Model], work
     layers[1].weight = layers[0].weight
     record = Cluster(layers=(other,)).apply(model, work)
     assert len(record) == 1
+    layers = [model.module.get_submodule(name) for name in (KEY, other)]
     assert layers[0].codebook is layers[1].codebook
     assert torch.equal(layers[0].weight, layers[1].weight)
 
