@@ -142,7 +142,7 @@ def _quantized(layer: Any, settings: LayerQuantization) -> nn.Module:
     elif settings.bits:
         weight = WeightQuantizer(settings.bits, settings.group)
     quantized.set_quantizers(inputs, weight, settings.divided)
-    return quantized
+    return quantized  # type: ignore[no-any-return]
 
 
 def quantized_layers(form: nn.Module) -> dict[str, Any]:
@@ -196,7 +196,7 @@ def frozen(form: nn.Module) -> nn.Module:
         for quantizer in layer.input_quantizers:
             if isinstance(quantizer, ActivationQuantizer):
                 quantizer.freeze()
-        layer.freeze()
+        layer.pack()
         if layer.packed:
             layer.weight = None
     return form

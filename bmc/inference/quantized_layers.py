@@ -30,7 +30,7 @@ class QuantizedLayer:
 
     Args:
         enabled: whether the layer quantizes at all; a measurement may switch it off.
-        packed: the weight as it is exported, once the layer is frozen.
+        packed: the weight as it is exported, once it is packed.
     """
 
     points: nn.ModuleList
@@ -74,7 +74,7 @@ class QuantizedLayer:
             return self.weight_quantizer(weight)  # type: ignore[no-any-return]
         return weight
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack the weight into integers for an export; here there is none."""
 
     def smallest_weight_scales(self, bias: Tensor | None) -> Tensor | None:
@@ -138,7 +138,7 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
             return torch.addmm(self.bias, values, weight)
         return values @ weight + self.bias  # type: ignore[no-any-return]
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack the weight into integers (in, out), as a MatMul reads them."""
         quantizer = self.input_quantizers[0] if self.input_quantizers and self.enabled else None
         if isinstance(quantizer, ActivationQuantizer) and quantizer.shifted:
@@ -175,7 +175,7 @@ class DynamicQuantizedLinear(QuantizedLinear):
         outputs: Tensor = product.float() * (scale * packed.scales)
         return outputs if self.bias is None else outputs + self.bias
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack the weight into integers (in, out)."""
         if self.weight_quantizer and self.enabled:
             integers, scales = self.weight_quantizer.quantize(self.weight)
@@ -192,7 +192,7 @@ class QuantizedConv2d(QuantizedLayer, nn.Conv2d):
         outputs: Tensor = self._conv_forward(self.quantize_input(values), weight, self.bias)
         return outputs
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack the weight into integers."""
         if self.weight_quantizer and self.enabled:
             integers, scales = self.weight_quantizer.quantize(
@@ -209,7 +209,7 @@ class QuantizedEmbedding(QuantizedLayer, nn.Embedding):
         table = self.quantize_weight(self.weight) if self.packed is None else self.packed()
         return embedding(indices, table, self.padding_idx)
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack the table into integers."""
         if self.weight_quantizer and self.enabled:
             integers, scales = self.weight_quantizer.quantize(self.weight)
@@ -236,7 +236,7 @@ class QuantizedRecurrent(QuantizedLayer, RecurrentOperator):
         of_inputs, of_states = (weight() for weight in self.packed)  # type: ignore[attr-defined]
         return of_inputs, of_states
 
-    def freeze(self) -> None:
+    def pack(self) -> None:
         """Pack both weights into integers."""
         if self.weight_quantizer and self.enabled:
             packed = []

@@ -37,7 +37,7 @@ def replace_layers(root: nn.Module, replacements: Mapping[nn.Module, nn.Module])
     """
     for parent in list(root.modules()):
         for name, child in list(parent._modules.items()):
-            if child in replacements:
+            if child is not None and child in replacements:
                 parent.register_module(name, replacements[child])
         for name, value in list(vars(parent).items()):
             if name not in _OF_EVERY_MODULE:

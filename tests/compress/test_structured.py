@@ -78,11 +78,11 @@ def build(name: str) -> Model:
     torch.manual_seed(0)
     module = families.network(family).build(spec)
     with torch.no_grad():
-        for value in module.parameters():
-            value.add_(0.1 * torch.randn(value.shape))
-        for value in module.buffers():
-            if value.is_floating_point():
-                value.add_(0.1 * torch.rand(value.shape))
+        for parameter in module.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape))
+        for buffer in module.buffers():
+            if buffer.is_floating_point():
+                buffer.add_(0.1 * torch.rand(buffer.shape))
     labels = tuple(str(place) for place in range(spec.get("outputs", 2)))
     task = "generation" if family == "gan" else "classification"
     encoder: Any = LatentEncoder(10)  # unused, unless the model is a generator
