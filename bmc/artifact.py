@@ -4,6 +4,7 @@ bmc.json            how the model was made, and the sha256 of every other file
 config.json         the family's settings, in Hugging Face's own keys
 model.safetensors   weights; a shared one is stored once
 tokenizer.json      with tokenizer_config.json, for text
+training.svg        loss and score by epoch, for people
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from bmc import building, inputs
+from bmc import building, curves, disk, inputs, provenance
 from bmc.contracts import families
 from bmc.contracts.techniques import technique, techniques
+from bmc.description import MANIFEST as MANIFEST
+from bmc.description import SCHEMA as SCHEMA
+from bmc.description import WHAT
+from bmc.description import describe as describe
+from bmc.description import is_model_directory as is_model_directory
 from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
@@ -32,15 +38,11 @@ from bmc.untrusted import read_json
 from bmc.weights_header import read_header
 from bmc.writing import new_folder
 
-SCHEMA = 1
-MANIFEST = "bmc.json"
 WEIGHTS = "model.safetensors"
-_WHAT = "model directory"
-_TASKS = ("classification", "regression", "generation")
+CURVES = "training.svg"
 _MOST_PATHS = 10_000
 _ROWS = 4
 _SAME = 1e-4  # of the largest output: the order of sums differs by the weights' place in memory
-_MOST = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
 _SPECIAL_TOKENS = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -49,11 +51,6 @@ _SPECIAL_TOKENS = {
     "mask_token": ("[MASK]", "<mask>"),
 }
 _PACKAGES = ("bmc-toolkit", "torch", "transformers", "tokenizers", "safetensors", "numpy")
-
-
-def is_model_directory(path: Path) -> bool:
-    """Tell whether a folder looks like a model directory."""
-    return (path / MANIFEST).is_file()
 
 
 def save(model: Model, output: Path, force: bool = False) -> Path:
@@ -70,6 +67,9 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
         model.encoder.save(folder)
         if isinstance(model.encoder, TextEncoder):
             write_json(folder / "tokenizer_config.json", _tokenizer_config(model.encoder))
+        picture = curves.svg(curves.epochs_of(model.origin.get("history")))
+        if picture:
+            disk.write(folder / CURVES, picture.encode())
         write_json(
             folder / MANIFEST,
             {
@@ -81,7 +81,7 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
                 "data": model.data,
                 "steps": [asdict(step) for step in model.steps],
                 "scores": model.scores,
-                "origin": model.origin,
+                "origin": provenance.recorded(model.origin),
                 "versions": versions(),
                 "plugins": _plugins_of(model),
                 "files": sha256_of_folder(folder, leave_out=MANIFEST),
@@ -144,9 +144,9 @@ def load(folder: Path) -> Model:
     for name in ("config.json", WEIGHTS):
         if name not in manifest["files"]:
             raise ArtifactError(f"{folder}/{MANIFEST} has no sha256 of {name}")
-    check_files(folder, manifest["files"], _WHAT)
-    stored = read_header(folder / WEIGHTS, f"{_WHAT} {folder}")
-    spec = read_json(folder / "config.json", _WHAT)
+    check_files(folder, manifest["files"], WHAT)
+    stored = read_header(folder / WEIGHTS, f"{WHAT} {folder}")
+    spec = read_json(folder / "config.json", WHAT)
     if "auto_map" in spec:
         raise ArtifactError(f"{folder}/config.json names code to run (auto_map); bmc runs none")
     made_with = manifest.get("plugins")
@@ -204,53 +204,6 @@ def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:
     paths = islice(model.module.named_modules(remove_duplicate=False), _MOST_PATHS + 1)
     if sum(1 for _ in paths) > _MOST_PATHS:
         raise ArtifactError(f"{folder}: its step {step.method} makes a model without end")
-
-
-def describe(folder: Path) -> dict[str, Any]:
-    """Read and check bmc.json without building the model.
-
-    Raises:
-        ArtifactError: it is no model directory, its schema is newer, or it names code to run.
-    """
-    manifest = read_json(folder / MANIFEST, _WHAT)
-    schema = manifest.get("schema")
-    if type(schema) is not int or schema < 1:
-        raise ArtifactError(f"{folder}/{MANIFEST} has no schema number; it was not written by bmc")
-    if schema > SCHEMA:
-        raise ArtifactError(
-            f"{folder} has schema {schema}, this bmc reads up to {SCHEMA}: "
-            "pip install --upgrade bmc-toolkit"
-        )
-    kinds = {
-        "family": str,
-        "task": str,
-        "labels": list,
-        "inputs": dict,
-        "data": dict,
-        "steps": list,
-    }
-    kinds |= {"scores": dict, "origin": dict, "files": dict}
-    for key, kind in kinds.items():
-        if not isinstance(manifest.get(key), kind):
-            raise ArtifactError(f"{folder}/{MANIFEST} lacks {key!r} or it is no {kind.__name__}")
-    if manifest["task"] not in _TASKS:
-        raise ArtifactError(
-            f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
-            f"possible: {', '.join(_TASKS)}"
-        )
-    if not all(isinstance(label, str) for label in manifest["labels"]):
-        raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
-    for key, most in _MOST.items():
-        if len(manifest[key]) > most:
-            raise ArtifactError(
-                f"{folder}/{MANIFEST}: {len(manifest[key])} {key}; at most {most} are read"
-            )
-    if not manifest["family"].replace("-", "").isalnum():
-        raise ArtifactError(
-            f"{folder}/{MANIFEST} names code to run ({manifest['family']!r}); "
-            "bmc runs none from a file: name it on the command line"
-        )
-    return manifest
 
 
 def write_weights(module: torch.nn.Module, path: Path) -> None:

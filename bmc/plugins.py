@@ -9,6 +9,7 @@ nothing else.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 import re
 import sys
@@ -180,11 +181,11 @@ def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str
 
 
 def names(package: str) -> list[str]:
-    """List the plug-ins that are files of a package, without importing them."""
-    path = importlib.import_module(package).__path__
+    """List the plug-ins that are a package's files, and import none of them, nor the package."""
+    found = importlib.util.find_spec(package)
     return sorted(
         module.name.replace("_", "-")
-        for module in pkgutil.iter_modules(path)
+        for module in pkgutil.iter_modules(found.submodule_search_locations if found else [])
         if not module.name.startswith("_")
     )
 

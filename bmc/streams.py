@@ -46,6 +46,18 @@ class ReaderLeftError(Exception):
     """What reads the results has ended, such as `head`."""
 
 
+class UnprintedError(Exception):
+    """Results could not be written.
+
+    Args:
+        reason: what the stream raised.
+    """
+
+    def __init__(self, reason: Exception) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 class _Closed(io.StringIO):
     """Stands for the stdout that a process was started without."""
 

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 from bmc import writing
-from bmc.bundle import MANIFEST as BUNDLE_MANIFEST
 from bmc.errors import UnknownError, unknown
+from bmc.writing import BUNDLE_MANIFEST as BUNDLE_MANIFEST
+from bmc.writing import MODEL_MANIFEST as MODEL_MANIFEST
 
-MODEL_MANIFEST = "bmc.json"
 _VERBS = {"model": "bmc train", "bundle": "bmc export"}
 _ELSEWHERE = "one that --output put elsewhere is named by its path"
 _KINDS = {MODEL_MANIFEST: "model", BUNDLE_MANIFEST: "bundle"}

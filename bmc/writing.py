@@ -23,7 +23,9 @@ from bmc.files import storage_error
 
 _HIDDEN = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8}\.bmc-(?P<kind>new|old)|\.bmc-lock)")
 _LONGEST_NAME = 220  # bytes of the 255 that a name may have: hidden ones are longer
-_MANIFESTS = ("bmc.json", "manifest.json", "report.json")
+MODEL_MANIFEST = "bmc.json"
+BUNDLE_MANIFEST = "manifest.json"
+_MANIFESTS = (MODEL_MANIFEST, BUNDLE_MANIFEST, "report.json")
 _CHECKPOINTS = ".checkpoints"
 _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
 

@@ -3,47 +3,60 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated
 
-from rich import box
-from rich.table import Table
+import typer
 
-from bmc.cli._common import Answer, Common
-from bmc.measure import results
-from bmc.measure.latency import BenchSettings
-from bmc.measure.scores import Interval
-from bmc.measure.shown import is_wide, significant, with_interval
-from bmc.workflows import bench as workflow
-from bmc.workflows.bench import Benched
+from bmc.cli import _complete
+from bmc.cli.choices import Choice
+from bmc.cli.options import Answer, Coded
+from bmc.contracts.formats import FORMATS, format_of
+
+PANEL = "Measurement"
+
+
+def _precisions() -> list[str]:
+    """Return what some target can be asked for; fp32 is another name of f32."""
+    asked = {name for target in FORMATS.names() for name in format_of(target).precisions}
+    return sorted({*asked, "fp32"})
 
 
 def bench(
-    *bundle: str,
+    *bundle: Annotated[str, typer.Argument(autocompletion=_complete.bundles)],
     threads: tuple[int, ...] = (1, 2),
     batch: int = 1,
     length: int | None = None,
-    precision: str = "f32",
+    precision: Annotated[str, Choice("precision", _precisions)] = "f32",
     launches: int = 5,
     rounds: int = 6,
     save: Path | None = None,
-    common: Common = Common(),  # noqa: B008  frozen
+    common: Coded = Coded(),
 ) -> Answer:
-    """Measure bundles in turn: latency with intervals, cold start, memory.
+    """Measure latency with confidence intervals, cold start and memory of bundles, in turn.
 
-    All candidates are measured in one run, in turn, each in a process of its own that is stopped
-    outside its turns; every launch starts the processes anew. The first bundle is the reference
-    of the speed-ups. Raw samples are kept.
+    All bundles are measured in one run, in turn. Each has its own process, which is paused outside
+    its turns; each launch starts new processes. Speed-ups refer to the first bundle. The raw
+    samples are written to a file.
 
     Args:
         bundle: bundles' folders, or their names in the workspace; all of them when left out.
-        threads: thread counts to try; each is measured.
-        batch: rows a call.
-        length: tokens a row, none of them padding; when left out 32, or a model's most.
-        precision: what OpenVINO and PyTorch may compute in: f32 (or fp32), or bf16.
-        launches: fresh processes of each candidate; where times are unsteady, up to three times
-            as many.
-        rounds: turns of each candidate in a launch.
-        save: where the raw samples go; into the workspace when left out.
+        threads: thread count to measure; several are possible.
+        batch: batch size.
+        length: tokens or time steps per row, without padding. The default is 32, or the model's
+            maximum if that is lower.
+        precision: inference precision of OpenVINO and PyTorch; f32 and fp32 are the same.
+        launches: processes per bundle; up to three times as many where times are unsteady.
+        rounds: turns of each bundle per launch.
+        save: file for the raw samples; in the workspace when left out.
+
+    Example:
+        bmc bench
+        bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1
     """
+    from bmc.cli.shown.bench import benched
+    from bmc.measure.latency import BenchSettings
+    from bmc.workflows import bench as workflow
+
     common.begin()
     settings = BenchSettings(
         batch,
@@ -52,50 +65,4 @@ def bench(
         rounds,
         most_launches=3 * launches,
     )
-    return _benched(workflow.bench(bundle, threads, settings, precision, save, length))
-
-
-def _benched(measured: Benched) -> Answer:
-    run = measured.run
-    return Answer(
-        {
-            "machine": run.machine,
-            "samples": str(measured.samples),
-            "skipped": run.skipped,
-            "rows": [row.to_json() for row in run.rows],
-        },
-        (
-            _table(run),
-            *results.cut_rows(run),
-            *(f"not measured: {name}: {why}" for name, why in run.skipped.items()),
-        ),
-    )
-
-
-def _table(run: results.Run) -> Table:
-    about = f"batch {run.settings.batch}, {run.settings.length} tokens, milliseconds [95 %]"
-    table = Table(title=about, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("bundle", overflow="fold")
-    for column in ("threads", "runs in", "p50", "p90", "times faster", "cold start", "MB"):
-        table.add_column(column, no_wrap=True)
-    for row in run.rows:
-        table.add_row(
-            row.name,
-            f"{row.threads}{' *' if row.best else ''}",
-            row.execution["precision"],
-            _marked(row.p50),
-            _marked(row.p90),
-            _marked(row.speed_up) if row.speed_up else "1 (reference)",
-            f"{significant(row.cold_start_seconds)} s",
-            significant(row.peak_mb),
-        )
-    table.caption = (
-        "* the better thread count of that bundle; speed-ups are over the first bundle's; "
-        "? upper end more than twice the lower"
-    )
-    return table
-
-
-def _marked(interval: Interval | None) -> str:
-    """Write a time; one whose interval is wide is marked."""
-    return with_interval(interval) + (" ?" if is_wide(interval) else "")
+    return benched(workflow.bench(bundle, threads, settings, precision, save, length))

@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-from bmc.cli._common import Answer, Common
-from bmc.isolation import Limits
-from bmc.workflows import check as workflow
-from bmc.workflows.check import CheckedBundle
+from bmc.cli.options import Answer, BundleName, Coded
+
+if TYPE_CHECKING:
+    from bmc.workflows.check import CheckedBundle
+
+PANEL = "Check"
 
 
 def check(
-    bundle: str | None = None,
+    bundle: BundleName = None,
     /,
     *,
     threads: int = 0,
     isolated: bool = False,
     memory_limit: float = 2.0,
     time_limit: float = 20.0,
-    common: Common = Common(),  # noqa: B008  frozen
+    common: Coded = Coded(),
 ) -> Answer:
     """Check a bundle on this device: checksums, golden rows and golden outputs.
 
-    Every file's sha256 is compared. Then the raw golden rows must become the tensors, and these
-    give the outputs and labels, that they gave where the bundle was made. A TensorRT engine that
-    was built for another version or GPU is rebuilt from the bundle's ONNX file first.
+    The sha256 of every file is compared. Then the bundle's golden rows are preprocessed and run:
+    tensors, outputs and labels must be those that were recorded at export. A TensorRT engine of
+    another TensorRT version or GPU is rebuilt from the bundle's ONNX file first.
 
     Args:
         bundle: a bundle's folder, or its name in the workspace; the newest when left out.
-        threads: threads of the CPU; 0 leaves the choice to the run time.
-        isolated: check it in a child process with limits, which a crash of the run time ends
-            alone: for a bundle from somebody else, before anything loads it.
-        memory_limit: GiB that an isolated check may use beyond the run time itself.
-        time_limit: seconds that an isolated check may take.
+        threads: CPU threads; 0 lets the run time choose.
+        isolated: run the check in a child process with limits, so that a crash of the run time ends
+            that process alone. Use it for a bundle from somebody else.
+        memory_limit: memory of an isolated check in GiB, beyond the run time's own.
+        time_limit: seconds of an isolated check.
+
+    Example:
+        bmc check tiny-movie-reviews-onnx
+        bmc check ./bundle-from-somebody-else --isolated
     """
+    from bmc.isolation import Limits
+    from bmc.workflows import check as workflow
+
     common.begin()
     limits = Limits(memory_limit, time_limit) if isolated else None
     checked = workflow.check(bundle, threads, limits)

@@ -2,122 +2,42 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.table import Table
+from typing import Annotated
 
-from bmc import assets
-from bmc import data as data_sets
-from bmc.cli._common import Answer, Common
-from bmc.contracts.data_sets import DATA_SETS, data_set
-from bmc.data import Dataset
+import typer
 
-_EXAMPLES = 10
-_BARS = 8
-_BAR = 30
+from bmc.cli import _complete
+from bmc.cli.options import Answer, Common, Task
+
+PANEL = "Data"
 
 
 def datasets(
-    name: str | None = None,
+    name: Annotated[str | None, typer.Argument(autocompletion=_complete.data_sets)] = None,
     /,
     *,
     text_column: tuple[str, ...] = ("text",),
     label_column: str = "label",
-    task: str = "classification",
-    common: Common = Common(),  # noqa: B008  frozen
+    task: Task = "classification",
+    common: Common = Common(),
 ) -> Answer:
     """List data sets, or show one: its size, classes, lengths and ten examples.
 
     Args:
         name: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
             imagefolder:DIR, or hf:NAME, to show.
-        text_column: the file's column with the text; name two for sentence pairs.
-        label_column: the file's column with the class.
-        task: classification, or regression: labels are numbers.
+        text_column: column of the text in the file; two for sentence pairs.
+        label_column: column of the label in the file.
+        task: labels are classes (classification) or numbers (regression).
+
+    Example:
+        bmc datasets
+        bmc datasets reviews.csv --text-column body --label-column stars
     """
+    from bmc.cli.shown.data import described, listed
+    from bmc.data import load
+
     common.begin()
     if name:
-        return _one(data_sets.load(name, text_column, label_column, task))
-    table = Table("data set", "what it is", "licence")
-    found = []
-    for known in DATA_SETS.names():
-        described = data_set(known)
-        what, asset = described.about, described.asset
-        licence = described.licence or (assets.ASSETS[asset].licence if asset else "")
-        table.add_row(known, what, licence)
-        found.append({"name": known, "what": what, "licence": licence})
-    return Answer(
-        {"datasets": found},
-        (
-            table,
-            "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
-            "--label-column ..., FILE.npz, imagefolder:DIR, hf:NAME",
-        ),
-    )
-
-
-def _one(data: Dataset) -> Answer:
-    parts = {"train": data.train, "validation": data.validation, "test": data.test}
-    about = f"{data.name}: {data.kind}, {data.task}"
-    table = Table("part", "rows", *data.labels, title=about)
-    classes = {part: data_sets.histogram(rows, data.labels) for part, rows in parts.items()}
-    for part, rows in parts.items():
-        table.add_row(part, str(len(rows)), *(str(count) for count in classes[part].values()))
-    lengths = data_sets.lengths(data.train, data.kind)
-    shown = [
-        f"{_label(data, label)}: {_short(row)}"
-        for row, label in zip(data.train.rows[:_EXAMPLES], data.train.labels, strict=False)
-    ]
-    return Answer(
-        {
-            "name": data.name,
-            "kind": data.kind,
-            "task": data.task,
-            "columns": list(data.columns),
-            "rows": {part: len(rows) for part, rows in parts.items()},
-            "classes": classes,
-            "lengths": _counts(lengths),
-            "examples": shown,
-            "fingerprint": data.fingerprint,
-            "summary": data.summary.to_json(),
-        },
-        (
-            table,
-            data.described(),
-            *(f"note: {text}" for text in data.summary.notes),
-            *([_histogram(lengths, data.kind)] if len(lengths) else []),
-            *shown,
-        ),
-    )
-
-
-def _label(data: Dataset, label: float) -> str:
-    return data.labels[int(label)] if data.labels else f"{label:g}"
-
-
-def _short(row: object) -> str:
-    if isinstance(row, tuple):
-        return " | ".join(row)[:100]
-    if isinstance(row, np.ndarray):
-        return f"{' x '.join(str(size) for size in row.shape)}, mean {row.mean():.3g}"
-    return str(row)
-
-
-def _counts(lengths: NDArray[np.int32]) -> dict[str, list[float]]:
-    """Count the rows between each two edges of the histogram."""
-    if not len(lengths):
-        return {}
-    bars = min(_BARS, max(1, int(lengths.max() - lengths.min())))
-    counts, edges = np.histogram(lengths, bins=bars)
-    return {"edges": edges.tolist(), "rows": counts.tolist(), "median": [float(np.median(lengths))]}
-
-
-def _histogram(lengths: NDArray[np.int32], kind: str) -> Table:
-    """Draw how long rows are: words of a text, steps of a series."""
-    unit = "words" if kind == "text" else "steps"
-    found = _counts(lengths)
-    table = Table(unit, "rows", "", title=f"train: median {found['median'][0]:.0f} {unit}")
-    for count, low, high in zip(found["rows"], found["edges"], found["edges"][1:], strict=False):
-        bar = "█" * round(_BAR * count / max(found["rows"]))
-        table.add_row(f"{low:.0f} to {high:.0f}", str(count), bar)
-    return table
+        return described(load(name, text_column, label_column, task))
+    return listed()

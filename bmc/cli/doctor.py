@@ -8,11 +8,8 @@ import platform
 
 from rich.table import Table
 
-from bmc import targets
-from bmc.cli._common import Answer, Common
-from bmc.contracts.formats import FORMATS
+from bmc.cli.options import Answer, Common
 from bmc.errors import MissingError
-from bmc.measure import machine
 
 _NEEDED = {
     "train": ("torch", "transformers", "safetensors", "sklearn", "torch_pruning"),
@@ -32,8 +29,17 @@ _WITHOUT_VNNI = (
 )
 
 
-def doctor(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
-    """Say what works on this machine, and how to get the rest."""
+def doctor(*, common: Common = Common()) -> Answer:
+    """Say what works on this machine, and how to get the rest.
+
+    Example:
+        bmc doctor
+        bmc doctor --json
+    """
+    from bmc import targets
+    from bmc.contracts.formats import FORMATS
+    from bmc.measure import machine
+
     common.begin()
     table = Table("what", "here", "note")
     found: dict[str, dict[str, object]] = {}

@@ -2,117 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from typing import Annotated
 
-from rich import box
-from rich.table import Table
+import typer
 
-from bmc.cli._common import Answer, Writing
-from bmc.inspect import page
-from bmc.inspect.collect import Inspection, InspectSettings
-from bmc.inspect.executed import counted
-from bmc.inspect.layers import Costs
-from bmc.workflows import inspect as workflow
-from bmc.workflows.inspect import InspectedBundle, InspectedModel
+from bmc.cli import _complete
+from bmc.cli.options import Answer, CodedWriting, DataPath
+
+PANEL = "Inspection"
 
 
 def inspect(
-    model: str | None = None,
+    model: Annotated[str | None, typer.Argument(autocompletion=_complete.entries)] = None,
     *,
-    data: str | None = None,
+    data: DataPath = None,
     length: int = 32,
     rows: int = 512,
     examples: int = 6,
     sensitivity: bool = False,
-    common: Writing = Writing(),  # noqa: B008  frozen
+    common: CodedWriting = CodedWriting(),
 ) -> Answer:
-    """Look into a model: cost by layer, activations, what its answers rest on, sensitivity.
+    """Inspect a model: cost by layer, activations, feature importance, sensitivity.
 
-    Writes an HTML page that opens offline. Only validation rows are looked at, never test rows.
-    Times are those of eager PyTorch in fp32 on the CPU: they rank layers, they are not what a
-    bundle takes (bmc bench measures that).
+    The command writes an HTML page that opens offline. It reads validation rows, never test rows.
+    Times are of eager PyTorch in fp32 on the CPU: they rank layers. `bmc bench` measures bundles.
 
     Args:
-        model: a model directory, or its name in the workspace; the newest when left out. Of a
-            bundle, what its run time executes, and in which precision, is shown.
-        data: the data that the model was trained on, if it is not where it was.
-        length: tokens of a text, or steps of a series, that costs are measured with.
-        rows: validation rows at most.
-        examples: answers to explain.
-        sensitivity: also prune and quantize each layer alone and score it; this takes a while.
+        model: a model directory, or its name in the workspace; the newest when left out. For a
+            bundle, the precision of each operator that its run time executes is shown.
+        data: where the model's training data is now, if it was moved.
+        length: tokens of a text, or time steps of a series, for the cost by layer.
+        rows: number of validation rows, at most.
+        examples: predictions to explain by feature importance.
+        sensitivity: prune and quantize each layer alone and measure the score; this takes a while.
+
+    Example:
+        bmc inspect bert-movie-reviews --sensitivity
+        bmc inspect bert-movie-reviews-static-onnx
     """
+    from bmc.cli.shown.inspection import inspected
+    from bmc.inspect.collect import InspectSettings
+    from bmc.workflows import inspect as workflow
+
     common.begin()
     settings = InspectSettings(length, rows, examples, sensitivity)
-    result = workflow.inspect(model, settings, data, common.output, common.force)
-    return _bundle(result) if isinstance(result, InspectedBundle) else _model(result)
-
-
-def _model(result: InspectedModel) -> Answer:
-    inspection, kept = result.inspection, result.sensitivity_file
-    return Answer(
-        {
-            "output": str(result.output),
-            "sensitivity_file": str(kept) if kept else None,
-            **inspection.to_json(),
-        },
-        (
-            _table(inspection.costs),
-            *_lines(inspection),
-            f"wrote {result.output}: open it in a browser",
-        ),
-    )
-
-
-def _bundle(result: InspectedBundle) -> Answer:
-    """Show what a bundle's run time multiplies in which precision."""
-    table = Table(title=f"{result.path.name}: what is multiplied", box=box.SIMPLE_HEAD)
-    for column in ("operator", "precision", "count"):
-        table.add_column(column, justify="right" if column == "count" else "left")
-    for operator, precision, count in counted(list(result.executed)):
-        table.add_row(operator, precision, str(count))
-    in_fp32 = [call for call in result.executed if not call.is_reduced]
-    lines = [f"in fp32: {call.operator} {call.name}" for call in in_fp32]
-    if result.precision == "fp32":
-        lines = []
-    shown = [asdict(call) for call in result.executed]
-    return Answer({"bundle": str(result.path), "executed": shown}, (table, *lines))
-
-
-def _table(costs: Costs) -> Table:
-    """Show every layer; the paths fold where the terminal is narrow."""
-    sizes = page.sizes(costs)
-    table = Table(title=f"one call, {sizes}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("layer", overflow="fold")
-    table.add_column("type", overflow="fold")
-    for column in ("parameters", "MMACs", "kB", "time %"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for layer in costs.layers:
-        own = f"as {layer.shared_with}" if layer.shared_with else f"{layer.parameters:,}"
-        table.add_row(
-            layer.path,
-            layer.kind,
-            own,
-            f"{layer.macs / 1e6:,.3f}",
-            f"{layer.bytes / 1e3:,.1f}",
-            f"{100 * costs.time_share(layer):.1f}",
-        )
-    table.add_section()
-    table.add_row(
-        "total",
-        "",
-        f"{costs.parameters:,}",
-        f"{costs.macs / 1e6:,.3f}",
-        f"{costs.bytes / 1e3:,.1f}",
-        f"{costs.milliseconds:.2f} ms",
-    )
-    table.caption = page.how_timed(costs)
-    return table
-
-
-def _lines(found: Inspection) -> list[str]:
-    lines = page.notes(found)
-    if found.sensitivity:
-        lines += [f"most sensitive: {line}" for line in page.worst(found.sensitivity)]
-    elif found.task != "generation":
-        lines.append("--sensitivity prunes and quantizes each layer alone, and scores it")
-    return lines
+    return inspected(workflow.inspect(model, settings, data, common.output, common.force))

@@ -7,17 +7,21 @@ from typing import Any
 
 from rich.table import Table
 
-from bmc import workspace
-from bmc.cli._common import Answer, Common
-from bmc.contracts import families
-from bmc.families.bert import STUDENTS
-from bmc.files import size_of
-from bmc.measure.shown import significant
-from bmc.untrusted import read_json
+from bmc.cli.options import Answer, Common
 
 
-def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
-    """List baselines, students, and what the workspace holds."""
+def models(*, common: Common = Common()) -> Answer:
+    """List baselines, students, and what the workspace holds.
+
+    Example:
+        bmc models
+        bmc models --json
+    """
+    from bmc import workspace
+    from bmc.contracts import families
+    from bmc.families.bert import STUDENTS
+    from bmc.measure.shown import significant
+
     common.begin()
     described = families.families().values()
     baselines = {name: what for family in described for name, what in family.baselines.items()}
@@ -49,6 +53,10 @@ def models(*, common: Common = Common()) -> Answer:  # noqa: B008  frozen
 
 
 def _entry(path: Path, kind: str) -> dict[str, Any]:
+    from bmc import workspace
+    from bmc.files import size_of
+    from bmc.untrusted import read_json
+
     if kind == "model":
         manifest = read_json(path / workspace.MODEL_MANIFEST, "model directory")
         made = manifest.get("origin", {}).get("command", "?")

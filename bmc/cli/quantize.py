@@ -3,59 +3,75 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from cyclopts import Parameter
+from bmc.cli.choices import Choice, plugin
+from bmc.cli.options import (
+    Answer,
+    CodedWriting,
+    DataPath,
+    ModelName,
+    Set,
+    TuningOptions,
+    pairs_of,
+)
+from bmc.contracts.techniques import techniques
 
-from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
-from bmc.cli._shown import compressed
-from bmc.workflows import quantize as workflow
+PANEL = "Method"
+_METHOD = plugin(techniques("quantize"))
+_CALIBRATOR = Choice("calibrator", ("mse", "minmax", "percentile"))
 
 
-@Parameter(name="*")
 @dataclass(frozen=True)
 class Training(TuningOptions):
     """How quantization-aware training goes; the other methods train nothing.
 
     Args:
-        epochs: passes of training; for qat, 0 is 1.
+        epochs: epochs of quantization-aware training (qat); 0 means 1.
     """
 
     epochs: int = 0
 
 
 def quantize(
-    model: str | None = None,
+    model: ModelName = None,
     *,
-    method: str = "static",
+    method: Annotated[str, _METHOD] = "static",
     rows: int | None = None,
-    calibrator: str | None = None,
+    calibrator: Annotated[str | None, _CALIBRATOR] = None,
     bits: int | None = None,
     in_float: tuple[str, ...] | None = None,
     set_: Set = (),
     tuning: Training = Training(),
-    data: str | None = None,
-    common: Writing = Writing(),  # noqa: B008  frozen
+    data: DataPath = None,
+    common: CodedWriting = CodedWriting(),
 ) -> Answer:
-    """Let fewer bits stand for a model's weights, and for what its layers read.
+    """Quantize a model's weights and activations.
 
-    The decision is kept in the model directory; `bmc export` lowers it to what each target runs
-    fastest. Pruning, sharing and distillation come before, not after.
+    The model directory records which layers are quantized and how; `bmc export` lowers that to what
+    each target runs fastest. Prune, share and distil before, not after.
 
     Args:
         model: a model directory, or its name in the workspace; the newest when left out.
-        method: static (8 bits, ranges found on training rows), qat (the same, trained on after
-            it: one epoch, with the unchanged model as teacher), mixed (the same, with the worst
-            layers in float), dynamic (8 bits, ranges found at each call), weights (8 or 4 bits,
-            computed in float), fp16, or bf16.
-        rows: training rows that ranges are found on (static, qat, mixed), outlying channels
-            (dynamic) or overflow (fp16), or that the rounding of 4 bits is fitted to (weights).
-        calibrator: how a range is chosen: mse, minmax or percentile (static, qat, mixed).
+        method: static is int8 with calibrated activation ranges; qat is static followed by
+            quantization-aware training; mixed is static with the most sensitive layers in float;
+            dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
+            to int8 or int4; fp16 and bf16 are half precision.
+        rows: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
+            --bits 4).
+        calibrator: calibration method of activation ranges (static, qat, mixed).
         bits: 8 or 4 (weights).
-        in_float: names (patterns) of layers that stay in float; several are possible.
-        set_: another setting of the method, NAME=VALUE; several are possible.
-        data: the data that the model was trained on, if it is not where it was.
+        in_float: layers to leave in float, by name or pattern; several are possible.
+        set_: a setting of the method, such as weight_bits=7; several are possible.
+        data: where the model's training data is now, if it was moved.
+
+    Example:
+        bmc quantize bert-movie-reviews
+        bmc quantize bert-movie-reviews --method weights --bits 4
     """
+    from bmc.cli.shown.models import compressed
+    from bmc.workflows import quantize as workflow
+
     common.begin()
     options = pairs_of(set_)
     names = [name.strip() for entry in in_float or () for name in entry.split(",")]

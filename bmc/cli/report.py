@@ -4,37 +4,49 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from cyclopts import Parameter
+import typer
 
-from bmc.cli._common import Answer, Writing
-from bmc.report import text
-from bmc.workflows import report as workflow
+from bmc.cli import _complete
+from bmc.cli.options import Answer, Writing
+
+PANEL = "Report"
 
 
 def report(
-    *,
-    bench: Annotated[bool, Parameter(negative="--no-bench")] = True,
+    *bundle: Annotated[str, typer.Argument(autocompletion=_complete.bundles)],
+    bench: Annotated[bool, typer.Option("--bench/--no-bench")] = True,
     length: int = 32,
     launches: int = 5,
-    reference: str | None = None,
-    common: Writing = Writing(),  # noqa: B008  frozen
+    reference: Annotated[
+        str | None, typer.Option("--reference", autocompletion=_complete.bundles)
+    ] = None,
+    common: Writing = Writing(),
 ) -> Answer:
-    """Compare everything in the workspace: accuracy, size, latency.
+    """Compare accuracy, size and latency of all bundles in the workspace, or of those named.
 
-    Latencies come from the newest bench that measured all of the bundles; where there is none,
-    they are measured now. Writes index.html (opens offline), report.md, report.json and the
-    picture as report.svg.
+    Latencies come from the newest `bmc bench` of all these bundles; without one they are measured
+    now. The command writes index.html (opens offline), report.md, report.json and report.svg.
 
     Args:
-        bench: measure latencies; --no-bench leaves them out.
-        length: tokens of the texts that latencies are measured with.
-        launches: fresh processes of each candidate; where times are unsteady, up to three times
-            as many.
-        reference: the bundle that speed-ups of its data set refer to; left out, the teacher's, or
-            that of the model which the others were made from.
+        bundle: bundles' folders, or their names in the workspace; when left out all of them, and
+            those that failed a gate.
+        bench: measure latencies, or leave them out.
+        length: tokens or time steps per row for the latencies.
+        launches: processes per bundle; up to three times as many where times are unsteady.
+        reference: bundle that the speed-ups of its data set refer to. The default is that of the
+            teacher, or of the model that the others were made from.
+
+    Example:
+        bmc report
+        bmc report bert-movie-reviews-onnx tiny-movie-reviews-onnx
     """
+    from bmc.report import text
+    from bmc.workflows import report as workflow
+
     common.begin()
-    made = workflow.report(bench, length, launches, reference, common.output, common.force)
+    made = workflow.report(
+        bench, length, launches, reference, common.output, common.force, names=bundle
+    )
     return Answer(
         {"output": str(made.path), **made.content},
         (

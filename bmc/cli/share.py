@@ -2,28 +2,50 @@
 
 from __future__ import annotations
 
-from bmc.cli._common import Answer, Set, TuningOptions, Writing, pairs_of
-from bmc.cli._shown import compressed
-from bmc.workflows import share as workflow
+from typing import Annotated
+
+from bmc.cli.choices import plugin
+from bmc.cli.options import (
+    Answer,
+    CodedWriting,
+    DataPath,
+    ModelName,
+    Set,
+    TuningOptions,
+    pairs_of,
+)
+from bmc.contracts.techniques import techniques
+
+PANEL = "Method"
+_METHOD = plugin(techniques("share"))
 
 
 def share(
-    model: str | None = None,
+    model: ModelName = None,
     *,
-    method: str = "lowrank",
+    method: Annotated[str, _METHOD] = "lowrank",
     set_: Set = (),
-    tuning: TuningOptions = TuningOptions(),  # noqa: B008  frozen
-    data: str | None = None,
-    common: Writing = Writing(),  # noqa: B008  frozen
+    tuning: TuningOptions = TuningOptions(),
+    data: DataPath = None,
+    common: CodedWriting = CodedWriting(),
 ) -> Answer:
-    """Factorise or share a model's parameters, then fine-tune what is left.
+    """Factorize or share a model's parameters, then fine-tune it.
 
     Args:
         model: a model directory, or its name in the workspace; the newest when left out.
-        method: layers, embedding, lowrank, cluster, or tie.
-        set_: a setting of the method, NAME=VALUE, such as energy=0.8; several are possible.
-        data: the data that the model was trained on, if it is not where it was.
+        method: lowrank factorizes linear layers and convolutions; embedding factorizes the word
+            embeddings; layers shares parameters across layers; cluster replaces weights by
+            codebooks; tie shares parameters of equal shape.
+        set_: a setting of the method, such as energy=0.8; several are possible.
+        data: where the model's training data is now, if it was moved.
+
+    Example:
+        bmc share bert-movie-reviews --set energy=0.8
+        bmc share bert-movie-reviews --method layers --set group=3 --distill
     """
+    from bmc.cli.shown.models import compressed
+    from bmc.workflows import share as workflow
+
     common.begin()
     options = pairs_of(set_)
     return compressed(

@@ -12,13 +12,15 @@ SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
 INITIALISATIONS = ("default", "normal", "xavier", "he")
 AUGMENTATIONS = ("crop", "flip", "cutout", "word-drop")
 CLASS_WEIGHTS = ("none", "balanced")
+PRECISIONS = ("auto", "bf16", "fp32")
+DEVICES = ("auto", "cpu", "cuda")
 _CHOICES = {
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
     "initialisation": INITIALISATIONS,
     "class_weights": CLASS_WEIGHTS,
-    "precision": ("auto", "bf16", "fp32"),
-    "device": ("auto", "cpu", "cuda"),
+    "precision": PRECISIONS,
+    "device": DEVICES,
     "keep": ("best", "last"),
 }
 

@@ -67,5 +67,6 @@ def _of_training(tuning: Tuning) -> str:
         "--batch-size": tuning.batch_size,
         "--distill": tuning.distill,
         "--teacher": tuning.teacher,
+        "--checkpoint-every": tuning.checkpoint_every,
     }
     return next((option for option, value in typed.items() if value), "")

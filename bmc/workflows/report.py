@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,8 +43,9 @@ def report(
     reference: str | None = None,
     output: Path | None = None,
     force: bool = False,
+    names: Sequence[str] = (),
 ) -> Reported:
-    """Compare all bundles of the workspace, and write the comparison as a page, text and picture.
+    """Compare bundles, and write the comparison as a page, text and picture.
 
     Args:
         bench: show latencies: of the newest bench that measured all bundles, else measured now.
@@ -53,24 +55,27 @@ def report(
         reference: the bundle that speed-ups of its data set refer to; chosen when None.
         output: the report's folder; `report` in the workspace when None, where it is replaced.
         force: replace the output if it exists.
+        names: the bundles' folders, or their names in the workspace; all of them when empty, those
+            that failed a gate too.
 
     Raises:
         UsageError: there is no bundle, or the reference could not be measured.
         UnknownError: there is no such reference.
     """
-    if not workspace.entries("bundle"):
+    named = _named(names)
+    if not named and not workspace.entries("bundle"):
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
     replaces = force or output is None
     output = output or workspace.root() / "report"
     hold(output)
-    readable, _ = read_all()
+    readable, _ = read_all(named)
     folders = [one.bundle.path for one in readable]
     if reference is not None:
         _check_reference(reference, folders, bench)
     run = _bench(folders, length, launches) if bench and folders else None
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
-    collected = collect(run, reference)
+    collected = collect(run, reference, named)
     content = {
         "references": dict(collected.references),
         "machine": run.machine if run else None,
@@ -83,6 +88,17 @@ def report(
         disk.write(folder / "report.svg", svg(collected).encode())
         disk.write(folder / "index.html", page.html(collected).encode())
     return Reported(output, collected, content)
+
+
+def _named(names: Sequence[str]) -> list[Path] | None:
+    """Find bundles; None where none is named. A report tells them apart by their folders' names."""
+    folders = [workspace.find(name, "bundle") for name in dict.fromkeys(names)]
+    twice = next(
+        (name for name, count in Counter(f.name for f in folders).items() if count > 1), ""
+    )
+    if twice:
+        raise UsageError(f"two bundles are named {twice}: rename one, or report each alone")
+    return folders or None
 
 
 def _check_reference(reference: str, folders: Sequence[Path], bench: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING
 
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.model import Model
 from bmc.training.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from bmc.model import Model
 
 _SLOWER = 0.5
 
@@ -17,19 +20,21 @@ class Tuning:
     """How a model is fine-tuned after it was changed, and where that may end.
 
     Args:
-        epochs: passes of fine-tuning; 0 leaves the weights as the step made them.
-        learning_rate: peak; half of the one that the model was trained with when left out.
-        batch_size: rows a step; the one that the model was trained with when left out.
-        distill: learn the unchanged model's answers, beside the true labels.
-        teacher: learn this model's answers instead: a model directory, or a name in the workspace.
-        transfer: unlabelled texts for a teacher to answer: imdb, a .txt file, or none.
-        transfer_size: unlabelled texts at most.
-        max_drop: points of the validation score that may be lost; more is exit 1, NAME.failed.
-        precision: bf16, fp32, or auto (bf16 where the processor has it).
+        epochs: epochs of fine-tuning; 0 for none.
+        learning_rate: peak learning rate; the default is half of the one that the model was trained
+            with.
+        batch_size: rows per step; the default is the one that the model was trained with.
+        distill: fine-tune with the unchanged model as teacher, beside the true labels.
+        teacher: fine-tune with this model as teacher: a model directory, or its name in the
+            workspace.
+        transfer: unlabelled texts for the teacher: imdb, a .txt file with a text per line, or none.
+        transfer_size: number of unlabelled texts, at most.
+        max_drop: points of the validation score that may be lost; more is exit 1, and the model is
+            kept as NAME.failed.
+        precision: bf16, fp32, or auto: bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
-        seed: of batches, dropout and what the step draws; the rows that it looks at are the same
-            for each.
-        device: cpu, cuda, or auto.
+        seed: random seed of batches, dropout and the technique.
+        device: cpu, cuda, or auto: cuda where there is a GPU.
     """
 
     epochs: int = 3

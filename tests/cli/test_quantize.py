@@ -61,7 +61,7 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
             "Did you mean 'outlier_threshold'? There are",
         ),
         (("--method", "weights", "--bits", 2), "bits is 2"),
-        (("--calibrator", "entropy"), "calibrator is 'entropy'"),
+        (("--calibrator", "entropy"), "no calibrator named 'entropy'"),
         (("--in-float", "hiden.0"), "hidden.0"),
         (("--in-float", "hidden.0,outputt"), "no layer that can be quantized named 'outputt'"),
         (("--rows", 1), "1 calibration row(s)"),

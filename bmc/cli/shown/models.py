@@ -7,13 +7,60 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bmc.cli._common import Answer
+from bmc.cli.options import Answer
 from bmc.measure import tables
 from bmc.measure.shown import significant
-from bmc.workflows.results import Compressed
+from bmc.workflows.results import Compressed, CrossValidated, Distilled, Trained
 from bmc.workflows.sizes import shown_change
 
 _VALIDATION = "validation"
+
+
+def trained(made: Trained) -> Answer:
+    """Answer what `bmc train` made."""
+    return Answer(
+        {"output": str(made.path), "scores": made.scores, "seconds": made.seconds},
+        (
+            f"wrote {made.path}: {chosen_by(made.scores, made.validation_rows)}",
+            *validation(made.scores, made.labels),
+            next_export(made.path, made.code),
+        ),
+    )
+
+
+def cross_validated(result: CrossValidated) -> Answer:
+    """Answer what `bmc train --folds` found."""
+    return Answer(
+        {
+            "folds": list(result.scores),
+            "mean": result.mean,
+            "standard_deviation": result.standard_deviation,
+            "pooled": result.pooled,
+        },
+        (
+            f"{len(result.scores)} folds: held-out {result.measure} {result.mean:.4f}, "
+            f"standard deviation {result.standard_deviation:.4f}",
+            *by_class(result.pooled, result.labels, "held-out, all folds:"),
+        ),
+    )
+
+
+def distilled(made: Distilled) -> Answer:
+    """Answer what `bmc distill` made."""
+    beside = f"; teacher {made.teacher_score:.3f}" if made.teacher_score else ""
+    return Answer(
+        {
+            "output": str(made.path),
+            "teacher": str(made.teacher),
+            "scores": made.scores,
+            "seconds": made.seconds,
+        },
+        (
+            f"wrote {made.path}: {chosen_by(made.scores, made.validation_rows)}{beside}",
+            *validation(made.scores, made.labels),
+            next_export(made.path, made.code),
+        ),
+    )
 
 
 def compressed(made: Compressed) -> Answer:

@@ -1,0 +1,102 @@
+"""One command from its words to its exit code; whatever happens, people get one line of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from bmc import console, plugins, provenance, streams, writing
+from bmc.cli import _habits, _tree
+from bmc.cli.options import Answer
+from bmc.errors import BmcError, MissingError, ModelCodeError, StorageError, UsageError
+from bmc.files import storage_error
+from bmc.foreign import line_of, summary_of
+
+_TRAINING = ("train", "distill", "prune", "share")
+_INTERRUPTED = 130
+_SIGNALLED = 128  # and the signal's number: what a shell says of a program that one ended
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors become one line on stderr."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        console.complain("the working folder was removed: cd to one that is there")
+        return UsageError.exit_code
+    line = shlex.join(["bmc", *arguments])
+    with streams.results_alone(), writing.command(), provenance.command(line):
+        try:
+            answer = _tree.call(list(arguments))
+            return _printed(answer) if isinstance(answer, Answer) else 0
+        except typer.Exit as left:
+            return left.exit_code
+        except KeyboardInterrupt as stopped:
+            trains = arguments and (arguments[0] in _TRAINING or "qat" in arguments)
+            kept = "The same command goes on from the last checkpoint"
+            console.complain(f"stopped. {kept if trains else 'Nothing was kept'}")
+            return getattr(stopped, "exit_code", _INTERRUPTED)
+        except streams.UnprintedError as error:
+            return _unread(error.reason)
+        except Exception as error:
+            if os.environ.get("BMC_DEBUG") == "1":
+                raise
+            is_unread = streams.is_lost() or isinstance(error, streams.ReaderLeftError)
+            return _unread(error) if is_unread else _explain(error, arguments)
+
+
+def _printed(answer: Answer) -> int:
+    """Print a verb's answer; return its exit code, or another where nobody can read it."""
+    try:
+        if console.wants_json():
+            print(json.dumps(answer.data, indent=2), file=streams.results())
+        else:
+            console.say(*answer.shown)
+        streams.results().flush()
+    except (OSError, streams.ReaderLeftError) as error:
+        return _unread(error)
+    return answer.exit_code
+
+
+def _unread(error: Exception) -> int:
+    """Say that stdout could not be written to; a reader that left, such as `head`, wants no word.
+
+    Returns:
+        the exit code: as the system ends other programs then, or as for a full disk.
+    """
+    streams.give_up()
+    if isinstance(error, (BrokenPipeError, streams.ReaderLeftError)):
+        return _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+    console.complain(f"what was done could not be printed: {summary_of(error)}")
+    return StorageError.exit_code
+
+
+def _explain(error: Exception, arguments: Sequence[str]) -> int:
+    if isinstance(error, BmcError):
+        console.complain(str(error))
+        return error.exit_code
+    if isinstance(error, typer.TyperException):
+        return _explain(_habits.way_out(error, arguments, _tree.VERBS), arguments)
+    if isinstance(error, ModuleNotFoundError):
+        try:
+            return _explain(plugins.missing(error, "this command"), arguments)
+        except ModuleNotFoundError:
+            pass
+    named = getattr(error, "filename", None)
+    disk_says = storage_error(error, Path(os.fsdecode(named) if named else "."))
+    if disk_says:
+        return _explain(disk_says, arguments)
+    where = line_of(error)
+    if where:
+        return _explain(ModelCodeError(f"your code fails in {where}: {summary_of(error)}"), ())
+    console.complain(
+        f"unexpected {type(error).__name__}: {error} "
+        "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"
+    )
+    return MissingError.exit_code - 1

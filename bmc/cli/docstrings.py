@@ -1,0 +1,40 @@
+"""Docstrings as the text of --help: what a verb does, its arguments, its examples."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+_SECTION = re.compile(r"^(Args|Example|Examples|Raises|Returns|Source):", re.MULTILINE)
+_ARGUMENT = re.compile(r"^    (\w+): ", re.MULTILINE)
+
+
+def description_of(subject: Any) -> str:
+    """Return what stands before the first section, each paragraph in one line."""
+    text = _SECTION.split(inspect.getdoc(subject) or "")[0].strip()
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
+
+
+def arguments_of(subject: Any) -> dict[str, str]:
+    """Return the text of each argument under `Args:`; a class has those of its bases, too."""
+    owners = reversed(subject.__mro__) if isinstance(subject, type) else [subject]
+    found: dict[str, str] = {}
+    for owner in owners:
+        pieces = _ARGUMENT.split(_section(owner, "Args"))
+        found.update(
+            (name, " ".join(text.split()))
+            for name, text in zip(pieces[1::2], pieces[2::2], strict=True)
+        )
+    return found
+
+
+def examples_of(subject: Any) -> list[str]:
+    """Return the lines under `Example:`."""
+    return [line.strip() for line in _section(subject, "Example").splitlines() if line.strip()]
+
+
+def _section(subject: Any, name: str) -> str:
+    own = subject.__dict__.get("__doc__") if isinstance(subject, type) else subject.__doc__
+    pieces = _SECTION.split(inspect.cleandoc(own or ""))
+    return dict(zip(pieces[1::2], pieces[2::2], strict=True)).get(name, "")

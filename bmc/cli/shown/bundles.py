@@ -1,0 +1,51 @@
+"""What `bmc export` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from bmc.bundle import Bundle
+from bmc.cli.options import Answer
+from bmc.cli.shown import models
+from bmc.workflows.export import line_of, scores_of
+
+
+def exported(bundles: Sequence[Bundle]) -> Answer:
+    """Answer what `bmc export` made."""
+    return Answer(
+        {"bundles": [_facts(bundle) for bundle in bundles]},
+        (
+            *(shown for bundle in bundles for shown in _lines(bundle, bundles[0])),
+            _next(bundles[-1]),
+        ),
+    )
+
+
+def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
+    """Return a bundle's line, and its scores by class where they are not the first bundle's."""
+    scores = scores_of(bundle)
+    if bundle is not first and scores.get("confusion") == scores_of(first).get("confusion"):
+        return (line_of(bundle),)
+    return (line_of(bundle), *models.by_class(scores, bundle.manifest.labels, "test"))
+
+
+def _facts(bundle: Bundle) -> dict[str, Any]:
+    manifest, stand_in = bundle.manifest, bundle.manifest.stand_in
+    not_run = {"scores_of_the_onnx_file": scores_of(bundle), "ran_here": False}
+    return {
+        "output": str(bundle.path),
+        "target": manifest.target,
+        "bytes": bundle.model_size(),
+        "parity": {**manifest.parity, **({"of": "the ONNX file"} if stand_in else {})},
+        "scores": manifest.scores,
+        "build": {**manifest.build, **(not_run if stand_in else {})},
+    }
+
+
+def _next(bundle: Bundle) -> str:
+    kind = bundle.manifest.preprocessing.get("kind")
+    rows = {"image": "IMAGE.png", "series": "SERIES.npy", "latent": "1 2 3 --images PICTURES"}
+    pair = " --pair 'a fine one'" if bundle.manifest.preprocessing.get("columns") == 2 else ""
+    row = rows.get(str(kind), f"'what a film'{pair}")
+    return f"next: bmc predict {bundle.path} {row}    or: bmc report"

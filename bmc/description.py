@@ -1,0 +1,68 @@
+"""bmc.json, what a model directory says of itself: read and checked without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bmc.errors import ArtifactError
+from bmc.untrusted import read_json
+from bmc.writing import MODEL_MANIFEST
+
+SCHEMA = 1
+MANIFEST = MODEL_MANIFEST
+WHAT = "model directory"
+_TASKS = ("classification", "regression", "generation")
+_MOST = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
+
+
+def is_model_directory(path: Path) -> bool:
+    """Tell whether a folder looks like a model directory."""
+    return (path / MANIFEST).is_file()
+
+
+def describe(folder: Path) -> dict[str, Any]:
+    """Read and check bmc.json without building the model.
+
+    Raises:
+        ArtifactError: it is no model directory, its schema is newer, or it names code to run.
+    """
+    manifest = read_json(folder / MANIFEST, WHAT)
+    schema = manifest.get("schema")
+    if type(schema) is not int or schema < 1:
+        raise ArtifactError(f"{folder}/{MANIFEST} has no schema number; it was not written by bmc")
+    if schema > SCHEMA:
+        raise ArtifactError(
+            f"{folder} has schema {schema}, this bmc reads up to {SCHEMA}: "
+            "pip install --upgrade bmc-toolkit"
+        )
+    kinds = {
+        "family": str,
+        "task": str,
+        "labels": list,
+        "inputs": dict,
+        "data": dict,
+        "steps": list,
+    }
+    kinds |= {"scores": dict, "origin": dict, "files": dict}
+    for key, kind in kinds.items():
+        if not isinstance(manifest.get(key), kind):
+            raise ArtifactError(f"{folder}/{MANIFEST} lacks {key!r} or it is no {kind.__name__}")
+    if manifest["task"] not in _TASKS:
+        raise ArtifactError(
+            f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
+            f"possible: {', '.join(_TASKS)}"
+        )
+    if not all(isinstance(label, str) for label in manifest["labels"]):
+        raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
+    for key, most in _MOST.items():
+        if len(manifest[key]) > most:
+            raise ArtifactError(
+                f"{folder}/{MANIFEST}: {len(manifest[key])} {key}; at most {most} are read"
+            )
+    if not manifest["family"].replace("-", "").isalnum():
+        raise ArtifactError(
+            f"{folder}/{MANIFEST} names code to run ({manifest['family']!r}); "
+            "bmc runs none from a file: name it on the command line"
+        )
+    return manifest

@@ -1,0 +1,140 @@
+"""Shell completion: quick, without torch, and silent where a folder cannot be read."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli._refusals import BMC
+
+HEAVY = ("torch", "numpy", "pydantic")
+
+
+def asked(line: str, **more: str) -> dict[str, str]:
+    """Return the variables by which bash asks; what is to be completed is the last word."""
+    words = line.split(" ")
+    count = {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    return {**os.environ, **count, "_BMC_COMPLETE": "complete_bash", **more}
+
+
+def completed(line: str, **more: str) -> list[str]:
+    done = subprocess.run(
+        BMC, env=asked(line, **more), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+@pytest.fixture
+def kept(workspace: Path) -> Path:
+    for name, manifest in (("mine", "bmc.json"), ("other", "bmc.json"), ("b", "manifest.json")):
+        (workspace / name).mkdir(parents=True)
+        (workspace / name / manifest).write_text("{}")
+    return workspace
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("bmc qu", {"quantize"}),
+        ("bmc quantize ", {"mine", "other"}),
+        ("bmc check ", {"b"}),
+        ("bmc bench b ", {"b"}),
+        ("bmc inspect ", {"mine", "other", "b"}),
+        ("bmc quantize mine --method s", {"static"}),
+        ("bmc prune --method un", {"unstructured"}),
+        ("bmc export mine --target open", {"openvino"}),
+        ("bmc export mine --target onnx,open", {"onnx,openvino"}),
+        ("bmc train resnet", {"resnet18", "resnet34", "resnet50"}),
+        ("bmc train --data fash", {"fashion-mnist"}),
+        ("bmc train --schedule co", {"cosine"}),
+        ("bmc datasets dig", {"digits"}),
+        ("bmc distill --student ", {"tiny", "mini", "small"}),
+        ("bmc share --method lowrank --set en", {"energy="}),
+        ("bmc quantize --set calib", {"calibrator="}),
+        ("bmc quantize --method qat --set calib", {"calibrator="}),  # declared by static
+        ("bmc train mlp --set dep", {"depth="}),
+        ("bmc export --allow", {"--allow-slower"}),
+        ("bmc train bert --set nothing", set()),
+    ],
+)
+def test_a_shell_completes(kept: Path, line: str, words: set[str]) -> None:
+    assert set(completed(line)) == words
+
+
+@pytest.mark.parametrize(
+    "line", ["bmc ", "bmc quantize ", "bmc share --set ", "bmc train mlp --se"]
+)
+def test_a_completion_is_quick_and_imports_nothing_heavy(kept: Path, line: str) -> None:
+    """Processor time counts: other processes may hold the cores while tests run."""
+    code = (
+        "import sys, time\n"
+        "from bmc.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        f"    heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "    print(time.process_time(), *heavy, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=asked(line), capture_output=True, text=True, check=True
+    )
+    seconds, *heavy = done.stderr.split()
+    assert heavy == []
+    assert float(seconds) < 0.3
+
+
+def test_a_workspace_without_rights_completes_nothing(kept: Path) -> None:
+    """Root may read everything: it becomes somebody else once all code is imported."""
+    code = (
+        "import contextlib, os\n"
+        "from bmc.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        "    main()\n"
+        "print('then', flush=True)\n"
+        "if os.geteuid() == 0:\n"
+        "    os.setuid(65534)\n"
+        "main()\n"
+    )
+    command = [sys.executable, "-c", code]
+    kept.chmod(0)
+    try:
+        done = subprocess.run(
+            command, env=asked("bmc quantize "), capture_output=True, text=True, check=False
+        )
+    finally:
+        kept.chmod(0o700)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.partition("then")[2].strip() == ""
+
+
+def test_a_workspace_that_is_a_file_or_gone_completes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for home in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "gone"):
+        assert completed("bmc quantize ", BMC_HOME=str(home)) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_of_each_shell_is_shown(shell: str, tmp_path: Path) -> None:
+    """Which shell asks is found by the processes above; a test has none."""
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    command = [*BMC, "--show-completion", shell]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_BMC_COMPLETE" in done.stdout
+
+
+def test_completion_is_installed_in_the_home_of_the_user(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
+    }
+    command = [*BMC, "--install-completion", "bash"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "_BMC_COMPLETE" in (tmp_path / ".bash_completions" / "bmc.sh").read_text()
