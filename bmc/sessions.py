@@ -74,10 +74,7 @@ class SharedSession:
                 f"the pipeline of {self._bundle.path} is closed; load the bundle again: bmc.load"
             )
         if self._forked:
-            again = getattr(self._session, "after_fork", None)
-            if again:
-                again()
-            else:
+            if not self._session.after_fork():
                 self._session = self._load_again()
             self._forked = False
         return self._session

@@ -59,9 +59,7 @@ class Session(Protocol):
     """A loaded model; a context manager.
 
     `run` is called by many threads at once; whatever serves one at a time is locked or pooled
-    inside (`bmc.targets._pool`). In a forked child a bundle is loaded anew (which a target may
-    refuse: `refuse_forked_child`), unless its session has a method `after_fork`, which then makes
-    it fit to go on.
+    inside (`bmc.targets.pool`). `Closing` has all other members.
     """
 
     execution: dict[str, Any]
@@ -69,6 +67,12 @@ class Session(Protocol):
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays."""
+
+    def after_fork(self) -> bool:
+        """Prepare for a forked child; return False where the bundle must be loaded anew there.
+
+        A target may refuse that: `refuse_forked_child`.
+        """
 
     def __enter__(self) -> Self: ...
 
@@ -139,6 +143,10 @@ class Closing:
 
     def close(self) -> None:
         """Give back what the session holds."""
+
+    def after_fork(self) -> bool:
+        """Return False: a forked child loads the bundle anew."""
+        return False
 
     def __enter__(self) -> Self:
         return self

@@ -22,7 +22,7 @@ from bmc.targets import (
     check_names,
     refuse_forked_child,
 )
-from bmc.targets._pool import Pool
+from bmc.targets.pool import Pool
 
 _IMPORTED_BY = os.getpid()
 # One stream computes one request at a time; a second is filled and read out meanwhile.

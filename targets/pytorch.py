@@ -58,10 +58,11 @@ class PyTorchSession(Closing):
             raise cannot_run(self._bundle, error) from error
         return {self._bundle.manifest.outputs[0].name: outputs.float().numpy()}
 
-    def after_fork(self) -> None:
-        """Go on in a forked child, with one thread."""
+    def after_fork(self) -> bool:
+        """Keep the module in a forked child, with one thread."""
         _one_thread()
         self.execution["threads"] = 1
+        return True
 
 
 def _one_thread() -> None:

@@ -26,7 +26,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.targets._pool import Pool
+from bmc.targets.pool import Pool
 from bmc.workflows.rows import from_arguments
 from tests.cli._refusals import Run, refused
 from tests.faults import _kinds
