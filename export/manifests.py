@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bmc import artifact, provenance
+from bmc import artifact, curves, provenance
 from bmc.bundle import Manifest
 from bmc.contracts import families
 from bmc.contracts.formats import FORMATS
@@ -36,6 +36,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "from": model.origin.get("from") if model.steps else None,
         "from_sha256": model.origin.get("from_sha256") if model.steps else None,
         "odd_widths": _odd_widths(model),
+        "history": list(curves.epochs_of(model.origin.get("history"))),
         provenance.KEY: provenance.commands_of(provenance.recorded(model.origin)),
     }
     if any("parameters" in step.record for step in model.steps):

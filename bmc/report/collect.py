@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bmc import bundle as bundles
-from bmc import console, workspace
+from bmc import console, curves, workspace
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
@@ -154,6 +154,7 @@ def _line(
         cannot_run=run.skipped[name] if run and name in run.failed else None,
         labels=manifest.labels,
         scores=found,
+        history=curves.epochs_of(manifest.lineage.get("history")),
         **times,
     )
 

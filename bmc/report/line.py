@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bmc.curves import Epoch
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 
@@ -48,6 +49,7 @@ class Line:
         cannot_run: why it failed when it was measured, or None.
         labels: class names, in the order of the matrix; empty where there are no classes.
         scores: all of its task, as `scores.of_task` returns them; empty where it has none.
+        history: epochs of the training of its model; see `bmc.curves`.
     """
 
     name: str
@@ -83,6 +85,7 @@ class Line:
     cannot_run: str | None = None
     labels: tuple[str, ...] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
+    history: tuple[Epoch, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as a JSON object."""

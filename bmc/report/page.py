@@ -8,6 +8,7 @@ from importlib.resources import files
 import jinja2
 from markupsafe import Markup
 
+from bmc import curves
 from bmc.console import printable
 from bmc.measure import scores, tables
 from bmc.measure.shown import significant, with_interval
@@ -54,11 +55,22 @@ def html(report: Report) -> str:
             (data, [(line, text.cells(line)) for line in lines])
             for data, lines in report.by_data().items()
         ],
+        trainings=_trainings(report),
         classes=[_classes(line) for line in report.lines if "confusion" in line.scores],
         notes=text.notes(report),
         picture=Markup(chart.svg(report)),
     )
     return "\n".join(printable(line) for line in page.splitlines()) + "\n"
+
+
+def _trainings(report: Report) -> list[tuple[str, Markup]]:
+    """Return the learning curves of each training, with the models that come from it."""
+    names: dict[str, list[str]] = {}
+    for line in report.lines:
+        drawn = curves.svg(line.history)
+        if drawn and line.model not in names.setdefault(drawn, []):
+            names[drawn].append(line.model)
+    return [(", ".join(models), Markup(drawn)) for drawn, models in names.items()]
 
 
 def _classes(line: Line) -> ClassScores:

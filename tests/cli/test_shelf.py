@@ -156,3 +156,26 @@ def test_nothing_outside_the_workspace_is_removed(
     refused(bmc("remove", outside, "--yes"), "no model or bundle named")
     refused(bmc("remove", "../mine", "--yes"), "no model or bundle named")
     assert outside.exists()
+
+
+def test_a_report_of_named_bundles_holds_just_these_and_their_curves(
+    bmc: Run, known: Path, workspace: Path
+) -> None:
+    assert bmc("export", "mlp", "--target", "onnx,pytorch")[0] == 0
+    code, _, err = bmc("report", "mlp-onnx", "--no-bench")
+    assert code == 0, err
+    content = json.loads((workspace / "report" / "report.json").read_text())
+    assert [line["name"] for line in content["lines"]] == ["mlp-onnx"]
+    assert [epoch["epoch"] for epoch in content["lines"][0]["history"]] == list(range(1, 7))
+    page = (workspace / "report" / "index.html").read_text()
+    assert page.count("<polyline") == 2
+    assert "mlp-pytorch" not in page
+    refused(bmc("report", "mlp-onxn", "--no-bench"), "Did you mean 'mlp-onnx'?")
+    other = shutil.copytree(workspace / "mlp-onnx", workspace.parent / "mlp-onnx")
+    refused(bmc("report", "mlp-onnx", other, "--no-bench"), "two bundles are named mlp-onnx")
+
+
+def test_a_model_directory_holds_its_curves(bmc: Run, known: Path) -> None:
+    picture = (known / "training.svg").read_text()
+    assert picture.startswith("<svg ")
+    assert "training loss" in picture
