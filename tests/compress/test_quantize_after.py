@@ -115,7 +115,7 @@ def test_a_bert_of_sentence_pairs_is_quantized_and_exported(
     assert largest_error(model, tmp_path) < 0.1
 
 
-def test_what_a_record_calls_quantized_is_on_its_grid_in_pytorch(
+def test_every_layer_of_a_record_is_quantized_in_pytorch(
     make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
 ) -> None:
     pairs = replace(reviews, columns=("a", "b"))
@@ -140,8 +140,8 @@ def test_a_shared_layers_4_bits_are_stored_as_4_bits(
     taken(model, "share/layers", Layers(what="feed-forward"), reviews_work)
     taken(model, "quantize/weights", METHODS["weights"], reviews_work)
     write_onnx(model, tmp_path / "model.onnx", 21)
-    held = onnx.load(tmp_path / "model.onnx").graph.initializer
-    kinds = {one.data_type for one in held if one.name.endswith(".integers")}
+    initializers = onnx.load(tmp_path / "model.onnx").graph.initializer
+    kinds = {one.data_type for one in initializers if one.name.endswith(".integers")}
     assert kinds == {onnx.TensorProto.INT4}
 
 
@@ -292,14 +292,14 @@ def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> N
     torch.manual_seed(0)
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
     taken(model, "quantize/qat", Qat(rows=32), work)
-    points = [
+    quantizers = [
         part for part in model.module.modules() if isinstance(part, LearnedActivationQuantizer)
     ]
     with torch.no_grad():
-        for point in points:
-            point.scale.fill_(-1.0)
+        for quantizer in quantizers:
+            quantizer.scale.fill_(-1.0)
     Qat.keep(model, model.steps[-1].record)(model.module, 0.5)
-    assert all(float(point.scale) > 0 for point in points)
+    assert all(float(quantizer.scale) > 0 for quantizer in quantizers)
 
 
 @pytest.mark.parametrize("record", [{}, {"hidden.0": {"bits": 0, "group": 0, "inputs": "float"}}])

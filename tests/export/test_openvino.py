@@ -1,4 +1,4 @@
-"""Quantizers are rearranged for OpenVINO's kernels, and the numbers stay the same."""
+"""Graphs are rearranged for OpenVINO's kernels, and the numbers stay the same."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from bmc.export.openvino import ease
 WIDTH = 32
 
 
-@pytest.fixture(params=["added later on", "read once", "divided and added later on"])
+@pytest.fixture(params=["added later on", "read once", "scaled and added later on"])
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """Write relu(x), moved and quantized, times int8 numbers; relu(x) may be added to that.
+    """Write relu(x), shifted and quantized, times int8 weights; relu(x) may be added to that.
 
-    Its channels may be divided before.
+    Its channels may be scaled first.
     """
     weight = np.random.default_rng(0).integers(-127, 128, (WIDTH, WIDTH)).astype(np.int8)
-    held: dict[str, NDArray[Any]] = {
+    initializers: dict[str, NDArray[Any]] = {
         "shift": np.array(1.5, np.float32),
         "scale": np.array(0.02, np.float32),
         "zero": np.array(0, np.int8),
-        "divided": np.linspace(0.5, 1, WIDTH, dtype=np.float32),
+        "factors": np.linspace(0.5, 1, WIDTH, dtype=np.float32),
         "weight": weight,
         "weight_scale": np.array(0.01, np.float32),
     }
-    divides, later = (word in request.param for word in ("divided", "later"))
+    scales, later = (word in request.param for word in ("scaled", "later"))
     nodes = [
         helper.make_node("Relu", ["x"], ["hidden"]),
-        *([helper.make_node("Mul", ["hidden", "divided"], ["less"])] if divides else []),
-        helper.make_node("Sub", ["less" if divides else "hidden", "shift"], ["moved"]),
-        helper.make_node("QuantizeLinear", ["moved", "scale", "zero"], ["whole"]),
-        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["read"]),
+        *([helper.make_node("Mul", ["hidden", "factors"], ["less"])] if scales else []),
+        helper.make_node("Sub", ["less" if scales else "hidden", "shift"], ["shifted"]),
+        helper.make_node("QuantizeLinear", ["shifted", "scale", "zero"], ["integers"]),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["read"]),
         helper.make_node("DequantizeLinear", ["weight", "weight_scale"], ["multiplied"]),
         helper.make_node("MatMul", ["read", "multiplied"], ["product"]),
         helper.make_node("Add", ["product", "hidden" if later else "shift"], ["y"]),
     ]
     graph = helper.make_graph(
         nodes,
-        "moved",
+        "shifted",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", WIDTH])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", WIDTH])],
-        [numpy_helper.from_array(array, name) for name, array in held.items()],
+        [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     onnx.save(model, tmp_path / f"{request.param.replace(' ', '-')}.onnx")
@@ -62,9 +62,9 @@ def answer(graph: openvino.Model, x: NDArray[np.float32]) -> NDArray[np.float32]
 
 
 def quantizer(graph: openvino.Model) -> Any:
-    found = [one for one in graph.get_ordered_ops() if one.get_type_name() == "FakeQuantize"]
-    assert len(found) == 1
-    return found[0]
+    quantizers = [op for op in graph.get_ordered_ops() if op.get_type_name() == "FakeQuantize"]
+    assert len(quantizers) == 1
+    return quantizers[0]
 
 
 def test_an_eased_graph_answers_the_same(path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_matmul_still_runs_in_int8(path: Path) -> None:
 
 
 def test_products_with_one_and_differences_from_zero_are_left_out(tmp_path: Path) -> None:
-    held: dict[str, NDArray[Any]] = {
+    initializers: dict[str, NDArray[Any]] = {
         "weight": np.random.default_rng(0).normal(size=(WIDTH, 3)).astype(np.float32),
         "bias": np.ones(3, np.float32),
         "one": np.array(1, np.float32),
@@ -125,7 +125,7 @@ def test_products_with_one_and_differences_from_zero_are_left_out(tmp_path: Path
         "neutral",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", WIDTH])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
-        [numpy_helper.from_array(array, name) for name, array in held.items()],
+        [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     onnx.save(model, tmp_path / "neutral.onnx")

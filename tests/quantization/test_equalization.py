@@ -1,4 +1,4 @@
-"""Outlying input channels are divided before they are quantized, and their weights multiplied."""
+"""Outlying input channels are scaled down before they are quantized, and their weights up."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def quantized(model: Model, step: Static | Dynamic, work: Work) -> tuple[Model, 
 
 
 @EITHER
-def test_a_layer_with_an_outlying_channel_is_divided_and_no_other(
+def test_a_layer_with_an_outlying_channel_is_equalized_and_no_other(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
     _, record = quantized(model, step, work)
@@ -84,19 +84,21 @@ def test_a_layer_with_an_outlying_channel_is_divided_and_no_other(
 
 
 @pytest.mark.parametrize("step", [Static(rows=64, calibrator="minmax"), Dynamic(rows=64)])
-def test_what_is_divided_answers_nearer_to_float(
+def test_an_equalized_model_answers_nearer_to_float(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
     expected = answers(model)
-    moved = []
+    errors = []
     for threshold in (0.0, 2.0):
         made, _ = quantized(model, replace(step, outlier_threshold=threshold), work)
-        moved.append(float((answers(made) - expected).abs().mean()))
-    assert 0 < 2 * moved[1] < moved[0]
+        errors.append(float((answers(made) - expected).abs().mean()))
+    assert 0 < 2 * errors[1] < errors[0]
 
 
 @EITHER
-def test_dividing_alone_changes_no_answer(step: Static | Dynamic, model: Model, work: Work) -> None:
+def test_equalization_alone_changes_no_answer(
+    step: Static | Dynamic, model: Model, work: Work
+) -> None:
     expected = answers(model)
     made, _ = quantized(model, step, work)
     for layer in made.module.modules():
@@ -106,7 +108,7 @@ def test_dividing_alone_changes_no_answer(step: Static | Dynamic, model: Model, 
 
 
 @EITHER
-def test_a_record_rebuilds_what_is_divided(
+def test_a_record_rebuilds_equalized_layers(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:
     made, record = quantized(model, step, work)
@@ -118,22 +120,24 @@ def test_a_record_rebuilds_what_is_divided(
 
 
 @EITHER
-def test_the_exported_graph_multiplies_by_it_and_answers_the_same(
+def test_the_exported_graph_scales_its_channels_and_answers_the_same(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:
     made, _ = quantized(model, step, work)
     expected = answers(made)
     write_onnx(made, tmp_path / "model.onnx", opset=18)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    held = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    initializers = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
     names = [node.input[1] for node in graph.node if node.op_type == "Mul"]
-    by = [held[one] for one in names if one in held and held[one].max() == 1]
+    by = [
+        initializers[one] for one in names if one in initializers and initializers[one].max() == 1
+    ]
     assert [one.shape for one in by] == [(32,)]
     assert by[0].min() == pytest.approx(2 / FARTHER, rel=0.9)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    found = [session.run(None, {"pixels": one.numpy()})[0] for one in rows_of(model)]
+    outputs = [session.run(None, {"pixels": one.numpy()})[0] for one in rows_of(model)]
     torch.testing.assert_close(
-        torch.cat([torch.from_numpy(one) for one in found]), expected, atol=0.02, rtol=0.02
+        torch.cat([torch.from_numpy(one) for one in outputs]), expected, atol=0.02, rtol=0.02
     )
 
 
@@ -167,8 +171,8 @@ def test_a_weight_that_others_use_is_left_alone(model: Model, work: Work) -> Non
     tied: Any = nn.Linear(32, 32)
     tied.weight = model.module.get_parameter("hidden.3.weight")
     model.module.add_module("tied", tied)
-    found = quantizable_layers(model.module)
-    assert channel_divisors(model.module, found, model.encoder, rows, 2.0) == {}
+    layers = quantizable_layers(model.module)
+    assert channel_divisors(model.module, layers, model.encoder, rows, 2.0) == {}
 
 
 def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) -> None:
@@ -177,10 +181,10 @@ def test_channels_that_are_always_zero_do_not_count(model: Model, work: Work) ->
         first.weight[:20] = 0
         first.bias[:20] = -1
     rows = list(work.data.train.rows[:64])
-    found = channel_divisors(
+    divisors = channel_divisors(
         model.module, quantizable_layers(model.module), model.encoder, rows, 2.0
     )
-    assert all(torch.isfinite(by).all() and (by >= 1).all() for by in found.values())
+    assert all(torch.isfinite(by).all() and (by >= 1).all() for by in divisors.values())
 
 
 @pytest.mark.parametrize("kind", [Static, Dynamic])

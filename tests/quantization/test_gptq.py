@@ -1,4 +1,4 @@
-"""Weights of 4 bits are rounded to what keeps a layer's outputs, not to the nearest step."""
+"""GPTQ: weights of 4 bits are rounded so that a layer's outputs change least."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def test_fitted_weights_answer_nearer_to_float_than_the_nearest_ones(
         for path, own in record.items()
     }
     quantize_layers(nearest.module, plain)
-    moved = [float((answers(one) - expected).square().mean()) for one in (made, nearest)]
-    assert 0 < moved[0] < 0.5 * moved[1]
+    errors = [float((answers(one) - expected).square().mean()) for one in (made, nearest)]
+    assert 0 < errors[0] < 0.5 * errors[1]
 
 
-def test_each_weight_lies_on_the_grid_that_is_kept(model: Model, work: Work) -> None:
+def test_each_weight_is_an_integer_times_its_stored_scale(model: Model, work: Work) -> None:
     made, record = quantized(model, FEW, work)
     assert {path for path, own in record.items() if "fitted" in own} == set(record)
     for path in record:
@@ -85,41 +85,48 @@ def test_each_weight_lies_on_the_grid_that_is_kept(model: Model, work: Work) -> 
         assert scales.shape == (len(layer.weight), layer.weight.shape[1] // 32)
 
 
-def test_scales_with_the_least_error_err_less_than_the_widest_ones() -> None:
+def test_fitted_scales_err_less_than_those_of_the_largest_weights() -> None:
     torch.manual_seed(0)
-    weight, grid = torch.randn(16, 64) ** 3, WeightQuantizer(4, 32)
+    weight, quantizer = torch.randn(16, 64) ** 3, WeightQuantizer(4, 32)
     fitted = FittedWeightQuantizer(4, 32, 32)
-    fitted.scales.copy_(fit_scales(grid, weight))
-    errors = [float((one(weight) - weight).square().mean()) for one in (fitted, grid)]
+    fitted.scales.copy_(fit_scales(quantizer, weight))
+    errors = [float((one(weight) - weight).square().mean()) for one in (fitted, quantizer)]
     assert 0 < errors[0] < 0.97 * errors[1]
 
 
-def test_rounding_in_turn_keeps_the_outputs_for_what_is_read() -> None:
+def test_rounding_in_turn_keeps_the_outputs_on_the_calibration_samples() -> None:
     torch.manual_seed(0)
     values = torch.randn(500, 8) @ torch.randn(8, 64)  # channels that go together
-    weight, grid = torch.randn(32, 64), WeightQuantizer(4, 0)
-    scales = grid.scales_of(weight)[:, None]
-    found = round_in_turn(weight, scales, values.t() @ values / 500)
-    errors = [float((values @ (one - weight).t()).square().mean()) for one in (found, grid(weight))]
+    weight, quantizer = torch.randn(32, 64), WeightQuantizer(4, 0)
+    scales = quantizer.scales_of(weight)[:, None]
+    rounded_weight = round_in_turn(weight, scales, values.t() @ values / 500)
+    errors = [
+        float((values @ (one - weight).t()).square().mean())
+        for one in (rounded_weight, quantizer(weight))
+    ]
     assert errors[0] < 0.2 * errors[1]
-    whole = found / scales
-    torch.testing.assert_close(whole, whole.round(), atol=1e-4, rtol=0)
+    integers = rounded_weight / scales
+    torch.testing.assert_close(integers, integers.round(), atol=1e-4, rtol=0)
 
 
-def test_scales_fitted_to_whole_numbers_err_less_and_the_numbers_stay() -> None:
+def test_scales_fitted_to_integers_err_less_and_the_integers_stay() -> None:
     torch.manual_seed(0)
     values = torch.randn(500, 8) @ torch.randn(8, 64)
-    products, weight, grid = values.t() @ values / 500, torch.randn(32, 64), WeightQuantizer(4, 32)
-    scales = fit_scales(grid, weight).view(32, 2)
-    first = round_in_turn(weight, scales, products)
-    whole = (first / scales.repeat_interleave(32, dim=1)).round()
-    again = refit_scales(weight, whole, scales, products)
-    second = whole * again.repeat_interleave(32, dim=1)
+    hessian, weight, quantizer = (
+        values.t() @ values / 500,
+        torch.randn(32, 64),
+        WeightQuantizer(4, 32),
+    )
+    scales = fit_scales(quantizer, weight).view(32, 2)
+    first = round_in_turn(weight, scales, hessian)
+    integers = (first / scales.repeat_interleave(32, dim=1)).round()
+    again = refit_scales(weight, integers, scales, hessian)
+    second = integers * again.repeat_interleave(32, dim=1)
     errors = [float((values @ (one - weight).t()).square().mean()) for one in (second, first)]
     assert 0 < errors[0] < 0.9 * errors[1]
-    both, kept = rounded(weight, scales, products)
-    whole = both / kept.repeat_interleave(32, dim=1)
-    torch.testing.assert_close(whole, whole.round().clamp(-8, 7), atol=1e-4, rtol=0)
+    both, kept = rounded(weight, scales, hessian)
+    integers = both / kept.repeat_interleave(32, dim=1)
+    torch.testing.assert_close(integers, integers.round().clamp(-8, 7), atol=1e-4, rtol=0)
     assert float((values @ (both - weight).t()).square().mean()) < errors[0]
 
 
@@ -130,11 +137,13 @@ def test_a_row_of_zeros_keeps_its_scales() -> None:
     assert torch.equal(kept, scales)
 
 
-def test_channels_that_nothing_is_read_from_are_rounded_all_the_same() -> None:
+def test_channels_that_are_always_zero_are_rounded_to_the_nearest_step() -> None:
     weight = torch.randn(8, 32)
-    grid = WeightQuantizer(4, 0)
-    scales = grid.scales_of(weight)[:, None]
-    torch.testing.assert_close(round_in_turn(weight, scales, torch.zeros(32, 32)), grid(weight))
+    quantizer = WeightQuantizer(4, 0)
+    scales = quantizer.scales_of(weight)[:, None]
+    torch.testing.assert_close(
+        round_in_turn(weight, scales, torch.zeros(32, 32)), quantizer(weight)
+    )
 
 
 def test_a_record_and_weights_rebuild_the_same_answers(
@@ -148,21 +157,19 @@ def test_a_record_and_weights_rebuild_the_same_answers(
     assert torch.equal(answers(again), answers(made))
 
 
-def test_the_exported_graph_holds_the_fitted_numbers(
-    model: Model, work: Work, tmp_path: Path
-) -> None:
+def test_the_exported_graph_has_the_fitted_scales(model: Model, work: Work, tmp_path: Path) -> None:
     made, _ = quantized(model, FEW, work)
     write_onnx(made, tmp_path / "model.onnx", opset=21)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    held = {one.name: one for one in graph.initializer}
+    initializers = {one.name: one for one in graph.initializer}
     layers: list[Any] = [part for part in made.module.modules() if isinstance(part, nn.Linear)]
     scales = [
-        numpy_helper.to_array(held[node.input[1]])
+        numpy_helper.to_array(initializers[node.input[1]])
         for node in graph.node
         if node.op_type == "DequantizeLinear"
     ]
-    for layer, found in zip(layers, scales, strict=True):
-        assert found.ravel() == pytest.approx(
+    for layer, stored in zip(layers, scales, strict=True):
+        assert stored.ravel() == pytest.approx(
             layer.weight_quantizer.scales.view(len(layer.weight), -1).t().ravel().numpy()
         )
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
@@ -207,7 +214,7 @@ def test_a_record_that_fits_what_it_cannot_is_refused(own: dict[str, Any], model
         quantize_layers(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
 
 
-def test_a_table_rounded_in_turn_moves_the_answers_less_than_the_nearest_one(
+def test_an_embedding_rounded_in_turn_changes_the_outputs_less_than_to_the_nearest_step(
     make_lively: Callable[..., Model], reviews: Dataset
 ) -> None:
     made = make_lively()
@@ -215,19 +222,17 @@ def test_a_table_rounded_in_turn_moves_the_answers_less_than_the_nearest_one(
     path = next(path for path, own in form.named_modules() if isinstance(own, nn.Embedding))
     table: Any = form.get_submodule(path)
     rows = list(reviews.validation.rows)
-    [products] = hessians(
-        form, {path: table}, made.encoder, list(reviews.train.rows[:100])
-    ).values()
+    [hessian] = hessians(form, {path: table}, made.encoder, list(reviews.train.rows[:100])).values()
     scales = fit_scales(WeightQuantizer(4, 32), table.weight)[:, None]
     kept, expected = table.weight.data, text_answers(made, form, rows)
-    moved = []
+    errors = []
     for weight in (
         (kept / scales).round().clamp(-8, 7) * scales,
-        round_in_turn(kept, scales, products),
+        round_in_turn(kept, scales, hessian),
     ):
         table.weight.data = weight
-        moved.append(float((text_answers(made, form, rows) - expected).square().mean()))
-    assert 0 < moved[1] < 0.7 * moved[0]
+        errors.append(float((text_answers(made, form, rows) - expected).square().mean()))
+    assert 0 < errors[1] < 0.7 * errors[0]
 
 
 @torch.inference_mode()

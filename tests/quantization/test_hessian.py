@@ -27,8 +27,8 @@ def test_products_leave_the_network_as_it_was(model: Model, work: Work) -> None:
     form = inference_form(model)
     linears = {path: own for path, own in form.named_modules() if isinstance(own, nn.Linear)}
     learning = [own.requires_grad for own in form.parameters()]
-    found = hessians(form, linears, model.encoder, calibration_samples(model, work, 8))
-    assert {path: own.shape[0] for path, own in found.items()} == {
+    by_path = hessians(form, linears, model.encoder, calibration_samples(model, work, 8))
+    assert {path: own.shape[0] for path, own in by_path.items()} == {
         path: own.in_features for path, own in linears.items()
     }
     assert [own.requires_grad for own in form.parameters()] == learning
@@ -42,9 +42,9 @@ def test_what_moves_no_output_counts_by_what_it_reads_alone(model: Model, work: 
     with torch.no_grad():
         last.weight.zero_()
     first = {"hidden.0": form.get_submodule("hidden.0")}
-    [found] = hessians(form, first, model.encoder, calibration_samples(model, work, 8)).values()
-    assert found.isfinite().all()
-    assert float(found.diagonal().mean()) == pytest.approx(1.0)
+    [hessian] = hessians(form, first, model.encoder, calibration_samples(model, work, 8)).values()
+    assert hessian.isfinite().all()
+    assert float(hessian.diagonal().mean()) == pytest.approx(1.0)
 
 
 class Odd(nn.Module):
@@ -73,9 +73,9 @@ def test_a_network_without_gradients_is_fitted_to_what_its_layers_read(
     torch.manual_seed(0)
     form = Odd(kind)
     linears = {"first": form.first, "last": form.last}
-    found = hessians(form, linears, model.encoder, calibration_samples(model, work, 16))
-    assert set(found) == ({"last"} if kind == "named" else set(linears))
-    assert all(own.isfinite().all() for own in found.values())
+    by_path = hessians(form, linears, model.encoder, calibration_samples(model, work, 16))
+    assert set(by_path) == ({"last"} if kind == "named" else set(linears))
+    assert all(own.isfinite().all() for own in by_path.values())
 
 
 def test_what_a_layer_read_counts_as_it_was_read(model: Model, work: Work) -> None:
@@ -90,9 +90,9 @@ def test_what_a_layer_read_counts_as_it_was_read(model: Model, work: Work) -> No
             return self.last(hidden + values[:, :32])  # type: ignore[no-any-return]
 
     rows = calibration_samples(model, work, 16)
-    found = []
+    both = []
     for kind in ("in place", "as it was"):
         torch.manual_seed(0)
         form = Changed(kind)
-        found.append(hessians(form, {"first": form.first}, model.encoder, rows)["first"])
-    torch.testing.assert_close(found[0], found[1])
+        both.append(hessians(form, {"first": form.first}, model.encoder, rows)["first"])
+    torch.testing.assert_close(both[0], both[1])

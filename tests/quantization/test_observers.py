@@ -1,4 +1,4 @@
-"""What is kept of the values that a layer reads, and the grid that is made of it."""
+"""Histograms of what a layer reads, and the scales that are chosen from them."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def test_values_that_reach_little_below_zero_get_a_zero_point() -> None:
     scale, zero_point = chosen.scale, chosen.zero_point
     assert chosen.unsigned
     assert zero_point == round(0.17 / 12.17 * 255)
-    found = ((values / scale).round() + zero_point).clamp(0, 255)
-    assert float(((found - zero_point) * scale - values).abs().max()) <= 0.51 * scale
+    integers = ((values / scale).round() + zero_point).clamp(0, 255)
+    assert float(((integers - zero_point) * scale - values).abs().max()) <= 0.51 * scale
     assert scale < 0.52 * 12 / 127
 
 

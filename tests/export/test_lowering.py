@@ -23,7 +23,7 @@ SCALE, WEIGHT_SCALE = 0.05, 0.01
 def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
     """Return a quantized matmul: inputs with this zero point, an int8 weight."""
     weight = np.random.default_rng(0).integers(-127, 128, (6, 3)).astype(np.int8)
-    held = {
+    initializers = {
         "scale": np.array(SCALE, np.float32),
         "zero": zero,
         "weight": weight,
@@ -31,8 +31,8 @@ def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
         "weight_zero": np.array(0, np.int8),
     }
     nodes = [
-        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["whole"]),
-        helper.make_node("DequantizeLinear", ["whole", "scale", "zero"], ["read"]),
+        helper.make_node("QuantizeLinear", ["x", "scale", "zero"], ["integers"]),
+        helper.make_node("DequantizeLinear", ["integers", "scale", "zero"], ["read"]),
         helper.make_node(
             "DequantizeLinear", ["weight", "weight_scale", "weight_zero"], ["multiplied"]
         ),
@@ -43,7 +43,7 @@ def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
         "canonical",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", 6])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", 3])],
-        [numpy_helper.from_array(array, name) for name, array in held.items()],
+        [numpy_helper.from_array(array, name) for name, array in initializers.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
 
@@ -56,11 +56,11 @@ def lowered(zero: NDArray[Any], dialect: Dialect) -> onnx.ModelProto:
     return made
 
 
-def grid_of(model: onnx.ModelProto) -> tuple[NDArray[Any], float]:
+def input_params(model: onnx.ModelProto) -> tuple[NDArray[Any], float]:
     """Return zero point and scale that inputs are quantized with."""
-    held = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    initializers = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
     node = next(one for one in model.graph.node if one.op_type == "QuantizeLinear")
-    return held[node.input[2]], float(held[node.input[1]])
+    return initializers[node.input[2]], float(initializers[node.input[1]])
 
 
 def answer(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -83,6 +83,6 @@ def test_where_a_type_can_hold_them_the_numbers_are_the_same(
 
 def test_onnx_runtime_gets_uint8_alone() -> None:
     for given, expected in ((np.array(0, np.int8), 128), (np.array(40, np.uint8), 40)):
-        zero, scale = grid_of(lowered(given, ONNX))
+        zero, scale = input_params(lowered(given, ONNX))
         assert (zero.dtype.name, int(zero)) == ("uint8", expected)
         assert scale == pytest.approx(SCALE)
