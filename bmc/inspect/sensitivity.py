@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bmc import console
+from bmc.inference.ablation import measure_each
 from bmc.measure import scores
 from bmc.measure.scores import Interval
 from bmc.model import Model
@@ -76,17 +76,20 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
     layers = layers_of(module)
     labels = rows.labels.numpy()
     before = outputs_of(module, rows)
-    losses: list[Loss] = []
-    with console.progress("sensitivity", len(layers) * len(CHANGES), "layers") as advance:
-        for path, weights in layers.items():
-            for change, changed in CHANGES.items():
-                with _changed(weights, changed):
-                    after = outputs_of(module, rows)
-                lost = scores.lost(model.task, after, before, labels)
-                losses.append(Loss(path, change, lost, _distance(after, before)))
-                advance(1)
+
+    def changed(key: tuple[str, str]) -> AbstractContextManager[None]:
+        path, change = key
+        return _changed(layers[path], CHANGES[change])
+
+    def loss(key: tuple[str, str]) -> Loss:
+        after = outputs_of(module, rows)
+        lost = scores.lost(model.task, after, before, labels)
+        return Loss(*key, lost, _distance(after, before))
+
+    keys = [(path, change) for path in layers for change in CHANGES]
+    losses = measure_each(keys, changed, loss, "sensitivity", "layers")
     name, score = score_of(model.task, before, labels)
-    return Sensitivity(name, score, len(rows), tuple(losses))
+    return Sensitivity(name, score, len(rows), tuple(losses.values()))
 
 
 def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
@@ -15,6 +16,7 @@ from torch import nn
 from bmc import console
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError, unknown
+from bmc.inference.ablation import measure_each
 from bmc.model import Model, Parts, Record, Work
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
@@ -137,21 +139,20 @@ def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
     def keep(path: str, places: list[int]) -> None:
         _arrange(model.module, path, [stacks[path][place] for place in places])
 
-    def without(candidate: tuple[str, int], measure: Callable[[], float]) -> float:
+    @contextmanager
+    def without(candidate: tuple[str, int]) -> Iterator[None]:
         path, gone = candidate
         keep(path, [place for place in kept[path] if place != gone])
-        measured = measure()
+        yield
         keep(path, kept[path])
-        return measured
 
     def least_important(candidates: list[tuple[str, int]]) -> tuple[str, int]:
-        scores: dict[tuple[str, int], float] = {}
-        with console.progress("layers", len(candidates)) as advance:
-            for candidate in candidates:
-                scores[candidate] = without(candidate, lambda: work.score(model))
-                advance(1)
+        scores = measure_each(candidates, without, lambda _: work.score(model), "layers")
         equals = [each for each in candidates if scores[each] == max(scores.values())]
-        return min(equals, key=lambda each: without(each, change)) if equals[1:] else equals[0]
+        if len(equals) == 1:
+            return equals[0]
+        changes = measure_each(equals, without, lambda _: change(), "layers of equal score")
+        return min(equals, key=changes.__getitem__)
 
     while candidates := [
         (path, place)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +14,7 @@ from torch.nn.functional import kl_div, log_softmax
 from bmc import console
 from bmc.compress.quantize.static import Static
 from bmc.errors import SettingError, UsageError
+from bmc.inference.ablation import measure_each
 from bmc.inference.quantized_form import quantized_layers
 from bmc.inference.quantized_layers import plain_layer
 from bmc.inference.replacing import replace_layers
@@ -93,16 +96,19 @@ def _costs(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[str, f
     for layer in layers.values():
         layer.enabled = False
     expected = [output_of(model.module, inputs) for inputs in batches]
-    costs = {}
-    with console.progress("what each layer costs", len(layers)) as advance:
-        for path, layer in layers.items():
-            layer.enabled = True
-            outputs = [output_of(model.module, inputs) for inputs in batches]
-            layer.enabled = False
-            moved = [_moved(*pair, model.task) for pair in zip(outputs, expected, strict=True)]
-            costs[path] = sum(moved) / len(rows)
-            advance(1)
-    return costs
+
+    @contextmanager
+    def quantized(path: str) -> Iterator[None]:
+        layers[path].enabled = True
+        yield
+        layers[path].enabled = False
+
+    def cost(path: str) -> float:
+        outputs = [output_of(model.module, inputs) for inputs in batches]
+        moved = [_moved(*pair, model.task) for pair in zip(outputs, expected, strict=True)]
+        return sum(moved) / len(rows)
+
+    return measure_each(list(layers), quantized, cost, "what each layer costs")
 
 
 def _moved(outputs: Tensor, expected: Tensor, task: str) -> float:
