@@ -152,7 +152,7 @@ class Parts:
 Loss = Callable[["Tensor", "Batch"], "Tensor"]
 AfterStep = Callable[["nn.Module", float], None]
 """Given the module in training and the share of the steps that is done, 0 to 1: called once before
-the first step (of a run that goes on, too), then after each."""
+the first step (of a resumed run, too), then after each."""
 Form = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
 

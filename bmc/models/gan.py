@@ -98,7 +98,7 @@ def train(
 
     Raises:
         SettingError: a setting that adversarial training has no use for.
-        DivergedError: a loss is no number any more.
+        DivergedError: a loss or its gradient became NaN or infinite.
     """
     channels, height, width = _images.image_of(model.spec)
     half = (0.5,) * channels  # mean and deviation that bring pixels into tanh's range, -1..1

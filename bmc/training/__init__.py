@@ -1,1 +1,1 @@
-"""Training: one plain PyTorch loop that can be killed at any step and goes on bit for bit."""
+"""Training: a plain PyTorch loop that resumes bit for bit after an interruption."""

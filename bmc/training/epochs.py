@@ -214,7 +214,7 @@ class Epochs(ABC):
         """Return the error that names the step, and the last good checkpoint."""
         kept = checkpoint.where(self._folder)
         return DivergedError(
-            f"the loss is {float(loss.detach()):.3g} and its gradient no number "
+            f"the loss is {float(loss.detach()):.3g} and its gradient NaN or infinite "
             f"at epoch {self.progress.epoch + 1}, step {self.progress.step + 1} (learning rate "
             f"{self._settings.learning_rate}): try a lower --learning-rate. "
             + (
