@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bmc.api.handles import BundleHandle, ModelHandle
     from bmc.api.handles import open_handle as open  # noqa: A004  bmc.open
     from bmc.api.verbs import distill, prune, quantize, share, train
+    from bmc.api.wrapping import wrap
     from bmc.console import Event
     from bmc.pipeline import Pipeline, Prediction, load
 
@@ -51,6 +52,7 @@ __all__ = [
     "quantize",
     "share",
     "train",
+    "wrap",
 ]
 _HOMES = {
     "BundleHandle": "bmc.api.handles",
@@ -67,6 +69,7 @@ _HOMES = {
     "quantize": "bmc.api.verbs",
     "share": "bmc.api.verbs",
     "train": "bmc.api.verbs",
+    "wrap": "bmc.api.wrapping",
 }
 
 

@@ -21,7 +21,11 @@ _MOST = 200  # characters of a foreign message
 _BMC = Path(__file__).parent  # parts of it may be links, and it may lie behind one itself
 _PARTS = [_BMC / part for part in (".", "compress", "export", "targets")]
 _OWN = tuple({f"{path}{os.sep}" for part in _PARTS for path in (part, part.resolve())})
-_CALLERS = (f"{os.sep}model.py", f"{os.sep}models{os.sep}_images.py")
+_CALLERS = (
+    f"{os.sep}model.py",
+    f"{os.sep}models{os.sep}_images.py",
+    f"{os.sep}models{os.sep}memory.py",
+)
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"
 _NAME = re.compile(r"[A-Za-z0-9._-]+")
 _PACKAGES = f"-packages{os.sep}"  # site- or dist-

@@ -1,6 +1,6 @@
 """Golden rows: what a bundle was given and answered when it was made.
 
-golden.npz    the input tensors, the outputs, and raw rows that are arrays (images, series)
+golden.npz    the input tensors, the outputs, and raw rows that are arrays, or tuples of them
 golden.json   raw rows that are texts or seeds, and the label of each row
 """
 
@@ -22,6 +22,7 @@ from bmc.inputs import Row, TensorInfo
 ARRAYS = "golden.npz"
 ROWS = "golden.json"
 _MOST_ROWS = 64
+_MOST_ARRAYS = 16  # of a row, as bmc/inputs/array.py has them
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -53,6 +54,8 @@ def portable(row: Row) -> Row:
         return int(row)
     if isinstance(row, tuple | list) and all(isinstance(text, str) for text in row):
         return tuple(row)
+    if isinstance(row, tuple):
+        return tuple(np.asarray(array) for array in row)
     return np.asarray(row)
 
 
@@ -66,12 +69,21 @@ def write_golden(
     arrays: Arrays = {f"input.{name}": array for name, array in inputs.items()}
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     if golden is not None:
-        rows = {f"row.{number}": row for number, row in enumerate(golden.rows)}
-        arrays |= {name: row for name, row in rows.items() if isinstance(row, np.ndarray)}
-        plain = [None if isinstance(row, np.ndarray) else row for row in golden.rows]
+        for number, row in enumerate(golden.rows):
+            arrays |= _arrays_of(number, row)
+        plain = [None if _arrays_of(0, row) else row for row in golden.rows]
         write_json(path.with_name(ROWS), {"rows": plain, "labels": golden.labels})
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
+
+
+def _arrays_of(number: int, row: Row) -> Arrays:
+    """Return the arrays of a raw row by their names in golden.npz; none of a text or a seed."""
+    if isinstance(row, np.ndarray):
+        return {f"row.{number}": row}
+    if isinstance(row, tuple) and isinstance(row[0], np.ndarray):
+        return {f"row.{number}.{place}": array for place, array in enumerate(row)}
+    return {}
 
 
 def tensors_of(arrays: Arrays, kind: str, tensors: Sequence[TensorInfo], path: Path) -> Arrays:
@@ -124,6 +136,9 @@ def rows_of(content: Mapping[str, Any], arrays: Arrays, path: Path) -> GoldenRow
 def _row(number: int, row: Any, arrays: Arrays, path: Path) -> Row:
     if row is None and f"row.{number}" in arrays:
         return arrays[f"row.{number}"]
+    if row is None and f"row.{number}.0" in arrays:
+        names = (f"row.{number}.{place}" for place in range(_MOST_ARRAYS))
+        return tuple(arrays[name] for name in names if name in arrays)
     if type(row) is int and row >= 0:
         return row
     if isinstance(row, list) and row and all(isinstance(text, str) for text in row):

@@ -18,6 +18,7 @@ from bmc.files import size_of
 from bmc.measure.shown import megabytes
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
+from bmc.trust import trust
 from bmc.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -66,6 +67,11 @@ class ModelHandle:
     def history(self) -> list[dict[str, float]]:
         """The epochs of the last training: number, training loss, validation score."""
         return list(self._recorded("origin", dict).get("history", []))
+
+    @property
+    def baseline(self) -> str:
+        """What the model was trained from, such as "bert", or memory:NAME of a wrapped network."""
+        return str(self._recorded("origin", dict).get("baseline", ""))
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -310,8 +316,13 @@ def reference_of(model: ModelHandle | BundleHandle | str | Path) -> str:
     return str(model.path if isinstance(model, ModelHandle | BundleHandle) else model)
 
 
-def open_handle(reference: str | Path) -> Handle:
+def open_handle(reference: str | Path, code: str = "") -> Handle:
     """Return the handle of a model directory or a bundle, by path or by its workspace name.
+
+    Args:
+        reference: a folder, or a name in the workspace.
+        code: module:function of yours that builds the model; nothing that a file names runs
+            unless you name it here.
 
     Raises:
         UnknownError: there is neither.
@@ -319,6 +330,8 @@ def open_handle(reference: str | Path) -> Handle:
     Example:
         >>> bmc.open("tiny-movie-reviews")
     """
+    if code:
+        trust(code)
     for place in (Path(reference), workspace.root() / reference):
         if workspace.kind_of(place) == "bundle":
             return BundleHandle(place)

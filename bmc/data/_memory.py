@@ -1,0 +1,15 @@
+"""memory:NAME: rows and labels that a Python caller gave in this process."""
+
+from __future__ import annotations
+
+from bmc import memory
+from bmc.data import Table
+
+
+def read(name: str, text_columns: tuple[str, ...], label_column: str) -> Table:
+    """Return the table of that name.
+
+    Raises:
+        UnknownError: this process was given none.
+    """
+    return memory.table(name)

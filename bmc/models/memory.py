@@ -1,0 +1,135 @@
+"""A network that a Python caller gave by value, for rows of arrays: memory:NAME."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc import memory
+from bmc.contracts import Network
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError, UsageError
+from bmc.families.memory import Settings
+from bmc.memory import PREFIX
+from bmc.model import Model, Parts, answers_in
+from bmc.models import _images, _networks
+from bmc.training.parametrizations import fold_parametrizations
+
+
+class Wrapped(nn.Module):
+    """Somebody else's network, called with its inputs in order.
+
+    Args:
+        network: called with one tensor for each input.
+        names: of the inputs.
+        examples: two made-up batches, by input.
+    """
+
+    is_foreign = True  # see bmc/foreign.py
+
+    def __init__(
+        self, network: nn.Module, names: tuple[str, ...], examples: list[dict[str, Tensor]]
+    ) -> None:
+        super().__init__()
+        self.network = network
+        self.names = names
+        self.examples = examples
+
+    def answer(self, inputs: Mapping[str, Tensor]) -> Any:
+        """Return the network's outputs (rows, outputs); in training, all of its answers."""
+        made = self.network(*(inputs[name] for name in self.names))
+        if self.training:
+            return made
+        outputs = answers_in(made)[0]
+        narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
+        return outputs.float() if narrow else outputs
+
+
+@lru_cache
+def _class_for(names: tuple[str, ...]) -> type[Wrapped]:
+    """Return a class whose `forward` has arguments of these names, as torch.export asks for."""
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    signature = inspect.Signature([inspect.Parameter(name, kind) for name in ("self", *names)])
+
+    def forward(self: Wrapped, *positional: Tensor, **named: Tensor) -> Any:
+        return self.answer({**dict(zip(names, positional, strict=False)), **named})
+
+    forward.__signature__ = signature  # type: ignore[attr-defined]
+    return type("Wrapped", (Wrapped,), {"forward": forward})
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Return a copy of the network, with the weights that it was given with.
+
+    Raises:
+        UnknownError: this process was given no network of that name.
+        ModelCodeError: the network fails.
+        UsageError: it answers otherwise than the data's classes need, or cannot be copied.
+        SettingError: a regression needs a linear last layer, and the network has none.
+    """
+    name = reference.removeprefix(PREFIX)
+    outputs = 1 if data.task == "regression" else len(data.labels)
+    spec = {"code": f"{PREFIX}{name}", "outputs": outputs}
+    module = _built(spec)
+    model = Model(module, "memory", spec, data.labels, memory.network(name).encoder, data.task)
+    _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
+    fold_parametrizations(module)
+    if data.task == "regression" and not _images.answering_linear(module):
+        raise SettingError(f"{name} does not end in a linear layer, as a regression must")
+    return model
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Return a copy of the network that the spec names.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+        UnknownError: this process was given no network of that name.
+    """
+    module = _built(spec)
+    fold_parametrizations(module)
+    return module
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the output is: the linear layer that answers."""
+    answering = _images.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different numbers of rows, for tracing and for checking."""
+    made_up: Any = module.examples
+    return made_up[0], made_up[1]
+
+
+def _built(spec: Mapping[str, Any]) -> Wrapped:
+    """Copy the network that was given.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+        UsageError: the network cannot be copied.
+    """
+    code = spec.get("code")
+    if not isinstance(code, str):
+        raise ArtifactError(f"the model's network is named {code!r:.60}; it must be a text")
+    given = memory.network(code.removeprefix(PREFIX))
+    try:
+        network = copy.deepcopy(given.module)
+    except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise UsageError(f"{code} cannot be copied ({error}); bmc works on copies") from error
+    names = tuple(info.name for info in given.encoder.inputs)
+    made_up = [
+        {name: torch.from_numpy(array) for name, array in rows.items()}
+        for rows in given.encoder.probes(3)[-2:]
+    ]
+    return _class_for(names)(network, names, made_up).eval()
+
+
+NETWORK = Network(baseline=baseline, build=build, examples=examples, parts=parts)

@@ -1,0 +1,192 @@
+"""A network and data in memory: every verb works on them, and what does not fit is said at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, TensorDataset
+
+import bmc
+from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
+
+QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
+ROWS = 300
+
+
+class Two(nn.Module):
+    """Takes numbers and the index of a category."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.categories = nn.Embedding(5, 4)
+        self.hidden = nn.Linear(8 + 4, 32)
+        self.output = nn.Linear(32, classes)
+
+    def forward(self, numbers: Tensor, category: Tensor) -> Any:
+        both = torch.cat([numbers, self.categories(category)], dim=1)
+        return self.output(torch.relu(self.hidden(both)))
+
+
+def table() -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """Return numbers (rows, 8), categories (rows) and classes (rows) that depend on both."""
+    generator = np.random.default_rng(0)
+    numbers = generator.normal(size=(ROWS, 8)).astype(np.float32)
+    category = generator.integers(0, 5, ROWS)
+    return numbers, category, (numbers[:, 0] > 0).astype(np.int64) + (category > 2)
+
+
+def network() -> Two:
+    torch.manual_seed(0)
+    return Two()
+
+
+@pytest.fixture
+def wrapped(workspace: Path) -> bmc.ModelHandle:
+    """Return a wrapped network of two inputs."""
+    numbers, category, labels = table()
+    return bmc.wrap(network(), ((numbers, category), labels), labels=["low", "middle", "high"])
+
+
+def test_a_wrapped_network_answers_as_the_module_does(wrapped: bmc.ModelHandle) -> None:
+    numbers, category, _ = table()
+    module = network().eval()
+    with torch.inference_mode():
+        logits = module(torch.from_numpy(numbers[:5]), torch.from_numpy(category[:5]))
+    answers = wrapped.predict(list(zip(numbers[:5], category[:5], strict=True)))
+    names = ("low", "middle", "high")
+    assert [answer.label for answer in answers] == [names[at] for at in logits.argmax(dim=1)]
+    assert answers[0].score == pytest.approx(float(logits[0].softmax(0).max()), abs=1e-6)
+    assert wrapped.labels == names, "in the order of the outputs, not of their names"
+
+
+def test_training_compression_and_export_work_on_a_wrapped_network(
+    wrapped: bmc.ModelHandle,
+) -> None:
+    trained = bmc.train(wrapped, epochs=30, **QUICK)
+    score = "accuracy"
+    before, after = (one.scores["validation"][score]["value"] for one in (wrapped, trained))
+    assert after > before + 0.2
+    pruned = bmc.prune(trained, ratio=0.25, epochs=2, tuning=QUICK)
+    shared = bmc.share(trained, "lowrank", energy=0.9, epochs=0)
+    small = bmc.quantize(pruned, samples=64)
+    onnx, openvino = small.to("onnx", "openvino", allow_slower=True)
+    assert (onnx.precision, openvino.precision) == ("int8", "int8")
+    assert onnx.labels == trained.labels
+    assert shared.steps == ("share/lowrank",)
+    numbers, category, _ = table()
+    row = (numbers[0], category[0])
+    assert onnx.predict(row).label == small.predict(row).label
+
+
+def test_a_bundle_of_a_wrapped_network_checks_its_raw_rows(wrapped: bmc.ModelHandle) -> None:
+    from bmc import checking
+    from bmc.targets import RuntimeOptions
+
+    bundle = wrapped.to("onnx")
+    assert checking.check(bundle.path, RuntimeOptions(threads=1)).rows == 4
+
+
+def test_the_module_that_was_given_is_not_changed(workspace: Path) -> None:
+    module, (numbers, category, labels) = network(), table()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    handle = bmc.wrap(module.train(), ((numbers, category), labels))
+    bmc.train(handle, epochs=1, **QUICK)
+    assert module.training
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+class Rows(Dataset[Any]):
+    """A torch Dataset whose rows are dictionaries."""
+
+    def __len__(self) -> int:
+        return ROWS
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        numbers, category, labels = table()
+        return {"numbers": numbers[place], "category": category[place], "y": labels[place]}
+
+
+def of_every_kind() -> Iterator[Any]:
+    numbers, category, labels = table()
+    tensors = [torch.from_numpy(array) for array in (numbers, category, labels)]
+    yield pytest.param(((numbers, category), labels), id="arrays")
+    yield pytest.param((tuple(tensors[:2]), tensors[2]), id="tensors")
+    named = {"category": category, "numbers": numbers}
+    yield pytest.param((named, labels), id="inputs by name")
+    yield pytest.param({**named, "label": labels.tolist()}, id="columns")
+    yield pytest.param(TensorDataset(*tensors), id="TensorDataset")
+    yield pytest.param(Rows(), id="Dataset of dictionaries")
+    yield pytest.param(DataLoader(TensorDataset(*tensors), batch_size=64), id="DataLoader")
+    yield pytest.param(DataLoader(Rows(), batch_size=64), id="DataLoader of dictionaries")
+
+
+@pytest.mark.parametrize("data", list(of_every_kind()))
+def test_data_of_every_kind_is_the_same_data(data: Any, workspace: Path) -> None:
+    handle = bmc.wrap(network(), data)
+    numbers, category, labels = table()
+    same = bmc.wrap(network(), ((numbers, category), labels), name="same")
+    assert handle.data["fingerprint"] == same.data["fingerprint"]
+    assert handle.data["rows"] == {"train": 210, "validation": 30, "test": 60}
+
+
+def test_a_regression_is_wrapped_too(workspace: Path) -> None:
+    numbers, _, _ = table()
+    module = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 1))
+    handle = bmc.wrap(module, (numbers, 3 * numbers[:, 0] + 1), task="regression")
+    trained = bmc.train(handle, epochs=20, **QUICK)
+    assert trained.scores["validation_r2"] > 0.8
+    assert trained.predict(numbers[0]) == pytest.approx(3 * numbers[0, 0] + 1, abs=2)
+
+
+class Failing(Two):
+    """Works on one row alone."""
+
+    def forward(self, numbers: Tensor, category: Tensor) -> Any:
+        return super().forward(numbers.view(1, 8), category)
+
+
+@pytest.mark.parametrize(
+    ("module", "data", "error", "said"),
+    [
+        (Two(4), None, UsageError, r"answers with shape \(3, 4\)|answers with shape \(5, 4\)"),
+        (Failing(), None, ModelCodeError, "fails"),
+        (Two(), DataLoader(TensorDataset(torch.zeros(0, 8))), DataError, "no rows"),
+        (Two(), (np.zeros((5, 8)), np.zeros(5)), DataError, "1 inputs; the network takes numbers"),
+        (Two(), {"numbers": [1.0], "category": [1]}, DataError, "no labels in the data"),
+        (Two(), {"numbers": [1.0], "label": [1]}, DataError, "no input 'category'"),
+        (Two(), 3, DataError, "data is int"),
+        (3, None, UsageError, "module is int; it must be an nn.Module"),
+    ],
+)
+def test_what_cannot_be_wrapped_is_refused_at_once(
+    module: Any, data: Any, error: type[BmcError], said: str, workspace: Path
+) -> None:
+    numbers, category, labels = table()
+    with pytest.raises(error, match=said):
+        bmc.wrap(module, data if data is not None else ((numbers, category), labels), name="x")
+    assert not (workspace / "x").exists()
+
+
+def test_inputs_and_labels_of_different_lengths_are_refused(workspace: Path) -> None:
+    numbers, category, labels = table()
+    with pytest.raises(DataError, match="different numbers of rows: numbers 300"):
+        bmc.wrap(network(), ((numbers, category), labels[:-1]))
+
+
+def test_a_model_directory_of_another_process_says_what_to_call(
+    wrapped: bmc.ModelHandle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bmc import memory
+
+    monkeypatch.setattr(memory, "_networks", {})
+    changed = wrapped.path / "bmc.json"
+    changed.touch()  # it is not taken from the handles' cache
+    with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='Two'\)"):
+        wrapped.predict((np.zeros(8, np.float32), 1))
