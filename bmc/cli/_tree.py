@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from bmc.cli import _habits
 from bmc.cli.docstrings import description_of, examples_of
 from bmc.cli.expand import expand
 
+_SHORT = 70  # characters of an option's help beside its name
 COMPLETING = "_BMC_COMPLETE"  # set by a shell that asks for completions
 _MAKE, _DEPLOY, _MEASURE, _KEEP = "Train and compress", "Deploy", "Inspect and compare", "Workspace"
 
@@ -139,7 +141,7 @@ class _Verb(TyperCommand):
     """A verb whose --help is printed as a result is."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _keep_as_typed(ctx, self.get_params(ctx))
+        _prepare(ctx, self.get_params(ctx))
         typed = list(args)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
@@ -155,7 +157,7 @@ class _Verbs(TyperGroup):
     """The verbs; the one that is typed is imported."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _keep_as_typed(ctx, self.get_params(ctx))
+        _prepare(ctx, self.get_params(ctx))
         return super().parse_args(ctx, args)
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
@@ -171,11 +173,15 @@ class _Verbs(TyperGroup):
         raise _habits.unknown_verb(name, VERBS)
 
 
-def _keep_as_typed(context: Any, parameters: Sequence[Any]) -> None:
-    """Leave values unread where a shell asks: reading them imports pydantic, 50 ms at each TAB."""
+def _prepare(context: Any, parameters: Sequence[Any]) -> None:
+    """Where a shell asks, leave values unread and shorten help.
+
+    Reading values imports pydantic, 50 ms at each TAB; a shell takes each line of help for a word.
+    """
     if context.resilient_parsing:
         for parameter in parameters:
             parameter.process_value = lambda context, value: value
+            parameter.help = textwrap.shorten(parameter.help or "", _SHORT, placeholder=" ...")
 
 
 class _Page(io.StringIO):

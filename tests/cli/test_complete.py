@@ -118,6 +118,19 @@ def test_a_workspace_that_is_a_file_or_gone_completes_nothing(tmp_path: Path) ->
         assert completed("bmc quantize ", BMC_HOME=str(home)) == []
 
 
+def test_a_shell_that_shows_help_gets_each_option_in_one_line() -> None:
+    environment = {
+        **os.environ,
+        "_TYPER_COMPLETE_ARGS": "bmc quantize --",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+        "_BMC_COMPLETE": "complete_fish",
+    }
+    done = subprocess.run(BMC, env=environment, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert all(line.startswith("--") for line in lines)
+    assert any(line.startswith("--method\tstatic is int8") for line in lines)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_script_of_each_shell_is_shown(shell: str, tmp_path: Path) -> None:
     """Which shell asks is found by the processes above; a test has none."""
