@@ -114,6 +114,21 @@ class Kind(Generic[T]):
         origin = self.origin(name, made_with)
         return load_part(origin, self.member, self.accept, f"the {self.what} {name!r}")
 
+    def usable(self) -> dict[str, T]:
+        """Return all plug-ins that can be loaded, by name; `refused` says why others cannot."""
+        refused = self.refused()
+        return {name: self.load(name) for name in self.names() if name not in refused}
+
+    def refused(self) -> dict[str, BmcError]:
+        """Return why plug-ins cannot be loaded, by their names."""
+        errors: dict[str, BmcError] = {}
+        for name in self.names():
+            try:
+                self.load(name)
+            except (MissingError, PluginError) as error:
+                errors[name] = error
+        return errors
+
     def needs(self, error: ModuleNotFoundError, name: str) -> MissingError:
         """Say which package a plug-in needs, from an import that failed while it was used."""
         return _needs(error, f"the {self.what} {name!r}", self.origin(name))

@@ -164,7 +164,7 @@ class Source:
 
 def _able(precision: str) -> list[str]:
     """Return the targets that can execute a precision, of those that read ONNX."""
-    dialects = {name: format_of(name).dialect for name in FORMATS.names()}
+    dialects = {name: known.dialect for name, known in FORMATS.usable().items()}
     return [
         name
         for name, one in dialects.items()

@@ -150,7 +150,8 @@ def test_two_families_with_one_baseline_are_refused_with_both_origins(install: I
     )
     module = install("bmc.models", "convolutions", code)
     with pytest.raises(PluginError, match="have a baseline 'cnn'") as caught:
-        families.baselines()
+        families.of_baseline("cnn")
+    assert families.of_baseline("mlp") == "mlp"
     assert "bmc/families/cnn.py" in str(caught.value)
     assert module in str(caught.value)
 
@@ -210,6 +211,20 @@ def test_a_plug_in_that_breaks_its_contract_is_refused_with_what_and_whose(
     assert f"{module}.py of the package {module} 1.2" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+def test_a_plug_in_that_cannot_be_loaded_is_left_out_of_lists_with_its_reason(
+    install: Install,
+) -> None:
+    install("bmc.models", "broken", "1 / 0")
+    install("bmc.data", "two-rows", DATA_SET)
+    assert "two-rows" in data_sets.DATA_SETS.usable()
+    assert "mlp" in families.families()
+    assert "broken" not in families.families()
+    (reason,) = families.FAMILIES.refused().values()
+    assert "ZeroDivisionError" in str(reason)
+    with pytest.raises(PluginError, match="ZeroDivisionError"):
+        families.of_baseline("broken")
 
 
 BAD_STEPS = {

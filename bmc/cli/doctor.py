@@ -9,7 +9,7 @@ import platform
 from rich.table import Table
 
 from bmc.cli.options import Answer, Common
-from bmc.errors import MissingError
+from bmc.errors import MissingError, PluginError
 
 _NEEDED = {
     "train": ("torch", "transformers", "safetensors", "sklearn", "torch_pruning"),
@@ -37,6 +37,8 @@ def doctor(*, common: Common = Common()) -> Answer:
         bmc doctor --json
     """
     from bmc import targets
+    from bmc.contracts.data_sets import DATA_SETS
+    from bmc.contracts.families import FAMILIES
     from bmc.contracts.formats import FORMATS
     from bmc.measure import machine
 
@@ -51,7 +53,7 @@ def doctor(*, common: Common = Common()) -> Answer:
     for name in FORMATS.names():
         try:
             here = targets.load(name).available()
-        except MissingError as error:
+        except (MissingError, PluginError) as error:
             found[f"target {name}"] = {"works": False, "note": str(error)}
             table.add_row(f"target {name}", "no", str(error).partition(": ")[2])
             continue
@@ -67,6 +69,10 @@ def doctor(*, common: Common = Common()) -> Answer:
         }
         state = "yes" if here.devices else "builds only"
         table.add_row(f"target {name}", state, f"{here.version}; {note}")
+    for kind in (FAMILIES, DATA_SETS):
+        for name, refusal in kind.refused().items():
+            found[f"{kind.what} {name}"] = {"works": False, "note": str(refusal)}
+            table.add_row(f"{kind.what} {name}", "no", str(refusal))
     about = machine.describe()
     slow = platform.machine() in _X86 and not _VNNI & set(about["instructions"])
     found["int8"] = {"works": True, "note": _WITHOUT_VNNI if slow else ""}

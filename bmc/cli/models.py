@@ -17,12 +17,14 @@ def models(*, common: Common = Common()) -> Answer:
         bmc models
         bmc models --json
     """
-    from bmc import workspace
+    from bmc import console, workspace
     from bmc.contracts import families
     from bmc.families.bert import STUDENTS
     from bmc.measure.shown import significant
 
     common.begin()
+    for error in families.FAMILIES.refused().values():
+        console.note(f"left out: {error}")
     described = families.families().values()
     baselines = {name: what for family in described for name, what in family.baselines.items()}
     known = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")

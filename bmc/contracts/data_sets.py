@@ -52,4 +52,5 @@ def data_set(name: str, made_with: object = ()) -> DataSet:
 
 def with_sentences() -> list[str]:
     """Return the names of the data sets that have unlabelled texts."""
-    return [name for name in DATA_SETS.names() if data_set(name).sentences is not None]
+    known = DATA_SETS.usable().items()
+    return [name for name, described in known if described.sentences is not None]

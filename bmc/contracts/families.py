@@ -130,26 +130,16 @@ def network(name: str, made_with: object = ()) -> Network:
 
 
 def families() -> dict[str, Family]:
-    """Return the descriptions of all families, by name."""
-    return {name: family(name) for name in FAMILIES.names()}
+    """Return the descriptions of all families that can be loaded, by name."""
+    return FAMILIES.usable()
 
 
 def baselines() -> dict[str, str]:
-    """Return the family of each baseline, by its name.
-
-    Raises:
-        PluginError: two families have a baseline of one name.
-    """
+    """Return the family of each baseline, by its name; the first of several, see `of_baseline`."""
     owners: dict[str, str] = {}
     for name, described in families().items():
         for baseline in described.baselines:
-            if baseline in owners:
-                raise PluginError(
-                    f"two model families have a baseline {baseline!r}: "
-                    f"{FAMILIES.origin(owners[baseline])} and {FAMILIES.origin(name)}; uninstall "
-                    "one of the packages"
-                )
-            owners[baseline] = name
+            owners.setdefault(baseline, name)
     return owners
 
 
@@ -182,8 +172,18 @@ def of_baseline(reference: str) -> str:
 
     Raises:
         UnknownError: there is no such baseline; the message names the nearest.
+        PluginError: two families have a baseline of this name, or none has, and a family of this
+            name cannot be loaded.
     """
-    known = baselines()
-    if reference not in known:
-        raise unknown("model", reference, known, _HINT)
-    return known[reference]
+    owners = [name for name, described in families().items() if reference in described.baselines]
+    if len(owners) > 1:
+        raise PluginError(
+            f"two model families have a baseline {reference!r}: {FAMILIES.origin(owners[0])} and "
+            f"{FAMILIES.origin(owners[1])}; uninstall one of the packages"
+        )
+    if owners:
+        return owners[0]
+    refused = FAMILIES.refused()
+    if reference in refused:
+        raise refused[reference]
+    raise unknown("model", reference, baselines(), _HINT)

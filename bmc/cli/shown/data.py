@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
 
-from bmc import assets
+from bmc import assets, console
 from bmc import data as data_sets
 from bmc.cli.options import Answer
-from bmc.contracts.data_sets import DATA_SETS, data_set
+from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset
 
 _EXAMPLES = 10
@@ -21,10 +21,11 @@ def listed() -> Answer:
     """Answer which data sets there are."""
     table = Table("data set", "what it is", "licence")
     found = []
-    for known in DATA_SETS.names():
-        described = data_set(known)
-        what, asset = described.about, described.asset
-        licence = described.licence or (assets.ASSETS[asset].licence if asset else "")
+    for error in DATA_SETS.refused().values():
+        console.note(f"left out: {error}")
+    for known, described in DATA_SETS.usable().items():
+        what, asset = described.about, assets.ASSETS.get(described.asset or "")
+        licence = described.licence or (asset.licence if asset else "")
         table.add_row(known, what, licence)
         found.append({"name": known, "what": what, "licence": licence})
     return Answer(
