@@ -49,15 +49,12 @@ def printable(text: str) -> str:
     return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
-class _Plain(Console):
-    """A console whose reader may leave: the command decides what that means, not rich."""
+class _Terminal(Console):
+    """A console that shows text as it is: no markup, no control codes in it, wherever it stands."""
 
     def on_broken_pipe(self) -> None:
+        """Let the command decide what a reader that left means, not rich."""
         raise streams.ReaderLeftError
-
-
-class _Terminal(_Plain):
-    """A console that shows text as it is: no markup, no control codes in it, wherever it stands."""
 
     def render_str(self, text: str, **settings: Any) -> Text:
         return super().render_str(printable(text), **{**settings, "markup": False, "emoji": False})
@@ -189,11 +186,6 @@ def wants_json() -> bool:
 def stderr() -> Console:
     """Return a console on today's stderr (tests and callers may have replaced it)."""
     return _Terminal(file=streams.stderr(), highlight=False, soft_wrap=True)
-
-
-def stdout() -> Console:
-    """Return a console for what a command was asked to print: its help, its version."""
-    return _Plain(file=streams.results())
 
 
 def note(text: str) -> None:
