@@ -78,7 +78,7 @@ def test_a_handle_is_shown_as_a_small_table(digits: bmc.ModelHandle) -> None:
 
 
 def test_labels_are_shown_and_never_obeyed(tmp_path: Path) -> None:
-    from bmc.api._tables import as_html, as_text
+    from bmc.api.summaries import as_html, as_text
 
     rows = {"task": "<script>alert(1)</script>\x1b[2J"}
     assert "<script>" not in as_html("title", rows)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from bmc import bundle as bundle_files
 from bmc import workspace
 from bmc.api._calls import Progress, call
-from bmc.api._tables import as_html, as_text, measured
+from bmc.api.summaries import as_html, as_text, measured
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import size_of

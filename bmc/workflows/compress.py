@@ -56,13 +56,13 @@ def settings_of(
         UsageError: the technique has no setting of an option's name.
         SettingError: a value is of another type.
     """
-    own = {field.name for field in fields(step)}
-    given = {name: value for name, value in typed.items() if value is not None}
-    for name in given:
-        if name not in own:
+    known = {field.name for field in fields(step)}
+    chosen = {name: value for name, value in typed.items() if value is not None}
+    for name in chosen:
+        if name not in known:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(own))}")
-    return {**settings_from(step, options, method), **given}
+            raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(known))}")
+    return {**settings_from(step, options, method), **chosen}
 
 
 def compress(

@@ -187,14 +187,14 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
         UsageError: both were made from one data set that was split in two ways.
         ArtifactError: a bmc.json says nonsense.
     """
-    its = artifact.describe(teacher)["data"]
+    teacher_data = artifact.describe(teacher)["data"]
     reference = record.get("reference")
-    if not reference or not _is_same(reference, its.get("reference")):
+    if not reference or not _is_same(reference, teacher_data.get("reference")):
         return
-    folds = [fold_of(one, teacher) for one in (its, record)]
+    folds = [fold_of(recorded, teacher) for recorded in (teacher_data, record)]
     if folds[0] != folds[1]:
         first, second = (
-            f"fold {one.number}/{one.of}" if one else "the usual test split" for one in folds
+            f"fold {fold.number}/{fold.of}" if fold else "the usual test split" for fold in folds
         )
         raise UsageError(
             f"the teacher {teacher} was made with {first} of {reference} held out, and here it is "
@@ -207,5 +207,5 @@ def _is_same(first: object, second: object) -> bool:
     """Tell whether two references name the same data, however a file's path is written."""
     if first == second:
         return True
-    paths = [Path(str(one)) for one in (first, second)]
-    return all(one.exists() for one in paths) and paths[0].samefile(paths[1])
+    paths = [Path(str(reference)) for reference in (first, second)]
+    return all(path.exists() for path in paths) and paths[0].samefile(paths[1])

@@ -115,11 +115,11 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
     """
     suffix = f"-fold{fold.number}of{fold.of}" if fold else ""
     usual = workspace.root() / f"{workspace.slug(reference)}-{data.name}{suffix}"
-    own = usual.with_name(f"{usual.name}-{data.fingerprint[:6]}")
+    of_this_data = usual.with_name(f"{usual.name}-{data.fingerprint[:6]}")
     free: Path | None = None
-    for path in (Path(reference), workspace.root() / reference, usual, own):
+    for path in (Path(reference), workspace.root() / reference, usual, of_this_data):
         if not artifact.is_model_directory(path):
-            is_output = path in (usual, own) and not path.exists()
+            is_output = path in (usual, of_this_data) and not path.exists()
             free = free or (path if is_output else None)
             continue
         why = _differs(artifact.describe(path), reference, data)
@@ -129,8 +129,9 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
         console.note(f"{path} is not used as the teacher: {why}")
     if free is None:
         raise UsageError(
-            f"{usual} and {own} are there and neither is a {reference} trained on {data.name} as "
-            "it is now: name a teacher's folder with --teacher, or remove one of them"
+            f"{usual} and {of_this_data} are there and neither is a {reference} trained on "
+            f"{data.name} as it is now: name a teacher's folder with --teacher, or remove one of "
+            "them"
         )
     return free, False
 
@@ -208,17 +209,18 @@ def refuse_learned(teacher: Path, data: Dataset) -> None:
 
 def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
     """Say why a model directory is no such baseline of some data; "" where it is one."""
-    origin, its = manifest["origin"], manifest["data"]
+    origin, trained_on = manifest["origin"], manifest["data"]
     if manifest["steps"] or origin.get("command") != "train":
         return f"it was made by bmc {origin.get('command')}"
     if origin.get("baseline") != reference:
         return f"it was trained from {origin.get('baseline')}"
-    if its.get("fingerprint") != data.fingerprint:
+    if trained_on.get("fingerprint") != data.fingerprint:
         return (
-            f"it was trained on other data ({its.get('reference')}, fingerprint "
-            f"{str(its.get('fingerprint'))[:_SHOWN]}; this one has {data.fingerprint[:_SHOWN]})"
+            f"it was trained on other data ({trained_on.get('reference')}, fingerprint "
+            f"{str(trained_on.get('fingerprint'))[:_SHOWN]}; "
+            f"this one has {data.fingerprint[:_SHOWN]})"
         )
-    columns = its.get("text_columns")
+    columns = trained_on.get("text_columns")
     if manifest["task"] != data.task or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"
     return ""
@@ -252,14 +254,14 @@ def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> No
         )
 
 
-def _check_labels(teacher: Path, its: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    if set(its) == set(labels):
+def _check_labels(teacher: Path, answers: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    if set(answers) == set(labels):
         return
-    missing = ", ".join(sorted(set(labels) - set(its)))
-    further = ", ".join(sorted(set(its) - set(labels)))
+    missing = ", ".join(sorted(set(labels) - set(answers)))
+    further = ", ".join(sorted(set(answers) - set(labels)))
     unlike = [f"the teacher lacks {missing}"] * bool(missing)
     unlike += [f"the data lacks {further}"] * bool(further)
     raise UsageError(
-        f"the teacher {teacher} answers {', '.join(its)}; the data has {', '.join(labels)} "
+        f"the teacher {teacher} answers {', '.join(answers)}; the data has {', '.join(labels)} "
         f"({'; '.join(unlike)}): train a teacher on this data"
     )
