@@ -121,7 +121,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two batches of different shapes, with padding."""
     generator = torch.Generator().manual_seed(0)
-    channels = module.get_submodule("blocks.0.first").in_channels
+    channels: Any = module.get_submodule("blocks.0.first").in_channels
 
     def batch(rows: int, length: int) -> dict[str, Tensor]:
         series = torch.randn(rows, length, int(channels), generator=generator)
