@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Some benchmarks import ONNX Runtime before bmc, which would switch its telemetry off.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: faults soak install demo test fix fuzz bench bench-baselines bench-compression bench-quantization clean
+.PHONY: faults soak install demo test test-all docs fix fuzz bench bench-baselines bench-compression bench-quantization clean
 
 install: .venv/installed
 
@@ -27,6 +27,15 @@ test: install
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n logical
 
+# The slow tests as well: every command of docs/, the examples with full-size networks.
+test-all: install
+	$(BIN)/pytest -n logical -m "slow or not slow"
+
+# The site, in build/docs; it opens from a file, and needs no network.
+docs: install
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs build/docs
+	@echo "open build/docs/index.html"
+
 fix: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -44,7 +53,7 @@ bench: demo
 	$(BIN)/python benchmarks/footprint.py --bundle tiny-movie-reviews-onnx
 	$(BIN)/python benchmarks/exports.py --teacher bmc-runs/bert-movie-reviews --tiny bmc-runs/tiny-movie-reviews
 
-# Every baseline of the README's table, hours; ROW=cnn does one. What has a result is not done again.
+# Every baseline of the table in docs/results.md, hours; ROW=cnn does one. What has a result is not done again.
 bench-baselines: install
 	$(BIN)/python benchmarks/baselines.py $(if $(ROW),--row $(ROW))
 	$(BIN)/python benchmarks/baselines.py --table

@@ -53,15 +53,15 @@ def bmc(*arguments: object) -> None:
 
 
 def put_table(name: str, lines: Sequence[str]) -> None:
-    """Put a table between the README's two markers of this name, and print it."""
-    readme = HERE.parent / "README.md"
+    """Put a table between the markers of this name in docs/results.md, and print it."""
+    page = HERE.parent / "docs" / "results.md"
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = readme.read_text(encoding="utf-8").partition(start)
+    before, found, rest = page.read_text(encoding="utf-8").partition(start)
     after = rest.partition(end)[2]
     if not found or end not in rest:
-        sys.exit(f"{readme} has no {start} with {end} behind it")
+        sys.exit(f"{page} has no {start} with {end} behind it")
     table = "\n".join(lines)
-    readme.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")
+    page.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")
     print(table)
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/baselines.py                 (every row that has no result yet; hours)
     python benchmarks/baselines.py --row cnn       (one row; make bench-baselines ROW=cnn)
-    python benchmarks/baselines.py --table         (the README's table, from the results)
+    python benchmarks/baselines.py --table         (docs/results.md's table, from the results)
 
 A row trains a baseline with its own recipe, exports it to ONNX, OpenVINO and TensorRT, and takes
 the scores from the bundles. Rows with several seeds report the mean over seeds; the interval is of
@@ -85,7 +85,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--row", help="such as cnn, or lstm-movie-reviews")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
-    parser.add_argument("--table", action="store_true", help="write the README's table and leave")
+    parser.add_argument("--table", action="store_true", help="write docs/results.md's table")
     options = parser.parse_args()
     if options.table:
         return _write_table()
@@ -160,7 +160,7 @@ def _linear(reference: str) -> float:
 
 
 def _write_table() -> int:
-    """Put the table of all results between the README's two markers."""
+    """Put the table of all results between its markers in docs/results.md."""
     lines = [
         "| baseline | data | parameters | MACs | held-out accuracy % | trained in | "
         "ONNX | OpenVINO | TensorRT |",

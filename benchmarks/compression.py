@@ -4,7 +4,7 @@
     python benchmarks/compression.py --row lstm        (one row; make bench-compression ROW=lstm)
     python benchmarks/compression.py --row bert-5x --no-speed   (leave latencies as they were)
     python benchmarks/compression.py --row bert-layers --more   (the seeds its result lacks)
-    python benchmarks/compression.py --table           (the README's table, from the results)
+    python benchmarks/compression.py --table           (docs/results.md's table, from the results)
 
 A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
 of `bmc prune` and `bmc share` on it, exports both ends to ONNX and OpenVINO, and compares what the
@@ -50,7 +50,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
     parser.add_argument("--no-speed", action="store_true", help="leave latencies as they were")
     parser.add_argument("--more", action="store_true", help="measure the seeds a result lacks")
-    parser.add_argument("--table", action="store_true", help="write the README's table and leave")
+    parser.add_argument("--table", action="store_true", help="write docs/results.md's table")
     options = parser.parse_args()
     if options.table:
         return _write_table()
@@ -207,7 +207,7 @@ def _speed(row: Row) -> dict[str, Any]:
 
 
 def _write_table() -> int:
-    """Put the table of all results between the README's two markers."""
+    """Put the table of all results between its markers in docs/results.md."""
     lines = [
         "| model | what was done | points lost [95 %] | parameters | MACs | ONNX file | "
         "faster: ONNX Runtime, OpenVINO |",

@@ -4,7 +4,7 @@
     python benchmarks/quantization.py --row bert       (one row; make bench-quantization ROW=bert)
     python benchmarks/quantization.py --row bert --no-speed   (leave latencies as they were)
     python benchmarks/quantization.py --row bert --machine xeon-amx   (latencies alone, of seed 0)
-    python benchmarks/quantization.py --table          (the README's table, from the results)
+    python benchmarks/quantization.py --table          (docs/results.md's table, from the results)
 
 A row takes a trained baseline (those of baselines.py), quantizes it, exports it, and holds each
 bundle against bmc's own fp32 export in the same run time: points lost and answers changed are
@@ -56,7 +56,7 @@ def main() -> int:
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
     parser.add_argument("--no-speed", action="store_true", help="leave latencies as they were")
     parser.add_argument("--machine", help="measure latencies alone, and keep them by this name")
-    parser.add_argument("--table", action="store_true", help="write the README's table and leave")
+    parser.add_argument("--table", action="store_true", help="write docs/results.md's table")
     options = parser.parse_args()
     if options.table:
         return _write_table()
@@ -260,7 +260,7 @@ def _mean(values: Iterable[float]) -> float:
 
 
 def _write_table() -> int:
-    """Put the table of all results between the README's two markers."""
+    """Put the table of all results between its markers in docs/results.md."""
     lines = [
         "| model | method | target | points lost [95 %] | answers changed | file | "
         "faster than fp32 |",

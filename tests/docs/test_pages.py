@@ -1,0 +1,64 @@
+"""Every command and snippet of docs/ runs, on small data; links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests._pages import ROOT, blocks, prepare, run_page
+
+DOCS = ROOT / "docs"
+_QUICK = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
+_LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
+
+
+def name_of(page: Path) -> str:
+    """Return a page's path in docs/, without suffix."""
+    return page.relative_to(DOCS).with_suffix("").as_posix()
+
+
+PAGES = [
+    pytest.param(
+        page, id=name_of(page), marks=() if name_of(page) in _QUICK else (pytest.mark.slow,)
+    )
+    for page in sorted(DOCS.rglob("*.md"))
+    if "decisions" not in page.parts and page.name != "architecture.md" and blocks(page)
+]
+
+
+@pytest.fixture(scope="module")
+def user(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path) -> Path:
+    """Return a user's folder with a small teacher, its student, and their ONNX bundles."""
+    folder = tmp_path_factory.mktemp("user")
+    commands = [
+        "bmc train bert",
+        "bmc distill --teacher bert --student tiny",
+        "bmc export bert-movie-reviews --target onnx",
+        "bmc export tiny-movie-reviews --target onnx",
+    ]
+    prepare(folder, reviews_csv, commands)
+    return folder
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_of_a_page_runs(page: Path, user: Path) -> None:
+    run_page(page, user)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        *ROOT.glob("*.md"),
+        *DOCS.rglob("*.md"),
+        *ROOT.glob("examples/*/README.md"),
+        ROOT / "benchmarks" / "README.md",
+    ],
+    ids=lambda page: page.relative_to(ROOT).as_posix(),
+)
+def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    targets = [target for target in _LINK.findall(text) if "://" not in target]
+    lost = [target for target in targets if not (page.parent / target).exists()]
+    assert not lost

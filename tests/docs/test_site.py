@@ -1,0 +1,53 @@
+"""`make docs` builds the site without a warning; its tables are those of benchmarks/results."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bmc.cli import _tree
+from tests._pages import ROOT
+
+_TABLES = """
+import sys
+import baselines, compression, quantization
+for script in (baselines, compression, quantization):
+    sys.argv = [script.__name__, "--table"]
+    assert script.main() == 0
+"""
+
+
+def test_the_site_is_built_without_a_warning_and_can_be_searched(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html"]
+    done = subprocess.run(
+        [*command, str(ROOT / "docs"), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "searchindex.js").is_file()
+    reference = (tmp_path / "reference" / "cli.html").read_text(encoding="utf-8")
+    assert all(f"bmc {verb}" in reference for verb in _tree.VERBS)
+    assert "bmc.train" in (tmp_path / "reference" / "api.html").read_text(encoding="utf-8")
+
+
+def test_the_tables_are_those_of_the_committed_results(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    page = Path(shutil.copy(ROOT / "docs" / "results.md", tmp_path / "docs"))
+    before = page.read_text(encoding="utf-8")
+    shutil.copytree(
+        ROOT / "benchmarks",
+        tmp_path / "benchmarks",
+        ignore=shutil.ignore_patterns("runs", "env-*", "__pycache__"),
+    )
+    page.write_text(before.replace("| `bert` |", "| |"), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", _TABLES],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(tmp_path / "benchmarks")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert page.read_text(encoding="utf-8") == before
