@@ -43,8 +43,8 @@ _SIZED = ("weight", "bias", "running_")
 
 def shapes_of(module: nn.Module) -> dict[str, Shape]:
     """Return the size of each layer that `reshape` can change, by path; a shared one once."""
-    found = {path: shape_of(layer) for path, layer in module.named_modules()}
-    return {path: shape for path, shape in found.items() if shape is not None}
+    shapes = {path: shape_of(layer) for path, layer in module.named_modules()}
+    return {path: shape for path, shape in shapes.items() if shape is not None}
 
 
 def shape_of(layer: nn.Module) -> Shape | None:
@@ -63,7 +63,10 @@ def shape_of(layer: nn.Module) -> Shape | None:
     if isinstance(layer, nn.LayerNorm):
         sizes = layer.normalized_shape
         return {"type": kind, "features": sizes[0]} if len(sizes) == 1 else None
-    return {"type": kind, **{name: getattr(layer, own) for name, own in _SIZES[kind].items()}}
+    return {
+        "type": kind,
+        **{name: getattr(layer, attribute) for name, attribute in _SIZES[kind].items()},
+    }
 
 
 def changed(before: Mapping[str, Shape], after: Mapping[str, Shape]) -> dict[str, Shape]:
@@ -140,15 +143,15 @@ def _heads(layer: nn.Module) -> int | None:
 
 def _check(path: str, layer: nn.Module, shape: Shape) -> None:
     """Refuse a size that is none, or not of this layer."""
-    own = shape_of(layer)
-    if not isinstance(shape, dict) or own is None or own.keys() != shape.keys():
-        raise ArtifactError(f"the size of layer {path} is {shape!r:.80}; it is {own} now")
-    if shape["type"] != own["type"]:
-        raise ArtifactError(f"layer {path} is no {shape['type']!r:.40}; it is {own['type']}")
-    for name in _SIZES[own["type"]]:
-        if type(shape[name]) is not int or not 1 <= shape[name] <= own[name]:
+    current = shape_of(layer)
+    if not isinstance(shape, dict) or current is None or current.keys() != shape.keys():
+        raise ArtifactError(f"the size of layer {path} is {shape!r:.80}; it is {current} now")
+    if shape["type"] != current["type"]:
+        raise ArtifactError(f"layer {path} is no {shape['type']!r:.40}; it is {current['type']}")
+    for name in _SIZES[current["type"]]:
+        if type(shape[name]) is not int or not 1 <= shape[name] <= current[name]:
             raise ArtifactError(
-                f"layer {path}: {name} is {shape[name]!r:.40}; it must lie in 1..{own[name]}"
+                f"layer {path}: {name} is {shape[name]!r:.40}; it must lie in 1..{current[name]}"
             )
     groups = shape.get("groups", 1)
     if groups > 1 and (shape["in"] % groups or shape["out"] % groups):
@@ -158,8 +161,8 @@ def _check(path: str, layer: nn.Module, shape: Shape) -> None:
 def _tensors(layer: nn.Module, shape: Shape) -> Iterator[tuple[str, Tensor, tuple[int, ...]]]:
     """Yield a layer's own parameters and buffers, with the shapes that a size asks for."""
     kind = shape["type"]
-    own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
-    for name, value in own:
+    tensors = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+    for name, value in tensors:
         if kind == "attention" or not name.startswith(_SIZED):
             continue
         if kind == "Linear":
@@ -187,7 +190,7 @@ def _set_sizes(layer: nn.Module, shape: Shape) -> None:
     elif shape["type"] == "LayerNorm":
         setattr(layer, "normalized_shape", (shape["features"],))  # noqa: B010  no module, as typed
     else:
-        for name, own in _SIZES[shape["type"]].items():
-            setattr(layer, own, shape[name])
+        for name, attribute in _SIZES[shape["type"]].items():
+            setattr(layer, attribute, shape[name])
     if isinstance(layer, nn.RNNBase):
         layer.flatten_parameters()

@@ -13,7 +13,7 @@ from torch import nn
 
 from bmc import console
 from bmc.compress.prune.depth import removals
-from bmc.compress.prune.structured import LIKED, groups_of
+from bmc.compress.prune.structured import KERNEL_MULTIPLE, groups_of
 from bmc.errors import UsageError
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.sensitivity import Sensitivity
@@ -161,7 +161,7 @@ class Search:
         Layers that were cut least, which are those that matter most, come first.
         """
         groups = [group for group in groups_of(self.model) if not group.reason]
-        multiple = self.technique(**settings).multiple or LIKED
+        multiple = self.technique(**settings).multiple or KERNEL_MULTIPLE
         for group in sorted(groups, key=lambda one: settings["ratios"][one.layers[0]]):
             step = (1 if group.kind == "heads" else multiple) / group.units
             while settings["ratios"][group.layers[0]] > 0:

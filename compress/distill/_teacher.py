@@ -48,20 +48,20 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
     chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
     depends = _depends(teacher, sha256, device)
     paths = [folder / f"{_name(depends, chunk)}.npy" for chunk in chunks]
-    found = {}
+    logits_of_chunks = {}
     for path, chunk in zip(paths, chunks, strict=True):
         if (logits := _read(path, (len(chunk), _width(teacher)))) is not None:
-            found[path] = logits
-    known = sum(len(logits) for logits in found.values())
+            logits_of_chunks[path] = logits
+    known = sum(len(logits) for logits in logits_of_chunks.values())
     if known < len(texts):
         return_large_blocks()
         with console.progress("teacher's answers", len(texts), done=known) as advance:
             for path, chunk in zip(paths, chunks, strict=True):
-                if path not in found:
-                    found[path] = _compute(teacher, chunk, device)
-                    _write(path, found[path])
+                if path not in logits_of_chunks:
+                    logits_of_chunks[path] = _compute(teacher, chunk, device)
+                    _write(path, logits_of_chunks[path])
                     advance(len(chunk))
-    return torch.from_numpy(np.concatenate([found[path] for path in paths]))
+    return torch.from_numpy(np.concatenate([logits_of_chunks[path] for path in paths]))
 
 
 def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
@@ -115,12 +115,12 @@ def _write(path: Path, logits: NDArray[np.float32]) -> None:
 def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     """Return a chunk's logits; None if it is missing or damaged."""
     try:
-        whole = path.read_bytes()
+        stored = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError:
-        whole = b""
-    content, digest = whole[:-_DIGEST], whole[-_DIGEST:]
+        stored = b""
+    content, digest = stored[:-_DIGEST], stored[-_DIGEST:]
     if hashlib.sha256(content).digest() == digest:
         logits = np.load(io.BytesIO(content), allow_pickle=False)
         if logits.shape == shape and logits.dtype == np.float32:

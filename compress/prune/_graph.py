@@ -96,9 +96,9 @@ def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) ->
             )
             for item in coupled
         ]
-        made = [path for one in items if one.axis == "out" for path in one.paths]
-        answers = any(_under(path, one) for path in made for one in parts.outputs)
-        if not answers and any(one.axis == "in" for one in items):
+        paths_out = [path for item in items if item.axis == "out" for path in item.paths]
+        is_output = any(_under(path, output) for path in paths_out for output in parts.outputs)
+        if not is_output and any(item.axis == "in" for item in items):
             groups.append(_group(items, module, parts, foreign))
     return groups
 
@@ -156,13 +156,13 @@ def _twin(module: nn.Module) -> nn.Module:
     first: dict[tuple[int, str], nn.Module] = {}
     instead: dict[int, nn.Module] = {}
     for path, layer in list(twin.named_modules(remove_duplicate=False)):
-        own = [(id(value), str(shape_of(layer))) for value in layer.parameters(recurse=False)]
-        one = next((first[value] for value in own if value in first), layer)
-        first |= dict.fromkeys(own, one)
-        if isinstance(one, nn.RNNBase):
-            one = instead.setdefault(id(one), _StandIn(one))
-        if one is not layer:
-            twin.set_submodule(path, one)
+        keys = [(id(value), str(shape_of(layer))) for value in layer.parameters(recurse=False)]
+        replacement = next((first[key] for key in keys if key in first), layer)
+        first |= dict.fromkeys(keys, replacement)
+        if isinstance(replacement, nn.RNNBase):
+            replacement = instead.setdefault(id(replacement), _StandIn(replacement))
+        if replacement is not layer:
+            twin.set_submodule(path, replacement)
     return twin  # type: ignore[no-any-return]
 
 
@@ -176,9 +176,9 @@ def _tied_to_others(module: nn.Module) -> dict[int, str]:
         for value in layer.parameters(recurse=False):
             users.setdefault(id(value), []).append((path, shape_of(layer)))
     return {
-        value: found[-1][0]
-        for value, found in users.items()
-        if any(shape != found[0][1] for _, shape in found)
+        value: layers[-1][0]
+        for value, layers in users.items()
+        if any(shape != layers[0][1] for _, shape in layers)
     }
 
 
@@ -215,8 +215,8 @@ def _coupled(
                 seen |= {id(layer) for layer in layers}
                 if not group:
                     yield root, []
-                elif not again and not any(isinstance(one, _OUTPUT) for one in layers):
-                    yield root, [one for one in group if not isinstance(one.layer, _JOINTS)]
+                elif not again and not any(isinstance(layer, _OUTPUT) for layer in layers):
+                    yield root, [item for item in group if not isinstance(item.layer, _JOINTS)]
 
 
 def _all_answers(twin: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
@@ -235,17 +235,17 @@ def _group(
     items: list[_Item], module: nn.Module, parts: Parts, foreign: Mapping[int, str]
 ) -> Group:
     """Return one of torch-pruning's groups as a group of units."""
-    made = tuple(path for one in items if one.axis == "out" for path in one.paths)
+    layers = tuple(path for item in items if item.axis == "out" for path in item.paths)
     attentions = _attentions(items, parts)
     kind = "heads" if attentions else _kind(items)
     units = len(items[0].places)
     try:
         width = _width_of_a_head(attentions, units, parts)
-        members = [_member(one, module, width, foreign) for one in items]
+        members = [_member(item, module, width, foreign) for item in items]
     except ValueError as error:
-        return Group(made[0], kind, units, made, reason=str(error))
-    found = tuple(one for one in members if one is not None)
-    return Group(made[0], kind, units // width, made, found, attentions)
+        return Group(layers[0], kind, units, layers, reason=str(error))
+    known = tuple(member for member in members if member is not None)
+    return Group(layers[0], kind, units // width, layers, known, attentions)
 
 
 def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
@@ -253,28 +253,28 @@ def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
 
     If only one does, the units are inside a projection: the rank of a factorised one.
     """
-    made = [path for one in items if one.axis == "out" for path in one.paths]
-    found = []
+    paths_out = [path for item in items if item.axis == "out" for path in item.paths]
+    attentions = []
     for attention in parts.heads:
-        inside = [path for path in made if _under(path, attention)]
+        inside = [path for path in paths_out if _under(path, attention)]
         if len({path[len(attention) + 1 :].split(".")[0] for path in inside}) > 1:
-            found.append(attention)
-    norms = any(isinstance(one.layer, nn.LayerNorm) for one in items)
-    return () if norms else tuple(found)
+            attentions.append(attention)
+    has_norm = any(isinstance(item.layer, nn.LayerNorm) for item in items)
+    return () if has_norm else tuple(attentions)
 
 
 def _kind(items: list[_Item]) -> str:
     wide = (nn.LayerNorm, nn.Embedding, nn.Parameter)
-    if any(isinstance(one.layer, wide) for one in items):
+    if any(isinstance(item.layer, wide) for item in items):
         return "width"
-    makes = any(isinstance(one.layer, nn.Conv2d) and one.axis == "out" for one in items)
-    return "channels" if makes else "hidden"
+    is_conv = any(isinstance(item.layer, nn.Conv2d) and item.axis == "out" for item in items)
+    return "channels" if is_conv else "hidden"
 
 
 def _width_of_a_head(attentions: tuple[str, ...], places: int, parts: Parts) -> int:
     if not attentions:
         return 1
-    heads = {parts.heads[one] for one in attentions}
+    heads = {parts.heads[attention] for attention in attentions}
     if len(heads) > 1 or places % max(heads):
         raise ValueError(f"its attentions have {sorted(heads)} heads of {places} places")
     return places // heads.pop()

@@ -195,12 +195,12 @@ def _named(model: Model, names: tuple[str, ...]) -> list[str]:
 def _refuse_lost_zeros(model: Model, record: Record) -> None:
     """Refuse to rename a layer so that an earlier step would no longer keep its zeros."""
     for step in model.steps:
-        held = step.record.get("parameters", ())
+        pruned = step.record.get("parameters", ())
         for path, kept in record.items():
             for place, old in enumerate(kept):
                 inside = f"{path}.{old}."
-                own = [name.removeprefix(inside) for name in held if name.startswith(inside)]
-                if any(f"{path}.{place}.{name}" not in held for name in own):
+                names = [name.removeprefix(inside) for name in pruned if name.startswith(inside)]
+                if any(f"{path}.{place}.{name}" not in pruned for name in names):
                     raise UsageError(
                         f"{path}.{old} would become {path}.{place}, where {step.method} keeps no "
                         "zeros: remove layers first, then set weights to zero"
@@ -210,12 +210,12 @@ def _refuse_lost_zeros(model: Model, record: Record) -> None:
 def _stacks(model: Model) -> dict[str, list[nn.Module]]:
     """Return the modules of each container of layers; a shared layer is there once for each use."""
     paths = dict.fromkeys(name.rpartition(".")[0] for name in _parts(model).layers)
-    found: dict[str, list[nn.Module]] = {}
+    stacks: dict[str, list[nn.Module]] = {}
     for path in paths:
         container: Any = model.module.get_submodule(path)
         if type(container) in (nn.ModuleList, nn.Sequential):
-            found[path] = [container[place] for place in range(len(container))]
-    return found
+            stacks[path] = [container[place] for place in range(len(container))]
+    return stacks
 
 
 def _names(model: Model) -> list[str]:
@@ -236,18 +236,18 @@ def _removable(model: Model) -> set[str]:
         UsageError: the model has none.
     """
     heads = _parts(model).heads
-    found = {
+    removable = {
         name
         for name in _names(model)
         if _has_shortcut(model.module.get_submodule(name))
         or any(head.startswith(f"{name.rpartition('.')[0]}.") for head in heads)
     }
-    if not found:
+    if not removable:
         raise UsageError(
             f"depth removes layers that add to what they read (transformers, residual networks); "
             f"bmc knows none in a {model.family} model: prune it with --method structured"
         )
-    return found
+    return removable
 
 
 def _has_shortcut(block: nn.Module) -> bool:
@@ -264,8 +264,8 @@ def _parts(model: Model) -> Parts:
 def _arrange(module: nn.Module, path: str, layers: list[nn.Module]) -> None:
     """Replace a container by one of these layers."""
     sequential = isinstance(module.get_submodule(path), nn.Sequential)
-    made = nn.Sequential(*layers) if sequential else nn.ModuleList(layers)
-    module.set_submodule(path, made.train(module.training))
+    container = nn.Sequential(*layers) if sequential else nn.ModuleList(layers)
+    module.set_submodule(path, container.train(module.training))
 
 
 def _is_selection(kept: Any, count: int) -> bool:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 SCOPES = ("layer", "global")
 KINDS = ("channels", "hidden", "heads", "width")
-LIKED = 8
+KERNEL_MULTIPLE = 8
 CHANNEL_BLOCK = 16  # of run times' convolutions, with AVX-512; benchmarks/widths.py
 
 
@@ -78,7 +78,7 @@ class Structured:
         for name, value, choices in (
             ("criterion", self.criterion, CRITERIA),
             ("scope", self.scope, SCOPES),
-            *(("what", one, KINDS) for one in self.what),
+            *(("what", kind, KINDS) for kind in self.what),
         ):
             if value not in choices:
                 raise SettingError(f"{name} is {value!r}; possible: {', '.join(choices)}")
@@ -98,14 +98,14 @@ class Structured:
         """Prune, in rounds; return the sizes of the layers that changed."""
         self._refuse(model)
         before = shapes_of(model.module)
-        whole: dict[str, int] = {}
+        units_before: dict[str, int] = {}
         for number in range(1, self.rounds + 1):
             model.module.cpu()
             groups = self._chosen(model)
             for group in groups:
-                whole.setdefault(group.name, group.units)
+                units_before.setdefault(group.name, group.units)
             scores = importance_of(groups, self.criterion, model, work)
-            _prune(model, groups, self._kept(groups, scores, whole, number / self.rounds))
+            _prune(model, groups, self._kept(groups, scores, units_before, number / self.rounds))
             if number < self.rounds:
                 work.fit(model, epochs=self.epochs_between, name=f"round-{number}")
         return changed(before, shapes_of(model.module))
@@ -145,22 +145,22 @@ class Structured:
         groups = groups_of(model)
         for name in self.ratios:
             if name not in dict(model.module.named_modules(remove_duplicate=False)):
-                raise unknown("layer", name, [path for one in groups for path in one.layers])
+                raise unknown("layer", name, [path for group in groups for path in group.layers])
         for pattern in self.layers:
-            matched = [one for one in groups if any(fnmatch(path, pattern) for path in one.layers)]
+            matched = [g for g in groups if any(fnmatch(path, pattern) for path in g.layers)]
             if not matched:
-                raise unknown("layer", pattern, [path for one in groups for path in one.layers])
-            if all(one.kind not in self.what for one in matched):
+                raise unknown("layer", pattern, [path for group in groups for path in group.layers])
+            if all(group.kind not in self.what for group in matched):
                 kind = matched[0].kind
                 raise UsageError(
                     f"{pattern} makes {kind}, and what is {', '.join(self.what)}: add what={kind}"
                 )
-        groups = [one for one in groups if one.kind in self.what]
-        groups = [one for one in groups if self._is_named(one)]
+        groups = [group for group in groups if group.kind in self.what]
+        groups = [group for group in groups if self._is_named(group)]
         for group in groups:
             if group.reason:
                 console.note(f"{group.name} stays as it is: {group.reason}")
-        return [one for one in groups if not one.reason]
+        return [group for group in groups if not group.reason]
 
     def _is_named(self, group: Group) -> bool:
         """Tell whether a group's layers are among those to prune; all users of a weight must be."""
@@ -170,7 +170,7 @@ class Structured:
 
         if not self.layers:
             return True
-        for member in (one for one in group.members if one.axis == "out"):
+        for member in (member for member in group.members if member.axis == "out"):
             left = [path for path in member.paths if not named(path)]
             if left and len(left) < len(member.paths):
                 raise UsageError(
@@ -183,7 +183,7 @@ class Structured:
         self,
         groups: Sequence[Group],
         scores: Mapping[str, Tensor],
-        whole: Mapping[str, int],
+        units_before: Mapping[str, int],
         done: float,
     ) -> dict[str, Tensor]:
         """Return a mask of the units that stay, bool (units), for each group that loses some.
@@ -191,30 +191,33 @@ class Structured:
         Args:
             groups: that may lose units.
             scores: importance of each unit, float (units), by group.
-            whole: number of units before the first round, by group.
+            units_before: number of units before the first round, by group.
             done: share of the ratio that this round reaches, in (0, 1].
         """
-        wanted = {one.name: whole[one.name] * (1 - done * self.ratio) for one in groups}
+        targets = {
+            group.name: units_before[group.name] * (1 - done * self.ratio) for group in groups
+        }
         if self.scope == "global":
             for kind in self.what:
-                rivals = [one for one in groups if one.kind == kind and not self._own(one)]
-                wanted |= _by_rank(rivals, scores, sum(wanted[one.name] for one in rivals))
+                rivals = [g for g in groups if g.kind == kind and not self._ratios_of(g)]
+                targets |= _by_rank(rivals, scores, sum(targets[rival.name] for rival in rivals))
         for group in groups:
-            own = self._own(group)
-            if own:
-                wanted[group.name] = whole[group.name] * (1 - done * sum(own) / len(own))
+            ratios = self._ratios_of(group)
+            if ratios:
+                share = 1 - done * sum(ratios) / len(ratios)
+                targets[group.name] = units_before[group.name] * share
         kept = {}
         for group in groups:
-            multiple = self.multiple or _kernel_multiple(group.kind, wanted[group.name])
+            multiple = self.multiple or _kernel_multiple(group.kind, targets[group.name])
             multiple = 1 if group.kind == "heads" else multiple
-            count = _rounded(wanted[group.name], group.units, multiple)
+            count = _rounded(targets[group.name], group.units, multiple)
             if count < group.units:
                 kept[group.name] = torch.zeros(group.units, dtype=torch.bool)
                 best = scores[group.name].argsort(descending=True, stable=True)[:count]
                 kept[group.name][best] = True
         return kept
 
-    def _own(self, group: Group) -> list[float]:
+    def _ratios_of(self, group: Group) -> list[float]:
         """Return the ratios that are set for a group's layers."""
         return [self.ratios[path] for path in group.layers if path in self.ratios]
 
@@ -252,27 +255,27 @@ def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) ->
 
 
 def _by_rank(
-    groups: Sequence[Group], scores: Mapping[str, Tensor], wanted: float
+    groups: Sequence[Group], scores: Mapping[str, Tensor], target: float
 ) -> dict[str, float]:
     """Return the number of units of each group among a number of the best units of all groups."""
     if not groups:
         return {}
-    every = torch.cat([scores[one.name] for one in groups])
-    owner = torch.repeat_interleave(torch.tensor([one.units for one in groups]))
-    best = every.argsort(descending=True, stable=True)[: round(wanted)]
+    all_scores = torch.cat([scores[group.name] for group in groups])
+    owner = torch.repeat_interleave(torch.tensor([group.units for group in groups]))
+    best = all_scores.argsort(descending=True, stable=True)[: round(target)]
     counts = owner[best].bincount(minlength=len(groups)).tolist()
-    return {one.name: float(count) for one, count in zip(groups, counts, strict=True)}
+    return {group.name: float(count) for group, count in zip(groups, counts, strict=True)}
 
 
-def _kernel_multiple(kind: str, wanted: float) -> int:
+def _kernel_multiple(kind: str, target: float) -> int:
     """Return the multiple that a size of about so many units should have for fast kernels."""
-    return CHANNEL_BLOCK if kind == "channels" and wanted > CHANNEL_BLOCK else LIKED
+    return CHANNEL_BLOCK if kind == "channels" and target > CHANNEL_BLOCK else KERNEL_MULTIPLE
 
 
-def _rounded(wanted: float, units: int, multiple: int) -> int:
+def _rounded(target: float, units: int, multiple: int) -> int:
     """Return the nearest multiple, at least one, or all units where that is as near."""
-    count = max(1, math.floor(wanted / multiple + 0.5)) * multiple
-    return units if units - wanted <= abs(wanted - count) else min(units, count)
+    count = max(1, math.floor(target / multiple + 0.5)) * multiple
+    return units if units - target <= abs(target - count) else min(units, count)
 
 
 STEP = Structured

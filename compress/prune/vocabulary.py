@@ -203,15 +203,15 @@ def _merged_from(kept: set[int], model: Mapping[str, Any]) -> set[int]:
     vocabulary: Mapping[str, int] = model["vocab"]
     sources: dict[int, list[int]] = {}
     for left, right in model["merges"]:
-        made = vocabulary[_merged(left, right, model)]
-        sources.setdefault(made, []).extend((vocabulary[left], vocabulary[right]))
-    found: set[int] = set()
+        token = vocabulary[_merged(left, right, model)]
+        sources.setdefault(token, []).extend((vocabulary[left], vocabulary[right]))
+    merged: set[int] = set()
     waiting = list(kept)
     while waiting:
-        fresh = [one for one in sources.get(waiting.pop(), ()) if one not in found]
-        found.update(fresh)
+        fresh = [source for source in sources.get(waiting.pop(), ()) if source not in merged]
+        merged.update(fresh)
         waiting += fresh
-    return found
+    return merged
 
 
 def _merged(left: str, right: str, model: Mapping[str, Any]) -> str:

@@ -78,7 +78,7 @@ class Cluster:
         chosen = _chosen(model, self.layers)
         before = _stored(model.module)
         record: Record = {}
-        found: dict[str, tuple[Values, NDArray[np.uint8]]] = {}
+        clusters: dict[str, tuple[Values, NDArray[np.uint8]]] = {}
         for name, layer in chosen.items():
             weight: Tensor = layer.weight  # type: ignore[assignment]
             looked_up = nn.Embedding in _holders(model.module, weight)
@@ -87,9 +87,9 @@ class Cluster:
                 continue
             zero = bool((weight == 0).float().mean() >= _SPARSE)
             record[name] = {"values": self.values, "groups": groups, "zero": zero}
-            found[name] = _clusters(weight.detach().cpu().numpy(), record[name], self.start)
+            clusters[name] = _clusters(weight.detach().cpu().numpy(), record[name], self.start)
         Cluster.rebuild(model, record)
-        for name, (values, indices) in found.items():
+        for name, (values, indices) in clusters.items():
             codebook: Any = model.module.get_submodule(f"{name}.codebook")
             codebook.fill(torch.from_numpy(values).float(), torch.from_numpy(indices))
         if record:
@@ -99,17 +99,19 @@ class Cluster:
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Put a codebook of the recorded size in the place of each named layer's weight."""
-        made: dict[int, Codebook] = {}
+        codebooks: dict[int, Codebook] = {}
         for name, sizes in record.items():
             layer = model.module.get_submodule(name)
             values, groups = _checked(name, layer, sizes)
             weight: Tensor = layer.weight  # type: ignore[assignment]
             key = id(weight)
-            made.setdefault(key, Codebook(tuple(weight.shape), values, groups))
+            codebooks.setdefault(key, Codebook(tuple(weight.shape), values, groups))
             if not _holders(model.module, weight) <= set(CLUSTERED):
                 raise ArtifactError(f"the weight of {name} is used where no codebook can be")
             users = _users(model.module, weight)
-            replace_layers(model.module, {user: clustered_layer(user, made[key]) for user in users})
+            replace_layers(
+                model.module, {user: clustered_layer(user, codebooks[key]) for user in users}
+            )
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
@@ -146,8 +148,8 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, nn.Module]:
             raise SettingError(f"{name!r} is a regression's output; leave it out of layers")
     chosen: dict[int, tuple[str, nn.Module]] = {}
     for name, layer in layers.items():
-        wanted = not patterns or any(fnmatch(name, pattern) for pattern in patterns)
-        if wanted and name not in kept and _holders(model.module, layer.weight) <= set(CLUSTERED):
+        is_named = not patterns or any(fnmatch(name, pattern) for pattern in patterns)
+        if is_named and name not in kept and _holders(model.module, layer.weight) <= set(CLUSTERED):
             chosen.setdefault(id(layer.weight), (name, layer))
     return dict(chosen.values())
 

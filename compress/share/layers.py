@@ -130,13 +130,13 @@ def _structure(model: Model, name: str, what: str) -> tuple[Any, ...]:
 
 def _difference(model: Model, what: str) -> str:
     """Say how the first two neighbouring layers differ."""
-    for one, other in pairwise(_parts(model).layers):
-        shapes = [_shapes(model.module.get_submodule(name)) for name in (one, other)]
+    for first, second in pairwise(_parts(model).layers):
+        shapes = [_shapes(model.module.get_submodule(name)) for name in (first, second)]
         for key in sorted(shapes[0].keys() & shapes[1].keys()):
             if shapes[0][key] != shapes[1][key]:
-                return f"{key} of {one} is {shapes[0][key]}, of {other} {shapes[1][key]}"
+                return f"{key} of {first} is {shapes[0][key]}, of {second} {shapes[1][key]}"
         if shapes[0] != shapes[1]:
-            return f"{one} and {other} have different parameters"
+            return f"{first} and {second} have different parameters"
     return f"it has {len(_parts(model).layers)} layers"
 
 
@@ -204,8 +204,8 @@ def _best(model: Model, work: Work, group: Group, what: str) -> int:
 
     scores = [score(place) for place in range(len(group))]
     for same, paths in zip(parts, names, strict=True):
-        for path, own in zip(paths, same, strict=True):
-            model.module.set_submodule(path, own)
+        for path, module in zip(paths, same, strict=True):
+            model.module.set_submodule(path, module)
     return scores.index(max(scores))
 
 
@@ -231,8 +231,8 @@ def _checked(model: Model, record: Record) -> list[Group]:
 
 
 def _parts(model: Model) -> Parts:
-    found: Parts = families.network(model.family).parts(model.module)
-    return found
+    parts: Parts = families.network(model.family).parts(model.module)
+    return parts
 
 
 STEP = Layers

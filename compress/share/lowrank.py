@@ -92,8 +92,13 @@ class LowRank:
         if self.budget:
             ranks = _ranks_within(self.budget, self.multiple, shapes, values)
         else:
-            found = {key: rank_for(own, self.energy, self.multiple) for key, own in values.items()}
-            ranks = {key: rank for key, rank in found.items() if rank <= _most(shapes[key])}
+            ranks_by_energy = {
+                key: rank_for(of_layer, self.energy, self.multiple)
+                for key, of_layer in values.items()
+            }
+            ranks = {
+                key: rank for key, rank in ranks_by_energy.items() if rank <= _most(shapes[key])
+            }
         record: Record = {}
         for key, rank in ranks.items():
             if outputs:
@@ -120,10 +125,10 @@ class LowRank:
                 raise SettingError(f"rank {rank!r:.40} of {name!r}; it must lie in 1..{full}")
             pair = _pair(layer, rank)
             tied = pairs.setdefault(layer.weight, pair)
-            for own, other in zip(pair, tied, strict=True):  # tied layers become tied pairs
-                if own.weight.shape != other.weight.shape:
+            for half, tied_half in zip(pair, tied, strict=True):  # tied layers become tied pairs
+                if half.weight.shape != tied_half.weight.shape:
                     raise SettingError(f"rank {rank} of {name!r}; its weight is tied to another's")
-                own.weight = other.weight
+                half.weight = tied_half.weight
             if layer.bias is not None and len(users_of(model.module, layer.bias)) > 1:
                 pair[1].bias = layer.bias
             replace_layers(model.module, {layer: pair})
@@ -153,7 +158,7 @@ def _ranks_within(
     Raises:
         SettingError: the budget is too small for the smallest ranks.
     """
-    whole = sum(rows * columns for rows, columns in shapes.values())
+    all_weights = sum(rows * columns for rows, columns in shapes.values())
     # What each rank of each layer costs, up to the whole layer, and the share of energy it keeps.
     ladders: dict[int, list[tuple[int, int, float]]] = {}
     for key, shape in shapes.items():
@@ -174,16 +179,16 @@ def _ranks_within(
         offer(number, key, 0)
     chosen = dict.fromkeys(keys, 0)
     spent = sum(ladder[0][1] for ladder in ladders.values())
-    if spent > budget * whole:
+    if spent > budget * all_weights:
         raise SettingError(
-            f"budget is {budget}; ranks of {multiple} already take {spent / whole:.3f} of the "
-            "layers' weights: raise the budget, or lower multiple"
+            f"budget is {budget}; ranks of {multiple} already take {spent / all_weights:.3f} of "
+            "the layers' weights: raise the budget, or lower multiple"
         )
     while waiting:
         _, number, place = heapq.heappop(waiting)
         key = keys[number]
         more = ladders[key][place + 1][1] - ladders[key][place][1]
-        if spent + more <= budget * whole:
+        if spent + more <= budget * all_weights:
             spent += more
             chosen[key] = place + 1
             offer(number, key, place + 1)
@@ -207,14 +212,14 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
             raise unknown("layer that can be split", pattern, named)
     if patterns:
         names = {name for name in named if any(fnmatch(name, pattern) for pattern in patterns)}
-        wanted = {id(named[name].weight) for name in names}
+        chosen = {id(named[name].weight) for name in names}
     else:
         outputs = family.parts(model.module).outputs
         kept = {id(named[name].weight) for name in outputs if name in named}
-        wanted = {id(layer.weight) for layer in named.values()} - kept
+        chosen = {id(layer.weight) for layer in named.values()} - kept
     once: dict[int, str] = {}
     for name, layer in named.items():
-        if id(layer.weight) in wanted:
+        if id(layer.weight) in chosen:
             once.setdefault(id(layer), name)
     return {name: named[name] for name in once.values()}
 
