@@ -119,9 +119,9 @@ def applied(model: Model, method: str, work: Work) -> AppliedStep:
     step = STEPS[method]
     record = json.loads(json.dumps(step.apply(model, work)))
     name = type(step).__module__.rpartition(".")[2]
-    found = AppliedStep(f"quantize/{name}", {}, record, 0, 0.0)
-    model.steps.append(found)
-    return found
+    applied_step = AppliedStep(f"quantize/{name}", {}, record, 0, 0.0)
+    model.steps.append(applied_step)
+    return applied_step
 
 
 @pytest.mark.parametrize(("method", "family"), CROSSED)
@@ -259,11 +259,11 @@ def test_weights_of_8_bits_of_a_gru_stay_small_in_openvino(
 
 def initializers(path: Path) -> dict[str, int]:
     """Return how many values of each type an ONNX file stores."""
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     for tensor in onnx.load(path).graph.initializer:
         kind = onnx.TensorProto.DataType.Name(tensor.data_type)
-        found[kind] = found.get(kind, 0) + int(np.prod(tensor.dims))
-    return found
+        sizes[kind] = sizes.get(kind, 0) + int(np.prod(tensor.dims))
+    return sizes
 
 
 def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
@@ -284,7 +284,7 @@ def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
     assert onnx.load(made.model_path).opset_import[0].version == 21
 
 
-def test_a_table_of_words_is_stored_whole_and_once_and_looked_up_before_it_is_dequantized(
+def test_an_embedding_is_stored_as_integers_once_and_gathered_before_it_is_dequantized(
     build_model: Callable[[str], Model],
     work_of: Callable[[Model], Work],
     reviews: Dataset,
@@ -300,7 +300,7 @@ def test_a_table_of_words_is_stored_whole_and_once_and_looked_up_before_it_is_de
     assert kinds.keys() <= {name for node in graph.node for name in node.input}
 
 
-def test_words_of_4_bits_are_looked_up_before_they_are_dequantized(
+def test_an_embedding_of_4_bits_is_gathered_before_it_is_dequantized(
     build_model: Callable[[str], Model],
     work_of: Callable[[Model], Work],
     reviews: Dataset,
@@ -310,12 +310,12 @@ def test_words_of_4_bits_are_looked_up_before_they_are_dequantized(
     applied(model, "weights-4", work_of(model))
     made = exported(model, reviews, "onnx", tmp_path)
     nodes = onnx.load(made.model_path).graph.node
-    looked_up = [node for node in nodes if node.op_type == "GatherBlockQuantized"]
-    assert len(looked_up) == 1
+    gathered = [node for node in nodes if node.op_type == "GatherBlockQuantized"]
+    assert len(gathered) == 1
     assert made.manifest.parity["agreement"] > 0.95
 
 
-def test_a_table_of_4_bits_without_blocks_still_answers(
+def test_an_embedding_of_4_bits_without_blocks_still_answers(
     reviews: Dataset, work_of: Callable[[Model], Work], tmp_path: Path
 ) -> None:
     model = recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=16, embedding=40))
@@ -428,7 +428,7 @@ def test_a_layer_that_reads_nan_is_named(
         Static(rows=8).apply(model, work_of(model))
 
 
-def test_a_constant_activation_gets_a_grid_and_a_note(
+def test_a_constant_activation_gets_a_scale_and_a_note(
     build_model: Callable[[str], Model],
     work_of: Callable[[Model], Work],
     capsys: pytest.CaptureFixture[str],
@@ -499,20 +499,23 @@ def test_without_zero_points_linear_layers_multiply_the_same_numbers(
         p.zero_point > 0 for p in model.module.modules() if isinstance(p, ActivationQuantizer)
     )
     moved = replace(model, module=with_zero_point_0(model.module, keep_unsigned=False))
-    found = []
+    results = []
     for one, name in ((model, "own.onnx"), (moved, "moved.onnx")):
         write_onnx(one, tmp_path / name, opset=18)
         graph = onnx.load(tmp_path / name).graph
-        held = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
-        points = [held[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"]
+        initializers = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
+        zero_points = [
+            initializers[n.input[2]] for n in graph.node if n.op_type == "QuantizeLinear"
+        ]
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(tmp_path / name, options)
         given = {key: value.numpy() for key, value in inputs_of(model)[0].items()}
-        found.append((session.run(None, given)[0], points))
-    assert any(point for point in found[0][1])
-    assert not any(point or point.dtype != np.int8 for point in found[1][1])
-    np.testing.assert_allclose(found[0][0], found[1][0], atol=1e-3 * np.abs(found[0][0]).max())
+        results.append((session.run(None, given)[0], zero_points))
+    (outputs, zero_points), (shifted, all_zero) = results
+    assert any(zero_points)
+    assert not any(zero or zero.dtype != np.int8 for zero in all_zero)
+    np.testing.assert_allclose(outputs, shifted, atol=1e-3 * np.abs(outputs).max())
 
 
 @pytest.mark.parametrize("method", ["static", "qat"])
@@ -523,17 +526,17 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     work = work_of(model)
     applied(model, method, work)
     form = with_zero_point_0(model.module, keep_unsigned=False)
-    points, before = (
+    quantizers, before = (
         [
-            point
+            quantizer
             for layer in one.modules()
             if isinstance(layer, QuantizedLayer) and not isinstance(layer, nn.Linear)
-            for point in layer.input_quantizers
+            for quantizer in layer.input_quantizers
         ]
         for one in (form, model.module)
     )
-    assert any(point.unsigned for point in before)
-    assert not any(point.unsigned or point.zero_point for point in points)
+    assert any(quantizer.unsigned for quantizer in before)
+    assert not any(quantizer.unsigned or quantizer.zero_point for quantizer in quantizers)
     encoded = model.encoder.encode(work.data.train.rows[:64])
     arrays = model.encoder.batch(encoded, range(64))
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
@@ -543,7 +546,7 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     assert (own - other).abs().mean() < 0.15 * own.abs().mean() + 1e-3
 
 
-def test_a_form_whose_grids_are_about_zero_already_is_itself(
+def test_a_form_whose_zero_points_are_0_already_is_itself(
     build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
     model = build_model("bert")
@@ -551,7 +554,7 @@ def test_a_form_whose_grids_are_about_zero_already_is_itself(
     assert with_zero_point_0(model.module, keep_unsigned=False) is model.module
 
 
-def test_grids_from_zero_up_stay_where_a_target_takes_them(
+def test_unsigned_activations_with_zero_point_0_stay_where_a_target_takes_them(
     build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
     model = build_model("cnn")  # what a rectifier gives is never below 0
@@ -565,32 +568,32 @@ def test_grids_from_zero_up_stay_where_a_target_takes_them(
     assert from_zero
     assert all(after[place].unsigned and not after[place].shifted for place in from_zero)
     for layer in [part for part in moved.modules() if isinstance(part, QuantizedLayer)]:
-        for point in layer.input_quantizers:
-            assert bool(point.unsigned) == point.shifted
-            assert not point.shifted or isinstance(layer, nn.Linear)
+        for quantizer in layer.input_quantizers:
+            assert bool(quantizer.unsigned) == quantizer.shifted
+            assert not quantizer.shifted or isinstance(layer, nn.Linear)
 
 
 def test_mixed_takes_the_worst_layers_back_into_float(
     build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
     model = build_model("bert")
-    with torch.no_grad():  # an outlier in one weight of each row ruins that layer's grid
+    with torch.no_grad():  # an outlier in one weight of each row ruins that layer's scales
         inner: Any = model.module.get_submodule("bert.encoder.layer.0.output.dense")
         inner.weight[:, 0] = 300.0
     step = Mixed(rows=16, max_points=0.0)
-    found = step.apply(model, work_of(model))
+    record = step.apply(model, work_of(model))
     every = QUANTIZABLE.values()
     left = [p for p, part in model.module.named_modules() if type(part) in every]
-    assert left == list(found)
+    assert left == list(record)
 
 
 def test_training_moves_the_learned_ranges() -> None:
-    point = LearnedActivationQuantizer()
-    point.scale.data.fill_(0.5)
+    quantizer = LearnedActivationQuantizer()
+    quantizer.scale.data.fill_(0.5)
     values = torch.randn(100, generator=torch.Generator().manual_seed(0), requires_grad=True)
-    point(values).square().sum().backward()
-    assert point.scale.grad is not None
-    assert point.scale.grad.abs() > 0
+    quantizer(values).square().sum().backward()
+    assert quantizer.scale.grad is not None
+    assert quantizer.scale.grad.abs() > 0
     assert values.grad is not None
     assert torch.isfinite(values.grad).all()
 
