@@ -37,7 +37,8 @@ def lines(epochs: Sequence[Epoch]) -> Iterator[str]:
     """Yield a line for each curve: its first value, a bar for each epoch, its last value."""
     for name, values in _curves(epochs):
         first, last = f"{values[0]:.3g}", f"{values[-1]:.3g}"
-        yield f"{name:<20} {first} {spark(values)} {last}  ({len(values)} epochs)"
+        count = f"{len(values)} epochs" if len(values) > 1 else "1 epoch"
+        yield f"{name:<20} {first} {spark(values)} {last}  ({count})"
 
 
 def spark(values: Sequence[float]) -> str:
