@@ -55,4 +55,5 @@ def _choices(option: Any) -> Iterator[str]:
 
 def _default(option: Any) -> Iterator[str]:
     if option.default not in (None, "", False, (), []):
-        yield f"default `{option.default}`"
+        values = option.default if isinstance(option.default, list | tuple) else [option.default]
+        yield "default " + ", ".join(f"`{value}`" for value in values)

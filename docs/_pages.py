@@ -53,6 +53,6 @@ def _relinked(link: re.Match[str], path: str, name: str) -> str:
     pages["README.md"] = "docs/index.md"
     inside = pages.get(inside, inside)
     if not inside.startswith("docs/") or not (ROOT / inside).is_file():
-        return f"{text} (`{inside}`)" if text.strip("`") != inside else text
+        return f"`{inside}`" if inside.endswith(text.strip("`")) else f"{text} (`{inside}`)"
     here = posixpath.dirname(f"docs/{name}")
     return f"{mark}[{text}]({posixpath.relpath(inside, here)}{anchor})"
