@@ -94,7 +94,10 @@ def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
 
 
 def _save_bert(folder: Path) -> None:
-    """Save an untrained BERT, 6 layers x 128, which stands in the place of MiniLM."""
+    """Save an untrained BERT, 6 layers x 128, which stands in the place of MiniLM.
+
+    Its matrices have few directions that matter, as trained ones do: low rank finds work.
+    """
     spec = {
         "model_type": "bert",
         "architectures": ["BertForSequenceClassification"],
@@ -108,7 +111,13 @@ def _save_bert(folder: Path) -> None:
         "pad_token_id": 0,
     }
     torch.manual_seed(0)
-    bert.build(spec).save_pretrained(folder)  # type: ignore[operator]
+    network = bert.build(spec)
+    with torch.no_grad():
+        for name, weight in network.named_parameters():
+            if weight.dim() == 2 and "embeddings" not in name:
+                rows, columns = weight.shape
+                weight.copy_(0.005 * torch.randn(rows, 16) @ torch.randn(16, columns))
+    network.save_pretrained(folder)  # type: ignore[operator]
     tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
     TextEncoder(tokenizer, TextSettings(max_length=64)).save(folder)
 
