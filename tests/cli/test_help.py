@@ -121,12 +121,16 @@ def test_help_is_a_result_on_stdout_and_no_command_shows_it_too(bmc: Run) -> Non
 
 @pytest.mark.parametrize("words", [(), ("train",), ("export",), ("report",)], ids=" ".join)
 def test_help_answers_within_half_a_second(words: tuple[str, ...]) -> None:
-    """Processor time counts: other processes may hold the cores while tests run."""
-    before = os.times()
-    subprocess.run([*BMC, *words, "--help"], check=True, capture_output=True)
-    after = os.times()
-    used = after.children_user + after.children_system
-    assert used - before.children_user - before.children_system < 0.5
+    """Processor time counts, the least of five: other processes may hold cores and caches."""
+
+    def used() -> float:
+        before = os.times()
+        subprocess.run([*BMC, *words, "--help"], check=True, capture_output=True)
+        after = os.times()
+        both = after.children_user + after.children_system
+        return both - before.children_user - before.children_system
+
+    assert min(used() for _ in range(5)) < 0.5
 
 
 def test_the_version_is_printed(bmc: Run) -> None:
