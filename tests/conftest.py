@@ -34,6 +34,15 @@ def _one_thread() -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _scripted_once() -> None:
+    """TorchScript tells functions apart by their addresses, in a table that its first use makes.
+
+    Made while a tracer has replaced some, it holds addresses that other objects get later.
+    """
+    torch.jit.script(torch.nn.ReLU())
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _short_timing() -> Iterator[None]:
     """An export of a quantized model times it; which is the faster is not what tests ask."""
     with pytest.MonkeyPatch.context() as patch:
