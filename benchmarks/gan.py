@@ -123,7 +123,8 @@ def _gaussian(train: Images) -> Images:
     values, vectors = np.linalg.eigh(np.cov(flat.T))
     noise = generator.standard_normal((SAMPLES, flat.shape[1]))
     drawn = flat.mean(axis=0) + (noise * np.sqrt(values.clip(min=0))) @ vectors.T
-    return drawn.round().clip(0, 255).astype(np.uint8).reshape(SAMPLES, *train.shape[1:])
+    images: Images = drawn.round().clip(0, 255).astype(np.uint8)
+    return images.reshape(SAMPLES, *train.shape[1:])
 
 
 def _draw(samples: Images, path: Path) -> None:

@@ -67,7 +67,7 @@ def _attention(length: int, fused: bool) -> Callable[[], object]:
         helper.make_node("Transpose", ["seen"], ["back"], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", ["back", "joined"], ["y"]),
     ]
-    given = {"x": ["tokens", 3 * WIDTH], "mask": [1, 1, length, length]}
+    given: dict[str, list[Any]] = {"x": ["tokens", 3 * WIDTH], "mask": [1, 1, length, length]}
     constants = {name: np.array(shape, np.int64) for name, shape in held.items()}
     model = onnx_ir.from_proto(onnx.shape_inference.infer_shapes(_model(nodes, given, constants)))
     if fused:
@@ -110,7 +110,7 @@ def _quantizer(eased: bool, length: int = 128) -> float:
         request.infer([x])
         kinds = {one.node_type: one.real_time.total_seconds() for one in request.profiling_info}
         seen.append(kinds["FakeQuantize"] * 1e6)
-    return statistics.median(seen)
+    return float(statistics.median(seen))
 
 
 def _model(

@@ -182,7 +182,7 @@ def _masked(model: Model, share: float) -> tuple[nn.Module, float, AfterStep | N
         prune.global_unstructured(chosen, pruning_method=prune.L1Unstructured, amount=amount)
         left = 0.0
         for path, layer in layers.items():
-            prune.remove(layer, "weight")
+            prune.remove(layer, "weight")  # type: ignore[no-untyped-call]
             left += macs[path] * float((layer.weight != 0).float().mean())
         return module, left / sum(macs.values())
 

@@ -40,7 +40,7 @@ from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.data import Dataset
-from bmc.inputs import ordered_batches
+from bmc.inputs import Many, ordered_batches
 from bmc.measure import results, scores
 from bmc.measure.latency import BenchSettings
 from bmc.measure.statistics import speed_up
@@ -115,7 +115,7 @@ def main() -> int:
     return finish("quantization_peers", _bars(found, speed), content)
 
 
-def _ids(root: Path, rows: Rows) -> list[NDArray[np.int64]]:
+def _ids(root: Path, rows: Many) -> list[NDArray[np.int64]]:
     """Return the token ids of each row, without padding."""
     encoder = bundles.read(root / f"{BASE}-onnx").encoder
     encoded = encoder.encode(rows)

@@ -127,7 +127,8 @@ def _scales(layer: Any) -> Tensor:
 @torch.no_grad()
 def _nearest(layer: Any) -> Tensor:
     scales = _scales(layer).repeat_interleave(GRID.group, dim=1)
-    return (layer.weight / scales).round().clamp(-8, 7) * scales
+    rounded: Tensor = (layer.weight / scales).round().clamp(-8, 7) * scales
+    return rounded
 
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
-from _common import finish
-from soak import MODELS, RUNS, THREADS, Count, ask, rows_of
+from _common import RUNS, finish
+from soak import MODELS, THREADS, Count, ask, rows_of
 
 from bmc.pipeline import Prediction, load
 
-BUNDLES = ("image-onnx", "image-openvino", "image-pytorch", "series-openvino")
+BUNDLES = ("text-onnx", "image-onnx", "image-openvino", "image-pytorch", "series-openvino")
 TURN = 0.01  # seconds
 
 
@@ -60,7 +60,7 @@ class Turns:
 
 WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "freely": nullcontext,
-    "one after another": threading.Lock,  # type: ignore[dict-item]  a context manager it is
+    "one after another": threading.Lock,
     "turns of 10 ms": Turns,
 }
 

@@ -71,7 +71,7 @@ def _case(name: str, reference: str, turns: int) -> dict[str, list[float]]:
     chosen = baselines.choose(name, {})
     settings = replace(chosen.recipe, epochs=1, augment=(), label_smoothing=0.0)
     torch.manual_seed(0)
-    model: Model = chosen.family.baseline(name, data, chosen.options)
+    model: Model = chosen.network.baseline(name, data, chosen.options)
     rows = Rows(data.train.rows, data.train.labels, model.encoder)
     order = rows.shuffled(settings.batch_size, settings.seed, 0, settings.batch_tokens)
     batches = [rows.batch(places) for places in order]

@@ -33,7 +33,8 @@ def samples(folder: Path, calibration: Rows, work: Path, threads: int, length: i
 def _handed_over(calibration: Rows, test: Rows, work: Path) -> Path:
     work.mkdir(parents=True, exist_ok=True)
     parts = {f"calibration-{at:05}": row for at, row in enumerate(calibration)}
-    np.savez(work / "rows.npz", **parts, **{f"test-{at:05}": row for at, row in enumerate(test)})
+    parts |= {f"test-{at:05}": row for at, row in enumerate(test)}
+    np.savez(work / "rows.npz", **parts)  # type: ignore[arg-type]
     return work / "rows.npz"
 
 

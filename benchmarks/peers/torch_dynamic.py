@@ -27,7 +27,7 @@ def quantized(folder: Path) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is said to go away
         module = artifact.load(folder).module.eval()
-        made: torch.nn.Module = torch.ao.quantization.quantize_dynamic(
+        made: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             module, {torch.nn.Linear}, dtype=torch.qint8
         )
     return made
