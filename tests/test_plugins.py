@@ -149,7 +149,7 @@ def test_two_families_with_one_baseline_are_refused_with_both_origins(install: I
         "FAMILY = replace(cnn)\n"
     )
     module = install("bmc.models", "convolutions", code)
-    with pytest.raises(PluginError, match="have a baseline 'cnn'") as caught:
+    with pytest.raises(PluginError, match="have a model 'cnn'") as caught:
         families.of_baseline("cnn")
     assert families.of_baseline("mlp") == "mlp"
     assert "bmc/families/cnn.py" in str(caught.value)

@@ -100,6 +100,7 @@ def distill(
     student: str = "tiny",
     data: str | Path | None = None,
     *,
+    student_settings: Mapping[str, Any] | None = None,
     text_column: str | Sequence[str] | None = None,
     label_column: str | None = None,
     task: str | None = None,
@@ -115,9 +116,11 @@ def distill(
     Args:
         teacher: a BERT or MPNet: its handle, a model directory, a workspace name, or a baseline's
             name, which is trained first where the workspace has none.
-        student: "tiny" (2 layers x 128), "mini" (4 x 256) or "small" (4 x 384).
+        student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), or any model that
+            `train` takes.
         data: what the student learns from; None takes the data that the teacher was trained on,
             split in the same way, or movie-reviews for a baseline's name.
+        student_settings: settings of the student, by name, such as layers=3.
         text_column: as of `train`; the teacher's when None.
         label_column: as of `train`; the teacher's when None.
         task: as of `train`; the teacher's when None.
@@ -145,7 +148,12 @@ def distill(
     distillation = Distillation(student=student, **values)
     with call(verbose, progress):
         made = distilling.distill(
-            reference_of(teacher), source, distillation, path_of(output), force
+            reference_of(teacher),
+            source,
+            distillation,
+            path_of(output),
+            force,
+            student_settings,
         )
     return ModelHandle(made.path)
 

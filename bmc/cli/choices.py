@@ -22,12 +22,14 @@ class Choice:
         values: their names, or a function that finds them when the verb is typed.
         hint: where they are explained, for the message that refuses another one.
         commas: whether several may be typed with commas between them.
+        others: tells whether something else may be typed, too; None where nothing may.
     """
 
     kind: str
     values: Iterable[str] | Callable[[], Iterable[str]]
     hint: str = ""
     commas: bool = False
+    others: Callable[[str], bool] | None = None
 
     def names(self) -> Sequence[str]:
         """Return the names."""
@@ -51,7 +53,7 @@ class Choice:
         return [f"{before}{comma}{name}" for name in self.names()]
 
     def _checked(self, name: str) -> str:
-        if name not in self.names():
+        if name not in self.names() and not (self.others and self.others(name)):
             raise unknown(self.kind, name, self.names(), self.hint)
         return str(name)
 

@@ -9,12 +9,14 @@ import typer
 
 from bmc.cli import _complete
 from bmc.cli.choices import Choice
-from bmc.cli.options import DATA, MODEL, TRAINING, Answer, DataOptions, Writing
-from bmc.families.bert import STUDENTS
+from bmc.cli.options import DATA, MODEL, TRAINING, Answer, DataOptions, Writing, pairs_of
+from bmc.contracts import families
 from bmc.training.settings import DEVICES, PRECISIONS
 from bmc.workflows.tuning import Distillation
 
-_STUDENT = Choice("student", STUDENTS, "or --layers, --hidden and --heads")
+_STUDENT = Choice(
+    "student", families.students, "bmc models lists all", others=families.is_reference
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Teaching(Distillation):
     """What a student is and how it is taught.
 
     Args:
-        student: tiny (2 layers x 128), mini (4 x 256) or small (4 x 384).
+        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), or any model that bmc
+            train takes: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
         layers: number of layers, instead of the student's default.
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.
@@ -33,10 +36,10 @@ class Teaching(Distillation):
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, beside the soft
             targets.
-        epochs: passes over all texts.
+        epochs: passes over all rows. The default is the student's own, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
-            to zero.
-        batch_size: rows per step.
+            to zero. The default is the student's own, 2e-3 for tiny.
+        batch_size: rows per step. The default is the student's own, 128 for tiny.
         precision: auto is bf16 where the processor supports it.
         seed: random seed of new weights, batches and dropout.
         device: auto is cuda where there is a GPU.
@@ -63,6 +66,10 @@ def distill(
         str,
         typer.Option("--teacher", rich_help_panel=MODEL, autocompletion=_complete.baselines),
     ] = "bert",
+    set_: Annotated[
+        tuple[str, ...],
+        typer.Option(*("--set", "-s"), metavar="NAME=VALUE", rich_help_panel=MODEL),
+    ] = (),
     settings: Teaching = Teaching(),
     source: DataOptions = DataOptions(),
     common: Writing = Writing(),
@@ -77,6 +84,7 @@ def distill(
     Args:
         teacher: a BERT or MPNet: a baseline's name (bert, mpnet), a model directory, or a model's
             name in the workspace.
+        set_: a setting of the student, such as layers=3; several are possible.
 
     Example:
         bmc distill --teacher bert --student tiny
@@ -87,5 +95,7 @@ def distill(
 
     common.begin()
     return shown.distilled(
-        workflow.distill(teacher, source.source(), settings, common.output, common.force)
+        workflow.distill(
+            teacher, source.source(), settings, common.output, common.force, pairs_of(set_)
+        )
     )

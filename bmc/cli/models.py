@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ def models(*, common: Common = Common()) -> Answer:
     """
     from bmc import console, workspace
     from bmc.contracts import families
-    from bmc.families.bert import STUDENTS
     from bmc.measure.shown import significant
 
     common.begin()
@@ -34,9 +34,10 @@ def models(*, common: Common = Common()) -> Answer:
     for family in described:
         for name, what in family.references.items():
             known.add_row(name, " or ".join(family.takes), what)
-    students = Table("student", "layers", "hidden", "heads", title="bmc distill --student NAME")
-    for name, size in STUDENTS.items():
-        students.add_row(name, str(size.layers), str(size.hidden), str(size.heads))
+    students = Table("student", "settings", title="to teach: bmc distill --student NAME")
+    for name, settings in families.students().items():
+        pairs = ", ".join(f"{key}={value}" for key, value in asdict(settings).items())
+        students.add_row(name, pairs)
     own = [_entry(path, "model") for path in workspace.entries("model")]
     own += [_entry(path, "bundle") for path in workspace.entries("bundle")]
     own += [_entry(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
@@ -47,7 +48,7 @@ def models(*, common: Common = Common()) -> Answer:
     return Answer(
         {
             "baselines": baselines,
-            "students": {name: vars(size) for name, size in STUDENTS.items()},
+            "students": {name: asdict(each) for name, each in families.students().items()},
             "workspace": own,
         },
         (known, students, mine if own else f"{workspace.root()} holds nothing yet"),

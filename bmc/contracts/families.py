@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bmc.contracts.base import Contract, function, instance_of, value
@@ -11,8 +12,6 @@ from bmc.errors import PluginError, unknown
 from bmc.plugins import Kind, Origin, load_part
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from torch import Tensor, nn
 
     from bmc.data import Dataset
@@ -32,9 +31,12 @@ class Family(Contract):
     Args:
         takes: kinds of data, files of `bmc/inputs`: "text", "image", "series".
         settings: a frozen dataclass of what `--set` can change; every field has a default.
-        recipe: returns how a baseline is trained, by its name, where nobody says otherwise.
+        recipe: returns how a baseline is trained, or a student is taught, by its name, where nobody
+            says otherwise.
         network: the module with `NETWORK = Network(...)`; it may import torch.
         baselines: names that `bmc train` takes, and what each is.
+        students: names that `bmc distill --student` takes, and the settings that each is built
+            with: a frozen dataclass all of whose fields have defaults. Its network has `student`.
         prefix: `PREFIX:...` names a model of this family, such as "timm"; "" for none.
         references: how models that are no baselines are written, and what they are, for lists.
         model_types: of Hugging Face's folders that this family loads (`model_type` in their
@@ -47,6 +49,7 @@ class Family(Contract):
     recipe: Callable[[str], TrainingSettings] = field(metadata=function("name"))
     network: str = field(metadata=value(str))
     baselines: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
+    students: Mapping[str, Any] = field(default_factory=dict, metadata=value(Mapping))
     prefix: str = field(default="", metadata=value(str))
     references: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
     model_types: tuple[str, ...] = field(default=(), metadata=value(tuple))
@@ -83,6 +86,8 @@ class Network(Contract):
         training_form: returns a function that computes the module's outputs with less work in
             training; None where there is none.
         train: trains a model where the common loop does not fit; None where it does.
+        student: builds an untrained student of a trained teacher for a data set, with the classes
+            in the data's order; None where the family has no students of its own.
     """
 
     baseline: Callable[[str, Dataset, Any], Model] = field(
@@ -102,6 +107,9 @@ class Network(Contract):
     train: Train | None = field(
         default=None,
         metadata=function("model", "data", "settings", "folder", "run", "after_step"),
+    )
+    student: Callable[[Model, Any, Dataset], Model] | None = field(
+        default=None, metadata=function("teacher", "settings", "data")
     )
 
 
@@ -143,6 +151,29 @@ def baselines() -> dict[str, str]:
     return owners
 
 
+def students() -> dict[str, Any]:
+    """Return the settings of each student, by its name; the first of several, see `of_student`."""
+    known: dict[str, Any] = {}
+    for described in families().values():
+        for name, settings in described.students.items():
+            known.setdefault(name, settings)
+    return known
+
+
+def of_student(name: str) -> str | None:
+    """Return the family that a student's name belongs to; None where it is no student's name.
+
+    Raises:
+        PluginError: two families have a student of this name.
+    """
+    return _only([owner for owner, each in families().items() if name in each.students], name)
+
+
+def is_reference(name: str) -> bool:
+    """Tell whether a name stands for a model that `bmc train` takes, though it may not exist."""
+    return ":" in name or name in baselines() or (bool(name) and Path(name).is_dir())
+
+
 def of_prefix(reference: str) -> str | None:
     """Return the family that `PREFIX:...` names; None where no family has that prefix."""
     prefix, colon, _ = reference.partition(":")
@@ -176,14 +207,24 @@ def of_baseline(reference: str) -> str:
             name cannot be loaded.
     """
     owners = [name for name, described in families().items() if reference in described.baselines]
-    if len(owners) > 1:
-        raise PluginError(
-            f"two model families have a baseline {reference!r}: {FAMILIES.origin(owners[0])} and "
-            f"{FAMILIES.origin(owners[1])}; uninstall one of the packages"
-        )
-    if owners:
-        return owners[0]
+    owner = _only(owners, reference)
+    if owner is not None:
+        return owner
     refused = FAMILIES.refused()
     if reference in refused:
         raise refused[reference]
     raise unknown("model", reference, baselines(), _HINT)
+
+
+def _only(owners: list[str], name: str) -> str | None:
+    """Return the one family that has a name; None where none has.
+
+    Raises:
+        PluginError: two have it.
+    """
+    if len(owners) > 1:
+        raise PluginError(
+            f"two model families have a model {name!r}: {FAMILIES.origin(owners[0])} and "
+            f"{FAMILIES.origin(owners[1])}; uninstall one of the packages"
+        )
+    return owners[0] if owners else None

@@ -26,11 +26,17 @@ class Settings:
 
 @dataclass(frozen=True)
 class Size:
-    """How big a student is."""
+    """How big a student is.
 
-    layers: int
-    hidden: int
-    heads: int
+    Args:
+        layers: number of layers.
+        hidden: width of the residual stream.
+        heads: attention heads of each layer.
+    """
+
+    layers: int = 2
+    hidden: int = 128
+    heads: int = 2
 
     def __post_init__(self) -> None:
         for name, value in (
@@ -59,7 +65,9 @@ TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how a BERT is fine-tuned where the command line does not say."""
+    """Return how a BERT is fine-tuned, or a student is taught, where nobody says otherwise."""
+    if name in STUDENTS:
+        return TrainingSettings(epochs=3, learning_rate=2e-3, batch_size=128)
     return TrainingSettings(epochs=3, learning_rate=1e-4, batch_size=32)
 
 
@@ -72,6 +80,7 @@ FAMILY = Family(
         "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
         "minilm": "the same",
     },
+    students=STUDENTS,
     references={
         "hf:ORG/NAME@REV": "a BERT or MPNet on the Hugging Face hub (needs a network)",
         "FOLDER": "a local Hugging Face folder of one, with model.safetensors",

@@ -135,6 +135,16 @@ def student(teacher: Model, size: Size) -> Model:
     return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
 
 
+def student_of(teacher: Model, size: Size, data: Dataset) -> Model:
+    """Build a smaller model with the classes of a data set; see `student`."""
+    model = student(teacher, size)
+    names = dict(enumerate(data.labels or ("value",)))
+    model.spec["id2label"] = {str(number): label for number, label in names.items()}
+    model.spec["label2id"] = {label: number for number, label in names.items()}
+    model.labels = data.labels
+    return model
+
+
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Return two inputs of different shapes, for tracing and for checking."""
     words: Any = module.get_submodule("bert.embeddings.word_embeddings")
@@ -174,4 +184,5 @@ NETWORK = Network(
     parts=parts,
     inference_form=inference_form,
     training_form=training_form,
+    student=student_of,
 )

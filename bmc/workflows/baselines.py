@@ -121,14 +121,8 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     Raises:
         DataError: the baseline is for another kind of data.
     """
-    if data.kind not in chosen.family.takes:
-        kinds = " or ".join(chosen.family.takes)
-        raise DataError(
-            f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "
-            f"with --data (bmc datasets lists some) or another model ({_HINT})"
-        )
     torch.manual_seed(settings.seed)
-    model = chosen.network.baseline(chosen.reference, data, chosen.options)
+    model = built(chosen, data)
     initialise(model.module, settings.initialisation)
     kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
     if model.task == "regression" and not kept:
@@ -140,6 +134,21 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     model.origin = {**model.origin, "history": fitted.epochs()}
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     return model
+
+
+def built(chosen: Chosen, data: Dataset) -> Model:
+    """Build a baseline for some data; it need not be trained.
+
+    Raises:
+        DataError: the baseline is for another kind of data.
+    """
+    if data.kind not in chosen.family.takes:
+        kinds = " or ".join(chosen.family.takes)
+        raise DataError(
+            f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "
+            f"with --data (bmc datasets lists some) or another model ({_HINT})"
+        )
+    return chosen.network.baseline(chosen.reference, data, chosen.options)
 
 
 def _family(reference: str) -> str:

@@ -9,16 +9,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset
-from bmc.errors import DataError, unknown
-from bmc.model import AppliedStep, Model
-from bmc.models import bert
-from bmc.training.work import start_in_units_of, work_for
-from bmc.workflows import baselines, scoring, teachers
+from bmc.errors import UsageError
+from bmc.model import AppliedStep
+from bmc.training.settings import TrainingSettings
+from bmc.training.work import work_for
+from bmc.workflows import baselines, scoring, students, teachers
+from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lineage import refuse_another_fold
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
@@ -36,6 +35,7 @@ def distill(
     settings: Distillation,
     output: Path | None = None,
     force: bool = False,
+    options: Mapping[str, Any] | None = None,
 ) -> Distilled:
     """Train a small student on what a teacher answers, and write its model directory.
 
@@ -48,18 +48,20 @@ def distill(
         settings: the student, and how it is taught.
         output: the model directory; STUDENT-DATA in the workspace when None.
         force: replace the output if it exists.
+        options: settings of the student, by name, such as layers=3.
 
     Raises:
-        UnknownError: there is no such teacher, student or data set.
+        UnknownError: there is no such teacher, student or data set, or no such setting of one.
         UsageError: the teacher does not fit the data, or has learned rows that are held out here.
-        DataError: the data's rows are no texts.
+        DataError: the student takes another kind of data.
     """
     started = time.monotonic()
-    size = _size(settings)
     # A senseless setting is said before a teacher is trained.
+    chosen = students.choose(settings.student, {**settings.size(), **(options or {})})
+    training = settings.training(chosen.recipe)
     Logits("", "", settings.temperature, settings.hard_label_weight)
     folder = teachers.find(teacher)
-    data = _texts(source)
+    data = source.load()
     output = output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, force, data=data)
     transfer = settings.transfer
@@ -67,23 +69,27 @@ def distill(
         transfer = _TRANSFER_OF.get(source.data, "none")
     texts = teachers.transfer_texts(transfer, settings.transfer_size, data)
     learned_from = data_record(data, source)
-    taught_by = _teacher(teacher, folder, data, source, settings, size, learned_from)
+    taught_by = _teacher(teacher, folder, data, source, settings, chosen, learned_from)
     step = Logits(
         str(taught_by.folder), taught_by.sha256, settings.temperature, settings.hard_label_weight
     )
-    model, teacher_score = untrained_student(taught_by.folder, size, data, settings.seed)
+    taught = artifact.load(taught_by.folder)
+    # The step loads the teacher again, and frees it before training.
+    teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
+    model = students.untrained(chosen, taught, data, settings.seed)
+    del taught
     checkpoints = workspace.checkpoints_of(output)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
     work = work_for(
         data,
         texts,
-        settings.training(),
+        training,
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
         run=f"{asdict(step)} {texts_sha256}",
     )
-    _say_plan(settings, size, data, texts)
+    _say_plan(chosen, training, data, texts)
     record = step.apply(model, work)
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     seconds = round(time.monotonic() - started, 1)
@@ -92,9 +98,10 @@ def distill(
     model.origin = {
         "command": "distill",
         "student": settings.student,
+        "student_settings": asdict(chosen.options),
         "teacher": taught_by.to_json(),
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
-        "settings": asdict(settings.training()),
+        "settings": asdict(training),
         "seconds": seconds,
         "history": model.origin.get("history", []),
     }
@@ -112,28 +119,13 @@ def distill(
     )
 
 
-def _texts(source: DataSource) -> Dataset:
-    """Load the student's data.
-
-    Raises:
-        DataError: it holds no texts.
-    """
-    data = source.load()
-    if data.kind != "text":
-        raise DataError(
-            f"{data.name!r} holds {data.kind}, and students read text: bmc prune --distill and "
-            "--teacher let a pruned model learn from any"
-        )
-    return data
-
-
 def _teacher(
     reference: str,
     folder: Path | None,
     data: Dataset,
     source: DataSource,
     settings: Distillation,
-    size: bert.Size,
+    student: Chosen,
     learned_from: Mapping[str, Any],
 ) -> Teacher:
     """Return a teacher that may teach on this data; a baseline is trained where it was not yet.
@@ -143,8 +135,8 @@ def _teacher(
         folder: its model directory; None for a baseline's name.
         data: what the student learns from.
         source: where that comes from.
-        settings: of the student.
-        size: of the student.
+        settings: how the student is taught.
+        student: what is built.
         learned_from: record of the data.
 
     Raises:
@@ -155,7 +147,7 @@ def _teacher(
         folder, is_there = teachers.find_baseline(reference, data, source.fold)
         chosen = "found" if is_there else "trained"
         if not is_there:
-            _check_size(reference, data, size)
+            _check_student(reference, data, student)
             teachers.train(reference, data, source, settings.seed, settings.device, folder)
     refuse_another_fold(folder, learned_from)
     teachers.check(folder, data, data.labels)
@@ -165,64 +157,23 @@ def _teacher(
     return teacher
 
 
-def _size(settings: Distillation) -> bert.Size:
-    """Return the student's size.
-
-    Raises:
-        UnknownError: there is no student of that name.
-    """
-    if settings.student not in bert.STUDENTS:
-        hint = "or --layers, --hidden and --heads"
-        raise unknown("student", settings.student, bert.STUDENTS, hint)
-    base = bert.STUDENTS[settings.student]
-    return bert.Size(
-        base.layers if settings.layers is None else settings.layers,
-        base.hidden if settings.hidden is None else settings.hidden,
-        base.heads if settings.heads is None else settings.heads,
-    )
-
-
-def untrained_student(
-    teacher: Path, size: bert.Size, data: Dataset, seed: int
-) -> tuple[Model, float | None]:
-    """Build an untrained student; its classes are the data's, in the data's order.
-
-    Args:
-        teacher: its model directory, whose embeddings the student starts from.
-        size: layers, width and heads.
-        data: what the student learns from.
-        seed: of its fresh weights, whatever was drawn before.
-
-    Returns:
-        the student, and its teacher's validation score.
-    """
-    taught = artifact.load(teacher)  # the step loads it again, and frees it before training
-    score = next((value for name, value in taught.scores.items() if name != "best_epoch"), None)
-    torch.manual_seed(seed)  # after the load, which may draw weights of its own
-    model = bert.student(taught, size)
-    names = dict(enumerate(data.labels or ("value",)))
-    model.spec["id2label"] = {str(number): label for number, label in names.items()}
-    model.spec["label2id"] = {label: number for number, label in names.items()}
-    model.labels = data.labels
-    if model.task == "regression":
-        start_in_units_of(model, data.train.labels)
-    return model, score
-
-
-def _check_size(teacher: str, data: Dataset, size: bert.Size) -> None:
+def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
     """Build the student of an untrained teacher: what does not fit is said before hours of work."""
     chosen = baselines.choose(teacher, {})
-    bert.student(chosen.network.baseline(teacher, data, chosen.options), size)
+    if chosen.network.train is not None:
+        raise UsageError(f"{teacher} answers no rows, so it cannot teach: name a classifier")
+    students.untrained(student, baselines.built(chosen, data), data, seed=0)
 
 
-def _say_plan(settings: Distillation, size: bert.Size, data: Dataset, texts: Sequence[str]) -> None:
-    """Say what is taught on how many texts, and whether these are few."""
-    console.note(
-        f"teaching {settings.student} ({size.layers} layers x {size.hidden}) on "
-        f"{len(data.train)} labelled and {len(texts)} unlabelled texts"
-    )
-    steps = settings.epochs * -(-(len(data.train) + len(texts)) // settings.batch_size)
+def _say_plan(
+    student: Chosen, training: TrainingSettings, data: Dataset, texts: Sequence[str]
+) -> None:
+    """Say what is taught on how much, and whether that is little."""
+    options = ", ".join(f"{value} {name}" for name, value in asdict(student.options).items())
+    rows = f"{len(data.train)} labelled and {len(texts)} unlabelled"
+    console.note(f"teaching {student.reference} ({options}) on {rows} rows")
+    steps = training.epochs * -(-(len(data.train) + len(texts)) // training.batch_size)
     if steps < _FEW_STEPS:
         console.note(
-            f"only {steps} steps; with few texts, more --epochs and a smaller --batch-size help"
+            f"only {steps} steps; with few rows, more --epochs and a smaller --batch-size help"
         )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bmc.model import Model
 
 _SLOWER = 0.5
+_OF_RECIPE = ("epochs", "learning_rate", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class Distillation:
     """How a student is built and taught by a teacher's logits.
 
     Args:
-        student: "tiny" (2 layers x 128), "mini" (4 x 256) or "small" (4 x 384).
+        student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), or any model that
+            `bmc train` takes.
         layers: number of layers, instead of the student's own.
         hidden: width, instead of the student's own.
         heads: attention heads, instead of the student's own.
@@ -111,9 +113,10 @@ class Distillation:
         transfer_size: unlabelled texts at most.
         temperature: by which the teacher's and the student's logits are divided.
         hard_label_weight: of the true labels' cross-entropy, beside the soft targets.
-        epochs: passes over all texts.
-        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero.
-        batch_size: rows a step, of like length.
+        epochs: passes over all rows; the student's own recipe when None.
+        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero; the
+            student's own recipe when None.
+        batch_size: rows a step, of like length; the student's own recipe when None.
         precision: "bf16", "fp32", or "auto" (bf16 where the processor has it).
         checkpoint_every: steps between two checkpoints.
         seed: of fresh weights, batches and dropout.
@@ -131,26 +134,30 @@ class Distillation:
     transfer_size: int = 150_000
     temperature: float = 2.0
     hard_label_weight: float = 0.5
-    epochs: int = 3
-    learning_rate: float = 2e-3
-    batch_size: int = 128
+    epochs: int | None = None
+    learning_rate: float | None = None
+    batch_size: int | None = None
     precision: str = "auto"
     checkpoint_every: int = 200
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        self.training()
+        self.training(TrainingSettings())
 
-    def training(self) -> TrainingSettings:
-        """Return how the student is trained."""
-        return TrainingSettings(
-            epochs=self.epochs,
-            learning_rate=self.learning_rate,
-            batch_size=self.batch_size,
-            keep="last",  # few validation rows cannot tell epochs apart whose rate falls to zero
-            precision=self.precision,
-            device=self.device,
-            seed=self.seed,
-            checkpoint_every=self.checkpoint_every,
-        )
+    def size(self) -> dict[str, int]:
+        """Return the settings of the student that were named, by name."""
+        every = {"layers": self.layers, "hidden": self.hidden, "heads": self.heads}
+        return {name: value for name, value in every.items() if value is not None}
+
+    def training(self, recipe: TrainingSettings) -> TrainingSettings:
+        """Return how the student is taught.
+
+        Args:
+            recipe: the student's own.
+        """
+        names = (*_OF_RECIPE, "precision", "device", "seed", "checkpoint_every")
+        named = {name: getattr(self, name) for name in names}
+        # Few validation rows cannot tell epochs apart whose rate falls to zero: the last is kept.
+        kept = replace(recipe, keep="last", patience=0)
+        return replace(kept, **{name: v for name, v in named.items() if v is not None})

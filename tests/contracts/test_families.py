@@ -79,7 +79,7 @@ def test_a_family_says_what_it_takes_and_how_its_models_are_named(name: str) -> 
     assert isinstance(family, Family)
     assert family.takes
     assert set(family.takes) <= set(KINDS)
-    assert family.baselines or family.references or family.prefix
+    assert family.baselines or family.references or family.prefix or family.students
     assert all(about for about in (*family.baselines.values(), *family.references.values()))
 
 
@@ -98,6 +98,18 @@ def test_it_has_a_recipe_for_each_of_its_baselines(name: str) -> None:
     family = families.family(name)
     for baseline in family.baselines or ("any",):
         assert isinstance(family.recipe(baseline), TrainingSettings)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_its_students_have_settings_that_can_be_changed_and_a_network_that_builds_them(
+    name: str,
+) -> None:
+    family = families.family(name)
+    for student, settings in family.students.items():
+        assert replace(type(settings)()) == type(settings)()  # every field has a default
+        assert isinstance(family.recipe(student), TrainingSettings)
+        assert families.of_student(student) == name
+        assert network(name).student is not None
 
 
 @pytest.mark.parametrize("name", EVERY)

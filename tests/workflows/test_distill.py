@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from bmc import artifact
+from bmc import data as datasets
 from bmc.data import Dataset
+from bmc.errors import DataError, UnknownError
 from bmc.model import Model
 from bmc.models import bert
-from bmc.workflows.distill import untrained_student
+from bmc.workflows import distill, students, train
+from bmc.workflows.data import DataSource
+from bmc.workflows.tuning import Distillation
 
 
 def test_a_students_fresh_weights_depend_on_the_seed_and_the_teacher_alone(
@@ -22,7 +28,54 @@ def test_a_students_fresh_weights_depend_on_the_seed_and_the_teacher_alone(
     teacher = artifact.load(folder)
     torch.manual_seed(3)
     expected = bert.student(teacher, size).module.state_dict()
-    student, _ = untrained_student(folder, size, reviews, seed=3)
+    chosen = students.choose("tiny", asdict(size))
+    student = students.untrained(chosen, artifact.load(folder), reviews, seed=3)
     assert all(
         torch.equal(value, expected[name]) for name, value in student.module.state_dict().items()
     )
+
+
+def test_a_student_has_the_classes_of_the_data_in_the_datas_order(
+    make_lively: Callable[..., Model], reviews: Dataset
+) -> None:
+    turned = replace(reviews, labels=tuple(reversed(reviews.labels)))
+    chosen = students.choose("tiny", {"layers": 1, "hidden": 16})
+    student = students.untrained(chosen, make_lively(), turned, seed=0)
+    assert student.labels == turned.labels
+    assert student.spec["id2label"] == {"0": "positive", "1": "negative"}
+
+
+def test_a_student_that_does_not_exist_is_refused_with_the_nearest() -> None:
+    with pytest.raises(UnknownError, match=r"no student named 'tinny'.*'tiny'"):
+        students.choose("tinny", {})
+
+
+def test_a_student_without_a_setting_is_refused_with_those_it_has() -> None:
+    with pytest.raises(UnknownError, match=r"setting of mlp.*width"):
+        students.choose("mlp", {"widht": 1})
+
+
+def test_a_student_of_another_kind_of_data_is_refused(
+    make_lively: Callable[..., Model], reviews: Dataset
+) -> None:
+    digits = datasets.load("digits")
+    with pytest.raises(DataError, match=r"tiny takes text; 'digits' holds image"):
+        students.untrained(students.choose("tiny", {}), make_lively(), digits, seed=0)
+    with pytest.raises(DataError, match=r"cnn takes image"):
+        students.untrained(students.choose("cnn", {}), make_lively(), reviews, seed=0)
+
+
+def test_any_model_that_can_be_trained_learns_from_any_teacher_of_its_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BMC_HOME", str(tmp_path))
+    settings = Distillation(student="mlp", epochs=1, device="cpu", precision="fp32")
+    source = DataSource("digits")
+    options = {"width": "16"}
+    teacher = tmp_path / "teacher"
+    quick = {"epochs": 1, "device": "cpu"}
+    train.train("cnn", source, {"width": "4", "hidden": "8"}, quick, teacher)
+    made = distill.distill(str(teacher), source, settings, tmp_path / "student", options=options)
+    student = artifact.load(made.path)
+    assert (student.family, student.steps[0].method) == ("mlp", "distill/logits")
+    assert student.origin["student_settings"]["width"] == 16
