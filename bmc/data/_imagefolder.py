@@ -24,8 +24,8 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     """Find the images of a folder; each is decoded once here, so that a broken one is named now.
 
     The rows are paths: images are read again when they are collated, resized to one size. Hidden
-    files are passed over, others are noted. Where the folder holds `train` and `test`, the latter
-    is the official test part.
+    files are passed over; hidden folders with images, and files of other kinds, are noted. Where
+    the folder holds `train` and `test`, the latter is the official test part.
 
     Args:
         folder: DIR; a class is named like its folder.
@@ -76,6 +76,8 @@ def _part(folder: Path, official_test: Table | None) -> Table:
         notes.append(f"{count} of {len(rows)} images have {part}, which no model sees")
     if loose:
         notes.append(f"not read, since they lie in no class folder: {_some(loose)}")
+    if hidden := _hidden_images(folder):
+        notes.append(f"not read, since their folder's name starts with a dot: {_some(hidden)}")
     return Table(rows, labels, official_test, kind="image", notes=tuple(notes))
 
 
@@ -112,6 +114,13 @@ def _some(paths: Sequence[Path]) -> str:
 
 def _folders(folder: Path) -> list[Path]:
     return [path for path in _visible(folder) if path.is_dir()]
+
+
+def _hidden_images(folder: Path) -> list[Path]:
+    """Return the images of folders that look like classes with a dot before their name."""
+    with reading(folder):
+        hidden = sorted(path for path in folder.iterdir() if path.name.startswith("."))
+    return [path for one in hidden if one.is_dir() for path in _visible(one) if _is_image(path)]
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,8 @@ from typing import Any, Self
 
 from bmc import console
 from bmc.errors import BmcError, MissingError, SettingError
+
+LIMIT_SECONDS = 600.0  # for a start, and for a turn: what takes longer hangs
 
 
 @dataclass(frozen=True)
@@ -219,13 +222,28 @@ class _Worker:
         self._process.kill()
         self._process.communicate()
 
+    def _give_up(self, late: threading.Event) -> None:
+        late.set()
+        self._process.kill()
+
     def _pause(self) -> None:
         if hasattr(signal, "SIGSTOP"):
             self._process.send_signal(signal.SIGSTOP)
 
     def _read(self, candidate: Candidate) -> dict[str, Any]:
         stdout = self._process.stdout
-        line = stdout.readline() if stdout else ""
+        late = threading.Event()
+        alarm = threading.Timer(LIMIT_SECONDS, self._give_up, [late])
+        alarm.start()
+        try:
+            line = stdout.readline() if stdout else ""
+        finally:
+            alarm.cancel()
+        if late.is_set():
+            raise BmcError(
+                f"{candidate.bundle} gave no answer within {LIMIT_SECONDS:g} seconds and was "
+                "stopped; the other bundles can be measured without it"
+            )
         if not line:
             raise BmcError(
                 f"the process that measures {candidate.bundle} died; "

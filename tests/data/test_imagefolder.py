@@ -42,6 +42,12 @@ def test_each_folder_is_a_class_and_rows_are_paths(folder: Path) -> None:
     assert image_shape(data) == (6, 8, 1)
 
 
+def test_images_in_hidden_folders_are_said_not_to_be_read(folder: Path) -> None:
+    draw(folder / ".k2" / "0.png", 0)
+    notes = datasets.load(f"imagefolder:{folder}").summary.notes
+    assert any("starts with a dot" in note and ".k2" in note for note in notes)
+
+
 def test_a_test_folder_is_the_official_test_part(tmp_path: Path) -> None:
     for number in range(40):
         part = "test" if number < 6 else "train"

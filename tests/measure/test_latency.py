@@ -100,6 +100,18 @@ def test_a_length_that_the_model_cannot_read_is_an_error_and_no_hang(
         measure([Candidate(boastful, 1)], replace(SHORT, length=4000))
 
 
+def test_a_process_that_gives_no_answer_in_time_is_stopped_and_named(
+    bundle_of: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bmc.measure.latency.LIMIT_SECONDS", 0.01)  # a start takes longer
+    bundle = bundle_of("onnx")
+    with pytest.raises(BmcError, match=rf"{bundle.name} gave no answer within 0.01 seconds"):
+        measure([Candidate(bundle, 1)], SHORT)
+    failed: dict[Path, str] = {}
+    assert measure([Candidate(bundle, 1)], SHORT, failed=failed) == []
+    assert "was stopped" in failed[bundle]
+
+
 def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_path: Path) -> None:
     from bmc import targets
 
