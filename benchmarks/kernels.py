@@ -27,9 +27,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc.export import NEWEST_OPSET
+from bmc.export.dialects.onnx import DIALECT as ONNX
 from bmc.export.lowering import lower
 from bmc.export.openvino import ease
-from bmc.formats.onnx import DIALECT as ONNX
 
 HEADS, SIZE = 12, 32
 WIDTH = HEADS * SIZE

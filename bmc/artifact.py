@@ -22,6 +22,7 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from bmc import building, curves, disk, inputs, provenance
+from bmc.checksums import check_files
 from bmc.contracts import families
 from bmc.contracts.techniques import technique, techniques
 from bmc.description import MANIFEST as MANIFEST
@@ -32,7 +33,6 @@ from bmc.description import is_model_directory as is_model_directory
 from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import sha256_of_folder, write_json
 from bmc.inputs.text import TextEncoder
-from bmc.listed import check_files
 from bmc.model import AppliedStep, Model, output_of
 from bmc.untrusted import read_json
 from bmc.weights_header import read_header

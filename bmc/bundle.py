@@ -26,15 +26,15 @@ from numpy.typing import NDArray
 from bmc import golden as goldens
 from bmc import inputs as kinds_of_input
 from bmc.arrays import MOST_BYTES, parse_arrays
+from bmc.checksums import check_files, checked_path, measure_files
 from bmc.contracts import Format
-from bmc.contracts.formats import FORMATS, format_of
+from bmc.contracts.targets import TARGETS, format_of
 from bmc.errors import ArtifactError, UnknownError
 from bmc.files import size_of
 from bmc.golden import GoldenRows
 from bmc.golden import write_golden as write_golden
 from bmc.inputs import Encoder
 from bmc.inputs import TensorInfo as TensorInfo
-from bmc.listed import check_files, checked_path, measure_files
 from bmc.manifest import DIGEST, digest_of, parse
 from bmc.manifest import SCHEMA as SCHEMA
 from bmc.manifest import Manifest as Manifest
@@ -215,7 +215,7 @@ def _format(manifest: Manifest, path: Path) -> Format:
     except UnknownError as error:
         raise ArtifactError(
             f"bundle {path} is for the target {manifest.target!r:.60}; this bmc knows "
-            f"{', '.join(FORMATS.names())}: pip install --upgrade bmc-toolkit"
+            f"{', '.join(TARGETS.names())}: pip install --upgrade bmc-toolkit"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Precisions: what a bundle's weights and activations are, and what that may cost.
 
 This is the one place that knows them all. The dialect of a target's format
-(`bmc/formats/NAME.py`) says which of them it cannot execute.
+(`export/dialects/NAME.py`) says which of them it cannot execute.
 """
 
 from __future__ import annotations

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
-from bmc.contracts import Exporter, formats
+from bmc.contracts import Exporter
+from bmc.contracts.targets import dialect_of, exporter_of, format_of
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingError
 from bmc.export import parity, speed
 from bmc.export.manifests import manifest_of
@@ -117,7 +118,7 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
 
 def write(source: Source, target: str, folder: Path) -> Draft:
     """Write the model in the target's format, and what turns raw rows into its inputs."""
-    exporter = formats.exporter(target)
+    exporter = exporter_of(target)
     source = source.fit_for(target)
     written = exporter.write(source, folder, source.options)
     source.model.encoder.save(folder)
@@ -172,7 +173,7 @@ def time(draft: Draft) -> Timed:
         trial = bundle.read(folder)
         executed = exporter.executed(trial)
         # PyTorch computes quantized values in float: there is nothing to gain.
-        is_reference = formats.format_of(manifest.target).is_reference
+        is_reference = format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
         measured = speed.over_fp32(trial, exporter, draft.source)
@@ -257,9 +258,9 @@ def _runnable(made: Bundle) -> Bundle:
     here = targets.load(made.manifest.target).available()
     if here.devices:
         return made
-    described = formats.format_of(made.manifest.target)
+    described = format_of(made.manifest.target)
     for stand_in in described.stand_ins:
-        dialect = formats.format_of(stand_in).dialect
+        dialect = dialect_of(stand_in)
         if dialect is None or made.manifest.precision not in dialect.unsupported:
             manifest = replace(made.manifest, target=stand_in, model=described.source)
             return Bundle(made.path, manifest)

@@ -47,7 +47,7 @@ def lower(model: onnx_ir.Model, dialect: Dialect, newest: int) -> None:
         for node in list(graph):
             if node.op_type in _WITH_BIAS:
                 _write_int32_bias(graph, node)
-    if dialect.inputs == "uint8":
+    if dialect.activations == "uint8":
         _write_uint8(graph)
     if dialect.explicit_zero_points:
         _write_zero_points(graph)

@@ -7,7 +7,7 @@ from typing import Any
 from bmc import artifact, curves, provenance
 from bmc.bundle import Manifest
 from bmc.contracts import families
-from bmc.contracts.formats import FORMATS
+from bmc.contracts.targets import TARGETS
 from bmc.export import Written
 from bmc.export.source import Source
 from bmc.files import sha256
@@ -64,7 +64,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
 
 def _plugins(target: str) -> dict[str, Any]:
     """Return which package the target is a plug-in of; nothing for bmc's own."""
-    made_with = FORMATS.record(target)
+    made_with = TARGETS.record(target)
     return {"plugins": made_with} if made_with else {}
 
 

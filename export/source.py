@@ -16,7 +16,7 @@ from torch import nn
 from bmc import artifact, console
 from bmc import data as datasets
 from bmc.contracts import Dialect
-from bmc.contracts.formats import FORMATS, format_of
+from bmc.contracts.targets import TARGETS, dialect_of
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.export import NEWEST_OPSET, OLDEST_OPSET, ExportOptions
@@ -58,7 +58,7 @@ class Source:
         Raises:
             UsageError: the target cannot execute it; the message names the targets that can.
         """
-        dialect = format_of(target).dialect
+        dialect = dialect_of(target)
         if dialect is not None:
             self._check(target, dialect)
 
@@ -68,7 +68,7 @@ class Source:
         Raises:
             ValueError: the target's format has no dialect.
         """
-        dialect = format_of(target).dialect
+        dialect = dialect_of(target)
         if dialect is None:
             raise ValueError(f"the format of {target} has no dialect of ONNX")
         lowered = self.work / f"{target}.onnx"
@@ -94,9 +94,9 @@ class Source:
     def fit_for(self, target: str) -> Source:
         """Return the source with the zero points that a target takes, in a folder of its own."""
         module = self.model.module
-        dialect = format_of(target).dialect
-        if dialect is not None and dialect.inputs != "uint8":
-            module = with_zero_point_0(module, keep_unsigned=dialect.inputs == "both")
+        dialect = dialect_of(target)
+        if dialect is not None and dialect.activations != "uint8":
+            module = with_zero_point_0(module, keep_unsigned=dialect.activations == "both")
         if module is self.model.module:
             return self
         work = self.work / target
@@ -164,7 +164,7 @@ class Source:
 
 def _able(precision: str) -> list[str]:
     """Return the targets that can execute a precision, of those that read ONNX."""
-    dialects = {name: known.dialect for name, known in FORMATS.usable().items()}
+    dialects = {name: dialect_of(name) for name in TARGETS.usable()}
     return [
         name
         for name, one in dialects.items()

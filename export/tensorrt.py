@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from bmc.bundle import Bundle
+from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
 from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
-from bmc.formats.tensorrt import ENGINE_SOURCE
 from bmc.inspect.executed import Executed
 from bmc.targets.tensorrt import build_engine, flavour, layers_of
 

@@ -1,4 +1,8 @@
-"""Targets, one file each: a bundle goes in, a session that runs numpy arrays comes out."""
+"""Run times of the targets, one file each: a bundle goes in, a session that runs arrays comes out.
+
+A target is declared in `bmc/bundle_formats`, and written by `export`: CONTRIBUTING.md says how to
+add one.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 
 from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
-from bmc.contracts import Runtime, formats
+from bmc.contracts import Runtime, targets
 from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
 
 _MOST_THREADS = 1024  # run times start all that they are asked for
@@ -92,7 +96,7 @@ def load(name: str) -> Runtime:
         MissingError: its package is not installed.
     """
     with no_temporary_files():
-        return formats.runtime(name)
+        return targets.runtime_of(name)
 
 
 def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -> None:

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
+from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
 from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
-from bmc.formats.tensorrt import ENGINE_SOURCE
 from bmc.inputs import TensorInfo
 from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, refuse_forked_child
 from bmc.writing import write_atomically

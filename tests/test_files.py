@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bmc import files, listed, untrusted
+from bmc import checksums, files, untrusted
 from bmc.errors import ArtifactError
 
 EMPTY_SHA256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -27,12 +27,12 @@ def test_every_file_below_a_folder_is_hashed_but_the_one_left_out(tmp_path: Path
 
 def test_a_changed_or_missing_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    listed.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
+    checksums.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
     (tmp_path / "a").write_text("other")
     with pytest.raises(ArtifactError, match="'a' was changed"):
-        listed.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
+        checksums.check_files(tmp_path, {"a": EMPTY_SHA256}, "bundle")
     with pytest.raises(ArtifactError, match="lacks its file 'b'"):
-        listed.check_files(tmp_path, {"b": EMPTY_SHA256}, "bundle")
+        checksums.check_files(tmp_path, {"b": EMPTY_SHA256}, "bundle")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_link_out_of_the_folder_or_in_a_circle_is_refused(tmp_path: Path) -> N
             files.inside(tmp_path / "bundle", name, "bundle")
     (tmp_path / "bundle" / "circle").symlink_to("circle")
     with pytest.raises(ArtifactError):
-        listed.check_files(tmp_path / "bundle", {"circle": EMPTY_SHA256}, "bundle")
+        checksums.check_files(tmp_path / "bundle", {"circle": EMPTY_SHA256}, "bundle")
 
 
 def test_names_and_links_that_stay_inside_are_followed(tmp_path: Path) -> None:

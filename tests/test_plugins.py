@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bmc import plugins
-from bmc.contracts import data_sets, families, formats, techniques
+from bmc.contracts import data_sets, families, targets, techniques
 from bmc.errors import BmcError, MissingError, PluginError, UnknownError
 
 DATA_SET = """
@@ -196,7 +196,7 @@ BAD = {
 LOAD: dict[str, Callable[[str], object]] = {
     "bmc.data": data_sets.data_set,
     "bmc.models": families.family,
-    "bmc.targets": formats.format_of,
+    "bmc.targets": targets.format_of,
 }
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from bmc import console
 from bmc.api._calls import Progress, call
 from bmc.api.handles import BundleHandle, as_bundles
-from bmc.report import text
+from bmc.report import table
 from bmc.report.line import Line, Report
 
 
@@ -40,21 +40,21 @@ class Comparison:
 
     def show(self) -> None:
         """Print the comparison as a table."""
-        console.say(text.terminal(self.report), *text.notes(self.report))
+        console.say(table.terminal(self.report), *table.notes(self.report))
 
     def __repr__(self) -> str:
         plain = Console(width=120, color_system=None, force_terminal=False)
         with plain.capture() as captured:
-            plain.print(text.terminal(self.report), markup=False, emoji=False)
+            plain.print(table.terminal(self.report), markup=False, emoji=False)
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(column)}</th>" for column in text.COLUMNS)
+        head = "".join(f"<th>{escape(column)}</th>" for column in table.COLUMNS)
         rows = "".join(
-            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in text.cells(line)) + "</tr>"
+            "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in table.cells(line)) + "</tr>"
             for line in self.report.lines
         )
-        notes = "".join(f"<li>{escape(note)}</li>" for note in text.notes(self.report))
+        notes = "".join(f"<li>{escape(note)}</li>" for note in table.notes(self.report))
         return f"<table><tr>{head}</tr>{rows}</table><ul>{notes}</ul>"
 
 

@@ -10,14 +10,14 @@ import typer
 from bmc.cli import _complete
 from bmc.cli.choices import Choice
 from bmc.cli.options import Answer, Coded
-from bmc.contracts.formats import FORMATS, format_of
+from bmc.contracts.targets import TARGETS, format_of
 
 PANEL = "Measurement"
 
 
 def _precisions() -> list[str]:
     """Return what some target can be asked for; fp32 is another name of f32."""
-    asked = {name for target in FORMATS.names() for name in format_of(target).precisions}
+    asked = {name for target in TARGETS.names() for name in format_of(target).precisions}
     return sorted({*asked, "fp32"})
 
 

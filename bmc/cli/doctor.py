@@ -39,7 +39,7 @@ def doctor(*, common: Common = Common()) -> Answer:
     from bmc import targets
     from bmc.contracts.data_sets import DATA_SETS
     from bmc.contracts.families import FAMILIES
-    from bmc.contracts.formats import FORMATS
+    from bmc.contracts.targets import TARGETS
     from bmc.measure import machine
 
     common.begin()
@@ -50,7 +50,7 @@ def doctor(*, common: Common = Common()) -> Answer:
         note = f"pip install 'bmc-toolkit[{extra}]' (lacks {', '.join(missing)})" if missing else ""
         found[extra] = {"works": not missing, "note": note}
         table.add_row(extra, "no" if missing else "yes", note)
-    for name in FORMATS.names():
+    for name in TARGETS.names():
         try:
             here = targets.load(name).available()
         except (MissingError, PluginError) as error:

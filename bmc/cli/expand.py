@@ -129,9 +129,9 @@ def _single(
 
 def _target_of(name: str) -> str:
     """Say how a target is typed, where one stands in a model's place."""
-    from bmc.contracts.formats import FORMATS
+    from bmc.contracts.targets import TARGETS
 
-    known = name in FORMATS.names()
+    known = name in TARGETS.names()
     return f"; a target is named with --target {name}" if known else ""
 
 

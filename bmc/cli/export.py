@@ -6,9 +6,9 @@ from typing import Annotated
 
 from bmc.cli.choices import plugin
 from bmc.cli.options import Answer, CodedWriting, DataPath, ModelName
-from bmc.contracts.formats import FORMATS
+from bmc.contracts.targets import TARGETS
 
-_TARGET = plugin(FORMATS, commas=True)
+_TARGET = plugin(TARGETS, commas=True)
 PANEL = "Bundle"
 
 

@@ -40,7 +40,7 @@ def report(
         bmc report
         bmc report bert-movie-reviews-onnx tiny-movie-reviews-onnx
     """
-    from bmc.report import text
+    from bmc.report import table
     from bmc.workflows import report as workflow
 
     common.begin()
@@ -50,8 +50,8 @@ def report(
     return Answer(
         {"output": str(made.path), **made.content},
         (
-            text.terminal(made.report),
-            *text.notes(made.report),
+            table.terminal(made.report),
+            *table.notes(made.report),
             f"wrote {made.path}: open {made.path / 'index.html'} in a browser",
         ),
     )

@@ -11,7 +11,7 @@ from bmc.contracts.data_sets import DataSet as DataSet
 from bmc.contracts.dialects import Dialect as Dialect
 from bmc.contracts.families import Family as Family
 from bmc.contracts.families import Network as Network
-from bmc.contracts.formats import Exporter as Exporter
-from bmc.contracts.formats import Format as Format
-from bmc.contracts.formats import Runtime as Runtime
+from bmc.contracts.targets import Exporter as Exporter
+from bmc.contracts.targets import Format as Format
+from bmc.contracts.targets import Runtime as Runtime
 from bmc.contracts.techniques import Technique as Technique

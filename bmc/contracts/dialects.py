@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a target wants a graph to be written.
+    """Describe how a target wants a graph to be written; `export/dialects/NAME.py` has each.
 
     Args:
-        inputs: what quantized activations are. "uint8": any zero point; int8 with zero point 0
+        activations: what quantized activations are. "uint8": any zero point; int8 with zero point 0
             becomes uint8 with 128, the same numbers. "both": int8 or uint8 with zero point 0.
             "int8": zero point 0. For the last two, what a linear layer reads is shifted by a
             constant, and its bias makes up for it, the same numbers; other layers get symmetric
@@ -30,7 +30,7 @@ class Dialect:
         fused_attention: attention is one operator; opset 23 has it.
     """
 
-    inputs: str
+    activations: str
     int32_bias: bool
     gather_before_dequantize: bool
     explicit_zero_points: bool

@@ -3,6 +3,9 @@
 Cleaning has three places. Readers strip values, and refuse what is no text or label (`_values`).
 Rows are compared without case and white space that does not matter (`_split`). HTML line breaks
 become spaces where text becomes tokens (`bmc.inputs.text`), in training and on a device alike.
+
+One data set is one file that ends with `DATA_SET = DataSet(...)`: CONTRIBUTING.md says how to add
+one.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 from bmc import bundle as bundles
 from bmc import disk
-from bmc.contracts.formats import format_of
+from bmc.contracts.targets import format_of
 from bmc.errors import ArtifactError, MissingError, SettingError
 from bmc.files import sha256
 from bmc.measure import machine

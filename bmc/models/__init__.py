@@ -1,1 +1,5 @@
-"""Model families, one file each: how to build one, where its parts are, how it runs fastest."""
+"""Networks of the model families, one file each: how one is built, and how it runs fastest.
+
+What can be built, and how it is trained, is in `bmc/families`: CONTRIBUTING.md says how to add a
+family.
+"""

@@ -12,7 +12,7 @@ from bmc import curves
 from bmc.console import printable
 from bmc.measure import scores, tables
 from bmc.measure.shown import significant, with_interval
-from bmc.report import chart, text
+from bmc.report import chart, table
 from bmc.report.line import Line, Report
 
 _MOST_CLASSES = 100  # whose matrix a page holds whole; that of more stands in report.json
@@ -50,14 +50,14 @@ def html(report: Report) -> str:
     page = environment.from_string(template).render(
         report=report,
         best=best,
-        columns=text.COLUMNS,
+        columns=table.COLUMNS,
         groups=[
-            (data, [(line, text.cells(line)) for line in lines])
+            (data, [(line, table.cells(line)) for line in lines])
             for data, lines in report.by_data().items()
         ],
         trainings=_trainings(report),
         classes=[_classes(line) for line in report.lines if "confusion" in line.scores],
-        notes=text.notes(report),
+        notes=table.notes(report),
         picture=Markup(chart.svg(report)),
     )
     return "\n".join(printable(line) for line in page.splitlines()) + "\n"

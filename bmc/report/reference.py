@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc.bundle import Bundle
-from bmc.contracts.formats import format_of
+from bmc.contracts.targets import format_of
 from bmc.report.remarks import steps_of
 
 Key = tuple[str, str, str]

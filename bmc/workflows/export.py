@@ -9,7 +9,7 @@ from typing import Any
 
 from bmc import console, workspace
 from bmc.bundle import Bundle
-from bmc.contracts import formats
+from bmc.contracts.targets import TARGETS, exporter_of
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
@@ -63,7 +63,7 @@ def export(
         for name in targets
     }
     for name, path in outputs.items():
-        formats.exporter(name)
+        exporter_of(name)
         refuse_output(path, force, source=folder)
     known = data_of(folder, data)
     written: list[Bundle] = []
@@ -115,7 +115,7 @@ def _check_targets(targets: Sequence[str], output: Path | None) -> None:
         UsageError: no target is named, or an output for several.
         UnknownError: there is no such target.
     """
-    known = formats.FORMATS.names()
+    known = TARGETS.names()
     if not targets:
         raise UsageError(f"--target names none of {', '.join(known)}")
     for name in targets:

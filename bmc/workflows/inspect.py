@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bmc import artifact, console, disk, workspace
 from bmc import bundle as bundles
-from bmc.contracts import formats
+from bmc.contracts import targets
 from bmc.errors import UsageError
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
@@ -91,7 +91,7 @@ def inspect(
 def _inspect_bundle(folder: Path) -> InspectedBundle:
     """List what a bundle's run time multiplies, and in which precision."""
     made = bundles.read(folder)
-    exporter = formats.exporter(made.manifest.target)
+    exporter = targets.exporter_of(made.manifest.target)
     return InspectedBundle(folder, made.manifest.precision, tuple(exporter.executed(made)))
 
 

@@ -14,7 +14,7 @@ from bmc.files import write_json
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
-from bmc.report import page, text
+from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import Report, collect, newest_run
 from bmc.report.read import read_all
@@ -84,7 +84,7 @@ def report(
     }
     with new_folder(output, force=replaces) as folder:
         write_json(folder / "report.json", content)
-        disk.write(folder / "report.md", text.markdown(collected).encode())
+        disk.write(folder / "report.md", table.markdown(collected).encode())
         disk.write(folder / "report.svg", svg(collected).encode())
         disk.write(folder / "index.html", page.html(collected).encode())
     return Reported(output, collected, content)

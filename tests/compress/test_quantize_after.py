@@ -27,9 +27,9 @@ from bmc.compress.share.layers import Layers
 from bmc.compress.share.tie import Tie
 from bmc.contracts import families
 from bmc.data import Dataset
+from bmc.export.dialects.onnx import DIALECT as ONNX
 from bmc.export.lowering import lower_file
 from bmc.export.onnx_graph import write_onnx
-from bmc.formats.onnx import DIALECT as ONNX
 from bmc.inference.form import inference_form, is_quantized
 from bmc.inference.layers import quantizable_layers, unshared
 from bmc.inference.quantized_form import stored_bytes

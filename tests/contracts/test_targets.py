@@ -9,19 +9,19 @@ from subprocess import CompletedProcess
 import pytest
 
 from bmc.bundle import Bundle
-from bmc.contracts import Exporter, Format, Runtime, formats
+from bmc.contracts import Exporter, Format, Runtime, targets
 from bmc.errors import ArtifactError, MissingError
 from bmc.targets import Availability, RuntimeOptions
 
-EVERY = formats.FORMATS.names()
+EVERY = targets.TARGETS.names()
 VENDORS = ("torch", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "onnx")
 Blocked = Callable[..., CompletedProcess[str]]
 
 
 def test_formats_are_known_where_no_run_time_is_installed(blocked: Blocked) -> None:
     code = (
-        "from bmc.contracts import formats\n"
-        "print(*(formats.format_of(name).about for name in formats.FORMATS.names()), sep='; ')"
+        "from bmc.contracts import targets\n"
+        "print(*(targets.format_of(name).about for name in targets.TARGETS.names()), sep='; ')"
     )
     done = blocked(code, *VENDORS)
     assert done.returncode == 0, done.stderr
@@ -30,7 +30,7 @@ def test_formats_are_known_where_no_run_time_is_installed(blocked: Blocked) -> N
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_format_says_what_it_is_and_which_precisions_can_be_asked_for(name: str) -> None:
-    described = formats.format_of(name)
+    described = targets.format_of(name)
     assert isinstance(described, Format)
     assert described.about
     assert described.precisions[0] == "f32"
@@ -39,7 +39,7 @@ def test_a_format_says_what_it_is_and_which_precisions_can_be_asked_for(name: st
 
 
 def test_one_target_is_the_reference() -> None:
-    assert [name for name in EVERY if formats.format_of(name).is_reference] == ["pytorch"]
+    assert [name for name in EVERY if targets.format_of(name).is_reference] == ["pytorch"]
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -48,7 +48,7 @@ def test_a_model_that_is_no_file_of_its_format_is_refused_or_listed(
 ) -> None:
     (tmp_path / "model.odd").write_bytes(b"no model")
     try:
-        files = formats.format_of(name).files(tmp_path, "model.odd")
+        files = targets.format_of(name).files(tmp_path, "model.odd")
     except ArtifactError:
         return
     assert all(file.startswith("model.odd") for file in files)
@@ -57,7 +57,7 @@ def test_a_model_that_is_no_file_of_its_format_is_refused_or_listed(
 @pytest.mark.parametrize("name", EVERY)
 def test_a_run_time_says_what_is_here(name: str) -> None:
     try:
-        runtime = formats.runtime(name)
+        runtime = targets.runtime_of(name)
     except MissingError as error:
         pytest.skip(str(error))
     assert isinstance(runtime, Runtime)
@@ -70,7 +70,7 @@ def test_a_run_time_says_what_is_here(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_an_exporter_follows_the_contract(name: str) -> None:
     try:
-        exporter = formats.exporter(name)
+        exporter = targets.exporter_of(name)
     except MissingError as error:
         pytest.skip(str(error))
     assert isinstance(exporter, Exporter)
@@ -83,7 +83,7 @@ def test_the_files_of_a_bundle_are_there_and_listed(
     from bmc import bundle as bundles
 
     made: Bundle = bundles.read(bundle_of(name))
-    described = formats.format_of(name)
+    described = targets.format_of(name)
     files = described.files(made.path, made.manifest.model)
     assert set(files) <= set(made.files)
     assert made.model_size() > 0

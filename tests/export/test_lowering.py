@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc.contracts import Dialect
+from bmc.export.dialects.onnx import DIALECT as ONNX
+from bmc.export.dialects.openvino import DIALECT as OPENVINO
 from bmc.export.lowering import lower
-from bmc.formats.onnx import DIALECT as ONNX
-from bmc.formats.openvino import DIALECT as OPENVINO
 
 SCALE, WEIGHT_SCALE = 0.05, 0.01
 

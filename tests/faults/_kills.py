@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from bmc import artifact, bundle, cli, disk
-from bmc.listed import check_files
+from bmc.checksums import check_files
 from bmc.measure import results
 from bmc.untrusted import read_json
 from tests.faults._folders import cased

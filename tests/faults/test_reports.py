@@ -19,7 +19,7 @@ from bmc import cli
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
-from bmc.report import page, text
+from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import collect, newest_run
 from bmc.report.line import Report
@@ -134,11 +134,11 @@ def test_small_files_and_short_times_have_figures(
 ) -> None:
     put("small")
     report = collect(timed(workspace, {"small": 4.87}))
-    cells = text.cells(report.lines[0])
-    assert cells[text.COLUMNS.index("MB")].startswith("0.0")
-    assert float(cells[text.COLUMNS.index("MB")]) > 0
-    assert cells[text.COLUMNS.index("p50 ms")].startswith("0.00488 [")
-    for shown in (page.html(report), text.markdown(report)):
+    cells = table.cells(report.lines[0])
+    assert cells[table.COLUMNS.index("MB")].startswith("0.0")
+    assert float(cells[table.COLUMNS.index("MB")]) > 0
+    assert cells[table.COLUMNS.index("p50 ms")].startswith("0.00488 [")
+    for shown in (page.html(report), table.markdown(report)):
         assert "0.00 " not in shown
         assert " 0.0 " not in shown
 
@@ -151,10 +151,10 @@ def test_an_interval_wider_than_twice_its_lower_end_is_marked_and_said(
     run = timed(workspace, {"steady": 100.0, "unsteady": 100.0})
     wide = replace(run.rows[1], p50=Interval(134.8, 1.6, 11162.4))
     report = collect(replace(run, rows=(run.rows[0], wide)))
-    lines = {line.name: text.cells(line) for line in report.lines}
+    lines = {line.name: table.cells(line) for line in report.lines}
     assert lines["unsteady"][5] == "135 [1.60, 11,162] ?"
     assert "?" not in lines["steady"][5]
-    assert any(note.startswith("?: ") and "unsteady" in note for note in text.notes(report))
+    assert any(note.startswith("?: ") and "unsteady" in note for note in table.notes(report))
 
 
 def test_launches_are_added_while_times_are_unsteady_and_up_to_a_bound(
@@ -176,7 +176,7 @@ def test_methods_that_are_for_size_are_said_to_be(put: Callable[..., Path]) -> N
     put("small", steps=["quantize/weights"])
     put("shared", steps=["share/cluster", "quantize/fp16"])
     put("pruned", steps=["prune/structured"])
-    notes = text.notes(collect(None))
+    notes = table.notes(collect(None))
     assert "small: weights: made for size, not for speed" in notes
     assert "shared: cluster and fp16: made for size, not for speed" in notes
     assert sum("for size" in note for note in notes) == 2
@@ -244,7 +244,7 @@ def test_one_broken_bundle_is_a_red_line_with_its_reason_and_the_rest_stands(
     assert content["broken"].keys() == names
     for file in ("report.md", "index.html"):
         assert "damaged" in (tmp_path / "report" / file).read_text()
-    styles = [row.style for row in text.terminal(collect(None)).rows]
+    styles = [row.style for row in table.terminal(collect(None)).rows]
     assert styles.count("red") == len(names)
 
 
@@ -272,7 +272,7 @@ def test_a_bundle_that_fails_when_it_is_run_does_not_stop_the_bench(
     assert again is not None
     assert again.failed == run.failed
     report = collect(again)
-    assert any(note.startswith("bad fails when it is run: ") for note in text.notes(report))
+    assert any(note.startswith("bad fails when it is run: ") for note in table.notes(report))
     assert {line.name: line.cannot_run is None for line in report.lines} == {
         "good": True,
         "bad": False,
@@ -323,7 +323,7 @@ def test_a_page_shows_hostile_names_and_obeys_none(hostile: Report) -> None:
 
 
 def test_markdown_shows_hostile_names_and_obeys_none(hostile: Report) -> None:
-    written = text.markdown(hostile)
+    written = table.markdown(hostile)
     tables = [part.splitlines() for part in written.split("\n\n") if part.startswith("|")]
     assert len(tables) == 3
     for rows in tables:

@@ -16,7 +16,7 @@ from bmc import checking, console, plugins
 from bmc.targets import RuntimeOptions
 from tests.fuzz import _edits
 
-_edits.import_plugins("bmc.formats", "bmc.families", "bmc.inputs", "bmc.models")
+_edits.import_plugins("bmc.bundle_formats", "bmc.families", "bmc.inputs", "bmc.models")
 _edits.import_plugins("bmc.targets", but="openvino")
 console.set_mode(quiet=True, json=False)
 _VERBS = ("read", "load", "check", "check")

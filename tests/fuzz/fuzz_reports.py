@@ -21,7 +21,7 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings, Candidate, Measured
 from bmc.measure.results import Row, Run
 from bmc.measure.scores import Interval
-from bmc.report import text
+from bmc.report import table
 from bmc.report.collect import Report, collect, newest_run
 
 _FINGERPRINT = "ab" * 32
@@ -99,7 +99,7 @@ def _bench(case: dict[str, Any], folder: Path) -> None:
     results.cut_rows(run)
     json.dumps([row.to_json() for row in run.rows])
     collect(run)
-    text.notes(Report((), {}, run))
+    table.notes(Report((), {}, run))
 
 
 def _sensitivity(case: dict[str, Any], folder: Path) -> None:

@@ -22,7 +22,7 @@ from bmc.inspect import zeros
 from bmc.measure.results import Run
 from bmc.model import AppliedStep, Model
 from bmc.models import mlp
-from bmc.report import page, text
+from bmc.report import page, table
 from bmc.report.collect import Line, collect
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -205,7 +205,7 @@ def test_remarks_stand_in_the_text_on_the_page_and_in_the_json(
     place: Path, bmc: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     report = collect(timed(place, SLOWER))
-    for shown in (text.markdown(report), page.html(report)):
+    for shown in (table.markdown(report), page.html(report)):
         assert LABEL in shown
         assert "1.25 times slower than dense-onnx" in shown
     code, said, _ = bmc("report", "--no-bench", "-o", tmp_path / "report")

@@ -15,13 +15,13 @@ import pytest
 import bmc
 from bmc import bundle as bundles
 from bmc import targets
-from bmc.contracts.formats import FORMATS
+from bmc.contracts.targets import TARGETS
 from bmc.errors import ArtifactError, MissingError, SettingError, UnknownError
 from bmc.targets import RuntimeOptions
 
 TORCH = ("torch", "transformers")
 HERE = ("onnx", "openvino", "pytorch")
-TORCH_FREE = sorted({*FORMATS.names()} - {"pytorch"})
+TORCH_FREE = sorted({*TARGETS.names()} - {"pytorch"})
 Blocked = Callable[..., CompletedProcess[str]]
 
 

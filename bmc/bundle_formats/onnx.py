@@ -5,9 +5,9 @@ from __future__ import annotations
 import mmap
 from pathlib import Path, PurePosixPath
 
-from bmc.contracts import Dialect, Format
+from bmc.bundle_formats._names import check_suffix
+from bmc.contracts import Format
 from bmc.errors import ArtifactError
-from bmc.formats._names import check_suffix
 from bmc.onnx_files import external_files
 from bmc.untrusted import open_regular
 
@@ -33,18 +33,10 @@ def files(folder: Path, model: str) -> tuple[str, ...]:
     return (model, *((beside / location).as_posix() for location in sorted(locations)))
 
 
-DIALECT = Dialect(
-    inputs="uint8",
-    int32_bias=True,
-    gather_before_dequantize=True,
-    explicit_zero_points=True,
-    unsupported=("bf16",),
-    fused_attention=True,
-)
 FORMAT = Format(
     about="ONNX Runtime on the CPU",
     session="bmc.targets.onnx",
     exporter="bmc.export.onnx",
     files=files,
-    dialect=DIALECT,
+    dialect="bmc.export.dialects.onnx",
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Format(Contract):
-    """Describe a target's bundles; the file `bmc/formats/NAME.py` ends with `FORMAT = Format(...)`.
+    """Describe a target's bundles; `bmc/bundle_formats/NAME.py` ends with `FORMAT = Format(...)`.
 
     The file imports neither torch nor a vendor's package: a bundle is listed and its hashes are
     checked where its run time is not installed.
@@ -36,8 +36,8 @@ class Format(Contract):
             None where that is the model's file or folder alone.
         check: refuses a model that reads beyond its files, or loads code, as far as that is cheap;
             None where nothing can be said.
-        dialect: how the target wants a quantized ONNX graph to be written; None where it reads no
-            ONNX.
+        dialect: the module with `DIALECT = Dialect(...)`, how the target wants a quantized ONNX
+            graph to be written; "" where it reads no ONNX.
         source: a file of the bundle that the model was built from, and other targets can run; ""
             for none.
         stand_ins: targets that run `source` where the target's own devices are missing, the best
@@ -54,7 +54,7 @@ class Format(Contract):
     check: Callable[[Path, str], None] | None = field(
         default=None, metadata=function("folder", "model")
     )
-    dialect: Dialect | None = field(default=None, metadata=value(Dialect))
+    dialect: str = field(default="", metadata=value(str))
     source: str = field(default="", metadata=value(str))
     stand_ins: tuple[str, ...] = field(default=(), metadata=value(tuple))
     precisions: tuple[str, ...] = field(default=("f32",), metadata=value(tuple))
@@ -95,7 +95,9 @@ class Exporter(Contract):
     executed: Callable[[Bundle], list[Executed]] = field(metadata=function("bundle"))
 
 
-FORMATS = Kind("target", "bmc.formats", "bmc.targets", "FORMAT", instance_of(Format, "FORMAT"))
+TARGETS = Kind(
+    "target", "bmc.bundle_formats", "bmc.targets", "FORMAT", instance_of(Format, "FORMAT")
+)
 
 
 def format_of(target: str, made_with: object = ()) -> Format:
@@ -105,20 +107,26 @@ def format_of(target: str, made_with: object = ()) -> Format:
         target: its name, as in manifest.json.
         made_with: the plug-ins that the manifest lists.
     """
-    return FORMATS.load(target, made_with)
+    return TARGETS.load(target, made_with)
 
 
-def runtime(target: str) -> Runtime:
+def runtime_of(target: str) -> Runtime:
     """Return what runs a target's bundles; see `Kind.load` for what is raised."""
     return _part(target, format_of(target).session, "RUNTIME", Runtime)
 
 
-def exporter(target: str) -> Exporter:
+def exporter_of(target: str) -> Exporter:
     """Return what writes a target's format; see `Kind.load` for what is raised."""
     return _part(target, format_of(target).exporter, "EXPORTER", Exporter)
 
 
+def dialect_of(target: str) -> Dialect | None:
+    """Return how a target wants quantization to be written; None where it reads no ONNX."""
+    module = format_of(target).dialect
+    return _part(target, module, "DIALECT", Dialect) if module else None
+
+
 def _part(target: str, module: str, member: str, contract: type[T]) -> T:
-    origin = FORMATS.origin(target)
+    origin = TARGETS.origin(target)
     part = Origin(module, package=origin.package, version=origin.version)
     return load_part(part, member, instance_of(contract, member), f"the target {target!r}")

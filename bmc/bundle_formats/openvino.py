@@ -8,9 +8,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from xml.parsers import expat
 
-from bmc.contracts import Dialect, Format
+from bmc.bundle_formats._names import check_suffix
+from bmc.contracts import Format
 from bmc.errors import ArtifactError
-from bmc.formats._names import check_suffix
 from bmc.untrusted import open_regular
 
 _MOST_XML = 256 << 20
@@ -87,19 +87,12 @@ def _whole(text: str | None) -> int:
     return int(text)
 
 
-DIALECT = Dialect(
-    inputs="both",
-    int32_bias=False,
-    gather_before_dequantize=False,
-    explicit_zero_points=False,
-    unsupported=("int8-dynamic",),
-)
 FORMAT = Format(
     about="OpenVINO on the CPU",
     session="bmc.targets.openvino",
     exporter="bmc.export.openvino",
     files=files,
-    dialect=DIALECT,
+    dialect="bmc.export.dialects.openvino",
     parts=parts,
     check=check,
     precisions=("f32", "bf16"),

@@ -1,1 +1,0 @@
-"""Formats of bundles, one file a target; they import neither torch nor a vendor's package."""

@@ -1,0 +1,14 @@
+"""How TensorRT wants a quantized graph to be written: int8 activations with zero point 0."""
+
+from __future__ import annotations
+
+from bmc.contracts import Dialect
+
+DIALECT = Dialect(
+    activations="int8",
+    int32_bias=False,
+    gather_before_dequantize=False,
+    explicit_zero_points=False,
+    unsupported=("int8-dynamic",),
+    float_weights_only=("GRU",),  # the builder of TensorRT for RTX 1.7: an internal error
+)
