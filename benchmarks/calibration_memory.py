@@ -39,7 +39,7 @@ model, here = artifact.load(Path(sys.argv[1])), Path(".")
 data = datasets.load("movie-reviews")
 work = work_for(data, (), TrainingSettings(), here, here, lambda name: model, run="")
 before = peak()
-Static(rows=int(sys.argv[2])).apply(model, work)
+Static(samples=int(sys.argv[2])).apply(model, work)
 print(json.dumps({"before_gb": before, "after_gb": peak()}))
 """
 

@@ -111,7 +111,7 @@ def _ways(
             quantized = replace(model, module=copy.deepcopy(model.module))
             step.apply(quantized, work)
             yield "bmc quantize", asdict(step), quantized.module
-        step, rows = Static(), calibration_samples(model, work, Static().rows)
+        step, rows = Static(), calibration_samples(model, work, Static().samples)
         quantized = replace(model, module=copy.deepcopy(model.module))
         step.apply(quantized, work)
         _correct_biases(model, quantized.module, plain, rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -131,6 +132,20 @@ def test_a_model_is_named_by_its_handle_its_path_or_its_name(
     with pytest.raises(UsageError, match="is quantized, which comes last"):
         bmc.quantize("a")
     assert bmc.open("a") == by_handle
+
+
+def test_a_model_whose_record_has_settings_by_their_old_names_loads(
+    digits: bmc.ModelHandle, workspace: Path
+) -> None:
+    small = bmc.quantize(digits, samples=32, output=workspace / "old")
+    manifest = json.loads((small.path / "bmc.json").read_text())
+    settings = manifest["steps"][0]["settings"]
+    settings["rows"] = settings.pop("samples")
+    (small.path / "bmc.json").write_text(json.dumps(manifest))
+    rows = list(datasets.load("digits").test.rows[:2])
+    old = bmc.open(small.path)
+    assert isinstance(old, bmc.ModelHandle)
+    assert old.predict(rows) == old.to("pytorch").predict(rows)
 
 
 def test_several_targets_give_a_handle_each(digits: bmc.ModelHandle) -> None:

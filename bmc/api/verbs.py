@@ -334,7 +334,7 @@ def quantize(
             reference_of(model),
             method,
             settings,
-            {"rows": samples},
+            {"samples": samples},
             tuned,
             _text(data),
             path_of(output),

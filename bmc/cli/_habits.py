@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bmc.errors import UnknownError, UsageError, unknown
@@ -31,7 +31,10 @@ _VERBS = {
     "show": ("lineage", "history", "describe", "cat"),
     "train": ("fit", "finetune", "fine-tune", "learn", "pretrain"),
 }
-_RENAMED = {"hard": "hard-label-weight"}  # options of 0.1, understood for one release
+_RENAMED = {  # options of 0.1 by verb, understood for one release
+    "distill": {"hard": "hard-label-weight"},
+    "quantize": {"rows": "samples"},
+}
 _OPTIONS: dict[str, tuple[str, ...]] = {
     "--output": (
         *("--output-dir", "--out", "--out-dir", "--save", "--save-dir", "--project", "--dst"),
@@ -63,10 +66,11 @@ _OPTIONS: dict[str, tuple[str, ...]] = {
     "--ratio": ("--sparsity", "--amount", "--pruning-ratio", "--prune-ratio", "--fraction"),
     "--method": ("--algorithm", "--algo", "--mode", "--technique", "--type", "--scheme"),
     "--bits": ("--wbits", "--w-bit", "--weight-bits", "--num-bits", "--nbits"),
-    "--rows": (
-        *("--samples", "--num-samples", "--calibration-samples", "--nsamples", "--limit"),
+    "--samples": (
+        *("--num-samples", "--calibration-samples", "--nsamples", "--limit"),
         "--num-calibration-samples",
     ),
+    "--rows": ("--samples", "--num-samples", "--nsamples", "--limit"),
     "--calibrator": ("--calibration", "--calibration-method"),
     "--in-float": ("--exclude", "--skip", "--ignore", "--nodes-to-exclude", "--keep"),
     "--teacher": ("--teacher-model", "--teacher-name-or-path", "--teacher-path"),
@@ -111,10 +115,15 @@ _MODELS = (
 _FIRST = ("model", "weights", "path", "bundle")  # keys of key=value whose value comes first
 
 
-def present_name(name: str) -> str:
-    """Return what an option typed without its dashes is called now; _ stands for -."""
-    dashed = name.replace("_", "-")
-    return _RENAMED.get(dashed, dashed)
+def dashed(name: str) -> str:
+    """Return an option's name, typed without its dashes; _ stands for -."""
+    return name.replace("_", "-")
+
+
+def present_names(verb: str) -> Callable[[str], str]:
+    """Return a function that tells what an option of a verb is called now; see `dashed`."""
+    renamed = _RENAMED.get(verb, {})
+    return lambda name: renamed.get(dashed(name), dashed(name))
 
 
 def unknown_verb(name: str, verbs: Iterable[str]) -> UnknownError:

@@ -66,7 +66,7 @@ def app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={
             "help_option_names": ["--help", "-h"],
-            "token_normalize_func": _habits.present_name,
+            "token_normalize_func": _habits.dashed,
         },
     )
     tree.callback()(_root)
@@ -104,6 +104,7 @@ def load(name: str) -> Any:
     alone.command(
         name,
         cls=_Verb,
+        context_settings={"token_normalize_func": _habits.present_names(name)},
         help=escape(description_of(verb)) or None,
         epilog=f"Examples:\n{examples}" if examples else None,
     )(expand(verb, getattr(module, "PANEL", None)))

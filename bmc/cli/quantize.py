@@ -37,7 +37,7 @@ def quantize(
     model: ModelName = None,
     *,
     method: Annotated[str, _METHOD] = "static",
-    rows: int | None = None,
+    samples: int | None = None,
     calibrator: Annotated[str | None, _CALIBRATOR] = None,
     bits: int | None = None,
     in_float: tuple[str, ...] | None = None,
@@ -57,7 +57,7 @@ def quantize(
             quantization-aware training; mixed is static with the most sensitive layers in float;
             dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
             to int8 or int4; fp16 and bf16 are half precision.
-        rows: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
+        samples: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
             --bits 4).
         calibrator: calibration method of activation ranges (static, qat, mixed).
         bits: 8 or 4 (weights).
@@ -76,7 +76,7 @@ def quantize(
     options = pairs_of(set_)
     names = [name.strip() for entry in in_float or () for name in entry.split(",")]
     typed: dict[str, Any] = {
-        "rows": rows,
+        "samples": samples,
         "calibrator": calibrator,
         "bits": bits,
         "in_float": tuple(name for name in names if name) or None,

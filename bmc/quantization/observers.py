@@ -73,7 +73,7 @@ def check_samples(rows: Sequence[Any]) -> None:
     if len(rows) < 2:
         raise UsageError(
             f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
-            "better 200 or more: --rows 256"
+            "better 200 or more: --samples 256"
         )
 
 

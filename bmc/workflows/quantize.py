@@ -46,7 +46,7 @@ def quantize(
     if typed.get("bits") is not None and method != "weights":
         raise UsageError(f"{method} has no --bits; --method weights has: --method weights --bits 4")
     if method == "mixed":
-        typed = {**typed, "max_points": tuning.max_drop}
+        typed = {**typed, "max_drop": tuning.max_drop}
     step: Step = technique(**settings_of(technique, method, options, typed))
     if method == "qat":
         tuning = replace(tuning, epochs=tuning.epochs or 1, distill=tuning.teacher is None)

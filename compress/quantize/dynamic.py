@@ -24,8 +24,8 @@ class Dynamic:
     Runtime: the other targets have no such operators, or compute them in float.
 
     Args:
-        rows: calibration samples in which outlying channels are looked for: training rows, drawn at
-            random.
+        samples: calibration samples in which outlying channels are looked for: training rows, drawn
+            at random.
         in_float: names (fnmatch patterns) of layers that stay in float.
         outlier_threshold: of equalization: input channels of a linear layer whose largest value
             exceeds so many times the median channel's are scaled down to that, and their weights
@@ -35,13 +35,13 @@ class Dynamic:
         SettingError: a setting is out of range.
     """
 
-    rows: int = 256
+    samples: int = field(default=256, metadata={"alias": "rows"})
     in_float: tuple[str, ...] = ()
     outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        if self.samples < 1:
+            raise SettingError(f"samples is {self.samples}; it must be at least 1")
         check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
@@ -52,7 +52,7 @@ class Dynamic:
         for path, layer in layers.items():
             inputs = "dynamic" if isinstance(layer, nn.Linear) else "float"
             record[path] = LayerQuantization(8, inputs=inputs).to_json()
-        samples = calibration_samples(model, work, self.rows)
+        samples = calibration_samples(model, work, self.samples)
         return quantize_equalized(model, record, layers, samples, self.outlier_threshold)
 
     @staticmethod

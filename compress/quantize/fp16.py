@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bmc import console
 from bmc.errors import SettingError
@@ -21,7 +21,7 @@ class Fp16:
     CPU store half as much, and compute in fp32.
 
     Args:
-        rows: calibration samples that overflow is looked for on: training rows, drawn at random.
+        samples: calibration samples that overflow is looked for on: training rows, drawn at random.
         in_float: names (fnmatch patterns) of layers that stay in fp32, beside those that overflow.
 
     Raises:
@@ -30,18 +30,18 @@ class Fp16:
     Source: Micikevicius et al. 2018, "Mixed Precision Training", section 3.
     """
 
-    rows: int = 256
+    samples: int = field(default=256, metadata={"alias": "rows"})
     in_float: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.rows < 1:
-            raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        if self.samples < 1:
+            raise SettingError(f"samples is {self.samples}; it must be at least 1")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Look for overflow, say what stays in fp32, and change the rest."""
         form = inference_form(model)
         keep = half_precision.layers_in_fp32(form, model.task, self.in_float)
-        samples = calibration_samples(model, work, self.rows)
+        samples = calibration_samples(model, work, self.samples)
         overflowing = overflowing_layers(form, model.encoder, samples)
         if overflowing:
             console.note(f"near the end of fp16 and left in fp32: {', '.join(overflowing)}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -35,7 +35,7 @@ class Mixed(Static):
     that order, each time twice as many, until the validation score holds.
 
     Args:
-        max_points: points of the validation score that may be lost.
+        max_drop: points of the validation score that may be lost.
 
     Raises:
         SettingError: a setting is out of range.
@@ -44,12 +44,12 @@ class Mixed(Static):
     Source: Wu et al. 2020, "Integer Quantization for Deep Learning Inference", section 6.1.
     """
 
-    max_points: float = 0.5
+    max_drop: float = field(default=0.5, metadata={"alias": "max_points"})
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.max_points <= 100:
-            raise SettingError(f"max_points is {self.max_points}; it must lie in 0..100")
+        if not 0 <= self.max_drop <= 100:
+            raise SettingError(f"max_drop is {self.max_drop}; it must lie in 0..100")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, measure what each layer costs, and return what stays quantized."""
@@ -59,7 +59,7 @@ class Mixed(Static):
         model.module.cpu()  # where it is calibrated
         record = super().apply(model, work)
         layers = quantized_layers(model.module)
-        samples = calibration_samples(model, work, min(self.rows, _SAMPLES))
+        samples = calibration_samples(model, work, min(self.samples, _SAMPLES))
         costs = _costs(model, layers, samples)
         worst_first = sorted(costs, key=lambda path: -costs[path])
         in_float = 0
@@ -68,7 +68,7 @@ class Mixed(Static):
                 layers[path].enabled = place >= in_float
             lost = 100 * (score_in_float - work.score(model))
             console.note(f"{in_float} of {len(costs)} layers in float: {lost:.2f} points lost")
-            if lost <= self.max_points or in_float == len(costs):
+            if lost <= self.max_drop or in_float == len(costs):
                 break
             in_float = min(max(1, 2 * in_float), len(costs))
         for path in worst_first[: max(in_float, 3)]:
@@ -77,7 +77,7 @@ class Mixed(Static):
                 f"  {path}: answers move by {costs[path]:.2g} when it alone is int8: {state}"
             )
         if in_float == len(costs):
-            console.note(f"no layer can have 8 bits within {self.max_points} points")
+            console.note(f"no layer can have 8 bits within {self.max_drop} points")
         restored = worst_first[:in_float]
         replace_layers(model.module, {layers[path]: plain_layer(layers[path]) for path in restored})
         return {path: entry for path, entry in record.items() if path not in restored}

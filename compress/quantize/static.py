@@ -28,7 +28,7 @@ class Static:
     one convolution to the next. Matmuls inside attention, norms and activations stay in float.
 
     Args:
-        rows: calibration samples: training rows, drawn at random.
+        samples: calibration samples: training rows, drawn at random.
         calibrator: the calibration method: minmax (the whole range), percentile, or mse (the range
             with the least squared error).
         percentile: of the absolute values, for that calibrator.
@@ -43,7 +43,7 @@ class Static:
         SettingError: a setting is out of range.
     """
 
-    rows: int = 256
+    samples: int = field(default=256, metadata={"alias": "rows"})
     calibrator: str = "mse"
     percentile: float = 99.99
     weight_bits: int = 8
@@ -55,8 +55,8 @@ class Static:
             raise SettingError(
                 f"calibrator is {self.calibrator!r}; possible: {', '.join(CALIBRATORS)}"
             )
-        if self.rows < 1:
-            raise SettingError(f"rows is {self.rows}; it must be at least 1")
+        if self.samples < 1:
+            raise SettingError(f"samples is {self.samples}; it must be at least 1")
         if self.weight_bits not in (7, 8):
             raise SettingError(f"weight_bits is {self.weight_bits}; 7 and 8 are possible")
         if self.percentile != Static.percentile and self.calibrator != "percentile":
@@ -77,7 +77,7 @@ class Static:
             bits = self.weight_bits if type(layer) in WITH_WEIGHTS else 0
             inputs = "float" if type(layer) in FLOAT_INPUTS else "static"
             record[path] = LayerQuantization(bits, inputs=inputs).to_json()
-        samples = calibration_samples(model, work, self.rows)
+        samples = calibration_samples(model, work, self.samples)
         record = quantize_equalized(model, record, layers, samples, self.outlier_threshold)
         calibrate(model.module, model.encoder, samples, self.calibrator, self.percentile)
         for path in layers_that_read_zeros(model.module):

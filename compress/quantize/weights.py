@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -29,7 +29,7 @@ class Weights:
         bits: 8, or 4 (linear layers and embeddings; other layers get 8).
         group: values that share a scale with 4 bits; a row whose length it does not divide has
             one scale.
-        rows: calibration samples that 4 bits are fitted to: training rows, drawn at random.
+        samples: calibration samples that 4 bits are fitted to: training rows, drawn at random.
         in_float: names (fnmatch patterns) of layers that stay in float.
 
     Raises:
@@ -42,7 +42,7 @@ class Weights:
 
     bits: int = 8
     group: int = 32
-    rows: int = 1024
+    samples: int = field(default=1024, metadata={"alias": "rows"})
     in_float: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -50,9 +50,9 @@ class Weights:
             raise SettingError(f"bits is {self.bits}; 4 and 8 are possible")
         if self.group < 16 or self.group & (self.group - 1):
             raise SettingError(f"group is {self.group}; it must be a power of 2, 16 or more")
-        if self.rows < 1:
-            raise SettingError(f"rows is {self.rows}; it must be at least 1")
-        for name in ("group", "rows"):
+        if self.samples < 1:
+            raise SettingError(f"samples is {self.samples}; it must be at least 1")
+        for name in ("group", "samples"):
             if self.bits == 8 and getattr(self, name) != getattr(Weights, name):
                 raise SettingError(
                     f"{name} is {getattr(self, name)}, which only 4 bits read: --bits 4"
@@ -66,7 +66,7 @@ class Weights:
         if self.bits == 8:
             quantize_layers(model.module, record)
             return record
-        samples = calibration_samples(model, work, self.rows)
+        samples = calibration_samples(model, work, self.samples)
         return quantize_fitted(model, record, layers, samples)
 
     @staticmethod

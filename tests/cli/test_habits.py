@@ -57,7 +57,7 @@ def test_another_tools_verb_is_answered_with_bmcs(bmc: Run, typed: str, meant: s
         ("train --dropout 0.1", "--set dropout=0.1"),
         ("prune x --sparsity 0.5", "Did you mean --ratio?"),
         ("quantize x --wbits 4", "Did you mean --bits?"),
-        ("quantize x --num_samples 4", "Did you mean --rows?"),
+        ("quantize x --num_samples 4", "Did you mean --samples?"),
         ("bench x --iterations 4", "Did you mean --launches?"),
         ("bench --batch-size 4", "Did you mean --batch?"),
         ("predict x -t", "a text that starts with - stands after --"),
@@ -83,6 +83,11 @@ def test_underscores_stand_for_dashes_and_a_model_may_be_an_option(
 
 def test_an_option_of_the_last_release_is_understood(bmc: Run) -> None:
     refused(bmc("distill", "--hard", "x"), "--hard-label-weight is 'x'")
+    refused(bmc("quantize", "--rows", "x"), "--samples is 'x'")
+
+
+def test_an_option_is_understood_as_another_only_by_the_verb_that_renamed_it(bmc: Run) -> None:
+    refused(bmc("inspect", "--rows", "x"), "--rows is 'x'")
 
 
 def test_a_row_with_an_equals_sign_is_a_row(bmc: Run) -> None:

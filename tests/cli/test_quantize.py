@@ -17,7 +17,7 @@ QUICK = ("--precision", "fp32", "--device", "cpu")
 def test_a_quantized_model_is_exported_inspected_and_checked(
     known: Path, workspace: Path, bmc: Run
 ) -> None:
-    assert bmc("quantize", "mlp", "--rows", 64)[0] == 0
+    assert bmc("quantize", "mlp", "--samples", 64)[0] == 0
     code, _, said = bmc("export", "mlp-static", "--target", "onnx,openvino", "--allow-slower")
     assert code == 0, said
     made = json.loads((workspace / "mlp-static-onnx" / "manifest.json").read_text())
@@ -40,7 +40,7 @@ def test_a_quantized_model_is_exported_inspected_and_checked(
 def test_training_after_quantization_learns_from_the_model_as_it_was(
     known: Path, workspace: Path, bmc: Run
 ) -> None:
-    code, _, said = bmc("quantize", "mlp", "--method", "qat", "--rows", 64, *QUICK)
+    code, _, said = bmc("quantize", "mlp", "--method", "qat", "--samples", 64, *QUICK)
     assert code == 0, said
     made = artifact.load(workspace / "mlp-qat")
     assert made.origin["teacher"]["name"] == "mlp"
@@ -54,7 +54,7 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
         (("--epochs", 2), "takes no --epochs; --method qat does"),
         (("--distill",), "takes no --distill; --method qat does"),
         (("--method", "weights", "--learning-rate", 0.1), "takes no --learning-rate"),
-        (("--method", "bf16", "--rows", 5), "bf16 has no --rows"),
+        (("--method", "bf16", "--samples", 5), "bf16 has no --samples"),
         (("--bits", 4), "static has no --bits; --method weights has"),
         (
             ("--set", "outlier_treshold=2"),
@@ -64,7 +64,7 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
         (("--calibrator", "entropy"), "no calibrator named 'entropy'"),
         (("--in-float", "hiden.0"), "hidden.0"),
         (("--in-float", "hidden.0,outputt"), "no layer that can be quantized named 'outputt'"),
-        (("--rows", 1), "1 calibration row(s)"),
+        (("--samples", 1), "1 calibration row(s)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

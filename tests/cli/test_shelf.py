@@ -23,7 +23,9 @@ def test_show_prints_the_command_of_every_step_as_it_was_typed(
 ) -> None:
     prune = ("prune", "mlp", "--ratio", "0.25", "--epochs", "1", *QUICK)
     assert bmc(*prune)[0] == 0
-    assert bmc("quantize", "mlp-structured", "--rows", "64", "-o", workspace / "two words")[0] == 0
+    assert (
+        bmc("quantize", "mlp-structured", "--samples", "64", "-o", workspace / "two words")[0] == 0
+    )
     code, out, _ = bmc("show", "two words")
     assert code == 0
     first, second, third = (
@@ -32,7 +34,7 @@ def test_show_prints_the_command_of_every_step_as_it_was_typed(
     )
     assert first.startswith("  1. bmc train mlp --data digits")
     assert second == f"  2. bmc {' '.join(prune)}"
-    assert third.startswith("  3. bmc quantize mlp-structured --rows 64")
+    assert third.startswith("  3. bmc quantize mlp-structured --samples 64")
     assert f"'{workspace / 'two words'}'" in third
     for word in ("prune/structured", "quantize/static", "ratio=0.25", "validation accuracy"):
         assert word in out

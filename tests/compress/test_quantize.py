@@ -49,13 +49,13 @@ from tests.models.test_mpnet import small as small_mpnet
 
 FAMILIES = ("bert", "cnn", "gan", "mlp", "mpnet", "recurrent", "resnet", "transformer")
 STEPS: dict[str, Step] = {
-    "static": Static(rows=16),
-    "qat": Qat(rows=16),
-    "mixed": Mixed(rows=16, max_points=0),
+    "static": Static(samples=16),
+    "qat": Qat(samples=16),
+    "mixed": Mixed(samples=16, max_drop=0),
     "dynamic": Dynamic(),
     "weights": Weights(),
     "weights-4": Weights(bits=4),
-    "fp16": Fp16(rows=8),
+    "fp16": Fp16(samples=8),
     "bf16": Bf16(),
 }
 CROSSED = [
@@ -370,7 +370,7 @@ def test_a_quantized_model_is_not_quantized_again(
     model = build_model("mlp")
     applied(model, "static", work_of(model))
     with pytest.raises(UsageError, match="quantized already"):
-        Static(rows=16).apply(model, work_of(model))
+        Static(samples=16).apply(model, work_of(model))
 
 
 def test_structural_steps_come_before_quantization(
@@ -393,16 +393,16 @@ def test_structural_steps_come_before_quantization(
     ("make", "said"),
     [
         (lambda: Static(calibrator="entropy"), "calibrator is 'entropy'"),
-        (lambda: Static(rows=0), "rows is 0"),
+        (lambda: Static(samples=0), "samples is 0"),
         (lambda: Static(weight_bits=4), "weight_bits is 4"),
         (lambda: Static(calibrator="percentile", percentile=20.0), "percentile is 20"),
         (lambda: Static(percentile=99.0), "calibrator 'mse' does not read"),
         (lambda: Weights(group=64), "only 4 bits read"),
-        (lambda: Weights(rows=8), "only 4 bits read"),
+        (lambda: Weights(samples=8), "only 4 bits read"),
         (lambda: Weights(bits=3), "bits is 3"),
         (lambda: Weights(bits=4, group=24), "group is 24"),
-        (lambda: Mixed(max_points=-1.0), "max_points is -1"),
-        (lambda: Fp16(rows=0), "rows is 0"),
+        (lambda: Mixed(max_drop=-1.0), "max_drop is -1"),
+        (lambda: Fp16(samples=0), "samples is 0"),
     ],
 )
 def test_settings_out_of_range_are_refused(make: Callable[[], object], said: str) -> None:
@@ -415,7 +415,7 @@ def test_a_calibration_on_one_row_is_refused(
 ) -> None:
     model = build_model("mlp")
     with pytest.raises(UsageError, match=r"1 calibration row\(s\)"):
-        Static(rows=1).apply(model, work_of(model))
+        Static(samples=1).apply(model, work_of(model))
 
 
 def test_a_layer_that_reads_nan_is_named(
@@ -425,7 +425,7 @@ def test_a_layer_that_reads_nan_is_named(
     with torch.no_grad():
         next(model.module.parameters()).fill_(float("nan"))
     with pytest.raises(DataError, match="reads NaN or infinity"):
-        Static(rows=8).apply(model, work_of(model))
+        Static(samples=8).apply(model, work_of(model))
 
 
 def test_a_constant_activation_gets_a_scale_and_a_note(
@@ -464,7 +464,7 @@ def test_a_name_that_no_layer_has_is_said_with_the_near_ones(
 ) -> None:
     model = build_model("mlp")
     with pytest.raises(UnknownError, match="hiden"):
-        Static(rows=8, in_float=("hiden.*",)).apply(model, work_of(model))
+        Static(samples=8, in_float=("hiden.*",)).apply(model, work_of(model))
 
 
 @pytest.mark.parametrize(
@@ -580,7 +580,7 @@ def test_mixed_takes_the_worst_layers_back_into_float(
     with torch.no_grad():  # an outlier in one weight of each row ruins that layer's scales
         inner: Any = model.module.get_submodule("bert.encoder.layer.0.output.dense")
         inner.weight[:, 0] = 300.0
-    step = Mixed(rows=16, max_points=0.0)
+    step = Mixed(samples=16, max_drop=0.0)
     record = step.apply(model, work_of(model))
     every = QUANTIZABLE.values()
     left = [p for p, part in model.module.named_modules() if type(part) in every]

@@ -49,10 +49,10 @@ LAYERS = ("share/layers", Layers())
 CODEBOOKS = ("share/cluster", Cluster())
 QUERIES = ("share/cluster", Cluster(layers=("*.query",)))
 METHODS: dict[str, Any] = {
-    "static": Static(rows=16),
-    "dynamic": Dynamic(rows=16),
-    "weights": Weights(bits=4, rows=16),
-    "fp16": Fp16(rows=8),
+    "static": Static(samples=16),
+    "dynamic": Dynamic(samples=16),
+    "weights": Weights(bits=4, samples=16),
+    "fp16": Fp16(samples=8),
 }
 
 
@@ -153,7 +153,7 @@ def test_a_channel_without_weights_keeps_its_bias_in_onnx_runtime(
     with torch.no_grad():
         model.module.get_parameter("hidden.0.weight")[3] = 0
         model.module.get_parameter("hidden.0.bias")[3] = 5
-    taken(model, "quantize/static", Static(rows=32), work)
+    taken(model, "quantize/static", Static(samples=32), work)
     assert largest_error(model, tmp_path) < 1e-4
 
 
@@ -162,7 +162,7 @@ def test_zeros_stay_where_training_goes_on_in_8_bits(
 ) -> None:
     model = make_lively()
     taken(model, "prune/unstructured", Unstructured(ratio=0.8), reviews_work)
-    taken(model, "quantize/qat", Qat(rows=8), reviews_work)
+    taken(model, "quantize/qat", Qat(samples=8), reviews_work)
     layers = model.module.get_submodule("layers")
     before = share_of_zeros(layers)
     reviews_work.fit(model)
@@ -182,7 +182,7 @@ def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     model = mlp.baseline("mlp", data, mlp.Settings(width=32))
     work.fit(model, epochs=3, name="float")
     before = work.score(model)
-    taken(model, "quantize/qat", Qat(rows=64), work)
+    taken(model, "quantize/qat", Qat(samples=64), work)
     work.fit(model, name="tuning")
     assert work.score(model) > before - 0.05
     assert largest_error(model, tmp_path) < 0.01
@@ -203,7 +203,7 @@ def test_training_in_8_bits_knows_a_regressions_last_layer(
             next(iter(families.family(family).baselines)), data, families.family(family).settings()
         )
     )
-    taken(model, "quantize/qat", Qat(rows=8), work_on(data, tmp_path))
+    taken(model, "quantize/qat", Qat(samples=8), work_on(data, tmp_path))
     with torch.no_grad():
         before = output_of(model.module.eval(), *_probe(model))
         _last_layer(model, module).bias.add_(5)
@@ -228,7 +228,7 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
     torch.manual_seed(0)
     sizes = transformer.Settings(hidden=32, max_length=6)
     model = transformer.baseline("transformer", reviews, sizes)
-    taken(model, "quantize/static", Static(rows=8), work_on(reviews, tmp_path))
+    taken(model, "quantize/static", Static(samples=8), work_on(reviews, tmp_path))
     model.data = {
         "reference": str(reviews_csv),
         "text_columns": ["text"],
@@ -279,7 +279,7 @@ def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) ->
     work = work_on(digits, tmp_path, adam)
     torch.manual_seed(0)
     model = gan.baseline("gan", digits, gan.Settings())
-    taken(model, "quantize/qat", Qat(rows=32), work)
+    taken(model, "quantize/qat", Qat(samples=32), work)
     before = [value.detach().clone() for value in model.module.parameters()]
     work.fit(model)
     assert any(
@@ -291,7 +291,7 @@ def test_a_generator_is_trained_on_in_8_bits(digits: Dataset, tmp_path: Path) ->
 def test_a_learned_scale_never_goes_below_zero(digits: Dataset, work: Work) -> None:
     torch.manual_seed(0)
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
-    taken(model, "quantize/qat", Qat(rows=32), work)
+    taken(model, "quantize/qat", Qat(samples=32), work)
     quantizers = [
         part for part in model.module.modules() if isinstance(part, LearnedActivationQuantizer)
     ]
@@ -328,7 +328,7 @@ def test_a_weight_that_a_layer_in_float_uses_too_stays_in_32_bits(
     dense = "bert.encoder.layer.{}.attention.output.dense.weight"
     taken(model, "share/tie", Tie((f"{dense.format(0)}:{dense.format(1)}",)), reviews_work)
     expected = output_of(model.module, *_probe(model))
-    step = Fp16(rows=8, in_float=("layers.1.project",))
+    step = Fp16(samples=8, in_float=("layers.1.project",))
     taken(model, "quantize/fp16", step, reviews_work)
     found = output_of(model.module, *_probe(model))
     torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
@@ -343,7 +343,7 @@ def test_a_clustered_networks_size_counts_its_indices(digits: Dataset, work: Wor
     model = cnn.baseline("cnn", digits, cnn.Settings())
     taken(model, "share/cluster", Cluster(), work)
     indices = sum(b.nbytes for name, b in model.module.named_buffers() if "indices" in name)
-    taken(model, "quantize/static", Static(rows=16), work)
+    taken(model, "quantize/static", Static(samples=16), work)
     assert stored_bytes(model.module) >= indices > 0
 
 
@@ -364,7 +364,7 @@ def test_pytorchs_fused_attention_does_not_pass_quantized_layers_by(
 ) -> None:
     torch.manual_seed(0)
     model = wrapped(_Transformer(), digits)
-    taken(model, "quantize/static", Static(rows=16), work)
+    taken(model, "quantize/static", Static(samples=16), work)
     read = []
     layer = model.module.get_submodule("network.layer.linear1")
     layer.register_forward_hook(lambda *_: read.append(1))

@@ -33,7 +33,7 @@ def test_layers_that_would_overflow_stay_in_32_bits(digits: Dataset, work: Work)
         model.module.get_parameter("output.weight").mul_(1e6)
     rows = list(digits.train.rows[:8])
     assert overflowing_layers(model.module, model.encoder, rows) == ["output"]
-    assert Fp16(rows=8).apply(model, work)["keep"] == ["output"]
+    assert Fp16(samples=8).apply(model, work)["keep"] == ["output"]
     assert answers(model).isfinite().all()
 
 
@@ -51,11 +51,11 @@ def test_layers_that_read_what_16_bits_cannot_hold_stay_in_32_too(
         model.module.get_parameter(f"{large}.weight").mul_(1e6)
         model.module.get_parameter(f"{reader}.weight").mul_(1e-6)
     expected = answers(model)
-    assert Fp16(rows=8).apply(model, work)["keep"] == [large, reader]
+    assert Fp16(samples=8).apply(model, work)["keep"] == [large, reader]
     torch.testing.assert_close(answers(model), expected, atol=0.02, rtol=0.02)
 
 
-@pytest.mark.parametrize("step", [Fp16(rows=8), Bf16()])
+@pytest.mark.parametrize("step", [Fp16(samples=8), Bf16()])
 def test_a_regressions_answers_have_32_bits_where_its_weights_have_16(
     step: Any, digits: Dataset, work: Work
 ) -> None:
@@ -87,10 +87,10 @@ def test_a_network_that_overflows_between_its_layers_is_refused(
     torch.manual_seed(0)
     model = wrapped(_Squared(), digits)
     with pytest.raises(DataError, match=r"between its layers .* --method bf16"):
-        Fp16(rows=8).apply(model, work)
+        Fp16(samples=8).apply(model, work)
 
 
-@pytest.mark.parametrize("step", [Fp16(in_float=("*",), rows=8), Bf16(in_float=("*",))])
+@pytest.mark.parametrize("step", [Fp16(in_float=("*",), samples=8), Bf16(in_float=("*",))])
 def test_16_bits_for_no_layer_are_no_step(step: Any, digits: Dataset, work: Work) -> None:
     model = mlp.baseline("mlp", digits, mlp.Settings(width=16))
     before = copy.deepcopy(model.module)

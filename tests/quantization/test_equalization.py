@@ -65,7 +65,7 @@ def answers(model: Model) -> Tensor:
         return torch.cat([output_of(module, {"pixels": one}) for one in rows_of(model)])
 
 
-EITHER = pytest.mark.parametrize("step", [Static(rows=64), Dynamic(rows=64)])
+EITHER = pytest.mark.parametrize("step", [Static(samples=64), Dynamic(samples=64)])
 
 
 def quantized(model: Model, step: Static | Dynamic, work: Work) -> tuple[Model, dict[str, Any]]:
@@ -83,7 +83,7 @@ def test_a_layer_with_an_outlying_channel_is_equalized_and_no_other(
     assert not any("divided" in own for own in record.values())
 
 
-@pytest.mark.parametrize("step", [Static(rows=64, calibrator="minmax"), Dynamic(rows=64)])
+@pytest.mark.parametrize("step", [Static(samples=64, calibrator="minmax"), Dynamic(samples=64)])
 def test_an_equalized_model_answers_nearer_to_float(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
@@ -146,13 +146,13 @@ def test_a_layer_taken_back_into_float_has_the_weights_that_it_had(
 ) -> None:
     expected = answers(model)
     scores = iter([1.0, *[0.0] * 10])  # never good enough: every layer is taken back
-    made, record = quantized(model, Mixed(rows=64), replace(work, score=lambda _: next(scores)))
+    made, record = quantized(model, Mixed(samples=64), replace(work, score=lambda _: next(scores)))
     assert record == {}
     torch.testing.assert_close(answers(made), expected)
 
 
 def test_what_is_divided_can_be_trained_on_and_the_divisors_stay(model: Model, work: Work) -> None:
-    made, record = quantized(model, Qat(rows=64), work)
+    made, record = quantized(model, Qat(samples=64), work)
     layer: Any = made.module.get_submodule("hidden.3")
     assert record["hidden.3"]["divided"]
     before = layer.input_factors.clone()

@@ -31,7 +31,7 @@ from bmc.models import mlp
 from bmc.quantization.gptq import fit_scales, refit_scales, round_in_turn, rounded
 from bmc.quantization.hessian import hessians
 
-FEW = Weights(bits=4, rows=64)
+FEW = Weights(bits=4, samples=64)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_weight_that_others_use_keeps_its_values(model: Model, work: Work) -> 
 
 def test_one_row_is_refused(model: Model, work: Work) -> None:
     with pytest.raises(UsageError, match=r"1 calibration row.*at least 2"):
-        quantized(model, Weights(bits=4, rows=1), work)
+        quantized(model, Weights(bits=4, samples=1), work)
 
 
 def test_a_layer_that_reads_nan_is_named(model: Model, work: Work) -> None:
@@ -203,8 +203,8 @@ def test_a_layer_that_reads_nan_is_named(model: Model, work: Work) -> None:
 
 
 def test_no_rows_is_refused() -> None:
-    with pytest.raises(SettingError, match="rows is 0"):
-        Weights(bits=4, rows=0)
+    with pytest.raises(SettingError, match="samples is 0"):
+        Weights(bits=4, samples=0)
 
 
 @pytest.mark.parametrize("own", [{"bits": 8, "fitted": True}, {"bits": 4, "fitted": 1}])

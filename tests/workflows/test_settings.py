@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from bmc.compress.quantize.dynamic import Dynamic
+from bmc.compress.quantize.fp16 import Fp16
+from bmc.compress.quantize.mixed import Mixed
 from bmc.compress.quantize.static import Static
+from bmc.compress.quantize.weights import Weights
 from bmc.errors import UnknownError
 from bmc.workflows.settings import settings_from
 
@@ -12,6 +16,15 @@ from bmc.workflows.settings import settings_from
 def test_the_old_name_of_a_setting_sets_the_new_one() -> None:
     assert settings_from(Static, {"reach": "0"}, "static") == {"outlier_threshold": 0.0}
     assert settings_from(Static, {"outlier-threshold": 4}, "static") == {"outlier_threshold": 4.0}
+
+
+@pytest.mark.parametrize("step", [Static, Mixed, Dynamic, Fp16, Weights])
+def test_calibration_samples_have_their_old_name_too(step: type) -> None:
+    assert settings_from(step, {"rows": "64"}, "quantize") == {"samples": 64}
+
+
+def test_what_mixed_may_lose_has_its_old_name_too() -> None:
+    assert settings_from(Mixed, {"max_points": 1.0}, "mixed") == {"max_drop": 1.0}
 
 
 def test_a_message_lists_no_old_names() -> None:
