@@ -14,6 +14,7 @@ from bmc import artifact, cli
 from bmc.measure import machine
 
 HERE = Path(__file__).parent
+RESULTS_PAGE = HERE.parent / "docs" / "results.md"
 RUNS = HERE / "runs"  # git-ignored: raw samples, and files made to be measured
 _LOAD = os.getloadavg()  # before the script itself loads the machine
 
@@ -52,9 +53,15 @@ def bmc(*arguments: object) -> None:
         sys.exit(f"bmc {' '.join(words)} failed")
 
 
-def put_table(name: str, lines: Sequence[str]) -> None:
-    """Put a table between the markers of this name in docs/results.md, and print it."""
-    page = HERE.parent / "docs" / "results.md"
+def result(name: str) -> dict[str, Any]:
+    """Return what benchmarks/results/NAME.json holds."""
+    path = HERE / "results" / f"{name}.json"
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content
+
+
+def put_table(name: str, lines: Sequence[str], page: Path = RESULTS_PAGE) -> None:
+    """Put a table between the markers of this name in a page, and print it."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     before, found, rest = page.read_text(encoding="utf-8").partition(start)
     after = rest.partition(end)[2]

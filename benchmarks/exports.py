@@ -1,6 +1,7 @@
 """Is a model that bmc exported faster than the same weights exported by others?
 
-    python benchmarks/exports.py --teacher MODEL --tiny MODEL     (model directories; 25 minutes)
+    python benchmarks/exports.py --teacher MODEL --tiny MODEL     (directories; 25 minutes)
+    python benchmarks/exports.py --table              (README.md's table, from the result)
 
 The peers are the plain `torch.onnx.export` of the transformers model and `optimum-cli export onnx`
 (the older TorchScript exporter is measured too, but judged by nothing). Every file answers the
@@ -23,7 +24,7 @@ from pathlib import Path
 from types import ModuleType
 
 import openvino
-from _common import RUNS, Bar, finish
+from _common import HERE, RUNS, Bar, finish, put_table, result
 from peers import optimum, plain, torchscript
 from peers._bundle import wrapped
 
@@ -58,8 +59,11 @@ class Case:
 
 
 def main() -> int:
-    """Export, measure, judge."""
+    """Export, measure and judge, or write the table."""
     options = _options()
+    if options.table:
+        put_table("exports", _table(), HERE / "README.md")
+        return 0
     models = {"teacher": options.teacher, "tiny": options.tiny}
     cases: list[Case] = []
     for name, folder in models.items():
@@ -131,6 +135,22 @@ def _show(cases: list[Case]) -> None:
         )
 
 
+def _table() -> list[str]:
+    """Return the result as a table: one line a case, then the bars."""
+    content = result("exports")
+    ratios: dict[tuple[object, ...], dict[str, str]] = {}
+    for case in content["cases"]:
+        key = (*(case[name] for name in ("model", "target", "threads", "length")), case["bmc_ms"])
+        ratios.setdefault(key, {})[case["peer"]] = with_interval(Interval(**case["ratio"]))
+    heads = ("model", "target", "threads", "tokens", "bmc, ms", *(f"over {peer}" for peer in PEERS))
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for (*case, bmc_ms), peers in ratios.items():
+        cells = (*case, f"{bmc_ms:.3g}", *(peers[peer] for peer in PEERS))
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    lines += ["", "| must | found |", "|---|---|"]
+    return lines + [f"| {bar['must']} | {bar['found']} |" for bar in content["bars"]]
+
+
 def _peer_pins() -> str:
     """Return what the peers' environment holds."""
     return Path(optimum.__file__ or "").with_suffix(".txt").read_text(encoding="utf-8")
@@ -140,10 +160,11 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--teacher", type=Path, help="a model directory")
     parser.add_argument("--tiny", type=Path, help="a model directory")
+    parser.add_argument("--table", action="store_true", help="write the table of README.md")
     parser.add_argument("--launches", type=int, default=BenchSettings.launches)
     parser.add_argument("--rounds", type=int, default=BenchSettings.rounds)
     options = parser.parse_args()
-    if not (options.teacher or options.tiny):
+    if not (options.table or options.teacher or options.tiny):
         parser.error("name --teacher, --tiny or both")
     return options
 

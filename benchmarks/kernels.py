@@ -1,10 +1,10 @@
-"""How long do the two forms take that exported files were given up for others?
+"""How long do an attention and a quantizer take, in two forms each?
 
     python benchmarks/kernels.py        (one minute)
 
-ONNX Runtime: an attention of 12 heads of 32 in parts, and as one operator, which is what
-`bmc export` makes of it. OpenVINO: a matrix of 128 x 384 put on its grid as it is, and as one of
-several, as `bmc export` writes it, each before a matmul of whole numbers; its own profile. Medians
+ONNX Runtime: an attention of 12 heads of 32 as several operators, and as one, which is what
+`bmc export` makes of it. OpenVINO: a matrix of 128 x 384 quantized as it is, and as one of
+several, as `bmc export` writes it, each before an integer matmul; its own profile. Medians
 of calls in turn, one thread. Writes results/kernels.json.
 """
 

@@ -1,6 +1,7 @@
 """How many times faster is the tiny student than its teacher?
 
     python benchmarks/speed.py --teacher NAME --tiny NAME      (8 minutes)
+    python benchmarks/speed.py --table                         (README.md's table, from the result)
 
 NAME is a model's name in the workspace (BMC_HOME): the bundles NAME-pytorch, NAME-onnx and
 NAME-openvino of the teacher and NAME-onnx and NAME-openvino of the student are measured in turn in
@@ -18,11 +19,12 @@ import argparse
 import sys
 from dataclasses import asdict
 
-from _common import RUNS, Bar, finish
+from _common import HERE, RUNS, Bar, finish, put_table, result
 
 from bmc import workspace
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
+from bmc.measure.scores import Interval
 from bmc.measure.shown import with_interval
 
 LENGTH = 32
@@ -35,8 +37,11 @@ BARS = (
 
 
 def main() -> int:
-    """Measure, judge."""
+    """Measure and judge, or write the table."""
     options = _options()
+    if options.table:
+        put_table("speed", _table(), HERE / "README.md")
+        return 0
     names = [f"{options.teacher}-{target}" for target in ("pytorch", "onnx", "openvino")]
     names += [f"{options.tiny}-{target}" for target in ("onnx", "openvino")]
     folders = [workspace.find(name, "bundle") for name in names]
@@ -66,14 +71,32 @@ def main() -> int:
     return finish("speed", bars, content)
 
 
+def _table() -> list[str]:
+    """Return the result as a table: latencies by number of threads, then the bars."""
+    content = result("speed")
+    threads = sorted({row["threads"] for row in content["rows"]})
+    cells: dict[str, list[str]] = {}
+    for row in sorted(content["rows"], key=lambda row: row["threads"]):
+        cells.setdefault(row["name"], []).append(with_interval(Interval(**row["p50"])))
+    lines = [f"| p50, ms [95 %] | {' | '.join(f'threads: {count}' for count in threads)} |"]
+    lines.append("|---" * (1 + len(threads)) + "|")
+    lines += [f"| `{name}` | {' | '.join(p50)} |" for name, p50 in cells.items()]
+    lines += ["", "| each at its better number of threads | found |", "|---|---|"]
+    return lines + [f"| {bar['must']} | {bar['found']} |" for bar in content["bars"]]
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
-    parser.add_argument("--teacher", required=True, help="the teacher's name in the workspace")
-    parser.add_argument("--tiny", required=True, help="the student's name in the workspace")
+    parser.add_argument("--teacher", help="the teacher's name in the workspace")
+    parser.add_argument("--tiny", help="the student's name in the workspace")
+    parser.add_argument("--table", action="store_true", help="write the table of README.md")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--launches", type=int, default=BenchSettings.launches)
     parser.add_argument("--rounds", type=int, default=BenchSettings.rounds)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not (options.table or (options.teacher and options.tiny)):
+        parser.error("name --teacher and --tiny")
+    return options
 
 
 if __name__ == "__main__":

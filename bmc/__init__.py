@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from bmc.console import Event
     from bmc.pipeline import Pipeline, Prediction, load
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "BmcError",
     "BundleHandle",

@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from bmc import building, curves, disk, inputs, provenance
+from bmc import __version__, building, curves, disk, inputs, provenance
 from bmc.checksums import check_files
 from bmc.contracts import families
 from bmc.contracts.techniques import technique, techniques
@@ -50,7 +50,7 @@ _SPECIAL_TOKENS = {
     "sep_token": ("[SEP]", "</s>"),
     "mask_token": ("[MASK]", "<mask>"),
 }
-_PACKAGES = ("bmc-toolkit", "torch", "transformers", "tokenizers", "safetensors", "numpy")
+_PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 def save(model: Model, output: Path, force: bool = False) -> Path:
@@ -212,8 +212,8 @@ def write_weights(module: torch.nn.Module, path: Path) -> None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of the packages that shape a model."""
-    found = {}
+    """Return the versions of bmc and of the packages that shape a model."""
+    found = {"bmc-toolkit": __version__}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import platform
 
 from rich.table import Table
 
+from bmc import __version__
 from bmc.cli.options import Answer, Common
 from bmc.errors import MissingError, PluginError
 
@@ -78,12 +78,11 @@ def doctor(*, common: Common = Common()) -> Answer:
     found["int8"] = {"works": True, "note": _WITHOUT_VNNI if slow else ""}
     if slow:
         table.add_row("int8", "yes", _WITHOUT_VNNI)
-    version = importlib.metadata.version("bmc-toolkit")
     instructions = ", ".join(about["instructions"]) or "none of the telling ones"
     return Answer(
-        {"version": version, "machine": about, "found": found},
+        {"version": __version__, "machine": about, "found": found},
         (
-            f"bmc {version}, Python {about['python']}, {about['system']}",
+            f"bmc {__version__}, Python {about['python']}, {about['system']}",
             f"{about['processor']}, {about['cores']} cores, {about['memory_gib']} GiB; "
             f"instructions: {instructions}",
             table,
