@@ -11,6 +11,7 @@ from tests._pages import ROOT, blocks, prepare, run_page
 
 DOCS = ROOT / "docs"
 _QUICK = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
+_PATH = re.compile(r"`((?:bmc|compress|export|targets|tests|benchmarks|examples|docs)/[\w./-]+)`")
 _LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
 
@@ -47,18 +48,25 @@ def test_every_command_of_a_page_runs(page: Path, user: Path) -> None:
     run_page(page, user)
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        *ROOT.glob("*.md"),
-        *DOCS.rglob("*.md"),
-        *ROOT.glob("examples/*/README.md"),
-        ROOT / "benchmarks" / "README.md",
-    ],
-    ids=lambda page: page.relative_to(ROOT).as_posix(),
-)
+EVERY_PAGE = [
+    *ROOT.glob("*.md"),
+    *DOCS.rglob("*.md"),
+    *ROOT.glob("examples/*/README.md"),
+    ROOT / "benchmarks" / "README.md",
+]
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = [target for target in _LINK.findall(text) if "://" not in target]
     lost = [target for target in targets if not (page.parent / target).exists()]
     assert not lost
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    """Capital letters in a path stand for a name of any plug-in, seed or the like."""
+    named = _PATH.findall(page.read_text(encoding="utf-8"))
+    patterns = {path: re.sub(r"[A-Z]{3,}", "*", path) for path in named if "README" not in path}
+    assert not [path for path, pattern in patterns.items() if not any(ROOT.glob(pattern))]
