@@ -10,7 +10,7 @@ _EXTRA_OF_PACKAGE = {
     "safetensors": "train",
     "sklearn": "train",
     "torch_pruning": "train",
-    "onnx": "export",
+    "onnx": "train",
     "onnxscript": "export",
     "onnx_ir": "export",
     "onnxruntime": "onnx",

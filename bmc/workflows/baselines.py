@@ -124,9 +124,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     torch.manual_seed(settings.seed)
     model = built(chosen, data)
     initialise(model.module, settings.initialisation)
-    kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
-    if model.task == "regression" and not kept:
-        start_in_units_of(model, data.train.labels)
+    start_head(model, data)
     train = chosen.network.train or fit_model
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"
     fitted = train(model, data, settings, folder, run=run)
@@ -149,6 +147,13 @@ def built(chosen: Chosen, data: Dataset) -> Model:
             f"with --data (bmc datasets lists some) or another model ({_HINT})"
         )
     return chosen.network.baseline(chosen.reference, data, chosen.options)
+
+
+def start_head(model: Model, data: Dataset) -> None:
+    """Let a regression whose head is fresh answer around the labels' mean, in their scale."""
+    kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
+    if model.task == "regression" and not kept:
+        start_in_units_of(model, data.train.labels)
 
 
 def _family(reference: str) -> str:

@@ -12,7 +12,6 @@ from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import DataError, unknown
 from bmc.model import Model
-from bmc.training.work import start_in_units_of
 from bmc.workflows import baselines
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.settings import settings_from
@@ -68,6 +67,5 @@ def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model
         )
     else:
         model = build(teacher, chosen.options, data)
-    if model.task == "regression":
-        start_in_units_of(model, data.train.labels)
+    baselines.start_head(model, data)
     return model

@@ -315,7 +315,7 @@ def test_a_student_can_start_from_a_clustered_teacher(
 ) -> None:
     teacher = make_lively()
     Cluster().apply(teacher, work)
-    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2))
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), work.data)
     assert not is_clustered(student.module)
 
 

@@ -193,7 +193,7 @@ def test_distillation_brings_the_student_nearer_to_its_teacher(
     lively_folder: Path, few: Dataset, tmp_path: Path
 ) -> None:
     teacher = artifact.load(lively_folder)
-    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2))
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), few)
     step, work = step_and_work(lively_folder, few, tmp_path, hard=0.0)
     texts = list(few.train.rows)
 
@@ -211,7 +211,9 @@ def test_the_teacher_answers_training_and_transfer_texts_and_no_others(
     lively_folder: Path, few: Dataset, tmp_path: Path
 ) -> None:
     transfer = ("some film", "another film")
-    student = bert.student(artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2))
+    student = bert.student(
+        artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2), few
+    )
     step, work = step_and_work(lively_folder, few, tmp_path, transfer)
     assert len(few.test) > 0
     assert len(work.data.test) == 0
@@ -227,7 +229,7 @@ def test_hard_labels_and_transfer_texts_both_change_what_is_learned(
     for number, (hard, transfer) in enumerate(((0.0, ()), (1.0, ()), (0.0, ("one film",) * 40))):
         torch.manual_seed(0)
         student = bert.student(
-            artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2)
+            artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2), few
         )
         step, work = step_and_work(lively_folder, few, tmp_path / str(number), transfer, hard)
         step.apply(student, work)

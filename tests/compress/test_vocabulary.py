@@ -324,7 +324,7 @@ def test_a_student_of_a_cut_teacher_has_its_few_rows(
     teacher = make_lively()
     rows = Vocabulary(margin=0).apply(teacher, work)["rows"]
     FactorisedEmbedding(rank=16).apply(teacher, work)
-    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2))
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), work.data)
     assert student.module.get_parameter(f"{TABLE}.weight").shape == (rows, 16)
     assert answers(student, work).shape == (len(work.data.validation), 2)
 

@@ -192,9 +192,9 @@ def test_parts_name_real_modules() -> None:
     assert [find(name).out_features for name in parts.outputs] == [2]
 
 
-def test_a_student_learns_to_read_what_its_mpnet_reads(tmp_path: Path) -> None:
+def test_a_student_learns_to_read_what_its_mpnet_reads(tmp_path: Path, reviews: Dataset) -> None:
     teacher = small()
-    student = bert.student(teacher, bert.Size(layers=1, hidden=8, heads=2))
+    student = bert.student(teacher, bert.Size(layers=1, hidden=8, heads=2), reviews)
     assert student.encoder.to_json() == teacher.encoder.to_json()
     own = student.module.get_parameter("bert.embeddings.position_embeddings.weight")
     assert len(own) == 64, "the teacher's first two positions are no text's"
@@ -213,7 +213,7 @@ def test_a_student_learns_to_read_what_its_mpnet_reads(tmp_path: Path) -> None:
 def test_a_student_of_an_mpnet_answers_the_same_in_its_bundles(
     tmp_path: Path, reviews: Dataset
 ) -> None:
-    student = bert.student(small(), bert.Size(layers=1, hidden=8, heads=2))
+    student = bert.student(small(), bert.Size(layers=1, hidden=8, heads=2), reviews)
     student.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     _bundles.saved(student, tmp_path / "student")
     made = _bundles.exported(tmp_path / "student", reviews, "onnx", tmp_path / "bundle")

@@ -27,7 +27,7 @@ def test_a_students_fresh_weights_depend_on_the_seed_and_the_teacher_alone(
     size = bert.Size(layers=1, hidden=16, heads=2)
     teacher = artifact.load(folder)
     torch.manual_seed(3)
-    expected = bert.student(teacher, size).module.state_dict()
+    expected = bert.student(teacher, size, reviews).module.state_dict()
     chosen = students.choose("tiny", asdict(size))
     student = students.untrained(chosen, artifact.load(folder), reviews, seed=3)
     assert all(

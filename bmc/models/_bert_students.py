@@ -1,0 +1,237 @@
+"""Students of BERT's shape: what their weights are before they are taught.
+
+Source: Turc et al. 2019, "Well-Read Students Learn Better" (sizes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import BertForSequenceClassification
+
+from bmc.data import Dataset
+from bmc.errors import SettingError, UsageError
+from bmc.families.bert import TEACHERS, Size
+from bmc.model import Model
+from bmc.models._bert_cut import cut_from
+
+# Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
+# the norm behind them takes the factor out again.
+EMBEDDING_SCALE = 20.0
+
+_EMBEDDINGS, _TEACHER = "embeddings", "teacher"
+_MPNETS_OWN = ("relative_attention_num_buckets",)
+_HEAD = 64
+_MEASURED_ROWS, _BATCH = 512, 32
+_Build = Callable[[Mapping[str, Any]], nn.Module]
+
+
+def student(
+    teacher: Model, size: Size, data: Dataset, build: _Build, load: Callable[[str], Model]
+) -> Model:
+    """Build an untrained student with the classes of a data set, in the data's order.
+
+    It has no dropout: it sees more text than it could learn by heart.
+
+    Args:
+        teacher: a trained model.
+        size: of the student, and its start.
+        data: whose training rows say which heads, units and axes matter.
+        build: builds a BERT from its configuration.
+        load: loads a pretrained BERT under a fresh head for the data's classes.
+
+    Raises:
+        UsageError: the start needs another teacher.
+        SettingError: the student is larger than its start, or a layer is not there.
+    """
+    if size.start == _EMBEDDINGS:
+        model = from_embeddings(teacher, size, build)
+    elif size.start == _TEACHER:
+        _check_teacher(teacher)
+        model = from_layers(teacher, size, data, build)
+    else:
+        model = from_layers(load(size.start), size, data, build)
+    # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
+    model.module.set_attn_implementation("eager")  # type: ignore[operator]
+    return _with_labels(model, data.labels)
+
+
+def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
+    """Build a smaller model whose embeddings start as the best low-rank view of the teacher's.
+
+    The teacher's word table W (vocabulary x teacher width) is U S V^T; the student's is U S cut to
+    its width, which is W V cut likewise, so that positions and types are projected by the same V.
+
+    Args:
+        teacher: a trained BERT or MPNet; the student reads its tokens.
+        size: layers, hidden width and heads of the student.
+        build: builds a BERT from its configuration.
+
+    Raises:
+        UsageError: the teacher is of another family.
+        SettingError: the student is wider than its teacher.
+    """
+    if teacher.family not in TEACHERS:
+        raise UsageError(
+            f"the teacher is a {teacher.family}, which has no embeddings of words: name a student "
+            "that starts elsewhere with --set start=minilm-l3"
+        )
+    _check_width(teacher, size)
+    taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
+    table: Any = taught.get_submodule("word_embeddings")
+    with torch.no_grad():  # it may be factorised, and have fewer rows than the spec says
+        words = table(torch.arange(table.num_embeddings))
+    longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
+    spec = {
+        **{key: value for key, value in teacher.spec.items() if key not in _MPNETS_OWN},
+        "model_type": "bert",
+        "architectures": [BertForSequenceClassification.__name__],
+        "max_position_embeddings": longest,
+        "type_vocab_size": teacher.spec.get("type_vocab_size", 1),
+        "vocab_size": len(words),
+        "pad_token_id": table.padding_idx,
+        **_sizes(size, size.heads or max(1, size.hidden // _HEAD)),
+    }
+    module = build(spec)
+    fresh = module.get_submodule("bert.embeddings")
+    eigenvectors = torch.linalg.eigh((words.T @ words).double()).eigenvectors.flip(1)
+    basis = eigenvectors[:, : size.hidden].to(words.dtype)
+    with torch.no_grad():
+        fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
+        for name in ("position_embeddings", "token_type_embeddings"):
+            own, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
+            if part is None:  # MPNet has no token types
+                own.zero_()
+            else:
+                known = part.weight[-len(own) :]  # a codebook's is no parameter
+                own.copy_(EMBEDDING_SCALE * known @ basis)
+    return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
+
+
+def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Model:
+    """Build a smaller model from layers of a larger one, cut to size; see `_bert_cut.cut_from`.
+
+    Args:
+        source: a BERT of plain layers; the student reads its tokens.
+        size: of the student.
+        data: whose training rows say which heads, units and axes matter.
+        build: builds a BERT from its configuration.
+
+    Raises:
+        SettingError: the student is larger than its source, its heads are of another size, or a
+            layer is not there.
+    """
+    _check_width(source, size)
+    copied = layers_of(size, int(source.spec["num_hidden_layers"]))
+    head = source.spec["hidden_size"] // source.spec["num_attention_heads"]
+    heads = size.heads or max(1, size.hidden // head)
+    if heads * head != size.hidden:
+        nearest = max(1, round(size.hidden / head))
+        raise SettingError(
+            f"{heads} heads of hidden {size.hidden} are not of {head} units, as those that would "
+            f"be copied are; take {nearest} heads of hidden {nearest * head}, or --set "
+            f"start={_EMBEDDINGS}"
+        )
+    table: Any = source.module.get_submodule("bert.embeddings.word_embeddings")
+    spec = {**source.spec, "vocab_size": table.num_embeddings, **_sizes(size, heads)}
+    if spec["intermediate_size"] > source.spec["intermediate_size"]:
+        raise SettingError(
+            f"intermediate {spec['intermediate_size']} exceeds the "
+            f"{source.spec['intermediate_size']} of the layers that would be copied"
+        )
+    module = build(spec)
+    cut_from(source.module, module, copied, _batches(source, data))
+    origin = {key: value for key, value in source.origin.items() if key == "pretrained"}
+    if size.start == _TEACHER:
+        origin = {"pretrained": {"rows": list(range(len(source.labels) or 1))}}
+    return Model(module, "bert", spec, source.labels, source.encoder, source.task, origin=origin)
+
+
+def layers_of(size: Size, there: int) -> list[int]:
+    """Return the indices of the layers that a student copies: those named, or evenly spaced ones.
+
+    Evenly spaced ones end with the last layer, which the head was trained on.
+
+    Args:
+        size: of the student.
+        there: number of the source's layers.
+
+    Raises:
+        SettingError: the student has more layers, an index is out of range, or their number is
+            another than that of its layers.
+    """
+    if size.layers > there:
+        raise SettingError(f"{size.layers} layers cannot be copied from {there}")
+    if not size.copied:
+        return [round((place + 1) * there / size.layers) - 1 for place in range(size.layers)]
+    indices = [int(each) if str(each).isdecimal() else -1 for each in size.copied]
+    if not all(0 <= index < there for index in indices):
+        raise SettingError(
+            f"copied is {','.join(map(str, size.copied))}; indices lie in 0 to {there - 1}"
+        )
+    if len(indices) != size.layers:
+        raise SettingError(f"{len(indices)} layers are copied, and the student has {size.layers}")
+    return indices
+
+
+def _check_teacher(teacher: Model) -> None:
+    """Refuse a teacher whose layers cannot be copied."""
+    other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
+    if teacher.family != "bert":
+        raise UsageError(f"the teacher is a {teacher.family}, whose layers are no BERT's: {other}")
+    changed = [step.method for step in teacher.steps if step.record]
+    if changed:
+        raise UsageError(
+            f"the teacher's layers were changed by {', '.join(changed)}, so they cannot be copied: "
+            f"{other}"
+        )
+
+
+def _check_width(source: Model, size: Size) -> None:
+    width = source.spec["hidden_size"]
+    if size.hidden > width:
+        raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
+
+
+def _sizes(size: Size, heads: int) -> dict[str, Any]:
+    """Return the configuration of a student's layers."""
+    return {
+        "num_hidden_layers": size.layers,
+        "hidden_size": size.hidden,
+        "num_attention_heads": heads,
+        "intermediate_size": size.intermediate or 4 * size.hidden,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
+
+
+def _batches(source: Model, data: Dataset) -> Iterator[dict[str, Tensor]]:
+    """Yield inputs of training rows, of like length."""
+    rows = data.train.rows[:_MEASURED_ROWS]
+    encoded = source.encoder.encode(rows)
+    lengths = source.encoder.lengths(encoded)
+    order = sorted(range(len(rows)), key=lambda place: lengths[place])
+    for start in range(0, len(order), _BATCH):
+        arrays = source.encoder.batch(encoded, order[start : start + _BATCH])
+        yield {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def _with_labels(model: Model, labels: Sequence[str]) -> Model:
+    """Return a model whose classes stand in another order."""
+    names = dict(enumerate(labels or ("value",)))
+    spec = {
+        **model.spec,
+        "id2label": {str(number): label for number, label in names.items()},
+        "label2id": {label: number for number, label in names.items()},
+    }
+    if set(labels) == set(model.labels) and tuple(labels) != model.labels:
+        order = [model.labels.index(label) for label in labels]
+        head: Any = model.module.get_submodule("classifier")
+        with torch.no_grad():
+            head.weight.copy_(head.weight[order])
+            head.bias.copy_(head.bias[order])
+    return replace(model, spec=spec, labels=tuple(labels))
