@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from bmc.inference.scripted import hookable
 from bmc.model import output_of
 
 
@@ -53,9 +54,9 @@ class _DirectReads(TorchFunctionMode):
         super().__init__()
         self.readers: dict[str, str] = {}
         self._paths = {id(part): path for path, part in module.named_modules()}
-        self._parts = list(module.modules())
+        self._hookable = dict.fromkeys(hookable(module))  # a shared layer is one module
         self._owners: dict[int, list[nn.Module]] = {}
-        for part in self._parts:
+        for part in module.modules():
             for value in part.parameters(recurse=False):
                 self._owners.setdefault(id(value), []).append(part)
         self._inside: list[nn.Module] = []
@@ -81,8 +82,8 @@ class _DirectReads(TorchFunctionMode):
         def leave(part: nn.Module, inputs: object, output: object) -> None:
             self._inside.pop()
 
-        hooks = [part.register_forward_pre_hook(enter) for part in self._parts]
-        hooks += [part.register_forward_hook(leave) for part in self._parts]
+        hooks = [part.register_forward_pre_hook(enter) for part in self._hookable]
+        hooks += [part.register_forward_hook(leave) for part in self._hookable]
         try:
             yield
         finally:

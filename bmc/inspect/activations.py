@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bmc.inference.scripted import hookable
 from bmc.inspect.layers import plain_kernels
 from bmc.model import output_of
 from bmc.training.batches import Rows
@@ -98,6 +99,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.found: dict[tuple[str, str], _Seen] = {}
         self.calls: Counter[tuple[str, str]] = Counter()
         self._paths = {layer: path for path, layer in module.named_modules()}
+        self._hookable = dict.fromkeys(hookable(module))  # a shared layer is one module
         self._inside: list[nn.Module] = []
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -129,8 +131,8 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             if values is not None and any(True for _ in layer.parameters(recurse=False)):
                 self._see(self._paths[layer], type(layer).__name__, values)
 
-        hooks = [layer.register_forward_pre_hook(enter) for layer in self._paths]
-        hooks += [layer.register_forward_hook(leave) for layer in self._paths]
+        hooks = [layer.register_forward_pre_hook(enter) for layer in self._hookable]
+        hooks += [layer.register_forward_hook(leave) for layer in self._hookable]
         try:
             yield
         finally:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from bmc.inference.scripted import hookable
 from bmc.model import output_of
 
 _WARM_UP = 2
@@ -216,8 +217,9 @@ def _metered(module: nn.Module, meter: Callable[[], float]) -> Iterator[dict[nn.
         if open_:
             open_[-1][1] += used
 
-    hooks = [layer.register_forward_pre_hook(enter) for layer in module.modules()]
-    hooks += [layer.register_forward_hook(leave) for layer in module.modules()]
+    layers = list(dict.fromkeys(hookable(module)))  # a shared layer is one module
+    hooks = [layer.register_forward_pre_hook(enter) for layer in layers]
+    hooks += [layer.register_forward_hook(leave) for layer in layers]
     try:
         yield own
     finally:

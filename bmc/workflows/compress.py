@@ -16,6 +16,7 @@ from bmc.contracts.techniques import technique
 from bmc.errors import GateError, UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.quantized_form import stored_bytes
+from bmc.inference.scripted import refuse_scripted
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work
@@ -101,6 +102,7 @@ def compress(
     refuse_existing(_failed(output), force=True)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
+    refuse_scripted(folder, model.module)
     if is_quantized(model.module):
         raise UsageError(
             f"{folder} is quantized, which comes last: {kind} the model that it was made from "

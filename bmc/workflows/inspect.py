@@ -9,6 +9,7 @@ from bmc import artifact, console, disk, workspace
 from bmc import bundle as bundles
 from bmc.contracts import targets
 from bmc.errors import UsageError
+from bmc.inference.scripted import refuse_scripted
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
 from bmc.inspect.executed import Executed
@@ -78,6 +79,7 @@ def inspect(
         _refuse_existing(output, force)
     output = output or path_of(folder).with_suffix(".html")
     model = artifact.load(folder)
+    refuse_scripted(folder, model.module)
     known = None if model.task == "generation" else data_of(folder, data)
     inspection = inspect_model(folder.name, model, known.validation if known else None, settings)
     sensitivity_file = None

@@ -524,6 +524,12 @@ def scripted(classes: int, channels: int, height: int, width: int) -> nn.Module:
     return network  # type: ignore[no-any-return]
 
 
+def scripted_activation(classes: int, channels: int, height: int, width: int) -> nn.Module:
+    layers: list[nn.Module] = [nn.Conv2d(channels, 8, 3, 2), nn.BatchNorm2d(8)]
+    layers += [torch.jit.script(nn.Hardswish()), nn.Conv2d(8, 16, 3), nn.ReLU()]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, classes))
+
+
 def halved(classes: int, channels: int, height: int, width: int) -> nn.Module:
     return Pooled(classes, channels, height, width).half()
 
@@ -599,7 +605,7 @@ TRAINED = (
     *("read_elsewhere", "tied_by_hand", "attending", "buffers", "own_gradient", "frequencies"),
     *("transposed", "talking", "frozen", "unused", "hooked", "with_defaults", "branching"),
     *("levels", "volumes", "normed", "weight_norm", "spectral_norm", "parametrized", "compiled"),
-    *("scripted", "long"),
+    *("scripted", "scripted_activation", "long"),
 )
 """Networks that are trained."""
 

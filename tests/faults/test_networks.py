@@ -269,6 +269,35 @@ def test_a_network_that_prints_leaves_json_alone(
     json.loads(out)
 
 
+@pytest.mark.parametrize(
+    "words", [("prune",), ("share",), ("quantize", "--method", "fp16"), ("inspect",)]
+)
+def test_weights_inside_torchscript_are_refused_by_what_would_change_them(
+    words: tuple[str, ...], trained: Callable[[str], Path], bmc: Bmc, tmp_path: Path
+) -> None:
+    typed = (*words[1:], "--code", "nets:scripted", "-o", tmp_path / "out")
+    exit_code, _, err = bmc(words[0], trained("scripted"), *typed)
+    assert exit_code == 2
+    assert "is a TorchScript module" in err
+    assert "build it without TorchScript" in err
+
+
+def test_a_torchscript_activation_hinders_no_step(
+    trained: Callable[[str], Path], bmc: Bmc, tmp_path: Path
+) -> None:
+    code = ("--code", "nets:scripted_activation")
+    folder, pruned, small = trained("scripted_activation"), tmp_path / "pruned", tmp_path / "small"
+    for line in (
+        ("prune", folder, *code, "--ratio", "0.5", "--epochs", "1", "-o", pruned),
+        ("inspect", pruned, *code, "--rows", "16", "-o", tmp_path / "page.html"),
+        ("quantize", pruned, *code, "--method", "fp16", "-o", tmp_path / "half"),
+        ("quantize", pruned, *code, "--method", "static", "-o", small),
+        ("export", small, *code, "--target", "onnx", "--allow-slower", "-o", tmp_path / "bundle"),
+    ):
+        exit_code, _, err = bmc(*line)
+        assert exit_code == 0, (line, err)
+
+
 def test_a_layer_whose_weight_others_read_stays_in_float_and_is_exported(
     trained: Callable[[str], Path], bmc: Bmc, tmp_path: Path
 ) -> None:
