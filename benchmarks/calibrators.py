@@ -39,8 +39,7 @@ from torch import Tensor, nn
 from bmc import artifact, inputs, workspace
 from bmc import data as datasets
 from bmc.compress.quantize.static import Static
-from bmc.data import Dataset
-from bmc.data._transfer import transfer_texts
+from bmc.data import Dataset, transfer_texts
 from bmc.inference.form import inference_form
 from bmc.inference.quantized_form import quantize_layers
 from bmc.inference.quantized_layers import QuantizedLinear

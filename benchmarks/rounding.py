@@ -25,7 +25,7 @@ from calibrators import answers_of
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.data._transfer import transfer_texts
+from bmc.data import transfer_texts
 from bmc.inference.form import inference_form
 from bmc.inference.quantizers import WeightQuantizer
 from bmc.inference.samples import calibration_samples

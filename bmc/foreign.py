@@ -23,7 +23,7 @@ _PARTS = [_BMC / part for part in (".", "compress", "export", "targets")]
 _OWN = tuple({f"{path}{os.sep}" for part in _PARTS for path in (part, part.resolve())})
 _CALLERS = (
     f"{os.sep}model.py",
-    f"{os.sep}models{os.sep}_images.py",
+    f"{os.sep}models{os.sep}image_networks.py",
     f"{os.sep}models{os.sep}memory.py",
 )
 _LIBRARY = f"{sysconfig.get_path('stdlib')}{os.sep}"

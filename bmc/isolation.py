@@ -83,10 +83,11 @@ def check(folder: Path, threads: int, limits: Limits) -> Checked:
         )
     except subprocess.TimeoutExpired:
         raise _late(folder, limits) from None
-    return _answer(folder, done, limits)
+    return answer_of(folder, done, limits)
 
 
-def _answer(folder: Path, done: subprocess.CompletedProcess[bytes], limits: Limits) -> Checked:
+def answer_of(folder: Path, done: subprocess.CompletedProcess[bytes], limits: Limits) -> Checked:
+    """Return what the child found, or raise what it says, or how it ended."""
     if done.returncode < 0:
         name = signal.Signals(-done.returncode).name
         if name in ("SIGALRM", "SIGXCPU"):

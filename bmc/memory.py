@@ -47,6 +47,11 @@ def keep_network(name: str, network: Network) -> None:
     _networks[name] = network
 
 
+def forget_network(name: str) -> None:
+    """Forget a network, and free its memory where nothing else holds it."""
+    _networks.pop(name, None)
+
+
 def table(name: str) -> Table:
     """Return a table by name.
 

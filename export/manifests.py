@@ -30,7 +30,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "model": source.folder.name,
         "weights_sha256": sha256(source.folder / "model.safetensors"),
         "parameters": sum(value.numel() for value in model.module.parameters()),
-        "data": _data_of(model),
+        "data": data_of(model),
         "steps": [step.method for step in model.steps],
         "teacher": _teacher_of(model),
         "from": model.origin.get("from") if model.steps else None,
@@ -74,7 +74,7 @@ def _teacher_of(model: Model) -> dict[str, Any] | None:
     return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
 
 
-def _data_of(model: Model) -> dict[str, Any]:
+def data_of(model: Model) -> dict[str, Any]:
     """Return reference and fingerprint of the data; location and summary stay private."""
     return {key: value for key, value in model.data.items() if key not in ("location", "summary")}
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 import bmc
+from bmc import memory
 from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
 
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
@@ -181,12 +182,14 @@ def test_inputs_and_labels_of_different_lengths_are_refused(workspace: Path) -> 
 
 
 def test_a_model_directory_of_another_process_says_what_to_call(
-    wrapped: bmc.ModelHandle, monkeypatch: pytest.MonkeyPatch
+    wrapped: bmc.ModelHandle,
 ) -> None:
-    from bmc import memory
-
-    monkeypatch.setattr(memory, "_networks", {})
+    known = memory.network("Two")
+    memory.forget_network("Two")
     changed = wrapped.path / "bmc.json"
     changed.touch()  # it is not taken from the handles' cache
-    with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='Two'\)"):
-        wrapped.predict((np.zeros(8, np.float32), 1))
+    try:
+        with pytest.raises(UnknownError, match=r"bmc\.wrap\(module, data, name='Two'\)"):
+            wrapped.predict((np.zeros(8, np.float32), 1))
+    finally:
+        memory.keep_network("Two", known)

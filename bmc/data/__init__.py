@@ -1,7 +1,7 @@
 """Data: examples with labels, split so that nothing ever leaks into the test part.
 
 Cleaning has three places. Readers strip values, and refuse what is no text or label (`_values`).
-Rows are compared without case and white space that does not matter (`_split`). HTML line breaks
+Rows are compared without case and white space that does not matter (`bmc.split`). HTML line breaks
 become spaces where text becomes tokens (`bmc.inputs.text`), in training and on a device alike.
 
 One data set is one file that ends with `DATA_SET = DataSet(...)`: CONTRIBUTING.md says how to add
@@ -25,14 +25,7 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
-from bmc.data import _split
-from bmc.data._files import check_file
-from bmc.data._files import opened as opened
 from bmc.data._labels import check_classes, numbered
-from bmc.data._split import Fold as Fold
-from bmc.data._split import content_of as content_of
-from bmc.data._split import keys_of as keys_of
-from bmc.data._stored import StoredRows
 from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize
 from bmc.data._tables import FORMATS as FORMATS
@@ -42,9 +35,16 @@ from bmc.data._values import Values as Values
 from bmc.data._values import characters as characters
 from bmc.data._where import locate as locate
 from bmc.data._where import location_of
+from bmc.data_files import check_file
+from bmc.data_files import opened as opened
 from bmc.errors import DataError, SettingError, UnknownError, unknown
 from bmc.inputs import Many
 from bmc.inputs.image import shape_of
+from bmc.split import Fold as Fold
+from bmc.split import content_of as content_of
+from bmc.split import keys_of as keys_of
+from bmc.split import parts_of
+from bmc.stored_rows import StoredRows
 
 TASKS = ("classification", "regression")
 _FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
@@ -253,11 +253,11 @@ def split(
     official = table.official_test if fold is None else None
     _check(table, name)
     classes, codes, held = numbered(table, name, task)
-    keys = _split.keys_of(table.rows)
+    keys = keys_of(table.rows)
     strata = codes if task == "classification" else np.zeros(len(codes), np.int32)
-    parts = _split.parts_of(keys, strata, official is None, fold)
+    parts = parts_of(keys, strata, official is None, fold)
     if table.official_test:
-        parts[np.isin(keys, _split.keys_of(table.official_test.rows))] = -1
+        parts[np.isin(keys, keys_of(table.official_test.rows))] = -1
     others = held if official else held[:0]
     notes = tuple(dict.fromkeys((*table.notes, *(official.notes if official else ()))))
     summary = summarize(keys, codes, others, classes, int((parts < 0).sum()), notes)
@@ -364,7 +364,7 @@ def _fingerprint(table: Table, task: str, fold: Fold | None) -> str:
     digest = hashlib.sha256()
     for part in (table, table.official_test):
         for row, label in zip(part.rows, part.labels, strict=True) if part else ():
-            digest.update(_split.content_of(row) + b"\x1f" + label.encode() + b"\x1e")
+            digest.update(content_of(row) + b"\x1f" + label.encode() + b"\x1e")
     if task != "classification" or fold:
         digest.update(f"{task} {fold}".encode())
     return digest.hexdigest()

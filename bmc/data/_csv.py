@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bmc.data._columns import places_of
-from bmc.data._files import opened
 from bmc.data._values import Values
+from bmc.data_files import opened
 from bmc.errors import DataError
 
 _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}

@@ -15,9 +15,9 @@ import datasets
 from datasets import ClassLabel, Image
 from pandas.errors import ParserWarning  # type: ignore[import-untyped]
 
-from bmc.data._files import check_file, reading
 from bmc.data._tables import gathered
 from bmc.data._values import Values
+from bmc.data_files import check_file, reading
 from bmc.errors import AssetError, DataError
 from bmc.inputs.image import check_image
 

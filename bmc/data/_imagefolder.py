@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bmc.data._files import check_file, reading
 from bmc.data._values import characters
+from bmc.data_files import check_file, reading
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.image import check_image
 

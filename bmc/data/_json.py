@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bmc.data._columns import places_of
-from bmc.data._files import opened, size_of
 from bmc.data._values import Values
+from bmc.data_files import opened, size_of
 from bmc.errors import DataError
 from bmc.untrusted import unique_keys
 

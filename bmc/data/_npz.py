@@ -15,7 +15,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from bmc.data._files import check_file, check_unpacked
+from bmc.data_files import check_file, check_unpacked
 from bmc.errors import DataError
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -8,8 +8,8 @@ from typing import Any
 
 from bmc import plugins
 from bmc.data._columns import places_of
-from bmc.data._files import check_file, check_unpacked, unreadable
 from bmc.data._values import Values
+from bmc.data_files import check_file, check_unpacked, unreadable
 from bmc.errors import DataError
 
 _BATCH = 256  # rows: a text of a megabyte that all of them share takes a quarter of a GB

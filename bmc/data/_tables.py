@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bmc.data import _stored
-from bmc.data._files import size_of
+from bmc import stored_rows
 from bmc.data._values import Values
+from bmc.data_files import size_of
 from bmc.files import storage_error
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def gathered(pairs: Pairs, size: int, values: Values) -> Table:
 
     rows: Any
     labels: Any
-    if size <= _stored.LARGE:
+    if size <= stored_rows.LARGE:
         listed = list(pairs)
         rows, labels = [row for row, _ in listed], [label for _, label in listed]
     else:
@@ -82,7 +82,7 @@ def gathered(pairs: Pairs, size: int, values: Values) -> Table:
 
 def _on_disk(pairs: Pairs) -> tuple[Any, Any]:
     try:  # what goes wrong with the table itself is a DataError already
-        writer = _stored.Writer()
+        writer = stored_rows.Writer()
         try:
             for row, label in pairs:
                 writer.append(row, label)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from bmc import console
 from bmc.contracts.data_sets import data_set, with_sentences
-from bmc.data import _split
-from bmc.data._files import check_file, opened
 from bmc.data._nearest import nearest
 from bmc.data._values import characters
+from bmc.data_files import check_file, opened
 from bmc.errors import DataError, SettingError, unknown
+from bmc.split import normal
 
 if TYPE_CHECKING:
     from bmc.data import Dataset
@@ -43,8 +43,8 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
         texts = _sentences_of(reference)
     if avoid.kind != "text":
         raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
-    held_out = {_split.normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
-    kept = [text for text in texts if _split.normal((text,)) not in held_out]
+    held_out = {normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
+    kept = [text for text in texts if normal((text,)) not in held_out]
     chosen = tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
     dropped, less_alike = len(texts) - len(kept), len(kept) - len(chosen)
     console.note(

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
-from bmc import console
+from bmc import console, long_text
 from bmc.errors import ArtifactError, DataError, SettingError
-from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, _long_text, whole_number
+from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
 from bmc.inputs._tokenizer_file import (
     beyond_table,
     check_tokenizer,
@@ -152,7 +152,7 @@ class TextEncoder:
             self.check_table(settings.vocabulary)
         self._cutting = Tokenizer.from_str(self.tokenizer.to_str())
         self._cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
-        self._boundaries = _long_text.boundaries_of(self.tokenizer)
+        self._boundaries = long_text.boundaries_of(self.tokenizer)
 
     def check_table(self, rows: int) -> None:
         """Check that a model's token table has a row for every token, and for the padding.
@@ -300,9 +300,9 @@ class TextEncoder:
     def _parts(self, texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
         if not limit or self._boundaries is None:
             return texts
-        cut = _long_text.beginning
+        cut = long_text.beginning
         if self.settings.truncation_side == "left":
-            cut = _long_text.ending
+            cut = long_text.ending
         return tuple(
             cut(text, limit, self._boundaries) if len(text) > limit else text for text in texts
         )
@@ -329,7 +329,7 @@ class TextEncoder:
         while text:
             part = text
             if self._boundaries and len(text) > _PART:
-                part = _long_text.beginning(text, _PART, self._boundaries)
+                part = long_text.beginning(text, _PART, self._boundaries)
             count += len(self.tokenizer.encode(part, add_special_tokens=False).ids)
             text = text[len(part) :]
         return count

@@ -25,7 +25,7 @@ _BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 _GATED = ("relu", "relu6", "gelu", "silu", "hardswish")
 _NAMES = {"hardtanh": "relu6"}
 _SHIFT = 18  # leaves sign, exponent and five bits of a float32: bins no wider than 1/32 of a value
-_BINS = 2 ** (32 - _SHIFT)
+BINS = 2 ** (32 - _SHIFT)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def activations_of(module: nn.Module, batches: Iterable[Mapping[str, Tensor]]) -
         module: in evaluation mode.
         batches: input tensors without padding, which would be watched like real input.
     """
-    watch = _Watch(module)
+    watch = Watch(module)
     with ExitStack() as stack:
         if any(isinstance(layer, nn.LSTM) for layer in module.modules()):
             stack.enter_context(plain_kernels())  # oneDNN's LSTM would hide its gates
@@ -91,7 +91,7 @@ def unpadded(rows: Rows, size: int = 32) -> Iterator[dict[str, Tensor]]:
             yield rows.batch(places[start : start + size]).inputs
 
 
-class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """See every operation of a module, and know in which submodule it happens."""
 
     def __init__(self, module: nn.Module) -> None:
@@ -150,7 +150,7 @@ class _Seen:
 
     def __init__(self, function: str) -> None:
         self._function = function
-        self._counts = torch.zeros(_BINS, dtype=torch.int64)
+        self._counts = torch.zeros(BINS, dtype=torch.int64)
         self._smallest, self._largest = float("inf"), float("-inf")
         self._not_finite = self._at_bounds = 0
         self._most: Tensor | None = None  # of each unit
@@ -168,8 +168,8 @@ class _Seen:
             return
         self._smallest = min(self._smallest, float(flat.min()))
         self._largest = max(self._largest, float(flat.max()))
-        bins = (flat.view(torch.int32) >> _SHIFT) & (_BINS - 1)
-        self._counts += torch.bincount(bins, minlength=_BINS)
+        bins = (flat.view(torch.int32) >> _SHIFT) & (BINS - 1)
+        self._counts += torch.bincount(bins, minlength=BINS)
         if self._function in _BOUNDS:
             low, high = _BOUNDS[self._function]
             self._at_bounds += int(((flat < low + _EDGE) | (flat > high - _EDGE)).sum())
@@ -203,11 +203,11 @@ class _Seen:
             self._most = most.new_empty(0)
 
     def _percentiles(self) -> dict[int, float]:
-        half = _BINS // 2  # the bins above hold negative values, larger ones later
-        order = torch.cat([torch.arange(_BINS - 1, half - 1, -1), torch.arange(half)])
+        half = BINS // 2  # the bins above hold negative values, larger ones later
+        order = torch.cat([torch.arange(BINS - 1, half - 1, -1), torch.arange(half)])
         running = self._counts[order].cumsum(0).double()
         wanted = torch.tensor(PERCENTS, dtype=torch.float64) / 100 * running[-1]
-        places = order[torch.searchsorted(running, wanted).clamp(max=_BINS - 1)]
+        places = order[torch.searchsorted(running, wanted).clamp(max=BINS - 1)]
         middle = ((places << _SHIFT) | (1 << (_SHIFT - 1))).to(torch.int32).view(torch.float32)
         middle = torch.where(places % half == 0, 0.0, middle).clamp(self._smallest, self._largest)
         return dict(zip(PERCENTS, middle.tolist(), strict=True))

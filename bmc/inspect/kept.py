@@ -39,7 +39,7 @@ def write(folder: Path, found: Sensitivity, fingerprint: str) -> Path:
         known = _entries(path)
         content = asdict(found)
         key = _key(folder, fingerprint, found.rows)
-        known[key] = {"measured": content, "sha256": _digest(content)}
+        known[key] = {"measured": content, "sha256": digest_of(content)}
         text = json.dumps({"schema": SCHEMA, "entries": known}, indent=2, allow_nan=False)
         write_atomically(path, text.encode() + b"\n")
     return path
@@ -60,7 +60,7 @@ def read(folder: Path, fingerprint: str, rows: int) -> Sensitivity | None:
     if entry is None:
         return None
     try:
-        if not isinstance(entry, dict) or entry.get("sha256") != _digest(entry.get("measured")):
+        if not isinstance(entry, dict) or entry.get("sha256") != digest_of(entry.get("measured")):
             raise ValueError("it was changed after it was written")
         return read_as(Sensitivity, entry.get("measured"))
     except ValueError as error:
@@ -74,10 +74,11 @@ def _key(folder: Path, fingerprint: str, rows: int) -> str:
     model = [sha256(folder / "model.safetensors"), sha256(folder / "config.json")]
     made = [manifest[name] for name in ("family", "labels", "task", "inputs", "steps")]
     others = {name: value for name, value in manifest["files"].items() if "token" in name}
-    return _digest([*model, *made, others, fingerprint, rows, list(CHANGES)])
+    return digest_of([*model, *made, others, fingerprint, rows, list(CHANGES)])
 
 
-def _digest(content: Any) -> str:
+def digest_of(content: Any) -> str:
+    """Return the sha256 of a value as JSON."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -128,7 +128,7 @@ def measure_bundles(
         else:
             skipped[names[folder]] = here.note
     failed: dict[Path, str] = {}
-    found = measure(candidates, settings, _are_steady, failed if skip_broken else None)
+    found = measure(candidates, settings, are_steady, failed if skip_broken else None)
     skipped |= {names[folder]: why for folder, why in failed.items()}
     rows = _rows(found, names)
     left_out = {names[one]: one for one in folders if names[one] in skipped}
@@ -190,7 +190,7 @@ def cut_rows(run: Run) -> list[str]:
     ]
 
 
-def _are_steady(found: Sequence[Measured]) -> bool:
+def are_steady(found: Sequence[Measured]) -> bool:
     """Tell whether no median has a wide interval, each bundle at its better thread count."""
     medians: dict[Path, list[Interval]] = {}
     for one in found:

@@ -22,10 +22,10 @@ from bmc.families.bert import Settings as Settings
 from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextSettings
 from bmc.model import Form, Model, Parts
-from bmc.models import _bert_students, _bert_training, hugging_face
+from bmc.models import _bert_training, bert_students, hugging_face
 from bmc.models._bert_inference import InferenceForm
-from bmc.models._onnx_weights import bert_weights
-from bmc.models._tokens import token_examples
+from bmc.models.onnx_weights import bert_weights
+from bmc.models.tokens import token_examples
 
 _SOURCES = {"bert": "asset:minilm", "minilm": "asset:minilm"}
 _L3, _L3_FILE, _L3_PREFIX = "minilm-l3", "paraphrase-MiniLM-L3-v2.onnx", "model.0.auto_model."
@@ -88,14 +88,14 @@ def _minilm_l3(labels: Sequence[str], text: TextSettings) -> Model:
 
 
 def student(teacher: Model, settings: Size, data: Dataset) -> Model:
-    """Build an untrained student with the classes of a data set; see `_bert_students.student`."""
+    """Build an untrained student with the classes of a data set; see `bert_students.student`."""
 
     def load(reference: str) -> Model:
         encoder: Any = teacher.encoder  # of text, as the data is
         text = replace(encoder.settings, vocabulary=0)
         return pretrained(reference, data.labels, text)
 
-    return _bert_students.student(teacher, settings, data, build, load)
+    return bert_students.student(teacher, settings, data, build, load)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

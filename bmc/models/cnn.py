@@ -17,13 +17,13 @@ from bmc.errors import ArtifactError
 from bmc.families.cnn import MOST
 from bmc.families.cnn import Settings as Settings
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 _LEAST_SIDE = 4
 
 
-class ConvolutionalNetwork(_images.ImageModule):
+class ConvolutionalNetwork(image_networks.ImageModule):
     """Two 3x3 convolutions, each with ReLU and 2x2 maximum pooling, and two linear layers.
 
     Args:
@@ -61,9 +61,9 @@ class ConvolutionalNetwork(_images.ImageModule):
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained network for the images and classes of a data set."""
-    encoder = _images.encoder_for(data, settings.image_size)
+    encoder = image_networks.encoder_for(data, settings.image_size)
     spec = {"filters": settings.width, "hidden": settings.hidden, "dropout": settings.dropout}
-    return _images.model_for(data, "cnn", encoder, spec, build)
+    return image_networks.model_for(data, "cnn", encoder, spec, build)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -72,15 +72,15 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed, or the images are too small to be halved twice.
     """
-    image = _images.image_of(spec)
+    image = image_networks.image_of(spec)
     if min(image[1:]) < _LEAST_SIDE:
         raise ArtifactError(f"images of {image[1]}x{image[2]} are too small; 4x4 is the least")
     return ConvolutionalNetwork(
         image,
-        _images.whole_of(spec, "outputs"),
-        _images.whole_of(spec, "filters", most=MOST),
-        _images.whole_of(spec, "hidden", most=MOST),
-        _images.share_of(spec, "dropout"),
+        image_networks.whole_of(spec, "outputs"),
+        image_networks.whole_of(spec, "filters", most=MOST),
+        image_networks.whole_of(spec, "hidden", most=MOST),
+        image_networks.share_of(spec, "dropout"),
     ).eval()
 
 

@@ -26,7 +26,7 @@ from bmc.inference.folding import fold_batch_norms
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AfterStep, Model, Parts
-from bmc.models import _images
+from bmc.models import image_networks
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
 from bmc.training.epochs import Fitted
@@ -63,8 +63,9 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec lacks a size, or one is out of range.
     """
-    latent, hidden = (_images.whole_of(spec, name, most=MOST) for name in ("latent", "hidden"))
-    return Generator(latent, hidden, _images.image_of(spec)).eval()
+    whole_of = image_networks.whole_of
+    latent, hidden = (whole_of(spec, name, most=MOST) for name in ("latent", "hidden"))
+    return Generator(latent, hidden, image_networks.image_of(spec)).eval()
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -73,7 +74,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     Raises:
         SettingError: the images are too large for linear layers.
     """
-    image = _images.encoder_for(data, settings.image_size).settings
+    image = image_networks.encoder_for(data, settings.image_size).settings
     channels, height, width = image.channels, image.height, image.width
     if height * width * channels > _LARGEST:
         raise SettingError(
@@ -100,7 +101,7 @@ def train(
         SettingError: a setting that adversarial training has no use for.
         DivergedError: a loss or its gradient became NaN or infinite.
     """
-    channels, height, width = _images.image_of(model.spec)
+    channels, height, width = image_networks.image_of(model.spec)
     half = (0.5,) * channels  # mean and deviation that bring pixels into tanh's range, -1..1
     images = ImageEncoder(ImageSettings(height, width, channels, mean=half, std=half))
     judge = _discriminator(channels * height * width, model.spec["hidden"])

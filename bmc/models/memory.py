@@ -18,7 +18,7 @@ from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.families.memory import Settings
 from bmc.memory import PREFIX
 from bmc.model import Model, Parts, answers_in
-from bmc.models import _images, _networks
+from bmc.models import _networks, image_networks
 from bmc.training.parametrizations import fold_parametrizations
 
 
@@ -80,7 +80,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     model = Model(module, "memory", spec, data.labels, memory.network(name).encoder, data.task)
     _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
     fold_parametrizations(module)
-    if data.task == "regression" and not _images.answering_linear(module):
+    if data.task == "regression" and not image_networks.answering_linear(module):
         raise SettingError(f"{name} does not end in a linear layer, as a regression must")
     return model
 
@@ -99,8 +99,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the output is: the linear layer that answers."""
-    answering = _images.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+    answering = image_networks.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -17,11 +17,11 @@ from bmc.data import Dataset
 from bmc.families.mlp import MOST_LAYERS
 from bmc.families.mlp import Settings as Settings
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 
-class Perceptron(_images.ImageModule):
+class Perceptron(image_networks.ImageModule):
     """Hidden layers with ReLU, then a linear output.
 
     Args:
@@ -50,9 +50,9 @@ class Perceptron(_images.ImageModule):
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained perceptron for the images and classes of a data set."""
-    encoder = _images.encoder_for(data, settings.image_size)
+    encoder = image_networks.encoder_for(data, settings.image_size)
     spec = {"hidden": settings.width, "depth": settings.depth, "dropout": settings.dropout}
-    return _images.model_for(data, "mlp", encoder, spec, build)
+    return image_networks.model_for(data, "mlp", encoder, spec, build)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -62,11 +62,11 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec is malformed.
     """
     return Perceptron(
-        _images.image_of(spec),
-        _images.whole_of(spec, "outputs"),
-        _images.whole_of(spec, "hidden"),
-        _images.whole_of(spec, "depth", most=MOST_LAYERS),
-        _images.share_of(spec, "dropout"),
+        image_networks.image_of(spec),
+        image_networks.whole_of(spec, "outputs"),
+        image_networks.whole_of(spec, "hidden"),
+        image_networks.whole_of(spec, "depth", most=MOST_LAYERS),
+        image_networks.share_of(spec, "dropout"),
     ).eval()
 
 

@@ -19,8 +19,8 @@ from bmc.families.mobilenet_v2 import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.inference.operators import Add
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 _ASSET = "mobilenet-v2"
 _WEIGHTS = "mobilenet_v2-b0353104.pth"
@@ -55,7 +55,7 @@ class InvertedResidual(nn.Module):
         return self.add(features, inner) if self.shortcut else inner
 
 
-class MobileNetV2(_images.ImageModule):
+class MobileNetV2(image_networks.ImageModule):
     """Inverted residuals, an average over the image, and a linear output.
 
     Args:
@@ -71,14 +71,14 @@ class MobileNetV2(_images.ImageModule):
         super().__init__(image)
         channels, *size = image
         given = _rounded(32 * multiplier)
-        stride = _images.stride_for(size, 1 if max(size) <= _images.SMALL else 2)
-        map_size = _images.strided(size, stride)
+        stride = image_networks.stride_for(size, 1 if max(size) <= image_networks.SMALL else 2)
+        map_size = image_networks.strided(size, stride)
         self.features = nn.Sequential(_convolution(channels, given, 3, stride))
         for expansion, width, count, first in _STAGES:
             made = _rounded(width * multiplier)
             for place in range(count):
-                step = _images.stride_for(map_size, first if place == 0 else 1)
-                map_size = _images.strided(map_size, step)
+                step = image_networks.stride_for(map_size, first if place == 0 else 1)
+                map_size = image_networks.strided(map_size, step)
                 self.features.append(InvertedResidual(given, made, step, expansion))
                 given = made
         last = _rounded(_LAST_WIDTH * max(1.0, multiplier))
@@ -97,9 +97,9 @@ class MobileNetV2(_images.ImageModule):
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build a MobileNetV2 for the images and classes of a data set; its output is always fresh."""
-    encoder = _images.encoder_for(data, settings.image_size, any_size=True)
+    encoder = image_networks.encoder_for(data, settings.image_size, any_size=True)
     spec = {"multiplier": settings.multiplier, "dropout": settings.dropout}
-    model = _images.model_for(data, "mobilenet-v2", encoder, spec, build)
+    model = image_networks.model_for(data, "mobilenet-v2", encoder, spec, build)
     if settings.pretrained:
         load_imagenet(model.module)
     return model
@@ -135,9 +135,9 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     multiplier: Any = spec.get("multiplier")
     if type(multiplier) not in (int, float) or not 0.1 <= multiplier <= 4:
         raise ArtifactError(f"the model's multiplier is {multiplier!r:.60}; 0.1 to 4 is possible")
-    dropout = _images.share_of(spec, "dropout")
-    outputs = _images.whole_of(spec, "outputs")
-    return MobileNetV2(_images.image_of(spec), outputs, float(multiplier), dropout).eval()
+    dropout = image_networks.share_of(spec, "dropout")
+    outputs = image_networks.whole_of(spec, "outputs")
+    return MobileNetV2(image_networks.image_of(spec), outputs, float(multiplier), dropout).eval()
 
 
 def inference_form(model: Model) -> nn.Module:

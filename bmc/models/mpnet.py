@@ -21,7 +21,7 @@ from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
 from bmc.models import hugging_face
 from bmc.models._mpnet_inference import InferenceForm
-from bmc.models._tokens import token_examples
+from bmc.models.tokens import token_examples
 
 _SOURCES = {"mpnet": "asset:mpnet"}
 _RESERVED = 2  # positions 0 and 1: a token's is made from the padding id, which is 1

@@ -22,8 +22,8 @@ from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.families.python import Settings as Settings
 from bmc.foreign import line_of, summary_of
 from bmc.model import Model, Parts
-from bmc.models import _images, _networks
-from bmc.models._images import examples as examples
+from bmc.models import _networks, image_networks
+from bmc.models.image_networks import examples as examples
 from bmc.training.parametrizations import fold_parametrizations
 from bmc.trust import check_trusted, trust
 
@@ -43,9 +43,9 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         UsageError: what it returns does not answer as it should.
     """
     trust(reference)
-    encoder = _images.encoder_for(data, settings.image_size)
+    encoder = image_networks.encoder_for(data, settings.image_size)
     code = reference.removeprefix("python:")
-    model = _images.model_for(data, "python", encoder, {"code": code}, _built)
+    model = image_networks.model_for(data, "python", encoder, {"code": code}, _built)
     try:
         auxiliary = _networks.check_network(
             model.module,
@@ -64,7 +64,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         )
     if data.task == "regression":
         fold_parametrizations(model.module)  # labels' mean and scale go into the last
-        if not _images.answering_linear(model.module):
+        if not image_networks.answering_linear(model.module):
             raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     return model
 
@@ -85,13 +85,13 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the output is: the linear layer that answers."""
-    answering = _images.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+    answering = image_networks.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
 
 
 def _built(spec: Mapping[str, Any]) -> nn.Module:
     """Build the network as it is trained, with what its weights are derived from."""
-    image, outputs = _images.image_of(spec), _images.whole_of(spec, "outputs")
+    image, outputs = image_networks.image_of(spec), image_networks.whole_of(spec, "outputs")
     code = check_trusted(spec.get("code"))
     channels, height, width = image
     sizes = {"classes": outputs, "channels": channels, "height": height, "width": width}
@@ -101,7 +101,7 @@ def _built(spec: Mapping[str, Any]) -> nn.Module:
     except Exception as error:  # whatever the user's code raises
         where = line_of(error) or code
         raise ModelCodeError(f"the network fails in {where}: {summary_of(error)}") from error
-    return _images.Wrapped(image, network).eval()
+    return image_networks.Wrapped(image, network).eval()
 
 
 def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:

@@ -26,7 +26,7 @@ from bmc.families.recurrent import Settings as Settings
 from bmc.inference.operators import RecurrentOperator
 from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
-from bmc.models import _tokens
+from bmc.models import tokens
 from bmc.models._sizes import check_sizes
 
 
@@ -44,7 +44,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     }
     encoder: Any
     if data.kind == "text":
-        encoder = _tokens.encoder_for(
+        encoder = tokens.encoder_for(
             data,
             settings.vocabulary,
             settings.max_length,
@@ -83,7 +83,7 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     if isinstance(module, OverTokens):
         words = module.embedding.words.num_embeddings
         columns = 1 if module.embedding.types is None else 2
-        first, second = _tokens.token_examples(words, shapes, columns)
+        first, second = tokens.token_examples(words, shapes, columns)
         return first, second
     generator = torch.Generator().manual_seed(0)
 
@@ -152,9 +152,7 @@ class OverTokens(_Recurrent):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         width = int(spec["embedding"])
         super().__init__(spec, width)
-        self.embedding = _tokens.TokenEmbedding(
-            int(spec["vocabulary"]), width, int(spec["columns"])
-        )
+        self.embedding = tokens.TokenEmbedding(int(spec["vocabulary"]), width, int(spec["columns"]))
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None

@@ -21,8 +21,8 @@ from bmc.families.resnet import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.inference.operators import Add
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Bottleneck(nn.Module):
         return outer
 
 
-class ResNet(_images.ImageModule):
+class ResNet(image_networks.ImageModule):
     """Four stages of residual blocks, an average over the image, and a linear output.
 
     Args:
@@ -113,8 +113,8 @@ class ResNet(_images.ImageModule):
     def __init__(self, image: tuple[int, int, int], outputs: int, plan: Plan, width: int) -> None:
         super().__init__(image)
         channels, *size = image
-        if max(size) <= _images.SMALL:
-            stride = _images.stride_for(size, plan.small_stride)
+        if max(size) <= image_networks.SMALL:
+            stride = image_networks.stride_for(size, plan.small_stride)
             self.conv1 = nn.Conv2d(channels, width, 3, stride, padding=1, bias=False)
             self.maxpool: nn.Module = nn.Identity()
         else:
@@ -124,11 +124,12 @@ class ResNet(_images.ImageModule):
         self.bn1 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
         block = Bottleneck if plan.bottleneck else BasicBlock
-        map_size = _images.strided(size, stride)
+        map_size = image_networks.strided(size, stride)
         given, stages = width, []
         for stage, count in enumerate(plan.blocks):
-            wide, stride = width * 2**stage, _images.stride_for(map_size, 1 if stage == 0 else 2)
-            map_size = _images.strided(map_size, stride)
+            wide = width * 2**stage
+            stride = image_networks.stride_for(map_size, 1 if stage == 0 else 2)
+            map_size = image_networks.strided(map_size, stride)
             stages.append(nn.Sequential())
             for place in range(count):
                 stages[-1].append(block(given, wide, stride if place == 0 else (1, 1)))
@@ -151,9 +152,9 @@ class ResNet(_images.ImageModule):
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained residual network for the images and classes of a data set."""
-    encoder = _images.encoder_for(data, settings.image_size, any_size=True)
+    encoder = image_networks.encoder_for(data, settings.image_size, any_size=True)
     spec = {"architecture": reference, "filters": settings.width}
-    return _images.model_for(data, "resnet", encoder, spec, build)
+    return image_networks.model_for(data, "resnet", encoder, spec, build)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -165,9 +166,9 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     plan = _PLANS.get(str(spec.get("architecture")))
     if plan is None:
         raise ArtifactError(f"no residual network is named {spec.get('architecture')!r:.60}")
-    outputs = _images.whole_of(spec, "outputs")
-    width = _images.whole_of(spec, "filters", most=MOST)
-    return ResNet(_images.image_of(spec), outputs, plan, width).eval()
+    outputs = image_networks.whole_of(spec, "outputs")
+    width = image_networks.whole_of(spec, "filters", most=MOST)
+    return ResNet(image_networks.image_of(spec), outputs, plan, width).eval()
 
 
 def inference_form(model: Model) -> nn.Module:

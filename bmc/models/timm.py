@@ -14,8 +14,8 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unknown
 from bmc.families.timm import Settings as Settings
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -29,12 +29,12 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     name = reference.removeprefix("timm:")
     if not timm.is_model(name):
         raise unknown("timm model", name, timm.list_models(), "timm.list_models() lists all")
-    encoder = _images.encoder_for(data, settings.image_size or _fixed_size(name))
-    model = _images.model_for(data, "timm", encoder, {"name": name}, build)
-    if data.task == "regression" and not _images.answering_linear(model.module):
+    encoder = image_networks.encoder_for(data, settings.image_size or _fixed_size(name))
+    model = image_networks.model_for(data, "timm", encoder, {"name": name}, build)
+    if data.task == "regression" and not image_networks.answering_linear(model.module):
         raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     if settings.pretrained:
-        image = _images.image_of(model.spec)
+        image = image_networks.image_of(model.spec)
         try:
             network = _create(name, image, int(model.spec["outputs"]), pretrained=True)
         except (OSError, RuntimeError) as error:
@@ -43,7 +43,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
                 "leave pretrained out"
             ) from error
         _renew_head(network, int(model.spec["outputs"]), reference)
-        model.module = _images.Wrapped(image, network).eval()
+        model.module = image_networks.Wrapped(image, network).eval()
     return model
 
 
@@ -53,7 +53,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed, or this timm has no such model.
     """
-    image, outputs = _images.image_of(spec), _images.whole_of(spec, "outputs")
+    image, outputs = image_networks.image_of(spec), image_networks.whole_of(spec, "outputs")
     name = spec.get("name")
     if not isinstance(name, str) or not timm.is_model(name):
         raise ArtifactError(f"this timm ({timm.__version__}) has no model named {name!r:.60}")
@@ -61,13 +61,13 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         network = _create(name, image, outputs, pretrained=False)
     except (TypeError, ValueError, RuntimeError, AssertionError) as error:
         raise ArtifactError(f"timm cannot build {name} for images of {image} ({error})") from error
-    return _images.Wrapped(image, network).eval()
+    return image_networks.Wrapped(image, network).eval()
 
 
 def parts(module: nn.Module) -> Parts:
     """Say where the output is; timm's families differ in all else."""
-    answering = _images.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else _images.last_linear(module))
+    answering = image_networks.answering_linear(module)
+    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
 
 
 def _renew_head(network: Any, outputs: int, reference: str) -> None:

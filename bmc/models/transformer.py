@@ -23,13 +23,13 @@ from bmc.families.transformer import Settings as Settings
 from bmc.inference.attention import additive_mask, attend, fusable_activation, fused_projection
 from bmc.inference.sharing import tied_parameters
 from bmc.model import Model, Parts
-from bmc.models import _tokens
+from bmc.models import tokens
 from bmc.models._sizes import check_sizes
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained transformer with a tokenizer for a data set."""
-    encoder = _tokens.encoder_for(
+    encoder = tokens.encoder_for(
         data,
         settings.vocabulary,
         settings.max_length,
@@ -71,13 +71,13 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     embedding: Any = module.get_submodule("embedding")
     columns = 1 if embedding.types is None else 2
     words = embedding.words.num_embeddings
-    first, second = _tokens.token_examples(words, ((2, 12), (3, 7)), columns)
+    first, second = tokens.token_examples(words, ((2, 12), (3, 7)), columns)
     return first, second
 
 
 def inference_form(model: Model) -> nn.Module:
     """Return the module that is exported: query, key and value of each layer in one matmul."""
-    return _InferenceForm(model.module)
+    return InferenceForm(model.module)
 
 
 def parts(module: nn.Module) -> Parts:
@@ -96,7 +96,7 @@ class Transformer(nn.Module):
     def __init__(self, spec: Mapping[str, Any]) -> None:
         super().__init__()
         hidden = int(spec["hidden"])
-        self.embedding = _tokens.TokenEmbedding(
+        self.embedding = tokens.TokenEmbedding(
             int(spec["vocabulary"]), hidden, int(spec["columns"])
         )
         self.register_buffer("positions", _waves(int(spec["max_length"]), hidden), persistent=False)
@@ -155,7 +155,7 @@ class _Attention(nn.Module):
         return self.output(mixed)  # type: ignore[no-any-return]
 
 
-class _InferenceForm(nn.Module):
+class InferenceForm(nn.Module):
     def __init__(self, module: Any) -> None:
         super().__init__()
         self.embedding = module.embedding

@@ -18,8 +18,8 @@ from bmc.families.vgg import MOST, MOST_HIDDEN
 from bmc.families.vgg import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.model import Model, Parts
-from bmc.models import _images
-from bmc.models._images import examples as examples
+from bmc.models import image_networks
+from bmc.models.image_networks import examples as examples
 
 _LEAST_SIDE = 32
 _POOLED = 7
@@ -29,7 +29,7 @@ _STAGES = {"vgg11": (1, 1, 2, 2, 2), "vgg16": (2, 2, 3, 3, 3)}
 _WIDTHS = (1, 2, 4, 8, 8)
 
 
-class Vgg(_images.ImageModule):
+class Vgg(image_networks.ImageModule):
     """Five stages of convolutions, each pooled to half its size, and three linear layers.
 
     Args:
@@ -84,15 +84,15 @@ class Vgg(_images.ImageModule):
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained VGG for the images and classes of a data set."""
-    encoder = _images.encoder_for(data, settings.image_size)
-    small = max(encoder.settings.height, encoder.settings.width) <= _images.SMALL
+    encoder = image_networks.encoder_for(data, settings.image_size)
+    small = max(encoder.settings.height, encoder.settings.width) <= image_networks.SMALL
     spec = {
         "architecture": reference,
         "filters": settings.width,
         "hidden": settings.hidden or (512 if small else 4096),
         "dropout": settings.dropout,
     }
-    return _images.model_for(data, "vgg", encoder, spec, build)
+    return image_networks.model_for(data, "vgg", encoder, spec, build)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -105,12 +105,12 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     if stages is None:
         raise ArtifactError(f"no VGG is named {spec.get('architecture')!r:.60}")
     return Vgg(
-        _images.image_of(spec),
-        _images.whole_of(spec, "outputs"),
+        image_networks.image_of(spec),
+        image_networks.whole_of(spec, "outputs"),
         stages,
-        _images.whole_of(spec, "filters", most=MOST),
-        _images.whole_of(spec, "hidden", most=MOST_HIDDEN),
-        _images.share_of(spec, "dropout"),
+        image_networks.whole_of(spec, "filters", most=MOST),
+        image_networks.whole_of(spec, "hidden", most=MOST_HIDDEN),
+        image_networks.share_of(spec, "dropout"),
     ).eval()
 
 

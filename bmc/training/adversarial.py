@@ -132,7 +132,7 @@ class _Adversarial(Epochs):
         super().__init__(networks, networks.average, optimizer, train, settings, folder, run)
         self._pair, self._size = networks, size
         self._device = device_of(settings.device)
-        self._real = _features(_images_of(validation, self._device))
+        self._real = features_of(images_of(validation, self._device))
 
     def start_epoch(self) -> None:
         self._pair.generator.train()
@@ -153,7 +153,7 @@ class _Adversarial(Epochs):
         self._pair.follow(step)
 
     def score(self) -> float:
-        made = _features(_made_by(self._pair.average, len(self._real), self._size))
+        made = features_of(images_made_by(self._pair.average, len(self._real), self._size))
         return frechet_distance(made, self._real)
 
     def is_better(self, score: float, best: float) -> bool:
@@ -206,7 +206,7 @@ def _as_made(answers: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
+def images_made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
     """Make images from noise that is the same in every epoch."""
     average.eval()
     device = next(average.parameters()).device
@@ -216,14 +216,15 @@ def _made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
         yield average(noise[start : start + _SCORING_BATCH])
 
 
-def _images_of(rows: Rows, device: torch.device) -> Iterator[Tensor]:
+def images_of(rows: Rows, device: torch.device) -> Iterator[Tensor]:
+    """Yield the first real images in batches, as many as are scored."""
     places = list(range(min(len(rows), _MOST_SCORED)))
     for start in range(0, len(places), _SCORING_BATCH):
         yield rows.batch(places[start : start + _SCORING_BATCH]).inputs["pixels"].to(device)
 
 
 @torch.no_grad()
-def _features(batches: Iterator[Tensor]) -> NDArray[np.float64]:
+def features_of(batches: Iterator[Tensor]) -> NDArray[np.float64]:
     """Return features of images (rows, features): two random convolutions, pooled to 2 x 2.
 
     Source: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models",

@@ -155,7 +155,7 @@ def _in_units_of(
     if model.task != "regression":
         yield lambda given: given
         return
-    last = _last_layer(model, family)
+    last = last_layer(model, family)
     mean, scale = mean_and_scale(labels)
     with torch.no_grad():
         last.weight /= scale
@@ -172,10 +172,15 @@ def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
     Its first weights suit labels of mean 0 and deviation 1; labels near 2000 would be out of reach.
     """
     family = families.network(model.family)
-    _fold(_last_layer(model, family), *mean_and_scale(labels))
+    _fold(last_layer(model, family), *mean_and_scale(labels))
 
 
-def _last_layer(model: Model, family: Network) -> nn.Linear:
+def last_layer(model: Model, family: Network) -> nn.Linear:
+    """Return a regression's last layer, also of a quantized model.
+
+    Raises:
+        SettingError: it is no linear layer with a bias.
+    """
     if is_quantized(model.module):  # a form, of which the family does not know the names
         path = output_linear(model.module)
     else:

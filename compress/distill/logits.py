@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, softmax
 
-from bmc.compress.distill._teacher import cached_logits, live_logits
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work
 from bmc.training.batches import Batch
+from bmc.training.teacher_logits import cached_logits, live_logits
 from bmc.training.work import mean_and_scale
 
 

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bmc.compress._shapes import Shape, reshape, shape_of
 from bmc.errors import BmcError
 from bmc.model import output_of
+from bmc.structure.shapes import Shape, reshape, shape_of
 
 if TYPE_CHECKING:
     from bmc.compress.prune._graph import Group

@@ -19,11 +19,11 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from bmc.compress._shapes import Shape, shape_of
 from bmc.compress.prune._walk import Coupled, groups_in
 from bmc.errors import BmcError, UsageError
 from bmc.foreign import summary_of
 from bmc.model import Parts, answers_of
+from bmc.structure.shapes import Shape, shape_of
 
 KINDS = ("channels", "hidden", "heads", "width")
 _ENDLESS = "what reads it, whole maps and their means together, couples its units without an end"

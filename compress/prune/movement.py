@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from bmc.compress.prune import _zeros
 from bmc.errors import SettingError
 from bmc.model import AfterStep, Model, Record, Work
+from bmc.structure import zeros
 
 _WARM_UP = 0.1
 
@@ -42,36 +42,36 @@ class Movement:
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _zeros.check_ratio(self.ratio)
+        zeros.check_ratio(self.ratio)
         if self.epochs < 1:
             raise SettingError(f"epochs is {self.epochs}; scores are learned in at least 1")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Train with scores, set the weights to zero and return each parameter's share of zeros."""
-        weights = _zeros.weights_of(model, self.layers)
-        masks = {name: _zeros.lowest(weight.abs(), self.ratio) for name, weight in weights.items()}
-        _zeros.refuse_empty(weights, masks)
-        scored = _add_scores(model.module, weights)
+        weights = zeros.weights_of(model, self.layers)
+        masks = {name: zeros.lowest(weight.abs(), self.ratio) for name, weight in weights.items()}
+        zeros.refuse_empty(weights, masks)
+        scored = add_scores(model.module, weights)
 
         def after_step(module: nn.Module, done: float) -> None:
-            target = _zeros.ratio_at(done, self.ratio, start=_WARM_UP)
+            target = zeros.ratio_at(done, self.ratio, start=_WARM_UP)
             for layer, name in scored:
-                _mask_lowest(_parametrizations_of(layer, name), target)
+                mask_lowest(parametrizations_of(layer, name), target)
 
         work.fit(model, after_step=after_step, epochs=self.epochs, name="movement", keep="last")
         for layer, name in scored:
-            _remove_scores(layer, name)
-        return _zeros.record_of(weights)
+            remove_scores(layer, name)
+        return zeros.record_of(weights)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Check the names; shapes stay."""
-        _zeros.check_record(model, record)
+        zeros.check_record(model, record)
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.keep_zeros(record)
+        return zeros.keep_zeros(record)
 
 
 class _Scored(nn.Module):
@@ -97,7 +97,7 @@ class _Scored(nn.Module):
         return weight
 
 
-def _add_scores(module: nn.Module, weights: _zeros.Weights) -> list[tuple[nn.Module, str]]:
+def add_scores(module: nn.Module, weights: zeros.Weights) -> list[tuple[nn.Module, str]]:
     """Give each weight scores, a shared one once; return the layers and names of the weights."""
     scored = {id(weight): _Scored(weight) for weight in weights.values()}
     places = [
@@ -112,24 +112,25 @@ def _add_scores(module: nn.Module, weights: _zeros.Weights) -> list[tuple[nn.Mod
 
 
 @torch.no_grad()
-def _mask_lowest(weight: parametrize.ParametrizationList, ratio: float) -> None:
+def mask_lowest(weight: parametrize.ParametrizationList, ratio: float) -> None:
     """Mask a share of a weight: first its zeros, then the values of the lowest scores."""
     scored = weight[0]
     if isinstance(scored, _Scored) and ratio > scored.reached:
         scores = scored.scores.masked_fill(weight.original == 0, -torch.inf)
-        scored.mask.copy_(~_zeros.lowest(scores, ratio))
+        scored.mask.copy_(~zeros.lowest(scores, ratio))
         scored.reached.fill_(ratio)
 
 
 @torch.no_grad()
-def _remove_scores(layer: nn.Module, name: str) -> None:
+def remove_scores(layer: nn.Module, name: str) -> None:
     """Write the zeros into the weight and remove the scores; a shared weight stays shared."""
-    weight = _parametrizations_of(layer, name)
+    weight = parametrizations_of(layer, name)
     weight.original.copy_(weight())
     parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
 
 
-def _parametrizations_of(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
+def parametrizations_of(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
+    """Return what derives a layer's weight while it has scores."""
     weight = layer.get_submodule(f"parametrizations.{name}")
     if not isinstance(weight, parametrize.ParametrizationList):
         raise TypeError(f"{name} of {layer} has no scores")

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from bmc import console
-from bmc.compress.prune import _zeros
 from bmc.errors import SettingError
 from bmc.model import AfterStep, Model, Record, Work
+from bmc.structure import zeros
 
 _PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -48,22 +48,22 @@ class NM:
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
         kept, size = _PATTERNS[self.pattern]
-        weights = _zeros.weights_of(model, self.layers, _KINDS)
+        weights = zeros.weights_of(model, self.layers, _KINDS)
         odd = {name: value.shape[1] for name, value in weights.items() if value.shape[1] % size}
         _refuse_odd(odd, self.pattern, self.layers, everything=len(odd) == len(weights))
         chosen = {name: value for name, value in weights.items() if name not in odd}
-        _zeros.zero(chosen, {name: _pruned(value, kept, size) for name, value in chosen.items()})
-        return _zeros.record_of(chosen)
+        zeros.zero(chosen, {name: _pruned(value, kept, size) for name, value in chosen.items()})
+        return zeros.record_of(chosen)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Check the names; shapes stay."""
-        _zeros.check_record(model, record)
+        zeros.check_record(model, record)
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.keep_zeros(record)
+        return zeros.keep_zeros(record)
 
 
 def _refuse_odd(

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from bmc import console
-from bmc.compress._shapes import changed, reshape, shapes_of
 from bmc.compress.prune._cutting import cut, follows
 from bmc.compress.prune._importance import CRITERIA, importance_of
 from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
 from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Record, Work
+from bmc.structure.shapes import changed, reshape, shapes_of
 
 if TYPE_CHECKING:
     from bmc.compress.prune._graph import Group

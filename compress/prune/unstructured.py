@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bmc.compress.prune import _zeros
 from bmc.errors import SettingError
 from bmc.model import AfterStep, Model, Record, Work
+from bmc.structure import zeros
 
 _SCOPES = ("global", "layer")
 
@@ -44,7 +44,7 @@ class Unstructured:
     epochs: int = 0
 
     def __post_init__(self) -> None:
-        _zeros.check_ratio(self.ratio)
+        zeros.check_ratio(self.ratio)
         if self.scope not in _SCOPES:
             raise SettingError(f"scope is {self.scope!r}; possible: {', '.join(_SCOPES)}")
         if self.epochs < 0:
@@ -52,35 +52,35 @@ class Unstructured:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
-        weights = _zeros.weights_of(model, self.layers)
+        weights = zeros.weights_of(model, self.layers)
         masks = _smallest(weights, self.ratio, self.scope)
-        _zeros.refuse_empty(weights, masks)
+        zeros.refuse_empty(weights, masks)
         if self.epochs:
             gradual = _gradual(tuple(weights), self.ratio, self.scope)
             work.fit(model, after_step=gradual, epochs=self.epochs, name="gradual", keep="last")
             masks = _smallest(weights, self.ratio, self.scope)
-        _zeros.zero(weights, masks)
-        return _zeros.record_of(weights)
+        zeros.zero(weights, masks)
+        return zeros.record_of(weights)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Check the names; shapes stay."""
-        _zeros.check_record(model, record)
+        zeros.check_record(model, record)
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
         """Keep the zeros through later training."""
-        return _zeros.keep_zeros(record)
+        return zeros.keep_zeros(record)
 
 
 @torch.no_grad()
 def _smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[str, Tensor]:
     """Return a mask of the weights of the smallest magnitude, for each parameter."""
     if scope == "layer":
-        return {name: _zeros.lowest(weight.abs(), ratio) for name, weight in weights.items()}
+        return {name: zeros.lowest(weight.abs(), ratio) for name, weight in weights.items()}
     magnitudes = torch.cat([weight.abs().flatten() for weight in weights.values()])
     sizes = [weight.numel() for weight in weights.values()]
-    parts = _zeros.lowest(magnitudes, ratio).split(sizes)  # type: ignore[no-untyped-call]
+    parts = zeros.lowest(magnitudes, ratio).split(sizes)  # type: ignore[no-untyped-call]
     return {
         name: part.view(weight.shape)
         for (name, weight), part in zip(weights.items(), parts, strict=True)
@@ -99,10 +99,10 @@ def _gradual(names: tuple[str, ...], ratio: float, scope: str) -> AfterStep:
         nonlocal reached, masks
         parameters = dict(module.named_parameters())
         weights = {name: parameters[name] for name in names}
-        target = _zeros.ratio_at(done, ratio)
+        target = zeros.ratio_at(done, ratio)
         if target > reached:
             reached, masks = target, _smallest(weights, target, scope)
-        _zeros.zero(weights, masks)
+        zeros.zero(weights, masks)
 
     return after_step
 

@@ -13,11 +13,11 @@ import torch
 from tokenizers import Tokenizer
 from torch import nn
 
-from bmc.compress._word_table import word_table
 from bmc.errors import SettingError, UsageError
 from bmc.inference.replacing import replace_layers
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Work
+from bmc.structure.word_table import word_table
 
 _CHUNK = 10_000
 _BYTE = re.compile(r"<0x[0-9A-F]{2}>")

@@ -190,13 +190,13 @@ def _clusters(
     """Return a weight's codebooks (groups, values), and indices (rows, columns)."""
     rows = weight.reshape(len(weight), -1)
     parts = [
-        _k_means(part, sizes["values"], start, sizes["zero"])
+        k_means(part, sizes["values"], start, sizes["zero"])
         for part in np.split(rows, sizes["groups"])
     ]
     return np.stack([values for values, _ in parts]), np.concatenate([own for _, own in parts])
 
 
-def _k_means(
+def k_means(
     weights: NDArray[np.float32], count: int, start: str, zero: bool
 ) -> tuple[Values, NDArray[np.uint8]]:
     """Return `count` values that rise, and each weight's nearest; with `zero`, the first is 0.

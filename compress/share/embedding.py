@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bmc.compress._word_table import word_table
 from bmc.compress.share.lowrank import rank_for
 from bmc.errors import SettingError, UsageError
 from bmc.inference.replacing import replace_layers
 from bmc.model import Model, Record, Work
+from bmc.structure.word_table import word_table
 
 
 class Factors(nn.Sequential):

@@ -12,13 +12,13 @@ from typing import TypeGuard
 import torch
 from torch import Tensor, nn
 
-from bmc.compress.share._outputs import Outputs
 from bmc.contracts import families
 from bmc.errors import SettingError, unknown
 from bmc.inference.codebook import refuse_clustered
 from bmc.inference.replacing import replace_layers
 from bmc.inference.sharing import read_directly, users_of
 from bmc.model import Model, Record, Work
+from bmc.structure.outputs import Outputs
 
 Layer = nn.Linear | nn.Conv2d
 Shape = tuple[int, int]

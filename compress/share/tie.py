@@ -8,11 +8,11 @@ from itertools import chain
 import torch
 from torch import nn
 
-from bmc.compress._word_table import word_table
 from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
 from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Record, Work
+from bmc.structure.word_table import word_table
 
 _EMBEDDINGS = "embeddings"
 _STARTS = ("mean", "first")

@@ -11,7 +11,7 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.model import Model, Work
-from bmc.models import _images
+from bmc.models import image_networks
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -34,7 +34,7 @@ def work(digits: Dataset, tmp_path: Path) -> Work:
 
 def wrapped(network: nn.Module, digits: Dataset) -> Model:
     """Return a model of digits around a network that bmc does not know."""
-    encoder = _images.encoder_for(digits, 0)
+    encoder = image_networks.encoder_for(digits, 0)
     sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
-    module = _images.Wrapped(sizes, network).eval()
+    module = image_networks.Wrapped(sizes, network).eval()
     return Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)

@@ -107,7 +107,7 @@ def test_k_means_finds_separate_clusters_and_their_means(start: str, work: Work)
 
 def test_each_weight_gets_its_nearest_value_and_the_error_is_near_the_least() -> None:
     weights = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-    values, indices = cluster._k_means(weights, 6, "k-means++", zero=False)
+    values, indices = cluster.k_means(weights, 6, "k-means++", zero=False)
     distances = np.abs(weights[..., None] - values)
     assert np.array_equal(distances.argmin(axis=-1), indices)
     error = float(((values[indices] - weights) ** 2).sum())

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from bmc import artifact
-from bmc.compress.distill._teacher import _CHUNK, _write, cached_logits
 from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError
@@ -24,6 +23,7 @@ from bmc.models import bert
 from bmc.training.batches import Rows
 from bmc.training.loop import logits_of
 from bmc.training.settings import TrainingSettings
+from bmc.training.teacher_logits import CHUNK, cached_logits, write_logits
 from bmc.training.work import work_for
 
 SETTINGS = TrainingSettings(
@@ -80,7 +80,7 @@ def answered(
 ) -> tuple[Model, Path, Tensor]:
     """Return a teacher, a cache of its answers to two whole chunks and a bit, and the answers."""
     teacher, cache = make_lively(), tmp_path_factory.mktemp("cache")
-    return teacher, cache, cached_logits(teacher, "a" * 64, texts_of(2 * _CHUNK + 5), cache, "cpu")
+    return teacher, cache, cached_logits(teacher, "a" * 64, texts_of(2 * CHUNK + 5), cache, "cpu")
 
 
 def answers(teacher: Model, texts: list[tuple[str, ...]]) -> Tensor:
@@ -92,9 +92,9 @@ def test_kept_answers_are_the_teachers_in_the_order_of_the_texts(
     answered: tuple[Model, Path, Tensor],
 ) -> None:
     teacher, _, logits = answered
-    assert logits.shape == (2 * _CHUNK + 5, 2)
+    assert logits.shape == (2 * CHUNK + 5, 2)
     assert logits.dtype == torch.float32
-    for start in (0, _CHUNK - 4, 2 * _CHUNK - 4):
+    for start in (0, CHUNK - 4, 2 * CHUNK - 4):
         texts = texts_of(start + 8)[start:]
         expected = answers(teacher, texts)
         torch.testing.assert_close(logits[start : start + 8], expected, atol=0.06, rtol=0)  # bf16
@@ -106,12 +106,12 @@ def test_a_longer_list_of_texts_reuses_the_whole_chunks(
 ) -> None:
     teacher, cache, logits = answered
     before = files(cache)
-    longer = cached_logits(teacher, "a" * 64, texts_of(2 * _CHUNK + 9), cache, "cpu")
+    longer = cached_logits(teacher, "a" * 64, texts_of(2 * CHUNK + 9), cache, "cpu")
     after = files(cache)
     assert before.items() <= after.items()
     assert len(after) == len(before) + 1
-    assert torch.equal(longer[: 2 * _CHUNK], logits[: 2 * _CHUNK])
-    assert len(longer) == 2 * _CHUNK + 9
+    assert torch.equal(longer[: 2 * CHUNK], logits[: 2 * CHUNK])
+    assert len(longer) == 2 * CHUNK + 9
 
 
 def test_kept_answers_are_read_and_not_computed_again(
@@ -120,7 +120,7 @@ def test_kept_answers_are_read_and_not_computed_again(
     teacher, cache, _ = answered
     made = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
     (path,) = tmp_path.glob("*/*.npy")
-    _write(path, np.full((3, 2), 42, np.float32))
+    write_logits(path, np.full((3, 2), 42, np.float32))
     assert cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu").eq(42).all()
     assert not made.eq(42).any()
     assert cache != tmp_path
@@ -131,7 +131,7 @@ def test_a_chunk_that_is_missing_or_damaged_is_computed_again_and_no_other(
     answered: tuple[Model, Path, Tensor], damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     teacher, cache, logits = answered
-    texts = texts_of(2 * _CHUNK + 5)
+    texts = texts_of(2 * CHUNK + 5)
     before = files(cache)
     path = max(cache.glob("*/*.npy"), key=lambda path: (path.stat().st_size, path.name))
     content = path.read_bytes()

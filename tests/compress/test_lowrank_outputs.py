@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.compress.share._outputs import Moments, Outputs, _samples
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import cnn, gan, mlp, resnet
+from bmc.structure.outputs import Moments, Outputs, samples_of
 
 FAMILIES = {
     "mlp": (mlp, mlp.Settings(width=48), ("hidden*",)),
@@ -112,7 +112,7 @@ def test_samples_of_a_convolution_are_what_each_place_reads_and_gives(
 ) -> None:
     layer = nn.Conv2d(4, 6, **settings)
     pixels = torch.randn(3, 4, 9, 11)
-    read, given = _samples(layer, pixels, layer(pixels))
+    read, given = samples_of(layer, pixels, layer(pixels))
     bias = 0.0 if layer.bias is None else layer.bias
     torch.testing.assert_close(read @ layer.weight.flatten(1).T + bias, given)
 

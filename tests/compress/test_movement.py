@@ -16,10 +16,10 @@ from torch.nn.utils import parametrize
 from bmc import data as datasets
 from bmc.compress.prune.movement import (
     Movement,
-    _add_scores,
-    _mask_lowest,
-    _parametrizations_of,
-    _remove_scores,
+    add_scores,
+    mask_lowest,
+    parametrizations_of,
+    remove_scores,
 )
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.data import Dataset, Examples
@@ -77,13 +77,13 @@ def scored(weight: Tensor) -> nn.Linear:
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=False)
     with torch.no_grad():
         layer.weight.copy_(weight)
-    _add_scores(layer, dict(layer.named_parameters()))
+    add_scores(layer, dict(layer.named_parameters()))
     return layer
 
 
 def test_a_score_falls_where_the_gradient_moves_its_weight_towards_zero() -> None:
     layer = scored(torch.tensor([[2.0, -2.0, 0.5]]))
-    given = _parametrizations_of(layer, "weight")
+    given = parametrizations_of(layer, "weight")
     out = layer(torch.tensor([[1.0, 1.0, -3.0]]))
     out.sum().backward()
     scores: Any = given[0].scores
@@ -95,11 +95,11 @@ def test_a_score_falls_where_the_gradient_moves_its_weight_towards_zero() -> Non
 
 def test_a_masked_weight_learns_no_more_but_its_score_does() -> None:
     layer = scored(torch.tensor([[2.0, -2.0]]))
-    given = _parametrizations_of(layer, "weight")
+    given = parametrizations_of(layer, "weight")
     scores: Any = given[0].scores
     with torch.no_grad():
         scores.copy_(torch.tensor([[-1.0, 1.0]]))
-    _mask_lowest(given, 0.5)
+    mask_lowest(given, 0.5)
     assert layer.weight.tolist() == [[0.0, -2.0]]
     layer(torch.tensor([[3.0, 5.0]])).sum().backward()
     assert given.original.grad is not None
@@ -109,12 +109,12 @@ def test_a_masked_weight_learns_no_more_but_its_score_does() -> None:
 
 def test_large_weights_of_low_scores_go_and_small_ones_of_high_scores_stay() -> None:
     layer = scored(torch.tensor([[5.0, 4.0, 0.1, 0.2]]))
-    given = _parametrizations_of(layer, "weight")
+    given = parametrizations_of(layer, "weight")
     scores: Any = given[0].scores
     with torch.no_grad():
         scores.copy_(torch.tensor([[-1.0, -2.0, 1.0, 2.0]]))
-    _mask_lowest(given, 0.5)
-    _remove_scores(layer, "weight")
+    mask_lowest(given, 0.5)
+    remove_scores(layer, "weight")
     assert layer.weight.tolist() == [pytest.approx([0.0, 0.0, 0.1, 0.2])]
     assert type(layer) is nn.Linear
 

@@ -39,7 +39,7 @@ from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.models import cnn, gan, mlp, transformer
 from bmc.precision import precision_of
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import _last_layer, work_for
+from bmc.training.work import last_layer, work_for
 from tests.compress.conftest import wrapped
 from tests.conftest import lively_model
 from tests.models.test_mpnet import small as small_mpnet
@@ -206,7 +206,7 @@ def test_training_in_8_bits_knows_a_regressions_last_layer(
     taken(model, "quantize/qat", Qat(samples=8), work_on(data, tmp_path))
     with torch.no_grad():
         before = output_of(model.module.eval(), *_probe(model))
-        _last_layer(model, module).bias.add_(5)
+        last_layer(model, module).bias.add_(5)
         after = output_of(model.module, *_probe(model))
     torch.testing.assert_close(after, before + 5)
 

@@ -26,7 +26,7 @@ from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.export.onnx_graph import write_onnx
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AppliedStep, Model, Record, Work, output_of
-from bmc.models import _images, bert, gan
+from bmc.models import bert, gan, image_networks
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -155,7 +155,7 @@ def network() -> Model:
 
 def on_digits(name: str) -> Model:
     model = build(name)
-    model.encoder = _images.encoder_for(datasets.load("digits"))
+    model.encoder = image_networks.encoder_for(datasets.load("digits"))
     return model
 
 
@@ -570,7 +570,7 @@ def test_what_the_graph_cannot_follow_is_named_and_the_rest_is_pruned(
     work: Work, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.manual_seed(0)
-    module = _images.Wrapped((1, 8, 8), Odd())
+    module = image_networks.Wrapped((1, 8, 8), Odd())
     model = Model(module, "python", {}, (), work.data)  # type: ignore[arg-type]
     record = Structured().apply(model, work)
     assert set(record) == {"network.hidden", "network.output"}
@@ -591,7 +591,7 @@ def test_a_concatenation_is_followed_into_its_reader(work: Work) -> None:
             both = torch.cat([self.second(first).relu(), first], dim=1)
             return self.output(self.norm(both).mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
-    model = Model(_images.Wrapped((1, 8, 8), Dense()), "python", {}, (), work.data)  # type: ignore[arg-type]
+    model = Model(image_networks.Wrapped((1, 8, 8), Dense()), "python", {}, (), work.data)  # type: ignore[arg-type]
     record = Structured().apply(model, work)
     assert {path: list(shape.values())[1:] for path, shape in record.items()} == {
         "network.first": [1, 8, 1],
@@ -606,7 +606,7 @@ def test_a_model_that_cannot_be_traced_is_refused(work: Work) -> None:
         def forward(self, pixels: Tensor) -> Tensor:
             raise RuntimeError("out of order")
 
-    model = Model(_images.Wrapped((1, 8, 8), Broken()), "python", {}, (), work.data)  # type: ignore[arg-type]
+    model = Model(image_networks.Wrapped((1, 8, 8), Broken()), "python", {}, (), work.data)  # type: ignore[arg-type]
     with pytest.raises(ModelCodeError, match="out of order"):
         Structured().apply(model, work)
 

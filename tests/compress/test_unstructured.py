@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from bmc import data as datasets
-from bmc.compress.prune import _zeros
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset, Examples
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import bert, cnn
+from bmc.structure import zeros
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -297,6 +297,6 @@ def test_a_record_that_does_not_fit_the_model_is_refused(
 
 
 def test_equal_weights_are_pruned_to_the_very_count() -> None:
-    marked = _zeros.lowest(torch.ones(3, 7), 0.4)
+    marked = zeros.lowest(torch.ones(3, 7), 0.4)
     assert marked.shape == (3, 7)
     assert int(marked.sum()) == 8

@@ -269,7 +269,7 @@ def test_an_isolated_check_tells_errors_apart(seeds: Path) -> None:
 def test_a_crash_of_an_isolated_check_is_one_line(code: int, words: str) -> None:
     done = subprocess.CompletedProcess([], code, stdout=b"")
     with pytest.raises(ArtifactError, match=words) as caught:
-        isolation._answer(Path("a-bundle"), done, Limits())
+        isolation.answer_of(Path("a-bundle"), done, Limits())
     assert "a-bundle" in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -164,10 +164,10 @@ def test_launches_are_added_while_times_are_unsteady_and_up_to_a_bound(
     settings = BenchSettings(
         launches=2, rounds=2, turn_seconds=0.0, turn_calls=15, length=8, most_launches=4
     )
-    monkeypatch.setattr(results, "_are_steady", lambda found: len(found[0].nanoseconds) == 3)
+    monkeypatch.setattr(results, "are_steady", lambda found: len(found[0].nanoseconds) == 3)
     run = results.measure_bundles([folder], (1,), settings)
     assert [len(one.nanoseconds) for one in run.samples] == [3]
-    monkeypatch.setattr(results, "_are_steady", lambda found: False)
+    monkeypatch.setattr(results, "are_steady", lambda found: False)
     run = results.measure_bundles([folder], (1,), replace(settings, most_launches=3))
     assert [len(one.nanoseconds) for one in run.samples] == [3]
 

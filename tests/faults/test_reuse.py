@@ -21,7 +21,6 @@ from tokenizers import Tokenizer
 
 from bmc import artifact, cli
 from bmc import data as datasets
-from bmc.compress.distill._teacher import cached_logits
 from bmc.contracts import families
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
@@ -31,6 +30,7 @@ from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.identity import structure_of
 from bmc.training.loop import logits_of
+from bmc.training.teacher_logits import cached_logits
 from bmc.training.work import mean_and_scale
 from tests.cli._refusals import Run, edit, refused
 

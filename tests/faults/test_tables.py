@@ -19,7 +19,7 @@ import pytest
 from bmc import data as datasets
 from bmc.data import Dataset
 from bmc.errors import BmcError, DataError, SettingError, UnknownError
-from bmc.export.manifests import _data_of
+from bmc.export.manifests import data_of
 from bmc.model import Model
 
 Run = Callable[..., tuple[int, str, str]]
@@ -394,7 +394,7 @@ def test_transfer_texts_are_lines_in_utf8(tmp_path: Path) -> None:
 def test_a_large_table_on_disk_is_refused_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bmc.data._stored.LARGE", 100)
+    monkeypatch.setattr("bmc.stored_rows.LARGE", 100)
     said = refusal(written(tmp_path, "t.csv", csv_of([*ROWS, ("a", "b", "c")])))
     assert "line 62 has 3 fields" in said
 
@@ -427,14 +427,14 @@ def test_a_bundle_does_not_say_where_data_lay_on_the_machine_it_was_made_on(
     model: Model,
 ) -> None:
     model.data = {"reference": "t.csv", "location": "/home/me/t.csv", "rows": {"train": 3}}
-    assert _data_of(model) == {"reference": "t.csv", "rows": {"train": 3}}
+    assert data_of(model) == {"reference": "t.csv", "rows": {"train": 3}}
 
 
 def test_a_parquet_file_that_repeats_one_long_text_is_refused_before_memory_is_full(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("pyarrow")
-    monkeypatch.setattr("bmc.data._files._PLAIN", 2**20)
+    monkeypatch.setattr("bmc.data_files.UNPACKED", 2**20)
     path = as_parquet(tmp_path, ["a long text " * 10_000] * 60, "text")
     assert re.search("unpacks to .* GB.*save honest texts", refusal(path))
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.ma  # a case imports nothing
 from hypothesis import strategies as st
 
-from bmc.compress.distill import _teacher
 from bmc.inspect import kept
 from bmc.inspect.sensitivity import Loss, Sensitivity
 from bmc.measure import results
@@ -23,6 +22,7 @@ from bmc.measure.results import Row, Run
 from bmc.measure.scores import Interval
 from bmc.report import table
 from bmc.report.collect import Report, collect, newest_run
+from bmc.training import teacher_logits
 
 _FINGERPRINT = "ab" * 32
 _INTERVAL = Interval(1.0, 0.5, 1.5)
@@ -124,13 +124,13 @@ def _sensitivity(case: dict[str, Any], folder: Path) -> None:
 def _answers(case: dict[str, Any], folder: Path) -> None:
     path = folder / "chunk.npy"
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
-    _teacher._write(path, logits)
+    teacher_logits.write_logits(path, logits)
     content = path.read_bytes()
     path.write_bytes(_changed(content, case["bytes"]))
-    read = _teacher._read(path, (3, 2))
+    read = teacher_logits.read_logits(path, (3, 2))
     assert (read is not None) == (path.read_bytes() == content)
     assert read is None or np.array_equal(read, logits)
-    assert _teacher._read(path, (2, 3)) is None
+    assert teacher_logits.read_logits(path, (2, 3)) is None
 
 
 @cache
@@ -187,7 +187,7 @@ def _mend(content: Any) -> None:
     entries = content.get("entries") if isinstance(content, dict) else None
     for entry in entries.values() if isinstance(entries, dict) else ():
         if isinstance(entry, dict):
-            entry["sha256"] = kept._digest(entry.get("measured"))
+            entry["sha256"] = kept.digest_of(entry.get("measured"))
 
 
 def _changed(content: bytes, changes: list[Any]) -> bytes:

@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from bmc import assets, inputs
-from bmc.data import _stored
+from bmc import assets, inputs, stored_rows
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import ordered_batches
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
@@ -151,7 +150,7 @@ def test_a_bad_pair_is_refused_by_its_number(tokenizer: Tokenizer, row: object) 
 
 
 def test_a_bad_row_on_disk_is_named_by_its_place_in_the_data(tokenizer: Tokenizer) -> None:
-    writer = _stored.Writer()
+    writer = stored_rows.Writer()
     for text in ("a", "b", "", "d"):
         writer.append((text,), "a")
     stored, _ = writer.finish()
@@ -170,7 +169,7 @@ def test_a_token_beyond_the_models_table_is_refused(tokenizer: Tokenizer) -> Non
 
 def test_rows_on_disk_make_the_same_tensors_as_rows_in_memory(tokenizer: Tokenizer) -> None:
     texts = [("film " * count,) for count in (9, 1, 8, 200)]
-    writer = _stored.Writer()
+    writer = stored_rows.Writer()
     for row in texts:
         writer.append(row, "a")
     stored, _ = writer.finish()

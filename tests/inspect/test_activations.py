@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bmc.data import Dataset
-from bmc.inspect.activations import _BINS, PERCENTS, Activation, _Watch, activations_of, unpadded
+from bmc.inspect.activations import BINS, PERCENTS, Activation, Watch, activations_of, unpadded
 from bmc.model import Model
 from bmc.training.batches import Rows
 
@@ -108,14 +108,14 @@ def test_values_that_are_no_numbers_are_counted_and_left_out() -> None:
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    watch = _Watch(module := Named(nn.ReLU()).eval())
+    watch = Watch(module := Named(nn.ReLU()).eval())
     with torch.no_grad(), watch.hooked(), watch:
         for _ in range(20):
             watch.calls.clear()
             module(torch.randn(64, 5))
     (seen,) = watch.found.values()
     kept = [value for value in vars(seen).values() if isinstance(value, Tensor)]
-    assert sorted(len(value) for value in kept) == [5, _BINS]
+    assert sorted(len(value) for value in kept) == [5, BINS]
 
 
 def test_padding_is_not_watched(model: Model, reviews: Dataset) -> None:

@@ -15,7 +15,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import AppliedStep, Model, output_of
 from bmc.models import bert
-from bmc.models._bert_students import layers_of
+from bmc.models.bert_students import layers_of
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
 from bmc.workflows import students

@@ -23,7 +23,7 @@ from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model
-from bmc.models import _images, cnn, mlp, mobilenet_v2, resnet, vgg
+from bmc.models import cnn, image_networks, mlp, mobilenet_v2, resnet, vgg
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.workflows import baselines
@@ -240,7 +240,7 @@ def test_imagenet_weights_of_another_width_are_refused() -> None:
 
 
 def test_the_training_images_have_mean_0_and_deviation_1(digits: Dataset) -> None:
-    encoder = _images.encoder_for(digits)
+    encoder = image_networks.encoder_for(digits)
     pixels = encoder.batch(encoder.encode(digits.train.rows), range(len(digits.train)))["pixels"]
     assert abs(pixels.mean()) < 1e-3
     assert abs(pixels.std() - 1) < 1e-3
@@ -265,7 +265,7 @@ def photographs(tmp_path: Path) -> Dataset:
 def test_files_of_mixed_sizes_are_brought_to_the_most_common_or_to_the_size_asked_for(
     photographs: Dataset, image_size: int, size: tuple[int, int]
 ) -> None:
-    encoder = _images.encoder_for(photographs, image_size)
+    encoder = image_networks.encoder_for(photographs, image_size)
     assert (encoder.settings.height, encoder.settings.width) == size
     assert encoder.settings.channels == 3
     rows = encoder.encode(photographs.train.rows)

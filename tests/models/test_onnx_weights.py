@@ -12,7 +12,7 @@ from torch import nn
 from bmc.errors import ArtifactError
 from bmc.model import Model
 from bmc.models import bert
-from bmc.models._onnx_weights import bert_weights
+from bmc.models.onnx_weights import bert_weights
 
 
 class Wrapped(nn.Module):

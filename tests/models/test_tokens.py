@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from bmc import data as datasets
-from bmc.inputs import _long_text
+from bmc import long_text
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.models import recurrent, transformer
-from bmc.models._tokens import train_tokenizer
+from bmc.models.tokens import train_tokenizer
 
 MINIMAL_PAIRS = {
     "Vietnamese tones": ("tôi thấy má", "tôi thấy ma"),
@@ -87,11 +87,12 @@ def test_thousands_of_chinese_characters_are_known() -> None:
 
 def test_long_texts_can_be_cut_before_they_are_tokenized() -> None:
     tokenizer = train_tokenizer([("a fine film",)] * 5, 200)
-    assert _long_text.boundaries_of(tokenizer)
+    assert long_text.boundaries_of(tokenizer)
     encoder = TextEncoder(tokenizer, TextSettings(16))
     text = "a fin\u0301e \u200bfilm ฉันชอบ " * 1000
     (tokens,) = encoder.encode([text])
-    assert list(tokens.ids) == encoder._cutting.encode(text).ids
+    tokenizer.enable_truncation(16)
+    assert list(tokens.ids) == tokenizer.encode(text).ids
 
 
 @pytest.mark.parametrize(("family", "name"), [(recurrent, "lstm"), (transformer, "transformer")])

@@ -17,7 +17,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs.text import TextEncoder
 from bmc.models import transformer
-from bmc.models._tokens import train_tokenizer
+from bmc.models.tokens import train_tokenizer
 from bmc.models.transformer import Settings
 from tests.models import _bundles
 
@@ -80,7 +80,7 @@ def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
 def test_the_form_emits_a_shared_layer_once() -> None:
     model: Any = transformer.build(SPEC)
     model.layers[1] = model.layers[0]
-    form = transformer._InferenceForm(model).eval()
+    form = transformer.InferenceForm(model).eval()
     assert form.layers[0] is form.layers[1]
     for inputs in transformer.examples(model):
         with torch.inference_mode():
@@ -134,7 +134,7 @@ def test_a_trained_tokenizer_pads_with_0_and_frames_texts() -> None:
 def test_the_same_texts_give_the_same_tokenizer_in_another_process() -> None:
     """A run that was killed goes on with a tokenizer that is trained anew."""
     code = (
-        "from bmc.models._tokens import train_tokenizer\n"
+        "from bmc.models.tokens import train_tokenizer\n"
         "words = [f'{a}{b}{c}' for a in 'abcdefgh' for b in 'ijklmnop' for c in 'qrstuvw']\n"
         "print(train_tokenizer([(' '.join(words),)] * 2, 150).to_str())"
     )

@@ -173,9 +173,9 @@ def test_the_generator_that_is_left_is_the_one_of_the_best_epoch(tmp_path: Path)
     assert fitted.score == min(fitted.history) == fitted.history[fitted.best_epoch - 1]
     assert len(set(fitted.history)) == 6
     assert not generator.training
-    images = adversarial._made_by(generator, len(held_out), LATENT)
-    real = adversarial._images_of(held_out, torch.device("cpu"))
-    features = (adversarial._features(part) for part in (images, real))
+    images = adversarial.images_made_by(generator, len(held_out), LATENT)
+    real = adversarial.images_of(held_out, torch.device("cpu"))
+    features = (adversarial.features_of(part) for part in (images, real))
     assert frechet_distance(*features) == pytest.approx(fitted.score, rel=1e-9)
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from bmc.compress._shapes import Shape, changed, reshape, shapes_of
 from bmc.errors import ArtifactError
 from bmc.models import bert, mpnet, transformer
+from bmc.structure.shapes import Shape, changed, reshape, shapes_of
 
 ENCODER = {"vocab_size": 50, "hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4}
 ENCODER |= {"intermediate_size": 16, "max_position_embeddings": 16}

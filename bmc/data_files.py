@@ -19,7 +19,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-_PLAIN = 2**30  # bytes that are unpacked whatever the file's size
+UNPACKED = 2**30  # bytes that are unpacked whatever the file's size
 _RATIO = 200  # beyond: texts, pictures and series shrink to a twentieth, hardly to less
 _WIDE = {
     codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
@@ -117,7 +117,7 @@ def check_unpacked(path: Path, unpacked: int, way_out: str) -> None:
         DataError: it is more than 1 GiB, and more than 200 times the file.
     """
     packed = size_of(path)
-    if unpacked > max(_PLAIN, _RATIO * packed):
+    if unpacked > max(UNPACKED, _RATIO * packed):
         raise DataError(
             f"{path} has {packed / 1e6:.3g} MB and unpacks to {unpacked / 1e9:.3g} GB, which looks "
             f"like an attack; {way_out}"

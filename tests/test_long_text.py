@@ -10,9 +10,8 @@ import pytest
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers.models import BPE
 
-from bmc import assets
+from bmc import assets, long_text
 from bmc.errors import DataError
-from bmc.inputs import _long_text
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 
 WORDS = (
@@ -57,8 +56,10 @@ def odd_text(draw: random.Random, words: int) -> str:
 
 def whole_ids(encoder: TextEncoder, row: tuple[str, ...]) -> list[int]:
     """Tokenize the whole texts, as the tokenizer itself cuts them."""
-    found = encoder._cutting.encode(*row).ids  # type: ignore[arg-type]
-    return list(found)
+    cutting = Tokenizer.from_str(encoder.tokenizer.to_str())
+    settings = encoder.settings
+    cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
+    return list(cutting.encode(*row).ids)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -78,21 +79,21 @@ def test_a_long_texts_tokens_are_those_of_the_whole_text(
 
 
 def test_only_a_part_of_a_long_text_is_tokenized(tokenizer: Tokenizer) -> None:
-    boundaries = _long_text.boundaries_of(tokenizer)
+    boundaries = long_text.boundaries_of(tokenizer)
     assert boundaries is not None
-    assert _long_text.beginning("a film " * 1000, 100, boundaries) == ("a film " * 1000)[:104]
-    assert _long_text.ending("a film " * 1000, 100, boundaries) == ("a film " * 1000)[-104:]
-    assert len(_long_text.beginning("漢" * 1000, 100, boundaries)) == 100
-    assert len(_long_text.beginning("x" * 1000, 100, boundaries)) == 1000
+    assert long_text.beginning("a film " * 1000, 100, boundaries) == ("a film " * 1000)[:104]
+    assert long_text.ending("a film " * 1000, 100, boundaries) == ("a film " * 1000)[-104:]
+    assert len(long_text.beginning("漢" * 1000, 100, boundaries)) == 100
+    assert len(long_text.beginning("x" * 1000, 100, boundaries)) == 1000
 
 
 def test_a_tokenizer_whose_words_reach_over_spaces_reads_texts_whole() -> None:
     spaced = Tokenizer(BPE())
     spaced.pre_tokenizer = pre_tokenizers.ByteLevel()
-    assert _long_text.boundaries_of(spaced) is None
+    assert long_text.boundaries_of(spaced) is None
     added = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
     added.add_tokens(["new york"])
-    assert _long_text.boundaries_of(added) is None
+    assert long_text.boundaries_of(added) is None
 
 
 def test_a_thousand_long_texts_take_little_memory() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bmc.data import Fold, Table, split
-from bmc.data._split import TEST, TRAIN, VALIDATION, keys_of, parts_of
 from bmc.errors import SettingError
+from bmc.split import TEST, TRAIN, VALIDATION, keys_of, parts_of
 
 KEYS = keys_of([(f"row {number}",) for number in range(1000)])
 STRATA = np.array([0] * 900 + [1] * 90 + [2] * 7 + [3] * 3)

@@ -24,7 +24,7 @@ from bmc.training.loop import outputs_of
 from bmc.training.memory import return_large_blocks
 from bmc.writing import write_atomically
 
-_CHUNK = 2048
+CHUNK = 2048
 _DIGEST = 32  # bytes of a sha256
 
 
@@ -45,12 +45,12 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
     """
     folder = cache / f"teacher-{sha256[:16]}"
     disk.make_folders(folder)
-    chunks = [texts[start : start + _CHUNK] for start in range(0, len(texts), _CHUNK)]
+    chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     depends = _depends(teacher, sha256, device)
     paths = [folder / f"{_name(depends, chunk)}.npy" for chunk in chunks]
     logits_of_chunks = {}
     for path, chunk in zip(paths, chunks, strict=True):
-        if (logits := _read(path, (len(chunk), _width(teacher)))) is not None:
+        if (logits := read_logits(path, (len(chunk), _width(teacher)))) is not None:
             logits_of_chunks[path] = logits
     known = sum(len(logits) for logits in logits_of_chunks.values())
     if known < len(texts):
@@ -59,7 +59,7 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in logits_of_chunks:
                     logits_of_chunks[path] = _compute(teacher, chunk, device)
-                    _write(path, logits_of_chunks[path])
+                    write_logits(path, logits_of_chunks[path])
                     advance(len(chunk))
     return torch.from_numpy(np.concatenate([logits_of_chunks[path] for path in paths]))
 
@@ -105,14 +105,15 @@ def _name(depends: str, texts: Many) -> str:
     return digest.hexdigest()[:24]
 
 
-def _write(path: Path, logits: NDArray[np.float32]) -> None:
+def write_logits(path: Path, logits: NDArray[np.float32]) -> None:
+    """Write a chunk's logits and their sha256, whole or not at all."""
     buffer = io.BytesIO()
     np.save(buffer, logits)
     content = buffer.getvalue()
     write_atomically(path, content + hashlib.sha256(content).digest())
 
 
-def _read(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
+def read_logits(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     """Return a chunk's logits; None if it is missing or damaged."""
     try:
         stored = path.read_bytes()

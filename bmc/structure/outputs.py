@@ -176,7 +176,7 @@ class Outputs:
                         "leave it out of layers, or take fit=weights"
                     )
                 for (inputs, _), (_, outputs) in zip(fitted[path], original[path], strict=True):
-                    x, y = _samples(layer, inputs, outputs)
+                    x, y = samples_of(layer, inputs, outputs)
                     moments[path].add(*((y, y[:, :0]) if of_outputs else (x, y)))
         return moments
 
@@ -206,7 +206,7 @@ def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, lis
             hook.remove()
 
 
-def _samples(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> Pair:
+def samples_of(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> Pair:
     """Return samples (samples, in) and (samples, out); each pixel of a map is one, up to a few."""
     if isinstance(layer, nn.Conv2d):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from bmc import data as datasets
-from bmc.data import Dataset, _stored
-from bmc.data._stored import StoredRows, Writer
+from bmc import stored_rows
+from bmc.data import Dataset
+from bmc.stored_rows import StoredRows, Writer
 
 ROWS: list[tuple[str, ...]] = [("ä\nfilm", "second"), ("", "x" * 5000), ("\x1f\x1e,", "z")]
 
@@ -67,7 +68,7 @@ def test_a_table_on_disk_is_the_same_data_as_one_in_memory(
         return datasets.load(str(table), task=task)
 
     small = load()
-    monkeypatch.setattr(_stored, "LARGE", 1000)
+    monkeypatch.setattr(stored_rows, "LARGE", 1000)
     large = load()
     assert isinstance(small.train.rows, tuple)
     assert isinstance(large.train.rows, StoredRows)
@@ -86,7 +87,7 @@ def test_a_large_parquet_table_goes_to_disk_too(
 
     records = [{"text": f"film {n}", "label": n % 2, "other": "x"} for n in range(90)]
     parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "t.parquet")
-    monkeypatch.setattr(_stored, "LARGE", 1000)
+    monkeypatch.setattr(stored_rows, "LARGE", 1000)
     data = datasets.load(str(tmp_path / "t.parquet"))
     assert isinstance(data.train.rows, StoredRows)
     assert data.labels == ("0", "1")
