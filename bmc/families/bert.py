@@ -35,8 +35,9 @@ class Size:
             size where layers are copied.
         intermediate: hidden units of each layer; 0 for four times the width.
         start: "embeddings" projects the teacher's embeddings and draws the rest; "teacher" copies
-            layers of the teacher, too, and cuts them to size; a baseline's name (minilm-l3), a
-            local Hugging Face folder or hf:NAME copies those of another pretrained BERT.
+            layers of the teacher, too, and cuts them to size; "auto" is "teacher" where that can
+            be, else "embeddings"; a baseline's name (minilm-l3), a local Hugging Face folder or
+            hf:NAME copies layers of another pretrained BERT.
         copied: indices of the layers that are copied, such as 2,5; evenly spaced when empty.
     """
 

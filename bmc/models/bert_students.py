@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import BertForSequenceClassification
 
+from bmc import console
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.families.bert import TEACHERS, Size
@@ -23,7 +24,7 @@ from bmc.models._bert_cut import cut_from
 # the norm behind them takes the factor out again.
 EMBEDDING_SCALE = 20.0
 
-_EMBEDDINGS, _TEACHER = "embeddings", "teacher"
+_AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
 _MPNETS_OWN = ("relative_attention_num_buckets",)
 _HEAD = 64
 _MEASURED_ROWS, _BATCH = 512, 32
@@ -48,13 +49,16 @@ def student(
         UsageError: the start needs another teacher.
         SettingError: the student is larger than its start, or a layer is not there.
     """
-    if size.start == _EMBEDDINGS:
+    start = _chosen(teacher, size) if size.start == _AUTO else size.start
+    if start == _EMBEDDINGS:
         model = from_embeddings(teacher, size, build)
-    elif size.start == _TEACHER:
+    elif start == _TEACHER:
         _check_teacher(teacher)
         model = from_layers(teacher, size, data, build)
+        origin = {"rows": list(range(len(teacher.labels) or 1))}  # of the head: the teacher's
+        model.origin = {"pretrained": origin}
     else:
-        model = from_layers(load(size.start), size, data, build)
+        model = from_layers(load(start), size, data, build)
     # Without dropout, plain attention trains small layers faster than the fused kernel on CPUs.
     model.module.set_attn_implementation("eager")  # type: ignore[operator]
     return _with_labels(model, data.labels)
@@ -122,33 +126,28 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
         build: builds a BERT from its configuration.
 
     Raises:
-        SettingError: the student is larger than its source, its heads are of another size, or a
-            layer is not there.
+        SettingError: see `_check_source`.
     """
-    _check_width(source, size)
-    copied = layers_of(size, int(source.spec["num_hidden_layers"]))
-    head = source.spec["hidden_size"] // source.spec["num_attention_heads"]
-    heads = size.heads or max(1, size.hidden // head)
-    if heads * head != size.hidden:
-        nearest = max(1, round(size.hidden / head))
-        raise SettingError(
-            f"{heads} heads of hidden {size.hidden} are not of {head} units, as those that would "
-            f"be copied are; take {nearest} heads of hidden {nearest * head}, or --set "
-            f"start={_EMBEDDINGS}"
-        )
+    copied, sizes = _check_source(source, size)
     table: Any = source.module.get_submodule("bert.embeddings.word_embeddings")
-    spec = {**source.spec, "vocab_size": table.num_embeddings, **_sizes(size, heads)}
-    if spec["intermediate_size"] > source.spec["intermediate_size"]:
-        raise SettingError(
-            f"intermediate {spec['intermediate_size']} exceeds the "
-            f"{source.spec['intermediate_size']} of the layers that would be copied"
-        )
+    spec = {**source.spec, "vocab_size": table.num_embeddings, **sizes}
     module = build(spec)
     cut_from(source.module, module, copied, _batches(source, data))
     origin = {key: value for key, value in source.origin.items() if key == "pretrained"}
-    if size.start == _TEACHER:
-        origin = {"pretrained": {"rows": list(range(len(source.labels) or 1))}}
     return Model(module, "bert", spec, source.labels, source.encoder, source.task, origin=origin)
+
+
+def _chosen(teacher: Model, size: Size) -> str:
+    """Return the best start that a teacher allows, and say why it is not the best of all."""
+    if size.copied:
+        return _TEACHER
+    try:
+        _check_teacher(teacher)
+        _check_source(teacher, size)
+    except (UsageError, SettingError) as error:
+        console.note(f"the student starts from its teacher's embeddings alone ({error})")
+        return _EMBEDDINGS
+    return _TEACHER
 
 
 def layers_of(size: Size, there: int) -> list[int]:
@@ -189,6 +188,34 @@ def _check_teacher(teacher: Model) -> None:
             f"the teacher's layers were changed by {', '.join(changed)}, so they cannot be copied: "
             f"{other}"
         )
+
+
+def _check_source(source: Model, size: Size) -> tuple[list[int], dict[str, Any]]:
+    """Return the layers that a student copies, and the configuration of its own.
+
+    Raises:
+        SettingError: the student is larger than its source, its heads are of another size, or a
+            layer is not there.
+    """
+    _check_width(source, size)
+    copied = layers_of(size, int(source.spec["num_hidden_layers"]))
+    head = source.spec["hidden_size"] // source.spec["num_attention_heads"]
+    heads = size.heads or max(1, size.hidden // head)
+    if heads * head != size.hidden:
+        nearest = max(1, round(size.hidden / head))
+        raise SettingError(
+            f"{heads} heads of hidden {size.hidden} are not of {head} units, as those that would "
+            f"be copied are; take {nearest} heads of hidden {nearest * head}, or --set "
+            f"start={_EMBEDDINGS}"
+        )
+    sizes = _sizes(size, heads)
+    most = source.spec["intermediate_size"]
+    if sizes["intermediate_size"] > most:
+        raise SettingError(
+            f"intermediate {sizes['intermediate_size']} exceeds the {most} of the layers that "
+            "would be copied"
+        )
+    return copied, sizes
 
 
 def _check_width(source: Model, size: Size) -> None:

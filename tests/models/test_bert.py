@@ -191,7 +191,7 @@ def test_a_teacher_of_another_family_is_refused_with_what_can_be_done(
 
 def test_a_student_wider_than_its_teacher_is_refused(model: Model, reviews: Dataset) -> None:
     with pytest.raises(SettingError, match="exceeds its teacher's 32"):
-        bert.student(model, bert.Size(layers=1, hidden=64, heads=2), reviews)
+        bert.student(model, bert.Size(layers=1, hidden=64, heads=2, start="embeddings"), reviews)
 
 
 def test_a_students_embeddings_are_the_best_low_rank_view_of_the_teachers(
@@ -206,7 +206,9 @@ def test_a_students_embeddings_are_the_best_low_rank_view_of_the_teachers(
     with torch.no_grad():  # a spectrum that falls, so that the best view is one and no other
         for table in tables.values():
             table.copy_(torch.randn_like(table) * 0.8 ** torch.arange(32) @ turn)
-    student = bert.student(model, bert.Size(layers=1, hidden=8, heads=2), reviews)
+    student = bert.student(
+        model, bert.Size(layers=1, hidden=8, heads=2, start="embeddings"), reviews
+    )
     right = torch.linalg.svd(tables["word"].detach(), full_matrices=False).Vh[:8]
     for name, table in tables.items():
         ours = student.module.get_parameter(f"bert.embeddings.{name}_embeddings.weight").detach()
@@ -220,7 +222,9 @@ def test_all_embeddings_of_a_student_are_turned_by_the_same_basis(
     model: Model, reviews: Dataset
 ) -> None:
     """At full width the view is a rotation: inner products across tables stay as they were."""
-    student = bert.student(model, bert.Size(layers=1, hidden=32, heads=2), reviews)
+    student = bert.student(
+        model, bert.Size(layers=1, hidden=32, heads=2, start="embeddings"), reviews
+    )
 
     def products(module: nn.Module) -> Tensor:
         tables = [

@@ -168,3 +168,25 @@ def test_a_checkpoint_without_a_tokenizer_is_refused(
         (bare / name).write_bytes((hf_folder / name).read_bytes())
     with pytest.raises(Exception, match="tokenizer"):
         bert.student(make_lively(), replace(WHOLE, start=str(bare)), reviews)
+
+
+def test_a_student_starts_from_its_teachers_layers_where_they_fit_and_says_where_not(
+    make_lively: Make, reviews: Dataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    teacher = make_lively()
+    fits = replace(WHOLE, start="auto")
+    torch.testing.assert_close(
+        answers(bert.student(teacher, fits, reviews), reviews),
+        answers(teacher, reviews),
+        atol=1e-3,
+        rtol=0,
+    )
+    assert "embeddings alone" not in capsys.readouterr().err
+    student = bert.student(teacher, replace(fits, layers=3), reviews)
+    assert len(bert.parts(student.module).layers) == 3
+    assert "embeddings alone (3 layers cannot be copied from 2)" in capsys.readouterr().err
+
+
+def test_named_layers_that_are_not_there_are_refused(make_lively: Make, reviews: Dataset) -> None:
+    with pytest.raises(SettingError, match="0 to 1"):
+        bert.student(make_lively(), bert.Size(layers=1, hidden=16, copied=("2",)), reviews)
