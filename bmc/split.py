@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.errors import SettingError
+from bmc.folds import Fold
 from bmc.inputs import Many, Row
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2
 _SPLITTABLE = 3
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One part of a cross-validation: which of how many parts is held out.
-
-    Args:
-        number: from 1 to `of`.
-        of: how many parts, 2 to 20.
-    """
-
-    number: int
-    of: int
-
-    def __post_init__(self) -> None:
-        if not 2 <= self.of <= 20:
-            raise SettingError(f"{self.of} folds; 2 to 20 are possible")
-        if not 1 <= self.number <= self.of:
-            raise SettingError(f"fold {self.number} of {self.of}; it must lie in 1..{self.of}")
 
 
 def keys_of(rows: Many) -> NDArray[np.uint64]:

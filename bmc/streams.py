@@ -126,6 +126,41 @@ def _true_stdout() -> Iterator[TextIO]:
         yield stream
 
 
+class _Page(io.StringIO):
+    """Text on its way to the results: drawn as for the terminal, or file, that will get it."""
+
+    def isatty(self) -> bool:
+        with suppress(OSError):
+            return results().isatty()
+        return False
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        with suppress(OSError):
+            return results().encoding or "utf-8"
+        return "utf-8"
+
+
+@contextmanager
+def as_results() -> Iterator[None]:
+    """Print as a result what is printed to stdout while the block runs, such as a --help.
+
+    Raises:
+        UnprintedError: the results' stream is full, closed, or left by its reader.
+    """
+    page = _Page()
+    try:
+        with redirect_stdout(page):
+            yield
+    finally:
+        text = page.getvalue().rstrip()
+        if text:
+            try:
+                print(text, file=results(), flush=True)
+            except OSError as error:
+                raise UnprintedError(error) from error
+
+
 def is_lost() -> bool:
     """Tell whether results can no longer be written."""
     try:

@@ -7,7 +7,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Any
 
-from bmc.cli import _tree
+from bmc.cli import app
 
 _INTRODUCTION = """# Command line
 
@@ -18,11 +18,11 @@ codes: [guide](../guides/command-line.md).
 
 def page() -> str:
     """Return the page: a section for each verb, with its options by panel and its examples."""
-    return "\n".join([_INTRODUCTION, *(_section(verb) for verb in _tree.VERBS)])
+    return "\n".join([_INTRODUCTION, *(_section(verb) for verb in app.VERBS)])
 
 
 def _section(verb: str) -> str:
-    command = _tree.load(verb)
+    command = app.load(verb)
     shown = [option for option in command.params if option.help and not option.hidden]
     lines = [f"## bmc {verb}", "", command.help or "", ""]
     for panel, options in groupby(sorted(shown, key=_panel), key=_panel):

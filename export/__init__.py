@@ -6,35 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from bmc.errors import SettingError
+from bmc.contracts.export_options import NEWEST_OPSET as NEWEST_OPSET
+from bmc.contracts.export_options import OLDEST_OPSET as OLDEST_OPSET
+from bmc.contracts.export_options import ExportOptions as ExportOptions
 from bmc.inputs import TensorInfo
 from bmc.model import Model
-
-OLDEST_OPSET, NEWEST_OPSET = 18, 23
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How to export.
-
-    Args:
-        opset: version of the ONNX operators; None takes the oldest that the model needs, and for
-            ONNX Runtime the one that has attention where the model has.
-        max_batch: rows that a TensorRT engine is built for at most.
-        allow_slower: keep a quantized bundle that is slower than its fp32 export.
-    """
-
-    opset: int | None = None
-    max_batch: int = 16
-    allow_slower: bool = False
-
-    def __post_init__(self) -> None:
-        if self.opset is not None and not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
-            raise SettingError(
-                f"opset is {self.opset}; it must lie in {OLDEST_OPSET}..{NEWEST_OPSET}"
-            )
-        if self.max_batch < 1:
-            raise SettingError(f"max batch is {self.max_batch}; it must be at least 1")
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,14 @@ from bmc.export import ExportOptions
 from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill as distilling
-from bmc.workflows import export as exporting
-from bmc.workflows import prune as pruning
-from bmc.workflows import quantize as quantizing
-from bmc.workflows import share as sharing
 from bmc.workflows import train as training
 from bmc.workflows.data import DataSource
+from bmc.workflows.export import export as workflows_export
+from bmc.workflows.options import Files, Output, Pruning, Quantization, Sharing
+from bmc.workflows.prune import prune as workflows_prune
+from bmc.workflows.quantize import quantize as workflows_quantize
 from bmc.workflows.settings import settings_from
+from bmc.workflows.share import share as workflows_share
 from bmc.workflows.tuning import Distillation, Tuning
 
 Reference = ModelHandle | str | Path
@@ -91,7 +92,7 @@ def train(
     options = {name: value for name, value in settings.items() if name not in known}
     recipe = settings_from(TrainingSettings, recipe, "training")
     with call(verbose, progress):
-        made = training.train(reference, source, options, recipe, path_of(output), force)
+        made = training.train(reference, source, options, recipe, Output(path_of(output), force))
     return ModelHandle(made.path)
 
 
@@ -145,16 +146,10 @@ def distill(
     """
     values = settings_from(Distillation, settings, "distill")
     source = _source_of_teacher(teacher, data, text_column, label_column, task, fold)
-    distillation = Distillation(student=student, **values)
+    distillation = Distillation(student=student, settings=student_settings or {}, **values)
     with call(verbose, progress):
-        made = distilling.distill(
-            reference_of(teacher),
-            source,
-            distillation,
-            path_of(output),
-            force,
-            student_settings,
-        )
+        files = Output(path_of(output), force)
+        made = distilling.distill(reference_of(teacher), source, distillation, files)
     return ModelHandle(made.path)
 
 
@@ -212,20 +207,11 @@ def prune(
     Example:
         >>> smaller = bmc.prune(model, ratio=0.5, epochs=5)
     """
-    budgets = {"macs": target_macs, "params": target_params, "size": target_size}
+    limits = _text(target_macs), _text(target_params), _text(target_size)
+    pruning = Pruning(method, ratio, *limits, settings)
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
     with call(verbose, progress):
-        made = pruning.prune(
-            reference_of(model),
-            method,
-            settings,
-            ratio,
-            {name: None if most is None else str(most) for name, most in budgets.items()},
-            tuned,
-            _text(data),
-            path_of(output),
-            force,
-        )
+        made = workflows_prune(reference_of(model), pruning, tuned, _files(data, output, force))
     return ModelHandle(made.path)
 
 
@@ -274,10 +260,9 @@ def share(
         >>> smaller = bmc.share(model, method="lowrank", energy=0.9)
     """
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
+    sharing = Sharing(method, settings)
     with call(verbose, progress):
-        made = sharing.share(
-            reference_of(model), method, settings, tuned, _text(data), path_of(output), force
-        )
+        made = workflows_share(reference_of(model), sharing, tuned, _files(data, output, force))
     return ModelHandle(made.path)
 
 
@@ -329,17 +314,10 @@ def quantize(
         >>> small = bmc.quantize(student, method="static", samples=256)
     """
     tuned = _tuning(epochs, max_drop, False, teacher, tuning)
+    quantization = Quantization(method, samples, settings=settings)
+    files = _files(data, output, force)
     with call(verbose, progress):
-        made = quantizing.quantize(
-            reference_of(model),
-            method,
-            settings,
-            {"samples": samples},
-            tuned,
-            _text(data),
-            path_of(output),
-            force,
-        )
+        made = workflows_quantize(reference_of(model), quantization, tuned, files)
     return ModelHandle(made.path)
 
 
@@ -356,9 +334,8 @@ def export_handles(
 ) -> tuple[BundleHandle, ...]:
     """Export a model to targets; see `ModelHandle.to`."""
     options = ExportOptions(opset, max_batch, allow_slower)
-    made = exporting.export(
-        reference_of(model), targets, options, _text(data), path_of(output), force
-    )
+    files = _files(data, output, force)
+    made = workflows_export(reference_of(model), targets, options, files)
     return tuple(BundleHandle(bundle.path) for bundle in made.bundles)
 
 
@@ -370,7 +347,7 @@ def _source(
     fold: tuple[int, int] | None,
 ) -> DataSource:
     columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
-    return DataSource(str(data), columns, label_column, task, Fold(*fold) if fold else None)
+    return DataSource(columns, label_column, task, str(data), Fold(*fold) if fold else None)
 
 
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
@@ -421,5 +398,9 @@ def _tuning(
     return Tuning(**{**values, **settings_from(Tuning, more or {}, "tuning")})
 
 
-def _text(path: str | Path | None) -> str | None:
-    return None if path is None else str(path)
+def _files(data: str | Path | None, output: str | Path | None, force: bool) -> Files:
+    return Files(path_of(output), force, _text(data))
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import FrameType
 
-from bmc.cli import _tree
+from bmc.cli import app
 
 _SIGNALLED = 128  # and the signal's number: what a shell says of a program that one ended
 
@@ -26,8 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     SIGTERM and SIGHUP end it as Ctrl-C does: what it was writing is removed, checkpoints stay.
     """
-    if _tree.COMPLETING in os.environ:
-        _tree.complete()
+    if app.COMPLETING in os.environ:
+        app.complete()
     from bmc import streams
 
     streams.keep_numbers()
@@ -44,6 +44,6 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors become one line on stderr."""
-    from bmc.cli import _run
+    from bmc.cli import running
 
-    return _run.run(arguments)
+    return running.run(arguments)

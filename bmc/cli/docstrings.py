@@ -6,7 +6,7 @@ import inspect
 import re
 from typing import Any
 
-_SECTION = re.compile(r"^(Args|Example|Examples|Raises|Returns|Source):", re.MULTILINE)
+_SECTION = re.compile(r"^(Args|Example|Raises|Returns|Source):", re.MULTILINE)
 _ARGUMENT = re.compile(r"^    (\w+): ", re.MULTILINE)
 
 
@@ -18,15 +18,12 @@ def description_of(subject: Any) -> str:
 
 def arguments_of(subject: Any) -> dict[str, str]:
     """Return the text of each argument under `Args:`; a class has those of its bases, too."""
-    owners = reversed(subject.__mro__) if isinstance(subject, type) else [subject]
-    found: dict[str, str] = {}
-    for owner in owners:
-        pieces = _ARGUMENT.split(_section(owner, "Args"))
-        found.update(
-            (name, " ".join(text.split()))
-            for name, text in zip(pieces[1::2], pieces[2::2], strict=True)
-        )
-    return found
+    texts: dict[str, str] = {}
+    for owner in reversed(subject.__mro__) if isinstance(subject, type) else [subject]:
+        pieces = _ARGUMENT.split(_section(owner, "Args"))[1:]
+        for name, text in zip(pieces[::2], pieces[1::2], strict=True):
+            texts[name] = " ".join(text.split())
+    return texts
 
 
 def examples_of(subject: Any) -> list[str]:
@@ -35,6 +32,5 @@ def examples_of(subject: Any) -> list[str]:
 
 
 def _section(subject: Any, name: str) -> str:
-    own = subject.__dict__.get("__doc__") if isinstance(subject, type) else subject.__doc__
-    pieces = _SECTION.split(inspect.cleandoc(own or ""))
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True)).get(name, "")
+    pieces = _SECTION.split(inspect.cleandoc(subject.__doc__ or ""))[1:]
+    return dict(zip(pieces[::2], pieces[1::2], strict=True)).get(name, "")

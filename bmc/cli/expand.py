@@ -1,255 +1,244 @@
-"""A verb's signature as Typer reads it: options classes become options, docstrings their help.
+"""A verb's signature as Typer reads it: settings classes become options, docstrings their help.
 
 A verb is a typed function. Parameters before `*` are arguments, those after it options. A parameter
-whose default is an options class, a frozen dataclass, stands for one option for each of its fields.
-The text of --help is what stands under `Args:` in the docstrings; `typer.Option(...)` in an
-annotation adds what is special: a short name, a panel, a completion.
+whose default is a settings class's object stands for an option for each of its fields. The text of
+--help is what stands under `Args:` in docstrings; the verb's goes before the class's. An annotation
+may hold the text of an argument, or the `Choice` of its values.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
+import re
 import types
 from collections.abc import Callable, Mapping, Sequence
-from copy import copy
-from dataclasses import dataclass, fields, is_dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
 from rich.markup import escape
-from typer.models import ArgumentInfo, OptionInfo, ParameterInfo
+from typer.models import ArgumentInfo
 
-from bmc.cli.choices import Choice
+from bmc.choices import Choice
+from bmc.cli import complete
 from bmc.cli.docstrings import arguments_of
+from bmc.cli.options import Common
+from bmc.contracts.targets import TARGETS
 from bmc.errors import SettingError, UsageError
+from bmc.folds import Fold
 
 _NUMBERS = {int: "whole number", float: "number"}
-_SECOND = "_option"  # of an argument that may also be typed as an option, such as --model
-_Collect = Callable[[Mapping[str, Any]], Any]
+_NAMES = {"settings": ("--set", "-s")}
+_SHORT = {"output": ("-o",), "data": ("-d",), "yes": ("-y",)}
+_AS_OPTION = "model_option"  # bmc export --model x
+
+
+@dataclass(frozen=True)
+class _LeftOut:
+    """Stands for a settings class of which what is not typed is decided elsewhere."""
+
+    kind: type[Any]
 
 
 @dataclass(frozen=True)
 class _Part:
-    """One parameter of a verb: the parameters that Typer sees for it, and how they become one."""
+    """The parameters that Typer sees for one of a verb's, and how their values become its value."""
 
-    parameter: inspect.Parameter
     seen: tuple[inspect.Parameter, ...]
-    collect: _Collect
+    collect: Callable[[Mapping[str, Any]], Any]
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
-def expand(verb: Callable[..., Any], panel: str | None = None) -> Callable[..., Any]:
+def changes(kind: type[Any]) -> Any:
+    """Return the default of a parameter that gets, by name, the fields that were typed alone."""
+    return _LeftOut(kind)
+
+
+def expand(verb: Callable[..., Any], panel: str | None = None) -> Any:
     """Return a function that calls the verb, with one parameter for each argument and option.
 
+    Its `aliases` are the names of the last release, and the options that they mean.
+
     Args:
-        verb: its parameters are annotated; options classes have an instance as default.
-        panel: of --help, for the options that belong to no options class.
+        verb: its parameters are annotated.
+        panel: of --help, for the options that belong to no settings class.
     """
-    signature = inspect.signature(verb)
+    signature, texts = inspect.signature(verb), arguments_of(verb)
     hints = get_type_hints(verb, include_extras=True)
-    help_of = arguments_of(verb)
-    parts = [
-        _group(parameter)
+    parts = {
+        name: _group(parameter.default, texts)
         if is_dataclass(parameter.default)
-        else _single(parameter, hints[parameter.name], help_of, panel)
-        for parameter in signature.parameters.values()
-    ]
+        else _single(parameter, hints[name], texts.get(name, ""), panel)
+        for name, parameter in signature.parameters.items()
+    }
+    common = _group(Common(), {})
 
     @functools.wraps(verb)
     def call(**typed: Any) -> Any:
-        arguments: list[Any] = []
-        options: dict[str, Any] = {}
-        for part in parts:
-            value = part.collect(typed)
-            if part.parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-                arguments.extend(value)
-            elif part.parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-                options[part.parameter.name] = value
-            else:
-                arguments.append(value)
-        return verb(*arguments, **options)
+        common.collect(typed).begin()
+        values = {name: part.collect(typed) for name, part in parts.items()}
+        for value in values.values():
+            getattr(value, "begin", lambda: None)()
+        return verb(**values)
 
-    seen = [parameter for part in parts for parameter in part.seen]
-    call.__signature__ = signature.replace(parameters=seen)  # type: ignore[attr-defined]
-    call.__annotations__ = {parameter.name: parameter.annotation for parameter in seen}
-    return call
+    seen = [parameter for part in (*parts.values(), common) for parameter in part.seen]
+    expanded: Any = call
+    expanded.__signature__ = signature.replace(parameters=seen)
+    expanded.__annotations__ = {parameter.name: parameter.annotation for parameter in seen}
+    expanded.aliases = {old: new for part in parts.values() for old, new in part.aliases.items()}
+    return expanded
 
 
-def _group(parameter: inspect.Parameter) -> _Part:
-    """Return the options that the fields of an options class stand for."""
-    options = parameter.default
-    kind = type(options)
-    hints = get_type_hints(kind, include_extras=True)
-    help_of = arguments_of(kind)
-    panel = getattr(kind, "PANEL", None)
-    members = [
-        _option(field.name, hints[field.name], getattr(options, field.name), help_of, panel)
-        for field in fields(kind)
-    ]
+def _group(settings: Any, texts: Mapping[str, str]) -> _Part:
+    """Return the options that the fields of a settings object stand for."""
+    left_out = isinstance(settings, _LeftOut)
+    kind = settings.kind if left_out else type(settings)
+    hints, texts = get_type_hints(kind), {**arguments_of(kind), **texts}
+    members = {}
+    aliases = {}
+    for one in fields(kind):
+        default = None if left_out else getattr(settings, one.name)
+        panel = one.metadata.get("group", kind.GROUP)
+        text = _with_options(texts[one.name], hints)
+        choice = one.metadata.get("choice")
+        members[one.name] = _option(one.name, hints[one.name], default, text, panel, choice)
+        if "alias" in one.metadata:
+            aliases[one.metadata["alias"]] = one.name
 
     def collect(typed: Mapping[str, Any]) -> Any:
-        return kind(**{one.parameter.name: one.collect(typed) for one in members})
+        values = {name: part.collect(typed) for name, part in members.items()}
+        if left_out:
+            return {name: value for name, value in values.items() if value is not None}
+        return kind(**values)
 
-    seen = tuple(parameter for one in members for parameter in one.seen)
-    return _Part(parameter, seen, collect)
+    seen = tuple(seen for part in members.values() for seen in part.seen)
+    return _Part(seen, collect, aliases)
 
 
-def _single(
-    parameter: inspect.Parameter, hint: Any, help_of: Mapping[str, str], panel: str | None
-) -> _Part:
+def _with_options(text: str, names: Mapping[str, Any]) -> str:
+    """Write the names of other fields, which stand in backticks, as their options."""
+    return re.sub(
+        r"`(\w+)`", lambda name: _names(name[1])[0] if name[1] in names else name[0], text
+    )
+
+
+def _names(name: str) -> tuple[str, ...]:
+    dashed = f"--{name.replace('_', '-')}"
+    return _NAMES.get(name, (dashed, *_SHORT.get(name, ())))
+
+
+def _single(parameter: inspect.Parameter, hint: Any, text: str, panel: str | None) -> _Part:
     """Return the argument or the option that one parameter stands for."""
-    name = parameter.name
+    extras = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    base = get_args(hint)[0] if extras else hint
+    text = text or next((extra for extra in extras if isinstance(extra, str)), "")
+    choice = next((extra for extra in extras if isinstance(extra, Choice)), None)
+    name, default = parameter.name, parameter.default
     if parameter.kind is inspect.Parameter.KEYWORD_ONLY:
-        part = _option(name, hint, parameter.default, help_of, panel)
-        return _Part(parameter, part.seen, part.collect)
-    several = parameter.kind is inspect.Parameter.VAR_POSITIONAL
-    default = () if several else parameter.default
-    seen, read = _seen(name, hint, default, help_of, typer.Argument(), several)
-    if parameter.kind is not inspect.Parameter.POSITIONAL_OR_KEYWORD:
-        return _Part(parameter, (seen,), read)
-    hidden = typer.Option(f"--{name}", hidden=True)
-    second = name + _SECOND
-    also = seen.replace(name=second, default=None, annotation=Annotated[str, hidden])
+        return _option(name, base, default, text, panel, choice)
+    argument = _seen(name, base, default, text, typer.Argument(), choice)
+    if name != "model":
+        return argument
+    hidden = Annotated[str, typer.Option("--model", hidden=True)]
+    option = argument.seen[0].replace(name=_AS_OPTION, default=None, annotation=hidden)
 
     def either(typed: Mapping[str, Any]) -> Any:
-        option = typed[second]
-        if option is None:
-            return read(typed)
-        if typed[name] not in (None, default):
-            raise UsageError(
-                f"{name.upper()} is given twice, as {typed[name]!r} and as --{name} {option}: "
-                f"type it once, after the verb{_target_of(typed[name])}"
-            )
-        return option
+        model, second = argument.collect(typed), typed[_AS_OPTION]
+        if second is None or model in (None, default):
+            return model if second is None else second
+        target = f"; a target is named with --target {model}" if model in TARGETS.names() else ""
+        raise UsageError(
+            f"MODEL is given twice, as {model!r} and as --model {second}: "
+            f"type it once, after the verb{target}"
+        )
 
-    return _Part(parameter, (seen, also), either)
-
-
-def _target_of(name: str) -> str:
-    """Say how a target is typed, where one stands in a model's place."""
-    from bmc.contracts.targets import TARGETS
-
-    known = name in TARGETS.names()
-    return f"; a target is named with --target {name}" if known else ""
+    return _Part((*argument.seen, option), either)
 
 
 def _option(
-    name: str, hint: Any, default: Any, help_of: Mapping[str, str], panel: str | None
+    name: str, hint: Any, default: Any, text: str, panel: str | None, choice: Choice | None
 ) -> _Part:
-    shown = typer.Option(f"--{name.rstrip('_').replace('_', '-')}", rich_help_panel=panel)
-    seen, read = _seen(name, hint, default, help_of, shown, several=False)
-    return _Part(seen, (seen,), read)
+    names = _names(name)
+    if default is True:
+        names = (f"{names[0]}/--no-{names[0].removeprefix('--')}",)
+    info = typer.Option(*names, rich_help_panel=panel)
+    return _seen(name, hint, default, text, info, choice)
 
 
-def _seen(
-    name: str,
-    hint: Any,
-    default: Any,
-    help_of: Mapping[str, str],
-    usual: Any,
-    several: bool,
-) -> tuple[inspect.Parameter, _Collect]:
-    """Return a parameter as Typer reads it, and a function that takes its value from those typed.
+def _seen(name: str, hint: Any, default: Any, text: str, info: Any, choice: Choice | None) -> _Part:
+    """Return the parameter that Typer reads, and how its value is taken from those typed.
 
     Args:
         name: of the parameter.
-        hint: its annotation, resolved.
+        hint: its type.
         default: what it is when it is not typed.
-        help_of: texts for --help by name.
-        usual: the Typer option or argument, where the annotation has none of its own.
-        several: whether it takes all arguments that are left.
+        text: for --help.
+        info: the Typer option or argument.
+        choice: of its values; None for any of its type.
     """
-    base, extras = _unwrapped(hint)
-    info = _info(usual, extras)
-    info.help = escape(help_of.get(name, ""))
-    choice = next((extra for extra in extras if isinstance(extra, Choice)), None)
-    inner = _inner(base)
-    many = several or get_origin(inner) is tuple
-    element: Any = get_args(inner)[0] if get_origin(inner) is tuple else inner
-    option = _spelled(name, info)
-    if choice is not None:
-        element = _enum(choice.names())
-        info.parser = choice.read
-        if many:
-            info.metavar = f"<{'|'.join(choice.names())}>"
-            info.autocompletion = choice.complete
-    elif element is bool:
-        info.metavar = ""
-    elif element in _NUMBERS:
-        info.parser = _number(element, option)
-    elif element is Path:
-        info.parser = Path
-        info.metavar = info.metavar or "PATH"
-    elif element is str and isinstance(info, OptionInfo):
-        info.metavar = info.metavar or "TEXT"
-    required = default is inspect.Parameter.empty
-    start: Any = default
-    if many and not required:
-        start = list(default) if default else None
-    parameter = inspect.Parameter(
+    kind = next((part for part in get_args(hint) if isinstance(hint, types.UnionType)), hint)
+    several = get_origin(kind) in (tuple, Mapping)
+    element: Any = get_args(kind)[0] if several else kind
+    info.help = escape(text)
+    info.autocompletion = choice.complete if choice else complete.BY_NAME.get(name)
+    info.parser, info.metavar = _read(element, _names(name)[0], choice)
+    if get_origin(kind) is Mapping:
+        info.metavar = "NAME=VALUE"
+    elif isinstance(info, ArgumentInfo) and info.metavar == "TEXT":
+        info.metavar = None  # an argument is shown by its name
+    start = default
+    if several and default is not inspect.Parameter.empty:
+        start = list(default or ()) or None
+    seen = inspect.Parameter(
         name,
         inspect.Parameter.KEYWORD_ONLY,
         default=start,
-        annotation=Annotated[list[element] if many else element, info],
+        annotation=Annotated[list[element] if several else element, info],
     )
 
     def collect(typed: Mapping[str, Any]) -> Any:
         value = typed[name]
-        if not many:
-            return value
-        if value is None:
-            return default
+        if not several or value is None:
+            return default if value is None else value
+        if get_origin(kind) is Mapping:
+            return _by_name(value)
         return tuple(part for one in value for part in (one if isinstance(one, tuple) else (one,)))
 
-    return parameter, collect
+    return _Part((seen,), collect)
 
 
-def _enum(names: Sequence[str]) -> Any:
-    """Return an enum of names, which Typer shows and completes."""
-    kind: Any = StrEnum
-    return kind("Choices", [(name, name) for name in names])
+def _read(kind: Any, option: str, choice: Choice | None) -> tuple[Any, str | None]:
+    """Return what reads a value from its text, None for Typer's own; and how the value is shown."""
+    if choice:
+        return choice.read, f"<{'|'.join(choice.names())}>"
+    if kind in _NUMBERS:
+        return functools.partial(_number, kind, option), None
+    special = {Path: (Path, "PATH"), Fold: (Fold.read, "K/N"), bool: (None, "")}
+    return special.get(kind, (None, "TEXT"))
 
 
-def _info(usual: Any, extras: tuple[Any, ...]) -> Any:
-    """Return what Typer is told: what the annotation says, the usual for the rest."""
-    info = next((copy(extra) for extra in extras if isinstance(extra, ParameterInfo)), usual)
-    if isinstance(info, OptionInfo) and info.default is ...:  # no name of its own
-        info.default = usual.default
-    info.rich_help_panel = info.rich_help_panel or usual.rich_help_panel
-    return info
+def _number(kind: Callable[[str], Any], option: str, value: Any) -> Any:
+    """Return a number; what is none is refused with the option's name."""
+    try:
+        return kind(value) if isinstance(value, str) else value  # else the default
+    except ValueError as error:
+        raise SettingError(
+            f"{option} is {value!r}; it must be a {_NUMBERS[kind]}"  # type: ignore[index]
+        ) from error
 
 
-def _spelled(name: str, info: Any) -> str:
-    return name.upper() if isinstance(info, ArgumentInfo) else str(info.default)
+def _by_name(pairs: Sequence[str]) -> dict[str, str]:
+    """Read settings typed as NAME=VALUE.
 
-
-def _unwrapped(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    if get_origin(hint) is Annotated:
-        base, *extras = get_args(hint)
-        return base, tuple(extras)
-    return hint, ()
-
-
-def _inner(base: Any) -> Any:
-    """Return the type in `type | None`."""
-    if get_origin(base) in (Union, types.UnionType):
-        return next(part for part in get_args(base) if part is not types.NoneType)
-    return base
-
-
-def _number(kind: Callable[[str], Any], option: str) -> Callable[[Any], Any]:
-    """Return a function that reads a number; one that is none is refused with the option's name."""
-
-    def read(value: Any) -> Any:
-        if not isinstance(value, str):
-            return value  # the default
-        try:
-            return kind(value)
-        except ValueError as error:
-            raise SettingError(
-                f"{option} is {value!r}; it must be a {_NUMBERS[kind]}"  # type: ignore[index]
-            ) from error
-
-    return read
+    Raises:
+        SettingError: one looks different.
+    """
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--set {pair!r}; it must look like NAME=VALUE")
+        settings[name] = value
+    return settings

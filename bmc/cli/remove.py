@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
 
 import typer
 
-from bmc.cli import _complete
-from bmc.cli.options import Answer, Common
+from bmc.cli.options import Answer
 from bmc.errors import UsageError
 
 
-def remove(
-    *name: Annotated[str, typer.Argument(autocompletion=_complete.entries)],
-    yes: Annotated[bool, typer.Option("--yes", "-y")] = False,
-    common: Common = Common(),
-) -> Answer:
+def remove(name: tuple[str, ...], *, yes: bool = False) -> Answer:
     """Remove models or bundles of the workspace; it asks before.
 
     Args:
@@ -27,18 +21,14 @@ def remove(
         bmc remove tiny-movie-reviews-onnx
         bmc remove bert-movie-reviews-static.failed --yes
     """
-    from bmc.measure.shown import megabytes
+    from bmc.rendering import listing as shown
     from bmc.workflows import shelf
 
-    common.begin()
-    if not name:
-        raise UsageError("bmc remove needs a NAME (bmc models lists all)")
-    entries = [shelf.find(one) for one in dict.fromkeys(name)]
-    listed = ", ".join(f"{one.kind} {one.path} ({megabytes(one.bytes)})" for one in entries)
-    if not yes and not _agreed(f"remove {listed}?"):
-        return Answer({"removed": []}, ("nothing was removed",))
+    entries = tuple(shelf.find(one) for one in dict.fromkeys(name))
+    if not yes and not _agreed(f"remove {shown.named(entries)}?"):
+        return shown.removed(())
     shelf.remove(entries)
-    return Answer({"removed": [str(one.path) for one in entries]}, (f"removed {listed}",))
+    return shown.removed(entries)
 
 
 def _agreed(question: str) -> bool:

@@ -2,21 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from bmc.cli import _complete
-from bmc.cli.options import Answer, Common
+from bmc.cli.options import Answer
 
 
-def rename(
-    name: Annotated[str, typer.Argument(autocompletion=_complete.entries)],
-    new: str,
-    /,
-    *,
-    common: Common = Common(),
-) -> Answer:
+def rename(name: str, new: str) -> Answer:
     """Rename a model or bundle of the workspace.
 
     What was made from it still finds it: lineages go by its weights.
@@ -29,11 +18,7 @@ def rename(
         bmc rename tiny-movie-reviews reviewer
         bmc rename tiny-movie-reviews-onnx reviewer-onnx
     """
+    from bmc.rendering import listing as shown
     from bmc.workflows import shelf
 
-    common.begin()
-    entry = shelf.rename(name, new)
-    return Answer(
-        {"name": entry.path.name, "kind": entry.kind, "before": name},
-        (f"{name} is {entry.path} now",),
-    )
+    return shown.renamed(shelf.rename(name, new), name)

@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
-from bmc.cli import _complete
-from bmc.cli.options import Answer, Common
+from bmc.cli.options import Answer
 
 
-def show(
-    name: Annotated[str | None, typer.Argument(autocompletion=_complete.entries)] = None,
-    /,
-    *,
-    common: Common = Common(),
-) -> Answer:
+def show(name: str | None = None) -> Answer:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
     Commands are recorded as they were typed. Of a model that was made from Python, commands that do
@@ -28,8 +18,7 @@ def show(
         bmc show tiny-movie-reviews
         bmc show tiny-movie-reviews-onnx --json
     """
-    from bmc.cli.shown.made import made
+    from bmc.rendering import lineage as shown
     from bmc.workflows import show as workflow
 
-    common.begin()
-    return made(workflow.show(name))
+    return shown.made(workflow.show(name))

@@ -13,7 +13,8 @@ from bmc.plugins import Kind, Origin, load_part
 
 if TYPE_CHECKING:
     from bmc.bundle import Bundle
-    from bmc.export import ExportOptions, Source, Written
+    from bmc.contracts.export_options import ExportOptions
+    from bmc.export import Source, Written
     from bmc.inspect.executed import Executed
     from bmc.targets import Availability, RuntimeOptions, Session
 

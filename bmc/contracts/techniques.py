@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmc import plugins
@@ -77,6 +80,52 @@ def techniques(kind: str) -> Kind[Technique]:
         f"bmc {kind} --help says what each does",
         f"{kind}.",
     )
+
+
+def setting_names(kind: str, name: str) -> list[str]:
+    """Return the settings of a technique of bmc, those of its bases first, and import no torch.
+
+    A technique's file imports torch, so its `STEP` is read from the text of the file. Those of
+    other packages are not read.
+
+    Args:
+        kind: "prune", "share", "quantize" or "distill".
+        name: of the technique; none of bmc's has no settings.
+    """
+    package = f"bmc.compress.{kind}"
+    if kind not in kinds() or name not in plugins.names(package):
+        return []
+    module = f"{package}.{name.replace('-', '_')}"
+    steps = [
+        ast.unparse(node.value)
+        for node in _parsed(module).body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STEP"
+    ]
+    return list(dict.fromkeys(field for step in steps for field in _fields_of(module, step)))
+
+
+def _fields_of(module: str, kind: str) -> Iterator[str]:
+    """Read the fields of a class that a module of bmc defines or imports."""
+    for node in _parsed(module).body:
+        if isinstance(node, ast.ImportFrom) and kind in {alias.name for alias in node.names}:
+            yield from _fields_of(str(node.module), kind)
+        if isinstance(node, ast.ClassDef) and node.name == kind:
+            for base in node.bases:
+                yield from _fields_of(module, ast.unparse(base))
+            for line in node.body:
+                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
+                    yield line.target.id
+
+
+def _parsed(module: str) -> ast.Module:
+    """Return a module of bmc, parsed; an empty one where it has no file of its own."""
+    package, _, name = module.rpartition(".")
+    found = importlib.util.find_spec(package) if package.startswith("bmc.") else None
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        path = Path(folder) / f"{name}.py"
+        if path.is_file():
+            return ast.parse(path.read_text(encoding="utf-8"))
+    return ast.Module(body=[], type_ignores=[])
 
 
 def _technique_with_defaults(step: Any) -> Technique:

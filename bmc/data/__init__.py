@@ -38,9 +38,9 @@ from bmc.data._where import location_of
 from bmc.data_files import check_file
 from bmc.data_files import opened as opened
 from bmc.errors import DataError, SettingError, UnknownError, unknown
+from bmc.folds import Fold as Fold
 from bmc.inputs import Many
 from bmc.inputs.image import shape_of
-from bmc.split import Fold as Fold
 from bmc.split import content_of as content_of
 from bmc.split import keys_of as keys_of
 from bmc.split import parts_of

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from bmc import console
 from bmc.data import Examples
-from bmc.errors import SettingError, UsageError
+from bmc.errors import UsageError
 from bmc.inputs import Many
 from bmc.inspect import importance, sensitivity
 from bmc.inspect.activations import Activation, activations_of, unpadded
 from bmc.inspect.importance import Explanation
 from bmc.inspect.layers import Costs, costs_of
 from bmc.inspect.sensitivity import Sensitivity
+from bmc.inspect.settings import InspectSettings as InspectSettings
 from bmc.measure.scores import Interval
 from bmc.model import Model
 from bmc.training.batches import Rows
@@ -26,31 +27,6 @@ from bmc.training.loop import outputs_of
 
 TOKENS = 32
 """Tokens of a text, or steps of a series, that a model's costs are counted at."""
-
-
-@dataclass(frozen=True)
-class InspectSettings:
-    """What to look at.
-
-    Args:
-        length: tokens of a text, or steps of a series, that costs are measured with.
-        rows: validation rows at most, drawn at random.
-        examples: answers to explain.
-        sensitivity: whether to prune and quantize each layer alone.
-
-    Raises:
-        SettingError: a setting is out of range.
-    """
-
-    length: int = 32
-    rows: int = 512
-    examples: int = 6
-    sensitivity: bool = False
-
-    def __post_init__(self) -> None:
-        for name, least in (("length", 1), ("rows", 1), ("examples", 0)):
-            if getattr(self, name) < least:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import ClassVar
 
+from bmc.choices import Choice, about, check_choices
 from bmc.errors import SettingError
 
 OPTIMIZERS = ("adamw", "adam", "sgd")
@@ -14,15 +16,8 @@ AUGMENTATIONS = ("crop", "flip", "cutout", "word-drop")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("auto", "bf16", "fp32")
 DEVICES = ("auto", "cpu", "cuda")
-_CHOICES = {
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "initialisation": INITIALISATIONS,
-    "class_weights": CLASS_WEIGHTS,
-    "precision": PRECISIONS,
-    "device": DEVICES,
-    "keep": ("best", "last"),
-}
+PRECISION = Choice("precision", PRECISIONS)
+DEVICE = Choice("device", DEVICES)
 
 
 @dataclass(frozen=True)
@@ -31,61 +26,72 @@ class TrainingSettings:
 
     Args:
         epochs: passes over the training rows.
-        learning_rate: peak of the schedule.
-        batch_size: rows a step; with `batch_tokens`, the most rows.
-        batch_tokens: time steps (tokens) a step, padding included; 0 for a fixed number of rows.
+        learning_rate: peak learning rate of the schedule.
+        batch_size: rows per step; with `batch_tokens`, rows per step at most.
+        batch_tokens: tokens or time steps per step, padding included, instead of `batch_size`; 0
+            for a fixed number of rows.
         optimizer: adamw, adam (L2 in the gradient), or sgd with momentum.
-        momentum: of sgd.
-        schedule: of the rate after the warm-up: linear or cosine to zero, exponential to a
-            hundredth, step (a tenth after half and after three quarters), or fixed.
-        warmup: share of all steps in which the rate rises from zero.
-        weight_decay: L2 regularisation; decoupled in adamw.
-        l1: weight of the sum of absolute weights in the loss.
-        clip: largest norm of the gradient.
-        label_smoothing: share of the target spread over all classes.
-        auxiliary_weight: of the losses of a network's answers but the first, as GoogLeNet's.
-        class_weights: "balanced" weighs a class by the inverse of its share, "none" all alike.
-        initialisation: of fresh weights: the framework's default, normal, xavier or he.
-        augment: random changes of training rows: crop, flip, cutout (images), word-drop (text).
-        patience: epochs without a better validation score after which training ends; 0 for never.
-        keep: which epoch's weights are kept, the "best" by validation score or the "last" one.
-        precision: "bf16", "fp32", or "auto": bf16 where the processor has instructions for it.
-        device: "cpu", "cuda", or "auto": a GPU where there is one.
-        seed: of batches, dropout and fresh weights.
+        momentum: momentum of sgd.
+        schedule: learning rate schedule after the warm-up: linear or cosine to zero, exponential to
+            a hundredth, step (a tenth after half and after three quarters), or fixed.
+        warmup: fraction of all steps in which the learning rate rises from zero.
+        weight_decay: weight decay (L2 regularization); decoupled in adamw.
+        l1: weight of the L1 regularization.
+        clip: maximum gradient norm.
+        label_smoothing: label smoothing, from 0 to 1.
+        auxiliary_weight: weight of the losses of auxiliary outputs, such as 0.3 for GoogLeNet's.
+        class_weights: balanced weights the loss of a class by the inverse of its frequency.
+        initialisation: initialization of new weights: the framework's default, normal, xavier or
+            he.
+        augment: augmentation: crop, flip and cutout for images, word-drop for text; several are
+            possible.
+        patience: early stopping after this number of epochs without a better score; 0 for never.
+        keep: which epoch's weights are kept: best by validation score, or last.
+        precision: auto is bf16 where the processor supports it.
+        device: auto is cuda where there is a GPU.
+        seed: random seed of new weights, batches and dropout.
         checkpoint_every: steps between two checkpoints.
 
     Raises:
         SettingError: a setting is out of range.
     """
 
+    GROUP: ClassVar[str] = "Training"
+
     epochs: int = 3
     learning_rate: float = 1e-4
     batch_size: int = 32
     batch_tokens: int = 0
-    optimizer: str = "adamw"
+    optimizer: str = field(default="adamw", metadata=about(Choice("optimizer", OPTIMIZERS)))
     momentum: float = 0.9
-    schedule: str = "linear"
+    schedule: str = field(default="linear", metadata=about(Choice("schedule", SCHEDULES)))
     warmup: float = 0.1
     weight_decay: float = 0.01
     l1: float = 0.0
     clip: float = 1.0
     label_smoothing: float = 0.0
     auxiliary_weight: float = 0.0
-    class_weights: str = "none"
-    initialisation: str = "default"
-    augment: tuple[str, ...] = ()
+    class_weights: str = field(
+        default="none", metadata=about(Choice("class weighting", CLASS_WEIGHTS))
+    )
+    initialisation: str = field(
+        default="default", metadata=about(Choice("initialisation", INITIALISATIONS))
+    )
+    augment: tuple[str, ...] = field(
+        default=(), metadata=about(Choice("augmentation", AUGMENTATIONS, commas=True), group="Data")
+    )
     patience: int = 0
-    keep: str = "best"
-    precision: str = "auto"
-    device: str = "auto"
+    keep: str = field(default="best", metadata=about(Choice("epoch to keep", ("best", "last"))))
+    precision: str = field(default="auto", metadata=about(PRECISION))
+    device: str = field(default="auto", metadata=about(DEVICE))
     seed: int = 0
     checkpoint_every: int = 200
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for one in fields(self):
+            value = getattr(self, one.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise SettingError(f"{_words(field.name)} is {value}; it must be a number")
+                raise SettingError(f"{_words(one.name)} is {value}; it must be a number")
         for name in ("epochs", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(
@@ -105,16 +111,7 @@ class TrainingSettings:
             raise SettingError(f"learning rate is {self.learning_rate}; it must lie in (0, 100)")
         if not self.clip > 0:
             raise SettingError(f"clip is {self.clip}; it must be above 0")
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise SettingError(
-                    f"{_words(name)} is {getattr(self, name)!r}; possible: {', '.join(choices)}"
-                )
-        for name in self.augment:
-            if name not in AUGMENTATIONS:
-                raise SettingError(
-                    f"no augmentation named {name!r}; possible: {', '.join(AUGMENTATIONS)}"
-                )
+        check_choices(self)
 
 
 def _words(name: str) -> str:

@@ -10,8 +10,8 @@ from bmc import bundle as bundles
 from bmc import console, workspace, writing
 from bmc.errors import UsageError
 from bmc.measure import results
-from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
+from bmc.workflows.options import Measurement
 
 
 @dataclass(frozen=True)
@@ -29,38 +29,32 @@ class Benched:
 
 def bench(
     references: Sequence[str],
-    threads: Sequence[int] = (1, 2),
-    settings: BenchSettings = BenchSettings(most_launches=15),  # noqa: B008  frozen
-    precision: str = "f32",
+    measurement: Measurement = Measurement(),  # noqa: B008  frozen
     save: Path | None = None,
-    length: int | None = None,
 ) -> Benched:
     """Measure bundles in turn, and save the raw samples.
 
     Args:
         references: bundles' folders or their names in the workspace; all of them when empty. The
             first is the reference of the speed-ups.
-        threads: thread counts; each is measured.
-        settings: how to measure.
-        precision: what OpenVINO and PyTorch may compute in: "f32" (or "fp32"), or "bf16".
+        measurement: how to measure; every bundle must take a length that is named.
         save: where the raw samples go; into the workspace when None.
-        length: tokens a row that every bundle must take; None gives a bundle that takes fewer
-            than `settings.length` its most.
 
     Raises:
         UnknownError: there is no such bundle.
-        UsageError: there is no bundle at all, or one takes fewer tokens than `length`.
+        UsageError: there is no bundle at all, or one takes fewer tokens than the length.
     """
     folders = [workspace.find(name, "bundle") for name in references]
     folders = folders or workspace.entries("bundle")
     if not folders:
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
-    if length is not None:
-        _refuse_longer(folders, length)
+    if measurement.length is not None:
+        _refuse_longer(folders, measurement.length)
     if save:
         writing.hold(save)
-    computed = "f32" if precision == "fp32" else precision
-    run = results.measure_bundles(folders, threads, settings, computed)
+    precision = "f32" if measurement.precision == "fp32" else measurement.precision
+    settings = measurement.settings()
+    run = results.measure_bundles(folders, measurement.threads, settings, precision)
     path = save or workspace.root() / ".bench" / f"{run.started}.json"
     results.save(run, path)
     console.note(f"raw samples: {path}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmc import checking, console, isolation, workspace
+from bmc import console, isolation, workspace
 from bmc.checking import Checked
+from bmc.checking import check as check_here
 from bmc.isolation import Limits
 from bmc.targets import RuntimeOptions
+from bmc.workflows.options import Checking
 
 
 @dataclass(frozen=True)
@@ -25,14 +27,14 @@ class CheckedBundle:
 
 
 def check(
-    reference: str | None = None, threads: int = 0, limits: Limits | None = None
+    reference: str | None = None,
+    checking: Checking = Checking(),  # noqa: B008  frozen
 ) -> CheckedBundle:
     """Compare a bundle's hashes, then what it answers to its golden rows.
 
     Args:
         reference: a bundle's folder, or its name in the workspace; the newest when None.
-        threads: threads of the CPU; 0 leaves the choice to the run time.
-        limits: check it in a child process with these limits; None checks it here.
+        checking: threads of the CPU, and whether to check in a child process with limits.
 
     Raises:
         UnknownError: there is no such bundle.
@@ -41,10 +43,11 @@ def check(
         MissingError: its run time is not here.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
-    if limits:
-        found = isolation.check(folder, threads, limits)
+    if checking.isolated:
+        limits = Limits(checking.memory_limit, checking.time_limit)
+        found = isolation.check(folder, checking.threads, limits)
     else:
-        found = checking.check(folder, RuntimeOptions(threads=threads))
+        found = check_here(folder, RuntimeOptions(threads=checking.threads))
     for lack in found.uncovered:
         console.note(f"{folder} was written by an older bmc: {lack}; export it again")
     return CheckedBundle(folder, found)

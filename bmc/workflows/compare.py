@@ -8,8 +8,8 @@ from pathlib import Path
 from bmc import workspace
 from bmc.errors import UsageError
 from bmc.measure import results
-from bmc.measure.latency import BenchSettings
 from bmc.report.collect import Report, collect, newest_run
+from bmc.workflows.options import Measurement
 
 
 def compare(
@@ -38,9 +38,7 @@ def compare(
         raise UsageError("there are no bundles to compare")
     run = None
     if bench:
-        settings = BenchSettings(
-            length=length, launches=launches, rounds=rounds, most_launches=3 * launches
-        )
+        settings = Measurement(length=length, launches=launches, rounds=rounds).settings()
         run = newest_run(folders, settings)
         if run is None:
             run = results.measure_bundles(folders, threads, settings, skip_broken=True)

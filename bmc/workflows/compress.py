@@ -24,6 +24,7 @@ from bmc.training.work import work_for
 from bmc.workflows import scoring, teachers
 from bmc.workflows.baselines import code_of
 from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
+from bmc.workflows.options import Files
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
 from bmc.workflows.results import Compressed
 from bmc.workflows.settings import settings_from
@@ -72,9 +73,7 @@ def compress(
     reference: str | None,
     choose: Callable[[Model, Work], Step],
     tuning: Tuning,
-    data: str | None,
-    output: Path | None,
-    force: bool,
+    files: Files,
     missed: Callable[[Size, Size], str] = lambda before, after: "",
 ) -> Compressed:
     """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
@@ -85,9 +84,8 @@ def compress(
         reference: of the model; the workspace's newest when None.
         choose: makes the step; it may look at the model, and must not change it.
         tuning: how to fine-tune.
-        data: where the model's data is now, if it is not where it was.
-        output: where to write; MODEL-METHOD in the workspace when None.
-        force: replace the output if it exists.
+        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+            the workspace.
         missed: says what the model, before and after, should have reached and did not; "" if all.
 
     Raises:
@@ -97,8 +95,8 @@ def compress(
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
-    output = output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
-    refuse_output(output, force, source=folder)
+    output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
+    refuse_output(output, files.force, source=folder)
     refuse_existing(_failed(output), force=True)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
@@ -112,8 +110,8 @@ def compress(
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
     if model.task == "generation" and tuning.distill and kind != "quantize":
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
-    known = data_of(folder, data)
-    if data:  # the next verb finds it there, too
+    known = data_of(folder, files.data)
+    if files.data:  # the next verb finds it there, too
         model.data = {**model.data, "location": known.location}
     if tuning.teacher:
         refuse_another_fold(teacher, artifact.describe(folder)["data"])
@@ -159,7 +157,7 @@ def compress(
     lineage = {"from": folder.name, "from_sha256": started_from}
     model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
     _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
-    artifact.save(model, output, force)
+    artifact.save(model, output, files.force)
     forget_checkpoints(checkpoints)
     return Compressed(
         path=output,

@@ -2,32 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from bmc import console
-from bmc import data as datasets
+from bmc.choices import Choice, about
 from bmc.contracts.data_sets import DATA_SETS
-from bmc.data import Dataset, Fold
+from bmc.folds import Fold
+
+if TYPE_CHECKING:
+    from bmc.data import Dataset
 
 
 @dataclass(frozen=True)
-class DataSource:
+class Columns:
+    """Which columns of a file are read, and what its labels are.
+
+    Args:
+        text_column: column of the text in the file; two for sentence pairs.
+        label_column: column of the label in the file.
+        task: labels are classes (classification) or numbers (regression).
+    """
+
+    GROUP: ClassVar[str] = "Data"
+
+    text_column: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+    task: str = field(
+        default="classification", metadata=about(Choice("task", ("classification", "regression")))
+    )
+
+
+@dataclass(frozen=True)
+class DataSource(Columns):
     """Where data comes from, which of its columns are read, and how it is split.
 
     Args:
-        data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME.
-        text_column: the file's columns with the text: one, or two for sentence pairs.
-        label_column: the file's column with the class.
-        task: "classification", or "regression" where labels are numbers.
-        fold: part of a cross-validation that is held out instead of the test split.
+        data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet or
+            .npz file, imagefolder:DIR, or hf:NAME.
+        fold: hold out one fold of a cross-validation, such as 2/5, instead of the test split.
     """
 
     data: str = "movie-reviews"
-    text_column: tuple[str, ...] = ("text",)
-    label_column: str = "label"
-    task: str = "classification"
     fold: Fold | None = None
 
     def load(self) -> Dataset:
@@ -37,6 +53,8 @@ class DataSource:
             UnknownError: there is no such data.
             DataError: it cannot be used.
         """
+        from bmc import data as datasets  # noqa: PLC0415  --help needs no numpy
+
         data = datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
         console.note(f"data {data.described()}")
         for text in data.summary.notes:

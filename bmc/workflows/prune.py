@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,6 +13,7 @@ from bmc.model import Model, Step, Work
 from bmc.training.batches import Rows
 from bmc.workflows.budgets import Budget, check_budgets
 from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.options import Files, Pruning
 from bmc.workflows.ratio_search import SEARCHED, Search
 from bmc.workflows.results import Compressed
 from bmc.workflows.sizes import Size
@@ -25,14 +24,9 @@ _ROWS = 512
 
 def prune(
     reference: str | None,
-    method: str,
-    options: Mapping[str, Any],
-    ratio: float | None,
-    limits: Mapping[str, str | None],
-    tuning: Tuning,
-    data: str | None = None,
-    output: Path | None = None,
-    force: bool = False,
+    pruning: Pruning = Pruning(),  # noqa: B008  frozen
+    tuning: Tuning = Tuning(),  # noqa: B008  frozen
+    files: Files = Files(),  # noqa: B008  frozen
 ) -> Compressed:
     """Prune a model, fine-tune it, and write its model directory.
 
@@ -40,15 +34,10 @@ def prune(
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
-        method: a technique of bmc/compress/prune, such as "structured".
-        options: settings of the technique, by name.
-        ratio: share that is removed, 0 to 1; None leaves it to the technique or the search.
-        limits: what the pruned model may cost at most, by "macs", "params" and "size": a number
-            such as "50M", or a share of what it is now, such as "0.25x"; None for no limit.
+        pruning: the technique, its settings, and what the pruned model may cost at most.
         tuning: how the model is fine-tuned.
-        data: where the model's data is now, if it is not where it was.
-        output: the model directory; MODEL-METHOD in the workspace when None.
-        force: replace the output if it exists.
+        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+            the workspace.
 
     Raises:
         UnknownError: there is no such model or technique.
@@ -56,9 +45,15 @@ def prune(
         GateError: a budget was not met, or more was lost than `tuning.max_drop`; the model is kept
             as NAME.failed.
     """
+    method = pruning.method
     technique = step_class("prune", method)
-    settings = settings_of(technique, method, options, {"ratio": ratio})
+    settings = settings_of(technique, method, pruning.settings, {"ratio": pruning.ratio})
     step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
+    limits = {
+        "macs": pruning.target_macs,
+        "params": pruning.target_params,
+        "size": pruning.target_size,
+    }
     budgets = tuple(Budget(what, text) for what, text in limits.items() if text is not None)
     check_budgets(method, settings, budgets)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
@@ -79,7 +74,7 @@ def prune(
     def missed(before: Size, after: Size) -> str:
         return "; ".join(filter(None, (budget.missed(before, after) for budget in budgets)))
 
-    return compress("prune", method, str(folder), choose, tuning, data, output, force, missed)
+    return compress("prune", method, str(folder), choose, tuning, files, missed)
 
 
 def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:

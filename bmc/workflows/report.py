@@ -12,12 +12,12 @@ from bmc import console, disk, workspace
 from bmc.errors import UsageError, unknown
 from bmc.files import write_json
 from bmc.measure import results
-from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import Report, collect, newest_run
 from bmc.report.read import read_all
+from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.writing import hold, new_folder
 
 
@@ -37,26 +37,19 @@ class Reported:
 
 
 def report(
-    bench: bool = True,
-    length: int = 32,
-    launches: int = 5,
-    reference: str | None = None,
-    output: Path | None = None,
-    force: bool = False,
     names: Sequence[str] = (),
+    reporting: Reporting = Reporting(),  # noqa: B008  frozen
+    files: Output = Output(),  # noqa: B008  frozen
 ) -> Reported:
     """Compare bundles, and write the comparison as a page, text and picture.
 
     Args:
-        bench: show latencies: of the newest bench that measured all bundles, else measured now.
-        length: tokens of the texts that latencies are measured with.
-        launches: fresh processes of each bundle; where times are unsteady, up to three times as
-            many.
-        reference: the bundle that speed-ups of its data set refer to; chosen when None.
-        output: the report's folder; `report` in the workspace when None, where it is replaced.
-        force: replace the output if it exists.
         names: the bundles' folders, or their names in the workspace; all of them when empty, those
             that failed a gate too.
+        reporting: whether there are latencies, of the newest bench that measured all bundles or
+            measured now, and what speed-ups refer to.
+        files: where to write the report's folder; the default is `report` in the workspace, where
+            it is replaced.
 
     Raises:
         UsageError: there is no bundle, or the reference could not be measured.
@@ -65,14 +58,15 @@ def report(
     named = _named(names)
     if not named and not workspace.entries("bundle"):
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
-    replaces = force or output is None
-    output = output or workspace.root() / "report"
+    replaces = files.force or files.output is None
+    output = files.output or workspace.root() / "report"
     hold(output)
     readable, _ = read_all(named)
     folders = [one.bundle.path for one in readable]
+    reference = reporting.reference
     if reference is not None:
-        _check_reference(reference, folders, bench)
-    run = _bench(folders, length, launches) if bench and folders else None
+        _check_reference(reference, folders, reporting.bench)
+    run = _bench(folders, reporting) if reporting.bench and folders else None
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
     collected = collect(run, reference, named)
@@ -115,9 +109,9 @@ def _check_reference(reference: str, folders: Sequence[Path], bench: bool) -> No
         raise UsageError("--reference is what latencies are compared with; leave --no-bench out")
 
 
-def _bench(folders: Sequence[Path], length: int, launches: int) -> Run:
+def _bench(folders: Sequence[Path], reporting: Reporting) -> Run:
     """Return the newest bench of these very bundles; measure them where there is none."""
-    settings = BenchSettings(length=length, launches=launches, most_launches=3 * launches)
+    settings = Measurement(length=reporting.length, launches=reporting.launches).settings()
     run = newest_run(folders, settings)
     if run:
         console.note(f"latencies of the bench of {run.started}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
@@ -94,6 +94,23 @@ def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[Asked]:
         names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]
         return from_arguments(kind, names, (), ())
     return list(_lines(lines, source))
+
+
+def from_stream(kind: str, stream: TextIO | None) -> list[Asked]:
+    """Return a row for each line of standard input.
+
+    Args:
+        kind: of the model's rows; see `from_arguments`.
+        stream: standard input; None where the process has none.
+
+    Raises:
+        DataError: nobody writes into it.
+    """
+    if stream is None or stream.closed or stream.isatty():
+        raise DataError("nothing to answer: bmc predict BUNDLE 'some text', or lines on stdin")
+    binary = getattr(stream, "buffer", None)
+    lines: Iterable[bytes] = binary or (line.encode() for line in stream)
+    return from_lines(kind, lines, "standard input")
 
 
 def _lines(lines: Iterable[bytes], source: str) -> Iterator[Asked]:

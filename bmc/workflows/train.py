@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from bmc.errors import UsageError
 from bmc.measure import scores
 from bmc.workflows import baselines, scoring
 from bmc.workflows.data import DataSource
+from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints
 from bmc.workflows.results import CrossValidated, Trained
 
@@ -25,8 +25,7 @@ def train(
     source: DataSource,
     options: Mapping[str, Any],
     recipe: Mapping[str, Any],
-    output: Path | None = None,
-    force: bool = False,
+    files: Output = Output(),  # noqa: B008  frozen
 ) -> Trained:
     """Train a baseline and write its model directory.
 
@@ -38,8 +37,7 @@ def train(
         source: the data.
         options: settings of the baseline, by name, such as width; see its family's `Settings`.
         recipe: fields of `TrainingSettings` that differ from the baseline's own recipe.
-        output: the model directory; MODEL-DATA in the workspace when None.
-        force: replace the output if it exists.
+        files: where to write; the default is MODEL-DATA in the workspace.
 
     Raises:
         UnknownError: there is no such baseline or data set.
@@ -49,8 +47,8 @@ def train(
     chosen = baselines.choose(reference, options)
     settings = replace(chosen.recipe, **recipe)
     data = source.load()
-    output = output or workspace.root() / f"{workspace.slug(reference)}-{data.name}"
-    model = baselines.train_baseline(chosen, data, source, settings, output, force)
+    output = files.output or workspace.root() / f"{workspace.slug(reference)}-{data.name}"
+    model = baselines.train_baseline(chosen, data, source, settings, output, files.force)
     return Trained(
         path=output,
         scores=model.scores,

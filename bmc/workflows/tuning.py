@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from bmc.choices import Choice, about, check_choices
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.training.settings import TrainingSettings
+from bmc.training.settings import DEVICE, PRECISION, TrainingSettings
 
 if TYPE_CHECKING:
     from bmc.model import Model
 
 _SLOWER = 0.5
+_STUDENT = Choice(
+    "student", families.students, "bmc models lists all", others=families.is_reference
+)
 _OF_RECIPE = ("epochs", "learning_rate", "batch_size")
 
 
@@ -38,6 +43,8 @@ class Tuning:
         device: cpu, cuda, or auto: cuda where there is a GPU.
     """
 
+    GROUP: ClassVar[str] = "Training"
+
     epochs: int = 3
     learning_rate: float | None = None
     batch_size: int | None = None
@@ -46,12 +53,13 @@ class Tuning:
     transfer: str = "none"
     transfer_size: int = 30_000
     max_drop: float | None = None
-    precision: str | None = None
+    precision: str | None = field(default=None, metadata=about(PRECISION))
     checkpoint_every: int | None = None
     seed: int = 0
-    device: str = "auto"
+    device: str = field(default="auto", metadata=about(DEVICE))
 
     def __post_init__(self) -> None:
+        check_choices(self)
         if self.epochs < 0:
             raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
@@ -82,7 +90,7 @@ class Tuning:
 
     def _settings(self, model: Model) -> TrainingSettings:
         family = families.family(model.family)
-        known = {field.name for field in fields(TrainingSettings)}
+        known = {one.name for one in fields(TrainingSettings)}
         trained = {name: v for name, v in model.origin.get("settings", {}).items() if name in known}
         if "augment" in trained:
             trained["augment"] = tuple(trained["augment"])
@@ -103,52 +111,59 @@ class Distillation:
     """How a student is built and taught by a teacher's logits.
 
     Args:
-        student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), or any model that
-            `bmc train` takes.
-        layers: number of layers, instead of the student's own.
-        hidden: width, instead of the student's own.
-        heads: attention heads, instead of the student's own.
-        transfer: unlabelled texts that the teacher answers, too: "imdb", a .txt file with one a
-            line, or "none"; None takes imdb for movie reviews, none for other data.
-        transfer_size: unlabelled texts at most.
-        temperature: by which the teacher's and the student's logits are divided.
-        hard_label_weight: of the true labels' cross-entropy, beside the soft targets.
-        epochs: passes over all rows; the student's own recipe when None.
-        learning_rate: peak; it rises over the first tenth of the steps, then falls to zero; the
-            student's own recipe when None.
-        batch_size: rows a step, of like length; the student's own recipe when None.
-        precision: "bf16", "fp32", or "auto" (bf16 where the processor has it).
+        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), or any model that bmc
+            train takes: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
+        layers: number of layers, instead of the student's default.
+        hidden: hidden size, instead of the student's default.
+        heads: attention heads, instead of the student's default.
+        settings: a setting of the student, such as layers=3; several are possible.
+        transfer: unlabelled texts for the teacher: imdb, a .txt file with a text per line, or none.
+            The default is imdb for movie reviews, and none for other data.
+        transfer_size: number of unlabelled texts, at most.
+        temperature: temperature of the softmax: the logits of teacher and student are divided by
+            it.
+        hard_label_weight: weight of the cross-entropy with the true labels, beside the soft
+            targets.
+        epochs: passes over all rows. The default is the student's own, 3 for tiny.
+        learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
+            to zero. The default is the student's own, 2e-3 for tiny.
+        batch_size: rows per step. The default is the student's own, 128 for tiny.
+        precision: auto is bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
-        seed: of fresh weights, batches and dropout.
-        device: "cpu", "cuda" or "auto".
+        seed: random seed of new weights, batches and dropout.
+        device: auto is cuda where there is a GPU.
 
     Raises:
         SettingError: a setting of the training is out of range.
     """
 
-    student: str = "tiny"
-    layers: int | None = None
-    hidden: int | None = None
-    heads: int | None = None
-    transfer: str | None = None
-    transfer_size: int = 150_000
+    GROUP: ClassVar[str] = "Training"
+
+    student: str = field(default="tiny", metadata=about(_STUDENT, group="Model"))
+    layers: int | None = field(default=None, metadata=about(group="Model"))
+    hidden: int | None = field(default=None, metadata=about(group="Model"))
+    heads: int | None = field(default=None, metadata=about(group="Model"))
+    settings: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Model"))
+    transfer: str | None = field(default=None, metadata=about(group="Data"))
+    transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0
-    hard_label_weight: float = 0.5
+    hard_label_weight: float = field(default=0.5, metadata=about(alias="hard"))
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
-    precision: str = "auto"
+    precision: str = field(default="auto", metadata=about(PRECISION))
     checkpoint_every: int = 200
     seed: int = 0
-    device: str = "auto"
+    device: str = field(default="auto", metadata=about(DEVICE))
 
     def __post_init__(self) -> None:
         self.training(TrainingSettings())
 
-    def size(self) -> dict[str, int]:
+    def of_student(self) -> dict[str, Any]:
         """Return the settings of the student that were named, by name."""
         every = {"layers": self.layers, "hidden": self.hidden, "heads": self.heads}
-        return {name: value for name, value in every.items() if value is not None}
+        sizes = {name: value for name, value in every.items() if value is not None}
+        return {**sizes, **self.settings}
 
     def training(self, recipe: TrainingSettings) -> TrainingSettings:
         """Return how the student is taught.

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import pytest
 import typer
 
-from bmc.cli.choices import Choice
+from bmc.choices import Choice, about
 from bmc.cli.docstrings import arguments_of, description_of, examples_of
-from bmc.cli.expand import expand
+from bmc.cli.expand import changes, expand
 from bmc.errors import SettingError, UnknownError, UsageError
 
 
@@ -24,7 +25,7 @@ class Base:
             and more [of it].
     """
 
-    PANEL: ClassVar[str] = "Output"
+    GROUP: ClassVar[str] = "Noise"
 
     loud: bool = False
 
@@ -37,18 +38,23 @@ class Options(Base):
         colour: of the thing.
         sizes: several.
         rate: how fast.
-        place: where.
+        output: where; `colour` has no say.
+        settings: of anything.
     """
 
-    colour: Annotated[str, Choice("colour", ("red", "green"))] = "red"
+    colour: str = field(
+        default="red", metadata=about(Choice("colour", ("red", "green")), alias="color")
+    )
     sizes: tuple[int, ...] = (1, 2)
     rate: float | None = None
-    place: Annotated[Path | None, typer.Option("--place", "-p")] = None
+    output: Path | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
 
 
 def verb(
     model: str = "one",
-    *rest: str,
+    rest: tuple[str, ...] = (),
+    *,
     kinds: Annotated[tuple[str, ...] | None, Choice("kind", ("a", "b"), commas=True)] = None,
     options: Options = Options(),
 ) -> tuple[Any, ...]:
@@ -69,7 +75,7 @@ def verb(
     return model, rest, kinds, options
 
 
-def call(*words: str) -> Any:
+def call(*words: str, verb: Any = verb) -> Any:
     app = typer.Typer(add_completion=False)
     app.command()(expand(verb, "Mine"))
     command = typer.main.get_command(app)
@@ -83,8 +89,10 @@ def test_what_is_not_typed_keeps_its_default() -> None:
 
 def test_every_field_of_an_options_class_is_an_option() -> None:
     words = ("--loud", "--colour", "green", "--sizes", "3", "--sizes", "4", "--rate", "1e-3")
-    typed = Options(loud=True, colour="green", sizes=(3, 4), rate=1e-3, place=Path("x"))
-    assert call("m", "n", "o", *words, "-p", "x") == ("m", ("n", "o"), None, typed)
+    typed = Options(
+        loud=True, colour="green", sizes=(3, 4), rate=1e-3, output=Path("x"), settings={"a": "b"}
+    )
+    assert call("m", "n", "o", *words, "-o", "x", "-s", "a=b") == ("m", ("n", "o"), None, typed)
 
 
 def test_choices_may_be_typed_with_commas_or_again() -> None:
@@ -100,6 +108,7 @@ def test_choices_may_be_typed_with_commas_or_again() -> None:
         (("--rate", "fast"), SettingError, "--rate is 'fast'; it must be a number"),
         (("--sizes", "1.5"), SettingError, "--sizes is '1.5'; it must be a whole number"),
         (("x", "--model", "y"), UsageError, "MODEL is given twice"),
+        (("--set", "a"), SettingError, "--set 'a'; it must look like NAME=VALUE"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_option(
@@ -118,8 +127,22 @@ def test_help_is_what_docstrings_say() -> None:
     assert arguments_of(Options)["loud"] == "say more, and more [of it]."
     assert arguments_of(Options)["sizes"] == "several."
     assert examples_of(verb) == ["bmc verb x", "bmc verb y --loud"]
-    seen = expand(verb, "Mine").__signature__.parameters  # type: ignore[attr-defined]
+    seen = expand(verb, "Mine").__signature__.parameters
     (kinds,) = seen["kinds"].annotation.__metadata__
     (loud,) = seen["loud"].annotation.__metadata__
     assert (kinds.help, kinds.rich_help_panel) == ("of things.", "Mine")
-    assert (loud.help, loud.rich_help_panel) == (r"say more, and more \[of it].", "Output")
+    assert (loud.help, loud.rich_help_panel) == (r"say more, and more \[of it].", "Noise")
+    (output,) = seen["output"].annotation.__metadata__
+    assert output.help == "where; --colour has no say."
+
+
+def test_a_default_of_its_own_class_gives_what_was_typed_alone() -> None:
+    def partial(*, options: Mapping[str, Any] = changes(Options)) -> Any:
+        """Return what was typed."""
+        return options
+
+    assert call("--rate", "2", verb=partial) == {"rate": 2.0}
+
+
+def test_a_name_of_the_last_release_is_known() -> None:
+    assert expand(verb).aliases == {"color": "colour"}

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bmc.cli import _tree
+from bmc.cli import app
 from tests._pages import ROOT
 
 _FIGURES = Path("benchmarks") / "README.md"
@@ -29,7 +29,7 @@ def test_the_site_is_built_without_a_warning_and_can_be_searched(tmp_path: Path)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "searchindex.js").is_file()
     reference = (tmp_path / "reference" / "cli.html").read_text(encoding="utf-8")
-    assert all(f"bmc {verb}" in reference for verb in _tree.VERBS)
+    assert all(f"bmc {verb}" in reference for verb in app.VERBS)
     assert "bmc.train" in (tmp_path / "reference" / "api.html").read_text(encoding="utf-8")
 
 

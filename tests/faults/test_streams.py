@@ -99,6 +99,7 @@ from pathlib import Path
 from bmc import cli, writing
 from bmc.cli import models
 def slow():
+    "Wait."
     with writing.new_folder(Path("out")), writing.scratch():
         print("started", file=sys.stderr, flush=True)
         time.sleep(60)

@@ -17,6 +17,7 @@ from bmc.model import Model
 from bmc.models import bert
 from bmc.workflows import distill, students, train
 from bmc.workflows.data import DataSource
+from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
 
 
@@ -69,13 +70,13 @@ def test_any_model_that_can_be_trained_learns_from_any_teacher_of_its_data(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BMC_HOME", str(tmp_path))
-    settings = Distillation(student="mlp", epochs=1, device="cpu", precision="fp32")
-    source = DataSource("digits")
-    options = {"width": "16"}
+    width = {"width": "16"}
+    settings = Distillation("mlp", settings=width, epochs=1, device="cpu", precision="fp32")
+    source = DataSource(data="digits")
     teacher = tmp_path / "teacher"
     quick = {"epochs": 1, "device": "cpu"}
-    train.train("cnn", source, {"width": "4", "hidden": "8"}, quick, teacher)
-    made = distill.distill(str(teacher), source, settings, tmp_path / "student", options=options)
+    train.train("cnn", source, {"width": "4", "hidden": "8"}, quick, Output(teacher))
+    made = distill.distill(str(teacher), source, settings, Output(tmp_path / "student"))
     student = artifact.load(made.path)
     assert (student.family, student.steps[0].method) == ("mlp", "distill/logits")
     assert student.origin["student_settings"]["width"] == 16

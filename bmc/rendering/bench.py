@@ -5,15 +5,15 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from bmc.cli.options import Answer
 from bmc.measure import results
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
+from bmc.rendering.answer import Answer
 from bmc.workflows.bench import Benched
 
 
 def benched(measured: Benched) -> Answer:
-    """Answer what `bmc bench` measured."""
+    """Render what `bmc bench` measured."""
     run = measured.run
     return Answer(
         {

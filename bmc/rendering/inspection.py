@@ -7,16 +7,16 @@ from dataclasses import asdict
 from rich import box
 from rich.table import Table
 
-from bmc.cli.options import Answer
 from bmc.inspect import page
 from bmc.inspect.collect import Inspection
 from bmc.inspect.executed import counted
 from bmc.inspect.layers import Costs
+from bmc.rendering.answer import Answer
 from bmc.workflows.inspect import InspectedBundle, InspectedModel
 
 
 def inspected(result: InspectedModel | InspectedBundle) -> Answer:
-    """Answer what `bmc inspect` found."""
+    """Render what `bmc inspect` found."""
     return _bundle(result) if isinstance(result, InspectedBundle) else _model(result)
 
 

@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bmc.cli.options import Answer
 from bmc.measure import tables
 from bmc.measure.shown import significant
+from bmc.rendering.answer import Answer
 from bmc.workflows.results import Compressed, CrossValidated, Distilled, Trained
 from bmc.workflows.sizes import shown_change
 
@@ -17,7 +17,7 @@ _VALIDATION = "validation"
 
 
 def trained(made: Trained) -> Answer:
-    """Answer what `bmc train` made."""
+    """Render what `bmc train` made."""
     return Answer(
         {"output": str(made.path), "scores": made.scores, "seconds": made.seconds},
         (
@@ -29,7 +29,7 @@ def trained(made: Trained) -> Answer:
 
 
 def cross_validated(result: CrossValidated) -> Answer:
-    """Answer what `bmc train --folds` found."""
+    """Render what `bmc train --folds` found."""
     return Answer(
         {
             "folds": list(result.scores),
@@ -46,7 +46,7 @@ def cross_validated(result: CrossValidated) -> Answer:
 
 
 def distilled(made: Distilled) -> Answer:
-    """Answer what `bmc distill` made."""
+    """Render what `bmc distill` made."""
     beside = f"; teacher {made.teacher_score:.3f}" if made.teacher_score else ""
     return Answer(
         {
@@ -64,7 +64,7 @@ def distilled(made: Distilled) -> Answer:
 
 
 def compressed(made: Compressed) -> Answer:
-    """Answer what `bmc prune`, `share` and `quantize` made."""
+    """Render what `bmc prune`, `share` and `quantize` made."""
     return Answer(
         {
             "output": str(made.path),

@@ -8,9 +8,9 @@ from rich.table import Table
 
 from bmc import assets, console
 from bmc import data as data_sets
-from bmc.cli.options import Answer
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset
+from bmc.rendering.answer import Answer
 
 _EXAMPLES = 10
 _BARS = 8
@@ -18,7 +18,7 @@ _BAR = 30
 
 
 def listed() -> Answer:
-    """Answer which data sets there are."""
+    """Render which data sets there are."""
     table = Table("data set", "what it is", "licence")
     found = []
     for error in DATA_SETS.refused().values():
@@ -39,7 +39,7 @@ def listed() -> Answer:
 
 
 def described(data: Dataset) -> Answer:
-    """Answer what one data set holds."""
+    """Render what one data set holds."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     about = f"{data.name}: {data.kind}, {data.task}"
     table = Table("part", "rows", *data.labels, title=about)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from bmc.cli.options import Answer
 from bmc.pipeline import Prediction
+from bmc.rendering.answer import Answer
 from bmc.workflows.predict import Answered
 
 
 def answered(result: Answered) -> Answer:
-    """Answer what `bmc predict` was asked."""
+    """Render what `bmc predict` was asked."""
     pairs = zip(result.answers, result.rows, strict=True)
     return Answer(
         {

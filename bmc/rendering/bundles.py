@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bmc.bundle import Bundle
-from bmc.cli.options import Answer
-from bmc.cli.shown import models
+from bmc.rendering import models
+from bmc.rendering.answer import Answer
 from bmc.workflows.export import line_of, scores_of
 
 
 def exported(bundles: Sequence[Bundle]) -> Answer:
-    """Answer what `bmc export` made."""
+    """Render what `bmc export` made."""
     return Answer(
         {"bundles": [_facts(bundle) for bundle in bundles]},
         (

@@ -9,16 +9,16 @@ from typing import Any
 from rich.table import Table
 
 from bmc import curves
-from bmc.cli.options import Answer
-from bmc.cli.shown import models
 from bmc.measure.shown import megabytes
+from bmc.rendering import models
+from bmc.rendering.answer import Answer
 from bmc.workflows.show import MadeBundle, MadeModel
 
 _LONGEST = 60
 
 
 def made(result: MadeModel | MadeBundle) -> Answer:
-    """Answer how a model or bundle was made."""
+    """Render how a model or bundle was made."""
     return _bundle(result) if isinstance(result, MadeBundle) else _model(result)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import typer
 
 from bmc import console, plugins, provenance, streams, writing
-from bmc.cli import _habits, _tree
+from bmc.cli import app, habits
 from bmc.cli.options import Answer
 from bmc.errors import BmcError, MissingError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     line = shlex.join(["bmc", *arguments])
     with streams.results_alone(), writing.command(), provenance.command(line):
         try:
-            answer = _tree.call(list(arguments))
+            answer = app.call(list(arguments))
             return _printed(answer) if isinstance(answer, Answer) else 0
         except typer.Exit as left:
             return left.exit_code
@@ -82,7 +82,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
         console.complain(str(error))
         return error.exit_code
     if isinstance(error, typer.TyperException):
-        return _explain(_habits.way_out(error, arguments, _tree.VERBS), arguments)
+        return _explain(habits.way_out(error, arguments, app.VERBS), arguments)
     if isinstance(error, ModuleNotFoundError):
         try:
             return _explain(plugins.missing(error, "this command"), arguments)

@@ -1,0 +1,98 @@
+"""What a field of a settings class says beside its type: its values, its group, its old name.
+
+`method: str = field(default="static", metadata=about(Choice("method", METHODS)))`. Settings classes
+check their values with `check_choices`; the command line shows, completes and refuses by the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from bmc.errors import SettingError, unknown
+from bmc.plugins import Kind
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The values that a setting may have, by name.
+
+    Args:
+        kind: what a message calls one, such as "optimizer".
+        values: their names, or a function that finds them when they are needed.
+        hint: where they are explained, for the message that refuses another one.
+        commas: whether several may be written in one text, with commas between them.
+        others: tells whether something else is a value, too; None where nothing is.
+    """
+
+    kind: str
+    values: Iterable[str] | Callable[[], Iterable[str]]
+    hint: str = ""
+    commas: bool = False
+    others: Callable[[str], bool] | None = None
+
+    def names(self) -> list[str]:
+        """Return the names."""
+        return list(self.values() if callable(self.values) else self.values)
+
+    def read(self, typed: Any) -> Any:
+        """Return a text if it is one of the names; a tuple of names where commas are allowed.
+
+        Raises:
+            UnknownError: it is none; the message has the nearest.
+        """
+        if not isinstance(typed, str):
+            return typed  # a default, or what was read already
+        if not self.commas:
+            return self._checked(typed)
+        return tuple(self._checked(part.strip()) for part in typed.split(",") if part.strip())
+
+    def complete(self, incomplete: str) -> list[str]:
+        """Return the names, each behind what stands before an incomplete word's last comma."""
+        before, comma, _ = incomplete.rpartition(",")
+        return [f"{before}{comma}{name}" for name in self.names()]
+
+    def has(self, name: str) -> bool:
+        """Tell whether a setting may have this value."""
+        return name in self.names() or bool(self.others and self.others(name))
+
+    def _checked(self, name: str) -> str:
+        if not self.has(name):
+            raise unknown(self.kind, name, self.names(), self.hint)
+        return name
+
+
+def of_plugins(kind: Kind[Any], commas: bool = False) -> Choice:
+    """Return the choice among plug-ins of a kind, bmc's own and those of other packages."""
+    return Choice(kind.what, kind.names, kind.hint, commas)
+
+
+def about(choice: Choice | None = None, *, group: str = "", alias: str = "") -> Mapping[str, Any]:
+    """Return the metadata of a settings class's field.
+
+    Args:
+        choice: the values that it may have; None for any of its type.
+        group: what it is about, where that is not its class's `GROUP`; --help shows groups.
+        alias: its name in the last release, which is understood for one more.
+    """
+    given = {"choice": choice, "group": group, "alias": alias}
+    return {name: value for name, value in given.items() if value}
+
+
+def check_choices(settings: Any) -> None:
+    """Check the fields of a settings object that have a choice of values; None is always allowed.
+
+    Raises:
+        SettingError: one has another value.
+    """
+    for field in fields(settings):
+        choice, value = field.metadata.get("choice"), getattr(settings, field.name)
+        if choice is None or value is None:
+            continue
+        for name in value if isinstance(value, tuple) else (value,):
+            if not choice.has(name):
+                raise SettingError(
+                    f"{field.name.replace('_', ' ')} is {name!r}; "
+                    f"possible: {', '.join(choice.names())}"
+                )

@@ -1,0 +1,159 @@
+"""The commands as Typer sees them; a verb's file is imported when the verb is typed."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import textwrap
+from contextlib import AbstractContextManager, nullcontext
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+from typer.core import TyperCommand, TyperGroup
+
+from bmc import streams
+from bmc.cli import habits
+from bmc.cli.docstrings import description_of, examples_of
+from bmc.cli.expand import expand
+
+_SHORT = 70  # characters of an option's help beside its name
+COMPLETING = "_BMC_COMPLETE"  # set by a shell that asks for completions
+PANELS = {
+    "Train and compress": ("train", "distill", "prune", "share", "quantize"),
+    "Deploy": ("export", "predict", "check"),
+    "Inspect and compare": ("inspect", "bench", "report", "show"),
+    "Workspace": ("models", "rename", "remove", "datasets", "doctor"),
+}
+VERBS = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}
+
+
+def call(arguments: list[str]) -> Any:
+    """Read one command line and run its verb; return what the verb returns.
+
+    Raises:
+        Exit: --help or --version was printed.
+        TyperException: what was typed is no command line.
+    """
+    command = typer.main.get_command(_app())
+    with command.make_context("bmc", arguments or ["--help"]) as context:
+        return command.invoke(context)
+
+
+def complete() -> None:
+    """Print the completions that a shell asks for, and leave; what fails completes nothing."""
+    try:
+        typer.main.get_command(_app()).main([], prog_name="bmc")
+    except OSError:  # a folder that cannot be read
+        sys.exit(0)
+
+
+def load(name: str) -> Any:
+    """Import a verb and return its command."""
+    module = importlib.import_module(f"bmc.cli.{name}")
+    verb = getattr(module, name)
+    expanded = expand(verb, getattr(module, "PANEL", None))
+    description = escape(description_of(verb))
+    examples = "\n".join(f"  {escape(line)}" for line in examples_of(verb))
+    alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
+    alone.command(
+        name,
+        cls=_Verb,
+        help=description,
+        short_help=description.partition("\n")[0],
+        epilog=f"Examples:\n{examples}",
+        rich_help_panel=VERBS[name],
+        context_settings={"token_normalize_func": habits.present_name(expanded.aliases)},
+    )(expanded)
+    return typer.main.get_command(alone)
+
+
+def _app() -> typer.Typer:
+    tree = typer.Typer(
+        name="bmc",
+        cls=_Verbs,
+        help="Compress a model, deploy it, and prove with numbers what was won and lost.",
+        epilog="Start with: bmc distill --teacher bert --student tiny",
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["--help", "-h"]},
+    )
+    tree.callback()(_root)
+    return tree
+
+
+def _version(typed: bool) -> None:
+    if typed:
+        from bmc import __version__
+
+        print(__version__)
+        raise typer.Exit
+
+
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_version,
+            is_eager=True,
+            metavar="",
+            help="Print the version and exit.",
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a verb."""
+
+
+class _Verb(TyperCommand):
+    """A verb, whose --help is printed as a result is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _shorten(ctx, self)
+        typed = list(args)
+        rest = super().parse_args(ctx, args)
+        if not ctx.resilient_parsing:
+            habits.refuse_pairs(ctx, typed)
+        return rest
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _as_results():
+            return super().make_context(*arguments, **settings)
+
+
+class _Verbs(TyperGroup):
+    """The verbs; the one that is typed is imported."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        _shorten(ctx, self)
+        return super().parse_args(ctx, args)
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with _as_results():
+            return super().make_context(*arguments, **settings)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return load(cmd_name) if cmd_name in VERBS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in VERBS and not ctx.resilient_parsing:
+            raise habits.unknown_verb(args[0], VERBS)
+        return args[0], self.get_command(ctx, args[0]), args[1:]
+
+
+def _shorten(context: Any, command: Any) -> None:
+    """Where a shell asks, leave values unread and shorten help.
+
+    Reading values imports pydantic, 50 ms at each TAB; a shell takes each line of help for a word.
+    """
+    for parameter in command.get_params(context) if context.resilient_parsing else ():
+        parameter.process_value = lambda context, value: value
+        parameter.help = textwrap.shorten(parameter.help or "", _SHORT, placeholder=" ...")
+
+
+def _as_results() -> AbstractContextManager[None]:
+    return nullcontext() if COMPLETING in os.environ else streams.as_results()

@@ -1,0 +1,77 @@
+"""What a shell completes of an argument or option, by its name.
+
+A shell asks at every TAB: nothing here imports numpy, torch or a technique. A folder that cannot be
+read completes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import fields
+from typing import Any
+
+import typer
+
+from bmc import workspace
+from bmc.contracts import families
+from bmc.contracts.data_sets import DATA_SETS, with_sentences
+from bmc.contracts.techniques import setting_names
+
+
+def _kept(*kinds: str) -> list[str]:
+    """Return the names of the workspace's models or bundles, the newest first."""
+    with suppress(OSError):
+        return [path.name for kind in kinds for path in reversed(workspace.entries(kind))]
+    return []
+
+
+def _models(context: typer.Context) -> list[str]:
+    """Return what stands for a model: for some verbs baselines, or bundles, besides."""
+    verb = context.info_name
+    baselines = families.baselines() if verb in ("train", "distill") else ()
+    return [*baselines, *_kept("model", *(["bundle"] if verb == "inspect" else []))]
+
+
+def _bundles(context: typer.Context) -> list[str]:
+    return _kept("bundle")
+
+
+def _entries(context: typer.Context) -> list[str]:
+    return _data(context) if context.info_name == "datasets" else _kept("model", "bundle")
+
+
+def _data(context: typer.Context) -> list[str]:
+    return [*DATA_SETS.names(), "imagefolder:", "hf:"]
+
+
+def _transfers(context: typer.Context) -> list[str]:
+    return [*with_sentences(), "none"]
+
+
+def _settings(context: typer.Context) -> list[str]:
+    """Return what `--set` takes: settings of the method, or of the baseline, that was typed."""
+    verb, typed = str(context.info_name), context.params
+    # Words before an unfinished option are not given to their arguments: they are what is left.
+    baseline = next(iter(context.args), typed.get("model"))
+    if verb == "train":
+        family = families.baselines().get(str(baseline))
+        names = [one.name for one in fields(families.family(family).settings)] if family else []
+    elif verb == "distill":
+        student = families.students().get(str(typed.get("student")))
+        names = [one.name for one in fields(student)] if student else []
+    else:
+        names = setting_names(verb, str(typed.get("method")))
+    return [f"{name}=" for name in names]
+
+
+BY_NAME: Mapping[str, Callable[[Any], list[str]]] = {
+    "model": _models,
+    "teacher": _models,
+    "bundle": _bundles,
+    "reference": _bundles,
+    "name": _entries,
+    "data": _data,
+    "transfer": _transfers,
+    "settings": _settings,
+}

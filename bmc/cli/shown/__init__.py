@@ -1,1 +1,0 @@
-"""What people see of a workflow's result: lines and tables. Imported when a verb has run."""

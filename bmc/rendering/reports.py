@@ -1,0 +1,26 @@
+"""What `bmc report` shows."""
+
+from __future__ import annotations
+
+from bmc.rendering.answer import Answer
+from bmc.report import table
+from bmc.report.line import Report
+from bmc.workflows.report import Reported
+
+
+def reported(result: Reported) -> Answer:
+    """Render a report that was written."""
+    page = result.path / "index.html"
+    wrote = f"wrote {result.path}: open {page} in a browser"
+    content = {"output": str(result.path), **result.content}
+    return Answer(content, (*compared(result.report).shown, wrote))
+
+
+def compared(report: Report) -> Answer:
+    """Render bundles side by side."""
+    content = {
+        "references": dict(report.references),
+        "lines": [line.to_json() for line in report.lines],
+        "broken": dict(report.broken),
+    }
+    return Answer(content, (table.terminal(report), *table.notes(report)))

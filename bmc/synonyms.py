@@ -1,0 +1,104 @@
+"""What other tools call a verb or a setting of bmc, so that a message can name bmc's own word."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+VERBS: Mapping[str, tuple[str, ...]] = {
+    "bench": ("benchmark", "profile", "perf", "latency", "time", "measure", "speed"),
+    "check": ("verify", "validate", "val"),
+    "datasets": ("data", "dataset"),
+    "distill": ("distil", "distillation", "distillate", "kd", "teach"),
+    "doctor": ("env", "info", "system", "install"),
+    "export": ("convert", "compile", "build", "to", "deploy", "onnx", "package"),
+    "inspect": ("explain", "analyze", "analyse", "summary", "profile-layers", "visualize"),
+    "models": ("list", "ls", "model", "runs"),
+    "predict": ("infer", "inference", "run", "classify", "generate", "test", "serve"),
+    "prune": ("sparsify", "slim", "sparse"),
+    "quantize": ("quantise", "quantization", "quant", "ptq", "qat", "int8", "calibrate"),
+    "remove": ("rm", "delete", "del", "clean", "uninstall"),
+    "rename": ("mv", "move"),
+    "report": ("compare", "eval", "evaluate", "score", "results", "summarize"),
+    "share": ("factorize", "factorise", "lowrank", "low-rank", "tie", "cluster", "palettize"),
+    "show": ("lineage", "history", "describe", "cat"),
+    "train": ("fit", "finetune", "fine-tune", "learn", "pretrain"),
+}
+SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "output": (
+        *("output_dir", "out", "out_dir", "save", "save_dir", "project", "dst"),
+        *("output_path", "output_folder", "outdir", "name", "destination"),
+    ),
+    "force": ("overwrite", "overwrite_output_dir", "exist_ok", "yes", "y", "f"),
+    "data": (
+        *("dataset", "dataset_name", "train_file", "data_path", "data_dir", "csv"),
+        *("train_data", "input", "file", "datasets"),
+    ),
+    "text_column": ("text", "text_col", "text_field", "text_column_name"),
+    "label_column": ("labels", "label_col", "target_column", "label_column_name"),
+    "learning_rate": ("lr", "lr0", "rate"),
+    "batch_size": (
+        *("bs", "batch", "per_device_train_batch_size", "train_batch_size"),
+        *("batchsize", "per_gpu_train_batch_size"),
+    ),
+    "epochs": ("epoch", "num_epochs", "num_train_epochs", "n_epochs", "max_epochs"),
+    "weight_decay": ("wd", "l2", "decay"),
+    "max_length": ("max_seq_length", "max_seq_len", "seq_len", "maxlen", "max_len"),
+    "warmup": ("warmup_ratio", "warmup_steps", "warmup_epochs"),
+    "schedule": ("lr_scheduler", "lr_scheduler_type", "scheduler"),
+    "optimizer": ("optim", "opt"),
+    "clip": ("max_grad_norm", "gradient_clip", "grad_clip"),
+    "patience": ("early_stopping", "early_stopping_patience"),
+    "folds": ("cv", "k_fold", "kfold", "n_folds"),
+    "augment": ("augmentation", "augmentations"),
+    "target": ("format", "to", "backend", "runtime", "provider", "formats"),
+    "ratio": ("sparsity", "amount", "pruning_ratio", "prune_ratio", "fraction"),
+    "method": ("algorithm", "algo", "mode", "technique", "type", "scheme"),
+    "bits": ("wbits", "w_bit", "weight_bits", "num_bits", "nbits"),
+    "samples": (
+        *("num_samples", "calibration_samples", "nsamples", "limit"),
+        "num_calibration_samples",
+    ),
+    "rows": ("samples", "num_samples", "nsamples", "limit"),
+    "calibrator": ("calibration", "calibration_method"),
+    "in_float": ("exclude", "skip", "ignore", "nodes_to_exclude", "keep"),
+    "teacher": ("teacher_model", "teacher_name_or_path", "teacher_path"),
+    "student": ("student_model", "student_name_or_path", "size"),
+    "hard_label_weight": ("ce_weight", "alpha"),
+    "temperature": ("temp", "tau"),
+    "threads": ("num_threads", "workers", "cpus", "intra_op_threads"),
+    "batch": ("batch_size", "bs"),
+    "length": ("max_length", "seq_len", "seq_length", "tokens"),
+    "launches": ("runs", "repeat", "iterations", "trials"),
+    "device cuda": ("gpu", "cuda", "gpus", "use_gpu"),
+    "device cpu": ("cpu", "no_cuda", "no_gpu"),
+    "precision bf16": ("bf16", "amp", "half"),
+    "quiet": ("silent", "no_progress"),
+    "opset": ("opset_version", "opset_ver"),
+    "code": ("trust_remote_code", "module", "script"),
+}
+_NEAR = 0.7
+
+
+def verb_of(name: str) -> str:
+    """Return the verb that another tool's word stands for; "" where there is none."""
+    return next((verb for verb, others in VERBS.items() if name in others), "")
+
+
+def setting_of(name: str, known: Iterable[str], near: bool = True) -> str:
+    """Return the setting that another tool's word means, or the one spelled nearest to it.
+
+    Args:
+        name: of the setting elsewhere, with underscores.
+        known: the settings that there are.
+        near: whether a name that is only spelled alike will do.
+
+    Returns:
+        the setting, with its value where the word implies one, such as "device cuda"; "" for none.
+    """
+    names = list(known)
+    for setting, others in SETTINGS.items():
+        if name in others and setting.partition(" ")[0] in names:
+            return setting
+    alike = difflib.get_close_matches(name, names, n=1, cutoff=_NEAR) if near else []
+    return alike[0] if alike else ""

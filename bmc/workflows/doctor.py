@@ -1,0 +1,99 @@
+"""Find out what works on this machine, and how to get the rest."""
+
+from __future__ import annotations
+
+import importlib.util
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bmc import __version__, targets
+from bmc.contracts.data_sets import DATA_SETS
+from bmc.contracts.families import FAMILIES
+from bmc.contracts.targets import TARGETS
+from bmc.errors import MissingError, PluginError
+from bmc.measure import machine
+
+_NEEDED = {
+    "train": ("torch", "transformers", "safetensors", "sklearn", "torch_pruning"),
+    "export": ("torch", "onnx", "onnxscript", "onnx_ir"),
+    "report": ("altair", "vl_convert", "jinja2"),
+    "parquet": ("pyarrow",),
+    "images": ("PIL",),
+    "hub": ("datasets",),
+    "timm": ("timm",),
+}
+_X86 = ("x86_64", "AMD64")
+_VNNI = {"avx512_vnni", "avx_vnni"}
+_WITHOUT_VNNI = (
+    "no VNNI: ONNX Runtime cuts sums of 8 bits; bmc quantize --set weight_bits=7 avoids that"
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Whether one thing works here.
+
+    Args:
+        name: of an extra, a target, a plug-in that is refused, or "int8".
+        works: whether it does.
+        note: how to get it, or what to know of it.
+        version: of a target's run time; "" for others.
+        devices: that a target runs on.
+    """
+
+    name: str
+    works: bool
+    note: str = ""
+    version: str = ""
+    devices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What works on this machine.
+
+    Args:
+        version: of bmc.
+        machine: processor, cores, memory and instructions.
+        findings: extras, targets, refused plug-ins, and int8.
+    """
+
+    version: str
+    machine: Mapping[str, Any]
+    findings: tuple[Finding, ...]
+
+
+def examine() -> Examined:
+    """Find out what works on this machine; nothing is run but what the targets need to answer."""
+    about = machine.describe()
+    slow = platform.machine() in _X86 and not _VNNI & set(about["instructions"])
+    findings = (
+        *(_extra(name, packages) for name, packages in _NEEDED.items()),
+        *(_target(name) for name in TARGETS.names()),
+        *_refused(),
+        Finding("int8", True, _WITHOUT_VNNI if slow else ""),
+    )
+    return Examined(__version__, about, findings)
+
+
+def _extra(name: str, packages: tuple[str, ...]) -> Finding:
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    how = f"pip install 'bmc-toolkit[{name}]' (lacks {', '.join(missing)})" if missing else ""
+    return Finding(name, not missing, how)
+
+
+def _target(name: str) -> Finding:
+    try:
+        here = targets.load(name).available()
+    except (MissingError, PluginError, ImportError, OSError) as error:  # libraries may not load
+        return Finding(f"target {name}", False, str(error))
+    note = here.note or f"runs on {', '.join(here.devices)}"
+    return Finding(f"target {name}", bool(here.devices), note, here.version, tuple(here.devices))
+
+
+def _refused() -> Iterator[Finding]:
+    for kind in (FAMILIES, DATA_SETS):
+        for name, refusal in kind.refused().items():
+            yield Finding(f"{kind.what} {name}", False, str(refusal))

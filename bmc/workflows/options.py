@@ -1,0 +1,245 @@
+"""What callers choose of each workflow: frozen settings, checked; importing them is light."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bmc.choices import Choice, about, of_plugins
+from bmc.contracts.targets import TARGETS, format_of
+from bmc.contracts.techniques import techniques
+from bmc.measure.latency import BenchSettings
+
+
+def _precisions() -> list[str]:
+    """Return what some target can be asked for; fp32 is another name of f32."""
+    asked = {name for target in TARGETS.names() for name in format_of(target).precisions}
+    return sorted({*asked, "fp32"})
+
+
+@dataclass(frozen=True)
+class Output:
+    """Where a result is written.
+
+    Args:
+        output: where to write. The default is a name made of the model and the method, data or
+            target, in the workspace.
+        force: replace the output if it exists.
+    """
+
+    GROUP: ClassVar[str] = "Output"
+
+    output: Path | None = None
+    force: bool = False
+
+
+@dataclass(frozen=True)
+class Files(Output):
+    """Where a model's data is, and where what is made of the model is written.
+
+    Args:
+        data: where the model's training data is now, if it was moved.
+    """
+
+    data: str | None = field(default=None, metadata=about(group="Data"))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What a baseline is built with, where that is not its default.
+
+    Args:
+        settings: a setting of the baseline, such as width=256; several are possible.
+        max_length: tokens of a text, or time steps of a series, at most; the rest is cut.
+    """
+
+    GROUP: ClassVar[str] = "Model"
+
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    max_length: int | None = None
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the settings of the baseline's family by name."""
+        length = {} if self.max_length is None else {"max_length": str(self.max_length)}
+        return {**self.settings, **length}
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """Which technique prunes, and how much.
+
+    Args:
+        method: structured removes channels, hidden units and heads; depth whole layers;
+            unstructured and movement set single weights to zero; nm two of four neighbours;
+            vocabulary removes words that the data never uses.
+        ratio: fraction to remove, from 0 to 1: of channels, hidden units and heads (structured), of
+            layers (depth), of weights (unstructured, movement).
+        target_macs: multiply-accumulates per row (32 tokens or time steps) at most, such as 50M, or
+            0.25x for a quarter of the model's (structured, depth).
+        target_params: parameters at most, such as 5M or 0.25x (structured, depth).
+        target_size: size of the weights at most, such as 500kB, 2MB or 0.25x (structured, depth).
+        settings: a setting of the method, such as criterion=taylor; several are possible.
+    """
+
+    GROUP: ClassVar[str] = "Method"
+
+    method: str = field(default="structured", metadata=about(of_plugins(techniques("prune"))))
+    ratio: float | None = None
+    target_macs: str | None = None
+    target_params: str | None = None
+    target_size: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Which technique factorizes or shares parameters.
+
+    Args:
+        method: lowrank factorizes linear layers and convolutions; embedding factorizes the word
+            embeddings; layers shares parameters across layers; cluster replaces weights by
+            codebooks; tie shares parameters of equal shape.
+        settings: a setting of the method, such as energy=0.8; several are possible.
+    """
+
+    GROUP: ClassVar[str] = "Method"
+
+    method: str = field(default="lowrank", metadata=about(of_plugins(techniques("share"))))
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quantization:
+    """Which technique quantizes, and the settings that several techniques have.
+
+    Args:
+        method: static is int8 with calibrated activation ranges; qat is static followed by
+            quantization-aware training; mixed is static with the most sensitive layers in float;
+            dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
+            to int8 or int4; fp16 and bf16 are half precision.
+        samples: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
+            --bits 4).
+        calibrator: calibration method of activation ranges (static, qat, mixed).
+        bits: 8 or 4 (weights).
+        in_float: layers to leave in float, by name or pattern; several are possible.
+        settings: a setting of the method, such as weight_bits=7; several are possible.
+    """
+
+    GROUP: ClassVar[str] = "Method"
+
+    method: str = field(default="static", metadata=about(of_plugins(techniques("quantize"))))
+    samples: int | None = field(default=None, metadata=about(alias="rows"))
+    calibrator: str | None = field(
+        default=None, metadata=about(Choice("calibrator", ("mse", "minmax", "percentile")))
+    )
+    bits: int | None = None
+    in_float: tuple[str, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def typed(self) -> dict[str, Any]:
+        """Return the settings beside `settings` by name; None where one is left out."""
+        names = [name.strip() for entry in self.in_float or () for name in entry.split(",")]
+        return {
+            "samples": self.samples,
+            "calibrator": self.calibrator,
+            "bits": self.bits,
+            "in_float": tuple(name for name in names if name) or None,
+        }
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """How bundles are measured.
+
+    Args:
+        threads: thread count to measure; several are possible.
+        batch: batch size.
+        length: tokens or time steps per row, without padding. The default is 32, or the model's
+            maximum if that is lower.
+        precision: inference precision of OpenVINO and PyTorch; f32 and fp32 are the same.
+        launches: processes per bundle; up to three times as many where times are unsteady.
+        rounds: turns of each bundle per launch.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+
+    GROUP: ClassVar[str] = "Measurement"
+
+    threads: tuple[int, ...] = (1, 2)
+    batch: int = 1
+    length: int | None = None
+    precision: str = field(default="f32", metadata=about(Choice("precision", _precisions)))
+    launches: int = 5
+    rounds: int = 6
+
+    def __post_init__(self) -> None:
+        self.settings()
+
+    def settings(self) -> BenchSettings:
+        """Return how each bundle's calls are timed."""
+        length = BenchSettings.length if self.length is None else self.length
+        most = 3 * self.launches
+        return BenchSettings(self.batch, length, self.launches, self.rounds, most_launches=most)
+
+
+@dataclass(frozen=True)
+class Reporting:
+    """What a report compares bundles by.
+
+    Args:
+        bench: measure latencies, or leave them out.
+        length: tokens or time steps per row for the latencies.
+        launches: processes per bundle; up to three times as many where times are unsteady.
+        reference: bundle that the speed-ups of its data set refer to. The default is that of the
+            teacher, or of the model that the others were made from.
+    """
+
+    GROUP: ClassVar[str] = "Report"
+
+    bench: bool = True
+    length: int = 32
+    launches: int = 5
+    reference: str | None = None
+
+
+@dataclass(frozen=True)
+class Checking:
+    """How a bundle is checked.
+
+    Args:
+        threads: CPU threads; 0 lets the run time choose.
+        isolated: run the check in a child process with limits, so that a crash of the run time ends
+            that process alone. Use it for a bundle from somebody else.
+        memory_limit: memory of an isolated check in GiB, beyond the run time's own.
+        time_limit: seconds of an isolated check.
+    """
+
+    GROUP: ClassVar[str] = "Check"
+
+    threads: int = 0
+    isolated: bool = False
+    memory_limit: float = 2.0
+    time_limit: float = 20.0
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How rows are read and answered.
+
+    Args:
+        pair: second sentence of a pair, once for each row.
+        text_column: column of the text; two for sentence pairs. The default is the column that the
+            model was trained on.
+        threads: CPU threads; 0 lets the run time choose.
+        images: folder for the .png files of a generator.
+    """
+
+    GROUP: ClassVar[str] = "Rows"
+
+    pair: tuple[str, ...] = ()
+    text_column: tuple[str, ...] = ()
+    threads: int = 0
+    images: Path | None = None
