@@ -6,6 +6,8 @@ process, where they are given again under the same name.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
     from bmc.data import Table
     from bmc.inputs.array import ArrayEncoder
+    from bmc.measure.custom import CustomScore
+    from bmc.model import CustomLoss
 
 PREFIX = "memory:"
 
@@ -27,24 +31,38 @@ class Network:
     Args:
         module: a private copy, with the caller's weights.
         encoder: says which arrays a row has.
+        loss: the caller's own loss, if any.
+        score: the caller's own score function, if any.
     """
 
     module: nn.Module
     encoder: ArrayEncoder
+    loss: CustomLoss | None = None
+    score: CustomScore | None = None
 
 
 _tables: dict[str, Table] = {}
 _networks: dict[str, Network] = {}
 
 
-def keep_table(name: str, table: Table) -> None:
-    """Keep a table under a name, in place of one that has the name already."""
-    _tables[name] = table
+@contextmanager
+def kept(name: str, data: Table, network: Network) -> Iterator[None]:
+    """Keep a table and a network under a name; if the block fails, what had the name has it again.
 
-
-def keep_network(name: str, network: Network) -> None:
-    """Keep a network under a name, in place of one that has the name already."""
-    _networks[name] = network
+    Args:
+        name: in place of what has it already.
+        data: the table.
+        network: the network.
+    """
+    table_before, network_before = _tables.get(name), _networks.get(name)
+    _tables[name], _networks[name] = data, network
+    try:
+        yield
+    except BaseException:
+        del _tables[name], _networks[name]
+        if table_before is not None and network_before is not None:
+            _tables[name], _networks[name] = table_before, network_before
+        raise
 
 
 def forget_network(name: str) -> None:

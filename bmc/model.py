@@ -150,6 +150,24 @@ class Parts:
 
 
 Loss = Callable[["Tensor", "Batch"], "Tensor"]
+
+
+@dataclass(frozen=True)
+class CustomLoss:
+    """A loss of the caller's own.
+
+    Args:
+        name: what it is recorded as.
+        function: of outputs (rows, classes), or values (rows) in a regression, and labels (rows);
+            it returns one number, the mean over the rows.
+        identity: a digest of what it computes by, as far as that can be told.
+    """
+
+    name: str
+    function: Callable[[Tensor, Tensor], Tensor]
+    identity: str = ""
+
+
 AfterStep = Callable[["nn.Module", float], None]
 """Given the module in training and the share of the steps that is done, 0 to 1: called once before
 the first step (of a resumed run, too), then after each."""

@@ -35,6 +35,7 @@ from bmc.measure.scores import Interval
 from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
+from bmc.training.custom import custom_score
 from bmc.writing import new_folder, scratch
 
 _GOLDEN_ROWS = 4
@@ -221,8 +222,9 @@ def _link(source: str, copy: str) -> None:
 
 
 def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
-    task = source.model.task
-    return {"rows": len(source.labels), **scores.of_task(task, logits, source.labels)}
+    model = source.model
+    made = scores.of_task(model.task, logits, source.labels, custom_score(model))
+    return {"rows": len(source.labels), **made}
 
 
 def _check_reloaded(folder: Path, output: Path) -> None:

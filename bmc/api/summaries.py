@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from bmc.console import printable
+from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import significant, with_interval
 
@@ -32,7 +33,8 @@ def as_html(title: str, rows: Mapping[str, str]) -> str:
 
 def measured(scores: Mapping[str, Any]) -> str:
     """Return scores in one line, each with its 95 % interval where it has one."""
-    parts = []
+    own = custom_scores(scores)
+    parts = [f"{name} {with_interval(interval)}" for name, interval in own.items()]
     for key, name in _MEASURES.items():
         score = scores.get(key)
         if isinstance(score, Mapping):

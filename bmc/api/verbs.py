@@ -7,9 +7,11 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from bmc import workspace
 from bmc.api._calls import Progress, call, path_of
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.data import Fold
+from bmc.errors import UsageError
 from bmc.export import ExportOptions
 from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
@@ -58,7 +60,8 @@ def train(
         task: "classification", or "regression" where labels are numbers; None takes a wrapped
             network's own, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
-        output: the model directory; MODEL-DATA in the workspace when None.
+        output: the model directory; when None, MODEL-DATA in the workspace, or NAME-trained of a
+            wrapped network.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
@@ -87,18 +90,21 @@ def train(
         task or own.get("task", "classification"),
         fold,
     )
+    place = path_of(output)
+    if wrapped and place is None and data is None:
+        place = workspace.root() / f"{reference.removeprefix(PREFIX)}-trained"
     known = {field.name for field in fields(TrainingSettings)}
     recipe = {name: value for name, value in settings.items() if name in known}
     options = {name: value for name, value in settings.items() if name not in known}
     recipe = settings_from(TrainingSettings, recipe, "training")
     with call(verbose, progress):
-        made = training.train(reference, source, options, recipe, Output(path_of(output), force))
+        made = training.train(reference, source, options, recipe, Output(place, force))
     return ModelHandle(made.path)
 
 
 def distill(
     teacher: Reference = "bert",
-    student: str = "tiny",
+    student: str | ModelHandle = "tiny",
     data: str | Path | None = None,
     *,
     student_settings: Mapping[str, Any] | None = None,
@@ -115,10 +121,10 @@ def distill(
     """Teach a small student what a trained teacher knows.
 
     Args:
-        teacher: a BERT or MPNet: its handle, a model directory, a workspace name, or a baseline's
-            name, which is trained first where the workspace has none.
-        student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), or any model that
-            `train` takes.
+        teacher: its handle, a model directory, a workspace name, or the name of a pretrained text
+            encoder, which is trained first where the workspace has none.
+        student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), any model that
+            `train` takes, or the handle of a network that `bmc.wrap` took.
         data: what the student learns from; None takes the data that the teacher was trained on,
             split in the same way, or movie-reviews for a baseline's name.
         student_settings: settings of the student, by name, such as layers=3.
@@ -126,7 +132,8 @@ def distill(
         label_column: as of `train`; the teacher's when None.
         task: as of `train`; the teacher's when None.
         fold: as of `train`; the teacher's when None and `data` is None, too.
-        output: the model directory; STUDENT-DATA in the workspace when None.
+        output: the model directory; when None, STUDENT-DATA in the workspace, or NAME-distilled of
+            a wrapped student.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
@@ -143,12 +150,22 @@ def distill(
 
     Example:
         >>> student = bmc.distill(teacher, student="tiny", epochs=5)
+        >>> small = bmc.distill(large, student=bmc.wrap(network, (x, y)))
     """
     values = settings_from(Distillation, settings, "distill")
     source = _source_of_teacher(teacher, data, text_column, label_column, task, fold)
-    distillation = Distillation(student=student, settings=student_settings or {}, **values)
+    name, wrapped = _baseline_of(student)
+    if isinstance(student, ModelHandle) and wrapped is None:
+        raise UsageError(
+            f"student is a handle of {student.path}; give the name of what is built anew, such as "
+            "'tiny' or 'mlp', or the handle of a network that bmc.wrap took"
+        )
+    place = path_of(output)
+    if wrapped and place is None:
+        place = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
+    distillation = Distillation(student=name, settings=student_settings or {}, **values)
     with call(verbose, progress):
-        files = Output(path_of(output), force)
+        files = Output(place, force)
         made = distilling.distill(reference_of(teacher), source, distillation, files)
     return ModelHandle(made.path)
 

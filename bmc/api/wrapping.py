@@ -13,12 +13,15 @@ from torch import nn
 
 from bmc import artifact, console, memory, workspace
 from bmc.api._calls import Progress, call, path_of
+from bmc.api.functions import Loss, custom_loss_of, custom_score_of
 from bmc.api.handles import ModelHandle
 from bmc.api.tables import columns_of, encoder_of, table_of
 from bmc.errors import UsageError
 from bmc.families.memory import Settings
+from bmc.measure.custom import ScoreFunction
 from bmc.memory import PREFIX
 from bmc.models.memory import baseline
+from bmc.training.custom import check_loss
 from bmc.workflows import scoring
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.outputs import refuse_output
@@ -33,6 +36,8 @@ def wrap(
     labels: Sequence[str] | None = None,
     label_column: str | None = None,
     task: str = "classification",
+    loss: Loss | None = None,
+    score: ScoreFunction | None = None,
     output: str | Path | None = None,
     force: bool = False,
     verbose: bool = False,
@@ -58,6 +63,14 @@ def wrap(
         label_column: name of the labels in dictionaries and tables; "label", "labels", "y" or
             "target" when None.
         task: "classification", or "regression" where labels are numbers.
+        loss: what training lowers in place of cross-entropy (squared error in a regression): a
+            function, or an `nn.Module`, of outputs (rows, classes) and labels (rows), int64; in a
+            regression of values and labels (rows), float32. It returns one number, the mean over
+            the rows. A teacher's answers are learned beside it.
+        score: what picks the best epoch, and what `max_drop` counts, in place of accuracy (R2 in a
+            regression): a function of the same as numpy arrays. It returns a number, higher is
+            better, of which a point is 0.01. Models and bundles record it under its name, with an
+            interval.
         output: the model directory; NAME in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -69,11 +82,15 @@ def wrap(
 
     Raises:
         DataError: the data is of another kind, is empty, or lacks inputs or labels.
-        ModelCodeError: the module fails on rows of the data's shapes.
-        UsageError: the module answers otherwise than the labels need, or cannot be copied.
+        ModelCodeError: the module fails on rows of the data's shapes, or the loss or the score on
+            its outputs.
+        UsageError: the module answers otherwise than the labels need, or cannot be copied; or the
+            score has the name of one of bmc's own.
 
     Example:
-        >>> model = bmc.wrap(network, (x, y), labels=["no", "yes"])
+        >>> def recall_of_yes(logits, labels):
+        ...     return (logits.argmax(axis=1) == 1)[labels == 1].mean()
+        >>> model = bmc.wrap(network, (x, y), labels=["no", "yes"], score=recall_of_yes)
         >>> trained = bmc.train(model, epochs=5)
         >>> bundle = bmc.quantize(trained).to("onnx")
     """
@@ -88,13 +105,16 @@ def wrap(
         )
     columns = columns_of(data, names, label_column)
     place = path_of(output) or workspace.root() / name
-    with call(verbose, progress):
+    network = memory.Network(
+        _copied(module), encoder_of(columns), custom_loss_of(loss), custom_score_of(score)
+    )
+    table = table_of(columns, labels, task)
+    with call(verbose, progress), memory.kept(name, table, network):
         refuse_output(place, force)
-        memory.keep_table(name, table_of(columns, labels, task))
-        memory.keep_network(name, memory.Network(_copied(module), encoder_of(columns)))
         source = DataSource(data=f"{PREFIX}{name}", task=task)
         split = source.load()
         model = baseline(f"{PREFIX}{name}", split, Settings())
+        check_loss(model, split.train)
         model.scores = {"best_epoch": 0}
         scoring.score_validation(model, split.validation)
         model.data = data_record(split, source)

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bmc.data import Dataset
-    from bmc.model import AfterStep, Form, Model, Parts
+    from bmc.measure.custom import CustomScore
+    from bmc.model import AfterStep, CustomLoss, Form, Model, Parts
     from bmc.training.epochs import Fitted
     from bmc.training.settings import TrainingSettings
 
@@ -88,6 +89,9 @@ class Network(Contract):
         train: trains a model where the common loop does not fit; None where it does.
         student: builds an untrained student of a trained teacher for a data set, with the classes
             in the data's order; None where the family has no students of its own.
+        loss: returns what a model is trained by in place of its task's loss, if anything; None
+            where no model of the family has such a loss.
+        score: returns what a model's epochs are chosen by in place of its task's score, likewise.
     """
 
     baseline: Callable[[str, Dataset, Any], Model] = field(
@@ -107,6 +111,12 @@ class Network(Contract):
     train: Train | None = field(
         default=None,
         metadata=function("model", "data", "settings", "folder", "run", "after_step"),
+    )
+    loss: Callable[[Model], CustomLoss | None] | None = field(
+        default=None, metadata=function("model")
+    )
+    score: Callable[[Model], CustomScore | None] | None = field(
+        default=None, metadata=function("model")
     )
     student: Callable[[Model, Any, Dataset], Model] | None = field(
         default=None, metadata=function("teacher", "settings", "data")

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _DRAWS = 2000
+NAMES = frozenset(
+    {
+        *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
+        *("mae", "mse", "r2", "rows"),
+    }
+)
+"""What the scores of a task are recorded as."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +29,20 @@ class Interval:
     high: float
 
 
-def of_task(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> dict[str, Any]:
+class Custom(Protocol):
+    """A score of the caller's own; see `bmc.measure.custom`."""
+
+    @property
+    def name(self) -> str:
+        """What it is recorded as."""
+
+    def interval(self, outputs: NDArray[Any], labels: NDArray[Any]) -> Interval:
+        """Return the score of rows with its 95 % interval."""
+
+
+def of_task(
+    task: str, outputs: NDArray[np.float32], labels: NDArray[Any], custom: Custom | None = None
+) -> dict[str, Any]:
     """Return all scores of a task on held-out rows, as a JSON object.
 
     Args:
@@ -32,19 +52,22 @@ def of_task(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> di
             scored by.
         outputs: of the model (rows, classes or 1).
         labels: classes or numbers (rows).
+        custom: a score of the caller's own, which is returned first.
     """
+    if task not in ("classification", "regression"):
+        return {}
+    own = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
     if task == "regression":
         values, truth = outputs[:, 0].astype(np.float64), labels.astype(np.float64)
         found = {"mae": mean_absolute_error, "mse": mean_squared_error, "r2": r2}
-        return {name: asdict(score(values, truth)) for name, score in found.items()}
-    if task != "classification":
-        return {}
+        return {**own, **{name: asdict(score(values, truth)) for name, score in found.items()}}
     table = confusion(outputs, labels)
     right, truths, answers = np.diag(table), table.sum(axis=1), table.sum(axis=0)
     precision, recall = right / np.maximum(answers, 1), right / np.maximum(truths, 1)
     f1 = 2 * right / np.maximum(truths + answers, 1)
     there = truths + answers > 0
     return {
+        **own,
         "accuracy": asdict(accuracy(outputs, labels)),
         "macro_f1": asdict(macro_f1(outputs, labels)),
         "macro_precision": float(precision[there].mean()),

@@ -9,6 +9,7 @@ from rich import box
 from rich.table import Table
 
 from bmc.measure import scores
+from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import significant, with_interval
 
@@ -28,12 +29,17 @@ def line(found: Mapping[str, Any], what: str) -> str:
         found: what `scores.of_task` returned.
         what: which rows they are of, such as "test".
     """
+    own = "".join(
+        f", {name} {with_interval(interval)}" for name, interval in custom_scores(found).items()
+    )
     if "accuracy" in found:
         means = ", ".join(f"{name} {significant(_value(found[key]))}" for key, name in _CLASSIFIER)
-        return f"{what} accuracy {_interval(found['accuracy'])}, {means} (means of the classes)"
+        return (
+            f"{what} accuracy {_interval(found['accuracy'])}, {means} (means of the classes){own}"
+        )
     if "r2" in found:
         shown = ", ".join(f"{name} {_interval(found[key])}" for key, name in _REGRESSION)
-        return f"{what} {shown}"
+        return f"{what} {shown}{own}"
     return ""
 
 

@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,12 +14,15 @@ from torch import Tensor, nn
 from bmc import memory
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, SettingError, UsageError
+from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.families.memory import Settings
+from bmc.measure.custom import CustomScore
 from bmc.memory import PREFIX
-from bmc.model import Model, Parts, answers_in
+from bmc.model import CustomLoss, Model, Parts, answers_in
 from bmc.models import _networks, image_networks
 from bmc.training.parametrizations import fold_parametrizations
+
+Named = TypeVar("Named", CustomLoss, CustomScore)
 
 
 class Wrapped(nn.Module):
@@ -75,9 +78,12 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """
     name = reference.removeprefix(PREFIX)
     outputs = 1 if data.task == "regression" else len(data.labels)
+    given = memory.network(name)
     spec = {"code": f"{PREFIX}{name}", "outputs": outputs}
+    spec |= {"loss": given.loss.name} if given.loss else {}
+    spec |= {"score": given.score.name} if given.score else {}
     module = _built(spec)
-    model = Model(module, "memory", spec, data.labels, memory.network(name).encoder, data.task)
+    model = Model(module, "memory", spec, data.labels, given.encoder, data.task)
     _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
     fold_parametrizations(module)
     if data.task == "regression" and not image_networks.answering_linear(module):
@@ -109,6 +115,54 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     return made_up[0], made_up[1]
 
 
+def loss(model: Model) -> CustomLoss | None:
+    """Return the loss that a network was wrapped with; None where it was with none.
+
+    Raises:
+        UnknownError: this process was not given the loss that the model directory names.
+    """
+    recorded = model.spec.get("loss")
+    given = memory.network(_name_of(model.spec)).loss if recorded else None
+    return _same(given, "loss", recorded, model.spec)
+
+
+def score(model: Model) -> CustomScore | None:
+    """Return the score function that a network was wrapped with; None where it was with none.
+
+    Raises:
+        UnknownError: this process was not given the function that the model directory names.
+    """
+    recorded = model.spec.get("score")
+    given = memory.network(_name_of(model.spec)).score if recorded else None
+    return _same(given, "score", recorded, model.spec)
+
+
+def _same(given: Named | None, what: str, recorded: Any, spec: Mapping[str, Any]) -> Named | None:
+    """Return the function that was given, if its name is the recorded one.
+
+    Raises:
+        UnknownError: it is not.
+    """
+    if recorded and (given is None or given.name != recorded):
+        raise UnknownError(
+            f"the network {spec['code']} was wrapped with the {what} {recorded!r:.60}, which this "
+            f"process was not given: bmc.wrap(module, data, name={_name_of(spec)!r}, {what}=...)"
+        )
+    return given
+
+
+def _name_of(spec: Mapping[str, Any]) -> str:
+    """Return the name that a network was wrapped under.
+
+    Raises:
+        ArtifactError: the spec is malformed.
+    """
+    code = spec.get("code")
+    if not isinstance(code, str):
+        raise ArtifactError(f"the model's network is named {code!r:.60}; it must be a text")
+    return code.removeprefix(PREFIX)
+
+
 def _built(spec: Mapping[str, Any]) -> Wrapped:
     """Copy the network that was given.
 
@@ -116,14 +170,12 @@ def _built(spec: Mapping[str, Any]) -> Wrapped:
         ArtifactError: the spec is malformed.
         UsageError: the network cannot be copied.
     """
-    code = spec.get("code")
-    if not isinstance(code, str):
-        raise ArtifactError(f"the model's network is named {code!r:.60}; it must be a text")
-    given = memory.network(code.removeprefix(PREFIX))
+    name = _name_of(spec)
+    given = memory.network(name)
     try:
         network = copy.deepcopy(given.module)
     except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise UsageError(f"{code} cannot be copied ({error}); bmc works on copies") from error
+        raise UsageError(f"{name} cannot be copied ({error}); bmc works on copies") from error
     names = tuple(info.name for info in given.encoder.inputs)
     made_up = [
         {name: torch.from_numpy(array) for name, array in rows.items()}
@@ -132,4 +184,6 @@ def _built(spec: Mapping[str, Any]) -> Wrapped:
     return _class_for(names)(network, names, made_up).eval()
 
 
-NETWORK = Network(baseline=baseline, build=build, examples=examples, parts=parts)
+NETWORK = Network(
+    baseline=baseline, build=build, examples=examples, parts=parts, loss=loss, score=score
+)

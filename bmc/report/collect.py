@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
 from bmc.measure import machine, results, scores
+from bmc.measure.custom import custom_scores
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
@@ -124,7 +126,9 @@ def _line(
     found: dict[str, Any] = {}
     agreement = kept = None
     if one.outputs is not None and one.labels is not None:
-        found = scores.of_task(manifest.task, one.outputs, one.labels)
+        recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
+        own = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
+        found = {**own, **scores.of_task(manifest.task, one.outputs, one.labels)}
         if answers is not None and "accuracy" in found:
             agreement = scores.agreement(one.outputs, answers)
             kept = scores.kept(one.outputs, answers, one.labels)

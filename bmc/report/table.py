@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bmc.console import printable
 from bmc.measure import results, tables
+from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
 from bmc.report.line import Line, Report
@@ -168,7 +169,7 @@ def _of_scores(report: Report) -> Iterator[str]:
     bundles: dict[str, list[str]] = {}
     for line in report.lines:
         said = tables.remarks(line.scores, line.labels)
-        if line.measure == "r2" and line.scores:
+        if (line.measure == "r2" and line.scores) or custom_scores(line.scores):
             said.append(tables.line(line.scores, "held-out"))
         for remark in said:
             bundles.setdefault(remark, []).append(line.name)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from array import array
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc.errors import SettingError
+from bmc.measure.custom import CustomScore
 from bmc.model import AfterStep, Form, Loss, answers_of, output_of
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
@@ -37,6 +40,7 @@ def fit(
     task: str = "classification",
     form: Form | None = None,
     run: str = "",
+    score: CustomScore | None = None,
 ) -> Fitted:
     """Train a module in place and leave it with the weights of its best epoch.
 
@@ -56,6 +60,7 @@ def fit(
         form: computes a batch's outputs with the module's own weights, faster than the module.
         run: whatever else the result depends on (data, teacher); another run's checkpoint is not
             used.
+        score: the caller's own, which picks the best epoch; None takes the task's.
 
     Raises:
         DivergedError: the loss or its gradient became NaN or infinite.
@@ -65,7 +70,9 @@ def fit(
     module.to(device_of(settings.device))
     if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    epochs = _Supervised(module, train, validation, settings, folder, run, loss, task, form)
+    measure = score.name if score else _MEASURE[task]
+    scoring = partial(score_of, rows=validation, settings=settings, task=task, score=score)
+    epochs = _Supervised(module, train, settings, folder, run, loss, form, measure, scoring)
     epochs.fit(module, after_step)
     module.to("cpu").eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -74,7 +81,7 @@ def fit(
         progress.best_score,
         progress.best_epoch,
         tuple(progress.history),
-        _MEASURE[task],
+        measure,
         tuple(progress.losses),
     )
 
@@ -86,19 +93,19 @@ class _Supervised(Epochs):
         self,
         module: nn.Module,
         train: Rows,
-        validation: Rows,
         settings: TrainingSettings,
         folder: Path,
         run: str,
         loss: Loss,
-        task: str,
         form: Form | None,
+        measure: str,
+        scoring: Callable[[nn.Module], float],
     ) -> None:
         self._parameters = [value for _, value in checkpoint.trainable(module)]
         optimizer = optimizer_of(self._parameters, settings)
         super().__init__(module, module, optimizer, train, settings, folder, run)
-        self.score_name = f"validation {_MEASURE[task]}"
-        self._validation, self._task = validation, task
+        self.score_name = f"validation {measure}"
+        self._scoring = scoring
         self._loss, self._form = loss, form
         self._device = device_of(settings.device)
 
@@ -128,7 +135,7 @@ class _Supervised(Epochs):
         """Nothing follows a step."""
 
     def score(self) -> float:
-        return score_of(self._networks, self._validation, self._settings, self._task)
+        return self._scoring(self._networks)
 
     def is_better(self, score: float, best: float) -> bool:
         return score >= best
@@ -177,10 +184,27 @@ def outputs_of(
     return np.empty((0, 1), np.float32) if outputs is None else outputs
 
 
-def score_of(module: nn.Module, rows: Rows, settings: TrainingSettings, task: str) -> float:
-    """Return a module's accuracy on labelled rows, in the precision of training; R2 if numbers."""
+def score_of(
+    module: nn.Module,
+    rows: Rows,
+    settings: TrainingSettings,
+    task: str,
+    score: CustomScore | None = None,
+) -> float:
+    """Return a module's accuracy on labelled rows, in the precision of training; R2 if numbers.
+
+    Args:
+        module: it is in evaluation mode afterwards.
+        rows: labelled.
+        settings: precision and device.
+        task: "classification" or "regression".
+        score: the caller's own, in place of accuracy and R2.
+    """
     right = wrong = 0.0
     device = device_of(settings.device).type
+    if score:
+        outputs = outputs_of(module, rows, settings.precision, device)
+        return score.value(outputs, rows.labels.numpy())
     for places in rows.in_order(_SCORING_BATCH):
         logits = logits_of(module, rows, places, settings.precision, device)
         labels = rows.labels[places]

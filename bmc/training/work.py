@@ -20,7 +20,8 @@ from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
 from bmc.model import AfterStep, Loss, Model, Work
-from bmc.training.batches import Rows
+from bmc.training.batches import Batch, Rows
+from bmc.training.custom import custom_loss, custom_score, identity_of, refuse_unread
 from bmc.training.epochs import Fitted
 from bmc.training.identity import structure_of
 from bmc.training.loop import fit, score_of
@@ -80,7 +81,7 @@ def work_for(
         rows = Rows(hidden.validation.rows, hidden.validation.labels, model.encoder)
         # In fp32, as files compute: what bf16 changes is as much as what 8 bits do.
         exact = replace(settings, precision="fp32")
-        return score_of(model.module, rows, exact, model.task)
+        return score_of(model.module, rows, exact, model.task, custom_score(model))
 
     return Work(hidden, transfer, cache, settings.device, train, load, score, settings.augment)
 
@@ -104,10 +105,16 @@ def fit_model(
     digest = hashlib.sha256()
     for row in unlabelled:
         digest.update(content_of(row) + b"\x1e")
-    depends = json.dumps([data.fingerprint, digest.hexdigest(), structure_of(model), run])
+    known = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
+    depends = json.dumps(known)
     family = families.network(model.family)
     # A quantized model is an inference form, which a family's training form knows nothing of.
     forming = None if is_quantized(model.module) else family.training_form
+    refuse_unread(model, settings)
+    score = custom_score(model)
+    if score and model.task == "regression":
+        mean, scale = mean_and_scale(data.train.labels)
+        score = score.in_units_of(float(mean), float(scale))
     with _in_units_of(model, data.train.labels, family) as standard:
         train.labels, validation.labels = standard(train.labels), standard(validation.labels)
         fitted = fit(
@@ -116,15 +123,42 @@ def fit_model(
             validation,
             settings,
             checkpoints,
-            loss or loss_of(settings, model.task, data.train.labels, len(model.labels)),
+            loss or label_loss(model, data.train.labels, settings, standardized=True),
             every_step_of(model, after_step),
             model.task,
             forming(model.module) if forming else None,
             run=depends,
+            score=score,
         )
     if folded := fold_parametrizations(model.module):
         console.note(f"what derives the weights of {', '.join(folded)} is folded into them")
     return fitted
+
+
+def label_loss(
+    model: Model,
+    labels: Sequence[int] | Sequence[float],
+    settings: TrainingSettings,
+    standardized: bool = False,
+) -> Loss:
+    """Return the loss on true labels: the caller's own, or that of the model's task.
+
+    Args:
+        model: any that is trained on labels.
+        labels: of the training rows.
+        settings: label smoothing and class weights, for the task's.
+        standardized: whether a regression's labels and outputs have mean 0 and deviation 1, as they
+            have while it is trained.
+    """
+    units = mean_and_scale(labels) if standardized else (torch.tensor(0.0), torch.tensor(1.0))
+    custom = custom_loss(model, *units)
+    if custom is None:
+        return loss_of(settings, model.task, labels, len(model.labels))
+
+    def loss(outputs: Tensor, batch: Batch) -> Tensor:
+        return custom(outputs, batch.labels)
+
+    return loss
 
 
 def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | None:
@@ -194,6 +228,7 @@ def last_layer(model: Model, family: Network) -> nn.Linear:
 def mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
     """Return the labels' mean and deviation, in whose units a regression is trained."""
     truth = torch.tensor(labels)
+    truth = truth if truth.is_floating_point() else truth.float()
     return truth.mean(), truth.std(correction=0).clamp(min=1e-12)
 
 

@@ -20,6 +20,7 @@ from bmc.inference.scripted import refuse_scripted
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.training.custom import measure_of
 from bmc.training.work import work_for
 from bmc.workflows import scoring, teachers
 from bmc.workflows.baselines import code_of
@@ -148,7 +149,7 @@ def compress(
         _tune(model, work, teacher if tuning.has_teacher and not untaught else None, chosen)
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
-        model.scores = {**model.scores, _measure(model): after.score}
+        model.scores = {**model.scores, f"validation_{measure_of(model)}": after.score}
         scoring.score_validation(model, known.validation, device=work.device)
     elif not tuning.epochs:
         model.scores = {}  # a generator's would have to be measured anew
@@ -239,10 +240,6 @@ def _say_lost_zeros(model: Model, before: float, method: str) -> None:
             f"{method} undid zeros of {', '.join(earlier)}: {before:.0%} of the weights were zero, "
             f"{after:.0%} are; {method} first, then zeros, keeps them"
         )
-
-
-def _measure(model: Model) -> str:
-    return "validation_r2" if model.task == "regression" else "validation_accuracy"
 
 
 def _load(reference: str) -> Model:

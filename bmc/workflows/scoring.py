@@ -16,6 +16,7 @@ from bmc.measure import scores
 from bmc.model import Model
 from bmc.pipeline import answers_of
 from bmc.training.batches import Rows
+from bmc.training.custom import custom_score
 from bmc.training.loop import outputs_of
 
 VALIDATION = "validation"
@@ -55,7 +56,8 @@ def score_validation(
     if model.task == "regression":
         precision = "fp32"  # bf16 has 8 bits for a value's level and its differences together
     outputs = outputs_on(model, examples, precision, device)
-    found = scores.of_task(model.task, outputs, np.array(examples.labels))
+    labels = np.array(examples.labels)
+    found = scores.of_task(model.task, outputs, labels, custom_score(model))
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}
 
 

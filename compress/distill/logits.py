@@ -13,6 +13,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work
 from bmc.training.batches import Batch
+from bmc.training.custom import custom_loss
 from bmc.training.teacher_logits import cached_logits, live_logits
 from bmc.training.work import mean_and_scale
 
@@ -22,7 +23,8 @@ class Logits:
     """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy with the true labels.
 
     The cross-entropy counts the rows that have labels. In a regression both losses are mean squared
-    errors, and there is no temperature.
+    errors, and there is no temperature. A loss of the caller's own (`bmc.wrap`) takes the place of
+    the loss on the true labels.
 
     Args:
         teacher: reference of a trained model with the same labels, in any order.
@@ -74,9 +76,14 @@ class Logits:
                 return logits[batch.rows.cpu()].to(batch.rows.device)
 
         loss_of = self._of_values if model.task == "regression" else self._of_classes
+        soft_loss = mse_loss if model.task == "regression" else self.soft_loss
+        custom = custom_loss(model, *mean_and_scale(work.data.train.labels))
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            return loss_of(student, teacher_logits(batch), batch.labels)
+            teacher = teacher_logits(batch)
+            if custom is None:
+                return loss_of(student, teacher, batch.labels)
+            return soft_loss(student, teacher) + self.hard * custom(student, batch.labels)
 
         model.scores = work.fit(model, loss=loss, unlabelled=unlabelled)
         return {}

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from bmc.compress.prune._cutting import weights_of
 from bmc.model import Model, Work, output_of
 from bmc.training.batches import Rows
-from bmc.training.losses import loss_of
 from bmc.training.settings import TrainingSettings
+from bmc.training.work import label_loss
 
 if TYPE_CHECKING:
     from bmc.compress.prune._graph import Group
@@ -68,7 +68,7 @@ def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[
         [train.labels[place] for place in places],
         model.encoder,
     )
-    loss = loss_of(TrainingSettings(), model.task, train.labels, len(model.labels))
+    loss = label_loss(model, train.labels, TrainingSettings())
     module, scores = model.module.eval(), {one.name: torch.zeros(one.units) for one in groups}
     for batch in map(rows.batch, rows.in_order(_BATCH)):
         module.zero_grad()

@@ -1,0 +1,84 @@
+"""A caller's own loss and score function, with the names that they are recorded by."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable
+from types import CodeType
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.errors import UsageError
+from bmc.measure.custom import CustomScore, ScoreFunction
+from bmc.measure.scores import NAMES
+from bmc.model import CustomLoss
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""Given outputs (rows, classes), or values (rows) in a regression, and labels (rows): their mean
+loss, one number."""
+
+
+def custom_loss_of(function: Loss | None) -> CustomLoss | None:
+    """Return a caller's own loss under its name; None where there is none.
+
+    Args:
+        function: an `nn.Module` is copied, since training may move it to another device.
+
+    Raises:
+        UsageError: it cannot be called, or is a class.
+    """
+    if function is None:
+        return None
+    name = _name_of(function, "loss")
+    private = copy.deepcopy(function) if isinstance(function, nn.Module) else function
+    return CustomLoss(name, private, _identity_of(function))
+
+
+def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
+    """Return a caller's own score function under its name; None where there is none.
+
+    Raises:
+        UsageError: it cannot be called, is a class, or has the name of one of bmc's own scores.
+    """
+    if function is None:
+        return None
+    name = _name_of(function, "score")
+    if name in NAMES:
+        raise UsageError(
+            f"score is named {name!r}, as one of bmc's own is; give the function another name"
+        )
+    return CustomScore(name, function)
+
+
+def _name_of(function: Any, what: str) -> str:
+    """Return a function's name; a lambda is called what it is for.
+
+    Raises:
+        UsageError: it cannot be called, or is a class.
+    """
+    if not callable(function):
+        raise UsageError(f"{what} is {function!r:.60}; it must be a function of outputs and labels")
+    if isinstance(function, type):
+        raise UsageError(
+            f"{what} is the class {function.__name__}; give an instance: "
+            f"{what}={function.__name__}()"
+        )
+    name = str(getattr(function, "__name__", type(function).__name__))
+    return name if name.isidentifier() else what
+
+
+def _identity_of(function: Any) -> str:
+    """Return a digest of a function's code, or of what else shows what it computes by."""
+    code = getattr(function, "__code__", None)
+    content = _content(code) if isinstance(code, CodeType) else repr(function)
+    return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _content(code: CodeType) -> str:
+    """Return a function's instructions, names and constants, those of inner functions too."""
+    constants = [
+        _content(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts
+    ]
+    return f"{code.co_code.hex()} {code.co_names} {constants}"
