@@ -6,6 +6,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from bmc import artifact
+from bmc.errors import ArtifactError, UsageError
+from bmc.model import Model
+
 
 def with_steps(folder: Path, *steps: tuple[str, Any]) -> Path:
     """Write steps, each a method and its record, into bmc.json, whose content no hash protects."""
@@ -16,3 +22,21 @@ def with_steps(folder: Path, *steps: tuple[str, Any]) -> Path:
     ]
     (folder / "bmc.json").write_text(json.dumps(manifest))
     return folder
+
+
+def refusal_of(model: Model, method: str, record: Any, folder: Path) -> str:
+    """Return why a model directory with such a record is not loaded.
+
+    Args:
+        model: what the directory holds, before the step.
+        method: the step, such as "share/cluster".
+        record: what a stranger wrote of it.
+        folder: an empty folder's path.
+    """
+    written = with_steps(artifact.save(model, folder / "written"), (method, record))
+    with pytest.raises((ArtifactError, UsageError)) as caught:
+        artifact.load(written)
+    said = str(caught.value)
+    assert "weights do not fit" not in said, "the record is refused, not what comes of it"
+    assert len(said.splitlines()) == 1
+    return said

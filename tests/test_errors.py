@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 import pytest
 
 from bmc import errors
@@ -28,10 +31,18 @@ def test_every_error_has_the_exit_code_that_is_documented(kind: type[BmcError], 
     assert kind.exit_code == code
 
 
-def test_the_drawn_tree_names_every_error() -> None:
-    classes = {kind.__name__ for kind in errors.BmcError.__subclasses__()}
-    assert len(classes) > 5
-    assert all(name in (errors.__doc__ or "") for name in classes)
+def below(kind: type[BmcError], depth: int = 0) -> Iterator[tuple[int, str, int]]:
+    """Yield depth, name and exit code of an error's subclasses in bmc/errors.py, at any depth."""
+    for child in kind.__subclasses__():
+        if child.__module__ == errors.__name__:
+            yield depth, child.__name__, child.exit_code
+            yield from below(child, depth + 1)
+
+
+def test_the_drawn_tree_is_that_of_the_classes_with_their_exit_codes() -> None:
+    drawn = re.findall(r"^((?:│   )*)[├└]── (\w+) +(\d)", errors.__doc__ or "", re.MULTILINE)
+    tree = [(len(indent) // 4, name, int(code)) for indent, name, code in drawn]
+    assert sorted(tree) == sorted(below(BmcError))
 
 
 def test_a_typing_mistake_gets_the_nearest_name_and_the_command_that_lists_all() -> None:

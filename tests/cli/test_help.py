@@ -143,4 +143,4 @@ def test_a_choice_of_calibrators_is_what_the_technique_takes() -> None:
     from bmc.compress.quantize.static import Static
 
     for name in ("mse", "minmax", "percentile"):
-        Static(calibrator=name)
+        assert Static(calibrator=name).calibrator == name

@@ -117,13 +117,12 @@ def test_a_longer_list_of_texts_reuses_the_whole_chunks(
 def test_kept_answers_are_read_and_not_computed_again(
     answered: tuple[Model, Path, Tensor], tmp_path: Path
 ) -> None:
-    teacher, cache, _ = answered
+    teacher, _, _ = answered
     made = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
     (path,) = tmp_path.glob("*/*.npy")
     write_logits(path, np.full((3, 2), 42, np.float32))
     assert cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu").eq(42).all()
     assert not made.eq(42).any()
-    assert cache != tmp_path
 
 
 @pytest.mark.parametrize("damage", ["removed", "half", "empty", "garbage", "one bit"])

@@ -29,7 +29,7 @@ from bmc.compress.quantize.static import Static
 from bmc.compress.quantize.weights import Weights
 from bmc.contracts import families
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
+from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export.onnx_graph import write_onnx
 from bmc.export.source import Source, source_of
@@ -455,7 +455,7 @@ def test_calibration_rows_of_another_shape_are_refused(
     )
     quantize_layers(model.module, {path: record["classifier.2"]})
     rows = [np.zeros(5, np.uint8)] * 2
-    with pytest.raises(BmcError):
+    with pytest.raises(DataError, match=r"shape \(5,\) is no image"):
         calibrate(model.module, model.encoder, rows, "minmax", 99.9)
 
 
@@ -482,7 +482,7 @@ def test_a_record_that_a_stranger_wrote_is_refused(
     own: Any, build_model: Callable[[str], Model]
 ) -> None:
     model = build_model("mlp")
-    with pytest.raises(ArtifactError):
+    with pytest.raises(ArtifactError, match="hidden"):
         Static.rebuild(model, {"hidden.0": own})
 
 

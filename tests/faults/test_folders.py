@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bmc import artifact
-from bmc.errors import ArtifactError, BmcError
+from bmc.errors import ArtifactError
 from bmc.inputs.text import TextSettings
 from bmc.model import Model
 from bmc.models import bert, mpnet
@@ -301,5 +301,5 @@ def test_a_config_larger_than_its_weights_is_refused_before_it_is_built(
 def test_a_header_that_is_none_is_refused(header: bytes, tmp_path: Path) -> None:
     folder = _folders.uncased(tmp_path / "folder")
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header)
-    with pytest.raises(BmcError):
+    with pytest.raises(ArtifactError, match=r"model\.safetensors|weights"):
         bert.pretrained(str(folder), ("bad", "good"), TEXT)

@@ -172,5 +172,5 @@ def test_groups_that_do_not_divide_are_refused() -> None:
 
 
 def test_an_unknown_layer_is_refused() -> None:
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="has no attribute `7`"):
         reshape(nn.Sequential(nn.Linear(4, 4)), {"7": {"type": "Linear", "in": 4, "out": 4}})
