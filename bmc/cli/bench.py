@@ -17,11 +17,11 @@ def bench(
     save: Path | None = None,
     code: OwnCode = OwnCode(),
 ) -> Answer:
-    """Measure latency with confidence intervals, cold start and memory of bundles, in turn.
+    """Measure latency with confidence intervals, cold start and memory of bundles.
 
-    All bundles are measured in one run, in turn. Each has its own process, which is paused outside
-    its turns; each launch starts new processes. Speed-ups refer to the first bundle. The raw
-    samples are written to a file.
+    Bundles are measured alternately, each in a process of its own that is paused while another is
+    measured. This is repeated with fresh processes (--launches). Speed-ups refer to the first
+    bundle. The raw samples are written to a file.
 
     Args:
         bundle: bundles' folders, or their names in the workspace; all of them when left out.

@@ -24,11 +24,11 @@ def export(
     """Export a model to a target, and check its outputs and scores.
 
     The bundle is run on the whole test split. Its outputs are compared with PyTorch's, and its
-    scores are computed from them. If they differ by more than the precision explains, the exit code
-    is 1 and the bundle is kept as NAME.failed.
+    scores are computed from them. If the outputs differ by more than the tolerance of their
+    precision, the exit code is 1 and the bundle is kept as NAME.failed.
 
     Args:
-        target: target run time; several are possible, also separated by commas.
+        target: target runtime; several are possible, also separated by commas.
 
     Example:
         bmc export tiny-movie-reviews --target onnx,openvino

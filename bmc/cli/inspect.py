@@ -17,11 +17,12 @@ def inspect(
     """Inspect a model: cost by layer, activations, feature importance, sensitivity.
 
     The command writes an HTML page that opens offline. It reads validation rows, never test rows.
-    Times are of eager PyTorch in fp32 on the CPU: they rank layers. `bmc bench` measures bundles.
+    Times are measured in eager PyTorch, fp32, on the CPU: use them to compare layers, and
+    `bmc bench` for the latency of bundles.
 
     Args:
-        model: a model directory, or its name in the workspace; the newest when left out. For a
-            bundle, the precision of each operator that its run time executes is shown.
+        model: a model directory, or its name in the workspace; the newest when left out. Of a
+            bundle, only the precision of each operator that its runtime executes is shown.
 
     Example:
         bmc inspect bert-movie-reviews --sensitivity

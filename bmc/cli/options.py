@@ -38,11 +38,11 @@ class Common:
 
 @dataclass(frozen=True)
 class OwnCode:
-    """An option of verbs that may build a network of the user's own.
+    """The option of verbs that may build a user's network.
 
     Args:
-        code: your own module:function that builds the network; code that a file names never runs
-            unless you type it here.
+        code: your module:function that builds the network. Model files may name Python code; bmc
+            runs it only if you pass it here.
     """
 
     GROUP: ClassVar[str] = "Model"

@@ -18,12 +18,13 @@ def predict(
     """Predict rows with a bundle.
 
     Without rows, standard input is read, a row per line. The prediction of an empty text is null.
-    So is that of any other row that cannot be read; the exit code is 2 then.
+    Rows that cannot be read get null, too, and make the exit code 2.
 
     Args:
         row: texts, or files with texts (.csv, .jsonl, .parquet, or .txt with a text per line);
-            image files; time series as .npy or .csv files (a time step per line); for a generator,
-            seeds of its noise. For a model of sentence pairs, the first sentences.
+            image files; time series as .npy or .csv files (a time step per line); for a
+            generative model (GAN), random seeds; for a model of sentence pairs, the first
+            sentences.
 
     Example:
         bmc predict tiny-movie-reviews-onnx "an hour of wit and charm"

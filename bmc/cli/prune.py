@@ -18,9 +18,9 @@ def prune(
     """Prune a model, then fine-tune it.
 
     With a --target, or with --max-drop and no --ratio, the ratio is searched. Structured pruning
-    removes more of the layers that are less sensitive, as `bmc inspect MODEL --sensitivity`
-    measures (it is run if it was not). With --max-drop alone, the score may fall by three times as
-    much right after pruning as it may after fine-tuning; the result is checked after fine-tuning.
+    prunes less sensitive layers more strongly; `bmc inspect MODEL --sensitivity` measures the
+    sensitivity, and runs first if needed. With --max-drop alone, the search accepts a drop of three
+    times --max-drop before fine-tuning; after fine-tuning --max-drop itself is enforced.
 
     Example:
         bmc prune cnn-fashion-mnist --target-macs 0.25x --distill

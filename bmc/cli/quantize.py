@@ -21,7 +21,7 @@ def quantize(
     each target runs fastest. Prune, share and distil before, not after.
 
     Args:
-        epochs: epochs of quantization-aware training (qat), 0 means 1; the other methods train
+        epochs: epochs of quantization-aware training (qat), at least 1; the other methods train
             nothing.
 
     Example:

@@ -11,10 +11,10 @@ from bmc.errors import UsageError
 
 
 def remove(name: tuple[str, ...], *, yes: bool = False) -> Answer:
-    """Remove models or bundles of the workspace; it asks before.
+    """Remove models or bundles of the workspace; asks for confirmation.
 
     Args:
-        name: of each; one that failed a gate has .failed behind it.
+        name: names of the models or bundles; those that failed a check end in .failed.
         yes: do not ask.
 
     Example:

@@ -8,11 +8,12 @@ from bmc.cli.options import Answer
 def rename(name: str, new: str) -> Answer:
     """Rename a model or bundle of the workspace.
 
-    What was made from it still finds it: lineages go by its weights.
+    What was made from it stays linked to it: bmc tracks lineage by a hash of the weights, not by
+    name.
 
     Args:
-        name: as it is called now.
-        new: as it will be called.
+        name: current name.
+        new: new name.
 
     Example:
         bmc rename tiny-movie-reviews reviewer

@@ -18,8 +18,8 @@ def report(
     now. The command writes index.html (opens offline), report.md, report.json and report.svg.
 
     Args:
-        bundle: bundles' folders, or their names in the workspace; when left out all of them, and
-            those that failed a gate.
+        bundle: bundles' folders, or their names in the workspace. The default is all bundles, also
+            those that failed their accuracy, parity or speed check.
 
     Example:
         bmc report

@@ -8,8 +8,8 @@ from bmc.cli.options import Answer
 def show(name: str | None = None) -> Answer:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
-    Commands are recorded as they were typed. Of a model that was made from Python, commands that do
-    the same are shown.
+    Commands are recorded as they were typed. For a model that was made from Python, equivalent
+    commands are shown.
 
     Args:
         name: a model or bundle of the workspace, or its folder; the newest model when left out.

@@ -28,8 +28,8 @@ def train(
     """Train or fine-tune a baseline on labelled data.
 
     Options left out take their values from the baseline's own recipe. The command writes a model
-    directory, for BERT and MPNet also a valid Hugging Face folder. A run that was stopped or killed
-    resumes from its last checkpoint when the same command is typed again.
+    directory, which for BERT and MPNet is also a valid Hugging Face folder. A run that was
+    stopped or killed resumes from its last checkpoint when the same command is typed again.
 
     Args:
         model: a baseline's name (bmc models lists all), a local Hugging Face folder,

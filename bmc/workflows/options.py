@@ -24,8 +24,8 @@ class Output:
     """Where a result is written.
 
     Args:
-        output: where to write. The default is a name made of the model and the method, data or
-            target, in the workspace.
+        output: where to write. The default is a folder of the workspace, whose name is made of the
+            command and its input, such as MODEL-DATA, MODEL-METHOD or MODEL-TARGET.
         force: replace the output if it exists.
     """
 
@@ -71,9 +71,9 @@ class Pruning:
     """Which technique prunes, and how much.
 
     Args:
-        method: structured removes channels, hidden units and heads; depth whole layers;
-            unstructured and movement set single weights to zero; nm two of four neighbours;
-            vocabulary removes words that the data never uses.
+        method: structured removes channels, hidden units and heads; depth removes whole layers;
+            unstructured and movement set single weights to zero; nm sets two of every four
+            neighbouring weights to zero; vocabulary removes words that the data never uses.
         ratio: fraction to remove, from 0 to 1: of channels, hidden units and heads (structured), of
             layers (depth), of weights (unstructured, movement).
         target_macs: multiply-accumulates per row (32 tokens or time steps) at most, such as 50M, or
@@ -159,8 +159,8 @@ class Measurement:
         length: tokens or time steps per row, without padding. The default is 32, or the model's
             maximum if that is lower.
         precision: inference precision of OpenVINO and PyTorch; f32 and fp32 are the same.
-        launches: processes per bundle; up to three times as many where times are unsteady.
-        rounds: turns of each bundle per launch.
+        launches: fresh processes per bundle; up to three times as many if the times vary much.
+        rounds: how often each bundle is timed per launch, alternating with the others.
 
     Raises:
         SettingError: a setting is out of range.
@@ -192,9 +192,9 @@ class Reporting:
     Args:
         bench: measure latencies, or leave them out.
         length: tokens or time steps per row for the latencies.
-        launches: processes per bundle; up to three times as many where times are unsteady.
-        reference: bundle that the speed-ups of its data set refer to. The default is that of the
-            teacher, or of the model that the others were made from.
+        launches: fresh processes per bundle; up to three times as many if the times vary much.
+        reference: bundle that counts as 1.0x in the speed-ups, one per data set. The default is
+            that of the teacher, or of the model that the others were made from.
     """
 
     GROUP: ClassVar[str] = "Report"
@@ -210,11 +210,12 @@ class Checking:
     """How a bundle is checked.
 
     Args:
-        threads: CPU threads; 0 lets the run time choose.
-        isolated: run the check in a child process with limits, so that a crash of the run time ends
+        threads: CPU threads; 0 lets the runtime choose.
+        isolated: run the check in a child process with limits, so that a crash of the runtime ends
             that process alone. Use it for a bundle from somebody else.
-        memory_limit: memory of an isolated check in GiB, beyond the run time's own.
-        time_limit: seconds of an isolated check.
+        memory_limit: memory limit of an isolated check in GiB, in addition to what loading the
+            runtime takes.
+        time_limit: time limit of an isolated check, in seconds.
     """
 
     GROUP: ClassVar[str] = "Check"
@@ -233,7 +234,7 @@ class Asking:
         pair: second sentence of a pair, once for each row.
         text_column: column of the text; two for sentence pairs. The default is the column that the
             model was trained on.
-        threads: CPU threads; 0 lets the run time choose.
+        threads: CPU threads; 0 lets the runtime choose.
         images: folder for the .png files of a generator.
     """
 

@@ -35,8 +35,8 @@ class Tuning:
             workspace.
         transfer: unlabelled texts for the teacher: imdb, a .txt file with a text per line, or none.
         transfer_size: number of unlabelled texts, at most.
-        max_drop: points of the validation score that may be lost; more is exit 1, and the model is
-            kept as NAME.failed.
+        max_drop: points of the validation score that may be lost; if more is lost, the exit code is
+            1 and the model is kept as NAME.failed.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of batches, dropout and the technique.
