@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas
 import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 import bmc
 from bmc import memory
@@ -114,6 +116,13 @@ class Rows(Dataset[Any]):
         return {"numbers": numbers[place], "category": category[place], "y": labels[place]}
 
 
+class Streamed(IterableDataset[Any]):
+    """A torch Dataset without a length."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return zip(*table(), strict=True)
+
+
 def of_every_kind() -> Iterator[Any]:
     numbers, category, labels = table()
     tensors = [torch.from_numpy(array) for array in (numbers, category, labels)]
@@ -126,6 +135,15 @@ def of_every_kind() -> Iterator[Any]:
     yield pytest.param(Rows(), id="Dataset of dictionaries")
     yield pytest.param(DataLoader(TensorDataset(*tensors), batch_size=64), id="DataLoader")
     yield pytest.param(DataLoader(Rows(), batch_size=64), id="DataLoader of dictionaries")
+    yield pytest.param(DataLoader(TensorDataset(*tensors), batch_size=None), id="unbatched")
+    yield pytest.param(([numbers, category], labels), id="list of arrays")
+    pairs = [((numbers[at], category[at]), labels[at]) for at in range(ROWS)]
+    yield pytest.param(DataLoader(pairs, batch_size=64), id="inputs as a tuple")  # type: ignore[arg-type]
+    yield pytest.param(Streamed(), id="IterableDataset")
+    frame = pandas.DataFrame({"numbers": list(numbers), "category": category, "y": labels})
+    yield pytest.param(frame, id="data frame")
+    hub = datasets.Dataset.from_dict({**named, "label": labels})
+    yield pytest.param(hub.with_format("torch"), id="datasets.Dataset")
 
 
 @pytest.mark.parametrize("data", list(of_every_kind()))
@@ -146,6 +164,65 @@ def test_a_regression_is_wrapped_too(workspace: Path) -> None:
     assert trained.predict(numbers[0]) == pytest.approx(3 * numbers[0, 0] + 1, abs=2)
 
 
+class Flat(nn.Module):
+    """Takes rows of numbers."""
+
+    def __init__(self, columns: int = 2) -> None:
+        super().__init__()
+        self.output = nn.Linear(columns, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.output(x)
+
+
+def plain_table() -> dict[str, Any]:
+    """Return columns of numbers and a column of words."""
+    numbers, _, labels = table()
+    words = np.where(labels > 0, "high", "low").tolist()
+    return {"width": numbers[:, 0], "height": numbers[:, 1], "label": words}
+
+
+@pytest.mark.parametrize("columns", [None, ["width", "height"]])
+def test_the_columns_of_a_data_frame_are_one_input(
+    columns: list[str] | None, workspace: Path
+) -> None:
+    frame = pandas.DataFrame(plain_table())
+    handle = bmc.wrap(Flat(), frame, columns=columns)
+    assert handle.labels == ("high", "low")
+    numbers, _, _ = table()
+    assert handle.predict(numbers[0, :2]).label in handle.labels
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_the_columns_of_a_file_are_one_input(ending: str, workspace: Path, tmp_path: Path) -> None:
+    frame, path = pandas.DataFrame(plain_table()), tmp_path / f"sizes.{ending}"
+    if ending == "csv":
+        frame.to_csv(path, index=False)
+    else:
+        frame.to_parquet(path)
+    handle = bmc.wrap(Flat(), path, columns=["width", "height"], name="file")
+    same = bmc.wrap(Flat(), frame, name="frame")
+    assert handle.data["rows"] == same.data["rows"]
+    assert handle.labels == same.labels
+    with pytest.raises(DataError, match=r"width, height, label.*columns=\[\.\.\.\]"):
+        bmc.wrap(Flat(), path, columns=["depth"], name="other")
+
+
+def test_a_datasets_dataset_brings_the_names_of_its_classes(workspace: Path) -> None:
+    numbers, category, labels = table()
+    columns = {"numbers": numbers.tolist(), "category": category.tolist(), "label": labels.tolist()}
+    data = datasets.Dataset.from_dict(columns)
+    data = data.cast_column("label", datasets.ClassLabel(names=["few", "some", "many"]))
+    handle = bmc.wrap(network(), data)
+    assert handle.labels == ("few", "some", "many")
+    trained = bmc.train(handle, epochs=1, **QUICK)
+    assert trained.data["fingerprint"] == handle.data["fingerprint"]
+    streamed = bmc.wrap(network(), data.to_iterable_dataset(), name="streamed")
+    assert streamed.data["rows"] == handle.data["rows"]
+    with pytest.raises(DataError, match=r"several tables, train, test: give one, such as data\["):
+        bmc.wrap(network(), datasets.DatasetDict({"train": data, "test": data}))
+
+
 class Failing(Two):
     """Works on one row alone."""
 
@@ -163,6 +240,21 @@ class Failing(Two):
         (Two(), {"numbers": [1.0], "category": [1]}, DataError, "no labels in the data"),
         (Two(), {"numbers": [1.0], "label": [1]}, DataError, "no input 'category'"),
         (Two(), 3, DataError, "data is int"),
+        (Two(), pandas.DataFrame({"numbers": [], "category": [], "y": []}), DataError, "no rows"),
+        (Two(), [], DataError, "the data has no rows"),
+        (
+            Two(),
+            DataLoader([{"a": 1.0, "b": 2, "label": 0}]),  # type: ignore[arg-type]
+            DataError,
+            r"no input 'numbers' in the data; there are: a, b, label.*inputs=\[\.\.\.\]",
+        ),
+        (Flat(), (np.full((5, 2), np.nan), np.zeros(5)), DataError, "x holds NaN"),
+        (Flat(), (np.zeros((5, 2)), np.full(5, np.nan)), DataError, "a label is NaN"),
+        (Flat(), (np.zeros((5, 2)), np.eye(5)), DataError, r"labels\.argmax\(axis=1\)"),
+        (Flat(), (torch.zeros(5, 2, device="meta"), np.zeros(5)), DataError, "meta device"),
+        (Flat().to("meta"), (np.zeros((5, 2)), np.arange(5) % 2), UsageError, "cannot be copied"),
+        (Flat(), "no-such.csv", UnknownError, "no file 'no-such.csv'"),
+        (Flat(), {"a": ["x"] * 5, "label": [0] * 5}, DataError, "column 'a' holds .*columns="),
         (3, None, UsageError, "module is int; it must be an nn.Module"),
     ],
 )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import console
+from bmc.api.columns import read_columns, stacked
 from bmc.data import Table
-from bmc.errors import DataError
+from bmc.errors import DataError, UsageError
 from bmc.inputs.array import ArrayEncoder, ArrayInput
 
 LABELS = ("label", "labels", "y", "target")
@@ -24,35 +27,45 @@ class Columns:
     Args:
         inputs: of each input an array (rows, ...), by name.
         labels: of each row.
+        classes: names of the classes, where the data says them; labels are their places.
     """
 
     inputs: dict[str, NDArray[Any]]
     labels: Sequence[Any]
+    classes: tuple[str, ...] = ()
 
 
-def columns_of(data: Any, names: Sequence[str], label: str | None) -> Columns:
+def columns_of(
+    data: Any, names: Sequence[str], label: str | None, columns: Sequence[str] | None = None
+) -> Columns:
     """Read data of any kind.
 
     Args:
         data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
             dictionary of them by name; a torch `Dataset` or `DataLoader` whose items are
             `(input, ..., label)` or dictionaries; or a table with a column for each input and one
-            for the labels: a dictionary, a `datasets.Dataset`, or a data frame.
+            for the labels: a dictionary, a `datasets.Dataset`, a data frame, or a file.
         names: of the network's inputs, in order.
         label: name of the labels in dictionaries and tables; found by itself when None.
+        columns: of a table that together are the network's only input; all but the labels' where
+            the table has no column of the input's name, None in a file for those of `names`.
 
     Raises:
         DataError: the data is of another kind, is empty, or lacks an input or the labels.
     """
+    if columns and len(names) > 1:
+        raise UsageError(f"columns make up one input, and the network takes {', '.join(names)}")
     if isinstance(data, tuple) and len(data) == 2:
         return _whole(_pair(data[0], data[1], names), names)
-    named = _named_columns(data)
+    named = _named_columns(data, columns or names, label)
     if named is not None:
-        key = _label_key(named, names, label)
-        inputs = {name: _stacked([named[name]], name, whole=True) for name in names}
-        return _whole(Columns(inputs, _plain(named[key])), names)
-    if hasattr(data, "batch_sampler"):
+        return _from_table(named, names, label, columns, _classes_of(data, label))
+    if getattr(data, "batch_sampler", None) is not None:
+        if getattr(data, "drop_last", False):
+            console.note("the DataLoader drops its last rows where they fill no batch")
         return _joined([_batch(batch, names, label) for batch in data], names)
+    if hasattr(data, "batch_sampler"):  # a DataLoader of single rows
+        return _joined([_item(item, names, label) for item in data], names)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
         items = [_item(data[place], names, label) for place in range(len(data))]
         return _joined(items, names)
@@ -60,8 +73,26 @@ def columns_of(data: Any, names: Sequence[str], label: str | None) -> Columns:
         return _joined([_item(item, names, label) for item in data], names)
     raise DataError(
         f"data is {type(data).__name__}; give (inputs, labels), a torch Dataset or DataLoader, a "
-        "datasets.Dataset, a data frame or a dictionary of columns"
+        "datasets.Dataset, a data frame, a dictionary of columns or a table's file"
     )
+
+
+def _from_table(
+    named: Mapping[str, Any],
+    names: Sequence[str],
+    label: str | None,
+    columns: Sequence[str] | None,
+    classes: tuple[str, ...],
+) -> Columns:
+    """Return a table's inputs and labels; columns of numbers may be one input together."""
+    if columns is None and len(names) == 1 and names[0] not in named:
+        key = _label_key(named, (), label)
+        columns = [name for name in named if name != key]
+    if columns:
+        named = {**named, names[0]: stacked(named, columns)}
+    key = _label_key(named, names, label)
+    inputs = {name: _stacked([named[name]], name, whole=True) for name in names}
+    return _whole(Columns(inputs, _plain(named[key]), classes), names)
 
 
 def encoder_of(columns: Columns) -> ArrayEncoder:
@@ -85,6 +116,7 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
     rows: Any = arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
     if task == "regression":
         return Table(rows, [repr(float(label)) for label in columns.labels], kind="array")
+    classes = classes or columns.classes or None
     if classes is None:
         return Table(rows, [_name(label) for label in columns.labels], kind="array")
     names = [_class_of(label, classes) for label in columns.labels]
@@ -95,18 +127,33 @@ def _pair(inputs: Any, labels: Any, names: Sequence[str]) -> Columns:
     if isinstance(inputs, Mapping):
         missing = [name for name in names if name not in inputs]
         if missing:
-            raise DataError(f"the inputs lack {', '.join(missing)}; there are: {', '.join(inputs)}")
+            raise _no_input(missing[0], list(inputs))
         every = [inputs[name] for name in names]
     else:
-        every = list(inputs) if isinstance(inputs, tuple) and len(names) > 1 else [inputs]
+        every = list(inputs) if isinstance(inputs, tuple | list) and len(names) > 1 else [inputs]
     if len(every) != len(names):
         raise DataError(f"{len(every)} inputs; the network takes {', '.join(names)}")
     arrays = [_stacked([array], name, whole=True) for array, name in zip(every, names, strict=True)]
     return Columns(dict(zip(names, arrays, strict=True)), _plain(labels))
 
 
-def _named_columns(data: Any) -> Mapping[str, Any] | None:
-    """Return a table's columns by name; None where the data is no table."""
+def _named_columns(
+    data: Any, columns: Sequence[str], label: str | None
+) -> Mapping[str, Any] | None:
+    """Return a table's columns by name; None where the data is no table.
+
+    Raises:
+        DataError: it is several tables, or a file that lacks a column.
+    """
+    if isinstance(data, str | Path):
+        return read_columns(Path(data), columns, label or LABELS[0])
+    if isinstance(data, Mapping) and any(hasattr(part, "column_names") for part in data.values()):
+        raise DataError(
+            f"data holds several tables, {', '.join(data)}: give one, such as "
+            f"data[{next(iter(data))!r}]; bmc splits it by itself"
+        )
+    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+        return None
     names = getattr(data, "column_names", None) or getattr(data, "columns", None)
     if names is not None and not callable(names):
         return {str(name): data[name] for name in names}
@@ -117,7 +164,7 @@ def _label_key(named: Iterable[str], names: Sequence[str], label: str | None) ->
     present = list(named)
     for name in names:
         if name not in present:
-            raise DataError(f"no input {name!r} in the data; there are: {', '.join(present)}")
+            raise _no_input(name, present)
     for key in (label,) if label else LABELS:
         if key in present:
             return str(key)
@@ -126,12 +173,29 @@ def _label_key(named: Iterable[str], names: Sequence[str], label: str | None) ->
     )
 
 
+def _no_input(name: str, present: Sequence[str]) -> DataError:
+    return DataError(
+        f"no input {name!r} in the data; there are: {', '.join(present)}. Name those that the "
+        "network takes, in the order of forward's arguments, with inputs=[...]"
+    )
+
+
+def _classes_of(data: Any, label: str | None) -> tuple[str, ...]:
+    """Return the names of the classes that a `datasets.Dataset` says; () where it says none."""
+    features = getattr(data, "features", None)
+    if not isinstance(features, Mapping):
+        return ()
+    key = label or next((name for name in LABELS if name in features), "")
+    return tuple(getattr(features.get(key), "names", None) or ())
+
+
 def _batch(batch: Any, names: Sequence[str], label: str | None) -> Columns:
     """Return a batch of a DataLoader as columns."""
     if isinstance(batch, Mapping):
         key = _label_key(batch, names, label)
         inputs = {name: _stacked([batch[name]], name, whole=True) for name in names}
         return Columns(inputs, _plain(batch[key]))
+    batch = _flat(batch, names)
     if not isinstance(batch, Sequence) or len(batch) != len(names) + 1:
         raise DataError(
             f"a batch is {_shown(batch)}; it must hold {', '.join(names)} and the labels"
@@ -141,6 +205,7 @@ def _batch(batch: Any, names: Sequence[str], label: str | None) -> Columns:
 
 def _item(item: Any, names: Sequence[str], label: str | None) -> Columns:
     """Return one row of a Dataset as columns."""
+    item = _flat(item, names)
     if isinstance(item, Mapping):
         key = _label_key(item, names, label)
         values, answer = [item[name] for name in names], item[key]
@@ -153,6 +218,19 @@ def _item(item: Any, names: Sequence[str], label: str | None) -> Columns:
         for name, value in zip(names, values, strict=True)
     }
     return Columns(inputs, [answer.item() if hasattr(answer, "item") else answer])
+
+
+def _flat(item: Any, names: Sequence[str]) -> Any:
+    """Return `((input, ...), label)` as `(input, ..., label)`, and anything else as it is."""
+    nested = isinstance(item, Sequence) and len(item) == 2 and len(names) > 1
+    if nested and isinstance(item[0], tuple | list):
+        return [*item[0], item[1]]
+    if nested and isinstance(item[0], Mapping):
+        missing = [name for name in names if name not in item[0]]
+        if missing:
+            raise _no_input(missing[0], list(item[0]))
+        return [*(item[0][name] for name in names), item[1]]
+    return item
 
 
 def _joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
@@ -183,20 +261,50 @@ def _whole(columns: Columns, names: Sequence[str]) -> Columns:
 def _stacked(values: Sequence[Any], name: str, whole: bool) -> NDArray[Any]:
     """Return an array of numbers: a column as it is, or one row of it."""
     (value,) = values
-    if hasattr(value, "detach"):  # a tensor, on whatever device
-        value = value.detach().cpu().numpy()
+    value = _in_memory(value, name)
     try:
         array = np.asarray(value)
     except (TypeError, ValueError) as error:
         raise DataError(f"{name} is no array of numbers ({error})") from error
-    if array.dtype == object and len(array):
-        try:
-            array = np.stack([np.asarray(row) for row in array])
-        except ValueError as error:
-            raise DataError(f"rows of {name} have different shapes ({error})") from error
+    if array.dtype == object and len(array) == 0:
+        raise DataError("the data has no rows")
+    if array.dtype == object:
+        array = _of_numbers(array, name)
     if array.dtype.kind not in "buif":
         raise DataError(f"{name} is {array.dtype}; a network takes numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{name} holds NaN or infinite numbers; leave those rows out, or fill them")
     return array if whole else array[None]
+
+
+def _of_numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return an array of objects as an array of numbers.
+
+    Raises:
+        DataError: its rows have different shapes, or hold something else.
+    """
+    try:
+        rows = np.stack([np.asarray(row) for row in array])
+        return rows.astype(np.float32) if rows.dtype == object else rows
+    except ValueError as error:
+        raise DataError(
+            f"rows of {name} have different shapes, or hold no numbers ({error})"
+        ) from error
+    except TypeError as error:
+        raise DataError(f"{name} is no array of numbers ({error})") from error
+
+
+def _in_memory(value: Any, name: str) -> Any:
+    """Return a tensor of any device as an array, and anything else as it is.
+
+    Raises:
+        DataError: it is on the meta device, which holds no numbers.
+    """
+    if not hasattr(value, "detach"):
+        return value
+    if value.device.type == "meta":
+        raise DataError(f"{name} is on the meta device, where tensors hold no numbers")
+    return value.detach().cpu().numpy()
 
 
 def _input(name: str, array: NDArray[Any]) -> ArrayInput:
@@ -207,13 +315,16 @@ def _input(name: str, array: NDArray[Any]) -> ArrayInput:
 
 def _plain(labels: Any) -> list[Any]:
     """Return labels as Python's own values."""
-    if hasattr(labels, "detach"):
-        labels = labels.detach().cpu().numpy()
-    flat = np.asarray(labels)
+    flat = np.asarray(_in_memory(labels, "the labels"))
     if flat.ndim == 2 and flat.shape[1] == 1:
         flat = flat[:, 0]
     if flat.ndim != 1:
-        raise DataError(f"labels have shape {flat.shape}; there must be one for each row")
+        raise DataError(
+            f"labels have shape {flat.shape}; there must be one for each row (of one-hot rows, "
+            "that is labels.argmax(axis=1))"
+        )
+    if flat.dtype.kind == "f" and not np.isfinite(flat).all():
+        raise DataError("a label is NaN or infinite; leave those rows out")
     values: list[Any] = flat.tolist()
     return values
 

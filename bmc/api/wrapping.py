@@ -35,6 +35,7 @@ def wrap(
     inputs: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     label_column: str | None = None,
+    columns: Sequence[str] | None = None,
     task: str = "classification",
     loss: Loss | None = None,
     score: ScoreFunction | None = None,
@@ -54,14 +55,16 @@ def wrap(
             (rows, classes), or values (rows, 1) in a regression.
         data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
             dictionary by name; a torch `Dataset` or `DataLoader`, whose items are tuples with the
-            label last or dictionaries; a `datasets.Dataset`, a data frame, or a dictionary of
-            columns.
+            label last or dictionaries; a `datasets.Dataset`, a data frame, a dictionary of
+            columns, or a table's file (.csv, .tsv, .jsonl, .json, .parquet).
         name: of the model; the module's class when None.
         inputs: names of the inputs, in the order of `forward`'s arguments; those of `forward` when
             None.
         labels: names of the classes, in the order of the outputs.
         label_column: name of the labels in dictionaries and tables; "label", "labels", "y" or
             "target" when None.
+        columns: of a table, that together are the only input (rows, columns), in order; all but the
+            labels' when None, where the table has no column of the input's name.
         task: "classification", or "regression" where labels are numbers.
         loss: what training lowers in place of cross-entropy (squared error in a regression): a
             function, or an `nn.Module`, of outputs (rows, classes) and labels (rows), int64; in a
@@ -103,12 +106,12 @@ def wrap(
         raise UsageError(
             f"an input is named {odd[0]!r}; take a name that Python's arguments can have"
         )
-    columns = columns_of(data, names, label_column)
+    read = columns_of(data, names, label_column, columns)
     place = path_of(output) or workspace.root() / name
     network = memory.Network(
-        _copied(module), encoder_of(columns), custom_loss_of(loss), custom_score_of(score)
+        _copied(module), encoder_of(read), custom_loss_of(loss), custom_score_of(score)
     )
-    table = table_of(columns, labels, task)
+    table = table_of(read, labels, task)
     with call(verbose, progress), memory.kept(name, table, network):
         refuse_output(place, force)
         source = DataSource(data=f"{PREFIX}{name}", task=task)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import datasets
 from datasets import ClassLabel, Image
-from pandas.errors import ParserWarning  # type: ignore[import-untyped]
+from pandas.errors import ParserWarning
 
 from bmc.data._tables import gathered
 from bmc.data._values import Values
