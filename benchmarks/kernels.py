@@ -29,7 +29,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bmc.export import NEWEST_OPSET
 from bmc.export.dialects.onnx import DIALECT as ONNX
 from bmc.export.lowering import lower
-from bmc.export.openvino import ease
+from bmc.export.openvino import optimize
 
 HEADS, SIZE = 12, 32
 WIDTH = HEADS * SIZE
@@ -71,7 +71,7 @@ def _attention(length: int, fused: bool) -> Callable[[], object]:
     constants = {name: np.array(shape, np.int64) for name, shape in held.items()}
     model = onnx_ir.from_proto(onnx.shape_inference.infer_shapes(_model(nodes, given, constants)))
     if fused:
-        lower(model, ONNX, newest=NEWEST_OPSET)
+        lower(model, ONNX, max_opset=NEWEST_OPSET)
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     file = onnx_ir.to_proto(model).SerializeToString()
@@ -101,7 +101,7 @@ def _quantizer(eased: bool, length: int = 128) -> float:
     file = _model(nodes, {"x": ["rows", WIDTH]}, constants).SerializeToString()
     graph = openvino.Core().read_model(file)
     if eased:
-        ease(graph)
+        optimize(graph)
     hints = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": 1, "PERF_COUNT": True}
     request = openvino.Core().compile_model(graph, "CPU", hints).create_infer_request()
     x = rng.normal(size=(length, WIDTH)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Export: a torch model becomes a bundle for a target; one target's format is one file."""
+"""Export a PyTorch model as a bundle for a target; each target's format is one file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from bmc.model import Model
 
 @dataclass(frozen=True)
 class Written:
-    """What an exporter put into a bundle's folder.
+    """The files that an exporter wrote into a bundle's folder.
 
     Args:
-        model: the file (or folder) that the target loads.
-        inputs: tensors that it takes.
-        outputs: tensors that it returns.
-        build: what is worth knowing of how it was made.
+        model: name of the file (or folder) that the target loads.
+        inputs: input tensors of the model.
+        outputs: output tensors of the model.
+        build: facts about the build, such as the opset and the number of nodes.
     """
 
     model: str
@@ -31,15 +31,15 @@ class Written:
 
 
 class Source(Protocol):
-    """What is exported: the live model, and its ONNX graph, made once for all targets."""
+    """A model to export, and its ONNX graph, which all targets share."""
 
     @property
     def model(self) -> Model:
-        """The live model."""
+        """The PyTorch model."""
 
     @property
     def options(self) -> ExportOptions:
-        """How to export."""
+        """The export's options."""
 
     @property
     def opset(self) -> int:
@@ -47,7 +47,7 @@ class Source(Protocol):
 
     @property
     def batch(self) -> dict[str, Any]:
-        """What a bundle says of the number of rows: nothing where it is free."""
+        """Entries of `build` about the batch size; empty where the batch size is free."""
 
     def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
-        """Return the ONNX file in a target's dialect, and the number of nodes by operator."""
+        """Return the ONNX file in a target's dialect, and its number of nodes by operator."""

@@ -1,4 +1,4 @@
-"""Why torch's exporter refuses a network: the line of the network, and the reason."""
+"""Explain why torch.onnx refuses a network: the line of the network, and the reason."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Tensors = dict[str, Tensor]
 Axes = dict[str, dict[int, Any]]
 
 
-def refused(error: Exception) -> BmcError:
-    """Return the error for a network that torch's exporter refuses, with line and reason."""
+def export_error(error: Exception) -> BmcError:
+    """Return the error for a network that torch.onnx refuses, with line and reason."""
     if isinstance(error, BmcError):
         return error
     where = line_of(error)
@@ -36,34 +36,34 @@ def refused(error: Exception) -> BmcError:
     )
 
 
-def fixing_line(module: nn.Module, example: Tensors, axes: Axes) -> str:
-    """Return the line of a network that makes a constant of a free size; "" if none is found.
+def line_that_fixes_a_size(module: nn.Module, example: Tensors, axes: Axes) -> str:
+    """Return the line of a network that turns a free size into a constant; "" if there is none.
 
     Args:
-        module: in evaluation mode.
-        example: inputs to trace with.
-        axes: the free axes of each.
+        module: the network in evaluation mode.
+        example: inputs to trace with, by name.
+        axes: the free axes of each input.
     """
     lines: list[str] = []
     with _collecting(lines), warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         try:
             torch.export.export(module, (), example, dynamic_shapes=axes, strict=False)
-        except Exception as error:  # noqa: BLE001  it fails; only its line is needed
+        except Exception as error:  # noqa: BLE001  the error is expected; only its line is needed
             lines.append(line_of(error))
     return next(filter(None, lines), "")
 
 
 @contextmanager
 def _collecting(lines: list[str]) -> Iterator[None]:
-    """Collect the lines at which torch replaces a symbolic size by a number."""
+    """Append to `lines` each line at which torch replaces a symbolic size by a number."""
     shapes: Any = ShapeEnv
     original = shapes._set_replacement
 
-    def set_replacement(env: Any, symbol: Any, becomes: Any, *rest: Any) -> Any:
-        if getattr(becomes, "is_number", False):
+    def set_replacement(env: Any, symbol: Any, replacement: Any, *rest: Any) -> Any:
+        if getattr(replacement, "is_number", False):
             lines.append(line_of_call(sys._getframe(1)))
-        return original(env, symbol, becomes, *rest)
+        return original(env, symbol, replacement, *rest)
 
     shapes._set_replacement = set_replacement
     try:

@@ -1,4 +1,4 @@
-"""Constants, arrays and producers of an ONNX graph's values."""
+"""Helpers for the values of an ONNX graph: constants, arrays and producing nodes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from onnx_ir import Node, Value
 
 
 def constant(graph: onnx_ir.Graph, name: str, numbers: NDArray[Any]) -> Value:
-    """Return the graph's constant of a name, and add it if there is none.
+    """Return the graph's constant of a name; a missing constant is added first.
 
     Args:
-        graph: to look in.
-        name: without the prefix that keeps it apart from parameters.
-        numbers: the constant's value.
+        graph: graph that holds the constant.
+        name: name of the constant, without the prefix "bmc/".
+        numbers: value of the constant.
     """
-    name = f"bmc/{name}"  # no parameter's path has a slash
+    name = f"bmc/{name}"  # paths of parameters have no slash, so the names cannot collide
     if name in graph.initializers:
         return graph.initializers[name]
     tensor = onnx_ir.tensor(numbers, name=name)
@@ -28,7 +28,7 @@ def constant(graph: onnx_ir.Graph, name: str, numbers: NDArray[Any]) -> Value:
 
 
 def array(value: Value | None) -> NDArray[Any]:
-    """Return the value of a constant."""
+    """Return a constant's value as an array."""
     return value.const_value.numpy()  # type: ignore[union-attr]
 
 

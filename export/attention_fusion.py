@@ -1,7 +1,7 @@
-"""Fuse the operators of an attention into one.
+"""Fuse the operators of an attention block into one Attention operator.
 
-ONNX Runtime's kernel for Attention reads queries, keys and values in place; separate operators
-transpose them first: see docs/decisions/0016-attention-is-one-operator-for-onnx-runtime.md.
+ONNX Runtime's Attention kernel reads queries, keys and values without transposing them, which
+separate operators do: see docs/decisions/0016-attention-is-one-operator-for-onnx-runtime.md.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _KEYS_LAST = (0, 2, 3, 1)
 
 @dataclass(frozen=True)
 class _Heads:
-    """An input of an attention, split into heads.
+    """An input of an attention block, split into heads.
 
     Args:
         joined: the value before the split.
-        shape: that it is reshaped to: (rows, tokens, heads, size).
-        tokens: of a row.
-        heads: how many.
-        size: of each head.
+        shape: the value that holds the shape after the split, (rows, tokens, heads, size).
+        tokens: number of tokens of a row.
+        heads: number of heads.
+        size: width of each head.
     """
 
     joined: Value
@@ -41,14 +41,16 @@ class _Heads:
 
 @dataclass(frozen=True)
 class _Attention:
-    """Inputs and output of an attention.
+    """Inputs and output of an attention block.
 
     Args:
-        query: its tokens are the queries.
-        key: of as many heads; likewise `value`.
-        mask: added to the scores, (1 or rows, 1 or heads, 1 or queries, tokens); None for none.
-        broadcasts_mask: whether the mask has one row for all of several queries.
-        output: (rows, queries, heads, size).
+        query: the queries, split into heads.
+        key: the keys, split into as many heads.
+        value: the values, split into as many heads.
+        mask: the value added to the scores, (1 or rows, 1 or heads, 1 or queries, tokens); None
+            where there is no mask.
+        broadcasts_mask: whether one row of the mask is added to the scores of several queries.
+        output: the value (rows, queries, heads, size).
     """
 
     query: _Heads
@@ -76,7 +78,7 @@ def fuse_attention(model: onnx_ir.Model) -> None:
 
 
 def _attention_of(softmax: Node) -> _Attention | None:
-    """Return the attention around a node; None where there is none."""
+    """Return the attention block around a softmax; None where there is no such block."""
     if softmax.op_type != "Softmax" or softmax.attributes.get_int("axis", -1) not in (-1, 3):
         return None
     scores, mask = softmax.inputs[0], None
@@ -111,7 +113,7 @@ def _attention_of(softmax: Node) -> _Attention | None:
 
 
 def _heads_of(value: Value | None, order: tuple[int, ...]) -> _Heads | None:
-    """Return the input that was split into heads and transposed to a value; None if none was."""
+    """Return the split into heads that a value is transposed from; None if there is no split."""
     transpose = producer(value)
     split = transpose.inputs[0] if transpose is not None and _order(transpose) == order else None
     reshape = producer(split)
@@ -127,12 +129,12 @@ def _heads_of(value: Value | None, order: tuple[int, ...]) -> _Heads | None:
 
 
 def _replace(graph: onnx_ir.Graph, softmax: Node, attention: _Attention) -> None:
-    """Put one Attention in the place of the operators around a softmax."""
+    """Replace the operators around a softmax by one Attention."""
     heads = (attention.query, attention.key, attention.value)
     inputs = [_joined(graph, softmax, part) for part in heads]
     mask = attention.mask
     if mask is not None and attention.broadcasts_mask:
-        mask = _for_every_query(graph, softmax, mask, attention.query.shape)
+        mask = _with_row_per_query(graph, softmax, mask, attention.query.shape)
     if mask is not None:
         inputs.append(mask)
     attributes = [
@@ -147,7 +149,7 @@ def _replace(graph: onnx_ir.Graph, softmax: Node, attention: _Attention) -> None
 
 
 def _joined(graph: onnx_ir.Graph, before: Node, heads: _Heads) -> Value:
-    """Return an input of an attention as (rows, tokens, heads x size)."""
+    """Return an input of an attention block as (rows, tokens, heads x size)."""
     width = heads.heads * heads.size
     name = f"{heads.shape.name}_joined_{width}"
     if heads.shape.const_value is not None:
@@ -159,8 +161,8 @@ def _joined(graph: onnx_ir.Graph, before: Node, heads: _Heads) -> Value:
     return _once(graph, before, "Reshape", [heads.joined, shape], f"{heads.joined.name}_{name}")
 
 
-def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, shape: Value) -> Value:
-    """Return a mask with a row for every query: the operator does not broadcast a single row."""
+def _with_row_per_query(graph: onnx_ir.Graph, before: Node, mask: Value, shape: Value) -> Value:
+    """Return a mask with a row for each query: Attention does not broadcast a single row."""
     one = constant(graph, "one", np.array([1], np.int64))
     name = f"{mask.name}_{shape.name}"
     count = _slice(graph, before, shape, 1, 2)
@@ -169,8 +171,8 @@ def _for_every_query(graph: onnx_ir.Graph, before: Node, mask: Value, shape: Val
 
 
 def _slice(graph: onnx_ir.Graph, before: Node, shape: Value, start: int, stop: int) -> Value:
-    """Return some sizes of a shape."""
-    ends = [constant(graph, f"place_{end}", np.array([end], np.int64)) for end in (start, stop)]
+    """Return the sizes start..stop of a shape."""
+    ends = [constant(graph, f"index_{end}", np.array([end], np.int64)) for end in (start, stop)]
     return _once(graph, before, "Slice", [shape, *ends], f"{shape.name}_{start}_{stop}")
 
 
@@ -182,15 +184,15 @@ def _once(
     name: str,
     **attributes: int,
 ) -> Value:
-    """Return the output of an operator by its name, and add the operator if there is none.
+    """Return the output of that name; a missing output gets an operator that computes it.
 
     Args:
-        graph: to look in.
-        before: the node before which the operator must run.
-        operator: its type.
-        inputs: of the operator.
-        name: of the output.
-        attributes: of the operator.
+        graph: graph that holds the operator.
+        before: node before which the operator must run.
+        operator: type of the operator.
+        inputs: inputs of the operator.
+        name: name of the output.
+        attributes: integer attributes of the operator.
     """
     for node in graph:
         if node is before:
@@ -209,14 +211,14 @@ def _order(node: Node) -> tuple[int, ...]:
 
 
 def _reader(node: Node, operator: str) -> Node | None:
-    """Return the only node that reads a node's output, if it is of that operator."""
+    """Return the only node that reads a node's output, if that reader has the given type."""
     uses = list(node.outputs[0].uses())
     reader = uses[0].node if len(uses) == 1 else None
     return reader if reader is not None and reader.op_type == operator else None
 
 
 def _is_merged(node: Node, width: int) -> bool:
-    """Tell whether a node joins the heads again; joined heads pass it unchanged."""
+    """Tell whether a node is a Reshape that joins the heads to vectors of a width."""
     shape = node.outputs[0].shape if node.op_type == "Reshape" else None
     return shape is not None and len(shape) < len(_HEADS_FIRST) and shape[-1] == width
 

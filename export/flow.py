@@ -1,7 +1,8 @@
-"""The way from a model directory to a bundle: write, verify, time, publish.
+"""The steps from a model directory to a bundle: write, verify, time, publish.
 
-Each step takes what the one before returned. That a bundle is out of limits or slower is a value,
-which `publish` writes into the manifest; errors are for what cannot be done at all.
+Each step takes the result of the previous step. A bundle that breaks a parity limit or is slower
+than fp32 is a value (`failure`), which `publish` writes into the manifest. Errors are raised only
+where a step cannot be done at all.
 """
 
 from __future__ import annotations
@@ -40,17 +41,17 @@ from bmc.writing import new_folder, scratch
 
 _GOLDEN_ROWS = 4
 _BATCH = 32
-_SAME = 1e-4  # of the largest output: two sessions may sum in another order
+_RELOAD_TOLERANCE = 1e-4  # of the largest output: two sessions may sum in a different order
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What an exporter wrote, before anything is known of its answers.
+    """A bundle that an exporter wrote, before it is verified.
 
     Args:
         bundle: the folder, and a manifest that is not on disk yet.
-        source: the model as it fits the target.
-        exporter: of the target.
+        source: the model with the zero points that the target accepts.
+        exporter: the target's exporter.
     """
 
     bundle: Bundle
@@ -60,13 +61,14 @@ class Draft:
 
 @dataclass(frozen=True)
 class Verified:
-    """How a bundle's answers to the held-out rows compare with PyTorch's.
+    """Result of comparing a bundle's outputs on the held-out rows with PyTorch's.
 
     Args:
         parity: the figures of the comparison; see `bmc.export.parity`.
-        scores: of the held-out rows, computed from the bundle's answers.
-        stand_in: the run time that answered in the target's place, where the target could not run.
-        failure: which limit is broken; None where none is.
+        scores: scores of the bundle on the held-out rows.
+        stand_in: target that ran the bundle's source file because the bundle's own target has no
+            device here; None where the bundle's own target ran.
+        failure: message about the broken limit; None where no limit is broken.
     """
 
     parity: dict[str, Any]
@@ -77,12 +79,12 @@ class Verified:
 
 @dataclass(frozen=True)
 class Timed:
-    """What a quantized bundle executes, and its speed over its fp32 export.
+    """The operators that a quantized bundle executes, and its speed relative to its fp32 export.
 
     Args:
-        executed: operator, precision and count of what is multiplied; None where it was not asked.
-        over_fp32: how many times faster; None where it was not measured.
-        failure: why the bundle is refused as slower; None where it is not.
+        executed: operator, precision and count of the multiplications; None for an fp32 bundle.
+        over_fp32: latency of the fp32 export over latency of the bundle; None if not measured.
+        failure: message for a bundle that is refused as slower than fp32; None otherwise.
     """
 
     executed: list[tuple[str, str, int]] | None = None
@@ -91,13 +93,13 @@ class Timed:
 
 
 def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
-    """Export to one target: write, compare with PyTorch, score, time, and keep as a bundle.
+    """Export a model to one target: write, compare with PyTorch, score, time, and publish.
 
     Raises:
-        GateError: the bundle's answers are out of limits, or it is slower than in fp32; it is kept
-            as `output`.failed.
+        GateError: the bundle breaks a parity limit, or is slower than its fp32 export; the bundle
+            is kept as `output`.failed.
         UsageError: the target cannot execute the model.
-        ExportError: the target's run time cannot run what was exported to it.
+        ExportError: the target's runtime cannot run the exported file.
     """
     source.check(target)
     with new_folder(output, force) as folder:
@@ -106,51 +108,51 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
             verified = verify(draft)
             timed = Timed() if verified.failure else time(draft)
         except ArtifactError as error:
-            raise ExportError(f"{target} cannot run what was exported to it: {error}") from error
+            raise ExportError(f"{target} cannot run the exported model: {error}") from error
         publish(draft, verified, timed)
         if failure := verified.failure or timed.failure:
-            kept = output.with_name(f"{output.name}.failed")
-            with new_folder(kept, force=True) as copy:
+            failed = output.with_name(f"{output.name}.failed")
+            with new_folder(failed, force=True) as copy:
                 shutil.copytree(folder, copy, dirs_exist_ok=True)
-            raise GateError(f"{target}: {failure}. Kept as {kept} for inspection")
+            raise GateError(f"{target}: {failure}. Kept as {failed} for inspection")
         _check_reloaded(folder, output)
     return bundle.read(output)
 
 
 def write(source: Source, target: str, folder: Path) -> Draft:
-    """Write the model in the target's format, and what turns raw rows into its inputs."""
+    """Write the model in the target's format, and the encoder that turns raw rows into inputs."""
     exporter = exporter_of(target)
-    source = source.fit_for(target)
+    source = source.adapted_to(target)
     written = exporter.write(source, folder, source.options)
     source.model.encoder.save(folder)
     return Draft(Bundle(folder, manifest_of(source, target, written)), source, exporter)
 
 
 def verify(draft: Draft) -> Verified:
-    """Run a draft on the held-out rows; compare its answers with PyTorch's, and score them.
+    """Run a draft on the held-out rows, compare its outputs with PyTorch's, and score them.
 
-    The golden rows and the answers to the held-out rows are written beside the model.
+    The golden rows and the outputs on the held-out rows are written next to the model.
     """
-    running = _runnable(draft.bundle)
+    runnable = _runnable(draft.bundle)
     source, task = draft.source, draft.source.model.task
-    with Pipeline(running, RuntimeOptions()) as pipeline:
+    with Pipeline(runnable, RuntimeOptions()) as pipeline:
         _write_golden(draft.bundle, pipeline, source)
-        elsewhere = _other_shapes(pipeline, source)
+        probe_error = _error_at_other_shapes(pipeline, source)
         rows = source.rows
-        text = f"{draft.bundle.manifest.target}'s answers"
+        text = f"running {draft.bundle.manifest.target}"
         with console.progress(text, len(rows)) as advance:
             logits = pipeline.outputs(rows, _BATCH, advance)
     evaluation = draft.bundle.path / bundle.EVALUATION
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
-    measured = parity.compare(logits, source.reference, source.labels, task)
+    comparison = parity.compare(logits, source.reference, source.labels, task)
     scale = parity.scale_of(source.reference, task)
     failure = None
     try:
-        parity.check(measured, draft.bundle.manifest.precision, scale, elsewhere)
+        parity.check(comparison, draft.bundle.manifest.precision, scale, probe_error)
     except GateError as error:
         failure = str(error)
-    target = running.manifest.target
-    figures = {**measured.to_json(), "max_error_other_shapes": elsewhere, "scale": scale}
+    target = runnable.manifest.target
+    figures = {**comparison.to_json(), "max_error_other_shapes": probe_error, "scale": scale}
     return Verified(
         _finite(figures) if failure else figures,
         {} if failure else _scores(logits, source),
@@ -160,9 +162,10 @@ def verify(draft: Draft) -> Verified:
 
 
 def time(draft: Draft) -> Timed:
-    """Say what a quantized draft executes, and time it against its fp32 export.
+    """List the operators that a quantized draft executes, and time it against its fp32 export.
 
-    It is timed as a bundle of its own, in another folder: its own manifest is written last.
+    A copy of the draft in a scratch folder is timed, since timing needs a manifest on disk and the
+    draft's manifest is written last.
     """
     manifest, exporter = draft.bundle.manifest, draft.exporter
     if manifest.precision == "fp32":
@@ -173,22 +176,22 @@ def time(draft: Draft) -> Timed:
         bundle.write(folder, manifest)
         trial = bundle.read(folder)
         executed = exporter.executed(trial)
-        # PyTorch computes quantized values in float: there is nothing to gain.
+        # PyTorch computes quantized models in float: no speed-up is expected.
         is_reference = format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
-        measured = speed.over_fp32(trial, exporter, draft.source)
+        measured_speed = speed.over_fp32(trial, exporter, draft.source)
     failure = None
     if not draft.source.options.allow_slower:
         try:
-            speed.refuse_slower(measured, executed, manifest.precision)
+            speed.refuse_slower(measured_speed, executed, manifest.precision)
         except GateError as error:
             failure = str(error)
-    return Timed(counted(executed), measured.ratio, failure)
+    return Timed(counted(executed), measured_speed.ratio, failure)
 
 
 def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
-    """Write the manifest: what was exported, what was found of it, and why it failed if it did."""
+    """Write the manifest, with parity, scores, speed and the failure if there is one."""
     manifest = draft.bundle.manifest
     build = dict(manifest.build)
     if timed.executed is not None:
@@ -209,12 +212,12 @@ def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
 
 
 def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the figures that JSON can hold: a failed bundle may answer with NaN."""
+    """Return the finite figures: a failed bundle may output NaN, which JSON cannot hold."""
     return {name: value for name, value in figures.items() if value is None or isfinite(value)}
 
 
 def _link(source: str, copy: str) -> None:
-    """Give a file a second name; where the folders lie on two disks, copy it."""
+    """Hard-link a file; copy it where the folders are on different disks."""
     try:
         os.link(source, copy)
     except OSError:
@@ -228,72 +231,76 @@ def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
 
 
 def _check_reloaded(folder: Path, output: Path) -> None:
-    """Load what was written, in fresh objects, and let it answer its golden rows.
+    """Load the written bundle in a new session, and compare its outputs on the golden rows.
 
     Raises:
-        ArtifactError: it cannot be loaded, or it answers otherwise; nothing is kept.
+        ArtifactError: the bundle cannot be loaded, or its outputs differ; nothing is kept.
     """
     try:
-        running = _runnable(bundle.read(folder))
-        inputs, expected = running.golden()
-        with targets.load(running.manifest.target).load(running, RuntimeOptions()) as session:
-            answers = session.run(inputs)
+        runnable = _runnable(bundle.read(folder))
+        inputs, expected = runnable.golden()
+        with targets.load(runnable.manifest.target).load(runnable, RuntimeOptions()) as session:
+            outputs = session.run(inputs)
     except BmcError as error:
         reason = str(error).replace(str(folder), str(output))
         raise ArtifactError(
             f"{output} was not written: the bundle could not be loaded ({reason})"
         ) from error
     for name, array in expected.items():
-        allowed = _SAME * max(1.0, float(np.abs(array).max(initial=0)))
-        if not np.allclose(answers[name], array, rtol=0, atol=allowed, equal_nan=True):
+        allowed = _RELOAD_TOLERANCE * max(1.0, float(np.abs(array).max(initial=0)))
+        if not np.allclose(outputs[name], array, rtol=0, atol=allowed, equal_nan=True):
             raise ArtifactError(
-                f"{output} was not written: loaded again, the bundle answers otherwise ({name})"
+                f"{output} was not written: loaded again, the bundle's outputs differ ({name})"
             )
 
 
-def _runnable(made: Bundle) -> Bundle:
-    """Return what can run here: the bundle, or, for an engine without a GPU, its ONNX file.
+def _runnable(exported: Bundle) -> Bundle:
+    """Return a bundle that can run here: the bundle itself, or its source file on a stand-in.
+
+    For example, the ONNX file of a TensorRT engine runs in ONNX Runtime where there is no GPU.
 
     Raises:
-        MissingError: neither can.
+        MissingError: neither the target nor a stand-in can run the bundle.
     """
-    here = targets.load(made.manifest.target).available()
-    if here.devices:
-        return made
-    described = format_of(made.manifest.target)
-    for stand_in in described.stand_ins:
+    availability = targets.load(exported.manifest.target).available()
+    if availability.devices:
+        return exported
+    target_format = format_of(exported.manifest.target)
+    for stand_in in target_format.stand_ins:
         dialect = dialect_of(stand_in)
-        if dialect is None or made.manifest.precision not in dialect.unsupported:
-            manifest = replace(made.manifest, target=stand_in, model=described.source)
-            return Bundle(made.path, manifest)
-    raise MissingError(f"{made.manifest.target} runs on no device here: {here.note}")
+        if dialect is None or exported.manifest.precision not in dialect.unsupported:
+            manifest = replace(exported.manifest, target=stand_in, model=target_format.source)
+            return Bundle(exported.path, manifest)
+    raise MissingError(f"{exported.manifest.target} runs on no device here: {availability.note}")
 
 
-def _write_golden(made: Bundle, pipeline: Pipeline, source: Source) -> None:
+def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     encoder = pipeline.bundle.encoder
-    count = min(_GOLDEN_ROWS, made.manifest.build.get("max_batch", _GOLDEN_ROWS))
-    # Golden rows are validation's: a bundle travels, and the test split should not.
-    given = range(count) if source.model.task == "generation" else source.data.validation.rows
-    rows = [portable(row) for row in given[:count]]
+    count = min(_GOLDEN_ROWS, exported.manifest.build.get("max_batch", _GOLDEN_ROWS))
+    # Golden rows come from the validation split: bundles are passed on, and the test split must
+    # not be passed on with them.
+    is_generator = source.model.task == "generation"
+    candidates = range(count) if is_generator else source.data.validation.rows
+    rows = [portable(row) for row in candidates[:count]]
     arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
     outputs = pipeline.session.run(arrays)
     labels: list[str] = []
     if source.model.task == "classification":
-        best = outputs[made.manifest.outputs[0].name].argmax(axis=1)
-        labels = [made.manifest.labels[place] for place in best]
+        classes = outputs[exported.manifest.outputs[0].name].argmax(axis=1)
+        labels = [exported.manifest.labels[index] for index in classes]
     golden = GoldenRows(rows, labels)
-    bundle.write_golden(made.path / bundle.GOLDEN, arrays, outputs, golden)
+    bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
 
 
-def _other_shapes(pipeline: Pipeline, source: Source) -> float:
-    """Return the largest error at shapes that the tracer has not seen."""
+def _error_at_other_shapes(pipeline: Pipeline, source: Source) -> float:
+    """Return the largest change of an output at input shapes that were not traced."""
     form = inference_form(source.model)
-    most_rows = pipeline.bundle.manifest.build.get("max_batch", _BATCH)
+    max_rows = pipeline.bundle.manifest.build.get("max_batch", _BATCH)
     name = source.model.outputs()[0].name
     errors = []
-    for arrays in source.model.encoder.probes(most_rows):
+    for arrays in source.model.encoder.probes(max_rows):
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.inference_mode():
             expected = output_of(form, tensors).numpy()
         errors.append(np.abs(pipeline.session.run(arrays)[name] - expected).max())
-    return float(np.max(errors))  # NaN if one is: Python's own max would lose it
+    return float(np.max(errors))  # NaN if any error is NaN, unlike Python's max

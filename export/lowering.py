@@ -14,30 +14,30 @@ from bmc.contracts import Dialect
 from bmc.export import attention_fusion
 from bmc.export._values import array, constant, producer
 
-_MIDDLE = 128
-_SMALLEST_BLOCK = 16
-_WITH_BIAS = ("Gemm", "Conv")
+_UINT8_MIDDLE = 128
+_MIN_BLOCK_SIZE = 16  # of GatherBlockQuantized
+_OPERATORS_WITH_BIAS = ("Gemm", "Conv")
 
 
-def lower_file(path: Path, output: Path, dialect: Dialect, newest: int) -> dict[str, int]:
+def lower_file(path: Path, output: Path, dialect: Dialect, max_opset: int) -> dict[str, int]:
     """Write a canonical graph in a target's dialect; return the number of nodes by operator.
 
     Args:
-        path: of the canonical graph.
-        output: the file to write.
-        dialect: the target's.
-        newest: the opset may be raised up to this version.
+        path: file of the canonical graph.
+        output: file to write.
+        dialect: dialect of the target.
+        max_opset: newest opset that the graph may be raised to.
     """
     model = onnx_ir.load(path)
-    lower(model, dialect, newest)
+    lower(model, dialect, max_opset)
     onnx_ir.save(model, output)
     return dict(Counter(node.op_type for node in model.graph))
 
 
-def lower(model: onnx_ir.Model, dialect: Dialect, newest: int) -> None:
+def lower(model: onnx_ir.Model, dialect: Dialect, max_opset: int) -> None:
     """Rewrite a canonical graph in a dialect, in place; see `lower_file`."""
     graph = model.graph
-    if dialect.fused_attention and newest >= attention_fusion.OPSET:
+    if dialect.fused_attention and max_opset >= attention_fusion.OPSET:
         attention_fusion.fuse_attention(model)
     if dialect.gather_before_dequantize:
         for node in list(graph):
@@ -45,19 +45,19 @@ def lower(model: onnx_ir.Model, dialect: Dialect, newest: int) -> None:
                 _gather_before_dequantize(graph, node)
     if dialect.int32_bias:
         for node in list(graph):
-            if node.op_type in _WITH_BIAS:
+            if node.op_type in _OPERATORS_WITH_BIAS:
                 _write_int32_bias(graph, node)
     if dialect.activations == "uint8":
         _write_uint8(graph)
     if dialect.explicit_zero_points:
         _write_zero_points(graph)
-    common.RemoveUnusedNodesPass()(model)  # among them what rewritten nodes read
+    common.RemoveUnusedNodesPass()(model)  # such as the former inputs of rewritten nodes
 
 
 def _gather_before_dequantize(graph: onnx_ir.Graph, gather: Node) -> None:
-    """Replace Gather(DequantizeLinear(table)): gather integers, and dequantize them.
+    """Replace Gather(DequantizeLinear(table)): gather integers first, then dequantize them.
 
-    A table of 4 bits without blocks stays: no operator gathers its rows.
+    A 4-bit table with one scale for each row is left as it is: no operator gathers its rows.
     """
     dequantize = producer(gather.inputs[0])
     if dequantize is None:
@@ -68,7 +68,7 @@ def _gather_before_dequantize(graph: onnx_ir.Graph, gather: Node) -> None:
         return
     if table.dtype != onnx_ir.DataType.INT8:
         size = dequantize.attributes.get_int("block_size", 0)
-        if size < _SMALLEST_BLOCK or size & (size - 1):
+        if size < _MIN_BLOCK_SIZE or size & (size - 1):
             return
         rows = _gather_blocks(table, scales, indices, size)
         _replace(graph, gather, [rows], dequantize)
@@ -86,7 +86,7 @@ def _gather_before_dequantize(graph: onnx_ir.Graph, gather: Node) -> None:
 def _gather_blocks(
     table: Value | None, scales: Value | None, indices: Value | None, size: int
 ) -> Node:
-    """Return ONNX Runtime's own operator: no standard one gathers rows of 4 bits."""
+    """Return an ONNX Runtime contrib operator: no standard operator gathers 4-bit rows."""
     attributes = [
         onnx_ir.AttrInt64("block_size", size),
         onnx_ir.AttrInt64("gather_axis", 0),
@@ -97,7 +97,7 @@ def _gather_blocks(
 
 
 def _replace(graph: onnx_ir.Graph, gather: Node, nodes: list[Node], dequantize: Node) -> None:
-    """Replace a Gather from a dequantized table by nodes, the last of which has its output."""
+    """Replace a Gather from a dequantized table by nodes; the last node computes its output."""
     graph.insert_before(gather, nodes)
     output, rows = gather.outputs[0], nodes[-1].outputs[0]
     rows.name = f"{output.name}_rows"
@@ -108,19 +108,21 @@ def _replace(graph: onnx_ir.Graph, gather: Node, nodes: list[Node], dequantize: 
 
 
 def _write_int32_bias(graph: onnx_ir.Graph, node: Node) -> None:
-    """Give a quantized Gemm or Conv an int32 bias; ONNX Runtime fuses no other."""
+    """Write the bias of a quantized Gemm or Conv as int32: ONNX Runtime fuses no float bias."""
     if len(node.inputs) < 3 or node.inputs[2] is None:
         return
-    values, weight, bias = (node.inputs[place] for place in range(3))
-    of_values, of_weight = producer(values), producer(weight)
-    if of_values is None or of_weight is None or bias is None or bias.const_value is None:
+    values, weight, bias = node.inputs[:3]
+    values_producer, weight_producer = producer(values), producer(weight)
+    if values_producer is None or weight_producer is None:
         return
-    if {of_values.op_type, of_weight.op_type} != {"DequantizeLinear"}:
+    if bias is None or bias.const_value is None:
         return
-    if "block_size" in of_weight.attributes:
+    if {values_producer.op_type, weight_producer.op_type} != {"DequantizeLinear"}:
         return
-    scales = array(of_values.inputs[1]) * array(of_weight.inputs[1])
-    # The integers fit into int32: see QuantizedLayer.smallest_weight_scales.
+    if "block_size" in weight_producer.attributes:
+        return
+    scales = array(values_producer.inputs[1]) * array(weight_producer.inputs[1])
+    # QuantizedLayer.smallest_weight_scales ensures that the integers fit into int32.
     integers = np.round(array(bias).astype(np.float64) / scales)
     inputs = [
         constant(graph, f"{bias.name}_{node.name}_int32", integers.astype(np.int32)),
@@ -132,8 +134,8 @@ def _write_int32_bias(graph: onnx_ir.Graph, node: Node) -> None:
 
 
 def _write_uint8(graph: onnx_ir.Graph) -> None:
-    """Write int8 activations with zero point 0 as uint8 with 128, the same numbers."""
-    zero_point = constant(graph, "zero_point_128", np.array(_MIDDLE, np.uint8))
+    """Write int8 activations with zero point 0 as uint8 with zero point 128, equal in value."""
+    zero_point = constant(graph, "zero_point_128", np.array(_UINT8_MIDDLE, np.uint8))
     for node in list(graph):
         dequantizes = node.op_type == "DequantizeLinear" and not _dequantizes_constant(node)
         if not dequantizes and node.op_type != "QuantizeLinear":
@@ -146,7 +148,7 @@ def _write_uint8(graph: onnx_ir.Graph) -> None:
 
 
 def _write_zero_points(graph: onnx_ir.Graph) -> None:
-    """Write the zero points of int8 weights; ONNX Runtime fuses no product without them."""
+    """Write the zero points of int8 weights, all 0: ONNX Runtime does not fuse without them."""
     for node in list(graph):
         if node.op_type != "DequantizeLinear" or len(node.inputs) > 2:
             continue

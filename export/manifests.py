@@ -1,4 +1,4 @@
-"""The manifest of a bundle: its lineage, its tensors and how it was built."""
+"""Build the manifest of a bundle: its lineage, its tensors and facts about the build."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
     """Return the manifest of a bundle, without parity and scores.
 
     Args:
-        source: that the bundle was exported from.
-        target: the run time.
-        written: what the exporter wrote.
+        source: source of the export.
+        target: name of the target.
+        written: files that the exporter wrote.
     """
     model = source.model
     lineage: dict[str, Any] = {
@@ -35,7 +35,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "teacher": _teacher_of(model),
         "from": model.origin.get("from") if model.steps else None,
         "from_sha256": model.origin.get("from_sha256") if model.steps else None,
-        "odd_widths": _odd_widths(model),
+        "odd_widths": _widths_not_divisible_by_8(model),
         "history": list(curves.epochs_of(model.origin.get("history"))),
         provenance.KEY: provenance.commands_of(provenance.recorded(model.origin)),
     }
@@ -63,24 +63,24 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
 
 
 def _plugins(target: str) -> dict[str, Any]:
-    """Return which package the target is a plug-in of; nothing for bmc's own."""
-    made_with = TARGETS.record(target)
-    return {"plugins": made_with} if made_with else {}
+    """Return the package that a plug-in target comes from; empty for a target of bmc."""
+    packages = TARGETS.record(target)
+    return {"plugins": packages} if packages else {}
 
 
 def _teacher_of(model: Model) -> dict[str, Any] | None:
-    """Return the name and the sha256 of a teacher; its data stays in the model directory."""
+    """Return the name and the sha256 of a teacher, without the facts about its data."""
     teacher = model.origin.get("teacher")
     return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
 
 
 def data_of(model: Model) -> dict[str, Any]:
-    """Return reference and fingerprint of the data; location and summary stay private."""
+    """Return facts about the data, without its location and summary, which are private."""
     return {key: value for key, value in model.data.items() if key not in ("location", "summary")}
 
 
-def _odd_widths(model: Model) -> list[int]:
-    """Return the widths of layers that are no multiple of 8, except the outputs'."""
+def _widths_not_divisible_by_8(model: Model) -> list[int]:
+    """Return the widths of layers, except output layers, that are not divisible by 8."""
     if is_quantized(model.module):
         return []
     family = families.network(model.family)

@@ -16,7 +16,7 @@ from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
 _FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
-_WHOLE = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
+_INTEGER = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -29,7 +29,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
 
 def executed(bundle: Bundle) -> list[Executed]:
-    """Return the multiplications of the graph that ONNX Runtime makes of a bundle's file."""
+    """Return the multiplications in the graph that ONNX Runtime optimizes a bundle's file to."""
     with scratch() as folder:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
@@ -41,12 +41,12 @@ def executed(bundle: Bundle) -> list[Executed]:
     return [
         Executed(node.op_type, _precision(node), str(node.name))
         for node in graph
-        if _FLOAT.fullmatch(node.op_type) or _WHOLE.match(node.op_type)
+        if _FLOAT.fullmatch(node.op_type) or _INTEGER.match(node.op_type)
     ]
 
 
 def _precision(node: onnx_ir.Node) -> str:
-    if _WHOLE.match(node.op_type):
+    if _INTEGER.match(node.op_type):
         return "int8"
     weight = node.inputs[1]
     half = weight is not None and weight.dtype == onnx_ir.DataType.FLOAT16

@@ -1,4 +1,4 @@
-"""PyTorch to ONNX: export the inference form, with free batch and sequence axes."""
+"""Export the inference form of a PyTorch model to ONNX, with free batch and sequence axes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from torch import nn
 
 from bmc.contracts import families
 from bmc.errors import ExportError
-from bmc.export._refusals import Axes, Tensors, fixing_line, refused
+from bmc.export._refusals import Axes, Tensors, export_error, line_that_fixes_a_size
 from bmc.inference.form import inference_form, is_quantized
 from bmc.inference.quantized_form import frozen
 from bmc.inference.quantizers import PackedWeight
@@ -28,27 +28,27 @@ from bmc.inference.run import tensors_of
 from bmc.inputs import TensorInfo
 from bmc.model import Model
 
-_LARGEST_BATCH = 4096
-_SIZES = ("height", "width")
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
+_MAX_BATCH = 4096
+_IMAGE_AXES = ("height", "width")
+_QUANTIZERS = ("QuantizeLinear", "DequantizeLinear")
 
 
 def write_onnx(model: Model, path: Path, opset: int) -> str:
-    """Write a model's inference form (or the model itself, where it has none) as ONNX.
+    """Write a model's inference form (or the model itself, where there is none) as ONNX.
 
-    Node metadata is removed: it holds stack traces with file paths of this machine.
+    Node metadata is removed: it contains stack traces with file paths of this machine.
 
     Args:
-        model: a live model.
-        path: the .onnx file to write, weights inside.
+        model: model to export.
+        path: .onnx file to write, with the weights inside.
         opset: version of the ONNX operators.
 
     Returns:
-        "" for a graph that takes any number of rows. A network may make a constant of that number;
-        the graph then takes one row, and the line of the network that does so is returned.
+        "" for a graph with a free batch size. Where the network turns the batch size into a
+        constant, the graph has batch size 1, and the line of the network that does so is returned.
 
     Raises:
-        ExportError: the exporter does not take the network.
+        ExportError: torch.onnx cannot export the network.
     """
     module = inference_form(model)
     if is_quantized(module):
@@ -58,18 +58,18 @@ def write_onnx(model: Model, path: Path, opset: int) -> str:
     axes = _dynamic(model)
     graph, line = _exported(module, model, example, axes, opset), ""
     if _is_fixed(graph):
-        line = fixing_line(module, example, axes) or "a line of the network"
+        line = line_that_fixes_a_size(module, example, axes) or "a line of the network"
         example = {name: value[:1] for name, value in example.items()}
         axes = {
-            name: {place: axis for place, axis in own.items() if place}
-            for name, own in axes.items()
+            name: {index: axis for index, axis in free.items() if index != 0}
+            for name, free in axes.items()
         }
         graph = _exported(module, model, example, axes, opset)
     if is_quantized(module):
         _store_4_bits(graph, module)
     _free_sizes(graph, inputs)
     common.ClearMetadataAndDocStringPass()(graph)
-    # The exporter transposes a shared layer's weights into one constant for each use.
+    # torch.onnx transposes a shared layer's weights into one constant for each use.
     common.DeduplicateInitializersPass(size_limit=sys.maxsize)(graph)
     graph.producer_name, graph.producer_version = "bmc", ""
     onnx_ir.save(graph, path)
@@ -82,7 +82,7 @@ def _exported(
     """Return torch.onnx's graph of a module, simplified.
 
     Raises:
-        ExportError: the exporter does not take the network.
+        ExportError: torch.onnx cannot export the network.
     """
     with _silence(), torch.no_grad():
         try:
@@ -97,45 +97,45 @@ def _exported(
                 optimize=False,
                 verbose=False,
             )
-        except Exception as error:  # the exporter raises whatever its parts do
-            raise refused(error) from error
+        except Exception as error:  # torch.onnx raises errors of many libraries
+            raise export_error(error) from error
         if program is None:
             raise ExportError("torch.onnx cannot export the network, and does not say why")
         graph = program.model
-        # As the exporter does by default, except for what is folded.
+        # The same optimizations as torch.onnx applies by default, except for `_may_fold`.
         onnxscript.optimizer.optimize_ir(graph, should_fold=_may_fold)
         onnx_fusions.fuse(graph)
     return graph
 
 
 def _dynamic(model: Model) -> Axes:
-    """Return the axes of each input that have a free size."""
-    most = {"batch": _LARGEST_BATCH, **model.encoder.longest()}
+    """Return the axes of each input whose size is free."""
+    max_sizes = {"batch": _MAX_BATCH, **model.encoder.longest()}
     axes = {
-        name: torch.export.Dim(name, min=1, max=limit)
-        for name, limit in most.items()
-        if name not in _SIZES
+        name: torch.export.Dim(name, min=1, max=max_size)
+        for name, max_size in max_sizes.items()
+        if name not in _IMAGE_AXES
     }
     return {
-        info.name: {place: axes[str(size)] for place, size in enumerate(info.shape) if size in axes}
+        info.name: {index: axes[str(size)] for index, size in enumerate(info.shape) if size in axes}
         for info in model.encoder.tensors()
     }
 
 
 def _is_fixed(graph: onnx_ir.Model) -> bool:
-    """Tell whether a graph takes a single number of rows."""
+    """Tell whether a graph has a fixed batch size."""
     return any(
         value.shape is not None and isinstance(value.shape[0], int) for value in graph.graph.inputs
     )
 
 
 def _may_fold(node: onnx_ir.Node) -> bool | None:
-    """Tell whether a node may be folded; None leaves it to the optimizer.
+    """Tell whether a node may be folded; None leaves the decision to the optimizer.
 
-    Quantized weights, codebooks and slices of a matrix are not folded: a weight would be stored
-    unpacked, or twice. Run times fold them as they load the file.
+    Quantized weights, codebooks and slices of a matrix are not folded: their weights would be
+    stored unpacked, or twice. The runtimes fold them when they load the file.
     """
-    if node.op_type in _QUANTIZED:
+    if node.op_type in _QUANTIZERS:
         return False
     first = node.inputs[0] if node.inputs else None
     if first is None or not first.is_initializer():
@@ -146,8 +146,9 @@ def _may_fold(node: onnx_ir.Node) -> bool | None:
 
 
 def _store_4_bits(graph: onnx_ir.Model, module: nn.Module) -> None:
-    """Store weights of 4 bits in 4 bits: PyTorch has no tensors of them."""
-    for path, part in module.named_modules(remove_duplicate=False):  # the exporter chooses a name
+    """Convert 4-bit weights from int8 to ONNX's int4: PyTorch has no int4 tensors."""
+    # A shared layer has several paths, and torch.onnx chooses which of them names its weight.
+    for path, part in module.named_modules(remove_duplicate=False):
         value = graph.graph.initializers.get(f"{path}.integers")
         if isinstance(part, PackedWeight) and part.bits == 4 and value is not None:
             integers = part.integers.numpy().astype(ml_dtypes.int4)
@@ -156,39 +157,39 @@ def _store_4_bits(graph: onnx_ir.Model, module: nn.Module) -> None:
 
 
 def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
-    """Let a graph that was traced at one image size take any size.
+    """Free the image size of a graph that was traced at one image size.
 
-    A network that averages over the image has no size in its operators. It is not traced with free
-    sizes, since torch.export refuses them wherever a map may shrink to one pixel. The export is
-    compared with PyTorch at other sizes later.
+    No operator of a network with global average pooling depends on the image size. Such a network
+    is not traced with free sizes, since torch.export refuses free sizes wherever a feature map may
+    shrink to one pixel. `bmc.export.flow.verify` compares the export with PyTorch at other sizes.
     """
-    sized = {info.name: info.shape for info in inputs if set(_SIZES) & set(info.shape)}
-    if not sized:
+    shapes = {info.name: info.shape for info in inputs if set(_IMAGE_AXES) & set(info.shape)}
+    if not shapes:
         return
     for node in graph.graph:
         for value in node.outputs:
             if not value.is_graph_output():
                 value.shape = None
     for value in graph.graph.inputs:
-        if value.name in sized:
-            value.shape = onnx_ir.Shape(sized[value.name])
+        if value.name in shapes:
+            value.shape = onnx_ir.Shape(shapes[value.name])
 
 
 def _example(model: Model) -> dict[str, torch.Tensor]:
-    """Return an input to trace with; a sentence pair gets token types of zeros."""
-    if is_quantized(model.module):  # the family only knows its own modules, not their forms
+    """Return inputs to trace with, by name; inputs that the family leaves out are zeros."""
+    if is_quantized(model.module):  # the family has examples for its modules, not for their forms
         probes = model.encoder.probes(4)
-        return tensors_of(next(a for a in probes if len(next(iter(a.values()))) > 1))
+        return tensors_of(next(arrays for arrays in probes if len(next(iter(arrays.values()))) > 1))
     family = families.network(model.family)
     example: dict[str, torch.Tensor] = family.examples(model.module)[0]
     names = [info.name for info in model.encoder.tensors()]
-    first = next(iter(example.values()))
-    return {name: example.get(name, torch.zeros_like(first)) for name in names}
+    zeros = torch.zeros_like(next(iter(example.values())))
+    return {name: example.get(name, zeros) for name in names}
 
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Hide the exporter's progress, and its notes about a missing torchvision."""
+    """Hide torch.onnx's progress, and its notes about a missing torchvision."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

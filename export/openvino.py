@@ -1,4 +1,4 @@
-"""OpenVINO IR from ONNX, rearranged where its kernels are slow."""
+"""Export to OpenVINO IR by way of ONNX, with the graph optimized for OpenVINO's kernels."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _PRECISIONS = {"i8": "int8", "u8": "uint8", "f32": "float32", "bf16": "bfloat16"
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.xml and model.bin.
 
-    The model is read, not converted: conversion would fold packed constants back to fp32.
+    `read_model` is used, not `convert_model`, which would fold packed constants back to fp32.
     """
     path, _ = source.onnx("openvino")
     try:
         graph = openvino.Core().read_model(path)
-        ease(graph)
+        optimize(graph)
     except RuntimeError as error:
         raise ExportError(f"OpenVINO cannot convert the network: {summary_of(error)}") from error
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
@@ -40,8 +40,8 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)
 
 
-def ease(graph: openvino.Model) -> None:
-    """Rearrange a graph for OpenVINO's kernels; its numbers stay the same.
+def optimize(graph: openvino.Model) -> None:
+    """Rewrite a graph for OpenVINO's kernels, in place; its outputs stay the same.
 
     Multiplications by 1 and subtractions of 0, which come from ONNX's operators, are removed.
     """
@@ -51,20 +51,20 @@ def ease(graph: openvino.Model) -> None:
     if quantizers:
         for operator in graph.get_ordered_ops():
             _fold_recurrent_weights(operator)
-    for step in (_shift_range, _add_axis):
+    for rewrite in (_shift_range, _add_axis):
         for quantizer in quantizers:
-            step(quantizer)
+            rewrite(quantizer)
     graph.validate_nodes_and_infer_types()
 
 
 def _remove_neutral(operator: Any) -> None:
-    """Connect the readers of a product with 1, or of a difference from 0, to its other operand."""
+    """Remove a multiplication by 1 or a subtraction of 0: its readers get the other operand."""
     neutral = {"Multiply": 1, "Subtract": 0}.get(operator.get_type_name())
     readers = _readers(operator)
     if neutral is None or any(reader.get_node().get_type_name() == "Result" for reader in readers):
         return
-    for neutral_at, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
-        value = operator.input_value(neutral_at).get_node()
+    for index, other in ((1, 0), (0, 1)) if neutral else ((1, 0),):
+        value = operator.input_value(index).get_node()
         value = value.input_value(0).get_node() if value.get_type_name() == "Convert" else value
         scalar = value.get_type_name() == "Constant" and value.data.ndim == 0
         if scalar and value.data.item() == neutral:
@@ -76,9 +76,9 @@ def _remove_neutral(operator: Any) -> None:
 def _fold_recurrent_weights(operator: Any) -> None:
     """Store a recurrent layer's packed weights in float.
 
-    With a FakeQuantize anywhere in the graph, OpenVINO keeps packed weights packed for its int8
-    kernels, and the recurrent ones take constants only. In other graphs it unpacks them as it
-    loads the file, so that they stay small there.
+    With a FakeQuantize anywhere in the graph, OpenVINO does not unpack weights when it loads the
+    file, since its int8 kernels read packed weights. Its recurrent kernels accept only constants.
+    In graphs without a FakeQuantize, OpenVINO unpacks the weights, and they stay packed on disk.
     """
     if operator.get_type_name() not in _RECURRENT:
         return
@@ -91,61 +91,62 @@ def _fold_recurrent_weights(operator: Any) -> None:
 
 def _is_constant(operator: Any) -> bool:
     """Tell whether an operator's output depends on no input of the graph."""
-    waiting, seen = [operator], set()
-    while waiting:
-        node = waiting.pop()
+    pending, seen = [operator], set()
+    while pending:
+        node = pending.pop()
         if node.get_type_name() == "Parameter":
             return False
         sources = [value.get_node() for value in node.input_values()]
-        waiting += [source for source in sources if source.get_friendly_name() not in seen]
+        pending += [source for source in sources if source.get_friendly_name() not in seen]
         seen |= {source.get_friendly_name() for source in sources}
     return True
 
 
 def _shift_range(quantizer: Any) -> None:
-    """Shift a quantizer's range by the constant that is subtracted from its input, instead."""
-    difference = quantizer.input_value(0).get_node()
-    by = difference.input_value(1).get_node() if difference.get_input_size() == 2 else difference
-    if difference.get_type_name() != "Subtract" or by.get_type_name() != "Constant":
+    """Replace the subtraction of a constant from a quantizer's input by a shifted range."""
+    subtract = quantizer.input_value(0).get_node()
+    offset = subtract.input_value(1).get_node() if subtract.get_input_size() == 2 else subtract
+    if subtract.get_type_name() != "Subtract" or offset.get_type_name() != "Constant":
         return
-    for place in (1, 2):
-        end = quantizer.input_value(place).get_node().data
-        quantizer.input(place).replace_source_output(opset13.constant(end + by.data).output(0))
-    quantizer.input(0).replace_source_output(difference.input_value(0))
+    for index in (1, 2):  # the inputs `input_low` and `input_high`
+        bound = opset13.constant(quantizer.input_value(index).get_node().data + offset.data)
+        quantizer.input(index).replace_source_output(bound.output(0))
+    quantizer.input(0).replace_source_output(subtract.input_value(0))
 
 
 def _add_axis(quantizer: Any) -> None:
-    """Add an axis to a matrix that OpenVINO quantizes in an operation of its own.
+    """Add an axis to a matrix that OpenVINO quantizes in a separate operation.
 
-    It takes a matrix's columns for channels and calls its kernel for every 16 of them: 128 x 384
-    values take 34 us, and 5 us as 1 x 128 x 384 (benchmarks/kernels.py). A quantizer that is fused
-    into another operation stays as it is.
+    OpenVINO treats the columns of a matrix as channels, and calls its quantization kernel once
+    for every 16 columns: 128 x 384 values take 34 us, and 5 us as 1 x 128 x 384
+    (benchmarks/kernels.py). A quantizer that is fused into another operation stays as it is.
     """
-    read = quantizer.input_value(0)
-    if read.get_partial_shape().rank.get_length() != 2 or _fuses(read):
+    values = quantizer.input_value(0)
+    if values.get_partial_shape().rank.get_length() != 2 or _fuses(values):
         return
     last, readers = quantizer, _readers(quantizer)
     while len(readers) == 1 and readers[0].get_node().get_type_name() in _DEQUANTIZE:
         last = readers[0].get_node()
         readers = _readers(last)
     first_axis = np.int64(0)
-    quantizer.input(0).replace_source_output(opset13.unsqueeze(read, first_axis).output(0))
+    quantizer.input(0).replace_source_output(opset13.unsqueeze(values, first_axis).output(0))
     matrix = opset13.squeeze(last.output(0), first_axis)
     for reader in readers:
         reader.replace_source_output(matrix.output(0))
 
 
-def _fuses(read: Any) -> bool:
-    """Tell whether a quantizer of a value is fused into the operation that computes the value.
+def _fuses(values: Any) -> bool:
+    """Tell whether OpenVINO fuses a quantizer into the operation that computes its input.
 
-    It is where nothing else reads the value, also behind a product with constants.
+    OpenVINO does so where only the quantizer reads that input, even if a multiplication by
+    constants lies between the operation and the quantizer.
     """
-    operator = read.get_node()
+    operator = values.get_node()
     kind = operator.get_type_name()
-    if len(read.get_target_inputs()) > 1 or kind in ("Reshape", "Transpose"):
+    if len(values.get_target_inputs()) > 1 or kind in ("Reshape", "Transpose"):
         return False
     inputs = operator.input_values()
-    is_constant = [value.get_node().get_type_name() == "Constant" for value in inputs]
+    is_constant = [source.get_node().get_type_name() == "Constant" for source in inputs]
     if kind == "Multiply" and any(is_constant):
         return _fuses(inputs[is_constant.index(False)])
     return True
@@ -156,7 +157,7 @@ def _readers(operator: Any) -> list[Any]:
 
 
 def executed(bundle: Bundle) -> list[Executed]:
-    """Return the multiplications of the graph that OpenVINO compiles, at the hint f32."""
+    """Return the multiplications of the graph that OpenVINO compiles with the hint f32."""
     compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", _FP32)
     executed_operators = []
     for operator in compiled.get_runtime_model().get_ordered_ops():

@@ -1,4 +1,4 @@
-"""Parity: how far a bundle's answers are from the model's in PyTorch, and how far they may be."""
+"""Parity: compare a bundle's outputs with PyTorch's, and check the limits of its precision."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 from bmc.errors import GateError
 from bmc.precision import PRECISIONS
 
-_SHARE_OF_LEVEL = 2e-3  # sums in fp32 have about six digits
+_MIN_SPREAD = 2e-3  # of the largest output: fp32 sums have about six significant digits
 
 
 @dataclass(frozen=True)
 class Parity:
-    """How far a bundle's outputs are from PyTorch's on the same rows.
+    """Differences between a bundle's outputs and PyTorch's on the same rows.
 
     Args:
         rows: held-out rows that were compared.
         max_error: largest change of an output, in the outputs' own unit.
         mean_error: mean change of an output, in the same unit.
         cosine: cosine similarity of all outputs together.
-        agreement: share of rows that get the same answer; None where there are no classes.
+        agreement: fraction of rows with the same predicted class; None where there are no classes.
         points_changed: change of the accuracy, or of R2, in points; None for a generator.
     """
 
@@ -48,21 +48,21 @@ def compare(
     """Compare a bundle's outputs with PyTorch's.
 
     Args:
-        outputs: of the bundle, (rows, ...).
-        reference: of PyTorch, of the same shape.
-        labels: of the rows: class indices, or numbers in a regression.
+        outputs: the bundle's outputs (rows, ...).
+        reference: PyTorch's outputs, of the same shape.
+        labels: class indices of the rows, or numbers in a regression.
         task: "classification", "regression" or "generation".
     """
     errors = np.abs(outputs.astype(np.float64) - reference)
     flat, expected = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
     agreement = points_changed = None
     if task == "regression":
-        points_changed = _points_of_r2(flat, expected, labels.astype(np.float64))
+        points_changed = _change_of_r2(flat, expected, labels.astype(np.float64))
     if task == "classification":
-        answers, expected_answers = outputs.argmax(axis=1), reference.argmax(axis=1)
-        agreement = float((answers == expected_answers).mean())
-        changed = float((answers == labels).mean() - (expected_answers == labels).mean())
-        points_changed = 100 * changed
+        predictions, expected_predictions = outputs.argmax(axis=1), reference.argmax(axis=1)
+        agreement = float((predictions == expected_predictions).mean())
+        accuracy = (predictions == labels).mean()
+        points_changed = 100 * float(accuracy - (expected_predictions == labels).mean())
     norms = np.linalg.norm(flat) * np.linalg.norm(expected)
     return Parity(
         rows=len(outputs),
@@ -74,12 +74,13 @@ def compare(
     )
 
 
-def _points_of_r2(
+def _change_of_r2(
     values: NDArray[np.float64], reference: NDArray[np.float64], truth: NDArray[np.float64]
 ) -> float | None:
     """Return the change of R2 in points; None where all labels are the same.
 
-    A model that is worse than the labels' mean is measured by its own squared error instead.
+    Where the model's squared error exceeds the labels' variance, the change is divided by that
+    error instead of the variance.
     """
     if not truth.var():
         return None
@@ -95,26 +96,26 @@ def scale_of(reference: NDArray[np.float32], task: str) -> float:
         task: "classification", "regression" or "generation".
 
     Returns:
-        the largest output, at least 1; in a regression the standard deviation of the outputs, so
-        that their unit and their level do not matter.
+        the largest absolute output, at least 1. In a regression, the standard deviation of the
+        outputs, which makes the limits independent of their unit and mean.
     """
     largest = float(np.abs(reference).max())
     if task != "regression":
         return max(1.0, largest)
-    return max(float(reference.std(dtype=np.float64)), _SHARE_OF_LEVEL * largest) or 1.0
+    return max(float(reference.std(dtype=np.float64)), _MIN_SPREAD * largest) or 1.0
 
 
 def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0) -> None:
-    """Refuse an export that is out of its precision's limits.
+    """Refuse an export that breaks a limit of its precision.
 
     Args:
-        parity: what was measured.
-        precision: of the bundle, a key of `bmc.precision.PRECISIONS`.
-        scale: of the outputs, see `scale_of`.
-        probe_error: largest change of an output at made-up inputs of other shapes.
+        parity: differences on the held-out rows.
+        precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
+        scale: scale of the outputs, see `scale_of`.
+        probe_error: largest change of an output on probe inputs of other shapes.
 
     Raises:
-        GateError: a limit is broken; the message names it and the value.
+        GateError: a limit is broken; the message names the limit and the value.
     """
     limits = PRECISIONS[precision].limits
     row_limit = limits.max_error
@@ -122,7 +123,7 @@ def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0
         row_limit = limits.max_row_error
     for error, limit in ((parity.max_error, row_limit), (probe_error, limits.max_error)):
         if not np.isfinite(error):
-            raise GateError("the export answers with NaN or infinity")
+            raise GateError("the export outputs NaN or infinity")
         allowed = limit * scale
         if error > allowed:
             raise GateError(f"outputs change by up to {error:.2g}; allowed is {allowed:.2g}")
@@ -130,7 +131,7 @@ def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0
     required = min(limits.min_agreement, 1 - free_share)
     if parity.agreement is not None and parity.agreement < required:
         raise GateError(
-            f"only {parity.agreement:.2%} of rows are answered alike; "
+            f"only {parity.agreement:.2%} of rows get the same prediction; "
             f"required is {limits.min_agreement:.2%}"
         )
     points = max(limits.max_points, 100 * free_share)

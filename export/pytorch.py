@@ -1,4 +1,4 @@
-"""PyTorch: the model directory itself, the reference that other bundles are held against."""
+"""Export to PyTorch: a copy of the model directory, which other bundles are compared with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
 
 
 def executed(bundle: Bundle) -> list[Executed]:
-    """Return nothing: PyTorch computes in fp32 what is put on a grid before and after."""
+    """Return no multiplications: PyTorch simulates quantization, and multiplies in fp32."""
     return []
 
 

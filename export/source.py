@@ -36,14 +36,14 @@ _GENERATED = 512
 
 @dataclass(frozen=True)
 class Source:
-    """A model directory that is exported; what the targets have in common is computed once.
+    """A model directory to export; results that all targets share are computed once.
 
     Args:
         folder: the model directory.
-        model: loaded from it.
-        data: the data it was trained on, whose test split is scored.
-        options: how to export.
-        work: a folder for the ONNX files.
+        model: the model in that directory.
+        data: the data the model was trained on; its test split is scored.
+        options: the export's options.
+        work: scratch folder for the ONNX files.
     """
 
     folder: Path
@@ -56,14 +56,14 @@ class Source:
         """Refuse a target that cannot execute the model.
 
         Raises:
-            UsageError: the target cannot execute it; the message names the targets that can.
+            UsageError: the target cannot execute the model; the message names targets that can.
         """
         dialect = dialect_of(target)
         if dialect is not None:
             self._check(target, dialect)
 
     def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
-        """Return the path of the ONNX file in a target's dialect, and the nodes of each operator.
+        """Return the ONNX file in a target's dialect, and its number of nodes by operator.
 
         Raises:
             ValueError: the target's format has no dialect.
@@ -72,27 +72,27 @@ class Source:
         if dialect is None:
             raise ValueError(f"the format of {target} has no dialect of ONNX")
         lowered = self.work / f"{target}.onnx"
-        newest = self.options.opset or NEWEST_OPSET
-        return lowered, lower_file(self._canonical[0], lowered, dialect, newest)
+        max_opset = self.options.opset or NEWEST_OPSET
+        return lowered, lower_file(self._canonical[0], lowered, dialect, max_opset)
 
     def _check(self, target: str, dialect: Dialect) -> None:
         precision = precision_of(self.model)
         if precision in dialect.unsupported:
-            able = _able(precision)
+            targets = _targets_for(precision)
             raise UsageError(
                 f"{self.folder} is {precision}, which {target} cannot execute; "
-                f"{' and '.join(able)} can: --target {','.join(able)}"
+                f"{' and '.join(targets)} can: --target {','.join(targets)}"
             )
         if layers := _quantized_recurrent(self.model.module, dialect):
             paths, operators = ",".join(layers), " or ".join(dialect.float_weights_only)
             raise UsageError(
-                f"{target} takes the weights of a {operators} in float alone, and those of "
+                f"{target} accepts the weights of {operators} only in float, and the weights of "
                 f"{paths} have 8 bits; quantize again with --set in_float={paths} or export to "
                 "another target"
             )
 
-    def fit_for(self, target: str) -> Source:
-        """Return the source with the zero points that a target takes, in a folder of its own."""
+    def adapted_to(self, target: str) -> Source:
+        """Return the source with zero points that a target accepts, in a separate work folder."""
         module = self.model.module
         dialect = dialect_of(target)
         if dialect is not None and dialect.activations != "uint8":
@@ -104,76 +104,76 @@ class Source:
         return replace(self, model=replace(self.model, module=module), work=work)
 
     def in_fp32(self, work: Path) -> Source:
-        """Return the source with a quantized model in fp32, of the same layers.
+        """Return the source with its quantized model switched to fp32, with the same layers.
 
         Args:
-            work: a folder for the ONNX files.
+            work: scratch folder for the ONNX files.
         """
         model = replace(self.model, module=in_fp32(self.model.module), steps=self.model.steps[:-1])
         return replace(self, model=model, work=work)
 
     @cached_property
     def opset(self) -> int:
-        """The version of the ONNX operators: what was asked for, or the first that is enough."""
-        asked = self.options.opset or OLDEST_OPSET
+        """The opset of the options, raised to the first opset that has the model's precision."""
+        opset = self.options.opset or OLDEST_OPSET
         precision = precision_of(self.model)
         least = PRECISIONS[precision].least_opset
-        if asked < least:
-            console.note(f"opset {asked} has no {precision}; raised to {least}")
+        if opset < least:
+            console.note(f"opset {opset} has no {precision}; raised to {least}")
             return least
-        return asked
+        return opset
 
     @cached_property
     def _canonical(self) -> tuple[Path, str]:
-        """The canonical ONNX file, and the line that fixes the number of rows, if any."""
+        """The canonical ONNX file, and the line of the network that fixes the batch size, or ""."""
         path = self.work / "model.onnx"
         return path, write_onnx(self.model, path, self.opset)
 
     @cached_property
     def batch(self) -> dict[str, Any]:
-        """What a bundle says of a network that takes single rows, and the line that fixes that."""
+        """Entries of `build` for a network that fixes the batch size to 1; empty otherwise."""
         line = self._canonical[1]
         if not line:
             return {}
         console.note(
-            f"the network makes a constant of the number of rows ({line}): the bundle answers row "
-            "by row; x.shape[0] or -1 in place of len(x) or int(...) would keep it free"
+            f"the network turns the batch size into a constant ({line}): the bundle runs row by "
+            "row; x.shape[0] or -1 instead of len(x) or int(...) would keep the batch size free"
         )
         return {"max_batch": 1, "fixed_batch": line}
 
     @cached_property
     def rows(self) -> Many:
-        """Held-out rows; seeds of noise for a generator."""
+        """The held-out rows; for a generator, seeds of noise."""
         if self.model.task == "generation":
             return range(_GENERATED)
         return self.data.test.rows
 
     @cached_property
     def labels(self) -> NDArray[Any]:
-        """Classes, or numbers, of the held-out rows."""
+        """The labels of the held-out rows: class indices or numbers; zeros for a generator."""
         if self.model.task == "generation":
             return np.zeros(_GENERATED, np.int64)
         return np.array(self.data.test.labels)
 
     @cached_property
     def reference(self) -> NDArray[np.float32]:
-        """Outputs of the model in PyTorch, in fp32, on the held-out rows."""
-        title = "PyTorch's answers"
+        """The outputs of the model in PyTorch, in fp32, on the held-out rows."""
+        title = "running PyTorch"
         return outputs_on_rows(self.model.module, self.model.encoder, self.rows, _BATCH, title)
 
 
-def _able(precision: str) -> list[str]:
-    """Return the targets that can execute a precision, of those that read ONNX."""
+def _targets_for(precision: str) -> list[str]:
+    """Return the targets that read ONNX and can execute a precision."""
     dialects = {name: dialect_of(name) for name in TARGETS.usable()}
     return [
         name
-        for name, one in dialects.items()
-        if one is not None and precision not in one.unsupported
+        for name, dialect in dialects.items()
+        if dialect is not None and precision not in dialect.unsupported
     ]
 
 
 def _quantized_recurrent(form: nn.Module, dialect: Dialect) -> list[str]:
-    """Return the paths of a form's quantized recurrent layers that a target takes in float only."""
+    """Return the paths of quantized recurrent layers whose weights the target needs in float."""
     return [
         path
         for path, layer in form.named_modules()
@@ -189,12 +189,11 @@ def source_of(folder: Path, data: Dataset, options: ExportOptions) -> Iterator[S
 
     Args:
         folder: the model directory.
-        data: the data it was trained on.
-        options: how to export.
+        data: the data the model was trained on.
+        options: the export's options.
 
     Raises:
-        DataError: the data is not what the model was trained on, so that its test rows may have
-            been among the training rows.
+        DataError: the model was trained on other data; test rows may have been training rows.
     """
     model = artifact.load(folder)
     datasets.check_same(data, model.data.get("fingerprint"), str(folder))

@@ -1,4 +1,4 @@
-"""Is a quantized bundle faster than the same model in fp32, in the same run time?"""
+"""Time a quantized bundle against the fp32 export of the same model, in the same runtime."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _OVERHEAD_MS = 0.3
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a quantized bundle is.
+    """Speed of a quantized bundle.
 
     Args:
-        ratio: how many times faster than the fp32 export.
-        p50: median latency in milliseconds; None where it was not measured.
+        ratio: latency of the fp32 export over latency of the bundle.
+        p50: median latency of the bundle in milliseconds; None where it was not measured.
     """
 
     ratio: Interval
@@ -39,13 +39,13 @@ class Speed:
 def over_fp32(quantized: Bundle, exporter: Exporter, source: Source) -> Speed:
     """Return how many times faster a bundle is than its fp32 export.
 
-    Both are measured in turn in one run, batch 1, 32 tokens, each at its better of one and two
-    threads.
+    The two bundles are measured in turn in one run, with batch size 1 and 32 tokens, each with
+    one and with two threads; the faster thread count of each bundle counts.
 
     Args:
-        quantized: the bundle.
-        exporter: of its target.
-        source: that the bundle was exported from.
+        quantized: the quantized bundle.
+        exporter: exporter of the bundle's target.
+        source: source that the bundle was exported from.
     """
     with scratch() as work:
         folder = work / "fp32"
@@ -63,28 +63,28 @@ def over_fp32(quantized: Bundle, exporter: Exporter, source: Source) -> Speed:
 
 
 def refuse_slower(speed: Speed, executed: Sequence[Executed], precision: str) -> None:
-    """Refuse a bundle that is slower than its fp32 export, and say why.
+    """Refuse a bundle that is slower than its fp32 export, and give the likely cause.
 
-    A precision that is chosen for size is not refused; its cost is said.
+    A precision that serves size alone is not refused; a note states the slowdown.
 
     Args:
-        speed: of the bundle.
-        executed: multiplications that its run time executes.
-        precision: of the bundle, a key of `bmc.precision.PRECISIONS`.
+        speed: speed of the bundle.
+        executed: multiplications that the bundle's runtime executes.
+        precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
 
     Raises:
-        GateError: the whole interval lies below 1.
+        GateError: the whole interval of the speed ratio lies below 1.
     """
     if speed.ratio.high >= 1:
         return
     slowdown = f"{precision} is {1 / speed.ratio.value:.2f}x slower than fp32 here"
     if not PRECISIONS[precision].for_speed:
-        console.note(f"{slowdown}; it is chosen for size, so that speed refuses nothing")
+        console.note(f"{slowdown}; {precision} is chosen for size, so the bundle is not refused")
         return
     in_fp32 = sorted({operation.operator for operation in executed if not operation.is_reduced})
-    cause = "its other work outweighs what is saved"
+    cause = "quantizing and dequantizing cost more than the multiplications save"
     if speed.p50 is not None and speed.p50 < _OVERHEAD_MS:
         cause = f"overhead-bound: a call takes {speed.p50:.2f} ms"
     elif in_fp32:
-        cause = f"executed in fp32 all the same: {', '.join(in_fp32)}"
+        cause = f"still executed in fp32: {', '.join(in_fp32)}"
     raise GateError(f"{slowdown} ({cause}); --allow-slower accepts it")

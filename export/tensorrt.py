@@ -1,4 +1,4 @@
-"""TensorRT: an engine built ahead of time, with the ONNX file that it can be rebuilt from."""
+"""Export to TensorRT: an engine, and the ONNX file that the engine can be rebuilt from."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.engine and model.onnx.
 
     Raises:
-        ArtifactError: TensorRT does not take the graph; the message holds its first complaint.
+        ArtifactError: TensorRT cannot build the graph; the message contains its first error.
     """
     inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
     path, nodes = source.onnx("tensorrt")
     shutil.copyfile(path, folder / ENGINE_SOURCE)
-    rows = source.batch.get("max_batch", options.max_batch)
-    limits = {"batch": rows, **source.model.encoder.longest()}
+    max_batch = source.batch.get("max_batch", options.max_batch)
+    limits = {"batch": max_batch, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
     build = {"opset": source.opset, "nodes": nodes, "tensorrt": flavour()}
-    build |= {"max_batch": rows, "limits": limits, **source.batch}
+    build |= {"max_batch": max_batch, "limits": limits, **source.batch}
     return Written("model.engine", inputs, outputs, build)
 
 
 def executed(bundle: Bundle) -> list[Executed]:
     """Return the multiplications of the network as TensorRT parses it.
 
-    Which kernels it takes is known where an engine can be inspected, on a GPU; a multiplication
-    whose inputs are dequantized can be fused to one of whole numbers.
+    The kernels that TensorRT chooses are unknown here: only a GPU can inspect an engine. TensorRT
+    can fuse a multiplication whose inputs are dequantized to an int8 multiplication.
     """
     return [
         Executed(kind, precision, name)

@@ -1,1 +1,1 @@
-"""The inference form: what a model computes once it is exported, and how that is quantized."""
+"""Inference forms: the modules that are exported in place of a model, and their quantization."""

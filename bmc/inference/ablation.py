@@ -9,29 +9,29 @@ from typing import TypeVar
 from bmc import console
 
 Change = TypeVar("Change")
-Measured = TypeVar("Measured")
+Result = TypeVar("Result")
 
 
 def measure_each(
     changes: Sequence[Change],
-    changed: Callable[[Change], AbstractContextManager[object]],
-    measure: Callable[[Change], Measured],
+    apply: Callable[[Change], AbstractContextManager[object]],
+    measure: Callable[[Change], Result],
     title: str,
     unit: str = "steps",
-) -> dict[Change, Measured]:
-    """Return what is measured with each change alone, in the order of the changes.
+) -> dict[Change, Result]:
+    """Return one measurement for each change applied alone, in the order of the changes.
 
     Args:
-        changes: hashable names of changes, such as the paths of layers.
-        changed: makes a change for as long as its block runs.
-        measure: called while the change is made.
-        title: of the progress bar.
-        unit: of the progress.
+        changes: hashable names of the changes, such as the paths of layers.
+        apply: function that returns a context manager; the change holds inside its block.
+        measure: function that measures the network while the change holds.
+        title: title of the progress bar.
+        unit: unit of the progress bar.
     """
-    measured: dict[Change, Measured] = {}
+    results: dict[Change, Result] = {}
     with console.progress(title, len(changes), unit) as advance:
         for change in changes:
-            with changed(change):
-                measured[change] = measure(change)
+            with apply(change):
+                results[change] = measure(change)
             advance(1)
-    return measured
+    return results

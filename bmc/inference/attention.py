@@ -1,4 +1,4 @@
-"""Attention as it is exported: fewer, larger operations, which inference forms share."""
+"""Attention for inference forms: fewer, larger operations than in the trained modules."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-MASKED = -1e4  # exp() of it is 0 in fp32, and it still is a number in fp16
+MASKED = -1e4  # exp(-1e4) is 0 in fp32, and -1e4 is finite in fp16
 
 
 def additive_mask(attention_mask: Tensor, hidden: Tensor) -> Tensor:
@@ -16,7 +16,7 @@ def additive_mask(attention_mask: Tensor, hidden: Tensor) -> Tensor:
 
     Args:
         attention_mask: int64 (rows, length), 0 at padding.
-        hidden: a tensor of the dtype that the mask gets.
+        hidden: tensor whose dtype the mask gets.
     """
     return (1.0 - attention_mask[:, None, None, :].to(hidden.dtype)) * MASKED
 
@@ -24,24 +24,27 @@ def additive_mask(attention_mask: Tensor, hidden: Tensor) -> Tensor:
 def attend(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor, heads: int, queries: int
 ) -> Tensor:
-    """Let each row's queries attend to its tokens.
+    """Compute multi-head attention of each row's queries to the row's tokens.
 
     Args:
-        query: scaled, (rows x queries, width).
-        key: (rows x length, width).
-        value: (rows x length, width).
-        mask: added to the scores, (rows, 1 or heads, 1 or queries, length).
+        query: scaled queries (rows x queries, width).
+        key: keys (rows x length, width).
+        value: values (rows x length, width).
+        mask: additive mask of the scores, (rows, 1 or heads, 1 or queries, length).
         heads: number of heads.
-        queries: of a row.
+        queries: number of queries of a row.
 
     Returns:
         (rows x queries, width).
     """
     rows, length = mask.shape[0], mask.shape[-1]
-    query, key = query.to(value.dtype), key.to(value.dtype)  # some layers may be left in fp32
+    query, key = (
+        query.to(value.dtype),
+        key.to(value.dtype),
+    )  # query and key may come from fp32 layers
     query = query.view(rows, queries, heads, -1).transpose(1, 2)
     key, value = (part.view(rows, length, heads, -1).transpose(1, 2) for part in (key, value))
-    # The softmax is in fp32 whatever the rest is in; in an fp32 network the casts are no operation.
+    # The softmax is always computed in fp32; in an fp32 network the casts do nothing.
     weights = torch.softmax((query @ key.transpose(-1, -2) + mask).float(), dim=-1).to(value.dtype)
     width = heads * value.shape[-1]
     return (weights @ value).transpose(1, 2).reshape(-1, width)
@@ -51,14 +54,14 @@ def first_tokens(hidden: Tensor, mask: Tensor) -> Tensor:
     """Return the first token's vector of each row, (rows, width).
 
     Args:
-        hidden: (rows x length, width).
-        mask: additive, (rows, ..., length).
+        hidden: vectors of all tokens (rows x length, width).
+        mask: additive mask (rows, ..., length).
     """
     return hidden.view(mask.shape[0], mask.shape[-1], hidden.shape[-1])[:, 0]
 
 
 class Gelu(nn.Module):
-    """The exact GELU, multiplied in the order that ONNX Runtime fuses."""
+    """The exact GELU, as the sequence of operators that ONNX Runtime fuses."""
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Return the activation of each value."""
@@ -66,7 +69,7 @@ class Gelu(nn.Module):
 
 
 def fusable_activation(activation: Any) -> Any:
-    """Return the activation to export: an exact GELU becomes one that ONNX Runtime fuses."""
+    """Return the activation to export: `Gelu` for an exact GELU, otherwise the same activation."""
     probe = torch.linspace(-4.0, 4.0, 33)
     return Gelu() if torch.equal(activation(probe), nn.functional.gelu(probe)) else activation
 
@@ -76,28 +79,34 @@ def fused_projection(
 ) -> nn.Module:
     """Return one module that applies several linear layers to an input.
 
-    The layers are not fused where a weight is tied to another module's, since it would be stored
-    twice; nor where some weights come from a codebook and others do not.
+    The layers stay separate where a weight is tied to another module, since fusing would store the
+    weight twice, and where only some of the weights come from codebooks.
 
     Args:
-        linears: for example query, key and value.
-        scale: what the first layer's outputs are multiplied by.
+        linears: the linear layers, for example of query, key and value.
+        scale: factor of the first layer's outputs.
         tied: identities of the parameters that several modules hold.
     """
-    known = [linear for linear in linears if isinstance(linear, nn.Linear)]
-    untied = all(linear.bias is not None and id(linear.weight) not in tied for linear in known)
-    plain = {type(linear) is nn.Linear for linear in known}
-    if len(known) < len(linears) or not untied or len(plain) > 1:
+    fusable = [
+        linear
+        for linear in linears
+        if isinstance(linear, nn.Linear)
+        and linear.bias is not None
+        and id(linear.weight) not in tied
+    ]
+    is_plain = {type(linear) is nn.Linear for linear in fusable}
+    if len(fusable) < len(linears) or len(is_plain) > 1:
         return _Separate(linears, scale)
-    return (_Fused if plain == {True} else _Joined)(known, scale)
+    return (_Fused if is_plain == {True} else _FusedAtLoading)(fusable, scale)
 
 
-def projection_part(whole: nn.Module, start: int, stop: int) -> nn.Module:
-    """Return some linear layers of a projection as one module; their weights stay stored once."""
-    if isinstance(whole, _Fused):
-        return ProjectionSlice(whole, start, stop)
-    linears, scale = list(whole.linears), whole.scale if start == 0 else 1.0  # type: ignore[arg-type]
-    return type(whole)(linears[start:stop], scale)
+def projection_part(projection: nn.Module, start: int, stop: int) -> nn.Module:
+    """Return the layers start..stop of a projection as one module that shares their weights."""
+    if isinstance(projection, _Fused):
+        return ProjectionSlice(projection, start, stop)
+    linears = list(projection.linears)  # type: ignore[arg-type]
+    scale = projection.scale if start == 0 else 1.0
+    return type(projection)(linears[start:stop], scale)
 
 
 class _Fused(nn.Module):
@@ -108,34 +117,38 @@ class _Fused(nn.Module):
         self.linear = nn.Linear(linears[0].in_features, sum(self.sizes))
         pairs = list(zip(linears, factors, strict=True))
         with torch.no_grad():
-            self.linear.weight.copy_(torch.cat([linear.weight * by for linear, by in pairs]))
-            self.linear.bias.copy_(torch.cat([linear.bias * by for linear, by in pairs]))
+            weights = [linear.weight * factor for linear, factor in pairs]
+            self.linear.weight.copy_(torch.cat(weights))
+            self.linear.bias.copy_(torch.cat([linear.bias * factor for linear, factor in pairs]))
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
         return self.linear(hidden).split(self.sizes, dim=-1)  # type: ignore[no-any-return]
 
 
 class ProjectionSlice(nn.Module):
-    """Some outputs of a fused projection, computed with rows of its weight."""
+    """Some layers of a fused projection, computed with rows of the fused weight."""
 
-    def __init__(self, whole: _Fused, start: int, stop: int) -> None:
+    def __init__(self, projection: _Fused, start: int, stop: int) -> None:
         super().__init__()
-        self.whole = whole.linear
-        self.first = sum(whole.sizes[:start])
-        self.sizes = whole.sizes[start:stop]
+        self.whole = projection.linear
+        self.first = sum(projection.sizes[:start])
+        self.sizes = projection.sizes[start:stop]
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, ...]:
         """Return each layer's outputs (rows, out) of vectors (rows, in)."""
         part = slice(self.first, self.first + sum(self.sizes))
         if type(self.whole) is nn.Linear:
             outputs = nn.functional.linear(hidden, self.whole.weight[part], self.whole.bias[part])
-        else:  # a packed weight has no rows to take
+        else:  # a packed weight cannot be sliced
             outputs = self.whole(hidden)[..., part]
         return outputs.split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _Joined(nn.Module):
-    """Linears whose weights come from codebooks: joined in the graph, folded as it loads."""
+class _FusedAtLoading(nn.Module):
+    """Linear layers with codebooks: the graph concatenates their weights.
+
+    Runtimes fold that concatenation when they load the file, which stores the codebooks alone.
+    """
 
     def __init__(self, linears: list[nn.Linear], scale: float) -> None:
         super().__init__()
@@ -147,9 +160,9 @@ class _Joined(nn.Module):
         factors = [self.scale] + [1.0] * (len(self.linears) - 1)
         pairs: list[Any] = list(zip(self.linears, factors, strict=True))
         weight = torch.cat(
-            [linear.weight * by if by != 1 else linear.weight for linear, by in pairs]
+            [linear.weight * factor if factor != 1 else linear.weight for linear, factor in pairs]
         )
-        bias = torch.cat([linear.bias * by for linear, by in pairs])
+        bias = torch.cat([linear.bias * factor for linear, factor in pairs])
         outputs = nn.functional.linear(hidden.to(weight.dtype), weight, bias)
         return outputs.split(self.sizes, dim=-1)  # type: ignore[no-any-return, no-untyped-call]
 

@@ -1,4 +1,4 @@
-"""Layers whose weight comes from a codebook: few values, and an index for each weight."""
+"""Layers whose weight comes from a codebook: a few values, and an index for each weight."""
 
 from __future__ import annotations
 
@@ -13,66 +13,70 @@ from torch.nn.functional import embedding, pad
 from bmc.errors import UsageError
 from bmc.inference.replacing import rebuilt_as
 
-_MOST_VALUES = 256
-_MOST_PAIRED_VALUES = 16
+_MAX_VALUES = 256
+_MAX_PAIRED_VALUES = 16
 
 
 class Codebook(nn.Module):
-    """A weight as values, which training moves, and indices, which stay.
+    """A weight as trainable values and fixed indices into them.
 
-    With up to 16 values, a byte is the index of a pair of weights in a table of all pairs, so that
-    no run time has to unpack bytes.
+    With up to 16 values, each byte is the index of a pair of weights in a table of all pairs of
+    values. Runtimes then look up both weights at once and need no operator that unpacks bytes.
 
     Args:
-        shape: of the weight; its first axis is the rows.
+        shape: shape of the weight; its first axis is the rows.
         values: number of values of each codebook, 2 to 256.
         groups: number of codebooks, each for an equal part of the rows.
 
     Raises:
-        ValueError: the number of values is out of range, or groups do not divide the rows.
+        ValueError: `values` is out of range, or the rows are not divisible by `groups`.
     """
 
     indices: Tensor
 
     def __init__(self, shape: tuple[int, ...], values: int, groups: int) -> None:
         super().__init__()
-        if not 2 <= values <= _MOST_VALUES or groups < 1 or shape[0] % groups:
+        if not 2 <= values <= _MAX_VALUES or groups < 1 or shape[0] % groups:
             raise ValueError(f"{groups} codebooks of {values} values do not fit a weight {shape}")
         self.shape = tuple(shape)
         self.columns = math.prod(shape[1:])
-        self.paired = values <= _MOST_PAIRED_VALUES
+        self.paired = values <= _MAX_PAIRED_VALUES
         self.values = nn.Parameter(torch.zeros(groups, values))
         width = (self.columns + 1) // 2 if self.paired else self.columns
         self.register_buffer("indices", torch.zeros(shape[0], width, dtype=torch.uint8))
 
     def forward(self) -> Tensor:
-        """Return the weight, of its shape."""
-        return self._looked_up(self.indices, self._offsets()).view(self.shape)
+        """Return the weight in its original shape."""
+        return self._look_up(self.indices, self._offsets()).view(self.shape)
 
-    def rows(self, places: Tensor) -> Tensor:
-        """Return rows of a weight with one codebook, (..., columns), at int64 places (...)."""
-        return self._looked_up(self.indices[places])
+    def rows(self, row_indices: Tensor) -> Tensor:
+        """Return rows (..., columns) of a weight with one codebook.
+
+        Args:
+            row_indices: int64 indices (...) of the rows.
+        """
+        return self._look_up(self.indices[row_indices])
 
     @torch.no_grad()
     def fill(self, values: Tensor, indices: Tensor) -> None:
         """Set the values (groups, values) and the index of each weight, uint8 (rows, columns)."""
         self.values.copy_(values)
         if self.paired:
-            both = pad(indices, (0, indices.shape[1] % 2))
-            indices = both[:, ::2] + values.shape[1] * both[:, 1::2]
+            padded = pad(indices, (0, indices.shape[1] % 2))
+            indices = padded[:, ::2] + values.shape[1] * padded[:, 1::2]
         self.indices.copy_(indices)
 
-    def _looked_up(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
+    def _look_up(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
         codes = indices.int() if offsets is None else indices.int() + offsets
         if torch.is_grad_enabled() and self.values.requires_grad:
-            found: Tensor = _Lookup.apply(self.values, codes, self.columns, self.paired)  # type: ignore[no-untyped-call]
+            weights: Tensor = _Lookup.apply(self.values, codes, self.columns, self.paired)  # type: ignore[no-untyped-call]
         else:
-            found = embedding(codes, _table(self.values, self.paired))
-        flat = found.flatten(-2)
+            weights = embedding(codes, _table(self.values, self.paired))
+        flat = weights.flatten(-2)
         return flat[..., : self.columns] if flat.shape[-1] > self.columns else flat
 
     def _offsets(self) -> Tensor | None:
-        """Return where the table of each row's group starts, (rows, 1)."""
+        """Return the start of each row's codebook in the table (rows, 1); None for one."""
         groups, values = self.values.shape
         if groups == 1:
             return None
@@ -82,10 +86,11 @@ class Codebook(nn.Module):
 
 
 class _Lookup(torch.autograd.Function):
-    """Look up codes; a value's gradient is the mean of its weights' gradients.
+    """Look up codes; the gradient of a value is the mean of the gradients of its weights.
 
-    A step of training then moves each value as far as its weights would move on average, so that
-    the same learning rate suits both. Their sum, the true gradient, diverges under SGD.
+    A training step then moves each value as far as its weights would move on average, and the
+    learning rate of an unclustered layer suits a codebook. The true gradient, the sum over the
+    weights, diverges under SGD.
     """
 
     @staticmethod
@@ -99,20 +104,20 @@ class _Lookup(torch.autograd.Function):
         (codes,) = ctx.saved_tensors
         groups, values = ctx.shape
         looked_up = [(codes, gradient[..., 0])]
-        if ctx.paired:  # an odd row's last byte has no second weight
-            both = ctx.columns // 2
-            looked_up.append((codes[..., :both], gradient[..., :both, 1]))
+        if ctx.paired:  # where the number of columns is odd, the last byte holds only one weight
+            pairs = ctx.columns // 2
+            looked_up.append((codes[..., :pairs], gradient[..., :pairs, 1]))
         entries = groups * values ** (2 if ctx.paired else 1)
         sums = [torch.bincount(c.flatten(), g.flatten().double(), entries) for c, g in looked_up]
         uses = [torch.bincount(c.flatten(), minlength=entries).double() for c, _ in looked_up]
         if ctx.paired:
-            sums, uses = (_of_each(pairs, groups, values) for pairs in (sums, uses))
+            sums, uses = (_marginals(tables, groups, values) for tables in (sums, uses))
         mean = torch.stack(sums).sum(dim=0) / torch.stack(uses).sum(dim=0).clamp(min=1)
         return mean.view(groups, values).to(gradient.dtype), None, None, None
 
 
 def _table(values: Tensor, paired: bool) -> Tensor:
-    """Return the values of all codes (codes, 1), or of all pairs (codes, 2), row by row."""
+    """Return a codebook as a table of values (values, 1), or of pairs of values (pairs, 2)."""
     if not paired:
         return values.view(-1, 1)
     groups, count = values.shape
@@ -121,9 +126,13 @@ def _table(values: Tensor, paired: bool) -> Tensor:
     return torch.stack([first, second], dim=-1).view(-1, 2)
 
 
-def _of_each(pairs: list[Tensor], groups: int, values: int) -> list[Tensor]:
-    """Return the sums of pairs (groups, values) over their second value, and over their first."""
-    first, second = (table.view(groups, values, values) for table in pairs)
+def _marginals(tables: list[Tensor], groups: int, values: int) -> list[Tensor]:
+    """Sum the tables of first and of second weights over the other weight of each pair.
+
+    Returns:
+        two tensors (groups, values): for values as first weight and as second weight of a pair.
+    """
+    first, second = (table.view(groups, values, values) for table in tables)
     return [first.sum(dim=1), second.sum(dim=2)]
 
 
@@ -134,7 +143,7 @@ class ClusteredLayer(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The weight, computed at each access: what is written into it is lost."""
+        """The weight, computed at each access; writing into the returned tensor has no effect."""
         return self.codebook()  # type: ignore[no-any-return]
 
 
@@ -149,9 +158,9 @@ class ClusteredConv2d(ClusteredLayer, nn.Conv2d):  # type: ignore[override]
 class ClusteredEmbedding(ClusteredLayer, nn.Embedding):  # type: ignore[override]
     """A lookup table with a codebook; only the rows that are read are computed."""
 
-    def forward(self, places: Tensor) -> Tensor:
-        """Return rows (..., width) at int64 places (...)."""
-        return self.codebook.rows(places)
+    def forward(self, indices: Tensor) -> Tensor:
+        """Return rows (..., width) for int64 indices (...)."""
+        return self.codebook.rows(indices)
 
 
 CLUSTERED: Mapping[type[nn.Module], type[nn.Module]] = {
@@ -162,7 +171,7 @@ CLUSTERED: Mapping[type[nn.Module], type[nn.Module]] = {
 
 
 def clustered_layer(layer: nn.Module, codebook: Codebook) -> nn.Module:
-    """Return a layer whose weight comes from a codebook, for one with a weight of its own."""
+    """Return a copy of a layer whose weight is replaced by a codebook."""
     clustered = rebuilt_as(CLUSTERED[type(layer)], layer)
     del clustered._parameters["weight"]
     clustered.codebook = codebook
@@ -170,17 +179,17 @@ def clustered_layer(layer: nn.Module, codebook: Codebook) -> nn.Module:
 
 
 def is_clustered(module: nn.Module, inside: bool = True) -> bool:
-    """Tell whether a layer, or a layer inside a module, has a codebook for its weight."""
+    """Tell whether a module, or with `inside` also one of its submodules, is a clustered layer."""
     parts = module.modules() if inside else [module]
     return any(isinstance(part, ClusteredLayer) for part in parts)
 
 
 def refuse_clustered(module: nn.Module, method: str) -> None:
-    """Refuse to change weights or shapes of a model with codebooks.
+    """Refuse a technique that changes weights or shapes for a model with codebooks.
 
     Args:
         module: the network.
-        method: for messages.
+        method: name of the technique, for the message.
 
     Raises:
         UsageError: a layer of the model is clustered.
@@ -188,6 +197,7 @@ def refuse_clustered(module: nn.Module, method: str) -> None:
     for name, part in module.named_modules():
         if isinstance(part, ClusteredLayer):
             raise UsageError(
-                f"{method} cannot change {name!r}: its weights are indices into a codebook, which "
-                "no longer move one by one; cluster last: take the model from before it"
+                f"{method} cannot change {name!r}: its weights are indices into a codebook and "
+                f"cannot change one by one; apply {method} to the model before clustering, and "
+                "cluster last"
             )

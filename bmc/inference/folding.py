@@ -1,4 +1,4 @@
-"""Fold batch norms into the layers before them."""
+"""Fold batch norms into the preceding layers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 
 def fold_batch_norms(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -> nn.Module:
-    """Return a copy in which batch norms are folded into the convolutions and linears before them.
+    """Return a copy whose batch norms are folded into the preceding convolution or linear layer.
 
-    A layer that is no plain one any more, or that shares its weights, is left as it is.
+    Only a layer of class `nn.Linear` or `nn.Conv2d` that shares no weights is folded.
 
     Args:
         module: a network in evaluation mode.
-        pairs: names that a layer and its batch norm have where they are attributes; those next to
-            each other in a Sequential are found.
+        pairs: attribute names of layers and their batch norms. Neighbours in an `nn.Sequential`
+            need no entry.
     """
     form = copy.deepcopy(module).eval()
     uses = Counter(
@@ -29,10 +29,10 @@ def fold_batch_norms(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -
     )
     for parent in list(form.modules()):
         children = dict(parent.named_children())
-        known = [pair for pair in pairs if set(pair) <= children.keys()]
+        candidates = [pair for pair in pairs if set(pair) <= children.keys()]
         if isinstance(parent, nn.Sequential):
-            known = list(pairwise(children))
-        for name, norm in known:
+            candidates = list(pairwise(children))
+        for name, norm in candidates:
             fused = _fused(children[name], children[norm], uses)
             if fused is not None:
                 setattr(parent, name, fused)

@@ -1,4 +1,4 @@
-"""The inference form of a model: the module that is exported, and whose layers are quantized."""
+"""The inference form of a model: the module that bmc exports and quantizes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARK = "is_quantized_form"
 
 
 def is_quantized(module: nn.Module) -> bool:
-    """Tell whether a network is a quantized inference form, even if all its layers are in float."""
+    """Tell whether a network is a quantized inference form, even if all layers are in float."""
     layers = (QuantizedLayer, HalfPrecisionLayer)
     return getattr(module, _MARK, False) or any(isinstance(m, layers) for m in module.modules())
 
@@ -26,10 +26,10 @@ def inference_form(model: Model) -> nn.Module:
     """Return the module that is exported, in evaluation mode.
 
     Args:
-        model: a quantized one is its inference form already.
+        model: any model; the module of a quantized model already is its inference form.
 
     Returns:
-        the family's inference form, or the model's own module where the family has none.
+        the family's inference form, or the model's module where the family defines none.
     """
     family = families.network(model.family)
     if is_quantized(model.module) or family.inference_form is None:
@@ -38,29 +38,30 @@ def inference_form(model: Model) -> nn.Module:
 
 
 def become_inference_form(model: Model) -> None:
-    """Make a model's inference form its module, so that the layers of it can be quantized.
+    """Replace a model's module by the model's inference form, whose layers can be quantized.
 
     Raises:
         UsageError: the model is quantized already.
     """
     if is_quantized(model.module):
         raise UsageError(
-            "the model is quantized already; quantize the one that it was made from, once"
+            "the model is quantized already; quantize the unquantized model that it came from"
         )
     form = inference_form(model)
     model.module = copy.deepcopy(form) if form is model.module else form
     setattr(model.module, _MARK, True)
-    # PyTorch's fused attention would read weights behind the back of the layers that hold them.
+    # PyTorch's fused attention reads the weights of layers directly, without calling the layers,
+    # and would use the unquantized weights.
     torch.backends.mha.set_fastpath_enabled(False)
     for parameter in model.module.parameters():
         parameter.requires_grad = True
 
 
 def output_linear(form: nn.Module) -> str | None:
-    """Return the path of the linear layer whose output is the network's; None if there is none.
+    """Return the path of the linear layer that computes the network's output; None if none does.
 
     Args:
-        form: an inference form. A user's own network says it by itself.
+        form: an inference form. A user's network has a method `output_linear` for this.
     """
     if getattr(form, "is_foreign", False):
         return form.output_linear()  # type: ignore[operator, no-any-return]

@@ -1,4 +1,4 @@
-"""Half precision: weights of 16 bits, with fp32 islands for what overflows or needs more digits."""
+"""Half precision: 16-bit weights, with fp32 islands for layers that need more range or digits."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class HalfPrecisionLayer:
-    """A layer with weights of 16 bits; it casts its inputs to their dtype."""
+    """A layer with 16-bit weights, which casts its inputs to the dtype of its weights."""
 
 
 class HalfPrecisionLinear(HalfPrecisionLayer, nn.Linear):
-    """A linear layer with weights of 16 bits."""
+    """A linear layer with 16-bit weights."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return outputs (..., out) for values (..., in)."""
@@ -29,7 +29,7 @@ class HalfPrecisionLinear(HalfPrecisionLayer, nn.Linear):
 
 
 class HalfPrecisionConv2d(HalfPrecisionLayer, nn.Conv2d):
-    """A convolution with weights of 16 bits."""
+    """A convolution with 16-bit weights."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return maps (rows, out, height, width) for maps (rows, in, height, width)."""
@@ -37,11 +37,11 @@ class HalfPrecisionConv2d(HalfPrecisionLayer, nn.Conv2d):
 
 
 class HalfPrecisionEmbedding(HalfPrecisionLayer, nn.Embedding):
-    """A lookup table of 16 bits."""
+    """An embedding with 16-bit values."""
 
 
 class Fp32Linear(nn.Linear):
-    """A linear layer that computes and answers in fp32: 16 bits would not hold its outputs."""
+    """A linear layer with fp32 arithmetic and outputs, which 16 bits might not hold."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return outputs (..., out) in fp32 for values (..., in)."""
@@ -49,7 +49,7 @@ class Fp32Linear(nn.Linear):
 
 
 class Fp32Conv2d(nn.Conv2d):
-    """A convolution that computes and answers in fp32: 16 bits would not hold its outputs."""
+    """A convolution with fp32 arithmetic and outputs, which 16 bits might not hold."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return maps (rows, out, height, width) in fp32 for maps (rows, in, height, width)."""
@@ -57,9 +57,9 @@ class Fp32Conv2d(nn.Conv2d):
 
 
 class Fp32Island:
-    """Hooks that let a layer compute in fp32 and answer in the dtype of its first float input.
+    """Hooks that make a layer compute in fp32 and return the dtype of its first float input.
 
-    That is for norms, recurrent layers, layers with codebooks and layers that bmc does not know.
+    Norms, recurrent layers, layers with codebooks and layers of unknown classes get these hooks.
     """
 
     def __init__(self) -> None:
@@ -79,7 +79,7 @@ class Fp32Island:
         return tuple(map(_to_fp32, args)), {name: _to_fp32(v) for name, v in kwargs.items()}
 
     def cast_output(self, _: nn.Module, args: object, output: Any) -> Any:
-        """Cast the output, or the first of several, back."""
+        """Cast the output, or the first of several outputs, back to the dtype of the inputs."""
         dtype = self._dtypes.pop()
         if dtype is None:
             return output
@@ -100,7 +100,7 @@ HALF_PRECISION_KINDS = tuple(_HALF)
 
 
 def to_half_precision(form: nn.Module, precision: str, keep: Sequence[str]) -> None:
-    """Let an inference form compute in 16 bits, and answer in fp32, in place.
+    """Make an inference form compute in 16 bits and return fp32 outputs, in place.
 
     Args:
         form: the inference form.
@@ -123,13 +123,13 @@ def to_half_precision(form: nn.Module, precision: str, keep: Sequence[str]) -> N
         elif _computes_with_floats(layer):
             Fp32Island().attach(layer)
     replace_layers(form, replacements)
-    form.register_forward_hook(_answer_in_fp32)
+    form.register_forward_hook(_output_in_fp32)
 
 
 def half_precision_layers(form: nn.Module, keep: Sequence[str]) -> set[int]:
-    """Return the identities of the layers that can have 16 bits.
+    """Return the identities of the layers that can have 16-bit weights.
 
-    A layer that shares its weights with one in fp32 stays in fp32.
+    A layer that shares weights with a layer in fp32 stays in fp32.
 
     Args:
         form: the inference form.
@@ -137,16 +137,16 @@ def half_precision_layers(form: nn.Module, keep: Sequence[str]) -> set[int]:
     """
     layers = dict(form.named_modules())
     kept = {id(layer) for path, layer in layers.items() if path in keep}
-    able = {
+    candidates = {
         id(layer): layer
         for layer in layers.values()
         if type(layer) in _HALF and id(layer) not in kept
     }
-    others = [layer for layer in form.modules() if id(layer) not in able]
+    others = [layer for layer in form.modules() if id(layer) not in candidates]
     in_fp32 = {id(value) for layer in others for value in layer.parameters(recurse=False)}
     return {
-        key
-        for key, layer in able.items()
+        identity
+        for identity, layer in candidates.items()
         if not any(id(value) in in_fp32 for value in layer.parameters(recurse=False))
     }
 
@@ -157,7 +157,7 @@ def is_float(value: Any) -> bool:
 
 
 def _computes_with_floats(layer: nn.Module) -> bool:
-    """Tell whether a layer computes with fp32 values: its own, or those of a codebook."""
+    """Tell whether a layer computes with fp32 parameters, or fp32 values of a codebook."""
     parameters = list(layer.parameters(recurse=False))
     return bool(parameters) or isinstance(layer, _ISLANDS) or is_clustered(layer, inside=False)
 
@@ -166,5 +166,5 @@ def _to_fp32(value: Any) -> Any:
     return value.float() if is_float(value) else value
 
 
-def _answer_in_fp32(_: nn.Module, inputs: object, output: Tensor) -> Tensor:
+def _output_in_fp32(_: nn.Module, inputs: object, output: Tensor) -> Tensor:
     return output.float()

@@ -1,4 +1,4 @@
-"""Which layers of an inference form can be quantized."""
+"""Find the layers of an inference form that can be quantized."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ Layers = dict[str, nn.Module]
 
 
 def quantizable_layers(form: nn.Module) -> Layers:
-    """Return the layers of an inference form that can be quantized, by path; a shared one once."""
+    """Return the layers of an inference form that can be quantized, by path.
+
+    A layer with several paths is returned once, under its first path.
+    """
     return {path: layer for path, layer in form.named_modules() if type(layer) in QUANTIZABLE}
 
 
@@ -30,10 +33,10 @@ def quantizable_layers(form: nn.Module) -> Layers:
 def called_layers(model: Model) -> Layers:
     """Return the quantizable layers that `forward` calls, by path.
 
-    A network may not use some layers, or read their weights without calling them.
+    A network may not use some of its layers, or read their weights without calling them.
 
     Args:
-        model: its module is its inference form.
+        model: a model whose module is an inference form.
     """
     called: set[int] = set()
 
@@ -49,7 +52,7 @@ def called_layers(model: Model) -> Layers:
         hook.remove()
     layers = {path: layer for path, layer in layers.items() if id(layer) in called}
     if not getattr(model.module, "is_foreign", False):
-        return layers  # where bmc's own forms read a weight directly, they can read a quantized one
+        return layers  # bmc's forms read weights directly only where these may be quantized
     readers = read_directly(model.module, inputs)
     for path in readers.keys() & layers.keys():
         console.note(f"{path} stays in float: {readers[path]} reads its weight directly")
@@ -63,10 +66,10 @@ def called_layers_with_weights(model: Model) -> Layers:
 
 
 def without(layers: Mapping[str, nn.Module], in_float: tuple[str, ...]) -> Layers:
-    """Return layers without those that stay in float.
+    """Return the layers whose paths match no pattern.
 
     Args:
-        layers: by path.
+        layers: the layers, by path.
         in_float: fnmatch patterns of the paths to leave out.
 
     Raises:
@@ -82,12 +85,12 @@ def without(layers: Mapping[str, nn.Module], in_float: tuple[str, ...]) -> Layer
 def unshared(
     form: nn.Module, layers: Mapping[str, nn.Module], kinds: Sequence[type] = (nn.Linear,)
 ) -> dict[str, Any]:
-    """Return the layers of some classes whose weight no other layer uses, by path.
+    """Return the layers of given classes that share neither their weight nor themselves, by path.
 
     Args:
         form: the network.
-        layers: of it, by path.
-        kinds: the classes.
+        layers: layers of the network, by path.
+        kinds: classes of the layers to return.
     """
     tied = tied_parameters(form)
     parents = Counter(id(child) for part in form.modules() for child in part.children())

@@ -1,4 +1,4 @@
-"""Modules of inference forms that become one ONNX operator each."""
+"""Modules of inference forms that are each exported as one ONNX operator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-# torch's mode: ONNX's operator, the place of each of its gates among torch's, its attributes.
+# By PyTorch's mode: ONNX's operator, the indices of ONNX's gates among PyTorch's gates, attributes.
 _RECURRENT: Mapping[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
     "RNN_TANH": ("RNN", (0,), {}),
     "LSTM": ("LSTM", (0, 3, 1, 2), {}),
@@ -16,7 +16,7 @@ _RECURRENT: Mapping[str, tuple[str, tuple[int, ...], dict[str, int]]] = {
 
 
 class Add(nn.Module):
-    """Adds two tensors: a module, so that a quantization can name it."""
+    """Adds two tensors; as a module it has a path, under which a record can name it."""
 
     def forward(self, first: Tensor, second: Tensor) -> Tensor:
         """Return the sum of two tensors of one shape."""
@@ -24,10 +24,10 @@ class Add(nn.Module):
 
 
 class RecurrentOperator(nn.Module):
-    """A recurrent layer that is one ONNX operator, where torch's exporter would unroll its steps.
+    """A recurrent layer that is exported as one ONNX operator; torch.onnx would unroll its steps.
 
     Args:
-        layer: torch's own, of one direction; it still computes outside of an export.
+        layer: PyTorch's layer, with one direction. It computes the outputs outside of an export.
     """
 
     weight: Tensor
@@ -41,7 +41,7 @@ class RecurrentOperator(nn.Module):
         self.update_onnx_weights()
 
     def update_onnx_weights(self) -> None:
-        """Copy the layer's weights for an export, their gates in ONNX's order."""
+        """Copy the layer's weights for an export, with the gates in ONNX's order."""
         weights = {name: value.detach() for name, value in self.layer.named_parameters()}
         biases = [self.in_onnx_order(weights[name]) for name in ("bias_ih_l0", "bias_hh_l0")]
         onnx_weights = {
@@ -55,7 +55,7 @@ class RecurrentOperator(nn.Module):
     def in_onnx_order(self, rows: Tensor) -> Tensor:
         """Return the rows of a tensor (gates x hidden, ...) in the order of ONNX's gates."""
         gates = rows.chunk(len(self.gate_order))
-        return torch.cat([gates[place] for place in self.gate_order])
+        return torch.cat([gates[index] for index in self.gate_order])
 
     def onnx_weights(self) -> tuple[Tensor, Tensor]:
         """Return the weights of inputs and states, each (1, gates x hidden, in), for an export."""

@@ -1,4 +1,4 @@
-"""Quantize an inference form by a record, adapt it to a target, and freeze it for an export."""
+"""Quantize an inference form as recorded, adapt the form to a target, freeze it for an export."""
 
 from __future__ import annotations
 
@@ -42,11 +42,12 @@ class LayerQuantization:
     """How one layer is quantized: an entry of a record.
 
     Args:
-        bits: of the weight: 4, 7 or 8; 0 where it stays in float, or there is none.
-        group: values of a weight's row that share a scale; 0 for all of them.
+        bits: bits of the weight: 4, 7 or 8; 0 for a weight in float, or no weight.
+        group: number of values of a weight's row that share a scale; 0 for the whole row.
         inputs: "static", "learned" or "dynamic"; "float" where the inputs are not quantized.
-        divided: whether input channels are scaled down before they are quantized.
-        fitted: whether the weight's scales are stored, instead of its largest values'.
+        divided: whether outlying input channels are scaled down before they are quantized.
+        fitted: whether the weight's scales are fitted and stored; otherwise they follow from the
+            largest absolute values of the weight.
     """
 
     bits: int = 0
@@ -56,24 +57,24 @@ class LayerQuantization:
     fitted: bool = False
 
     def to_json(self) -> Record:
-        """Return the entry as a JSON object; what is off is left out."""
+        """Return the entry as a JSON object, without marks that are False."""
         marks = {name: True for name in ("divided", "fitted") if getattr(self, name)}
         return {"bits": self.bits, "group": self.group, "inputs": self.inputs, **marks}
 
     @classmethod
     def from_json(cls, path: str, entry: Any) -> LayerQuantization:
-        """Return what an entry, which may come from a file, says.
+        """Parse an entry of a record.
 
         Args:
-            path: of the layer, for messages.
-            entry: of a record.
+            path: path of the layer, for messages.
+            entry: the entry; it may come from a file, and is checked.
 
         Raises:
             ArtifactError: the entry is malformed.
         """
         keys, marks = {"bits", "group", "inputs"}, {"divided", "fitted"}
-        is_known = isinstance(entry, dict) and keys <= entry.keys() <= keys | marks
-        if is_known and entry["bits"] in (0, 4, 7, 8) and entry["inputs"] in ("float", *_INPUTS):
+        has_keys = isinstance(entry, dict) and keys <= entry.keys() <= keys | marks
+        if has_keys and entry["bits"] in (0, 4, 7, 8) and entry["inputs"] in ("float", *_INPUTS):
             group = entry["group"]
             fits = type(group) is int and group >= 0 and (entry["bits"] == 4 or not group)
             if fits and all(entry.get(mark, True) is True for mark in marks):
@@ -83,20 +84,20 @@ class LayerQuantization:
 
 
 def rebuild(model: Model, record: Record) -> None:
-    """Make a freshly built model its inference form, with the recorded layers quantized."""
+    """Replace a newly built model's module by its inference form, quantized as recorded."""
     become_inference_form(model)
     quantize_layers(model.module, record)
 
 
 def quantize_layers(form: nn.Module, record: Record) -> None:
-    """Replace the layers that a record names by quantized ones, in place.
+    """Replace the layers that a record names by quantized layers, in place.
 
     Args:
         form: an inference form.
-        record: a JSON object for each layer's path; see `LayerQuantization`.
+        record: entries by path, see `LayerQuantization`; it may come from a file, and is checked.
 
     Raises:
-        ArtifactError: the record, which may come from a file, does not fit the form.
+        ArtifactError: the record does not fit the form.
     """
     replacements: dict[nn.Module, nn.Module] = {}
     for path, entry in record.items():
@@ -116,29 +117,29 @@ def _check_fits(path: str, layer: Any, settings: LayerQuantization) -> None:
     if settings.bits == 4 and type(layer) not in (nn.Linear, nn.Embedding):
         raise ArtifactError(f"{path} cannot have weights of 4 bits")
     if settings.group and layer.weight[0].numel() % settings.group:
-        raise ArtifactError(f"groups of {settings.group} do not divide the rows of {path}")
+        raise ArtifactError(f"the rows of {path} are not divisible by groups of {settings.group}")
     if settings.fitted and (settings.bits != 4 or settings.divided):
         raise ArtifactError(f"{path} is recorded with fitted scales, which it cannot have")
     if settings.inputs == "dynamic" and type(layer) is not nn.Linear:
-        raise ArtifactError(f"{path} is no linear layer; its range cannot be dynamic")
+        raise ArtifactError(f"{path} is not a linear layer; its range cannot be dynamic")
     if settings.divided and type(layer) is not nn.Linear:
         raise ArtifactError(f"{path} has no input channels that could be scaled")
 
 
 def _quantized(layer: Any, settings: LayerQuantization) -> nn.Module:
-    """Return the quantized layer for a plain one; both hold the same weights."""
+    """Return the quantized layer that replaces a plain layer; both hold the same weights."""
     kind: Any = QUANTIZABLE[type(layer)]
     if settings.inputs == "dynamic":
         kind = DynamicQuantizedLinear
     quantized = rebuilt_as(kind, layer)
     inputs: list[nn.Module] = []
     if settings.inputs != "float":
-        count = 2 if type(layer) is Add else 1
-        inputs = [_INPUTS[settings.inputs]() for _ in range(count)]
+        input_count = 2 if type(layer) is Add else 1
+        inputs = [_INPUTS[settings.inputs]() for _ in range(input_count)]
     weight: WeightQuantizer | None = None
     if settings.fitted:
-        count = layer.weight.numel() // (settings.group or layer.weight[0].numel())
-        weight = FittedWeightQuantizer(settings.bits, settings.group, count)
+        scale_count = layer.weight.numel() // (settings.group or layer.weight[0].numel())
+        weight = FittedWeightQuantizer(settings.bits, settings.group, scale_count)
     elif settings.bits:
         weight = WeightQuantizer(settings.bits, settings.group)
     quantized.set_quantizers(inputs, weight, settings.divided)
@@ -151,22 +152,22 @@ def quantized_layers(form: nn.Module) -> dict[str, Any]:
 
 
 def learn_scales(form: nn.Module) -> None:
-    """Let training move the scales of a calibrated form's activation quantizers, in place."""
+    """Make the scales of a calibrated form's activation quantizers trainable, in place."""
     for layer in quantized_layers(form).values():
-        for place, quantizer in enumerate(layer.input_quantizers):
+        for index, quantizer in enumerate(layer.input_quantizers):
             if type(quantizer) is ActivationQuantizer:
                 learned = LearnedActivationQuantizer.starting_from(quantizer)
-                layer.input_quantizers[place] = learned
+                layer.input_quantizers[index] = learned
 
 
 def with_zero_point_0(form: nn.Module, keep_unsigned: bool) -> nn.Module:
-    """Return a quantized form whose activations have zero point 0; itself where they have it.
+    """Return a quantized form whose activations all have zero point 0.
 
-    Linear layers keep their integers: their inputs are shifted, and their biases make up for it.
-    The other layers get symmetric scales.
+    Linear layers keep their integers: the inputs are shifted, and the biases compensate for the
+    shift. Other layers get symmetric scales.
 
     Args:
-        form: it is not changed.
+        form: the form, which is not changed; it is returned if no zero point has to change.
         keep_unsigned: whether unsigned integers with zero point 0 may stay.
     """
 
@@ -187,7 +188,7 @@ def with_zero_point_0(form: nn.Module, keep_unsigned: bool) -> nn.Module:
 
 
 def frozen(form: nn.Module) -> nn.Module:
-    """Return a copy of a quantized form for an export: its weights are packed into integers."""
+    """Return a copy of a quantized form for an export, with weights packed into integers."""
     form = copy.deepcopy(form)
     for part in form.modules():
         if isinstance(part, RecurrentOperator):
@@ -203,7 +204,7 @@ def frozen(form: nn.Module) -> nn.Module:
 
 
 def in_fp32(form: nn.Module) -> nn.Module:
-    """Return a copy of a quantized form that computes in fp32, with the same layers."""
+    """Return a copy of a quantized form whose layers compute in fp32."""
     form = copy.deepcopy(form)
     for part in form.modules():
         if isinstance(part, QuantizedLayer):
@@ -214,7 +215,7 @@ def in_fp32(form: nn.Module) -> nn.Module:
 
 
 def stored_bytes(module: nn.Module) -> int:
-    """Return the bytes that a network's parameters take in a bundle, with their scales."""
+    """Return the size of a network's parameters and scales in a bundle, in bytes."""
     state = {id(value) for value in module.state_dict(keep_vars=True).values()}
     tensors = [*module.parameters(), *(b for b in _buffers(module) if id(b) in state)]
     sizes = {id(value): value.nbytes for value in tensors}
@@ -230,7 +231,7 @@ def stored_bytes(module: nn.Module) -> int:
 
 
 def _buffers(module: nn.Module) -> Iterator[Tensor]:
-    """Yield the buffers of a network without those of its quantizers."""
+    """Yield the buffers of a network, except the buffers of quantizers."""
     for part in module.modules():
         if not isinstance(part, (ActivationQuantizer, DynamicActivationQuantizer, WeightQuantizer)):
             yield from part.buffers(recurse=False)

@@ -1,4 +1,4 @@
-"""Quantized layers: their inputs and weights have 8 bits or fewer, their biases stay in float."""
+"""Quantized layers: inputs and weights of 8 bits or fewer, biases in float."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from bmc.inference.quantizers import (
 )
 from bmc.inference.replacing import rebuilt_as
 
-_MOST_STEPS = 2.0**30
+_MAX_BIAS_STEPS = 2.0**30
 _RECURRENT_WEIGHTS = ("weight_ih_l0", "weight_hh_l0")
 
 
 class QuantizedLayer:
-    """What quantized layers have in common; each derives from the plain layer, too.
+    """Base of the quantized layers, which also derive from the plain layer of their kind.
 
     Model directories call the input quantizers `points` and the weight's quantizer `grid`.
 
     Args:
-        enabled: whether the layer quantizes at all; a measurement may switch it off.
-        packed: the weight as it is exported, once it is packed.
+        enabled: whether the layer quantizes; measurements switch quantization off.
+        packed: the packed weight of a form that is frozen for an export; None before.
     """
 
     points: nn.ModuleList
@@ -41,12 +41,12 @@ class QuantizedLayer:
     def set_quantizers(
         self, inputs: Sequence[nn.Module], weight: WeightQuantizer | None, scaled: bool
     ) -> None:
-        """Set what quantizes the inputs, and the weight.
+        """Set the quantizers of the inputs and of the weight.
 
         Args:
-            inputs: a quantizer for each input; none where they stay in float.
-            weight: None where the weight stays in float, or there is none.
-            scaled: whether input channels are scaled first; only linear layers have that.
+            inputs: a quantizer for each input; empty where the inputs stay in float.
+            weight: quantizer of the weight; None for a weight in float, or no weight.
+            scaled: whether input channels are scaled first, which only linear layers can do.
         """
         self.points = nn.ModuleList(inputs)
         self.grid = weight
@@ -54,43 +54,43 @@ class QuantizedLayer:
 
     @property
     def input_quantizers(self) -> nn.ModuleList:
-        """The quantizers of the inputs; none where they stay in float."""
+        """The quantizers of the inputs; empty where the inputs stay in float."""
         return self.points
 
     @property
     def weight_quantizer(self) -> WeightQuantizer | None:
-        """The quantizer of the weight; None where it stays in float, or there is none."""
+        """The quantizer of the weight; None for a weight in float, or no weight."""
         return self.grid
 
-    def quantize_input(self, values: Tensor, place: int = 0) -> Tensor:
-        """Return an input as the layer reads it."""
+    def quantize_input(self, values: Tensor, index: int = 0) -> Tensor:
+        """Return the input of an index, quantized if the layer quantizes its inputs."""
         if self.input_quantizers and self.enabled:
-            return self.input_quantizers[place](values)  # type: ignore[no-any-return]
+            return self.input_quantizers[index](values)  # type: ignore[no-any-return]
         return values
 
     def quantize_weight(self, weight: Tensor) -> Tensor:
-        """Return the weight as the layer uses it."""
+        """Return the weight, quantized if the layer quantizes its weight."""
         if self.weight_quantizer and self.enabled:
             return self.weight_quantizer(weight)  # type: ignore[no-any-return]
         return weight
 
     def pack(self) -> None:
-        """Pack the weight into integers for an export; here there is none."""
+        """Pack the weight into integers for an export; a layer without weight does nothing."""
 
     def smallest_weight_scales(self, bias: Tensor | None) -> Tensor | None:
         """Return lower bounds of the weight's scales (out) that keep an int32 bias in range.
 
-        ONNX Runtime stores the bias in steps of input scale x weight scale, and clips what exceeds
-        int32: where a channel has (nearly) no weights, its steps would be too small. A weight loses
-        nothing that shows beside such a bias.
+        ONNX Runtime stores the bias in steps of input scale x weight scale, and clips values that
+        exceed int32. The steps of a channel whose weights are all close to zero would be too
+        small. The error of those weights is negligible next to such a bias.
 
         Args:
-            bias: (out), or None.
+            bias: bias (out), or None.
         """
         quantizer = self.input_quantizers[0] if self.input_quantizers else None
         if bias is None or not isinstance(quantizer, ActivationQuantizer):
             return None
-        return bias.detach().abs() / (quantizer.scale.detach() * _MOST_STEPS)
+        return bias.detach().abs() / (quantizer.scale.detach() * _MAX_BIAS_STEPS)
 
 
 class QuantizedLinear(QuantizedLayer, nn.Linear):
@@ -104,22 +104,26 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
     def set_quantizers(
         self, inputs: Sequence[nn.Module], weight: WeightQuantizer | None, scaled: bool
     ) -> None:
-        """Set what quantizes the inputs, and the weight; see `QuantizedLayer`."""
+        """Set the quantizers of the inputs and of the weight; see `QuantizedLayer`."""
         super().set_quantizers(inputs, weight, scaled)
         self.register_buffer("divided", torch.ones(self.in_features) if scaled else None)
 
     @property
     def input_factors(self) -> Tensor | None:
-        """What input channels (in) are multiplied by; None where they are not scaled."""
+        """The factors of the input channels (in); None where the channels are not scaled."""
         return self.divided
 
     def scale_channels(self, divisors: Tensor) -> None:
-        """Divide each input channel by its divisor (in), and multiply its weights by it."""
+        """Divide each input channel by a divisor, and multiply the channel's weights by it.
+
+        Args:
+            divisors: divisors of the input channels (in).
+        """
         self.divided = 1 / divisors
         self.weight.data *= divisors
 
     def unscaled_weight(self) -> Tensor:
-        """Return the weight (out, in) for input channels that are not scaled."""
+        """Return the weight (out, in) that applies to unscaled input channels."""
         return self.weight if self.input_factors is None else self.weight * self.input_factors
 
     def scale_input(self, values: Tensor) -> Tensor:
@@ -139,7 +143,7 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
         return values @ weight + self.bias  # type: ignore[no-any-return]
 
     def pack(self) -> None:
-        """Pack the weight into integers (in, out), as a MatMul reads them."""
+        """Pack the weight into integers (in, out), the layout of an ONNX MatMul."""
         quantizer = self.input_quantizers[0] if self.input_quantizers and self.enabled else None
         if isinstance(quantizer, ActivationQuantizer) and quantizer.shifted:
             added = quantizer.offset * self.quantize_weight(self.weight).sum(dim=1)
@@ -153,7 +157,7 @@ class QuantizedLinear(QuantizedLayer, nn.Linear):
 
 
 class DynamicQuantizedLinear(QuantizedLinear):
-    """A quantized linear layer that finds the range of its input at each call."""
+    """A quantized linear layer that computes the range of its input at each call."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return outputs (..., out) for values (..., in)."""
@@ -202,7 +206,7 @@ class QuantizedConv2d(QuantizedLayer, nn.Conv2d):
 
 
 class QuantizedEmbedding(QuantizedLayer, nn.Embedding):
-    """A quantized lookup table."""
+    """A quantized embedding."""
 
     def forward(self, indices: Tensor) -> Tensor:
         """Return rows of the table (..., width) for int64 indices (...)."""
@@ -218,7 +222,7 @@ class QuantizedEmbedding(QuantizedLayer, nn.Embedding):
 
 
 class QuantizedRecurrent(QuantizedLayer, RecurrentOperator):
-    """A recurrent layer with quantized weights, of its inputs and of its states."""
+    """A recurrent layer with quantized weights of the inputs and of the states."""
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, None]:
         """Return states (rows, length, hidden) for vectors (rows, length, in)."""
@@ -233,8 +237,8 @@ class QuantizedRecurrent(QuantizedLayer, RecurrentOperator):
         """Return the weights of inputs and states, each (1, gates x hidden, in), for an export."""
         if self.packed is None:
             return super().onnx_weights()
-        of_inputs, of_states = (weight() for weight in self.packed)  # type: ignore[attr-defined]
-        return of_inputs, of_states
+        input_weight, state_weight = (weight() for weight in self.packed)  # type: ignore[attr-defined]
+        return input_weight, state_weight
 
     def pack(self) -> None:
         """Pack both weights into integers."""
@@ -283,16 +287,16 @@ QUANTIZABLE: Mapping[type[nn.Module], type[nn.Module]] = {
     nn.MaxPool2d: QuantizedMaxPool2d,
     nn.AdaptiveAvgPool2d: QuantizedAdaptiveAvgPool2d,
 }
-"""The quantized layer of each plain one that can be quantized."""
+"""The class of the quantized layer for each class of layers that can be quantized."""
 FLOAT_INPUTS = (nn.Embedding, RecurrentOperator)
-"""Layers whose inputs stay in float: indices, or what no operator takes in 8 bits."""
+"""Layers whose inputs stay in float: indices, or values that no ONNX operator takes in 8 bits."""
 _QUANTIZATION_STATE = ("points", "grid", "divided", "packed", "enabled")
 _PLAIN = {quantized: plain for plain, quantized in QUANTIZABLE.items()}
 _PLAIN[DynamicQuantizedLinear] = nn.Linear
 
 
 def plain_layer(layer: Any) -> nn.Module:
-    """Return a quantized layer as the plain layer that it was, with the same weights."""
+    """Return the plain layer of a quantized layer, with the same weights."""
     if isinstance(layer, QuantizedLinear):
         layer.weight.data = layer.unscaled_weight().detach()
     plain = rebuilt_as(_PLAIN[type(layer)], layer)

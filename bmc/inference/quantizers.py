@@ -1,10 +1,10 @@
 """Quantizers of activations and weights.
 
-In PyTorch they quantize and dequantize in place, so that scores and gradients are those of the
-numbers that a target will compute. Once frozen for export they become the ONNX operators
-QuantizeLinear and DequantizeLinear, with packed integer weights. That graph is the same for every
-target (zero point 0, except for activations that need another); `bmc.contracts.Dialect` says how
-each target wants it written.
+In PyTorch a quantizer quantizes and dequantizes values, and scores and gradients are those of the
+quantized values. A quantizer that is frozen for an export becomes the ONNX operators
+QuantizeLinear and DequantizeLinear, with packed integer weights. The exported graph is the same
+for all targets: zero point 0, except for activations of mostly one sign. `bmc.contracts.Dialect`
+describes how the graph is rewritten for each target.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-_SMALLEST_SCALE = 1e-12
+_MIN_SCALE = 1e-12
 STEPS = 255
 OPSET = 21
 
@@ -24,12 +24,13 @@ OPSET = 21
 class ActivationQuantizer(nn.Module):
     """Quantize a layer's input to 8 bits, with one scale and zero point for the whole tensor.
 
-    The integers are -128..127 with zero point 0, or 0..255 with any zero point: 0 for values that
-    are never negative. A scale of 0 means that the quantizer is not calibrated yet, and the input
-    passes unchanged.
+    The integers are -128..127 with zero point 0, or 0..255 with any zero point. For values that
+    are never negative, that zero point is 0. A scale of 0 means that the quantizer is not
+    calibrated yet, and the input passes unchanged.
 
-    `shifted` is for targets that only take zero point 0: the exported quantizer subtracts `offset`
-    from its input, which gives the same integers around 0, and the layer's bias makes up for it.
+    `shifted` is for targets that accept only zero point 0. The exported quantizer subtracts
+    `offset` from its input, which moves the integers to -128..127, and the layer's bias
+    compensates for the shift.
     """
 
     scale: Tensor
@@ -49,7 +50,7 @@ class ActivationQuantizer(nn.Module):
 
     @property
     def symmetric_scale(self) -> Tensor:
-        """The scale for targets that only take zero point 0; model directories call it centred."""
+        """The scale for zero point 0, which some targets need; model directories say `centred`."""
         return self.centred
 
     def forward(self, values: Tensor) -> Tensor:
@@ -87,18 +88,18 @@ class ActivationQuantizer(nn.Module):
             self.zero_point.zero_()
 
     def freeze(self) -> None:
-        """Become ONNX operators from now on."""
+        """Compute with ONNX operators from now on."""
         self.frozen = True
         if self.shifted:
-            to_middle = -integer_range(8)[0] - self.zero_point
-            self.register_buffer("offset", to_middle * self.scale.detach())
+            steps_to_middle = -integer_range(8)[0] - self.zero_point
+            self.register_buffer("offset", steps_to_middle * self.scale.detach())
         dtype = torch.uint8 if self.unsigned and not self.shifted else torch.int8
         zero_point = (self.zero_point * (not self.shifted)).to(dtype)
         self.register_buffer("frozen_zero_point", zero_point)
 
 
 class LearnedActivationQuantizer(ActivationQuantizer):
-    """An activation quantizer whose scale is trained, by the gradient of learned step sizes.
+    """An activation quantizer with a trained scale, using the gradient of learned step sizes.
 
     Source: Esser et al. 2020, "Learned Step Size Quantization", section 2.1.
     """
@@ -110,14 +111,14 @@ class LearnedActivationQuantizer(ActivationQuantizer):
 
     @classmethod
     def starting_from(cls, calibrated: ActivationQuantizer) -> LearnedActivationQuantizer:
-        """Return a quantizer with the scale and zero point of a calibrated one."""
+        """Return a learned quantizer with the scale and zero point of a calibrated quantizer."""
         learned = cls()
         for name in ("scale", "centred", "unsigned", "zero_point"):
             getattr(learned, name).data.copy_(getattr(calibrated, name))
         return learned
 
     def make_symmetric(self) -> None:
-        """Use signed integers with zero point 0 from now on, over the range that was learned."""
+        """Use signed integers with zero point 0 from now on, over the learned range."""
         above_zero = (STEPS - self.zero_point).maximum(self.zero_point)
         self.symmetric_scale.copy_(self.scale.detach() * above_zero / integer_range(8)[1])
         super().make_symmetric()
@@ -129,22 +130,22 @@ class LearnedActivationQuantizer(ActivationQuantizer):
         values = values.float()
         low, high = self.integer_range()
         gradient_scale = (values.numel() * high) ** -0.5
-        scale = self.scale.clamp(min=_SMALLEST_SCALE)
+        scale = self.scale.clamp(min=_MIN_SCALE)
         scale = scale * gradient_scale + (scale - scale * gradient_scale).detach()
         steps = (values / scale + self.zero_point).clamp(low, high)
-        integers = steps + (steps.round() - steps).detach()  # straight through the rounding
+        integers = steps + (steps.round() - steps).detach()  # straight-through estimator
         quantized: Tensor = (integers - self.zero_point) * scale
         return quantized
 
 
 class DynamicActivationQuantizer(nn.Module):
-    """Quantize a layer's input by its own smallest and largest value, at each call."""
+    """Quantize a layer's input by the smallest and largest value of that input, at each call."""
 
     def forward(self, values: Tensor) -> Tensor:
         """Return values of any shape, quantized and dequantized; gradients pass unchanged."""
         # Scale and zero point as ONNX's DynamicQuantizeLinear chooses them.
         low, high = values.amin().clamp(max=0.0), values.amax().clamp(min=0.0)
-        scale = ((high - low) / STEPS).clamp(min=_SMALLEST_SCALE)
+        scale = ((high - low) / STEPS).clamp(min=_MIN_SCALE)
         zero_point = (-low / scale).round()
         integers = (values / scale + zero_point).round().clamp(0, STEPS)
         return values + ((integers - zero_point) * scale - values).detach()
@@ -154,8 +155,8 @@ class WeightQuantizer(nn.Module):
     """Quantize a weight symmetrically, by the largest value of each output channel or group.
 
     Args:
-        bits: 4, 7 or 8.
-        group: values of a row that share a scale; 0 for all of them.
+        bits: bits of the integers: 4, 7 or 8.
+        group: number of values of a row that share a scale; 0 for the whole row.
     """
 
     def __init__(self, bits: int, group: int) -> None:
@@ -176,14 +177,14 @@ class WeightQuantizer(nn.Module):
     def quantize(
         self, weight: Tensor, smallest_scales: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return a weight's integers, int8 of its shape, and their scales.
+        """Quantize a weight to integers and scales.
 
         Args:
-            weight: (rows, ...).
+            weight: the weight (rows, ...).
             smallest_scales: lower bounds of the scales (rows), where there are no groups.
 
         Returns:
-            the integers, and the scales: (rows), or (rows, groups).
+            the integers, int8 in the shape of the weight, and the scales (rows) or (rows, groups).
         """
         groups = self.grouped(weight)
         scales = self.scales_of(groups)
@@ -193,21 +194,21 @@ class WeightQuantizer(nn.Module):
         return integers, scales.view(len(weight), -1) if self.group else scales
 
     def grouped(self, weight: Tensor) -> Tensor:
-        """Return a weight (rows, ...) as the values that share a scale, (scales, values)."""
+        """Reshape a weight (rows, ...) to groups of values that share a scale, (scales, values)."""
         return weight.reshape(-1, self.group) if self.group else weight.flatten(1)
 
     def scales_of(self, groups: Tensor) -> Tensor:
         """Return the scale of each group of values (scales, values)."""
         largest = groups.detach().abs().amax(dim=1)
-        return (largest / integer_range(self.bits)[1]).clamp(min=_SMALLEST_SCALE)
+        return (largest / integer_range(self.bits)[1]).clamp(min=_MIN_SCALE)
 
 
 class FittedWeightQuantizer(WeightQuantizer):
-    """A weight quantizer whose scales were fitted once, and are stored beside the weight.
+    """A weight quantizer with fitted scales, which are stored next to the weight.
 
     Args:
-        bits: 4, 7 or 8.
-        group: values of a row that share a scale; 0 for all of them.
+        bits: bits of the integers: 4, 7 or 8.
+        group: number of values of a row that share a scale; 0 for the whole row.
         count: number of scales.
     """
 
@@ -226,10 +227,10 @@ class PackedWeight(nn.Module):
     """A weight as integers, which the exported graph dequantizes.
 
     Args:
-        integers: int8.
-        scales: one for each index of `axis`, or one for each block along it.
-        axis: the axis that scales belong to.
-        quantizer: what made the integers.
+        integers: the integers, int8.
+        scales: a scale for each index of `axis`, or for each block along `axis`.
+        axis: axis of the scales.
+        quantizer: quantizer that computed the integers.
     """
 
     integers: Tensor
@@ -248,7 +249,7 @@ class PackedWeight(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the dequantized weight."""
-        # Without a zero point it is 0.
+        # DequantizeLinear has two inputs here: the zero point, its third input, defaults to 0.
         inputs = (self.integers, self.scales)
         return onnx_operator(
             "DequantizeLinear", inputs, self.integers.shape, attributes=self.attributes
@@ -262,14 +263,14 @@ def onnx_operator(
     dtype: torch.dtype = torch.float32,
     attributes: Mapping[str, int] = MappingProxyType({}),
 ) -> Tensor:
-    """Return a stand-in for an ONNX operator's output while a graph is exported.
+    """Return the symbolic output of an ONNX operator while a graph is exported.
 
     Args:
-        name: of the operator.
-        inputs: of the operator.
-        shape: of its output.
-        dtype: of its output.
-        attributes: of the operator.
+        name: name of the operator.
+        inputs: inputs of the operator.
+        shape: shape of the output.
+        dtype: dtype of the output.
+        attributes: attributes of the operator.
     """
     return torch.onnx.ops.symbolic(
         name, inputs, dict(attributes), dtype=dtype, shape=shape, version=OPSET

@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 from torch import nn
 
 Layer = TypeVar("Layer", bound=nn.Module)
-_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+_MODULE_ATTRIBUTES = frozenset(vars(nn.Module()))
 
 
 def rebuilt_as(kind: type[Layer], layer: nn.Module) -> Layer:
-    """Return a layer of another class with the tensors, settings, hooks and mode of a layer.
+    """Return a layer of another class with a layer's tensors, settings, hooks and mode.
 
     Args:
-        kind: a class that derives from the layer's, or from which the layer's derives.
-        layer: it is not changed; both layers hold the same tensors.
+        kind: class of the new layer: a base or a subclass of the class of `layer`.
+        layer: the layer, which is not changed; both layers hold the same tensors.
     """
     rebuilt = kind.__new__(kind)
     for name, value in vars(layer).items():
@@ -26,34 +26,34 @@ def rebuilt_as(kind: type[Layer], layer: nn.Module) -> Layer:
 
 
 def replace_layers(root: nn.Module, replacements: Mapping[nn.Module, nn.Module]) -> None:
-    """Put new layers in the place of old ones, wherever a network holds them.
+    """Replace layers wherever a network refers to them.
 
-    A user's network may hold a layer in a plain list, tuple or dict beside the attribute that
-    registers it.
+    A user's network may hold a layer in a plain list, tuple or dict in addition to the attribute
+    that registers the layer.
 
     Args:
-        root: it is changed in place, and is none of the replaced layers.
-        replacements: new layers by the old ones; none of these is inside another.
+        root: the network, changed in place; it must not be a key of `replacements`.
+        replacements: new layers by old layer; no old layer may contain another.
     """
     for parent in list(root.modules()):
         for name, child in list(parent._modules.items()):
             if child is not None and child in replacements:
                 parent.register_module(name, replacements[child])
         for name, value in list(vars(parent).items()):
-            if name not in _OF_EVERY_MODULE:
+            if name not in _MODULE_ATTRIBUTES:
                 vars(parent)[name] = _with_replaced(value, replacements)
 
 
 def _with_replaced(value: Any, replacements: Mapping[nn.Module, nn.Module]) -> Any:
-    """Return a container with its layers replaced; lists and dicts are changed in place."""
+    """Return a value with the layers in it replaced; lists and dicts are changed in place."""
     if isinstance(value, tuple):
         if not any(_is_replaced(item, replacements) for item in value):
             return value
         items = [_replaced(item, replacements) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
     if isinstance(value, list):
-        for place, item in enumerate(value):
-            value[place] = _replaced(item, replacements)
+        for index, item in enumerate(value):
+            value[index] = _replaced(item, replacements)
     elif isinstance(value, dict):
         for key, item in value.items():
             value[key] = _replaced(item, replacements)

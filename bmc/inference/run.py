@@ -22,8 +22,8 @@ def tensors_of(arrays: Arrays, device: torch.device | str = "cpu") -> Tensors:
     """Return an encoder's arrays as tensors, by the names of the network's inputs.
 
     Args:
-        arrays: what `Encoder.batch` or `Encoder.probes` returned.
-        device: where the tensors are put.
+        arrays: arrays from `Encoder.batch` or `Encoder.probes`.
+        device: device of the tensors.
     """
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
@@ -34,15 +34,15 @@ def batches_of(
     """Encode rows and yield them in batches of similar length, shortest first.
 
     Args:
-        encoder: of the model.
+        encoder: encoder of the model.
         rows: raw rows.
-        size: rows of a batch at most.
+        size: largest number of rows of a batch.
 
     Yields:
-        the places of a batch's rows, and the network's inputs.
+        the indices of a batch's rows, and the network's inputs for them.
     """
-    for places, arrays in ordered_batches(encoder, encoder.encode(rows), size):
-        yield places, tensors_of(arrays)
+    for indices, arrays in ordered_batches(encoder, encoder.encode(rows), size):
+        yield indices, tensors_of(arrays)
 
 
 @torch.inference_mode()
@@ -52,18 +52,18 @@ def outputs_on_rows(
     """Return a network's outputs on rows, (rows, ...) in fp32, in the order of the rows.
 
     Args:
-        module: in evaluation mode, on the CPU.
-        encoder: of the rows.
-        rows: raw rows; at least one.
-        size: rows of a batch at most.
-        title: of a progress bar; "" shows none.
+        module: network in evaluation mode, on the CPU.
+        encoder: encoder of the rows.
+        rows: raw rows, at least one.
+        size: largest number of rows of a batch.
+        title: title of a progress bar; "" shows no bar.
     """
     outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
     with console.progress(title, len(rows)) if title else nullcontext(_no_progress) as advance:
-        for places, tensors in batches_of(encoder, rows, size):
-            for place, output in zip(places, output_of(module, tensors).numpy(), strict=True):
-                outputs[place] = output
-            advance(len(places))
+        for indices, tensors in batches_of(encoder, rows, size):
+            for index, output in zip(indices, output_of(module, tensors).numpy(), strict=True):
+                outputs[index] = output
+            advance(len(indices))
     return np.stack(outputs)
 
 

@@ -1,4 +1,4 @@
-"""Calibration samples: training rows that a technique looks at while it decides."""
+"""Calibration samples: training rows that a technique runs the network on."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from bmc.model import Model, Work
 
 
 def calibration_samples(model: Model, work: Work, count: int) -> list[Any]:
-    """Return training rows, drawn at random, in their order; a generator's are seeds of noise.
+    """Return training rows drawn at random, in the order of the data; seeds for a generator.
 
     Args:
         model: any model.
-        work: whose training rows are drawn from.
-        count: rows to return; all where there are fewer.
+        work: work whose training data is drawn from.
+        count: number of rows to return; all rows where there are fewer.
     """
     if model.task == "generation":
         return list(range(count))
     rows = work.data.train.rows
-    places = np.random.default_rng(0).permutation(len(rows))[:count]
-    return [rows[place] for place in np.sort(places).tolist()]
+    indices = np.random.default_rng(0).permutation(len(rows))[:count]
+    return [rows[index] for index in np.sort(indices).tolist()]

@@ -1,4 +1,4 @@
-"""Who uses a weight: layers that share it, and modules that read it without calling its layer."""
+"""Find shared weights, and modules that read a layer's weight without calling the layer."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bmc.model import output_of
 
 
 def users_of(root: nn.Module, parameter: Tensor) -> list[nn.Module]:
-    """Return the modules that hold a parameter themselves, each once: more than one if tied."""
+    """Return the modules that hold a parameter directly; several modules hold a tied parameter."""
     return [
         module
         for module in root.modules()
-        if any(own is parameter for own in module.parameters(recurse=False))
+        if any(held is parameter for held in module.parameters(recurse=False))
     ]
 
 
@@ -33,13 +33,13 @@ def tied_parameters(module: nn.Module) -> frozenset[int]:
 
 
 def read_directly(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, str]:
-    """Return the layers whose weights other modules read, by path, with the reader's path.
+    """Return the path of a reader for each layer whose weight another module reads, by path.
 
-    Such a layer must stay what it is: its weight is part of a user's own computation.
+    Such a layer cannot be quantized: the user's code computes with its weight.
 
     Args:
-        module: in evaluation mode.
-        inputs: to run it with.
+        module: the network in evaluation mode.
+        inputs: inputs to run the network with, by name.
     """
     watch = _DirectReads(module)
     with torch.no_grad(), watch.following(), watch:
@@ -48,7 +48,7 @@ def read_directly(module: nn.Module, inputs: Mapping[str, Tensor]) -> dict[str, 
 
 
 class _DirectReads(TorchFunctionMode):
-    """Sees every function of torch, and knows in which module it is called."""
+    """Intercepts the functions of torch, and records which module reads another's parameter."""
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class _DirectReads(TorchFunctionMode):
 
     @contextmanager
     def following(self) -> Iterator[None]:
-        """Keep track of the module that is running."""
+        """Keep track of the running module while the block runs."""
 
         def enter(part: nn.Module, _: object) -> None:
             self._inside.append(part)

@@ -1,4 +1,4 @@
-"""How ONNX Runtime wants a quantized graph to be written: uint8 activations, int32 biases."""
+"""ONNX Runtime's dialect of quantized graphs: uint8 activations, int32 biases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How OpenVINO wants a quantized graph to be written: int8 or uint8 activations."""
+"""OpenVINO's dialect of quantized graphs: int8 or uint8 activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How TensorRT wants a quantized graph to be written: int8 activations with zero point 0."""
+"""TensorRT's dialect of quantized graphs: int8 activations with zero point 0."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ DIALECT = Dialect(
     gather_before_dequantize=False,
     explicit_zero_points=False,
     unsupported=("int8-dynamic",),
-    float_weights_only=("GRU",),  # the builder of TensorRT for RTX 1.7: an internal error
+    float_weights_only=("GRU",),  # TensorRT for RTX 1.7 fails with an internal error
 )

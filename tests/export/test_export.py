@@ -359,9 +359,9 @@ def undecided(logits: NDArray[np.float32]) -> None:
     ("change", "said"),
     [
         (far, "outputs change by up to 0.005; allowed is 0.004"),
-        (lost, "answers with NaN"),
-        (infinite, "answers with NaN"),
-        (undecided, "only 99.00% of rows are answered alike"),
+        (lost, "outputs NaN"),
+        (infinite, "outputs NaN"),
+        (undecided, "only 99.00% of rows get the same prediction"),
     ],
 )
 def test_answers_out_of_limits_are_refused_with_the_value(

@@ -50,7 +50,7 @@ def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
 
 def lowered(zero: NDArray[Any], dialect: Dialect) -> onnx.ModelProto:
     model = onnx_ir.from_proto(canonical(zero))
-    lower(model, dialect, newest=21)
+    lower(model, dialect, max_opset=21)
     made = onnx_ir.to_proto(model)
     onnx.checker.check_model(made)
     return made

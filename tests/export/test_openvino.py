@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from bmc.export.openvino import ease
+from bmc.export.openvino import optimize
 
 WIDTH = 32
 
@@ -70,7 +70,7 @@ def quantizer(graph: openvino.Model) -> Any:
 def test_an_eased_graph_answers_the_same(path: Path) -> None:
     core = openvino.Core()
     before, after = core.read_model(path), core.read_model(path)
-    ease(after)
+    optimize(after)
     for rows in (1, 7, 64):
         x = np.random.default_rng(rows).normal(size=(rows, WIDTH)).astype(np.float32)
         np.testing.assert_allclose(answer(before, x), answer(after, x), atol=1e-5)
@@ -79,7 +79,7 @@ def test_an_eased_graph_answers_the_same(path: Path) -> None:
 def test_what_moves_a_quantizers_input_becomes_its_range(path: Path) -> None:
     graph = openvino.Core().read_model(path)
     low, high = (float(quantizer(graph).input_value(n).get_node().data) for n in (1, 2))
-    ease(graph)
+    optimize(graph)
     eased = quantizer(graph)
     assert float(eased.input_value(1).get_node().data) == pytest.approx(low + 1.5)
     assert float(eased.input_value(2).get_node().data) == pytest.approx(high + 1.5)
@@ -89,14 +89,14 @@ def test_what_moves_a_quantizers_input_becomes_its_range(path: Path) -> None:
 
 def test_only_a_matrix_with_another_reader_is_quantized_as_one_of_several(path: Path) -> None:
     graph = openvino.Core().read_model(path)
-    ease(graph)
+    optimize(graph)
     rank = quantizer(graph).input_value(0).get_partial_shape().rank.get_length()
     assert rank == (3 if "later" in path.name else 2)
 
 
 def test_the_matmul_still_runs_in_int8(path: Path) -> None:
     graph = openvino.Core().read_model(path)
-    ease(graph)
+    optimize(graph)
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     kinds = {
         one.get_rt_info()["layerType"].value: one.get_rt_info()["runtimePrecision"].value
@@ -131,7 +131,7 @@ def test_products_with_one_and_differences_from_zero_are_left_out(tmp_path: Path
     onnx.save(model, tmp_path / "neutral.onnx")
     core = openvino.Core()
     before, after = (core.read_model(tmp_path / "neutral.onnx") for _ in range(2))
-    ease(after)
+    optimize(after)
     x = np.random.default_rng(1).normal(size=(5, WIDTH)).astype(np.float32)
     np.testing.assert_allclose(answer(before, x), answer(after, x), rtol=1e-6)
     kinds = [one.get_type_name() for one in after.get_ordered_ops()]

@@ -137,7 +137,7 @@ def test_a_batch_size_in_the_graph_is_said_with_its_line_and_rows_are_answered_o
     words = ("--target", "onnx", "--code", f"nets:{name}", "-o", output)
     code, _, err = bmc("export", trained(name), *words)
     assert code == 0, err
-    assert "makes a constant of the number of rows (nets.py:" in err
+    assert "turns the batch size into a constant (nets.py:" in err
     build = bundles.read(output).manifest.build
     assert build["max_batch"] == 1
     assert build["fixed_batch"].startswith("nets.py:")
