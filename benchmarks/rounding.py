@@ -29,7 +29,7 @@ from bmc.data import transfer_texts
 from bmc.inference.form import inference_form
 from bmc.inference.quantizers import WeightQuantizer
 from bmc.inference.samples import calibration_samples
-from bmc.quantization.gptq import fit_scales, round_in_turn, rounded
+from bmc.quantization.gptq import fit_scales, round_and_fit, round_in_turn
 from bmc.quantization.hessian import hessians
 from bmc.quantization.observers import observe_inputs
 from bmc.training.settings import TrainingSettings
@@ -102,7 +102,7 @@ def _ways(read: Products, counted: Products) -> Iterator[tuple[str, Rounded]]:
     yield "the word table in turn, too", lambda path, layer: in_turn(counted, path, layer)
     yield (
         "scales fitted anew, twice",
-        lambda path, layer: rounded(layer.weight.data, _scales(layer), counted[path])[0],
+        lambda path, layer: round_and_fit(layer.weight.data, _scales(layer), counted[path])[0],
     )
 
 

@@ -178,12 +178,12 @@ BAD = {
     "has a value of another type": (
         "bmc.data",
         "from bmc.contracts import DataSet\nDATA_SET = DataSet(about=7, table=list)",
-        "its about is 7, which is no str",
+        "its about is 7, which is not a str",
     ),
     "has no function": (
         "bmc.data",
         "from bmc.contracts import DataSet\nDATA_SET = DataSet(about='a', table=7)",
-        "its table is 7, which is no function",
+        "its table is 7, which is not a function",
     ),
     "has a function of other arguments": (
         "bmc.data",

@@ -1,8 +1,9 @@
-"""What each kind of plug-in must have: one frozen dataclass a kind, every member named.
+"""Contracts of plug-ins: a frozen dataclass for each kind, with every required member.
 
-A plug-in's file makes one object of its contract, and its members are checked when that is loaded.
-What is listed (names, what they are, what can be set) is told apart from what computes, which is
-imported when it is used: so lists and help need neither torch nor a vendor's package.
+A plug-in's file creates one object of its contract; the members are checked when the file is
+loaded. Descriptions (names, sentences for lists, settings) and code that computes are separate
+objects in separate modules. Lists and help import only the descriptions, which need neither torch
+nor a vendor's package.
 """
 
 from __future__ import annotations

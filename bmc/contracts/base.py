@@ -1,4 +1,4 @@
-"""What all contracts have in common: their members are checked when one is made."""
+"""Base of all contracts: check the members of a contract when an object of it is created."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ T = TypeVar("T")
 
 
 class Contract:
-    """Base of the contracts: frozen dataclasses whose members are checked when one is made.
+    """Base of the contracts: frozen dataclasses that check their members on creation.
 
-    A field's metadata says what it must be: `function(...)` or `value(...)`. A member whose default
-    is None may be None.
+    The metadata of each field says what the member must be: `function(...)` or `value(...)`. A
+    member whose default is None may be None.
     """
 
     def __post_init__(self) -> None:
@@ -29,12 +29,12 @@ class Contract:
             kind = field.metadata.get("kind")
             if kind and not isinstance(member, kind):
                 raise PluginError(
-                    f"its {field.name} is {member!r:.60}, which is no {kind.__name__}"
+                    f"its {field.name} is {member!r:.60}, which is not a {kind.__name__}"
                 )
 
 
 def function(*parameters: str) -> Mapping[str, Any]:
-    """Return the metadata of a member that is called with these arguments, by position."""
+    """Return the metadata of a member that is called with positional arguments of these names."""
     return {"parameters": parameters}
 
 
@@ -44,11 +44,11 @@ def value(kind: type) -> Mapping[str, Any]:
 
 
 def instance_of(contract: type[T], member: str) -> Callable[[Any], T]:
-    """Return what accepts the instances of a contract.
+    """Return a function that returns instances of a contract and refuses other objects.
 
     Args:
-        contract: the class.
-        member: what the object is called in a plug-in's file, for messages.
+        contract: class of the contract.
+        member: name of the object in a plug-in's file, for messages.
     """
 
     def accept(plugin: Any) -> T:
@@ -63,10 +63,10 @@ def instance_of(contract: type[T], member: str) -> Callable[[Any], T]:
 
 def _check_function(name: str, member: Any, parameters: Sequence[str]) -> None:
     if not callable(member):
-        raise PluginError(f"its {name} is {member!r:.60}, which is no function")
+        raise PluginError(f"its {name} is {member!r:.60}, which is not a function")
     try:
         signature = inspect.signature(member)
-    except ValueError:  # written in C
+    except ValueError:  # functions written in C may have no signature
         return
     try:
         signature.bind(*parameters)

@@ -1,4 +1,4 @@
-"""Data sets that have a name: what `--data NAME` loads."""
+"""Contract of named data sets, which `--data NAME` loads."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ HINT = (
 class DataSet(Contract):
     """Describe a data set; the file `bmc/data/NAME.py` ends with `DATA_SET = DataSet(...)`.
 
-    The file imports no optional package at its top, since lists and completion import all of them.
+    The file must not import optional packages at its top, since lists and completion import the
+    files of all data sets.
 
     Args:
-        about: what it is, in one sentence, for lists.
-        table: returns rows, labels, and the official test part if there is one.
-        asset: the pinned files that it reads, by their name in `bmc.assets`; None for none.
-        licence: of the data, where no asset says it.
-        sentences: returns unlabelled texts for a teacher to answer (`--transfer NAME`); None for
-            none.
+        about: description in one sentence, for lists.
+        table: function that returns rows, labels, and the official test split if there is one.
+        asset: name in `bmc.assets` of the downloaded files; None where no files are downloaded.
+        licence: licence of the data; "" where the asset states the licence.
+        sentences: function that returns unlabelled texts for distillation (`--transfer NAME`);
+            None where there are none.
     """
 
     about: str = field(metadata=value(str))
@@ -52,5 +53,5 @@ def data_set(name: str, made_with: object = ()) -> DataSet:
 
 def with_sentences() -> list[str]:
     """Return the names of the data sets that have unlabelled texts."""
-    known = DATA_SETS.usable().items()
-    return [name for name, described in known if described.sentences is not None]
+    data_sets = DATA_SETS.usable().items()
+    return [name for name, description in data_sets if description.sentences is not None]

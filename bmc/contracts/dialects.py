@@ -1,8 +1,9 @@
-"""How each target wants a quantized graph to be written: data, on which `bmc.export.lowering` acts.
+"""Contract of ONNX dialects: how a target wants a quantized graph to be written.
 
-The canonical graph has int8 with zero point 0, or uint8 with any zero point for inputs that lie on
-one side of 0 or nearly so, and biases in float. docs/decisions/0011-a-quantized-model-is-its-
-inference-form.md says why targets differ.
+`bmc.export.lowering` rewrites the canonical graph in the dialect of a target. In the canonical
+graph, activations are int8 with zero point 0, or uint8 with any zero point where the values are
+mostly positive; biases are in float.
+docs/decisions/0011-a-quantized-model-is-its-inference-form.md says why targets differ.
 """
 
 from __future__ import annotations
@@ -12,22 +13,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Dialect:
-    """Describe how a target wants a graph to be written; `export/dialects/NAME.py` has each.
+    """Describe how a target wants a graph to be written; `export/dialects/NAME.py` defines one.
 
     Args:
-        activations: what quantized activations are. "uint8": any zero point; int8 with zero point 0
-            becomes uint8 with 128, the same numbers. "both": int8 or uint8 with zero point 0.
-            "int8": zero point 0. For the last two, what a linear layer reads is shifted by a
-            constant, and its bias makes up for it, the same numbers; other layers get symmetric
+        activations: type of quantized activations. "uint8": uint8 with any zero point; int8 with
+            zero point 0 becomes uint8 with zero point 128, which represents the same values.
+            "both": int8 or uint8, with zero point 0. "int8": int8 with zero point 0. For "both"
+            and "int8", inputs of linear layers are shifted by a constant and their biases
+            compensate for the shift, which does not change the values; other layers get symmetric
             scales.
-        int32_bias: biases of quantized linear layers and convolutions are int32, in steps of input
-            scale x weight scale; the rounding is far below a step of the output.
-        gather_before_dequantize: an embedding's rows are gathered as integers and then dequantized,
-            not the table; with 4 bits that is an operator of ONNX Runtime's own.
-        explicit_zero_points: the zero points of int8 weights are written, though they are 0.
-        unsupported: precisions that the target cannot load, or only computes in fp32.
-        float_weights_only: operators whose weights the target takes in float only.
-        fused_attention: attention is one operator; opset 23 has it.
+        int32_bias: whether biases of quantized linear layers and convolutions are int32, in steps
+            of input scale x weight scale, which are far finer than a step of the output.
+        gather_before_dequantize: whether an embedding gathers integer rows and dequantizes only
+            these, instead of dequantizing the table; for 4 bits this needs a contrib operator of
+            ONNX Runtime.
+        explicit_zero_points: whether the zero points of int8 weights, all 0, are written.
+        unsupported: precisions that the target cannot load, or computes in fp32.
+        float_weights_only: operators whose weights the target accepts only in float.
+        fused_attention: whether attention is written as one operator, which needs opset 23.
     """
 
     activations: str

@@ -1,4 +1,4 @@
-"""Model families: what `bmc train` can build, and every verb after it can load."""
+"""Contracts of model families: the models that `bmc train` builds and other verbs load."""
 
 from __future__ import annotations
 
@@ -27,22 +27,24 @@ _HINT = "bmc models lists all"
 class Family(Contract):
     """Describe a model family; the file `bmc/families/NAME.py` ends with `FAMILY = Family(...)`.
 
-    The file imports no torch, since `bmc models` and completion import all of them.
+    The file must not import torch, since `bmc models` and completion import all families.
 
     Args:
-        takes: kinds of data, files of `bmc/inputs`: "text", "image", "series".
-        settings: a frozen dataclass of what `--set` can change; every field has a default.
-        recipe: returns how a baseline is trained, or a student is taught, by its name, where nobody
-            says otherwise.
-        network: the module with `NETWORK = Network(...)`; it may import torch.
-        baselines: names that `bmc train` takes, and what each is.
-        students: names that `bmc distill --student` takes, and the settings that each is built
-            with: a frozen dataclass all of whose fields have defaults. Its network has `student`.
-        prefix: `PREFIX:...` names a model of this family, such as "timm"; "" for none.
-        references: how models that are no baselines are written, and what they are, for lists.
-        model_types: of Hugging Face's folders that this family loads (`model_type` in their
-            config.json); their baselines can be teachers.
-        runs_foreign_code: whether `build` runs code of the user's, which bmc does not name.
+        takes: kinds of data, which are names of files in `bmc/inputs`: "text", "image", "series".
+        settings: frozen dataclass of the settings that `--set` can change, all with defaults.
+        recipe: function that returns the default training settings of a baseline or student, by
+            its name.
+        network: name of the module with `NETWORK = Network(...)`, which may import torch.
+        baselines: descriptions of the models that `bmc train` accepts, by name.
+        students: settings of the models that `bmc distill --student` accepts, by name: objects of
+            a frozen dataclass whose fields all have defaults. The family's `Network` then needs
+            the function `student`.
+        prefix: prefix of the references `PREFIX:...` to models of this family, such as "timm"; ""
+            for none.
+        references: descriptions of further models, by the form of their references, for lists.
+        model_types: values of `model_type` in config.json of the Hugging Face folders that this
+            family loads; the models in these folders can be teachers.
+        runs_foreign_code: whether `build` runs code of the user.
     """
 
     takes: tuple[str, ...] = field(metadata=value(tuple))
@@ -58,7 +60,7 @@ class Family(Contract):
 
 
 class Train(Protocol):
-    """Train a model of a family that the common loop does not fit."""
+    """Train a model of a family that does not use the common training loop."""
 
     def __call__(
         self,
@@ -69,7 +71,7 @@ class Train(Protocol):
         run: str = "",
         after_step: AfterStep | None = None,
     ) -> Fitted:
-        """Train in place, with checkpoints in `folder`."""
+        """Train a model in place, with checkpoints in `folder`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +79,23 @@ class Network(Contract):
     """The functions of a model family; its network's module ends with `NETWORK = Network(...)`.
 
     Args:
-        baseline: builds a model for a data set, by a baseline's name and the family's settings:
-            spec, labels, encoder. It need not be trained.
-        build: builds the untrained module from the spec in config.json alone, in evaluation mode.
-        examples: returns two inputs of different shapes, for tracing and for checking.
-        parts: says where the layers, heads, embeddings and outputs are.
-        inference_form: returns the module that is exported: the same outputs in fewer operations;
-            None where the module itself is exported.
-        training_form: returns a function that computes the module's outputs with less work in
-            training; None where there is none.
-        train: trains a model where the common loop does not fit; None where it does.
-        student: builds an untrained student of a trained teacher for a data set, with the classes
-            in the data's order; None where the family has no students of its own.
-        loss: returns what a model is trained by in place of its task's loss, if anything; None
-            where no model of the family has such a loss.
-        score: returns what a model's epochs are chosen by in place of its task's score, likewise.
+        baseline: function that builds a model for a data set, by a baseline's name and the
+            family's settings. The model may be untrained or pretrained.
+        build: function that builds the untrained module in evaluation mode, given only the spec
+            in config.json.
+        examples: function that returns two inputs of different shapes, for tracing and checks.
+        parts: function that returns the paths of layers, heads, embeddings and outputs.
+        inference_form: function that returns a module to export with the same outputs in fewer
+            operations; None where the model's module is exported.
+        training_form: function that returns a function with the module's outputs and gradients,
+            computed in fewer operations; None where training calls the module.
+        train: function that trains a model; None where the common training loop does.
+        student: function that builds an untrained student of a trained teacher for a data set,
+            with the classes in the data's order; None where the family has no students.
+        loss: function that returns the loss of a model that replaces the loss of its task, or None;
+            None where no model of the family has such a loss.
+        score: function that returns the score that selects a model's epoch instead of the score
+            of its task, or None; None where no model of the family has such a score.
     """
 
     baseline: Callable[[str, Dataset, Any], Model] = field(
@@ -129,20 +133,20 @@ FAMILIES = Kind(
 
 
 def family(name: str, made_with: object = ()) -> Family:
-    """Return a family's description by name; see `Kind.load` for what is raised.
+    """Return a family's description by name; see `Kind.load` for the errors.
 
     Args:
-        name: of the family, as in bmc.json.
-        made_with: the plug-ins that bmc.json lists.
+        name: name of the family, as in bmc.json.
+        made_with: plug-ins that bmc.json lists.
     """
     return FAMILIES.load(name, made_with)
 
 
 def network(name: str, made_with: object = ()) -> Network:
     """Return a family's functions by name, and import torch with them; see `family`."""
-    described = family(name, made_with)
+    description = family(name, made_with)
     origin = FAMILIES.origin(name)
-    part = Origin(described.network, package=origin.package, version=origin.version)
+    part = Origin(description.network, package=origin.package, version=origin.version)
     accept = instance_of(Network, "NETWORK")
     return load_part(part, "NETWORK", accept, f"the network of the model family {name!r}")
 
@@ -153,34 +157,43 @@ def families() -> dict[str, Family]:
 
 
 def baselines() -> dict[str, str]:
-    """Return the family of each baseline, by its name; the first of several, see `of_baseline`."""
+    """Return the family of each baseline, by the baseline's name.
+
+    Where two families have a baseline of the same name, the first family is returned, and
+    `of_baseline` raises an error.
+    """
     owners: dict[str, str] = {}
-    for name, described in families().items():
-        for baseline in described.baselines:
+    for name, description in families().items():
+        for baseline in description.baselines:
             owners.setdefault(baseline, name)
     return owners
 
 
 def students() -> dict[str, Any]:
-    """Return the settings of each student, by its name; the first of several, see `of_student`."""
-    known: dict[str, Any] = {}
-    for described in families().values():
-        for name, settings in described.students.items():
-            known.setdefault(name, settings)
-    return known
+    """Return the settings of each student, by the student's name.
+
+    Where two families have a student of the same name, the settings of the first family are
+    returned, and `of_student` raises an error.
+    """
+    students: dict[str, Any] = {}
+    for description in families().values():
+        for name, settings in description.students.items():
+            students.setdefault(name, settings)
+    return students
 
 
 def of_student(name: str) -> str | None:
-    """Return the family that a student's name belongs to; None where it is no student's name.
+    """Return the family of a student; None where no student has that name.
 
     Raises:
         PluginError: two families have a student of this name.
     """
-    return _only([owner for owner, each in families().items() if name in each.students], name)
+    owners = [owner for owner, family in families().items() if name in family.students]
+    return _single_owner(owners, name)
 
 
 def is_reference(name: str) -> bool:
-    """Tell whether a name stands for a model that `bmc train` takes, though it may not exist."""
+    """Tell whether a name has the form of a model for `bmc train`; the model may not exist."""
     return ":" in name or name in baselines() or (bool(name) and Path(name).is_dir())
 
 
@@ -189,35 +202,35 @@ def of_prefix(reference: str) -> str | None:
     prefix, colon, _ = reference.partition(":")
     if not colon:
         return None
-    for name, described in families().items():
-        if prefix and described.prefix == prefix:
+    for name, description in families().items():
+        if prefix and description.prefix == prefix:
             return name
     return None
 
 
 def model_types() -> list[str]:
-    """Return the types of Hugging Face folders that some family loads."""
-    return [kind for described in families().values() for kind in described.model_types]
+    """Return the `model_type` of the Hugging Face folders that some family loads."""
+    return [kind for description in families().values() for kind in description.model_types]
 
 
 def of_model_type(model_type: str) -> str | None:
-    """Return the family that loads Hugging Face folders of a type; None where none does."""
-    for name, described in families().items():
-        if model_type in described.model_types:
+    """Return the family that loads Hugging Face folders of a type; None where no family does."""
+    for name, description in families().items():
+        if model_type in description.model_types:
             return name
     return None
 
 
 def of_baseline(reference: str) -> str:
-    """Return the family that a baseline's name belongs to.
+    """Return the family of a baseline.
 
     Raises:
-        UnknownError: there is no such baseline; the message names the nearest.
-        PluginError: two families have a baseline of this name, or none has, and a family of this
-            name cannot be loaded.
+        UnknownError: there is no such baseline; the message names the most similar baseline.
+        PluginError: two families have a baseline of this name, or no family has, and a plug-in
+            family of this name cannot be loaded.
     """
-    owners = [name for name, described in families().items() if reference in described.baselines]
-    owner = _only(owners, reference)
+    owners = [name for name, family in families().items() if reference in family.baselines]
+    owner = _single_owner(owners, reference)
     if owner is not None:
         return owner
     refused = FAMILIES.refused()
@@ -226,11 +239,11 @@ def of_baseline(reference: str) -> str:
     raise unknown("model", reference, baselines(), _HINT)
 
 
-def _only(owners: list[str], name: str) -> str | None:
-    """Return the one family that has a name; None where none has.
+def _single_owner(owners: list[str], name: str) -> str | None:
+    """Return the only family that has a model of a name; None where no family has.
 
     Raises:
-        PluginError: two have it.
+        PluginError: two families have a model of that name.
     """
     if len(owners) > 1:
         raise PluginError(

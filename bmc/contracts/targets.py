@@ -1,4 +1,4 @@
-"""Targets: the format of a target's bundles, the run time that loads them, and their exporter."""
+"""Contracts of targets: the format of the bundles, the runtime and the exporter of a target."""
 
 from __future__ import annotations
 
@@ -23,28 +23,29 @@ if TYPE_CHECKING:
 class Format(Contract):
     """Describe a target's bundles; `bmc/bundle_formats/NAME.py` ends with `FORMAT = Format(...)`.
 
-    The file imports neither torch nor a vendor's package: a bundle is listed and its hashes are
-    checked where its run time is not installed.
+    The file imports neither torch nor a vendor's package: bmc lists bundles and checks their hashes
+    also where their runtime is not installed.
 
     Args:
-        about: the run time, in one sentence, for lists.
-        session: the module with `RUNTIME = Runtime(...)`, which may import the vendor's package.
-        exporter: the module with `EXPORTER = Exporter(...)`, which may import torch, too.
-        files: returns the names of all files that loading a model opens, given the bundle's folder
-            and the model's name in it; each must be listed in the manifest. An ArtifactError says
-            that the model is no file of this format.
-        parts: returns those of the names that hold the model, whose sizes count, given its name;
-            None where that is the model's file or folder alone.
-        check: refuses a model that reads beyond its files, or loads code, as far as that is cheap;
-            None where nothing can be said.
-        dialect: the module with `DIALECT = Dialect(...)`, how the target wants a quantized ONNX
-            graph to be written; "" where it reads no ONNX.
-        source: a file of the bundle that the model was built from, and other targets can run; ""
-            for none.
-        stand_ins: targets that run `source` where the target's own devices are missing, the best
+        about: description of the runtime in one sentence, for lists.
+        session: name of the module with `RUNTIME = Runtime(...)`, which may import the vendor's
+            package.
+        exporter: name of the module with `EXPORTER = Exporter(...)`, which may also import torch.
+        files: function that returns the names of all files that loading a model opens, given the
+            bundle's folder and the model's name in it; the manifest must list each of these files.
+            It raises an ArtifactError for a model that is not a file of this format.
+        parts: function that returns the names of the files whose sizes count as the model's size,
+            given the model's name; None where only the model's file or folder counts.
+        check: function that refuses a model that reads files outside the bundle or loads code, as
+            far as a cheap check can tell; None where there is no such check.
+        dialect: name of the module with `DIALECT = Dialect(...)`; "" for a target that does not
+            read ONNX.
+        source: file of the bundle that the model was built from and that other targets can run;
+            "" for none.
+        stand_ins: targets that run `source` where the target has no device, the preferred target
             first.
-        precisions: what `--precision` of `bmc bench` can ask the run time for.
-        is_reference: whether it is PyTorch itself, which the others are compared with.
+        precisions: values of `--precision` of `bmc bench` that the runtime supports.
+        is_reference: whether the target is PyTorch, with which other targets are compared.
     """
 
     about: str = field(metadata=value(str))
@@ -67,10 +68,12 @@ class Runtime(Contract):
     """Run a target's bundles; `targets/NAME.py` ends with `RUNTIME = Runtime(...)`.
 
     Args:
-        available: says which version of the run time and which devices are here.
-        load: loads a bundle's model into a session.
-        rebuild: makes a model anew from its source file in the bundle, where `load` raises a
-            StaleEngineError; None where models do not depend on versions or devices.
+        available: function that returns the installed version of the runtime and the available
+            devices.
+        load: function that loads a bundle's model into a session.
+        rebuild: function that builds a model again from the source file in the bundle, for bundles
+            for which `load` raises a StaleEngineError; None where models do not depend on versions
+            or devices.
     """
 
     available: Callable[[], Availability] = field(metadata=function())
@@ -85,9 +88,9 @@ class Exporter(Contract):
     """Write a target's format; `export/NAME.py` ends with `EXPORTER = Exporter(...)`.
 
     Args:
-        write: writes the model's files into a folder, and says what they are.
-        executed: returns the multiplications that the run time executes for a bundle, with the
-            precision of each; none where the run time does not tell.
+        write: function that writes the model's files into a folder, and returns their description.
+        executed: function that returns the multiplications that the runtime executes for a bundle,
+            with their precision; it returns an empty list where the runtime does not tell.
     """
 
     write: Callable[[Source, Path, ExportOptions], Written] = field(
@@ -102,27 +105,27 @@ TARGETS = Kind(
 
 
 def format_of(target: str, made_with: object = ()) -> Format:
-    """Return the format of a target's bundles; see `Kind.load` for what is raised.
+    """Return the format of a target's bundles; see `Kind.load` for the errors.
 
     Args:
-        target: its name, as in manifest.json.
-        made_with: the plug-ins that the manifest lists.
+        target: name of the target, as in manifest.json.
+        made_with: plug-ins that the manifest lists.
     """
     return TARGETS.load(target, made_with)
 
 
 def runtime_of(target: str) -> Runtime:
-    """Return what runs a target's bundles; see `Kind.load` for what is raised."""
+    """Return the runtime of a target's bundles; see `Kind.load` for the errors."""
     return _part(target, format_of(target).session, "RUNTIME", Runtime)
 
 
 def exporter_of(target: str) -> Exporter:
-    """Return what writes a target's format; see `Kind.load` for what is raised."""
+    """Return the exporter of a target's bundles; see `Kind.load` for the errors."""
     return _part(target, format_of(target).exporter, "EXPORTER", Exporter)
 
 
 def dialect_of(target: str) -> Dialect | None:
-    """Return how a target wants quantization to be written; None where it reads no ONNX."""
+    """Return the ONNX dialect of a target; None for a target that does not read ONNX."""
     module = format_of(target).dialect
     return _part(target, module, "DIALECT", Dialect) if module else None
 

@@ -1,4 +1,4 @@
-"""Compression techniques: a torch model in, a torch model out."""
+"""Contract of compression techniques, which take and return a PyTorch model."""
 
 from __future__ import annotations
 
@@ -18,21 +18,23 @@ from bmc.plugins import Kind
 if TYPE_CHECKING:
     from bmc.model import AfterStep, Model, Record, Step
 
-_TAUGHT = "distill"  # the verb gives these techniques their teacher; the others need defaults
-_STEP = {"apply": ("self", "model", "work"), "rebuild": ("model", "record")}
+_WITH_TEACHER = "distill"  # `bmc distill` sets the teacher; other techniques need defaults
+_STEP_METHODS = {"apply": ("self", "model", "work"), "rebuild": ("model", "record")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Technique(Contract):
-    """A compression technique, as its file's `STEP` describes it.
+    """A compression technique, as the `STEP` of its file describes it.
 
     `STEP` is a frozen dataclass of checked settings with the methods of `bmc.model.Step`.
 
     Args:
-        step: the class, called with settings.
-        rebuild: gives a freshly built model the recorded shape: no data, no training, no tracing.
-        keep: returns what must be done after each step of later training so that what the
-            technique made still holds (zeros stay zero); None where nothing must.
+        step: the class `STEP`, which is called with the settings.
+        rebuild: function that gives a newly built model the recorded architecture, without data,
+            training or tracing.
+        keep: function that returns a function to call after each step of later training, which
+            keeps the technique's result intact (such as zeros at zero); None where training needs
+            no such function.
     """
 
     step: type[Step] = field(metadata=value(type))
@@ -46,37 +48,39 @@ def technique(method: str, made_with: object = ()) -> Technique:
     """Return a technique by its name, such as "share/lowrank".
 
     Args:
-        method: kind and name.
-        made_with: the plug-ins that bmc.json lists.
+        method: kind and name of the technique.
+        made_with: plug-ins that bmc.json lists.
 
     Raises:
         ArtifactError: there is no such kind.
         UnknownError: there is no such technique of that kind.
-        MissingError: it is a plug-in that is not installed.
-        PluginError: it lacks what its contract asks for.
+        MissingError: the technique is a plug-in that is not installed.
+        PluginError: the technique lacks members of its contract.
     """
     kind, _, name = method.partition("/")
     if kind not in kinds():
-        raise ArtifactError(f"{method!r} is no compression step that this bmc knows")
+        raise ArtifactError(f"{method!r} is not a compression step of this version of bmc")
     return techniques(kind).load(name, made_with)
 
 
 def kinds() -> list[str]:
-    """Return the kinds of techniques: the folders of `compress/`."""
+    """Return the kinds of techniques: the names of the folders in `compress/`."""
     return plugins.names("bmc.compress")
 
 
 def techniques(kind: str) -> Kind[Technique]:
-    """Return where a kind's techniques are found: "prune", "share", "quantize" or "distill".
+    """Return the registry of a kind of techniques.
 
-    Another package names its entry point of the group `bmc.techniques` "prune.NAME".
+    Args:
+        kind: "prune", "share", "quantize" or "distill". Other packages register a technique as
+            an entry point "KIND.NAME" of the group `bmc.techniques`.
     """
     return Kind(
         f"{kind} method",
         f"bmc.compress.{kind}",
         "bmc.techniques",
         "STEP",
-        _technique_of if kind == _TAUGHT else _technique_with_defaults,
+        _technique_of if kind == _WITH_TEACHER else _technique_with_defaults,
         f"bmc {kind} --help says what each does",
         f"{kind}.",
     )
@@ -129,7 +133,7 @@ def _parsed(module: str) -> ast.Module:
 
 
 def _technique_with_defaults(step: Any) -> Technique:
-    """Check a step's class whose settings a user may leave out, and return what it stands for."""
+    """Check a step's class, whose settings must all have defaults; return its technique."""
     technique = _technique_of(step)
     for setting in fields(step):
         if setting.default is setting.default_factory:  # both are MISSING
@@ -138,23 +142,23 @@ def _technique_with_defaults(step: Any) -> Technique:
 
 
 def _technique_of(step: Any) -> Technique:
-    """Check a step's class, and return what it stands for."""
+    """Check a step's class, and return its technique."""
     settings = getattr(step, "__dataclass_params__", None)
     if not isinstance(step, type) or settings is None:
         raise PluginError(f"STEP is {step!r:.60}; it must be a frozen dataclass of settings")
     if not settings.frozen:
         raise PluginError(f"{step.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
-    lacking = [name for name in _STEP if not callable(getattr(step, name, None))]
-    if lacking:
-        raise PluginError(f"{step.__name__} lacks {' and '.join(lacking)}: see bmc.model.Step")
+    missing = [name for name in _STEP_METHODS if not callable(getattr(step, name, None))]
+    if missing:
+        raise PluginError(f"{step.__name__} lacks {' and '.join(missing)}: see bmc.model.Step")
     checked: Any = step
     if not isinstance(inspect.getattr_static(checked, "rebuild"), staticmethod):
         raise PluginError(f"{step.__name__}.rebuild must be a static method")
     try:
-        inspect.signature(checked.apply).bind(*_STEP["apply"])
+        inspect.signature(checked.apply).bind(*_STEP_METHODS["apply"])
     except TypeError as error:
         raise PluginError(
             f"{step.__name__}.apply must take (self, model, work), as bmc.model.Step says"
         ) from error
-    keep = getattr(checked, "keep", None)  # the one member that a step may leave out
+    keep = getattr(checked, "keep", None)  # the only optional member of a step
     return Technique(step=checked, rebuild=checked.rebuild, keep=keep)

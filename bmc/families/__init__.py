@@ -1,4 +1,5 @@
-"""Model families, one file each: what can be built and how it is trained; they import no torch.
+"""Descriptions of the model families, one file each: names, settings and training defaults.
 
-The networks are in `bmc/models`: CONTRIBUTING.md says how to add a family.
+These files do not import torch; the networks are in `bmc/models`. CONTRIBUTING.md says how to add
+a family.
 """

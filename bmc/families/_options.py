@@ -1,4 +1,4 @@
-"""Settings that several model families have, and their checks; no torch."""
+"""Settings that several model families share, and their checks; imports no torch."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 from bmc.errors import SettingError
 
-_SMALLEST_VOCABULARY, _LARGEST_VOCABULARY = 100, 200_000
+_MIN_VOCABULARY, _MAX_VOCABULARY = 100, 200_000
 
 
 @dataclass(frozen=True)
 class ImageOptions:
-    """What can be chosen for every image family.
+    """Settings of every image family.
 
     Args:
-        image_size: height and width that images are resized to; 0 takes the data's own size, or,
-            where files are of mixed sizes, the most common one.
+        image_size: height and width that images are resized to; 0 keeps the size of the data's
+            images, or resizes images of different sizes to the most common size.
     """
 
     image_size: int = 0
@@ -25,33 +25,33 @@ class ImageOptions:
             raise SettingError(f"image size is {self.image_size}; it must lie in 0..4096")
 
 
-def check_range(name: str, value: int, most: int = 2**16) -> None:
-    """Check a setting that counts something.
+def check_range(name: str, value: int, maximum: int = 2**16) -> None:
+    """Check a setting that is a positive count.
 
     Raises:
-        SettingError: it is below 1 or above `most`.
+        SettingError: the value is below 1 or above `maximum`.
     """
-    if not 1 <= value <= most:
-        raise SettingError(f"{name} is {value}; it must lie in 1..{most}")
+    if not 1 <= value <= maximum:
+        raise SettingError(f"{name} is {value}; it must lie in 1..{maximum}")
 
 
-def check_share(name: str, value: float) -> None:
-    """Check a setting that is a share.
+def check_fraction(name: str, value: float) -> None:
+    """Check a setting that is a fraction.
 
     Raises:
-        SettingError: it is not in [0, 1).
+        SettingError: the value is not in [0, 1).
     """
     if not 0 <= value < 1:
         raise SettingError(f"{name} is {value}; it must lie in [0, 1)")
 
 
 def check_vocabulary(size: int) -> None:
-    """Check how many tokens a tokenizer shall have.
+    """Check the vocabulary size of a tokenizer.
 
     Raises:
-        SettingError: too few for the special tokens and an alphabet, or absurdly many.
+        SettingError: the size is too small for special tokens and an alphabet, or too large.
     """
-    if not _SMALLEST_VOCABULARY <= size <= _LARGEST_VOCABULARY:
+    if not _MIN_VOCABULARY <= size <= _MAX_VOCABULARY:
         raise SettingError(
-            f"vocabulary is {size}; it must lie in {_SMALLEST_VOCABULARY}..{_LARGEST_VOCABULARY}"
+            f"vocabulary is {size}; it must lie in {_MIN_VOCABULARY}..{_MAX_VOCABULARY}"
         )

@@ -15,10 +15,10 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen when a BERT is fine-tuned.
+    """Settings of a BERT that is fine-tuned.
 
     Args:
-        max_length: tokens of a text at most.
+        max_length: largest number of tokens of a text; longer texts are truncated.
     """
 
     max_length: int = 128

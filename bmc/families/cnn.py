@@ -12,17 +12,17 @@ from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
-MOST = 4096
+MAX_WIDTH = 4096
 
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen.
+    """Settings of the network.
 
     Args:
-        width: channels of the first convolution; the second one has twice as many.
+        width: channels of the first convolution; the second convolution has twice as many.
         hidden: width of the fully connected layer.
-        dropout: in front of the output.
+        dropout: dropout probability before the output layer.
     """
 
     width: int = 32
@@ -31,13 +31,13 @@ class Settings(_options.ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _options.check_range("width", self.width, MOST)
-        _options.check_range("hidden", self.hidden, MOST)
-        _options.check_share("dropout", self.dropout)
+        _options.check_range("width", self.width, MAX_WIDTH)
+        _options.check_range("hidden", self.hidden, MAX_WIDTH)
+        _options.check_fraction("dropout", self.dropout)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(
         epochs=8,
         learning_rate=2e-3,

@@ -1,6 +1,6 @@
 """A generative adversarial network of linear layers: noise in, small images out.
 
-The model is the generator. The discriminator that taught it lives in training checkpoints alone.
+The model is the generator. The discriminator is stored only in training checkpoints.
 
 Source: Goodfellow et al. 2014, "Generative Adversarial Nets".
 """
@@ -13,17 +13,17 @@ from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
-MOST = 4096
+MAX_WIDTH = 4096
 
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen of a GAN.
+    """Settings of a GAN.
 
     Args:
-        latent: values of noise that an image is made from.
-        width: outputs of the generator's first layer; the next ones have twice and four times as
-            many, and the discriminator's the same in reverse.
+        latent: number of noise values that the generator turns into an image.
+        width: width of the generator's first layer; its next layers are twice and four times as
+            wide, and the discriminator has the same widths in reverse order.
     """
 
     latent: int = 100
@@ -31,12 +31,12 @@ class Settings(_options.ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _options.check_range("latent", self.latent, MOST)
-        _options.check_range("width", self.width, MOST)
+        _options.check_range("latent", self.latent, MAX_WIDTH)
+        _options.check_range("width", self.width, MAX_WIDTH)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how a GAN is trained where the command line does not say."""
+    """Return the default training settings of a GAN."""
     return TrainingSettings(
         epochs=60,
         learning_rate=3e-4,

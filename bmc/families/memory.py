@@ -1,4 +1,4 @@
-"""A network that a Python caller gave by value, for rows of arrays: `bmc.wrap`."""
+"""Networks that a Python caller wraps with `bmc.wrap`; rows are arrays."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """A wrapped network is as it was given: there is nothing to choose."""
+    """A wrapped network has no settings."""
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the caller does not say."""
+    """Return the default training settings."""
     return TrainingSettings(epochs=5, learning_rate=1e-3, batch_size=64)
 
 

@@ -11,17 +11,17 @@ from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
-MOST_LAYERS = 64
+MAX_LAYERS = 64
 
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen.
+    """Settings of the perceptron.
 
     Args:
-        width: of each hidden layer.
-        depth: hidden layers.
-        dropout: behind each hidden layer.
+        width: width of each hidden layer.
+        depth: number of hidden layers.
+        dropout: dropout probability after each hidden layer.
     """
 
     width: int = 128
@@ -31,12 +31,12 @@ class Settings(_options.ImageOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _options.check_range("width", self.width)
-        _options.check_range("depth", self.depth, MOST_LAYERS)
-        _options.check_share("dropout", self.dropout)
+        _options.check_range("depth", self.depth, MAX_LAYERS)
+        _options.check_fraction("dropout", self.dropout)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(epochs=12, learning_rate=1.5e-3, batch_size=128, checkpoint_every=1000)
 
 

@@ -15,12 +15,12 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen.
+    """Settings of a MobileNetV2.
 
     Args:
         pretrained: whether to start from ImageNet weights.
-        multiplier: of all channels, 0.1 to 4; 1 where weights are pretrained.
-        dropout: in front of the output.
+        multiplier: factor of all channel counts, 0.1 to 4; it must be 1 for pretrained weights.
+        dropout: dropout probability before the output layer.
     """
 
     pretrained: bool = True
@@ -36,11 +36,11 @@ class Settings(_options.ImageOptions):
                 f"multiplier is {self.multiplier}, but the ImageNet weights are for 1; "
                 "add --set pretrained=false"
             )
-        _options.check_share("dropout", self.dropout)
+        _options.check_fraction("dropout", self.dropout)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(
         epochs=5,
         learning_rate=0.05,

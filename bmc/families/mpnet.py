@@ -1,6 +1,6 @@
-"""MPNet encoders for classification: as big as BERT-base, and better.
+"""MPNet encoders for classification: the size of BERT-base, with higher accuracy.
 
-Texts of one column only: MPNet has no token types that would tell a pair's texts apart.
+MPNet takes texts of one column only: it has no token types to distinguish the texts of a pair.
 
 Source: Song et al. 2020, "MPNet: Masked and Permuted Pre-training for Language Understanding".
 """
@@ -15,17 +15,17 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """What can be chosen when an MPNet is fine-tuned.
+    """Settings of an MPNet that is fine-tuned.
 
     Args:
-        max_length: tokens of a text at most.
+        max_length: largest number of tokens of a text; longer texts are truncated.
     """
 
     max_length: int = 128
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how an MPNet is fine-tuned where the command line does not say."""
+    """Return the default training settings of an MPNet."""
     return TrainingSettings(epochs=2, learning_rate=5e-5, batch_size=32)
 
 
@@ -35,7 +35,7 @@ FAMILY = Family(
     recipe=recipe,
     network="bmc.models.mpnet",
     baselines={
-        "mpnet": "MPNet: as big as BERT-base, 12 layers x 768, 109.5 M parameters, pretrained",
+        "mpnet": "MPNet: size of BERT-base, 12 layers x 768, 109.5 M parameters, pretrained",
     },
     model_types=("mpnet",),
 )

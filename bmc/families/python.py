@@ -1,7 +1,8 @@
-"""The user's own network: python:module:function, whose function makes an nn.Module for images.
+"""The user's network: python:module:function, where the function returns an nn.Module for images.
 
-The code runs because it was typed. A model directory made so names the function, but loading it
-imports nothing unless the same name is typed again (`--code`): see bmc/trust.py.
+bmc runs the function because the user typed its name. The model directory stores the name, and
+loading the directory imports the module only if the user types the name again (`--code`): see
+bmc/trust.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ Settings = _options.ImageOptions
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(epochs=5, learning_rate=1e-3, batch_size=64)
 
 

@@ -1,8 +1,8 @@
-"""Recurrent networks over tokens or series: plain, LSTM and GRU, in both directions.
+"""Bidirectional recurrent networks over tokens or series: plain RNN, LSTM and GRU.
 
-A padded row answers like an unpadded one, in every target: both directions are layers that read
-forward, the second one a copy of the row that is reversed within its own length. (A packed sequence
-would do the same, but OpenVINO answers wrongly for it.) Batch and sequence stay dynamic.
+Padding does not change the outputs of a row, in any target: both directions are layers that read
+forward, and the second layer reads the row reversed within its length. (With packed sequences,
+OpenVINO computes wrong outputs.) Batch size and sequence length stay dynamic.
 
 Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks"; Hochreiter and
 Schmidhuber 1997, "Long Short-Term Memory"; Cho et al. 2014, "Learning Phrase Representations using
@@ -23,19 +23,21 @@ READOUTS = ("mean", "last")
 
 @dataclass(frozen=True)
 class Settings:
-    """How a recurrent network is built.
+    """Settings of a recurrent network.
 
     Args:
-        hidden: width of each direction.
-        layers: how many, one on the other.
-        dropout: share of the values between layers, and before the classifier, that is dropped.
-        noise: standard deviation of the noise on normalised series in training.
-        readout: mean (of all steps' states) or last (each direction's state at its end).
-        embedding: width of a token's vector.
-        vocabulary: tokens at most.
-        lowercase: whether the vocabulary drops case.
-        strip_accents: whether it drops accents and all other marks, vowel signs and tones too.
-        max_length: tokens or time steps of a row at most.
+        hidden: width of the states of each direction.
+        layers: number of bidirectional layers.
+        dropout: dropout probability between layers and before the classifier.
+        noise: standard deviation of the noise that training adds to normalised series.
+        readout: input of the classifier: mean (of the states of all steps) or last (final state
+            of each direction).
+        embedding: width of the token embeddings.
+        vocabulary: largest number of tokens in the vocabulary.
+        lowercase: whether the tokenizer lowercases texts.
+        strip_accents: whether the tokenizer removes accents and all other combining marks,
+            including vowel signs and tone marks.
+        max_length: largest number of tokens or time steps of a row.
 
     Raises:
         SettingError: a setting is out of range.
@@ -66,7 +68,7 @@ class Settings:
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how a recurrent network is trained where the command line does not say."""
+    """Return the default training settings of a recurrent network."""
     return TrainingSettings(
         epochs=40, learning_rate=3e-3, batch_size=16, weight_decay=0.01, precision="fp32"
     )
@@ -78,7 +80,7 @@ FAMILY = Family(
     recipe=recipe,
     network="bmc.models.recurrent",
     baselines={
-        "rnn": "plain recurrent network, both directions, over tokens or series",
+        "rnn": "plain bidirectional recurrent network over tokens or series",
         "lstm": "the same with long short-term memory",
         "gru": "the same with gated recurrent units",
     },

@@ -1,7 +1,7 @@
-"""Residual networks: ResNet-18, -34 and -50, for large images as published, for small ones slim.
+"""Residual networks: ResNet-18, -34 and -50, with a smaller stem for small images.
 
 Source: He et al. 2016, "Deep Residual Learning for Image Recognition" (table 1; section 4.2 for
-small images); in the bottleneck the 3x3 convolution has the stride, as in all well-known weights.
+small images); in a bottleneck the 3x3 convolution has the stride, as in torchvision.
 The last batch norm of a block starts at zero: Goyal et al. 2017, "Accurate, Large Minibatch SGD".
 """
 
@@ -13,26 +13,26 @@ from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
-MOST = 1024
+MAX_WIDTH = 1024
 
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen.
+    """Settings of a residual network.
 
     Args:
-        width: channels of the first stage; each later one has twice as many.
+        width: channels of the first stage; each later stage has twice as many as the one before.
     """
 
     width: int = 64
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _options.check_range("width", self.width, MOST)
+        _options.check_range("width", self.width, MAX_WIDTH)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(
         epochs=5,
         learning_rate=2e-3,

@@ -1,4 +1,4 @@
-"""Image models of timm (PyTorch Image Models), by their name there: timm:NAME."""
+"""Image models of timm (PyTorch Image Models), by their timm name: timm:NAME."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen; images of a model for one size alone are resized to it by themselves.
+    """Settings of a timm model; a model with a fixed image size gets images of that size.
 
     Args:
-        pretrained: whether to start from timm's weights, which it fetches from its hub.
+        pretrained: whether to start from timm's pretrained weights, which timm downloads.
     """
 
     pretrained: bool = False
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(
         epochs=5,
         learning_rate=1e-3,
@@ -38,5 +38,5 @@ FAMILY = Family(
     recipe=recipe,
     network="bmc.models.timm",
     prefix="timm",
-    references={"timm:NAME": "an image model of timm, where it is installed"},
+    references={"timm:NAME": "an image model of timm, if timm is installed"},
 )

@@ -1,7 +1,7 @@
-"""A transformer encoder trained from scratch: the mean over the tokens is classified.
+"""A transformer encoder trained from scratch, with a classifier on the mean of the token vectors.
 
-Layers normalise what they read and not what they add to (pre-norm), which trains without pretrained
-weights. Batch and sequence stay dynamic, the sequence up to `max_length`.
+The layers are pre-norm, which trains well without pretrained weights. Batch size and sequence
+length stay dynamic, the length up to `max_length`.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need"; Xiong et al. 2020, "On Layer Normalization
 in the Transformer Architecture" (pre-norm).
@@ -19,19 +19,20 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Settings:
-    """How a transformer is built.
+    """Settings of a transformer.
 
     Args:
-        layers: how many.
-        hidden: width of a token's vector.
-        heads: of each attention; `hidden` divides by them.
-        feed_forward: width between the two linears of each layer.
-        dropout: share of the values that is dropped: of embeddings, of what each layer adds, and
-            before the classifier.
-        vocabulary: tokens at most.
-        lowercase: whether the vocabulary drops case.
-        strip_accents: whether it drops accents and all other marks, vowel signs and tones too.
-        max_length: tokens of a text at most.
+        layers: number of layers.
+        hidden: width of the token vectors; it must be divisible by `heads`.
+        heads: number of attention heads of each layer.
+        feed_forward: width of the feed-forward part of each layer.
+        dropout: dropout probability of embeddings, of each residual branch, and before the
+            classifier.
+        vocabulary: largest number of tokens in the vocabulary.
+        lowercase: whether the tokenizer lowercases texts.
+        strip_accents: whether the tokenizer removes accents and all other combining marks,
+            including vowel signs and tone marks.
+        max_length: largest number of tokens of a text; longer texts are truncated.
 
     Raises:
         SettingError: a setting is out of range.
@@ -54,7 +55,7 @@ class Settings:
                     f"{name.replace('_', ' ')} is {getattr(self, name)}; it must be at least 1"
                 )
         if self.hidden % self.heads:
-            raise SettingError(f"hidden {self.hidden} does not divide by {self.heads} heads")
+            raise SettingError(f"hidden {self.hidden} is not divisible by {self.heads} heads")
         if self.hidden % 2:
             raise SettingError(f"hidden is {self.hidden}; sines and cosines need an even width")
         if not 0 <= self.dropout < 1:
@@ -63,7 +64,7 @@ class Settings:
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how a transformer is trained where the command line does not say."""
+    """Return the default training settings of a transformer."""
     return TrainingSettings(
         epochs=12,
         learning_rate=1e-3,
@@ -80,6 +81,6 @@ FAMILY = Family(
     recipe=recipe,
     network="bmc.models.transformer",
     baselines={
-        "transformer": "transformer encoder with a vocabulary of its own, trained from scratch",
+        "transformer": "transformer encoder with a new vocabulary, trained from scratch",
     },
 )

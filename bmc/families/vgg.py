@@ -12,19 +12,19 @@ from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
-MOST = 1024
-MOST_HIDDEN = 16384
+MAX_WIDTH = 1024
+MAX_HIDDEN = 16384
 
 
 @dataclass(frozen=True)
 class Settings(_options.ImageOptions):
-    """What can be chosen.
+    """Settings of a VGG.
 
     Args:
-        width: channels of the first stage; the last one has eight times as many.
-        hidden: width of the two fully connected layers; 0 for 4096 as published, and 512 for
+        width: channels of the first stage; the last stage has eight times as many.
+        hidden: width of the two fully connected layers; 0 chooses 4096 as published, and 512 for
             images up to 64x64, which have a fiftieth of the features.
-        dropout: behind each fully connected layer.
+        dropout: dropout probability after each hidden fully connected layer.
     """
 
     width: int = 64
@@ -33,14 +33,14 @@ class Settings(_options.ImageOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _options.check_range("width", self.width, MOST)
+        _options.check_range("width", self.width, MAX_WIDTH)
         if self.hidden:
-            _options.check_range("hidden", self.hidden, MOST_HIDDEN)
-        _options.check_share("dropout", self.dropout)
+            _options.check_range("hidden", self.hidden, MAX_HIDDEN)
+        _options.check_fraction("dropout", self.dropout)
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained where the command line does not say."""
+    """Return the default training settings."""
     return TrainingSettings(
         epochs=4,
         learning_rate=0.05,

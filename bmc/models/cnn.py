@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
-from bmc.families.cnn import MOST
+from bmc.families.cnn import MAX_WIDTH
 from bmc.families.cnn import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import image_networks
@@ -78,8 +78,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     return ConvolutionalNetwork(
         image,
         image_networks.whole_of(spec, "outputs"),
-        image_networks.whole_of(spec, "filters", most=MOST),
-        image_networks.whole_of(spec, "hidden", most=MOST),
+        image_networks.whole_of(spec, "filters", most=MAX_WIDTH),
+        image_networks.whole_of(spec, "hidden", most=MAX_WIDTH),
         image_networks.share_of(spec, "dropout"),
     ).eval()
 

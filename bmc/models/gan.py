@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import SettingError
-from bmc.families.gan import MOST
+from bmc.families.gan import MAX_WIDTH
 from bmc.families.gan import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.inputs.image import ImageEncoder, ImageSettings
@@ -64,7 +64,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec lacks a size, or one is out of range.
     """
     whole_of = image_networks.whole_of
-    latent, hidden = (whole_of(spec, name, most=MOST) for name in ("latent", "hidden"))
+    latent, hidden = (whole_of(spec, name, most=MAX_WIDTH) for name in ("latent", "hidden"))
     return Generator(latent, hidden, image_networks.image_of(spec)).eval()
 
 

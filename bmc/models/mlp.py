@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.families.mlp import MOST_LAYERS
+from bmc.families.mlp import MAX_LAYERS
 from bmc.families.mlp import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import image_networks
@@ -65,7 +65,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         image_networks.image_of(spec),
         image_networks.whole_of(spec, "outputs"),
         image_networks.whole_of(spec, "hidden"),
-        image_networks.whole_of(spec, "depth", most=MOST_LAYERS),
+        image_networks.whole_of(spec, "depth", most=MAX_LAYERS),
         image_networks.share_of(spec, "dropout"),
     ).eval()
 

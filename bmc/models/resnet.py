@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
-from bmc.families.resnet import MOST
+from bmc.families.resnet import MAX_WIDTH
 from bmc.families.resnet import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.inference.operators import Add
@@ -167,7 +167,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     if plan is None:
         raise ArtifactError(f"no residual network is named {spec.get('architecture')!r:.60}")
     outputs = image_networks.whole_of(spec, "outputs")
-    width = image_networks.whole_of(spec, "filters", most=MOST)
+    width = image_networks.whole_of(spec, "filters", most=MAX_WIDTH)
     return ResNet(image_networks.image_of(spec), outputs, plan, width).eval()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ArtifactError
-from bmc.families.vgg import MOST, MOST_HIDDEN
+from bmc.families.vgg import MAX_HIDDEN, MAX_WIDTH
 from bmc.families.vgg import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.model import Model, Parts
@@ -108,8 +108,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         image_networks.image_of(spec),
         image_networks.whole_of(spec, "outputs"),
         stages,
-        image_networks.whole_of(spec, "filters", most=MOST),
-        image_networks.whole_of(spec, "hidden", most=MOST_HIDDEN),
+        image_networks.whole_of(spec, "filters", most=MAX_WIDTH),
+        image_networks.whole_of(spec, "hidden", most=MAX_HIDDEN),
         image_networks.share_of(spec, "dropout"),
     ).eval()
 

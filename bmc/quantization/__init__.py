@@ -1,1 +1,1 @@
-"""What quantization methods stand on: calibration, equalization, GPTQ and its Hessians."""
+"""Building blocks of quantization methods: calibration, equalization, GPTQ and Hessians."""

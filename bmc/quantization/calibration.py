@@ -1,6 +1,6 @@
 """Calibration: choose the scales of activation quantizers from calibration samples.
 
-A histogram of fixed size is kept of each tensor, whatever the number of samples.
+A histogram of each tensor is kept, whose size does not depend on the number of samples.
 
 Source: Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
 Integer-Arithmetic-Only Inference"; Wu et al. 2020, "Integer Quantization for Deep Learning
@@ -32,14 +32,14 @@ from bmc.quantization.observers import (
 def calibrate(
     form: nn.Module, encoder: Encoder, rows: Sequence[Any], calibrator: str, percentile: float
 ) -> None:
-    """Set the scale of each activation quantizer from what it reads of calibration samples.
+    """Set the scale of each activation quantizer from its inputs on calibration samples.
 
     Args:
-        form: a quantized form whose quantizers are not calibrated, so that it computes in float.
-        encoder: of the rows.
-        rows: calibration samples: raw rows of the training part.
+        form: a quantized form whose quantizers are not calibrated, and which computes in float.
+        encoder: encoder of the rows.
+        rows: calibration samples: raw rows of the training split.
         calibrator: one of `observers.CALIBRATORS`.
-        percentile: of the absolute values, for that calibrator.
+        percentile: percentile of the absolute values, for the calibrator "percentile".
 
     Raises:
         UsageError: there are fewer than two samples.
@@ -68,7 +68,7 @@ def calibrate(
 
 
 def layers_that_read_zeros(form: nn.Module) -> list[str]:
-    """Return the quantized layers whose inputs were all zero in the calibration, by path."""
+    """Return the paths of the quantized layers whose inputs were all zero in the calibration."""
     return [
         path
         for path, layer in quantized_layers(form).items()

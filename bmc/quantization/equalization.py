@@ -1,9 +1,10 @@
 """Equalization: scale down outlying input channels before they are quantized.
 
-One scale for a tensor has to hold its largest channel, and leaves few steps to the others. Here the
-few outlying channels are divided and their weights, which have a scale for each output channel, are
-multiplied instead. Unlike SmoothQuant (Xiao et al. 2023, equation 4) that leaves the other channels
-and their weights as they are: see docs/decisions/0017-outlying-channels-are-divided.md.
+A tensor has one scale, which must cover its largest channel and leaves few steps for the other
+channels. Here the few outlying channels are divided, and their weights multiplied by the same
+divisors; weights have a scale for each output channel. Unlike SmoothQuant (Xiao et al. 2023,
+equation 4), this does not change the other channels and their weights: see
+docs/decisions/0017-outlying-channels-are-divided.md.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from bmc.inputs import Encoder
 from bmc.model import Model, Record
 from bmc.quantization.observers import observe_inputs
 
-_SMALLEST_DIVISOR = 3.0  # of the most outlying channel: equalization costs a multiplication
+# A layer is equalized only if its largest divisor reaches this: scaling costs a multiplication.
+_MIN_LARGEST_DIVISOR = 3.0
 
 
 def quantize_equalized(
@@ -35,11 +37,14 @@ def quantize_equalized(
     """Quantize layers as a record says, with outlying channels scaled down, and return the record.
 
     Args:
-        model: its module is its inference form, in float.
-        record: how each of the layers is quantized.
-        layers: those layers, by path.
-        rows: calibration samples: raw rows of the training part.
+        model: a model whose module is an inference form, in float.
+        record: entries of a record, by path of the layer.
+        layers: the layers of the record, by path.
+        rows: calibration samples: raw rows of the training split.
         outlier_threshold: see `channel_divisors`.
+
+    Returns:
+        the record, with the scaled layers marked `divided`.
     """
     divisors = channel_divisors(model.module, layers, model.encoder, rows, outlier_threshold)
     record = {
@@ -47,9 +52,9 @@ def quantize_equalized(
         for path, entry in record.items()
     }
     quantize_layers(model.module, record)
-    for path, of_layer in divisors.items():
+    for path, layer_divisors in divisors.items():
         layer: Any = model.module.get_submodule(path)
-        layer.scale_channels(of_layer)
+        layer.scale_channels(layer_divisors)
     return record
 
 
@@ -60,18 +65,19 @@ def channel_divisors(
     rows: Sequence[Any],
     outlier_threshold: float,
 ) -> dict[str, Tensor]:
-    """Return what to divide the input channels of linear layers by, for the layers that need it.
+    """Return the divisors of the input channels of linear layers with outlying channels.
 
     Args:
-        form: in float.
-        layers: its layers that will be quantized, by path.
-        encoder: of the rows.
-        rows: calibration samples: raw rows of the training part.
-        outlier_threshold: largest value of a channel, in multiples of the median channel's; larger
-            ones are divided down to that. 0 divides none.
+        form: an inference form in float.
+        layers: the layers that will be quantized, by path.
+        encoder: encoder of the rows.
+        rows: calibration samples: raw rows of the training split.
+        outlier_threshold: limit of a channel's largest absolute value, in multiples of the median
+            channel's largest absolute value. Larger channels are divided down to the limit; 0
+            divides no channel.
 
     Returns:
-        divisors (in), at least 1, by path.
+        divisors (in), at least 1, by path of the layer.
     """
     linears = unshared(form, layers) if outlier_threshold else {}
     if not linears:
@@ -79,14 +85,14 @@ def channel_divisors(
     largest = largest_inputs(form, linears, encoder, rows)
     divisors = {path: _divisors(values, outlier_threshold) for path, values in largest.items()}
     needed = {
-        path: of_layer
-        for path, of_layer in divisors.items()
-        if _SMALLEST_DIVISOR <= float(of_layer.max()) < float("inf")
+        path: layer_divisors
+        for path, layer_divisors in divisors.items()
+        if _MIN_LARGEST_DIVISOR <= float(layer_divisors.max()) < float("inf")
     }
     if needed:
         console.note(
-            f"{len(needed)} of {len(divisors)} linear layers read outlying channels, which are "
-            "scaled down first (--set outlier_threshold=0 leaves them)"
+            f"{len(needed)} of {len(divisors)} linear layers have outlying input channels, which "
+            "are scaled down first (--set outlier_threshold=0 leaves them unscaled)"
         )
     return needed
 
@@ -99,26 +105,26 @@ def largest_inputs(
     largest: dict[str, Tensor] = {}
 
     def observe(path: str, values: Tensor) -> None:
-        of_batch = values.abs().flatten(0, -2).amax(dim=0)
-        largest[path] = of_batch.maximum(largest.get(path, of_batch))
+        batch_largest = values.abs().flatten(0, -2).amax(dim=0)
+        largest[path] = batch_largest.maximum(largest.get(path, batch_largest))
 
     observe_inputs(form, linears, encoder, rows, observe, "looking for outlying channels")
     return largest
 
 
 def check_outlier_threshold(outlier_threshold: float) -> None:
-    """Refuse an outlier threshold that means nothing.
+    """Refuse an invalid outlier threshold.
 
     Raises:
-        SettingError: it is neither 0 nor 1 and more.
+        SettingError: the threshold is neither 0 nor a finite number of at least 1.
     """
     if outlier_threshold != 0 and not 1 <= outlier_threshold < float("inf"):
-        raise SettingError(f"outlier_threshold is {outlier_threshold}; it must be 0, or 1 and more")
+        raise SettingError(f"outlier_threshold is {outlier_threshold}; it must be 0 or at least 1")
 
 
 def _divisors(largest: Tensor, outlier_threshold: float) -> Tensor:
-    """Return what brings each channel's largest value down to the threshold, at least 1."""
-    used = largest[largest > 0]
-    if not len(used):
+    """Return the divisors, at least 1, that bring each channel's largest value to the threshold."""
+    nonzero = largest[largest > 0]
+    if not len(nonzero):
         return torch.ones_like(largest)
-    return (largest / (outlier_threshold * used.median())).clamp(min=1.0)
+    return (largest / (outlier_threshold * nonzero.median())).clamp(min=1.0)

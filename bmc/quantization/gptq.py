@@ -1,13 +1,13 @@
-"""GPTQ: round weights of 4 bits so that a layer's outputs change least.
+"""GPTQ: round 4-bit weights such that the outputs of their layer change least.
 
-First each scale is the one with the least squared error of the weights. Then the columns of a
-weight (of a linear layer, or of an embedding) are rounded in turn, and the columns still to come
-make up for each error. Once all values are integers, the scales are fitted again; both happen
-twice.
+First, each scale is chosen for the least squared error of the weights. Then the columns of a
+weight (of a linear layer or an embedding) are rounded one after the other, and the columns not yet
+rounded compensate for each error. Finally the scales are fitted again, for fixed integers.
+Rounding and fitting are done twice.
 
 Source: Frantar et al. 2023, "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-Transformers", section 3; the order of columns is that of its authors' code (`act-order`).
-Embeddings are ours (docs/decisions/0018-four-bits-are-rounded-to-what-is-read.md).
+Transformers", section 3; the order of the columns follows the authors' code (`act-order`).
+The use for embeddings is bmc's (docs/decisions/0018-four-bits-are-rounded-to-what-is-read.md).
 """
 
 from __future__ import annotations
@@ -29,35 +29,40 @@ from bmc.quantization.observers import check_samples
 
 _PASSES = 2
 _SCALE_DAMPING = 1e-3
-_ROWS_AT_ONCE = 512  # whose scales are solved for together
+_ROWS_AT_ONCE = 512  # rows of a weight in one batch of least-squares problems
 _TINY = torch.finfo(torch.float32).tiny
-_BLOCK = 128  # columns whose errors are passed on together to the columns behind them
-_DAMPING = 0.01  # of the Hessian's mean diagonal: a column that is always 0 must not weigh nothing
-_NARROWEST, _CANDIDATES = 0.4, 61
-_WIDEST = 8192  # columns: a Hessian of 256 MB
+_BLOCK = 128  # columns that are rounded before their errors are passed on to later columns
+_DAMPING = 0.01  # of the Hessian's mean diagonal: keeps the Hessian of constant-0 inputs regular
+_MIN_SCALE_FRACTION, _CANDIDATES = 0.4, 61
+_MAX_COLUMNS = 8192  # the Hessian then has 256 MB
 
 
 def quantize_fitted(
     model: Model, record: Record, layers: Mapping[str, nn.Module], rows: Sequence[Any]
 ) -> Record:
-    """Quantize layers as a record says, with weights of 4 bits fitted, and return the record.
+    """Quantize layers as a record says, with GPTQ for 4-bit weights, and return the record.
 
     Args:
-        model: its module is its inference form, in float.
-        record: how each of the layers is quantized.
-        layers: those layers, by path.
-        rows: calibration samples: raw rows of the training part.
+        model: a model whose module is an inference form, in float.
+        record: entries of a record, by path of the layer.
+        layers: the layers of the record, by path.
+        rows: calibration samples: raw rows of the training split.
+
+    Returns:
+        the record, with the 4-bit layers marked `fitted`.
 
     Raises:
         UsageError: there are fewer than two samples.
-        DataError: a layer read NaN or infinity.
+        DataError: an input of a layer is NaN or infinite.
     """
     check_samples(rows)
     with_4_bits = [path for path, entry in record.items() if entry["bits"] == 4]
     kinds = (nn.Linear, nn.Embedding)
-    alone = unshared(model.module, {path: layers[path] for path in with_4_bits}, kinds)
-    fitted = {path: layer for path, layer in alone.items() if layer.weight.shape[1] <= _WIDEST}
-    hessian = hessians(model.module, fitted, model.encoder, rows) if fitted else {}
+    candidates = unshared(model.module, {path: layers[path] for path in with_4_bits}, kinds)
+    rounded_layers = {
+        path: layer for path, layer in candidates.items() if layer.weight.shape[1] <= _MAX_COLUMNS
+    }
+    hessian_of = hessians(model.module, rounded_layers, model.encoder, rows)
     record = {
         path: {**entry, "fitted": True} if path in with_4_bits else entry
         for path, entry in record.items()
@@ -67,11 +72,11 @@ def quantize_fitted(
         for path in with_4_bits:
             layer: Any = model.module.get_submodule(path)
             scales = fit_scales(layer.weight_quantizer, layer.weight)
-            if path in hessian:
-                layer.weight.data, scales = rounded(
+            if path in hessian_of:
+                layer.weight.data, scales = round_and_fit(
                     layer.weight.data,
                     scales.view(len(layer.weight), -1),
-                    hessian[path].to(layer.weight.dtype),
+                    hessian_of[path].to(layer.weight.dtype),
                 )
             layer.weight_quantizer.scales.copy_(scales.flatten())
             advance(1)
@@ -82,45 +87,48 @@ def quantize_fitted(
 def fit_scales(quantizer: WeightQuantizer, weight: Tensor) -> Tensor:
     """Return the scale of each channel or group (n) with the least squared error of a weight."""
     groups = quantizer.grouped(weight)
-    scales = widest = WeightQuantizer(quantizer.bits, quantizer.group).scales_of(groups)
-    least = torch.full_like(widest, float("inf"))
-    for share in torch.linspace(1.0, _NARROWEST, _CANDIDATES).tolist():
-        candidate = widest * share
+    scales = max_scales = WeightQuantizer(quantizer.bits, quantizer.group).scales_of(groups)
+    least_error = torch.full_like(max_scales, float("inf"))
+    for fraction in torch.linspace(1.0, _MIN_SCALE_FRACTION, _CANDIDATES).tolist():
+        candidate = max_scales * fraction
         error = (groups - _quantized(groups, candidate[:, None])).square().sum(dim=1)
-        scales = torch.where(error < least, candidate, scales)
-        least = least.minimum(error)
+        scales = torch.where(error < least_error, candidate, scales)
+        least_error = least_error.minimum(error)
     return scales
 
 
-def rounded(weight: Tensor, scales: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
-    """Return a weight (out, in) whose values are integers times scales, and the scales.
+def round_and_fit(weight: Tensor, scales: Tensor, hessian: Tensor) -> tuple[Tensor, Tensor]:
+    """Round a weight to integers times scales, and fit the scales.
 
     Args:
-        weight: (out, in).
-        scales: to begin with, (out, groups).
-        hessian: (in, in).
+        weight: the weight (out, in).
+        scales: initial scales (out, groups).
+        hessian: Hessian of the weight's columns (in, in).
+
+    Returns:
+        the rounded weight (out, in), and the scales (out, groups).
     """
     size = weight.shape[1] // scales.shape[1]
     integers = torch.zeros_like(weight)
     for _ in range(_PASSES):
-        by_column = scales.repeat_interleave(size, dim=1)
-        integers = (round_in_turn(weight, scales, hessian) / by_column).round()
+        column_scales = scales.repeat_interleave(size, dim=1)
+        integers = (round_in_turn(weight, scales, hessian) / column_scales).round()
         scales = refit_scales(weight, integers, scales, hessian)
     return integers * scales.repeat_interleave(size, dim=1), scales
 
 
 @torch.no_grad()
 def refit_scales(weight: Tensor, integers: Tensor, scales: Tensor, hessian: Tensor) -> Tensor:
-    """Return the scales (out, groups) with the least output error for a weight's integers.
+    """Return the scales (out, groups) with the least output error for fixed integers.
 
-    They are the solution of least squares for each row; a scale that would leave half to twice its
-    value stays.
+    Each row is a least-squares problem. A scale whose solution lies outside half to twice its
+    value is left unchanged.
 
     Args:
-        weight: (out, in).
-        integers: of its values, (out, in).
-        scales: so far, (out, groups).
-        hessian: (in, in).
+        weight: the weight before rounding (out, in).
+        integers: integers of the rounded weight (out, in).
+        scales: current scales (out, groups).
+        hessian: Hessian of the weight's columns (in, in).
     """
     parts = [
         _refit(weight[start:end], integers[start:end], scales[start:end], hessian)
@@ -132,7 +140,7 @@ def refit_scales(weight: Tensor, integers: Tensor, scales: Tensor, hessian: Tens
 def _refit(weight: Tensor, integers: Tensor, scales: Tensor, hessian: Tensor) -> Tensor:
     groups = scales.shape[1]
     size = weight.shape[1] // groups
-    between = torch.stack(
+    normal_matrix = torch.stack(
         [
             _group_sums(integers[:, at : at + size] @ hessian[at : at + size] * integers, groups)
             for at in range(0, weight.shape[1], size)
@@ -140,21 +148,24 @@ def _refit(weight: Tensor, integers: Tensor, scales: Tensor, hessian: Tensor) ->
         dim=1,
     )  # (out, groups, groups)
     target = _group_sums(weight @ hessian * integers, groups)
-    residual = target - (between @ scales[..., None])[..., 0]
-    mean = between.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
-    between.diagonal(dim1=1, dim2=2).add_((_SCALE_DAMPING * mean).clamp(min=_TINY))
-    refitted = scales + torch.linalg.solve(between, residual)
+    residual = target - (normal_matrix @ scales[..., None])[..., 0]
+    mean = normal_matrix.diagonal(dim1=1, dim2=2).mean(dim=1, keepdim=True)
+    normal_matrix.diagonal(dim1=1, dim2=2).add_((_SCALE_DAMPING * mean).clamp(min=_TINY))
+    refitted = scales + torch.linalg.solve(normal_matrix, residual)
     return torch.where((refitted > scales / 2) & (refitted < scales * 2), refitted, scales)
 
 
 @torch.no_grad()
 def round_in_turn(weight: Tensor, scales: Tensor, hessian: Tensor) -> Tensor:
-    """Return a weight (out, in) rounded column by column; later columns make up for each error.
+    """Round a weight column by column; later columns compensate for each column's error.
 
     Args:
-        weight: (out, in).
-        scales: (out, groups).
-        hessian: (in, in).
+        weight: the weight (out, in).
+        scales: scales (out, groups).
+        hessian: Hessian of the weight's columns (in, in).
+
+    Returns:
+        the rounded weight (out, in).
     """
     width = weight.shape[1]
     order = hessian.diagonal().argsort(descending=True)
@@ -180,7 +191,7 @@ def round_in_turn(weight: Tensor, scales: Tensor, hessian: Tensor) -> Tensor:
 
 
 def _group_sums(values: Tensor, groups: int) -> Tensor:
-    """Return the sums (out, groups) of values (out, in)."""
+    """Return the sum of each group of values (out, in), as (out, groups)."""
     return values.view(len(values), groups, -1).sum(dim=2)
 
 

@@ -1,4 +1,4 @@
-"""What fp16 and bf16 have in common: which layers stay in fp32, and the record."""
+"""Shared code of fp16 and bf16: the choice of fp32 layers, and the record."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from bmc.model import Model, Record
 
 
 def layers_in_fp32(form: nn.Module, task: str, in_float: tuple[str, ...]) -> set[str]:
-    """Return the paths of the layers that stay in fp32 by choice.
+    """Return the paths of the layers that the user or the task keeps in fp32.
 
-    A regression's last layer is one: 16 bits have few steps at a level like 2000.
+    The last layer of a regression stays in fp32: near 2000, for example, fp16 numbers are 1 apart
+    and bf16 numbers 8.
 
     Args:
         form: an inference form.
         task: "classification", "regression" or "generation".
-        in_float: fnmatch patterns.
+        in_float: fnmatch patterns of paths that the user keeps in fp32.
     """
     layers = quantizable_layers(form)
     paths = layers.keys() - without(layers, in_float).keys()
@@ -30,13 +31,16 @@ def layers_in_fp32(form: nn.Module, task: str, in_float: tuple[str, ...]) -> set
 
 
 def apply(model: Model, form: nn.Module, precision: str, keep: Iterable[str]) -> Record:
-    """Make a model its inference form in 16 bits; return the record, empty where nothing changes.
+    """Replace a model's module by its inference form in 16 bits, and return the record.
 
     Args:
-        model: in fp32.
-        form: its inference form.
+        model: a model in fp32.
+        form: the model's inference form.
         precision: "fp16" or "bf16".
         keep: paths of layers that stay in fp32.
+
+    Returns:
+        the record; empty where no layer can have 16 bits, and the model is unchanged.
     """
     record: Record = {"precision": precision, "keep": sorted(keep)}
     if not half_precision_layers(form, record["keep"]):
@@ -46,14 +50,18 @@ def apply(model: Model, form: nn.Module, precision: str, keep: Iterable[str]) ->
 
 
 def rebuild(model: Model, record: Record) -> None:
-    """Give a freshly built model the recorded precision.
+    """Replace a newly built model's module by its inference form in the recorded precision.
+
+    Args:
+        model: a newly built model.
+        record: the record; it may come from a file, and is checked.
 
     Raises:
-        ArtifactError: the record, which may come from a file, is malformed.
+        ArtifactError: the record is malformed.
     """
     precision, keep = record.get("precision"), record.get("keep")
-    is_known = isinstance(keep, list) and all(isinstance(path, str) for path in keep)
-    if precision not in DTYPES or not is_known:
+    are_paths = isinstance(keep, list) and all(isinstance(path, str) for path in keep)
+    if precision not in DTYPES or not are_paths:
         raise ArtifactError(f"a precision is recorded as {record!r:.80}")
     become_inference_form(model)
     to_half_precision(model.module, str(precision), keep or [])

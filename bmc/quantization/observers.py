@@ -1,4 +1,4 @@
-"""Observe what layers read while a network answers calibration samples."""
+"""Observe the inputs of layers while a network runs on calibration samples."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _BATCH = 16
 _BINS = 2048
 _SIGNED_STEPS = 127
 _UNSIGNED_STEPS = 255
-_LOPSIDED = 0.5  # of the positive range: a negative range up to that wants a zero point
+_MAX_NEGATIVE_PART = 0.5  # of the limit: up to this, unsigned integers with a zero point are finer
 _CANDIDATES = 100
 _SMALLEST_RANGE = 1e-8
 SMALLEST_SCALE = _SMALLEST_RANGE / _SIGNED_STEPS
-"""Values that are all zero get a scale up to this; no other values do."""
+"""Largest scale of a tensor whose values are all zero; other tensors have larger scales."""
 
 
 @torch.inference_mode()
@@ -36,15 +36,16 @@ def observe_inputs(
     observe: Callable[[str, Tensor], None],
     title: str,
 ) -> None:
-    """Run a network on calibration samples, and show what layers read, batch by batch.
+    """Run a network on calibration samples, and pass the inputs of layers to a function.
 
     Args:
-        form: in evaluation mode.
-        layers: to observe, by path.
-        encoder: of the rows.
-        rows: calibration samples: raw rows of the training part.
-        observe: called with a path and that layer's first input, each time the layer runs.
-        title: of the progress bar.
+        form: network in evaluation mode.
+        layers: layers to observe, by path.
+        encoder: encoder of the rows.
+        rows: calibration samples: raw rows of the training split.
+        observe: function that is called with a layer's path and first input, at each call of the
+            layer.
+        title: title of the progress bar.
     """
 
     def hook_of(path: str) -> Any:
@@ -56,9 +57,9 @@ def observe_inputs(
     hooks = [layer.register_forward_pre_hook(hook_of(path)) for path, layer in layers.items()]
     try:
         with console.progress(title, len(rows)) as advance:
-            for places, tensors in batches_of(encoder, rows, _BATCH):
+            for indices, tensors in batches_of(encoder, rows, _BATCH):
                 output_of(form, tensors)
-                advance(len(places))
+                advance(len(indices))
     finally:
         for hook in hooks:
             hook.remove()
@@ -72,16 +73,16 @@ def check_samples(rows: Sequence[Any]) -> None:
     """
     if len(rows) < 2:
         raise UsageError(
-            f"{len(rows)} calibration row(s) say nothing about a range; take at least 2, "
+            f"{len(rows)} calibration sample(s) do not determine a range; use at least 2, "
             "better 200 or more: --samples 256"
         )
 
 
 def not_finite(path: str) -> DataError:
-    """Return the error for a layer that reads NaN or infinity."""
+    """Return the error for a layer with NaN or infinite inputs."""
     return DataError(
-        f"layer {path!r} reads NaN or infinity from the calibration rows, so nothing can be fitted "
-        "to them: bmc inspect MODEL shows where values leave the range"
+        f"layer {path!r} reads NaN or infinity from the calibration samples, so nothing can be "
+        "fitted to them: bmc inspect MODEL shows where values leave the range"
     )
 
 
@@ -90,9 +91,9 @@ class QuantizationRange:
     """Scale and zero point of 8-bit integers.
 
     Args:
-        scale: between two steps.
-        zero_point: the integer that stands for 0.
-        unsigned: whether the integers are 0..255; otherwise they are -128..127.
+        scale: distance between two quantized values.
+        zero_point: integer that represents 0.
+        unsigned: whether the integers are 0..255 rather than -128..127.
     """
 
     scale: float
@@ -102,15 +103,15 @@ class QuantizationRange:
 
 @dataclass
 class HistogramObserver:
-    """A histogram of the absolute values of a tensor, and its range; its size is fixed.
+    """A histogram of fixed size of the absolute values of a tensor, and the tensor's range.
 
-    The range of the bins doubles when a value lies outside, and each two bins become one.
+    Where a value exceeds the last bin, bins are merged in pairs and the range of the bins doubles.
 
     Args:
         top: upper end of the last bin.
-        counts: of the bins, float64 (bins).
-        largest: absolute value; NaN once a value was NaN or infinite.
-        smallest: value, at most 0.
+        counts: number of values in each bin, float64 (bins).
+        largest: largest absolute value so far; NaN once a value was NaN or infinite.
+        smallest: smallest value so far, at most 0.
     """
 
     top: float = 0.0
@@ -139,48 +140,49 @@ class HistogramObserver:
         self.counts += torch.histc(sizes, _BINS, 0.0, self.top).double()
 
     def limit(self, calibrator: str, percentile: float, symmetric: bool = False) -> float:
-        """Return the largest absolute value that the integers should reach.
+        """Return the largest absolute value that the integers should represent.
 
         Args:
             calibrator: one of CALIBRATORS.
-            percentile: of the absolute values, for that calibrator.
+            percentile: percentile of the absolute values, for the calibrator "percentile".
             symmetric: whether the zero point must be 0.
         """
         if calibrator == "minmax" or not self.top or self.largest != self.largest:
             return self.largest
         if calibrator == "percentile":
-            share = self.counts.cumsum(0) / self.counts.sum()
-            last_bin = int((share < percentile / 100).sum())
+            cumulative = self.counts.cumsum(0) / self.counts.sum()
+            last_bin = int((cumulative < percentile / 100).sum())
             return min((last_bin + 1) * self.top / _BINS, self.largest)
-        return self._limit_of_least_error(symmetric)
+        return self._limit_with_least_error(symmetric)
 
     def range_up_to(self, limit: float, symmetric: bool = False) -> QuantizationRange:
         """Return scale and zero point for values up to a limit.
 
-        Where negative values reach so little far that half of the steps would be wasted, the
-        integers are unsigned.
+        The integers are unsigned where the smallest value is no further below 0 than half of the
+        limit: signed integers would leave many negative steps unused.
 
         Args:
-            limit: largest absolute value.
+            limit: largest absolute value to represent.
             symmetric: whether the zero point must be 0.
         """
-        if not symmetric and -self.smallest <= _LOPSIDED * limit:
+        if not symmetric and -self.smallest <= _MAX_NEGATIVE_PART * limit:
             scale = max(limit - self.smallest, _SMALLEST_RANGE) / _UNSIGNED_STEPS
             return QuantizationRange(scale, round(-self.smallest / scale), unsigned=True)
         return QuantizationRange(max(limit, _SMALLEST_RANGE) / _SIGNED_STEPS)
 
-    def _limit_of_least_error(self, symmetric: bool) -> float:
+    def _limit_with_least_error(self, symmetric: bool) -> float:
         """Return the limit with the least expected squared error."""
         width = self.top / _BINS
         centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
-        best, least = self.largest, float("inf")
-        for part in range(1, _CANDIDATES + 1):
-            limit = self.largest * part / _CANDIDATES
+        best_limit, least_error = self.largest, float("inf")
+        for candidate in range(1, _CANDIDATES + 1):
+            limit = self.largest * candidate / _CANDIDATES
             scale = self.range_up_to(limit, symmetric).scale
             error = centres - (centres / scale).round().clamp(max=round(limit / scale)) * scale
-            # Inside a bin values are spread evenly; a step finer than a bin errs by its own width.
-            within = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
-            total = float((self.counts * (error**2 + within)).sum())
-            if total < least:
-                best, least = limit, total
-        return best
+            # Values are assumed uniform within a bin. Uniform values in an interval of width w have
+            # variance w**2 / 12; the interval is the bin, or a step if steps are narrower.
+            variance = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
+            total_error = float((self.counts * (error**2 + variance)).sum())
+            if total_error < least_error:
+                best_limit, least_error = limit, total_error
+        return best_limit

@@ -1,4 +1,4 @@
-"""Which layers leave the range of fp16 on real rows."""
+"""Find layers whose values leave the range of fp16 on calibration samples."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bmc.inputs import Encoder
 from bmc.model import output_of
 
 _BATCH = 16
-_MARGIN = 4  # unseen rows may reach this much further than the calibration samples
+_MARGIN = 4  # values of other rows may exceed those of the calibration samples by this factor
 
 
 @torch.inference_mode()
 def overflowing_layers(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> list[str]:
-    """Return the layers whose inputs or outputs come near the largest fp16 number, by path.
+    """Return the paths of layers whose inputs or outputs come near the largest fp16 number.
 
     Args:
         form: an inference form in fp32.
-        encoder: of the rows.
+        encoder: encoder of the rows.
         rows: calibration samples.
 
     Raises:
-        DataError: a value is NaN or infinite in fp32 already.
+        DataError: a value is NaN or infinite even in fp32.
     """
     largest: dict[str, float] = {}
     hooks = [
@@ -42,20 +42,20 @@ def overflowing_layers(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -
     finally:
         for hook in hooks:
             hook.remove()
-    broken = [path for path, value in largest.items() if value != value]
-    if broken:
-        raise DataError(f"layer {broken[0]!r} reads or answers NaN or infinity in 32 bits already")
+    not_finite = [path for path, value in largest.items() if value != value]
+    if not_finite:
+        raise DataError(f"layer {not_finite[0]!r} reads or returns NaN or infinity even in fp32")
     limit = torch.finfo(torch.float16).max / _MARGIN
     return [path for path, value in largest.items() if value > limit]
 
 
 @torch.inference_mode()
 def check_outputs(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> None:
-    """Refuse a form in fp16 that overflows between its layers, where none can be left in fp32.
+    """Refuse a form in fp16 that overflows between its layers, where no fp32 layer would help.
 
     Args:
-        form: in fp16.
-        encoder: of the rows.
+        form: an inference form in fp16.
+        encoder: encoder of the rows.
         rows: calibration samples.
 
     Raises:
@@ -64,13 +64,13 @@ def check_outputs(form: nn.Module, encoder: Encoder, rows: Sequence[Any]) -> Non
     for _, inputs in batches_of(encoder, rows, _BATCH):
         if not output_of(form, inputs).isfinite().all():
             raise DataError(
-                "values between its layers leave fp16's range, so that it answers NaN or infinity; "
-                "--method bf16 has the range of fp32"
+                "values between the layers leave fp16's range, and the outputs are NaN or "
+                "infinite; --method bf16 has the range of fp32"
             )
 
 
 def _note_largest(largest: dict[str, float], path: str) -> Any:
-    """Return a hook that keeps the largest absolute value of a layer's inputs and outputs."""
+    """Return a hook that stores the largest absolute value of a layer's inputs and outputs."""
 
     def hook(
         _: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor], output: Tensor

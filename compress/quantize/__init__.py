@@ -1,6 +1,6 @@
-"""Quantization: fewer bits stand for weights, and for what layers read.
+"""Quantization methods: fewer bits for weights, and for the inputs of layers.
 
-One method is one file that ends with `STEP = YourClass`, found by its name: CONTRIBUTING.md says
-how to add one. Calibration, equalization and GPTQ, on which the methods stand, are in
+Each method is one file that ends with `STEP = YourClass`; the file's name is the method's name.
+CONTRIBUTING.md says how to add a method. The methods use calibration, equalization and GPTQ from
 `bmc/quantization`.
 """

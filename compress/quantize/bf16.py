@@ -11,9 +11,9 @@ from bmc.quantization import half_precision
 
 @dataclass(frozen=True)
 class Bf16:
-    """Compute in bf16; norms and softmax stay in fp32. Nothing can overflow that does not in fp32.
+    """Compute in bf16; norms and softmax stay in fp32. bf16 overflows only where fp32 does.
 
-    OpenVINO and TensorRT execute it; ONNX Runtime's CPU cannot load such graphs.
+    OpenVINO and TensorRT execute bf16; ONNX Runtime cannot load bf16 graphs on a CPU.
 
     Args:
         in_float: names (fnmatch patterns) of layers that stay in fp32.
@@ -24,14 +24,14 @@ class Bf16:
     in_float: tuple[str, ...] = ()
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Change every layer but those that are kept."""
+        """Convert all layers to bf16, except layers that stay in fp32."""
         form = inference_form(model)
         keep = half_precision.layers_in_fp32(form, model.task, self.in_float)
         return half_precision.apply(model, form, "bf16", keep)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, in the recorded precision."""
+        """Replace a newly built model's module by its inference form, in the recorded precision."""
         half_precision.rebuild(model, record)
 
 

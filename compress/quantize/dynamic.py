@@ -1,4 +1,4 @@
-"""Dynamic quantization: weights of 8 bits, with ranges of the inputs found at each call."""
+"""Dynamic quantization: 8-bit weights, and ranges of the inputs that each call computes."""
 
 from __future__ import annotations
 
@@ -18,18 +18,19 @@ from bmc.quantization.equalization import check_outlier_threshold, quantize_equa
 
 @dataclass(frozen=True)
 class Dynamic:
-    """Quantize linear layers, their inputs at run time, and the weights of embeddings.
+    """Quantize linear layers, their inputs at runtime, and the weights of embeddings.
 
-    No range is calibrated; samples are read for outlying input channels alone. It is for ONNX
-    Runtime: the other targets have no such operators, or compute them in float.
+    Ranges are not calibrated; samples are needed only to find outlying input channels. The method
+    is for ONNX Runtime: the other targets lack the operators, or compute them in float.
 
     Args:
-        samples: calibration samples in which outlying channels are looked for: training rows, drawn
+        samples: number of calibration samples for finding outlying channels: training rows, drawn
             at random.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        outlier_threshold: of equalization: input channels of a linear layer whose largest value
-            exceeds so many times the median channel's are scaled down to that, and their weights
-            multiplied, where one exceeds it three times or more; 0 leaves all as they are.
+        outlier_threshold: limit of an input channel's largest value, in multiples of the median
+            channel's. Linear layers with a channel that exceeds the limit three times or more are
+            equalized: larger channels are divided down to the limit, and their weights multiplied;
+            0 equalizes no layer.
 
     Raises:
         SettingError: a setting is out of range.
@@ -45,7 +46,7 @@ class Dynamic:
         check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize, and return how each layer is quantized."""
+        """Quantize the model, and return how each layer is quantized."""
         become_inference_form(model)
         layers = without(called_layers_with_weights(model), self.in_float)
         record: Record = {}
@@ -57,7 +58,7 @@ class Dynamic:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        """Replace a newly built model's module by its inference form, quantized as recorded."""
         quantized_form.rebuild(model, record)
 
 

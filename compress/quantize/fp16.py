@@ -15,14 +15,15 @@ from bmc.quantization.overflow import check_outputs, overflowing_layers
 
 @dataclass(frozen=True)
 class Fp16:
-    """Compute in fp16; norms and softmax stay in fp32, and so do layers that would overflow.
+    """Compute in fp16; norms, softmax and layers that would overflow stay in fp32.
 
-    The precision stands in the graph. TensorRT computes as it says; ONNX Runtime and OpenVINO on a
-    CPU store half as much, and compute in fp32.
+    The graph states the precision of each operator. TensorRT computes in that precision; ONNX
+    Runtime and OpenVINO on a CPU store half as many bytes, and compute in fp32.
 
     Args:
-        samples: calibration samples that overflow is looked for on: training rows, drawn at random.
-        in_float: names (fnmatch patterns) of layers that stay in fp32, beside those that overflow.
+        samples: number of calibration samples for finding overflow: training rows, drawn at random.
+        in_float: names (fnmatch patterns) of layers that stay in fp32, in addition to layers that
+            overflow.
 
     Raises:
         SettingError: a setting is out of range.
@@ -38,13 +39,13 @@ class Fp16:
             raise SettingError(f"samples is {self.samples}; it must be at least 1")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Look for overflow, say what stays in fp32, and change the rest."""
+        """Convert layers to fp16, except layers that would overflow, which a note lists."""
         form = inference_form(model)
         keep = half_precision.layers_in_fp32(form, model.task, self.in_float)
         samples = calibration_samples(model, work, self.samples)
         overflowing = overflowing_layers(form, model.encoder, samples)
         if overflowing:
-            console.note(f"near the end of fp16 and left in fp32: {', '.join(overflowing)}")
+            console.note(f"left in fp32, near fp16's largest number: {', '.join(overflowing)}")
         record = half_precision.apply(model, form, "fp16", keep | set(overflowing))
         if record:
             check_outputs(model.module, model.encoder, samples)
@@ -52,7 +53,7 @@ class Fp16:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, in the recorded precision."""
+        """Replace a newly built model's module by its inference form, in the recorded precision."""
         half_precision.rebuild(model, record)
 
 

@@ -1,4 +1,4 @@
-"""Mixed precision: static quantization, with the layers that cost most left in float."""
+"""Mixed precision: static quantization, with the most sensitive layers left in float."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ _SAMPLES = 128
 
 @dataclass(frozen=True)
 class Mixed(Static):
-    """Quantize as static does, and leave the layers in float that cost most.
+    """Quantize as `static` does, and leave the most sensitive layers in float.
 
-    A layer's cost is how far the outputs move when it alone is quantized: the KL divergence of a
-    classifier's, the squared error of others', on calibration samples. Layers return to float in
-    that order, each time twice as many, until the validation score holds.
+    A layer's sensitivity is the change of the outputs on calibration samples when only this layer
+    is quantized: the KL divergence for a classifier, the squared error for other models. The most
+    sensitive layers return to float, each time twice as many, until the validation score is within
+    the allowed drop.
 
     Args:
         max_drop: points of the validation score that may be lost.
 
     Raises:
         SettingError: a setting is out of range.
-        UsageError: the model is a generator, whose score nothing says.
+        UsageError: the model is a generator, which has no validation score.
 
     Source: Wu et al. 2020, "Integer Quantization for Deep Learning Inference", section 6.1.
     """
@@ -52,44 +53,46 @@ class Mixed(Static):
             raise SettingError(f"max_drop is {self.max_drop}; it must lie in 0..100")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize, measure what each layer costs, and return what stays quantized."""
+        """Quantize, measure each layer's sensitivity, and return how each layer is quantized."""
         if model.task == "generation":
             raise UsageError("mixed chooses by a validation score; a generator has none")
         score_in_float = work.score(model)
-        model.module.cpu()  # where it is calibrated
+        model.module.cpu()  # calibration runs on the CPU
         record = super().apply(model, work)
         layers = quantized_layers(model.module)
         samples = calibration_samples(model, work, min(self.samples, _SAMPLES))
-        costs = _costs(model, layers, samples)
-        worst_first = sorted(costs, key=lambda path: -costs[path])
-        in_float = 0
+        sensitivity = _sensitivity(model, layers, samples)
+        most_sensitive_first = sorted(sensitivity, key=lambda path: -sensitivity[path])
+        count = len(sensitivity)
+        count_in_float = 0
         while True:
-            for place, path in enumerate(worst_first):
-                layers[path].enabled = place >= in_float
-            lost = 100 * (score_in_float - work.score(model))
-            console.note(f"{in_float} of {len(costs)} layers in float: {lost:.2f} points lost")
-            if lost <= self.max_drop or in_float == len(costs):
+            for rank, path in enumerate(most_sensitive_first):
+                layers[path].enabled = rank >= count_in_float
+            drop = 100 * (score_in_float - work.score(model))
+            console.note(f"{count_in_float} of {count} layers in float: {drop:.2f} points lost")
+            if drop <= self.max_drop or count_in_float == count:
                 break
-            in_float = min(max(1, 2 * in_float), len(costs))
-        for path in worst_first[: max(in_float, 3)]:
+            count_in_float = min(max(1, 2 * count_in_float), count)
+        for path in most_sensitive_first[: max(count_in_float, 3)]:
             state = "float" if not layers[path].enabled else "int8"
             console.note(
-                f"  {path}: answers move by {costs[path]:.2g} when it alone is int8: {state}"
+                f"  {path}: the outputs change by {sensitivity[path]:.2g} when only this layer is "
+                f"int8; it stays in {state}"
             )
-        if in_float == len(costs):
+        if count_in_float == count:
             console.note(f"no layer can have 8 bits within {self.max_drop} points")
-        restored = worst_first[:in_float]
+        restored = most_sensitive_first[:count_in_float]
         replace_layers(model.module, {layers[path]: plain_layer(layers[path]) for path in restored})
         return {path: entry for path, entry in record.items() if path not in restored}
 
 
 @torch.inference_mode()
-def _costs(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[str, float]:
-    """Return how far the outputs move when each layer alone is quantized, by path.
+def _sensitivity(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[str, float]:
+    """Return the mean change of a row's outputs when only one layer is quantized, by path.
 
     Args:
-        model: whose module is calibrated.
-        layers: its quantized layers, by path.
+        model: a model whose module is calibrated.
+        layers: the model's quantized layers, by path.
         rows: calibration samples.
     """
     batches = [inputs for _, inputs in batches_of(model.encoder, rows, _BATCH)]
@@ -103,16 +106,16 @@ def _costs(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[str, f
         yield
         layers[path].enabled = False
 
-    def cost(path: str) -> float:
+    def mean_change(path: str) -> float:
         outputs = [output_of(model.module, inputs) for inputs in batches]
-        moved = [_moved(*pair, model.task) for pair in zip(outputs, expected, strict=True)]
-        return sum(moved) / len(rows)
+        changes = [_change(*pair, model.task) for pair in zip(outputs, expected, strict=True)]
+        return sum(changes) / len(rows)
 
-    return measure_each(list(layers), quantized, cost, "what each layer costs")
+    return measure_each(list(layers), quantized, mean_change, "measuring sensitivity")
 
 
-def _moved(outputs: Tensor, expected: Tensor, task: str) -> float:
-    """Return the KL divergence of a classifier's outputs (rows, classes); else squared errors."""
+def _change(outputs: Tensor, expected: Tensor, task: str) -> float:
+    """Return the KL divergence of a classifier's outputs, or the sum of squared errors."""
     if task == "classification":
         logs = log_softmax(outputs, dim=1), log_softmax(expected, dim=1)
         return float(kl_div(*logs, reduction="sum", log_target=True))

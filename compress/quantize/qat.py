@@ -1,4 +1,4 @@
-"""Quantization-aware training: weights and input ranges learn what the integers compute."""
+"""Quantization-aware training: train weights and input scales of the quantized model."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from bmc.inference.quantized_form import learn_scales
 from bmc.inference.quantizers import LearnedActivationQuantizer
 from bmc.model import AfterStep, Model, Record, Work
 
-_SMALLEST = 0.01  # of the calibrated scale
+_MIN_FRACTION = 0.01  # of the calibrated scale
 
 
 @dataclass(frozen=True)
 class Qat(Static):
-    """Quantize as static does, then train the quantized model, its input ranges with the weights.
+    """Quantize as `static` does, then train the quantized model: its weights and input scales.
 
-    Ranges start where calibration puts them. A classifier's teacher is the unchanged model where no
-    other is named; a regression learns its labels, a generator from a fresh discriminator. Weights
-    keep a scale for each output channel, their largest value's.
+    The input scales start from calibration. A classifier is distilled from the model before
+    quantization, unless another teacher is named; a regression is trained on its labels, a
+    generator against a new discriminator. The scale of an output channel's weights always follows
+    from the channel's largest weight.
 
     Source: Esser et al. 2020, "Learned Step Size Quantization", section 2; Jacob et al. 2018,
     "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
     """
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize and calibrate; return how each layer is quantized. Training is the caller's."""
+        """Quantize and calibrate; return how each layer is quantized. The caller trains."""
         record = super().apply(model, work)
         learn_scales(model.module)
         return {
@@ -38,13 +39,16 @@ class Qat(Static):
 
     @staticmethod
     def keep(model: Model, record: Record) -> AfterStep:
-        """Keep learned scales above zero: at zero a layer would answer nothing, and not learn."""
+        """Return a function that keeps learned scales above 0 after each training step.
+
+        A layer with scale 0 would output constants and get no gradient.
+        """
 
         @torch.no_grad()
         def after_step(module: nn.Module, done: float) -> None:
             for part in module.modules():
                 if isinstance(part, LearnedActivationQuantizer):
-                    part.scale.clamp_(min=_SMALLEST * part.symmetric_scale)
+                    part.scale.clamp_(min=_MIN_FRACTION * part.symmetric_scale)
 
         return after_step
 

@@ -1,4 +1,4 @@
-"""Static quantization: weights and inputs of 8 bits, with ranges from calibration samples."""
+"""Static quantization: 8-bit weights and inputs, with ranges from calibration samples."""
 
 from __future__ import annotations
 
@@ -23,21 +23,22 @@ class Static:
     """Quantize linear layers, convolutions and embeddings, and their inputs, to 8 bits.
 
     Weights have a symmetric scale for each output channel (each row of an embedding). Inputs have
-    one scale for the tensor, and a zero point where their values lie on one side of zero. Sums and
-    poolings between convolutions are quantized too, so that a run time can stay in integers from
+    one scale for the tensor, and a zero point where the values are mostly positive. Sums and
+    poolings between convolutions are quantized too, which lets a runtime compute in integers from
     one convolution to the next. Matmuls inside attention, norms and activations stay in float.
 
     Args:
-        samples: calibration samples: training rows, drawn at random.
-        calibrator: the calibration method: minmax (the whole range), percentile, or mse (the range
+        samples: number of calibration samples: training rows, drawn at random.
+        calibrator: calibration method: minmax (the whole range), percentile, or mse (the range
             with the least squared error).
-        percentile: of the absolute values, for that calibrator.
-        weight_bits: 8, or 7 for processors without VNNI, where the int8 accumulators of ONNX
-            Runtime saturate: they add two products in 16 bits. 7 bits are stored as 8.
+        percentile: percentile of the absolute values, for the calibrator percentile.
+        weight_bits: bits of the weights: 8, or 7 for processors without VNNI, where ONNX Runtime's
+            int8 kernels add two products in 16 bits and saturate. 7 bits are stored as 8.
         in_float: names (fnmatch patterns) of layers that stay in float.
-        outlier_threshold: of equalization: input channels of a linear layer whose largest value
-            exceeds so many times the median channel's are scaled down to that, and their weights
-            multiplied, where one exceeds it three times or more; 0 leaves all as they are.
+        outlier_threshold: limit of an input channel's largest value, in multiples of the median
+            channel's. Linear layers with a channel that exceeds the limit three times or more are
+            equalized: larger channels are divided down to the limit, and their weights multiplied;
+            0 equalizes no layer.
 
     Raises:
         SettingError: a setting is out of range.
@@ -69,7 +70,7 @@ class Static:
         check_outlier_threshold(self.outlier_threshold)
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize and calibrate; return how each layer is quantized."""
+        """Quantize and calibrate the model; return how each layer is quantized."""
         become_inference_form(model)
         layers = without(called_layers(model), self.in_float)
         record: Record = {}
@@ -81,12 +82,12 @@ class Static:
         record = quantize_equalized(model, record, layers, samples, self.outlier_threshold)
         calibrate(model.module, model.encoder, samples, self.calibrator, self.percentile)
         for path in layers_that_read_zeros(model.module):
-            console.note(f"{path} reads nothing but zeros from the calibration rows")
+            console.note(f"{path} reads only zeros from the calibration samples")
         return record
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        """Replace a newly built model's module by its inference form, quantized as recorded."""
         quantized_form.rebuild(model, record)
 
 

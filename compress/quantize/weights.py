@@ -1,4 +1,4 @@
-"""Weight-only quantization: weights of 8 or 4 bits, inputs stay in float."""
+"""Weight-only quantization: 8-bit or 4-bit weights, with inputs in float."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bmc.quantization.gptq import quantize_fitted
 class Weights:
     """Quantize weights of linear and recurrent layers, convolutions and embeddings.
 
-    Scales are symmetric, one for each output channel, or for each group of a row's values. Weights
-    of 8 bits are rounded to the nearest step. Scales of 4 bits have the least squared error, and
-    the weights are rounded with GPTQ, fitted to calibration samples. Files get smaller; run times
-    multiply in float, or unpack the weights as they load.
+    Scales are symmetric: one for each output channel, or for each group of a row's values. 8-bit
+    weights are rounded to the nearest step. 4-bit weights get the scales with the least squared
+    error, and are rounded with GPTQ on calibration samples. Files get smaller; the runtimes
+    multiply in float, or unpack the weights when they load the file.
 
     Args:
-        bits: 8, or 4 (linear layers and embeddings; other layers get 8).
-        group: values that share a scale with 4 bits; a row whose length it does not divide has
-            one scale.
-        samples: calibration samples that 4 bits are fitted to: training rows, drawn at random.
+        bits: bits of the weights: 8, or 4 for linear layers and embeddings (other layers get 8).
+        group: number of values of a row that share a scale with 4 bits; a row whose length is not
+            divisible by this number has one scale.
+        samples: number of calibration samples for GPTQ: training rows, drawn at random.
         in_float: names (fnmatch patterns) of layers that stay in float.
 
     Raises:
@@ -55,14 +55,14 @@ class Weights:
         for name in ("group", "samples"):
             if self.bits == 8 and getattr(self, name) != getattr(Weights, name):
                 raise SettingError(
-                    f"{name} is {getattr(self, name)}, which only 4 bits read: --bits 4"
+                    f"{name} is {getattr(self, name)}, which only 4-bit weights use: --bits 4"
                 )
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Quantize, and return how each layer is quantized."""
+        """Quantize the model, and return how each layer is quantized."""
         become_inference_form(model)
         layers = without(called_layers_with_weights(model), self.in_float)
-        record: Record = {path: self._of(layer).to_json() for path, layer in layers.items()}
+        record: Record = {path: self._entry(layer).to_json() for path, layer in layers.items()}
         if self.bits == 8:
             quantize_layers(model.module, record)
             return record
@@ -71,15 +71,15 @@ class Weights:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Make a freshly built model its inference form, with the recorded layers quantized."""
+        """Replace a newly built model's module by its inference form, quantized as recorded."""
         quantized_form.rebuild(model, record)
 
-    def _of(self, layer: nn.Module) -> LayerQuantization:
+    def _entry(self, layer: nn.Module) -> LayerQuantization:
         """Return how a layer is quantized."""
         if self.bits == 8 or not isinstance(layer, (nn.Linear, nn.Embedding)):
             return LayerQuantization(8)
-        divides = layer.weight.shape[1] % self.group == 0
-        return LayerQuantization(4, self.group if divides else 0)
+        is_divisible = layer.weight.shape[1] % self.group == 0
+        return LayerQuantization(4, self.group if is_divisible else 0)
 
 
 STEP = Weights

@@ -64,7 +64,7 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
         (("--calibrator", "entropy"), "no calibrator named 'entropy'"),
         (("--in-float", "hiden.0"), "hidden.0"),
         (("--in-float", "hidden.0,outputt"), "no layer that can be quantized named 'outputt'"),
-        (("--samples", 1), "1 calibration row(s)"),
+        (("--samples", 1), "1 calibration sample(s)"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(

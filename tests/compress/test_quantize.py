@@ -397,8 +397,8 @@ def test_structural_steps_come_before_quantization(
         (lambda: Static(weight_bits=4), "weight_bits is 4"),
         (lambda: Static(calibrator="percentile", percentile=20.0), "percentile is 20"),
         (lambda: Static(percentile=99.0), "calibrator 'mse' does not read"),
-        (lambda: Weights(group=64), "only 4 bits read"),
-        (lambda: Weights(samples=8), "only 4 bits read"),
+        (lambda: Weights(group=64), "only 4-bit weights use"),
+        (lambda: Weights(samples=8), "only 4-bit weights use"),
         (lambda: Weights(bits=3), "bits is 3"),
         (lambda: Weights(bits=4, group=24), "group is 24"),
         (lambda: Mixed(max_drop=-1.0), "max_drop is -1"),
@@ -414,7 +414,7 @@ def test_a_calibration_on_one_row_is_refused(
     build_model: Callable[[str], Model], work_of: Callable[[Model], Work]
 ) -> None:
     model = build_model("mlp")
-    with pytest.raises(UsageError, match=r"1 calibration row\(s\)"):
+    with pytest.raises(UsageError, match=r"1 calibration sample\(s\)"):
         Static(samples=1).apply(model, work_of(model))
 
 
@@ -439,7 +439,7 @@ def test_a_constant_activation_gets_a_scale_and_a_note(
         first.weight.zero_()
         first.bias.fill_(-1.0)
     applied(model, "static", work_of(model))
-    assert "reads nothing but zeros" in capsys.readouterr().err
+    assert "reads only zeros" in capsys.readouterr().err
     for made in answers(model):
         assert torch.isfinite(made).all()
 

@@ -36,5 +36,5 @@ def test_its_docstring_explains_every_setting(method: str) -> None:
 
 
 def test_a_kind_that_there_is_not_is_refused() -> None:
-    with pytest.raises(ArtifactError, match="no compression step"):
+    with pytest.raises(ArtifactError, match="not a compression step"):
         technique("os/path")

@@ -86,7 +86,7 @@ def test_a_network_that_overflows_between_its_layers_is_refused(
 ) -> None:
     torch.manual_seed(0)
     model = wrapped(_Squared(), digits)
-    with pytest.raises(DataError, match=r"between its layers .* --method bf16"):
+    with pytest.raises(DataError, match=r"between the layers .* --method bf16"):
         Fp16(samples=8).apply(model, work)
 
 

@@ -91,7 +91,7 @@ def test_the_form_emits_a_shared_layer_once() -> None:
     ("wrong", "message"),
     [
         ({"layers": 0}, "layers is 0"),
-        ({"hidden": 130}, "does not divide by 4 heads"),
+        ({"hidden": 130}, "is not divisible by 4 heads"),
         ({"hidden": 9, "heads": 3}, "even width"),
         ({"dropout": 1.0}, "dropout is 1.0"),
         ({"vocabulary": 5}, "vocabulary is 5"),

@@ -28,7 +28,7 @@ from bmc.inference.quantized_form import quantize_layers
 from bmc.inference.quantizers import FittedWeightQuantizer, WeightQuantizer
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
-from bmc.quantization.gptq import fit_scales, refit_scales, round_in_turn, rounded
+from bmc.quantization.gptq import fit_scales, refit_scales, round_and_fit, round_in_turn
 from bmc.quantization.hessian import hessians
 
 FEW = Weights(bits=4, samples=64)
@@ -124,7 +124,7 @@ def test_scales_fitted_to_integers_err_less_and_the_integers_stay() -> None:
     second = integers * again.repeat_interleave(32, dim=1)
     errors = [float((values @ (one - weight).t()).square().mean()) for one in (second, first)]
     assert 0 < errors[0] < 0.9 * errors[1]
-    both, kept = rounded(weight, scales, hessian)
+    both, kept = round_and_fit(weight, scales, hessian)
     integers = both / kept.repeat_interleave(32, dim=1)
     torch.testing.assert_close(integers, integers.round().clamp(-8, 7), atol=1e-4, rtol=0)
     assert float((values @ (both - weight).t()).square().mean()) < errors[0]
@@ -132,7 +132,7 @@ def test_scales_fitted_to_integers_err_less_and_the_integers_stay() -> None:
 
 def test_a_row_of_zeros_keeps_its_scales() -> None:
     zeros, scales = torch.zeros(2, 32), torch.full((2, 1), 0.1)
-    weight, kept = rounded(zeros, scales, torch.eye(32))
+    weight, kept = round_and_fit(zeros, scales, torch.eye(32))
     assert torch.equal(weight, zeros)
     assert torch.equal(kept, scales)
 
@@ -190,7 +190,7 @@ def test_a_weight_that_others_use_keeps_its_values(model: Model, work: Work) -> 
 
 
 def test_one_row_is_refused(model: Model, work: Work) -> None:
-    with pytest.raises(UsageError, match=r"1 calibration row.*at least 2"):
+    with pytest.raises(UsageError, match=r"1 calibration sample.*at least 2"):
         quantized(model, Weights(bits=4, samples=1), work)
 
 
