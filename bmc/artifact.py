@@ -32,6 +32,7 @@ from bmc.description import describe as describe
 from bmc.description import is_model_directory as is_model_directory
 from bmc.errors import ArtifactError, BmcError, reason_of
 from bmc.files import sha256_of_folder, write_json
+from bmc.inputs.ngram import NgramEncoder
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model, output_of
 from bmc.untrusted import read_json
@@ -156,8 +157,8 @@ def load(folder: Path) -> Model:
     for step in steps:
         technique(step.method, made_with)
     encoder = inputs.load(manifest["inputs"], folder)
-    rows = spec.get("vocab_size", spec.get("vocabulary"))
-    if isinstance(encoder, TextEncoder) and type(rows) is int:
+    rows = spec.get("vocab_size", spec.get("vocabulary", spec.get("buckets")))
+    if isinstance(encoder, TextEncoder | NgramEncoder) and type(rows) is int:
         encoder.check_table(rows)  # directories of older versions do not say it themselves
 
     def build() -> Model:

@@ -51,6 +51,7 @@ def called_layers(model: Model) -> Layers:
     for hook in hooks:
         hook.remove()
     layers = {path: layer for path, layer in layers.items() if id(layer) in called}
+    layers = {path: layer for path, layer in layers.items() if not _grows(path, layer)}
     if not getattr(model.module, "is_foreign", False):
         return layers  # bmc's forms read weights directly only where these may be quantized
     readers = read_directly(model.module, inputs)
@@ -99,3 +100,14 @@ def unshared(
         for path, layer in layers.items()
         if type(layer) in kinds and id(layer.weight) not in tied and parents[id(layer)] == 1
     }
+
+
+def _grows(path: str, layer: nn.Module) -> bool:
+    """Tell whether a table's rows of 8 bits would take more than in float, with a scale each."""
+    if not isinstance(layer, nn.Embedding) or layer.embedding_dim > 1:
+        return False
+    console.note(
+        f"{path} stays in float: its rows hold one number each, and a scale for each would take "
+        "more than 8 bits save; bmc quantize --method fp16 halves it"
+    )
+    return True

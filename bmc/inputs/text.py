@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from bmc import console, long_text
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
+from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._tokenizer_file import (
     beyond_table,
     check_tokenizer,
@@ -40,7 +41,6 @@ _CHUNK = 10_000
 _CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes some 100 bytes for each
 _CHARACTERS_A_TOKEN = 8  # most texts have fewer; another's part is made longer until it is enough
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _PART = 100_000
 _MOST_PAIRED = 2_000_000
 _BYTES_A_TOKEN = 4
@@ -244,27 +244,7 @@ class TextEncoder:
             DataError: it is none for this model.
         """
         columns = self.settings.columns
-        takes = f"row {number}: the model takes {columns} text(s) a row"
-        if isinstance(row, str):
-            texts: tuple[Any, ...] = (row,)
-        elif isinstance(row, tuple) or (columns == 2 and isinstance(row, list)):
-            texts = tuple(row)
-        else:
-            raise DataError(f"{takes}; this is {_shown(row)}")
-        for text in texts:
-            if not isinstance(text, str):
-                raise DataError(f"{takes}; this is {_shown(text)}")
-        if len(texts) != columns:
-            raise DataError(f"{takes}; it has {len(texts)}")
-        for text in texts:
-            half = None if text.isascii() else _SURROGATE.search(text)
-            if half:
-                raise DataError(
-                    f"row {number}: character {half.start() + 1} is half a character "
-                    f"({half.group()!a}, a lone surrogate); decode the text anew, as UTF-8"
-                )
-        if not any(text.strip() for text in texts):
-            raise DataError(f"row {number} is an empty text; leave it out")
+        texts = texts_of(row, number, columns)
         if columns == 2 and self._boundaries is None:
             self._check_pair(texts, number)
         return tuple(self.cleaned(text) for text in texts)
@@ -415,8 +395,3 @@ def load(settings: Mapping[str, Any], folder: Path) -> TextEncoder:
     """
     checked = TextSettings.from_json(settings)
     return TextEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)
-
-
-def _shown(value: object) -> str:
-    """Return a value as a message names it: what it is, and its beginning."""
-    return f"{value!r:.40} ({type(value).__name__})"

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bmc.inputs import Arrays, Encoder, Many, Row
 from bmc.inputs.image import ImageEncoder
+from bmc.inputs.ngram import NgramEncoder
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, output_of
 
@@ -115,7 +116,10 @@ def explain(
         outputs, weights = _gradient_times_input(model.module, arrays)
         if weights is None:
             return []
-        if cutting:
+        parts: dict[str, Any]
+        if isinstance(encoder, NgramEncoder):
+            parts = {"words": encoder.weights_of_words(rows[place], weights)}
+        elif cutting:
             parts = _words(cutting, rows[place], weights)
         else:
             parts = {"weights": weights, "shown": _shown(encoder, arrays)}
@@ -128,8 +132,9 @@ def explain(
 def _gradient_times_input(module: nn.Module, arrays: Arrays) -> tuple[Floats, Floats | None]:
     """Return the outputs (1, ...), and weights of tokens (length), pixels or steps."""
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    inputs = [tensor.requires_grad_() for tensor in tensors.values() if tensor.is_floating_point()]
     looked_up = tensors["input_ids"].flatten() if "input_ids" in tensors else None
+    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    inputs = [tensor.requires_grad_() for tensor in floats] if looked_up is None else []
 
     def catch(layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
         if looked_up is None or not torch.equal(given[0].flatten(), looked_up):

@@ -12,6 +12,7 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "feed_forward": (1, 131_072),
     "vocabulary": (1, 4_000_000),
     "embedding": (1, 16_384),
+    "buckets": (1, 2**24),
     "channels": (1, 65_536),
     "columns": (1, 2),
     "max_length": (1, 8_192),

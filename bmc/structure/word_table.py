@@ -26,7 +26,9 @@ def word_table(model: Model, method: str) -> tuple[str, nn.Embedding]:
             step replaced it.
     """
     if not isinstance(model.encoder, TextEncoder):
-        raise UsageError(f"{method} is for models that read text; {model.family} reads none")
+        raise UsageError(
+            f"{method} is for models that read text with a tokenizer; {model.family} has none"
+        )
     family = families.network(model.family)
     inputs = family.examples(model.module)[0]
     read: list[nn.Module] = []

@@ -15,7 +15,7 @@ from bmc import console, disk
 from bmc.writing import replacing
 
 _FILE = "checkpoint.safetensors"
-_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer")
+_STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer", "sum")
 
 
 @dataclass

@@ -16,13 +16,20 @@ _LAST = 0.01
 def optimizer_of(
     parameters: Iterable[nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that the settings name, over these parameters."""
+    """Return the optimizer that the settings name, over these parameters.
+
+    Source: Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning and
+    Stochastic Optimization" (adagrad); Loshchilov and Hutter 2019, "Decoupled Weight Decay
+    Regularization" (adamw).
+    """
     rate, decay = settings.learning_rate, settings.weight_decay
     if settings.optimizer == "sgd":
         momentum = settings.momentum
         return torch.optim.SGD(
             parameters, rate, momentum, weight_decay=decay, nesterov=momentum > 0, fused=True
         )
+    if settings.optimizer == "adagrad":
+        return torch.optim.Adagrad(parameters, rate, weight_decay=decay, fused=True)
     kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=rate, weight_decay=decay, fused=True)
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 from bmc.choices import Choice, about, check_choices
 from bmc.errors import SettingError
 
-OPTIMIZERS = ("adamw", "adam", "sgd")
+OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
 INITIALISATIONS = ("default", "normal", "xavier", "he")
 AUGMENTATIONS = ("crop", "flip", "cutout", "word-drop")
@@ -30,7 +30,8 @@ class TrainingSettings:
         batch_size: rows per step; with `batch_tokens`, rows per step at most.
         batch_tokens: tokens or time steps per step, padding included, instead of `batch_size`; 0
             for a fixed number of rows.
-        optimizer: adamw, adam (L2 in the gradient), or sgd with momentum.
+        optimizer: adamw, adam (L2 in the gradient), sgd with momentum, or adagrad, which suits rows
+            of an embedding that are rarely looked up.
         momentum: momentum of sgd.
         schedule: learning rate schedule after the warm-up: linear or cosine to zero, exponential to
             a hundredth, step (a tenth after half and after three quarters), or fixed.

@@ -47,7 +47,7 @@ from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from tests.models.test_mpnet import small as small_mpnet
 
-FAMILIES = ("bert", "cnn", "gan", "mlp", "mpnet", "recurrent", "resnet", "transformer")
+FAMILIES = ("bert", "cnn", "gan", "mlp", "mpnet", "ngram", "recurrent", "resnet", "transformer")
 STEPS: dict[str, Step] = {
     "static": Static(samples=16),
     "qat": Qat(samples=16),
@@ -81,11 +81,17 @@ def build_model(
         name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
         data = reviews if "text" in families.family(family).takes else digits
-        sizes = {"resnet": {"width": 8}, "gan": {"width": 16}}.get(family, {})
+        sizes = {"resnet": {"width": 8}, "gan": {"width": 16}, "ngram": {"width": 4}}.get(
+            family, {}
+        )
         model: Model = module.baseline(name, data, families.family(family).settings(**sizes))
         with torch.no_grad():  # fresh outputs hardly differ from row to row
             output = module.parts(model.module).outputs[0]
             model.module.get_parameter(f"{output}.weight").mul_(10)
+            for table in module.parts(model.module).embeddings:
+                weight = model.module.get_parameter(f"{table}.weight")
+                if not weight.any():  # those of an n-gram classifier start at zero
+                    weight.normal_()
         return model
 
     return build
@@ -94,7 +100,7 @@ def build_model(
 @pytest.fixture
 def work_of(reviews: Dataset, digits: Dataset, tmp_path: Path) -> Callable[[Model], Work]:
     def work(model: Model) -> Work:
-        data = reviews if hasattr(model.encoder, "tokenizer") else digits
+        data = reviews if model.encoder.kind in ("text", "ngram") else digits
         settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
         return work_for(
             data, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""

@@ -333,7 +333,7 @@ def test_a_student_of_a_cut_teacher_has_its_few_rows(
 def test_a_model_of_images_is_refused(work: Work) -> None:
     images = datasets.load("digits")
     model = cnn.baseline("cnn", images, cnn.Settings(width=4, hidden=8))
-    with pytest.raises(UsageError, match="reads none"):
+    with pytest.raises(UsageError, match="cnn has none"):
         Vocabulary().apply(model, replace(work, data=images))
 
 

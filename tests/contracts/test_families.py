@@ -25,6 +25,7 @@ SMALL: dict[str, dict[str, Any]] = {  # settings of a small network of each that
     "cnn": {"width": 4, "hidden": 8},
     "gan": {"latent": 8, "width": 8},
     "mlp": {"width": 8},
+    "ngram": {"buckets": 64},
     "mobilenet-v2": {"pretrained": False, "multiplier": 0.25},
     "recurrent": {"hidden": 8, "embedding": 8, "vocabulary": 200},
     "resnet": {"width": 4},

@@ -34,7 +34,7 @@ from bmc.model import Model, Record, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
-FAMILIES = ("bert", "cnn", "mlp", "recurrent", "transformer")
+FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "transformer")
 METHODS = [
     f"{kind}/{name}"
     for kind in plugins.names("bmc.compress")
@@ -60,6 +60,11 @@ LEFT_OUT = {  # methods that a family cannot take, and why
     ("share/lowrank", "recurrent"): "it has no linear but its output",
     ("share/tie", "cnn"): "no two of its parameters have one shape",
     ("share/tie", "mlp"): "no two of its parameters have one shape",
+}
+LEFT_OUT |= {
+    (method, "ngram"): "it has an embedding and an output, and no layer between them"
+    for method in METHODS
+    if method != "share/cluster"
 }
 CROSSED = [
     (method, family)
@@ -110,6 +115,10 @@ def build_model(make_lively: Callable[..., Model], reviews: Dataset) -> Callable
         with torch.no_grad():  # fresh outputs hardly differ from row to row
             output = module.parts(model.module).outputs[0]
             model.module.get_parameter(f"{output}.weight").mul_(20)
+            for table in module.parts(model.module).embeddings:
+                weight = model.module.get_parameter(f"{table}.weight")
+                if not weight.any():  # those of an n-gram classifier start at zero
+                    weight.normal_()
         return model
 
     return build

@@ -44,7 +44,7 @@ from bmc.training.settings import (
         {"patience": -1},
         {"seed": -1},
         {"seed": 2**63},
-        {"optimizer": "adagrad"},
+        {"optimizer": "lion"},
         {"schedule": "triangle"},
         {"initialisation": "zeros"},
         {"class_weights": "mine"},

@@ -1,0 +1,135 @@
+"""Hashed n-grams: the sum of an embedding for each n-gram of a text, and one linear layer.
+
+Source: Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bmc.contracts import Network
+from bmc.data import Dataset
+from bmc.errors import ArtifactError
+from bmc.families.ngram import Settings as Settings
+from bmc.inputs.ngram import NgramEncoder, NgramSettings
+from bmc.model import Model, Parts
+from bmc.models._sizes import check_sizes
+
+_MOST_WIDTH_BY_ITSELF = 16
+
+
+class NgramClassifier(nn.Module):
+    """Embeddings of buckets, summed by weight, and a linear layer.
+
+    Args:
+        buckets: rows of the embedding.
+        width: of a row.
+        outputs: classes, or 1 in a regression.
+    """
+
+    def __init__(self, buckets: int, width: int, outputs: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(buckets, width)
+        self.output = nn.Linear(width, outputs)
+
+    def forward(self, input_ids: Tensor, weights: Tensor) -> Tensor:
+        """Return outputs (rows, outputs) for int64 buckets and float weights (rows, n-grams)."""
+        vectors = self.embedding(input_ids)
+        summed = (vectors * weights[:, :, None]).sum(dim=1)
+        outputs: Tensor = self.output(summed)
+        return outputs
+
+
+def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
+    """Build an untrained classifier for the texts and classes of a data set."""
+    encoder = NgramEncoder(
+        NgramSettings(
+            settings.buckets,
+            settings.words,
+            settings.characters,
+            settings.max_length,
+            columns=len(data.columns),
+            lowercase=settings.lowercase,
+        )
+    )
+    outputs = max(len(data.labels), 1)
+    spec = {
+        "model_type": "ngram",
+        "buckets": settings.buckets,
+        "embedding": settings.width or min(max(outputs - 1, 1), _MOST_WIDTH_BY_ITSELF),
+        "outputs": outputs,
+    }
+    module = build(spec)
+    _start(module)
+    return Model(module, "ngram", spec, data.labels, encoder, data.task)
+
+
+def student(teacher: Model, settings: Settings, data: Dataset) -> Model:
+    """Build an untrained student; it reads its own n-grams, whatever its teacher reads."""
+    return baseline("ngram", data, settings)
+
+
+def build(spec: Mapping[str, Any]) -> nn.Module:
+    """Build an untrained classifier.
+
+    Raises:
+        ArtifactError: the settings do not fit together.
+    """
+    try:
+        check_sizes(spec)
+        return NgramClassifier(spec["buckets"], spec["embedding"], spec["outputs"]).eval()
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+        ) from error
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs of different shapes, for tracing and for checking."""
+    table: Any = module.get_submodule("embedding")
+    generator = torch.Generator().manual_seed(0)
+
+    def example(rows: int, length: int) -> dict[str, Tensor]:
+        ids = torch.randint(table.num_embeddings, (rows, length), generator=generator)
+        weights = torch.full((rows, length), length**-0.5)
+        weights[0, length // 2 :] = 0
+        return {"input_ids": ids, "weights": weights}
+
+    return example(2, 12), example(3, 7)
+
+
+def parts(module: nn.Module) -> Parts:
+    """Say where the embedding and the output are; there are no layers between them."""
+    return Parts((), {}, ("embedding",), ("output",))
+
+
+@torch.no_grad()
+def _start(module: Any) -> None:
+    """Start embeddings at zero, and the linear layer as a basis of what tells classes apart.
+
+    A rare n-gram that was never learned then says nothing, and no class is preferred.
+    """
+    module.embedding.weight.zero_()
+    module.output.bias.zero_()
+    weight = module.output.weight  # (outputs, width)
+    if len(weight) == 1:
+        weight.fill_(weight.shape[1] ** -0.5)
+        return
+    if weight.shape[1] < len(weight):
+        directions = torch.randn(weight.shape)
+        weight.copy_(torch.linalg.qr(directions - directions.mean(dim=0)).Q)
+    else:
+        nn.init.orthogonal_(weight)
+
+
+NETWORK = Network(
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    student=student,
+)

@@ -1,0 +1,142 @@
+"""The n-gram classifier: what it computes, how it starts, and its bundles."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from bmc import artifact, load
+from bmc import data as datasets
+from bmc.bundle import MANIFEST
+from bmc.data import Dataset
+from bmc.errors import ArtifactError, SettingError, UsageError
+from bmc.files import write_json
+from bmc.inputs.ngram import NgramEncoder
+from bmc.manifest import DIGEST
+from bmc.models import ngram
+from bmc.models.ngram import Settings
+from bmc.untrusted import read_json
+from tests.models import _bundles
+
+SMALL = {"buckets": "512"}
+
+
+def model_of(data: Dataset, **settings: Any) -> Any:
+    return ngram.baseline("ngram", data, Settings(buckets=64, **settings))
+
+
+def test_it_adds_up_the_rows_of_the_n_grams(reviews: Dataset) -> None:
+    module = model_of(reviews, width=3).module
+    with torch.no_grad():
+        module.embedding.weight.normal_()
+    ids, weights = torch.tensor([[5, 9, 5, 0]]), torch.tensor([[0.5, 0.5, 0.5, 0.0]])
+    rows = module.embedding.weight
+    expected = module.output((rows[5] + 0.5 * rows[9])[None])
+    torch.testing.assert_close(module(ids, weights), expected)
+
+
+@pytest.mark.parametrize(("width", "classes"), [(0, 2), (0, 3), (0, 40), (8, 2), (1, 5)])
+def test_it_starts_with_no_preference_and_can_tell_all_classes_apart(
+    reviews: Dataset, width: int, classes: int
+) -> None:
+    data = replace(reviews, labels=tuple(f"class {number}" for number in range(classes)))
+    module = model_of(data, width=width).module
+    first, _ = ngram.examples(module)
+    assert not module(**first).any()
+    found = torch.linalg.svdvals(module.output.weight)
+    assert len(found) == min(width or min(classes - 1, 16), classes)
+    torch.testing.assert_close(found, torch.ones_like(found))
+
+
+def test_the_width_of_two_classes_is_one(reviews: Dataset) -> None:
+    assert model_of(reviews).module.embedding.weight.shape == (64, 1)
+
+
+def test_a_regression_has_one_output(reviews: Dataset) -> None:
+    numbers = replace(reviews, labels=(), task="regression")
+    assert model_of(numbers).module.output.weight.shape == (1, 1)
+
+
+def test_zero_buckets_are_refused_with_the_way_out() -> None:
+    with pytest.raises(SettingError, match=r"buckets is 0.*leave it out for 262144"):
+        Settings(buckets=0)
+
+
+@pytest.mark.parametrize("spec", [{}, {"buckets": 2**40}, {"buckets": 0}, {"embedding": "1"}])
+def test_a_spec_out_of_bounds_is_refused(spec: dict[str, Any]) -> None:
+    with pytest.raises(ArtifactError, match="does not fit together"):
+        ngram.build({"embedding": 1, "outputs": 2, **spec})
+
+
+def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
+    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
+    loaded = _bundles.saved(model, tmp_path / "ngram")
+    inputs = loaded.encoder.probes(4)
+    for target in ("onnx", "openvino", "pytorch"):
+        made = _bundles.exported(tmp_path / "ngram", reviews, target, tmp_path / target)
+        for arrays, found in zip(inputs, _bundles.answers_of(made, inputs), strict=True):
+            np.testing.assert_allclose(
+                found, _bundles.module_answers(loaded, arrays), atol=1e-5, err_msg=target
+            )
+    kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
+    assert kinds.count("Gather") == 1
+    assert len(kinds) < 8
+    with load(tmp_path / "onnx") as pipeline:
+        assert [answer.label for answer in pipeline(["a fine film", "नमस्ते"])]
+
+
+def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
+    pytest.importorskip("tensorrt_rtx")
+    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
+    _bundles.saved(model, tmp_path / "ngram")
+    made = _bundles.exported(tmp_path / "ngram", reviews, "tensorrt", tmp_path / "bundle")
+    assert made.model_path.stat().st_size > 0
+
+
+def test_pairs_of_texts_are_classified(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    words = ("red", "green", "blue", "black", "white")
+    rows = [f"a {one} ball {number},a {other} ball,{one == other}" for number in range(8)
+            for one in words for other in words]  # fmt: skip
+    path.write_text("first,second,label\n" + "\n".join(rows) + "\n")
+    data = datasets.load(str(path), ("first", "second"))
+    model = _bundles.trained("ngram", data, tmp_path / "checkpoints", **SMALL)
+    loaded = _bundles.saved(model, tmp_path / "ngram")
+    assert isinstance(loaded.encoder, NgramEncoder)
+    assert loaded.encoder.settings.columns == 2
+
+
+def test_a_model_whose_table_is_of_another_size_is_refused(
+    reviews: Dataset, tmp_path: Path
+) -> None:
+    model = model_of(reviews)
+    model.encoder = NgramEncoder(replace(model.encoder.settings, buckets=128))
+    with pytest.raises(ArtifactError, match="128 buckets, and the model's table has 64 rows"):
+        artifact.save(model, tmp_path / "ngram")
+
+
+def test_a_bundle_that_says_more_buckets_than_its_table_has_is_refused_when_it_answers(
+    reviews: Dataset, tmp_path: Path
+) -> None:
+    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
+    _bundles.saved(model, tmp_path / "ngram")
+    made = _bundles.exported(tmp_path / "ngram", reviews, "onnx", tmp_path / "onnx")
+    content = read_json(made.path / MANIFEST, "bundle")
+    content["preprocessing"]["buckets"] = 2**24
+    kept = {key: value for key, value in content.items() if key not in (DIGEST, "sizes")}
+    write_json(made.path / MANIFEST, kept)
+    with load(made.path) as pipeline, pytest.raises(ArtifactError):
+        pipeline("a film that nobody saw")
+
+
+def test_it_has_no_tokenizer_to_cut(reviews: Dataset) -> None:
+    from bmc.compress.prune.vocabulary import Vocabulary
+
+    with pytest.raises(UsageError, match="with a tokenizer; ngram has none"):
+        Vocabulary().apply(model_of(reviews), None)  # type: ignore[arg-type]
