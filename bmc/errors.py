@@ -106,7 +106,9 @@ def reason_of(error: BaseException, line: int = 0) -> str:
     return lines[line].strip() if lines else type(error).__name__
 
 
-def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> UnknownError:
+def unknown(
+    kind: str, name: str, choices: Iterable[str], hint: str = "", meant: str = ""
+) -> UnknownError:
     """Say that `name` is no `kind`, with the nearest choice and the way to see all of them.
 
     Args:
@@ -114,9 +116,10 @@ def unknown(kind: str, name: str, choices: Iterable[str], hint: str = "") -> Unk
         name: what was typed.
         choices: the names that exist.
         hint: the command that lists them, such as "bmc models lists all".
+        meant: the choice that another tool gives this name; "" for the one spelled nearest.
     """
     names = sorted(choices)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    near = [meant] if meant else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
     every = (
         f" There are: {', '.join(names)}." if not near or (not hint and len(names) <= _FEW) else ""

@@ -77,6 +77,34 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
     "opset": ("opset_version", "opset_ver"),
     "code": ("trust_remote_code", "module", "script"),
 }
+ELSEWHERE: Mapping[str, str] = {
+    "int8": "bmc quantize MODEL",
+    "int4": "bmc quantize MODEL --method weights --bits 4",
+    "fp16": "bmc quantize MODEL --method fp16",
+    "half": "bmc quantize MODEL --method fp16",
+    "quantize": "bmc quantize MODEL",
+    "prune": "bmc prune MODEL",
+    "dropout": "--set dropout=0.1",
+    "width": "--set width=128",
+    "hidden_size": "--hidden",
+    "num_layers": "--layers",
+    "num_heads": "--heads",
+    "verbose": "nothing: bmc says what it does unless --quiet is typed",
+    "v": "bmc --version",
+    "V": "bmc --version",
+    "resume": "the same command again: it goes on from its last checkpoint",
+    "resume_from_checkpoint": "the same command again: it goes on from its last checkpoint",
+    "do_train": "bmc train MODEL",
+    "do_eval": "bmc export MODEL --target onnx: it scores the test split",
+}
+"""What another tool's option is for bmc, where that is no option of the same command."""
+MODELS = (
+    *("model_name_or_path", "model", "model_name", "model_path", "model_id", "m"),
+    *("checkpoint", "ckpt", "weights", "pretrained", "path", "bundle", "onnx"),
+)
+"""Options by which other tools name the model."""
+FIRST = ("model", "weights", "path", "bundle")
+"""Keys of KEY=VALUE whose value is the model or bundle that a command is about."""
 _NEAR = 0.7
 
 

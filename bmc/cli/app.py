@@ -15,8 +15,8 @@ from typer.core import TyperCommand, TyperGroup
 
 from bmc import streams
 from bmc.cli import habits
-from bmc.cli.docstrings import description_of, examples_of
 from bmc.cli.expand import expand
+from bmc.docstrings import description_of, examples_of
 
 _SHORT = 70  # characters of an option's help beside its name
 COMPLETING = "_BMC_COMPLETE"  # set by a shell that asks for completions
@@ -53,7 +53,7 @@ def load(name: str) -> Any:
     """Import a verb and return its command."""
     module = importlib.import_module(f"bmc.cli.{name}")
     verb = getattr(module, name)
-    expanded = expand(verb, getattr(module, "PANEL", None))
+    expanded = expand(verb, getattr(module, "PANEL", "Options"))
     description = escape(description_of(verb))
     examples = "\n".join(f"  {escape(line)}" for line in examples_of(verb))
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import fields
 from typing import Any
 
 import typer
 
 from bmc import workspace
-from bmc.contracts import families
+from bmc.contracts import families, techniques
 from bmc.contracts.data_sets import DATA_SETS, with_sentences
-from bmc.contracts.techniques import setting_names
 
 
 def _kept(*kinds: str) -> list[str]:
@@ -50,18 +48,14 @@ def _transfers(context: typer.Context) -> list[str]:
 
 
 def _settings(context: typer.Context) -> list[str]:
-    """Return what `--set` takes: settings of the method, or of the baseline, that was typed."""
+    """Return what `--set` takes: settings of the method, or of the model, that was typed."""
     verb, typed = str(context.info_name), context.params
-    # Words before an unfinished option are not given to their arguments: they are what is left.
-    baseline = next(iter(context.args), typed.get("model"))
-    if verb == "train":
-        family = families.baselines().get(str(baseline))
-        names = [one.name for one in fields(families.family(family).settings)] if family else []
-    elif verb == "distill":
-        student = families.students().get(str(typed.get("student")))
-        names = [one.name for one in fields(student)] if student else []
+    if verb in ("train", "distill"):
+        # Words before an unfinished option are not given to their arguments: they are what is left.
+        typed_model = typed.get("student") or next(iter(context.args), typed.get("model"))
+        names = families.setting_names(str(typed_model))
     else:
-        names = setting_names(verb, str(typed.get("method")))
+        names = techniques.setting_names(verb, str(typed.get("method")))
     return [f"{name}=" for name in names]
 
 

@@ -12,31 +12,6 @@ from bmc import synonyms
 from bmc.errors import UnknownError, UsageError, unknown
 
 _PAIR = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
-_OTHERWISE = {
-    "int8": "bmc quantize MODEL",
-    "int4": "bmc quantize MODEL --method weights --bits 4",
-    "fp16": "bmc quantize MODEL --method fp16",
-    "half": "bmc quantize MODEL --method fp16",
-    "quantize": "bmc quantize MODEL",
-    "prune": "bmc prune MODEL",
-    "dropout": "--set dropout=0.1",
-    "width": "--set width=128",
-    "hidden_size": "--hidden",
-    "num_layers": "--layers",
-    "num_heads": "--heads",
-    "verbose": "nothing: bmc says what it does unless --quiet is typed",
-    "v": "bmc --version",
-    "V": "bmc --version",
-    "resume": "the same command again: it goes on from its last checkpoint",
-    "resume_from_checkpoint": "the same command again: it goes on from its last checkpoint",
-    "do_train": "bmc train MODEL",
-    "do_eval": "bmc export MODEL --target onnx: it scores the test split",
-}
-_MODELS = (
-    *("model_name_or_path", "model", "model_name", "model_path", "model_id", "m"),
-    *("checkpoint", "ckpt", "weights", "pretrained", "path", "bundle", "onnx"),
-)
-_FIRST = ("model", "weights", "path", "bundle")  # keys of key=value whose value comes first
 
 
 def present_name(aliases: Mapping[str, str]) -> Callable[[str], str]:
@@ -56,9 +31,7 @@ def present_name(aliases: Mapping[str, str]) -> Callable[[str], str]:
 def unknown_verb(name: str, verbs: Iterable[str]) -> UnknownError:
     """Say that there is no such verb, with the one that other tools' name of it means."""
     meant, hint = synonyms.verb_of(name.lower()), "bmc --help lists all"
-    if meant:
-        return UnknownError(f"no command named {name!r}. Did you mean {meant!r}? ({hint})")
-    return unknown("command", name, verbs, hint)
+    return unknown("command", name, verbs, hint, meant)
 
 
 def way_out(error: Any, arguments: Sequence[str], verbs: Iterable[str]) -> UsageError:
@@ -119,7 +92,7 @@ def pairs_as_options(verb: str, words: Sequence[str], known: Sequence[str]) -> s
         pair = _PAIR.fullmatch(word)
         key = pair[1].replace("-", "_") if pair else ""
         option = _option_of(key, known)
-        if pair and key in _FIRST:
+        if pair and key in synonyms.FIRST:
             first.append(pair[2])
         elif pair and option:
             others += [option, pair[2]]
@@ -139,13 +112,13 @@ def _instead(typed: str, known: Sequence[str], names_model: bool) -> str:
         names_model: whether the command takes a model, or a bundle, right after the verb.
     """
     name = typed.lstrip("-").replace("-", "_")
-    if names_model and name in _MODELS:
+    if names_model and name in synonyms.MODELS:
         return "The model comes right after the verb: type its name alone. "
     option = _option_of(name, known, near=False)
-    if not option and name in _MODELS and "--student" in known:
+    if not option and name in synonyms.MODELS and "--student" in known:
         option = "--teacher"
-    if not option and name in _OTHERWISE:
-        return f"Type {_OTHERWISE[name]}. "
+    if not option and name in synonyms.ELSEWHERE:
+        return f"Type {synonyms.ELSEWHERE[name]}. "
     option = option or _option_of(name, known)
     return f"Did you mean {option}? " if option else ""
 

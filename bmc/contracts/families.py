@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -180,6 +180,15 @@ def students() -> dict[str, Any]:
         for name, settings in description.students.items():
             students.setdefault(name, settings)
     return students
+
+
+def setting_names(name: str) -> list[str]:
+    """Return the settings of a student or a baseline; none where there is no such."""
+    student = students().get(name)
+    if student is not None:
+        return [setting.name for setting in fields(student)]
+    owner = baselines().get(name)
+    return [setting.name for setting in fields(family(owner).settings)] if owner else []
 
 
 def of_student(name: str) -> str | None:

@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import Field, fields
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, get_origin
 
+from bmc import synonyms
 from bmc.errors import SettingError, unknown
-
-_KINDS: Mapping[type, str] = {
-    bool: "truth value",
-    int: "whole number",
-    float: "number",
-    str: "text",
-    tuple: "list of values",
-}
-_OPTIONAL: Mapping[str, type] = {"int | None": int, "float | None": float, "str | None": str}
+from bmc.settings import KINDS, Setting, described
 
 
 def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict[str, Any]:
@@ -32,25 +24,22 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
         UnknownError: there is no such setting.
         SettingError: a value is of another type.
     """
-    known = {field.name: field for field in fields(kind)}
-    aliases = {field.metadata.get("alias"): field for field in known.values()}
+    known = described(kind)
+    aliases = {setting.alias: setting for setting in known.values() if setting.alias}
     values: dict[str, Any] = {}
     for name, value in options.items():
         typed = name.replace("-", "_")
-        field = known.get(typed, aliases.get(typed))
-        if field is None:
-            raise unknown(f"setting of {reference}", name, known)
-        if value is None and field.default is None:
-            values[field.name] = None
-            continue
-        read = _parsed if isinstance(value, str) else _checked
-        values[field.name] = read(_kind_of(field), name, value)
+        setting = known.get(typed, aliases.get(typed))
+        if setting is None:
+            meant = synonyms.setting_of(typed, known, near=False)
+            raise unknown(f"setting of {reference}", name, known, meant=meant)
+        if value is None and setting.default is None:
+            values[setting.name] = None
+        elif isinstance(value, str):
+            values[setting.name] = _parsed(setting, name, value)
+        else:
+            values[setting.name] = _checked(get_origin(setting.kind) or setting.kind, name, value)
     return values
-
-
-def _kind_of(field: Field[Any]) -> type:
-    """Return the type of a field's values: that of its default, or of what may stand for None."""
-    return _OPTIONAL.get(str(field.type), type(field.default))
 
 
 def _checked(kind: type, name: str, value: Any) -> Any:
@@ -61,22 +50,15 @@ def _checked(kind: type, name: str, value: Any) -> Any:
         return int(value)
     if kind is float and isinstance(value, Real) and not isinstance(value, bool):
         return float(value)
-    if kind in _KINDS and type(value) is not kind:
-        raise SettingError(f"{name} is {value!r}; it must be a {_KINDS[kind]}")
+    if kind in KINDS and type(value) is not kind:
+        raise SettingError(f"{name} is {value!r}; it must be a {KINDS[kind]}")
     return value
 
 
-def _parsed(kind: type, name: str, text: str) -> Any:
+def _parsed(setting: Setting, name: str, text: str) -> Any:
     """Return what a text stands for."""
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise SettingError(f"{name} is {text!r}; true or false are possible")
-        return text == "true"
-    if kind is tuple:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
-    if kind not in _KINDS:
+    if get_origin(setting.kind) is Mapping:
         raise SettingError(f"{name} cannot be typed; it is found by a search")
-    try:
-        return kind(text)
-    except ValueError as error:
-        raise SettingError(f"{name} is {text!r}; it must be a {_KINDS[kind]}") from error
+    if not setting.is_several:
+        return setting.read(text, name)
+    return tuple(setting.read(part.strip(), name) for part in text.split(",") if part.strip())

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from bmc.choices import Choice, about
-from bmc.cli.docstrings import arguments_of, description_of, examples_of
 from bmc.cli.expand import changes, expand
+from bmc.docstrings import arguments_of, description_of, examples_of
 from bmc.errors import SettingError, UnknownError, UsageError
 
 

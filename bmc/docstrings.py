@@ -1,4 +1,4 @@
-"""Docstrings as the text of --help: what a verb does, its arguments, its examples."""
+"""Docstrings as texts for people: what a function does, its arguments, its examples."""
 
 from __future__ import annotations
 

@@ -1,0 +1,119 @@
+"""What a settings class says of its fields, for whoever shows them or reads them from text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, get_args, get_origin, get_type_hints
+
+from bmc.choices import Choice
+from bmc.docstrings import arguments_of
+from bmc.errors import SettingError
+from bmc.folds import Fold
+
+KINDS: Mapping[type, str] = {
+    bool: "truth value",
+    int: "whole number",
+    float: "number",
+    str: "text",
+    tuple: "list of values",
+}
+_READERS: Mapping[Any, Any] = {str: str, Path: Path, Fold: Fold.read}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting: a field of a settings class.
+
+    Args:
+        name: of the field.
+        kind: its type, without None.
+        default: what it is where nobody says otherwise; MISSING where there is none.
+        text: what the class's docstring says of it.
+        group: what it is about, such as "Training".
+        choice: of its values; None for any of its type.
+        alias: its name in the last release; "" where that was the same.
+    """
+
+    name: str
+    kind: Any
+    default: Any = MISSING
+    text: str = ""
+    group: str = ""
+    choice: Choice | None = None
+    alias: str = ""
+
+    @property
+    def is_several(self) -> bool:
+        """Whether it holds several values, or pairs of them."""
+        return get_origin(self.kind) in (tuple, Mapping)
+
+    @property
+    def element(self) -> Any:
+        """The type of its values, or of each of several."""
+        return get_args(self.kind)[0] if self.is_several else self.kind
+
+    def read(self, text: str, shown: str) -> Any:
+        """Return the value, or one of several, that a text stands for.
+
+        Args:
+            text: as it was typed.
+            shown: how the setting is named in messages.
+
+        Raises:
+            SettingError: it is no such value.
+        """
+        if self.choice:
+            return self.choice.read(text)
+        if self.element in _READERS:
+            return _READERS[self.element](text)
+        if self.element is bool:
+            if text not in ("true", "false"):
+                raise SettingError(f"{shown} is {text!r}; true or false are possible")
+            return text == "true"
+        try:
+            return self.element(text)
+        except ValueError as error:
+            raise SettingError(
+                f"{shown} is {text!r}; it must be a {KINDS[self.element]}"
+            ) from error
+
+
+def described(kind: type[Any]) -> dict[str, Setting]:
+    """Return the settings of a settings class by name, in the order of its fields."""
+    hints, texts = get_type_hints(kind), arguments_of(kind)
+    return {
+        field.name: Setting(
+            field.name,
+            without_none(hints[field.name]),
+            field.default if field.default_factory is MISSING else field.default_factory(),
+            texts.get(field.name, ""),
+            field.metadata.get("group", getattr(kind, "GROUP", "")),
+            field.metadata.get("choice"),
+            field.metadata.get("alias", ""),
+        )
+        for field in fields(kind)
+    }
+
+
+def without_none(hint: Any) -> Any:
+    """Return the type in `type | None`."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    return parts[0] if isinstance(hint, UnionType) else hint
+
+
+def pairs(texts: Any) -> dict[str, str]:
+    """Return the settings that texts such as "width=256" name.
+
+    Raises:
+        SettingError: one looks different.
+    """
+    named = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise SettingError(f"--set {text!r}; it must look like NAME=VALUE")
+        named[name] = value
+    return named
