@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass, replace
 from pathlib import Path
+from types import GenericAlias
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import typer
@@ -136,9 +137,9 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     default = setting.default
     if setting.is_several and default is not inspect.Parameter.empty:
         default = list(default or ()) or None
-    annotation = Annotated[list[element] if setting.is_several else element, info]
+    hint: Any = GenericAlias(list, element) if setting.is_several else element
     kind = inspect.Parameter.KEYWORD_ONLY
-    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+    return inspect.Parameter(name, kind, default=default, annotation=Annotated[hint, info])
 
 
 def _value(part: _Group | Setting, typed: Mapping[str, Any]) -> Any:

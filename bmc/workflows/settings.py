@@ -59,6 +59,6 @@ def _parsed(setting: Setting, name: str, text: str) -> Any:
     """Return what a text stands for."""
     if get_origin(setting.kind) is Mapping:
         raise SettingError(f"{name} cannot be typed; it is found by a search")
-    if not setting.is_several:
+    if not setting.is_several or (setting.choice and setting.choice.commas):
         return setting.read(text, name)
     return tuple(setting.read(part.strip(), name) for part in text.split(",") if part.strip())

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from bmc.contracts import Technique
-from bmc.contracts.techniques import kinds, technique, techniques
+from bmc.contracts.techniques import kinds, setting_names, technique, techniques
 from bmc.errors import ArtifactError
 
 EVERY = [f"{kind}/{name}" for kind in kinds() for name in techniques(kind).names()]
@@ -38,3 +38,13 @@ def test_its_docstring_explains_every_setting(method: str) -> None:
 def test_a_kind_that_there_is_not_is_refused() -> None:
     with pytest.raises(ArtifactError, match="not a compression step"):
         technique("os/path")
+
+
+@pytest.mark.parametrize("method", EVERY)
+def test_its_settings_are_known_without_importing_it(method: str) -> None:
+    kind, _, name = method.partition("/")
+    assert setting_names(kind, name) == [field.name for field in fields(technique(method).step)]
+
+
+def test_what_is_no_technique_has_no_settings() -> None:
+    assert setting_names("prune", "nothing") == setting_names("nothing", "static") == []

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from bmc.compress.prune.structured import Structured
 from bmc.compress.quantize.dynamic import Dynamic
 from bmc.compress.quantize.fp16 import Fp16
 from bmc.compress.quantize.mixed import Mixed
 from bmc.compress.quantize.static import Static
 from bmc.compress.quantize.weights import Weights
-from bmc.errors import UnknownError
+from bmc.errors import SettingError, UnknownError
+from bmc.training.settings import TrainingSettings
 from bmc.workflows.settings import settings_from
 
 
@@ -31,3 +33,18 @@ def test_a_message_lists_no_old_names() -> None:
     with pytest.raises(UnknownError, match="outlier_threshold") as refused:
         settings_from(Static, {"outlier_treshold": "0"}, "static")
     assert "reach" not in str(refused.value)
+
+
+def test_another_tools_name_of_a_setting_is_answered_with_bmcs() -> None:
+    with pytest.raises(UnknownError, match=r"named 'lr'. Did you mean 'learning_rate'\?"):
+        settings_from(TrainingSettings, {"lr": 0.1}, "training")
+
+
+def test_a_text_is_read_by_the_type_of_its_setting() -> None:
+    typed = {"epochs": "3", "learning_rate": "1e-3", "augment": "crop, flip"}
+    read = settings_from(TrainingSettings, typed, "training")
+    assert read == {"epochs": 3, "learning_rate": 1e-3, "augment": ("crop", "flip")}
+    with pytest.raises(SettingError, match="epochs is 'x'; it must be a whole number"):
+        settings_from(TrainingSettings, {"epochs": "x"}, "training")
+    with pytest.raises(SettingError, match="cannot be typed"):
+        settings_from(Structured, {"ratios": "x"}, "structured")
