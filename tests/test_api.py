@@ -78,8 +78,21 @@ def test_a_handle_is_shown_as_a_small_table(digits: bmc.ModelHandle) -> None:
     assert digits._repr_html_().startswith("<table>")
 
 
+def test_a_handle_shows_what_bmc_show_prints(
+    digits: bmc.ModelHandle, bundle: bmc.BundleHandle, capsys: pytest.CaptureFixture[str]
+) -> None:
+    digits.show()
+    model = capsys.readouterr().out
+    bundle.show()
+    made = capsys.readouterr().out
+    assert "a model for classification" in model
+    assert "validation accuracy" in model
+    assert "a bundle for onnx, fp32" in made
+    assert "bmc export" in made
+
+
 def test_labels_are_shown_and_never_obeyed(tmp_path: Path) -> None:
-    from bmc.api.summaries import as_html, as_text
+    from bmc.rendering.summaries import as_html, as_text
 
     rows = {"task": "<script>alert(1)</script>\x1b[2J"}
     assert "<script>" not in as_html("title", rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.console import Console
 from bmc import console
 from bmc.api._calls import Progress, call
 from bmc.api.handles import BundleHandle, as_bundles
+from bmc.rendering.reports import compared
 from bmc.report import table
 from bmc.report.line import Line, Report
 
@@ -34,13 +35,11 @@ class Comparison:
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain values."""
-        references: Mapping[str, str] = self.report.references
-        lines = [line.to_json() for line in self.report.lines]
-        return {"references": dict(references), "lines": lines, "broken": dict(self.report.broken)}
+        return compared(self.report).data
 
     def show(self) -> None:
         """Print the comparison as a table."""
-        console.say(table.terminal(self.report), *table.notes(self.report))
+        console.say(*compared(self.report).shown)
 
     def __repr__(self) -> str:
         plain = Console(width=120, color_system=None, force_terminal=False)

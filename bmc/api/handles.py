@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from bmc import bundle as bundle_files
-from bmc import workspace
+from bmc import console, workspace
 from bmc.api._calls import Progress, call
-from bmc.api.summaries import as_html, as_text, measured
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import size_of
 from bmc.measure.shown import megabytes
 from bmc.pipeline import Pipeline
+from bmc.rendering.summaries import as_html, as_text, measured
 from bmc.targets import RuntimeOptions
 from bmc.trust import trust
 from bmc.untrusted import read_json
@@ -183,6 +183,10 @@ class ModelHandle:
             )
         return made if more else made[0]
 
+    def show(self) -> None:
+        """Print how the model was made, its epochs, and its scores by class: `bmc show`."""
+        _show(self.path)
+
     def __repr__(self) -> str:
         return as_text(f"bmc model {self.path.name}", self._rows())
 
@@ -286,6 +290,10 @@ class BundleHandle:
         with self.load(threads) as pipeline:
             return pipeline(rows)
 
+    def show(self) -> None:
+        """Print how the bundle was made, and its scores by class: `bmc show`."""
+        _show(self.path)
+
     def __repr__(self) -> str:
         return as_text(f"bmc bundle {self.path.name}", self._rows())
 
@@ -350,6 +358,13 @@ def as_bundles(
     """
     every = [bundles] if isinstance(bundles, BundleHandle | str | Path) else list(bundles)
     return [workspace.find(reference_of(bundle), "bundle") for bundle in every]
+
+
+def _show(path: Path) -> None:
+    from bmc.rendering.lineage import made  # noqa: PLC0415  a device needs neither
+    from bmc.workflows.show import show  # noqa: PLC0415
+
+    console.say(*made(show(str(path))).shown)
 
 
 @lru_cache(maxsize=1)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bmc.rendering.answer import Answer
 from bmc.report import table
 from bmc.report.line import Report
-from bmc.workflows.report import Reported
+
+if TYPE_CHECKING:
+    from bmc.workflows.report import Reported
 
 
 def reported(result: Reported) -> Answer:
