@@ -38,7 +38,7 @@ TEACHER = "mpnet-movie-reviews-0"  # of the texts' rows: the better of the two b
 
 
 def _taught(texts: int) -> tuple[str, ...]:
-    """Return how a text model learns from the teacher, over so many unlabelled texts."""
+    """Return how a text model learns from the teacher, over so many unlabeled texts."""
     return (
         *("--transfer", "imdb", "--transfer-size", str(texts), "--teacher", TEACHER),
         *("--learning-rate", "1.5e-4"),

@@ -31,7 +31,7 @@ TARGETS = ("onnx", "openvino")
 
 
 def main() -> int:
-    """Train, distil, export, score."""
+    """Train, distill, export, score."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--transfer-size", type=int, default=150_000)

@@ -56,7 +56,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def storage_error(error: BaseException, output: Path) -> BmcError | None:
-    """Recognise a full, failing or forbidden disk, also behind a library's own error class.
+    """Recognize a full, failing or forbidden disk, also behind a library's own error class.
 
     Args:
         error: what was raised while `output` was written.

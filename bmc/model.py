@@ -180,7 +180,7 @@ class Work:
 
     Args:
         data: train and validation examples (a step never looks at `data.test`).
-        transfer: unlabelled texts for distillation.
+        transfer: unlabeled texts for distillation.
         cache: folder for what can be computed again; survives the command.
         device: "cpu", "cuda" or "auto".
         fit: train a model in place with a loss; returns its validation scores.
@@ -206,13 +206,13 @@ class Fit(Protocol):
         self,
         model: Model,
         loss: Loss | None = None,
-        unlabelled: Many = (),
+        unlabeled: Many = (),
         after_step: AfterStep | None = None,
         epochs: int | None = None,
         name: str = "",
         keep: str | None = None,
     ) -> dict[str, float]:
-        """Train on the labelled rows and the unlabelled ones; return validation scores.
+        """Train on the labeled rows and the unlabeled ones; return validation scores.
 
         What the steps in `model.steps` keep (masks, codebooks) stays kept. A step that trains more
         than once gives each time a name of its own, so that a stopped run finds its checkpoints;

@@ -54,7 +54,7 @@ def private_names_in(path: Path) -> list[str]:
         elif isinstance(node, ast.Call) and ast.unparse(node.func) == "monkeypatch.setattr":
             target, name = map(ast.unparse, node.args[:2])
             names += [f"{target}.{name[1:-1]}"] * (target in modules)
-    return [name for name in names if private(name) and "_tree" not in name.split(".")]
+    return [name for name in names if private(name)]
 
 
 @pytest.mark.parametrize("folder", ["tests", "benchmarks", "docs", "examples", "tools"])

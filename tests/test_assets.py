@@ -249,10 +249,10 @@ def test_an_unknown_asset_is_refused_by_name() -> None:
         assets.fetch("minilmm")
 
 
-def test_every_pinned_asset_has_whole_hashes_a_licence_and_a_source() -> None:
+def test_every_pinned_asset_has_whole_hashes_a_license_and_a_source() -> None:
     for name, asset in assets.ASSETS.items():
         assert asset.sources, name
-        assert asset.licence, name
+        assert asset.license, name
         assert asset.size > 0, name
         for digest in asset.files.values():
             assert len(bytes.fromhex(digest)) == 32

@@ -88,7 +88,7 @@ def test_a_place_below_a_file_is_refused_before_any_work(tmp_path: Path) -> None
         writing.refuse_existing(tmp_path / "file" / "deep" / "out", force=False)
 
 
-def test_a_full_disk_is_recognised_and_the_place_named(tmp_path: Path) -> None:
+def test_a_full_disk_is_recognized_and_the_place_named(tmp_path: Path) -> None:
     def write(folder: Path) -> None:
         with Path("/dev/full").open("wb") as file:  # every write there fails with ENOSPC
             file.write(b"1")

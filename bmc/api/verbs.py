@@ -44,7 +44,7 @@ def train(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Train or fine-tune a baseline, or a network of your own, on labelled data.
+    """Train or fine-tune a baseline, or a network of your own, on labeled data.
 
     What is left out is taken from the baseline's own recipe. A run that is interrupted resumes
     from its last checkpoint when the same call is made again.
@@ -248,7 +248,7 @@ def share(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Factorise or share a model's parameters, then fine-tune what is left.
+    """Factorize or share a model's parameters, then fine-tune what is left.
 
     Args:
         model: a handle, a model directory, or a workspace name.

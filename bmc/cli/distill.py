@@ -17,10 +17,10 @@ def distill(
     source: DataSource = DataSource(),
     files: Output = Output(),
 ) -> Answer:
-    """Distil a trained teacher into a small student.
+    """Distill a trained teacher into a small student.
 
     The student learns the teacher's logits, divided by the temperature, on the training texts and
-    on unlabelled texts, and the true labels beside them. If the teacher is a baseline's name and
+    on unlabeled texts, and the true labels beside them. If the teacher is a baseline's name and
     the workspace has none trained on this data, it is trained first. The teacher's logits are
     cached on disk; a run that was stopped resumes when the same command is typed again.
 

@@ -18,7 +18,7 @@ def quantize(
     """Quantize a model's weights and activations to int8, int4 or half precision.
 
     The model directory records which layers are quantized and how; `bmc export` lowers that to what
-    each target runs fastest. Prune, share and distil before, not after.
+    each target runs fastest. Prune, share and distill before, not after.
 
     Args:
         epochs: epochs of quantization-aware training (qat), at least 1; the other methods train

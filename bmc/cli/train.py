@@ -25,7 +25,7 @@ def train(
     files: Output = Output(),
     code: OwnCode = OwnCode(),
 ) -> Answer:
-    """Train or fine-tune a baseline on labelled data.
+    """Train or fine-tune a baseline on labeled data.
 
     Options left out take their values from the baseline's own recipe. The command writes a model
     directory, which for BERT and MPNet is also a valid Hugging Face folder. A run that was

@@ -29,15 +29,15 @@ class DataSet(Contract):
         about: description in one sentence, for lists.
         table: function that returns rows, labels, and the official test split if there is one.
         asset: name in `bmc.assets` of the downloaded files; None where no files are downloaded.
-        licence: licence of the data; "" where the asset states the licence.
-        sentences: function that returns unlabelled texts for distillation (`--transfer NAME`);
+        license: license of the data; "" where the asset states the license.
+        sentences: function that returns unlabeled texts for distillation (`--transfer NAME`);
             None where there are none.
     """
 
     about: str = field(metadata=value(str))
     table: Callable[[], Table] = field(metadata=function())
     asset: str | None = field(default=None, metadata=value(str))
-    licence: str = field(default="", metadata=value(str))
+    license: str = field(default="", metadata=value(str))
     sentences: Callable[[], Sequence[str]] | None = field(default=None, metadata=function())
 
 
@@ -52,6 +52,6 @@ def data_set(name: str, made_with: object = ()) -> DataSet:
 
 
 def with_sentences() -> list[str]:
-    """Return the names of the data sets that have unlabelled texts."""
+    """Return the names of the data sets that have unlabeled texts."""
     data_sets = DATA_SETS.usable().items()
     return [name for name, description in data_sets if description.sentences is not None]

@@ -311,8 +311,8 @@ def lengths(examples: Examples, kind: str) -> NDArray[np.int32]:
 def image_shape(data: Dataset) -> tuple[int, int, int]:
     """Return (height, width, channels) that a model for these images takes by default.
 
-    The most common size of the training images (of equally common ones the largest), and colour
-    where any of them has colour; an encoder resizes and recolours the others.
+    The most common size of the training images (of equally common ones the largest), and color
+    where any of them has color; an encoder resizes and recolors the others.
 
     Raises:
         DataError: the data holds no images, or one that cannot be read.

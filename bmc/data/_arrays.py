@@ -161,12 +161,12 @@ def _images(array: NDArray[Any], name: str, values: Values) -> NDArray[np.uint8]
     if array.shape[3] == 4:
         values.note("the fourth channel of the images, transparency, is dropped")
     height, width, channels = array.shape[1:]
-    values.note(f"an image is {height} x {width}, {'grey' if channels == 1 else 'colour'}")
+    values.note(f"an image is {height} x {width}, {'gray' if channels == 1 else 'color'}")
     return np.ascontiguousarray(array[..., :3])
 
 
 def _check_layout(shape: tuple[int, ...], name: str) -> None:
-    """Refuse a shape that reads as well with the channels first: (3, 4, 4) is 4 x 4 in colour."""
+    """Refuse a shape that reads as well with the channels first: (3, 4, 4) is 4 x 4 in color."""
     height, width, channels = shape
     as_first = abs(width - channels)  # how far from square the image is if channels come first
     if height in _CHANNELS and channels > 1 and as_first <= abs(height - width):

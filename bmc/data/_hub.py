@@ -29,7 +29,7 @@ _UNKNOWN = -1  # the hub's label of rows whose class is kept secret
 
 
 def read(name: str, columns: Sequence[str], label_column: str) -> Table:
-    """Load a data set's train part, and its labelled test part as the official one.
+    """Load a data set's train part, and its labeled test part as the official one.
 
     Where no row of `test` has a label, `validation` is taken instead. Texts are read where the
     text columns exist; else images, where a column holds them.
@@ -110,7 +110,7 @@ def _table(
 def _texts(
     part: Any, columns: Sequence[str], label_column: str, values: Values
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    for number, record, label in _labelled(part, label_column, values):
+    for number, record, label in _labeled(part, label_column, values):
         yield tuple(values.text(record[column], column, number) for column in columns), label
 
 
@@ -122,7 +122,7 @@ def _images(
     Raises:
         DataError: a row has no image, or one that cannot be read; the message names the row.
     """
-    for number, record, label in _labelled(part, label_column, values):
+    for number, record, label in _labeled(part, label_column, values):
         image: dict[str, Any] = record[column] or {}
         content, path = image.get("bytes"), image.get("path")
         where = f"{values.source}: row {number}, column {column!r},"
@@ -139,7 +139,7 @@ def _images(
         yield content, label
 
 
-def _labelled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict[str, Any], str]]:
+def _labeled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Yield the number, the record and the label of each row that has one."""
     kind = part.features[column]
     number = unknown = 0

@@ -1,4 +1,4 @@
-"""Of many unlabelled texts, those most like the task's own: they teach a student most."""
+"""Of many unlabeled texts, those most like the task's own: they teach a student most."""
 
 from __future__ import annotations
 

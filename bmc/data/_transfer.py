@@ -1,4 +1,4 @@
-"""Unlabelled texts for distillation: those most like a task's own."""
+"""Unlabeled texts for distillation: those most like a task's own."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
-    """Load unlabelled texts for distillation: those most like the task's own, likest first.
+    """Load unlabeled texts for distillation: those most like the task's own, likest first.
 
     No text of the held-out splits is among them.
 
@@ -55,7 +55,7 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
 
 
 def _sentences_of(reference: str) -> Sequence[str]:
-    """Return the unlabelled texts of a data set.
+    """Return the unlabeled texts of a data set.
 
     Raises:
         UnknownError: there is no such data set, or it has none.

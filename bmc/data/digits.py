@@ -1,4 +1,4 @@
-"""Digits: 1,797 grey images of 8x8 pixels, ten classes; small enough for instant tests.
+"""Digits: 1,797 gray images of 8x8 pixels, ten classes; small enough for instant tests.
 
 Source: Alpaydin and Kaynak 1998, "Optical Recognition of Handwritten Digits" (UCI).
 """
@@ -21,7 +21,7 @@ def table() -> Table:
 
 
 DATA_SET = DataSet(
-    about="1,797 grey images of 8x8 pixels, ten classes; small enough for instant tests",
+    about="1,797 gray images of 8x8 pixels, ten classes; small enough for instant tests",
     table=table,
-    licence="with scikit-learn",
+    license="with scikit-learn",
 )

@@ -1,4 +1,4 @@
-"""Fashion-MNIST: 70,000 grey images of 28x28 pixels, ten kinds of clothes.
+"""Fashion-MNIST: 70,000 gray images of 28x28 pixels, ten kinds of clothes.
 
 Source: Xiao, Rasul and Vollgraf 2017, "Fashion-MNIST: a Novel Image Dataset for Benchmarking
 Machine Learning Algorithms".
@@ -48,7 +48,7 @@ def _idx(path: Path) -> NDArray[np.uint8]:
 
 
 DATA_SET = DataSet(
-    about="70,000 grey images of 28x28 pixels, ten kinds of clothes",
+    about="70,000 gray images of 28x28 pixels, ten kinds of clothes",
     table=table,
     asset=_ASSET,
 )

@@ -4,7 +4,7 @@ It reads no word order beyond an n-gram, so that it shows what a larger network 
 microseconds count, it is the right answer by itself.
 
 Source: Joulin et al. 2017, "Bag of Tricks for Efficient Text Classification" (hashed n-grams);
-Ye et al. 2022, "Sparse Distillation" (taught by a large teacher on unlabelled texts).
+Ye et al. 2022, "Sparse Distillation" (taught by a large teacher on unlabeled texts).
 """
 
 from __future__ import annotations

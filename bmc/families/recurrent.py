@@ -29,7 +29,7 @@ class Settings:
         hidden: width of the states of each direction.
         layers: number of bidirectional layers.
         dropout: dropout probability between layers and before the classifier.
-        noise: standard deviation of the noise that training adds to normalised series.
+        noise: standard deviation of the noise that training adds to normalized series.
         readout: input of the classifier: mean (of the states of all steps) or last (final state
             of each direction).
         embedding: width of the token embeddings.

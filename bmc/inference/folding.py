@@ -18,7 +18,7 @@ def fold_batch_norms(module: nn.Module, pairs: Sequence[tuple[str, str]] = ()) -
 
     Args:
         module: a network in evaluation mode.
-        pairs: attribute names of layers and their batch norms. Neighbours in an `nn.Sequential`
+        pairs: attribute names of layers and their batch norms. Neighbors in an `nn.Sequential`
             need no entry.
     """
     form = copy.deepcopy(module).eval()

@@ -62,10 +62,10 @@ def _layout(array: NDArray[Any]) -> str:
     if array.ndim != 3 or not array.size:
         return ""
     if array.shape[2] == 2:
-        return "; of grey and alpha, give the grey: image[:, :, 0]"
+        return "; of gray and alpha, give the gray: image[:, :, 0]"
     if array.shape[0] in _CHANNELS:
         return "; channels come last: image.transpose(1, 2, 0)"
-    return f"; if these are {len(array)} grey images, give a list: list(images)"
+    return f"; if these are {len(array)} gray images, give a list: list(images)"
 
 
 def named(row: Row) -> str:

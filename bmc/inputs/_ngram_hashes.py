@@ -1,7 +1,7 @@
 """Word and character n-grams of texts, hashed into buckets: numpy alone, all texts at once.
 
 A hash depends on the n-gram's characters and nothing else: no seed of the process, no order of
-bytes, no neighbouring text. Whole numbers of 64 bits make it the same on every machine.
+bytes, no neighboring text. Whole numbers of 64 bits make it the same on every machine.
 
 Source: Karp and Rabin 1987, "Efficient randomized pattern-matching algorithms" (the hash of a
 substring from sums over the whole text); Weinberger et al. 2009, "Feature Hashing for Large Scale

@@ -1,7 +1,7 @@
 """Reading pictures: files, their content, Pillow's images and arrays, all to the same bytes.
 
 What a picture is, is decided here for training and for devices alike: which files are read, how
-large they may be, how they are turned, and what becomes of colours, transparency and depth.
+large they may be, how they are turned, and what becomes of colors, transparency and depth.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from bmc.inputs._image_arrays import array_of, named
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
 _SHOWN_FORMATS = "PNG, JPEG, WebP, BMP, GIF, TIFF, PPM"
 _MOST_PIXELS = 89_478_485
-"""Pillow's own bound, above which it warns: a GiB of memory while it is decoded and recoloured."""
+"""Pillow's own bound, above which it warns: a GiB of memory while it is decoded and recolored."""
 _MOST_BYTES = 2**29
 """Of a file: the most pixels with 16 bits a channel."""
-_GREY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
+_GRAY = ("1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N")
 _DEEP = ("I", "F")
 _STRAIGHT = {"RGBa": "RGBA", "La": "LA"}  # premultiplied by alpha; Pillow undoes it first
 _ORIENTATION = 0x0112  # EXIF's tag
@@ -40,7 +40,7 @@ _SIDEWAYS = (5, 6, 7, 8)
 def read_image(
     row: Row, height: int | None = None, width: int | None = None, channels: int | None = None
 ) -> NDArray[np.uint8]:
-    """Return an image as uint8 (height, width, channels), resized and recoloured where asked.
+    """Return an image as uint8 (height, width, channels), resized and recolored where asked.
 
     A picture is turned as its EXIF orientation says. Transparency is dropped, as torchvision does;
     16 bits a channel are cut to the upper 8; of several frames the first is read.
@@ -76,7 +76,7 @@ def shape_of(row: Row) -> tuple[int, int, int]:
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
-        channels = 1 if image.mode in _GREY else 3
+        channels = 1 if image.mode in _GRAY else 3
         # Pillow says the size of a TIFF as it will be once it is turned.
         if image.format != "TIFF" and _orientation(image) in _SIDEWAYS:
             return image.width, image.height, channels
@@ -196,7 +196,7 @@ def _eight_bits(image: Any) -> Any:
     if image.mode.startswith("I;16"):
         return _pillow().fromarray((np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8))
     image = image.convert(_STRAIGHT.get(image.mode, image.mode))
-    if image.mode in _GREY:
+    if image.mode in _GRAY:
         return image.convert("L")
     return image.convert("RGBA" if image.mode in ("P", "PA") else "RGB").convert("RGB")
 

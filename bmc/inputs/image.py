@@ -1,4 +1,4 @@
-"""Images into normalised pixels (rows, channels, height, width)."""
+"""Images into normalized pixels (rows, channels, height, width)."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _LARGEST = 4096
 class ImageSettings:
     """What a model's images look like.
 
-    An image of another size is resized (bilinear) to this one; grey becomes colour by repeating,
-    colour becomes grey by luminance.
+    An image of another size is resized (bilinear) to this one; gray becomes color by repeating,
+    color becomes gray by luminance.
 
     Args:
         height: pixels.
         width: pixels.
-        channels: 1 (grey) or 3 (red, green, blue).
+        channels: 1 (gray) or 3 (red, green, blue).
         mean: of each channel, subtracted after values were brought to 0..1.
         std: of each channel, divided by.
         any_size: whether the exported model takes other heights and widths too.
@@ -57,7 +57,7 @@ class ImageSettings:
                     f"image {name} is {getattr(self, name)}; it must lie in 1..{_LARGEST}"
                 )
         if self.channels not in (1, 3):
-            raise SettingError(f"{self.channels} channels; 1 (grey) and 3 (colour) are possible")
+            raise SettingError(f"{self.channels} channels; 1 (gray) and 3 (color) are possible")
         if len(self.mean) != self.channels or len(self.std) != self.channels:
             raise SettingError(f"mean and std need one number for each of {self.channels} channels")
         if not all(value > 0 for value in self.std):
@@ -95,7 +95,7 @@ class ImageEncoder:
         return np.stack([self._fit(row, number) for number, row in enumerate(rows, start=1)])
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Return `pixels`, normalised: float32 (rows, channels, height, width)."""
+        """Return `pixels`, normalized: float32 (rows, channels, height, width)."""
         if isinstance(encoded, np.ndarray):
             images = encoded[np.asarray(places)]
         else:
@@ -144,7 +144,7 @@ class ImageEncoder:
         }
 
     def example(self) -> Row:
-        """Return a grey image."""
+        """Return a gray image."""
         own = self.settings
         return np.full((own.height, own.width, own.channels), 127, np.uint8)
 

@@ -1,4 +1,4 @@
-"""Series of numbers, of any length, into padded and normalised tensors with their lengths."""
+"""Series of numbers, of any length, into padded and normalized tensors with their lengths."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class SeriesEncoder:
         self.settings = settings
 
     def encode(self, rows: Many) -> list[NDArray[np.float32]]:
-        """Normalise each series: float32 (length, channels).
+        """Normalize each series: float32 (length, channels).
 
         Raises:
             DataError: a series is no table of finite numbers, or has no step, too many, or another
@@ -69,7 +69,7 @@ class SeriesEncoder:
                 )
             with np.errstate(over="ignore"):
                 series = (series - mean) / std
-            check_series(series, f"series {number}, normalised,")
+            check_series(series, f"series {number}, normalized,")
             found.append(series)
         return found
 

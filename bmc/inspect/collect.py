@@ -83,7 +83,7 @@ def inspect_model(
     Args:
         name: of the model.
         model: loaded, on the CPU.
-        validation: labelled rows; None for a generator, which answers seeds of noise.
+        validation: labeled rows; None for a generator, which answers seeds of noise.
         settings: what to look at.
 
     Raises:

@@ -97,7 +97,7 @@ def explain(
 
     The gradient is that of the answer's logit above the mean of all logits (a shift of all logits
     changes no answer), or of a regression's value. The input is what the network is given: word
-    embeddings, normalised pixels, normalised series.
+    embeddings, normalized pixels, normalized series.
 
     Args:
         model: for text, images or series.

@@ -111,7 +111,7 @@ def _example(each: Explanation) -> dict[str, Any]:
     shown: dict[str, Any] = {"told": each, "right": each.truth == each.answer}
     if each.words is not None:
         largest = max((abs(weight) for _, weight in each.words), default=0.0)
-        words = [(word, weight, picture.colour(weight, largest)) for word, weight in each.words]
+        words = [(word, weight, picture.color(weight, largest)) for word, weight in each.words]
         return {**shown, "words": words}
     if each.weights is None or each.shown is None:
         return shown
@@ -120,7 +120,7 @@ def _example(each: Explanation) -> dict[str, Any]:
     # A series lies on its side: steps from left to right, channels from top to bottom.
     return {
         **shown,
-        "before": picture.grey(each.shown.T),
+        "before": picture.gray(each.shown.T),
         "map": picture.heat(each.weights.T),
         "series": each.shown.shape,
     }

@@ -81,35 +81,35 @@ def label(activation: Activation) -> str:
 
 def image(pixels: NDArray[np.uint8]) -> str:
     """Return an image, bytes (height, width, 1 or 3), as a data URL."""
-    colour = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    return _data_url(colour)
+    color = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    return _data_url(color)
 
 
 def heat(weights: NDArray[np.float32]) -> str:
     """Return weights (height, width) as a data URL: red for, blue against, white for nothing."""
-    return _data_url(_coloured(weights))
+    return _data_url(_colored(weights))
 
 
-def grey(values: NDArray[np.float32]) -> str:
+def gray(values: NDArray[np.float32]) -> str:
     """Return numbers (height, width) as a data URL: the smallest black, the largest white."""
     low, high = float(values.min()), float(values.max())
     scaled = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
     return image(scaled[:, :, None])
 
 
-def colour(weight: float, largest: float) -> str:
+def color(weight: float, largest: float) -> str:
     """Return the background of a word with this weight, as CSS."""
     red, green, blue = _FOR if weight > 0 else _AGAINST
     return f"rgba({red},{green},{blue},{0.75 * min(abs(weight) / max(largest, 1e-12), 1):.3f})"
 
 
-def _coloured(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _colored(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
     # A single extreme pixel would leave the others white, hence the percentile.
     largest = max(float(np.percentile(np.abs(weights), 99)), 1e-12)
     strength = np.clip(np.abs(weights) / largest, 0, 1)[:, :, None]
     target = np.where((weights > 0)[:, :, None], np.array(_FOR), np.array(_AGAINST))
-    coloured: NDArray[np.uint8] = np.round(255 + strength * (target - 255)).astype(np.uint8)
-    return coloured
+    colored: NDArray[np.uint8] = np.round(255 + strength * (target - 255)).astype(np.uint8)
+    return colored
 
 
 def _axis(names: dict[str, str]) -> Any:
@@ -125,10 +125,10 @@ def _drawn(chart: Any, rows: int) -> str:
     return drawn
 
 
-def _data_url(colour: NDArray[np.uint8]) -> str:
-    """Write colour (height, width, 3) as PNG: three chunks, compressed by zlib."""
-    height, width, _ = colour.shape
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), colour.reshape(height, -1)], axis=1)
+def _data_url(color: NDArray[np.uint8]) -> str:
+    """Write color (height, width, 3) as PNG: three chunks, compressed by zlib."""
+    height, width, _ = color.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), color.reshape(height, -1)], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
     content = b"\x89PNG\r\n\x1a\n" + b"".join(

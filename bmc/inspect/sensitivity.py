@@ -70,7 +70,7 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
     Args:
         model: a classifier or regression; it is not changed.
-        rows: labelled rows, encoded.
+        rows: labeled rows, encoded.
     """
     module = copy.deepcopy(model.module).eval()
     layers = layers_of(module)

@@ -87,7 +87,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     _check_width(teacher, size)
     taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
     table: Any = taught.get_submodule("word_embeddings")
-    with torch.no_grad():  # it may be factorised, and have fewer rows than the spec says
+    with torch.no_grad():  # it may be factorized, and have fewer rows than the spec says
         words = table(torch.arange(table.num_embeddings))
     longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
     spec = {

@@ -30,7 +30,7 @@ from bmc.models import image_networks
 from bmc.training.adversarial import fit_adversarially
 from bmc.training.batches import Rows
 from bmc.training.epochs import Fitted
-from bmc.training.initialise import initialise
+from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
 
 _LARGEST = 64 * 64 * 3
@@ -105,7 +105,7 @@ def train(
     half = (0.5,) * channels  # mean and deviation that bring pixels into tanh's range, -1..1
     images = ImageEncoder(ImageSettings(height, width, channels, mean=half, std=half))
     judge = _discriminator(channels * height * width, model.spec["hidden"])
-    initialise(judge, settings.initialisation)
+    initialize(judge, settings.initialization)
     learned, chosen_by = (
         Rows(part.rows, part.labels, images) for part in (data.train, data.validation)
     )

@@ -1,4 +1,4 @@
-"""What image families share: the size and normalisation of the data's images, and checked specs."""
+"""What image families share: the size and normalization of the data's images, and checked specs."""
 
 from __future__ import annotations
 

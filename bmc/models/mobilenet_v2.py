@@ -106,7 +106,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 
 
 def load_imagenet(module: nn.Module) -> None:
-    """Put the ImageNet weights into all layers but the output; for grey images, colours are summed.
+    """Put the ImageNet weights into all layers but the output; for gray images, colors are summed.
 
     Raises:
         AssetError: no source has the weights.

@@ -168,7 +168,7 @@ class OverTokens(_Recurrent):
 
 
 class OverSeries(_Recurrent):
-    """A recurrent network over normalised series."""
+    """A recurrent network over normalized series."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         super().__init__(spec, int(spec["channels"]))

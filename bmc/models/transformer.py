@@ -1,6 +1,6 @@
 """A transformer encoder trained from scratch: the mean over the tokens is classified.
 
-Layers normalise what they read and not what they add to (pre-norm), which trains without pretrained
+Layers normalize what they read and not what they add to (pre-norm), which trains without pretrained
 weights. Batch and sequence stay dynamic, the sequence up to `max_length`.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need"; Xiong et al. 2020, "On Layer Normalization
@@ -119,7 +119,7 @@ class Transformer(nn.Module):
 
 
 class _Layer(nn.Module):
-    """Self-attention and two linears; each adds to what it read, normalised."""
+    """Self-attention and two linears; each adds to what it read, normalized."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         super().__init__()

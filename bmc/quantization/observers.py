@@ -173,15 +173,15 @@ class HistogramObserver:
     def _limit_with_least_error(self, symmetric: bool) -> float:
         """Return the limit with the least expected squared error."""
         width = self.top / _BINS
-        centres = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
+        centers = (torch.arange(_BINS, dtype=torch.float64) + 0.5) * width
         best_limit, least_error = self.largest, float("inf")
         for candidate in range(1, _CANDIDATES + 1):
             limit = self.largest * candidate / _CANDIDATES
             scale = self.range_up_to(limit, symmetric).scale
-            error = centres - (centres / scale).round().clamp(max=round(limit / scale)) * scale
+            error = centers - (centers / scale).round().clamp(max=round(limit / scale)) * scale
             # Values are assumed uniform within a bin. Uniform values in an interval of width w have
             # variance w**2 / 12; the interval is the bin, or a step if steps are narrower.
-            variance = torch.where(centres <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
+            variance = torch.where(centers <= limit, min(scale, width) ** 2 / 12, width**2 / 12)
             total_error = float((self.counts * (error**2 + variance)).sum())
             if total_error < least_error:
                 best_limit, least_error = limit, total_error

@@ -19,15 +19,15 @@ _BAR = 30
 
 def listed() -> Answer:
     """Render which data sets there are."""
-    table = Table("data set", "what it is", "licence")
+    table = Table("data set", "what it is", "license")
     found = []
     for error in DATA_SETS.refused().values():
         console.note(f"left out: {error}")
     for known, described in DATA_SETS.usable().items():
         what, asset = described.about, assets.ASSETS.get(described.asset or "")
-        licence = described.licence or (asset.licence if asset else "")
-        table.add_row(known, what, licence)
-        found.append({"name": known, "what": what, "licence": licence})
+        terms = described.license or (asset.license if asset else "")
+        table.add_row(known, what, terms)
+        found.append({"name": known, "what": what, "license": terms})
     return Answer(
         {"datasets": found},
         (

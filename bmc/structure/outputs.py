@@ -30,7 +30,7 @@ Pair = tuple[Tensor, Tensor]
 
 _MOST_ROWS, _LEAST_ROWS, _BATCH = 16_384, 256, 32
 _SAMPLES = 8  # for each input of a layer: fewer would fit the rows rather than the model
-_MOST_SAMPLES = 4096  # of a batch: neighbouring pixels of a map are similar
+_MOST_SAMPLES = 4096  # of a batch: neighboring pixels of a map are similar
 _RIDGE = 1e-5  # of the mean variance of a layer's inputs: some inputs may be constant
 
 

@@ -62,7 +62,7 @@ def _cutout(pixels: Tensor) -> Tensor:
     down = (torch.arange(height) - top).abs() < half
     across = (torch.arange(width) - left).abs() < half
     hidden = (down[:, None, :, None] & across[:, None, None, :]).to(pixels.device)
-    return pixels.masked_fill(hidden, 0.0)  # 0 is the mean of normalised pixels
+    return pixels.masked_fill(hidden, 0.0)  # 0 is the mean of normalized pixels
 
 
 def _word_drop(mask: Tensor) -> Tensor:

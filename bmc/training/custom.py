@@ -63,12 +63,12 @@ def custom_loss(
     is_regression = model.task == "regression"
 
     def loss_of(outputs: Tensor, labels: Tensor) -> Tensor:
-        labelled = ~labels.isnan() if is_regression else labels >= 0
-        share = float(labelled.float().mean())
+        labeled = ~labels.isnan() if is_regression else labels >= 0
+        share = float(labeled.float().mean())
         if not share:
             return outputs.sum() * 0
         if share < 1:
-            outputs, labels = outputs[labelled], labels[labelled]
+            outputs, labels = outputs[labeled], labels[labeled]
         if is_regression:
             unit, level = scale.to(labels.device), mean.to(labels.device)
             outputs, labels = outputs[:, 0] * unit + level, labels * unit + level

@@ -191,11 +191,11 @@ def score_of(
     task: str,
     score: CustomScore | None = None,
 ) -> float:
-    """Return a module's accuracy on labelled rows, in the precision of training; R2 if numbers.
+    """Return a module's accuracy on labeled rows, in the precision of training; R2 if numbers.
 
     Args:
         module: it is in evaluation mode afterwards.
-        rows: labelled.
+        rows: labeled.
         settings: precision and device.
         task: "classification" or "regression".
         score: the caller's own, in place of accuracy and R2.

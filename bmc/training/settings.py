@@ -11,7 +11,7 @@ from bmc.errors import SettingError
 
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
-INITIALISATIONS = ("default", "normal", "xavier", "he")
+INITIALIZATIONS = ("default", "normal", "xavier", "he")
 AUGMENTATIONS = ("crop", "flip", "cutout", "word-drop")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("auto", "bf16", "fp32")
@@ -42,7 +42,7 @@ class TrainingSettings:
         label_smoothing: label smoothing, from 0 to 1.
         auxiliary_weight: weight of the losses of auxiliary outputs, such as 0.3 for GoogLeNet's.
         class_weights: balanced weights the loss of a class by the inverse of its frequency.
-        initialisation: initialization of new weights: the framework's default, normal, xavier or
+        initialization: initialization of new weights: the framework's default, normal, xavier or
             he.
         augment: augmentation: crop, flip and cutout for images, word-drop for text; several are
             possible.
@@ -75,8 +75,9 @@ class TrainingSettings:
     class_weights: str = field(
         default="none", metadata=about(Choice("class weighting", CLASS_WEIGHTS))
     )
-    initialisation: str = field(
-        default="default", metadata=about(Choice("initialisation", INITIALISATIONS))
+    initialization: str = field(
+        default="default",
+        metadata=about(Choice("initialization", INITIALIZATIONS), alias="initialisation"),
     )
     augment: tuple[str, ...] = field(
         default=(), metadata=about(Choice("augmentation", AUGMENTATIONS, commas=True), group="Data")

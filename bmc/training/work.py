@@ -43,7 +43,7 @@ def work_for(
 
     Args:
         data: checked and split; the test part is emptied here, so that no step can look at it.
-        transfer: unlabelled texts.
+        transfer: unlabeled texts.
         settings: how to train.
         checkpoints: folder for checkpoints.
         cache: folder for what can be computed again.
@@ -55,7 +55,7 @@ def work_for(
     def train(
         model: Model,
         loss: Loss | None = None,
-        unlabelled: Many = (),
+        unlabeled: Many = (),
         after_step: AfterStep | None = None,
         epochs: int | None = None,
         name: str = "",
@@ -67,10 +67,10 @@ def work_for(
         folder = checkpoints / name if name else checkpoints
         family = families.network(model.family)
         if family.train is None:
-            fitted = fit_model(model, hidden, chosen, folder, loss, unlabelled, after_step, run)
+            fitted = fit_model(model, hidden, chosen, folder, loss, unlabeled, after_step, run)
             model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
-        if loss or len(unlabelled):
+        if loss or len(unlabeled):
             raise UsageError(f"a {model.family} is trained in a way of its own; it has no teacher")
         wanted = every_step_of(model, after_step)
         own = family.train(model, hidden, chosen, folder, run, wanted)
@@ -92,18 +92,18 @@ def fit_model(
     settings: TrainingSettings,
     checkpoints: Path,
     loss: Loss | None = None,
-    unlabelled: Many = (),
+    unlabeled: Many = (),
     after_step: AfterStep | None = None,
     run: str = "",
 ) -> Fitted:
-    """Train a model on a data set's train rows, then `unlabelled` ones; see `loop.fit`.
+    """Train a model on a data set's train rows, then `unlabeled` ones; see `loop.fit`.
 
     What the model's compression steps made stays as they made it: see `Step.keep`.
     """
-    train = Rows(_joined(data.train.rows, unlabelled), data.train.labels, model.encoder)
+    train = Rows(_joined(data.train.rows, unlabeled), data.train.labels, model.encoder)
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
     digest = hashlib.sha256()
-    for row in unlabelled:
+    for row in unlabeled:
         digest.update(content_of(row) + b"\x1e")
     known = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
     depends = json.dumps(known)
@@ -238,5 +238,5 @@ def _fold(last: nn.Linear, mean: Tensor, scale: Tensor) -> None:
         last.bias.copy_(last.bias * scale + mean)
 
 
-def _joined(rows: Many, unlabelled: Many) -> Many:
-    return (*rows, *unlabelled) if len(unlabelled) else rows
+def _joined(rows: Many, unlabeled: Many) -> Many:
+    return (*rows, *unlabeled) if len(unlabeled) else rows

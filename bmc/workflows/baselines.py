@@ -16,7 +16,7 @@ from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError
 from bmc.model import Model
 from bmc.training.identity import start_of
-from bmc.training.initialise import initialise
+from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.untrusted import read_json
@@ -123,7 +123,7 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
     """
     torch.manual_seed(settings.seed)
     model = built(chosen, data)
-    initialise(model.module, settings.initialisation)
+    initialize(model.module, settings.initialization)
     start_head(model, data)
     train = chosen.network.train or fit_model
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"

@@ -1,4 +1,4 @@
-"""Distil a trained teacher into a small student."""
+"""Distill a trained teacher into a small student."""
 
 from __future__ import annotations
 
@@ -167,7 +167,7 @@ def _say_plan(
 ) -> None:
     """Say what is taught on how much, and whether that is little."""
     options = ", ".join(f"{value} {name}" for name, value in asdict(student.options).items())
-    rows = f"{len(data.train)} labelled and {len(texts)} unlabelled"
+    rows = f"{len(data.train)} labeled and {len(texts)} unlabeled"
     console.note(f"teaching {student.reference} ({options}) on {rows} rows")
     steps = training.epochs * -(-(len(data.train) + len(texts)) // training.batch_size)
     if steps < _FEW_STEPS:

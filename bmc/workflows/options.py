@@ -73,7 +73,7 @@ class Pruning:
     Args:
         method: structured removes channels, hidden units and heads; depth removes whole layers;
             unstructured and movement set single weights to zero; nm sets two of every four
-            neighbouring weights to zero; vocabulary removes words that the data never uses.
+            neighboring weights to zero; vocabulary removes words that the data never uses.
         ratio: fraction to remove, from 0 to 1: of channels, hidden units and heads (structured), of
             layers (depth), of weights (unstructured, movement).
         target_macs: multiply-accumulates per row (32 tokens or time steps) at most, such as 50M, or

@@ -1,4 +1,4 @@
-"""Factorise or share a model's parameters, then fine-tune what is left."""
+"""Factorize or share a model's parameters, then fine-tune what is left."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def share(
     tuning: Tuning = Tuning(),  # noqa: B008  frozen
     files: Files = Files(),  # noqa: B008  frozen
 ) -> Compressed:
-    """Share or factorise a model's parameters, fine-tune it, and write its model directory.
+    """Share or factorize a model's parameters, fine-tune it, and write its model directory.
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.

@@ -146,14 +146,14 @@ def train(
 
 
 def transfer_texts(reference: str, limit: int, data: Dataset) -> tuple[str, ...]:
-    """Load unlabelled texts for a teacher to answer; see `bmc.data.transfer_texts`.
+    """Load unlabeled texts for a teacher to answer; see `bmc.data.transfer_texts`.
 
     Raises:
         DataError: the data's rows are no single texts.
     """
     texts = datasets.transfer_texts(reference, limit, avoid=data)
     if texts and len(data.columns) > 1:
-        raise DataError("unlabelled single texts cannot teach sentence pairs: use --transfer none")
+        raise DataError("unlabeled single texts cannot teach sentence pairs: use --transfer none")
     return texts
 
 

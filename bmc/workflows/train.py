@@ -1,4 +1,4 @@
-"""Train a baseline on labelled data, or cross-validate it."""
+"""Train a baseline on labeled data, or cross-validate it."""
 
 from __future__ import annotations
 

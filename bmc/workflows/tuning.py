@@ -33,8 +33,8 @@ class Tuning:
         distill: fine-tune with the unchanged model as teacher, beside the true labels.
         teacher: fine-tune with this model as teacher: a model directory, or its name in the
             workspace.
-        transfer: unlabelled texts for the teacher: imdb, a .txt file with a text per line, or none.
-        transfer_size: number of unlabelled texts, at most.
+        transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
+        transfer_size: number of unlabeled texts, at most.
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
@@ -66,7 +66,7 @@ class Tuning:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
         if self.transfer != "none" and not self.has_teacher:
             raise UsageError(
-                f"--transfer {self.transfer}: unlabelled texts need a teacher; add --distill"
+                f"--transfer {self.transfer}: unlabeled texts need a teacher; add --distill"
             )
 
     @property
@@ -117,9 +117,9 @@ class Distillation:
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.
         settings: a setting of the student, such as layers=3; several are possible.
-        transfer: unlabelled texts for the teacher: imdb, a .txt file with a text per line, or none.
+        transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
             The default is imdb for movie reviews, and none for other data.
-        transfer_size: number of unlabelled texts, at most.
+        transfer_size: number of unlabeled texts, at most.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, beside the soft

@@ -52,7 +52,7 @@ class Logits:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Train the student; its structure stays the same, so that the record is empty."""
-        unlabelled = tuple((text,) for text in work.transfer)
+        unlabeled = tuple((text,) for text in work.transfer)
         teacher = work.load(self.teacher)
         if teacher.task != model.task or set(teacher.labels) != set(model.labels):
             raise UsageError(
@@ -67,7 +67,7 @@ class Logits:
                 return aligned(live(batch))
 
         else:
-            rows = (*work.data.train.rows, *unlabelled) if unlabelled else work.data.train.rows
+            rows = (*work.data.train.rows, *unlabeled) if unlabeled else work.data.train.rows
             logits = cached_logits(teacher, self.teacher_sha256, rows, work.cache, work.device)
             logits = aligned(logits)
             del teacher
@@ -85,7 +85,7 @@ class Logits:
                 return loss_of(student, teacher, batch.labels)
             return soft_loss(student, teacher) + self.hard * custom(student, batch.labels)
 
-        model.scores = work.fit(model, loss=loss, unlabelled=unlabelled)
+        model.scores = work.fit(model, loss=loss, unlabeled=unlabeled)
         return {}
 
     def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ class Logits:
 
     def _of_values(self, student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
         """Return the loss of a regression, with values (rows, 1); rows without a label have NaN."""
-        labelled = ~labels.isnan()
-        errors = (student[:, 0] - labels)[labelled] ** 2
+        labeled = ~labels.isnan()
+        errors = (student[:, 0] - labels)[labeled] ** 2
         return mse_loss(student, teacher) + self.hard * errors.sum() / len(labels)
 
     @staticmethod

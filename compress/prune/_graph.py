@@ -251,7 +251,7 @@ def _group(
 def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
     """Return the attention modules of which at least two projections compute these units.
 
-    If only one does, the units are inside a projection: the rank of a factorised one.
+    If only one does, the units are inside a projection: the rank of a factorized one.
     """
     paths_out = [path for item in items if item.axis == "out" for path in item.paths]
     attentions = []

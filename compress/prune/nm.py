@@ -18,7 +18,7 @@ _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class NM:
-    """Keep the N largest weights of every M neighbours along the inputs; the others become zero.
+    """Keep the N largest weights of every M neighbors along the inputs; the others become zero.
 
     The sparse kernels of NVIDIA's GPUs read 2:4, along input channels (of a convolution at each
     position of its filter); elsewhere the file shrinks only when it is compressed. Layers whose

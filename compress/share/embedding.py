@@ -1,4 +1,4 @@
-"""Factorised embedding: the word embedding becomes a narrow one and a linear layer."""
+"""Factorized embedding: the word embedding becomes a narrow one and a linear layer."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Factors(nn.Sequential):
 
 
 @dataclass(frozen=True)
-class FactorisedEmbedding:
+class FactorizedEmbedding:
     """Replace the word embedding W (V x H) by A B, A (V x E) and B (E x H) from the SVD of W.
 
-    Embeddings of positions and token types stay as they are. An embedding that is factorised
+    Embeddings of positions and token types stay as they are. An embedding that is factorized
     already gets a lower rank. Nothing is done where the pair would have no fewer parameters.
 
     Args:
@@ -66,7 +66,7 @@ class FactorisedEmbedding:
             raise SettingError(f"multiple is {self.multiple}; it must be at least 1")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Factorise the embedding and return its rank."""
+        """Factorize the embedding and return its rank."""
         path, table = word_table(model, "embedding")
         outer = path.rpartition(".")[0]
         around = model.module.get_submodule(outer)
@@ -88,7 +88,7 @@ class FactorisedEmbedding:
         if rank > most:
             return {}
         record = {"embedding": path, "rank": rank}
-        FactorisedEmbedding.rebuild(model, record)
+        FactorizedEmbedding.rebuild(model, record)
         basis = basis[:, :rank].to(weight.dtype)
         with torch.no_grad():
             model.module.get_parameter(f"{path}.0.weight").copy_(weight @ basis)
@@ -104,7 +104,7 @@ class FactorisedEmbedding:
         words = model.module.get_submodule(path) if isinstance(path, str) else None
         table = words[0] if isinstance(words, Factors) else words
         if type(table) is not nn.Embedding:
-            raise SettingError(f"{path!r:.80} is no table of words that could be factorised")
+            raise SettingError(f"{path!r:.80} is no table of words that could be factorized")
         width = _linear_of(words).shape[0] if isinstance(words, Factors) else table.embedding_dim
         if type(rank) is not int or not 0 < rank < width:
             raise SettingError(f"rank {rank!r:.40} of {path}; it must lie in 1..{width - 1}")
@@ -117,9 +117,9 @@ def _linear_of(factors: Factors) -> Tensor:
     linear = factors[1]
     if type(linear) is not nn.Linear:
         raise UsageError(
-            "the table's second factor was changed by another step; factorise it before that step"
+            "the table's second factor was changed by another step; factorize it before that step"
         )
     return linear.weight
 
 
-STEP = FactorisedEmbedding
+STEP = FactorizedEmbedding

@@ -129,7 +129,7 @@ def _structure(model: Model, name: str, what: str) -> tuple[Any, ...]:
 
 
 def _difference(model: Model, what: str) -> str:
-    """Say how the first two neighbouring layers differ."""
+    """Say how the first two neighboring layers differ."""
     for first, second in pairwise(_parts(model).layers):
         shapes = [_shapes(model.module.get_submodule(name)) for name in (first, second)]
         for key in sorted(shapes[0].keys() & shapes[1].keys()):

@@ -1,4 +1,4 @@
-"""Low-rank factorisation: one linear layer or convolution becomes two thinner ones."""
+"""Low-rank factorization: one linear layer or convolution becomes two thinner ones."""
 
 from __future__ import annotations
 

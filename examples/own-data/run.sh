@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From a table of support tickets to a tiny classifier: train a teacher, distil it, export it.
+# From a table of support tickets to a tiny classifier: train a teacher, distill it, export it.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 data=(--data "$here/tickets.csv" --text-column message --label-column queue)

@@ -35,15 +35,15 @@ class Options(Base):
     """What some have.
 
     Args:
-        colour: of the thing.
+        color: of the thing.
         sizes: several.
         rate: how fast.
-        output: where; `colour` has no say.
+        output: where; `color` has no say.
         settings: of anything.
     """
 
-    colour: str = field(
-        default="red", metadata=about(Choice("colour", ("red", "green")), alias="color")
+    color: str = field(
+        default="red", metadata=about(Choice("color", ("red", "green")), alias="color")
     )
     sizes: tuple[int, ...] = (1, 2)
     rate: float | None = None
@@ -88,9 +88,9 @@ def test_what_is_not_typed_keeps_its_default() -> None:
 
 
 def test_every_field_of_an_options_class_is_an_option() -> None:
-    words = ("--loud", "--colour", "green", "--sizes", "3", "--sizes", "4", "--rate", "1e-3")
+    words = ("--loud", "--color", "green", "--sizes", "3", "--sizes", "4", "--rate", "1e-3")
     typed = Options(
-        loud=True, colour="green", sizes=(3, 4), rate=1e-3, output=Path("x"), settings={"a": "b"}
+        loud=True, color="green", sizes=(3, 4), rate=1e-3, output=Path("x"), settings={"a": "b"}
     )
     assert call("m", "n", "o", *words, "-o", "x", "-s", "a=b") == ("m", ("n", "o"), None, typed)
 
@@ -103,7 +103,7 @@ def test_choices_may_be_typed_with_commas_or_again() -> None:
 @pytest.mark.parametrize(
     ("words", "error", "said"),
     [
-        (("--colour", "gren"), UnknownError, "no colour named 'gren'. Did you mean 'green'?"),
+        (("--color", "gren"), UnknownError, "no color named 'gren'. Did you mean 'green'?"),
         (("--kinds", "a,c"), UnknownError, "no kind named 'c'"),
         (("--rate", "fast"), SettingError, "--rate is 'fast'; it must be a number"),
         (("--sizes", "1.5"), SettingError, "--sizes is '1.5'; it must be a whole number"),
@@ -133,7 +133,7 @@ def test_help_is_what_docstrings_say() -> None:
     assert (kinds.help, kinds.rich_help_panel) == ("of things.", "Mine")
     assert (loud.help, loud.rich_help_panel) == (r"say more, and more \[of it].", "Noise")
     (output,) = seen["output"].annotation.__metadata__
-    assert output.help == "where; --colour has no say."
+    assert output.help == "where; --color has no say."
 
 
 def test_a_default_of_its_own_class_gives_what_was_typed_alone() -> None:
@@ -145,4 +145,4 @@ def test_a_default_of_its_own_class_gives_what_was_typed_alone() -> None:
 
 
 def test_a_name_of_the_last_release_is_known() -> None:
-    assert expand(verb).aliases == {"color": "colour"}
+    assert expand(verb).aliases == {"color": "color"}

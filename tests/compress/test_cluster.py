@@ -92,17 +92,17 @@ def best_error(weights: list[float], count: int) -> float:
 @pytest.mark.parametrize("start", ["linear", "k-means++"])
 def test_k_means_finds_separate_clusters_and_their_means(start: str, work: Work) -> None:
     model = image_model("mlp", width=32)
-    centres = torch.tensor([-3.0, -1.0, 0.5, 4.0])
+    centers = torch.tensor([-3.0, -1.0, 0.5, 4.0])
     generator = torch.Generator().manual_seed(0)
     picked = torch.randint(4, (32, 64), generator=generator)
     noise = 0.1 * torch.rand((32, 64), generator=generator)
     weight = model.module.get_parameter("hidden.0.weight")
     with torch.no_grad():
-        weight.copy_(centres[picked] + noise)
+        weight.copy_(centers[picked] + noise)
     Cluster(values=4, start=start).apply(model, work)
     found = weight_of(model, "hidden.0")
     for place in range(4):
-        mean = (centres[picked] + noise)[picked == place].mean()
+        mean = (centers[picked] + noise)[picked == place].mean()
         torch.testing.assert_close(torch.unique(found[picked == place]), mean[None])
 
 

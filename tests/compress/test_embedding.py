@@ -1,4 +1,4 @@
-"""Factorised embedding: the best table of its rank, used like one table, smaller in the file."""
+"""Factorized embedding: the best table of its rank, used like one table, smaller in the file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.compress.share.embedding import FactorisedEmbedding
+from bmc.compress.share.embedding import FactorizedEmbedding
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
@@ -71,7 +71,7 @@ def test_a_table_of_low_rank_answers_as_before_with_fewer_parameters(
 ) -> None:
     lower_rank(lively, rank=5)
     before, size = answers(lively), sum(p.numel() for p in lively.module.parameters())
-    record = FactorisedEmbedding(energy=1.0, multiple=1).apply(lively, work)
+    record = FactorizedEmbedding(energy=1.0, multiple=1).apply(lively, work)
     assert record == {"embedding": TABLE, "rank": 5}
     torch.testing.assert_close(answers(lively), before, atol=1e-4, rtol=0)
     assert before.std() > 0.1
@@ -81,7 +81,7 @@ def test_a_table_of_low_rank_answers_as_before_with_fewer_parameters(
 
 def test_no_table_of_its_rank_is_nearer(lively: Model, work: Work) -> None:
     weight = lively.module.get_parameter(f"{TABLE}.weight").detach().clone()
-    FactorisedEmbedding(rank=8).apply(lively, work)
+    FactorizedEmbedding(rank=8).apply(lively, work)
     left, values, right = torch.linalg.svd(weight, full_matrices=False)
     best = (left[:, :8] * values[:8]) @ right[:8]
     torch.testing.assert_close(looked_up(lively), best, atol=1e-3, rtol=0)
@@ -96,7 +96,7 @@ def test_the_rank_is_the_least_that_keeps_the_energy_rounded_up(
     assert (values[:11] ** 2).sum() >= 0.67 * (values**2).sum() > (values[:10] ** 2).sum()
     with torch.no_grad():
         weight.copy_(torch.linalg.qr(weight).Q * values)
-    record = FactorisedEmbedding(energy=0.67, multiple=multiple).apply(lively, work)
+    record = FactorizedEmbedding(energy=0.67, multiple=multiple).apply(lively, work)
     assert record["rank"] == rank
 
 
@@ -105,7 +105,7 @@ def test_positions_and_types_stay_and_the_parts_name_the_narrow_table(
 ) -> None:
     before = bert.parts(lively.module).embeddings
     tables = [lively.module.get_submodule(name) for name in before[1:]]
-    FactorisedEmbedding(rank=8).apply(lively, work)
+    FactorizedEmbedding(rank=8).apply(lively, work)
     after = bert.parts(lively.module).embeddings
     assert after == (f"{TABLE}.0", *before[1:])
     assert [lively.module.get_submodule(name) for name in after[1:]] == tables
@@ -114,7 +114,7 @@ def test_positions_and_types_stay_and_the_parts_name_the_narrow_table(
 
 def test_a_table_that_would_not_get_smaller_is_left_alone(lively: Model, work: Work) -> None:
     before = answers(lively)
-    assert FactorisedEmbedding(energy=1.0).apply(lively, work) == {}
+    assert FactorizedEmbedding(energy=1.0).apply(lively, work) == {}
     assert torch.equal(answers(lively), before)
 
 
@@ -122,40 +122,40 @@ def test_a_rank_that_saves_nothing_is_refused_with_the_greatest_that_does(
     lively: Model, work: Work
 ) -> None:
     with pytest.raises(SettingError, match=r"rank is 32.*at 31 at most"):
-        FactorisedEmbedding(rank=32).apply(lively, work)
-    assert FactorisedEmbedding(rank=31).apply(lively, work)
+        FactorizedEmbedding(rank=32).apply(lively, work)
+    assert FactorizedEmbedding(rank=31).apply(lively, work)
 
 
-def test_a_factorised_table_can_be_factorised_to_a_lower_rank(
+def test_a_factorized_table_can_be_factorized_to_a_lower_rank(
     lively: Model, work: Work, tmp_path: Path
 ) -> None:
     weight = lively.module.get_parameter(f"{TABLE}.weight").detach().clone()
     for rank in (16, 8):
-        step = FactorisedEmbedding(rank=rank)
+        step = FactorizedEmbedding(rank=rank)
         record = step.apply(lively, work)
         lively.steps.append(AppliedStep("share/embedding", {}, record, 0, 0.0))
     left, values, right = torch.linalg.svd(weight, full_matrices=False)
     torch.testing.assert_close(
         looked_up(lively), (left[:, :8] * values[:8]) @ right[:8], atol=1e-3, rtol=0
     )
-    assert FactorisedEmbedding(energy=1.0).apply(lively, work) == {}
+    assert FactorizedEmbedding(energy=1.0).apply(lively, work) == {}
     loaded = _bundles.saved(lively, tmp_path / "twice")
     assert loaded.module.get_parameter(f"{TABLE}.0.weight").shape == (30522, 8)
 
 
-def test_families_with_a_table_of_their_own_are_factorised(work: Work, reviews: Dataset) -> None:
+def test_families_with_a_table_of_their_own_are_factorized(work: Work, reviews: Dataset) -> None:
     made = [
         transformer.baseline("transformer", reviews, transformer.Settings(hidden=16)),
         recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=8, embedding=16)),
     ]
     for model in made:
-        assert FactorisedEmbedding(rank=4).apply(model, work)["embedding"] == "embedding.words"
+        assert FactorizedEmbedding(rank=4).apply(model, work)["embedding"] == "embedding.words"
         score = work.fit(model, name=model.family)["validation_accuracy"]
         assert 0 <= score <= 1
 
 
 def test_fine_tuning_trains_both_factors_and_not_the_padding(lively: Model, work: Work) -> None:
-    FactorisedEmbedding(rank=8).apply(lively, work)
+    FactorizedEmbedding(rank=8).apply(lively, work)
     names = [f"{TABLE}.0.weight", f"{TABLE}.1.weight"]
     before = [lively.module.get_parameter(name).detach().clone() for name in names]
     lively.module.train()
@@ -178,7 +178,7 @@ def test_words_are_weighed_through_both_factors(
     lower_rank(lively, rank=4)
     given = lively, reviews.test.rows, reviews.test.labels, [0, 1]
     before = importance.explain(*given)
-    FactorisedEmbedding(rank=4).apply(lively, work)
+    FactorizedEmbedding(rank=4).apply(lively, work)
     after = importance.explain(*given)
     for one, other in zip(before, after, strict=True):
         assert one.words is not None
@@ -190,7 +190,7 @@ def test_the_exported_file_holds_both_factors_and_no_whole_table(
     lively: Model, work: Work, reviews: Dataset, tmp_path: Path
 ) -> None:
     lively.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
-    record = FactorisedEmbedding(rank=8).apply(lively, work)
+    record = FactorizedEmbedding(rank=8).apply(lively, work)
     lively.steps = [AppliedStep("share/embedding", {"rank": 8}, record, 0, 0.0)]
     folder = artifact.save(lively, tmp_path / "model")
     bundle = _bundles.exported(folder, reviews, "onnx", tmp_path / "bundle")
@@ -201,19 +201,19 @@ def test_the_exported_file_holds_both_factors_and_no_whole_table(
 
 
 def test_a_second_factor_that_another_step_changed_is_refused(lively: Model, work: Work) -> None:
-    FactorisedEmbedding(rank=16).apply(lively, work)
+    FactorizedEmbedding(rank=16).apply(lively, work)
     with torch.no_grad():
         lively.module.get_parameter(f"{TABLE}.1.weight")[:, 4:] = 0
     assert LowRank(energy=1.0, multiple=1, layers=(f"{TABLE}.1",)).apply(lively, work)
     with pytest.raises(UsageError, match="second factor was changed by another step"):
-        FactorisedEmbedding(rank=8).apply(lively, work)
+        FactorizedEmbedding(rank=8).apply(lively, work)
 
 
 def test_a_model_without_a_plain_table_is_refused(work: Work, lively: Model) -> None:
     words = lively.module.get_submodule(TABLE)
     lively.module.set_submodule(TABLE, _Wrapped(words))
     with pytest.raises(UsageError, match="no plain table of words"):
-        FactorisedEmbedding(rank=8).apply(lively, work)
+        FactorizedEmbedding(rank=8).apply(lively, work)
 
 
 class _Wrapped(nn.Module):
@@ -239,7 +239,7 @@ class _Wrapped(nn.Module):
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(SettingError, match=said):
-        FactorisedEmbedding(**settings)
+        FactorizedEmbedding(**settings)
 
 
 @pytest.mark.parametrize(

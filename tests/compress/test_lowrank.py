@@ -1,4 +1,4 @@
-"""Low-rank factorisation: what it keeps, what it leaves alone, what it refuses."""
+"""Low-rank factorization: what it keeps, what it leaves alone, what it refuses."""
 
 from __future__ import annotations
 

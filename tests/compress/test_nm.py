@@ -46,7 +46,7 @@ def work(digits: Dataset, tmp_path: Path) -> Work:
 
 
 def groups_of(weight: Tensor, size: int) -> Tensor:
-    """Return the groups of a weight's neighbours along its inputs, (groups, size)."""
+    """Return the groups of a weight's neighbors along its inputs, (groups, size)."""
     return weight.detach().movedim(1, -1).reshape(-1, size)
 
 

@@ -456,7 +456,7 @@ def test_a_weight_that_unlike_layers_share_stays(
     assert "shares weights with hidden.3" in capsys.readouterr().err
 
 
-def test_factorised_layers_are_pruned_and_prune_share_prune_replays(work: Work) -> None:
+def test_factorized_layers_are_pruned_and_prune_share_prune_replays(work: Work) -> None:
     model = build("transformer")
     first = Structured(ratio=0.25).apply(model, work)
     split = LowRank(energy=0.5, layers=("layers.*",)).apply(model, work)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from bmc import artifact, assets
 from bmc import data as datasets
 from bmc.compress.prune.vocabulary import Vocabulary
-from bmc.compress.share.embedding import FactorisedEmbedding
+from bmc.compress.share.embedding import FactorizedEmbedding
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
@@ -298,11 +298,11 @@ def test_a_cut_model_is_saved_loaded_and_exported_with_its_few_rows(
 
 
 @pytest.mark.parametrize("first", ["vocabulary", "embedding"])
-def test_it_composes_with_a_factorised_table_in_both_orders(
+def test_it_composes_with_a_factorized_table_in_both_orders(
     first: str, make_lively: Callable[..., Model], work: Work, tmp_path: Path
 ) -> None:
     model = make_lively()
-    steps: list[Any] = [Vocabulary(margin=0), FactorisedEmbedding(rank=8)]
+    steps: list[Any] = [Vocabulary(margin=0), FactorizedEmbedding(rank=8)]
     names = ["prune/vocabulary", "share/embedding"]
     if first == "embedding":
         steps, names = steps[::-1], names[::-1]
@@ -324,7 +324,7 @@ def test_a_student_of_a_cut_teacher_has_its_few_rows(
 ) -> None:
     teacher = make_lively()
     rows = Vocabulary(margin=0).apply(teacher, work)["rows"]
-    FactorisedEmbedding(rank=16).apply(teacher, work)
+    FactorizedEmbedding(rank=16).apply(teacher, work)
     student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), work.data)
     assert student.module.get_parameter(f"{TABLE}.weight").shape == (rows, 16)
     assert answers(student, work).shape == (len(work.data.validation), 2)

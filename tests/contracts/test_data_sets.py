@@ -27,13 +27,13 @@ def test_descriptions_import_no_optional_package() -> None:
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_it_says_what_it_is_and_under_which_licence(name: str) -> None:
+def test_it_says_what_it_is_and_under_which_license(name: str) -> None:
     described = data_set(name)
     assert isinstance(described, DataSet)
     assert described.about
-    assert described.licence or described.asset
+    assert described.license or described.asset
     if described.asset:
-        assert assets.ASSETS[described.asset].licence
+        assert assets.ASSETS[described.asset].license
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -49,5 +49,5 @@ def test_its_table_has_rows_of_one_kind_with_a_label_each(name: str) -> None:
     assert len(set(table.labels)) > 1
 
 
-def test_some_have_unlabelled_texts_for_a_teacher() -> None:
+def test_some_have_unlabeled_texts_for_a_teacher() -> None:
     assert "imdb" in with_sentences()

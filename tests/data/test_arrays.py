@@ -46,10 +46,10 @@ def test_flat_padded_and_single_series_are_the_same_data(tmp_path: Path) -> None
 
 def test_images_get_a_channel_axis_and_lose_transparency(tmp_path: Path) -> None:
     images = GENERATOR.integers(0, 256, (40, 5, 6, 4), np.uint8)
-    grey = datasets.load(saved(tmp_path, images=images[..., 0], labels=LABELS))
-    assert (grey.kind, image_shape(grey)) == ("image", (5, 6, 1))
-    colour = datasets.load(saved(tmp_path, images=images, labels=LABELS))
-    assert image_shape(colour) == (5, 6, 3)
+    gray = datasets.load(saved(tmp_path, images=images[..., 0], labels=LABELS))
+    assert (gray.kind, image_shape(gray)) == ("image", (5, 6, 1))
+    color = datasets.load(saved(tmp_path, images=images, labels=LABELS))
+    assert image_shape(color) == (5, 6, 3)
 
 
 def test_test_arrays_are_the_official_test_part(tmp_path: Path) -> None:

@@ -66,7 +66,7 @@ def test_a_test_image_that_stands_in_train_too_is_never_trained_on(tmp_path: Pat
     assert "0.png" not in {path.name for path in (*data.train.rows, *data.validation.rows)}
 
 
-def test_mixed_images_take_the_most_common_size_and_colour(folder: Path) -> None:
+def test_mixed_images_take_the_most_common_size_and_color(folder: Path) -> None:
     for number in range(40, 44):
         draw(folder / "k0" / f"{number}.jpg", number, (20, 10), "RGB")
     data = datasets.load(f"imagefolder:{folder}")

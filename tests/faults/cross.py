@@ -34,7 +34,7 @@ TARGETS = ("onnx", "openvino", "pytorch")
 
 
 def write_images(path: Path) -> None:
-    """Write 150 small images of three colours."""
+    """Write 150 small images of three colors."""
     random = np.random.default_rng(0)
     labels = random.integers(0, 3, 150)
     noise = random.integers(0, 90, (150, 12, 12, 3))

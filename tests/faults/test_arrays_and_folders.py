@@ -80,7 +80,7 @@ def test_what_a_row_was_taken_for_is_noted(tmp_path: Path) -> None:
     data = datasets.load(saved(tmp_path, series=SERIES, labels=LABELS))
     assert data.summary.notes == ("a series is 9 steps x 3 channels",)
     data = datasets.load(saved(tmp_path, images=IMAGES, labels=LABELS))
-    assert data.summary.notes == ("an image is 6 x 5, colour",)
+    assert data.summary.notes == ("an image is 6 x 5, color",)
 
 
 def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from bmc.inputs.image import ImageEncoder, ImageSettings, check_image, read_imag
 from bmc.inputs.latent import LatentEncoder
 from bmc.inputs.series import SeriesEncoder, SeriesSettings
 
-COLOUR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
-PICTURE = Image.fromarray(COLOUR)
+COLOR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+PICTURE = Image.fromarray(COLOR)
 BY = ImageEncoder(ImageSettings(6, 8, 3, (0.5,) * 3, (0.25,) * 3))
 SERIES = SeriesEncoder(SeriesSettings(2, 6, (1.0, -1.0), (2.0, 0.5)))
 ONE_CHANNEL = SeriesEncoder(SeriesSettings(1, 6, (0.0,), (1.0,)))
@@ -41,7 +41,7 @@ def of_mode(mode: str) -> Image.Image:
     if mode in ("RGBA", "LA"):
         return see_through(mode)
     if mode == "I;16":
-        return Image.fromarray(COLOUR[:, :, 0].astype(np.uint16) * 256 + 77)
+        return Image.fromarray(COLOR[:, :, 0].astype(np.uint16) * 256 + 77)
     return PICTURE.convert(mode)
 
 
@@ -72,10 +72,10 @@ def test_a_pil_image_answers_as_the_file_that_it_is_saved_as(mode: str) -> None:
 @pytest.mark.parametrize(("mode", "off_by"), [("HSV", 6), ("RGBX", 0), ("RGBa", 2), ("La", 2)])
 def test_a_pil_image_of_a_mode_that_no_file_has_is_the_same_picture(mode: str, off_by: int) -> None:
     image = of_mode(mode)
-    plain = COLOUR if mode != "La" else np.asarray(PICTURE.convert("L"))[:, :, None]
+    plain = COLOR if mode != "La" else np.asarray(PICTURE.convert("L"))[:, :, None]
     change = np.abs(read_image(image).astype(int) - plain)
     assert shape_of(image) == plain.shape
-    assert change[3:].max() <= off_by  # above, an alpha near 0 leaves little of a colour
+    assert change[3:].max() <= off_by  # above, an alpha near 0 leaves little of a color
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
@@ -91,28 +91,28 @@ def test_transparency_is_dropped_wherever_it_is_kept() -> None:
     clear = saved(palette, "png", transparency=bytes(range(0, 256, 16)))
     np.testing.assert_array_equal(read_image(clear), np.asarray(palette.convert("RGB")))
     for image in (see_through("RGBA"), np.asarray(see_through("RGBA"))):
-        np.testing.assert_array_equal(read_image(image), COLOUR)
+        np.testing.assert_array_equal(read_image(image), COLOR)
 
 
 def test_16_bits_a_channel_are_cut_to_the_upper_8() -> None:
-    wide = (COLOUR.astype(">u2") << 8) + 77
+    wide = (COLOR.astype(">u2") << 8) + 77
     lines = b"".join(b"\0" + line.tobytes() for line in wide.astype(">u2"))
-    np.testing.assert_array_equal(read_image(png(8, 6, lines, depth=16)), COLOUR)
+    np.testing.assert_array_equal(read_image(png(8, 6, lines, depth=16)), COLOR)
 
 
-def test_a_cmyk_jpeg_has_the_colours_of_the_same_in_rgb() -> None:
+def test_a_cmyk_jpeg_has_the_colors_of_the_same_in_rgb() -> None:
     plain = Image.new("RGB", (16, 16), (200, 40, 90))
     content = saved(plain.convert("CMYK"), "jpeg", quality=95)  # written inverted, as Adobe does
     assert np.abs(read_image(content).astype(int) - np.asarray(plain)).max() <= 6
 
 
-def test_a_corrupt_colour_profile_does_not_matter() -> None:
+def test_a_corrupt_color_profile_does_not_matter() -> None:
     content = saved(PICTURE, "png", icc_profile=b"no profile")
-    np.testing.assert_array_equal(read_image(content), COLOUR)
+    np.testing.assert_array_equal(read_image(content), COLOR)
 
 
 def test_the_first_frame_is_read_and_said() -> None:
-    other = Image.fromarray(255 - COLOUR)
+    other = Image.fromarray(255 - COLOR)
     for kind in ("gif", "tiff", "png", "webp"):
         lossless = {"lossless": True} if kind == "webp" else {}
         content = saved(PICTURE, kind, save_all=True, append_images=[other], **lossless)
@@ -163,7 +163,7 @@ def test_a_picture_is_turned_as_its_exif_says(kind: str, orientation: int, tmp_p
     path = tmp_path / f"turned.{kind}"
     path.write_bytes(content)
     for row in (content, path, str(path), Image.open(path), Image.open(path).convert("RGB")):
-        change = np.abs(read_image(row).astype(int) - COLOUR)
+        change = np.abs(read_image(row).astype(int) - COLOR)
         assert change.max() <= (20 if kind == "jpeg" else 0)  # JPEG loses some of such noise
         assert shape_of(row) == (6, 8, 3)
     check_image(path)
@@ -195,7 +195,7 @@ def test_what_of_a_folders_pictures_no_model_sees_is_said(tmp_path: Path) -> Non
 @pytest.mark.parametrize("exif", [b"Exif\0\0", b"Exif\0\0MM\0*\0\0\0\xff", b"nonsense"])
 def test_broken_exif_leaves_a_picture_as_it_is(exif: bytes) -> None:
     content = saved(PICTURE, "png", exif=exif)
-    np.testing.assert_array_equal(read_image(content), COLOUR)
+    np.testing.assert_array_equal(read_image(content), COLOR)
     assert shape_of(content) == (6, 8, 3)
 
 
@@ -203,7 +203,7 @@ def test_broken_exif_leaves_a_picture_as_it_is(exif: bytes) -> None:
 def test_an_orientation_that_exif_does_not_know_turns_nothing(orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    np.testing.assert_array_equal(read_image(saved(PICTURE, "png", exif=exif)), COLOUR)
+    np.testing.assert_array_equal(read_image(saved(PICTURE, "png", exif=exif)), COLOR)
 
 
 # Which files are read
@@ -232,7 +232,7 @@ def ghostscript(folder: Path) -> Path:
 
 
 def png(width: int, height: int, lines: bytes, depth: int = 8) -> bytes:
-    """Write a PNG of colours by hand."""
+    """Write a PNG of colors by hand."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         checked = kind + content
@@ -289,20 +289,20 @@ def test_a_sparse_file_of_a_terabyte_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (COLOUR / 255, r"float64, of values in 0..1: \(255 \* image\)"),
-        (COLOUR.astype(np.float32), r"float32, of values in 0..249: image.round\(\)"),
-        (COLOUR.astype(np.int64), r"int64, of values in"),
-        (COLOUR > 99, r"bool: 255 \* image"),
-        (COLOUR.astype(np.uint16) * 257, "uint16, of values in .*bring them to 0..255"),
-        (COLOUR * np.nan, "NaN or infinity"),
-        (COLOUR.astype(object), "is no image; give a file"),
-        (COLOUR.transpose(2, 0, 1), r"channels come last: image.transpose\(1, 2, 0\)"),
-        (torch.from_numpy(COLOUR).permute(2, 0, 1), "channels come last"),
-        (np.stack([COLOUR] * 5), r"5 images are given as a list"),
-        (np.stack([COLOUR[:, :, 0]] * 5), r"5 grey images, give a list"),
-        (COLOUR[:, :, :2], "grey and alpha"),
+        (COLOR / 255, r"float64, of values in 0..1: \(255 \* image\)"),
+        (COLOR.astype(np.float32), r"float32, of values in 0..249: image.round\(\)"),
+        (COLOR.astype(np.int64), r"int64, of values in"),
+        (COLOR > 99, r"bool: 255 \* image"),
+        (COLOR.astype(np.uint16) * 257, "uint16, of values in .*bring them to 0..255"),
+        (COLOR * np.nan, "NaN or infinity"),
+        (COLOR.astype(object), "is no image; give a file"),
+        (COLOR.transpose(2, 0, 1), r"channels come last: image.transpose\(1, 2, 0\)"),
+        (torch.from_numpy(COLOR).permute(2, 0, 1), "channels come last"),
+        (np.stack([COLOR] * 5), r"5 images are given as a list"),
+        (np.stack([COLOR[:, :, 0]] * 5), r"5 gray images, give a list"),
+        (COLOR[:, :, :2], "gray and alpha"),
         (np.zeros((0, 8, 3), np.uint8), "is no image"),
-        (np.ma.masked_equal(COLOUR, COLOUR[0, 0, 0]), "masked pixels"),
+        (np.ma.masked_equal(COLOR, COLOR[0, 0, 0]), "masked pixels"),
         (torch.rand(6, 8, 3, requires_grad=True), "is no image"),
         (None, "NoneType None is no image; give a file"),
         (5, "is"),
@@ -315,14 +315,14 @@ def test_an_array_that_is_no_image_is_refused_with_its_row_and_the_way_out(
     image: Any, message: str
 ) -> None:
     with pytest.raises(DataError, match=f"^image 2: .*{message}"):
-        BY.encode([COLOUR, image])
+        BY.encode([COLOR, image])
 
 
 def test_images_of_all_kinds_in_one_list_answer_alike() -> None:
-    rows = [COLOUR, PICTURE, saved(PICTURE, "png"), torch.from_numpy(COLOUR), see_through("RGBA")]
+    rows = [COLOR, PICTURE, saved(PICTURE, "png"), torch.from_numpy(COLOR), see_through("RGBA")]
     encoded = BY.encode([*rows, np.asarray(see_through("RGBA"))])
     for place in range(len(rows) + 1):
-        np.testing.assert_array_equal(encoded[place], COLOUR)
+        np.testing.assert_array_equal(encoded[place], COLOR)
 
 
 def test_a_broken_file_is_named_with_its_place_in_the_list(tmp_path: Path) -> None:
@@ -344,7 +344,7 @@ def test_a_broken_file_is_named_with_its_place_in_the_list(tmp_path: Path) -> No
         ([[None, 1]], "it holds object"),
         (np.zeros((3, 2), "M8[s]"), "it holds datetime64"),
         (np.full((1, 2), 1e39), "1e\\+39; float32 ends at 3.4e38"),
-        (np.full((1, 2), 3e38), "normalised, has inf at step 1, channel 2"),
+        (np.full((1, 2), 3e38), "normalized, has inf at step 1, channel 2"),
         (np.ma.masked_equal(np.zeros((3, 2)), 0), "masked values"),
         (torch.zeros(3, 2, requires_grad=True), "no series of numbers"),
         (np.zeros((2, 3)), r"has 3 channels; the model takes 2: channels come last"),

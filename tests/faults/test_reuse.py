@@ -377,8 +377,8 @@ def test_a_regression_is_distilled_by_squared_errors(
     teacher = artifact.save(taught, tmp_path / "teacher")
     options = ("--layers", 1, "--hidden", 16, "--heads", 2, "--batch-size", 8, "--device", "cpu")
     task = ("--task", "regression", "--data", data, "--precision", "fp32", "-o", tmp_path / "made")
-    unlabelled = transfer if transfer == "none" else tmp_path / transfer
-    how = ("--hard", 0, "--epochs", 8, "--learning-rate", 0.05, "--transfer", unlabelled)
+    unlabeled = transfer if transfer == "none" else tmp_path / transfer
+    how = ("--hard", 0, "--epochs", 8, "--learning-rate", 0.05, "--transfer", unlabeled)
     code, _, said = bmc("distill", "--teacher", teacher, *options, *task, *how)
     assert code == 0, said
     made = artifact.load(tmp_path / "made")

@@ -1,4 +1,4 @@
-"""Images into pixels: sizes, colours, files, and what is refused."""
+"""Images into pixels: sizes, colors, files, and what is refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bmc import inputs
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs.image import ImageEncoder, ImageSettings, check_image, read_image, shape_of
 
-COLOUR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
+COLOR = np.random.default_rng(0).integers(0, 256, (6, 8, 3), np.uint8)
 
 
 def encoder(height: int = 6, width: int = 8, channels: int = 3, **more: Any) -> ImageEncoder:
@@ -33,25 +33,25 @@ def png(image: Image.Image) -> bytes:
     return content.getvalue()
 
 
-def test_values_are_brought_to_0_1_and_normalised() -> None:
-    found = pixels(COLOUR, encoder())
+def test_values_are_brought_to_0_1_and_normalized() -> None:
+    found = pixels(COLOR, encoder())
     assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], (COLOUR.transpose(2, 0, 1) / 255 - 0.5) / 0.25, atol=1e-6)
+    np.testing.assert_allclose(found[0], (COLOR.transpose(2, 0, 1) / 255 - 0.5) / 0.25, atol=1e-6)
 
 
 def test_a_file_its_content_and_its_pixels_answer_alike(tmp_path: Path) -> None:
     path = tmp_path / "image.png"
-    path.write_bytes(png(Image.fromarray(COLOUR)))
+    path.write_bytes(png(Image.fromarray(COLOR)))
     for row in (path, path.read_bytes(), [path]):
         image = row[0] if isinstance(row, list) else row
-        np.testing.assert_array_equal(pixels(image, encoder()), pixels(COLOUR, encoder()))
+        np.testing.assert_array_equal(pixels(image, encoder()), pixels(COLOR, encoder()))
 
 
 def test_a_file_is_read_when_it_is_collated_and_not_before(tmp_path: Path) -> None:
     by = encoder()
     rows = by.encode([tmp_path / "later.png"])
-    (tmp_path / "later.png").write_bytes(png(Image.fromarray(COLOUR)))
-    np.testing.assert_array_equal(by.batch(rows, [0])["pixels"], pixels(COLOUR, by))
+    (tmp_path / "later.png").write_bytes(png(Image.fromarray(COLOR)))
+    np.testing.assert_array_equal(by.batch(rows, [0])["pixels"], pixels(COLOR, by))
 
 
 def test_another_size_is_resized_and_a_plain_area_keeps_its_value() -> None:
@@ -60,13 +60,13 @@ def test_another_size_is_resized_and_a_plain_area_keeps_its_value() -> None:
     np.testing.assert_allclose(pixels(plain, encoder()), (200 / 255 - 0.5) / 0.25, atol=1e-6)
 
 
-def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luminance() -> None:
-    grey = COLOUR[:, :, 0]
-    repeated = pixels(grey, encoder())[0]
+def test_gray_becomes_color_by_repeating_and_color_gray_by_luminance() -> None:
+    gray = COLOR[:, :, 0]
+    repeated = pixels(gray, encoder())[0]
     assert (repeated == repeated[0]).all()
-    np.testing.assert_array_equal(repeated[:1], pixels(grey, encoder(channels=1))[0])
-    expected = np.round(COLOUR @ np.array([0.299, 0.587, 0.114]))  # ITU-R 601, as Pillow
-    found = read_image(COLOUR, channels=1)[:, :, 0].astype(int)
+    np.testing.assert_array_equal(repeated[:1], pixels(gray, encoder(channels=1))[0])
+    expected = np.round(COLOR @ np.array([0.299, 0.587, 0.114]))  # ITU-R 601, as Pillow
+    found = read_image(COLOR, channels=1)[:, :, 0].astype(int)
     assert np.abs(found - expected).max() <= 1
 
 
@@ -74,26 +74,26 @@ def test_grey_becomes_colour_by_repeating_and_colour_grey_by_luminance() -> None
     ("mode", "channels"), [("1", 1), ("L", 1), ("LA", 1), ("P", 3), ("RGB", 3), ("RGBA", 3)]
 )
 def test_every_mode_is_read_as_its_header_says(mode: str, channels: int) -> None:
-    row = png(Image.fromarray(COLOUR).convert(mode))
+    row = png(Image.fromarray(COLOR).convert(mode))
     assert shape_of(row) == (6, 8, channels)
     assert read_image(row).shape == (6, 8, channels)
 
 
 def test_16_bits_a_pixel_are_cut_to_the_upper_8() -> None:
-    deep = (COLOUR[:, :, 0].astype(np.uint16) << 8) + 77
+    deep = (COLOR[:, :, 0].astype(np.uint16) << 8) + 77
     row = png(Image.fromarray(deep))
     assert shape_of(row) == (6, 8, 1)
-    np.testing.assert_array_equal(read_image(row)[:, :, 0], COLOUR[:, :, 0])
+    np.testing.assert_array_equal(read_image(row)[:, :, 0], COLOR[:, :, 0])
 
 
 def test_images_of_the_right_size_are_taken_as_they_are() -> None:
-    images = np.stack([COLOUR, COLOUR])
+    images = np.stack([COLOR, COLOR])
     assert encoder().encode(images) is images
 
 
 @pytest.mark.parametrize(
     "row",
-    [b"hello", b"", "no/such/file.png", COLOUR.astype(float), COLOUR[0, 0], np.zeros((0, 3), "u1")],
+    [b"hello", b"", "no/such/file.png", COLOR.astype(float), COLOR[0, 0], np.zeros((0, 3), "u1")],
 )
 def test_what_is_no_image_is_refused(row: Any) -> None:
     with pytest.raises(DataError, match=r"is no image|must be bytes"):
@@ -101,14 +101,14 @@ def test_what_is_no_image_is_refused(row: Any) -> None:
 
 
 def test_a_cut_file_is_refused_when_checked_and_when_read() -> None:
-    content = png(Image.fromarray(COLOUR))[:-60]
+    content = png(Image.fromarray(COLOR))[:-60]
     for use in (check_image, read_image):
         with pytest.raises(DataError, match="is no image"):
             use(content)
 
 
 def test_an_image_of_floats_in_a_file_is_refused(tmp_path: Path) -> None:
-    Image.fromarray(COLOUR[:, :, 0].astype(np.float32)).save(tmp_path / "deep.tif")
+    Image.fromarray(COLOR[:, :, 0].astype(np.float32)).save(tmp_path / "deep.tif")
     for use in (check_image, read_image):
         with pytest.raises(DataError, match=r"deep\.tif has 32 bits a pixel"):
             use(tmp_path / "deep.tif")
@@ -131,7 +131,7 @@ def test_an_encoder_comes_back_from_its_settings(tmp_path: Path) -> None:
     again = inputs.load(by.to_json(), tmp_path)
     assert again.to_json() == by.to_json()
     np.testing.assert_array_equal(
-        again.batch(again.encode([COLOUR]), [0])["pixels"], pixels(COLOUR, by)
+        again.batch(again.encode([COLOR]), [0])["pixels"], pixels(COLOR, by)
     )
 
 
@@ -144,7 +144,7 @@ def test_an_encoder_comes_back_from_its_settings(tmp_path: Path) -> None:
         {"height": 2.5},
         {"mean": [0.5]},
         {"std": [0, 1, 1]},
-        {"mean": "grey"},
+        {"mean": "gray"},
         {"any_size": 1},
         {"layout": "NHWC"},
         {"std": [float("nan")] * 3},

@@ -1,4 +1,4 @@
-"""Series into tensors: padding, lengths, normalisation, and what is refused."""
+"""Series into tensors: padding, lengths, normalization, and what is refused."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BY = SeriesEncoder(SeriesSettings(2, 6, (1.0, -1.0), (2.0, 0.5)))
 LONG = np.arange(10, dtype=np.float32).reshape(5, 2)
 
 
-def test_each_channel_is_normalised() -> None:
+def test_each_channel_is_normalized() -> None:
     (row,) = BY.encode([LONG])
     np.testing.assert_allclose(row, (LONG - [1, -1]) / [2, 0.5])
     assert row.dtype == np.float32

@@ -58,7 +58,7 @@ def bundle_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callabl
 
 
 def lively() -> Model:
-    """Build a generator of colour images whose batch norms have seen much, and say so."""
+    """Build a generator of color images whose batch norms have seen much, and say so."""
     torch.manual_seed(0)
     module = gan.build(SPEC)
     for layer in module.modules():
@@ -174,9 +174,9 @@ def test_the_inference_form_leaves_what_a_step_has_changed() -> None:
             assert torch.allclose(form(noise), model.module(noise), atol=1e-5)
 
 
-def test_colour_images_of_any_small_size_are_learned(tmp_path: Path) -> None:
+def test_color_images_of_any_small_size_are_learned(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 5, 7, 3)).astype(np.uint8)
-    data = split(Table(images, ["a", "b"] * 30, kind="image"), "colours")
+    data = split(Table(images, ["a", "b"] * 30, kind="image"), "colors")
     model = gan.baseline("gan", data, gan.Settings(latent=4, width=8))
     settings = TrainingSettings(epochs=1, batch_size=16, optimizer="adam", device="cpu")
     fitted = gan.train(model, data, settings, tmp_path)

@@ -218,16 +218,16 @@ def test_images_of_any_shape_fit_a_vgg() -> None:
         assert module(torch.zeros(2, 3, height, width)).shape == (2, 5)
 
 
-def test_imagenet_weights_see_a_grey_image_as_that_image_in_colour(digits: Dataset) -> None:
-    grey = mobilenet_v2.baseline("mobilenet-v2", digits, mobilenet_v2.Settings()).module
+def test_imagenet_weights_see_a_gray_image_as_that_image_in_color(digits: Dataset) -> None:
+    gray = mobilenet_v2.baseline("mobilenet-v2", digits, mobilenet_v2.Settings()).module
     spec = {"channels": 3, "height": 8, "width": 8, "outputs": 10}
-    colour = mobilenet_v2.build({**spec, "multiplier": 1.0, "dropout": 0.2})
-    fresh = colour.get_parameter("features.0.0.weight").detach().clone()
-    mobilenet_v2.load_imagenet(colour)
-    assert not torch.equal(colour.get_parameter("features.0.0.weight"), fresh)
+    color = mobilenet_v2.build({**spec, "multiplier": 1.0, "dropout": 0.2})
+    fresh = color.get_parameter("features.0.0.weight").detach().clone()
+    mobilenet_v2.load_imagenet(color)
+    assert not torch.equal(color.get_parameter("features.0.0.weight"), fresh)
     pixels = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    features: Any = grey.features
-    others: Any = colour.features
+    features: Any = gray.features
+    others: Any = color.features
     with torch.no_grad():
         expected = others(pixels.expand(-1, 3, -1, -1))
         assert expected.std() > 0.01
@@ -248,7 +248,7 @@ def test_the_training_images_have_mean_0_and_deviation_1(digits: Dataset) -> Non
 
 @pytest.fixture
 def photographs(tmp_path: Path) -> Dataset:
-    """Return files of three sizes, some grey and some coloured."""
+    """Return files of three sizes, some gray and some colored."""
     generator = np.random.default_rng(0)
     paths = []
     for number in range(60):

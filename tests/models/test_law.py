@@ -22,7 +22,7 @@ from bmc.compress.prune.structured import Structured
 from bmc.compress.prune.unstructured import Unstructured
 from bmc.compress.prune.vocabulary import Vocabulary
 from bmc.compress.share.cluster import Cluster
-from bmc.compress.share.embedding import FactorisedEmbedding
+from bmc.compress.share.embedding import FactorizedEmbedding
 from bmc.compress.share.layers import Layers
 from bmc.compress.share.lowrank import LowRank
 from bmc.compress.share.tie import Tie
@@ -92,7 +92,7 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
         "prune/unstructured": lambda: Unstructured(),
         "prune/vocabulary": lambda: Vocabulary(margin=0),
         "share/cluster": lambda: Cluster(values=16, groups=2),
-        "share/embedding": lambda: FactorisedEmbedding(energy=0.5),
+        "share/embedding": lambda: FactorizedEmbedding(energy=0.5),
         "share/layers": lambda: Layers(),
         "share/lowrank": lambda: LowRank(energy=0.5),
         "share/tie": lambda: Tie((TIED[family],)),

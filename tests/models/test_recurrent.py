@@ -121,7 +121,7 @@ def test_bundles_over_tokens_answer_like_the_module(reviews: Dataset, tmp_path: 
             )
 
 
-def test_each_channel_is_normalised_by_the_training_series_alone(vowels: Dataset) -> None:
+def test_each_channel_is_normalized_by_the_training_series_alone(vowels: Dataset) -> None:
     model = recurrent.baseline("lstm", vowels, Settings(hidden=4))
     assert isinstance(model.encoder, SeriesEncoder)
     steps = np.concatenate(model.encoder.encode(vowels.train.rows))

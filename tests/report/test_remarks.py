@@ -98,7 +98,7 @@ def test_a_pruned_bundle_says_how_much_of_it_is_zero_and_what_compression_makes_
     assert "sparsity" not in bundles.read(made / "dense-onnx").manifest.lineage
 
 
-def test_zeros_without_a_measurement_are_labelled(place: Path) -> None:
+def test_zeros_without_a_measurement_are_labeled(place: Path) -> None:
     line = line_of(None)
     assert line.origin == "dense-onnx"
     (remark,) = line.remarks
@@ -108,7 +108,7 @@ def test_zeros_without_a_measurement_are_labelled(place: Path) -> None:
     assert line_of(None, "dense-onnx").remarks == ()
 
 
-def test_zeros_that_are_measured_as_fast_as_before_are_labelled(place: Path) -> None:
+def test_zeros_that_are_measured_as_fast_as_before_are_labeled(place: Path) -> None:
     line = line_of(timed(place, {"dense-onnx": 200.0, "sparse-onnx": 200.0}))
     assert line.speed_up_origin is not None
     assert line.speed_up_origin.low <= 1 <= line.speed_up_origin.high
@@ -116,7 +116,7 @@ def test_zeros_that_are_measured_as_fast_as_before_are_labelled(place: Path) -> 
     assert LABEL in remark
 
 
-def test_zeros_that_are_measured_to_be_faster_are_not_labelled(place: Path) -> None:
+def test_zeros_that_are_measured_to_be_faster_are_not_labeled(place: Path) -> None:
     (remark,) = line_of(timed(place, {"dense-onnx": 300.0, "sparse-onnx": 200.0})).remarks
     assert LABEL not in remark
     assert "1.50 [" in remark

@@ -18,7 +18,7 @@ ROWS = 200
 
 
 class Net(nn.Module):
-    """Convolution, batch norm, dropout and a linear layer, for 8x8 grey images.
+    """Convolution, batch norm, dropout and a linear layer, for 8x8 gray images.
 
     Args:
         outputs: classes, or 1 in a regression.

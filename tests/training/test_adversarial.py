@@ -147,7 +147,7 @@ def test_a_checkpoint_holds_both_networks_and_the_average(tmp_path: Path) -> Non
 
 
 def test_the_images_come_to_look_like_the_real_ones(tmp_path: Path) -> None:
-    """An untrained generator makes grey noise; the real pictures are bright on one side."""
+    """An untrained generator makes gray noise; the real pictures are bright on one side."""
     settings = replace(SETTINGS, epochs=25, batch_size=32, checkpoint_every=1000)
     generator, discriminator = networks()
     train, held_out = (Rows(pictures(640, seed), [], IMAGES) for seed in (0, 1))

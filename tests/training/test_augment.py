@@ -83,7 +83,7 @@ def test_a_cut_out_is_one_square_of_zeros_in_all_channels() -> None:
         sides = (high - low + 1).tolist()
         assert int(row.sum()) == sides[0] * sides[1], "the hidden part is a rectangle"
         sizes.append(max(sides))
-    assert max(sizes) == 7  # a quarter of 32, its centre on a pixel
+    assert max(sizes) == 7  # a quarter of 32, its center on a pixel
     assert min(sizes) >= 1
 
 

@@ -144,7 +144,7 @@ def test_frozen_parameters_stay_as_they_are(model: Model, few: Dataset, tmp_path
     assert not any(name.startswith("bert.embeddings") for name in changed)
 
 
-def test_unlabelled_texts_are_trained_on_after_the_labelled_rows(
+def test_unlabeled_texts_are_trained_on_after_the_labeled_rows(
     model: Model, few: Dataset, tmp_path: Path
 ) -> None:
     labels: dict[int, int] = {}
@@ -154,7 +154,7 @@ def test_unlabelled_texts_are_trained_on_after_the_labelled_rows(
         return logits.square().mean()
 
     texts = (("a first text",), ("a second text",))
-    fit_model(model, few, replace(SETTINGS, epochs=1), tmp_path, loss=loss, unlabelled=texts)
+    fit_model(model, few, replace(SETTINGS, epochs=1), tmp_path, loss=loss, unlabeled=texts)
     ordered = [labels[place] for place in range(len(few.train) + 2)]
     assert ordered == [*few.train.labels, -1, -1]
 
@@ -171,7 +171,7 @@ def never(reference: str) -> Model:
     raise AssertionError(f"{reference} was loaded")
 
 
-# Regularisation, early stopping, batches of tokens, divergence
+# Regularization, early stopping, batches of tokens, divergence
 
 QUICK = TrainingSettings(
     epochs=3, learning_rate=0.01, batch_size=32, precision="fp32", device="cpu", warmup=0.0

@@ -12,7 +12,7 @@ from bmc.errors import SettingError
 from bmc.training.settings import (
     AUGMENTATIONS,
     CLASS_WEIGHTS,
-    INITIALISATIONS,
+    INITIALIZATIONS,
     OPTIMIZERS,
     SCHEDULES,
     TrainingSettings,
@@ -46,7 +46,7 @@ from bmc.training.settings import (
         {"seed": 2**63},
         {"optimizer": "lion"},
         {"schedule": "triangle"},
-        {"initialisation": "zeros"},
+        {"initialization": "zeros"},
         {"class_weights": "mine"},
         {"precision": "fp16"},
         {"device": "tpu"},
@@ -66,7 +66,7 @@ def test_a_setting_out_of_range_is_refused_by_name_and_value(bad: dict[str, Any]
     [
         ("optimizer", OPTIMIZERS),
         ("schedule", SCHEDULES),
-        ("initialisation", INITIALISATIONS),
+        ("initialization", INITIALIZATIONS),
         ("class_weights", CLASS_WEIGHTS),
     ],
 )

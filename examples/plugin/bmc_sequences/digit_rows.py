@@ -22,5 +22,5 @@ def table() -> Table:
 DATA_SET = DataSet(
     about="1,797 images of 8x8 pixels read row by row, as series of 8 steps; ten classes",
     table=table,
-    licence="with scikit-learn",
+    license="with scikit-learn",
 )

@@ -1,4 +1,4 @@
-"""Initialisation: fresh weights of linear, convolution and recurrent layers."""
+"""Initialization: fresh weights of linear, convolution and recurrent layers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ _LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d)
 _STD = 0.02
 
 
-def initialise(module: nn.Module, how: str) -> None:
+def initialize(module: nn.Module, how: str) -> None:
     """Set every weight matrix anew and every bias of a linear or convolution to zero.
 
     Args:
-        module: freshly built; normalisations and embeddings are left as they are.
+        module: freshly built; normalizations and embeddings are left as they are.
         how: "default" (nothing is done), "normal" (standard deviation 0.02), "xavier" or "he".
 
     Source: Glorot and Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward

@@ -1,4 +1,4 @@
-"""Initialisation: each has its spread, and leaves alone what is no weight matrix."""
+"""Initialization: each has its spread, and leaves alone what is no weight matrix."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bmc.training.initialise import initialise
-from bmc.training.settings import INITIALISATIONS
+from bmc.training.initialize import initialize
+from bmc.training.settings import INITIALIZATIONS
 
 
 def network() -> nn.ModuleDict:
@@ -43,7 +43,7 @@ def test_each_has_the_standard_deviation_of_its_paper(
     how: str, linear: float, convolution: float
 ) -> None:
     module = network()
-    initialise(module, how)
+    initialize(module, how)
     for name, expected in (("linear", linear), ("convolution", convolution)):
         values = weight(module, f"{name}.weight")
         assert float(values.std()) == pytest.approx(expected, rel=0.05)
@@ -53,18 +53,18 @@ def test_each_has_the_standard_deviation_of_its_paper(
 
 def test_xavier_is_uniform_and_the_others_normal() -> None:
     module = network()
-    initialise(module, "xavier")
+    initialize(module, "xavier")
     values = weight(module, "linear.weight")
     assert float(values.abs().max()) <= math.sqrt(6 / 600)
-    initialise(module, "he")
+    initialize(module, "he")
     values = weight(module, "linear.weight")
     assert float(values.abs().max()) > 3 * float(values.std())
 
 
-@pytest.mark.parametrize("how", INITIALISATIONS)
-def test_normalisations_and_embeddings_are_left_alone(how: str) -> None:
+@pytest.mark.parametrize("how", INITIALIZATIONS)
+def test_normalizations_and_embeddings_are_left_alone(how: str) -> None:
     before, module = network().state_dict(), network()
-    initialise(module, how)
+    initialize(module, how)
     after = module.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert not any(name.startswith(("norm.", "words.")) for name in changed)
@@ -73,10 +73,10 @@ def test_normalisations_and_embeddings_are_left_alone(how: str) -> None:
     assert changed == (set() if how == "default" else expected)
 
 
-@pytest.mark.parametrize("how", [how for how in INITIALISATIONS if how != "default"])
+@pytest.mark.parametrize("how", [how for how in INITIALIZATIONS if how != "default"])
 def test_the_generators_seed_decides(how: str) -> None:
     first, second = network(), network()
     for module in (first, second):
         torch.manual_seed(7)
-        initialise(module, how)
+        initialize(module, how)
     assert torch.equal(weight(first, "linear.weight"), weight(second, "linear.weight"))
