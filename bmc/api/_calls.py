@@ -7,21 +7,29 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bmc import console, writing
+from bmc.api.wording import worded
 from bmc.console import Callback, Event, Terminal
+from bmc.trust import trusting
 
 Progress = Callable[[Event], None]
 """A caller's function that hears of notes and progress."""
 
 
 @contextmanager
-def call(verbose: bool, progress: Progress | None) -> Iterator[None]:
+def call(verbose: bool, progress: Progress | None, *models: object) -> Iterator[None]:
     """Run one verb: outputs stay locked until it ends, and progress goes where it was asked for.
+
+    Errors name arguments of Python. Code of the user's runs only where a handle was opened with it,
+    or where it is named in the block, and in the block alone.
 
     Args:
         verbose: write notes and progress to stderr, as the command line does.
         progress: function that is called with each note and each step instead.
+        models: handles and references of the models that the verb loads.
     """
     with ExitStack() as stack:
+        stack.enter_context(worded())
+        stack.enter_context(trusting(*(str(getattr(model, "code", "")) for model in models)))
         if progress:
             stack.enter_context(console.reporting(Callback(progress)))
         elif verbose:

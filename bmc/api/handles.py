@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, overload
 from bmc import bundle as bundle_files
 from bmc import console, workspace
 from bmc.api._calls import Progress, call
+from bmc.api.wording import worded
 from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import size_of
@@ -18,7 +19,7 @@ from bmc.measure.shown import megabytes
 from bmc.pipeline import Pipeline
 from bmc.rendering.summaries import as_html, as_text, measured
 from bmc.targets import RuntimeOptions
-from bmc.trust import trust
+from bmc.trust import named
 from bmc.untrusted import read_json
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class ModelHandle:
 
     Args:
         path: the model directory.
+        code: module:function of yours that builds the model, which may run when the handle is used.
 
     Example:
         >>> model = bmc.train("mlp", data="digits")
@@ -40,6 +42,7 @@ class ModelHandle:
     """
 
     path: Path
+    code: str = field(default="", compare=False)
 
     @property
     def scores(self) -> dict[str, Any]:
@@ -96,7 +99,8 @@ class ModelHandle:
         from bmc.workflows.scoring import predict_in_pytorch  # noqa: PLC0415  needs torch
 
         several = isinstance(rows, list)
-        answers = predict_in_pytorch(self._loaded(), rows if several else [rows])
+        with call(False, None, self):
+            answers = predict_in_pytorch(self._loaded(), rows if several else [rows])
         return answers if several else answers[0]
 
     @overload
@@ -170,7 +174,7 @@ class ModelHandle:
         """
         from bmc.api.verbs import export_handles  # noqa: PLC0415  needs torch
 
-        with call(verbose, progress):
+        with call(verbose, progress, self):
             made = export_handles(
                 self,
                 (target, *more),
@@ -219,7 +223,7 @@ class ModelHandle:
 
     def _loaded(self) -> Model:
         changed = (self.path / workspace.MODEL_MANIFEST).stat().st_mtime_ns
-        return _load_model(self.path, changed)
+        return _load_model(self.path, changed, self.code)
 
 
 @dataclass(frozen=True, repr=False)
@@ -329,8 +333,8 @@ def open_handle(reference: str | Path, code: str = "") -> Handle:
 
     Args:
         reference: a folder, or a name in the workspace.
-        code: module:function of yours that builds the model; nothing that a file names runs
-            unless you name it here.
+        code: module:function of yours that builds the model; it may run when this handle, or one
+            that is made from it, is used. Nothing that a file names runs otherwise.
 
     Raises:
         UnknownError: there is neither.
@@ -338,14 +342,14 @@ def open_handle(reference: str | Path, code: str = "") -> Handle:
     Example:
         >>> bmc.open("tiny-movie-reviews")
     """
-    if code:
-        trust(code)
+    code = named(code)
     for place in (Path(reference), workspace.root() / reference):
         if workspace.kind_of(place) == "bundle":
             return BundleHandle(place)
         if workspace.kind_of(place) == "model":
-            return ModelHandle(place)
-    return ModelHandle(workspace.find(str(reference), "model"))
+            return ModelHandle(place, code)
+    with worded():
+        return ModelHandle(workspace.find(str(reference), "model"), code)
 
 
 def as_bundles(
@@ -368,7 +372,7 @@ def _show(path: Path) -> None:
 
 
 @lru_cache(maxsize=1)
-def _load_model(path: Path, changed: int) -> Model:
+def _load_model(path: Path, changed: int, code: str) -> Model:
     """Load a model directory; once for as long as it is not written anew."""
     from bmc import artifact  # noqa: PLC0415  needs torch
 

@@ -10,6 +10,7 @@ from typing import Any
 from bmc import workspace
 from bmc.api._calls import Progress, call, path_of
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
+from bmc.api.wording import worded
 from bmc.data import Fold
 from bmc.errors import UsageError
 from bmc.export import ExportOptions
@@ -30,6 +31,7 @@ Reference = ModelHandle | str | Path
 """A model: its handle, its folder, or its name in the workspace."""
 
 
+@worded()
 def train(
     model: Reference = "bert",
     data: str | Path | None = None,
@@ -97,11 +99,12 @@ def train(
     recipe = {name: value for name, value in settings.items() if name in known}
     options = {name: value for name, value in settings.items() if name not in known}
     recipe = settings_from(TrainingSettings, recipe, "training")
-    with call(verbose, progress):
+    with call(verbose, progress, model):
         made = training.train(reference, source, options, recipe, Output(place, force))
-    return ModelHandle(made.path)
+    return ModelHandle(made.path, made.code or "")
 
 
+@worded()
 def distill(
     teacher: Reference = "bert",
     student: str | ModelHandle = "tiny",
@@ -164,12 +167,13 @@ def distill(
     if wrapped and place is None:
         place = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
     distillation = Distillation(student=name, settings=student_settings or {}, **values)
-    with call(verbose, progress):
+    with call(verbose, progress, teacher, student):
         files = Output(place, force)
         made = distilling.distill(reference_of(teacher), source, distillation, files)
-    return ModelHandle(made.path)
+    return ModelHandle(made.path, made.code or "")
 
 
+@worded()
 def prune(
     model: Reference,
     method: str = "structured",
@@ -227,11 +231,12 @@ def prune(
     limits = _text(target_macs), _text(target_params), _text(target_size)
     pruning = Pruning(method, ratio, *limits, settings)
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
-    with call(verbose, progress):
+    with call(verbose, progress, model, teacher):
         made = workflows_prune(reference_of(model), pruning, tuned, _files(data, output, force))
-    return ModelHandle(made.path)
+    return ModelHandle(made.path, made.code or "")
 
 
+@worded()
 def share(
     model: Reference,
     method: str = "lowrank",
@@ -278,11 +283,12 @@ def share(
     """
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
     sharing = Sharing(method, settings)
-    with call(verbose, progress):
+    with call(verbose, progress, model, teacher):
         made = workflows_share(reference_of(model), sharing, tuned, _files(data, output, force))
-    return ModelHandle(made.path)
+    return ModelHandle(made.path, made.code or "")
 
 
+@worded()
 def quantize(
     model: Reference,
     method: str = "static",
@@ -333,9 +339,9 @@ def quantize(
     tuned = _tuning(epochs, max_drop, False, teacher, tuning)
     quantization = Quantization(method, samples, settings=settings)
     files = _files(data, output, force)
-    with call(verbose, progress):
+    with call(verbose, progress, model, teacher):
         made = workflows_quantize(reference_of(model), quantization, tuned, files)
-    return ModelHandle(made.path)
+    return ModelHandle(made.path, made.code or "")
 
 
 def export_handles(
