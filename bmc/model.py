@@ -211,6 +211,7 @@ class Fit(Protocol):
         epochs: int | None = None,
         name: str = "",
         keep: str | None = None,
+        form: Form | None = None,
     ) -> dict[str, float]:
         """Train on the labeled rows and the unlabeled ones; return validation scores.
 
@@ -218,6 +219,7 @@ class Fit(Protocol):
         than once gives each time a name of its own, so that a stopped run finds its checkpoints;
         `epochs` overrides what the user asked for in all. One that changes the model on the way
         says keep="last": the best epoch may be one before it was changed, and no run ends early.
+        `form` computes a batch's outputs in place of the family's training form.
         """
 
 

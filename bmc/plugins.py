@@ -197,11 +197,20 @@ def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str
 
 def names(package: str) -> list[str]:
     """List the plug-ins that are a package's files, and import none of them, nor the package."""
+    return _inside(package, folders=False)
+
+
+def folders(package: str) -> list[str]:
+    """List the packages inside a package, and import none of them, nor the package."""
+    return _inside(package, folders=True)
+
+
+def _inside(package: str, folders: bool) -> list[str]:
     found = importlib.util.find_spec(package)
     return sorted(
         module.name.replace("_", "-")
         for module in pkgutil.iter_modules(found.submodule_search_locations if found else [])
-        if not module.name.startswith("_")
+        if module.ispkg is folders and not module.name.startswith("_")
     )
 
 

@@ -12,6 +12,7 @@ from bmc.contracts.data_sets import DataSet as DataSet
 from bmc.contracts.dialects import Dialect as Dialect
 from bmc.contracts.families import Family as Family
 from bmc.contracts.families import Network as Network
+from bmc.contracts.signals import Signal as Signal
 from bmc.contracts.targets import Exporter as Exporter
 from bmc.contracts.targets import Format as Format
 from bmc.contracts.targets import Runtime as Runtime

@@ -14,6 +14,7 @@ from bmc.plugins import Kind, Origin, load_part
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from bmc.contracts.signals import View
     from bmc.data import Dataset
     from bmc.measure.custom import CustomScore
     from bmc.model import AfterStep, CustomLoss, Form, Model, Parts
@@ -90,6 +91,8 @@ class Network(Contract):
         training_form: function that returns a function with the module's outputs and gradients,
             computed in fewer operations; None where training calls the module.
         train: function that trains a model; None where the common training loop does.
+        view: function that computes a batch as signals of distillation compare it, such as hidden
+            states; None where only outputs can be compared.
         student: function that builds an untrained student of a trained teacher for a data set,
             with the classes in the data's order; None where the family has no students.
         loss: function that returns the loss of a model that replaces the loss of its task, or None;
@@ -121,6 +124,9 @@ class Network(Contract):
     )
     score: Callable[[Model], CustomScore | None] | None = field(
         default=None, metadata=function("model")
+    )
+    view: Callable[[nn.Module, Mapping[str, Tensor]], View] | None = field(
+        default=None, metadata=function("module", "inputs")
     )
     student: Callable[[Model, Any, Dataset], Model] | None = field(
         default=None, metadata=function("teacher", "settings", "data")

@@ -65,7 +65,7 @@ def technique(method: str, made_with: object = ()) -> Technique:
 
 def kinds() -> list[str]:
     """Return the kinds of techniques: the names of the folders in `compress/`."""
-    return plugins.names("bmc.compress")
+    return plugins.folders("bmc.compress")
 
 
 def techniques(kind: str) -> Kind[Technique]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import dropout
 
+from bmc.contracts.signals import View
 from bmc.inference.attention import additive_mask
 
 
@@ -40,20 +42,61 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
     return compute
 
 
+def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
+    """Return all that signals of distillation compare; every layer is computed for all tokens.
+
+    Args:
+        module: a live BertForSequenceClassification.
+        inputs: of a batch.
+    """
+    bert, kept = module.bert, inputs["attention_mask"]
+    types = inputs.get("token_type_ids")
+    hidden = bert.embeddings(input_ids=inputs["input_ids"], token_type_ids=types)
+    mask = additive_mask(kept, hidden)
+    states, attended = [hidden], list[_Attended]()
+    for layer in bert.encoder.layer:
+        attended.append(_attended(layer.attention.self, hidden, hidden, mask))
+        rows = layer.attention.output(attended[-1].mixed, hidden)
+        hidden = layer.output(layer.intermediate(rows), rows)
+        states.append(hidden)
+    pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
+    return View(
+        logits=module.classifier(module.dropout(pooled)),
+        hidden=states,
+        attentions=[each.weights for each in attended],
+        queries=[each.query for each in attended],
+        keys=[each.key for each in attended],
+        values=[each.value for each in attended],
+        mask=kept.bool(),
+    )
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """What one attention computes: units of all heads side by side, and probabilities."""
+
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    weights: Tensor
+    mixed: Tensor
+
+
 def _attend(attention: Any, rows: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
     """Let rows (batch, queries, width) attend to all hidden rows."""
+    return _attended(attention, rows, hidden, mask).mixed
+
+
+def _attended(attention: Any, rows: Tensor, hidden: Tensor, mask: Tensor | None) -> _Attended:
+    """Let rows (batch, queries, width) attend to all hidden rows, and return all on the way."""
     heads = int(attention.num_attention_heads)
 
-    def split(linear: nn.Module, given: Tensor) -> Tensor:
-        return linear(given).unflatten(-1, (heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
-
-    query, key, value = (
-        split(attention.query, rows),
-        split(attention.key, hidden),
-        split(attention.value, hidden),
-    )
+    units = attention.query(rows), attention.key(hidden), attention.value(hidden)
+    query, key, value = (each.unflatten(-1, (heads, -1)).transpose(1, 2) for each in units)
     scores = query @ key.transpose(-1, -2) * attention.scaling
     if mask is not None:
         scores = scores + mask
-    weights = dropout(torch.softmax(scores, dim=-1), attention.dropout.p, attention.training)
-    return (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+    shares = torch.softmax(scores, dim=-1)
+    weights = dropout(shares, attention.dropout.p, attention.training)
+    mixed = (weights.to(value.dtype) @ value).transpose(1, 2).flatten(2)
+    return _Attended(*units, shares, mixed)

@@ -137,5 +137,6 @@ NETWORK = Network(
     parts=parts,
     inference_form=inference_form,
     training_form=training_form,
+    view=_bert_training.view,
     student=student,
 )

@@ -19,7 +19,7 @@ from bmc.data import Dataset, Examples, content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
-from bmc.model import AfterStep, Loss, Model, Work
+from bmc.model import AfterStep, Form, Loss, Model, Work
 from bmc.training.batches import Batch, Rows
 from bmc.training.custom import custom_loss, custom_score, identity_of, refuse_unread
 from bmc.training.epochs import Fitted
@@ -60,6 +60,7 @@ def work_for(
         epochs: int | None = None,
         name: str = "",
         keep: str | None = None,
+        form: Form | None = None,
     ) -> dict[str, float]:
         chosen = settings if epochs is None else replace(settings, epochs=epochs)
         if keep is not None:
@@ -67,7 +68,9 @@ def work_for(
         folder = checkpoints / name if name else checkpoints
         family = families.network(model.family)
         if family.train is None:
-            fitted = fit_model(model, hidden, chosen, folder, loss, unlabeled, after_step, run)
+            fitted = fit_model(
+                model, hidden, chosen, folder, loss, unlabeled, after_step, run, form
+            )
             model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
         if loss or len(unlabeled):
@@ -95,6 +98,7 @@ def fit_model(
     unlabeled: Many = (),
     after_step: AfterStep | None = None,
     run: str = "",
+    form: Form | None = None,
 ) -> Fitted:
     """Train a model on a data set's train rows, then `unlabeled` ones; see `loop.fit`.
 
@@ -126,7 +130,7 @@ def fit_model(
             loss or label_loss(model, data.train.labels, settings, standardized=True),
             every_step_of(model, after_step),
             model.task,
-            forming(model.module) if forming else None,
+            form or (forming(model.module) if forming else None),
             run=depends,
             score=score,
         )

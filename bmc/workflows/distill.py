@@ -11,9 +11,10 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.weighted import LOGITS, Weighted
 from bmc.data import Dataset
 from bmc.errors import UsageError
-from bmc.model import AppliedStep
+from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from bmc.workflows import baselines, scoring, students, teachers
@@ -56,7 +57,7 @@ def distill(
     # A senseless setting is said before a teacher is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    Logits("", "", settings.temperature, settings.hard_label_weight)
+    _steps(settings, "", "")
     folder = teachers.find(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
@@ -67,9 +68,7 @@ def distill(
     texts = teachers.transfer_texts(transfer, settings.transfer_size, data)
     learned_from = data_record(data, source)
     taught_by = _teacher(teacher, folder, data, source, settings, chosen, learned_from)
-    step = Logits(
-        str(taught_by.folder), taught_by.sha256, settings.temperature, settings.hard_label_weight
-    )
+    steps = _steps(settings, str(taught_by.folder), taught_by.sha256)
     taught = artifact.load(taught_by.folder)
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
@@ -84,14 +83,14 @@ def distill(
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
-        run=f"{asdict(step)} {texts_sha256}",
+        run=f"{[asdict(step) for _, step in steps]} {texts_sha256}",
     )
     _say_plan(chosen, training, data, texts)
-    record = step.apply(model, work)
+    applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
-    model.steps = [AppliedStep("distill/logits", asdict(step), record, settings.seed, seconds)]
+    model.steps = applied
     model.origin = {
         "command": "distill",
         "student": settings.student,
@@ -114,6 +113,45 @@ def distill(
         teacher=taught_by.folder,
         teacher_score=teacher_score,
     )
+
+
+def _steps(settings: Distillation, teacher: str, sha256: str) -> list[tuple[str, Step]]:
+    """Return the steps that teach a student, in order, each with its method.
+
+    Args:
+        settings: what is learned.
+        teacher: reference of the teacher.
+        sha256: of its weights.
+
+    Raises:
+        SettingError: a setting is out of range, or the weights of all signals are 0.
+        UnknownError: there is no such signal.
+    """
+    logits = Logits(teacher, sha256, settings.temperature, settings.hard_label_weight)
+    weights = settings.weights()
+    if not weights:
+        return [("distill/logits", logits)]
+    together = settings.signal_order == "together"
+    signals = Weighted(
+        teacher,
+        sha256,
+        {LOGITS: 1.0, **weights} if together else weights,
+        settings.layer_map,
+        settings.temperature,
+        settings.hard_label_weight,
+        0 if together else settings.signal_epochs,
+    )
+    first = ("distill/weighted", signals)
+    return [first] if together else [first, ("distill/logits", logits)]
+
+
+def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> AppliedStep:
+    """Apply a step, and return its record."""
+    started = time.monotonic()
+    record = step.apply(model, work)
+    settings: Any = step
+    seconds = round(time.monotonic() - started, 1)
+    return AppliedStep(method, asdict(settings), record, seed, seconds)
 
 
 def _teacher(
@@ -166,7 +204,8 @@ def _say_plan(
     student: Chosen, training: TrainingSettings, data: Dataset, texts: Sequence[str]
 ) -> None:
     """Say what is taught on how much, and whether that is little."""
-    options = ", ".join(f"{value} {name}" for name, value in asdict(student.options).items())
+    named = {name: value for name, value in asdict(student.options).items() if value}
+    options = ", ".join(f"{name} {value}" for name, value in named.items())
     rows = f"{len(data.train)} labeled and {len(texts)} unlabeled"
     console.note(f"teaching {student.reference} ({options}) on {rows} rows")
     steps = training.epochs * -(-(len(data.train) + len(texts)) // training.batch_size)

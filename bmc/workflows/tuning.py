@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from bmc.model import Model
 
 _SLOWER = 0.5
+_ORDER = Choice("order of signals", ("first", "together"))
 _STUDENT = Choice(
     "student", families.students, "bmc models lists all", others=families.is_reference
 )
@@ -124,6 +125,13 @@ class Distillation:
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, beside the soft
             targets.
+        signals: what of the teacher is compared beside its logits, with weights, such as
+            hidden=1,relation=0.5; possible are attention, embedding, hidden and relation.
+        signal_order: whether the signals are learned first, and the logits after them (first), or
+            all in one loss (together).
+        signal_epochs: passes over all rows in which signals are learned first.
+        layer_map: the teacher's layers that the student's learn from: uniform (evenly spaced), last
+            (the last ones), or their indices with commas.
         epochs: passes over all rows. The default is the student's own, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
             to zero. The default is the student's own, 2e-3 for tiny.
@@ -148,6 +156,10 @@ class Distillation:
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0
     hard_label_weight: float = field(default=0.5, metadata=about(alias="hard"))
+    signals: str = ""
+    signal_order: str = field(default="first", metadata=about(_ORDER))
+    signal_epochs: int = 1
+    layer_map: str = "uniform"
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
@@ -157,7 +169,26 @@ class Distillation:
     device: str = field(default="auto", metadata=about(DEVICE))
 
     def __post_init__(self) -> None:
+        check_choices(self)
+        self.weights()
         self.training(TrainingSettings())
+
+    def weights(self) -> dict[str, float]:
+        """Return the weight of each signal, by its name.
+
+        Raises:
+            SettingError: they are not written as NAME=WEIGHT, with commas between them.
+        """
+        weights = {}
+        for part in filter(None, self.signals.split(",")):
+            name, _, weight = part.partition("=")
+            try:
+                weights[name.strip()] = float(weight or 1)
+            except ValueError as error:
+                raise SettingError(
+                    f"signals is {self.signals!r}; it must look like hidden=1,relation=0.5"
+                ) from error
+        return weights
 
     def of_student(self) -> dict[str, Any]:
         """Return the settings of the student that were named, by name."""

@@ -54,12 +54,8 @@ class Logits:
         """Train the student; its structure stays the same, so that the record is empty."""
         unlabeled = tuple((text,) for text in work.transfer)
         teacher = work.load(self.teacher)
-        if teacher.task != model.task or set(teacher.labels) != set(model.labels):
-            raise UsageError(
-                f"the teacher {self.teacher} answers {', '.join(teacher.labels) or 'numbers'}; the "
-                f"student {', '.join(model.labels) or 'numbers'}: both need the same classes"
-            )
-        aligned = _aligned(teacher, model, work.data)
+        check_classes(self.teacher, teacher, model)
+        aligned = aligned_logits(teacher, model, work.data)
         if work.data.kind == "image" and work.augment:
             live = live_logits(teacher, work.device)  # augmented images are new in every epoch
 
@@ -75,18 +71,32 @@ class Logits:
             def teacher_logits(batch: Batch) -> Tensor:
                 return logits[batch.rows.cpu()].to(batch.rows.device)
 
-        loss_of = self._of_values if model.task == "regression" else self._of_classes
-        soft_loss = mse_loss if model.task == "regression" else self.soft_loss
-        custom = custom_loss(model, *mean_and_scale(work.data.train.labels))
+        loss_of = self.loss_of(model, work.data)
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            teacher = teacher_logits(batch)
-            if custom is None:
-                return loss_of(student, teacher, batch.labels)
-            return soft_loss(student, teacher) + self.hard * custom(student, batch.labels)
+            return loss_of(student, teacher_logits(batch), batch.labels)
 
         model.scores = work.fit(model, loss=loss, unlabeled=unlabeled)
         return {}
+
+    def loss_of(self, model: Model, data: Dataset) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+        """Return the loss of a student's outputs, its teacher's, and the labels.
+
+        Args:
+            model: the student; a loss of its own takes the place of the true labels' cross-entropy.
+            data: in whose units a regression is trained.
+        """
+        of_values = model.task == "regression"
+        loss_of = self._of_values if of_values else self._of_classes
+        soft_loss = mse_loss if of_values else self.soft_loss
+        custom = custom_loss(model, *mean_and_scale(data.train.labels))
+        if custom is None:
+            return loss_of
+
+        def loss(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
+            return soft_loss(student, teacher) + self.hard * custom(student, labels)
+
+        return loss
 
     def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
         """Return T^2 KL(teacher/T || student/T), the mean over rows.
@@ -116,7 +126,20 @@ class Logits:
         """Do nothing: the student's own spec builds it."""
 
 
-def _aligned(teacher: Model, student: Model, data: Dataset) -> Callable[[Tensor], Tensor]:
+def check_classes(reference: str, teacher: Model, student: Model) -> None:
+    """Refuse a teacher of another task or other classes.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if teacher.task != student.task or set(teacher.labels) != set(student.labels):
+        raise UsageError(
+            f"the teacher {reference} answers {', '.join(teacher.labels) or 'numbers'}; the "
+            f"student {', '.join(student.labels) or 'numbers'}: both need the same classes"
+        )
+
+
+def aligned_logits(teacher: Model, student: Model, data: Dataset) -> Callable[[Tensor], Tensor]:
     """Return a function that reorders a teacher's logits as the student's classes.
 
     In a regression it scales the teacher's values as the labels are in training: to mean 0 and

@@ -14,7 +14,7 @@ from bmc import artifact, console, plugins
 from tests.fuzz import _edits
 
 _edits.import_plugins("bmc.families", "bmc.models", "bmc.inputs")
-_edits.import_plugins(*(f"bmc.compress.{kind}" for kind in plugins.names("bmc.compress")))
+_edits.import_plugins(*(f"bmc.compress.{kind}" for kind in plugins.folders("bmc.compress")))
 console.set_mode(quiet=True, json=False)
 
 

@@ -37,7 +37,7 @@ from bmc.training.work import work_for
 FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "transformer")
 METHODS = [
     f"{kind}/{name}"
-    for kind in plugins.names("bmc.compress")
+    for kind in plugins.folders("bmc.compress")
     if kind != "quantize"  # it makes a model its inference form: tests/compress/test_quantize.py
     for name in plugins.names(f"bmc.compress.{kind}")
 ]

@@ -80,3 +80,30 @@ def test_any_model_that_can_be_trained_learns_from_any_teacher_of_its_data(
     student = artifact.load(made.path)
     assert (student.family, student.steps[0].method) == ("mlp", "distill/logits")
     assert student.origin["student_settings"]["width"] == 16
+
+
+@pytest.mark.parametrize(
+    ("order", "methods"),
+    [("first", ["distill/weighted", "distill/logits"]), ("together", ["distill/weighted"])],
+)
+def test_signals_are_learned_before_the_logits_or_together_with_them(
+    order: str, methods: list[str], lively_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    settings = Distillation(
+        layers=1,
+        hidden=16,
+        signals="relation=1,hidden=0.5",
+        signal_order=order,
+        epochs=1,
+        transfer="none",
+        device="cpu",
+        precision="fp32",
+    )
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    made = distill.distill(str(lively_folder), source, settings, output)
+    student = artifact.load(made.path)
+    assert [each.method for each in student.steps] == methods
+    weights = student.steps[0].settings["weights"]
+    assert weights == {"relation": 1.0, "hidden": 0.5} | (
+        {"logits": 1.0} if order == "together" else {}
+    )
