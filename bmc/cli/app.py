@@ -54,16 +54,13 @@ def load(name: str) -> Any:
     module = importlib.import_module(f"bmc.cli.{name}")
     verb = getattr(module, name)
     expanded = expand(verb, getattr(module, "PANEL", "Options"))
-    description = escape(description_of(verb))
     examples = "\n".join(f"  {escape(line)}" for line in examples_of(verb))
     alone = typer.Typer(add_completion=False, rich_markup_mode="rich")
     alone.command(
         name,
         cls=_Verb,
-        help=description,
-        short_help=description.partition("\n")[0],
+        help=escape(description_of(verb)),
         epilog=f"Examples:\n{examples}",
-        rich_help_panel=VERBS[name],
         context_settings={"token_normalize_func": habits.present_name(expanded.aliases)},
     )(expanded)
     return typer.main.get_command(alone)
@@ -137,12 +134,17 @@ class _Verbs(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return load(cmd_name) if cmd_name in VERBS else None
+        """Return what lists a verb: making its options would take longer than all else."""
+        verb = getattr(importlib.import_module(f"bmc.cli.{cmd_name}"), cmd_name)
+        summary = escape(description_of(verb).partition("\n")[0])
+        return TyperCommand(cmd_name, help=summary, rich_help_panel=VERBS[cmd_name])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        if args[0] not in VERBS and not ctx.resilient_parsing:
-            raise habits.unknown_verb(args[0], VERBS)
-        return args[0], self.get_command(ctx, args[0]), args[1:]
+        if args[0] in VERBS:
+            return args[0], load(args[0]), args[1:]
+        if ctx.resilient_parsing:  # a shell asks
+            return None, None, args[1:]
+        raise habits.unknown_verb(args[0], VERBS)
 
 
 def _shorten(context: Any, command: Any) -> None:
