@@ -53,7 +53,8 @@ def kept(workspace: Path) -> Path:
         ("bmc train --data fash", {"fashion-mnist"}),
         ("bmc train --schedule co", {"cosine"}),
         ("bmc datasets dig", {"digits"}),
-        ("bmc distill --student ", {"tiny", "mini", "small"}),
+        ("bmc distill --student ", {"tiny", "mini", "small", "ngram"}),
+        ("bmc distill --student mini --set la", {"layers="}),
         ("bmc share --method lowrank --set en", {"energy="}),
         ("bmc quantize --set calib", {"calibrator="}),
         ("bmc quantize --method qat --set calib", {"calibrator="}),  # declared by static
