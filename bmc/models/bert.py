@@ -5,7 +5,6 @@ Source: Devlin et al. 2019, "BERT"; Turc et al. 2019, "Well-Read Students Learn 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,6 +23,7 @@ from bmc.inputs.text import TextSettings
 from bmc.model import Form, Model, Parts
 from bmc.models import _bert_training, bert_students, hugging_face
 from bmc.models._bert_inference import InferenceForm
+from bmc.models._encoder_parts import encoder_parts
 from bmc.models.onnx_weights import bert_weights
 from bmc.models.tokens import token_examples
 
@@ -119,15 +119,7 @@ def training_form(module: nn.Module) -> Form:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
-    paths = [name for name, _ in module.named_modules(remove_duplicate=False)]
-    layers = [name for name in paths if re.fullmatch(r".*\.layer\.\d+", name)]
-    heads = {}
-    for name in [f"{layer}.attention.self" for layer in layers]:
-        attention: Any = module.get_submodule(name)
-        heads[name] = int(attention.num_attention_heads)
-    tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
-    inside = ("attention",), ("intermediate", "output")
-    return Parts(tuple(layers), heads, tuple(tables), ("classifier",), *inside)
+    return encoder_parts(module, "attention.self", "classifier")
 
 
 NETWORK = Network(

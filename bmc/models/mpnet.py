@@ -7,7 +7,6 @@ Source: Song et al. 2020, "MPNet: Masked and Permuted Pre-training for Language 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +19,7 @@ from bmc.families.mpnet import Settings as Settings
 from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
 from bmc.models import hugging_face
+from bmc.models._encoder_parts import encoder_parts
 from bmc.models._mpnet_inference import InferenceForm
 from bmc.models.tokens import token_examples
 
@@ -83,15 +83,7 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Say where the layers, heads, embeddings and outputs are."""
-    paths = [name for name, _ in module.named_modules(remove_duplicate=False)]
-    layers = [name for name in paths if re.fullmatch(r".*\.layer\.\d+", name)]
-    heads = {}
-    for name in [f"{layer}.attention.attn" for layer in layers]:
-        attention: Any = module.get_submodule(name)
-        heads[name] = int(attention.num_attention_heads)
-    tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
-    inside = ("attention",), ("intermediate", "output")
-    return Parts(tuple(layers), heads, tuple(tables), ("classifier.out_proj",), *inside)
+    return encoder_parts(module, "attention.attn", "classifier.out_proj")
 
 
 NETWORK = Network(

@@ -1,0 +1,158 @@
+"""Modules that hold plug-ins: found by name, imported, and refused with their file and package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import metadata
+from types import ModuleType
+from typing import Any, TypeVar
+
+from bmc._packages import missing as missing
+from bmc.errors import BmcError, MissingError, PluginError, reason_of, unknown
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a plug-in comes from.
+
+    Args:
+        module: that holds it.
+        attribute: of the module; "" for the name that the kind prescribes.
+        package: the installed package that brings the plug-in; "" for bmc itself.
+        version: of that package.
+    """
+
+    module: str
+    attribute: str = ""
+    package: str = ""
+    version: str = ""
+
+    def __str__(self) -> str:
+        file = f"{self.module.replace('.', '/')}.py"
+        return f"{file} of the package {self.package} {self.version}" if self.package else file
+
+
+def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str) -> T:
+    """Import the object that is a plug-in, or a part of one, check it, and return it.
+
+    Args:
+        origin: where the object stands.
+        member: its name in the module, where the origin has no attribute.
+        accept: checks the object and returns the plug-in.
+        what: the plug-in in messages, such as "the target 'onnx'".
+
+    Raises:
+        MissingError: a package that it needs is not installed.
+        PluginError: it cannot be imported, or does not follow its contract.
+    """
+    value: Any = imported(origin, what)
+    try:
+        for name in (origin.attribute or member).split("."):
+            value = getattr(value, name)
+        if isinstance(value, ModuleType):  # an entry point may name a module inside another
+            value = getattr(value, member)
+    except AttributeError as error:
+        raise PluginError(f"{what} ({origin}) has no {error.name}") from error
+    try:
+        return accept(value)
+    except PluginError as error:
+        raise PluginError(f"{what} ({origin}): {error}") from error
+
+
+def names(package: str) -> list[str]:
+    """List the plug-ins that are a package's files, and import none of them, nor the package."""
+    return _inside(package, folders=False)
+
+
+def folders(package: str) -> list[str]:
+    """List the packages inside a package, and import none of them, nor the package."""
+    return _inside(package, folders=True)
+
+
+def _inside(package: str, folders: bool) -> list[str]:
+    found = importlib.util.find_spec(package)
+    return sorted(
+        module.name.replace("_", "-")
+        for module in pkgutil.iter_modules(found.submodule_search_locations if found else [])
+        if module.ispkg is folders and not module.name.startswith("_")
+    )
+
+
+def load(package: str, name: str, kind: str, hint: str = "") -> ModuleType:
+    """Import a file of a package of bmc by its name, with dashes.
+
+    Args:
+        package: such as "bmc.inputs".
+        name: of the file, with dashes.
+        kind: what a user calls it, for messages.
+        hint: the command that lists them all.
+
+    Raises:
+        UnknownError: there is no such file; the message names the nearest.
+        MissingError: it needs a package that is not installed; the message names the extra.
+    """
+    if name not in names(package):
+        raise unknown(kind, name, names(package), hint)
+    return imported(Origin(f"{package}.{name.replace('-', '_')}"), f"the {kind} {name!r}")
+
+
+@cache
+def entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, Origin], ...]:
+    """Return name, with dashes, and origin of a group's entry points on a search path."""
+    origins = []
+    for entry in metadata.entry_points(group=group):
+        package, version = (entry.dist.name, entry.dist.version) if entry.dist else ("?", "")
+        origin = Origin(entry.module, entry.attr, package, version)
+        origins.append((entry.name.replace("_", "-"), origin))
+    return tuple(origins)
+
+
+def imported(origin: Origin, what: str) -> ModuleType:
+    """Import a plug-in's module; an error says whose module it is."""
+    try:
+        return importlib.import_module(origin.module)
+    except BmcError as error:
+        raise PluginError(f"{what} ({origin}): {error}") from error
+    except ModuleNotFoundError as error:
+        absent = (error.name or "").partition(".")[0]
+        if origin.package and absent == origin.module.partition(".")[0]:
+            raise PluginError(f"{what} ({origin}) has no module {error.name}") from error
+        raise needs(error, what, origin) from error
+    except Exception as error:  # another package's code raises anything
+        lacking = _lacking(error)
+        if not origin.package and not lacking:
+            raise  # a bug of bmc, or a library that does not load
+        reason = lacking or f"cannot be imported ({type(error).__name__}: {reason_of(error)})"
+        raise PluginError(f"{what} ({origin}) {reason}") from error
+
+
+def needs(error: ModuleNotFoundError, what: str, origin: Origin) -> MissingError:
+    """Say which package is missing, and how to get it."""
+    if not origin.package:
+        return missing(error, what)
+    package = (error.name or "").partition(".")[0]
+    return MissingError(
+        f"{what} of the package {origin.package} needs the package {package}: pip install {package}"
+    )
+
+
+def _lacking(error: Exception) -> str:
+    """Say which members a contract was made without, or does not know; "" for other errors."""
+    text = str(error)
+    call = re.match(r"(\w+)\.__init__\(\) (missing|got an unexpected)", text)
+    if not isinstance(error, TypeError) or not call:
+        return ""
+    if not hasattr(sys.modules.get("bmc.contracts"), call[1]):
+        return ""
+    members = ", ".join(re.findall(r"'(\w+)'", text))
+    says = "lacks" if call[2] == "missing" else "has an unknown member"
+    return f"{says} {members}; bmc.contracts.{call[1]} says what it must have"
