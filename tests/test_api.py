@@ -258,7 +258,7 @@ def test_an_interrupted_training_resumes_where_it_was(workspace: Path) -> None:
         train(stop)
     assert not (workspace / "resumed").exists()
     resumed = train(lambda event: notes.append(event.text))
-    assert any(note.startswith("going on from epoch") for note in notes)
+    assert any(note.startswith("training resumes from epoch") for note in notes)
     whole = bmc.train(
         "mlp",
         data="digits",

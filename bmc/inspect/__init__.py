@@ -1,1 +1,1 @@
-"""Looking into a model: what its layers cost, what flows through them, what its answers rest on."""
+"""Inspection of a model: costs and activations of its layers, feature importance, sensitivity."""

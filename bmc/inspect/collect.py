@@ -1,4 +1,4 @@
-"""Everything that `bmc inspect` finds out about a model, in one object."""
+"""The results of `bmc inspect` in one object."""
 
 from __future__ import annotations
 
@@ -26,25 +26,25 @@ from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
 
 TOKENS = 32
-"""Tokens of a text, or steps of a series, that a model's costs are counted at."""
+"""Number of tokens of a text, or steps of a series, for which a model's costs are counted."""
 
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found out about a model.
+    """The results of an inspection.
 
     Args:
-        name: of the model.
-        family: that builds it.
+        name: name of the model.
+        family: family of the model.
         task: "classification", "regression" or "generation".
-        kind: of its input rows.
-        costs: by layer.
-        rows: validation rows that were looked at (seeds of noise for a generator).
-        activations: in the order of the computation.
-        measure: what the score is; None for a generator.
-        score: on these rows; None for a generator.
-        explanations: of chosen rows.
-        sensitivity: None where it was not measured.
+        kind: kind of the input rows.
+        costs: costs of each layer.
+        rows: number of validation rows (for a generator, of seeds of noise).
+        activations: statistics of activations, in the order of the computation.
+        measure: name of the score; None for a generator.
+        score: score on the rows; None for a generator.
+        explanations: feature importance for some rows.
+        sensitivity: score that each layer costs; None where it was not measured.
     """
 
     name: str
@@ -60,7 +60,7 @@ class Inspection:
     sensitivity: Sensitivity | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it, but for maps of pixels and series, as a JSON object."""
+        """Return the results, except the weights of pixels and time steps, as a JSON object."""
         return {
             "model": self.name,
             "family": self.family,
@@ -69,8 +69,8 @@ class Inspection:
             "rows": self.rows,
             "measure": self.measure,
             "score": asdict(self.score) if self.score else None,
-            "activations": [each.to_json() for each in self.activations],
-            "importance": [each.to_json() for each in self.explanations],
+            "activations": [activation.to_json() for activation in self.activations],
+            "importance": [explanation.to_json() for explanation in self.explanations],
             "sensitivity": asdict(self.sensitivity) if self.sensitivity else None,
         }
 
@@ -78,60 +78,64 @@ class Inspection:
 def inspect_model(
     name: str, model: Model, validation: Examples | None, settings: InspectSettings
 ) -> Inspection:
-    """Look into a model with validation rows; the model is not changed.
+    """Inspect a model with validation rows; the model is not changed.
 
     Args:
-        name: of the model.
-        model: loaded, on the CPU.
-        validation: labeled rows; None for a generator, which answers seeds of noise.
-        settings: what to look at.
+        name: name of the model.
+        model: the model, on the CPU.
+        validation: labeled rows; None for a generator, which is run on noise.
+        settings: settings of the inspection.
 
     Raises:
-        UsageError: sensitivity of a generator, which has no labels to lose a score by.
+        UsageError: sensitivity is asked of a generator, which has no labels to compute a score by.
     """
     model.module.eval()
     if model.task == "generation" or validation is None:
         if settings.sensitivity:
-            raise UsageError(f"{name} is a generator: it has no score that a layer could lose")
+            raise UsageError(
+                f"{name} is a generator, which has no score to measure sensitivity by: leave it out"
+            )
         rows = Rows(range(settings.rows), [], model.encoder)
         return _inspection(name, model, rows, settings)
-    drawn = np.random.default_rng(0).permutation(len(validation))[: settings.rows]
-    places = np.sort(drawn).tolist()
-    raw: Many = [validation.rows[place] for place in places]
-    truth = [validation.labels[place] for place in places]
-    rows = Rows(raw, truth, model.encoder)
+    sample = np.random.default_rng(0).permutation(len(validation))[: settings.rows]
+    indices = np.sort(sample).tolist()
+    raw_rows: Many = [validation.rows[index] for index in indices]
+    truth = [validation.labels[index] for index in indices]
+    rows = Rows(raw_rows, truth, model.encoder)
     outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
     measure, score = sensitivity.score_of(model.task, outputs, labels)
     chosen = importance.choose(outputs, labels, model.task, settings.examples)
-    explained = importance.explain(model, raw, truth, chosen)
+    explanations = importance.explain(model, raw_rows, truth, chosen)
     return replace(
         _inspection(name, model, rows, settings),
         measure=measure,
         score=score,
-        explanations=tuple(replace(each, row=places[each.row]) for each in explained),
+        explanations=tuple(
+            replace(explanation, row=indices[explanation.row]) for explanation in explanations
+        ),
         sensitivity=sensitivity.measure(model, rows) if settings.sensitivity else None,
     )
 
 
 def costs_at(model: Model, length: int, runs: int = 9) -> Costs:
-    """Measure a model's layers on one row: of `length` tokens or steps, or one image.
+    """Count and time a model's layers on one row: an image, or `length` tokens or steps.
 
     Args:
-        model: in evaluation mode, on the CPU.
-        length: of a text or series.
-        runs: calls of which the median time is taken; what is only counted needs one.
+        model: the model, in evaluation mode and on the CPU.
+        length: length of a text or series.
+        runs: number of timed calls, whose median is taken; 1 is enough for parameters and MACs.
     """
     encoder = model.encoder
     golden = encoder.batch(encoder.encode([encoder.example()]), [0])
-    most = encoder.longest().get("sequence", length)
-    arrays = encoder.sized(golden, 1, min(length, most))
-    inputs: Mapping[str, Tensor] = {name: torch.from_numpy(each) for name, each in arrays.items()}
+    max_length = encoder.longest().get("sequence", length)
+    arrays = encoder.sized(golden, 1, min(length, max_length))
+    inputs: Mapping[str, Tensor] = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return costs_of(model.module, inputs, runs)
 
 
 def _inspection(name: str, model: Model, rows: Rows, settings: InspectSettings) -> Inspection:
-    console.note(f"{name}: layers, then activations of {len(rows)} rows")
+    console.note(f"{name}: measuring layers, then activations on {len(rows)} rows")
     costs = costs_at(model, settings.length)
     return Inspection(
         name=name,

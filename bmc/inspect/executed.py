@@ -1,4 +1,4 @@
-"""What a run time really executes in which precision, read from what it compiled."""
+"""The operators that a runtime executes and their precisions, read from its compiled model."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from bmc.precision import REDUCED_DTYPES
 
 @dataclass(frozen=True)
 class Executed:
-    """An operator as it is executed.
+    """An operator of a compiled model.
 
     Args:
-        operator: the run time's own name of it, such as "QGemm".
-        precision: what it multiplies with, such as "int8".
-        name: of the node.
+        operator: the runtime's name of the operator, such as "QGemm".
+        precision: data type of the multiplications, such as "int8".
+        name: name of the node.
     """
 
     operator: str
@@ -25,11 +25,11 @@ class Executed:
 
     @property
     def is_reduced(self) -> bool:
-        """Tell whether the operator computes with fewer than 32 bits."""
+        """Return whether the operator computes with fewer than 32 bits."""
         return self.precision in REDUCED_DTYPES
 
 
 def counted(executed: Sequence[Executed]) -> list[tuple[str, str, int]]:
-    """Return operator, precision and how many there are, in the order of the names."""
-    counts = Counter((one.operator, one.precision) for one in executed)
+    """Return each operator and precision with the number of nodes, sorted."""
+    counts = Counter((node.operator, node.precision) for node in executed)
     return [(*key, counts[key]) for key in sorted(counts)]

@@ -1,4 +1,4 @@
-"""What single answers rest on: gradient x input, for words, pixels and time steps.
+"""Feature importance of single predictions: gradient x input, for words, pixels and time steps.
 
 Source: Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through
 Propagating Activation Differences".
@@ -27,17 +27,20 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Explanation:
-    """One answer, and how much each part of its row spoke for it (above 0) or against it.
+    """One prediction, and the weight of each part of its row.
+
+    A part with a weight above 0 speaks for the prediction, a part with a weight below 0 against it.
 
     Args:
-        row: its place among the validation rows.
-        truth: label, or number, that the row has.
-        answer: label, or number, that the model gave.
-        probability: of the answer; None in a regression.
-        words: of a text with their weights, in order; None for other rows.
-        special: what a text's special tokens ([CLS], [SEP]) weigh together.
-        weights: of an image's pixels (height, width) or a series' steps (length, channels).
-        shown: the row itself: bytes (height, width, channels), or the series (length, channels).
+        row: index of the row in the validation split.
+        truth: label or value of the row.
+        answer: predicted label or value.
+        probability: probability of the predicted label; None in a regression.
+        words: words of a text with their weights, in order; None for other rows.
+        special: sum of the weights of a text's special tokens ([CLS], [SEP]).
+        weights: weights of an image's pixels (height, width) or of a series (length, channels).
+        values: pixels of the image, uint8 (height, width, channels), or the series (length,
+            channels); None for a text.
     """
 
     row: int
@@ -47,103 +50,110 @@ class Explanation:
     words: tuple[tuple[str, float], ...] | None = None
     special: float = 0.0
     weights: Floats | None = None
-    shown: NDArray[Any] | None = None
+    values: NDArray[Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """Return it as a JSON object; maps of pixels and series stand in the page alone."""
-        known = {
+        """Return the explanation as a JSON object, without the weights of pixels and time steps."""
+        content = {
             "row": self.row,
             "truth": self.truth,
             "answer": self.answer,
             "probability": self.probability,
         }
         if self.words is None:
-            return known
-        return {**known, "words": [list(word) for word in self.words], "special": self.special}
+            return content
+        return {**content, "words": [list(word) for word in self.words], "special": self.special}
 
 
 def choose(outputs: Floats, truth: NDArray[Any], task: str, count: int) -> list[int]:
-    """Choose telling rows: up to half are those that the model got most wrong.
+    """Return the indices of rows to explain: wrong predictions first, then correct ones.
 
-    The others are right: the surest answer of each class in turn, or the nearest of a regression.
+    Up to half are the most confident wrong predictions (in a regression, the largest errors). The
+    others are the most confident correct predictions, of each class in turn (in a regression, the
+    smallest errors).
 
     Args:
-        outputs: of the model (rows, classes or 1).
-        truth: classes or numbers (rows).
+        outputs: outputs of the model, float32 (rows, classes or 1).
+        truth: class indices or values (rows).
         task: "classification" or "regression".
-        count: rows to choose.
+        count: number of rows to choose.
     """
     if task == "regression":
-        order = np.argsort(np.abs(outputs[:, 0] - truth), kind="stable").tolist()
-        most = min(count, len(order)) // 2
-        return [*order[::-1][:most], *order[: min(count, len(order)) - most]]
-    answers, sure = outputs.argmax(axis=1), _probabilities(outputs).max(axis=1)
-    surest = np.argsort(-sure, kind="stable")
-    wrong = [int(row) for row in surest if answers[row] != truth[row]][: count // 2]
-    turns: dict[int, int] = {}
+        by_error = np.argsort(np.abs(outputs[:, 0] - truth), kind="stable").tolist()
+        worst = min(count, len(by_error)) // 2
+        return [*by_error[::-1][:worst], *by_error[: min(count, len(by_error)) - worst]]
+    predictions, confidence = outputs.argmax(axis=1), _probabilities(outputs).max(axis=1)
+    by_confidence = np.argsort(-confidence, kind="stable")
+    wrong = [int(row) for row in by_confidence if predictions[row] != truth[row]][: count // 2]
+    last_rank: dict[int, int] = {}  # within each class
     ranked: list[tuple[int, int]] = []
-    for row in surest.tolist():
-        if answers[row] == truth[row]:
-            turn = turns[int(truth[row])] = turns.get(int(truth[row]), -1) + 1
-            ranked.append((turn, row))
+    for row in by_confidence.tolist():
+        if predictions[row] == truth[row]:
+            rank = last_rank[int(truth[row])] = last_rank.get(int(truth[row]), -1) + 1
+            ranked.append((rank, row))
     ranked.sort(key=lambda entry: entry[0])
     return wrong + [row for _, row in ranked[: count - len(wrong)]]
 
 
 def explain(
-    model: Model, rows: Many, truth: Sequence[Any], places: Sequence[int]
+    model: Model, rows: Many, truth: Sequence[Any], indices: Sequence[int]
 ) -> list[Explanation]:
-    """Weigh the parts of some rows by gradient x input.
+    """Return the weights of the parts of some rows, by gradient x input.
 
-    The gradient is that of the answer's logit above the mean of all logits (a shift of all logits
-    changes no answer), or of a regression's value. The input is what the network is given: word
-    embeddings, normalized pixels, normalized series.
+    The gradient is of the predicted class's logit minus the mean of all logits (adding a constant
+    to all logits does not change a prediction), or of a regression's value. The input is the word
+    embeddings, the normalized pixels or the normalized series.
 
     Args:
-        model: for text, images or series.
+        model: a model for text, images or series.
         rows: raw rows.
-        truth: class index, or number, of each.
-        places: of the rows to explain.
+        truth: class index or value of each row.
+        indices: indices of the rows to explain.
 
     Returns:
-        one for each place; nothing where the model looks a text's tokens up in no `nn.Embedding`.
+        An explanation for each index. The list is empty if a text model does not look its tokens up
+        in an `nn.Embedding`.
     """
     encoder = model.encoder
-    cutting = _cutting(encoder) if isinstance(encoder, TextEncoder) else None
-    found = []
-    for place in places:
-        arrays = encoder.batch(encoder.encode([rows[place]]), [0])
+    tokenizer = _truncating_tokenizer(encoder) if isinstance(encoder, TextEncoder) else None
+    explanations = []
+    for index in indices:
+        arrays = encoder.batch(encoder.encode([rows[index]]), [0])
         outputs, weights = _gradient_times_input(model.module, arrays)
         if weights is None:
             return []
         parts: dict[str, Any]
         if isinstance(encoder, NgramEncoder):
-            parts = {"words": encoder.weights_of_words(rows[place], weights)}
-        elif cutting:
-            parts = _words(cutting, rows[place], weights)
+            parts = {"words": encoder.weights_of_words(rows[index], weights)}
+        elif tokenizer:
+            parts = _words(tokenizer, rows[index], weights)
         else:
-            parts = {"weights": weights, "shown": _shown(encoder, arrays)}
-        answer, probability = _answer(model, outputs)
-        label = model.labels[int(truth[place])] if model.labels else f"{truth[place]:.4g}"
-        found.append(Explanation(place, label, answer, probability, **parts))
-    return found
+            parts = {"weights": weights, "values": _values(encoder, arrays)}
+        prediction, probability = _prediction(model, outputs)
+        label = model.labels[int(truth[index])] if model.labels else f"{truth[index]:.4g}"
+        explanations.append(Explanation(index, label, prediction, probability, **parts))
+    return explanations
 
 
 def _gradient_times_input(module: nn.Module, arrays: Arrays) -> tuple[Floats, Floats | None]:
-    """Return the outputs (1, ...), and weights of tokens (length), pixels or steps."""
-    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    looked_up = tensors["input_ids"].flatten() if "input_ids" in tensors else None
-    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
-    inputs = [tensor.requires_grad_() for tensor in floats] if looked_up is None else []
+    """Return a row's outputs (1, ...) and weights.
 
-    def catch(layer: nn.Module, given: tuple[Any, ...], output: Tensor) -> Tensor | None:
-        if looked_up is None or not torch.equal(given[0].flatten(), looked_up):
-            return None  # a table of positions or of types
+    Weights are of tokens (length), pixels (height, width) or a series (length, channels); None if
+    no layer looks the token ids up.
+    """
+    tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    token_ids = tensors["input_ids"].flatten() if "input_ids" in tensors else None
+    floats = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    inputs = [tensor.requires_grad_() for tensor in floats] if token_ids is None else []
+
+    def replace_output(layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor | None:
+        if token_ids is None or not torch.equal(args[0].flatten(), token_ids):
+            return None  # an embedding of positions or token types
         inputs.append(output.detach().requires_grad_())
         return inputs[-1]
 
-    tables = [layer for layer in module.modules() if isinstance(layer, nn.Embedding)]
-    hooks = [table.register_forward_hook(catch) for table in tables]
+    embeddings = [layer for layer in module.modules() if isinstance(layer, nn.Embedding)]
+    hooks = [embedding.register_forward_hook(replace_output) for embedding in embeddings]
     try:
         outputs = output_of(module, tensors)
     finally:
@@ -151,23 +161,23 @@ def _gradient_times_input(module: nn.Module, arrays: Arrays) -> tuple[Floats, Fl
             hook.remove()
     if not inputs:
         return outputs.detach().numpy(), None
-    answer = outputs[0].max() - outputs[0].mean() if outputs.shape[1] > 1 else outputs[0, 0]
+    target = outputs[0].max() - outputs[0].mean() if outputs.shape[1] > 1 else outputs[0, 0]
     weights = [
         value.detach() * gradient
-        for value, gradient in zip(inputs, torch.autograd.grad(answer, inputs), strict=True)
+        for value, gradient in zip(inputs, torch.autograd.grad(target, inputs), strict=True)
     ]
-    if looked_up is not None:
-        tokens = sum(weight.reshape(len(looked_up), -1).sum(dim=1) for weight in weights)
-        return outputs.detach().numpy(), np.asarray(tokens, np.float32)
-    of_row = weights[0][0]
-    merged = of_row.sum(dim=0) if "pixels" in tensors else of_row
+    if token_ids is not None:
+        by_token = sum(weight.reshape(len(token_ids), -1).sum(dim=1) for weight in weights)
+        return outputs.detach().numpy(), np.asarray(by_token, np.float32)
+    row_weights = weights[0][0]
+    merged = row_weights.sum(dim=0) if "pixels" in tensors else row_weights
     return outputs.detach().numpy(), merged.numpy()
 
 
-def _words(cutting: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
-    """Merge word pieces: each word weighs what its tokens weigh together."""
+def _words(tokenizer: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
+    """Return the words of a text with the sum of the weights of their tokens, in order."""
     texts = (row,) if isinstance(row, str) else tuple(row)
-    encoding = cutting.encode(*texts)
+    encoding = tokenizer.encode(*texts)
     merged: dict[tuple[int, int], tuple[int, int, float]] = {}
     special = 0.0
     tokens = zip(
@@ -177,33 +187,34 @@ def _words(cutting: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
         if text is None or word is None:
             special += weight
             continue
-        first, _, before = merged.get((text, word), (start, end, 0.0))
-        merged[text, word] = (first, end, before + weight)
+        word_start, _, total = merged.get((text, word), (start, end, 0.0))
+        merged[text, word] = (word_start, end, total + weight)
     words = tuple(
         (texts[text][start:end], weight) for (text, _), (start, end, weight) in merged.items()
     )
     return {"words": words, "special": special}
 
 
-def _cutting(encoder: TextEncoder) -> Tokenizer:
-    """Return the tokenizer, cutting where the encoder cuts."""
+def _truncating_tokenizer(encoder: TextEncoder) -> Tokenizer:
+    """Return a copy of the encoder's tokenizer that truncates texts as the encoder does."""
     tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
     tokenizer.enable_truncation(encoder.settings.max_length)
     return tokenizer
 
 
-def _shown(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
-    """Return what the network was given as a person would see it."""
+def _values(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
+    """Return the input of a network for display: an image's pixels or a series."""
     if not isinstance(encoder, ImageEncoder):
         series: Floats = arrays["series"][0]
         return series
-    own = encoder.settings
-    image = arrays["pixels"][0].transpose(1, 2, 0) * np.array(own.std) + np.array(own.mean)
-    shown: NDArray[Any] = np.clip(np.round(255 * image), 0, 255).astype(np.uint8)
-    return shown
+    settings = encoder.settings
+    normalized = arrays["pixels"][0].transpose(1, 2, 0)
+    image = normalized * np.array(settings.std) + np.array(settings.mean)
+    pixels: NDArray[Any] = np.clip(np.round(255 * image), 0, 255).astype(np.uint8)
+    return pixels
 
 
-def _answer(model: Model, outputs: Floats) -> tuple[str, float | None]:
+def _prediction(model: Model, outputs: Floats) -> tuple[str, float | None]:
     if model.task == "regression":
         return f"{outputs[0, 0]:.4g}", None
     best = int(outputs[0].argmax())
@@ -212,5 +223,5 @@ def _answer(model: Model, outputs: Floats) -> tuple[str, float | None]:
 
 def _probabilities(outputs: Floats) -> Floats:
     shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
-    found: Floats = shifted / shifted.sum(axis=1, keepdims=True)
-    return found
+    probabilities: Floats = shifted / shifted.sum(axis=1, keepdims=True)
+    return probabilities

@@ -1,4 +1,4 @@
-"""Pictures of an inspection's page: charts as SVG, maps of pixels and series as PNG."""
+"""Pictures on the page of an inspection: charts as SVG, weights of pixels and series as PNG."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 from bmc.inspect.activations import Activation
 from bmc.inspect.sensitivity import Sensitivity
 
-_FOR, _AGAINST = (200, 60, 30), (40, 90, 190)
+_POSITIVE, _NEGATIVE = (200, 60, 30), (40, 90, 190)  # red, green and blue
 _PALETTE = ["#4c78a8", "#54a24b", "#f58518"]
-_ROW = 17
+_ROW_HEIGHT = 17  # pixels
 _WIDTH = 560
 
 
 def ranges(activations: Sequence[Activation]) -> str:
-    """Draw each activation's range: whisker from smallest to largest, bar from 1 % to 99 %."""
+    """Return a chart of each activation's range, from smallest to largest, as SVG."""
     points: list[dict[str, Any]] = [
         {
             "layer": f"{number:03d}",
-            "name": label(each),
-            "smallest": each.smallest,
-            "largest": each.largest,
-            **{f"p{percent}": value for percent, value in each.percentiles.items()},
+            "name": label(activation),
+            "smallest": activation.smallest,
+            "largest": activation.largest,
+            **{f"p{percent}": value for percent, value in activation.percentiles.items()},
         }
-        for number, each in enumerate(activations)
-        if each.values
+        for number, activation in enumerate(activations)
+        if activation.values
     ]
     names = {point["layer"]: point["name"] for point in points}
     base = altair.Chart(altair.InlineData(values=points)).encode(y=_axis(names))
@@ -44,11 +44,11 @@ def ranges(activations: Sequence[Activation]) -> str:
     wide = base.mark_bar(color="#a9c6e3", height=8).encode(x="p1:Q", x2="p99:Q")
     middle = base.mark_bar(color="#4c78a8", height=8).encode(x="p25:Q", x2="p75:Q")
     median = base.mark_tick(color="#f58518", thickness=2, height=11).encode(x="p50:Q")
-    return _drawn(altair.layer(whisker, wide, middle, median), len(points))
+    return _svg(altair.layer(whisker, wide, middle, median), len(points))
 
 
-def losses(found: Sensitivity) -> str:
-    """Draw the score that each layer costs, by change, with paired intervals."""
+def losses(sensitivity: Sensitivity) -> str:
+    """Return a chart of the score lost by each change of each layer, with intervals, as SVG."""
     points = [
         {
             "layer": loss.layer or "(model)",
@@ -57,78 +57,83 @@ def losses(found: Sensitivity) -> str:
             "low": 100 * loss.lost.low,
             "high": 100 * loss.lost.high,
         }
-        for loss in found.losses
+        for loss in sensitivity.losses
     ]
     names = {str(point["layer"]): str(point["layer"]) for point in points}
-    changes = list(dict.fromkeys(loss.change for loss in found.losses))
+    changes = list(dict.fromkeys(loss.change for loss in sensitivity.losses))
     offset = altair.YOffset("change:N", sort=changes)
     color = altair.Color("change:N", sort=changes, scale=altair.Scale(range=_PALETTE))
     base = altair.Chart(altair.InlineData(values=points)).encode(
         y=_axis(names), yOffset=offset, color=color
     )
-    title = f"points of {found.measure} lost (95 % interval)"
+    title = f"points of {sensitivity.measure} lost (95 % interval)"
     dots = base.mark_point(filled=True, size=40, opacity=1).encode(
         x=altair.X("lost:Q", title=title)
     )
     bars = base.mark_rule(strokeWidth=1.5).encode(x=altair.X("low:Q", title=title), x2="high:Q")
-    return _drawn(altair.layer(bars, dots), 2 * len(names))
+    return _svg(altair.layer(bars, dots), 2 * len(names))
 
 
 def label(activation: Activation) -> str:
-    """Name an activation: where it was, and what it was."""
+    """Return the name of an activation: its path and its operation."""
     return f"{activation.path}  {activation.operation}".strip()
 
 
 def image(pixels: NDArray[np.uint8]) -> str:
-    """Return an image, bytes (height, width, 1 or 3), as a data URL."""
-    color = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
-    return _data_url(color)
+    """Return an image, uint8 (height, width, 1 or 3), as a data URL."""
+    rgb = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+    return _data_url(rgb)
 
 
 def heat(weights: NDArray[np.float32]) -> str:
-    """Return weights (height, width) as a data URL: red for, blue against, white for nothing."""
+    """Return weights (height, width) as a data URL: red above 0, blue below 0, white at 0."""
     return _data_url(_colored(weights))
 
 
 def gray(values: NDArray[np.float32]) -> str:
-    """Return numbers (height, width) as a data URL: the smallest black, the largest white."""
+    """Return values (height, width) as a data URL, from black (smallest) to white (largest)."""
     low, high = float(values.min()), float(values.max())
     scaled = np.round(255 * (values - low) / max(high - low, 1e-12)).astype(np.uint8)
     return image(scaled[:, :, None])
 
 
 def color(weight: float, largest: float) -> str:
-    """Return the background of a word with this weight, as CSS."""
-    red, green, blue = _FOR if weight > 0 else _AGAINST
+    """Return the CSS background color of a word.
+
+    Args:
+        weight: weight of the word.
+        largest: largest absolute weight of a word of the text.
+    """
+    red, green, blue = _POSITIVE if weight > 0 else _NEGATIVE
     return f"rgba({red},{green},{blue},{0.75 * min(abs(weight) / max(largest, 1e-12), 1):.3f})"
 
 
 def _colored(weights: NDArray[np.float32]) -> NDArray[np.uint8]:
-    # A single extreme pixel would leave the others white, hence the percentile.
+    # A percentile, since one extreme pixel would otherwise leave all others white.
     largest = max(float(np.percentile(np.abs(weights), 99)), 1e-12)
     strength = np.clip(np.abs(weights) / largest, 0, 1)[:, :, None]
-    target = np.where((weights > 0)[:, :, None], np.array(_FOR), np.array(_AGAINST))
+    target = np.where((weights > 0)[:, :, None], np.array(_POSITIVE), np.array(_NEGATIVE))
     colored: NDArray[np.uint8] = np.round(255 + strength * (target - 255)).astype(np.uint8)
     return colored
 
 
 def _axis(names: dict[str, str]) -> Any:
-    """Return an axis of layers from the first to the last, each with its name."""
-    shown = " : ".join(f"datum.value == '{key}' ? '{name}'" for key, name in names.items())
-    axis = altair.Axis(labelExpr=f"{shown} : ''", labelLimit=420, title=None, grid=True)
+    """Return an axis of layers, in the order of `names`, which maps keys to names."""
+    conditions = " : ".join(f"datum.value == '{key}' ? '{name}'" for key, name in names.items())
+    axis = altair.Axis(labelExpr=f"{conditions} : ''", labelLimit=420, title=None, grid=True)
     return altair.Y("layer:N", sort=list(names), axis=axis)
 
 
-def _drawn(chart: Any, rows: int) -> str:
-    sized = chart.properties(width=_WIDTH, height=max(_ROW * rows, 60))
-    drawn: str = vl_convert.vegalite_to_svg(sized.configure_view(stroke=None).to_json())
-    return drawn
+def _svg(chart: Any, rows: int) -> str:
+    sized = chart.properties(width=_WIDTH, height=max(_ROW_HEIGHT * rows, 60))
+    svg: str = vl_convert.vegalite_to_svg(sized.configure_view(stroke=None).to_json())
+    return svg
 
 
-def _data_url(color: NDArray[np.uint8]) -> str:
-    """Write color (height, width, 3) as PNG: three chunks, compressed by zlib."""
-    height, width, _ = color.shape
-    rows = np.concatenate([np.zeros((height, 1), np.uint8), color.reshape(height, -1)], axis=1)
+def _data_url(pixels: NDArray[np.uint8]) -> str:
+    """Return pixels (height, width, 3) as the data URL of a PNG."""
+    height, width, _ = pixels.shape
+    rows = np.concatenate([np.zeros((height, 1), np.uint8), pixels.reshape(height, -1)], axis=1)
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b""))
     content = b"\x89PNG\r\n\x1a\n" + b"".join(

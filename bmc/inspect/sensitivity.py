@@ -1,4 +1,4 @@
-"""How much each layer matters: the score lost when it alone is pruned or quantized."""
+"""Sensitivity of layers: the score that is lost when one layer alone is pruned or quantized."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
 
-_GROUP = 32
+_INT4_GROUP = 32
 
 
 @dataclass(frozen=True)
 class Loss:
-    """What one change of one layer costs.
+    """The loss of score by one change of one layer.
 
     Args:
-        layer: path of the changed module.
+        layer: path of the changed layer.
         change: "prune-half", "int8" or "int4".
-        lost: accuracy lost (R2 in a regression), with its paired 95 % interval; below 0 is a gain.
-        moved: how far the outputs moved: root mean square, in standard deviations of the outputs.
-            It tells layers apart where no answer changed.
+        lost: lost accuracy (in a regression, R2) with a paired 95% interval; negative = it rose.
+        moved: root mean square change of the outputs, in standard deviations of the outputs. It
+            ranks layers where no prediction changed.
     """
 
     layer: str
@@ -43,13 +43,13 @@ class Loss:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The losses of all layers, and what they were measured on.
+    """The losses of all layers.
 
     Args:
-        measure: "accuracy" or "r2".
-        score: of the unchanged model on the same rows.
-        rows: validation rows.
-        losses: layer by layer, in the model's order.
+        measure: name of the score: "accuracy" or "r2".
+        score: score of the unchanged model on the same rows.
+        rows: number of validation rows.
+        losses: losses of each layer, in the order of the layers in the model.
     """
 
     measure: str
@@ -58,19 +58,19 @@ class Sensitivity:
     losses: tuple[Loss, ...]
 
     def of(self, change: str) -> dict[str, Loss]:
-        """Return the losses of one change by layer."""
+        """Return the losses of a change by layer."""
         return {loss.layer: loss for loss in self.losses if loss.change == change}
 
 
 def measure(model: Model, rows: Rows) -> Sensitivity:
-    """Prune and quantize each layer alone, on a private copy, and score it on the same rows.
+    """Measure the score of a model with each layer alone pruned or quantized.
 
-    A layer is a module with weights of its own; all of its weights of two axes or more are changed.
-    A layer that shares its weights with an earlier one is that one. Activations stay float.
+    A layer is a module with weights. All of its weights with two axes or more are changed. Weights
+    that layers share are changed once, with the first layer. Activations are not quantized.
 
     Args:
-        model: a classifier or regression; it is not changed.
-        rows: labeled rows, encoded.
+        model: a classifier or regression, which is not changed.
+        rows: encoded rows with labels.
     """
     module = copy.deepcopy(model.module).eval()
     layers = layers_of(module)
@@ -79,12 +79,12 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
     def changed(key: tuple[str, str]) -> AbstractContextManager[None]:
         path, change = key
-        return _changed(layers[path], CHANGES[change])
+        return _with_change(layers[path], CHANGES[change])
 
     def loss(key: tuple[str, str]) -> Loss:
         after = outputs_of(module, rows)
         lost = scores.lost(model.task, after, before, labels)
-        return Loss(*key, lost, _distance(after, before))
+        return Loss(*key, lost, _relative_change(after, before))
 
     keys = [(path, change) for path in layers for change in CHANGES]
     losses = measure_each(keys, changed, loss, "sensitivity", "layers")
@@ -93,43 +93,43 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
 
 def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return each layer's own weights, each tensor once."""
+    """Return the weights of each layer by path, shared ones once and without submodules."""
     seen: set[int] = set()
-    found: dict[str, list[nn.Parameter]] = {}
+    layers: dict[str, list[nn.Parameter]] = {}
     for path, layer in module.named_modules():
-        own = [value for value in layer.parameters(recurse=False) if value.dim() > 1]
-        own = [value for value in own if value.data_ptr() not in seen]
-        seen |= {value.data_ptr() for value in own}
-        if own:
-            found[path] = own
-    return found
+        weights = [value for value in layer.parameters(recurse=False) if value.dim() > 1]
+        weights = [value for value in weights if value.data_ptr() not in seen]
+        seen |= {value.data_ptr() for value in weights}
+        if weights:
+            layers[path] = weights
+    return layers
 
 
 def score_of(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> tuple[str, Interval]:
-    """Return the name and value of the score that a task's models are chosen by."""
+    """Return the name and value of a task's score: accuracy, or R2 in a regression."""
     if task == "regression":
         return "r2", scores.r2(outputs[:, 0].astype(np.float64), labels.astype(np.float64))
     return "accuracy", scores.accuracy(outputs, labels)
 
 
 def without_half(weight: Tensor) -> Tensor:
-    """Set the half of the weights that is nearest to zero to zero."""
-    kept = weight.flatten().clone()
-    smallest = kept.abs().argsort(stable=True)[: len(kept) // 2]
-    kept[smallest] = 0
-    return kept.view_as(weight)
+    """Return a weight whose half of smallest magnitude is set to zero."""
+    pruned = weight.flatten().clone()
+    smallest = pruned.abs().argsort(stable=True)[: len(pruned) // 2]
+    pruned[smallest] = 0
+    return pruned.view_as(weight)
 
 
 def int8_by_channel(weight: Tensor) -> Tensor:
-    """Round to int8, symmetric, one scale for each index of the first axis (output channels)."""
+    """Return a weight rounded to symmetric int8 with a scale for each output channel (axis 0)."""
     return _rounded(weight.reshape(len(weight), -1), 127).view_as(weight)
 
 
 def int4_by_group(weight: Tensor) -> Tensor:
-    """Round to int4, symmetric, one scale for each 32 weights of an output channel."""
+    """Return a weight rounded to symmetric int4 with a scale for each 32 weights of a channel."""
     flat = weight.reshape(len(weight), -1)
-    missing = -flat.shape[1] % _GROUP
-    groups = nn.functional.pad(flat, (0, missing)).reshape(-1, _GROUP)
+    padding = -flat.shape[1] % _INT4_GROUP
+    groups = nn.functional.pad(flat, (0, padding)).reshape(-1, _INT4_GROUP)
     rounded = _rounded(groups, 7).reshape(len(weight), -1)
     return rounded[:, : flat.shape[1]].reshape(weight.shape)
 
@@ -142,26 +142,27 @@ CHANGES: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 @contextmanager
-def _changed(weights: Sequence[Tensor], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Change weights in place for as long as the block runs."""
-    kept = [weight.detach().clone() for weight in weights]
+def _with_change(weights: Sequence[Tensor], change: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Run the block with changed weights, and restore them afterwards."""
+    copies = [weight.detach().clone() for weight in weights]
     with torch.no_grad():
-        for weight, before in zip(weights, kept, strict=True):
-            weight.copy_(change(before))
+        for weight, copied in zip(weights, copies, strict=True):
+            weight.copy_(change(copied))
     try:
         yield
     finally:
         with torch.no_grad():
-            for weight, before in zip(weights, kept, strict=True):
-                weight.copy_(before)
+            for weight, copied in zip(weights, copies, strict=True):
+                weight.copy_(copied)
 
 
-def _rounded(rows: Tensor, most: int) -> Tensor:
-    """Round each row to whole multiples of its largest value / `most`."""
-    scales = rows.abs().amax(dim=1, keepdim=True) / most
+def _rounded(rows: Tensor, max_integer: int) -> Tensor:
+    """Return rows rounded to multiples of a scale: the row's largest value / `max_integer`."""
+    scales = rows.abs().amax(dim=1, keepdim=True) / max_integer
     return (rows / scales.clamp(min=torch.finfo(rows.dtype).tiny)).round() * scales
 
 
-def _distance(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
-    moved = np.sqrt(np.mean((after.astype(np.float64) - before) ** 2))
-    return float(moved / max(before.std(), 1e-12))
+def _relative_change(after: NDArray[np.float32], before: NDArray[np.float32]) -> float:
+    """Return the root mean square change of outputs, in standard deviations of the outputs."""
+    change = np.sqrt(np.mean((after.astype(np.float64) - before) ** 2))
+    return float(change / max(before.std(), 1e-12))

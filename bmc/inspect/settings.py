@@ -1,4 +1,4 @@
-"""What `bmc inspect` looks at."""
+"""The settings of `bmc inspect`."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bmc.errors import SettingError
 
 @dataclass(frozen=True)
 class InspectSettings:
-    """What to look at.
+    """The settings of an inspection.
 
     Args:
         length: tokens of a text, or time steps of a series, for the cost by layer.
-        rows: number of validation rows, at most.
-        examples: predictions to explain by feature importance.
+        rows: maximum number of validation rows, drawn at random.
+        examples: number of predictions to explain by feature importance.
         sensitivity: prune and quantize each layer alone and measure the score; this takes a while.
 
     Raises:
@@ -30,6 +30,7 @@ class InspectSettings:
     sensitivity: bool = False
 
     def __post_init__(self) -> None:
-        for name, least in (("length", 1), ("rows", 1), ("examples", 0)):
-            if getattr(self, name) < least:
-                raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")
+        for name, minimum in (("length", 1), ("rows", 1), ("examples", 0)):
+            value = getattr(self, name)
+            if value < minimum:
+                raise SettingError(f"{name} is {value}; it must be at least {minimum}")

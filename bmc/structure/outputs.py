@@ -1,8 +1,8 @@
 """Low-rank layers that are fitted to the outputs of the original layers, not to their weights.
 
-A weight may have full rank while its outputs on real rows have a low one. Layers are fitted in the
-order in which they run. The inputs of each come from the layers before it, which have low rank
-already, and its target is the output of the original layer, so that errors do not add up.
+A weight of full rank may have outputs of low rank on real rows. Layers are fitted in the order in
+which they run. The inputs of a layer come from the layers before it, which are fitted already; the
+target of the layer is the output of the original layer. So the errors of layers do not add up.
 
 Source: Zhang et al. 2016, "Accelerating Very Deep Convolutional Networks for Classification and
 Detection", section 3.2 (asymmetric reconstruction); Chen et al. 2021, "DRONE: Data-aware Low-rank
@@ -28,25 +28,30 @@ from bmc.model import Model, Work, output_of
 
 Pair = tuple[Tensor, Tensor]
 
-_MOST_ROWS, _LEAST_ROWS, _BATCH = 16_384, 256, 32
-_SAMPLES = 8  # for each input of a layer: fewer would fit the rows rather than the model
-_MOST_SAMPLES = 4096  # of a batch: neighboring pixels of a map are similar
-_RIDGE = 1e-5  # of the mean variance of a layer's inputs: some inputs may be constant
+_MAX_ROWS, _MIN_ROWS, _BATCH = 16_384, 256, 32
+_SAMPLES_PER_INPUT = 8  # with fewer samples for each input of a layer, the fit would overfit them
+_MAX_SAMPLES_PER_BATCH = 4096  # neighboring pixels of a feature map are similar
+_RIDGE = 1e-5  # share of the mean variance of a layer's inputs, of which some may be constant
 
 
 @dataclass
 class Moments:
-    """Sums over samples of a layer's inputs x and of its target outputs y, in float64."""
+    """Sums of a layer's inputs x, target outputs y, and products x x and x y, over samples.
+
+    Sums are float64, in this order.
+    """
 
     samples: int = 0
     sums: list[Tensor] = field(default_factory=list)
-    _waiting: list[Pair] = field(default_factory=list)
+    _pending: list[Pair] = field(default_factory=list)
 
     def add(self, inputs: Tensor, outputs: Tensor) -> None:
         """Add samples of inputs (samples, in) and outputs (samples, out)."""
         self.samples += len(inputs)
-        self._waiting.append((inputs, outputs))
-        if sum(len(x) for x, _ in self._waiting) >= _MOST_SAMPLES:  # few large products are faster
+        self._pending.append((inputs, outputs))
+        if (
+            sum(len(x) for x, _ in self._pending) >= _MAX_SAMPLES_PER_BATCH
+        ):  # few large products are faster
             self._sum_up()
 
     def means(self) -> tuple[Tensor, Tensor]:
@@ -54,38 +59,42 @@ class Moments:
         self._sum_up()
         return self.sums[0] / self.samples, self.sums[1] / self.samples
 
-    def covariances(self, centred: bool) -> tuple[Tensor, Tensor]:
-        """Return the second moments of x with x and of x with y, around the means or around 0."""
-        (x, y), (xx, xy) = self.means(), (each / self.samples for each in self.sums[2:])
-        return (xx - x.outer(x), xy - x.outer(y)) if centred else (xx, xy)
+    def covariances(self, centered: bool) -> tuple[Tensor, Tensor]:
+        """Return the second moments of x with x and of x with y, around the means or around 0.
+
+        Args:
+            centered: whether to subtract the means.
+        """
+        (x, y), (xx, xy) = self.means(), (products / self.samples for products in self.sums[2:])
+        return (xx - x.outer(x), xy - x.outer(y)) if centered else (xx, xy)
 
     def _sum_up(self) -> None:
-        if not self._waiting:
+        if not self._pending:
             return
-        x, y = (torch.cat(each) for each in zip(*self._waiting, strict=True))
-        sums = [each.double() for each in (x.sum(dim=0), y.sum(dim=0), x.T @ x, x.T @ y)]
+        x, y = (torch.cat(batches) for batches in zip(*self._pending, strict=True))
+        sums = [value.double() for value in (x.sum(dim=0), y.sum(dim=0), x.T @ x, x.T @ y)]
         self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)] if self.sums else sums
-        self._waiting = []
+        self._pending = []
 
 
 class Outputs:
     """Outputs of the layers of an original model, to which low-rank layers are fitted.
 
     Args:
-        model: a private copy, which is not changed any more.
-        work: whose training rows are the samples.
+        model: a copy of the original model, which must not be changed.
+        work: the data, whose training rows are the samples.
     """
 
     def __init__(self, model: Model, work: Work) -> None:
         self._module = model.module.eval()
-        rows = calibration_samples(model, work, _MOST_ROWS)
+        rows = calibration_samples(model, work, _MAX_ROWS)
         self._encoder, self._encoded, self._rows = model.encoder, model.encoder.encode(rows), rows
 
     def spectra(self, groups: Mapping[int, Sequence[str]]) -> dict[int, Tensor]:
         """Return the standard deviations of outputs along their principal axes, largest first.
 
         Args:
-            groups: the paths of the layers that share each weight.
+            groups: paths of the layers that share each weight, by the id of the weight.
         """
         all_paths = [path for paths in groups.values() for path in paths]
         moments = self._moments(self._module, all_paths, of_outputs=True)
@@ -102,9 +111,9 @@ class Outputs:
         """Give layers that share a weight the best weight of a rank, and biases to match.
 
         Args:
-            module: a network whose layers before these are fitted already.
-            paths: of the layers; they are not split yet.
-            rank: of the weight.
+            module: a network in which all layers that run before these are fitted already.
+            paths: paths of the layers, which are not split yet.
+            rank: rank of the weight.
 
         Raises:
             UsageError: a layer shares its bias with layers that are not fitted with it.
@@ -113,8 +122,8 @@ class Outputs:
             bias = getattr(module.get_submodule(path), "bias", None)
             if bias is not None and len(users_of(module, bias)) > 1:
                 raise UsageError(
-                    f"{path} shares its bias with another layer, so neither can be fitted alone: "
-                    "leave them out of layers, or take fit=weights"
+                    f"{path} shares its bias with another layer, so the two cannot be fitted "
+                    "one after the other: leave them out of layers, or take fit=weights"
                 )
         moments = self._moments(module, paths)
         xx = xy = torch.zeros(())
@@ -138,29 +147,29 @@ class Outputs:
     def _moments(
         self, module: nn.Module, paths: Sequence[str], of_outputs: bool = False
     ) -> dict[str, Moments]:
-        """Run a network and the original one on rows, until there are enough samples.
+        """Run a network and the original one on rows until there are enough samples.
 
         Args:
-            module: the network whose layers' inputs are x.
-            paths: of the layers.
-            of_outputs: whether x is the outputs of the original layers, and y is empty.
+            module: network whose layers' inputs are x; y are the original layers' outputs.
+            paths: paths of the layers.
+            of_outputs: take the original layers' outputs as x, and an empty y.
 
         Raises:
-            UsageError: a layer does not run.
+            UsageError: a layer is not called.
         """
         module.eval()
         moments = {path: Moments() for path in paths}
         sizes = {path: module.get_submodule(path).get_parameter("weight").shape for path in paths}
         needed = {
-            path: _SAMPLES * (size[0] if of_outputs else size[1:].numel())
+            path: _SAMPLES_PER_INPUT * (size[0] if of_outputs else size[1:].numel())
             for path, size in sizes.items()
         }
         for start in range(0, len(self._rows), _BATCH):
             enough = all(moments[path].samples >= needed[path] for path in paths)
-            if start >= _LEAST_ROWS and enough:
+            if start >= _MIN_ROWS and enough:
                 break
-            places = list(range(start, min(start + _BATCH, len(self._rows))))
-            batch = tensors_of(self._encoder.batch(self._encoded, places))
+            indices = list(range(start, min(start + _BATCH, len(self._rows))))
+            batch = tensors_of(self._encoder.batch(self._encoded, indices))
             with (
                 _observed(module, paths) as fitted,
                 _observed(self._module, paths) as original,
@@ -187,7 +196,7 @@ def _biased(module: nn.Module, path: str) -> bool:
 
 @contextmanager
 def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, list[Pair]]]:
-    """Collect the inputs and outputs of layers each time they run."""
+    """Collect the inputs and the outputs of layers each time they are called, by path."""
     observed: dict[str, list[Pair]] = {path: [] for path in paths}
 
     def hook_of(pairs: list[Pair]) -> Any:
@@ -207,12 +216,15 @@ def _observed(module: nn.Module, paths: Sequence[str]) -> Iterator[dict[str, lis
 
 
 def samples_of(layer: nn.Module, inputs: Tensor, outputs: Tensor) -> Pair:
-    """Return samples (samples, in) and (samples, out); each pixel of a map is one, up to a few."""
+    """Return a layer's inputs (samples, in) and outputs (samples, out).
+
+    Every position of a feature map or sequence is a sample, up to _MAX_SAMPLES_PER_BATCH.
+    """
     if isinstance(layer, nn.Conv2d):
         mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
         padded = pad(inputs, layer._reversed_padding_repeated_twice, mode)
         windows = unfold(padded, layer.kernel_size, layer.dilation, stride=layer.stride)
         inputs, outputs = windows.movedim(1, -1), outputs.movedim(1, -1)
     inputs, outputs = inputs.flatten(0, -2), outputs.flatten(0, -2)
-    stride = -(-len(inputs) // _MOST_SAMPLES)
+    stride = -(-len(inputs) // _MAX_SAMPLES_PER_BATCH)
     return inputs[::stride], outputs[::stride]

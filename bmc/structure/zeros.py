@@ -1,4 +1,4 @@
-"""What pruning by zeros has in common: which weights are pruned, and how zeros stay zero."""
+"""Which weights the methods that set weights to zero prune, and how zeros stay zero in training."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bmc.errors import ArtifactError, SettingError, UsageError, unknown
 from bmc.model import AfterStep, Model, Record
 
 PRUNABLE = (nn.Linear, _ConvNd, nn.RNNBase, nn.MultiheadAttention)
-_RAMP = 0.75
-_UPDATES = 100
+_RAMP_END = 0.75  # share of the run
+_UPDATES = 100  # of the share of zeros in a run
 
 Weights = dict[str, nn.Parameter]
 
 
 def check_ratio(ratio: float) -> None:
-    """Refuse a ratio that prunes nothing, or everything.
+    """Check that a ratio prunes some weights, but not all.
 
     Raises:
-        SettingError: the ratio lies outside (0, 1).
+        SettingError: the ratio is outside (0, 1).
     """
     if not 0 < ratio < 1:
         raise SettingError(f"ratio is {ratio}; it must lie between 0 and 1, both excluded")
@@ -34,20 +34,21 @@ def check_ratio(ratio: float) -> None:
 def weights_of(
     model: Model, patterns: tuple[str, ...], kinds: tuple[type[nn.Module], ...] = PRUNABLE
 ) -> Weights:
-    """Return the matrices and filters of a model's layers by name; a shared one once.
+    """Return the weight matrices and filters to prune by name, each shared weight once.
 
     Embeddings and outputs are not pruned unless a pattern names them: a zero in a row that is
-    looked up saves no work, and an output layer has few weights to spare. Norms and biases never
-    are.
+    looked up saves no work, and an output layer has few weights to spare. Norms and biases are
+    never pruned.
 
     Args:
         model: any model.
         patterns: names (fnmatch patterns) of layers; all but embeddings and outputs when empty.
-        kinds: classes of layers.
+        kinds: classes of the layers that the method prunes.
 
     Raises:
         UnknownError: a pattern matches no layer.
-        UsageError: there is no such layer, or what a pattern names has no weights to prune.
+        UsageError: the model has no such layer, or the layers that a pattern names have no weights
+            to prune.
     """
     classes = (*kinds, nn.Embedding) if kinds == PRUNABLE else kinds
     layers = {
@@ -59,15 +60,16 @@ def weights_of(
         for path, layer in model.module.named_modules(remove_duplicate=False)
         if isinstance(layer, classes)
     }
-    plain = {path for path, weights in layers.items() if weights}
+    prunable = {path for path, weights in layers.items() if weights}
     for pattern in patterns:
         if not any(fnmatch(path, pattern) for path in layers):
-            raise unknown("layer", pattern, plain)
-        if not any(fnmatch(path, pattern) for path in plain):
+            raise unknown("layer", pattern, prunable)
+        if not any(fnmatch(path, pattern) for path in prunable):
             raise UsageError(
-                f"{pattern!r} has no plain weights, but a codebook, say; prune first, then share"
+                f"the layers {pattern!r} have no weights to prune; if an earlier step replaced "
+                "them by a codebook, prune before that step"
             )
-    excluded = set() if patterns else _identities(model)
+    excluded = set() if patterns else _excluded_ids(model)
     chosen = {
         id(value)
         for path, weights in layers.items()
@@ -77,15 +79,21 @@ def weights_of(
     pruned = {name: value for name, value in model.module.named_parameters() if id(value) in chosen}
     if not pruned:
         raise UsageError(
-            "there is nothing that this method prunes: beside embeddings and outputs the model "
-            "has no such layer with plain weights (codebooks are none); --set layers=... names more"
+            "there is nothing that this method prunes: apart from embeddings and outputs, no layer "
+            "has weights to prune (layers with a codebook have none); --set layers=... names "
+            "other layers"
         )
     return pruned
 
 
 @torch.no_grad()
 def lowest(values: Tensor, ratio: float) -> Tensor:
-    """Return a mask of the lowest values, a given share of them: bool, of the same shape."""
+    """Return a mask of the lowest values, bool, of the same shape.
+
+    Args:
+        values: values of any shape.
+        ratio: share of the values to mask, in [0, 1].
+    """
     mask = torch.zeros(values.numel(), dtype=torch.bool, device=values.device)
     count = round(ratio * values.numel())
     mask[values.flatten().topk(count, largest=False, sorted=False).indices] = True
@@ -93,11 +101,11 @@ def lowest(values: Tensor, ratio: float) -> Tensor:
 
 
 def refuse_empty(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
-    """Refuse to leave a layer without weights.
+    """Check that every layer keeps at least one weight.
 
     Args:
-        weights: by name.
-        masks: True where a weight would become zero.
+        weights: parameters by name.
+        masks: masks by name, True where a weight would become zero.
 
     Raises:
         SettingError: all weights of a parameter would become zero.
@@ -105,8 +113,8 @@ def refuse_empty(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> 
     for name, weight in weights.items():
         if masks[name].all() and weight.any():
             raise SettingError(
-                f"all {weight.numel():,} weights of {name!r} would be zero: take a lower ratio, "
-                "compare within each layer, or name other layers"
+                f"all {weight.numel():,} weights of {name!r} would become zero: take a lower "
+                "ratio, compare weights within each layer (scope=layer), or name other layers"
             )
 
 
@@ -118,24 +126,25 @@ def zero(weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> None:
 
 
 def ratio_at(done: float, ratio: float, start: float = 0.0) -> float:
-    """Return the share of zeros at a point of a gradual run.
+    """Return the share of zeros after a part of a gradual run.
 
-    It rises as a cubic, in at most 100 steps; the last quarter of the run trains the rest.
+    The share rises along a cubic curve, in at most 100 updates. In the last quarter of the run it
+    is constant, and the remaining weights are trained.
 
     Args:
-        done: share of the run's steps, 0 to 1.
+        done: share of the run's steps that are done, in [0, 1].
         ratio: share of zeros at the end.
         start: share of the run before the first zero.
 
     Source: Zhu and Gupta 2017, "To Prune, or Not to Prune", section 3.
     """
     step = int(done * _UPDATES) / _UPDATES
-    progress = min(max((step - start) / (_RAMP - start), 0.0), 1.0)
+    progress = min(max((step - start) / (_RAMP_END - start), 0.0), 1.0)
     return ratio * (1 - (1 - progress) ** 3)
 
 
 def record_of(weights: Weights) -> Record:
-    """Return the record: the share of zeros of each parameter. Note the share of all of them."""
+    """Return the share of zeros of each parameter as a record, and print the total share."""
     total = sum(value.numel() for value in weights.values())
     zeros = total - sum(int(value.count_nonzero()) for value in weights.values())
     console.note(f"{zeros / total:.1%} of {total:,} weights are zero, in {len(weights)} parameters")
@@ -151,25 +160,26 @@ def check_record(model: Model, record: Record) -> None:
     """Check that a record fits a model; zeros change no shape, so nothing is rebuilt.
 
     Raises:
-        ArtifactError: the record is malformed, or names a parameter that is not there.
+        ArtifactError: the record is malformed, or names a parameter that the model does not have.
     """
     shares = record.get("parameters")
     if not isinstance(shares, dict):
-        raise ArtifactError("a record of zeros lacks its parameters")
+        raise ArtifactError("the record of a pruning step lacks 'parameters', the shares of zeros")
     parameters = dict(model.module.named_parameters(remove_duplicate=False))
     for name, share in shares.items():
         if name not in parameters:
             raise ArtifactError(
-                f"the model has no parameter {name!r:.80}, of which {share!r:.40} are zero"
+                f"the record gives {name!r:.80} a share of zeros ({share!r:.40}), but the model "
+                "has no such parameter"
             )
 
 
 def keep_zeros(record: Record) -> AfterStep:
     """Return a function that keeps the zeros of recorded parameters in training.
 
-    The zeros are those of the weights when training starts or resumes, since a later step may have
-    removed or replaced layers. Where a later step renamed the weights, as an inference form does,
-    the zeros of all weights are kept.
+    The function reads which weights are zero when training starts or resumes, since a later step
+    may have removed or replaced layers. Where a later step renamed the weights, as an inference
+    form does, the zeros of all weights are kept.
     """
     masks: dict[str, Tensor] | None = None
 
@@ -180,21 +190,21 @@ def keep_zeros(record: Record) -> AfterStep:
             names = {_current_name(name, parameters) for name in record["parameters"]}
             if not names <= parameters.keys():
                 names |= {name for name, value in parameters.items() if value.dim() > 1}
-            known = names & parameters.keys()
-            masks = {name: parameters[name].detach() == 0 for name in known}
+            names &= parameters.keys()
+            masks = {name: parameters[name].detach() == 0 for name in names}
         zero(parameters, masks)
 
     return after_step
 
 
 def _current_name(name: str, parameters: Mapping[str, Tensor]) -> str:
-    """Return the name that a parameter has now: a parametrization changes it."""
+    """Return the current name of a parameter, which a parametrization changes."""
     layer, _, leaf = name.rpartition(".")
     return name if name in parameters else f"{layer}.parametrizations.{leaf}.original"
 
 
-def _identities(model: Model) -> set[int]:
-    """Return the identities of the parameters of embeddings and outputs, shared ones too."""
+def _excluded_ids(model: Model) -> set[int]:
+    """Return the ids of the parameters of embeddings and outputs, including shared ones."""
     parts = families.network(model.family).parts(model.module)
     paths = (*parts.outputs, *parts.embeddings)
     return {

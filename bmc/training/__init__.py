@@ -1,1 +1,1 @@
-"""Training: a plain PyTorch loop that resumes bit for bit after an interruption."""
+"""Training: a PyTorch loop that resumes after an interruption with bit-identical results."""

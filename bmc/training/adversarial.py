@@ -1,7 +1,8 @@
 """Adversarial training: a generator learns to make images that a discriminator takes for real.
 
-Like `loop.fit` it resumes bit for bit after an interruption. Checkpoints hold both networks; the
-result is the generator alone, with its weights averaged over the last steps.
+Like `loop.fit`, adversarial training resumes after an interruption with bit-identical results.
+Checkpoints contain both networks. The result is the generator alone, with a running average of its
+weights.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ from bmc.training.settings import TrainingSettings
 
 MEASURE = "frechet_distance"
 _BETAS = (0.5, 0.999)
-_AVERAGED = 0.999
+_AVERAGE_DECAY = 0.999
 _SCORING_BATCH = 250
-_MOST_SCORED = 5000
+_MAX_SCORED_IMAGES = 5000
 _FILTERS = (32, 64)
-_UNUSED = ("l1", "batch_tokens", "class_weights", "auxiliary_weight")
+_UNUSED_SETTINGS = ("l1", "batch_tokens", "class_weights", "auxiliary_weight")
 
 
 class Networks(nn.Module):
     """The two networks, and the running average of the generator's weights.
 
     Args:
-        generator: takes `latent` (rows, size) and returns images (rows, channels, height, width).
-        discriminator: takes such images and returns a logit each (rows): above 0 for real.
+        generator: network from `latent` (rows, size) to images (rows, channels, height, width).
+        discriminator: network from images to logits (rows), above 0 for a real image.
     """
 
     def __init__(self, generator: nn.Module, discriminator: nn.Module) -> None:
@@ -52,15 +53,15 @@ class Networks(nn.Module):
         self.average = copy.deepcopy(generator).requires_grad_(requires_grad=False)
 
     @torch.no_grad()
-    def follow(self, step: int) -> None:
-        """Move the average a little towards the generator; further in the first steps."""
-        share = 1 - min(_AVERAGED, (1 + step) / (10 + step))
-        now = checkpoint.tensors_of(self.generator)
+    def update_average(self, step: int) -> None:
+        """Update the running average; the first steps of training change the average more."""
+        share = 1 - min(_AVERAGE_DECAY, (1 + step) / (10 + step))
+        tensors = checkpoint.tensors_of(self.generator)
         for name, value in checkpoint.tensors_of(self.average).items():
             if value.is_floating_point():
-                value.lerp_(now[name], share)
+                value.lerp_(tensors[name], share)
             else:  # a batch norm's count of batches
-                value.copy_(now[name])
+                value.copy_(tensors[name])
 
 
 def fit_adversarially(
@@ -74,24 +75,25 @@ def fit_adversarially(
     run: str = "",
     after_step: AfterStep | None = None,
 ) -> Fitted:
-    """Train a generator in place against a discriminator; leave it with its best epoch's average.
+    """Train a generator in place against a discriminator; it ends with its best averaged weights.
 
-    Both are trained with Adam (betas 0.5 and 0.999) on the non-saturating loss; label smoothing
-    lowers what the discriminator is to answer for real images, and augmentations change real and
-    generated images alike. The score of an epoch is the Frechet distance of the averaged
-    generator's images from validation images in the features of a fixed random convolution: it
-    needs no trained model, and tells epochs apart, no more.
+    Both networks are trained with Adam (betas 0.5 and 0.999) on the non-saturating loss. Label
+    smoothing lowers the discriminator's target for real images. Augmentations change real and
+    generated images in the same way. The score of an epoch is the Frechet distance between images
+    of the averaged generator and validation images, in the features of a fixed random convolutional
+    network. That network is not trained, so the score only ranks the epochs of one run.
 
     Args:
-        generator: takes `latent`, float32 (rows, size); returns (rows, channels, height, width).
-        discriminator: takes images; returns logits (rows).
-        size: values of noise a row.
-        train: images in the range of the generator's.
-        validation: images that pick the best epoch.
-        settings: how to train; the optimizer must be adam.
-        folder: for the checkpoint.
-        run: whatever else the result depends on.
-        after_step: called with the generator, as `loop.fit` does with its module.
+        generator: network from `latent`, float32 (rows, size), to images (rows, channels, height,
+            width).
+        discriminator: network from images to logits (rows).
+        size: number of noise values for each image.
+        train: training images, in the value range of the generator's images.
+        validation: images that decide which epoch is best.
+        settings: training settings; the optimizer must be adam.
+        folder: folder of the checkpoint.
+        run: everything else that the result depends on, as text.
+        after_step: function to call with the generator, as `loop.fit` calls it with its module.
 
     Raises:
         SettingError: a setting does not apply to adversarial training.
@@ -112,7 +114,7 @@ def fit_adversarially(
 
 
 class _Adversarial(Epochs):
-    """Epochs in which discriminator and generator learn in turn; the average is the result."""
+    """Epochs that train discriminator and generator in turn; the running average is the result."""
 
     score_name = "Frechet distance"
 
@@ -130,84 +132,88 @@ class _Adversarial(Epochs):
         rate, decay = settings.learning_rate, settings.weight_decay
         optimizer = torch.optim.Adam(parameters, rate, _BETAS, weight_decay=decay, fused=True)
         super().__init__(networks, networks.average, optimizer, train, settings, folder, run)
-        self._pair, self._size = networks, size
+        self._networks_pair, self._size = networks, size
         self._device = device_of(settings.device)
-        self._real = features_of(images_of(validation, self._device))
+        self._real_features = features_of(images_of(validation, self._device))
 
     def start_epoch(self) -> None:
-        self._pair.generator.train()
-        self._pair.discriminator.train()
+        self._networks_pair.generator.train()
+        self._networks_pair.discriminator.train()
 
-    def learn(self, places: array[int], step: int) -> float:
-        images = self._train.batch(places).to(self._device).inputs["pixels"]
+    def learn(self, indices: array[int], step: int) -> float:
+        images = self._train.batch(indices).to(self._device).inputs["pixels"]
         total = 0.0
-        for loss, network in _losses(self._pair, images, self._size, self._settings):
+        for loss, network in _losses(self._networks_pair, images, self._size, self._settings):
             parameters = list(network.parameters())
-            # Into this network alone: the optimizer skips what has no gradient.
+            # Gradients go to this network only; the optimizer skips parameters without one.
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
             self.update(loss, parameters, step)
             total += float(loss.detach())
         return total
 
     def end_step(self, step: int) -> None:
-        self._pair.follow(step)
+        self._networks_pair.update_average(step)
 
     def score(self) -> float:
-        made = features_of(images_made_by(self._pair.average, len(self._real), self._size))
-        return frechet_distance(made, self._real)
+        average, rows = self._networks_pair.average, len(self._real_features)
+        features = features_of(generated_images(average, rows, self._size))
+        return frechet_distance(features, self._real_features)
 
     def is_better(self, score: float, best: float) -> bool:
         return not score > best
 
 
 def _check(settings: TrainingSettings) -> None:
-    plain = TrainingSettings()
+    defaults = TrainingSettings()
     if settings.optimizer != "adam":
         raise SettingError(f"optimizer is {settings.optimizer!r}; a GAN is trained with adam")
     if settings.batch_size < 2:
         raise SettingError("batch size is 1; batch norm needs at least 2 rows")
-    for name in _UNUSED:
-        if getattr(settings, name) != getattr(plain, name):
+    for name in _UNUSED_SETTINGS:
+        if getattr(settings, name) != getattr(defaults, name):
             raise SettingError(
                 f"{name.replace('_', ' ')} is {getattr(settings, name)!r}; "
-                "adversarial training does not use it: leave it out"
+                "adversarial training does not use this setting: leave it out"
             )
 
 
 def _losses(
     networks: Networks, images: Tensor, size: int, settings: TrainingSettings
 ) -> Iterator[tuple[Tensor, nn.Module]]:
-    """Give the discriminator's loss, and when it has learned from that, the generator's."""
+    """Yield the discriminator's loss, and then the generator's, each with the network to train.
+
+    The discriminator must be updated before the generator's loss is asked for.
+    """
     precision, device = settings.precision, images.device
-    # As many as always, even where the last batch is a single image: batch norm needs several.
+    # A full batch, even if the last batch of images has one image: batch norm needs several.
     noise = torch.randn(settings.batch_size, size, device=device)
     with autocast(precision, device):
-        made = networks.generator(noise)
-        given = torch.cat([images, made.detach().float()])
-        answers = networks.discriminator(_augmented(given, settings)).float()
-    real, unreal = answers[: len(images)], answers[len(images) :]
-    lost = _as_real(real, settings.label_smoothing) + _as_made(unreal)
-    yield lost, networks.discriminator
+        generated = networks.generator(noise)
+        both = torch.cat([images, generated.detach().float()])
+        logits = networks.discriminator(_augmented(both, settings)).float()
+    real_logits, generated_logits = logits[: len(images)], logits[len(images) :]
+    real_loss = _loss_as_real(real_logits, settings.label_smoothing)
+    yield real_loss + _loss_as_generated(generated_logits), networks.discriminator
     with autocast(precision, device):
-        answers = networks.discriminator(_augmented(made.float(), settings)).float()
-    yield _as_real(answers, 0.0), networks.generator
+        logits = networks.discriminator(_augmented(generated.float(), settings)).float()
+    yield _loss_as_real(logits, 0.0), networks.generator
 
 
 def _augmented(images: Tensor, settings: TrainingSettings) -> Tensor:
     return augmented({"pixels": images}, settings.augment)["pixels"]
 
 
-def _as_real(answers: Tensor, smoothing: float) -> Tensor:
-    return binary_cross_entropy_with_logits(answers, torch.full_like(answers, 1 - smoothing))
+def _loss_as_real(logits: Tensor, smoothing: float) -> Tensor:
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, 1 - smoothing))
 
 
-def _as_made(answers: Tensor) -> Tensor:
-    return binary_cross_entropy_with_logits(answers, torch.zeros_like(answers))
+def _loss_as_generated(logits: Tensor) -> Tensor:
+    return binary_cross_entropy_with_logits(logits, torch.zeros_like(logits))
 
 
 @torch.no_grad()
-def images_made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
-    """Make images from noise that is the same in every epoch."""
+def generated_images(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]:
+    """Yield batches of generated images, from the same noise in every epoch."""
     average.eval()
     device = next(average.parameters()).device
     random = torch.Generator().manual_seed(0)
@@ -217,31 +223,31 @@ def images_made_by(average: nn.Module, rows: int, size: int) -> Iterator[Tensor]
 
 
 def images_of(rows: Rows, device: torch.device) -> Iterator[Tensor]:
-    """Yield the first real images in batches, as many as are scored."""
-    places = list(range(min(len(rows), _MOST_SCORED)))
-    for start in range(0, len(places), _SCORING_BATCH):
-        yield rows.batch(places[start : start + _SCORING_BATCH]).inputs["pixels"].to(device)
+    """Yield batches of the first real images, up to _MAX_SCORED_IMAGES."""
+    indices = list(range(min(len(rows), _MAX_SCORED_IMAGES)))
+    for start in range(0, len(indices), _SCORING_BATCH):
+        yield rows.batch(indices[start : start + _SCORING_BATCH]).inputs["pixels"].to(device)
 
 
 @torch.no_grad()
 def features_of(batches: Iterator[Tensor]) -> NDArray[np.float64]:
-    """Return features of images (rows, features): two random convolutions, pooled to 2 x 2.
+    """Return features of images (rows, features), from two random convolutions and 2 x 2 pooling.
 
     Source: Naeem et al. 2020, "Reliable Fidelity and Diversity Metrics for Generative Models",
     section 3.3 (untrained networks as feature extractors).
     """
-    first = next(batches)
+    first_batch = next(batches)
     random = torch.Generator().manual_seed(0)
-    widths = (first.shape[1], *_FILTERS)
+    widths = (first_batch.shape[1], *_FILTERS)
     kernels = [
-        torch.randn(after, before, 3, 3, generator=random) / (9 * before / 2) ** 0.5
-        for before, after in pairwise(widths)
+        torch.randn(out, channels, 3, 3, generator=random) / (9 * channels / 2) ** 0.5
+        for channels, out in pairwise(widths)
     ]
-    found = []
-    for images in chain([first], batches):
+    features = []
+    for images in chain([first_batch], batches):
         maps = images
         for kernel in kernels:
             maps = leaky_relu(conv2d(maps, kernel.to(maps.device), stride=2, padding=1), 0.2)
         pooled = nn.functional.adaptive_avg_pool2d(maps, 2).flatten(1)
-        found.append(pooled.double().cpu().numpy())
-    return np.concatenate(found)
+        features.append(pooled.double().cpu().numpy())
+    return np.concatenate(features)

@@ -1,4 +1,4 @@
-"""Augmentation: random changes of training rows, in plain torch, drawn from torch's generator."""
+"""Augmentation: random changes of training rows, with torch's random number generator."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _WORD_DROP = 0.1
 
 
 def augmented(inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return a batch's inputs, changed at random by each augmentation in turn.
+    """Return a batch's inputs with random changes, one augmentation after another.
 
     Args:
-        inputs: the model's arguments; images as `pixels` (rows, channels, height, width).
-        names: crop (shifted by up to an eighth), flip (left to right), cutout (a square of a
-            quarter of the width set to the mean), word-drop (a tenth of tokens taken out of the
-            attention; the first one stays).
+        inputs: the model's arguments by name; images are `pixels` (rows, channels, height, width).
+        names: augmentations: crop (shift by up to an eighth of the height), flip (left to right),
+            cutout (set a square of a quarter of the width to the mean), word-drop (mask a tenth of
+            the tokens, but not the first).
 
     Raises:
         DataError: an augmentation is for another kind of data.
@@ -28,14 +28,17 @@ def augmented(inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str,
     Source: DeVries and Taylor 2017, "Improved Regularization of Convolutional Neural Networks
     with Cutout".
     """
-    found = dict(inputs)
+    changed = dict(inputs)
     for name in names:
-        needed = "attention_mask" if name == "word-drop" else "pixels"
-        if needed not in found:
+        key = "attention_mask" if name == "word-drop" else "pixels"
+        if key not in changed:
             kind = "text" if name == "word-drop" else "images"
-            raise DataError(f"the augmentation {name} is for {kind}; this data is none")
-        found[needed] = _CHANGES[name](found[needed])
-    return found
+            raise DataError(
+                f"the augmentation {name} is for {kind}, which this data does not have; "
+                f"leave {name} out of augment"
+            )
+        changed[key] = _AUGMENTATIONS[name](changed[key])
+    return changed
 
 
 def _crop(pixels: Tensor) -> Tensor:
@@ -66,9 +69,9 @@ def _cutout(pixels: Tensor) -> Tensor:
 
 
 def _word_drop(mask: Tensor) -> Tensor:
-    kept = torch.rand(mask.shape, device=mask.device) >= _WORD_DROP
-    kept[:, 0] = True
-    return mask * kept
+    is_kept = torch.rand(mask.shape, device=mask.device) >= _WORD_DROP
+    is_kept[:, 0] = True
+    return mask * is_kept
 
 
-_CHANGES = {"crop": _crop, "flip": _flip, "cutout": _cutout, "word-drop": _word_drop}
+_AUGMENTATIONS = {"crop": _crop, "flip": _flip, "cutout": _cutout, "word-drop": _word_drop}

@@ -1,4 +1,4 @@
-"""Checkpoints: everything that the next step depends on, in one safetensors file, no pickle."""
+"""Checkpoints: everything that the next step depends on, in one safetensors file, not a pickle."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _STATE = ("step", "exp_avg", "exp_avg_sq", "momentum_buffer", "sum")
 
 @dataclass
 class Progress:
-    """Where a training run stands.
+    """The progress of a training run.
 
     Args:
-        epoch: epochs done.
-        step: steps done in the epoch under way.
-        best_score: best validation score so far; -1 before the first.
-        best_epoch: the epoch (from 1) that had it.
-        history: validation score of each epoch.
-        losses: mean training loss of each epoch.
-        loss_sum: of the losses of the steps done in the epoch under way.
+        epoch: number of completed epochs.
+        step: number of completed steps in the current epoch.
+        best_score: best validation score so far; -1 before the first epoch has ended.
+        best_epoch: number (from 1) of the epoch with the best score.
+        history: validation score of each completed epoch.
+        losses: mean training loss of each completed epoch.
+        loss_sum: sum of the losses of the completed steps in the current epoch.
     """
 
     epoch: int = 0
@@ -49,15 +49,15 @@ def write(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
 ) -> None:
-    """Write a checkpoint in one step: a kill leaves the old one or the new one.
+    """Write a checkpoint atomically: after an interruption the file is the old or the new one.
 
     Args:
-        folder: where it lies.
-        identity: a hash of everything that the run depends on.
-        progress: where the run stands.
-        module: the model in training.
-        optimizer: over the module's trainable parameters.
-        best: copies of parameters and buffers at the best epoch.
+        folder: folder of the checkpoint.
+        identity: hash of everything that the run depends on.
+        progress: progress of the run.
+        module: the module in training.
+        optimizer: optimizer of the module's trainable parameters.
+        best: copies of parameters and buffers after the best epoch, by name.
     """
     tensors = {f"now.{name}": value.detach() for name, value in tensors_of(module).items()}
     tensors |= {f"best.{name}": value for name, value in best.items()}
@@ -80,12 +80,18 @@ def read(
     module: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> tuple[Progress, dict[str, Tensor]] | None:
-    """Bring module, optimizer and random numbers to where a checkpoint stands.
+    """Restore a module, its optimizer and the random number generators from a checkpoint.
 
-    A checkpoint of another run, or a damaged one, is not used, and that is said.
+    A checkpoint that is damaged or belongs to another run is not used; a note says so.
+
+    Args:
+        folder: folder of the checkpoint.
+        identity: hash of everything that the run depends on.
+        module: the module to restore.
+        optimizer: the optimizer to restore.
 
     Returns:
-        the progress and the best weights; None where there is no checkpoint of this very run.
+        The progress and the best weights; None where this run has no checkpoint.
     """
     path = folder / _FILE
     if not path.is_file():
@@ -95,8 +101,8 @@ def read(
             metadata = file.metadata() or {}
             if metadata.get("identity") != identity:
                 console.note(
-                    f"{path} is of another run (other data, settings, weights or versions): "
-                    "starting anew"
+                    f"{path} belongs to another run (other data, settings, weights or versions): "
+                    "training starts from the beginning"
                 )
                 return None
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -105,16 +111,16 @@ def read(
         if missing or "random.cpu" not in tensors:
             raise KeyError(*missing)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        console.note(f"{path} is damaged ({str(error)[:80]}): starting anew")
+        console.note(f"{path} is damaged ({str(error)[:80]}): training starts from the beginning")
         return None
     with torch.no_grad():
         for name, value in tensors_of(module).items():
             value.copy_(tensors[f"now.{name}"])
     for name, parameter in trainable(module):
-        prefix = {f"optimizer.{key}.{name}": key for key in _STATE}
-        state = {key: tensors[long] for long, key in prefix.items() if long in tensors}
-        # Fused optimizers count steps where the parameter lies, and pair it with the rest by their
-        # place in memory: in the parameter's own layout.
+        keys = {f"optimizer.{key}.{name}": key for key in _STATE}
+        state = {key: tensors[name] for name, key in keys.items() if name in tensors}
+        # Fused optimizers need the step count on the parameter's device, and the other states in
+        # the parameter's memory layout.
         optimizer.state[parameter] = {
             key: value.to(parameter.device)
             if key == "step"
@@ -132,16 +138,16 @@ def read(
     return progress, best
 
 
-def where(folder: Path) -> Path | None:
-    """Return the path of the checkpoint in a folder, if there is one."""
+def find(folder: Path) -> Path | None:
+    """Return the path of the checkpoint in a folder; None if there is none."""
     return folder / _FILE if (folder / _FILE).is_file() else None
 
 
 def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """Return the module's parameters and buffers (a batch norm's averages), each once."""
+    """Return a module's parameters and buffers by name, each once."""
     return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
 def trainable(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    """Return the parameters that training changes, each once, with their names."""
+    """Return the names and parameters that training changes, each parameter once."""
     return [(name, value) for name, value in module.named_parameters() if value.requires_grad]

@@ -1,4 +1,4 @@
-"""The loss and the score function that a model's caller gave, in place of those of its task."""
+"""The custom loss and score functions of a wrapped model, in place of those of its task."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from bmc.training.batches import Rows
 from bmc.training.settings import TrainingSettings
 
 _MEASURES = {"classification": "accuracy", "regression": "r2"}
-_CHECKED = 8
-_UNREAD = ("class_weights", "label_smoothing")
+_CHECKED_ROWS = 8
+_UNUSED_SETTINGS = ("class_weights", "label_smoothing")
 
 
 def custom_score(model: Model) -> CustomScore | None:
-    """Return the score function that a model was wrapped with; None where there is none.
+    """Return the custom score function of a wrapped model; None if it has none.
 
     Raises:
-        UnknownError: it was given in another process.
+        UnknownError: the score function was registered in another process.
     """
     score = families.network(model.family).score
     return score(model) if score else None
 
 
 def measure_of(model: Model) -> str:
-    """Return the name of the score that a model's best epoch is chosen by, such as "accuracy"."""
+    """Return the name of the score that decides which epoch is best, such as "accuracy"."""
     score = custom_score(model)
     return score.name if score else _MEASURES[model.task]
 
@@ -40,21 +40,22 @@ def measure_of(model: Model) -> str:
 def custom_loss(
     model: Model, mean: Tensor, scale: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor] | None:
-    """Return the loss that a model was wrapped with, of outputs and labels as training has them.
+    """Return the custom loss of a wrapped model for the outputs and labels of training.
 
-    Rows without a label (-1, or NaN in a regression) are left out: the loss of the others is
+    Rows without a label (-1, or NaN in a regression) are left out. The loss of the other rows is
     multiplied by their share.
 
     Args:
         model: any model.
-        mean: of a regression's labels, which training removes from labels and outputs.
-        scale: of a regression's labels, likewise.
+        mean: mean of a regression's labels, which training subtracts from labels and outputs.
+        scale: standard deviation of a regression's labels, by which training divides both.
 
     Returns:
-        a function of outputs (rows, classes or 1) and labels (rows); None where there is none.
+        A function of outputs (rows, classes or 1) and labels (rows); None if the model has no
+        custom loss.
 
     Raises:
-        UnknownError: it was given in another process.
+        UnknownError: the loss was registered in another process.
     """
     loss = families.network(model.family).loss
     custom = loss(model) if loss else None
@@ -70,29 +71,29 @@ def custom_loss(
         if share < 1:
             outputs, labels = outputs[labeled], labels[labeled]
         if is_regression:
-            unit, level = scale.to(labels.device), mean.to(labels.device)
-            outputs, labels = outputs[:, 0] * unit + level, labels * unit + level
-        return share * _called(custom, outputs, labels)
+            factor, offset = scale.to(labels.device), mean.to(labels.device)
+            outputs, labels = outputs[:, 0] * factor + offset, labels * factor + offset
+        return share * _call_loss(custom, outputs, labels)
 
     return loss_of
 
 
 def identity_of(model: Model) -> list[str]:
-    """Return what tells a caller's own loss from another one of its name; nothing without one."""
+    """Return the identity of a custom loss in a list; an empty list without a custom loss."""
     loss = families.network(model.family).loss
     custom = loss(model) if loss else None
     return [custom.identity] if custom else []
 
 
 def refuse_unread(model: Model, settings: TrainingSettings) -> None:
-    """Refuse settings that a loss of the caller's own does not read.
+    """Refuse settings that a custom loss does not use.
 
     Raises:
-        SettingError: one differs from its default.
+        SettingError: such a setting differs from its default.
     """
-    plain = TrainingSettings()
-    for name in _UNREAD:
-        if getattr(settings, name) != getattr(plain, name) and model.spec.get("loss"):
+    defaults = TrainingSettings()
+    for name in _UNUSED_SETTINGS:
+        if getattr(settings, name) != getattr(defaults, name) and model.spec.get("loss"):
             raise SettingError(
                 f"{name} is {getattr(settings, name)!r}, which the loss {model.spec['loss']} does "
                 "not read: leave it out"
@@ -100,45 +101,49 @@ def refuse_unread(model: Model, settings: TrainingSettings) -> None:
 
 
 def check_loss(model: Model, examples: Examples) -> None:
-    """Call a caller's own loss on a few rows, so that what does not fit is said at once.
+    """Check a custom loss on a few rows before training starts.
+
+    Args:
+        model: any model.
+        examples: rows with labels.
 
     Raises:
-        ModelCodeError: it fails, or returns no number that depends on the outputs.
+        ModelCodeError: the loss fails, or does not return a number that depends on the outputs.
     """
     loss = custom_loss(model, torch.tensor(0.0), torch.tensor(1.0))
     if loss is None:
         return
-    count = min(_CHECKED, len(examples))
+    count = min(_CHECKED_ROWS, len(examples))
     rows = Rows(examples.rows[:count], examples.labels[:count], model.encoder)
     batch = rows.batch(list(range(count)))
     with torch.enable_grad():
         loss(output_of(model.module, batch.inputs).float(), batch.labels)
 
 
-def _called(custom: CustomLoss, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Call a loss of the caller's own.
+def _call_loss(custom: CustomLoss, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the value of a custom loss.
 
     Raises:
-        ModelCodeError: it fails, or returns no number that depends on the outputs.
+        ModelCodeError: the loss fails, or does not return a number that depends on the outputs.
     """
     if isinstance(custom.function, nn.Module):
         custom.function.to(outputs.device)
     try:
         loss = custom.function(outputs, labels)
-    except Exception as error:  # what the code of others raises can be anything
-        where = line_of(error) or "its own code"
+    except Exception as error:  # a user's function can raise anything
+        location = line_of(error) or "its code"
         raise ModelCodeError(
-            f"the loss {custom.name} fails in {where}: {summary_of(error)}"
+            f"the loss {custom.name} fails in {location}: {summary_of(error)}"
         ) from error
     if not isinstance(loss, Tensor) or loss.numel() != 1:
-        shown = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:60]
+        value = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else repr(loss)[:60]
         raise ModelCodeError(
-            f"the loss {custom.name} returns {shown}; it must return one number, such as the mean "
+            f"the loss {custom.name} returns {value}; it must return one number, such as the mean "
             "over the rows"
         )
     if outputs.requires_grad and not loss.requires_grad:
         raise ModelCodeError(
             f"the loss {custom.name} does not depend on the outputs (it is detached, or computed "
-            "in numpy): nothing could be trained"
+            "in numpy), so nothing can be trained"
         )
     return loss.reshape(())

@@ -1,4 +1,4 @@
-"""Where training computes, and in which precision."""
+"""The device and the precision of training."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from bmc.errors import MissingError
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of a setting.
+    """Return the torch device that a setting names.
 
     Args:
-        name: "cpu", "cuda", or "auto", which takes a GPU if there is one.
+        name: "cpu", "cuda", or "auto": a GPU if there is one, else the CPU.
 
     Raises:
-        MissingError: there is no GPU.
+        MissingError: the name is "cuda", and torch has no GPU.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if name == "cuda" and not torch.cuda.is_available():
         raise MissingError(
-            "no CUDA device here: use --device cpu, or install a CUDA build of torch"
+            "torch finds no CUDA device: use --device cpu, or install a CUDA build of torch"
         )
     return torch.device(name)
 
 
 def has_bf16() -> bool:
-    """Tell whether this processor computes in bf16 natively."""
+    """Return whether this processor has bf16 instructions."""
     capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 @contextmanager
 def autocast(precision: str, device: torch.device) -> Iterator[None]:
-    """Compute in bf16 where the precision says so.
+    """Run the block in a precision.
 
     Args:
-        precision: "fp32", "bf16", or "auto", which takes bf16 where the device has it.
-        device: where it is computed.
+        precision: "fp32", "bf16", or "auto": bf16 on a GPU and on CPUs with bf16 instructions.
+        device: device of the computation.
     """
-    native = device.type == "cuda" or has_bf16()
+    has_native_bf16 = device.type == "cuda" or has_bf16()
     with torch.autocast(
-        device.type, torch.bfloat16, enabled=precision == "bf16" or (precision == "auto" and native)
+        device.type,
+        torch.bfloat16,
+        enabled=precision == "bf16" or (precision == "auto" and has_native_bf16),
     ):
         yield

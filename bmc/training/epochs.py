@@ -25,13 +25,14 @@ from bmc.training.settings import TrainingSettings
 
 @dataclass(frozen=True)
 class Fitted:
-    """What training reached on the validation rows: the best epoch's score, and each epoch's.
+    """The validation scores of a training run.
 
     Args:
-        score: accuracy; in a regression R2, the share of the variance that is explained.
-        best_epoch: from 1.
-        history: each epoch's score.
-        measure: what the score is, such as "accuracy".
+        score: score of the best epoch: accuracy, or in a regression R2, the share of the variance
+            that the model explains.
+        best_epoch: number of the best epoch, from 1.
+        history: score of each epoch.
+        measure: name of the score, such as "accuracy".
         losses: mean training loss of each epoch; empty where it was not recorded.
     """
 
@@ -42,7 +43,7 @@ class Fitted:
     losses: tuple[float, ...] = ()
 
     def epochs(self) -> list[dict[str, float]]:
-        """Return a record of each epoch: its number, its training loss, its validation score."""
+        """Return for each epoch its number, training loss and validation score."""
         records = []
         for number, score in enumerate(self.history, start=1):
             record: dict[str, float] = {"epoch": number, f"validation_{self.measure}": score}
@@ -52,27 +53,29 @@ class Fitted:
         return records
 
     def to_json(self) -> dict[str, float]:
-        """Return what bmc.json says of the run."""
+        """Return the entries of bmc.json for the run."""
         return {f"validation_{self.measure}": self.score, "best_epoch": self.best_epoch}
 
 
 class Epochs(ABC):
-    """A training run that resumes bit for bit after an interruption (same thread count).
+    """A training run that resumes after an interruption.
 
-    A subclass trains a batch and scores an epoch.
+    With the same number of threads the result is bit-identical to that of a run that was not
+    interrupted. A subclass trains on a batch and scores an epoch.
 
     Args:
-        networks: everything that is trained, and stored in checkpoints.
-        result: the network whose best epoch is kept: `networks`, or a part of it.
-        optimizer: over the trainable parameters of `networks`.
-        train: rows to learn from.
-        settings: how to train.
-        folder: for the checkpoint.
-        run: whatever else the result depends on; another run's checkpoint is not used.
+        networks: module of all networks that are trained, and stored in checkpoints.
+        result: network whose weights of the best epoch are kept: `networks`, or a part of it.
+        optimizer: optimizer of the trainable parameters of `networks`.
+        train: training rows.
+        settings: training settings.
+        folder: folder of the checkpoint.
+        run: everything else that the result depends on, as text. A checkpoint with another `run`
+            is not used.
     """
 
     score_name: str
-    """What notes call the score, such as "validation accuracy"."""
+    """Name of the score in notes, such as "validation accuracy"."""
 
     def __init__(
         self,
@@ -96,36 +99,37 @@ class Epochs(ABC):
         """Put the networks into training mode."""
 
     @abstractmethod
-    def learn(self, places: array[int], step: int) -> float:
-        """Train the networks on a batch, with `update`.
+    def learn(self, indices: array[int], step: int) -> float:
+        """Train the networks on a batch by calling `update`, and return the loss.
 
         Args:
-            places: of the batch's rows.
-            step: of all steps of the run, from 0.
-
-        Returns:
-            the loss.
+            indices: indices of the batch's rows.
+            step: number of the step in the run, from 0.
         """
 
     @abstractmethod
     def end_step(self, step: int) -> None:
-        """Do what follows a step of the run, after `after_step`."""
+        """Run at the end of a step, after `after_step`.
+
+        Args:
+            step: number of the step in the run, from 0.
+        """
 
     @abstractmethod
     def score(self) -> float:
-        """Score the result on validation rows."""
+        """Return the score of the result on validation rows."""
 
     @abstractmethod
     def is_better(self, score: float, best: float) -> bool:
-        """Tell whether a score is as good as the best so far, or better."""
+        """Return whether a score is at least as good as the best so far."""
 
     def fit(self, module: nn.Module, after_step: AfterStep | None) -> None:
         """Train until the last epoch, or until the score stops improving.
 
         Args:
-            module: the network that is passed to `after_step`, and gets the best epoch's weights.
-            after_step: called with the module and the share of steps that is done, before the first
-                step and after each one.
+            module: network to pass to `after_step`, which ends with the weights of the best epoch.
+            after_step: function to call with the module and the share of completed steps, before
+                the first step and after each step.
 
         Raises:
             DivergedError: a loss or its gradient became NaN or infinite.
@@ -137,9 +141,9 @@ class Epochs(ABC):
         with console.progress("training", self._total, done=done) as advance:
             while progress.epoch < settings.epochs and not is_stale(progress, settings.patience):
                 self.start_epoch()
-                for places in self._order(progress.epoch)[progress.step :]:
+                for indices in self._order(progress.epoch)[progress.step :]:
                     step = min(progress.epoch * self._steps + progress.step, self._total - 1)
-                    loss = self.learn(places, step)
+                    loss = self.learn(indices, step)
                     progress.step += 1
                     progress.loss_sum += loss
                     if after_step:
@@ -155,15 +159,15 @@ class Epochs(ABC):
                 tensor.copy_(self._best[name])
 
     def update(self, loss: Tensor, parameters: list[nn.Parameter], step: int) -> None:
-        """Clip the gradients of a loss, and let the optimizer make a step.
+        """Clip the gradients of a loss, and run a step of the optimizer.
 
         Args:
-            loss: whose gradients the parameters have.
-            parameters: to clip.
-            step: of all steps of the run, from 0.
+            loss: loss whose gradients the parameters have.
+            parameters: parameters whose gradients are clipped.
+            step: number of the step in the run, from 0.
 
         Raises:
-            DivergedError: a gradient is NaN or infinite; the weights are still good.
+            DivergedError: a gradient is NaN or infinite; the weights are not changed.
         """
         norm = nn.utils.clip_grad_norm_(parameters, self._settings.clip)
         if not torch.isfinite(norm):
@@ -182,28 +186,28 @@ class Epochs(ABC):
         )
 
     def _resume(self) -> Progress:
-        """Return to the last checkpoint of this run, if there is one."""
+        """Restore the last checkpoint of this run, if there is one, and return the progress."""
         torch.manual_seed(self._settings.seed)
         resumed = checkpoint.read(self._folder, self._identity, self._networks, self._optimizer)
         if resumed:
             self.progress, self._best = resumed
             epoch, step = self.progress.epoch + 1, self.progress.step
-            console.note(f"going on from epoch {epoch}, step {step}")
+            console.note(f"training resumes from epoch {epoch}, step {step}")
         return self.progress
 
     def _end_epoch(self) -> None:
-        """Score the epoch, and keep its weights if they are the best."""
+        """Score the epoch, and keep a copy of its weights if they are to be the result."""
         score, progress = self.score(), self.progress
         progress.history.append(score)
         progress.losses.append(progress.loss_sum / max(progress.step, 1))
         progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
-        last = self._settings.keep == "last"
-        if not self._best or self.is_better(score, progress.best_score) or last:
+        keeps_last = self._settings.keep == "last"
+        if not self._best or self.is_better(score, progress.best_score) or keeps_last:
             progress.best_score, progress.best_epoch = score, progress.epoch
             tensors = checkpoint.tensors_of(self._result)
             self._best = {name: value.detach().cpu().clone() for name, value in tensors.items()}
-        of = self._settings.epochs
-        console.note(f"epoch {progress.epoch} of {of}: {self.score_name} {score:.4f}")
+        total = self._settings.epochs
+        console.note(f"epoch {progress.epoch} of {total}: {self.score_name} {score:.4f}")
 
     def _write_checkpoint(self) -> None:
         checkpoint.write(
@@ -211,31 +215,31 @@ class Epochs(ABC):
         )
 
     def _diverged(self, loss: Tensor) -> DivergedError:
-        """Return the error that names the step, and the last good checkpoint."""
-        kept = checkpoint.where(self._folder)
+        """Return an error that names the step and the last good checkpoint."""
+        last_checkpoint = checkpoint.find(self._folder)
         return DivergedError(
             f"the loss is {float(loss.detach()):.3g} and its gradient NaN or infinite "
             f"at epoch {self.progress.epoch + 1}, step {self.progress.step + 1} (learning rate "
             f"{self._settings.learning_rate}): try a lower --learning-rate. "
             + (
-                f"The last good checkpoint is kept as {kept}"
-                if kept
-                else "No checkpoint was due yet"
+                f"The last good checkpoint is kept as {last_checkpoint}"
+                if last_checkpoint
+                else "No checkpoint was written yet"
             )
         )
 
 
 def is_stale(progress: Progress, patience: int) -> bool:
-    """Tell whether the score has not improved for a number of epochs.
+    """Return whether the score has not improved for a number of epochs.
 
     Args:
-        progress: of the run.
-        patience: epochs after the first one with the best score; 0 for no limit.
+        progress: progress of the run.
+        patience: number of epochs after the first epoch with the best score; 0 for no limit.
     """
     if not patience or not progress.history:
         return False
-    best = progress.history.index(max(progress.history)) + 1
-    return progress.epoch - best >= patience
+    best_epoch = progress.history.index(max(progress.history)) + 1
+    return progress.epoch - best_epoch >= patience
 
 
 def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, run: str) -> str:
@@ -243,5 +247,5 @@ def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, r
     shapes = {name: list(value.shape) for name, value in networks.named_parameters()}
     versions = [__version__, torch.__version__]
     machine = [torch.get_num_threads(), device_of(settings.device).type, has_bf16()]
-    everything = [asdict(settings), shapes, len(train), *versions, *machine, run]
-    return hashlib.sha256(json.dumps(everything).encode()).hexdigest()
+    content = [asdict(settings), shapes, len(train), *versions, *machine, run]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""What a computation depends on, to be compared before its result is used again."""
+"""Hashes of the inputs of a computation, to compare before a stored result is reused."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from bmc.model import Model
 
 
 def structure_of(model: Model) -> str:
-    """Return a sha256 of all that a model computes by beside its weights.
+    """Return a sha256 of everything besides the weights that a model's outputs depend on.
 
-    That is its family and settings, its classes in order, how rows become tensors (the tokenizer,
-    too), and what its compressions made of it: quantizers stand in records, not among the weights.
+    These are its family and settings, its classes in order, its encoder with the tokenizer, and the
+    records of its compression steps: scales of quantizers are in records, not among the weights.
     """
     encoder = model.encoder
     tokenizer = encoder.tokenizer.to_str() if isinstance(encoder, TextEncoder) else ""
     steps = [[step.method, step.record] for step in model.steps]
-    known = [model.family, model.spec, model.task, model.labels, encoder.to_json(), steps]
-    content = json.dumps([*known, tokenizer], sort_keys=True, default=str)
+    parts = [model.family, model.spec, model.task, model.labels, encoder.to_json(), steps]
+    content = json.dumps([*parts, tokenizer], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def weights_of(module: nn.Module) -> str:
-    """Return a sha256 of a module's parameters and buffers as they are now."""
+    """Return a sha256 of a module's current parameters and buffers."""
     digest = hashlib.sha256()
     for name, value in module.state_dict().items():
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
@@ -39,10 +39,10 @@ def weights_of(module: nn.Module) -> str:
 
 
 def start_of(model: Model) -> str:
-    """Return a sha256 of what training starts from.
+    """Return a sha256 of the model that training starts from.
 
-    A network of the user's own code may draw its weights as it likes: there it is the code's file,
-    without what that imports.
+    A network from the user's code may have random weights in each process. For such a network the
+    hash is of the file of the code, without the modules that the file imports.
     """
     if not families.family(model.family).runs_foreign_code:
         return weights_of(model.module)

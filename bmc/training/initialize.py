@@ -1,4 +1,4 @@
-"""Initialization: fresh weights of linear, convolution and recurrent layers."""
+"""Initialization: random weights of linear, convolutional and recurrent layers."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ _STD = 0.02
 
 
 def initialize(module: nn.Module, how: str) -> None:
-    """Set every weight matrix anew and every bias of a linear or convolution to zero.
+    """Draw new weights, and set the biases of linear layers and convolutions to zero.
 
     Args:
-        module: freshly built; normalizations and embeddings are left as they are.
-        how: "default" (nothing is done), "normal" (standard deviation 0.02), "xavier" or "he".
+        module: a new network; its normalization layers and embeddings are not changed.
+        how: "default" (do nothing), "normal" (standard deviation 0.02), "xavier" or "he".
 
     Source: Glorot and Bengio 2010, "Understanding the Difficulty of Training Deep Feedforward
     Neural Networks"; He et al. 2015, "Delving Deep into Rectifiers".

@@ -42,29 +42,29 @@ def fit(
     run: str = "",
     score: CustomScore | None = None,
 ) -> Fitted:
-    """Train a module in place and leave it with the weights of its best epoch.
+    """Train a module in place, and leave it with the weights of its best epoch.
 
-    The same call after an interruption resumes from the last checkpoint in `folder`, bit for bit
-    (same thread count).
+    The same call after an interruption resumes from the last checkpoint in `folder`. With the same
+    number of threads the result is bit-identical to that of a run that was not interrupted.
 
     Args:
-        module: takes a batch's inputs and returns logits (rows, classes) or values (rows, 1).
-        train: rows to learn from.
-        validation: rows that pick the best epoch.
-        settings: how to train.
-        folder: for the checkpoint.
-        loss: of outputs and batch.
-        after_step: called with the module and the share of steps that is done, before the first
-            step and after every one (masks, schedules).
-        task: "classification" or "regression", which says how validation is scored.
-        form: computes a batch's outputs with the module's own weights, faster than the module.
-        run: whatever else the result depends on (data, teacher); another run's checkpoint is not
-            used.
-        score: the caller's own, which picks the best epoch; None takes the task's.
+        module: module from a batch's inputs to logits (rows, classes) or values (rows, 1).
+        train: training rows.
+        validation: rows that decide which epoch is best.
+        settings: training settings.
+        folder: folder of the checkpoint.
+        loss: function from outputs and batch to the loss.
+        after_step: function to call with the module and the share of completed steps, before the
+            first step and after each step (for masks and schedules).
+        task: "classification" or "regression", which decides the validation score.
+        form: function that computes the outputs with the module's weights, faster than the module.
+        run: everything else that the result depends on (data, teacher), as text. A checkpoint with
+            another `run` is not used.
+        score: custom score that decides which epoch is best; None for the score of the task.
 
     Raises:
         DivergedError: the loss or its gradient became NaN or infinite.
-        SettingError: the auxiliary weight is set, and the network has no auxiliary answers.
+        SettingError: the auxiliary weight is set, and the network has no auxiliary outputs.
     """
     return_large_blocks()
     module.to(device_of(settings.device))
@@ -87,7 +87,7 @@ def fit(
 
 
 class _Supervised(Epochs):
-    """Epochs of training with a loss on each batch; the validation score picks the best."""
+    """Epochs of training with a loss; the validation score decides which epoch is best."""
 
     def __init__(
         self,
@@ -112,27 +112,27 @@ class _Supervised(Epochs):
     def start_epoch(self) -> None:
         self._networks.train()
 
-    def learn(self, places: array[int], step: int) -> float:
-        # Many processes would each take a part of `places` here and average gradients.
+    def learn(self, indices: array[int], step: int) -> float:
+        # Data-parallel training would split `indices` among processes here, and average gradients.
         settings, device = self._settings, self._device
-        batch = self._train.batch(places).to(device)
+        batch = self._train.batch(indices).to(device)
         batch = replace(batch, inputs=augmented(batch.inputs, settings.augment))
         with autocast(settings.precision, device):
             if self._form:
-                answers = [self._form(batch.inputs)]
+                outputs = [self._form(batch.inputs)]
             else:
-                answers = answers_of(self._networks, batch.inputs)
-        loss = self._loss(answers[0].float(), batch)
+                outputs = answers_of(self._networks, batch.inputs)
+        loss = self._loss(outputs[0].float(), batch)
         if settings.auxiliary_weight:
-            loss = loss + settings.auxiliary_weight * _auxiliary(answers, batch, self._loss)
+            loss = loss + settings.auxiliary_weight * _auxiliary_loss(outputs, batch, self._loss)
         if settings.l1:
-            loss = loss + settings.l1 * _absolute(self._parameters)
+            loss = loss + settings.l1 * _l1_norm(self._parameters)
         loss.backward()  # type: ignore[no-untyped-call]
         self.update(loss, self._parameters, step)
         return float(loss.detach())
 
     def end_step(self, step: int) -> None:
-        """Nothing follows a step."""
+        """Do nothing: supervised training has no work after a step."""
 
     def score(self) -> float:
         return self._scoring(self._networks)
@@ -145,16 +145,16 @@ class _Supervised(Epochs):
 def logits_of(
     module: nn.Module,
     rows: Rows,
-    places: list[int],
+    indices: list[int],
     precision: str,
     device: str,
     form: Form | None = None,
 ) -> Tensor:
-    """Return a module's outputs (rows, classes or 1), fp32, for one batch of rows."""
-    where = device_of(device)
-    module.to(where).eval()
-    batch = rows.batch(places).to(where)
-    with autocast(precision, where):
+    """Return a module's outputs for one batch of rows, float32 (rows, classes or 1), on the CPU."""
+    torch_device = device_of(device)
+    module.to(torch_device).eval()
+    batch = rows.batch(indices).to(torch_device)
+    with autocast(precision, torch_device):
         outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
         return outputs.float().cpu()
 
@@ -166,21 +166,21 @@ def outputs_of(
     device: str = "cpu",
     form: Form | None = None,
 ) -> NDArray[np.float32]:
-    """Return a module's outputs for all rows, (rows, classes or 1), in the order of the rows.
+    """Return a module's outputs for all rows, float32 (rows, classes or 1), in their order.
 
     Args:
-        module: it is in evaluation mode and on the device afterwards.
-        rows: to answer.
+        module: the module, which is in evaluation mode and on the device afterwards.
+        rows: rows to compute the outputs of.
         precision: "bf16", "fp32", or "auto".
         device: "cpu", "cuda", or "auto".
-        form: computes a batch's outputs with the module's own weights, faster than the module.
+        form: function that computes the outputs with the module's weights, faster than the module.
     """
     outputs: NDArray[np.float32] | None = None
-    for places in rows.in_order(_SCORING_BATCH):
-        of_batch = logits_of(module, rows, places, precision, device, form).numpy()
+    for indices in rows.in_order(_SCORING_BATCH):
+        batch_outputs = logits_of(module, rows, indices, precision, device, form).numpy()
         if outputs is None:
-            outputs = np.empty((len(rows), *of_batch.shape[1:]), np.float32)
-        outputs[places] = of_batch
+            outputs = np.empty((len(rows), *batch_outputs.shape[1:]), np.float32)
+        outputs[indices] = batch_outputs
     return np.empty((0, 1), np.float32) if outputs is None else outputs
 
 
@@ -191,44 +191,44 @@ def score_of(
     task: str,
     score: CustomScore | None = None,
 ) -> float:
-    """Return a module's accuracy on labeled rows, in the precision of training; R2 if numbers.
+    """Return a module's accuracy on labeled rows, or its R2 in a regression, or a custom score.
 
     Args:
-        module: it is in evaluation mode afterwards.
-        rows: labeled.
-        settings: precision and device.
+        module: the module, which is in evaluation mode and on the device afterwards.
+        rows: labeled rows.
+        settings: training settings, whose precision and device are used.
         task: "classification" or "regression".
-        score: the caller's own, in place of accuracy and R2.
+        score: custom score to compute in place of accuracy or R2.
     """
-    right = wrong = 0.0
+    correct, squared_error = 0, 0.0
     device = device_of(settings.device).type
     if score:
         outputs = outputs_of(module, rows, settings.precision, device)
         return score.value(outputs, rows.labels.numpy())
-    for places in rows.in_order(_SCORING_BATCH):
-        logits = logits_of(module, rows, places, settings.precision, device)
-        labels = rows.labels[places]
+    for indices in rows.in_order(_SCORING_BATCH):
+        logits = logits_of(module, rows, indices, settings.precision, device)
+        labels = rows.labels[indices]
         if task == "regression":
-            wrong += float(((logits.squeeze(1) - labels) ** 2).sum())
+            squared_error += float(((logits.squeeze(1) - labels) ** 2).sum())
         else:
-            right += int((logits.argmax(dim=1) == labels).sum())
+            correct += int((logits.argmax(dim=1) == labels).sum())
     if task != "regression":
-        return right / len(rows)
-    spread = float(((rows.labels - rows.labels.mean()) ** 2).sum())
-    return 1 - wrong / max(spread, 1e-12)
+        return correct / len(rows)
+    squared_deviation = float(((rows.labels - rows.labels.mean()) ** 2).sum())
+    return 1 - squared_error / max(squared_deviation, 1e-12)
 
 
-def _auxiliary(answers: list[Tensor], batch: Batch, loss: Loss) -> Tensor:
-    """Return the sum of the losses of a network's auxiliary answers.
+def _auxiliary_loss(outputs: list[Tensor], batch: Batch, loss: Loss) -> Tensor:
+    """Return the sum of the losses of a network's auxiliary outputs.
 
     Raises:
-        SettingError: the network has none.
+        SettingError: the network has no auxiliary outputs.
     """
-    if len(answers) < 2:
-        raise SettingError("the network has no auxiliary answer; leave auxiliary weight out")
-    return torch.stack([loss(answer.float(), batch) for answer in answers[1:]]).sum()
+    if len(outputs) < 2:
+        raise SettingError("the network has no auxiliary output; leave auxiliary weight out")
+    return torch.stack([loss(output.float(), batch) for output in outputs[1:]]).sum()
 
 
-def _absolute(parameters: list[nn.Parameter]) -> Tensor:
+def _l1_norm(parameters: list[nn.Parameter]) -> Tensor:
     sums = [parameter.abs().sum() for parameter in parameters if parameter.ndim > 1]
     return torch.stack(sums).sum()

@@ -1,4 +1,4 @@
-"""Losses: what training lowers, for each task."""
+"""The loss function of each task."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def loss_of(
     """Return the loss of a task: cross-entropy, or mean squared error in a regression.
 
     Args:
-        settings: label smoothing and class weights.
+        settings: training settings, of which label smoothing and class weights are used.
         task: "classification" or "regression".
-        labels: of the training rows, from which classes are weighed.
-        classes: how many there are.
+        labels: labels of the training rows, from which class weights are computed.
+        classes: number of classes.
     """
     if task == "regression":
         return _squared_error
@@ -40,9 +40,11 @@ def loss_of(
 
 
 def class_weights(labels: Sequence[int] | Sequence[float], classes: int) -> Tensor:
-    """Return rows / (classes x rows of the class), so that every class weighs the same in all."""
+    """Return balanced class weights: rows / (classes x rows of the class), float (classes)."""
     counts = Counter(labels)
-    return torch.tensor([len(labels) / (classes * max(counts[one], 1)) for one in range(classes)])
+    return torch.tensor(
+        [len(labels) / (classes * max(counts[label], 1)) for label in range(classes)]
+    )
 
 
 def _squared_error(values: Tensor, batch: Batch) -> Tensor:

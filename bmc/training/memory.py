@@ -1,4 +1,4 @@
-"""Memory: hand back what training has freed, instead of keeping it in pieces."""
+"""Memory: return blocks that training has freed to the operating system."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ import sys
 from functools import cache
 
 _MMAP_THRESHOLD = -3  # mallopt's M_MMAP_THRESHOLD
-_LARGE = 4 * 2**20
+_LARGE_BLOCK = 4 * 2**20  # bytes
 
 
 def return_large_blocks() -> None:
-    """Make glibc's malloc hand large blocks back to the system when they are freed.
+    """Make glibc's malloc return large blocks to the operating system when they are freed.
 
-    Batches have many lengths, so activations have many sizes: left to itself, malloc keeps freed
-    blocks in its heap, where the next length does not fit them. Elsewhere nothing is done.
+    Batches have many lengths, so activations have many sizes. By default, malloc keeps freed blocks
+    in its heap, where activations of another size do not fit them. Without glibc the function does
+    nothing.
     """
     library = _libc()
     if library is not None:
-        library.mallopt(_MMAP_THRESHOLD, _LARGE)
+        library.mallopt(_MMAP_THRESHOLD, _LARGE_BLOCK)
         library.malloc_trim(0)
 
 

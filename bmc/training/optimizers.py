@@ -1,4 +1,4 @@
-"""Optimizers and the schedules of their rate."""
+"""Optimizers and learning rate schedules."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from torch import nn
 
 from bmc.training.settings import TrainingSettings
 
-_LAST = 0.01
+_EXPONENTIAL_END = 0.01  # share of the peak learning rate
 
 
 def optimizer_of(
     parameters: Iterable[nn.Parameter], settings: TrainingSettings
 ) -> torch.optim.Optimizer:
-    """Return the optimizer that the settings name, over these parameters.
+    """Return the optimizer of the settings for some parameters.
 
     Source: Duchi, Hazan and Singer 2011, "Adaptive Subgradient Methods for Online Learning and
     Stochastic Optimization" (adagrad); Loshchilov and Hutter 2019, "Decoupled Weight Decay
@@ -35,23 +35,23 @@ def optimizer_of(
 
 
 def rate_at(step: int, total: int, settings: TrainingSettings) -> float:
-    """Return the rate of one step, as a share of the peak.
+    """Return the learning rate of a step as a share of the peak.
 
     Args:
-        step: from 0.
-        total: steps of the whole run.
-        settings: schedule and warm-up.
+        step: number of the step, from 0.
+        total: number of steps of the whole run.
+        settings: training settings, of which schedule and warm-up are used.
     """
-    rising = round(settings.warmup * total)
-    if step < rising:
-        return (step + 1) / rising
+    warmup_steps = round(settings.warmup * total)
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
     if settings.schedule == "linear":
-        return (total - step) / max(1, total - rising)
-    done = (step - rising) / max(1, total - rising)
+        return (total - step) / max(1, total - warmup_steps)
+    done = (step - warmup_steps) / max(1, total - warmup_steps)
     if settings.schedule == "cosine":
         return (1 + math.cos(math.pi * done)) / 2
     if settings.schedule == "exponential":
-        return float(_LAST**done)
+        return float(_EXPONENTIAL_END**done)
     if settings.schedule == "step":
         return 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01
     return 1.0

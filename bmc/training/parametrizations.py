@@ -1,4 +1,4 @@
-"""Weights that training derives from others become plain weights."""
+"""Replace parametrized weights, such as weight norm's, by plain parameters."""
 
 from __future__ import annotations
 
@@ -9,14 +9,20 @@ from torch.nn.utils import parametrize, prune, remove_spectral_norm, remove_weig
 from torch.nn.utils.spectral_norm import SpectralNorm, SpectralNormLoadStateDictPreHook
 from torch.nn.utils.weight_norm import WeightNorm
 
-_DERIVED = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
+_HOOKS = (WeightNorm, SpectralNorm, prune.BasePruningMethod)
 
 
 def fold_parametrizations(module: nn.Module) -> list[str]:
-    """Turn what training derives weights from into those weights, in place; return the layers.
+    """Replace weights that are computed from other tensors by plain parameters, in place.
 
-    That is weight norm, spectral norm, any parametrization that is not bmc's own, and the masks of
-    torch's pruning.
+    These are the weights under weight norm, spectral norm, masks of `torch.nn.utils.prune`, and any
+    other parametrization except bmc's.
+
+    Args:
+        module: the network, which may be a user's.
+
+    Returns:
+        Paths of the changed layers.
     """
     folded = []
     training = module.training
@@ -25,7 +31,7 @@ def fold_parametrizations(module: nn.Module) -> list[str]:
         names = _parametrized(layer)
         for name in names:
             parametrize.remove_parametrizations(layer, name, leave_parametrized=True)
-        hooks = [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, _DERIVED)]
+        hooks = [hook for hook in layer._forward_pre_hooks.values() if isinstance(hook, _HOOKS)]
         for hook in hooks:
             _remove(layer, hook)
         if names or hooks:
@@ -35,18 +41,18 @@ def fold_parametrizations(module: nn.Module) -> list[str]:
 
 
 def _parametrized(layer: nn.Module) -> list[str]:
-    """Return the names of a layer's parametrized weights; movement pruning has some of its own."""
+    """Return the names of a layer's parametrized weights, except those under movement pruning."""
     if not parametrize.is_parametrized(layer):
         return []
-    every: Any = layer.parametrizations
+    parametrizations: Any = layer.parametrizations
     return [
         name
-        for name, steps in every.items()
-        if not any(type(step).__module__.startswith("bmc.") for step in steps)
+        for name, functions in parametrizations.items()
+        if not any(type(function).__module__.startswith("bmc.") for function in functions)
     ]
 
 
-def _of_spectral_norm(hook: Any) -> bool:
+def _is_spectral_norm_hook(hook: Any) -> bool:
     return isinstance(getattr(hook, "hook", hook), SpectralNormLoadStateDictPreHook)
 
 
@@ -55,8 +61,9 @@ def _remove(layer: nn.Module, hook: Any) -> None:
         remove_weight_norm(layer, hook.name)
     elif isinstance(hook, SpectralNorm):
         remove_spectral_norm(layer, hook.name)
-        loading = layer._load_state_dict_pre_hooks  # PyTorch wraps its hook, and leaves it there
-        for key in [key for key, one in loading.items() if _of_spectral_norm(one)]:
-            del loading[key]
+        # PyTorch does not remove this hook, since it looks for the hook without its wrapper.
+        load_hooks = layer._load_state_dict_pre_hooks
+        for key in [key for key, hook in load_hooks.items() if _is_spectral_norm_hook(hook)]:
+            del load_hooks[key]
     else:
         prune.remove(layer, hook._tensor_name)  # type: ignore[no-untyped-call]

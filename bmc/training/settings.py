@@ -1,4 +1,4 @@
-"""How to train: the settings of a run, checked once."""
+"""Training settings, checked once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEVICE = Choice("device", DEVICES)
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How to train.
+    """The settings of a training run.
 
     Args:
         epochs: passes over the training rows.
@@ -93,7 +93,7 @@ class TrainingSettings:
         for one in fields(self):
             value = getattr(self, one.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise SettingError(f"{_words(one.name)} is {value}; it must be a number")
+                raise SettingError(f"{_words(one.name)} is {value}; it must be a finite number")
         for name in ("epochs", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(

@@ -1,4 +1,4 @@
-"""A teacher's logits, cached on disk; after an interruption only missing ones are computed."""
+"""A teacher's logits, cached on disk; after an interruption only missing logits are computed."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ from bmc.training.memory import return_large_blocks
 from bmc.writing import write_atomically
 
 CHUNK = 2048
-_DIGEST = 32  # bytes of a sha256
+_DIGEST_BYTES = 32  # sha256
 
 
 def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device: str) -> Tensor:
-    """Return the teacher's logits (rows, classes) in fp32.
+    """Return a teacher's logits, float32 (rows, classes).
 
-    They are stored in chunks, whose names are hashes of everything they depend on: the teacher's
-    weights and structure, the texts and the tokenizer, the precision, and the version of torch. A
-    longer list of texts therefore reuses the chunks of a shorter one. A chunk ends with its own
-    sha256; a damaged one is computed again.
+    The logits are stored in chunks. The name of a chunk is a hash of everything that its logits
+    depend on: the teacher's weights and structure, the texts and the tokenizer, the precision, and
+    the version of torch. So a longer list of texts reuses the chunks of a shorter list. A chunk
+    ends with a sha256 of its content; a damaged chunk is computed again.
 
     Args:
         teacher: a trained model.
-        sha256: of its weights.
-        texts: rows to answer.
-        cache: folder of all chunks; safe to delete.
-        device: where to compute.
+        sha256: sha256 of the teacher's weights.
+        texts: rows to compute logits for.
+        cache: folder of all chunks, which is safe to delete.
+        device: "cpu", "cuda", or "auto".
     """
     folder = cache / f"teacher-{sha256[:16]}"
     disk.make_folders(folder)
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
-    depends = _depends(teacher, sha256, device)
-    paths = [folder / f"{_name(depends, chunk)}.npy" for chunk in chunks]
+    identity = _identity(teacher, sha256, device)
+    paths = [folder / f"{_name(identity, chunk)}.npy" for chunk in chunks]
     logits_of_chunks = {}
     for path, chunk in zip(paths, chunks, strict=True):
         if (logits := read_logits(path, (len(chunk), _width(teacher)))) is not None:
             logits_of_chunks[path] = logits
-    known = sum(len(logits) for logits in logits_of_chunks.values())
-    if known < len(texts):
+    cached = sum(len(logits) for logits in logits_of_chunks.values())
+    if cached < len(texts):
         return_large_blocks()
-        with console.progress("teacher's answers", len(texts), done=known) as advance:
+        with console.progress("teacher's logits", len(texts), done=cached) as advance:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in logits_of_chunks:
                     logits_of_chunks[path] = _compute(teacher, chunk, device)
@@ -65,15 +65,15 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
 
 
 def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
-    """Return a function that computes a teacher's logits for a batch, augmented or not.
+    """Return a function that computes a teacher's logits for a batch, which may be augmented.
 
     Source: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
     """
-    where = device_of(device)
-    teacher.module.to(where, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    torch_device = device_of(device)
+    teacher.module.to(torch_device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
     def logits(batch: Batch) -> Tensor:
-        with torch.no_grad(), autocast("auto", where):
+        with torch.no_grad(), autocast("auto", torch_device):
             return output_of(teacher.module, batch.inputs).float()
 
     return logits
@@ -82,8 +82,8 @@ def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
 def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
     family = families.network(teacher.family)
-    forming = family.training_form
-    form = forming(teacher.module) if forming else None
+    training_form = family.training_form
+    form = training_form(teacher.module) if training_form else None
     return outputs_of(teacher.module, rows, "auto", device, form)
 
 
@@ -91,22 +91,22 @@ def _width(teacher: Model) -> int:
     return max(len(teacher.labels), 1)
 
 
-def _depends(teacher: Model, sha256: str, device: str) -> str:
-    """Return what all of a teacher's logits depend on, except the texts."""
-    where = device_of(device)
-    bf16 = where.type == "cuda" or has_bf16()
-    return f"{sha256} {structure_of(teacher)} {where.type} {bf16} {torch.__version__}"
+def _identity(teacher: Model, sha256: str, device: str) -> str:
+    """Return everything that a teacher's logits depend on, except the texts."""
+    device_type = device_of(device).type
+    bf16 = device_type == "cuda" or has_bf16()
+    return f"{sha256} {structure_of(teacher)} {device_type} {bf16} {torch.__version__}"
 
 
-def _name(depends: str, texts: Many) -> str:
-    digest = hashlib.sha256(f"{depends} {len(texts)}".encode())
+def _name(identity: str, texts: Many) -> str:
+    digest = hashlib.sha256(f"{identity} {len(texts)}".encode())
     for row in texts:
         digest.update(content_of(row) + b"\x1e")
     return digest.hexdigest()[:24]
 
 
 def write_logits(path: Path, logits: NDArray[np.float32]) -> None:
-    """Write a chunk's logits and their sha256, whole or not at all."""
+    """Write the logits of a chunk and their sha256 atomically."""
     buffer = io.BytesIO()
     np.save(buffer, logits)
     content = buffer.getvalue()
@@ -114,17 +114,17 @@ def write_logits(path: Path, logits: NDArray[np.float32]) -> None:
 
 
 def read_logits(path: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
-    """Return a chunk's logits; None if it is missing or damaged."""
+    """Return the logits of a chunk; None if the chunk is missing or damaged."""
     try:
         stored = path.read_bytes()
     except FileNotFoundError:
         return None
     except OSError:
         stored = b""
-    content, digest = stored[:-_DIGEST], stored[-_DIGEST:]
+    content, digest = stored[:-_DIGEST_BYTES], stored[-_DIGEST_BYTES:]
     if hashlib.sha256(content).digest() == digest:
         logits = np.load(io.BytesIO(content), allow_pickle=False)
         if logits.shape == shape and logits.dtype == np.float32:
             return logits  # type: ignore[no-any-return]
-    console.note(f"{path} is damaged: these answers are computed again")
+    console.note(f"{path} is damaged: its logits are computed again")
     return None

@@ -1,4 +1,4 @@
-"""What a compression step is given: data without its test part, and a way to train."""
+"""The `Work` of a compression step: data without its test split, and functions to train."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ def work_for(
     load: Callable[[str], Model],
     run: str,
 ) -> Work:
-    """Bind data and training settings into what `Step.apply` takes.
+    """Return the `Work` that `Step.apply` takes.
 
     Args:
-        data: checked and split; the test part is emptied here, so that no step can look at it.
+        data: data set that is checked and split. The test split is removed, so no step can use it.
         transfer: unlabeled texts.
-        settings: how to train.
-        checkpoints: folder for checkpoints.
-        cache: folder for what can be computed again.
-        load: loads a model by reference.
-        run: what the result depends on beside data and settings, such as the teacher.
+        settings: training settings.
+        checkpoints: folder of the checkpoints.
+        cache: folder of files that can be computed again.
+        load: function that loads a model by its reference.
+        run: everything besides data and settings that the result depends on, such as the teacher.
     """
-    hidden = replace(data, test=Examples((), ()))
+    without_test = replace(data, test=Examples((), ()))
 
     def train(
         model: Model,
@@ -62,31 +62,38 @@ def work_for(
         keep: str | None = None,
         form: Form | None = None,
     ) -> dict[str, float]:
-        chosen = settings if epochs is None else replace(settings, epochs=epochs)
+        changed = settings if epochs is None else replace(settings, epochs=epochs)
         if keep is not None:
-            chosen = replace(chosen, keep=keep, patience=0 if keep == "last" else chosen.patience)
+            patience = 0 if keep == "last" else changed.patience
+            changed = replace(changed, keep=keep, patience=patience)
         folder = checkpoints / name if name else checkpoints
         family = families.network(model.family)
         if family.train is None:
             fitted = fit_model(
-                model, hidden, chosen, folder, loss, unlabeled, after_step, run, form
+                model, without_test, changed, folder, loss, unlabeled, after_step, run, form
             )
             model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
         if loss or len(unlabeled):
-            raise UsageError(f"a {model.family} is trained in a way of its own; it has no teacher")
-        wanted = every_step_of(model, after_step)
-        own = family.train(model, hidden, chosen, folder, run, wanted)
-        model.origin = {**model.origin, "history": own.epochs()}
-        return own.to_json()
+            raise UsageError(
+                f"a {model.family} model is not trained with labels or a loss, so it cannot learn "
+                "from a teacher or unlabeled rows"
+            )
+        every_step = every_step_of(model, after_step)
+        fitted = family.train(model, without_test, changed, folder, run, every_step)
+        model.origin = {**model.origin, "history": fitted.epochs()}
+        return fitted.to_json()
 
     def score(model: Model) -> float:
-        rows = Rows(hidden.validation.rows, hidden.validation.labels, model.encoder)
-        # In fp32, as files compute: what bf16 changes is as much as what 8 bits do.
-        exact = replace(settings, precision="fp32")
-        return score_of(model.module, rows, exact, model.task, custom_score(model))
+        validation = without_test.validation
+        rows = Rows(validation.rows, validation.labels, model.encoder)
+        # fp32, as in exported files: bf16 changes scores as much as int8 quantization does.
+        fp32_settings = replace(settings, precision="fp32")
+        return score_of(model.module, rows, fp32_settings, model.task, custom_score(model))
 
-    return Work(hidden, transfer, cache, settings.device, train, load, score, settings.augment)
+    return Work(
+        without_test, transfer, cache, settings.device, train, load, score, settings.augment
+    )
 
 
 def fit_model(
@@ -100,27 +107,40 @@ def fit_model(
     run: str = "",
     form: Form | None = None,
 ) -> Fitted:
-    """Train a model on a data set's train rows, then `unlabeled` ones; see `loop.fit`.
+    """Train a model on a data set's training rows and on unlabeled rows; see `loop.fit`.
 
-    What the model's compression steps made stays as they made it: see `Step.keep`.
+    Training keeps the properties, such as zeros, that earlier compression steps gave the model (see
+    `Step.keep`).
+
+    Args:
+        model: the model to train in place.
+        data: data set with training and validation rows.
+        settings: training settings.
+        checkpoints: folder of the checkpoint.
+        loss: function from outputs and batch to the loss; the loss of the task if None.
+        unlabeled: rows to train on after the labeled rows, which only `loss` can use.
+        after_step: function to call after every step, as in `loop.fit`.
+        run: everything else that the result depends on, as text.
+        form: function that computes the outputs with the model's weights, in place of the training
+            form of the family.
     """
     train = Rows(_joined(data.train.rows, unlabeled), data.train.labels, model.encoder)
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
     digest = hashlib.sha256()
     for row in unlabeled:
         digest.update(content_of(row) + b"\x1e")
-    known = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
-    depends = json.dumps(known)
+    parts = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
+    run_identity = json.dumps(parts)
     family = families.network(model.family)
-    # A quantized model is an inference form, which a family's training form knows nothing of.
-    forming = None if is_quantized(model.module) else family.training_form
+    # A quantized model is an inference form, for which a family has no training form.
+    training_form = None if is_quantized(model.module) else family.training_form
     refuse_unread(model, settings)
     score = custom_score(model)
     if score and model.task == "regression":
         mean, scale = mean_and_scale(data.train.labels)
         score = score.in_units_of(float(mean), float(scale))
-    with _in_units_of(model, data.train.labels, family) as standard:
-        train.labels, validation.labels = standard(train.labels), standard(validation.labels)
+    with _standardized(model, data.train.labels, family) as standardize:
+        train.labels, validation.labels = standardize(train.labels), standardize(validation.labels)
         fitted = fit(
             model.module,
             train,
@@ -130,12 +150,12 @@ def fit_model(
             loss or label_loss(model, data.train.labels, settings, standardized=True),
             every_step_of(model, after_step),
             model.task,
-            form or (forming(model.module) if forming else None),
-            run=depends,
+            form or (training_form(model.module) if training_form else None),
+            run=run_identity,
             score=score,
         )
     if folded := fold_parametrizations(model.module):
-        console.note(f"what derives the weights of {', '.join(folded)} is folded into them")
+        console.note(f"the parametrizations of {', '.join(folded)} are folded into their weights")
     return fitted
 
 
@@ -166,48 +186,54 @@ def label_loss(
 
 
 def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | None:
-    """Join what each compression of a model asks for after every step of training, and one more."""
-    kept = [(technique(step.method).keep, step.record) for step in model.steps]
-    wanted: list[AfterStep] = [keep(model, record) for keep, record in kept if keep is not None]
-    wanted += [after_step] if after_step else []
+    """Return one function for everything that must run after every training step; None if nothing.
 
-    def all_of_them(module: nn.Module, done: float) -> None:
-        for one in wanted:
-            one(module, done)
+    Args:
+        model: model whose compression steps may need a function (`Step.keep`).
+        after_step: function to call last.
+    """
+    keeps = [(technique(step.method).keep, step.record) for step in model.steps]
+    functions: list[AfterStep] = [keep(model, record) for keep, record in keeps if keep is not None]
+    functions += [after_step] if after_step else []
 
-    return all_of_them if wanted else None
+    def call_all(module: nn.Module, done: float) -> None:
+        for function in functions:
+            function(module, done)
+
+    return call_all if functions else None
 
 
 @contextmanager
-def _in_units_of(
+def _standardized(
     model: Model, labels: Sequence[float], family: Network
 ) -> Iterator[Callable[[Tensor], Tensor]]:
-    """Train a regression on labels of mean 0 and deviation 1, then fold both into its last layer.
+    """Let the block train a regression on standardized labels (mean 0, standard deviation 1).
 
-    The rate that suits one scale of labels would not suit another. Yields what brings labels to
-    that scale; for a classifier, nothing changes.
+    One learning rate would otherwise not suit labels of every scale. The block gets a function that
+    standardizes labels. After the block, mean and standard deviation are folded into the weights of
+    the last layer, which computes the original scale again. For a classifier nothing changes.
 
     Raises:
-        SettingError: the last layer is no plain linear one, into which a scale could be folded.
+        SettingError: the last layer is not a linear layer with a bias.
     """
     if model.task != "regression":
-        yield lambda given: given
+        yield lambda labels: labels
         return
-    last = last_layer(model, family)
+    layer = last_layer(model, family)
     mean, scale = mean_and_scale(labels)
     with torch.no_grad():
-        last.weight /= scale
-        last.bias.copy_((last.bias - mean) / scale)
+        layer.weight /= scale
+        layer.bias.copy_((layer.bias - mean) / scale)
     try:
-        yield lambda given: (given - mean) / scale
+        yield lambda labels: (labels - mean) / scale
     finally:
-        _fold(last, mean, scale)
+        _fold(layer, mean, scale)
 
 
 def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
-    """Let a freshly built regression answer around the labels' mean, in their scale.
+    """Scale the last layer of a new regression so its outputs have the labels' mean and scale.
 
-    Its first weights suit labels of mean 0 and deviation 1; labels near 2000 would be out of reach.
+    Initial weights give outputs near 0, from which labels near 2000 would not be reached.
     """
     family = families.network(model.family)
     _fold(last_layer(model, family), *mean_and_scale(labels))
@@ -217,29 +243,32 @@ def last_layer(model: Model, family: Network) -> nn.Linear:
     """Return a regression's last layer, also of a quantized model.
 
     Raises:
-        SettingError: it is no linear layer with a bias.
+        SettingError: the last layer is not a linear layer with a bias.
     """
-    if is_quantized(model.module):  # a form, of which the family does not know the names
+    if is_quantized(model.module):  # an inference form, whose paths the family does not know
         path = output_linear(model.module)
     else:
         path = family.parts(model.module).outputs[0]
-    last = model.module.get_submodule(path) if path else None
-    if not isinstance(last, nn.Linear) or last.bias is None:
-        raise SettingError(f"a regression needs a linear last layer; this one is {last}")
-    return last
+    layer = model.module.get_submodule(path) if path else None
+    if not isinstance(layer, nn.Linear) or layer.bias is None:
+        raise SettingError(
+            f"a regression needs a linear last layer with a bias; this model's is {layer}"
+        )
+    return layer
 
 
 def mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
-    """Return the labels' mean and deviation, in whose units a regression is trained."""
-    truth = torch.tensor(labels)
-    truth = truth if truth.is_floating_point() else truth.float()
-    return truth.mean(), truth.std(correction=0).clamp(min=1e-12)
+    """Return the mean and the standard deviation of labels, float scalars."""
+    values = torch.tensor(labels)
+    values = values if values.is_floating_point() else values.float()
+    return values.mean(), values.std(correction=0).clamp(min=1e-12)
 
 
-def _fold(last: nn.Linear, mean: Tensor, scale: Tensor) -> None:
+def _fold(layer: nn.Linear, mean: Tensor, scale: Tensor) -> None:
+    """Scale a linear layer's outputs by `scale`, and add `mean`, by changing its weights."""
     with torch.no_grad():
-        last.weight *= scale
-        last.bias.copy_(last.bias * scale + mean)
+        layer.weight *= scale
+        layer.bias.copy_(layer.bias * scale + mean)
 
 
 def _joined(rows: Many, unlabeled: Many) -> Many:

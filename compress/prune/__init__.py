@@ -1,5 +1,5 @@
-"""Pruning: remove what a model can do without.
+"""Pruning: remove or zero the weights that a model needs least.
 
-One technique is one file that ends with `STEP = YourClass`, found by its name: CONTRIBUTING.md
-says how to add one.
+Each technique is one file that ends with `STEP = YourClass`; the name of the file is the name of
+the technique. CONTRIBUTING.md says how to add a technique.
 """

@@ -1,4 +1,4 @@
-"""Cut units out of a model, in place, and check that the dependency graph knew all readers."""
+"""Cut units out of a model, in place, and check that the dependency graph had all readers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from bmc.structure.shapes import Shape, reshape, shape_of
 if TYPE_CHECKING:
     from bmc.compress.prune._graph import Group
 
-_WRONG = 1e-3  # of the largest output: more than rounding explains
+# Share of the largest output above which a difference is more than floating-point rounding.
+_TOLERANCE = 1e-3
 
 
 def cut(module: nn.Module, kept: Mapping[str, Tensor], groups: Sequence[Group]) -> None:
@@ -24,17 +25,18 @@ def cut(module: nn.Module, kept: Mapping[str, Tensor], groups: Sequence[Group]) 
 
     Args:
         module: the model.
-        kept: a mask of the units that stay, bool (units), for each group that loses some.
+        kept: a mask of the units that stay, bool (units), by name of each group that loses any.
         groups: all groups of the model.
     """
     axes: dict[str, dict[str, Tensor]] = {}
     shapes: dict[str, Shape] = {}
     for group in (group for group in groups if group.name in kept):
-        staying = torch.cat([kept[group.name], torch.tensor([True])])  # -1: a unit of another group
+        # Index -1, which stands for a unit of another group, stays.
+        staying = torch.cat([kept[group.name], torch.tensor([True])])
         for member in group.members:
             for path in member.paths:
-                known, mask = axes.setdefault(path, {}), staying[member.units]
-                known[member.axis] = known[member.axis] & mask if member.axis in known else mask
+                masks, mask = axes.setdefault(path, {}), staying[member.units]
+                masks[member.axis] = masks[member.axis] & mask if member.axis in masks else mask
         for path in group.attentions:
             shapes[path] = {"type": "attention", "heads": int(kept[group.name].sum())}
     values = {path: _cut_tensors(module.get_submodule(path), axes[path]) for path in axes}
@@ -47,25 +49,25 @@ def cut(module: nn.Module, kept: Mapping[str, Tensor], groups: Sequence[Group]) 
                 getattr(layer, name).copy_(value)
 
 
-def follows(
+def cut_mismatch(
     module: nn.Module,
     kept: Mapping[str, Tensor],
     groups: Sequence[Group],
     example: Mapping[str, Tensor],
 ) -> str:
-    """Check that removing units changes the outputs as setting their readers' weights to 0 does.
+    """Check that removing units and setting the weights that read them to 0 give equal outputs.
 
-    Norms over the width depend on how many units there are, so there only the shape of the outputs
-    is compared.
+    The result of a layer norm depends on the number of units, so where units of the width are
+    removed only the shapes of the outputs are compared.
 
     Args:
         module: the model; it is not changed.
-        kept: a mask of the units that stay, bool (units), for each group that loses some.
+        kept: a mask of the units that stay, bool (units), by name of each group that loses any.
         groups: all groups of the model.
         example: inputs of the model.
 
     Returns:
-        "", or what is wrong.
+        How the outputs differ; "" if they do not.
     """
     masked, smaller = copy.deepcopy(module).eval(), copy.deepcopy(module).eval()
     try:
@@ -75,40 +77,41 @@ def follows(
                 _zero_readers(masked, group, kept[group.name])
             expected, outputs = output_of(masked, example), output_of(smaller, example)
             if getattr(smaller, "is_foreign", False):
-                output_of(smaller.train(), example)  # it may compute otherwise in training
+                output_of(smaller.train(), example)  # its training code may differ
     except (BmcError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"
     if outputs.shape != expected.shape:
-        return f"answers of shape {tuple(outputs.shape)} instead of {tuple(expected.shape)}"
+        return f"outputs of shape {tuple(outputs.shape)} instead of {tuple(expected.shape)}"
     if any(group.kind == "width" for group in groups if group.name in kept):
         return ""
-    wrong = (outputs - expected).abs().max() > _WRONG * expected.abs().max()
-    return "a unit is read elsewhere, too" if wrong else ""
+    differ = (outputs - expected).abs().max() > _TOLERANCE * expected.abs().max()
+    return "a layer outside of the group reads its units" if differ else ""
 
 
-def weights_of(layer: nn.Module, axis: str, of: Callable[[Tensor], Tensor]) -> Tensor | None:
+def weights_of(layer: nn.Module, axis: str, value_of: Callable[[Tensor], Tensor]) -> Tensor | None:
     """Return the weights at each index of a layer's axis, (indices, weights); None if none.
 
     Args:
         layer: a layer.
-        axis: "out"; "in"; or "again": the states that a recurrent layer reads.
-        of: returns what is needed of a parameter, such as its gradient.
+        axis: "out"; "in"; or "state": the hidden state that a recurrent layer reads.
+        value_of: function from a parameter to the values to return, such as its gradient.
     """
     if isinstance(layer, nn.RNNBase):
-        of_inputs, of_states = of(layer.weight_ih_l0), of(layer.weight_hh_l0)  # type: ignore[arg-type]
+        input_weight = value_of(layer.weight_ih_l0)  # type: ignore[arg-type]
+        state_weight = value_of(layer.weight_hh_l0)  # type: ignore[arg-type]
         if axis == "in":
-            return of_inputs.T
-        if axis == "again":
-            return of_states.T
-        both = torch.cat([of_inputs, of_states], dim=1)
+            return input_weight.T
+        if axis == "state":
+            return state_weight.T
+        both = torch.cat([input_weight, state_weight], dim=1)
         gates = both.view(-1, layer.hidden_size, both.shape[1])
         return gates.transpose(0, 1).flatten(1)
-    if axis == "again":
+    if axis == "state":
         return None
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        return of(layer.weight)[:, None] if layer.affine else None
+        return value_of(layer.weight)[:, None] if layer.affine else None
     if isinstance(layer, nn.Linear | nn.Conv2d):
-        weight = of(layer.weight)
+        weight = value_of(layer.weight)
         return (weight if axis == "out" else weight.transpose(0, 1)).flatten(1)
     return None
 
@@ -147,13 +150,13 @@ def _cut_tensors(layer: nn.Module, axes: Mapping[str, Tensor]) -> dict[str, Tens
 
 
 def _zero_readers(module: nn.Module, group: Group, kept: Tensor) -> None:
-    """Set the weights that read units to 0 where the units are not kept, in place."""
-    gone = torch.cat([~kept, torch.tensor([False])])
+    """Set the weights that read the units to remove to zero, in place."""
+    removed = torch.cat([~kept, torch.tensor([False])])
     for member in group.members:
         for layer in map(module.get_submodule, member.paths):
-            places = gone[member.units]
+            columns = removed[member.units]
             if isinstance(layer, nn.RNNBase):
                 name = "weight_ih_l0" if member.axis == "in" else "weight_hh_l0"
-                layer.get_parameter(name)[:, places] = 0.0
+                layer.get_parameter(name)[:, columns] = 0.0
             elif member.axis == "in":
-                layer.get_parameter("weight")[:, places] = 0.0
+                layer.get_parameter("weight")[:, columns] = 0.0

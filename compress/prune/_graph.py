@@ -1,8 +1,9 @@
 """Groups of units that must be pruned together, from torch-pruning's dependency graph.
 
-A unit is a channel, a hidden unit, an attention head, or an index of the model's width. Some layers
-compute it (their outputs) and some read it (their inputs). torch-pruning traces a copy of the
-model, and only tells which indices of which layers depend on each other.
+A unit is a channel, a hidden unit, an attention head, or an index of the model's width. A layer
+whose outputs include the unit computes it; a layer whose inputs include the unit reads it.
+torch-pruning traces a copy of the model and is only asked which indices of which layers depend on
+each other; bmc cuts the layers.
 
 Source: Fang et al. 2023, "DepGraph: Towards Any Structural Pruning".
 """
@@ -19,14 +20,17 @@ import torch
 import torch_pruning
 from torch import Tensor, nn
 
-from bmc.compress.prune._walk import Coupled, groups_in
+from bmc.compress.prune._walk import CoupledAxis, groups_in
 from bmc.errors import BmcError, UsageError
 from bmc.foreign import summary_of
 from bmc.model import Parts, answers_of
 from bmc.structure.shapes import Shape, shape_of
 
 KINDS = ("channels", "hidden", "heads", "width")
-_ENDLESS = "what reads it, whole maps and their means together, couples its units without an end"
+_ABOVE_LIMIT = (
+    "the dependency graph of its units exceeds bmc's limit, as where one feature map is read both "
+    "flattened and averaged"
+)
 
 
 @dataclass(frozen=True)
@@ -34,9 +38,9 @@ class Member:
     """One axis of a layer that gets shorter when units are cut.
 
     Args:
-        paths: of the layer, and of all layers that are the same one or tied to it.
-        axis: "out" for its outputs, "in" for its inputs.
-        units: the unit of each index on that axis, int64; -1 for one of another group.
+        paths: paths of the layer and of every layer that shares its weights.
+        axis: "out" for the outputs of the layer, "in" for its inputs.
+        units: the unit at each index of the axis, int64; -1 for a unit of another group.
     """
 
     paths: tuple[str, ...]
@@ -49,13 +53,13 @@ class Group:
     """Units that are pruned together.
 
     Args:
-        name: path of the layer that computes them, or of the first of several.
+        name: path of the first layer that computes the units.
         kind: one of KINDS.
         units: number of units.
-        layers: paths of all layers that compute them.
-        members: the axes of layers that compute or read them.
-        attentions: paths of the modules whose heads they are.
-        reason: why they cannot be cut; "" where they can.
+        layers: paths of all layers that compute the units.
+        members: the axes of layers that compute or read the units.
+        attentions: paths of the attention modules, if the units are heads.
+        reason: why the units cannot be cut; "" where they can.
     """
 
     name: str
@@ -68,43 +72,42 @@ class Group:
 
 
 def groups_of(module: nn.Module, example: Mapping[str, Tensor], parts: Parts) -> list[Group]:
-    """Return the groups of units of a model, without its outputs.
+    """Return a model's groups of units, except the units that are the model's outputs.
 
     Args:
-        module: a live model; it is not changed.
-        example: inputs to trace with.
-        parts: where heads and outputs are.
+        module: a live model, which is not changed.
+        example: inputs to trace the model with.
+        parts: paths of the model's attention modules and output layers.
 
     Raises:
         UsageError: the model cannot be traced.
     """
-    twin = _twin(module)
+    copied = _traceable_copy(module)
     paths: dict[int, list[str]] = {}
-    for path, layer in twin.named_modules(remove_duplicate=False):
+    for path, layer in copied.named_modules(remove_duplicate=False):
         paths.setdefault(id(layer), []).append(path.removesuffix(f".{_StandIn.INNER}"))
-    foreign = _tied_to_others(module)
+    indivisible = _shared_across_kinds(module)
     groups = []
-    for root, coupled in _coupled(twin, example):
+    for root, coupled in _coupled_axes(copied, example):
         if not coupled:
             layers = tuple(paths[id(root)])
             kind = "channels" if isinstance(root, nn.Conv2d) else "hidden"
-            groups.append(Group(layers[0], kind, 1, layers, reason=_ENDLESS))
+            groups.append(Group(layers[0], kind, 1, layers, reason=_ABOVE_LIMIT))
             continue
-        items = [
-            _Item(
-                tuple(paths.get(id(item.layer), ())), item.layer, item.axis, item.places, item.units
-            )
-            for item in coupled
-        ]
-        paths_out = [path for item in items if item.axis == "out" for path in item.paths]
-        is_output = any(_under(path, output) for path in paths_out for output in parts.outputs)
-        if not is_output and any(item.axis == "in" for item in items):
-            groups.append(_group(items, module, parts, foreign))
+        axes = [_Axis(tuple(paths.get(id(axis.layer), ())), axis) for axis in coupled]
+        is_output = any(
+            _is_within(path, output) for path in _computing(axes) for output in parts.outputs
+        )
+        if not is_output and any(axis.side == "in" for axis in axes):
+            groups.append(_group(axes, module, parts, indivisible))
     return groups
 
 
 class _StandIn(nn.Module):
-    """Stands in for a recurrent layer, which the graph cannot trace, with the same dependencies."""
+    """A linear layer in the place of a recurrent one, which torch-pruning cannot trace.
+
+    Its inputs and outputs have the shapes and the dependencies of the recurrent layer's.
+    """
 
     INNER = "recurrent_stand_in"
 
@@ -114,19 +117,19 @@ class _StandIn(nn.Module):
         self.size = layer.proj_size or layer.hidden_size
         self.add_module(self.INNER, nn.Linear(layer.input_size, directions * self.size))
         self.has_cell = layer.mode == "LSTM"
-        self.time = 1 if layer.batch_first else 0
+        self.time_axis = 1 if layer.batch_first else 0
         self.layers = layer.num_layers
 
     def forward(self, vectors: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         states = torch.tanh(self.get_submodule(self.INNER)(vectors))
-        last = states.select(self.time, -1)[None]
+        last = states.select(self.time_axis, -1)[None]
         if last.shape[-1] != self.size or self.layers > 1:
             last = torch.cat([*torch.split(last, self.size, dim=-1)] * self.layers)
         return states, (last, last) if self.has_cell else last
 
 
 _OUTPUT = torch_pruning.ops._OutputOp
-_JOINTS = (  # what the graph has between layers
+_OPERATORS = (  # nodes of torch-pruning's graph that are not layers
     torch_pruning.ops._ElementWiseOp,
     torch_pruning.ops._ReshapeOp,
     torch_pruning.ops._ConcatOp,
@@ -138,38 +141,48 @@ _JOINTS = (  # what the graph has between layers
 
 
 @dataclass(frozen=True)
-class _Item:
-    """A layer's axis in one of torch-pruning's groups: the unit of each index."""
+class _Axis:
+    """One axis of a layer in one of torch-pruning's groups, with the paths of the layer."""
 
     paths: tuple[str, ...]
-    layer: Any
-    axis: str
-    places: list[int]
-    units: list[int | None]
+    coupled: CoupledAxis
+
+    @property
+    def layer(self) -> Any:
+        return self.coupled.layer
+
+    @property
+    def side(self) -> str:
+        return self.coupled.axis
 
 
-def _twin(module: nn.Module) -> nn.Module:
-    """Return a copy to trace: layers with tied weights are one, recurrent layers are stand-ins."""
-    twin: Any = copy.deepcopy(module).cpu().eval().requires_grad_(True)
-    if hasattr(twin, "set_attn_implementation"):  # fused attention cannot be traced
-        twin.set_attn_implementation("eager")
-    first: dict[tuple[int, str], nn.Module] = {}
-    instead: dict[int, nn.Module] = {}
-    for path, layer in list(twin.named_modules(remove_duplicate=False)):
+def _traceable_copy(module: nn.Module) -> nn.Module:
+    """Return a copy of a model that torch-pruning can trace.
+
+    Layers of equal size that share a parameter are one layer in the copy, and recurrent layers are
+    stand-ins.
+    """
+    copied: Any = copy.deepcopy(module).cpu().eval().requires_grad_(True)
+    if hasattr(copied, "set_attn_implementation"):  # fused attention cannot be traced
+        copied.set_attn_implementation("eager")
+    layer_of: dict[tuple[int, str], nn.Module] = {}  # by a parameter's id and the layer's size
+    stand_ins: dict[int, nn.Module] = {}
+    for path, layer in list(copied.named_modules(remove_duplicate=False)):
         keys = [(id(value), str(shape_of(layer))) for value in layer.parameters(recurse=False)]
-        replacement = next((first[key] for key in keys if key in first), layer)
-        first |= dict.fromkeys(keys, replacement)
+        replacement = next((layer_of[key] for key in keys if key in layer_of), layer)
+        layer_of |= dict.fromkeys(keys, replacement)
         if isinstance(replacement, nn.RNNBase):
-            replacement = instead.setdefault(id(replacement), _StandIn(replacement))
+            replacement = stand_ins.setdefault(id(replacement), _StandIn(replacement))
         if replacement is not layer:
-            twin.set_submodule(path, replacement)
-    return twin  # type: ignore[no-any-return]
+            copied.set_submodule(path, replacement)
+    return copied  # type: ignore[no-any-return]
 
 
-def _tied_to_others(module: nn.Module) -> dict[int, str]:
-    """Return the parameters that layers of different kinds share, by id, with one layer's path.
+def _shared_across_kinds(module: nn.Module) -> dict[int, str]:
+    """Return the ids of parameters that layers of different kinds or sizes share.
 
-    They cannot be cut: the units of one layer are something else in the other.
+    The value is the path of one of these layers. Such a parameter cannot be cut: a row that is one
+    unit of the first layer is not one unit of the second.
     """
     users: dict[int, list[tuple[str, Shape | None]]] = {}
     for path, layer in module.named_modules():
@@ -182,23 +195,24 @@ def _tied_to_others(module: nn.Module) -> dict[int, str]:
     }
 
 
-def _coupled(
-    twin: nn.Module, example: Mapping[str, Tensor]
-) -> Iterator[tuple[nn.Module, list[Coupled]]]:
-    """Trace the copy, and yield layers that compute units, with everything that depends on these.
+def _coupled_axes(
+    copied: nn.Module, example: Mapping[str, Tensor]
+) -> Iterator[tuple[nn.Module, list[CoupledAxis]]]:
+    """Trace a model, and yield each layer that computes units with all axes that depend on them.
 
-    Groups that contain the model's output are left out; a group is empty where the walk gave up.
+    Groups that contain the model's output are left out. The list of axes is empty where the group
+    exceeds a limit of the walk.
     """
     with warnings.catch_warnings(), torch.enable_grad():
         warnings.simplefilter("ignore")
         try:
             graph = torch_pruning.DependencyGraph().build_dependency(
-                twin,
+                copied,
                 dict(example),
-                forward_fn=_all_answers,
+                forward_fn=_outputs_to_trace,
                 verbose=False,
             )
-        except Exception as error:
+        except Exception as error:  # tracing runs the user's network and torch-pruning's code
             reason = str(error) if isinstance(error, BmcError) else summary_of(error)
             raise UsageError(
                 f"the dependency graph cannot follow this model ({reason}); "
@@ -206,110 +220,133 @@ def _coupled(
             ) from error
         for node in graph.module2node.values():
             if isinstance(node.module, torch_pruning.ops._ConcatOp):
-                node.grad_fn = None  # it would want features on axis 1; so the sizes tell
+                # torch-pruning skips a concatenation whose axis is not 1, but transformers have
+                # their features last. Without grad_fn it decides by the sizes of the features.
+                node.grad_fn = None
         seen: set[int] = set()
-        for kinds in ((nn.Conv2d, nn.Linear), (nn.Embedding,)):
-            for root, group in groups_in(graph, kinds):
-                layers = [item.layer for item in group]
-                again = kinds == (nn.Embedding,) and id(root) in seen
+        for root_classes in ((nn.Conv2d, nn.Linear), (nn.Embedding,)):
+            for root, group in groups_in(graph, root_classes):
+                layers = [axis.layer for axis in group]
+                is_repeated = root_classes == (nn.Embedding,) and id(root) in seen
                 seen |= {id(layer) for layer in layers}
                 if not group:
                     yield root, []
-                elif not again and not any(isinstance(layer, _OUTPUT) for layer in layers):
-                    yield root, [item for item in group if not isinstance(item.layer, _JOINTS)]
+                elif not is_repeated and not any(isinstance(layer, _OUTPUT) for layer in layers):
+                    yield root, [axis for axis in group if not isinstance(axis.layer, _OPERATORS)]
 
 
-def _all_answers(twin: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """Return the outputs to trace; for a user's network, those of training too.
+def _outputs_to_trace(copied: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Return the outputs of a model to trace; of a user's network, its auxiliary outputs too.
 
-    Heads that only training reads are then pruned with the others.
+    Some networks compute auxiliary outputs in training only. The heads that compute them read the
+    same units, so they must be pruned with the other readers.
     """
-    answers = answers_of(twin, inputs)[:1]
-    if getattr(twin, "is_foreign", False):
-        trained = answers_of(twin.train(), inputs)
-        answers = trained if len(trained) > 1 else answers
-    return answers
+    outputs = answers_of(copied, inputs)[:1]
+    if getattr(copied, "is_foreign", False):
+        training_outputs = answers_of(copied.train(), inputs)
+        outputs = training_outputs if len(training_outputs) > 1 else outputs
+    return outputs
 
 
 def _group(
-    items: list[_Item], module: nn.Module, parts: Parts, foreign: Mapping[int, str]
+    axes: list[_Axis], module: nn.Module, parts: Parts, indivisible: Mapping[int, str]
 ) -> Group:
-    """Return one of torch-pruning's groups as a group of units."""
-    layers = tuple(path for item in items if item.axis == "out" for path in item.paths)
-    attentions = _attentions(items, parts)
-    kind = "heads" if attentions else _kind(items)
-    units = len(items[0].places)
+    """Return the group of units that a list of dependent axes stands for."""
+    layers = tuple(_computing(axes))
+    attentions = _attentions(axes, parts)
+    kind = "heads" if attentions else _kind(axes)
+    units = len(axes[0].coupled.indices)
     try:
         width = _width_of_a_head(attentions, units, parts)
-        members = [_member(item, module, width, foreign) for item in items]
+        members = [_member(axis, module, width, indivisible) for axis in axes]
     except ValueError as error:
         return Group(layers[0], kind, units, layers, reason=str(error))
-    known = tuple(member for member in members if member is not None)
-    return Group(layers[0], kind, units // width, layers, known, attentions)
+    to_cut = tuple(member for member in members if member is not None)
+    return Group(layers[0], kind, units // width, layers, to_cut, attentions)
 
 
-def _attentions(items: list[_Item], parts: Parts) -> tuple[str, ...]:
-    """Return the attention modules of which at least two projections compute these units.
+def _computing(axes: list[_Axis]) -> list[str]:
+    """Return the paths of the layers that compute the units of a group."""
+    return [path for axis in axes if axis.side == "out" for path in axis.paths]
 
-    If only one does, the units are inside a projection: the rank of a factorized one.
+
+def _attentions(axes: list[_Axis], parts: Parts) -> tuple[str, ...]:
+    """Return the attention modules whose heads a group's units are.
+
+    In such a module at least two projections compute the units. Where a single one does, the units
+    are the rank of a factorized projection, not heads.
     """
-    paths_out = [path for item in items if item.axis == "out" for path in item.paths]
     attentions = []
     for attention in parts.heads:
-        inside = [path for path in paths_out if _under(path, attention)]
+        inside = [path for path in _computing(axes) if _is_within(path, attention)]
         if len({path[len(attention) + 1 :].split(".")[0] for path in inside}) > 1:
             attentions.append(attention)
-    has_norm = any(isinstance(item.layer, nn.LayerNorm) for item in items)
+    has_norm = any(isinstance(axis.layer, nn.LayerNorm) for axis in axes)
     return () if has_norm else tuple(attentions)
 
 
-def _kind(items: list[_Item]) -> str:
-    wide = (nn.LayerNorm, nn.Embedding, nn.Parameter)
-    if any(isinstance(item.layer, wide) for item in items):
+def _kind(axes: list[_Axis]) -> str:
+    classes = (nn.LayerNorm, nn.Embedding, nn.Parameter)
+    if any(isinstance(axis.layer, classes) for axis in axes):
         return "width"
-    is_conv = any(isinstance(item.layer, nn.Conv2d) and item.axis == "out" for item in items)
+    is_conv = any(isinstance(axis.layer, nn.Conv2d) and axis.side == "out" for axis in axes)
     return "channels" if is_conv else "hidden"
 
 
-def _width_of_a_head(attentions: tuple[str, ...], places: int, parts: Parts) -> int:
+def _width_of_a_head(attentions: tuple[str, ...], indices: int, parts: Parts) -> int:
     if not attentions:
         return 1
     heads = {parts.heads[attention] for attention in attentions}
-    if len(heads) > 1 or places % max(heads):
-        raise ValueError(f"its attentions have {sorted(heads)} heads of {places} places")
-    return places // heads.pop()
+    if len(heads) > 1 or indices % max(heads):
+        raise ValueError(
+            f"its {indices} outputs do not divide into equal heads "
+            f"({', '.join(attentions)} have {', '.join(map(str, sorted(heads)))})"
+        )
+    return indices // heads.pop()
 
 
 def _member(
-    item: _Item, module: nn.Module, width: int, foreign: Mapping[int, str]
+    axis: _Axis, module: nn.Module, width: int, indivisible: Mapping[int, str]
 ) -> Member | None:
-    """Return an item as a member; None where it has nothing to cut.
+    """Return a layer's axis as a member of a group; None where the layer has nothing to cut.
+
+    Args:
+        axis: the layer's axis.
+        module: the model.
+        width: number of indices for each unit: the width of a head, or 1.
+        indivisible: parameters that cannot be cut, as `_shared_across_kinds` returns them.
 
     Raises:
-        ValueError: the item cannot be cut.
+        ValueError: the axis cannot be cut.
     """
-    if isinstance(item.layer, nn.PReLU) and item.layer.num_parameters == 1:
+    if isinstance(axis.layer, nn.PReLU) and axis.layer.num_parameters == 1:
         return None
-    if isinstance(item.layer, nn.Parameter) or not item.paths:
-        raise ValueError("a parameter outside of any known layer depends on it")
-    path = item.paths[0]
+    if isinstance(axis.layer, nn.Parameter) or not axis.paths:
+        raise ValueError("a parameter outside of every layer depends on its units")
+    path = axis.paths[0]
     layer = module.get_submodule(path)
     shape = shape_of(layer)
     if shape is None:
-        raise ValueError(f"{path} depends on it, a {type(layer).__name__}")
+        raise ValueError(
+            f"{path} depends on its units, and bmc cannot cut this {type(layer).__name__}"
+        )
     if shape.get("groups", 1) > 1 and not shape["in"] == shape["out"] == shape["groups"]:
-        raise ValueError(f"{path} depends on it, a convolution in groups")
+        raise ValueError(f"{path} depends on its units, and is a grouped convolution")
     for value in layer.parameters(recurse=False):
-        if id(value) in foreign:
-            raise ValueError(f"{path} shares weights with {foreign[id(value)]}, another kind")
-    size = _size(shape, item.axis)
-    if isinstance(layer, nn.Embedding) and size * width == len(item.places):
-        return Member(item.paths, item.axis, torch.arange(size))  # a bias for each head
-    if None in item.units or max(item.places) >= size:
-        raise ValueError(f"{path} depends on it in a way that is not known")
+        if id(value) in indivisible:
+            raise ValueError(
+                f"{path} depends on its units, and shares weights with {indivisible[id(value)]}, "
+                "a layer of another kind or size"
+            )
+    size = _size(shape, axis.side)
+    indices, unit_of_index = axis.coupled.indices, axis.coupled.units
+    if isinstance(layer, nn.Embedding) and size * width == len(indices):
+        return Member(axis.paths, axis.side, torch.arange(size))  # a bias for each head
+    if None in unit_of_index or max(indices) >= size:
+        raise ValueError(f"the graph does not say which index of {path} belongs to which unit")
     units = torch.full((size,), -1)
-    units[torch.tensor(item.places)] = torch.tensor(item.units) // width
-    return Member(item.paths, item.axis, units)
+    units[torch.tensor(indices)] = torch.tensor(unit_of_index) // width
+    return Member(axis.paths, axis.side, units)
 
 
 def _size(shape: Shape, axis: str) -> int:
@@ -317,5 +354,5 @@ def _size(shape: Shape, axis: str) -> int:
     return next(int(shape[name]) for name in names if name in shape)
 
 
-def _under(path: str, module: str) -> bool:
+def _is_within(path: str, module: str) -> bool:
     return path == module or path.startswith(f"{module}.")

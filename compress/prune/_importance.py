@@ -1,4 +1,4 @@
-"""The importance of units: by their weights, by the change of the loss, or at random.
+"""The importance of units: by weight norms, by the change of the loss, or at random.
 
 Source: Li et al. 2017, "Pruning Filters for Efficient ConvNets" (norms); Molchanov et al. 2019,
 "Importance Estimation for Neural Network Pruning" (taylor).
@@ -28,13 +28,13 @@ _ROWS, _BATCH = 256, 32
 def importance_of(
     groups: Sequence[Group], criterion: str, model: Model, work: Work
 ) -> dict[str, Tensor]:
-    """Return how important each unit is, float (units), by group.
+    """Return the importance of each unit, float (units), by group name.
 
     Args:
-        groups: of units that are pruned together.
+        groups: groups of units that are pruned together.
         criterion: one of CRITERIA; "random" draws from torch's generator.
-        model: it is not changed.
-        work: "taylor" measures on its training rows.
+        model: the model, which is not changed.
+        work: the data, whose training rows criterion "taylor" uses.
     """
     if criterion == "random":
         return {group.name: torch.rand(group.units) for group in groups}
@@ -57,19 +57,20 @@ def _norms(group: Group, module: nn.Module, power: int) -> Tensor:
 
 
 def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[str, Tensor]:
-    """Return the squared first-order change of the loss without a unit, the mean over batches.
+    """Return each unit's squared first-order change of the loss, summed over batches.
 
-    A unit is read by columns w of weights; without them the loss changes by -(gradient x w).
+    If columns w of weights read a unit, removing the unit changes the loss by -(gradient x w).
     """
     train = work.data.train
-    places = torch.randperm(len(train.rows))[:_ROWS].tolist()
+    indices = torch.randperm(len(train.rows))[:_ROWS].tolist()
     rows = Rows(
-        [train.rows[place] for place in places],
-        [train.labels[place] for place in places],
+        [train.rows[index] for index in indices],
+        [train.labels[index] for index in indices],
         model.encoder,
     )
     loss = label_loss(model, train.labels, TrainingSettings())
-    module, scores = model.module.eval(), {one.name: torch.zeros(one.units) for one in groups}
+    module = model.module.eval()
+    scores = {group.name: torch.zeros(group.units) for group in groups}
     for batch in map(rows.batch, rows.in_order(_BATCH)):
         module.zero_grad()
         loss(output_of(module, batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
@@ -77,7 +78,7 @@ def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[
             change = torch.zeros(group.units)
             for member in group.members:
                 layer = module.get_submodule(member.paths[0])
-                axis = "in" if member.axis == "in" else "again"
+                axis = "in" if member.axis == "in" else "state"
                 columns = weights_of(layer, axis, _gradient_times_weight)
                 if columns is not None:
                     change += _by_unit(columns.sum(dim=1), member.units, group.units)
@@ -93,5 +94,11 @@ def _gradient_times_weight(weight: Any) -> Tensor:
 
 
 def _by_unit(values: Tensor, units: Tensor, count: int) -> Tensor:
-    """Return the sum of values (indices) for each unit; -1 is a unit of another group."""
+    """Return the sum of the values of each unit.
+
+    Args:
+        values: one value for each index of an axis, float (indices).
+        units: the unit at each index, int64 (indices); -1 for a unit of another group.
+        count: number of units.
+    """
     return torch.zeros(count + 1).index_add(0, units.where(units >= 0, count), values)[:count]

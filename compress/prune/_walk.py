@@ -1,9 +1,9 @@
 """A bounded walk over torch-pruning's dependency graph: which indices of which layers depend.
 
-torch-pruning's own walk does not end where a map is read both flattened and averaged: in one
-direction a channel is many indices, in the other an index is many channels, and its lists grow
-without end. This walk visits the same nodes in the same order, and gives up at a bound
-(docs/decisions/0025-the-graph-is-walked-with-a-bound.md).
+torch-pruning's own walk does not end for a feature map that is read both flattened and averaged:
+flattening maps one channel to many indices, averaging maps each index back to many channels, and
+the lists of indices grow without bound. This walk visits the same nodes in the same order, and
+gives a group up above a limit (docs/decisions/0025-the-graph-is-walked-with-a-bound.md).
 """
 
 from __future__ import annotations
@@ -18,94 +18,96 @@ from torch_pruning import dependency
 from torch_pruning._helpers import _HybridIndex
 from torch_pruning.dependency import index_mapping
 
-_MOST_PLACES = 4_000_000  # in all lists of one group: some 500 MB, 10 seconds
-_MOST_STEPS = 10_000
+_MAX_INDICES = 4_000_000  # sum over the lists of one group: about 500 MB and 10 seconds
+_MAX_DEPENDENCIES = 10_000  # of one group
 
 
 @dataclass(frozen=True)
-class Coupled:
-    """A layer's axis in a group.
+class CoupledAxis:
+    """One axis of a layer that depends on the outputs of a group's root layer.
 
     Args:
-        layer: the layer, a parameter outside of any layer, or an operator between layers.
+        layer: the layer, a parameter outside of every layer, or an operator between layers.
         axis: "out" for the outputs of a layer, "in" for its inputs.
-        places: indices on that axis.
-        units: the root layer's index that each belongs to; None where that is not known.
+        indices: indices on that axis.
+        units: for each index the output of the root layer that it depends on; None where
+            torch-pruning does not know it.
     """
 
     layer: Any
     axis: str
-    places: list[int]
+    indices: list[int]
     units: list[int | None]
 
 
 def groups_in(
-    graph: torch_pruning.DependencyGraph, kinds: tuple[type[nn.Module], ...]
-) -> Iterator[tuple[nn.Module, list[Coupled]]]:
-    """Yield layers that compute units, with everything that depends on these.
+    graph: torch_pruning.DependencyGraph, root_classes: tuple[type[nn.Module], ...]
+) -> Iterator[tuple[nn.Module, list[CoupledAxis]]]:
+    """Yield each root layer, which computes units, with all axes that depend on its outputs.
 
-    The list is empty where the walk gave up.
+    The list of axes is empty where the group exceeds a limit.
 
     Args:
-        graph: torch-pruning's, built.
-        kinds: classes of the layers to start from; layers of an earlier group are skipped.
+        graph: torch-pruning's dependency graph, already built.
+        root_classes: classes of the layers to start from. A layer that computes units of an earlier
+            group is skipped.
     """
     seen: set[int] = set()
     for layer in list(graph.module2node):
-        if not isinstance(layer, kinds) or id(layer) in seen:
+        if not isinstance(layer, root_classes) or id(layer) in seen:
             continue
         pruner = graph.get_pruner_of_module(layer)
         channels = None if pruner is None else pruner.get_out_channels(layer)
         if channels is None:
             continue
-        group = _walked(graph, layer, pruner, channels)
-        seen |= {id(item.layer) for item in group if item.axis == "out"} | {id(layer)}
+        group = _walk(graph, layer, pruner, channels)
+        seen |= {id(axis.layer) for axis in group if axis.axis == "out"} | {id(layer)}
         yield layer, group
 
 
-def _walked(
+def _walk(
     graph: torch_pruning.DependencyGraph, layer: nn.Module, pruner: Any, channels: int
-) -> list[Coupled]:
-    """Return everything that depends on a layer's outputs; an empty list at a bound."""
-    prunes = pruner.prune_out_channels
+) -> list[CoupledAxis]:
+    """Return all axes that depend on a layer's outputs; an empty list above a limit."""
+    prune_function = pruner.prune_out_channels
     if isinstance(layer, nn.Conv2d) and layer.groups == channels > 1:
-        prunes = torch_pruning.prune_depthwise_conv_out_channels
+        prune_function = torch_pruning.prune_depthwise_conv_out_channels
     index_mapping.update_index_mapping(graph)
     root = graph.module2node[layer]
-    places = [_HybridIndex(idx=place, root_idx=place) for place in range(channels)]
-    first = dependency.Dependency(prunes, prunes, source=root, target=root)
+    indices = [_HybridIndex(idx=index, root_idx=index) for index in range(channels)]
+    root_edge = dependency.Dependency(prune_function, prune_function, source=root, target=root)
     group, merged = dependency.Group(), dependency.Group()
-    group.add_dep(first, places)
-    stack, visited, total = [(first, places)], set(), 0
+    group.add_dep(root_edge, indices)
+    stack, visited, total = [(root_edge, indices)], set(), 0
     while stack:
-        edge, places = stack.pop()
+        edge, indices = stack.pop()
         node = edge.target
         visited.add(node)
-        for following in node.dependencies:
-            if not following.is_triggered_by(edge.handler):
+        for next_edge in node.dependencies:
+            if not next_edge.is_triggered_by(edge.handler):
                 continue
-            mapped = places
-            for mapping in following.index_mapping:
+            mapped = indices
+            for mapping in next_edge.index_mapping:
                 stride = 1 if mapping is None or mapping.reverse else getattr(mapping, "_stride", 1)
-                if len(mapped) * stride > _MOST_PLACES:
+                if len(mapped) * stride > _MAX_INDICES:
                     return []
                 mapped = mapped if mapping is None else mapping(mapped)
-            known = following.target in visited and group.has_pruning_op(following, mapped)
-            if not len(mapped) or known:
+            in_group = next_edge.target in visited and group.has_pruning_op(next_edge, mapped)
+            if not len(mapped) or in_group:
                 continue
             total += len(mapped)
-            if total > _MOST_PLACES or len(group) > _MOST_STEPS:
+            if total > _MAX_INDICES or len(group) > _MAX_DEPENDENCIES:
                 return []
-            group.add_dep(following, mapped)
-            stack.append((following, mapped))
-    for edge, places in group.items:
-        merged.add_and_merge(edge, places)
+            group.add_dep(next_edge, mapped)
+            stack.append((next_edge, mapped))
+    for edge, indices in group.items:
+        merged.add_and_merge(edge, indices)
     return [
-        Coupled(
+        CoupledAxis(
             edge.target.module,
             "out" if graph.is_out_channel_pruning_fn(edge.handler) else "in",
-            [place.idx for place in places],
-            [place.root_idx for place in places],
+            [index.idx for index in indices],
+            [index.root_idx for index in indices],
         )
-        for edge, places in merged.items
+        for edge, indices in merged.items
     ]

@@ -1,4 +1,4 @@
-"""Depth pruning: remove whole layers of a transformer, or blocks of a residual network."""
+"""Depth pruning: remove layers of a transformer, or blocks of a residual network."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
 
 _RULES = ("score", "last", "random")
-_COMPARED = 512
-# 0.33 of 6 layers should be two, and 0.66 of 12 eight, though they are a little less.
-_ROUNDED_UP = 0.1
+_COMPARED_ROWS = 512  # of the validation split
+# The number of layers is rounded down, but 0.33 of 6 should be 2 and 0.66 of 12 should be 8.
+_ROUNDING_TOLERANCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -32,17 +32,19 @@ class Depth:
     """Remove layers with a residual connection, one at a time, until a share of them is removed.
 
     At least one layer of each stack (the encoder, or a stage of a residual network) stays. A block
-    that changes the number of channels or the size of the map has no plain shortcut, and stays.
+    that changes the number of channels or the size of the feature map has no identity shortcut, and
+    stays.
 
     Args:
-        ratio: share of the layers to remove, in (0, 1); rounded down to whole layers.
-        layers: names of the layers to remove instead.
-        rule: which layer is removed next: the one without which the validation score is best
-            ("score"; among equals, the one without which the outputs change least), the last one
-            ("last"), or a random one ("random", a control).
+        ratio: share of the layers to remove, in (0, 1). The number of layers is rounded down, but
+            up where less than 0.1 of a layer is missing.
+        layers: names of the layers to remove; `ratio` and `rule` are then not used.
+        rule: which layer to remove next: "score", the layer without which the validation score is
+            best (among equal scores, the layer without which the outputs change least); "last", the
+            last layer; or "random", a random layer (a control).
 
     Raises:
-        SettingError: ratio is outside (0, 1), or rule is another.
+        SettingError: ratio is outside (0, 1), or rule is not one of these.
 
     Source: Sajjad et al. 2023, "On the Effect of Dropping Layers of Pre-trained Transformer
     Models"; Veit et al. 2016, "Residual Networks Behave Like Ensembles of Relatively Shallow
@@ -60,161 +62,182 @@ class Depth:
             raise SettingError(f"rule is {self.rule!r}; possible: {', '.join(_RULES)}")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Remove the layers and return the indices that stay, for each stack that was cut.
+        """Remove the layers, and return the indices of the layers that stay in each changed stack.
 
         Raises:
-            UsageError: the family has no such layers, a named layer must stay, a stack would be
-                empty, or zeros of an earlier step would be lost.
-            UnknownError: no layer has one of the names.
+            UsageError: the model has no layers with a residual connection, a named layer must stay,
+                a stack would be empty, or zeros of an earlier step would be lost.
+            UnknownError: a name in `layers` is not the name of a layer.
         """
         _removable(model)  # refuses models without such layers first
         stacks = _stacks(model)
-        gone = _named(model, self.layers) if self.layers else self._found(model, work)
+        if self.layers:
+            layers_to_remove = _checked_names(model, self.layers)
+        else:
+            layers_to_remove = self._choose_layers(model, work)
         record: Record = {}
         for path, stack in stacks.items():
-            kept = [place for place in range(len(stack)) if f"{path}.{place}" not in gone]
+            kept = [
+                index for index in range(len(stack)) if f"{path}.{index}" not in layers_to_remove
+            ]
             if not kept:
-                raise UsageError(f"this would remove every layer of {path}; leave one at least")
+                raise UsageError(
+                    f"this would remove every layer of {path}; at least one layer must stay"
+                )
             if len(kept) < len(stack):
                 record[path] = kept
         _refuse_lost_zeros(model, record)
         if record:
-            console.note(f"without {', '.join(gone)}")
+            console.note(f"removed {', '.join(layers_to_remove)}")
         Depth.rebuild(model, record)
         return record
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Keep the recorded indices of each stack, renumbered.
+        """Keep the recorded layers of each stack, renumbered from 0.
 
         Raises:
-            ArtifactError: the record names something else than a stack, or layers that are missing.
+            ArtifactError: the record names a module that is not a stack of layers, or indices that
+                the stack does not have, or leaves out a layer that must stay.
         """
         removable = _removable(model) if record else set()
         stacks = _stacks(model)
         for path, kept in record.items():
             stack = stacks.get(path)
             if stack is None:
-                raise ArtifactError(f"{path!r:.80} is no stack of layers")
+                raise ArtifactError(f"{path!r:.80} is not a stack of layers")
             if not _is_selection(kept, len(stack)):
-                raise ArtifactError(f"{path} has {len(stack)} layers; {kept!r:.60} cannot stay")
-            gone = {f"{path}.{place}" for place in range(len(stack))} - {
-                f"{path}.{place}" for place in kept
-            }
-            if not gone <= removable:
-                raise ArtifactError(f"{', '.join(sorted(gone - removable))} cannot be left out")
-            _arrange(model.module, path, [stack[place] for place in kept])
+                raise ArtifactError(
+                    f"{path} has {len(stack)} layers; the recorded indices {kept!r:.60} are not a "
+                    "rising list of some of them"
+                )
+            removed = {f"{path}.{index}" for index in set(range(len(stack))) - set(kept)}
+            if not removed <= removable:
+                raise ArtifactError(f"{', '.join(sorted(removed - removable))} cannot be removed")
+            _replace_stack(model.module, path, [stack[index] for index in kept])
             config: Any = getattr(model.module, "config", None)
             if hasattr(config, "num_hidden_layers"):
                 config.num_hidden_layers = len(kept)
 
-    def _found(self, model: Model, work: Work) -> list[str]:
-        """Return the names of the layers to remove, chosen by the rule on a private copy."""
-        count = int(self.ratio * len(_names(model)) + _ROUNDED_UP)
+    def _choose_layers(self, model: Model, work: Work) -> list[str]:
+        """Return the names of the layers to remove, as the rule chooses on a copy of the model."""
+        count = int(self.ratio * len(_names(model)) + _ROUNDING_TOLERANCE)
         copied = replace(model, module=copy.deepcopy(model.module))
-        gone = list(islice(removals(copied, work, self.rule), count))
-        if len(gone) < count:
+        names = list(islice(removals(copied, work, self.rule), count))
+        if len(names) < count:
             raise UsageError(
-                f"ratio {self.ratio} would remove {count} layers; {len(gone)} can go, since one of "
-                "each stack must stay, and blocks without a plain shortcut: take a lower ratio"
+                f"ratio {self.ratio} would remove {count} layers, and {len(names)} can be removed: "
+                "one layer of each stack and all blocks without an identity shortcut must stay. "
+                "Take a lower ratio"
             )
-        return gone
+        return names
 
 
 def removals(model: Model, work: Work, rule: str) -> Iterator[str]:
-    """Remove layer after layer from a model, and yield the name that each had at the start.
+    """Remove one layer after another from a model, and yield the original name of each.
 
     Args:
-        model: it loses a layer for each name that is yielded.
-        work: whose validation rows decide, if the rule is "score".
-        rule: see `Depth`.
+        model: the model, which loses a layer for each yielded name.
+        work: the data, whose validation rows give the score of rule "score".
+        rule: rule that chooses the next layer, as in `Depth`.
 
     Raises:
         UsageError: the family has no removable layers.
     """
     stacks, removable = _stacks(model), _removable(model)
     kept = {path: list(range(len(stack))) for path, stack in stacks.items()}
-    change = _change_of_outputs(model, work) if rule == "score" else float
+    output_change = _output_change(model, work) if rule == "score" else None
 
-    def keep(path: str, places: list[int]) -> None:
-        _arrange(model.module, path, [stacks[path][place] for place in places])
+    def keep(path: str, indices: list[int]) -> None:
+        _replace_stack(model.module, path, [stacks[path][index] for index in indices])
 
     @contextmanager
     def without(candidate: tuple[str, int]) -> Iterator[None]:
-        path, gone = candidate
-        keep(path, [place for place in kept[path] if place != gone])
+        path, removed = candidate
+        keep(path, [index for index in kept[path] if index != removed])
         yield
         keep(path, kept[path])
 
-    def least_important(candidates: list[tuple[str, int]]) -> tuple[str, int]:
+    def least_important(
+        candidates: list[tuple[str, int]], output_change: Callable[[], float]
+    ) -> tuple[str, int]:
         scores = measure_each(candidates, without, lambda _: work.score(model), "layers")
-        equals = [each for each in candidates if scores[each] == max(scores.values())]
-        if len(equals) == 1:
-            return equals[0]
-        changes = measure_each(equals, without, lambda _: change(), "layers of equal score")
-        return min(equals, key=changes.__getitem__)
+        best = [candidate for candidate in candidates if scores[candidate] == max(scores.values())]
+        if len(best) == 1:
+            return best[0]
+        changes = measure_each(best, without, lambda _: output_change(), "layers of equal score")
+        return min(best, key=changes.__getitem__)
 
     while candidates := [
-        (path, place)
-        for path, places in kept.items()
-        for place in places
-        if len(places) > 1 and f"{path}.{place}" in removable
+        (path, index)
+        for path, indices in kept.items()
+        for index in indices
+        if len(indices) > 1 and f"{path}.{index}" in removable
     ]:
-        if rule == "score":
-            path, place = least_important(candidates)
+        if output_change is not None:
+            path, index = least_important(candidates, output_change)
         else:
             last = len(candidates) - 1
-            path, place = candidates[last if rule == "last" else int(torch.randint(last + 1, ()))]
-        kept[path].remove(place)
+            path, index = candidates[last if rule == "last" else int(torch.randint(last + 1, ()))]
+        kept[path].remove(index)
         keep(path, kept[path])
-        yield f"{path}.{place}"
+        yield f"{path}.{index}"
 
 
-def _change_of_outputs(model: Model, work: Work) -> Callable[[], float]:
-    """Return a function that measures how far a model's outputs moved from what they are now."""
-    part = work.data.validation
-    rows = Rows(part.rows[:_COMPARED], part.labels[:_COMPARED], model.encoder)
+def _output_change(model: Model, work: Work) -> Callable[[], float]:
+    """Return a function for the mean squared change of a model's outputs since this call."""
+    split = work.data.validation
+    rows = Rows(split.rows[:_COMPARED_ROWS], split.labels[:_COMPARED_ROWS], model.encoder)
     outputs = outputs_of(model.module, rows)
     return lambda: float(np.square(outputs_of(model.module, rows) - outputs).mean())
 
 
-def _named(model: Model, names: tuple[str, ...]) -> list[str]:
-    """Return the typed names, checked, each once."""
+def _checked_names(model: Model, names: tuple[str, ...]) -> list[str]:
+    """Return the names of layers to remove without duplicates.
+
+    Raises:
+        UnknownError: a name is not the name of a layer.
+        UsageError: a layer must stay.
+    """
     removable = _removable(model)
     for name in names:
         if name not in _names(model):
             raise unknown("layer", name, _names(model))
         if name not in removable:
             raise UsageError(
-                f"{name} has no plain shortcut: what follows needs its shape. Layers that can go: "
-                f"{', '.join(sorted(removable))}"
+                f"{name} has no identity shortcut: the next layer needs the shape of its outputs. "
+                f"Layers that can be removed: {', '.join(sorted(removable))}"
             )
     return list(dict.fromkeys(names))
 
 
 def _refuse_lost_zeros(model: Model, record: Record) -> None:
-    """Refuse to rename a layer so that an earlier step would no longer keep its zeros."""
+    """Check that layers whose zeros an earlier step keeps are not renumbered to layers without.
+
+    Raises:
+        UsageError: the zeros of a layer would be lost.
+    """
     for step in model.steps:
         pruned = step.record.get("parameters", ())
         for path, kept in record.items():
-            for place, old in enumerate(kept):
-                inside = f"{path}.{old}."
-                names = [name.removeprefix(inside) for name in pruned if name.startswith(inside)]
-                if any(f"{path}.{place}.{name}" not in pruned for name in names):
+            for new_index, old_index in enumerate(kept):
+                prefix = f"{path}.{old_index}."
+                names = [name.removeprefix(prefix) for name in pruned if name.startswith(prefix)]
+                if any(f"{path}.{new_index}.{name}" not in pruned for name in names):
                     raise UsageError(
-                        f"{path}.{old} would become {path}.{place}, where {step.method} keeps no "
-                        "zeros: remove layers first, then set weights to zero"
+                        f"{path}.{old_index} would become {path}.{new_index}, where {step.method} "
+                        "keeps no zeros: remove layers first, then set weights to zero"
                     )
 
 
 def _stacks(model: Model) -> dict[str, list[nn.Module]]:
-    """Return the modules of each container of layers; a shared layer is there once for each use."""
+    """Return the layers of each container by path; a shared layer occurs once for each use."""
     paths = dict.fromkeys(name.rpartition(".")[0] for name in _parts(model).layers)
     stacks: dict[str, list[nn.Module]] = {}
     for path in paths:
         container: Any = model.module.get_submodule(path)
         if type(container) in (nn.ModuleList, nn.Sequential):
-            stacks[path] = [container[place] for place in range(len(container))]
+            stacks[path] = [container[index] for index in range(len(container))]
     return stacks
 
 
@@ -222,9 +245,9 @@ def _names(model: Model) -> list[str]:
     """Return the name of every layer; a shared one has a name for each use."""
     layers = {id(model.module.get_submodule(name)) for name in _parts(model).layers}
     return [
-        f"{path}.{place}"
+        f"{path}.{index}"
         for path, stack in _stacks(model).items()
-        for place, layer in enumerate(stack)
+        for index, layer in enumerate(stack)
         if id(layer) in layers
     ]
 
@@ -233,7 +256,7 @@ def _removable(model: Model) -> set[str]:
     """Return the names of the layers with a residual connection, which may be removed.
 
     Raises:
-        UsageError: the model has none.
+        UsageError: the model has no such layer.
     """
     heads = _parts(model).heads
     removable = {
@@ -244,16 +267,16 @@ def _removable(model: Model) -> set[str]:
     }
     if not removable:
         raise UsageError(
-            f"depth removes layers that add to what they read (transformers, residual networks); "
-            f"bmc knows none in a {model.family} model: prune it with --method structured"
+            "depth removes layers with a residual connection (transformers, residual networks); "
+            f"bmc knows none in a {model.family} model: prune the model with --method structured"
         )
     return removable
 
 
 def _has_shortcut(block: nn.Module) -> bool:
-    """Tell whether a block of a convolutional network adds its unchanged input."""
-    beside = getattr(block, "downsample", None)
-    return isinstance(beside, nn.Identity) or getattr(block, "shortcut", False) is True
+    """Return whether a block of a convolutional network adds its unchanged input to its output."""
+    downsample = getattr(block, "downsample", None)
+    return isinstance(downsample, nn.Identity) or getattr(block, "shortcut", False) is True
 
 
 def _parts(model: Model) -> Parts:
@@ -261,16 +284,16 @@ def _parts(model: Model) -> Parts:
     return parts
 
 
-def _arrange(module: nn.Module, path: str, layers: list[nn.Module]) -> None:
-    """Replace a container by one of these layers."""
+def _replace_stack(module: nn.Module, path: str, layers: list[nn.Module]) -> None:
+    """Replace a container of layers by a container of the same class with other layers."""
     sequential = isinstance(module.get_submodule(path), nn.Sequential)
     container = nn.Sequential(*layers) if sequential else nn.ModuleList(layers)
     module.set_submodule(path, container.train(module.training))
 
 
 def _is_selection(kept: Any, count: int) -> bool:
-    """Tell whether a record holds a list of rising indices below `count`."""
-    if not isinstance(kept, list) or not kept or any(type(place) is not int for place in kept):
+    """Return whether a value from a record is a rising list of indices below `count`."""
+    if not isinstance(kept, list) or not kept or any(type(index) is not int for index in kept):
         return False
     return sorted(set(kept)) == kept and kept[0] >= 0 and kept[-1] < count
 

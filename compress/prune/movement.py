@@ -12,20 +12,21 @@ from bmc.errors import SettingError
 from bmc.model import AfterStep, Model, Record, Work
 from bmc.structure import zeros
 
-_WARM_UP = 0.1
+_WARM_UP = 0.1  # share of the run before the first zero
 
 
 @dataclass(frozen=True)
 class Movement:
     """Fine-tune with a score for each weight, and set the weights of the lowest scores to zero.
 
-    A score sums how far gradients move its weight away from zero: a weight that fine-tuning makes
-    small is pruned even if pretraining made it large. That is better than magnitude where few
-    weights are left. Layers are chosen, and zeros kept, as in `unstructured`.
+    The score of a weight sums how far the gradients move the weight away from zero. A weight that
+    fine-tuning makes small is pruned even if pretraining made it large. At high ratios this is
+    better than pruning by magnitude. Layers are chosen, and zeros kept, as in `unstructured`.
 
     Args:
         ratio: share of each parameter's weights that are zero afterwards, in (0, 1).
-        epochs: of training in which scores are learned and the share of zeros rises, as a cubic.
+        epochs: epochs of training in which scores are learned, and in which the share of zeros
+            rises along a cubic curve.
         layers: names (fnmatch patterns) of the layers to prune; all but embeddings and outputs
             when empty.
 
@@ -44,7 +45,9 @@ class Movement:
     def __post_init__(self) -> None:
         zeros.check_ratio(self.ratio)
         if self.epochs < 1:
-            raise SettingError(f"epochs is {self.epochs}; scores are learned in at least 1")
+            raise SettingError(
+                f"epochs is {self.epochs}; it must be at least 1, since training learns the scores"
+            )
 
     def apply(self, model: Model, work: Work) -> Record:
         """Train with scores, set the weights to zero and return each parameter's share of zeros."""
@@ -75,9 +78,10 @@ class Movement:
 
 
 class _Scored(nn.Module):
-    """A parametrization: the weight times a mask, whose gradients go to the scores.
+    """A parametrization: the weight times a mask, whose gradient goes to the scores.
 
-    Mask and ratio are buffers, so that they are in checkpoints: scores change between two masks.
+    The mask is updated less often than the scores change, so the mask cannot be computed from the
+    scores. Mask and `reached`, the share of zeros so far, are buffers, which checkpoints contain.
     """
 
     def __init__(self, weight: Tensor) -> None:
@@ -89,31 +93,34 @@ class _Scored(nn.Module):
         self.register_buffer("reached", torch.zeros((), dtype=torch.float64))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """Return the weight with zeros where the mask has them."""
+        """Return the weight, with zeros where the mask is False."""
         return weight * (self.mask + (self.scores - self.scores.detach()))
 
     def right_inverse(self, weight: Tensor) -> Tensor:
-        """Return what is stored when the layer's weight is assigned."""
+        """Return the tensor to store when the layer's weight is assigned: the weight itself."""
         return weight
 
 
 def add_scores(module: nn.Module, weights: zeros.Weights) -> list[tuple[nn.Module, str]]:
-    """Give each weight scores, a shared one once; return the layers and names of the weights."""
+    """Add scores to each weight, and return each layer with the name of its scored weight.
+
+    A weight that several layers share has one tensor of scores.
+    """
     scored = {id(weight): _Scored(weight) for weight in weights.values()}
-    places = [
+    entries = [
         (layer, name, scored[id(value)])
         for layer in module.modules()
         for name, value in layer.named_parameters(recurse=False)
         if id(value) in scored
     ]
-    for layer, name, scores in places:
+    for layer, name, scores in entries:
         parametrize.register_parametrization(layer, name, scores)
-    return [(layer, name) for layer, name, _ in places]
+    return [(layer, name) for layer, name, _ in entries]
 
 
 @torch.no_grad()
 def mask_lowest(weight: parametrize.ParametrizationList, ratio: float) -> None:
-    """Mask a share of a weight: first its zeros, then the values of the lowest scores."""
+    """Mask a share of a weight: first the values that are zero, then those of the lowest scores."""
     scored = weight[0]
     if isinstance(scored, _Scored) and ratio > scored.reached:
         scores = scored.scores.masked_fill(weight.original == 0, -torch.inf)

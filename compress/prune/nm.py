@@ -1,4 +1,4 @@
-"""N:M sparsity: of each M weights along the inputs, N are kept."""
+"""N:M sparsity: keep N of every M consecutive weights along the inputs."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 @dataclass(frozen=True)
 class NM:
-    """Keep the N largest weights of every M neighbors along the inputs; the others become zero.
+    """Keep the N largest of every M consecutive weights along the inputs, and zero the others.
 
-    The sparse kernels of NVIDIA's GPUs read 2:4, along input channels (of a convolution at each
-    position of its filter); elsewhere the file shrinks only when it is compressed. Layers whose
-    inputs do not divide into groups are not pruned, nor are embeddings, recurrent layers and,
-    unless `layers` names them, outputs.
+    The sparse kernels of NVIDIA's GPUs run 2:4, along input channels (in a convolution, at each
+    position of its filter). On other devices only a compressed file gets smaller. Layers whose
+    number of inputs is not divisible by M are not pruned. Neither are embeddings and recurrent
+    layers, nor outputs unless `layers` names them.
 
     Args:
         pattern: "2:4" or "4:8".
@@ -31,8 +31,8 @@ class NM:
             outputs when empty.
 
     Raises:
-        SettingError: there is no such pattern, or the inputs of a layer that is named in full, or
-            of all of them, do not divide.
+        SettingError: pattern is another; or the number of inputs is not divisible by M for a layer
+            whose full name is in `layers`, or for every layer.
         UnknownError: a pattern of `layers` matches no layer.
 
     Source: Mishra et al. 2021, "Accelerating Sparse Deep Neural Networks".
@@ -49,11 +49,13 @@ class NM:
         """Set the weights to zero and return the share of zeros in each parameter."""
         kept, size = _PATTERNS[self.pattern]
         weights = zeros.weights_of(model, self.layers, _KINDS)
-        odd = {name: value.shape[1] for name, value in weights.items() if value.shape[1] % size}
-        _refuse_odd(odd, self.pattern, self.layers, everything=len(odd) == len(weights))
-        chosen = {name: value for name, value in weights.items() if name not in odd}
-        zeros.zero(chosen, {name: _pruned(value, kept, size) for name, value in chosen.items()})
-        return zeros.record_of(chosen)
+        inputs = {name: weight.shape[1] for name, weight in weights.items()}
+        indivisible = {name: count for name, count in inputs.items() if count % size}
+        _check_divisible(indivisible, self.pattern, self.layers, len(weights))
+        pruned = {name: weight for name, weight in weights.items() if name not in indivisible}
+        masks = {name: _smallest(weight, kept, size) for name, weight in pruned.items()}
+        zeros.zero(pruned, masks)
+        return zeros.record_of(pruned)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
@@ -66,31 +68,47 @@ class NM:
         return zeros.keep_zeros(record)
 
 
-def _refuse_odd(
-    odd: dict[str, int], pattern: str, layers: tuple[str, ...], everything: bool
+def _check_divisible(
+    indivisible: dict[str, int], pattern: str, layers: tuple[str, ...], count: int
 ) -> None:
-    """Refuse layers that do not divide where one is named in full; else note them."""
-    if not odd:
+    """Refuse an indivisible layer if `layers` has its full name; otherwise print a note.
+
+    Args:
+        indivisible: number of inputs that is not divisible by M, by parameter name.
+        pattern: N:M.
+        layers: the setting `layers`.
+        count: number of parameters that are to be pruned.
+
+    Raises:
+        SettingError: a layer is named in full, or no layer is divisible.
+    """
+    if not indivisible:
         return
-    shown = ", ".join(f"{name} ({inputs})" for name, inputs in odd.items())
-    group = pattern.partition(":")[2]
-    if everything:
+    names = ", ".join(f"{name} ({inputs})" for name, inputs in indivisible.items())
+    size = pattern.partition(":")[2]
+    if len(indivisible) == count:
         raise SettingError(
-            f"{pattern} needs inputs that divide by {group}; no layer's do: {shown}. "
-            "`unstructured` prunes any width"
+            f"pattern {pattern} needs numbers of inputs that are divisible by {size}; no layer has "
+            f"one: {names}. Method unstructured prunes layers of any size"
         )
-    for name, inputs in odd.items():
+    for name, inputs in indivisible.items():
         if name.rpartition(".")[0] in layers:
             raise SettingError(
-                f"{name} has {inputs} inputs, which do not divide by {group} as {pattern} needs; "
-                "leave it out of layers, or prune it with `unstructured`"
+                f"{name} has {inputs} inputs, and pattern {pattern} needs a number divisible by "
+                f"{size}: leave the layer out of layers, or prune it with method unstructured"
             )
-    console.note(f"left alone, since their inputs do not divide by {group}: {shown}")
+    console.note(f"not pruned, since the number of inputs is not divisible by {size}: {names}")
 
 
 @torch.no_grad()
-def _pruned(weight: Tensor, kept: int, size: int) -> Tensor:
-    """Return a mask of all but the largest weights of each group along axis 1: bool."""
+def _smallest(weight: Tensor, kept: int, size: int) -> Tensor:
+    """Return a mask of all but the largest weights of each group along axis 1, bool.
+
+    Args:
+        weight: a weight (out, in, ...).
+        kept: N, the weights of each group that are not masked.
+        size: M, the weights of a group.
+    """
     inputs_last = weight.movedim(1, -1)
     groups = inputs_last.abs().reshape(-1, size)
     mask = torch.zeros_like(groups, dtype=torch.bool)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from bmc import console
-from bmc.compress.prune._cutting import cut, follows
+from bmc.compress.prune._cutting import cut, cut_mismatch
 from bmc.compress.prune._importance import CRITERIA, importance_of
 from bmc.contracts import families
 from bmc.errors import SettingError, UsageError, unknown
@@ -26,33 +26,36 @@ if TYPE_CHECKING:
 SCOPES = ("layer", "global")
 KINDS = ("channels", "hidden", "heads", "width")
 KERNEL_MULTIPLE = 8
-CHANNEL_BLOCK = 16  # of run times' convolutions, with AVX-512; benchmarks/widths.py
+# Channels that a runtime's convolution computes at once with AVX-512 (benchmarks/widths.py).
+CHANNEL_BLOCK = 16
 
 
 @dataclass(frozen=True)
 class Structured:
-    """Remove the least important channels, hidden units and heads, with everything that reads them.
+    """Remove the least important channels, hidden units and heads, with the weights that read them.
 
-    The size of a layer is rounded to the nearest `multiple`, and is at least one of them, or one
-    head; smaller layers are not pruned. Layers whose outputs are added lose the same channels;
-    layers that share weights lose the same units. The number of the model's outputs stays.
+    The size of a layer is rounded to the nearest multiple of `multiple`, and is at least `multiple`
+    (at least one head, for attention); smaller layers are not pruned. Layers whose outputs are
+    added lose the same channels; layers that share weights lose the same units. The number of the
+    model's outputs stays.
 
     Args:
         ratio: share of the units to remove, in (0, 1).
-        criterion: the importance of a unit: l1 or l2 (norm of the weights that compute and read it,
-            scaled to a mean of 1 in each layer), taylor (first-order change of the loss without it,
-            on 256 training rows), or random, the control.
-        scope: layer (each loses the same share) or global (the least important of all layers are
-            removed, channels among channels and heads among heads).
+        criterion: the importance of a unit: l1 or l2 (norm of the weights that compute and read the
+            unit, scaled to a mean of 1 in each layer), taylor (first-order change of the loss
+            without the unit, on 256 training rows), or random (a control).
+        scope: layer (each layer loses the same share) or global (the least important units of all
+            layers are removed, channels among channels and heads among heads).
         what: channels (of convolutions), hidden (units of linear and recurrent layers), heads, and
             width (the axis of layer norms and embeddings: a transformer's residual stream).
-        multiple: what sizes are rounded to; heads are not. 0 takes what kernels need: 8, and 16 for
-            channels above 16, since 24 of them take as long as 32.
+        multiple: number that sizes are rounded to a multiple of; the number of heads is not
+            rounded. 0 takes the multiple that kernels need: 8, or 16 for more than 16 channels,
+            since 24 channels take as long as 32.
         rounds: number of equal parts in which units are removed, with fine-tuning between them.
-        epochs_between: epochs of that fine-tuning.
+        epochs_between: epochs of the fine-tuning between two rounds.
         layers: names (fnmatch patterns) of the layers whose units may be removed; all when empty.
-        ratios: a ratio for each named layer, 0 to below 1, from a search; layers that lose the same
-            units lose the mean.
+        ratios: a ratio for each named layer, in [0, 1), as a search returns; layers that lose the
+            same units lose the mean of their ratios.
 
     Raises:
         SettingError: a setting is out of range.
@@ -96,16 +99,20 @@ class Structured:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Prune, in rounds; return the sizes of the layers that changed."""
-        self._refuse(model)
+        self._check_model(model)
         before = shapes_of(model.module)
         units_before: dict[str, int] = {}
         for number in range(1, self.rounds + 1):
             model.module.cpu()
-            groups = self._chosen(model)
+            groups = self._choose_groups(model)
             for group in groups:
                 units_before.setdefault(group.name, group.units)
             scores = importance_of(groups, self.criterion, model, work)
-            _prune(model, groups, self._kept(groups, scores, units_before, number / self.rounds))
+            _prune(
+                model,
+                groups,
+                self._units_to_keep(groups, scores, units_before, number / self.rounds),
+            )
             if number < self.rounds:
                 work.fit(model, epochs=self.epochs_between, name=f"round-{number}")
         return changed(before, shapes_of(model.module))
@@ -116,31 +123,33 @@ class Structured:
         refuse_clustered(model.module, "structured")
         reshape(model.module, record)
 
-    def _refuse(self, model: Model) -> None:
-        """Refuse an order of steps that makes no sense.
+    def _check_model(self, model: Model) -> None:
+        """Check that the model's units can be ranked and removed.
 
         Raises:
-            UsageError: weights are codebooks or were quantized; or there is nothing to train with.
+            UsageError: weights are codebooks or were quantized, or the criterion needs labels and
+                the model has none.
         """
         refuse_clustered(model.module, "structured")
         for step in model.steps:
             if step.method.startswith("quantize/"):
                 raise UsageError(
-                    f"{step.method} measured the scales of units that would go: prune the model "
-                    "from before it, then quantize"
+                    f"{step.method} has measured scales of units that pruning would remove: "
+                    "prune the model from before that step, then quantize"
                 )
         if model.task == "generation" and self.criterion == "taylor":
             raise UsageError(
-                f"a {model.family} has no labels to measure a loss by; take criterion=l2"
+                f"criterion taylor needs labels to compute a loss, and a {model.family} model has "
+                "none; take criterion=l2"
             )
 
-    def _chosen(self, model: Model) -> list[Group]:
-        """Return the groups that may lose units; note those that cannot.
+    def _choose_groups(self, model: Model) -> list[Group]:
+        """Return the groups that may lose units; print a note for each group that cannot.
 
         Raises:
-            UnknownError: a pattern or a name fits no layer.
-            UsageError: only some of the layers that share weights are named, or their units are not
-                in `what`.
+            UnknownError: a pattern of `layers` or a name in `ratios` matches no layer.
+            UsageError: `layers` names only some of the layers that share weights, or layers whose
+                units are not in `what`.
         """
         groups = groups_of(model)
         for name in self.ratios:
@@ -153,17 +162,22 @@ class Structured:
             if all(group.kind not in self.what for group in matched):
                 kind = matched[0].kind
                 raise UsageError(
-                    f"{pattern} makes {kind}, and what is {', '.join(self.what)}: add what={kind}"
+                    f"the units of {pattern} are {kind}, and what is {', '.join(self.what)}: "
+                    f"add what={kind}"
                 )
         groups = [group for group in groups if group.kind in self.what]
         groups = [group for group in groups if self._is_named(group)]
         for group in groups:
             if group.reason:
-                console.note(f"{group.name} stays as it is: {group.reason}")
+                console.note(f"{group.name} is not pruned: {group.reason}")
         return [group for group in groups if not group.reason]
 
     def _is_named(self, group: Group) -> bool:
-        """Tell whether a group's layers are among those to prune; all users of a weight must be."""
+        """Return whether a group's layers are to be pruned.
+
+        Raises:
+            UsageError: `layers` names only some of the layers that share a weight.
+        """
 
         def named(path: str) -> bool:
             return any(fnmatch(path, pattern) for pattern in self.layers)
@@ -171,27 +185,28 @@ class Structured:
         if not self.layers:
             return True
         for member in (member for member in group.members if member.axis == "out"):
-            left = [path for path in member.paths if not named(path)]
-            if left and len(left) < len(member.paths):
+            unnamed = [path for path in member.paths if not named(path)]
+            if unnamed and len(unnamed) < len(member.paths):
                 raise UsageError(
-                    f"{', '.join(path for path in member.paths if path not in left)} shares its "
-                    f"weights with {', '.join(left)}: they can only be pruned together; name all"
+                    f"{', '.join(path for path in member.paths if path not in unnamed)} shares "
+                    f"weights with {', '.join(unnamed)}: these layers can only be pruned together; "
+                    "name all of them in layers"
                 )
         return any(named(path) for path in group.layers)
 
-    def _kept(
+    def _units_to_keep(
         self,
         groups: Sequence[Group],
         scores: Mapping[str, Tensor],
         units_before: Mapping[str, int],
         done: float,
     ) -> dict[str, Tensor]:
-        """Return a mask of the units that stay, bool (units), for each group that loses some.
+        """Return a mask of the units that stay, bool (units), by name of each group that loses any.
 
         Args:
-            groups: that may lose units.
-            scores: importance of each unit, float (units), by group.
-            units_before: number of units before the first round, by group.
+            groups: groups that may lose units.
+            scores: importance of each unit, float (units), by group name.
+            units_before: number of units before the first round, by group name.
             done: share of the ratio that this round reaches, in (0, 1].
         """
         targets = {
@@ -199,8 +214,9 @@ class Structured:
         }
         if self.scope == "global":
             for kind in self.what:
-                rivals = [g for g in groups if g.kind == kind and not self._ratios_of(g)]
-                targets |= _by_rank(rivals, scores, sum(targets[rival.name] for rival in rivals))
+                ranked = [g for g in groups if g.kind == kind and not self._ratios_of(g)]
+                total = sum(targets[group.name] for group in ranked)
+                targets |= _split_by_rank(ranked, scores, total)
         for group in groups:
             ratios = self._ratios_of(group)
             if ratios:
@@ -236,44 +252,65 @@ def groups_of(model: Model) -> list[Group]:
 
 
 def _prune(model: Model, groups: Sequence[Group], kept: Mapping[str, Tensor]) -> None:
-    """Cut the units that are not kept, except where the graph does not know all readers."""
+    """Remove the units that are not kept, where the graph describes all layers that read them.
+
+    A group is left whole if removing its units changes the outputs differently from setting the
+    weights that read them to zero.
+    """
     family = families.network(model.family)
     example = family.examples(model.module)[0]
-    if kept and follows(model.module, kept, groups, example):
-        good = {}
+    if kept and cut_mismatch(model.module, kept, groups, example):
+        matching = {}
         for name, mask in kept.items():
-            wrong = follows(model.module, {name: mask}, groups, example)
-            if wrong:
-                console.note(f"{name} stays as it is: the graph cannot follow it ({wrong})")
+            mismatch = cut_mismatch(model.module, {name: mask}, groups, example)
+            if mismatch:
+                console.note(f"{name} is not pruned: the graph cannot follow it ({mismatch})")
             else:
-                good[name] = mask
-        kept = good
-        wrong = follows(model.module, kept, groups, example)
-        if wrong:
-            raise UsageError(f"the dependency graph cannot follow this model ({wrong})")
+                matching[name] = mask
+        kept = matching
+        mismatch = cut_mismatch(model.module, kept, groups, example)
+        if mismatch:
+            raise UsageError(
+                f"the dependency graph cannot follow this model ({mismatch}); "
+                "try --method unstructured"
+            )
     cut(model.module, kept, groups)
 
 
-def _by_rank(
-    groups: Sequence[Group], scores: Mapping[str, Tensor], target: float
+def _split_by_rank(
+    groups: Sequence[Group], scores: Mapping[str, Tensor], total: float
 ) -> dict[str, float]:
-    """Return the number of units of each group among a number of the best units of all groups."""
+    """Rank the units of all groups together, and return how many of the best are in each group.
+
+    Args:
+        groups: groups of one kind.
+        scores: importance of each unit, float (units), by group name.
+        total: number of best units to count.
+    """
     if not groups:
         return {}
     all_scores = torch.cat([scores[group.name] for group in groups])
-    owner = torch.repeat_interleave(torch.tensor([group.units for group in groups]))
-    best = all_scores.argsort(descending=True, stable=True)[: round(target)]
-    counts = owner[best].bincount(minlength=len(groups)).tolist()
+    group_indices = torch.repeat_interleave(torch.tensor([group.units for group in groups]))
+    best = all_scores.argsort(descending=True, stable=True)[: round(total)]
+    counts = group_indices[best].bincount(minlength=len(groups)).tolist()
     return {group.name: float(count) for group, count in zip(groups, counts, strict=True)}
 
 
 def _kernel_multiple(kind: str, target: float) -> int:
-    """Return the multiple that a size of about so many units should have for fast kernels."""
+    """Return the number that fast kernels need the size of a layer to be a multiple of.
+
+    Args:
+        kind: kind of the units.
+        target: number of units to keep, before rounding.
+    """
     return CHANNEL_BLOCK if kind == "channels" and target > CHANNEL_BLOCK else KERNEL_MULTIPLE
 
 
 def _rounded(target: float, units: int, multiple: int) -> int:
-    """Return the nearest multiple, at least one, or all units where that is as near."""
+    """Return a target rounded to the nearest multiple, or all units where that is as near.
+
+    At least one multiple of the units stays.
+    """
     count = max(1, math.floor(target / multiple + 0.5)) * multiple
     return units if units - target <= abs(target - count) else min(units, count)
 

@@ -28,7 +28,8 @@ class Unstructured:
         scope: "global" compares all weights, "layer" those of each parameter.
         layers: names (fnmatch patterns) of the layers to prune; all but embeddings and outputs
             when empty.
-        epochs: of training in which the share of zeros rises, as a cubic; 0 prunes at once.
+        epochs: epochs of training in which the share of zeros rises along a cubic curve; 0 prunes
+            at once.
 
     Raises:
         SettingError: a setting is out of range, or a layer would have no weight left.
@@ -75,7 +76,7 @@ class Unstructured:
 
 @torch.no_grad()
 def _smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[str, Tensor]:
-    """Return a mask of the weights of the smallest magnitude, for each parameter."""
+    """Return a mask of the weights of the smallest magnitude, by parameter name."""
     if scope == "layer":
         return {name: zeros.lowest(weight.abs(), ratio) for name, weight in weights.items()}
     magnitudes = torch.cat([weight.abs().flatten() for weight in weights.values()])
@@ -88,9 +89,9 @@ def _smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[s
 
 
 def _gradual(names: tuple[str, ...], ratio: float, scope: str) -> AfterStep:
-    """Return a function that sets more and more weights to zero, and keeps them zero.
+    """Return a function that sets a growing share of the weights to zero, and keeps them zero.
 
-    Its only state are the zeros of the weights, so that a resumed run continues with them.
+    The zeros themselves are the only state that matters, so a resumed run continues from them.
     """
     reached = 0.0
     masks: dict[str, Tensor] = {}

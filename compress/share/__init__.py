@@ -1,5 +1,5 @@
-"""Parameter sharing and factorization: fewer numbers stand for the same weights.
+"""Parameter sharing and factorization: represent the weights with fewer parameters.
 
-One technique is one file that ends with `STEP = YourClass`, found by its name: CONTRIBUTING.md
-says how to add one.
+Each technique is one file that ends with `STEP = YourClass`; the name of the file is the name of
+the technique. CONTRIBUTING.md says how to add a technique.
 """

@@ -1,4 +1,4 @@
-"""Layer sharing: consecutive layers become one that is used several times."""
+"""Layer sharing: consecutive layers use one set of parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.inference.codebook import refuse_clustered
 from bmc.model import Model, Parts, Record, Work
 
-_WHATS = ("all", "attention", "feed-forward")
+_CHOICES = ("all", "attention", "feed-forward")
 _STARTS = ("mean", "best", "first")
 
 Group = list[str]
@@ -25,23 +25,23 @@ Group = list[str]
 
 @dataclass(frozen=True)
 class Layers:
-    """Let each group of consecutive layers use the parameters of one; fine-tune afterwards.
+    """Share one set of parameters among each group of consecutive layers; fine-tune afterwards.
 
-    Only layers of equal sizes can share: those of a transformer, deeper layers of a recurrent
-    network, the blocks of one stage of a residual network. Batch norms are not shared, since their
-    running averages belong to one layer. The model gets smaller, not faster: each layer is still
+    Only layers of equal sizes can share: layers of a transformer, deeper layers of a recurrent
+    network, blocks of one stage of a residual network. Batch norms are not shared, since their
+    running averages belong to one layer. The model gets smaller, not faster: every layer is still
     computed.
 
     Args:
-        what: "all" parameters of a layer, or only its "attention" or "feed-forward" part, each
-            with its norm.
-        group: layers of a group; 0 puts all equal layers in a row into one.
-        start: what a group starts from: the "mean" of its layers, the "first", or the "best": the
-            one that, used for the whole group, keeps the validation score highest.
+        what: parameters to share: "all" of a layer, or only its "attention" or "feed-forward" part,
+            each with its norm.
+        group: number of layers in a group; 0 puts all consecutive equal layers into one group.
+        start: initial parameters of a group: the "mean" of its layers, its "first" layer, or its
+            "best" layer: the layer that gives the best validation score when the group uses it.
 
     Raises:
-        SettingError: a setting is out of range, the groups do not divide the layers, or the layers
-            have no such part.
+        SettingError: a setting is out of range, the number of equal layers is not divisible by
+            `group`, or the layers have no such part.
 
     Source: Lan et al. 2020, "ALBERT", section 3.1.
     """
@@ -51,19 +51,21 @@ class Layers:
     start: str = "mean"
 
     def __post_init__(self) -> None:
-        if self.what not in _WHATS:
-            raise SettingError(f"what is {self.what!r}; possible: {', '.join(_WHATS)}")
+        if self.what not in _CHOICES:
+            raise SettingError(f"what is {self.what!r}; possible: {', '.join(_CHOICES)}")
         if self.group < 0 or self.group == 1:
-            raise SettingError(f"group is {self.group}; it must be 0 (all in one), or 2 or more")
+            raise SettingError(
+                f"group is {self.group}; it must be at least 2, or 0 for all equal layers"
+            )
         if self.start not in _STARTS:
             raise SettingError(f"start is {self.start!r}; possible: {', '.join(_STARTS)}")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Share the layers and return which ones form a group.
+        """Share the layers, and return the groups of layers.
 
         Raises:
-            UsageError: no two layers in a row are equal, the model is clustered, or there is no
-                validation score to find the best layer.
+            UsageError: no two consecutive layers are equal, the model is clustered, or the model
+                has no validation score to find the best layer with.
         """
         refuse_clustered(model.module, "layers")
         if self.start == "best" and model.task == "generation":
@@ -71,13 +73,13 @@ class Layers:
         groups = [
             group
             for group in _groups(model, self.what, self.group)
-            if len({id(part) for part in _same_parts(model, group, self.what)[0]}) > 1
+            if len({id(module) for module in _modules_to_share(model, group, self.what)[0]}) > 1
         ]
         for group in groups:
-            parts = _same_parts(model, group, self.what)
-            leader = _best(model, work, group, self.what) if self.start == "best" else 0
-            for same in parts:
-                _start(same, same if self.start == "mean" else [same[leader]])
+            shared_modules = _modules_to_share(model, group, self.what)
+            source = _best_layer(model, work, group, self.what) if self.start == "best" else 0
+            for modules in shared_modules:
+                _initialize(modules, modules if self.start == "mean" else [modules[source]])
         record: Record = {"what": self.what, "groups": groups} if groups else {}
         Layers.rebuild(model, record)
         for first, *_, last in groups:
@@ -86,30 +88,40 @@ class Layers:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Let the layers of each recorded group use the parameters of its first one."""
-        for group in _checked(model, record):
-            for names in _names(model, group, record["what"]):
+        """Let the layers of each recorded group use the parameters of its first layer."""
+        for group in _checked_groups(model, record):
+            for names in _paths_to_share(model, group, record["what"]):
                 first = model.module.get_submodule(names[0])
                 for name in names[1:]:
                     model.module.set_submodule(name, first)
 
 
 def _groups(model: Model, what: str, size: int) -> list[Group]:
-    """Return groups of equal layers in a row; a size of 0 takes all of them."""
+    """Return groups of consecutive equal layers.
+
+    Args:
+        model: the model.
+        what: parameters to share.
+        size: number of layers in a group; 0 puts all consecutive equal layers into one group.
+
+    Raises:
+        UsageError: no two consecutive layers are equal.
+        SettingError: the number of equal layers is not divisible by `size`.
+    """
     layers = _parts(model).layers
     runs = [list(run) for _, run in groupby(layers, lambda name: _structure(model, name, what))]
     runs = [run for run in runs if len(run) > 1]
     if not runs:
         raise UsageError(
-            f"no two layers in a row of this {model.family} model are equal, and only equal ones "
-            f"can share: {_difference(model, what)}"
+            f"no two consecutive layers of this {model.family} model are equal, and only equal "
+            f"layers can share parameters: {_difference(model)}"
         )
     for run in runs:
         if size and len(run) % size:
-            divisors = [str(each) for each in range(2, len(run) + 1) if len(run) % each == 0]
+            divisors = [str(size) for size in range(2, len(run) + 1) if len(run) % size == 0]
             raise SettingError(
-                f"groups of {size} do not divide the {len(run)} equal layers {run[0]} to "
-                f"{run[-1]}; possible: {', '.join(divisors)}"
+                f"the {len(run)} equal layers {run[0]} to {run[-1]} cannot be divided into groups "
+                f"of {size}; possible: {', '.join(divisors)}"
             )
     return [
         run[start : start + (size or len(run))]
@@ -119,17 +131,17 @@ def _groups(model: Model, what: str, size: int) -> list[Group]:
 
 
 def _structure(model: Model, name: str, what: str) -> tuple[Any, ...]:
-    """Return what must be equal for two layers to share: their container and all sizes."""
+    """Return the properties in which layers that share must be equal: container and all sizes."""
     parts = _parts(model)
-    inside = _inside(model, name, what)
-    shared = {one.removeprefix(name): model.module.get_submodule(one) for one in inside}
-    sizes = [_shapes(part) for part in shared.values()]
+    paths = _shared_paths(model, name, what)
+    shared = {path.removeprefix(name): model.module.get_submodule(path) for path in paths}
+    sizes = [_shapes(module) for module in shared.values()]
     heads = [count for path, count in parts.heads.items() if path.startswith(f"{name}.")]
     return name.rpartition(".")[0], str(shared), str(sizes), heads
 
 
-def _difference(model: Model, what: str) -> str:
-    """Say how the first two neighboring layers differ."""
+def _difference(model: Model) -> str:
+    """Return a description of how the first two consecutive layers that are not equal differ."""
     for first, second in pairwise(_parts(model).layers):
         shapes = [_shapes(model.module.get_submodule(name)) for name in (first, second)]
         for key in sorted(shapes[0].keys() & shapes[1].keys()):
@@ -137,15 +149,16 @@ def _difference(model: Model, what: str) -> str:
                 return f"{key} of {first} is {shapes[0][key]}, of {second} {shapes[1][key]}"
         if shapes[0] != shapes[1]:
             return f"{first} and {second} have different parameters"
-    return f"it has {len(_parts(model).layers)} layers"
+    count = len(_parts(model).layers)
+    return f"the model has {count} {'layer' if count == 1 else 'layers'}"
 
 
 def _shapes(module: nn.Module) -> dict[str, tuple[int, ...]]:
     return {key: tuple(value.shape) for key, value in module.state_dict().items()}
 
 
-def _inside(model: Model, layer: str, what: str) -> list[str]:
-    """Return the paths of the modules that a layer shares.
+def _shared_paths(model: Model, layer: str, what: str) -> list[str]:
+    """Return the paths of the modules inside a layer whose parameters are to be shared.
 
     Raises:
         SettingError: the layers have no such part.
@@ -160,8 +173,8 @@ def _inside(model: Model, layer: str, what: str) -> list[str]:
 
 
 def _without_batch_norm(path: str, module: nn.Module) -> Iterator[str]:
-    """Yield the paths of the largest modules that have parameters and no batch norm."""
-    if not any(isinstance(part, _BatchNorm) for part in module.modules()):
+    """Yield the paths of the largest modules that have parameters and contain no batch norm."""
+    if not any(isinstance(child, _BatchNorm) for child in module.modules()):
         if any(True for _ in module.parameters()):
             yield path
         return
@@ -170,61 +183,64 @@ def _without_batch_norm(path: str, module: nn.Module) -> Iterator[str]:
             yield from _without_batch_norm(f"{path}.{name}", child)
 
 
-def _names(model: Model, group: Group, what: str) -> list[tuple[str, ...]]:
-    """Return the paths of the modules that become one, for each shared module of a group."""
-    return list(zip(*(_inside(model, layer, what) for layer in group), strict=True))
+def _paths_to_share(model: Model, group: Group, what: str) -> list[tuple[str, ...]]:
+    """Return tuples of paths of modules that are to share parameters, one path for each layer."""
+    return list(zip(*(_shared_paths(model, layer, what) for layer in group), strict=True))
 
 
-def _same_parts(model: Model, group: Group, what: str) -> list[list[nn.Module]]:
-    """Return the modules that become one, for each shared module of a group."""
+def _modules_to_share(model: Model, group: Group, what: str) -> list[list[nn.Module]]:
+    """Return lists of modules that are to share parameters, one module for each layer."""
     return [
-        [model.module.get_submodule(name) for name in names] for names in _names(model, group, what)
+        [model.module.get_submodule(path) for path in paths]
+        for paths in _paths_to_share(model, group, what)
     ]
 
 
 @torch.no_grad()
-def _start(same: list[nn.Module], sources: list[nn.Module]) -> None:
-    """Set the first of several equal modules to the mean of the sources."""
-    known = [source.state_dict() for source in sources]
-    for name, value in same[0].state_dict().items():
-        tensors = torch.stack([state[name] for state in known])
+def _initialize(modules: list[nn.Module], sources: list[nn.Module]) -> None:
+    """Set the parameters of the first module to the mean of the sources' parameters."""
+    states = [source.state_dict() for source in sources]
+    for name, value in modules[0].state_dict().items():
+        tensors = torch.stack([state[name] for state in states])
         value.copy_(tensors.mean(dim=0) if tensors.is_floating_point() else tensors[0])
 
 
-def _best(model: Model, work: Work, group: Group, what: str) -> int:
-    """Return the index of the layer that scores highest when the whole group uses it."""
-    names = _names(model, group, what)
-    parts = _same_parts(model, group, what)
+def _best_layer(model: Model, work: Work, group: Group, what: str) -> int:
+    """Return the index in the group of the layer that scores best when the whole group uses it."""
+    paths_to_share = _paths_to_share(model, group, what)
+    modules_to_share = _modules_to_share(model, group, what)
 
-    def score(place: int) -> float:
-        for same, paths in zip(parts, names, strict=True):
+    def score(index: int) -> float:
+        for modules, paths in zip(modules_to_share, paths_to_share, strict=True):
             for path in paths:
-                model.module.set_submodule(path, same[place])
+                model.module.set_submodule(path, modules[index])
         return work.score(model)
 
-    scores = [score(place) for place in range(len(group))]
-    for same, paths in zip(parts, names, strict=True):
-        for path, module in zip(paths, same, strict=True):
+    scores = [score(index) for index in range(len(group))]
+    for modules, paths in zip(modules_to_share, paths_to_share, strict=True):
+        for path, module in zip(paths, modules, strict=True):
             model.module.set_submodule(path, module)
     return scores.index(max(scores))
 
 
-def _checked(model: Model, record: Record) -> list[Group]:
-    """Return a record's groups, which may come from a file.
+def _checked_groups(model: Model, record: Record) -> list[Group]:
+    """Return the groups of a record, which may come from an untrusted file.
 
     Raises:
-        ArtifactError: the groups are malformed, or name layers that are not equal.
+        ArtifactError: the groups are malformed, or contain layers that are not equal.
     """
     if not record:
         return []
     what, groups = record.get("what"), record.get("groups")
-    if what not in _WHATS or not isinstance(groups, list):
+    if what not in _CHOICES or not isinstance(groups, list):
         raise ArtifactError(f"the record of shared layers is malformed ({record!s:.80})")
-    known = set(_parts(model).layers)
+    layers = set(_parts(model).layers)
     for group in groups:
-        named = isinstance(group, list) and all(isinstance(one, str) for one in group)
-        if not named or len(set(group)) < max(len(group), 2) or not known.issuperset(group):
-            raise ArtifactError(f"shared layers {group!r:.80} are no layers of the model")
+        has_names = isinstance(group, list) and all(isinstance(name, str) for name in group)
+        if not has_names or len(set(group)) < max(len(group), 2) or not layers.issuperset(group):
+            raise ArtifactError(
+                f"shared layers {group!r:.80} are not different layers of the model"
+            )
         if len({str(_structure(model, name, what)) for name in group}) > 1:
             raise ArtifactError(f"shared layers {group!r:.80} are not equal")
     return groups

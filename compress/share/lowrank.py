@@ -1,4 +1,4 @@
-"""Low-rank factorization: one linear layer or convolution becomes two thinner ones."""
+"""Low-rank factorization: a linear layer or convolution becomes two smaller layers."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ FITS = ("weights", "outputs")
 
 @dataclass(frozen=True)
 class LowRank:
-    """Replace each layer W (out x in) by B A, A (rank x in) and B (out x rank) from its SVD.
+    """Replace each weight W (out x in) by B A, A (rank x in) and B (out x rank), from its SVD.
 
-    A convolution's W is out x (in x height x width): A is a convolution of the same size to `rank`
-    channels, B one of 1 x 1. Convolutions in groups and recurrent layers are not split, nor are
-    layers whose pair would have no fewer parameters. A layer that is used several times, or shares
-    its weight with others, is split for all of them.
+    A convolution's W is out x (in x height x width): A is a convolution of the same kernel size
+    with `rank` output channels, B is a 1 x 1 convolution. Grouped convolutions and recurrent layers
+    are not split, nor layers for which A and B would not have fewer parameters. Layers that share a
+    weight are split together, into pairs that share their weights.
 
     Args:
         energy: share of each layer's squared singular values to keep, in (0, 1].
-        budget: keep this share of the layers' weights instead, in (0, 1): ranks go where they keep
-            most of a layer's energy a parameter. 0 goes by `energy`.
-        fit: what a pair is fitted to: "weights", W itself; or "outputs", the layer's outputs on
-            training rows, whose principal axes then replace the singular vectors.
-        multiple: ranks are rounded up to a multiple of this, which kernels need to be fast.
+        budget: share of the layers' parameters to keep, in (0, 1); ranks are raised where a
+            parameter adds most of a layer's energy. 0 chooses ranks by `energy`.
+        fit: target of the fit: "weights" (W itself) or "outputs" (the layer's outputs on training
+            rows, whose principal axes then take the place of the singular vectors).
+        multiple: number that ranks are rounded up to a multiple of, for fast kernels.
         layers: names (fnmatch patterns) of the layers to split; all but the outputs when empty.
 
     Raises:
@@ -49,8 +49,8 @@ class LowRank:
 
     Source: Denton et al. 2014, "Exploiting Linear Structure Within Convolutional Networks",
     section 3; Zhang et al. 2016, "Accelerating Very Deep Convolutional Networks for Classification
-    and Detection", sections 3.1 (two layers out of a convolution) and 3.4 (ranks for all layers at
-    once, greedily by energy).
+    and Detection", sections 3.1 (splitting a convolution) and 3.4 (greedy choice of the ranks of
+    all layers by energy).
     """
 
     energy: float = 0.9
@@ -63,7 +63,9 @@ class LowRank:
         if not 0 < self.energy <= 1:
             raise SettingError(f"energy is {self.energy}; it must lie in (0, 1]")
         if not 0 <= self.budget < 1:
-            raise SettingError(f"budget is {self.budget}; it must lie in (0, 1), or 0 for energy")
+            raise SettingError(
+                f"budget is {self.budget}; it must lie in (0, 1), or be 0 to use energy"
+            )
         if self.fit not in FITS:
             raise SettingError(f"fit is {self.fit!r}; possible: {', '.join(FITS)}")
         if self.multiple < 1:
@@ -73,10 +75,10 @@ class LowRank:
         """Split the layers and return the rank of each.
 
         Raises:
-            UsageError: the weights are codebooks, or there are no outputs to fit.
+            UsageError: the weights are codebooks, or a layer has no outputs to fit.
         """
         refuse_clustered(model.module, "lowrank")
-        layers = _chosen(model, self.layers)
+        layers = _choose_layers(model, self.layers)
         weights = {id(layer.weight): layer.weight.detach().flatten(1) for layer in layers.values()}
         shapes = {key: (weight.shape[0], weight.shape[1]) for key, weight in weights.items()}
         users = {
@@ -93,11 +95,11 @@ class LowRank:
             ranks = _ranks_within(self.budget, self.multiple, shapes, values)
         else:
             ranks_by_energy = {
-                key: rank_for(of_layer, self.energy, self.multiple)
-                for key, of_layer in values.items()
+                key: rank_for(singular_values, self.energy, self.multiple)
+                for key, singular_values in values.items()
             }
             ranks = {
-                key: rank for key, rank in ranks_by_energy.items() if rank <= _most(shapes[key])
+                key: rank for key, rank in ranks_by_energy.items() if rank <= _max_rank(shapes[key])
             }
         record: Record = {}
         for key, rank in ranks.items():
@@ -112,23 +114,29 @@ class LowRank:
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Replace each recorded layer by a pair of layers of its rank."""
+        """Replace each recorded layer by a pair of layers of the recorded rank."""
         pairs: dict[Tensor, nn.Sequential] = {}
         for name, rank in record.items():
             layer = model.module.get_submodule(name)
             if not _can_be_split(layer):
                 raise SettingError(
-                    f"layer {name!r} is no linear layer or plain convolution; it cannot be split"
+                    f"layer {name!r} is neither a linear layer nor an ungrouped convolution, so it "
+                    "cannot be split"
                 )
-            full = min(layer.weight.flatten(1).shape)
-            if type(rank) is not int or not 0 < rank <= full:
-                raise SettingError(f"rank {rank!r:.40} of {name!r}; it must lie in 1..{full}")
+            full_rank = min(layer.weight.flatten(1).shape)
+            if type(rank) is not int or not 0 < rank <= full_rank:
+                raise SettingError(
+                    f"the rank of {name!r} is {rank!r:.40}; it must lie in 1..{full_rank}"
+                )
             pair = _pair(layer, rank)
             tied = pairs.setdefault(layer.weight, pair)
-            for half, tied_half in zip(pair, tied, strict=True):  # tied layers become tied pairs
-                if half.weight.shape != tied_half.weight.shape:
-                    raise SettingError(f"rank {rank} of {name!r}; its weight is tied to another's")
-                half.weight = tied_half.weight
+            for factor, tied_factor in zip(pair, tied, strict=True):  # tied layers: tied pairs
+                if factor.weight.shape != tied_factor.weight.shape:
+                    raise SettingError(
+                        f"the rank of {name!r} is {rank}, but its weight is shared with a layer of "
+                        "another rank; both must have the same rank"
+                    )
+                factor.weight = tied_factor.weight
             if layer.bias is not None and len(users_of(model.module, layer.bias)) > 1:
                 pair[1].bias = layer.bias
             replace_layers(model.module, {layer: pair})
@@ -138,66 +146,78 @@ def rank_for(values: Tensor, energy: float, multiple: int) -> int:
     """Return the smallest rank that keeps a share of the energy, rounded up to a multiple.
 
     Args:
-        values: singular values, the largest first.
-        energy: share of their squares to keep, in (0, 1].
-        multiple: of which the rank shall be.
+        values: singular values, the largest first, float (values).
+        energy: share of the squared singular values to keep, in (0, 1].
+        multiple: number that the rank is a multiple of, unless it is the full rank.
     """
     kept = (values**2).cumsum(0) / (values**2).sum()
-    least = int((kept < energy - 1e-7).sum()) + 1
-    return min(len(values), -(-least // multiple) * multiple)
+    smallest = int((kept < energy - 1e-7).sum()) + 1
+    return min(len(values), -(-smallest // multiple) * multiple)
 
 
 def _ranks_within(
     budget: float, multiple: int, shapes: Mapping[int, Shape], values: Mapping[int, Tensor]
 ) -> dict[int, int]:
-    """Return the ranks that keep most energy for each parameter, within a budget, by layer.
+    """Return the ranks of all weights within a budget, chosen greedily by energy per parameter.
 
-    All layers start at the smallest rank. A layer whose rank would not save anything is not split,
-    and has none.
+    All weights start at the smallest rank. A weight without a rank in the result is not split,
+    since a pair would not have fewer parameters.
+
+    Args:
+        budget: share of the weights' parameters to keep.
+        multiple: number that ranks are a multiple of.
+        shapes: shape of each weight as a matrix, by the weight's id.
+        values: singular values of each weight, the largest first, by the weight's id.
 
     Raises:
         SettingError: the budget is too small for the smallest ranks.
     """
     all_weights = sum(rows * columns for rows, columns in shapes.values())
-    # What each rank of each layer costs, up to the whole layer, and the share of energy it keeps.
-    ladders: dict[int, list[tuple[int, int, float]]] = {}
+    # Rank, number of parameters and share of energy of each possible pair; last the whole weight.
+    choices: dict[int, list[tuple[int, int, float]]] = {}
     for key, shape in shapes.items():
         squares = values[key].double() ** 2
         kept = (squares.cumsum(0) / squares.sum().clamp(min=1e-30)).tolist()
-        steps = range(multiple, _most(shape) + 1, multiple)
-        ladder = [(rank, rank * sum(shape), kept[rank - 1]) for rank in steps]
-        ladders[key] = [*ladder, (0, shape[0] * shape[1], 1.0)]
-    waiting: list[tuple[float, int, int]] = []
+        ranks_of_pairs = range(multiple, _max_rank(shape) + 1, multiple)
+        pairs = [(rank, rank * sum(shape), kept[rank - 1]) for rank in ranks_of_pairs]
+        choices[key] = [*pairs, (0, shape[0] * shape[1], 1.0)]
+    queue: list[tuple[float, int, int]] = []  # negative energy per parameter, weight, choice
 
-    def offer(number: int, key: int, place: int) -> None:
-        if place + 1 < len(ladders[key]):
-            (_, cost, energy), (_, more, better) = ladders[key][place : place + 2]
-            heapq.heappush(waiting, ((energy - better) / (more - cost), number, place))
+    def push(number: int, key: int, index: int) -> None:
+        if index + 1 < len(choices[key]):
+            (_, size, energy), (_, next_size, next_energy) = choices[key][index : index + 2]
+            heapq.heappush(queue, ((energy - next_energy) / (next_size - size), number, index))
 
-    keys = list(ladders)
+    keys = list(choices)
     for number, key in enumerate(keys):
-        offer(number, key, 0)
+        push(number, key, 0)
     chosen = dict.fromkeys(keys, 0)
-    spent = sum(ladder[0][1] for ladder in ladders.values())
-    if spent > budget * all_weights:
+    total_size = sum(pairs[0][1] for pairs in choices.values())
+    if total_size > budget * all_weights:
         raise SettingError(
-            f"budget is {budget}; ranks of {multiple} already take {spent / all_weights:.3f} of "
-            "the layers' weights: raise the budget, or lower multiple"
+            f"budget is {budget}; ranks of {multiple} already take {total_size / all_weights:.3f} "
+            "of the layers' weights: raise the budget, or lower multiple"
         )
-    while waiting:
-        _, number, place = heapq.heappop(waiting)
+    while queue:
+        _, number, index = heapq.heappop(queue)
         key = keys[number]
-        more = ladders[key][place + 1][1] - ladders[key][place][1]
-        if spent + more <= budget * all_weights:
-            spent += more
-            chosen[key] = place + 1
-            offer(number, key, place + 1)
-    ranks = {key: ladders[key][place][0] for key, place in chosen.items()}
+        added = choices[key][index + 1][1] - choices[key][index][1]
+        if total_size + added <= budget * all_weights:
+            total_size += added
+            chosen[key] = index + 1
+            push(number, key, index + 1)
+    ranks = {key: choices[key][index][0] for key, index in chosen.items()}
     return {key: rank for key, rank in ranks.items() if rank}
 
 
-def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
-    """Return the layers to split by name, each once, and the layers that share their weights."""
+def _choose_layers(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
+    """Return the layers to split by name, with all layers that share a weight with them.
+
+    A layer that has several names occurs once.
+
+    Raises:
+        UnknownError: a pattern matches no layer that can be split.
+    """
     named: dict[str, Layer] = {
         name: layer
         for name, layer in model.module.named_modules(remove_duplicate=False)
@@ -205,8 +225,8 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
     }
     family = families.network(model.family)
     if getattr(model.module, "is_foreign", False):
-        direct = read_directly(model.module.eval(), family.examples(model.module)[0])
-        named = {name: layer for name, layer in named.items() if name not in direct}
+        excluded = read_directly(model.module.eval(), family.examples(model.module)[0])
+        named = {name: layer for name, layer in named.items() if name not in excluded}
     for pattern in patterns:
         if not any(fnmatch(name, pattern) for name in named):
             raise unknown("layer that can be split", pattern, named)
@@ -215,13 +235,13 @@ def _chosen(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
         chosen = {id(named[name].weight) for name in names}
     else:
         outputs = family.parts(model.module).outputs
-        kept = {id(named[name].weight) for name in outputs if name in named}
-        chosen = {id(layer.weight) for layer in named.values()} - kept
-    once: dict[int, str] = {}
+        output_weights = {id(named[name].weight) for name in outputs if name in named}
+        chosen = {id(layer.weight) for layer in named.values()} - output_weights
+    first_names: dict[int, str] = {}
     for name, layer in named.items():
         if id(layer.weight) in chosen:
-            once.setdefault(id(layer), name)
-    return {name: named[name] for name in once.values()}
+            first_names.setdefault(id(layer), name)
+    return {name: named[name] for name in first_names.values()}
 
 
 def _can_be_split(module: nn.Module) -> TypeGuard[Layer]:
@@ -229,12 +249,17 @@ def _can_be_split(module: nn.Module) -> TypeGuard[Layer]:
 
 
 def _pair(layer: Layer, rank: int) -> nn.Sequential:
-    """Return two layers with the inputs and outputs of a layer, with fresh weights."""
-    biased = layer.bias is not None
+    """Return a pair of layers, with new weights, that can replace a layer.
+
+    Args:
+        layer: the layer to replace.
+        rank: number of outputs of the first layer of the pair.
+    """
+    has_bias = layer.bias is not None
     if isinstance(layer, nn.Linear):
         first = nn.Linear(layer.in_features, rank, bias=False)
-        return nn.Sequential(first, nn.Linear(rank, layer.out_features, bias=biased))
-    narrow = nn.Conv2d(
+        return nn.Sequential(first, nn.Linear(rank, layer.out_features, bias=has_bias))
+    first_conv = nn.Conv2d(
         layer.in_channels,
         rank,
         layer.kernel_size,  # type: ignore[arg-type]
@@ -244,12 +269,12 @@ def _pair(layer: Layer, rank: int) -> nn.Sequential:
         bias=False,
         padding_mode=layer.padding_mode,
     )
-    return nn.Sequential(narrow, nn.Conv2d(rank, layer.out_channels, 1, bias=biased))
+    return nn.Sequential(first_conv, nn.Conv2d(rank, layer.out_channels, 1, bias=has_bias))
 
 
 @torch.no_grad()
 def _load(pair: nn.Module, layer: Layer) -> None:
-    """Fill a pair with the factors of a layer's weight, and its bias."""
+    """Set the weights of a pair to the factors of a layer's weight, and copy the bias."""
     left, values, right = torch.linalg.svd(layer.weight.flatten(1), full_matrices=False)
     first, second = pair.get_parameter("0.weight"), pair.get_parameter("1.weight")
     rank = len(first)
@@ -259,8 +284,8 @@ def _load(pair: nn.Module, layer: Layer) -> None:
         pair.get_parameter("1.bias").copy_(layer.bias)
 
 
-def _most(shape: Shape) -> int:
-    """Return the greatest rank at which a pair has fewer weights than the layer; 0 if none has."""
+def _max_rank(shape: Shape) -> int:
+    """Return the largest rank at which a pair has fewer weights than the layer; 0 if none."""
     return (shape[0] * shape[1] - 1) // sum(shape)
 
 

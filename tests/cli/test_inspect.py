@@ -40,7 +40,7 @@ def test_a_model_is_inspected_and_its_page_opens_offline(
     for shown in ("bert.encoder.layer.0.attention.self", "MMACs", "total", "eager PyTorch"):
         assert shown in out
     text = page.read_text(encoding="utf-8")
-    assert "What answers rest on" in text
+    assert "Feature importance" in text
     assert "<h2>Sensitivity" not in text
     assert Page(text).loaded == []
     assert not re.search(r"url\(|@import|<script", text)

@@ -151,7 +151,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
     assert not list(tmp_path.rglob("*.tmp"))
     second = stopped()
     assert second.returncode == 130
-    assert "going on from epoch" in second.stderr
+    assert "training resumes from epoch" in second.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -284,9 +284,11 @@ def test_costs_count_indices_and_values_and_no_weights(work: Work) -> None:
     assert after.macs == before.macs
 
 
-def test_what_is_saved_is_said(work: Work, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sizes_before_and_after_are_printed(
+    work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
     Cluster().apply(image_model("cnn"), work)
-    assert "x fewer" in (said := capsys.readouterr().err)
+    assert "x smaller" in (said := capsys.readouterr().err)
     assert "zlib" in said
 
 

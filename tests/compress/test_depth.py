@@ -147,7 +147,7 @@ def test_each_layer_that_goes_is_the_least_missed_of_those_that_are_left(
     assert Depth(ratio=0.5).apply(texts, work) == {"layers": left}
 
 
-def test_among_equal_scores_the_one_goes_that_moves_the_outputs_least(
+def test_of_equal_scores_the_layer_is_removed_that_changes_the_outputs_least(
     images: Model, image_work: Work
 ) -> None:
     with torch.no_grad():  # one answer whatever the image: all scores are equal
@@ -220,7 +220,7 @@ def test_the_exported_graph_has_the_layers_that_are_left(
     assert sum(node.op_type == "Softmax" for node in nodes) == 3
 
 
-def test_a_shared_layer_stays_shared_among_the_places_that_are_left(
+def test_a_shared_layer_stays_shared_among_the_layers_that_are_left(
     texts: Model, work: Work
 ) -> None:
     def share(model: Model) -> Any:
@@ -294,12 +294,14 @@ def test_emptying_a_stack_is_refused(texts: Model, images: Model, work: Work) ->
         Depth(layers=every).apply(texts, work)
     with pytest.raises(UsageError, match="every layer of layer1"):
         Depth(layers=("layer1.0", "layer1.1")).apply(images, work)
-    with pytest.raises(UsageError, match="would remove 6 layers; 4 can go"):
+    with pytest.raises(UsageError, match="would remove 6 layers, and 4 can be removed"):
         Depth(ratio=0.75, rule="last").apply(images, work)
 
 
 def test_a_block_that_changes_the_shape_is_refused_by_name(images: Model, work: Work) -> None:
-    with pytest.raises(UsageError, match=r"layer3\.0 has no plain shortcut.*layer1\.0, layer1\.1"):
+    with pytest.raises(
+        UsageError, match=r"layer3\.0 has no identity shortcut.*layer1\.0, layer1\.1"
+    ):
         Depth(layers=("layer3.0",)).apply(images, work)
 
 

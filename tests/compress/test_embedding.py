@@ -121,7 +121,7 @@ def test_a_table_that_would_not_get_smaller_is_left_alone(lively: Model, work: W
 def test_a_rank_that_saves_nothing_is_refused_with_the_greatest_that_does(
     lively: Model, work: Work
 ) -> None:
-    with pytest.raises(SettingError, match=r"rank is 32.*at 31 at most"):
+    with pytest.raises(SettingError, match=r"rank is 32.*a rank of 31 at most"):
         FactorizedEmbedding(rank=32).apply(lively, work)
     assert FactorizedEmbedding(rank=31).apply(lively, work)
 
@@ -205,7 +205,9 @@ def test_a_second_factor_that_another_step_changed_is_refused(lively: Model, wor
     with torch.no_grad():
         lively.module.get_parameter(f"{TABLE}.1.weight")[:, 4:] = 0
     assert LowRank(energy=1.0, multiple=1, layers=(f"{TABLE}.1",)).apply(lively, work)
-    with pytest.raises(UsageError, match="second factor was changed by another step"):
+    with pytest.raises(
+        UsageError, match="second factor of the word embedding was changed by another step"
+    ):
         FactorizedEmbedding(rank=8).apply(lively, work)
 
 

@@ -247,7 +247,7 @@ def test_hidden_layers_of_one_width_are_shared(work: Work) -> None:
 def test_groups_that_do_not_divide_the_layers_are_refused_with_the_divisors(
     deep: Model, work: Work
 ) -> None:
-    with pytest.raises(SettingError, match=r"groups of 4 do not divide the 6 .* 2, 3, 6"):
+    with pytest.raises(SettingError, match=r"the 6 equal layers .* groups of 4; possible: 2, 3, 6"):
         Layers(group=4).apply(deep, work)
 
 

@@ -68,7 +68,7 @@ def test_full_energy_keeps_the_outputs_where_ranks_allow_a_split(lively: Model, 
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_full_energy_leaves_layers_of_full_rank_alone(lively: Model, work: Work) -> None:
+def test_full_energy_does_not_split_layers_of_full_rank(lively: Model, work: Work) -> None:
     before = answers(lively)
     assert LowRank(energy=1.0).apply(lively, work) == {}
     assert all(map(torch.equal, answers(lively), before))
@@ -88,7 +88,7 @@ def test_the_rank_is_the_least_that_keeps_the_energy(
     assert lost.item() == pytest.approx(values[rank:].sum().item(), rel=1e-3)
 
 
-def test_a_bias_stays_and_stands_once(lively: Model, work: Work) -> None:
+def test_a_bias_stays_in_the_second_layer_only(lively: Model, work: Work) -> None:
     bias = linears(lively)[QUERY].bias.detach().clone()
     LowRank(energy=0.5).apply(lively, work)
     pair = lively.module.get_submodule(QUERY)
@@ -140,8 +140,8 @@ def test_a_layer_of_zeros_is_split_to_rank_one(lively: Model, work: Work) -> Non
     assert all(map(torch.equal, answers(lively), before))
 
 
-def test_a_layer_that_is_no_linear_cannot_be_rebuilt_as_a_pair(lively: Model) -> None:
-    with pytest.raises(SettingError, match="no linear layer or plain convolution"):
+def test_a_layer_that_is_not_linear_cannot_be_rebuilt_as_a_pair(lively: Model) -> None:
+    with pytest.raises(SettingError, match="neither a linear layer nor an ungrouped convolution"):
         LowRank.rebuild(lively, {"bert.embeddings.word_embeddings": 4})
 
 
@@ -169,7 +169,7 @@ def small_cnn(digits: Dataset) -> Model:
         {"kernel_size": 1},
     ],
 )
-def test_a_convolution_of_low_rank_answers_as_before_in_two(
+def test_a_convolution_of_low_rank_gives_the_same_outputs_as_two(
     settings: dict[str, Any], digits: Dataset, work: Work
 ) -> None:
     model = small_cnn(digits)
@@ -199,7 +199,7 @@ def test_a_split_convolution_is_the_nearest_of_its_rank(digits: Dataset, work: W
     torch.testing.assert_close(found, best, atol=1e-5, rtol=0)
 
 
-def test_convolutions_in_groups_are_left_alone(digits: Dataset, work: Work) -> None:
+def test_grouped_convolutions_are_not_split(digits: Dataset, work: Work) -> None:
     model = mobilenet_v2.baseline("mobilenet-v2", digits, mobilenet_v2.Settings())
     depthwise = {name for name, one in convolutions(model.module).items() if one.groups > 1}
     record = LowRank(energy=0.3).apply(model, work)
@@ -210,7 +210,7 @@ def test_convolutions_in_groups_are_left_alone(digits: Dataset, work: Work) -> N
         LowRank(layers=(min(depthwise),)).apply(model, work)
 
 
-def test_split_convolutions_are_trained_and_answer_the_same_from_a_file(
+def test_split_convolutions_are_trained_and_give_the_same_outputs_from_a_file(
     digits: Dataset, tmp_path: Path
 ) -> None:
     settings = TrainingSettings(epochs=1, batch_size=128, precision="fp32", device="cpu")
@@ -286,7 +286,7 @@ def test_a_budget_below_the_least_ranks_is_refused_with_what_they_take(
     assert set(linears(lively)) == before
 
 
-def test_a_layer_that_stands_at_two_places_is_split_for_both(lively: Model, work: Work) -> None:
+def test_a_layer_that_is_used_twice_is_split_for_both_uses(lively: Model, work: Work) -> None:
     other = QUERY.replace("layer.0", "layer.1")
     lively.module.set_submodule(other, lively.module.get_submodule(QUERY))
     record = LowRank(energy=0.5, layers=(other,)).apply(lively, work)
@@ -304,7 +304,7 @@ def test_a_layer_of_a_shared_layer_is_split_once(lively: Model, work: Work) -> N
     assert not any(".layer.1." in name for name in record)
 
 
-def test_a_linear_that_shares_its_weight_with_a_table_is_left_alone(
+def test_a_linear_layer_that_shares_its_weight_with_an_embedding_is_not_split(
     lively: Model, work: Work
 ) -> None:
     dense = "bert.encoder.layer.0.attention.output.dense"
@@ -314,7 +314,7 @@ def test_a_linear_that_shares_its_weight_with_a_table_is_left_alone(
     assert dense not in LowRank(energy=0.5).apply(lively, work)
 
 
-def test_halves_can_be_split_again_and_replayed(
+def test_factors_can_be_split_again_and_replayed(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     applied, rebuilt = make_lively(), make_lively()
@@ -341,6 +341,6 @@ def test_a_budget_or_multiple_out_of_range_is_refused(settings: dict[str, Any], 
 
 
 @pytest.mark.parametrize("rank", [0, -3, 33, True, 4.0, "4", None])
-def test_a_recorded_rank_that_makes_no_sense_is_refused(rank: Any, lively: Model) -> None:
-    with pytest.raises(SettingError, match=r"rank .* it must lie in 1\.\.32"):
+def test_a_recorded_rank_out_of_range_is_refused(rank: Any, lively: Model) -> None:
+    with pytest.raises(SettingError, match=r"the rank of .* it must lie in 1\.\.32"):
         LowRank.rebuild(lively, {QUERY: rank})

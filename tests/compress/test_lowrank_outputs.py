@@ -123,7 +123,7 @@ def test_moments_of_many_batches_are_those_of_all_samples() -> None:
     for start in range(0, 9000, 500):
         moments.add(x[start : start + 500], y[start : start + 500])
     both = torch.cov(torch.cat([x, y], dim=1).T.double(), correction=0)
-    own, other = moments.covariances(centred=True)
+    own, other = moments.covariances(centered=True)
     torch.testing.assert_close(own, both[:5, :5], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(other, both[:5, 5:], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(moments.means()[0], x.double().mean(dim=0), atol=1e-4, rtol=1e-4)

@@ -427,7 +427,7 @@ def test_one_user_of_a_shared_weight_is_not_pruned_alone(shares: str, work: Work
     if shares == "a weight":
         Tie(("layers.0.widen.weight:layers.1.widen.weight",)).apply(model, work)
     before = sizes(model)
-    with pytest.raises(UsageError, match=r"layers\.0\.widen shares its weights with layers\.1"):
+    with pytest.raises(UsageError, match=r"layers\.0\.widen shares weights with layers\.1"):
         Structured(layers=("layers.0.widen",)).apply(model, work)
     assert sizes(model) == before
 
@@ -575,8 +575,8 @@ def test_what_the_graph_cannot_follow_is_named_and_the_rest_is_pruned(
     record = Structured().apply(model, work)
     assert set(record) == {"network.hidden", "network.output"}
     said = capsys.readouterr().err
-    assert "network.first stays as it is: the graph cannot follow it" in said
-    assert "network.grouped stays as it is: network.grouped depends on it, a convolution" in said
+    assert "network.first is not pruned: the graph cannot follow it" in said
+    assert "network.grouped is not pruned: network.grouped depends on its units, and is a" in said
 
 
 def test_a_concatenation_is_followed_into_its_reader(work: Work) -> None:

@@ -543,8 +543,8 @@ def test_a_checkpoint_of_other_settings_or_data_is_not_resumed_and_that_is_said(
     interrupted(bmc, *base, "--data", "digits", "--set", "width=32", *output)
     code, _, said = bmc(*base, *data, *width, *changed, *output)
     assert code == 0, said
-    assert ("going on from" in said) == resumes
-    assert ("is of another run" in said) != resumes
+    assert ("training resumes from" in said) == resumes
+    assert ("belongs to another run" in said) != resumes
 
 
 def test_a_checkpoint_of_other_start_weights_is_not_resumed(
@@ -561,7 +561,7 @@ def test_a_checkpoint_of_other_start_weights_is_not_resumed(
     artifact.save(changed, start, force=True)
     code, _, said = bmc(*command)
     assert code == 0, said
-    assert "is of another run" in said
+    assert "belongs to another run" in said
     assert "going on" not in said
 
 
@@ -573,7 +573,7 @@ def test_a_checkpoint_of_another_command_with_the_same_output_is_not_resumed(
     interrupted(bmc, "train", "mlp", "--data", "digits", "--set", "width=32", *options, *output)
     code, _, said = bmc("prune", "mlp", "--method", "unstructured", "--distill", *options, *output)
     assert code == 0, said
-    assert "is of another run" in said
+    assert "belongs to another run" in said
     assert "going on" not in said
 
 
@@ -641,4 +641,4 @@ def test_a_changed_network_of_ones_own_is_not_resumed(
     importlib.invalidate_caches()
     done, _, said = bmc(*command)
     assert done == 0, said
-    assert "is of another run" in said
+    assert "belongs to another run" in said

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from bmc.data import Dataset
-from bmc.inspect.activations import BINS, PERCENTS, Activation, Watch, activations_of, unpadded
+from bmc.inspect.activations import (
+    BINS,
+    PERCENTS,
+    Activation,
+    ActivationObserver,
+    activations_of,
+    unpadded,
+)
 from bmc.model import Model
 from bmc.training.batches import Rows
 
@@ -68,8 +75,8 @@ def test_channels_are_the_units_of_images() -> None:
     convolution.weight.data.zero_()
     convolution.bias = nn.Parameter(torch.tensor([-1.0, -1, 1, 1, 1, 1]))
     layer = nn.Sequential(convolution, nn.ReLU6())
-    seen = of(Named(layer), torch.randn(2, 1, 9, 9))["layer.1", "relu6"]
-    assert (seen.units, seen.dead) == (6, 2)
+    activation = of(Named(layer), torch.randn(2, 1, 9, 9))["layer.1", "relu6"]
+    assert (activation.units, activation.dead) == (6, 2)
 
 
 def test_saturation_is_the_share_of_values_at_the_bounds() -> None:
@@ -92,33 +99,33 @@ def test_percentiles_of_a_stream_are_those_of_all_values_at_once() -> None:
     batches = [scale * torch.randn(1000, 3, generator=generator) for scale in (0.01, 1, 40)]
     linear = nn.Linear(3, 3, bias=False)
     linear.weight.data.copy_(torch.eye(3))
-    seen = of(Named(linear), *batches)["layer", "Linear"]
+    activation = of(Named(linear), *batches)["layer", "Linear"]
     everything = torch.cat(batches).numpy().reshape(-1)
     exact = np.percentile(everything, PERCENTS)
-    assert list(seen.percentiles.values()) == pytest.approx(exact, rel=1 / 32, abs=1e-3)
-    assert (seen.smallest, seen.largest) == (everything.min(), everything.max())
+    assert list(activation.percentiles.values()) == pytest.approx(exact, rel=1 / 32, abs=1e-3)
+    assert (activation.smallest, activation.largest) == (everything.min(), everything.max())
 
 
-def test_values_that_are_no_numbers_are_counted_and_left_out() -> None:
+def test_values_that_are_nan_or_infinite_are_counted_and_left_out() -> None:
     values = torch.tensor([[1.0, float("nan"), float("inf"), -1.0]])
-    seen = of(Named(nn.Tanh()), values)["layer", "tanh"]
-    assert seen.not_finite == 1  # tanh of infinity is 1
-    assert seen.smallest == pytest.approx(-0.7616, abs=1e-4)
-    assert seen.largest == 1.0
+    activation = of(Named(nn.Tanh()), values)["layer", "tanh"]
+    assert activation.not_finite == 1  # tanh of infinity is 1
+    assert activation.smallest == pytest.approx(-0.7616, abs=1e-4)
+    assert activation.largest == 1.0
 
 
 def test_memory_does_not_grow_with_the_rows() -> None:
-    watch = Watch(module := Named(nn.ReLU()).eval())
-    with torch.no_grad(), watch.hooked(), watch:
+    observer = ActivationObserver(module := Named(nn.ReLU()).eval())
+    with torch.no_grad(), observer.hooked(), observer:
         for _ in range(20):
-            watch.calls.clear()
+            observer.calls.clear()
             module(torch.randn(64, 5))
-    (seen,) = watch.found.values()
-    kept = [value for value in vars(seen).values() if isinstance(value, Tensor)]
+    (histogram,) = observer.histograms.values()
+    kept = [value for value in vars(histogram).values() if isinstance(value, Tensor)]
     assert sorted(len(value) for value in kept) == [5, BINS]
 
 
-def test_padding_is_not_watched(model: Model, reviews: Dataset) -> None:
+def test_padding_is_not_counted(model: Model, reviews: Dataset) -> None:
     rows = Rows(reviews.validation.rows, reviews.validation.labels, model.encoder)
     batches = list(unpadded(rows, size=4))
     assert all(bool((batch["attention_mask"] == 1).all()) for batch in batches)

@@ -42,16 +42,16 @@ def test_the_pixels_of_a_linear_model_add_up_to_its_answer() -> None:
     encoder = ImageEncoder(ImageSettings(2, 3, 3, (0.5,) * 3, (0.25,) * 3))
     model = Model(module, "mlp", {}, ("a", "b", "c"), encoder)
     image = np.random.default_rng(0).integers(0, 256, (2, 3, 3), np.uint8)
-    (told,) = explain(model, [image], [1], [0])
+    (explanation,) = explain(model, [image], [1], [0])
     pixels = torch.from_numpy(encoder.batch(encoder.encode([image]), [0])["pixels"])
     logits = module(pixels)[0] - module.head.bias
     best = int(module(pixels)[0].argmax())
-    assert told.weights is not None
-    assert told.weights.shape == (2, 3)
+    assert explanation.weights is not None
+    assert explanation.weights.shape == (2, 3)
     expected = (logits[best] - logits.mean()).item()
-    assert float(told.weights.sum()) == pytest.approx(expected, abs=1e-5)
-    assert np.array_equal(told.shown, image)  # type: ignore[arg-type]
-    assert (told.truth, told.answer) == ("b", "abc"[best])
+    assert float(explanation.weights.sum()) == pytest.approx(expected, abs=1e-5)
+    assert np.array_equal(explanation.values, image)  # type: ignore[arg-type]
+    assert (explanation.truth, explanation.answer) == ("b", "abc"[best])
 
 
 def test_a_series_is_weighed_by_step_and_channel() -> None:
@@ -60,24 +60,24 @@ def test_a_series_is_weighed_by_step_and_channel() -> None:
     model = Model(Steps().eval(), "recurrent", {}, (), encoder, task="regression")
     series = np.random.default_rng(0).normal(size=(7, 2)).astype(np.float32)
     series[3] = 0
-    (told,) = explain(model, [series], [0.5], [0])
-    assert told.weights is not None
-    assert told.weights.shape == (7, 2)
-    assert not told.weights[3].any()
-    assert told.weights[6].any()
-    assert told.probability is None
+    (explanation,) = explain(model, [series], [0.5], [0])
+    assert explanation.weights is not None
+    assert explanation.weights.shape == (7, 2)
+    assert not explanation.weights[3].any()
+    assert explanation.weights[6].any()
+    assert explanation.probability is None
 
 
 def test_word_pieces_are_merged_and_nothing_is_lost(make_lively: Callable[..., Model]) -> None:
     model = make_lively()
     text = ("An unforgettably charmless, overlong movie!",)
-    (told,) = explain(model, [text], [0], [0])
-    assert told.words is not None
-    assert [word for word, _ in told.words] == [
+    (explanation,) = explain(model, [text], [0], [0])
+    assert explanation.words is not None
+    assert [word for word, _ in explanation.words] == [
         "An", "unforgettably", "charmless", ",", "overlong", "movie", "!",
     ]  # fmt: skip
     arrays = model.encoder.batch(model.encoder.encode([text]), [0])
-    assert arrays["input_ids"].shape[1] > len(told.words) + 2  # there were pieces to merge
+    assert arrays["input_ids"].shape[1] > len(explanation.words) + 2  # there were pieces to merge
     table = model.module.get_submodule("bert.embeddings.word_embeddings")
     kept: list[Tensor] = []
 
@@ -89,20 +89,20 @@ def test_word_pieces_are_merged_and_nothing_is_lost(make_lively: Callable[..., M
     logits = model.module(**{name: torch.from_numpy(each) for name, each in arrays.items()}).logits
     with_hook.remove()
     (gradient,) = torch.autograd.grad(logits.max() - logits.mean(), kept)
-    total = sum(weight for _, weight in told.words) + told.special
+    total = sum(weight for _, weight in explanation.words) + explanation.special
     assert total == pytest.approx((gradient * kept[0]).sum().item(), abs=1e-5)
 
 
 def test_a_text_that_was_cut_is_weighed_as_far_as_it_was_read(model: Model) -> None:
-    (told,) = explain(model, [("word " * 500,)], [0], [0])
-    assert told.words is not None
-    assert len(told.words) == 62  # 64 tokens, two of them special
+    (explanation,) = explain(model, [("word " * 500,)], [0], [0])
+    assert explanation.words is not None
+    assert len(explanation.words) == 62  # 64 tokens, two of them special
 
 
 def test_both_texts_of_a_pair_are_weighed(make_model: Callable[..., Model]) -> None:
-    (told,) = explain(make_model(columns=2), [("good film", "bad film")], [0], [0])
-    assert told.words is not None
-    assert [word for word, _ in told.words] == ["good", "film", "bad", "film"]
+    (explanation,) = explain(make_model(columns=2), [("good film", "bad film")], [0], [0])
+    assert explanation.words is not None
+    assert [word for word, _ in explanation.words] == ["good", "film", "bad", "film"]
 
 
 def test_rows_are_the_surest_wrong_ones_then_right_ones_of_every_class() -> None:

@@ -173,7 +173,7 @@ def test_the_generator_that_is_left_is_the_one_of_the_best_epoch(tmp_path: Path)
     assert fitted.score == min(fitted.history) == fitted.history[fitted.best_epoch - 1]
     assert len(set(fitted.history)) == 6
     assert not generator.training
-    images = adversarial.images_made_by(generator, len(held_out), LATENT)
+    images = adversarial.generated_images(generator, len(held_out), LATENT)
     real = adversarial.images_of(held_out, torch.device("cpu"))
     features = (adversarial.features_of(part) for part in (images, real))
     assert frechet_distance(*features) == pytest.approx(fitted.score, rel=1e-9)
