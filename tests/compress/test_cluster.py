@@ -165,7 +165,7 @@ def test_onnx_and_openvino_files_hold_indices_and_run_times_unfold_them(
     np.testing.assert_allclose(found, answers(model.module, inputs), atol=1e-5)
 
 
-def test_a_layer_that_would_not_get_smaller_is_left_alone(
+def test_a_layer_that_would_not_get_smaller_is_not_clustered(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     model = make_lively()
@@ -203,7 +203,7 @@ def test_each_group_of_output_channels_has_its_own_values(work: Work) -> None:
 
 
 @pytest.mark.parametrize("values", [3, 16, 17, 256])
-def test_odd_widths_are_stored_and_found_again(values: int, work: Work) -> None:
+def test_odd_widths_are_stored_and_restored(values: int, work: Work) -> None:
     model = image_model("cnn", width=9)  # 3x3 filters of 9 channels: 81 weights a row
     Cluster(values=values, layers=("features.3",)).apply(model, work)
     layer: Any = model.module.get_submodule("features.3")
@@ -322,7 +322,7 @@ def test_a_student_can_start_from_a_clustered_teacher(
     assert not is_clustered(student.module)
 
 
-def test_the_output_of_a_regression_is_left_alone(work: Work) -> None:
+def test_the_output_of_a_regression_is_not_clustered(work: Work) -> None:
     model = image_model("mlp", width=64)
     model.task = "regression"
     assert set(Cluster(values=4).apply(model, work)) == {"hidden.0"}
@@ -332,13 +332,15 @@ def test_the_output_of_a_regression_is_left_alone(work: Work) -> None:
         Cluster(values=4, layers=("output",)).apply(model, work)
 
 
-def test_an_unknown_layer_is_refused_with_a_near_one(work: Work) -> None:
+def test_an_unknown_layer_is_refused_with_a_near_name(work: Work) -> None:
     with pytest.raises(UnknownError, match=r"'hiden.0'. Did you mean 'hidden.0'"):
         Cluster(layers=("hiden.0",)).apply(image_model("mlp"), work)
 
 
 @pytest.mark.parametrize("step", [LowRank(), Structured(), Tie(("a:b",)), Unstructured()])
-def test_a_step_that_needs_plain_weights_is_refused_afterwards(step: Step, work: Work) -> None:
+def test_a_step_that_needs_weights_without_a_codebook_is_refused_afterwards(
+    step: Step, work: Work
+) -> None:
     model = image_model("mlp", width=32)
     Cluster().apply(model, work)
     assert is_clustered(model.module)

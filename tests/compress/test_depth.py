@@ -115,7 +115,7 @@ def answers(model: Model) -> list[Tensor]:
         return [output_of(model.module.eval(), inputs) for inputs in examples]
 
 
-def test_a_layer_that_does_nothing_goes_first_and_no_answer_changes(
+def test_a_layer_without_effect_is_removed_first_and_no_output_changes(
     texts: Model, reviews: Dataset, tmp_path: Path
 ) -> None:
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_a_layer_that_does_nothing_goes_first_and_no_answer_changes(
     assert all(map(torch.equal, answers(texts), before))
 
 
-def test_each_layer_that_goes_is_the_least_missed_of_those_that_are_left(
+def test_each_removed_layer_is_the_least_important_of_the_layers_left(
     texts: Model, work: Work
 ) -> None:
     def score_without(*places: int) -> float:
@@ -175,7 +175,7 @@ def test_the_ratio_is_a_share_of_the_layers(
     assert len(transformer.parts(texts.module).layers) == left
 
 
-def test_blocks_go_out_of_each_stage_of_a_resnet_but_those_that_change_the_shape(
+def test_blocks_of_each_stage_of_a_resnet_are_removed_except_those_that_change_the_shape(
     images: Model, image_work: Work
 ) -> None:
     record = Depth(ratio=0.5, rule="last").apply(images, image_work)
@@ -186,7 +186,7 @@ def test_blocks_go_out_of_each_stage_of_a_resnet_but_those_that_change_the_shape
     assert all(map(torch.equal, answers(other), answers(images)))
 
 
-def test_a_shorter_bert_trains_loads_and_answers_in_every_form(
+def test_a_shorter_bert_trains_loads_and_gives_the_same_outputs_in_every_form(
     make_lively: Callable[..., Model], work: Work, tmp_path: Path
 ) -> None:
     model = deep_bert(make_lively)
@@ -242,7 +242,7 @@ def test_a_shared_layer_stays_shared_among_the_layers_that_are_left(
 
 
 @pytest.mark.parametrize("first", [Depth(rule="last"), LowRank(energy=0.3, multiple=1)])
-def test_low_rank_pairs_and_fewer_layers_go_together_in_either_order(
+def test_low_rank_pairs_and_fewer_layers_combine_in_either_order(
     texts: Model, work: Work, first: Any
 ) -> None:
     second = LowRank(energy=0.3, multiple=1) if isinstance(first, Depth) else Depth(rule="last")
@@ -253,7 +253,7 @@ def test_low_rank_pairs_and_fewer_layers_go_together_in_either_order(
     assert all(map(torch.equal, answers(other), answers(texts)))
 
 
-def test_zeros_are_kept_in_layers_that_get_another_number_or_the_order_is_refused(
+def test_zeros_are_kept_in_renumbered_layers_or_the_order_is_refused(
     texts: Model, work: Work
 ) -> None:
     everywhere, above = copied(texts), copied(texts)

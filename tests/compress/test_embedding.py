@@ -66,7 +66,7 @@ def looked_up(model: Model) -> Tensor:
         return words(torch.arange(words.num_embeddings))  # type: ignore[no-any-return]
 
 
-def test_a_table_of_low_rank_answers_as_before_with_fewer_parameters(
+def test_an_embedding_of_low_rank_gives_the_same_outputs_with_fewer_parameters(
     lively: Model, work: Work
 ) -> None:
     lower_rank(lively, rank=5)
@@ -79,7 +79,7 @@ def test_a_table_of_low_rank_answers_as_before_with_fewer_parameters(
     assert sum(p.numel() for p in lively.module.parameters()) == size - saved
 
 
-def test_no_table_of_its_rank_is_nearer(lively: Model, work: Work) -> None:
+def test_no_embedding_of_its_rank_is_nearer(lively: Model, work: Work) -> None:
     weight = lively.module.get_parameter(f"{TABLE}.weight").detach().clone()
     FactorizedEmbedding(rank=8).apply(lively, work)
     left, values, right = torch.linalg.svd(weight, full_matrices=False)
@@ -100,7 +100,7 @@ def test_the_rank_is_the_least_that_keeps_the_energy_rounded_up(
     assert record["rank"] == rank
 
 
-def test_positions_and_types_stay_and_the_parts_name_the_narrow_table(
+def test_positions_and_types_stay_and_the_parts_name_the_narrow_embedding(
     lively: Model, work: Work
 ) -> None:
     before = bert.parts(lively.module).embeddings
@@ -112,7 +112,9 @@ def test_positions_and_types_stay_and_the_parts_name_the_narrow_table(
     assert lively.module.get_submodule(after[0]).padding_idx == 0
 
 
-def test_a_table_that_would_not_get_smaller_is_left_alone(lively: Model, work: Work) -> None:
+def test_an_embedding_that_would_not_get_smaller_is_not_factorized(
+    lively: Model, work: Work
+) -> None:
     before = answers(lively)
     assert FactorizedEmbedding(energy=1.0).apply(lively, work) == {}
     assert torch.equal(answers(lively), before)
@@ -126,7 +128,7 @@ def test_a_rank_that_saves_nothing_is_refused_with_the_greatest_that_does(
     assert FactorizedEmbedding(rank=31).apply(lively, work)
 
 
-def test_a_factorized_table_can_be_factorized_to_a_lower_rank(
+def test_a_factorized_embedding_can_be_factorized_to_a_lower_rank(
     lively: Model, work: Work, tmp_path: Path
 ) -> None:
     weight = lively.module.get_parameter(f"{TABLE}.weight").detach().clone()
@@ -143,7 +145,9 @@ def test_a_factorized_table_can_be_factorized_to_a_lower_rank(
     assert loaded.module.get_parameter(f"{TABLE}.0.weight").shape == (30522, 8)
 
 
-def test_families_with_a_table_of_their_own_are_factorized(work: Work, reviews: Dataset) -> None:
+def test_families_with_an_embedding_of_their_own_are_factorized(
+    work: Work, reviews: Dataset
+) -> None:
     made = [
         transformer.baseline("transformer", reviews, transformer.Settings(hidden=16)),
         recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=8, embedding=16)),
@@ -172,7 +176,7 @@ def test_fine_tuning_trains_both_factors_and_not_the_padding(lively: Model, work
     assert not any(map(torch.equal, map(lively.module.get_parameter, names), before))
 
 
-def test_words_are_weighed_through_both_factors(
+def test_word_importance_goes_through_both_factors(
     lively: Model, work: Work, reviews: Dataset
 ) -> None:
     lower_rank(lively, rank=4)
@@ -186,7 +190,7 @@ def test_words_are_weighed_through_both_factors(
         assert dict(other.words) == pytest.approx(dict(one.words), abs=1e-3)
 
 
-def test_the_exported_file_holds_both_factors_and_no_whole_table(
+def test_the_exported_file_has_both_factors_and_not_their_product(
     lively: Model, work: Work, reviews: Dataset, tmp_path: Path
 ) -> None:
     lively.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
@@ -211,7 +215,7 @@ def test_a_second_factor_that_another_step_changed_is_refused(lively: Model, wor
         FactorizedEmbedding(rank=8).apply(lively, work)
 
 
-def test_a_model_without_a_plain_table_is_refused(work: Work, lively: Model) -> None:
+def test_a_model_without_a_word_embedding_layer_is_refused(work: Work, lively: Model) -> None:
     words = lively.module.get_submodule(TABLE)
     lively.module.set_submodule(TABLE, _Wrapped(words))
     with pytest.raises(UsageError, match="no plain table of words"):

@@ -75,7 +75,7 @@ def parameters(module: nn.Module) -> int:
     return sum(value.numel() for value in module.parameters())
 
 
-def test_all_layers_become_one_that_is_the_mean_of_them(deep: Model, work: Work) -> None:
+def test_all_layers_share_the_mean_of_their_parameters(deep: Model, work: Work) -> None:
     name = "intermediate.dense.weight"
     before = [deep.module.get_parameter(f"{LAYER}.{n}.{name}").detach().clone() for n in range(6)]
     own = parameters(deep.module.get_submodule(f"{LAYER}.0"))
@@ -135,7 +135,7 @@ def test_layers_and_heads_are_still_listed_one_by_one(deep: Model, work: Work) -
     assert len(before.layers) == len(before.heads) == 6
 
 
-def test_the_multiplications_of_shared_layers_count_once_a_use(deep: Model, work: Work) -> None:
+def test_the_multiplications_of_a_shared_layer_count_at_each_use(deep: Model, work: Work) -> None:
     inputs = bert.examples(deep.module)[0]
     before = costs_of(deep.module, inputs, runs=1)
     Layers().apply(deep, work)
@@ -144,7 +144,7 @@ def test_the_multiplications_of_shared_layers_count_once_a_use(deep: Model, work
     assert after.parameters == parameters(deep.module) < before.parameters
 
 
-def test_shared_layers_are_trained_as_one_and_the_training_form_answers_alike(
+def test_shared_layers_are_trained_as_one_and_the_training_form_gives_the_same_outputs(
     deep: Model, work: Work
 ) -> None:
     Layers().apply(deep, work)
@@ -208,7 +208,7 @@ def test_mpnet_shares_its_layers(make_lively: Callable[..., Model], work: Work) 
     assert len(mpnet.parts(model.module).layers) == 4
 
 
-def test_a_recurrent_network_shares_the_layers_behind_its_first(work: Work) -> None:
+def test_a_recurrent_network_shares_the_layers_after_its_first(work: Work) -> None:
     family = families.network("recurrent")
     vowels = datasets.load("japanese-vowels")
     model = family.baseline(
@@ -233,7 +233,7 @@ def test_blocks_of_a_stage_share_convolutions_and_keep_their_batch_norms(work: W
     assert parameters(rebuilt.module) == parameters(model.module)
 
 
-def test_blocks_that_differ_are_refused_with_what_sets_them_apart(work: Work) -> None:
+def test_blocks_that_differ_are_refused_with_their_difference(work: Work) -> None:
     with pytest.raises(UsageError, match=r"conv|features|weight of .* is \(\d+"):
         Layers().apply(image_model("cnn"), work)
 
@@ -262,7 +262,7 @@ def test_layers_with_codebooks_are_refused(deep: Model, work: Work) -> None:
         Layers().apply(deep, work)
 
 
-def test_what_is_shared_already_is_no_change(deep: Model, work: Work) -> None:
+def test_layers_that_are_shared_already_do_not_change(deep: Model, work: Work) -> None:
     Layers().apply(deep, work)
     assert Layers(group=3).apply(deep, work) == {}
 

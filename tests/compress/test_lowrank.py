@@ -250,7 +250,9 @@ def test_a_budget_is_kept_and_spent(budget: float, lively: Model, work: Work) ->
     assert set(record) <= set(names)
 
 
-def test_a_budget_gives_its_ranks_to_the_layer_that_needs_them(lively: Model, work: Work) -> None:
+def test_a_budget_gives_the_highest_rank_to_the_layer_that_needs_it(
+    lively: Model, work: Work
+) -> None:
     flat, steep = QUERY, QUERY.replace("query", "key")
     with torch.no_grad():
         for name, fall in ((flat, 0.98), (steep, 0.5)):

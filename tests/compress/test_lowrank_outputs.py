@@ -55,7 +55,7 @@ def answers(model: Model, digits: Dataset) -> Tensor:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_outputs_move_less_than_under_the_nearest_weights(
+def test_outputs_change_less_than_with_the_nearest_weights(
     name: str, digits: Dataset, work: Work
 ) -> None:
     model, layers = fresh(name, digits), FAMILIES[name][2]
@@ -68,7 +68,7 @@ def test_outputs_move_less_than_under_the_nearest_weights(
     assert 0 < moved["outputs"] < 0.8 * moved["weights"]
 
 
-def test_later_layers_make_up_for_what_earlier_ones_lost(digits: Dataset, work: Work) -> None:
+def test_later_layers_compensate_errors_of_earlier_layers(digits: Dataset, work: Work) -> None:
     model = fresh("gan", digits)
     before = answers(model, digits)
     made, record = split(model, work, budget=0.4, fit="outputs", layers=("layers.*",))
@@ -107,7 +107,7 @@ def test_energy_is_the_share_of_the_outputs_variance(digits: Dataset, work: Work
         {"kernel_size": 1, "stride": 2},
     ],
 )
-def test_samples_of_a_convolution_are_what_each_place_reads_and_gives(
+def test_samples_of_a_convolution_are_the_inputs_and_outputs_of_each_position(
     settings: dict[str, Any],
 ) -> None:
     layer = nn.Conv2d(4, 6, **settings)
@@ -140,7 +140,7 @@ def test_layers_that_share_a_weight_still_do(digits: Dataset, work: Work) -> Non
     assert torch.isfinite(answers(made, digits)).all()
 
 
-def test_a_fitted_model_answers_the_same_from_a_file(
+def test_a_fitted_model_gives_the_same_outputs_from_a_file(
     digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
     made, record = split(
@@ -167,6 +167,6 @@ def test_a_shared_bias_is_refused_by_the_name_of_its_layer(digits: Dataset, work
         split(model, work, budget=0.4, fit="outputs", layers=("layers.3",))
 
 
-def test_an_unknown_fit_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_fit_is_refused_with_the_possible_ones() -> None:
     with pytest.raises(SettingError, match="fit is 'inputs'; possible: weights, outputs"):
         LowRank(fit="inputs")

@@ -93,7 +93,7 @@ def test_a_score_falls_where_the_gradient_moves_its_weight_towards_zero() -> Non
     assert given.original.grad.tolist() == [[1.0, 1.0, -3.0]]
 
 
-def test_a_masked_weight_learns_no_more_but_its_score_does() -> None:
+def test_a_masked_weight_stays_and_its_score_changes() -> None:
     layer = scored(torch.tensor([[2.0, -2.0]]))
     given = parametrizations_of(layer, "weight")
     scores: Any = given[0].scores
@@ -107,7 +107,7 @@ def test_a_masked_weight_learns_no_more_but_its_score_does() -> None:
     assert scores.grad.tolist() == [[6.0, -10.0]]
 
 
-def test_large_weights_of_low_scores_go_and_small_ones_of_high_scores_stay() -> None:
+def test_large_weights_of_low_scores_are_pruned_and_small_weights_of_high_scores_stay() -> None:
     layer = scored(torch.tensor([[5.0, 4.0, 0.1, 0.2]]))
     given = parametrizations_of(layer, "weight")
     scores: Any = given[0].scores
@@ -119,7 +119,7 @@ def test_large_weights_of_low_scores_go_and_small_ones_of_high_scores_stay() -> 
     assert type(layer) is nn.Linear
 
 
-def test_each_parameter_ends_with_its_share_of_zeros_in_plain_weights(
+def test_each_parameter_ends_with_its_share_of_zeros_and_no_parametrization(
     network: Model, work: Work
 ) -> None:
     before = weights_of(network)
@@ -142,7 +142,7 @@ def test_each_parameter_ends_with_its_share_of_zeros_in_plain_weights(
     assert [type(layer) for layer in network.module.modules()] == kinds
 
 
-def test_what_was_scored_in_training_is_what_is_left(network: Model, work: Work) -> None:
+def test_the_weights_with_the_best_scores_in_training_are_left(network: Model, work: Work) -> None:
     seen: list[float] = []
 
     def fit(*given: Any, **options: Any) -> dict[str, float]:
@@ -154,7 +154,7 @@ def test_what_was_scored_in_training_is_what_is_left(network: Model, work: Work)
     assert work.score(network) == seen[0]
 
 
-def test_a_killed_run_goes_on_and_ends_with_the_same_bits(
+def test_a_killed_run_resumes_with_bit_identical_weights(
     digits: Dataset, network: Model, tmp_path: Path
 ) -> None:
     step = Movement(ratio=0.8, epochs=2)

@@ -160,7 +160,7 @@ def on_digits(name: str) -> Model:
 
 
 @pytest.mark.parametrize("name", SPECS)
-def test_units_that_do_nothing_go_and_no_answer_changes(name: str, work: Work) -> None:
+def test_units_without_effect_are_removed_and_no_output_changes(name: str, work: Work) -> None:
     model = build(name)
     alive = kill_half(model)
     assert alive
@@ -207,7 +207,7 @@ def test_heads_are_whole_and_the_residual_stream_stays(work: Work) -> None:
         (("hidden",), ("intermediate.dense", "layer.0.output.dense", "layer.1.output.dense")),
     ],
 )
-def test_only_what_is_named_is_pruned(
+def test_only_the_named_kinds_are_pruned(
     what: tuple[str, ...], changed: tuple[str, ...], work: Work
 ) -> None:
     model = build("bert")
@@ -243,7 +243,7 @@ def test_the_width_of_a_bert_is_pruned_where_it_is_named(work: Work) -> None:
         (100, 0.04, 8, 96),
     ],
 )
-def test_sizes_are_multiples_and_never_nothing(
+def test_sizes_are_multiples_and_never_zero(
     hidden: int, ratio: float, multiple: int, left: int, work: Work
 ) -> None:
     family = families.network("mlp")
@@ -254,7 +254,7 @@ def test_sizes_are_multiples_and_never_nothing(
 
 
 @pytest.mark.parametrize(("ratio", "left"), [(0.05, 64), (0.25, 48), (0.6, 32), (0.85, 8)])
-def test_channels_above_16_come_in_sixteens(ratio: float, left: int, work: Work) -> None:
+def test_channels_above_16_are_multiples_of_16(ratio: float, left: int, work: Work) -> None:
     family = families.network("cnn")
     spec = {**IMAGE, "filters": 32, "hidden": 100, "dropout": 0.0}
     model = Model(family.build(spec), "cnn", spec, (), work.data, "classification")  # type: ignore[arg-type]
@@ -263,7 +263,7 @@ def test_channels_above_16_come_in_sixteens(ratio: float, left: int, work: Work)
     assert sizes(model)["hidden.weight"][0] % 8 == 0
 
 
-def test_a_ratio_by_layer_goes_before_the_common_one(network: Model, work: Work) -> None:
+def test_a_ratio_of_a_layer_overrides_the_common_ratio(network: Model, work: Work) -> None:
     step = Structured(ratio=0.5, ratios={"hidden.0": 0.75, "hidden.3": 0.0})
     assert json.loads(json.dumps(asdict(step)))["ratios"] == {"hidden.0": 0.75, "hidden.3": 0.0}
     step.apply(network, work)
@@ -279,9 +279,7 @@ def test_only_layers_that_a_pattern_names_are_pruned(network: Model, work: Work)
     }
 
 
-def test_pruning_all_layers_together_spares_the_one_that_matters(
-    network: Model, work: Work
-) -> None:
+def test_global_pruning_spares_the_layer_that_matters(network: Model, work: Work) -> None:
     with torch.no_grad():  # only a quarter of the second layer's units do anything
         network.module.get_parameter("hidden.3.weight")[8:] = 0
         network.module.get_parameter("hidden.3.bias")[8:] = 0
@@ -294,7 +292,7 @@ def test_pruning_all_layers_together_spares_the_one_that_matters(
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_units_of_equal_worth_do_not_stay_all(network: Model, work: Work) -> None:
+def test_units_of_equal_importance_do_not_all_stay(network: Model, work: Work) -> None:
     for value in network.module.parameters():
         nn.init.ones_(value)
     Structured(ratio=0.5, scope="global").apply(network, work)
@@ -303,7 +301,9 @@ def test_units_of_equal_worth_do_not_stay_all(network: Model, work: Work) -> Non
 
 
 @pytest.mark.parametrize("criterion", ["l1", "l2"])
-def test_norms_see_who_reads_a_unit_too(criterion: str, network: Model, work: Work) -> None:
+def test_norms_include_the_weights_that_read_a_unit(
+    criterion: str, network: Model, work: Work
+) -> None:
     with torch.no_grad():
         network.module.get_parameter("output.weight")[:, :16] = 0  # made, and read by nobody
     before = answers(network)
@@ -312,7 +312,7 @@ def test_norms_see_who_reads_a_unit_too(criterion: str, network: Model, work: Wo
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
-def test_taylor_lets_go_what_the_loss_does_not_feel(network: Model, work: Work) -> None:
+def test_taylor_removes_units_that_do_not_change_the_loss(network: Model, work: Work) -> None:
     with torch.no_grad():
         network.module.get_parameter("output.weight")[:, ::2] = 5.0  # adds the same to all classes
     kept = network.module.get_parameter("hidden.3.weight")[1::2].detach().clone()
@@ -444,7 +444,7 @@ def test_both_directions_of_a_recurrent_layer_are_pruned_together_if_tied(work: 
     assert all(map(torch.equal, answers(again), answers(model)))
 
 
-def test_a_weight_that_unlike_layers_share_stays(
+def test_a_weight_that_layers_of_different_kinds_share_is_not_pruned(
     work: Work, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = build("mlp")
@@ -628,7 +628,7 @@ def test_a_pruned_model_is_saved_loaded_and_exported_in_its_new_shapes(
     assert {tuple(sorted(shape)) for shape in shapes if len(shape) == 2} == {(16, 64), (10, 16)}
 
 
-def test_pruned_heads_stand_in_the_exported_file(
+def test_the_exported_file_has_the_pruned_heads(
     make_lively: Callable[..., Model], work: Work, tmp_path: Path
 ) -> None:
     whole = make_lively()

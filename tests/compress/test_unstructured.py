@@ -101,12 +101,14 @@ def test_the_smallest_weights_of_all_layers_become_zero(network: Model, work: Wo
     assert len({round(share, 2) for share in record["parameters"].values()}) > 1
 
 
-def test_in_the_scope_of_a_layer_each_has_the_same_share(network: Model, work: Work) -> None:
+def test_with_scope_layer_each_layer_has_the_same_share_of_zeros(
+    network: Model, work: Work
+) -> None:
     record = Unstructured(ratio=0.75, scope="layer").apply(network, work)
     assert record["parameters"] == dict.fromkeys(PRUNED, 0.75)
 
 
-def test_biases_norms_embeddings_and_outputs_are_left_alone(
+def test_biases_norms_embeddings_and_outputs_are_not_pruned(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     model = make_lively()
@@ -143,7 +145,7 @@ def test_a_weight_that_two_layers_share_is_pruned_once_for_both(network: Model, 
     assert int((module.hidden[2].weight == 0).sum()) == 128
 
 
-def test_gradual_pruning_follows_the_cubic_and_never_gives_a_zero_back(
+def test_gradual_pruning_follows_the_cubic_curve_and_zeros_stay_zero(
     network: Model, work: Work
 ) -> None:
     shares: list[float] = []
@@ -179,7 +181,7 @@ def test_gradual_pruning_ends_at_its_ratio_whichever_epoch_scored_best(
         assert (kept == 0).float().mean().item() == pytest.approx(share, abs=1e-6)
 
 
-def test_a_killed_gradual_run_goes_on_and_ends_with_the_same_bits(
+def test_a_killed_gradual_run_resumes_with_bit_identical_weights(
     digits: Dataset, network: Model, tmp_path: Path
 ) -> None:
     step = Unstructured(ratio=0.8, epochs=2)
@@ -213,7 +215,7 @@ def test_zeros_stay_zero_through_fine_tuning_while_the_rest_learns(
         assert not torch.equal(after, before[name])
 
 
-def test_zeros_stay_zero_when_fine_tuning_was_killed_and_goes_on(
+def test_zeros_stay_zero_when_fine_tuning_was_killed_and_resumes(
     network: Model, work: Work
 ) -> None:
     zeros = prune(network, Unstructured(ratio=0.7), work)
@@ -296,7 +298,7 @@ def test_a_record_that_does_not_fit_the_model_is_refused(
         Unstructured.rebuild(network, record)
 
 
-def test_equal_weights_are_pruned_to_the_very_count() -> None:
+def test_equal_weights_are_pruned_to_the_exact_count() -> None:
     marked = zeros.lowest(torch.ones(3, 7), 0.4)
     assert marked.shape == (3, 7)
     assert int(marked.sum()) == 8

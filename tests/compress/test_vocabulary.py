@@ -150,7 +150,7 @@ def reader(
         yield recurrent.baseline("gru", reviews, recurrent.Settings(hidden=8, embedding=8))
 
 
-def test_the_model_answers_the_same_texts_bit_for_bit(reader: Model, work: Work) -> None:
+def test_outputs_for_the_same_texts_are_bit_identical(reader: Model, work: Work) -> None:
     if reader.family in ("transformer", "recurrent"):  # their tokenizers know little else
         short = replace(work.data.train, rows=work.data.train.rows[:20])
         work = replace(work, data=replace(work.data, train=short))
@@ -170,7 +170,7 @@ def test_the_model_answers_the_same_texts_bit_for_bit(reader: Model, work: Work)
 @pytest.mark.parametrize(
     "kind", ["WordLevel", "BPE", "byte-level BPE", "BPE with a prefix", "Unigram"]
 )
-def test_other_tokenizers_are_cut_too(
+def test_other_tokenizers_are_pruned_too(
     kind: str, make_lively: Callable[..., Model], work: Work
 ) -> None:
     texts = texts_of(work)
@@ -266,13 +266,15 @@ def test_positions_counted_from_a_padding_that_would_move_are_refused(work: Work
         Vocabulary(margin=0).apply(model, work)
 
 
-def test_a_second_cut_finds_nothing(make_lively: Callable[..., Model], work: Work) -> None:
+def test_pruning_the_vocabulary_twice_changes_nothing_more(
+    make_lively: Callable[..., Model], work: Work
+) -> None:
     model = make_lively()
     assert Vocabulary(margin=100).apply(model, work)
     assert Vocabulary(margin=100).apply(model, work) == {}
 
 
-def test_a_cut_model_is_saved_loaded_and_exported_with_its_few_rows(
+def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
     make_lively: Callable[..., Model], work: Work, reviews: Dataset, tmp_path: Path
 ) -> None:
     model = make_lively()
@@ -298,7 +300,7 @@ def test_a_cut_model_is_saved_loaded_and_exported_with_its_few_rows(
 
 
 @pytest.mark.parametrize("first", ["vocabulary", "embedding"])
-def test_it_composes_with_a_factorized_table_in_both_orders(
+def test_vocabulary_pruning_and_a_factorized_embedding_combine_in_both_orders(
     first: str, make_lively: Callable[..., Model], work: Work, tmp_path: Path
 ) -> None:
     model = make_lively()
@@ -319,7 +321,7 @@ def test_it_composes_with_a_factorized_table_in_both_orders(
     assert torch.isfinite(torch.tensor(work.fit(loaded)["validation_accuracy"]))
 
 
-def test_a_student_of_a_cut_teacher_has_its_few_rows(
+def test_a_student_of_a_pruned_teacher_has_its_few_rows(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     teacher = make_lively()
@@ -337,7 +339,7 @@ def test_a_model_of_images_is_refused(work: Work) -> None:
         Vocabulary().apply(model, replace(work, data=images))
 
 
-def test_a_table_that_is_tied_is_refused(work: Work, reviews: Dataset) -> None:
+def test_a_tied_embedding_is_refused(work: Work, reviews: Dataset) -> None:
     model = transformer.baseline("transformer", reviews, transformer.Settings(hidden=16))
     rows = model.module.get_parameter("embedding.words.weight").shape[0]
     model.module.set_submodule("classifier", nn.Linear(16, rows))

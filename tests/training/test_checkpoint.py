@@ -263,9 +263,9 @@ def test_a_training_process_killed_with_sigkill_goes_on_and_ends_with_the_same_b
     resumed = start(arguments, workspace)
     _, said = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, said
-    resumed = re.search(r"training resumes from epoch (\d+), step (\d+)", said)
-    assert resumed, said
-    assert (int(resumed[1]), int(resumed[2])) < (2, 45), "it was killed before the last step"
+    note = re.search(r"training resumes from epoch (\d+), step (\d+)", said)
+    assert note, said
+    assert (int(note[1]), int(note[2])) < (2, 45), "it was killed before the last step"
     _, said = whole.communicate(timeout=120)
     assert whole.returncode == 0, said
     first, second = (
