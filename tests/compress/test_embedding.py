@@ -266,4 +266,6 @@ def test_a_record_that_does_not_fit_is_refused(
 ) -> None:
     record = {"embedding": TABLE, "rank": 8, **wrong}
     said = refusal_of(lively, "share/embedding", record, tmp_path)
-    assert re.search(r"no table of words|must lie in 1\.\.31|share/embedding does not fit", said)
+    assert re.search(
+        r"is not a word embedding|must lie in 1\.\.31|share/embedding does not fit", said
+    )

@@ -235,4 +235,7 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) 
 )
 def test_a_record_that_does_not_fit_is_refused(tied: Any, model: Model, tmp_path: Path) -> None:
     said = refusal_of(model, "share/tie", {"tied": tied}, tmp_path)
-    assert "step share/tie does not fit" in said or "only equal shapes can be tied" in said
+    assert (
+        "step share/tie does not fit" in said
+        or "only parameters of equal shape can be tied" in said
+    )

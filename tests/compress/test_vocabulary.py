@@ -373,5 +373,5 @@ def test_a_record_that_does_not_fit_is_refused(
 ) -> None:
     record = {"embedding": TABLE, "rows": 100, "padding": 0, **wrong}
     said = refusal_of(make_lively(), "prune/vocabulary", record, tmp_path)
-    refused = r"no table of words|it has 30522|padding row|prune/vocabulary does not fit"
+    refused = r"not a word embedding|in 1\.\.30522|padding row|prune/vocabulary does not fit"
     assert re.search(refused, said)
