@@ -45,7 +45,7 @@ class Size:
     hidden: int = 128
     heads: int = 0
     intermediate: int = 0
-    start: str = "embeddings"
+    start: str = "auto"
     copied: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,7 +73,7 @@ TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
 def recipe(name: str) -> TrainingSettings:
     """Return how a BERT is fine-tuned, or a student is taught, where nobody says otherwise."""
     if name in STUDENTS:
-        return TrainingSettings(epochs=3, learning_rate=2e-3, batch_size=128)
+        return TrainingSettings(epochs=3, learning_rate=1e-3, batch_size=128)
     return TrainingSettings(epochs=3, learning_rate=1e-4, batch_size=32)
 
 

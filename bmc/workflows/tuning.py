@@ -134,7 +134,7 @@ class Distillation:
             (the last ones), or their indices with commas.
         epochs: passes over all rows. The default is the student's own, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
-            to zero. The default is the student's own, 2e-3 for tiny.
+            to zero. The default is the student's own, 1e-3 for tiny.
         batch_size: rows per step. The default is the student's own, 128 for tiny.
         precision: auto is bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
