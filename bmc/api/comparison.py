@@ -42,7 +42,7 @@ class Comparison:
         console.say(*compared(self.report).shown)
 
     def __repr__(self) -> str:
-        plain = Console(width=120, color_system=None, force_terminal=False)
+        plain = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
         with plain.capture() as captured:
             plain.print(table.terminal(self.report), markup=False, emoji=False)
         return captured.get().rstrip()
