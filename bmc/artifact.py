@@ -1,10 +1,10 @@
-"""Model directories: what every command before export reads and writes.
+"""Save and load model directories, which every command before export reads and writes.
 
 bmc.json            how the model was made, and the sha256 of every other file
-config.json         the family's settings, in Hugging Face's own keys
-model.safetensors   weights; a shared one is stored once
-tokenizer.json      with tokenizer_config.json, for text
-training.svg        loss and score by epoch, for people
+config.json         the settings of the model's family, with the keys of Hugging Face
+model.safetensors   the weights; a tensor that several modules share is stored once
+tokenizer.json      the tokenizer of a text model, with tokenizer_config.json
+training.svg        a drawing of the training loss and the validation score of each epoch
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from bmc import __version__, building, curves, disk, inputs, provenance
 from bmc.checksums import check_files
 from bmc.contracts import families
 from bmc.contracts.techniques import technique, techniques
+from bmc.description import KIND
 from bmc.description import MANIFEST as MANIFEST
 from bmc.description import SCHEMA as SCHEMA
-from bmc.description import WHAT
 from bmc.description import describe as describe
 from bmc.description import is_model_directory as is_model_directory
 from bmc.errors import ArtifactError, BmcError, reason_of
@@ -41,9 +41,11 @@ from bmc.writing import new_folder
 
 WEIGHTS = "model.safetensors"
 CURVES = "training.svg"
-_MOST_PATHS = 10_000
-_ROWS = 4
-_SAME = 1e-4  # of the largest output: the order of sums differs by the weights' place in memory
+_MAX_PATHS = 10_000
+_PROBE_ROWS = 4
+# Share of the largest output: kernels add numbers in another order where the weights lie at another
+# address in memory.
+_TOLERANCE = 1e-4
 _SPECIAL_TOKENS = {
     "pad_token": ("[PAD]", "<pad>"),
     "unk_token": ("[UNK]", "<unk>"),
@@ -55,11 +57,17 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 
 
 def save(model: Model, output: Path, force: bool = False) -> Path:
-    """Write a model directory, whole or not at all; what was written is loaded before it is kept.
+    """Write a model directory, whole or not at all, and check that it loads to the same model.
+
+    Args:
+        model: the model to save.
+        output: path of the directory.
+        force: replace an existing directory.
 
     Raises:
         UsageError: `output` exists and `force` is off.
-        ArtifactError: the directory cannot be loaded, or the loaded model answers otherwise.
+        ArtifactError: the written directory cannot be loaded, or the loaded model has other
+            outputs; nothing is kept.
         StorageError: the disk is full.
     """
     with new_folder(output, force) as folder:
@@ -68,9 +76,9 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
         model.encoder.save(folder)
         if isinstance(model.encoder, TextEncoder):
             write_json(folder / "tokenizer_config.json", _tokenizer_config(model.encoder))
-        picture = curves.svg(curves.epochs_of(model.origin.get("history")))
-        if picture:
-            disk.write(folder / CURVES, picture.encode())
+        drawing = curves.svg(curves.epochs_of(model.origin.get("history")))
+        if drawing:
+            disk.write(folder / CURVES, drawing.encode())
         write_json(
             folder / MANIFEST,
             {
@@ -93,10 +101,10 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
 
 
 def _check_reloaded(model: Model, folder: Path, output: Path) -> None:
-    """Load what was written, in fresh objects, and let both models answer one batch.
+    """Load the written directory, and compare both models' outputs for one random batch.
 
     Raises:
-        ArtifactError: it cannot be loaded, or the answers differ; nothing is kept.
+        ArtifactError: the directory cannot be loaded, or the outputs differ.
     """
     try:
         loaded = load(folder)
@@ -108,58 +116,62 @@ def _check_reloaded(model: Model, folder: Path, output: Path) -> None:
     weight = next(model.module.parameters(), None)
     device = weight.device if weight is not None else torch.device("cpu")
     batch = _example_batch(loaded, device)
-    before = _answers(model.module, batch)
-    after = _answers(loaded.module.to(device), batch)
+    before = _outputs(model.module, batch)
+    after = _outputs(loaded.module.to(device), batch)
     change = (after - before).abs().max() / before.abs().max().clamp(min=1)
-    if not torch.equal(before.isnan(), after.isnan()) or float(change.nan_to_num()) > _SAME:
+    if not torch.equal(before.isnan(), after.isnan()) or float(change.nan_to_num()) > _TOLERANCE:
         raise ArtifactError(
-            f"{output} was not written: loaded again, the {model.family} model answers otherwise "
-            f"(outputs change by {float(change):.2g} of the largest): its config.json and steps do "
-            "not say all that its network depends on"
+            f"{output} was not written: loaded again, the {model.family} model has other outputs "
+            f"(they change by {float(change):.2g} of the largest output): its config.json and its "
+            "steps do not hold every setting that its network depends on"
         )
 
 
 def _example_batch(model: Model, device: torch.device) -> dict[str, Tensor]:
-    """Return random inputs: of the shapes that an export must answer, the one of most rows."""
-    arrays = max(model.encoder.probes(_ROWS), key=lambda probe: len(next(iter(probe.values()))))
+    """Return the encoder's largest batch of random inputs, as tensors on a device."""
+    probes = model.encoder.probes(_PROBE_ROWS)
+    arrays = max(probes, key=lambda probe: len(next(iter(probe.values()))))
     return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
-def _answers(module: torch.nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    trains = {part: part.training for part in module.modules()}
+def _outputs(module: torch.nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
+    """Compute a module's outputs in evaluation mode; the mode of every submodule is restored."""
+    modes = {submodule: submodule.training for submodule in module.modules()}
     try:
         with torch.inference_mode():
             return output_of(module.eval(), batch).float()
     finally:
-        for part, training in trains.items():
-            part.training = training
+        for submodule, training in modes.items():
+            submodule.training = training
 
 
 def load(folder: Path) -> Model:
-    """Read a model directory: build from its config, replay the Records, load the weights strictly.
+    """Load a model directory: build the network, replay the recorded steps, load the weights.
 
     Raises:
-        ArtifactError: it is no model directory, too new, damaged, or names code to run.
+        ArtifactError: the folder is not a model directory, is damaged, has a newer schema, or names
+            code to run.
     """
     manifest = describe(folder)
     for name in ("config.json", WEIGHTS):
         if name not in manifest["files"]:
             raise ArtifactError(f"{folder}/{MANIFEST} has no sha256 of {name}")
-    check_files(folder, manifest["files"], WHAT)
-    stored = read_header(folder / WEIGHTS, f"{WHAT} {folder}")
-    spec = read_json(folder / "config.json", WHAT)
+    check_files(folder, manifest["files"], KIND)
+    stored = read_header(folder / WEIGHTS, f"{KIND} {folder}")
+    spec = read_json(folder / "config.json", KIND)
     if "auto_map" in spec:
         raise ArtifactError(f"{folder}/config.json names code to run (auto_map); bmc runs none")
     made_with = manifest.get("plugins")
-    described = families.family(manifest["family"], made_with)
+    family = families.family(manifest["family"], made_with)
     network = families.network(manifest["family"])
     steps = [_step(entry, folder) for entry in manifest["steps"]]
     for step in steps:
         technique(step.method, made_with)
     encoder = inputs.load(manifest["inputs"], folder)
-    rows = spec.get("vocab_size", spec.get("vocabulary", spec.get("buckets")))
-    if isinstance(encoder, TextEncoder | NgramEncoder) and type(rows) is int:
-        encoder.check_table(rows)  # directories of older versions do not say it themselves
+    table_rows = spec.get("vocab_size", spec.get("vocabulary", spec.get("buckets")))
+    if isinstance(encoder, TextEncoder | NgramEncoder) and type(table_rows) is int:
+        # Directories of older versions do not record the table's rows with the tokenizer.
+        encoder.check_table(table_rows)
 
     def build() -> Model:
         model = Model(
@@ -178,9 +190,9 @@ def load(folder: Path) -> Model:
             _rebuild(model, step, folder)
         return model
 
-    if not described.runs_foreign_code:  # the user's own runs once, as it is
+    if not family.runs_foreign_code:  # the user's code is called once, and not on the meta device
         building.check_fit(build, stored, folder)
-    with building.bounded(building.most_bytes(stored)):
+    with building.bounded(building.max_bytes(stored)):
         model = build()
     try:
         load_model(model.module, folder / WEIGHTS, strict=True)
@@ -193,7 +205,7 @@ def load(folder: Path) -> Model:
 
 
 def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:
-    """Give a freshly built model the shape that a step's record says."""
+    """Give a freshly built model the shapes that a step recorded."""
     try:
         technique(step.method).rebuild(model, step.record)
     except (AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
@@ -201,30 +213,38 @@ def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:
             f"{folder}: the record of its step {step.method} does not fit the model "
             f"({reason_of(error)})"
         ) from error
-    # Layers that share layers that share layers: few bytes can name paths without end.
-    paths = islice(model.module.named_modules(remove_duplicate=False), _MOST_PATHS + 1)
-    if sum(1 for _ in paths) > _MOST_PATHS:
-        raise ArtifactError(f"{folder}: its step {step.method} makes a model without end")
+    # A record may let layers share modules, level after level: a few bytes then make exponentially
+    # many paths. The number of paths is limited.
+    paths = islice(model.module.named_modules(remove_duplicate=False), _MAX_PATHS + 1)
+    if sum(1 for _ in paths) > _MAX_PATHS:
+        raise ArtifactError(
+            f"{folder}: its step {step.method} makes a model of more than {_MAX_PATHS:,} modules"
+        )
 
 
 def write_weights(module: torch.nn.Module, path: Path) -> None:
-    """Write a module's weights; a tensor that several modules share is stored once."""
+    """Write a module's weights; a tensor that several modules share is stored once.
+
+    Args:
+        module: the network.
+        path: path of the .safetensors file.
+    """
     save_model(module, str(path), metadata={"format": "pt"})
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of bmc and of the packages that shape a model."""
-    found = {"bmc-toolkit": __version__}
+    """Return the versions of bmc and of the packages that a model's numbers depend on."""
+    versions_by_package = {"bmc-toolkit": __version__}
     for package in _PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions_by_package[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions_by_package
 
 
 def _plugins_of(model: Model) -> list[dict[str, str]]:
-    """Return which other packages' plug-ins a model was made with."""
+    """Return the plug-ins of other packages that a model was made with."""
     entries = families.FAMILIES.record(model.family)
     for step in model.steps:
         kind, _, name = step.method.partition("/")
@@ -246,25 +266,25 @@ def _step(entry: Any, folder: Path) -> AppliedStep:
 def _tokenizer_config(encoder: TextEncoder) -> dict[str, Any]:
     added = encoder.tokenizer.get_added_tokens_decoder().values()
     special = {token.content for token in added if token.special}
-    found = {
-        # Takes tokenizer.json as it is; BertTokenizer would set lower-casing anew, always on.
+    config = {
+        # This class uses tokenizer.json as it is; BertTokenizer would switch lower-casing on.
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_input_names": _input_names(encoder),
         "model_max_length": encoder.settings.max_length,
         "truncation_side": encoder.settings.truncation_side,
     }
     for role, spellings in _SPECIAL_TOKENS.items():
-        known = [token for token in spellings if token in special]
-        if known:
-            found[role] = known[0]
+        tokens = [token for token in spellings if token in special]
+        if tokens:
+            config[role] = tokens[0]
     padding = encoder.tokenizer.id_to_token(encoder.settings.pad_id)
     if padding in special:
-        found["pad_token"] = padding
-    return found
+        config["pad_token"] = padding
+    return config
 
 
 def _input_names(encoder: TextEncoder) -> list[str]:
-    """Return what the model takes; a tokenizer that tells a pair's texts apart makes types."""
+    """Return the names of the model's inputs, with token types where the tokenizer makes them."""
     names = [info.name for info in encoder.tensors() if info.name != "token_type_ids"]
     pair_types = encoder.settings.pair_types and (
         encoder.settings.columns == 2 or any(encoder.tokenizer.encode("a", "b").type_ids)

@@ -1,8 +1,8 @@
-"""Build a stranger's model within bounds: counted on the meta device before memory is taken.
+"""Build a model from an untrusted directory without letting it take more memory than its weights.
 
-A few bytes of config.json can ask for layers without end. The model is built first on PyTorch's
-meta device, where tensors have shapes and no memory, and compared with the header of the weights'
-file; what does not fit is refused there.
+A few bytes of config.json can ask for any number of layers. bmc builds the model first on PyTorch's
+meta device, where tensors have shapes but no memory, and compares the shapes with the header of the
+weights file. A model that does not fit its weights is refused before memory is allocated.
 """
 
 from __future__ import annotations
@@ -19,30 +19,43 @@ from torch.nn.modules import module as registration
 
 from bmc.errors import ArtifactError
 from bmc.model import Model
-from bmc.weights_header import MOST_TENSORS, Header
+from bmc.weights_header import MAX_TENSORS, Header
 
-_ROOM = 512 << 20
-_OF_A_STORED_BYTE = 16  # layers that share, 4 bits, and rows that were cut: so much is built first
-_META = ("meta tensor", "Meta", "meta device", "on meta")
+_ALLOWANCE = 512 << 20  # bytes that any model may take
+# Bytes in memory allowed for each byte of the weights file. A model is built at its full size in
+# fp32 before its steps are replayed: shared tensors are still separate, 4-bit weights take 8 times
+# their stored size, and an embedding still has the rows that a step removed.
+_BYTES_PER_STORED_BYTE = 16
+_META_WORDS = ("meta tensor", "Meta", "meta device", "on meta")
 
 
-def most_bytes(stored: Header) -> int:
-    """Return how much memory a model may take while it is built."""
-    return _ROOM + _OF_A_STORED_BYTE * stored.size
+def max_bytes(stored: Header) -> int:
+    """Return how many bytes of memory a model may take while it is built.
+
+    Args:
+        stored: the header of the model's weights file.
+    """
+    return _ALLOWANCE + _BYTES_PER_STORED_BYTE * stored.size
 
 
 def check_fit(build: Callable[[], Model], stored: Header, folder: Path) -> None:
     """Build a model on the meta device and compare names and shapes with the stored weights.
 
-    A model whose building needs values is not compared here; loading its weights does it.
+    A model that cannot be built without the values of its tensors is not compared here; loading its
+    weights compares them.
+
+    Args:
+        build: builds the model.
+        stored: the header of the model's weights file.
+        folder: the model directory, for messages.
 
     Raises:
-        ArtifactError: it does not fit, or would take far more memory than its weights.
+        ArtifactError: the model does not fit the weights, or would take far more memory than they.
     """
-    most = most_bytes(stored)
+    limit = max_bytes(stored)
     try:
-        # No value is drawn, but a network's own code may ask for some.
-        with torch.random.fork_rng(devices=[]), torch.device("meta"), bounded(4 * most):
+        # The code of a network may draw random numbers: the caller's generator keeps its state.
+        with torch.random.fork_rng(devices=[]), torch.device("meta"), bounded(4 * limit):
             module = build().module
     except (ArtifactError, NotImplementedError, RuntimeError) as error:
         if _asks_for_values(error):
@@ -51,8 +64,8 @@ def check_fit(build: Callable[[], Model], stored: Header, folder: Path) -> None:
     tensors = module.state_dict(keep_vars=True)
     unique = {id(tensor): tensor for tensor in [*tensors.values(), *module.buffers()]}
     needed = sum(tensor.numel() * tensor.element_size() for tensor in unique.values())
-    if needed > most:
-        raise _too_large(needed, most)
+    if needed > limit:
+        raise _too_large(needed, limit)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     for name, shape in stored.shapes.items():
         if shapes.get(name) != shape:
@@ -63,43 +76,46 @@ def check_fit(build: Callable[[], Model], stored: Header, folder: Path) -> None:
     covered = {id(tensors[name]) for name in stored.shapes}
     missing = [name for name, tensor in tensors.items() if id(tensor) not in covered]
     if missing:
+        rest = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        verb = "are" if rest else "is"
         raise ArtifactError(
-            f"{folder}: the weights do not fit the model ({missing[0]:.100} and "
-            f"{len(missing) - 1} others are not in the file)"
+            f"{folder}: the weights do not fit the model ({missing[0]:.100}{rest} {verb} not in "
+            "the file)"
         )
 
 
 @contextmanager
-def bounded(most: int) -> Iterator[None]:
-    """Stop the building of a network that registers too many tensors, or too large ones.
+def bounded(limit: int) -> Iterator[None]:
+    """Stop building a network that registers too many modules and tensors, or too large tensors.
 
-    A tensor is registered before it is filled with values: its memory was not touched yet.
+    PyTorch allocates a tensor's memory before the tensor is registered, but most layers fill it
+    with values only afterwards: the system has not provided the memory yet.
 
     Args:
-        most: bytes that all tensors registered in this block may have together.
+        limit: bytes that all tensors registered in this block may have together.
 
     Raises:
-        ArtifactError: they have more.
+        ArtifactError: the tensors have more bytes, or there are more than `MAX_TENSORS`.
     """
-    here = threading.get_ident()
+    thread = threading.get_ident()
     count = used = 0
 
-    def note(_module: nn.Module, _name: str, value: Any) -> None:
+    def count_registration(_module: nn.Module, _name: str, value: Any) -> None:
         nonlocal count, used
-        if threading.get_ident() != here or value is None:
+        if threading.get_ident() != thread or value is None:
             return
         count += 1
         if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value):
             used += value.numel() * value.element_size()
-        if count > MOST_TENSORS:
-            raise ArtifactError(f"the model has more than {MOST_TENSORS:,} layers and tensors")
-        if used > most:
-            raise _too_large(used, most)
+        if count > MAX_TENSORS:
+            raise ArtifactError(f"the model has more than {MAX_TENSORS:,} layers and tensors")
+        if used > limit:
+            raise _too_large(used, limit)
 
     hooks = [
-        registration.register_module_parameter_registration_hook(note),
-        registration.register_module_buffer_registration_hook(note),
-        registration.register_module_module_registration_hook(note),
+        registration.register_module_parameter_registration_hook(count_registration),
+        registration.register_module_buffer_registration_hook(count_registration),
+        registration.register_module_module_registration_hook(count_registration),
     ]
     try:
         yield
@@ -108,18 +124,18 @@ def bounded(most: int) -> Iterator[None]:
             hook.remove()
 
 
-def _too_large(needed: int, most: int) -> ArtifactError:
+def _too_large(needed: int, limit: int) -> ArtifactError:
     return ArtifactError(
-        f"the model would take {needed:,} bytes, its weights allow {most:,}: its config.json or a "
-        "step asks for more than was stored"
+        f"the model would take {needed:,} bytes, and its weights file allows {limit:,}: its "
+        "config.json or a step asks for more than the file holds"
     )
 
 
 def _asks_for_values(error: BaseException | None) -> bool:
-    """Tell whether building failed because the meta device has no values."""
+    """Tell whether building failed because tensors on the meta device have no values."""
     while error is not None:
         text = str(error)
-        if isinstance(error, NotImplementedError) or any(word in text for word in _META):
+        if isinstance(error, NotImplementedError) or any(word in text for word in _META_WORDS):
             return True
         error = error.__cause__ or error.__context__
     return False

@@ -1,4 +1,4 @@
-"""Does a bundle answer on this device as it did where it was made?"""
+"""Check that a bundle gives the same outputs on this device as on the machine that exported it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ from bmc.pipeline import Pipeline
 from bmc.precision import PRECISIONS
 from bmc.targets import Arrays, RuntimeOptions
 
-_ENCODED = 1e-4  # of an input's largest value: preprocessing is the same arithmetic everywhere
+# Share of an input's largest value. Preprocessing does the same arithmetic on every machine: only
+# the rounding of floats may differ.
+_INPUT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a check found.
+    """The result of a check that a bundle passed.
 
     Args:
-        max_error: largest change of an output.
-        allowed: by how much one may change.
-        rows: raw golden rows that became the same tensors and got the same labels.
-        execution: what the session runs with.
-        version: of the run time, with its name.
-        uncovered: what an older bundle has no hash or golden row for.
+        max_error: largest absolute change of an output value.
+        allowed: largest absolute change that passes.
+        rows: number of raw golden rows that were encoded to the same tensors and got the same
+            labels.
+        execution: device, threads and precision of the session.
+        version: name and version of the runtime.
+        uncovered: sentences on the parts of an older bundle that have no hash or no golden rows.
     """
 
     max_error: float
@@ -46,129 +49,143 @@ class Checked:
 
 
 def check(folder: Path, options: RuntimeOptions) -> Checked:
-    """Compare a bundle's hashes, then what it makes of its golden rows and tensors.
+    """Compare a bundle's hashes, then its inputs and outputs for its golden rows.
 
     A TensorRT engine that was built for another version or GPU is rebuilt first.
 
+    Args:
+        folder: the bundle.
+        options: threads and precision of the runtime.
+
     Raises:
         ArtifactError: the bundle is damaged, or its parts do not fit each other.
-        GateError: it answers otherwise here, or failed its gate when it was made.
-        MissingError: its run time is not here.
+        GateError: its outputs on this device differ by more than its precision allows, or it failed
+            its parity, accuracy or speed check when it was exported.
+        MissingError: its runtime is not installed, or the device that it needs is missing.
     """
-    made = bundles.read(folder)
+    bundle = bundles.read(folder)
     console.note(f"{folder}: every file has its recorded sha256")
-    if made.manifest.failure is not None:
+    if bundle.manifest.failure is not None:
         raise GateError(
-            f"{folder} failed its gate when it was exported ({made.manifest.failure:.200})"
+            f"{folder} failed a check when it was exported ({bundle.manifest.failure:.200})"
         )
-    target = targets.load(made.manifest.target)
-    here = target.available()
-    if not here.devices:
-        raise MissingError(f"{folder}: checksums are right, but it was not run: {here.note}")
+    target = targets.load(bundle.manifest.target)
+    runtime = target.available()
+    if not runtime.devices:
+        raise MissingError(f"{folder}: checksums are right, but it was not run: {runtime.note}")
     if target.rebuild is not None:
-        made = _fresh(made, options, target, target.rebuild)
-    _check_encoder(made)
-    inputs, expected = made.golden()
-    rows = made.golden_rows()
+        bundle = _loadable(bundle, options, target, target.rebuild)
+    _check_encoder(bundle)
+    inputs, expected = bundle.golden()
+    rows = bundle.golden_rows()
     if rows is not None:
-        _check_tensors(made, rows, inputs)
-    allowed = _allowed(made, expected)
-    with Pipeline(made, options) as pipeline:
+        _check_tensors(bundle, rows, inputs)
+    allowed = _allowed_change(bundle, expected)
+    with Pipeline(bundle, options) as pipeline:
         outputs = pipeline.session.run(inputs)
-        worst = _worst(made, outputs, expected)
-        if not worst <= allowed:
+        change = _largest_change(bundle, outputs, expected)
+        if not change <= allowed:
             raise GateError(
-                f"{folder} answers differently on this device: outputs change by up to "
-                f"{worst:.2g}, allowed is {allowed:.2g}"
+                f"{folder} has other outputs on this device: they change by up to {change:.2g}; "
+                f"allowed is {allowed:.2g}"
             )
         if rows is not None:
-            _check_labels(made, rows, pipeline(list(rows.rows)), expected, allowed)
+            _check_labels(bundle, rows, pipeline(list(rows.rows)), expected, allowed)
         execution = pipeline.session.execution
-    version = f"{made.manifest.target} {here.version}"
+    version = f"{bundle.manifest.target} {runtime.version}"
     count = 0 if rows is None else len(rows.rows)
-    return Checked(worst, allowed, count, execution, version, made.uncovered)
+    return Checked(change, allowed, count, execution, version, bundle.uncovered)
 
 
-def _check_encoder(made: Bundle) -> None:
-    """Check that preprocessing makes the tensors that the model takes."""
-    makes = sorted(info.name for info in made.encoder.tensors())
-    takes = sorted(info.name for info in made.manifest.inputs)
-    if makes != takes:
+def _check_encoder(bundle: Bundle) -> None:
+    """Check that the encoder returns the tensors that the model takes."""
+    encoded = sorted(info.name for info in bundle.encoder.tensors())
+    inputs = sorted(info.name for info in bundle.manifest.inputs)
+    if encoded != inputs:
         raise ArtifactError(
-            f"bundle {made.path}: its preprocessing makes {', '.join(makes)}, its model takes "
-            f"{', '.join(takes):.200}; export it again"
+            f"bundle {bundle.path}: its preprocessing makes {', '.join(encoded)}, its model takes "
+            f"{', '.join(inputs):.200}; export it again"
         )
 
 
-def _check_tensors(made: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
-    """Check that raw rows become the recorded tensors."""
-    encoded = made.encoder.encode(golden.rows)
-    arrays = made.encoder.batch(encoded, range(len(golden.rows)))
+def _check_tensors(bundle: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
+    """Check that the encoder turns the raw golden rows into the recorded tensors."""
+    encoded = bundle.encoder.encode(golden.rows)
+    arrays = bundle.encoder.batch(encoded, range(len(golden.rows)))
     for name, expected in inputs.items():
         array = arrays[name]
         if array.shape != expected.shape:
             raise GateError(
-                f"{made.path} reads rows differently here: {name} of its golden rows has shape "
-                f"{array.shape}, recorded is {expected.shape}; export it again"
+                f"{bundle.path} reads rows differently here: {name} of its golden rows has shape "
+                f"{array.shape}, and the bundle records shape {expected.shape}; export it again"
             )
         change = _change(array, expected)
         largest = max(1.0, float(np.abs(expected).max()))
-        if not change <= (_ENCODED * largest if expected.dtype.kind == "f" else 0):
+        if not change <= (_INPUT_TOLERANCE * largest if expected.dtype.kind == "f" else 0):
             raise GateError(
-                f"{made.path} reads rows differently here: {name} of its golden rows changes by "
-                f"up to {change:.2g}; its preprocessing is not the one it was made with"
+                f"{bundle.path} reads rows differently here: {name} of its golden rows changes by "
+                f"up to {change:.2g}; its preprocessing is not the one that it was exported with"
             )
 
 
 def _check_labels(
-    made: Bundle, golden: GoldenRows, answers: list[Any], expected: Arrays, allowed: float
+    bundle: Bundle, golden: GoldenRows, predictions: list[Any], expected: Arrays, allowed: float
 ) -> None:
-    """Check that raw rows get the recorded labels, where the two best are not too close."""
-    outputs = expected[made.manifest.outputs[0].name]
+    """Check that the raw golden rows get the recorded labels.
+
+    A row is skipped where its two largest outputs are so close that allowed changes of both can
+    swap them.
+    """
+    outputs = expected[bundle.manifest.outputs[0].name]
     for row, label in enumerate(golden.labels):
-        best = np.sort(outputs[row])[::-1]
-        if len(best) > 1 and best[0] - best[1] <= 2 * allowed:
+        descending = np.sort(outputs[row])[::-1]
+        if len(descending) > 1 and descending[0] - descending[1] <= 2 * allowed:
             continue
-        if answers[row].label != label:
+        if predictions[row].label != label:
             raise GateError(
-                f"{made.path} answers golden row {row + 1} with {answers[row].label!r:.60}, where "
-                f"it was made with {label!r:.60}; export it again"
+                f"{bundle.path} predicts {predictions[row].label!r:.60} for golden row {row + 1}; "
+                f"it predicted {label!r:.60} when it was exported; export it again"
             )
 
 
-def _worst(made: Bundle, outputs: Arrays, expected: Arrays) -> float:
+def _largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:
+    """Return the largest absolute change of an output value; NaN if a value became NaN."""
     changes = []
     for name, array in expected.items():
         if outputs[name].shape != array.shape:
             raise ArtifactError(
-                f"bundle {made.path}: golden {name} has shape {array.shape}, its model answers "
-                f"{outputs[name].shape}; export it again"
+                f"bundle {bundle.path}: golden {name} has shape {array.shape}, the output of its "
+                f"model has shape {outputs[name].shape}; export it again"
             )
         changes.append(_change(outputs[name], array))
-    return float(np.max(changes))  # NaN if one is: Python's own max would lose it
+    return float(np.max(changes))  # np.max returns NaN if there is one; Python's max may not
 
 
 def _change(array: NDArray[Any], expected: NDArray[Any]) -> float:
-    with np.errstate(all="ignore"):  # infinity minus infinity is NaN, which no limit allows
+    with np.errstate(all="ignore"):  # infinity minus infinity is NaN, and no NaN is <= a limit
         return float(np.abs(array.astype(np.float64) - expected.astype(np.float64)).max())
 
 
-def _allowed(made: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
-    """Return by how much an output may change: of the scale at the export, if it is recorded."""
-    share = PRECISIONS[made.manifest.precision].device_tolerance
-    scale = made.manifest.parity.get("scale")
+def _allowed_change(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
+    """Return the largest absolute change that an output value may have.
+
+    The limit is a share of the outputs' scale: the scale recorded at the export, or, in bundles
+    without one, the largest golden output (at least 1).
+    """
+    share = PRECISIONS[bundle.manifest.precision].device_tolerance
+    scale = bundle.manifest.parity.get("scale")
     if isinstance(scale, float) and 0 < scale < math.inf:
         return share * scale
     return share * max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
 
 
-def _fresh(
-    made: Bundle, options: RuntimeOptions, target: Runtime, rebuild: Callable[[Bundle], Bundle]
+def _loadable(
+    bundle: Bundle, options: RuntimeOptions, target: Runtime, rebuild: Callable[[Bundle], Bundle]
 ) -> Bundle:
-    """Return a bundle that its run time loads here: itself, or made anew from its source file."""
+    """Return the bundle if its runtime can load it on this device, else the rebuilt bundle."""
     try:
-        with target.load(made, options):
-            return made
+        with target.load(bundle, options):
+            return bundle
     except StaleEngineError as error:
         console.note(f"{error}; rebuilding from its ONNX file")
-    return rebuild(made)
+    return rebuild(bundle)

@@ -1,6 +1,6 @@
-"""What a person sees while bmc works: notes and progress on stderr, results on stdout.
+"""Print notes and progress on stderr, and results on stdout.
 
-Called from Python, bmc says nothing unless a reporter is set; the command line sets `Terminal`.
+Called from Python, bmc prints nothing unless a reporter is set; the command line sets `Terminal`.
 """
 
 from __future__ import annotations
@@ -27,33 +27,34 @@ from rich.text import Text
 
 from bmc import streams
 
-_WIDTH_OF_A_FILE = 120
-# Controls, what changes the direction or hides (but joiners, which scripts need), half characters.
-_OBEYED = re.compile(
+_FILE_WIDTH = 120
+# Characters that a terminal acts on instead of showing them: control characters, marks of the text
+# direction, invisible characters (but for the joiners, which some scripts need) and surrogates.
+_CONTROLS = re.compile(
     "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
     "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
 )
-_mode = {"json": False}  # one process, one terminal
+_mode = {"json": False}  # for the whole process: one command runs at a time
 
 
 def printable(text: str) -> str:
-    """Return a text with what a terminal would obey instead of show written out, such as \\x1b.
+    """Escape the control characters in a text, such as \\x1b; line breaks and tabs stay.
 
-    Labels, names of files and messages of libraries are data: they must not move the cursor, set
-    the title, or be read in another order than they are written. Line breaks and tabs stay.
+    Labels, file names and messages of libraries are data: they must not move the cursor, set the
+    terminal's title, or change the order in which characters are shown.
 
     Example:
         >>> printable("good\\x1b[2J")
         'good\\\\x1b[2J'
     """
-    return _OBEYED.sub(lambda found: ascii(found[0])[1:-1], text)
+    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
-class _Terminal(Console):
-    """A console that shows text as it is: no markup, no control codes in it, wherever it stands."""
+class _PlainConsole(Console):
+    """A console that prints text literally, also in tables: no markup, control codes escaped."""
 
     def on_broken_pipe(self) -> None:
-        """Let the command decide what a reader that left means, not rich."""
+        """Raise ReaderLeftError when the reader of a pipe has ended, where rich would exit."""
         raise streams.ReaderLeftError
 
     def render_str(self, text: str, **settings: Any) -> Text:
@@ -61,19 +62,26 @@ class _Terminal(Console):
 
 
 class Reporter(Protocol):
-    """Where notes and progress go: a terminal, a caller's function, or nowhere."""
+    """The receiver of notes and progress: a terminal, a caller's function, or `Silent`."""
 
     def note(self, text: str) -> None:
-        """Take one line that says what is being done."""
+        """Report one line that says what is being done."""
 
     def progress(
         self, text: str, total: int, unit: str, done: int
     ) -> AbstractContextManager[Callable[[int], None]]:
-        """Return a context whose value is called with the number of units that were just done."""
+        """Return a context manager; its value is a function that adds a number of units.
+
+        Args:
+            text: what is being done.
+            total: number of units in all.
+            unit: name of the units, such as "steps", "rows" or "bytes".
+            done: number of units that are done already.
+        """
 
 
 class Silent:
-    """Say nothing: the reporter of bmc called from Python, unless the caller asks."""
+    """Discard notes and progress: the default when bmc is called from Python."""
 
     def note(self, text: str) -> None:
         pass
@@ -87,13 +95,13 @@ class Silent:
 
 @dataclass(frozen=True)
 class Event:
-    """A note, or how far some work is: what a caller's function is called with.
+    """A note, or the progress of some work, as a caller's function receives it.
 
     Args:
         text: the note, or what is being done.
-        done: units that are done; None for a note.
-        total: units in all; None for a note.
-        unit: what is counted, such as "steps", "rows" or "bytes".
+        done: number of units that are done; None for a note.
+        total: number of units in all; None for a note.
+        unit: name of the units, such as "steps", "rows" or "bytes".
     """
 
     text: str
@@ -107,6 +115,9 @@ class Callback:
     """Pass every note and every step of progress to a caller's function.
 
     An exception that the function raises ends the work, as Ctrl-C does.
+
+    Args:
+        function: the function to call with each `Event`.
     """
 
     function: Callable[[Event], None]
@@ -118,19 +129,18 @@ class Callback:
     def progress(
         self, text: str, total: int, unit: str, done: int
     ) -> Iterator[Callable[[int], None]]:
-        reached = done
-        self.function(Event(text, reached, total, unit))
+        self.function(Event(text, done, total, unit))
 
         def advance(count: int) -> None:
-            nonlocal reached
-            reached += count
-            self.function(Event(text, reached, total, unit))
+            nonlocal done
+            done += count
+            self.function(Event(text, done, total, unit))
 
         yield advance
 
 
 class Terminal:
-    """Write notes to stderr; progress is a moving bar there, or lines where stderr is a file."""
+    """Write notes and progress to stderr: a progress bar on a terminal, lines in a log file."""
 
     def note(self, text: str) -> None:
         stderr().print(text)
@@ -152,25 +162,30 @@ class Terminal:
             TextColumn("left"),
             TimeRemainingColumn(),
         ]
-        shown = Progress(*columns, console=terminal, refresh_per_second=4)
-        with shown:
-            task = shown.add_task(text, total=total, completed=done)
-            yield lambda count: shown.update(task, advance=count)
+        bar = Progress(*columns, console=terminal, refresh_per_second=4)
+        with bar:
+            task = bar.add_task(text, total=total, completed=done)
+            yield lambda count: bar.update(task, advance=count)
 
 
-_SILENT = Silent()
-_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_SILENT)
+_SILENT_REPORTER = Silent()
+_reporter: ContextVar[Reporter] = ContextVar("reporter", default=_SILENT_REPORTER)
 
 
 def set_mode(quiet: bool, json: bool) -> None:
-    """Say how a command talks: `quiet` drops notes and progress, `json` prints one document."""
-    _reporter.set(_SILENT if quiet else Terminal())
+    """Set how a command prints.
+
+    Args:
+        quiet: drop notes and progress.
+        json: print results as one JSON document.
+    """
+    _reporter.set(_SILENT_REPORTER if quiet else Terminal())
     _mode["json"] = json
 
 
 @contextmanager
 def reporting(reporter: Reporter) -> Iterator[None]:
-    """Send notes and progress to a reporter for as long as the block runs."""
+    """Send notes and progress to a reporter while the block runs."""
     token = _reporter.set(reporter)
     try:
         yield
@@ -184,45 +199,45 @@ def wants_json() -> bool:
 
 
 def stderr() -> Console:
-    """Return a console on today's stderr (tests and callers may have replaced it)."""
-    return _Terminal(file=streams.stderr(), highlight=False, soft_wrap=True)
+    """Return a console on the current `sys.stderr`, which tests and callers may have replaced."""
+    return _PlainConsole(file=streams.stderr(), highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """Say what is being done."""
+    """Report one line that says what is being done."""
     _reporter.get().note(text)
 
 
 def complain(text: str) -> None:
-    """Say on stderr, in one line, why a command ended; --quiet does not hide it."""
+    """Print on stderr, in one line, why a command ended; --quiet does not hide the line."""
     print(f"bmc: {printable(' '.join(text.split()))}", file=streams.stderr(), flush=True)
 
 
 def muted() -> AbstractContextManager[None]:
-    """Say nothing for as long as the block runs: what is tried out needs no notes."""
-    return reporting(_SILENT)
+    """Discard notes and progress while the block runs, for work that is only a trial."""
+    return reporting(_SILENT_REPORTER)
 
 
 def progress(
     text: str, total: int, unit: str = "steps", done: int = 0
 ) -> AbstractContextManager[Callable[[int], None]]:
-    """Show how far some work is and the time left; the block gets a function that advances it.
+    """Show the progress of some work and the time left; the block gets a function that advances it.
 
     Args:
         text: what is being done.
-        total: how many units there are.
-        unit: "bytes" are shown as MB, anything else as numbers.
-        done: how many are done already, when a command is resumed.
+        total: number of units in all.
+        unit: name of the units; "bytes" are shown in MB, all other units as numbers.
+        done: number of units that are done already, when a command is resumed.
     """
     return _reporter.get().progress(text, total, unit, done)
 
 
 class _Lines:
-    """Progress as lines in a log: the first after two seconds, then one every ten."""
+    """Print progress as lines: the first after two seconds, then one every ten seconds."""
 
     def __init__(self, text: str, total: int, unit: str, done: int) -> None:
         self._text, self._total, self._unit = text, total, unit
-        self._first = self._done = done
+        self._resumed_at = self._done = done
         self._started = time.monotonic()
         self._next = self._started + 2
 
@@ -235,7 +250,7 @@ class _Lines:
         if self._done >= self._total and elapsed < 2:
             return
         self._next = now + 10
-        rate = (self._done - self._first) / max(elapsed, 1e-9)
+        rate = (self._done - self._resumed_at) / max(elapsed, 1e-9)
         left = (self._total - self._done) / rate if rate else 0
         stderr().print(
             f"{self._text}: {self._amount(self._done)} of {self._amount(self._total)}, "
@@ -246,10 +261,14 @@ class _Lines:
         return f"{count / 1e6:.1f} MB" if self._unit == "bytes" else str(count)
 
 
-def say(*shown: object) -> None:
-    """Print a command's result for a person: text or rich tables, on stdout."""
+def say(*results: object) -> None:
+    """Print texts or rich tables on stdout.
+
+    Args:
+        results: the result of a command, for a person to read.
+    """
     stdout = streams.results()
-    width = None if stdout.isatty() else _WIDTH_OF_A_FILE
-    terminal = _Terminal(file=stdout, highlight=False, width=width)
-    for item in shown:
-        terminal.print(item, soft_wrap=isinstance(item, str))
+    width = None if stdout.isatty() else _FILE_WIDTH
+    console = _PlainConsole(file=stdout, highlight=False, width=width)
+    for item in results:
+        console.print(item, soft_wrap=isinstance(item, str))

@@ -11,7 +11,7 @@ from bmc.writing import MODEL_MANIFEST
 
 SCHEMA = 1
 MANIFEST = MODEL_MANIFEST
-WHAT = "model directory"
+KIND = "model directory"
 _TASKS = ("classification", "regression", "generation")
 _MOST = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
 
@@ -27,7 +27,7 @@ def describe(folder: Path) -> dict[str, Any]:
     Raises:
         ArtifactError: it is no model directory, its schema is newer, or it names code to run.
     """
-    manifest = read_json(folder / MANIFEST, WHAT)
+    manifest = read_json(folder / MANIFEST, KIND)
     schema = manifest.get("schema")
     if type(schema) is not int or schema < 1:
         raise ArtifactError(f"{folder}/{MANIFEST} has no schema number; it was not written by bmc")

@@ -9,7 +9,7 @@ BmcError                      exit  what happened
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
 ├── ModelCodeError            2     the user's network, or other code of theirs, failed: file, line
 ├── PluginError               2     a plug-in lacks what its contract asks for, or two have one name
-├── ExportError               2     an exporter or its run time does not take the network
+├── ExportError               2     an exporter or its runtime does not take the network
 ├── AssetError                2     a pinned file has the wrong content, or no source has it
 ├── StorageError              2     the disk is full or not writable
 ├── DivergedError             1     the loss became NaN or infinite
@@ -66,7 +66,7 @@ class PluginError(BmcError):
 
 
 class ExportError(BmcError):
-    """An exporter, or a run time's converter, does not take the network."""
+    """An exporter, or a runtime's converter, does not take the network."""
 
 
 class AssetError(BmcError):

@@ -1,6 +1,6 @@
-"""Check a bundle in a child process with limits: what kills a run time ends the child alone.
+"""Check a bundle in a child process with limits: what kills a runtime ends the child alone.
 
-Run times parse a model's file with native code of their own, where a damaged or hostile one can end
+Runtimes parse a model's file with native code of their own, where a damaged or hostile one can end
 the process. The child may use so much memory and time, keeps no core dump, and prints nothing.
 """
 
@@ -37,7 +37,7 @@ class Limits:
     """What the child may use.
 
     Args:
-        memory_gb: GiB of address space beyond what the imported run time takes.
+        memory_gb: GiB of address space beyond what the imported runtime takes.
         seconds: wall time of reading the bundle, and again of running it.
     """
 
@@ -62,7 +62,7 @@ def check(folder: Path, threads: int, limits: Limits) -> Checked:
     Raises:
         ArtifactError: the child crashed, or ran out of memory or time; or the bundle is damaged.
         GateError: it answers otherwise here.
-        MissingError: its run time is not here, or this system has no limits for processes.
+        MissingError: its runtime is not here, or this system has no limits for processes.
     """
     if resource is None:
         raise MissingError("a check in isolation needs a system with limits for processes (POSIX)")
@@ -144,7 +144,7 @@ def main() -> NoReturn:
     os.write(answering, json.dumps(said).encode())
     with suppress(OSError):
         os.close(answering)
-    os._exit(0)  # a damaged model may crash a run time's clean-up, after the answer
+    os._exit(0)  # a damaged model may crash a runtime's clean-up, after the answer
 
 
 def _limit_time(seconds: float) -> None:

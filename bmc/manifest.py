@@ -81,7 +81,7 @@ class StandIn:
     """Who answered in the place of an engine that could not run where the bundle was made.
 
     Args:
-        target: the run time that ran the ONNX file which the engine was built from.
+        target: the runtime that ran the ONNX file which the engine was built from.
         scores: of the held-out rows, computed from its answers.
     """
 
@@ -95,7 +95,7 @@ class Manifest:
 
     Args:
         name: the model's name, as reports show it.
-        target: the run time that loads it.
+        target: the runtime that loads it.
         precision: "fp32", or what the weights and activations are.
         model: the model's file (or folder) in the bundle.
         inputs: tensors that the model takes.

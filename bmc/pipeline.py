@@ -264,12 +264,12 @@ def load(path: str | Path, threads: int = 0) -> Pipeline:
 
     Args:
         path: the folder that `bmc export` wrote.
-        threads: threads of the CPU; 0 leaves the choice to the run time.
+        threads: threads of the CPU; 0 leaves the choice to the runtime.
 
     Raises:
         UnknownError: there is no such folder.
         ArtifactError: the bundle is damaged or too new.
-        MissingError: the run time that it needs is not installed.
+        MissingError: the runtime that it needs is not installed.
     """
     folder = Path(path)
     try:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bmc.model import Model
 
 REDUCED_DTYPES = ("int8", "uint8", "int4", "float16", "bfloat16")
-"""Names of the dtypes that have fewer than 32 bits, as run times report what they multiply with."""
+"""Names of the dtypes that have fewer than 32 bits, as runtimes report what they multiply with."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Precision:
     least_opset: int = 18
 
 
-# Run times round a quantized model's sums in other orders. In a deep network a single row between
+# Runtimes round a quantized model's sums in other orders. In a deep network a single row between
 # two classes may jump from the one's outputs to the other's; `min_agreement` says how many may.
 _INTEGER = ParityLimits(
     max_error=0.5, min_agreement=0.98, max_points=0.5, free_rows=2, max_row_error=2.0

@@ -20,7 +20,7 @@ class SharedSession:
     """A bundle's session, counted by the calls that use it.
 
     It is freed when it is closed and the last call has ended. In a forked child it is loaded anew
-    at the first call: the run time's own threads did not survive the fork.
+    at the first call: the runtime's own threads did not survive the fork.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
@@ -98,7 +98,7 @@ class SharedSession:
     def _after_fork_in_child(self) -> None:
         self._lock, self._calls = threading.Lock(), 0
         if self._session is not None:
-            # Freed here or when the child ends, a run time would wait for threads that only the
+            # Freed here or when the child ends, a runtime would wait for threads that only the
             # parent has. So the child never frees it.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
             self._forked = True

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 
 from bmc.errors import ArtifactError
 
-MOST_JSON = 16 << 20
+MAX_JSON = 16 << 20
 """Bytes of a JSON file; a manifest of 100,000 labels has 2 MB."""
 _MOST_DEPTH = 64
 _MOST_DIGITS = 40
@@ -78,7 +78,7 @@ def read_bytes(path: Path, what: str, most: int, links: bool = False) -> bytes:
     return data
 
 
-def read_json(path: Path, what: str, links: bool = False, most: int = MOST_JSON) -> dict[str, Any]:
+def read_json(path: Path, what: str, links: bool = False, most: int = MAX_JSON) -> dict[str, Any]:
     """Read a JSON object within bounds; see `parse_json`.
 
     Args:

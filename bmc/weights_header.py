@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bmc.errors import ArtifactError
-from bmc.untrusted import MOST_JSON, open_regular, parse_json
+from bmc.untrusted import MAX_JSON, open_regular, parse_json
 
-MOST_TENSORS = 100_000
+MAX_TENSORS = 100_000
 _MOST_AXES = 8
 _BITS = {
     **{"F64": 64, "I64": 64, "U64": 64, "F32": 32, "I32": 32, "U32": 32, "F16": 16, "BF16": 16},
@@ -51,11 +51,11 @@ def read_header(path: Path, what: str, links: bool = False) -> Header:
     with open_regular(path, what, links=links) as file:
         size = os.fstat(file.fileno()).st_size
         length = int.from_bytes(file.read(8), "little")
-        if size < 8 or length > min(size - 8, MOST_JSON):
+        if size < 8 or length > min(size - 8, MAX_JSON):
             raise _no_weights(path, f"its header would have {length:,} bytes")
         content = parse_json(file.read(length), path)
     content.pop("__metadata__", None)
-    if len(content) > MOST_TENSORS:
+    if len(content) > MAX_TENSORS:
         raise _no_weights(path, f"it names {len(content):,} tensors")
     room = size - 8 - length
     tensors = {name: _tensor(path, name, entry, room) for name, entry in content.items()}

@@ -10,7 +10,7 @@ from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
 from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
 from bmc.inspect.executed import Executed
-from bmc.targets.tensorrt import build_engine, flavour, layers_of
+from bmc.targets.tensorrt import build_engine, layers_of, version
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -26,7 +26,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     limits = {"batch": max_batch, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
-    build = {"opset": source.opset, "nodes": nodes, "tensorrt": flavour()}
+    build = {"opset": source.opset, "nodes": nodes, "tensorrt": version()}
     build |= {"max_batch": max_batch, "limits": limits, **source.batch}
     return Written("model.engine", inputs, outputs, build)
 

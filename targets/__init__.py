@@ -1,7 +1,7 @@
-"""Run times of the targets, one file each: a bundle goes in, a session that runs arrays comes out.
+"""The runtimes of the targets, one file each: load a bundle into a session that runs arrays.
 
-A target is declared in `bmc/bundle_formats`, and written by `export`: CONTRIBUTING.md says how to
-add one.
+A target's format is declared in `bmc/bundle_formats`, and its exporter is in `export`.
+CONTRIBUTING.md says how to add a target.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from bmc.bundle import Bundle
 from bmc.contracts import Runtime, targets
 from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
 
-_MOST_THREADS = 1024  # run times start all that they are asked for
+_MAX_THREADS = 1024  # a runtime starts as many threads as it is asked for, without a limit
 Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class Availability:
-    """What a target has here.
+    """The version and the devices of a target on this machine.
 
     Args:
-        version: the run time's version.
-        devices: what it can run on; empty when it can load nothing on this machine.
-        note: what is missing, and how to get it.
+        version: version of the runtime.
+        devices: names of the devices that can run the target; empty when none can.
+        note: what is missing, and how to get it; "" when nothing is.
     """
 
     version: str
@@ -40,20 +40,21 @@ class Availability:
 
 @dataclass(frozen=True)
 class RuntimeOptions:
-    """How a bundle is to be run.
+    """The settings of a runtime for one bundle.
 
     Args:
-        threads: threads of the CPU; 0 leaves the choice to the run time.
-        precision: what the run time may compute in: "f32", or "bf16" where it can.
+        threads: number of CPU threads, 0 to 1024; 0 leaves the choice to the runtime.
+        precision: "f32", or "bf16" to allow bf16 arithmetic; `Format.precisions` says which of the
+            two a target supports.
     """
 
     threads: int = 0
     precision: str = "f32"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.threads <= _MOST_THREADS:
+        if not 0 <= self.threads <= _MAX_THREADS:
             raise SettingError(
-                f"threads is {self.threads}; it must be 0 (automatic) to {_MOST_THREADS}"
+                f"threads is {self.threads}; it must be 0 (automatic) to {_MAX_THREADS}"
             )
         if self.precision not in ("f32", "bf16"):
             raise SettingError(f"precision is {self.precision!r}; f32 and bf16 are possible")
@@ -62,20 +63,23 @@ class RuntimeOptions:
 class Session(Protocol):
     """A loaded model; a context manager.
 
-    `run` is called by many threads at once; whatever serves one at a time is locked or pooled
-    inside (`bmc.targets.pool`). `Closing` has all other members.
+    Many threads may call `run` at the same time. A session locks or pools every object that serves
+    one thread at a time (`bmc.targets.pool`). `Closing` implements all members but `execution` and
+    `run`.
     """
 
     execution: dict[str, Any]
-    """What it really runs with: device, threads, precision."""
+    """The device, threads and precision that the runtime chose."""
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays."""
 
     def after_fork(self) -> bool:
-        """Prepare for a forked child; return False where the bundle must be loaded anew there.
+        """Prepare the session for use in a forked child; called in the child.
 
-        A target may refuse that: `refuse_forked_child`.
+        Returns:
+            False when the session cannot be used there. bmc then calls the target's `load` in the
+            child, which may refuse to load (`refuse_forked_child`).
         """
 
     def __enter__(self) -> Self: ...
@@ -89,11 +93,11 @@ class Session(Protocol):
 
 
 def load(name: str) -> Runtime:
-    """Return the run time of a target, by its name.
+    """Return the runtime of a target, by the target's name.
 
     Raises:
         UnknownError: there is no such target.
-        MissingError: its package is not installed.
+        MissingError: the target's package is not installed.
     """
     with no_temporary_files():
         return targets.runtime_of(name)
@@ -102,12 +106,17 @@ def load(name: str) -> Runtime:
 def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -> None:
     """Check that a loaded model has the tensors that its manifest names.
 
+    Args:
+        bundle: the bundle that was loaded.
+        inputs: names of the loaded model's inputs.
+        outputs: names of the loaded model's outputs.
+
     Raises:
-        ArtifactError: it has others.
+        ArtifactError: the names differ.
     """
     manifest = bundle.manifest
-    for found, said in ((inputs, manifest.inputs), (outputs, manifest.outputs)):
-        names, expected = sorted(found), sorted(info.name for info in said)
+    for tensors, infos in ((inputs, manifest.inputs), (outputs, manifest.outputs)):
+        names, expected = sorted(tensors), sorted(info.name for info in infos)
         if names != expected:
             raise ArtifactError(
                 f"bundle {bundle.path}: its model has the tensors {', '.join(names)}, its manifest "
@@ -115,27 +124,32 @@ def check_names(bundle: Bundle, inputs: Iterable[str], outputs: Iterable[str]) -
             )
 
 
-def refuse_forked_child(bundle: Bundle, imported_by: int, run_time: str) -> None:
-    """Refuse to load a bundle in a forked child, where its run time may wait for ever.
+def refuse_forked_child(bundle: Bundle, imported_by: int, runtime: str) -> None:
+    """Refuse to load a bundle in a forked child, where its runtime may wait for ever.
 
     Args:
-        bundle: what is to be loaded.
-        imported_by: the process that imported the run time.
-        run_time: as users call it.
+        bundle: the bundle to load.
+        imported_by: id of the process that imported the runtime.
+        runtime: name of the runtime, for the message.
 
     Raises:
-        UsageError: this is another process.
+        UsageError: the current process is not `imported_by`.
     """
     if os.getpid() != imported_by:
         raise UsageError(
-            f"{bundle.path}: {run_time} does not survive a fork (process {imported_by} had loaded "
+            f"{bundle.path}: {runtime} does not survive a fork (process {imported_by} had loaded "
             f"it, this is its child {os.getpid()}): load bundles in the children alone, or start "
             'them with multiprocessing.get_context("spawn")'
         )
 
 
 def cannot_run(bundle: Bundle, error: Exception) -> ArtifactError:
-    """Say that a model refused its inputs, with the first line of the run time's reason."""
+    """Return the error for a model that refused its inputs.
+
+    Args:
+        bundle: the model's bundle.
+        error: the runtime's exception; the message quotes its first line.
+    """
     return ArtifactError(
         f"bundle {bundle.path}: its model cannot compute these inputs ({reason_of(error)}); "
         "shorter ones may work, or export it again"
@@ -143,13 +157,13 @@ def cannot_run(bundle: Bundle, error: Exception) -> ArtifactError:
 
 
 class Closing:
-    """What every session does as a context manager; a session that holds memory adds `close`."""
+    """The base class of sessions; a subclass that holds memory overrides `close`."""
 
     def close(self) -> None:
-        """Give back what the session holds."""
+        """Free the memory that the session holds."""
 
     def after_fork(self) -> bool:
-        """Return False: a forked child loads the bundle anew."""
+        """Return False: a forked child loads the bundle again."""
         return False
 
     def __enter__(self) -> Self:

@@ -21,7 +21,7 @@ from bmc.targets import (
 
 
 def available() -> Availability:
-    """Say which version of ONNX Runtime is here."""
+    """Return the installed version of ONNX Runtime, and its device."""
     return Availability(onnxruntime.__version__, ("CPU",))
 
 
@@ -30,20 +30,20 @@ def load(bundle: Bundle, options: RuntimeOptions) -> OnnxSession:
 
     Raises:
         ArtifactError: ONNX Runtime cannot load the file.
-        SettingError: another precision than f32 was asked for.
+        SettingError: `options.precision` is not "f32".
     """
     if options.precision != "f32":
         raise SettingError(
-            "the onnx target computes as the file says; "
-            f"precision {options.precision!r} is for openvino"
+            "the onnx target computes in the precision of the ONNX file; "
+            f"precision {options.precision!r} works on the openvino and pytorch targets"
         )
     return OnnxSession(bundle, options)
 
 
 class OnnxSession(Closing):
-    """An ONNX Runtime session, whose `run` is safe to call from several threads.
+    """An ONNX Runtime session; several threads may call `run` at the same time.
 
-    `precision` in `execution` says what the graph itself holds.
+    `execution["precision"]` is the precision of the ONNX file.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
@@ -55,11 +55,11 @@ class OnnxSession(Closing):
             self._session = onnxruntime.InferenceSession(
                 str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's own classes have no public base
             raise _unloadable(bundle, error) from error
         self._bundle = bundle
         self._outputs = [output.name for output in self._session.get_outputs()]
-        check_names(bundle, [given.name for given in self._session.get_inputs()], self._outputs)
+        check_names(bundle, [tensor.name for tensor in self._session.get_inputs()], self._outputs)
         self.execution = {
             "device": "CPU",
             "threads": options.threads,
@@ -70,7 +70,7 @@ class OnnxSession(Closing):
         """Compute the outputs for named input arrays."""
         try:
             values = self._session.run(self._outputs, dict(inputs))
-        except Exception as error:
+        except Exception as error:  # ONNX Runtime's own classes have no public base
             raise cannot_run(self._bundle, error) from error
         return dict(zip(self._outputs, values, strict=True))
 

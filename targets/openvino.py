@@ -25,12 +25,13 @@ from bmc.targets import (
 from bmc.targets.pool import Pool
 
 _IMPORTED_BY = os.getpid()
-# One stream computes one request at a time; a second is filled and read out meanwhile.
-_REQUESTS = 2
+# One stream computes one request at a time; meanwhile another thread can copy inputs and outputs of
+# a second request.
+_MAX_REQUESTS = 2
 
 
 def available() -> Availability:
-    """Say which version of OpenVINO is here."""
+    """Return the installed version of OpenVINO, and its device."""
     version = openvino.__version__.partition("-")[0]
     return Availability(version, ("CPU",))
 
@@ -40,17 +41,17 @@ def load(bundle: Bundle, options: RuntimeOptions) -> OpenVinoSession:
 
     Raises:
         ArtifactError: OpenVINO cannot load the file.
-        UsageError: this process was forked from one that had imported OpenVINO.
+        UsageError: this process was forked from a process that had imported OpenVINO.
     """
     refuse_forked_child(bundle, _IMPORTED_BY, "OpenVINO")
     return OpenVinoSession(bundle, options)
 
 
 class OpenVinoSession(Closing):
-    """A compiled model with a pool of requests: a request serves one caller at a time.
+    """A compiled model with a pool of inference requests; a request serves one thread at a time.
 
-    The precision hint is always set: left alone, OpenVINO runs fp32 files in bf16 where the
-    processor can, and a latency would be reported for something that was not asked for.
+    The precision hint is always set: without the hint, OpenVINO runs fp32 files in bf16 on
+    processors that support bf16, and bmc would report the latency of another precision.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
@@ -64,18 +65,18 @@ class OpenVinoSession(Closing):
         try:
             compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", settings)
         except RuntimeError as error:
-            why = reason_of(error, line=-1)
-            raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {why}") from error
-        self._requests = Pool(compiled.create_infer_request, _REQUESTS)
+            reason = reason_of(error, line=-1)
+            raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {reason}") from error
+        self._requests = Pool(compiled.create_infer_request, _MAX_REQUESTS)
         self._bundle = bundle
         self._outputs = _names(compiled.outputs, bundle.manifest.outputs)
         check_names(bundle, _names(compiled.inputs, bundle.manifest.inputs), self._outputs)
-        rest = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
-        held = bundle.manifest.precision
+        hint = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        file_precision = bundle.manifest.precision
         self.execution = {
             "device": "CPU",
             "threads": int(compiled.get_property("INFERENCE_NUM_THREADS")),
-            "precision": rest if held == "fp32" else f"{held}, the rest {rest}",
+            "precision": hint if file_precision == "fp32" else f"{file_precision}, the rest {hint}",
         }
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
@@ -85,16 +86,23 @@ class OpenVinoSession(Closing):
                 request.infer(dict(inputs), share_inputs=True)
             except RuntimeError as error:
                 raise cannot_run(self._bundle, error) from error
-            return {  # copies, made before the next caller's answers take their place
+            return {  # copies: the next call of the request overwrites its output tensors
                 name: request.get_output_tensor(number).data.copy()
                 for number, name in enumerate(self._outputs)
             }
 
 
-def _names(tensors: Iterable[Any], said: Iterable[TensorInfo]) -> list[str]:
-    """Return tensors' names, the manifest's where one has several: OpenVINO left a cast out."""
-    known = {info.name for info in said}
-    return [next(iter(one.get_names() & known), one.get_any_name()) for one in tensors]
+def _names(tensors: Iterable[Any], infos: Iterable[TensorInfo]) -> list[str]:
+    """Return the names of tensors; of a tensor with several names, the name in the manifest.
+
+    A tensor has several names where OpenVINO removed a cast between two tensors.
+
+    Args:
+        tensors: inputs or outputs of a compiled model.
+        infos: the same tensors in the manifest.
+    """
+    known = {info.name for info in infos}
+    return [next(iter(tensor.get_names() & known), tensor.get_any_name()) for tensor in tensors]
 
 
 RUNTIME = Runtime(available=available, load=load)

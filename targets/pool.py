@@ -1,4 +1,4 @@
-"""What one caller at a time may use, for many callers."""
+"""A pool of objects, each of which serves one thread at a time."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ T = TypeVar("T")
 
 
 class Pool(Generic[T]):
-    """Objects that serve one caller at a time: made when all others are busy, kept for the next.
+    """Lend objects to threads; create an object when all others are lent, and keep it for later.
 
     Args:
-        make: makes one.
-        limit: how many there may be; a caller that finds all of them busy waits.
+        create: function that creates an object.
+        limit: largest number of objects; a thread waits while all of them are lent.
     """
 
-    def __init__(self, make: Callable[[], T], limit: int) -> None:
-        self._make = make
-        self._making = threading.Lock()
+    def __init__(self, create: Callable[[], T], limit: int) -> None:
+        self._create = create
+        self._create_lock = threading.Lock()
         self._idle: deque[T] = deque()
-        self._places = threading.BoundedSemaphore(limit)
+        self._permits = threading.BoundedSemaphore(limit)
 
     @contextmanager
     def borrowed(self) -> Iterator[T]:
-        """Give the block an object that no other thread has."""
-        with self._places:
+        """Lend the block an object that no other thread uses."""
+        with self._permits:
             try:
                 item = self._idle.pop()
             except IndexError:
-                with self._making:
-                    item = self._make()
+                with self._create_lock:
+                    item = self._create()
             try:
                 yield item
             finally:

@@ -1,4 +1,7 @@
-"""PyTorch, the reference: runs the model directory that every other bundle was made from."""
+"""PyTorch on the CPU, the reference that other targets are compared with.
+
+A bundle of this target holds the model directory that it was exported from.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ _IMPORTED_BY = os.getpid()
 
 
 def available() -> Availability:
-    """Say which version of PyTorch is here, and on which devices it runs."""
+    """Return the installed version of PyTorch, and its devices."""
     gpu = ("cuda",) if torch.cuda.is_available() else ()
     return Availability(torch.__version__, ("CPU", *gpu))
 
@@ -30,7 +33,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
 
 
 class PyTorchSession(Closing):
-    """An eager module on the CPU; the thread count is the whole process's."""
+    """An eager module on the CPU; its number of threads is set for the whole process."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         if os.getpid() != _IMPORTED_BY:
@@ -66,7 +69,10 @@ class PyTorchSession(Closing):
 
 
 def _one_thread() -> None:
-    """Compute in the calling thread: OpenMP waits for ever for threads that a fork left behind."""
+    """Compute in the calling thread alone.
+
+    After a fork, OpenMP in the child would wait for ever for the parent's threads.
+    """
     torch.set_num_threads(1)
 
 

@@ -1,9 +1,10 @@
-"""TensorRT on an NVIDIA GPU; engines build without one with the RTX flavour.
+"""TensorRT on an NVIDIA GPU; TensorRT for RTX also builds engines on machines without a GPU.
 
-NVIDIA's full `tensorrt` is taken where it is installed, else `tensorrt-rtx`; both have one API.
-The RTX flavour does not run on every GPU: an H100 (compute capability 9.0) needs the full one.
-An engine is a cache, tied to a version and (but for RTX) to a GPU: the bundle holds the ONNX file
-that it was built from, and `rebuild` makes it again on the device.
+bmc imports NVIDIA's full `tensorrt` where it is installed, else `tensorrt-rtx`; both have the same
+API. TensorRT for RTX does not run on every GPU: an H100 (compute capability 9.0) needs the full
+TensorRT. An engine runs on one version of TensorRT and, with the full TensorRT, on one kind of GPU.
+The bundle also holds the ONNX file that the engine was built from, and `rebuild` builds the engine
+again on the device.
 """
 
 from __future__ import annotations
@@ -34,24 +35,24 @@ except ModuleNotFoundError:
 
 try:
     from cuda.bindings import runtime as cuda
-except ModuleNotFoundError:  # engines still build; running one asks for it by name
+except ModuleNotFoundError:  # needed only to run engines; `load` raises MissingError without it
     cuda = None
 
 _TYPICAL_LENGTH = 32
 RTX = trt.__name__ == "tensorrt_rtx"
-_TURING = (7, 5)  # the RTX flavour builds for it only where it is asked to
-_SIZES = ("height", "width")  # an image of one pixel is no image
+_TURING = (7, 5)  # TensorRT for RTX builds for this compute capability only on request
+_IMAGE_AXES = ("height", "width")
 _IMPORTED_BY = os.getpid()
 _PRECISIONS = {trt.DataType.HALF: "float16", trt.DataType.BF16: "bfloat16"}
 
 
 def available() -> Availability:
-    """Say which TensorRT is here, and whether there is a GPU to run on."""
-    found = gpus()
-    why_not = _why_not(found)
-    if why_not:
-        return Availability(flavour(), (), f"engines are built here; {why_not}")
-    return Availability(flavour(), tuple(gpu.name for gpu in found))
+    """Return the installed TensorRT, and the GPUs that can run an engine."""
+    detected_gpus = gpus()
+    reason = _reason_against(detected_gpus)
+    if reason:
+        return Availability(version(), (), f"engines are built here; {reason}")
+    return Availability(version(), tuple(gpu.name for gpu in detected_gpus))
 
 
 def load(bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
@@ -60,7 +61,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
     Raises:
         MissingError: there is no NVIDIA GPU that can run it, or cuda-bindings is not installed.
         StaleEngineError: the engine was built for another version or GPU.
-        UsageError: this process was forked from one that had loaded TensorRT.
+        UsageError: this process was forked from a process that had loaded TensorRT.
     """
     refuse_forked_child(bundle, _IMPORTED_BY, "the NVIDIA driver")
     if cuda is None:
@@ -68,15 +69,15 @@ def load(bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
             "running a TensorRT engine needs the package cuda-bindings: "
             "pip install 'bmc-toolkit[tensorrt]'"
         )
-    found = gpus()
-    why_not = _why_not(found)
-    if why_not:
-        raise MissingError(f"{bundle.path}: built, not run here: {why_not}")
-    return TensorRtSession(bundle, found[0].name)
+    detected_gpus = gpus()
+    reason = _reason_against(detected_gpus)
+    if reason:
+        raise MissingError(f"{bundle.path}: built, not run here: {reason}")
+    return TensorRtSession(bundle, detected_gpus[0].name)
 
 
 class TensorRtSession(Closing):
-    """A deserialized engine with one context and one stream; its callers take turns."""
+    """A deserialized engine with one context and one stream; calls of `run` wait for each other."""
 
     def __init__(self, bundle: Bundle, device: str) -> None:
         _LOG.forget()
@@ -91,7 +92,7 @@ class TensorRtSession(Closing):
         self._engine = engine
         self._context = engine.create_execution_context()
         self._stream = _call(cuda.cudaStreamCreate())
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._outputs = [info.name for info in bundle.manifest.outputs]
         self._limits = bundle.manifest.build.get("limits", {})
         self.execution = {
@@ -101,16 +102,16 @@ class TensorRtSession(Closing):
         }
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Copy inputs to the GPU, compute, copy the outputs back, wait.
+        """Copy the inputs to the GPU, run the engine, and copy the outputs back.
 
         Raises:
             ArtifactError: a batch or a sequence is larger than the engine was built for.
         """
-        with self._turn:
+        with self._lock:
             return self._run(inputs)
 
     def _run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        held: list[int] = []
+        buffers: list[int] = []
         try:
             for name, array in inputs.items():
                 if not self._context.set_input_shape(name, array.shape):
@@ -119,7 +120,7 @@ class TensorRtSession(Closing):
                         f"({self._limits})"
                     )
                 contiguous = np.ascontiguousarray(array)
-                address = self._hold(held, contiguous.nbytes, name)
+                address = self._allocate(buffers, contiguous.nbytes, name)
                 kind = cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
                 _call(cuda.cudaMemcpy(address, contiguous.ctypes.data, contiguous.nbytes, kind))
             outputs: dict[str, NDArray[Any]] = {}
@@ -127,7 +128,7 @@ class TensorRtSession(Closing):
             for name in self._outputs:
                 shape = tuple(self._context.get_tensor_shape(name))
                 outputs[name] = np.empty(shape, trt.nptype(self._engine.get_tensor_dtype(name)))
-                addresses[name] = self._hold(held, outputs[name].nbytes, name)
+                addresses[name] = self._allocate(buffers, outputs[name].nbytes, name)
             if not self._context.execute_async_v3(int(self._stream)):
                 raise ArtifactError("TensorRT could not run the engine; its log says why")
             _call(cuda.cudaStreamSynchronize(self._stream))
@@ -136,35 +137,35 @@ class TensorRtSession(Closing):
                 _call(cuda.cudaMemcpy(array.ctypes.data, addresses[name], array.nbytes, kind))
             return outputs
         finally:
-            for address in held:
+            for address in buffers:
                 _call(cuda.cudaFree(address))
 
     def close(self) -> None:
-        """Free the context and the stream; the engine goes with the object."""
-        with self._turn:
+        """Free the context and the stream; the engine is freed with the session object."""
+        with self._lock:
             stream, self._stream, self._context = self._stream, None, None
             if stream is not None:
                 _call(cuda.cudaStreamDestroy(stream))
 
-    def _hold(self, held: list[int], size: int, name: str) -> int:
+    def _allocate(self, buffers: list[int], size: int, name: str) -> int:
         address = int(_call(cuda.cudaMalloc(max(size, 1))))
-        held.append(address)
+        buffers.append(address)
         self._context.set_tensor_address(name, address)
         return address
 
 
-def flavour() -> str:
-    """Return which TensorRT this is, such as "tensorrt_rtx 1.7.1.116"."""
+def version() -> str:
+    """Return the name and version of the imported TensorRT, such as "tensorrt_rtx 1.7.1.116"."""
     return f"{trt.__name__} {trt.__version__}"
 
 
 def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, int]) -> bytes:
-    """Build an engine from an ONNX file; with the RTX flavour this needs no GPU.
+    """Build an engine from an ONNX file; TensorRT for RTX needs no GPU to build.
 
     Args:
-        path: the ONNX file; precisions are as it says.
-        inputs: its inputs; axes with a name are dynamic.
-        limits: largest size of each dynamic axis.
+        path: path of the ONNX file, whose types and quantizers set the precision of each layer.
+        inputs: the graph's inputs; a named axis is dynamic.
+        limits: largest size of each dynamic axis, by the axis' name.
 
     Raises:
         ArtifactError: TensorRT cannot parse or build the graph.
@@ -172,11 +173,11 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
     builder, network, _parser = _parsed(path)
     profile = builder.create_optimization_profile()
     for info in inputs:
-        least, usual, most = (
-            [size if isinstance(size, int) else pick(size, limits[size]) for size in info.shape]
-            for pick in (_least, _usual, _most)
+        smallest, typical, largest = (
+            [size if isinstance(size, int) else choose(size, limits[size]) for size in info.shape]
+            for choose in (_min_size, _typical_size, _max_size)
         )
-        profile.set_shape(info.name, least, usual, most)
+        profile.set_shape(info.name, smallest, typical, largest)
     config = builder.create_builder_config()
     config.add_optimization_profile(profile)
     if RTX and [gpu.capability for gpu in gpus()[:1]] == [_TURING]:
@@ -189,9 +190,10 @@ def build_engine(path: Path, inputs: Sequence[TensorInfo], limits: Mapping[str, 
 
 
 def layers_of(path: Path) -> list[tuple[str, str, str]]:
-    """Return type, input precision and name of each multiplication of a parsed ONNX file.
+    """Return type, input precision and name of each convolution and matrix product of an ONNX file.
 
-    An input that was dequantized counts as int8: TensorRT fuses such a layer with it, or can.
+    A layer whose input is dequantized counts as int8: TensorRT can fuse the layer with the
+    dequantization. What TensorRT really fuses is known only after the engine is built.
     """
     _, network, _parser = _parsed(path)
     layers = [network.get_layer(number) for number in range(network.num_layers)]
@@ -199,12 +201,14 @@ def layers_of(path: Path) -> list[tuple[str, str, str]]:
         layer.get_output(0).name for layer in layers if layer.type == trt.LayerType.DEQUANTIZE
     }
     kinds = (trt.LayerType.CONVOLUTION, trt.LayerType.MATRIX_MULTIPLY)
-    found = []
-    for layer in [one for one in layers if one.type in kinds]:
-        read = layer.get_input(0)
-        precision = "int8" if read.name in dequantized else _PRECISIONS.get(read.dtype, "float32")
-        found.append((layer.type.name, precision, layer.name))
-    return found
+    multiplications = []
+    for layer in [layer for layer in layers if layer.type in kinds]:
+        source = layer.get_input(0)
+        precision = (
+            "int8" if source.name in dequantized else _PRECISIONS.get(source.dtype, "float32")
+        )
+        multiplications.append((layer.type.name, precision, layer.name))
+    return multiplications
 
 
 def _parsed(path: Path) -> tuple[Any, Any, Any]:
@@ -213,7 +217,7 @@ def _parsed(path: Path) -> tuple[Any, Any, Any]:
     builder = trt.Builder(_LOG)
     if builder is None:
         raise ArtifactError(f"TensorRT cannot start here: {_LOG.first()}")
-    # TensorRT 10 asks for strong typing; 11 and RTX know nothing else.
+    # TensorRT 10 needs the flag for strong typing; TensorRT 11 and RTX always type strongly.
     flags = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
     network = builder.create_network(0 if flags is None else 1 << int(flags))
     parser = trt.OnnxParser(network, _LOG)
@@ -223,25 +227,25 @@ def _parsed(path: Path) -> tuple[Any, Any, Any]:
     return builder, network, parser
 
 
-def _least(axis: str, limit: int) -> int:
-    return limit // 4 if axis in _SIZES else 1
+def _min_size(axis: str, limit: int) -> int:
+    return limit // 4 if axis in _IMAGE_AXES else 1  # networks of images fail on 1 x 1 pixels
 
 
-def _usual(axis: str, limit: int) -> int:
-    if axis in _SIZES:
-        return limit // 2  # about the size that the model was trained at
+def _typical_size(axis: str, limit: int) -> int:
+    if axis in _IMAGE_AXES:
+        return limit // 2  # about the size of the images in training
     return 1 if axis == "batch" else min(_TYPICAL_LENGTH, limit)
 
 
-def _most(axis: str, limit: int) -> int:
+def _max_size(axis: str, limit: int) -> int:
     return limit
 
 
 def rebuild(bundle: Bundle) -> Bundle:
-    """Build a bundle's engine again for this device, from the bundle's own ONNX file.
+    """Build a bundle's engine again for this device, from the ONNX file in the bundle.
 
     Raises:
-        ArtifactError: the bundle holds no ONNX file, or TensorRT does not take it.
+        ArtifactError: the bundle holds no ONNX file, or TensorRT cannot build the file.
     """
     source = bundle.path / ENGINE_SOURCE
     if not source.is_file():
@@ -252,13 +256,13 @@ def rebuild(bundle: Bundle) -> Bundle:
         raise ArtifactError(f"{bundle.path} does not say for which sizes its engine was built")
     engine = build_engine(source, bundle.manifest.inputs, build["limits"])
     write_atomically(bundle.model_path, engine)
-    manifest = replace(bundle.manifest, build={**build, "tensorrt": flavour()})
+    manifest = replace(bundle.manifest, build={**build, "tensorrt": version()})
     bundles.write(bundle.path, manifest, bundle.files)
     return bundles.read(bundle.path)
 
 
 class _Log(trt.ILogger):  # type: ignore[misc]
-    """Keeps TensorRT's complaints for our error messages instead of printing them."""
+    """Keep TensorRT's errors for bmc's error messages, and print none of them."""
 
     def __init__(self) -> None:
         trt.ILogger.__init__(self)
@@ -275,7 +279,7 @@ class _Log(trt.ILogger):  # type: ignore[misc]
         self._errors.clear()
 
 
-_LOG = _Log()  # one for all: TensorRT keeps the first that it is given
+_LOG = _Log()  # one for the process: TensorRT keeps the first logger and ignores later ones
 
 
 @dataclass(frozen=True)
@@ -289,27 +293,27 @@ class Gpu:
 def runs_on(capability: tuple[int, int]) -> bool:
     """Tell whether this TensorRT runs on GPUs of a compute capability, such as (8, 6).
 
-    NVIDIA's full TensorRT says itself what it refuses; the RTX flavour names what it was made for,
-    and runs on what came later.
+    NVIDIA's full TensorRT reports an unsupported GPU itself. TensorRT for RTX lists the compute
+    capabilities that it supports, and also runs on later GPUs.
     """
     if not RTX:
         return True
-    made_for = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
-    known = {(int(digits[:-1]), int(digits[-1])) for digits in made_for}
-    return capability in known or capability > max(known)
+    digits = [name[2:] for name in trt.ComputeCapability.__members__ if name.startswith("SM")]
+    supported = {(int(number[:-1]), int(number[-1])) for number in digits}
+    return capability in supported or capability > max(supported)
 
 
-def _why_not(found: Sequence[Gpu]) -> str:
-    """Say why no engine runs on these GPUs; nothing where the first can."""
-    if not found:
+def _reason_against(detected_gpus: Sequence[Gpu]) -> str:
+    """Return why the first GPU cannot run an engine; "" when it can."""
+    if not detected_gpus:
         return "running one needs an NVIDIA GPU"
-    first = found[0]
-    if runs_on(first.capability):
+    gpu = detected_gpus[0]
+    if runs_on(gpu.capability):
         return ""
-    shown = ".".join(str(number) for number in first.capability)
+    capability = ".".join(str(number) for number in gpu.capability)
     return (
-        f"{trt.__name__} does not run on the GPU here ({first.name}, compute capability {shown}); "
-        "NVIDIA's full TensorRT does: pip install tensorrt"
+        f"{trt.__name__} does not run on the GPU here ({gpu.name}, compute capability "
+        f"{capability}); NVIDIA's full TensorRT does: pip install tensorrt"
     )
 
 
@@ -323,11 +327,12 @@ def gpus() -> tuple[Gpu, ...]:
         return ()
     if int(error) != 0:
         return ()
-    found = (_call(cuda.cudaGetDeviceProperties(number)) for number in range(count))
-    return tuple(Gpu(one.name.decode(), (one.major, one.minor)) for one in found)
+    properties = [_call(cuda.cudaGetDeviceProperties(number)) for number in range(count)]
+    return tuple(Gpu(gpu.name.decode(), (gpu.major, gpu.minor)) for gpu in properties)
 
 
 def _call(result: Any) -> Any:
+    """Return the value of a CUDA call's result; raise where the result holds an error number."""
     error, *values = result
     if int(error) != 0:
         raise MissingError(f"the NVIDIA driver reports error {int(error)}: see nvidia-smi")

@@ -349,7 +349,7 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
 
 @pytest.mark.parametrize(
     ("key", "value", "reason"),
-    [("hidden_act", "relu", "answers otherwise"), ("hidden_size", 16, "could not be loaded")],
+    [("hidden_act", "relu", "has other outputs"), ("hidden_size", 16, "could not be loaded")],
 )
 def test_a_model_whose_directory_would_not_give_it_back_is_not_written(
     make_lively: Callable[..., Model], tmp_path: Path, key: str, value: object, reason: str

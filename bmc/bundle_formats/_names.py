@@ -1,4 +1,4 @@
-"""Checks of a model file's name."""
+"""Check the name of a model file."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from bmc.errors import ArtifactError
 
 
 def check_suffix(folder: Path, model: str, suffix: str, what: str) -> None:
-    """Refuse another suffix: a run time would take the file for one of another format."""
+    """Check that a model file has the suffix of its format; runtimes detect the format by it.
+
+    Args:
+        folder: the bundle, for the message.
+        model: path of the model file in the bundle.
+        suffix: the expected suffix, such as ".onnx".
+        what: name of the format with its article, such as "an ONNX file".
+
+    Raises:
+        ArtifactError: the suffix differs.
+    """
     if PurePosixPath(model).suffix != suffix:
-        raise ArtifactError(f"bundle {folder}: its model {model!r} is no {what} ({suffix})")
+        raise ArtifactError(f"bundle {folder}: its model {model!r} is not {what} ({suffix})")

@@ -13,10 +13,17 @@ from bmc.untrusted import open_regular
 
 
 def files(folder: Path, model: str) -> tuple[str, ...]:
-    """Return the model's file and those that it names as its external data.
+    """Return the paths of an ONNX file and of the external data files that it names.
+
+    Paths are relative to the bundle. `bmc.bundle` checks that the manifest lists every path, and
+    the manifest can list no file outside the bundle.
+
+    Args:
+        folder: the bundle.
+        model: path of the ONNX file in the bundle.
 
     Raises:
-        ArtifactError: it is empty, no ONNX file, or names what no bundle may.
+        ArtifactError: the file is empty or is not an ONNX file.
     """
     check_suffix(folder, model, ".onnx", "an ONNX file")
     with open_regular(folder / model, f"bundle {folder}") as file:
@@ -27,10 +34,10 @@ def files(folder: Path, model: str) -> tuple[str, ...]:
                 locations = external_files(content)
             except ValueError as error:
                 raise ArtifactError(
-                    f"ONNX Runtime cannot load {folder / model}: it is no ONNX file ({error})"
+                    f"ONNX Runtime cannot load {folder / model}: it is not an ONNX file ({error})"
                 ) from error
-    beside = PurePosixPath(model).parent
-    return (model, *((beside / location).as_posix() for location in sorted(locations)))
+    parent = PurePosixPath(model).parent
+    return (model, *((parent / location).as_posix() for location in sorted(locations)))
 
 
 FORMAT = Format(

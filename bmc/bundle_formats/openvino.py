@@ -1,4 +1,4 @@
-"""OpenVINO IR: an XML file of the graph, and one of the weights beside it."""
+"""OpenVINO IR: an XML file with the graph, and a .bin file with the weights in the same folder."""
 
 from __future__ import annotations
 
@@ -13,38 +13,43 @@ from bmc.contracts import Format
 from bmc.errors import ArtifactError
 from bmc.untrusted import open_regular
 
-_MOST_XML = 256 << 20
+_MAX_XML_BYTES = 256 << 20
 _XML_CHUNK = 1 << 16
 _OPSET = re.compile(r"opset\d{1,3}")
 
 
 def files(folder: Path, model: str) -> tuple[str, ...]:
-    """Return the graph's file and the weights'."""
+    """Return the paths of the graph's file and of the weights file in the bundle."""
     check_suffix(folder, model, ".xml", "OpenVINO IR")
     return parts(model)
 
 
 def parts(model: str) -> tuple[str, ...]:
-    """Return the graph's file and the weights'."""
+    """Return the paths of the graph's file and of the weights file in the bundle."""
     return (model, _weights_of(model))
 
 
 def check(folder: Path, model: str) -> None:
-    """Check that constants lie inside the weights, and that all layers are of an opset.
+    """Check that all constants lie inside the weights file, and that no layer needs an extension.
+
+    Args:
+        folder: the bundle.
+        model: path of the XML file in the bundle.
 
     Raises:
-        ArtifactError: a constant reads beyond the weights, or a layer needs an extension.
+        ArtifactError: a constant reads beyond the weights file, or a layer is not in a standard
+            opset, so that OpenVINO would load an extension for it.
     """
     _check_ir(folder / model, (folder / _weights_of(model)).stat().st_size)
 
 
 def _weights_of(model: str) -> str:
-    """Return the file beside a graph that holds its weights."""
+    """Return the path of the weights file that belongs to a graph's XML file."""
     return PurePosixPath(model).with_suffix(".bin").as_posix()
 
 
-def _check_ir(path: Path, weights: int) -> None:
-    """Check that constants lie inside the weights, and that all layers are of an opset."""
+def _check_ir(path: Path, weights_size: int) -> None:
+    """Check the constants and layers of an XML file; `weights_size` is in bytes."""
     layer: Mapping[str, str] = {}
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -58,11 +63,11 @@ def _check_ir(path: Path, weights: int) -> None:
                     "extension"
                 )
         elif name == "data" and layer.get("type") == "Const":
-            offset, size = (_whole(attributes.get(key)) for key in ("offset", "size"))
-            if offset + size > weights:
+            offset, size = (_integer(attributes.get(key)) for key in ("offset", "size"))
+            if offset + size > weights_size:
                 raise ValueError(
                     f"constant {layer.get('name')!r:.60} reads bytes {offset}..{offset + size} of "
-                    f"weights that have {weights}"
+                    f"a weights file of {weights_size}"
                 )
 
     def refuse(*_: Any) -> None:
@@ -72,7 +77,7 @@ def _check_ir(path: Path, weights: int) -> None:
     parser.StartElementHandler = start
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
-    with open_regular(path, "bundle", _MOST_XML) as file:
+    with open_regular(path, "bundle", _MAX_XML_BYTES) as file:
         try:
             while chunk := file.read(_XML_CHUNK):
                 parser.Parse(chunk, False)
@@ -81,7 +86,7 @@ def _check_ir(path: Path, weights: int) -> None:
             raise ArtifactError(f"OpenVINO cannot load {path}: {error}") from error
 
 
-def _whole(text: str | None) -> int:
+def _integer(text: str | None) -> int:
     if text is None or not text.isascii() or not text.isdigit() or len(text) > 20:
         raise ValueError(f"{text!r:.40} where a whole number of bytes belongs")
     return int(text)

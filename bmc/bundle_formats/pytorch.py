@@ -1,4 +1,4 @@
-"""Model directories, which PyTorch runs: the reference that other bundles are compared with."""
+"""Model directories, which PyTorch runs; other targets are compared with PyTorch."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _FILES = ("bmc.json", "config.json", "model.safetensors")
 
 
 def files(folder: Path, model: str) -> tuple[str, ...]:
-    """Return the files that every model directory has."""
+    """Return the paths, in the bundle, of the files that every model directory has."""
     return tuple(f"{model}/{name}" for name in _FILES)
 
 
 FORMAT = Format(
-    about="PyTorch, eagerly",
+    about="PyTorch in eager mode",
     session="bmc.targets.pytorch",
     exporter="bmc.export.pytorch",
     files=files,

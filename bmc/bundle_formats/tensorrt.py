@@ -1,4 +1,4 @@
-"""TensorRT engines, with the ONNX file that an engine is rebuilt from."""
+"""TensorRT engines, with the ONNX files from which the engines are rebuilt."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ENGINE_SOURCE = "model.onnx"
 
 
 def files(folder: Path, model: str) -> tuple[str, ...]:
-    """Return the engine's file and those of its source."""
-    source = (folder / ENGINE_SOURCE).exists()
-    return (model, *(onnx.files(folder, ENGINE_SOURCE) if source else ()))
+    """Return the paths of the engine's file, its ONNX file, and the ONNX file's external data."""
+    has_source = (folder / ENGINE_SOURCE).exists()
+    return (model, *(onnx.files(folder, ENGINE_SOURCE) if has_source else ()))
 
 
 FORMAT = Format(

@@ -156,8 +156,8 @@ def test_a_bundle_that_answers_differently_fails_its_check(bmc: Run, made_bundle
     other = {name: array + 1 for name, array in outputs.items()}
     bundles.write_golden(made_bundle / bundles.GOLDEN, inputs, other)
     bundles.write(made_bundle, made.manifest)
-    refused(bmc("check", made_bundle), "answers differently", "allowed", code=1)
+    refused(bmc("check", made_bundle), "has other outputs", "allowed", code=1)
     nan = {name: np.full_like(array, np.nan) for name, array in outputs.items()}
     bundles.write_golden(made_bundle / bundles.GOLDEN, inputs, nan)
     bundles.write(made_bundle, made.manifest)
-    refused(bmc("check", made_bundle), "answers differently", code=1)
+    refused(bmc("check", made_bundle), "has other outputs", code=1)

@@ -80,7 +80,7 @@ def test_one_digit_of_a_mean_is_found_by_the_hash_and_without_it_by_the_golden_r
 def test_labels_in_another_order_are_found_by_the_golden_rows(seeds: Path) -> None:
     made = seeds / "text-onnx"
     edit(made, lambda content: content["labels"].reverse())
-    with pytest.raises(GateError, match="answers golden row"):
+    with pytest.raises(GateError, match="for golden row"):
         checking.check(made, ONE)
 
 
@@ -147,10 +147,10 @@ def test_a_stand_in_that_makes_no_sense_is_refused(seeds: Path, entry: object) -
         bundles.read(made)
 
 
-def test_a_bundle_that_failed_its_gate_fails_its_check(seeds: Path) -> None:
+def test_a_bundle_that_failed_a_check_at_its_export_fails_every_check(seeds: Path) -> None:
     made = seeds / "text-onnx"
     edit(made, lambda content: content.update(parity={"failed": "outputs change by up to 3"}))
-    with pytest.raises(GateError, match="failed its gate when it was exported"):
+    with pytest.raises(GateError, match="failed a check when it was exported"):
         checking.check(made, ONE)
 
 
@@ -256,7 +256,7 @@ def test_an_isolated_check_answers_as_the_check_does(seeds: Path) -> None:
 def test_an_isolated_check_tells_errors_apart(seeds: Path) -> None:
     made = seeds / "text-onnx"
     edit(made, lambda content: content["labels"].reverse())
-    with pytest.raises(GateError, match="answers golden row"):
+    with pytest.raises(GateError, match="for golden row"):
         isolation.check(made, 0, Limits(seconds=120))
     (made / bundles.GOLDEN).unlink()
     with pytest.raises(ArtifactError, match=r"lacks its file 'golden\.npz'"):

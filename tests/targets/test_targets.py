@@ -133,7 +133,7 @@ def test_ids_outside_the_vocabulary_or_of_another_rank_are_an_error_of_the_bundl
 
 
 def test_onnx_refuses_a_precision_that_it_would_ignore(bundle_of: Callable[[str], Path]) -> None:
-    with pytest.raises(SettingError, match="for openvino"):
+    with pytest.raises(SettingError, match="works on the openvino and pytorch targets"):
         targets.load("onnx").load(bundles.read(bundle_of("onnx")), RuntimeOptions(precision="bf16"))
 
 

@@ -42,7 +42,7 @@ def test_an_engine_is_built_for_images_of_any_size(side: int, tmp_path: Path) ->
     ("capability", "expected"),
     [((7, 0), False), ((7, 5), True), ((8, 6), True), ((9, 0), False), ((13, 0), True)],
 )
-def test_the_rtx_flavour_runs_on_the_gpus_that_it_names_and_on_later_ones(
+def test_tensorrt_for_rtx_runs_on_the_gpus_that_it_names_and_on_later_ones(
     capability: tuple[int, int], expected: bool
 ) -> None:
     assert tensorrt.runs_on(capability) is expected
