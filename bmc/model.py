@@ -1,4 +1,4 @@
-"""The contracts between models and the steps that compress them."""
+"""The types that training, compression techniques and export share: a model and its steps."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ if TYPE_CHECKING:
     from bmc.training.batches import Batch
 
 Record = dict[str, Any]
-"""What the modules are after a step, as JSON: enough to rebuild their shapes, never weights."""
+"""The shapes of the modules after a step, as a JSON object from which `rebuild` makes the modules;
+it holds no weights."""
 
 
 @dataclass(frozen=True)
 class AppliedStep:
-    """One compression that made a model, as it stands in bmc.json.
+    """One compression step that was applied to a model, as recorded in bmc.json.
 
     Args:
         method: folder and file of the technique, such as "share/lowrank".
-        settings: the step's settings.
-        record: what `rebuild` needs.
-        seed: the random seed it ran with.
-        seconds: wall time.
+        settings: settings of the technique.
+        record: the `Record` from which `rebuild` makes the changed modules.
+        seed: random seed of the step.
+        seconds: wall time of the step.
     """
 
     method: str
@@ -41,19 +42,19 @@ class AppliedStep:
 
 @dataclass
 class Model:
-    """A model in memory: what it computes, how to build it again, and what made it.
+    """A network in memory, with the settings and steps from which it can be built again.
 
     Args:
-        module: the live network.
-        family: the file in bmc/models that builds it.
-        spec: the settings from which that family builds it, before any step.
+        module: the network.
+        family: name of the family, a file in bmc/models, that builds the network.
+        spec: settings from which the family builds the network, before any step.
         labels: class names, in the order of the outputs; empty where there are no classes.
-        encoder: turns raw rows into the module's input tensors.
+        encoder: encoder that turns raw rows into the network's input tensors.
         task: "classification", "regression" or "generation".
-        data: reference, columns and fingerprint of the data it was trained on.
-        steps: the compressions applied, in order.
+        data: reference, columns and fingerprint of the training data.
+        steps: compression steps, in the order in which they were applied.
         scores: validation scores at the end of training.
-        origin: how it was made: command, settings, seed, seconds, teacher.
+        origin: command, settings, seed, seconds and teacher of the training.
     """
 
     module: nn.Module
@@ -68,7 +69,7 @@ class Model:
     origin: dict[str, Any] = field(default_factory=dict)
 
     def outputs(self) -> tuple[TensorInfo, ...]:
-        """Say which tensor the model returns; a generator's shape stands in its spec."""
+        """Return the name, dtype and shape of the model's output tensor."""
         if self.task == "classification":
             return (TensorInfo("logits", "float32", ("batch", len(self.labels))),)
         if self.task == "regression":
@@ -77,68 +78,73 @@ class Model:
         return (TensorInfo("pixels", "float32", ("batch", *sizes)),)
 
 
-_MAIN = ("logits", "out")
-"""What the main answer is called where a network names its answers: Hugging Face, torchvision."""
+_MAIN_OUTPUT_NAMES = ("logits", "out")
+"""Names of the main output in networks that name their outputs: Hugging Face's, torchvision's."""
 
 
 def output_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Call a module and return its output tensor, the main one of several.
+    """Call a module and return its main output tensor.
 
     Raises:
-        ModelCodeError: the module is a user's, and failed.
+        ModelCodeError: the code of a user's network failed.
     """
-    return answers_of(module, inputs)[0]
+    return all_outputs_of(module, inputs)[0]
 
 
-def answers_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
-    """Call a module and return its answers: the main one, then auxiliary ones of the same shape.
+def all_outputs_of(module: nn.Module, inputs: Mapping[str, Tensor]) -> list[Tensor]:
+    """Call a module and return its main output and the auxiliary outputs of the same shape.
 
     Raises:
-        ModelCodeError: the module is a user's, and failed.
+        ModelCodeError: the code of a user's network failed.
     """
     try:
-        made = module(**inputs)
-    except Exception as error:  # what the code of others raises can be anything
+        returned = module(**inputs)
+    except Exception as error:  # the code of a user's network can raise any exception
         failure = failure_of(error, module)
         if failure is None:
             raise
         raise failure from error
-    return answers_in(made)
+    return find_outputs(returned)
 
 
-def answers_in(made: Any) -> list[Tensor]:
-    """Return the answers in what a network returned: the main one first.
+def find_outputs(returned: Any) -> list[Tensor]:
+    """Return the main output and the auxiliary outputs in the value that a network returned.
 
-    That is what is named logits or out (of a dictionary, named tuple or other object), else the
-    first. Behind it come those that have its shape; hidden states and the like have another.
+    The main output is the entry named "logits" or "out" of a dictionary, named tuple or other
+    object, else the first entry. Auxiliary outputs are the other entries of the same shape; hidden
+    states, for example, have another shape and are left out.
+
+    Args:
+        returned: the return value of the network's `forward`.
     """
-    named = made if isinstance(made, Mapping) else getattr(made, "__dict__", {})
-    if hasattr(made, "_fields"):
-        named = made._asdict()
-    main = next((named[name] for name in _MAIN if name in named), None)
-    if main is None and not isinstance(made, Mapping | tuple | list):
-        return [made]
-    every = list(named.values()) if isinstance(made, Mapping) or named else list(made)
-    if main is None and every:
-        main = every[0]
-    if isinstance(main, Mapping | tuple | list):
-        main = answers_in(main)[0]
-    others = [one for one in every if one is not main and hasattr(one, "shape")]
-    return [main, *[one for one in others if one.shape == getattr(main, "shape", None)]]
+    named = returned if isinstance(returned, Mapping) else getattr(returned, "__dict__", {})
+    if hasattr(returned, "_fields"):
+        named = returned._asdict()
+    main_output = next((named[name] for name in _MAIN_OUTPUT_NAMES if name in named), None)
+    if main_output is None and not isinstance(returned, Mapping | tuple | list):
+        return [returned]
+    values = list(named.values()) if isinstance(returned, Mapping) or named else list(returned)
+    if main_output is None and values:
+        main_output = values[0]
+    if isinstance(main_output, Mapping | tuple | list):
+        main_output = find_outputs(main_output)[0]
+    shape = getattr(main_output, "shape", None)
+    others = [value for value in values if value is not main_output and hasattr(value, "shape")]
+    return [main_output, *[value for value in others if value.shape == shape]]
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Where a family's modules are, by path: what structural steps need to know.
+    """The paths of a family's modules, for techniques that change the structure of a network.
 
     Args:
-        layers: the repeated layers, in order.
-        heads: number of attention heads of each attention module.
-        embeddings: lookup tables.
-        outputs: modules whose output width must stay.
-        attention: names, inside each layer, of what is attention and its norm; none where layers
-            have no attention.
-        feed_forward: names, inside each layer, of all else.
+        layers: paths of the repeated layers, in order.
+        heads: number of attention heads, by path of the attention module.
+        embeddings: paths of the lookup tables.
+        outputs: paths of the modules whose output width must stay.
+        attention: names, inside each layer, of the attention module and its norm; empty where
+            layers have no attention.
+        feed_forward: names, inside each layer, of all other modules.
     """
 
     layers: tuple[str, ...]
@@ -169,24 +175,25 @@ class CustomLoss:
 
 
 AfterStep = Callable[["nn.Module", float], None]
-"""Given the module in training and the share of the steps that is done, 0 to 1: called once before
-the first step (of a resumed run, too), then after each."""
+"""A function that training calls before the first optimizer step of a run (also of a resumed run)
+and after each step, with the module and the completed share of the steps, 0 to 1."""
 Form = Callable[[Mapping[str, "Tensor"]], "Tensor"]
 
 
 @dataclass(frozen=True)
 class Work:
-    """What a step may use: data without a test split, a cache, and ways to train and score.
+    """The data and functions that a compression step may use.
 
     Args:
-        data: train and validation examples (a step never looks at `data.test`).
+        data: training and validation rows; a step never uses `data.test`.
         transfer: unlabeled texts for distillation.
-        cache: folder for what can be computed again; survives the command.
+        cache: folder for files that can be computed again; the folder outlives the command.
         device: "cpu", "cuda" or "auto".
-        fit: train a model in place with a loss; returns its validation scores.
-        load: load another model (a teacher) by reference.
-        score: a model's score on the validation rows: accuracy, R2 in a regression.
-        augment: how training rows are changed at random; see TrainingSettings.
+        fit: function that trains a model in place and returns its validation scores.
+        load: function that loads another model, such as a teacher, by reference.
+        score: function that returns a model's score on the validation rows: the accuracy, or R2 in
+            a regression.
+        augment: names of the random changes of training rows; see TrainingSettings.
     """
 
     data: Dataset
@@ -213,13 +220,21 @@ class Fit(Protocol):
         keep: str | None = None,
         form: Form | None = None,
     ) -> dict[str, float]:
-        """Train on the labeled rows and the unlabeled ones; return validation scores.
+        """Train on the labeled and the unlabeled rows, and return the validation scores.
 
-        What the steps in `model.steps` keep (masks, codebooks) stays kept. A step that trains more
-        than once gives each time a name of its own, so that a stopped run finds its checkpoints;
-        `epochs` overrides what the user asked for in all. One that changes the model on the way
-        says keep="last": the best epoch may be one before it was changed, and no run ends early.
-        `form` computes a batch's outputs in place of the family's training form.
+        Training preserves the masks and codebooks of the steps in `model.steps`.
+
+        Args:
+            model: the model to train.
+            loss: loss function; the task's own when None.
+            unlabeled: rows without labels, for losses that need none.
+            after_step: function to call after each optimizer step.
+            epochs: number of epochs, in place of the user's setting.
+            name: name of this training; a step that trains more than once names each training, so
+                that a resumed run finds the checkpoints of each.
+            keep: "last" keeps the weights of the last epoch and trains all epochs, for a step that
+                changes the model during training; None leaves the choice to the user's setting.
+            form: function that computes a batch's outputs, in place of the family's training form.
         """
 
 
@@ -229,11 +244,17 @@ class Step(Protocol):
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Change the model, a private copy, and say what its modules are now."""
+        """Change the model in place, and return the shapes of its modules.
+
+        Args:
+            model: a copy that belongs to the step.
+            work: the data and functions that the step may use.
+        """
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
-        """Give a freshly built model the recorded shape: no data, no training, no tracing."""
+        """Give a freshly built model the recorded shapes, without data, training or tracing."""
 
-    # Optional: `keep(model, record) -> AfterStep`, a static method: what must be done after each
-    # step of any later training so that what this step made still holds (masks stay zero).
+    # Optional: a static method `keep(model, record) -> AfterStep`. Every later training calls the
+    # returned function after each optimizer step; it restores the effect of this step, such as
+    # the zeros of a pruning mask.

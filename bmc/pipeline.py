@@ -1,7 +1,7 @@
-"""Raw rows in, answers out: what an application embeds; needs no torch.
+"""Predict from raw rows with a bundle: the part of bmc that an application embeds; needs no torch.
 
-One pipeline serves a whole process: threads may call it at the same time, and a list or an
-iterator of any length is answered in batches, so that memory does not grow with it.
+One pipeline serves a whole process: several threads may call the pipeline at the same time. Lists
+and iterators are computed in batches, and memory does not grow with the length of an iterator.
 """
 
 from __future__ import annotations
@@ -22,27 +22,34 @@ from bmc.inputs import Many, ordered_batches
 from bmc.sessions import SharedSession
 from bmc.targets import RuntimeOptions, Session
 
-_BATCH = 32
-_WINDOW = 32 * _BATCH  # rows that are encoded, sorted by length and answered together
+_BATCH_SIZE = 32
+_WINDOW_ROWS = 32 * _BATCH_SIZE  # rows that are encoded together and sorted by length into batches
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A classifier's answer: the most probable label and its probability."""
+    """The prediction of a classifier for one row.
+
+    Args:
+        label: the most probable label.
+        score: probability of the label, 0 to 1.
+    """
 
     label: str
     score: float
 
 
-Answer = Prediction | float | NDArray[np.uint8]
-"""Of a classifier a Prediction, of a regression a number, of a generator an image."""
+PipelineOutput = Prediction | float | NDArray[np.uint8]
+"""The result for one row: a Prediction for classification, a number for regression, and an image,
+uint8 (height, width, channels), for generation."""
 
 
 class Pipeline:
-    """A bundle, ready to answer; safe to share between threads.
+    """A loaded bundle; several threads may share it.
 
-    Close it, or use it as a context manager, to free its memory. In a forked child it answers as
-    in the parent. It cannot be pickled: load the bundle in each process.
+    Close a pipeline, or use it as a context manager, to free its memory. A pipeline keeps working
+    in a forked child, but for OpenVINO and TensorRT, which raise a UsageError there. A pipeline
+    cannot be pickled: load the bundle in each process.
 
     Example:
         >>> with bmc.load("bmc-runs/tiny-movie-reviews-onnx") as classify:
@@ -50,10 +57,10 @@ class Pipeline:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
-        here = bundle.path.is_absolute()
-        self.bundle = bundle if here else replace(bundle, path=bundle.path.absolute())
+        is_absolute = bundle.path.is_absolute()
+        self.bundle = bundle if is_absolute else replace(bundle, path=bundle.path.absolute())
         self._shared = SharedSession(self.bundle, options)
-        self.kind = self.bundle.encoder.kind  # the encoder's files are read now, not at a call
+        self.kind = self.bundle.encoder.kind  # reads the encoder's files now, not at the first call
 
     @property
     def session(self) -> Session:
@@ -65,88 +72,93 @@ class Pipeline:
         return self._shared.current()
 
     def __call__(self, row: Any, errors: Literal["raise", "return"] = "raise") -> Any:
-        """Answer one row, a list of rows, or an iterator of rows.
+        """Predict for one row, a list of rows, or an iterator of rows.
 
         Args:
-            row: what the model was trained on: a text (a tuple of two for pair models), an image
-                (a file, or bytes (height, width[, channels])), a series (steps, channels), or a
-                number that seeds a generator. A list holds several; an iterator (a generator)
-                any number.
-            errors: what becomes of a row of a list or an iterator that cannot be answered:
-                "raise" its error, which ends the call, or "return" it in the answer's place.
+            row: one raw row, a list of rows, or an iterator of rows. A row has the form of the
+                training data: a text (a tuple of two texts for pair models), an image (a file, or
+                uint8 (height, width[, channels])), a series (steps, channels), a tuple of arrays,
+                or a number that seeds a generator.
+            errors: "raise" ends the call with the error of the first row that has no prediction;
+                "return" returns the error in the place of the row's prediction. For lists and
+                iterators.
 
         Returns:
-            the answer to a row, or a list of them: see `Answer`. For an iterator an iterator,
-            which reads some 1,000 rows ahead.
+            a `PipelineOutput` for one row, a list of `PipelineOutput` for a list, and an iterator
+            of `PipelineOutput` for an iterator, from which 1,024 rows are read at a time.
 
         Raises:
-            DataError: a row is not what the model takes; the message counts rows from 1.
-            ArtifactError: the model answers with NaN or infinite numbers.
+            DataError: a row does not have the form of the training data; the message counts rows
+                from 1.
+            ArtifactError: the outputs of the model are NaN or infinite.
             UsageError: the pipeline is closed.
         """
         if errors not in ("raise", "return"):
             raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
         if isinstance(row, Iterator):
-            return self._stream(row, errors == "raise")
+            return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):
-            return list(self._stream(iter(row), errors == "raise"))
-        answer = self._answers(self.outputs([row]))[0]
-        if answer is None:
+            return list(self._predict_stream(iter(row), errors == "raise"))
+        prediction = self._predictions(self.outputs([row]))[0]
+        if prediction is None:
             raise self._not_finite("this row")
-        return answer
+        return prediction
 
     def outputs(
         self,
         rows: Many,
-        batch_size: int = _BATCH,
+        batch_size: int = _BATCH_SIZE,
         advance: Callable[[int], None] | None = None,
     ) -> NDArray[np.float32]:
-        """Return the model's first output for each row (rows, ...), computed in batches.
+        """Compute the model's first output for each row, in batches of rows of similar length.
 
-        All rows are encoded at once and sorted by length: where they do not fit in memory, call
-        the pipeline with an iterator.
+        All rows are encoded at once: call the pipeline with an iterator for rows that do not fit in
+        memory.
 
         Args:
             rows: raw rows.
-            batch_size: rows a batch; fewer where the engine was built for fewer.
-            advance: called with the number of rows of each batch that is done.
+            batch_size: rows in a batch; fewer where an engine was built for smaller batches.
+            advance: called after each batch, with the number of its rows.
+
+        Returns:
+            float32 (rows, ...), in the order of the rows.
 
         Raises:
-            DataError: a row is not what the model takes.
-            ArtifactError: the model's answers have another shape than the bundle says.
+            DataError: a row does not have the form of the training data.
+            ArtifactError: the model's outputs do not have the shape in the manifest.
             UsageError: the pipeline is closed.
         """
         size, info = self._batch_size(batch_size), self.bundle.manifest.outputs[0]
         shape = tuple(size for size in info.shape[1:] if isinstance(size, int))
         outputs = np.empty((len(rows), *shape), np.float32)
-        answered = np.zeros(len(rows), bool)
+        is_done = np.zeros(len(rows), bool)
         with self._shared.in_use() as session:
             encoder = self.bundle.encoder
-            for places, arrays in ordered_batches(encoder, encoder.encode(rows), size):
-                answers = session.run(arrays)[info.name]
-                if answers.shape != (len(places), *shape):
+            for indices, arrays in ordered_batches(encoder, encoder.encode(rows), size):
+                batch_outputs = session.run(arrays)[info.name]
+                if batch_outputs.shape != (len(indices), *shape):
                     raise ArtifactError(
-                        f"bundle {self.bundle.path} says that a row is answered with shape "
-                        f"{shape}, but its model answers {answers.shape[1:]}; export it again"
+                        f"bundle {self.bundle.path}: the output for a row should have shape "
+                        f"{shape}, and has shape {batch_outputs.shape[1:]}; export it again"
                     )
-                outputs[places] = answers
-                answered[places] = True
+                outputs[indices] = batch_outputs
+                is_done[indices] = True
                 if advance:
-                    advance(len(places))
-        if not answered.all():  # np.empty holds whatever lay in memory
+                    advance(len(indices))
+        if not is_done.all():  # np.empty leaves arbitrary values in the other rows
             raise ArtifactError(
-                f"bundle {self.bundle.path}: {len(rows)} rows were asked, "
-                f"{np.count_nonzero(answered)} answered; export it again"
+                f"bundle {self.bundle.path}: {np.count_nonzero(is_done)} of {len(rows)} rows were "
+                "computed; export it again"
             )
         return outputs
 
     def close(self) -> None:
-        """Free the model; a call that is under way in another thread ends first.
+        """Free the model once the running calls of other threads have ended.
 
-        Closing twice does no harm; a call afterwards is a UsageError.
+        A second `close` does nothing; a later call of the pipeline raises a UsageError.
         """
         self._shared.close()
-        self.bundle = Bundle(self.bundle.path, self.bundle.manifest)  # without its encoder
+        self.bundle = Bundle(self.bundle.path, self.bundle.manifest)  # drops the cached encoder
 
     def __enter__(self) -> Pipeline:
         return self
@@ -160,129 +172,144 @@ class Pipeline:
             f"bmc.load({str(self.bundle.path)!r})"
         )
 
-    def _stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
-        """Answer rows window by window, so that no more than one is in memory."""
+    def _predict_stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
+        """Predict window by window: only the rows of one window are in memory."""
         first = 1
-        while window := list(islice(rows, _WINDOW)):
-            yield from self._window(window, first, strict)
+        while window := list(islice(rows, _WINDOW_ROWS)):
+            yield from self._predict_window(window, first, strict)
             first += len(window)
 
-    def _window(self, rows: list[Any], first: int, strict: bool) -> list[Answer | BmcError]:
-        """Answer rows, of which the first is counted as `first`; errors stand in their places.
+    def _predict_window(
+        self, rows: list[Any], first: int, strict: bool
+    ) -> list[PipelineOutput | BmcError]:
+        """Predict for the rows of a window; a row without a prediction gets its error.
+
+        Args:
+            rows: raw rows.
+            first: number of the first row, for messages.
+            strict: raise the first error.
 
         Raises:
-            BmcError: a row has no answer, and `strict` is set.
+            BmcError: a row has no prediction, and `strict` is set.
         """
-        bad: dict[int, BmcError] = {}
+        errors_by_index: dict[int, BmcError] = {}
         try:
             outputs = self.outputs(rows)
         except DataError:
-            bad = self._bad_rows(rows, first, strict)
-            if not bad:  # each is right alone; it is their company that the encoder refuses
+            errors_by_index = self._bad_rows(rows, first, strict)
+            if not errors_by_index:  # every row can be encoded alone, but not all rows together
                 raise
-            good = [row for place, row in enumerate(rows) if place not in bad]
-            outputs = self.outputs(good) if good else np.empty((0, 1), np.float32)
-        answers = iter(self._answers(outputs) if len(outputs) else [])
-        found: list[Answer | BmcError] = []
-        for place in range(len(rows)):
-            answer = bad.get(place) or next(answers)
-            if answer is None:
-                answer = self._not_finite(f"row {first + place}")
+            valid_rows = [row for index, row in enumerate(rows) if index not in errors_by_index]
+            outputs = self.outputs(valid_rows) if valid_rows else np.empty((0, 1), np.float32)
+        predictions = iter(self._predictions(outputs) if len(outputs) else [])
+        results: list[PipelineOutput | BmcError] = []
+        for index in range(len(rows)):
+            prediction = errors_by_index.get(index) or next(predictions)
+            if prediction is None:
+                prediction = self._not_finite(f"row {first + index}")
                 if strict:
-                    raise answer
-            found.append(answer)
-        return found
+                    raise prediction
+            results.append(prediction)
+        return results
 
     def _bad_rows(self, rows: list[Any], first: int, strict: bool) -> dict[int, BmcError]:
-        """Return the errors of rows that cannot be encoded alone, by their places."""
-        encoder, bad = self.bundle.encoder, dict[int, BmcError]()
-        for place, row in enumerate(rows):
+        """Return the errors of the rows that cannot be encoded alone, by index."""
+        encoder, errors_by_index = self.bundle.encoder, dict[int, BmcError]()
+        for index, row in enumerate(rows):
             try:
                 encoder.batch(encoder.encode([row]), [0])
             except DataError as error:
-                bad[place] = _counted(error, first + place)
+                errors_by_index[index] = _renumbered(error, first + index)
                 if strict:
-                    raise bad[place] from error
-        return bad
+                    raise errors_by_index[index] from error
+        return errors_by_index
 
-    def _batch_size(self, wanted: int) -> int:
-        """Return the rows of a batch: what is wanted, or what the engine was built for."""
-        if wanted < 1:
-            raise SettingError(f"batch_size is {wanted}; it must be 1 or more")
-        most = self.bundle.manifest.build.get("max_batch", wanted)
-        if type(most) is not int or most < 1:
+    def _batch_size(self, batch_size: int) -> int:
+        """Return the requested batch size, or the largest that the engine was built for."""
+        if batch_size < 1:
+            raise SettingError(f"batch_size is {batch_size}; it must be 1 or more")
+        max_batch = self.bundle.manifest.build.get("max_batch", batch_size)
+        if type(max_batch) is not int or max_batch < 1:
             raise ArtifactError(
-                f"bundle {self.bundle.path}: max_batch is {most!r:.40}, not a number from 1; "
+                f"bundle {self.bundle.path}: max_batch is {max_batch!r:.40}, not a number from 1; "
                 "export it again"
             )
-        return min(wanted, most)
+        return min(batch_size, max_batch)
 
-    def _answers(self, outputs: NDArray[np.float32]) -> list[Answer | None]:
-        """Turn the model's outputs (rows, ...) into answers; None where one is not finite."""
-        return answers_of(outputs, self.bundle.manifest.task, self.bundle.manifest.labels)
+    def _predictions(self, outputs: NDArray[np.float32]) -> list[PipelineOutput | None]:
+        """Turn the model's outputs (rows, ...) into predictions; None where one is not finite."""
+        return predictions_of(outputs, self.bundle.manifest.task, self.bundle.manifest.labels)
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
-            f"bundle {self.bundle.path}: its model answers {row} with NaN or infinite numbers; "
+            f"bundle {self.bundle.path}: the outputs for {row} are NaN or infinite; "
             f"bmc check {self.bundle.path} says whether it is damaged"
         )
 
 
-def answers_of(
+def predictions_of(
     outputs: NDArray[np.float32], task: str, labels: Sequence[str]
-) -> list[Answer | None]:
-    """Turn a model's outputs into answers; None where one is not finite.
+) -> list[PipelineOutput | None]:
+    """Turn a model's outputs into predictions; None for a row with an output that is not finite.
 
     Args:
-        outputs: float32 (rows, ...): logits, values (rows, 1), or pixels in [-1, 1].
+        outputs: float32: logits (rows, classes), values (rows, 1), or pixels (rows, channels,
+            height, width) in [-1, 1].
         task: "classification", "regression" or "generation".
         labels: names of the classes.
     """
-    answers: list[Answer]
+    predictions: list[PipelineOutput]
     if task == "regression":
         values = outputs[:, :1]
-        answers = [float(value) for value in outputs[:, 0]]
+        predictions = [float(value) for value in outputs[:, 0]]
     elif task == "generation":
         values = outputs.reshape(len(outputs), -1)
         pixels = np.clip(np.round((outputs + 1) * 127.5), 0, 255)
-        answers = list(np.nan_to_num(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
+        predictions = list(np.nan_to_num(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
     else:
         values = _softmax(outputs)
-        answers = [
-            Prediction(labels[place], float(row[place]))
-            for place, row in zip(values.argmax(axis=1), values, strict=True)
+        predictions = [
+            Prediction(labels[index], float(row[index]))
+            for index, row in zip(values.argmax(axis=1), values, strict=True)
         ]
     finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-    return [answer if fine else None for answer, fine in zip(answers, finite, strict=True)]
+    return [
+        prediction if is_finite else None
+        for prediction, is_finite in zip(predictions, finite, strict=True)
+    ]
 
 
 def load(path: str | Path, threads: int = 0) -> Pipeline:
-    """Load a bundle for inference; its files are read now, and not needed afterwards.
+    """Load a bundle for inference.
 
-    Nothing is written and nothing is looked up outside the bundle and the installed packages.
-    (A forked child reads the bundle again.)
+    All files of the bundle are read now, and only a forked child reads them again. bmc writes no
+    file, and reads nothing but the bundle and the installed packages.
 
     Args:
         path: the folder that `bmc export` wrote.
-        threads: threads of the CPU; 0 leaves the choice to the runtime.
+        threads: number of CPU threads; 0 leaves the choice to the runtime.
 
     Raises:
         UnknownError: there is no such folder.
         ArtifactError: the bundle is damaged or too new.
-        MissingError: the runtime that it needs is not installed.
+        MissingError: the runtime of the bundle is not installed.
+
+    Example:
+        >>> with bmc.load("bmc-runs/tiny-movie-reviews-onnx") as classify:
+        ...     classify("an hour of wit and charm")
     """
     folder = Path(path)
     try:
-        there = folder.exists()
+        exists = folder.exists()
     except ValueError:  # a NUL in the name
-        there = False
-    if not there:
-        raise UnknownError(f"no bundle at {str(path)!r}{_seen_from(folder)}")
+        exists = False
+    if not exists:
+        raise UnknownError(f"no bundle at {str(path)!r}{_working_folder_of(folder)}")
     return Pipeline(bundles.read(folder.absolute()), RuntimeOptions(threads=threads))
 
 
-def _seen_from(folder: Path) -> str:
-    """Say what a relative path was taken from."""
+def _working_folder_of(folder: Path) -> str:
+    """Return the working folder, in words, for a message about a relative path."""
     if folder.is_absolute():
         return ""
     try:
@@ -292,14 +319,17 @@ def _seen_from(folder: Path) -> str:
 
 
 def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore"):  # NaN is looked for afterwards
+    with np.errstate(invalid="ignore"):  # the caller checks for NaN
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
     return probabilities
 
 
-def _counted(error: DataError, number: int) -> DataError:
-    """Return a row's error with the row's number; encoded alone, the row was counted as 1."""
+def _renumbered(error: DataError, number: int) -> DataError:
+    """Return the error of a row with the row's number in place of 1.
+
+    A row that was encoded alone is row 1 in its error.
+    """
     kind, _, rest = str(error).partition(" 1")
     if kind in ("row", "series", "text", "image") and not rest[:1].isdigit():
         return DataError(f"{kind} {number}{rest}")

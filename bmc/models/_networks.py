@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bmc.errors import UsageError
 from bmc.foreign import summary_of
-from bmc.model import answers_of, output_of
+from bmc.model import all_outputs_of, output_of
 from bmc.writing import scratch
 
 _ROWS = 3
@@ -130,7 +130,7 @@ def _trained(
         raise UsageError(f"{name}: the network has no parameters that training could change")
     module.train()
     with torch.enable_grad():
-        answers = answers_of(module, _copied(inputs))
+        answers = all_outputs_of(module, _copied(inputs))
     _check_answer(answers[0], _rows_of(inputs), outputs, name)
     if not answers[0].requires_grad:
         raise UsageError(

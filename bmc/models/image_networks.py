@@ -14,7 +14,7 @@ from bmc.data import Dataset, image_shape
 from bmc.errors import ArtifactError, SettingError
 from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder, ImageSettings, read_image
-from bmc.model import Model, answers_in, output_of
+from bmc.model import Model, find_outputs, output_of
 
 SMALL = 64
 """Pixels of the longer side up to which a network starts without halving the image twice."""
@@ -53,7 +53,7 @@ class Wrapped(ImageModule):
         made = self.network(pixels)
         if self.training:
             return made
-        outputs = answers_in(made)[0]
+        outputs = find_outputs(made)[0]
         narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
         return outputs.float() if narrow else outputs
 

@@ -18,7 +18,7 @@ from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.families.memory import Settings
 from bmc.measure.custom import CustomScore
 from bmc.memory import PREFIX
-from bmc.model import CustomLoss, Model, Parts, answers_in
+from bmc.model import CustomLoss, Model, Parts, find_outputs
 from bmc.models import _networks, image_networks
 from bmc.training.parametrizations import fold_parametrizations
 
@@ -49,7 +49,7 @@ class Wrapped(nn.Module):
         made = self.network(*(inputs[name] for name in self.names))
         if self.training:
             return made
-        outputs = answers_in(made)[0]
+        outputs = find_outputs(made)[0]
         narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
         return outputs.float() if narrow else outputs
 

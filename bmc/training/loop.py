@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bmc.errors import SettingError
 from bmc.measure.custom import CustomScore
-from bmc.model import AfterStep, Form, Loss, answers_of, output_of
+from bmc.model import AfterStep, Form, Loss, all_outputs_of, output_of
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
 from bmc.training.batches import Batch, Rows
@@ -121,7 +121,7 @@ class _Supervised(Epochs):
             if self._form:
                 outputs = [self._form(batch.inputs)]
             else:
-                outputs = answers_of(self._networks, batch.inputs)
+                outputs = all_outputs_of(self._networks, batch.inputs)
         loss = self._loss(outputs[0].float(), batch)
         if settings.auxiliary_weight:
             loss = loss + settings.auxiliary_weight * _auxiliary_loss(outputs, batch, self._loss)

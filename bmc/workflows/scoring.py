@@ -14,7 +14,7 @@ from bmc.errors import ArtifactError
 from bmc.inference.run import outputs_on_rows
 from bmc.measure import scores
 from bmc.model import Model
-from bmc.pipeline import answers_of
+from bmc.pipeline import predictions_of
 from bmc.training.batches import Rows
 from bmc.training.custom import custom_score
 from bmc.training.loop import outputs_of
@@ -78,7 +78,7 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
     if not rows:
         return []
     outputs = outputs_on_rows(model.module, model.encoder, rows, _BATCH)
-    answers = answers_of(outputs, model.task, model.labels)
+    answers = predictions_of(outputs, model.task, model.labels)
     for number, answer in enumerate(answers, start=1):
         if answer is None:
             raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from bmc.compress.prune._walk import CoupledAxis, groups_in
 from bmc.errors import BmcError, UsageError
 from bmc.foreign import summary_of
-from bmc.model import Parts, answers_of
+from bmc.model import Parts, all_outputs_of
 from bmc.structure.shapes import Shape, shape_of
 
 KINDS = ("channels", "hidden", "heads", "width")
@@ -241,9 +241,9 @@ def _outputs_to_trace(copied: nn.Module, inputs: Mapping[str, Tensor]) -> list[T
     Some networks compute auxiliary outputs in training only. The heads that compute them read the
     same units, so they must be pruned with the other readers.
     """
-    outputs = answers_of(copied, inputs)[:1]
+    outputs = all_outputs_of(copied, inputs)[:1]
     if getattr(copied, "is_foreign", False):
-        training_outputs = answers_of(copied.train(), inputs)
+        training_outputs = all_outputs_of(copied.train(), inputs)
         outputs = training_outputs if len(training_outputs) > 1 else outputs
     return outputs
 

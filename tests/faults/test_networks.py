@@ -21,7 +21,7 @@ from bmc import artifact, pipeline
 from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.errors import BmcError
-from bmc.model import Model, answers_in, output_of
+from bmc.model import Model, find_outputs, output_of
 from bmc.models import python
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
@@ -231,7 +231,7 @@ def test_answers_are_found_by_name_then_by_place() -> None:
         ((main, (features, other)), 1),
         (Output(), 1),
     ):
-        answers = answers_in(made)
+        answers = find_outputs(made)
         assert answers[0] is main
         assert len(answers) == count
 
