@@ -1,14 +1,14 @@
-"""Bundles: what `bmc export` writes and a device loads; read with numpy alone.
+"""Read and write bundles, the folders that `bmc export` writes and a device loads; needs no torch.
 
-manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, all files' sha256
-the model         in its target's format
-tokenizer.json    turns raw text into tensors (for text)
-golden.npz        a few inputs, and the outputs they had when the bundle was made
-golden.json       the raw rows that these were made of, and their labels
+manifest.json     target, tensors, labels, preprocessing, lineage, parity, scores, sha256 of files
+the model         a file or folder in the target's format
+tokenizer.json    the tokenizer of a text model
+golden.npz        a few input tensors, and the outputs they had at the export
+golden.json       the raw rows of these inputs, and their labels
 evaluation.npz    the outputs on the held-out rows, from which the scores were computed
 
-A bundle is data from a stranger: sizes and ranges are checked before anything large is read, and
-nothing but regular files that the manifest lists is opened.
+A bundle is untrusted: bmc checks sizes and ranges before it reads anything large, and opens only
+regular files that the manifest lists.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from bmc import golden as goldens
-from bmc import inputs as kinds_of_input
-from bmc.arrays import MOST_BYTES, parse_arrays
+from bmc import inputs as input_kinds
+from bmc.arrays import MAX_BYTES, parse_arrays
 from bmc.checksums import check_files, checked_path, measure_files
 from bmc.contracts import Format
 from bmc.contracts.targets import TARGETS, format_of
@@ -50,13 +50,13 @@ _MODEL_DIRECTORY = "bmc.json"
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle on disk, its manifest checked.
+    """A bundle on disk, with its checked manifest.
 
     Args:
-        path: its folder.
-        manifest: what it says of itself.
-        files: sha256 of each listed file; empty while it is being made.
-        uncovered: what no hash or golden row covers, as older bundles lack some.
+        path: the bundle's folder.
+        manifest: the content of manifest.json.
+        files: sha256 of each listed file, by name; empty while the bundle is being written.
+        uncovered: sentences on the parts of an older bundle that have no hash or no golden rows.
     """
 
     path: Path
@@ -66,19 +66,19 @@ class Bundle:
 
     @property
     def model_path(self) -> Path:
-        """Where the model's file or folder is."""
+        """The path of the model's file or folder."""
         return checked_path(self.path, self.manifest.model, _WHAT)
 
     @cached_property
     def encoder(self) -> Encoder:
-        """What turns raw rows into the inputs, as it did in training."""
-        return kinds_of_input.load(self.manifest.preprocessing, self.path)
+        """The encoder that turns raw rows into the model's inputs, as in training."""
+        return input_kinds.load(self.manifest.preprocessing, self.path)
 
     def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
-        """Return the golden inputs and the outputs that they had.
+        """Return the golden inputs, and the outputs that they had at the export, by name.
 
         Raises:
-            ArtifactError: the file is damaged, or holds other tensors than the manifest names.
+            ArtifactError: golden.npz is damaged, or does not hold the tensors in the manifest.
         """
         arrays = self._arrays(GOLDEN)
         manifest = self.manifest
@@ -88,10 +88,10 @@ class Bundle:
         )
 
     def golden_rows(self) -> GoldenRows | None:
-        """Return the raw golden rows; None where the bundle is older than they are.
+        """Return the raw golden rows; None in bundles of versions that did not write them.
 
         Raises:
-            ArtifactError: a file is damaged.
+            ArtifactError: golden.json or golden.npz is damaged.
         """
         if goldens.ROWS not in self.files:
             return None
@@ -99,7 +99,7 @@ class Bundle:
         return goldens.rows_of(content, self._arrays(GOLDEN), self.path)
 
     def model_size(self) -> int:
-        """Return the bytes of the model in its target's format, without tokenizer and proofs."""
+        """Return the size of the model's files in bytes, without tokenizer and golden rows."""
         parts = format_of(self.manifest.target).parts
         names = parts(self.manifest.model) if parts else (self.manifest.model,)
         return sum(size_of(checked_path(self.path, name, _WHAT)) for name in names)
@@ -108,24 +108,28 @@ class Bundle:
         return parse_arrays(self._read(name), self.path / name)
 
     def _read(self, name: str) -> bytes:
-        """Return a file's content, its hash checked once more: these very bytes are parsed."""
-        data = read_bytes(self.path / name, f"bundle {self.path}", MOST_BYTES)
+        """Return a file's content, and check the hash of exactly these bytes.
+
+        The file may have changed since `read` checked its hash.
+        """
+        data = read_bytes(self.path / name, f"bundle {self.path}", MAX_BYTES)
         if self.files and hashlib.sha256(data).hexdigest() != self.files[name]:
             raise ArtifactError(f"bundle {self.path}: {name!r} was changed while it was read")
         return data
 
 
 def write(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
-    """Write the manifest over the files that lie in `folder` already, in one step.
+    """Write manifest.json in one step, with the hashes of the files that are in `folder` already.
 
     Args:
-        folder: the bundle's.
-        manifest: what it is to say of itself.
-        names: the files to list; all that are there when None.
+        folder: the bundle's folder.
+        manifest: the content to write.
+        names: names of the files to list; all files in the folder when None.
     """
     hashes, sizes = measure_files(folder, MANIFEST, _WHAT, names)
     content = {"schema": SCHEMA, **asdict(manifest), "files": hashes, "sizes": sizes}
-    content = json.loads(json.dumps(content, allow_nan=False))  # the digest is of what is read
+    # The digest covers the content as a reader parses it: tuples are lists there.
+    content = json.loads(json.dumps(content, allow_nan=False))
     text = json.dumps({**content, DIGEST: digest_of(content)}, indent=2)
     write_atomically(folder / MANIFEST, (text + "\n").encode())
 
@@ -134,7 +138,8 @@ def read(path: Path) -> Bundle:
     """Read a bundle and check every file against its recorded sha256.
 
     Raises:
-        ArtifactError: it is no bundle, too new, damaged, or names a path outside its folder.
+        ArtifactError: the folder is not a bundle, is damaged, has a newer schema, or names a path
+            outside the folder.
     """
     content = _content(path)
     files, sizes = _listed(content, path)
@@ -155,21 +160,21 @@ def read(path: Path) -> Bundle:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """Read an .npz of plain arrays within bounds; pickled objects are refused.
+    """Read an .npz file of numeric arrays; pickled objects are refused.
 
     Raises:
-        ArtifactError: it is no such file, or would take more than 512 MiB unpacked.
+        ArtifactError: the file is not such a file, or its arrays take more than 512 MiB.
     """
-    return parse_arrays(read_bytes(path, _WHAT, MOST_BYTES), path)
+    return parse_arrays(read_bytes(path, _WHAT, MAX_BYTES), path)
 
 
 def _content(path: Path) -> dict[str, Any]:
-    """Read manifest.json; compare its schema and its digest."""
+    """Read manifest.json, and check its schema and its digest."""
     if path.exists() and not path.is_dir():
         raise ArtifactError(f"{path} is a file; a bundle is the folder that `bmc export` wrote")
     if (path / _MODEL_DIRECTORY).exists() and not (path / MANIFEST).exists():
         raise ArtifactError(
-            f"{path} is no bundle: it has no {MANIFEST}. It is a model directory; "
+            f"{path} is not a bundle: it has no {MANIFEST}. It is a model directory; "
             f"bmc export {path} --target onnx makes a bundle of it"
         )
     content = read_json(path / MANIFEST, _WHAT)
@@ -181,24 +186,25 @@ def _content(path: Path) -> dict[str, Any]:
             f"bundle {path} has schema {schema}, this bmc reads up to {SCHEMA}: "
             "pip install --upgrade bmc-toolkit"
         )
-    covered = DIGEST in content or "sizes" in content  # what was written before has neither
-    if covered and content.get(DIGEST) != digest_of(content):
+    # Older bundles have neither sizes nor a digest.
+    has_digest = DIGEST in content or "sizes" in content
+    if has_digest and content.get(DIGEST) != digest_of(content):
         raise ArtifactError(
-            f"bundle {path}: {MANIFEST} was changed (its content has another sha256 than it "
-            "records); export it again"
+            f"bundle {path}: {MANIFEST} was changed (its content does not have the recorded "
+            "sha256); export it again"
         )
     return content
 
 
 def _listed(content: Mapping[str, Any], path: Path) -> tuple[dict[str, str], dict[str, int] | None]:
-    """Return the recorded hashes and, of newer bundles, sizes of all files."""
+    """Return the recorded hashes of all files, and their sizes (None in older bundles)."""
     files, sizes = content.get("files"), content.get("sizes")
     if not isinstance(files, dict) or not all(isinstance(value, str) for value in files.values()):
         raise ArtifactError(f"{path}/{MANIFEST} lacks its list of files; export the bundle again")
     if "sizes" not in content and DIGEST not in content:
         return files, None
-    whole = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
-    if not isinstance(sizes, dict) or not whole or sizes.keys() != files.keys():
+    are_integers = isinstance(sizes, dict) and all(type(size) is int for size in sizes.values())
+    if not isinstance(sizes, dict) or not are_integers or sizes.keys() != files.keys():
         raise ArtifactError(f"{path}/{MANIFEST}: sizes are not those of its files")
     return files, sizes
 
@@ -222,7 +228,7 @@ def _format(manifest: Manifest, path: Path) -> Format:
 def _check_listed(
     path: Path, manifest: Manifest, files: Mapping[str, str], model_format: Format
 ) -> None:
-    """Check that all files which will be opened are listed, the model's own first."""
+    """Check that the manifest lists every file that loading the bundle opens."""
     model = manifest.model
     if not any((name + "/").startswith(model + "/") for name in files):
         if checked_path(path, model, _WHAT).exists():

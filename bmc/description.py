@@ -1,4 +1,4 @@
-"""bmc.json, what a model directory says of itself: read and checked without torch."""
+"""Read and check bmc.json, the manifest of a model directory, without torch."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SCHEMA = 1
 MANIFEST = MODEL_MANIFEST
 KIND = "model directory"
 _TASKS = ("classification", "regression", "generation")
-_MOST = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
+_MAX_ENTRIES = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
 
 
 def is_model_directory(path: Path) -> bool:
@@ -25,7 +25,8 @@ def describe(folder: Path) -> dict[str, Any]:
     """Read and check bmc.json without building the model.
 
     Raises:
-        ArtifactError: it is no model directory, its schema is newer, or it names code to run.
+        ArtifactError: the folder is not a model directory, has a newer schema, or names code that
+            bmc would have to run.
     """
     manifest = read_json(folder / MANIFEST, KIND)
     schema = manifest.get("schema")
@@ -47,7 +48,9 @@ def describe(folder: Path) -> dict[str, Any]:
     kinds |= {"scores": dict, "origin": dict, "files": dict}
     for key, kind in kinds.items():
         if not isinstance(manifest.get(key), kind):
-            raise ArtifactError(f"{folder}/{MANIFEST} lacks {key!r} or it is no {kind.__name__}")
+            raise ArtifactError(
+                f"{folder}/{MANIFEST} lacks {key!r}, or its value is not a {kind.__name__}"
+            )
     if manifest["task"] not in _TASKS:
         raise ArtifactError(
             f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
@@ -55,10 +58,10 @@ def describe(folder: Path) -> dict[str, Any]:
         )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
-    for key, most in _MOST.items():
-        if len(manifest[key]) > most:
+    for key, limit in _MAX_ENTRIES.items():
+        if len(manifest[key]) > limit:
             raise ArtifactError(
-                f"{folder}/{MANIFEST}: {len(manifest[key])} {key}; at most {most} are read"
+                f"{folder}/{MANIFEST}: {len(manifest[key])} {key}; at most {limit} are read"
             )
     if not manifest["family"].replace("-", "").isalnum():
         raise ArtifactError(

@@ -1,20 +1,20 @@
-"""Everything bmc raises on purpose.
+"""The errors that bmc raises on purpose, with the exit codes of the command line.
 
-BmcError                      exit  what happened
-├── UsageError                2     what was typed makes no sense (unknown name, output exists)
-│   ├── SettingError          2     a setting lies outside what it may be
-│   └── UnknownError          2     a model, data set or file that cannot be found
+BmcError                      exit  cause
+├── UsageError                2     the command or call makes no sense (unknown name, output exists)
+│   ├── SettingError          2     a setting is outside its range
+│   └── UnknownError          2     a model, data set or file cannot be found
 ├── DataError                 2     the data cannot be used (columns, classes, empty texts)
-├── ArtifactError             2     a model directory or bundle is damaged, foreign or too new
+├── ArtifactError             2     a model directory or bundle is damaged, too new or not bmc's
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
-├── ModelCodeError            2     the user's network, or other code of theirs, failed: file, line
-├── PluginError               2     a plug-in lacks what its contract asks for, or two have one name
-├── ExportError               2     an exporter or its runtime does not take the network
-├── AssetError                2     a pinned file has the wrong content, or no source has it
+├── ModelCodeError            2     the user's network or other user code failed: file and line
+├── PluginError               2     a plug-in breaks its contract, or two have the same name
+├── ExportError               2     an exporter or a runtime cannot convert the network
+├── AssetError                2     a pinned file has the wrong content, or no source has the file
 ├── StorageError              2     the disk is full or not writable
 ├── DivergedError             1     the loss became NaN or infinite
-├── GateError                 1     a result failed parity, accuracy or budget; it is kept
-└── MissingError              3     a package or a device is not there
+├── GateError                 1     a parity, accuracy, speed or budget check failed
+└── MissingError              3     a package or a device is missing
 
 A message names the thing, its value and the way out, in one line.
 """
@@ -24,25 +24,27 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-_FEW = 12  # names that a message lists although it has a guess, where nothing else lists them
+# With a suggestion, a message also lists all names if there are at most this many and no command
+# lists them.
+_FEW = 12
 
 
 class BmcError(Exception):
-    """Base of all errors that bmc raises on purpose; its text is meant for the user."""
+    """Base class of all errors that bmc raises on purpose; the text is meant for the user."""
 
     exit_code = 2
 
 
 class UsageError(BmcError):
-    """What was asked for makes no sense."""
+    """The command or call makes no sense."""
 
 
 class SettingError(UsageError):
-    """A setting lies outside what it may be."""
+    """A setting is outside its range."""
 
 
 class UnknownError(UsageError):
-    """A model, data set, target, method or file that cannot be found."""
+    """A model, data set, target, method or file cannot be found."""
 
 
 class DataError(BmcError):
@@ -50,27 +52,27 @@ class DataError(BmcError):
 
 
 class ArtifactError(BmcError):
-    """A model directory or bundle is damaged, foreign or too new."""
+    """A model directory or bundle is damaged, too new, or was not written by bmc."""
 
 
 class StaleEngineError(ArtifactError):
-    """An engine that this TensorRT or this GPU cannot load; `bmc check` makes it again."""
+    """The installed TensorRT or the GPU cannot load an engine; `bmc check` rebuilds the engine."""
 
 
 class ModelCodeError(BmcError):
-    """The user's own code failed: the message names its file and line, or the layer."""
+    """The user's code failed; the message names the file and line, or the layer."""
 
 
 class PluginError(BmcError):
-    """A plug-in cannot be imported, lacks what its contract asks for, or two have one name."""
+    """A plug-in cannot be imported or breaks its contract, or two plug-ins have the same name."""
 
 
 class ExportError(BmcError):
-    """An exporter, or a runtime's converter, does not take the network."""
+    """An exporter, or a runtime's converter, cannot convert the network."""
 
 
 class AssetError(BmcError):
-    """A pinned file has the wrong content, or no source has it."""
+    """A pinned file has the wrong content, or no source has the file."""
 
 
 class StorageError(BmcError):
@@ -78,7 +80,7 @@ class StorageError(BmcError):
 
 
 class GateError(BmcError):
-    """A result was made but failed a gate; it is kept for inspection."""
+    """A result failed its parity, accuracy, speed or budget check; the result is kept on disk."""
 
     exit_code = 1
 
@@ -90,17 +92,17 @@ class DivergedError(BmcError):
 
 
 class MissingError(BmcError):
-    """A package or a device is not there."""
+    """A package or a device is missing."""
 
     exit_code = 3
 
 
 def reason_of(error: BaseException, line: int = 0) -> str:
-    """Return one line of what another library's error says; its type's name if it says nothing.
+    """Return one line of an error's message; the error's class name if the message is empty.
 
     Args:
-        error: what was caught.
-        line: which line; -1 is the last.
+        error: an exception of another library.
+        line: index of the line; -1 is the last.
     """
     lines = str(error).strip().splitlines()
     return lines[line].strip() if lines else type(error).__name__
@@ -109,19 +111,20 @@ def reason_of(error: BaseException, line: int = 0) -> str:
 def unknown(
     kind: str, name: str, choices: Iterable[str], hint: str = "", meant: str = ""
 ) -> UnknownError:
-    """Say that `name` is no `kind`, with the nearest choice and the way to see all of them.
+    """Return the error for an unknown name, with the most similar name or all names.
 
     Args:
-        kind: what was looked for, such as "model".
-        name: what was typed.
-        choices: the names that exist.
-        hint: the command that lists them, such as "bmc models lists all".
-        meant: the choice that another tool gives this name; "" for the one spelled nearest.
+        kind: kind of the thing, such as "model".
+        name: the name that the user typed.
+        choices: the existing names.
+        hint: sentence on the command that lists the names, such as "bmc models lists all".
+        meant: the choice that has this name in another tool, to suggest in place of the most
+            similar name; "" for none.
     """
     names = sorted(choices)
     near = [meant] if meant else difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]!r}?" if near else ""
-    every = (
+    listing = (
         f" There are: {', '.join(names)}." if not near or (not hint and len(names) <= _FEW) else ""
     )
-    return UnknownError(f"no {kind} named {name!r}.{guess}{every}{f' ({hint})' if hint else ''}")
+    return UnknownError(f"no {kind} named {name!r}.{guess}{listing}{f' ({hint})' if hint else ''}")

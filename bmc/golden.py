@@ -1,7 +1,7 @@
-"""Golden rows: what a bundle was given and answered when it was made.
+"""Golden rows: a few inputs of a bundle, and the outputs that they had at the export.
 
-golden.npz    the input tensors, the outputs, and raw rows that are arrays, or tuples of them
-golden.json   raw rows that are texts or seeds, and the label of each row
+golden.npz    input tensors, outputs, and the raw rows that are arrays or tuples of arrays
+golden.json   the raw rows that are texts or seeds, and the predicted label of each row
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from bmc.inputs import Row, TensorInfo
 
 ARRAYS = "golden.npz"
 ROWS = "golden.json"
-_MOST_ROWS = 64
-_MOST_ARRAYS = 16  # of a row, as bmc/inputs/array.py has them
+_MAX_ROWS = 64
+_MAX_ARRAYS = 16  # arrays in one raw row; bmc/inputs/array.py allows as many
 Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class GoldenRows:
-    """Raw rows, as an application hands them to a bundle.
+    """Raw rows, in the form in which an application passes rows to a bundle.
 
     Args:
-        rows: tuples of texts, arrays, or seeds.
-        labels: of each row; empty where the task has none.
+        rows: rows; each is a tuple of texts, an array, a tuple of arrays, or a seed.
+        labels: predicted label of each row; empty where the task has no labels.
     """
 
     rows: list[Row]
@@ -40,15 +40,16 @@ class GoldenRows:
 
 
 def portable(row: Row) -> Row:
-    """Return a raw row as a bundle can hold it: texts, a seed, or an array; of an image its pixels.
+    """Return a raw row in the form in which a bundle stores it; an image becomes its pixels.
 
     Raises:
-        DataError: a file is no image.
+        DataError: the row is a file that is not an image.
     """
     if isinstance(row, str):
         return (row,)
     if isinstance(row, Path | bytes):
-        # The pixels, decoded: devices have other decoders, and a stranger's file needs none.
+        # The pixels are stored, not the file: image decoders of devices differ, and a bundle that
+        # holds pixels needs no decoder for an untrusted file.
         return importlib.import_module("bmc.inputs.image").read_image(row)
     if isinstance(row, int | np.integer):
         return int(row)
@@ -65,7 +66,14 @@ def write_golden(
     outputs: Mapping[str, NDArray[Any]],
     golden: GoldenRows | None = None,
 ) -> None:
-    """Write golden inputs and outputs to `path`, and raw rows, if any, beside it."""
+    """Write golden.npz and, if there are raw rows, golden.json in the same folder.
+
+    Args:
+        path: path of golden.npz.
+        inputs: input tensors, by name.
+        outputs: outputs of these inputs, by name.
+        golden: the raw rows of these inputs; None where there are none.
+    """
     arrays: Arrays = {f"input.{name}": array for name, array in inputs.items()}
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     if golden is not None:
@@ -78,27 +86,27 @@ def write_golden(
 
 
 def _arrays_of(number: int, row: Row) -> Arrays:
-    """Return the arrays of a raw row by their names in golden.npz; none of a text or a seed."""
+    """Return the arrays of a raw row by their names in golden.npz; {} for texts and seeds."""
     if isinstance(row, np.ndarray):
         return {f"row.{number}": row}
     if isinstance(row, tuple) and isinstance(row[0], np.ndarray):
-        return {f"row.{number}.{place}": array for place, array in enumerate(row)}
+        return {f"row.{number}.{index}": array for index, array in enumerate(row)}
     return {}
 
 
 def tensors_of(arrays: Arrays, kind: str, tensors: Sequence[TensorInfo], path: Path) -> Arrays:
-    """Return the golden inputs or outputs, checked against what the manifest says of them.
+    """Return the golden inputs or outputs, by name, with dtypes and shapes checked.
 
     Args:
         arrays: content of golden.npz.
         kind: "input" or "output".
-        tensors: as the manifest names them.
-        path: the bundle, for messages.
+        tensors: the inputs or outputs in the manifest.
+        path: path of the bundle, for messages.
 
     Raises:
-        ArtifactError: a tensor is missing, or has another dtype or shape.
+        ArtifactError: a tensor is missing, or has another dtype or shape than in the manifest.
     """
-    found = {}
+    golden_tensors = {}
     for info in tensors:
         array = arrays.get(f"{kind}.{info.name}")
         if array is None:
@@ -108,28 +116,28 @@ def tensors_of(arrays: Arrays, kind: str, tensors: Sequence[TensorInfo], path: P
                 f"bundle {path}: in {ARRAYS} {info.name!r:.60} is {array.dtype.name} of shape "
                 f"{array.shape}, the manifest says {info.dtype} of {info.shape}; export it again"
             )
-        found[info.name] = array
-    return found
+        golden_tensors[info.name] = array
+    return golden_tensors
 
 
 def rows_of(content: Mapping[str, Any], arrays: Arrays, path: Path) -> GoldenRows:
     """Return the raw golden rows.
 
     Args:
-        content: of golden.json.
+        content: content of golden.json.
         arrays: content of golden.npz.
-        path: the bundle, for messages.
+        path: path of the bundle, for messages.
 
     Raises:
-        ArtifactError: a row is missing or of no known kind.
+        ArtifactError: a row is missing or malformed.
     """
     rows, labels = content.get("rows"), content.get("labels")
     if not isinstance(rows, list) or not isinstance(labels, list) or not rows:
         raise ArtifactError(f"bundle {path}: {ROWS} holds no rows; export it again")
-    if len(rows) > _MOST_ROWS or len(labels) not in (0, len(rows)):
+    if len(rows) > _MAX_ROWS or len(labels) not in (0, len(rows)):
         raise ArtifactError(f"bundle {path}: {ROWS} has {len(rows)} rows, {len(labels)} labels")
     if not all(isinstance(label, str) for label in labels):
-        raise ArtifactError(f"bundle {path}: {ROWS} has labels that are no texts")
+        raise ArtifactError(f"bundle {path}: {ROWS} has labels that are not texts")
     return GoldenRows([_row(number, row, arrays, path) for number, row in enumerate(rows)], labels)
 
 
@@ -137,21 +145,23 @@ def _row(number: int, row: Any, arrays: Arrays, path: Path) -> Row:
     if row is None and f"row.{number}" in arrays:
         return arrays[f"row.{number}"]
     if row is None and f"row.{number}.0" in arrays:
-        names = (f"row.{number}.{place}" for place in range(_MOST_ARRAYS))
+        names = (f"row.{number}.{index}" for index in range(_MAX_ARRAYS))
         return tuple(arrays[name] for name in names if name in arrays)
     if type(row) is int and row >= 0:
         return row
     if isinstance(row, list) and row and all(isinstance(text, str) for text in row):
         return tuple(row)
-    raise ArtifactError(f"bundle {path}: row {number} of {ROWS} is {row!r:.60}, which is no row")
+    raise ArtifactError(
+        f"bundle {path}: row {number} of {ROWS} is {row!r:.60}, neither texts, arrays nor a seed"
+    )
 
 
 def _fits(array: NDArray[Any], info: TensorInfo) -> bool:
     if array.dtype.name != info.dtype or array.ndim != len(info.shape) or not array.size:
         return False
-    fixed = all(
-        size == said
-        for size, said in zip(array.shape, info.shape, strict=True)
-        if isinstance(said, int)
+    sizes_match = all(
+        size == expected
+        for size, expected in zip(array.shape, info.shape, strict=True)
+        if isinstance(expected, int)
     )
-    return fixed and array.shape[0] <= _MOST_ROWS
+    return sizes_match and array.shape[0] <= _MAX_ROWS

@@ -1,7 +1,7 @@
-"""Check a bundle in a child process with limits: what kills a runtime ends the child alone.
+"""Check a bundle in a child process with limits of memory and time.
 
-Runtimes parse a model's file with native code of their own, where a damaged or hostile one can end
-the process. The child may use so much memory and time, keeps no core dump, and prints nothing.
+Runtimes parse model files in native code, and a damaged or hostile file can crash the process. Here
+only the child crashes. The child writes no core dump and prints nothing.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ _ERRORS = {error.exit_code: error for error in (GateError, ArtifactError, Missin
 
 @dataclass(frozen=True)
 class Limits:
-    """What the child may use.
+    """The limits of the child process.
 
     Args:
-        memory_gb: GiB of address space beyond what the imported runtime takes.
-        seconds: wall time of reading the bundle, and again of running it.
+        memory_gb: address space in GiB, 0.1 to 1024, in addition to that of the imported runtime.
+        seconds: wall time, 1 to 86400, for reading the bundle, and the same again for running it.
+
+    Raises:
+        SettingError: a limit is outside its range.
     """
 
     memory_gb: float = 2.0
@@ -56,23 +59,24 @@ def check(folder: Path, threads: int, limits: Limits) -> Checked:
 
     Args:
         folder: the bundle.
-        threads: threads of the CPU; 0 takes one, as each thread reserves memory.
-        limits: what the child may use.
+        threads: number of CPU threads; 0 means one, because each thread reserves memory.
+        limits: limits of the child process.
 
     Raises:
         ArtifactError: the child crashed, or ran out of memory or time; or the bundle is damaged.
-        GateError: it answers otherwise here.
-        MissingError: its runtime is not here, or this system has no limits for processes.
+        GateError: the bundle's outputs on this device differ by more than its precision allows, or
+            the bundle failed a check when it was exported.
+        MissingError: the bundle's runtime is not installed, or the system cannot limit processes.
     """
     if resource is None:
         raise MissingError("a check in isolation needs a system with limits for processes (POSIX)")
     threads = threads or 1
     settings = {"folder": str(folder.absolute()), "threads": threads, **asdict(limits)}
-    # -P: a file named like a module, in the current folder, is not imported.
+    # -P keeps the working folder out of sys.path: no module is imported from there.
     command = [sys.executable, "-P", "-m", "bmc.isolation", json.dumps(settings)]
     environment = {**os.environ, "MALLOC_ARENA_MAX": "2", "OMP_NUM_THREADS": str(threads)}
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -82,33 +86,39 @@ def check(folder: Path, threads: int, limits: Limits) -> Checked:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise _late(folder, limits) from None
-    return answer_of(folder, done, limits)
+        raise _timeout_error(folder, limits) from None
+    return result_of(folder, process, limits)
 
 
-def answer_of(folder: Path, done: subprocess.CompletedProcess[bytes], limits: Limits) -> Checked:
-    """Return what the child found, or raise what it says, or how it ended."""
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+def result_of(folder: Path, process: subprocess.CompletedProcess[bytes], limits: Limits) -> Checked:
+    """Return the result of the child, or raise an error for its end or the error in its result.
+
+    Args:
+        folder: the bundle, for messages.
+        process: the ended child.
+        limits: limits of the child, for messages.
+    """
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
         if name in ("SIGALRM", "SIGXCPU"):
-            raise _late(folder, limits)
+            raise _timeout_error(folder, limits)
         raise ArtifactError(
-            f"bundle {folder}: its check ended in {name}; loading it would end any process that "
-            "does: export it again, or have it from someone you trust"
+            f"bundle {folder}: its check ended in {name}; loading the bundle would crash any "
+            "process: export it again, or get it from someone you trust"
         )
     try:
-        said = json.loads(done.stdout)
+        result = json.loads(process.stdout)
     except ValueError:
         raise ArtifactError(
-            f"bundle {folder}: its check ended with exit code {done.returncode} and no answer "
+            f"bundle {folder}: its check ended with exit code {process.returncode} and no result "
             f"within {limits.memory_gb:g} GiB (--memory-limit allows more)"
         ) from None
-    if "error" in said:
-        raise _ERRORS.get(said["exit_code"], ArtifactError)(said["error"])
-    return Checked(**{**said, "uncovered": tuple(said["uncovered"])})
+    if "error" in result:
+        raise _ERRORS.get(result["exit_code"], ArtifactError)(result["error"])
+    return Checked(**{**result, "uncovered": tuple(result["uncovered"])})
 
 
-def _late(folder: Path, limits: Limits) -> ArtifactError:
+def _timeout_error(folder: Path, limits: Limits) -> ArtifactError:
     return ArtifactError(
         f"bundle {folder}: its check did not end within {limits.seconds:g} s and was stopped "
         "(--time-limit allows more)"
@@ -116,50 +126,56 @@ def _late(folder: Path, limits: Limits) -> ArtifactError:
 
 
 def main() -> NoReturn:
-    """Be the child: settings as JSON in the first argument, the answer as JSON on stdout."""
+    """Run the check in the child: read settings as JSON, print the result as JSON."""
     settings = json.loads(sys.argv[1])
-    answering = os.dup(1)
-    nothing = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 1)  # what native code prints is no answer
+    result_stream = os.dup(1)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # keeps what native code prints out of the result
     console.set_mode(quiet=True, json=True)
-    folder, most = Path(settings["folder"]), int(settings["memory_gb"] * _GIB)
-    said: dict[str, Any]
+    folder, max_bytes = Path(settings["folder"]), int(settings["memory_gb"] * _GIB)
+    result: dict[str, Any]
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         before = resource.getrlimit(resource.RLIMIT_AS)
         _limit_time(settings["seconds"])
-        _limit_memory(most, before[1])
+        _limit_memory(max_bytes, before[1])
         target = bundles.read(folder).manifest.target
         resource.setrlimit(resource.RLIMIT_AS, before)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        targets.load(target).available()  # libraries map gigabytes that they never touch
+        # Imports the runtime without a memory limit: libraries map gigabytes that they never use.
+        targets.load(target).available()
         _limit_time(settings["seconds"])
-        _limit_memory(most, None)
-        said = asdict(checking.check(folder, RuntimeOptions(threads=settings["threads"])))
+        _limit_memory(max_bytes, None)
+        result = asdict(checking.check(folder, RuntimeOptions(threads=settings["threads"])))
     except BmcError as error:
-        said = {"error": str(error), "exit_code": error.exit_code}
+        result = {"error": str(error), "exit_code": error.exit_code}
     except MemoryError:
         text = f"bundle {folder}: its check needs more than {settings['memory_gb']:g} GiB of memory"
-        said = {"error": f"{text} (--memory-limit allows more)", "exit_code": 2}
-    os.write(answering, json.dumps(said).encode())
+        result = {"error": f"{text} (--memory-limit allows more)", "exit_code": 2}
+    os.write(result_stream, json.dumps(result).encode())
     with suppress(OSError):
-        os.close(answering)
-    os._exit(0)  # a damaged model may crash a runtime's clean-up, after the answer
+        os.close(result_stream)
+    os._exit(0)  # skips the runtime's clean-up, which a damaged model may crash
 
 
 def _limit_time(seconds: float) -> None:
-    """Let the kernel end the process after so many seconds from here on, whatever it does."""
+    """Let the system kill the process after a number of seconds from now."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _limit_memory(most: int, hard: int | None) -> None:
-    """Let the address space grow by so many bytes from here on."""
+def _limit_memory(max_bytes: int, hard: int | None) -> None:
+    """Limit the growth of the address space from now on.
+
+    Args:
+        max_bytes: number of bytes by which the address space may grow.
+        hard: the hard limit to keep; None sets the hard limit as well.
+    """
     statm = Path("/proc/self/statm")
     used = 0
-    if statm.exists():  # elsewhere the limit holds for all that is mapped
+    if statm.exists():  # without it (not Linux) the limit includes what is already mapped
         used = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    limit = used + most
+    limit = used + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit if hard is None else hard))
 
 

@@ -1,7 +1,8 @@
-"""Locks: one command writes an output at a time; a killed command's lock is free at once.
+"""Lock outputs, so that one command writes an output at a time.
 
-A lock is a file beside the output, .NAME.bmc-lock, that the system locks for the process that has
-it open; the file is removed when the lock is given back.
+A lock is the file .NAME.bmc-lock in the folder of the output. The system locks the file for the
+process that has opened it, and frees the lock when the process ends, also when it is killed. The
+file is removed when the lock is released.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ else:
 
 SUFFIX = ".bmc-lock"
 _BUSY = {errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES}
-_WITHOUT = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}  # a file system's
-PATIENCE = 0.5  # seconds: who merely sweeps holds a lock for less
+# Errors of file systems without locks; bmc then works without.
+_NOT_SUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+PATIENCE = 0.5  # seconds; a command that only cleans up a folder holds a lock for less
 _held: set[tuple[int, int, Path]] = set()
 
 
@@ -36,16 +38,17 @@ class BusyError(UsageError):
 
 @contextmanager
 def alone(path: Path, patience: float = PATIENCE) -> Iterator[bool]:
-    """Hold the lock of a file or folder, which need not exist, for as long as the block runs.
+    """Hold the lock of an output while the block runs.
 
-    The thread that holds it may take it again: then it gets False, and the first block keeps it.
+    The value of the block is True. A nested block of the same thread and path gets False, and the
+    outer block keeps the lock.
 
     Args:
-        path: what is going to be written.
-        patience: seconds to wait for another command; infinite is possible.
+        path: path of the output; nothing needs to exist there.
+        patience: seconds to wait for another command; may be infinite.
 
     Raises:
-        BusyError: another command has it; the message names its process.
+        BusyError: another command holds the lock; the message names its process.
         OSError: the folder cannot be written.
     """
     path = path.absolute()
@@ -54,47 +57,47 @@ def alone(path: Path, patience: float = PATIENCE) -> Iterator[bool]:
         yield False
         return
     lock = path.with_name(f".{path.name}{SUFFIX}")
-    descriptor, made = _wait(lock, path, patience)
+    descriptor, created = _wait(lock, path, patience)
     _held.add(key)
     try:
         yield True
     finally:
         _held.discard(key)
-        _give_back(lock, descriptor, made)
+        _release(lock, descriptor, created)
 
 
 def _wait(lock: Path, path: Path, patience: float) -> tuple[int, list[Path]]:
-    """Take a lock; return its descriptor, and the folders that were made for it."""
-    until = time.monotonic() + patience
-    said = time.monotonic() + 2
-    made: list[Path] = []
+    """Take a lock; return its descriptor, and the folders that were created for it."""
+    deadline = time.monotonic() + patience
+    note_time = time.monotonic() + 2
+    created: list[Path] = []
     while True:
-        made += disk.make_folders(lock.parent)
-        with suppress(FileNotFoundError):  # who held it took the folder away, as it was empty
+        created += disk.make_folders(lock.parent)
+        with suppress(FileNotFoundError):  # the last holder removed the empty folder
             descriptor = _take(lock)
             if descriptor is not None:
-                return descriptor, made
+                return descriptor, created
         now = time.monotonic()
-        if now >= until:
+        if now >= deadline:
             raise BusyError(
                 f"{path} is being written by another bmc command{_holder(lock)}; "
                 "wait for it, or name another place with --output"
             )
-        if now >= said:
-            said = float("inf")
+        if now >= note_time:
+            note_time = float("inf")
             console.note(f"waiting for another bmc command{_holder(lock)} that writes {path}")
         time.sleep(0.05)
 
 
 def _take(lock: Path) -> int | None:
-    """Open and lock a file; None where another process has it."""
+    """Open and lock a file; return None where another process holds the lock."""
     descriptor = disk.open_lock(lock)
     try:
         _lock(descriptor)
-        here = lock.stat()
-        own = os.fstat(descriptor)
-        if (here.st_ino, here.st_dev) != (own.st_ino, own.st_dev):
-            raise FileNotFoundError  # its last holder has just removed it
+        on_disk = lock.stat()
+        opened = os.fstat(descriptor)
+        if (on_disk.st_ino, on_disk.st_dev) != (opened.st_ino, opened.st_dev):
+            raise FileNotFoundError  # the last holder has just removed the opened file
         os.truncate(descriptor, 0)
         os.write(descriptor, str(os.getpid()).encode())
     except OSError as error:
@@ -108,27 +111,30 @@ def _take(lock: Path) -> int | None:
 def _lock(descriptor: int) -> None:
     try:
         if sys.platform == "win32":
-            os.lseek(descriptor, 2**30, os.SEEK_SET)  # far from the number that others read
+            # The locked byte lies behind the process id, which other processes read.
+            os.lseek(descriptor, 2**30, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             os.lseek(descriptor, 0, os.SEEK_SET)
         else:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno not in _WITHOUT:
+        if error.errno not in _NOT_SUPPORTED:
             raise
 
 
-def _give_back(lock: Path, descriptor: int, made: list[Path]) -> None:
-    with suppress(OSError):  # a folder that became read-only, or is gone
+def _release(lock: Path, descriptor: int, created: list[Path]) -> None:
+    """Remove a lock file, and the folders created for it that are empty."""
+    with suppress(OSError):  # the folder is now read-only, or was removed
         disk.remove(lock)
     with suppress(OSError):
         os.close(descriptor)
-    for folder in reversed(made):
+    for folder in reversed(created):
         if not disk.remove_folder(folder):
             break
 
 
 def _holder(lock: Path) -> str:
+    """Return the process that holds a lock, in words; "" when unknown."""
     try:
         number = lock.read_text(encoding="ascii")
     except (OSError, ValueError):

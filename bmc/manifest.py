@@ -1,4 +1,4 @@
-"""What a bundle says of itself, and the range of every number in it: a manifest is a stranger's."""
+"""Parse the manifest of a bundle, which is untrusted, and check the range of every number."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from bmc.precision import PRECISIONS
 SCHEMA = 1
 TASKS = ("classification", "regression", "generation")
 DIGEST = "digest"
-"""The key of the manifest's own sha256, over its canonical form without this key."""
+"""The key of the manifest's own sha256, which covers the canonical form without this key."""
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that may stand at a place, both ends included.
+    """The values that are allowed at a path of the manifest.
 
     Args:
-        low: the least.
-        high: the greatest.
-        whole: whether only whole numbers may.
-        optional: whether null may.
+        low: smallest allowed number.
+        high: largest allowed number.
+        whole: allow only integers.
+        optional: allow null.
     """
 
     low: float
@@ -43,7 +43,8 @@ class Range:
         return type(value) in kinds and self.low <= value <= self.high  # type: ignore[operator]
 
 
-RANGES: Mapping[str, Range] = {  # * stands for each item; a place that is not there is not checked
+# By path in the manifest, where * stands for every entry; paths that do not exist are skipped.
+RANGES: Mapping[str, Range] = {
     "sizes.*": Range(0, 2**40),
     "inputs.*.shape.*": Range(1, 2**24),
     "outputs.*.shape.*": Range(1, 2**24),
@@ -59,7 +60,7 @@ RANGES: Mapping[str, Range] = {  # * stands for each item; a place that is not t
     "lineage.compressed.bytes": Range(0, 2**40),
     "lineage.compressed.of_bytes": Range(0, 2**40),
 }
-_KINDS: Mapping[str, type] = {
+_TYPES: Mapping[str, type] = {
     "lineage.data": dict,
     "lineage.steps": list,
     "lineage.steps.*": str,
@@ -70,19 +71,19 @@ _KINDS: Mapping[str, type] = {
     "build.nodes": dict,
     "parity.failed": str,
 }
-_MOST = {"inputs": 16, "outputs": 16, "labels": 2**20, "files": 4096}
-_MOST_AXES = 8
-_MOST_OF_A_ROW = 2**26
-_LONGEST_TEXT = 1000
+_MAX_ENTRIES = {"inputs": 16, "outputs": 16, "labels": 2**20, "files": 4096}
+_MAX_AXES = 8
+_MAX_ROW_VALUES = 2**26
+_MAX_TEXT_LENGTH = 1000
 
 
 @dataclass(frozen=True)
 class StandIn:
-    """Who answered in the place of an engine that could not run where the bundle was made.
+    """The target that was scored in place of an engine that could not run at the export.
 
     Args:
-        target: the runtime that ran the ONNX file which the engine was built from.
-        scores: of the held-out rows, computed from its answers.
+        target: name of the target that ran the ONNX file from which the engine was built.
+        scores: scores of that target on the held-out rows.
     """
 
     target: str
@@ -91,24 +92,26 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a bundle says of itself.
+    """The content of a bundle's manifest.json.
 
     Args:
-        name: the model's name, as reports show it.
-        target: the runtime that loads it.
-        precision: "fp32", or what the weights and activations are.
-        model: the model's file (or folder) in the bundle.
+        name: name of the model in reports.
+        target: name of the target whose runtime loads the bundle.
+        precision: name of the precision, a key of `bmc.precision.PRECISIONS`.
+        model: path of the model's file or folder in the bundle.
         inputs: tensors that the model takes.
-        outputs: tensors that it returns.
+        outputs: tensors that the model returns.
         labels: class names, in the order of the outputs; empty where there are no classes.
         task: "classification", "regression" or "generation".
-        preprocessing: how raw rows become the inputs: a kind of bmc/inputs, and its settings.
-        lineage: the model directory it came from: name, weights' sha256, data, steps, teacher.
-        parity: how far its outputs are from the model's in PyTorch.
-        scores: on the held-out rows, computed by this bundle; empty where it could not run.
-        build: how it was made: versions, opset, engine details.
-        stand_in: who was compared with PyTorch and scored in its place, where it could not run.
-        failure: which gate it failed when it was made; None where it passed.
+        preprocessing: kind of the encoder (a file of bmc/inputs), and the encoder's settings.
+        lineage: name, weights' sha256, data, steps and teacher of the exported model directory.
+        parity: differences between the bundle's outputs and those of the model in PyTorch.
+        scores: scores of the bundle on the held-out rows; empty where it could not run.
+        build: versions, opset and engine details of the export.
+        stand_in: the target that was compared with PyTorch and scored in place of an engine that
+            could not run; None where the bundle could run.
+        failure: the parity, accuracy or speed check that failed at the export; None where all
+            passed.
     """
 
     name: str
@@ -129,40 +132,43 @@ class Manifest:
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
-    """Return the sha256 of a manifest's canonical form: keys sorted, no spaces, no own digest."""
+    """Return the sha256 of a manifest's canonical form: sorted keys, no spaces, no digest."""
     rest = {key: value for key, value in content.items() if key != DIGEST}
     text = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def parse(content: Mapping[str, Any]) -> Manifest:
-    """Return the manifest that a JSON object holds.
+    """Convert the JSON object of a manifest to a `Manifest`, and check its values.
+
+    Args:
+        content: the JSON object in manifest.json.
 
     Raises:
-        KeyError: something is missing.
-        TypeError: a value is of another kind.
-        ValueError: a number is out of its range, or the parts contradict each other.
+        KeyError: a key is missing.
+        TypeError: a value has another type.
+        ValueError: a number is out of its range, or values contradict each other.
     """
-    for key, most in _MOST.items():
+    for key, limit in _MAX_ENTRIES.items():
         entries = content.get(key)
-        if isinstance(entries, list | dict) and len(entries) > most:
-            raise ValueError(f"{key} has {len(entries)} entries; at most {most} are read")
-    _check_places(content)
+        if isinstance(entries, list | dict) and len(entries) > limit:
+            raise ValueError(f"{key} has {len(entries)} entries; at most {limit} are read")
+    _check_values(content)
     name, target, precision, model = (
-        _a(str, content[key]) for key in ("name", "target", "precision", "model")
+        _typed(str, content[key]) for key in ("name", "target", "precision", "model")
     )
-    labels = tuple(_a(str, label) for label in _a(list, content["labels"]))
+    labels = tuple(_typed(str, label) for label in _typed(list, content["labels"]))
     inputs, outputs = (_tensors(content[key]) for key in ("inputs", "outputs"))
     lineage, parity, scores, build = (
-        _a(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
+        _typed(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
     )
-    task, preprocessing = _a(str, content["task"]), _a(dict, content["preprocessing"])
-    _one_of("task", task, TASKS)
-    _one_of("precision", precision, tuple(PRECISIONS))
+    task, preprocessing = _typed(str, content["task"]), _typed(dict, content["preprocessing"])
+    _check_choice("task", task, TASKS)
+    _check_choice("precision", precision, tuple(PRECISIONS))
     _check_texts((name, model, *labels))
-    _distinct("inputs", [info.name for info in inputs])
-    _distinct("outputs", [info.name for info in outputs])
-    _check_answers(task, labels, outputs[0])
+    _check_distinct("inputs", [info.name for info in inputs])
+    _check_distinct("outputs", [info.name for info in outputs])
+    _check_output(task, labels, outputs[0])
     return Manifest(
         name,
         target,
@@ -183,46 +189,46 @@ def parse(content: Mapping[str, Any]) -> Manifest:
 
 
 def _stand_in(content: Mapping[str, Any], build: Mapping[str, Any]) -> StandIn | None:
-    """Return who stood in for an engine; bundles of bmc 0.1 say it among what they were built of.
+    """Return the target that was scored in place of an engine; bmc 0.1 recorded it under `build`.
 
     Raises:
-        KeyError: an entry lacks something.
-        TypeError: an entry is of another kind.
+        KeyError: a key is missing.
+        TypeError: a value has another type.
     """
     entry = content.get("stand_in")
     if entry is not None:
-        stand_in = _a(dict, entry)
-        return StandIn(_a(str, stand_in["target"]), _a(dict, stand_in["scores"]))
-    older = build.get("scores_of_the_onnx_file")
-    return None if older is None else StandIn("onnx", _a(dict, older))
+        stand_in = _typed(dict, entry)
+        return StandIn(_typed(str, stand_in["target"]), _typed(dict, stand_in["scores"]))
+    scores = build.get("scores_of_the_onnx_file")
+    return None if scores is None else StandIn("onnx", _typed(dict, scores))
 
 
 def _failure(content: Mapping[str, Any], parity: Mapping[str, Any]) -> str | None:
-    """Return which gate a bundle failed; bundles of bmc 0.1 say it in place of their parity."""
+    """Return the check that failed at the export; bmc 0.1 recorded it under `parity`."""
     failure = content.get("failure", parity.get("failed"))
-    return None if failure is None else _a(str, failure)
+    return None if failure is None else _typed(str, failure)
 
 
-def _check_places(content: Mapping[str, Any]) -> None:
-    """Compare every number and kind at a known place with the tables above."""
-    for place, allowed in RANGES.items():
-        for value in _at(content, place.split(".")):
-            if isinstance(value, str) and place.endswith("shape.*"):
-                continue  # the name of an axis that is free
+def _check_values(content: Mapping[str, Any]) -> None:
+    """Check the ranges and types of all values whose paths are in RANGES and _TYPES."""
+    for path, allowed in RANGES.items():
+        for value in _at(content, path.split(".")):
+            if isinstance(value, str) and path.endswith("shape.*"):
+                continue  # the name of a dynamic axis
             if value not in allowed:
                 kind = "a whole number" if allowed.whole else "a number"
                 raise ValueError(
-                    f"{place} is {value!r:.60}; it must be {kind} in "
+                    f"{path} is {value!r:.60}; it must be {kind} in "
                     f"{allowed.low:g}..{allowed.high:g}"
                 )
-    for place, expected in _KINDS.items():
-        for value in _at(content, place.split(".")):
+    for path, expected in _TYPES.items():
+        for value in _at(content, path.split(".")):
             if value is not None:
-                _a(expected, value)
+                _typed(expected, value)
 
 
 def _at(value: Any, keys: Sequence[str]) -> Iterator[Any]:
-    """Yield the values at a place; nothing where a part of the way is not there."""
+    """Yield the values at a path; nothing where the path does not exist."""
     if not keys:
         yield value
         return
@@ -236,25 +242,25 @@ def _at(value: Any, keys: Sequence[str]) -> Iterator[Any]:
 
 def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
     tensors = []
-    for entry in _a(list, entries):
-        name, dtype = (_a(str, _a(dict, entry)[key]) for key in ("name", "dtype"))
-        shape = _a(list, entry["shape"])
+    for entry in _typed(list, entries):
+        name, dtype = (_typed(str, _typed(dict, entry)[key]) for key in ("name", "dtype"))
+        shape = _typed(list, entry["shape"])
         if not all(type(size) in (int, str) for size in shape):
             raise TypeError(f"{name!r:.60} has sizes that are neither numbers nor names")
-        _one_of(f"dtype of {name!r:.60}", dtype, DTYPES)
-        if not 1 <= len(shape) <= _MOST_AXES:
-            raise ValueError(f"{name!r:.60} has {len(shape)} axes; 1..{_MOST_AXES} are possible")
-        if math.prod(size for size in shape if isinstance(size, int)) > _MOST_OF_A_ROW:
-            raise ValueError(f"a row of {name!r:.60} has more than {_MOST_OF_A_ROW} values")
+        _check_choice(f"dtype of {name!r:.60}", dtype, DTYPES)
+        if not 1 <= len(shape) <= _MAX_AXES:
+            raise ValueError(f"{name!r:.60} has {len(shape)} axes; 1..{_MAX_AXES} are possible")
+        if math.prod(size for size in shape if isinstance(size, int)) > _MAX_ROW_VALUES:
+            raise ValueError(f"a row of {name!r:.60} has more than {_MAX_ROW_VALUES} values")
         _check_texts((name, *(size for size in shape if isinstance(size, str))))
         tensors.append(TensorInfo(name, dtype, tuple(shape)))
     return tuple(tensors)
 
 
-def _check_answers(task: str, labels: Sequence[str], output: TensorInfo) -> None:
-    """Check that the first output has the shape of the task's answers."""
+def _check_output(task: str, labels: Sequence[str], output: TensorInfo) -> None:
+    """Check that the first output has the shape that the task needs."""
     if task == "classification":
-        _distinct("labels", labels)
+        _check_distinct("labels", labels)
         if len(output.shape) != 2 or output.shape[1] != len(labels):
             raise ValueError(f"{len(labels)} labels for outputs of shape {output.shape}")
     elif task == "regression":
@@ -266,22 +272,22 @@ def _check_answers(task: str, labels: Sequence[str], output: TensorInfo) -> None
 
 def _check_texts(texts: Sequence[str]) -> None:
     for text in texts:
-        if len(text) > _LONGEST_TEXT:
-            raise ValueError(f"{text!r:.60} has {len(text)} characters; {_LONGEST_TEXT} at most")
+        if len(text) > _MAX_TEXT_LENGTH:
+            raise ValueError(f"{text!r:.60} has {len(text)} characters; {_MAX_TEXT_LENGTH} at most")
 
 
-def _one_of(what: str, value: str, choices: Sequence[str]) -> None:
+def _check_choice(what: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ValueError(f"the {what} is {value!r:.60}; possible: {', '.join(choices)}")
 
 
-def _a(kind: type[T], value: Any) -> T:
-    """Return a JSON value of this very kind (True is no number), or refuse it."""
+def _typed(kind: type[T], value: Any) -> T:
+    """Return a JSON value, and check that it has exactly this type (True is not an int)."""
     if type(value) is not kind:
-        raise TypeError(f"{value!r:.60} where a {kind.__name__} belongs")
+        raise TypeError(f"{value!r:.60} is not of type {kind.__name__}")
     return value
 
 
-def _distinct(what: str, names: Sequence[str]) -> None:
+def _check_distinct(what: str, names: Sequence[str]) -> None:
     if not names or len(set(names)) < len(names):
-        raise ValueError(f"{what} are missing, or stand there twice")
+        raise ValueError(f"{what} are missing, or not distinct")

@@ -1,4 +1,4 @@
-"""One loaded model for all threads of a process: closed once, and usable in a forked child."""
+"""Share one loaded model between all threads of a process and with its forked children."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from bmc.targets import RuntimeOptions, Session
 
 
 class SharedSession:
-    """A bundle's session, counted by the calls that use it.
+    """A session of a bundle, with a count of the running calls.
 
-    It is freed when it is closed and the last call has ended. In a forked child it is loaded anew
-    at the first call: the runtime's own threads did not survive the fork.
+    The session is freed after `close`, when the last running call has ended. In a forked child the
+    first call loads the session again, because the threads of the runtime did not survive the fork.
+
+    Args:
+        bundle: the bundle to load.
+        options: threads and precision of the runtime.
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
-        self._bundle = Bundle(bundle.path, bundle.manifest)  # without its encoder
+        self._bundle = Bundle(bundle.path, bundle.manifest)  # without the cached encoder
         self._options = options
         self._lock = threading.Lock()
         self._calls = 0
@@ -36,15 +40,15 @@ class SharedSession:
         """Return the session of this process.
 
         Raises:
-            UsageError: it was closed.
-            ArtifactError: after a fork, the bundle on disk is another one by now.
+            UsageError: the session was closed, or its runtime does not survive a fork.
+            ArtifactError: in a forked child, the bundle on disk has been replaced.
         """
         with self._lock:
             return self._current()
 
     @contextmanager
     def in_use(self) -> Iterator[Session]:
-        """Give the block the session, which is not freed before the block ends."""
+        """Give the block the session; the session is not freed before the block ends."""
         with self._lock:
             session = self._current()
             self._calls += 1
@@ -53,15 +57,15 @@ class SharedSession:
         finally:
             with self._lock:
                 self._calls -= 1
-                idle = self._freed()
+                idle = self._take_if_idle()
             if idle:
                 idle.__exit__(None, None, None)
 
     def close(self) -> None:
-        """Refuse further calls, and free the session when none is under way."""
+        """Refuse further calls, and free the session when no call is running."""
         with self._lock:
             self._closed = True
-            idle = self._freed()
+            idle = self._take_if_idle()
         if idle:
             idle.__exit__(None, None, None)
 
@@ -88,8 +92,11 @@ class SharedSession:
             )
         return self._load()
 
-    def _freed(self) -> Session | None:
-        """Give up the session if nobody may use it any more; return it to whoever ends it."""
+    def _take_if_idle(self) -> Session | None:
+        """Return the session for the caller to close, if `close` was called and no call is running.
+
+        The session of a parent process is dropped, not closed.
+        """
         if not self._closed or self._calls:
             return None
         session, self._session = self._session, None
@@ -98,8 +105,8 @@ class SharedSession:
     def _after_fork_in_child(self) -> None:
         self._lock, self._calls = threading.Lock(), 0
         if self._session is not None:
-            # Freed here or when the child ends, a runtime would wait for threads that only the
-            # parent has. So the child never frees it.
+            # Freeing the session in the child would wait for runtime threads that only the parent
+            # has. The extra reference keeps Python from ever freeing it.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
             self._forked = True
 
@@ -112,5 +119,5 @@ def _after_fork_in_child() -> None:
         session._after_fork_in_child()
 
 
-if hasattr(os, "register_at_fork"):  # not on Windows, which has no fork
+if hasattr(os, "register_at_fork"):  # Windows has no fork
     os.register_at_fork(after_in_child=_after_fork_in_child)

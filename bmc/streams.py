@@ -1,4 +1,4 @@
-"""The process's streams: stdout carries a command's result alone, and losing it is not a crash."""
+"""Manage stdout and stderr: stdout carries only results, and a closed stream is no crash."""
 
 from __future__ import annotations
 
@@ -14,10 +14,14 @@ _results: ContextVar[TextIO | None] = ContextVar("results", default=None)
 
 
 class Lossy:
-    """A stream whose losses are borne: work goes on when nobody reads what is said about it."""
+    """A stream that ignores write errors: a command continues when its stderr was closed.
+
+    Args:
+        stream: the stream to write to; None in a process that was started without the stream.
+    """
 
     def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream  # None where the process was started without
+        self._stream = stream
 
     def write(self, text: str) -> int:
         with suppress(OSError, ValueError):
@@ -43,14 +47,14 @@ class Lossy:
 
 
 class ReaderLeftError(Exception):
-    """What reads the results has ended, such as `head`."""
+    """The program that reads the results, such as `head`, has ended."""
 
 
 class UnprintedError(Exception):
     """Results could not be written.
 
     Args:
-        reason: what the stream raised.
+        reason: the exception of the stream.
     """
 
     def __init__(self, reason: Exception) -> None:
@@ -59,16 +63,16 @@ class UnprintedError(Exception):
 
 
 class _Closed(io.StringIO):
-    """Stands for the stdout that a process was started without."""
+    """The stand-in for stdout in a process that was started without stdout."""
 
 
 def stderr() -> TextIO:
-    """Return today's stderr (tests and callers may have replaced it), its losses borne."""
+    """Return the current `sys.stderr` as a stream that ignores write errors."""
     return cast(TextIO, Lossy(sys.stderr))
 
 
 def results() -> TextIO:
-    """Return the stream that results are printed to.
+    """Return the stream to which results are printed.
 
     Raises:
         OSError: the process was started without stdout.
@@ -79,24 +83,29 @@ def results() -> TextIO:
     return stream
 
 
-def keep_numbers() -> None:
-    """Open what the process was started without: else a file of data would become its stderr."""
+def open_missing() -> None:
+    """Open the null device as each standard stream that the process was started without.
+
+    Otherwise the next opened file would get the number of the missing stream, and a library that
+    prints to stderr would write into that file.
+    """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number, which is `descriptor`
     if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  print would take stdout
+        # print(file=None) would print to stdout.
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 @contextmanager
 def results_alone() -> Iterator[None]:
-    """Send what libraries print to stdout, from Python or C++, to stderr while the block runs.
+    """Redirect what libraries print to stdout, from Python or C++, to stderr while the block runs.
 
-    `results` writes to the true stdout, and a character that its encoding lacks is written out.
+    `results` still returns the real stdout; characters that its encoding lacks are escaped.
     """
-    with _true_stdout() as stream, redirect_stdout(stderr()):
+    with _real_stdout() as stream, redirect_stdout(stderr()):
         token = _results.set(stream)
         saved = os.dup(1)
         os.dup2(2, 1)
@@ -109,15 +118,18 @@ def results_alone() -> Iterator[None]:
 
 
 @contextmanager
-def _true_stdout() -> Iterator[TextIO]:
-    """Give a stream to today's stdout; one of its own, where that is the process's."""
+def _real_stdout() -> Iterator[TextIO]:
+    """Give the block a stream to the current stdout.
+
+    The stdout of the process is duplicated, because `results_alone` redirects its descriptor.
+    """
     stdout = sys.stdout
     try:
         is_process_stdout = stdout.fileno() == 1
-    except (AttributeError, OSError, ValueError):  # closed, or a stand-in of a test or a notebook
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by a test or a notebook
         is_process_stdout = False
     if not is_process_stdout:
-        yield _Closed() if stdout is None else stdout  # None is Python's mark of a closed one
+        yield _Closed() if stdout is None else stdout  # Python sets a closed stdout to None
         return
     stdout.flush()
     with open(
@@ -170,11 +182,11 @@ def is_lost() -> bool:
     return False
 
 
-def give_up() -> None:
-    """Let what results could not be written go nowhere, so that closing their stream is quiet."""
+def discard_unwritten() -> None:
+    """Discard the results that could not be written; else closing their stream raises again."""
     stream = _results.get() or sys.stdout
     with suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
         stream.flush()

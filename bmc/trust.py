@@ -1,4 +1,4 @@
-"""Whose code may run: only what the user named in this command or call, never what a file names."""
+"""Allow only code that the user named in this command or call; a file cannot name code to run."""
 
 from __future__ import annotations
 
@@ -16,23 +16,27 @@ _typed: ContextVar[frozenset[str]] = ContextVar("typed", default=_NONE)
 
 
 def trust(code: str) -> None:
-    """Let one function more run in this command or call, because the user typed its name.
+    """Allow one more function to run in this command or call, because the user typed its name.
 
     Args:
-        code: module:function, or python:module:function; "" lets none run any more.
+        code: name of the function, as module:function or python:module:function; "" allows none
+            any more.
 
     Raises:
-        SettingError: it does not look like that.
+        SettingError: the name does not have this form.
     """
     name = named(code)
     _typed.set(_typed.get() | {name} if name else _NONE)
 
 
 def named(code: str) -> str:
-    """Return code as a file names it, module:function; "" for none.
+    """Return the name of a function in the form in which files name it, module:function.
+
+    Args:
+        code: name of the function, as module:function or python:module:function; "" for none.
 
     Raises:
-        SettingError: it does not look like that.
+        SettingError: the name does not have this form.
     """
     name = code.removeprefix("python:")
     if code and not _CODE.fullmatch(name):
@@ -55,16 +59,22 @@ def trusting(*codes: str) -> Iterator[None]:
 
 
 def check_trusted(code: object) -> str:
-    """Return code that a file names, if the user typed the same.
+    """Return the name of a function that a file names, if the user typed the same name.
+
+    Args:
+        code: value in the file.
 
     Raises:
-        ArtifactError: the user did not; nothing was imported.
+        ArtifactError: the user did not type the name; nothing was imported.
     """
     if not isinstance(code, str) or not _CODE.fullmatch(code):
-        raise ArtifactError(f"the model is built by code named {code!r:.60}, which is no function")
+        raise ArtifactError(
+            f"the model is built by code named {code!r:.60}, which is not of the form "
+            "module:function"
+        )
     if code not in _typed.get():
         raise ArtifactError(
-            f"the model is built by your own code, {code}; bmc runs none that a file names: "
+            f"the model is built by your own code, {code}; bmc runs no code that a file names: "
             f"if you trust it, add --code {code}"
         )
     return code

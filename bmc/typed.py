@@ -1,4 +1,4 @@
-"""JSON from a file as dataclasses, every value checked against the field's type."""
+"""Convert JSON values to dataclasses, and check every value against the type of its field."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ T = TypeVar("T")
 
 
 def read_as(kind: type[T], value: object, what: str = "") -> T:
-    """Return a JSON value as a type, such as a dataclass or list[int].
+    """Convert a JSON value to a type, such as a dataclass or list[int].
 
     Args:
-        kind: a dataclass, a list, tuple or mapping of such, a union, or a plain type.
-        value: as json.loads returned it.
-        what: where in the file it stands, for messages.
+        kind: a dataclass, a plain type, or a list, tuple, mapping or union of these.
+        value: the value, as json.loads returned it.
+        what: path of the value in the file, such as "rows[2].name", for messages.
 
     Raises:
-        ValueError: it is something else; the message says where.
-        BmcError: the dataclass itself refuses a value.
+        ValueError: the value does not have the type; the message has the path.
+        BmcError: the dataclass refuses a value.
     """
     return cast("T", _read(kind, value, what))
 
 
 def _read(hint: Any, value: Any, what: str) -> Any:
-    origin, inside = get_origin(hint), get_args(hint)
+    origin, arguments = get_origin(hint), get_args(hint)
     if hint is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _one_of(inside, value, what)
+        return _one_of(arguments, value, what)
     if origin in (list, Sequence) and isinstance(value, list):
-        return [_read(inside[0], each, f"{what}[{at}]") for at, each in enumerate(value)]
+        return [_read(arguments[0], each, f"{what}[{at}]") for at, each in enumerate(value)]
     if origin is tuple and isinstance(value, list):
-        return tuple(_read(inside[0], each, f"{what}[{at}]") for at, each in enumerate(value))
+        return tuple(_read(arguments[0], each, f"{what}[{at}]") for at, each in enumerate(value))
     if origin in (dict, Mapping) and isinstance(value, dict):
-        return {key: _read(inside[1], each, f"{what}.{key}") for key, each in value.items()}
+        return {key: _read(arguments[1], each, f"{what}.{key}") for key, each in value.items()}
     if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, dict):
         return _dataclass(hint, value, what)
     if hint is float and type(value) in (int, float) and math.isfinite(value):
@@ -47,7 +47,7 @@ def _read(hint: Any, value: Any, what: str) -> Any:
         return Path(value)
     if hint in (int, str, bool, type(None)) and type(value) is hint:
         return value
-    raise ValueError(f"{what or 'it'} is {value!r:.40}, which is no {_name(hint)}")
+    raise ValueError(f"{what or 'the value'} is {value!r:.40}, not of type {_name(hint)}")
 
 
 def _dataclass(kind: type[Any], value: Mapping[str, Any], what: str) -> Any:
@@ -55,11 +55,11 @@ def _dataclass(kind: type[Any], value: Mapping[str, Any], what: str) -> Any:
     known = {field.name: field for field in fields(kind)}
     extra = sorted(value.keys() - known.keys())
     if extra:
-        raise ValueError(f"{what or 'it'} has the odd entry {extra[0]!r:.40}")
+        raise ValueError(f"{what or 'the value'} has the unknown entry {extra[0]!r:.40}")
     for name, field in known.items():
         has_default = field.default is not MISSING or field.default_factory is not MISSING
         if name not in value and not has_default:
-            raise ValueError(f"{what or 'it'} lacks {name!r}")
+            raise ValueError(f"{what or 'the value'} lacks {name!r}")
     prefix = f"{what}." if what else ""
     return kind(**{name: _read(hints[name], each, prefix + name) for name, each in value.items()})
 

@@ -1,4 +1,4 @@
-"""The workspace: where commands put what they make, and find what they are not told."""
+"""The workspace: the folder into which commands write, and in which they look for names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bmc.writing import BUNDLE_MANIFEST as BUNDLE_MANIFEST
 from bmc.writing import MODEL_MANIFEST as MODEL_MANIFEST
 
 _VERBS = {"model": "bmc train", "bundle": "bmc export"}
-_ELSEWHERE = "one that --output put elsewhere is named by its path"
+_ELSEWHERE = "name one that --output wrote elsewhere by its path"
 _KINDS = {MODEL_MANIFEST: "model", BUNDLE_MANIFEST: "bundle"}
 
 
@@ -23,80 +23,88 @@ def root() -> Path:
 
 
 def checkpoints_of(output: Path) -> Path:
-    """Return the folder for the checkpoints of the command that will write `output`."""
+    """Return the folder for the checkpoints of the command that writes `output`."""
     return output.absolute().parent / ".checkpoints" / output.name
 
 
 def cache() -> Path:
-    """Return the folder for what can be computed again."""
+    """Return the folder for files that can be computed again."""
     return root() / ".cache"
 
 
 def slug(text: str) -> str:
-    """Turn a reference or path into a name for a folder."""
+    """Turn a model's or data set's reference, or a path, into a folder name."""
     return (
         re.sub(r"[^A-Za-z0-9._-]+", "-", Path(text.removeprefix("hf:")).name).strip("-.") or "model"
     )
 
 
 def entries(kind: str, failed: bool = False) -> list[Path]:
-    """List the workspace's model directories ("model") or bundles ("bundle"), newest last.
+    """List the model directories or bundles in the workspace, newest last.
 
     Args:
         kind: "model" or "bundle".
-        failed: list those that failed a gate instead.
+        failed: list only outputs that failed a check (NAME.failed), instead of all others.
     """
     if not root().is_dir():
         return []
-    found = [
+    paths = [
         path
         for path in root().iterdir()
         if not path.name.startswith(".")
         and path.name.endswith(".failed") == failed
         and kind_of(path) == kind
     ]
-    return sorted(found, key=lambda path: (_written(path), path.name))
+    return sorted(paths, key=lambda path: (_written(path), path.name))
 
 
 def kind_of(path: Path) -> str | None:
-    """Say whether a folder is a "model" directory, a "bundle", or neither."""
+    """Return "model" for a model directory, "bundle" for a bundle, None for any other path."""
     for manifest, kind in _KINDS.items():
-        with suppress(OSError):  # a name that is too long
+        with suppress(OSError):  # raised for a name that is too long
             if (path / manifest).is_file():
                 return kind
     return None
 
 
 def newest(kind: str) -> Path:
-    """Return the newest model directory or bundle.
+    """Return the newest model directory or bundle in the workspace.
+
+    Args:
+        kind: "model" or "bundle".
 
     Raises:
-        UnknownError: there is none yet.
+        UnknownError: the workspace has none.
     """
-    found = entries(kind)
-    if not found:
+    paths = entries(kind)
+    if not paths:
         raise UnknownError(
             f"no {kind} in {root()} yet; make one with {_VERBS[kind]}, or name a folder"
         )
-    return found[-1]
+    return paths[-1]
 
 
 def find(reference: str, kind: str) -> Path:
     """Find a model directory or bundle by path, or by its name in the workspace.
 
+    Args:
+        reference: path or name.
+        kind: "model" or "bundle".
+
     Raises:
-        UnknownError: there is none; the message names the nearest, or says what the folder is.
+        UnknownError: there is none; the message names the most similar name, or says why the folder
+            is neither.
     """
-    places = (Path(reference), root() / reference)
-    for path in places:
+    candidates = (Path(reference), root() / reference)
+    for path in candidates:
         writing.recover(path)
         if kind_of(path) == kind:
             return path
-    manifest = next(name for name, known in _KINDS.items() if known == kind)
-    for path in places:
+    manifest = next(name for name, value in _KINDS.items() if value == kind)
+    for path in candidates:
         if _is_folder(path):
             what = {"model": "model directory", "bundle": "bundle"}[kind]
-            raise UnknownError(f"{path} is no {what}: it has no {manifest}")
+            raise UnknownError(f"{path} is not a {what}: it has no {manifest}")
     if entries(kind):
         raise unknown(kind, reference, [path.name for path in entries(kind)], _ELSEWHERE)
     raise UnknownError(
@@ -108,7 +116,7 @@ def find(reference: str, kind: str) -> Path:
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long
+    except OSError:  # raised for a name that is too long
         return False
 
 

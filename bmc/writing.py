@@ -1,9 +1,13 @@
-"""Outputs: written alone, appear whole or not at all, and a killed command leaves nothing for ever.
+"""Write outputs so that each appears complete or not at all, also when a command is killed.
 
-Beside an output NAME lie, while it is written, .NAME.bmc-lock, .NAME.*.bmc-new (what is being
-written) and, where two names cannot be swapped in one step, .NAME.*.bmc-old (what it replaces).
-Whoever holds the lock knows that the others are a killed command's: the next command that writes
-in the folder puts back or removes them.
+While a command writes an output NAME, the folder also holds hidden files:
+
+.NAME.bmc-lock     the lock: only one command writes an output at a time
+.NAME.*.bmc-new    the new output, before it gets its name
+.NAME.*.bmc-old    the replaced output, where the system cannot swap two names in one step
+
+A command that gets the lock knows that other hidden files of NAME belong to a killed command. The
+next command that writes in the folder removes them, or renames a replaced output to its old name.
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from bmc.errors import BmcError, UsageError
 from bmc.files import storage_error
 
 _HIDDEN = re.compile(r"\.(?P<name>.+?)(\.[0-9a-f]{8}\.bmc-(?P<kind>new|old)|\.bmc-lock)")
-_LONGEST_NAME = 220  # bytes of the 255 that a name may have: hidden ones are longer
+_MAX_NAME_BYTES = 220  # bytes; hidden names are longer, and a file system allows 255 bytes
 MODEL_MANIFEST = "bmc.json"
 BUNDLE_MANIFEST = "manifest.json"
 _MANIFESTS = (MODEL_MANIFEST, BUNDLE_MANIFEST, "report.json")
@@ -32,7 +36,7 @@ _held: ContextVar[ExitStack | None] = ContextVar("held", default=None)
 
 @contextmanager
 def command() -> Iterator[None]:
-    """Keep what the block holds until it ends: the length of one command."""
+    """Keep the locks taken with `hold` until the block, one command, ends."""
     with ExitStack() as stack:
         token = _held.set(stack)
         try:
@@ -42,13 +46,16 @@ def command() -> Iterator[None]:
 
 
 def hold(path: Path) -> None:
-    """Lock an output, and so its checkpoints, for the rest of this command.
+    """Lock an output and its checkpoints until the running `command` block ends.
 
-    Outside of `command` it is only tried; `new_folder` locks an output while it is written.
+    Outside of a `command` block the lock is taken and released at once, as a check.
+
+    Args:
+        path: path of the output.
 
     Raises:
-        UsageError: another command is writing it.
-        StorageError: the place cannot be written.
+        UsageError: another command is writing the output.
+        StorageError: the folder cannot be written.
     """
     stack = _held.get()
     with ExitStack() as checked, _named(path):
@@ -56,63 +63,73 @@ def hold(path: Path) -> None:
 
 
 def refuse_existing(output: Path, force: bool) -> None:
-    """Refuse an output that exists, before any work is done for it.
+    """Check, before any work is done, that an output can be written.
+
+    Args:
+        output: path of the output.
+        force: allow an existing output that bmc wrote.
 
     Raises:
-        UsageError: `output` exists and `force` is off, or is something that bmc did not write, its
-            name is too long, or a file stands where one of its parents would be.
+        UsageError: `output` exists and `force` is off, `output` was not written by bmc, its name is
+            too long, or one of its parents is a file.
     """
     size = len(os.fsencode(output.name))
-    if size > _LONGEST_NAME or any(len(os.fsencode(part)) > 255 for part in output.parts):
+    if size > _MAX_NAME_BYTES or any(len(os.fsencode(part)) > 255 for part in output.parts):
         raise UsageError(
-            f"the name {output.name[:40]!r}... has {size} bytes, and {_LONGEST_NAME} at most are "
+            f"the name {output.name[:40]!r}... has {size} bytes, and {_MAX_NAME_BYTES} at most are "
             "possible; name a shorter one with --output"
         )
     recover(output)
-    above = next((path for path in output.absolute().parents if path.exists()), None)
-    if above and not above.is_dir():
-        raise UsageError(f"{output} cannot be written: {above} is no folder; name another place")
+    parent = next((path for path in output.absolute().parents if path.exists()), None)
+    if parent and not parent.is_dir():
+        raise UsageError(
+            f"{output} cannot be written: {parent} is not a folder; name another place"
+        )
     if not output.exists():
         return
     if not force:
         sweep(_real(output).parent)
         raise UsageError(f"{output} exists; --force replaces it, --output names another place")
     if not _is_ours(output):
-        raise UsageError(f"{output} is nothing that bmc wrote; --force will not replace it")
+        raise UsageError(f"{output} was not written by bmc; --force will not replace it")
 
 
 @contextmanager
 def new_folder(output: Path, force: bool = False) -> Iterator[Path]:
-    """Give a temporary folder beside `output`; it becomes `output` when the block ends well.
+    """Give the block a temporary folder, which becomes `output` when the block ends without error.
 
-    What `output`.failed holds goes then: the verb has succeeded.
+    A folder NAME.failed, left by an earlier run that failed a check, is removed then.
+
+    Args:
+        output: path of the output.
+        force: replace an existing output.
 
     Raises:
-        UsageError: `output` exists and `force` is off, or another command is writing it.
-        StorageError: the disk is full, or the place cannot be written.
+        UsageError: `output` exists and `force` is off, or another command is writing `output`.
+        StorageError: the disk is full, or the folder cannot be written.
     """
     refuse_existing(output, force)
     final = _real(output)
     with _named(output), _locked(final):
-        refuse_existing(output, force)  # another command may just have made it
+        refuse_existing(output, force)  # another command may have finished before the lock was free
         temporary = _hidden(final, "new")
         try:
             disk.make_folder(temporary)
             yield temporary
-            _settle(temporary)
+            _sync(temporary)
             failed = final.with_name(f"{final.name}.failed")
             if _is_ours(failed):
                 remove(failed)
-            _put(temporary, final)
+            _replace(temporary, final)
         finally:
             _remove(temporary)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Replace a file in one step: a reader, or a kill, sees the old or the new one.
+    """Replace a file in one step: at any time the path holds the old or the new content.
 
     Raises:
-        StorageError: the disk is full, or the place cannot be written.
+        StorageError: the disk is full, or the folder cannot be written.
     """
     with replacing(path) as temporary:
         disk.write(temporary, data)
@@ -120,12 +137,12 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; what lies there afterwards replaces `path` in one step.
+    """Give the block a temporary path to write to; that file replaces `path` when the block ends.
 
-    Another command that replaces the same file is waited for.
+    If another command is replacing the same file, this one waits.
 
     Raises:
-        StorageError: the disk is full, or the place cannot be written.
+        StorageError: the disk is full, or the folder cannot be written.
     """
     with _named(path), _locked(path, patience=float("inf")):
         temporary = _hidden(path, "new")
@@ -133,7 +150,7 @@ def replacing(path: Path) -> Iterator[Path]:
             disk.create(temporary)
             mode = temporary.stat().st_mode
             yield temporary
-            disk.change_mode(temporary, mode)  # safetensors makes one of its own, with mode 600
+            disk.change_mode(temporary, mode)  # safetensors replaces the file by one of mode 600
             disk.sync(temporary)
             disk.rename(temporary, path)
             disk.sync(path.parent)
@@ -143,13 +160,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def scratch(parent: Path | None = None) -> Iterator[Path]:
-    """Give a folder for what is needed for a while; what killed commands left of theirs is removed.
+    """Give the block a temporary folder, and remove temporary folders of killed commands.
 
     Args:
-        parent: where it lies; Python's tempfile's place (TMPDIR) when left out.
+        parent: folder in which to create the temporary one; the system's (TMPDIR) when None.
 
     Raises:
-        StorageError: the place cannot be written.
+        StorageError: the parent cannot be written.
     """
     parent = parent or Path(tempfile.gettempdir())
     sweep(parent)
@@ -165,24 +182,27 @@ def scratch(parent: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def _locked(path: Path, patience: float = locks.PATIENCE) -> Iterator[None]:
-    """Hold a path's lock; what killed commands left of it, or beside it, goes first."""
-    with locks.alone(path, patience) as first:
-        if first:
+    """Hold the lock of a path while the block runs, and clean up after killed commands before.
+
+    The clean-up covers the path and all other outputs in the same folder.
+    """
+    with locks.alone(path, patience) as is_outermost:
+        if is_outermost:
             _clean(path, path.parent)
             sweep(path.parent)
         yield
 
 
 def remove(path: Path) -> None:
-    """Remove a folder whole: a kill leaves all of it, or something hidden that is swept."""
+    """Remove a folder; a kill leaves the whole folder, or a hidden folder that `sweep` removes."""
     if path.exists():
-        aside = _hidden(path, "new")
-        disk.rename(path, aside)
-        _remove(aside)
+        hidden = _hidden(path, "new")
+        disk.rename(path, hidden)
+        _remove(hidden)
 
 
 def recover(path: Path) -> None:
-    """Put back an output that a killed command had moved aside, if it has no name now."""
+    """Restore an output that a killed command had renamed to replace it, if its name is free."""
     with suppress(OSError):
         final = _real(path)
         if not final.exists() and any(_all_hidden(final.parent, final.name)):
@@ -190,26 +210,27 @@ def recover(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Put back or remove what killed commands left in a folder; a living command's is left alone.
+    """Restore or remove the hidden files of killed commands in a folder.
 
-    Checkpoints of an output that was finished after them are removed too.
+    Files of running commands stay. Checkpoints that are older than their finished output are
+    removed too.
     """
     with suppress(OSError):
         checkpoints = folder / _CHECKPOINTS
-        names = {name for place in (folder, checkpoints) for name, _, _ in _all_hidden(place)}
-        old = {path.name for path in _children(checkpoints) if _is_older(path, folder)}
-        for name in names | old:
-            with suppress(OSError, locks.BusyError), locks.alone(folder / name, 0) as first:
-                if first:
+        names = {name for parent in (folder, checkpoints) for name, _, _ in _all_hidden(parent)}
+        outdated = {path.name for path in _children(checkpoints) if _is_older(path, folder)}
+        for name in names | outdated:
+            with suppress(OSError, locks.BusyError), locks.alone(folder / name, 0) as is_outermost:
+                if is_outermost:
                     _clean(folder / name, folder)
-                    if name in old and _is_older(checkpoints / name, folder):
+                    if name in outdated and _is_older(checkpoints / name, folder):
                         disk.remove_tree(checkpoints / name)
         if checkpoints.is_dir() and not _children(checkpoints):
             disk.remove_folder(checkpoints)
 
 
 def _clean(path: Path, folder: Path) -> None:
-    """Put back or remove what is hidden of one output; its lock is held."""
+    """Restore or remove the hidden files of one output, whose lock is held."""
     for _, kind, hidden in list(_all_hidden(folder, path.name)):
         if kind == "old" and not path.exists():
             disk.rename(hidden, path)
@@ -220,7 +241,14 @@ def _clean(path: Path, folder: Path) -> None:
 
 
 def _all_hidden(folder: Path, name: str | None = None) -> Iterator[tuple[str, str | None, Path]]:
-    """Yield what lies hidden: whose it is, "new" or "old" or None (a lock), and its path."""
+    """Yield the hidden files in a folder: the output's name, the kind, and the file's path.
+
+    The kind is "new", "old", or None for a lock.
+
+    Args:
+        folder: the folder.
+        name: name of the only output to yield files of; every output when None.
+    """
     for path in _children(folder):
         match = _HIDDEN.fullmatch(path.name)
         if match and name in (None, match["name"]):
@@ -235,7 +263,7 @@ def _children(folder: Path) -> list[Path]:
 
 
 def _is_older(checkpoints: Path, folder: Path) -> bool:
-    """Tell whether checkpoints are older than the output that they were for."""
+    """Tell whether checkpoints are older than the finished output of the same name."""
     for manifest in _MANIFESTS:
         with suppress(OSError):
             finished = (folder / checkpoints.name / manifest).stat().st_mtime_ns
@@ -249,31 +277,31 @@ def _hidden(path: Path, kind: str) -> Path:
 
 
 def _real(output: Path) -> Path:
-    """Return where an output lies: behind a link, if it is one."""
+    """Return the absolute path of an output; of a link its target."""
     absolute = output.absolute()
     return Path(os.path.realpath(absolute)) if absolute.is_symlink() else absolute
 
 
 def _is_ours(output: Path) -> bool:
-    """Tell whether bmc wrote a folder; an empty one is anybody's."""
+    """Tell whether bmc may replace a folder: a folder that bmc wrote, or an empty one."""
     return output.is_dir() and (
         any((output / name).is_file() for name in _MANIFESTS) or not any(output.iterdir())
     )
 
 
-def _settle(folder: Path) -> None:
-    """Give all files the mode of files made here, and have them really stored."""
+def _sync(folder: Path) -> None:
+    """Give all files the mode that the umask leaves, and sync them to the disk."""
     mode = folder.stat().st_mode & 0o666
-    paths = sorted(folder.rglob("*"), reverse=True)
-    for path in (one for one in paths if not one.is_symlink()):
+    paths = [path for path in sorted(folder.rglob("*"), reverse=True) if not path.is_symlink()]
+    for path in paths:
         if path.is_file() and path.stat().st_mode & 0o777 != mode:
             disk.change_mode(path, mode)
         disk.sync(path)
     disk.sync(folder)
 
 
-def _put(temporary: Path, final: Path) -> None:
-    """Give a folder its name; what has that name goes to `temporary`, or is hidden beside it."""
+def _replace(temporary: Path, final: Path) -> None:
+    """Rename a temporary folder to its final name, and remove the folder that it replaces."""
     if not final.exists():
         disk.rename(temporary, final)
     elif not disk.exchange(temporary, final):
@@ -290,19 +318,19 @@ def _put(temporary: Path, final: Path) -> None:
 
 
 def _remove(path: Path) -> None:
-    with suppress(OSError):  # swept by the next command
+    with suppress(OSError):  # `sweep` of the next command removes the rest
         disk.remove_tree(path)
 
 
 @contextmanager
 def _named(output: Path) -> Iterator[None]:
-    """Say what could not be written where the disk is the reason, also behind a library's error."""
+    """Turn errors of a full or forbidden disk into bmc's errors, which name the output."""
     try:
         yield
     except BmcError:
         raise
-    except Exception as error:  # each library has an error of its own for a full disk
-        explained = storage_error(error, output)
-        if explained:
-            raise explained from error
+    except Exception as error:  # each library has its own error class for a full disk
+        bmc_error = storage_error(error, output)
+        if bmc_error:
+            raise bmc_error from error
         raise

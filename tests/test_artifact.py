@@ -250,7 +250,7 @@ def test_a_manifest_that_lacks_a_key_is_refused_by_name(folder: Path, key: str) 
 
 
 def test_a_folder_that_is_no_model_directory_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"is no model directory: it has no bmc.json"):
+    with pytest.raises(ArtifactError, match=r"is not a model directory: it has no bmc.json"):
         artifact.load(tmp_path)
 
 

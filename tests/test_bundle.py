@@ -277,5 +277,5 @@ def test_golden_that_is_damaged_pickled_or_incomplete_is_refused(
 
 
 def test_a_folder_without_a_manifest_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"is no bundle: it has no manifest\.json"):
+    with pytest.raises(ArtifactError, match=r"is not a bundle: it has no manifest\.json"):
         bundles.read(tmp_path)

@@ -57,7 +57,7 @@ def test_the_batch_size_does_not_change_the_logits(bundle_of: Callable[[str], Pa
 def test_what_cannot_be_loaded_is_refused(tmp_path: Path, bundle_of: Callable[[str], Path]) -> None:
     with pytest.raises(UnknownError, match="no bundle at"):
         bmc.load(tmp_path / "gone")
-    with pytest.raises(ArtifactError, match="is no bundle"):
+    with pytest.raises(ArtifactError, match="is not a bundle"):
         bmc.load(tmp_path)
     with pytest.raises(SettingError, match="threads is -1"):
         bmc.load(bundle_of("onnx"), threads=-1)

@@ -78,13 +78,13 @@ def test_force_never_replaces_what_bmc_did_not_write(tmp_path: Path) -> None:
     (tmp_path / "thesis" / "thesis.tex").touch()
     (tmp_path / "file").touch()
     for name in ("thesis", "file"):
-        with pytest.raises(UsageError, match="nothing that bmc wrote"):
+        with pytest.raises(UsageError, match="was not written by bmc"):
             writing.refuse_existing(tmp_path / name, force=True)
 
 
 def test_a_place_below_a_file_is_refused_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"file is no folder"):
+    with pytest.raises(UsageError, match=r"file is not a folder"):
         writing.refuse_existing(tmp_path / "file" / "deep" / "out", force=False)
 
 

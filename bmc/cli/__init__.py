@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         app.complete()
     from bmc import streams
 
-    streams.keep_numbers()
+    streams.open_missing()
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:

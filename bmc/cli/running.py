@@ -70,7 +70,7 @@ def _unread(error: Exception) -> int:
     Returns:
         the exit code: as the system ends other programs then, or as for a full disk.
     """
-    streams.give_up()
+    streams.discard_unwritten()
     if isinstance(error, (BrokenPipeError, streams.ReaderLeftError)):
         return _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
     console.complain(f"what was done could not be printed: {summary_of(error)}")

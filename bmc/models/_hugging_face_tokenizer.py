@@ -125,7 +125,7 @@ def _checked_files(folder: Path) -> str:
             data = read_bytes(path, "Hugging Face model folder", _MOST_BYTES, links=True)
             texts.append(data.decode(errors="replace"))
             continue
-        content = read_json(path, "Hugging Face model folder", links=True, most=_MOST_BYTES)
+        content = read_json(path, "Hugging Face model folder", links=True, max_bytes=_MOST_BYTES)
         texts.append(json.dumps(content, ensure_ascii=False))
         if name == "tokenizer.json":
             _check_tokenizer(content, path)

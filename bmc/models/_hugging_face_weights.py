@@ -125,7 +125,7 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
             f"{folder} has no {SINGLE} (pickled weights are not read); convert it: "
             "AutoModel.from_pretrained(...).save_pretrained(...)"
         )
-    content = read_json(index, "Hugging Face model folder", links=True, most=_MOST_BYTES)
+    content = read_json(index, "Hugging Face model folder", links=True, max_bytes=_MOST_BYTES)
     listed = content.get("weight_map")
     if not isinstance(listed, dict) or not listed:
         raise ArtifactError(f"{index} has no weight_map; save the model again")

@@ -136,7 +136,7 @@ def test_a_damaged_or_hostile_bundle_is_refused_by_every_verb(
     answer(json.dumps({**content, "schema": 99}), "schema 99", "upgrade")
     for key in ("digest", "sizes"):  # as an older bundle, whose manifest no hash covers
         del content[key]
-    answer(json.dumps({**content, "labels": 7}), "7 where a list belongs")
+    answer(json.dumps({**content, "labels": 7}), "7 is not of type list")
     answer(json.dumps({**content, "model": "../outside"}), "leaves its folder")
     for name in ("../outside", "/etc/passwd"):
         answer(json.dumps({**content, "files": {name: "0" * 64}}), name, "leaves its folder")

@@ -58,10 +58,10 @@ def test_force_never_replaces_what_bmc_did_not_write(
     (tmp_path / "file").write_text("x")
     for name in ("thesis", "file"):
         output = ("--output", tmp_path / name, "--force")
-        refused(bmc("export", model_folder, "--target", "onnx", *output), "nothing that bmc wrote")
+        refused(bmc("export", model_folder, "--target", "onnx", *output), "was not written by bmc")
     refused(
         bmc("export", model_folder, "--target", "onnx", "-o", tmp_path / "file" / "deep"),
-        "file is no folder",
+        "file is not a folder",
     )
     assert sorted(os.listdir(tmp_path)) == ["file", "thesis"]
     assert (tmp_path / "thesis" / "thesis.tex").read_text() == "years of work"
@@ -210,5 +210,5 @@ def test_a_workspace_that_is_a_file_is_refused(
 ) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("BMC_HOME", str(tmp_path / "file"))
-    refused(bmc("export", model_folder, "--target", "onnx"), "file is no folder")
+    refused(bmc("export", model_folder, "--target", "onnx"), "file is not a folder")
     refused(bmc("predict"), "no bundle")

@@ -264,12 +264,12 @@ def test_an_isolated_check_tells_errors_apart(seeds: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "words"), [(-11, "ended in SIGSEGV"), (-14, "within 20 s"), (3, "no answer")]
+    ("code", "words"), [(-11, "ended in SIGSEGV"), (-14, "within 20 s"), (3, "no result")]
 )
 def test_a_crash_of_an_isolated_check_is_one_line(code: int, words: str) -> None:
     done = subprocess.CompletedProcess([], code, stdout=b"")
     with pytest.raises(ArtifactError, match=words) as caught:
-        isolation.answer_of(Path("a-bundle"), done, Limits())
+        isolation.result_of(Path("a-bundle"), done, Limits())
     assert "a-bundle" in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -345,12 +345,12 @@ def test_a_header_of_weights_that_is_none_is_refused(tmp_path: Path, header: byt
         weights_header.read_header(tmp_path / "model.safetensors", "model directory")
 
 
-# Rows 17 and 18: what is no regular file, or far larger than it looks.
+# Rows 17 and 18: files that are not regular, or far larger than it looks.
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "golden.npz", "model.onnx", "tokenizer.json"])
 @pytest.mark.parametrize("kind", ["fifo", "zero", "folder", "sparse", "loop", "gone"])
-def test_what_is_no_regular_file_is_refused_at_once(seeds: Path, name: str, kind: str) -> None:
+def test_a_file_that_is_not_regular_is_refused_at_once(seeds: Path, name: str, kind: str) -> None:
     made = seeds / "text-onnx"
     path = made / name
     if kind == "sparse":
@@ -415,17 +415,17 @@ def test_a_file_that_changes_after_it_was_hashed_is_not_parsed(seeds: Path) -> N
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"a": 1, "a": 2}', "'a' stands there twice"),
+        ('{"a": 1, "a": 2}', "'a' is repeated"),
         ('{"a": NaN}', "NaN"),
-        ('{"a": 1e999}', "beyond every float"),
+        ('{"a": 1e999}', "too large for a float"),
         ('{"a": ' + "9" * 41 + "}", "41 digits"),
         ('{"a": ' + "[" * 70 + "]" * 70 + "}", "more than 64 levels"),
         ('{"a": ' + "[" * 99_999 + "]" * 99_999 + "}", "readable JSON"),
         ('{"a": "\\ud800"}', "surrogates"),
-        ("[1]", "no JSON object"),
+        ("[1]", "not hold a JSON object"),
     ],
 )
-def test_json_that_readers_take_otherwise_is_refused(text: str, words: str, tmp_path: Path) -> None:
+def test_json_on_which_readers_disagree_is_refused(text: str, words: str, tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=words):
         untrusted.parse_json(text.encode(), tmp_path / "a.json")
 

@@ -37,7 +37,7 @@ def test_a_workspace_or_cache_that_is_a_file_is_one_line(
     monkeypatch.setenv("BMC_HOME", str(tmp_path / "file"))
     code, _, err = bmc("train", "mlp", "-d", "digits", "--epochs", "1")
     assert code == 2
-    assert "file is no folder" in err.splitlines()[-1]
+    assert "file is not a folder" in err.splitlines()[-1]
 
 
 def test_a_name_that_is_too_long_is_one_line(bmc: Run) -> None:

@@ -141,7 +141,7 @@ def test_tables_of_every_ending_are_the_same_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("t.jsonl", '{"text": "x", "label": "a", "label": "b"}', "line 1 .* 'label' stands there"),
+        ("t.jsonl", '{"text": "x", "label": "a", "label": "b"}', "line 1 .* 'label' is repeated"),
         ("t.jsonl", '{"text": "x", "label": NaN}', "line 1, column 'label', has no label"),
         ("t.jsonl", '{"text": "x", "label": Infinity}', "has the label inf"),
         ("t.jsonl", '{"text": "\\ud800", "label": "a"}', "half of a surrogate pair"),
