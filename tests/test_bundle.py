@@ -214,7 +214,9 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(bundle: Path) -> None
     info = made.outputs[0]
     three = replace(made, labels=("a", "b", "c"))
     wrong = {
-        "is answered with shape (3,)": replace(three, outputs=(replace(info, shape=("batch", 3)),)),
+        "output for a row should have shape (3,)": replace(
+            three, outputs=(replace(info, shape=("batch", 3)),)
+        ),
         "3 labels for outputs": three,
         "names scores": replace(made, outputs=(replace(info, name="scores"),)),
         "tensors attention_mask, input_ids": replace(made, inputs=made.inputs[:1]),

@@ -1,6 +1,6 @@
-"""Inputs: raw examples into tensors, one kind a file; the same code in training and on a device.
+"""Encoders, which turn raw rows into tensors; one file for each kind of rows.
 
-Needs numpy, and tokenizers for text; never torch.
+Training and devices run the same code, which needs numpy, tokenizers for text, and never torch.
 """
 
 from __future__ import annotations
@@ -18,27 +18,33 @@ from bmc.errors import ArtifactError, UnknownError
 
 Arrays = dict[str, NDArray[Any]]
 Row = Any
-"""One raw example: a tuple of texts, an image or its path, a series, a number that seeds noise."""
+"""One raw row: a tuple of texts, an image or its path, a series, a tuple of arrays, or a seed."""
 Many = Sequence[Any] | NDArray[Any]
-"""Rows, raw or encoded: anything with a length whose items are read by their places."""
-_LARGEST = 1e30  # a number that float32 holds
+"""Rows, raw or encoded: any collection with a length, whose items are read by index."""
+_LARGEST = 1e30  # within the range of float32
 
 
 @runtime_checkable
 class Stored(Protocol):
-    """Rows that lie on disk: they are encoded when they are collated, never all at once."""
+    """Rows on disk, which are encoded batch by batch and never all at once."""
 
     def __len__(self) -> int: ...
 
-    def __getitem__(self, place: int) -> Row: ...
+    def __getitem__(self, index: int) -> Row: ...
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return how many bytes each row has."""
+        """Return the size of each row in bytes."""
 
 
 @dataclass(frozen=True)
 class TensorInfo:
-    """A model's input or output: name, dtype and shape; a string in the shape is a dynamic axis."""
+    """An input or output of a model.
+
+    Args:
+        name: name of the tensor.
+        dtype: name of the dtype, such as "float32".
+        shape: size of each axis; a dynamic axis has a name in place of a size.
+    """
 
     name: str
     dtype: str
@@ -46,50 +52,68 @@ class TensorInfo:
 
 
 class Encoder(Protocol):
-    """Turns raw rows of one kind into a model's input tensors; a file of this folder."""
+    """Turns raw rows of one kind into a model's input tensors; implemented by files of this folder.
+
+    Attributes:
+        kind: name of the kind, which is the name of the file.
+    """
 
     kind: str
 
     def encode(self, rows: Many) -> Many:
-        """Check rows and bring them into the form that `batch` collates.
+        """Check raw rows, and convert them to the form that `batch` takes.
 
         Raises:
-            DataError: a row is not of this kind, or the model cannot take it.
+            DataError: a row is not of this kind, or does not fit the model.
         """
 
-    def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Collate the encoded rows at these places into named tensors."""
+    def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
+        """Collate the encoded rows at these indices into tensors, by name."""
 
     def lengths(self, encoded: Many) -> Sequence[int] | NDArray[np.int64]:
-        """Return what rows are bucketed by: a row's tokens or time steps; 1 for each image."""
+        """Return the length of each row, by which batches are formed: tokens, time steps, or 1."""
 
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Say which tensors `batch` makes."""
+        """Return the name, dtype and shape of each tensor that `batch` returns."""
 
     def longest(self) -> dict[str, int]:
-        """Return the largest size that each dynamic axis but the batch may have."""
+        """Return the largest size of each dynamic axis except the batch, by the axis' name."""
 
-    def probes(self, most_rows: int) -> list[Arrays]:
-        """Return made-up inputs of shapes that an export must answer, the extreme ones too."""
+    def probes(self, max_rows: int) -> list[Arrays]:
+        """Return random inputs of the shapes that an export must support, with the extreme shapes.
+
+        Args:
+            max_rows: largest number of rows in a batch.
+        """
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
-        """Return inputs for a latency: golden ones cut and repeated to exactly this shape."""
+        """Cut and repeat golden inputs to exactly this shape, for measuring latency.
+
+        Args:
+            golden: input tensors, by name.
+            rows: rows in the batch.
+            length: tokens or time steps of each row; not used for images, arrays and seeds.
+        """
 
     def example(self) -> Row:
-        """Return a raw row that the model can answer."""
+        """Return a raw row that fits the model."""
 
     def save(self, folder: Path) -> None:
-        """Write the files that `load` needs beside the settings."""
+        """Write the files that `load` needs in addition to the settings."""
 
     def to_json(self) -> dict[str, Any]:
-        """Return the settings as a JSON object, its kind among them."""
+        """Return the kind and the settings as a JSON object."""
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> Encoder:
-    """Make the encoder that `to_json` and `save` described.
+    """Create an encoder from the results of `to_json` and `save`.
+
+    Args:
+        settings: the JSON object of `to_json`.
+        folder: the folder with the files that `save` wrote.
 
     Raises:
-        ArtifactError: the settings are of no known kind or malformed, or a file is missing.
+        ArtifactError: the kind is unknown, the settings are malformed, or a file is missing.
     """
     kind = settings.get("kind")
     if not isinstance(kind, str) or not kind.isalpha():
@@ -107,18 +131,24 @@ def load(settings: Mapping[str, Any], folder: Path) -> Encoder:
 def ordered_batches(
     encoder: Encoder, encoded: Many, size: int
 ) -> Iterator[tuple[list[int], Arrays]]:
-    """Cut rows into batches of like length, shortest first; each comes with its rows' places."""
+    """Yield batches of rows of similar length, the shortest first, with the indices of their rows.
+
+    Args:
+        encoder: the encoder of the rows.
+        encoded: encoded rows.
+        size: rows in a batch.
+    """
     order = np.argsort(np.asarray(encoder.lengths(encoded), np.int64), kind="stable")
     for start in range(0, len(order), size):
-        places: list[int] = order[start : start + size].tolist()
-        yield places, encoder.batch(encoded, places)
+        indices: list[int] = order[start : start + size].tolist()
+        yield indices, encoder.batch(encoded, indices)
 
 
 def whole_number(settings: Mapping[str, Any], key: str) -> int:
-    """Return a whole number out of settings that came from a file.
+    """Return an integer from settings that were read from a file.
 
     Raises:
-        ArtifactError: it is missing, or something else (true is no number).
+        ArtifactError: the key is missing, or its value is not an integer (true is not).
     """
     value = settings.get(key)
     if type(value) is not int:
@@ -127,10 +157,10 @@ def whole_number(settings: Mapping[str, Any], key: str) -> int:
 
 
 def numbers(settings: Mapping[str, Any], key: str) -> tuple[float, ...]:
-    """Return a list of finite numbers out of settings that came from a file.
+    """Return finite numbers from settings that were read from a file.
 
     Raises:
-        ArtifactError: it is missing, or something else.
+        ArtifactError: the key is missing, or its value is not a list of such numbers.
     """
     values = settings.get(key)
     if not isinstance(values, list | tuple) or not all(

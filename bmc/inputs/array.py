@@ -1,4 +1,4 @@
-"""Arrays as they are: one or several tensors a row, of fixed shapes, for networks of any kind."""
+"""The encoder of arrays: a row is one or several tensors of fixed shapes, for any network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo
 
 DTYPES = ("float32", "int64")
-_MOST_INPUTS = 16
-_MOST_AXES = 7
-_MOST_OF_A_ROW = 2**26
-_LARGEST = 2**62
+_MAX_INPUTS = 16
+_MAX_AXES = 7
+_MAX_ROW_VALUES = 2**26
+_MAX_VALUE = 2**62
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,15 @@ class ArrayInput:
     """One input of a network.
 
     Args:
-        name: of the tensor.
+        name: name of the tensor.
         dtype: "float32" or "int64".
-        shape: of a row, without the batch.
-        low: smallest number of the training rows.
-        high: largest number of the training rows: made-up inputs lie between the two, such as the
-            indices of an embedding.
+        shape: shape of a row, without the batch.
+        low: smallest value in the training rows.
+        high: largest value in the training rows; random inputs, such as indices of an embedding,
+            are drawn from this range.
+
+    Raises:
+        SettingError: a value is outside its range.
     """
 
     name: str
@@ -43,62 +46,69 @@ class ArrayInput:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise SettingError(f"{self.name} is {self.dtype}; it must be {' or '.join(DTYPES)}")
-        if len(self.shape) > _MOST_AXES or math.prod(self.shape) > _MOST_OF_A_ROW:
+        if len(self.shape) > _MAX_AXES or math.prod(self.shape) > _MAX_ROW_VALUES:
             raise SettingError(f"a row of {self.name} has shape {self.shape}, which is too large")
         if any(size < 1 for size in self.shape):
             raise SettingError(f"a row of {self.name} has shape {self.shape}, which is empty")
-        if not -_LARGEST <= self.low <= self.high <= _LARGEST:
-            raise SettingError(f"{self.name} lies in {self.low}..{self.high}, which is no range")
+        if not -_MAX_VALUE <= self.low <= self.high <= _MAX_VALUE:
+            raise SettingError(f"{self.name} has the invalid range {self.low}..{self.high}")
 
 
 class ArrayEncoder:
-    """Stack the arrays of rows: a row is an array, or a tuple of them where there are several."""
+    """Stack rows into tensors; a row is an array, or a tuple of arrays for several inputs.
+
+    Args:
+        inputs: the inputs of the network, in the order of the arrays in a row.
+
+    Raises:
+        SettingError: there are too many inputs, or two have the same name.
+    """
 
     kind = "array"
 
     def __init__(self, inputs: Sequence[ArrayInput]) -> None:
         self.inputs = tuple(inputs)
-        if not 1 <= len(self.inputs) <= _MOST_INPUTS:
-            raise SettingError(f"{len(self.inputs)} inputs; 1 to {_MOST_INPUTS} are possible")
+        if not 1 <= len(self.inputs) <= _MAX_INPUTS:
+            raise SettingError(f"{len(self.inputs)} inputs; 1 to {_MAX_INPUTS} are possible")
         if len({info.name for info in self.inputs}) < len(self.inputs):
-            raise SettingError("two inputs have one name")
+            raise SettingError("two inputs have the same name")
 
     def encode(self, rows: Many) -> list[tuple[NDArray[Any], ...]]:
-        """Bring every row into arrays of the inputs' dtypes.
+        """Convert every row to a tuple of arrays with the dtypes of the inputs.
 
         Raises:
-            DataError: a row has another number of arrays, another shape, or numbers that are not
-                finite; the message says which row, counted from 1.
+            DataError: a row has another number of arrays, another shape, or values that are not
+                finite; the message counts rows from 1.
         """
         return [self._row(row, number) for number, row in enumerate(rows, start=1)]
 
-    def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Stack the rows at these places: (rows, ...) for each input."""
+    def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
+        """Stack the rows at these indices into a tensor (rows, ...) for each input."""
         return {
-            info.name: np.stack([encoded[place][at] for place in places])
-            for at, info in enumerate(self.inputs)
+            info.name: np.stack([encoded[index][number] for index in indices])
+            for number, info in enumerate(self.inputs)
         }
 
     def lengths(self, encoded: Many) -> NDArray[np.int64]:
-        """Return 1 for each row: all have one size."""
+        """Return 1 for each row: all rows have the same size."""
         return np.ones(len(encoded), np.int64)
 
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Say which tensors `batch` makes."""
+        """Return the name, dtype and shape of each tensor that `batch` returns."""
         return tuple(
             TensorInfo(info.name, info.dtype, ("batch", *info.shape)) for info in self.inputs
         )
 
     def longest(self) -> dict[str, int]:
-        """Return nothing: no axis but the batch is free."""
+        """Return {}: only the batch is dynamic."""
         return {}
 
-    def probes(self, most_rows: int) -> list[Arrays]:
-        """Return made-up inputs of one row and of several, within the training rows' range."""
+    def probes(self, max_rows: int) -> list[Arrays]:
+        """Return random inputs of one row and of several, within the range of the training rows."""
         generator = np.random.default_rng(0)
         return [
-            {info.name: _made_up(info, rows, generator) for info in self.inputs}
-            for rows in sorted({1, min(3, most_rows), min(5, most_rows)})
+            {info.name: _random_input(info, rows, generator) for info in self.inputs}
+            for rows in sorted({1, min(3, max_rows), min(5, max_rows)})
         ]
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
@@ -106,12 +116,12 @@ class ArrayEncoder:
         return {name: np.repeat(array[:1], rows, axis=0) for name, array in golden.items()}
 
     def example(self) -> Row:
-        """Return a row of the smallest numbers."""
+        """Return a row that is filled with the smallest value of each input."""
         arrays = tuple(np.full(info.shape, info.low, info.dtype) for info in self.inputs)
         return arrays if len(arrays) > 1 else arrays[0]
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the settings say it all."""
+        """Write no file: the settings are enough."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
@@ -129,15 +139,15 @@ class ArrayEncoder:
 
 
 def _checked(values: Any, info: ArrayInput, number: int) -> NDArray[Any]:
-    """Return an array of an input's dtype.
+    """Convert values to an array of an input's dtype.
 
     Raises:
-        DataError: it has another shape, or holds something else than finite numbers.
+        DataError: the array has another shape, or a value is not a finite number.
     """
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"row {number}: {info.name} is no array ({error})") from error
+        raise DataError(f"row {number}: {info.name} is not an array ({error})") from error
     kinds = "bui" if info.dtype == "int64" else "buif"
     if array.dtype.kind not in kinds:
         raise DataError(f"row {number}: {info.name} is {array.dtype}; it must be {info.dtype}")
@@ -152,7 +162,7 @@ def _checked(values: Any, info: ArrayInput, number: int) -> NDArray[Any]:
     return cast
 
 
-def _made_up(info: ArrayInput, rows: int, generator: np.random.Generator) -> NDArray[Any]:
+def _random_input(info: ArrayInput, rows: int, generator: np.random.Generator) -> NDArray[Any]:
     shape = (rows, *info.shape)
     if info.dtype == "int64":
         return generator.integers(int(info.low), int(info.high) + 1, shape, np.int64)
@@ -160,13 +170,13 @@ def _made_up(info: ArrayInput, rows: int, generator: np.random.Generator) -> NDA
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> ArrayEncoder:
-    """Make the encoder that a model directory or bundle describes.
+    """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed.
     """
     entries = settings.get("inputs")
-    if not isinstance(entries, list) or len(entries) > _MOST_INPUTS:
+    if not isinstance(entries, list) or len(entries) > _MAX_INPUTS:
         raise ArtifactError(f"preprocessing needs a list of inputs; it is {entries!r:.60}")
     try:
         return ArrayEncoder([_input(entry) for entry in entries])
@@ -175,11 +185,11 @@ def load(settings: Mapping[str, Any], folder: Path) -> ArrayEncoder:
 
 
 def _input(entry: Any) -> ArrayInput:
-    names = {"name": str, "dtype": str, "shape": list}
-    whole = isinstance(entry, dict) and all(
-        type(entry.get(key)) is kind for key, kind in names.items()
+    types = {"name": str, "dtype": str, "shape": list}
+    has_types = isinstance(entry, dict) and all(
+        type(entry.get(key)) is kind for key, kind in types.items()
     )
-    if not whole or not all(type(size) is int for size in entry["shape"]):
+    if not has_types or not all(type(size) is int for size in entry["shape"]):
         raise ArtifactError(f"preprocessing: an input is {entry!r:.60}")
     low, high = entry.get("low"), entry.get("high")
     if type(low) not in (int, float) or type(high) not in (int, float):

@@ -1,4 +1,4 @@
-"""Images into normalized pixels (rows, channels, height, width)."""
+"""The encoder of images: an image becomes normalized pixels (channels, height, width)."""
 
 from __future__ import annotations
 
@@ -24,23 +24,26 @@ __all__ = [
     "unread_parts",
 ]
 
-_LARGEST = 4096
+_MAX_SIZE = 4096
 
 
 @dataclass(frozen=True)
 class ImageSettings:
-    """What a model's images look like.
+    """The size and the normalization of a model's images.
 
-    An image of another size is resized (bilinear) to this one; gray becomes color by repeating,
-    color becomes gray by luminance.
+    An image of another size is resized (bilinear). A gray image becomes a color image by repeating
+    its channel, and a color image becomes gray by its luminance.
 
     Args:
-        height: pixels.
-        width: pixels.
+        height: height in pixels, 1 to 4096.
+        width: width in pixels, 1 to 4096.
         channels: 1 (gray) or 3 (red, green, blue).
-        mean: of each channel, subtracted after values were brought to 0..1.
-        std: of each channel, divided by.
-        any_size: whether the exported model takes other heights and widths too.
+        mean: value to subtract from each channel, after values were scaled to 0..1.
+        std: value, above 0, by which each channel is then divided.
+        any_size: export a model that also takes other heights and widths.
+
+    Raises:
+        SettingError: a value is outside its range.
     """
 
     height: int
@@ -52,9 +55,9 @@ class ImageSettings:
 
     def __post_init__(self) -> None:
         for name in ("height", "width"):
-            if not 1 <= getattr(self, name) <= _LARGEST:
+            if not 1 <= getattr(self, name) <= _MAX_SIZE:
                 raise SettingError(
-                    f"image {name} is {getattr(self, name)}; it must lie in 1..{_LARGEST}"
+                    f"image {name} is {getattr(self, name)}; it must lie in 1..{_MAX_SIZE}"
                 )
         if self.channels not in (1, 3):
             raise SettingError(f"{self.channels} channels; 1 (gray) and 3 (color) are possible")
@@ -65,7 +68,11 @@ class ImageSettings:
 
 
 class ImageEncoder:
-    """Turn files, their content, PIL images or uint8 arrays into a model's pixels."""
+    """Turn image files, their content, PIL images or uint8 arrays into a model's pixels.
+
+    Args:
+        settings: size and normalization of the images.
+    """
 
     kind = "image"
 
@@ -77,13 +84,14 @@ class ImageEncoder:
     def encode(self, rows: Many) -> Many:
         """Return images of the model's size as one array, uint8 (rows, height, width, channels).
 
-        Files stay files, read when they are collated: a data set need not fit in memory.
+        Files are returned as they are; `batch` reads them, so that a data set need not fit in
+        memory.
 
         Raises:
-            DataError: a row is no image; the message says which, counted from 1.
+            DataError: a row is not an image; the message counts rows from 1.
         """
-        own = self.settings
-        shape = (own.height, own.width, own.channels)
+        settings = self.settings
+        shape = (settings.height, settings.width, settings.channels)
         if isinstance(rows, np.ndarray) and rows.dtype == np.uint8 and rows.shape[1:] == shape:
             if np.ma.is_masked(rows):
                 raise DataError("the images have masked pixels; fill them first")
@@ -94,49 +102,50 @@ class ImageEncoder:
             return []
         return np.stack([self._fit(row, number) for number, row in enumerate(rows, start=1)])
 
-    def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Return `pixels`, normalized: float32 (rows, channels, height, width)."""
+    def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
+        """Return the normalized `pixels`: float32 (rows, channels, height, width)."""
         if isinstance(encoded, np.ndarray):
-            images = encoded[np.asarray(places)]
+            images = encoded[np.asarray(indices)]
         else:
-            images = np.stack([self._fit(encoded[place], place + 1) for place in places])
+            images = np.stack([self._fit(encoded[index], index + 1) for index in indices])
         pixels = images.transpose(0, 3, 1, 2).astype(np.float32)
         pixels *= self._scale[:, None, None]
         pixels += self._shift[:, None, None]
         return {"pixels": np.ascontiguousarray(pixels)}
 
     def lengths(self, encoded: Many) -> list[int]:
-        """Return 1 for each image: all are of one size."""
+        """Return 1 for each image: all images have the same size."""
         return [1] * len(encoded)
 
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Say which tensors `batch` makes."""
-        own = self.settings
-        size = ("height", "width") if own.any_size else (own.height, own.width)
-        return (TensorInfo("pixels", "float32", ("batch", own.channels, *size)),)
+        """Return the name, dtype and shape of each tensor that `batch` returns."""
+        settings = self.settings
+        size = ("height", "width") if settings.any_size else (settings.height, settings.width)
+        return (TensorInfo("pixels", "float32", ("batch", settings.channels, *size)),)
 
     def longest(self) -> dict[str, int]:
-        """Return the largest height and width, where they are free."""
-        own = self.settings
-        if not own.any_size:
+        """Return the largest height and width of a model that takes images of any size, else {}."""
+        settings = self.settings
+        if not settings.any_size:
             return {}
-        return {"height": max(2 * own.height, 64), "width": max(2 * own.width, 64)}
+        return {"height": max(2 * settings.height, 64), "width": max(2 * settings.width, 64)}
 
-    def probes(self, most_rows: int) -> list[Arrays]:
-        """Return random pixels: one image, several, and other sizes where they are free."""
+    def probes(self, max_rows: int) -> list[Arrays]:
+        """Return random pixels: of one image, of several, and of other sizes if the model may."""
         generator = np.random.default_rng(0)
-        own = self.settings
-        sizes = [(1, own.height, own.width), (min(5, most_rows), own.height, own.width)]
-        if own.any_size:
-            tall, wide = own.height + own.height // 2, own.width + own.width // 4
-            sizes += [(1, own.height, wide), (min(3, most_rows), tall, own.width)]
+        height, width = self.settings.height, self.settings.width
+        sizes = [(1, height, width), (min(5, max_rows), height, width)]
+        if self.settings.any_size:
+            taller, wider = height + height // 2, width + width // 4
+            sizes += [(1, height, wider), (min(3, max_rows), taller, width)]
+        channels = self.settings.channels
         return [
-            {"pixels": generator.normal(size=(rows, own.channels, *size)).astype(np.float32)}
+            {"pixels": generator.normal(size=(rows, channels, *size)).astype(np.float32)}
             for rows, *size in sizes
         ]
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
-        """Repeat a golden image; images have a size of their own, so `length` is not used."""
+        """Repeat the first golden image; `length` is not used."""
         return {
             "pixels": np.ascontiguousarray(
                 np.resize(golden["pixels"][:1], (rows, *golden["pixels"].shape[1:]))
@@ -145,11 +154,11 @@ class ImageEncoder:
 
     def example(self) -> Row:
         """Return a gray image."""
-        own = self.settings
-        return np.full((own.height, own.width, own.channels), 127, np.uint8)
+        settings = self.settings
+        return np.full((settings.height, settings.width, settings.channels), 127, np.uint8)
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the settings say it all."""
+        """Write no file: the settings are enough."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
@@ -160,21 +169,21 @@ class ImageEncoder:
 
         Args:
             row: the image.
-            number: its place in the list, from 1, for messages.
+            number: number of the row, from 1, for messages.
         """
-        own = self.settings
-        if type(row) is np.ndarray and row.dtype == np.uint8:  # others may be masked
+        settings = self.settings
+        if type(row) is np.ndarray and row.dtype == np.uint8:  # not a masked array
             image = row[:, :, None] if row.ndim == 2 else row
-            if image.shape == (own.height, own.width, own.channels):
+            if image.shape == (settings.height, settings.width, settings.channels):
                 return image
         try:
-            return read_image(row, own.height, own.width, own.channels)
+            return read_image(row, settings.height, settings.width, settings.channels)
         except DataError as error:
             raise DataError(f"image {number}: {error}") from error
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> ImageEncoder:
-    """Make the encoder that a model directory or bundle describes.
+    """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed.

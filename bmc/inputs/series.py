@@ -1,4 +1,4 @@
-"""Series of numbers, of any length, into padded and normalized tensors with their lengths."""
+"""The encoder of series: series of any length become a padded, normalized tensor and lengths."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from bmc.inputs import Arrays, Many, Row, TensorInfo, numbers, whole_number
 
 @dataclass(frozen=True)
 class SeriesSettings:
-    """What a model's series look like.
+    """The length and the normalization of a model's series.
 
     Args:
-        channels: numbers a time step.
-        max_length: time steps at most; a longer series is refused, never cut.
-        mean: of each channel, subtracted.
-        std: of each channel, divided by.
+        channels: number of values in a time step.
+        max_length: largest number of time steps; a longer series is refused, not cut.
+        mean: value to subtract from each channel.
+        std: value, above 0, by which each channel is then divided.
+
+    Raises:
+        SettingError: a value is outside its range.
     """
 
     channels: int
@@ -42,7 +45,11 @@ class SeriesSettings:
 
 
 class SeriesEncoder:
-    """Turn series, arrays (length, channels), into padded tensors."""
+    """Turn series, arrays (length, channels), into padded tensors.
+
+    Args:
+        settings: length and normalization of the series.
+    """
 
     kind = "series"
 
@@ -50,37 +57,37 @@ class SeriesEncoder:
         self.settings = settings
 
     def encode(self, rows: Many) -> list[NDArray[np.float32]]:
-        """Normalize each series: float32 (length, channels).
+        """Return each series normalized, as float32 (length, channels).
 
         Raises:
-            DataError: a series is no table of finite numbers, or has no step, too many, or another
-                number of channels; the message says which, counted from 1.
+            DataError: a series is not a table of finite numbers, has no step or too many, or has
+                another number of channels; the message counts series from 1.
         """
-        own = self.settings
-        mean, std = np.array(own.mean, np.float32), np.array(own.std, np.float32)
-        found = []
+        settings = self.settings
+        mean, std = np.array(settings.mean, np.float32), np.array(settings.std, np.float32)
+        normalized = []
         for number, row in enumerate(rows, start=1):
-            series = _series(row, f"series {number}", own.channels)
-            check_series(series, f"series {number}", own.channels)
-            if len(series) > own.max_length:
+            series = _series(row, f"series {number}", settings.channels)
+            check_series(series, f"series {number}", settings.channels)
+            if len(series) > settings.max_length:
                 raise DataError(
-                    f"series {number} has {len(series)} steps; the model takes {own.max_length} "
-                    "at most: cut it, or train with a larger --max-length"
+                    f"series {number} has {len(series)} steps; the model takes "
+                    f"{settings.max_length} at most: cut it, or train with a larger --max-length"
                 )
             with np.errstate(over="ignore"):
                 series = (series - mean) / std
             check_series(series, f"series {number}, normalized,")
-            found.append(series)
-        return found
+            normalized.append(series)
+        return normalized
 
-    def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Pad with zeros to the longest.
+    def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
+        """Pad series with zeros to the length of the longest.
 
         Returns:
             series: float32 (rows, longest, channels).
             lengths: int64 (rows).
         """
-        rows = [encoded[place] for place in places]
+        rows = [encoded[index] for index in indices]
         lengths = np.array([len(row) for row in rows], np.int64)
         series = np.zeros((len(rows), int(lengths.max()), self.settings.channels), np.float32)
         for number, row in enumerate(rows):
@@ -88,50 +95,50 @@ class SeriesEncoder:
         return {"series": series, "lengths": lengths}
 
     def lengths(self, encoded: Many) -> list[int]:
-        """Return each series' time steps."""
+        """Return the number of time steps of each series."""
         return [len(row) for row in encoded]
 
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Say which tensors `batch` makes."""
+        """Return the name, dtype and shape of each tensor that `batch` returns."""
         return (
             TensorInfo("series", "float32", ("batch", "sequence", self.settings.channels)),
             TensorInfo("lengths", "int64", ("batch",)),
         )
 
     def longest(self) -> dict[str, int]:
-        """Return the most time steps that a series may have."""
+        """Return the largest number of time steps."""
         return {"sequence": self.settings.max_length}
 
-    def probes(self, most_rows: int) -> list[Arrays]:
-        """Return random series: one step, ragged ones, padding beyond the longest, the longest."""
+    def probes(self, max_rows: int) -> list[Arrays]:
+        """Return random series: of one step, of several with padding, and of the largest length."""
         generator = np.random.default_rng(0)
-        own = self.settings
-        most = min(own.max_length, 512)
-        shapes = [(1, 1), (1, min(3, most)), (min(5, most_rows), min(17, most)), (1, most)]
-        found: list[Arrays] = []
+        settings = self.settings
+        longest = min(settings.max_length, 512)
+        shapes = [(1, 1), (1, min(3, longest)), (min(5, max_rows), min(17, longest)), (1, longest)]
+        probes: list[Arrays] = []
         for rows, length in shapes:
-            series = generator.normal(size=(rows, length, own.channels)).astype(np.float32)
+            series = generator.normal(size=(rows, length, settings.channels)).astype(np.float32)
             lengths = generator.integers(1, length + 1, rows)
-            found.append({"series": series, "lengths": lengths.astype(np.int64)})
-        return found
+            probes.append({"series": series, "lengths": lengths.astype(np.int64)})
+        return probes
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
         """Cut or repeat the first golden series to `length` steps, then to `rows` rows."""
         length = min(length, self.settings.max_length)
-        one = golden["series"][0, : golden["lengths"][0]]
-        row = np.resize(one, (length, one.shape[1]))
+        unpadded = golden["series"][0, : golden["lengths"][0]]
+        row = np.resize(unpadded, (length, unpadded.shape[1]))
         return {
             "series": np.ascontiguousarray(np.tile(row, (rows, 1, 1))),
             "lengths": np.full(rows, length, np.int64),
         }
 
     def example(self) -> Row:
-        """Return a series that never moves."""
-        own = self.settings
-        return np.tile(np.array(own.mean, np.float32), (min(8, own.max_length), 1))
+        """Return a constant series."""
+        settings = self.settings
+        return np.tile(np.array(settings.mean, np.float32), (min(8, settings.max_length), 1))
 
     def save(self, folder: Path) -> None:
-        """Write nothing: the settings say it all."""
+        """Write no file: the settings are enough."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
@@ -139,38 +146,38 @@ class SeriesEncoder:
 
 
 def encoder_for(rows: Many, max_length: int) -> SeriesEncoder:
-    """Make an encoder that brings each channel of the training series to mean 0, deviation 1.
+    """Create an encoder that scales each channel of the training series to mean 0 and deviation 1.
 
     Args:
-        rows: series, arrays (length, channels).
-        max_length: time steps that a series may have at most.
+        rows: training series, arrays (length, channels).
+        max_length: largest number of time steps of a series.
 
     Raises:
-        DataError: a series is no table of finite numbers.
+        DataError: a series is not a table of finite numbers.
     """
     series = [np.asarray(row, np.float64) for row in rows]
-    for number, steps in enumerate(series, start=1):
-        check_series(steps, f"series {number}", series[0].shape[-1])
-    every = np.concatenate(series)
-    deviation = every.std(axis=0)
-    std = np.where(deviation > 0, deviation, 1.0)  # a channel that never changes stays 0
-    mean = tuple(every.mean(axis=0).tolist())
-    return SeriesEncoder(SeriesSettings(every.shape[1], max_length, mean, tuple(std.tolist())))
+    for number, table in enumerate(series, start=1):
+        check_series(table, f"series {number}", series[0].shape[-1])
+    steps = np.concatenate(series)
+    deviation = steps.std(axis=0)
+    std = np.where(deviation > 0, deviation, 1.0)  # a constant channel is normalized to 0
+    mean = tuple(steps.mean(axis=0).tolist())
+    return SeriesEncoder(SeriesSettings(steps.shape[1], max_length, mean, tuple(std.tolist())))
 
 
 def _series(row: Row, name: str, channels: int) -> NDArray[np.float32]:
-    """Return a series as float32; one of a single channel may be flat, as in a data set.
+    """Return a series as float32 (length, channels); a series of one channel may be (length,).
 
     Raises:
-        DataError: it holds something else than real numbers, or some that float32 cannot hold.
+        DataError: a value is not a real number, or is outside the range of float32.
     """
     try:
         values = np.asarray(row)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"{name} is no series of numbers ({error})") from error
+        raise DataError(f"{name} is not a series of numbers ({error})") from error
     if values.dtype.kind not in "buif":
-        held = "text" if values.dtype.kind in "SU" else str(values.dtype)
-        raise DataError(f"{name} is no series of numbers (it holds {held}); convert it first")
+        content = "text" if values.dtype.kind in "SU" else str(values.dtype)
+        raise DataError(f"{name} is not a series of numbers (it holds {content}); convert it first")
     if np.ma.is_masked(row):
         raise DataError(f"{name} has masked values; fill them first")
     with np.errstate(over="ignore"):
@@ -185,7 +192,7 @@ def check_series(series: NDArray[Any], name: str, channels: int | None = None) -
     """Check that a series is a table (length, channels) of finite numbers.
 
     Raises:
-        DataError: it is not; the message names the series and the place.
+        DataError: the series is not; the message names the series, the step and the channel.
     """
     if series.ndim != 2 or not len(series):
         raise DataError(
@@ -193,13 +200,11 @@ def check_series(series: NDArray[Any], name: str, channels: int | None = None) -
             "several series"
         )
     if channels and series.shape[1] != channels:
-        turned = ": channels come last (series.T)" if len(series) == channels else ""
-        raise DataError(
-            f"{name} has {series.shape[1]} channels; the model takes {channels}{turned}"
-        )
-    broken = ~np.isfinite(series)
-    if broken.any():
-        step, channel = (int(place) for place in np.argwhere(broken)[0])
+        hint = ": channels come last (series.T)" if len(series) == channels else ""
+        raise DataError(f"{name} has {series.shape[1]} channels; the model takes {channels}{hint}")
+    not_finite = ~np.isfinite(series)
+    if not_finite.any():
+        step, channel = (int(index) for index in np.argwhere(not_finite)[0])
         raise DataError(
             f"{name} has {series[step, channel]} at step {step + 1}, channel {channel + 1}; "
             "fill or remove it"
@@ -207,14 +212,14 @@ def check_series(series: NDArray[Any], name: str, channels: int | None = None) -
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> SeriesEncoder:
-    """Make the encoder that a model directory or bundle describes.
+    """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed.
     """
-    channels, most = whole_number(settings, "channels"), whole_number(settings, "max_length")
+    channels, max_length = whole_number(settings, "channels"), whole_number(settings, "max_length")
     mean, std = numbers(settings, "mean"), numbers(settings, "std")
     try:
-        return SeriesEncoder(SeriesSettings(channels, most, mean, std))
+        return SeriesEncoder(SeriesSettings(channels, max_length, mean, std))
     except SettingError as error:
         raise ArtifactError(f"preprocessing: {error}") from error

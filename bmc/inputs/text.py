@@ -1,4 +1,4 @@
-"""Text into token ids, with any tokenizer.json."""
+"""The encoder of text: a text becomes token ids, with the tokenizer of any tokenizer.json."""
 
 from __future__ import annotations
 
@@ -37,28 +37,34 @@ __all__ = [
 
 TOKENIZER = "tokenizer.json"
 SIDES = ("right", "left")
-_CHUNK = 10_000
-_CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes some 100 bytes for each
-_CHARACTERS_A_TOKEN = 8  # most texts have fewer; another's part is made longer until it is enough
-_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_PART = 100_000
-_MOST_PAIRED = 2_000_000
+_CHUNK_ROWS = 10_000
+_CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes about 100 bytes of memory for each character
+# Of a long text, only this many characters for each token of a row are tokenized first. Most texts
+# have fewer characters in a token; where the beginning gives too few tokens, a longer one is tried.
+_CHARACTERS_A_TOKEN = 8
+_HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+_COUNT_CHARACTERS = 100_000
+_MAX_PAIR_TOKENS = 2_000_000
 _BYTES_A_TOKEN = 4
-_SINCE_SIDES = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
+# Settings that directories of older versions lack; a directory has all of them or none.
+_NEWER_SETTINGS = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
 
 
 @dataclass(frozen=True)
 class TextSettings:
-    """How text becomes token ids.
+    """The settings of tokenization.
 
     Args:
-        max_length: tokens of a row at most, special tokens included.
-        columns: texts of a row: 1, or 2 for sentence pairs.
-        pad_id: id that fills a batch's shorter rows.
-        truncation_side: the end at which a long text is cut: right or left.
-        pair_types: whether the second text's tokens are marked as such; else all are of type 0.
-        vocabulary: rows of the model's token table, above every id; 0 where it is not known.
-        html_breaks: whether <br /> becomes a space first, as it did before this was a setting.
+        max_length: largest number of tokens in a row, with special tokens, 4 to 8192.
+        columns: number of texts in a row: 1, or 2 for sentence pairs.
+        pad_id: token id that fills the shorter rows of a batch.
+        truncation_side: the end at which a long text is cut: "right" or "left".
+        pair_types: give tokens of the second text type 1; else all tokens have type 0.
+        vocabulary: number of rows in the model's token table, larger than every id; 0 if unknown.
+        html_breaks: replace HTML line breaks (<br />) by spaces before tokenization.
+
+    Raises:
+        SettingError: a value is outside its range.
     """
 
     max_length: int = 128
@@ -89,13 +95,17 @@ class TextSettings:
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TextSettings:
-        """Read what `to_json` wrote, today or before there were sides, types and breaks."""
-        missing = [key for key in _SINCE_SIDES if key not in value]
-        if 0 < len(missing) < len(_SINCE_SIDES):
+        """Read the JSON object of `to_json`, also of versions without the newer settings.
+
+        Raises:
+            ArtifactError: a setting is missing or malformed.
+        """
+        missing = [key for key in _NEWER_SETTINGS if key not in value]
+        if 0 < len(missing) < len(_NEWER_SETTINGS):
             raise ArtifactError(f"preprocessing lacks {missing[0]}")
-        whole = {"vocabulary": 0, **value}
+        complete = {"vocabulary": 0, **value}
         sizes: dict[str, Any] = {
-            key: whole_number(whole, key)
+            key: whole_number(complete, key)
             for key in ("max_length", "columns", "pad_id", "vocabulary")
         }
         switches: dict[str, Any] = {
@@ -115,7 +125,12 @@ class TextSettings:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One encoded row: token ids and, for pairs, which text each token came from; kept small."""
+    """One encoded row, in compact arrays.
+
+    Args:
+        ids: token ids.
+        types: for each token, the text that it comes from: 0, or 1 for the second text of a pair.
+    """
 
     ids: array[int]
     types: array[int]
@@ -125,12 +140,12 @@ class TextEncoder:
     """Encode rows of text with a tokenizer.
 
     Args:
-        tokenizer: a tokenizer.json's content as loaded; its own padding and truncation are ignored.
-        settings: maximum length, columns, padding id.
+        tokenizer: the tokenizer of a tokenizer.json; padding and truncation in it are ignored.
+        settings: settings of tokenization.
 
     Raises:
-        ArtifactError: a token or the padding has no row in the model's table, or the tokenizer adds
-            more special tokens than a row may have.
+        ArtifactError: a token or the padding has no row in the model's token table, or the
+            tokenizer adds more special tokens than a row may have.
     """
 
     kind = "text"
@@ -155,26 +170,29 @@ class TextEncoder:
         self._boundaries = long_text.boundaries_of(self.tokenizer)
 
     def check_table(self, rows: int) -> None:
-        """Check that a model's token table has a row for every token, and for the padding.
+        """Check that a model's token table has a row for every token and for the padding.
+
+        Args:
+            rows: number of rows in the token table.
 
         Raises:
-            ArtifactError: it has not; the message says what to do.
+            ArtifactError: an id has no row; the message says what to do.
         """
-        known = self.tokenizer.get_vocab()
-        token = max(known, key=lambda name: known[name])
-        if known[token] >= rows:
-            raise ArtifactError(beyond_table(token, known[token], rows))
+        vocabulary = self.tokenizer.get_vocab()
+        token = max(vocabulary, key=lambda name: vocabulary[name])
+        if vocabulary[token] >= rows:
+            raise ArtifactError(beyond_table(token, vocabulary[token], rows))
         if self.settings.pad_id >= rows:
             raise ArtifactError(beyond_table("padding", self.settings.pad_id, rows))
 
     def encode(self, rows: Many) -> Many:
         """Turn rows, tuples of texts, into `Tokens`, without padding.
 
-        Rows on disk stay there until they are collated.
+        Rows on disk are returned as they are; `batch` tokenizes them.
 
         Raises:
-            DataError: a row has another number of texts than the model takes, is no text, is empty,
-                or holds half a character (a lone surrogate).
+            DataError: a row is not text, is empty, has another number of texts than the model
+                takes, or contains a lone surrogate.
         """
         if isinstance(rows, Stored):
             self._encoded([rows[0]] if len(rows) else [])
@@ -182,18 +200,18 @@ class TextEncoder:
         return self._encoded(rows)
 
     def cleaned(self, text: str) -> str:
-        """Return a text as the tokenizer is given it."""
-        return _BREAK.sub(" ", text) if self.settings.html_breaks and "<" in text else text
+        """Return a text with HTML line breaks replaced by spaces, if the settings say so."""
+        return _HTML_BREAK.sub(" ", text) if self.settings.html_breaks and "<" in text else text
 
-    def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Pad rows to the longest of them.
+    def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
+        """Pad rows to the length of the longest.
 
         Returns:
             input_ids, attention_mask and, for pairs, token_type_ids: int64 (rows, longest).
         """
-        rows = [encoded[place] for place in places]
+        rows = [encoded[index] for index in indices]
         if isinstance(encoded, Stored):
-            rows = self._encoded(rows, places)
+            rows = self._encoded(rows, indices)
         longest = max(len(row.ids) for row in rows)
         ids = np.full((len(rows), longest), self.settings.pad_id, np.int64)
         mask, types = np.zeros_like(ids), np.zeros_like(ids)
@@ -205,30 +223,31 @@ class TextEncoder:
         return arrays if self.settings.columns == 1 else {**arrays, "token_type_ids": types}
 
     def lengths(self, encoded: Many) -> list[int] | NDArray[np.int64]:
-        """Return each row's number of tokens; of rows on disk, an estimate from their bytes."""
+        """Return the number of tokens of each row; of rows on disk, an estimate from the bytes."""
         if isinstance(encoded, Stored):
             return np.minimum(encoded.sizes() // _BYTES_A_TOKEN + 2, self.settings.max_length)
         return [len(row.ids) for row in encoded]
 
-    def _encoded(self, rows: Many, places: Sequence[int] = ()) -> list[Tokens]:
-        found: list[Tokens] = []
+    def _encoded(self, rows: Many, indices: Sequence[int] = ()) -> list[Tokens]:
+        """Tokenize rows; `indices` are the rows' indices in the data, if not 0, 1, 2, ..."""
+        encoded: list[Tokens] = []
         with self._progress(len(rows)) as advance:
-            for start in range(0, len(rows), _CHUNK):
+            for start in range(0, len(rows), _CHUNK_ROWS):
                 part = [
-                    self._checked(rows[place], 1 + (places[place] if places else place))
-                    for place in range(start, min(start + _CHUNK, len(rows)))
+                    self._checked(rows[index], 1 + (indices[index] if indices else index))
+                    for index in range(start, min(start + _CHUNK_ROWS, len(rows)))
                 ]
-                for place, tokens in enumerate(self._tokens(part), start):
+                for index, tokens in enumerate(self._tokens(part), start):
                     if not tokens.ids:
-                        number = 1 + (places[place] if places else place)
+                        number = 1 + (indices[index] if indices else index)
                         raise DataError(f"row {number} has no token that the model knows")
-                    found.append(tokens)
+                    encoded.append(tokens)
                 advance(len(part))
-        return found
+        return encoded
 
     @contextmanager
     def _progress(self, count: int) -> Iterator[Callable[[int], None]]:
-        if count <= _CHUNK:
+        if count <= _CHUNK_ROWS:
             yield lambda _: None
             return
         with console.progress("cutting texts into tokens", count) as advance:
@@ -238,10 +257,10 @@ class TextEncoder:
         return _CHARACTERS_A_TOKEN * self.settings.max_length
 
     def _checked(self, row: Row, number: int) -> tuple[str, ...]:
-        """Return a row's texts.
+        """Return the texts of a row.
 
         Raises:
-            DataError: it is none for this model.
+            DataError: the row does not fit the model.
         """
         columns = self.settings.columns
         texts = texts_of(row, number, columns)
@@ -250,32 +269,35 @@ class TextEncoder:
         return tuple(self.cleaned(text) for text in texts)
 
     def _check_pair(self, texts: tuple[str, ...], number: int) -> None:
-        """Refuse a pair of long texts: every part cut off one meets every part cut off the other.
+        """Refuse a pair of two long texts, of which the tokenizer would take too much memory.
+
+        For truncated pairs the tokenizer keeps every combination of the overflowing parts of the
+        first text with those of the second.
 
         Raises:
-            DataError: that would take much memory.
+            DataError: the combinations have more than `_MAX_PAIR_TOKENS` tokens.
         """
         half = max(self._room // 2, 1)
         first, second = (1 + len(text) // half for text in texts)
-        if first > 1 < second and first * second * self.settings.max_length > _MOST_PAIRED:
+        if first > 1 < second and first * second * self.settings.max_length > _MAX_PAIR_TOKENS:
             raise DataError(
                 f"row {number}: two texts of {len(texts[0]):,} and {len(texts[1]):,} characters "
                 "are more than this tokenizer can pair; cut them before"
             )
 
     def _tokens(self, rows: list[tuple[str, ...]]) -> list[Tokens]:
-        """Tokenize rows, of long texts as much as the model reads."""
+        """Tokenize rows; of a long text only a part that gives enough tokens."""
         limit = self._limit() if self._boundaries else 0
-        found: dict[int, Tokens] = {}
-        waiting = list(range(len(rows)))
-        while waiting:
-            parts = [self._parts(rows[place], limit) for place in waiting]
-            for place, part, tokens in zip(waiting, parts, self._encodings(parts), strict=True):
-                if part == rows[place] or self._enough(part, rows[place], len(tokens.ids)):
-                    found[place] = tokens
-            waiting = [place for place in waiting if place not in found]
+        encoded: dict[int, Tokens] = {}
+        remaining = list(range(len(rows)))
+        while remaining:
+            parts = [self._parts(rows[index], limit) for index in remaining]
+            for index, part, tokens in zip(remaining, parts, self._encodings(parts), strict=True):
+                if part == rows[index] or self._is_enough(part, rows[index], len(tokens.ids)):
+                    encoded[index] = tokens
+            remaining = [index for index in remaining if index not in encoded]
             limit *= 8
-        return [found[place] for place in range(len(rows))]
+        return [encoded[index] for index in range(len(rows))]
 
     def _parts(self, texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
         if not limit or self._boundaries is None:
@@ -288,34 +310,41 @@ class TextEncoder:
         )
 
     def _enough(self, part: tuple[str, ...], whole: tuple[str, ...], length: int) -> bool:
-        """Tell whether parts of texts give the tokens that the whole texts give."""
+        """Tell whether the parts of a row's texts give the same tokens as the whole texts.
+
+        Args:
+            part: the part of each text.
+            whole: the row's texts.
+            length: number of tokens of the encoded parts.
+        """
         if len(part) == 1:
             return length == self.settings.max_length
         counts = [self._count(text) for text in part]
-        shortened = [one != text for one, text in zip(part, whole, strict=True)]
-        if any(cut and count < self._room for cut, count in zip(shortened, counts, strict=True)):
+        is_cut = [beginning != text for beginning, text in zip(part, whole, strict=True)]
+        if any(cut and count < self._room for cut, count in zip(is_cut, counts, strict=True)):
             return False
         if self._room % 2 == 0:
             return True
-        # The longer of two texts keeps an odd token: the parts must tell which one that is.
-        if all(shortened):
+        # With an odd number of tokens, the longer text gets one more than the other: the parts must
+        # show which text is longer.
+        if all(is_cut):
             totals = [self._count(text) for text in whole]
             return (counts[0] > counts[1]) == (totals[0] > totals[1])
-        return counts[0] > counts[1] if shortened[0] else counts[1] > counts[0]
+        return counts[0] > counts[1] if is_cut[0] else counts[1] > counts[0]
 
     def _count(self, text: str) -> int:
-        """Return how many tokens a text has, counted part by part."""
+        """Return the number of tokens of a text, counted part by part."""
         count = 0
         while text:
             part = text
-            if self._boundaries and len(text) > _PART:
-                part = long_text.beginning(text, _PART, self._boundaries)
+            if self._boundaries and len(text) > _COUNT_CHARACTERS:
+                part = long_text.beginning(text, _COUNT_CHARACTERS, self._boundaries)
             count += len(self.tokenizer.encode(part, add_special_tokens=False).ids)
             text = text[len(part) :]
         return count
 
     def _encodings(self, rows: list[tuple[str, ...]]) -> Iterator[Tokens]:
-        """Tokenize rows, so few at a time that the tokenizer's own answers take little memory."""
+        """Tokenize rows in groups of at most `_CHUNK_CHARACTERS`, which limits the memory."""
         start, characters = 0, 0
         for stop, row in enumerate(rows):
             size = sum(map(len, row))
@@ -344,38 +373,38 @@ class TextEncoder:
             ) from error
 
     def tensors(self) -> tuple[TensorInfo, ...]:
-        """Say which tensors `batch` makes."""
+        """Return the name, dtype and shape of each tensor that `batch` returns."""
         names = ("input_ids", "attention_mask", "token_type_ids")[: self.settings.columns + 1]
         return tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names)
 
     def longest(self) -> dict[str, int]:
-        """Return the most tokens that a row may have."""
+        """Return the largest number of tokens in a row."""
         return {"sequence": self.settings.max_length}
 
-    def probes(self, most_rows: int) -> list[Arrays]:
-        """Return random ids of one token, few, many rows, and the greatest length."""
+    def probes(self, max_rows: int) -> list[Arrays]:
+        """Return random ids: of one token, of a few, of several rows, and of the largest length."""
         generator = np.random.default_rng(0)
-        most = self.settings.max_length
-        found = []
-        for rows, length in ((1, 1), (1, 3), (min(5, most_rows), min(17, most)), (1, most)):
+        longest = self.settings.max_length
+        probes = []
+        for rows, length in ((1, 1), (1, 3), (min(5, max_rows), min(17, longest)), (1, longest)):
             ids = generator.integers(0, self.tokenizer.get_vocab_size(), (rows, length))
             arrays = {info.name: np.ones_like(ids) for info in self.tensors()} | {"input_ids": ids}
             arrays["attention_mask"][0, 1 + length // 2 :] = 0
-            found.append(arrays)
-        return found
+            probes.append(arrays)
+        return probes
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
-        """Cut golden rows to one row of `length` tokens without padding, and repeat it."""
-        real = golden["attention_mask"] == 1
+        """Join the tokens of golden rows to one row of `length` tokens, and repeat the row."""
+        is_token = golden["attention_mask"] == 1
         return {
             name: np.ascontiguousarray(
-                np.tile(np.resize(array[real], length), (rows, 1)).astype(array.dtype)
+                np.tile(np.resize(array[is_token], length), (rows, 1)).astype(array.dtype)
             )
             for name, array in golden.items()
         }
 
     def example(self) -> Row:
-        """Return a short text, or a pair of them."""
+        """Return a short text, or a pair of short texts."""
         return ("an hour of wit and charm",) * self.settings.columns
 
     def save(self, folder: Path) -> None:
@@ -388,7 +417,7 @@ class TextEncoder:
 
 
 def load(settings: Mapping[str, Any], folder: Path) -> TextEncoder:
-    """Make the encoder that a model directory or bundle describes.
+    """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed, or there is no tokenizer.

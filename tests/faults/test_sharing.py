@@ -369,14 +369,14 @@ class _Answers:
         return {"logits": self.values[: len(next(iter(inputs.values())))]}
 
 
-def test_answers_that_are_no_numbers_are_an_error_of_the_bundle(
+def test_outputs_that_are_nan_or_infinite_are_an_error_of_the_bundle(
     made: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, rows = made("text", "onnx")
     with bmc.load(path) as pipeline:
         for values in ([float("nan"), 0], [float("inf"), 0]):
             monkeypatch.setattr(pipeline._shared, "_session", _Answers([[1, 0], values]))
-            with pytest.raises(ArtifactError, match=f"bundle {path}.* row 2 with NaN"):
+            with pytest.raises(ArtifactError, match=f"bundle {path}.* row 2 are NaN"):
                 pipeline(["one", "two"])
             first, second = pipeline(["one", "two"], errors="return")
             assert (first.label, type(second)) == ("negative", ArtifactError)

@@ -45,9 +45,9 @@ def test_a_batch_holds_the_rows_of_its_places_in_their_order() -> None:
         (np.zeros((3, 5)), "has 5 channels; the model takes 2"),
         (np.array([[0, 0], [0, np.nan]]), "series 2 has nan at step 2, channel 2"),
         (np.array([[np.inf, 0]]), "series 2 has inf at step 1, channel 1"),
-        ("hello", "is no series"),
-        ([[1, 2], [3]], "is no series"),
-        ({"a": 1}, "is no series"),
+        ("hello", "is not a series"),
+        ([[1, 2], [3]], "is not a series"),
+        ({"a": 1}, "is not a series"),
     ],
 )
 def test_a_series_that_the_model_cannot_take_is_refused(row: Any, message: str) -> None:
