@@ -1,4 +1,4 @@
-"""A user's own files, opened so that whatever is wrong with one is said with its name and line."""
+"""Open the user's data files; errors name the file and, where possible, the line."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-UNPACKED = 2**30  # bytes that are unpacked whatever the file's size
-_RATIO = 200  # beyond: texts, pictures and series shrink to a twentieth, hardly to less
-_WIDE = {
-    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16, whose mark it begins with
+UNPACKED = 2**30  # bytes that a packed file of any size may hold
+# Largest ratio of the unpacked to the packed size; texts, images and series reach about 20.
+_RATIO = 200
+_WIDE_ENCODINGS = {
+    codecs.BOM_UTF32_LE: "UTF-32",  # before UTF-16: its mark begins with UTF-16's mark
     codecs.BOM_UTF32_BE: "UTF-32",
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
@@ -30,11 +31,15 @@ _WIDE = {
 
 
 def check_file(path: Path, what: str = "data file") -> None:
-    """Check that a path leads to a regular file: a pipe or device would never end.
+    """Check that a path names a regular file; reading a pipe or a device may never end.
+
+    Args:
+        path: the path.
+        what: kind of the file, for the message.
 
     Raises:
-        UnknownError: there is nothing.
-        DataError: it cannot be looked at, or is something else.
+        UnknownError: there is no such file.
+        DataError: the path is not a regular file, or cannot be accessed.
     """
     try:
         mode = path.stat().st_mode
@@ -48,18 +53,18 @@ def check_file(path: Path, what: str = "data file") -> None:
 
 
 def unreadable(path: Path | str, error: OSError) -> DataError:
-    """Return the error of a file or folder that cannot be read, with the system's reason."""
+    """Return the error for a file or folder that the system cannot read."""
     return DataError(
-        f"{path} cannot be read ({error.strerror or error}); mend it, or name another with --data"
+        f"{path} cannot be read ({error.strerror or error}); repair it, or name another with --data"
     )
 
 
 @contextmanager
 def reading(path: Path | str) -> Iterator[None]:
-    """Say of an error of the file system that it came while this was read.
+    """Turn errors of the file system, while the block reads a file, into a DataError.
 
     Raises:
-        DataError: the system refused.
+        DataError: the block raised an OSError.
     """
     try:
         yield
@@ -69,10 +74,11 @@ def reading(path: Path | str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path) -> Iterator[TextIO]:
-    """Open a text file in UTF-8, with or without a byte order mark; line ends stay as they are.
+    """Open a text file in UTF-8, with or without a byte order mark; line ends are not changed.
 
     Raises:
-        DataError: it cannot be read, or is not UTF-8; the message names the line and the byte.
+        UnknownError: there is no such file.
+        DataError: the file cannot be read, or is not UTF-8; the message names the line and byte.
     """
     check_file(path)
     with reading(path):
@@ -84,37 +90,39 @@ def opened(path: Path) -> Iterator[TextIO]:
 
 
 def _not_utf8(path: Path) -> str:
-    """Say what a file is instead of UTF-8, or where it stops being that."""
+    """Return a message that names a file's encoding, or the first byte that is not UTF-8."""
     with path.open("rb") as file:
         start = file.read(4)
-        wide = next((name for mark, name in _WIDE.items() if start.startswith(mark)), None)
-        if wide:
-            return f"{path} is {wide}; save it as UTF-8: iconv -f {wide} -t UTF-8"
+        encoding = next(
+            (name for mark, name in _WIDE_ENCODINGS.items() if start.startswith(mark)), None
+        )
+        if encoding:
+            return f"{path} is {encoding}; save it as UTF-8: iconv -f {encoding} -t UTF-8"
         file.seek(0)
-        before = 0
+        offset = 0
         for number, line in enumerate(file, start=1):
             try:
                 line.decode()
             except UnicodeDecodeError as error:
                 return (
                     f"{path}: line {number} is not UTF-8 (byte 0x{line[error.start]:02x} at "
-                    f"{before + error.start}); save it as UTF-8, such as from Latin-1: "
+                    f"{offset + error.start}); save it as UTF-8, such as from Latin-1: "
                     "iconv -f LATIN1 -t UTF-8"
                 )
-            before += len(line)
+            offset += len(line)
     return f"{path} is not UTF-8; save it as UTF-8"
 
 
 def check_unpacked(path: Path, unpacked: int, way_out: str) -> None:
-    """Refuse a packed file that holds more than its size explains, before memory is full of it.
+    """Refuse a packed file whose content is far larger than the file, before it fills the memory.
 
     Args:
-        path: the file.
-        unpacked: bytes that it holds, as far as is known.
-        way_out: how honest data of that kind can be saved.
+        path: the packed file.
+        unpacked: bytes of the content, as far as they are known.
+        way_out: advice on how to save large data of this kind, for the message.
 
     Raises:
-        DataError: it is more than 1 GiB, and more than 200 times the file.
+        DataError: the content has more than 1 GiB and more than 200 times the bytes of the file.
     """
     packed = size_of(path)
     if unpacked > max(UNPACKED, _RATIO * packed):
@@ -125,6 +133,6 @@ def check_unpacked(path: Path, unpacked: int, way_out: str) -> None:
 
 
 def size_of(path: Path) -> int:
-    """Return a file's size in bytes."""
+    """Return the size of a file in bytes."""
     with reading(path):
         return os.stat(path).st_size

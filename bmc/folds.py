@@ -1,4 +1,4 @@
-"""Parts of a cross-validation."""
+"""The folds of a cross-validation."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from bmc.errors import SettingError
 
 @dataclass(frozen=True)
 class Fold:
-    """One part of a cross-validation: which of how many parts is held out.
+    """The part of the data that one run of a cross-validation holds out.
 
     Args:
-        number: from 1 to `of`.
-        of: how many parts, 2 to 20.
+        number: number of the part, from 1 to `of`.
+        of: number of parts, 2 to 20.
+
+    Raises:
+        SettingError: a number is outside its range.
     """
 
     number: int
@@ -27,10 +30,10 @@ class Fold:
 
     @staticmethod
     def read(text: str) -> Fold:
-        """Return the fold that a text such as "2/5" stands for.
+        """Parse a fold such as "2/5".
 
         Raises:
-            SettingError: the text looks different, or there is no such fold.
+            SettingError: the text does not have this form, or a number is outside its range.
         """
         number, _, of = text.partition("/")
         if not (number.isdecimal() and of.isdecimal()):

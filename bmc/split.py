@@ -1,4 +1,4 @@
-"""Splits by the hash of each row's content: equal rows never cross, every class is in each part."""
+"""Split rows by the hash of their content: equal rows share a part, each part has every class."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bmc.inputs import Many, Row
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2
-_SPLITTABLE = 3
+_SPLITTABLE = 3  # rows of a class from which on every part gets at least one
 
 
 def keys_of(rows: Many) -> NDArray[np.uint64]:
-    """Return a number a row, of its sha256, that is equal where rows are: uint64 (rows).
+    """Return a key for each row, from its sha256; equal rows have equal keys: uint64 (rows).
 
-    Texts are equal if they differ alone in case, in white space, or in how Unicode composes their
-    characters; images, series and arrays byte by byte.
+    Texts that differ only in case, white space or Unicode composition are equal. Images, series and
+    arrays are equal if all their bytes are.
     """
     return np.fromiter((_digest(row) for row in rows), np.uint64, len(rows))
 
@@ -33,41 +33,41 @@ def parts_of(
     with_test: bool,
     fold: Fold | None = None,
 ) -> NDArray[np.int8]:
-    """Say which part each row falls into: TRAIN, VALIDATION or TEST.
+    """Return the part of each row: TRAIN, VALIDATION or TEST.
 
-    In every class the distinct rows are ranked by their hash, and the parts are cut from that rank:
-    without an official test part 10 % are for validation and 20 % for testing, and at least one row
-    of each class that has three.
+    In every class the distinct rows are sorted by their keys, and the parts are slices of that
+    order: 10 % of the rows for validation and 20 % for testing, and at least one row for each part
+    in a class of three rows or more.
 
     Args:
-        keys: of the rows, from `keys_of`.
-        strata: class of each row; a duplicate with another label goes where the first one went.
-        with_test: whether a test part is to be cut.
-        fold: cut this part of the rank for testing instead.
+        keys: uint64 (rows), from `keys_of`.
+        strata: class of each row; a duplicate with another class goes to the part of the first.
+        with_test: make a test part; without one its share stays in the training part.
+        fold: the slice to use for testing; None for the usual 20 %.
     """
     order = np.argsort(keys, kind="stable").astype(np.int32)
     ranked = keys[order]
-    fresh = np.append(True, ranked[1:] != ranked[:-1])
+    is_first = np.append(True, ranked[1:] != ranked[:-1])
     del ranked
-    owner = strata[order[fresh]]
-    part = np.zeros(len(owner), np.int8)
-    for stratum in np.unique(owner):
-        places = np.flatnonzero(owner == stratum)
+    classes = strata[order[is_first]]
+    part_of_key = np.zeros(len(classes), np.int8)
+    for stratum in np.unique(classes):
+        indices = np.flatnonzero(classes == stratum)
         if fold:
             start, end = (
-                round(len(places) * at / fold.of) for at in (fold.number - 1, fold.number)
+                round(len(indices) * bound / fold.of) for bound in (fold.number - 1, fold.number)
             )
-            part[places[start:end]] = TEST
-            rest = np.concatenate([places[end:], places[:start]])
-            part[rest[: _share(len(rest), _VALIDATION_SHARE)]] = VALIDATION
+            part_of_key[indices[start:end]] = TEST
+            rest = np.concatenate([indices[end:], indices[:start]])
+            part_of_key[rest[: _share(len(rest), _VALIDATION_SHARE)]] = VALIDATION
             continue
-        cut = _share(len(places), _VALIDATION_SHARE)
-        part[places[:cut]] = VALIDATION
+        cut = _share(len(indices), _VALIDATION_SHARE)
+        part_of_key[indices[:cut]] = VALIDATION
         if with_test:
-            part[places[cut : cut + _share(len(places), _TEST_SHARE)]] = TEST
-    found = np.empty(len(keys), np.int8)
-    found[order] = part[np.cumsum(fresh, dtype=np.int32) - 1]
-    return found
+            part_of_key[indices[cut : cut + _share(len(indices), _TEST_SHARE)]] = TEST
+    parts = np.empty(len(keys), np.int8)
+    parts[order] = part_of_key[np.cumsum(is_first, dtype=np.int32) - 1]
+    return parts
 
 
 def _share(count: int, share: float) -> int:
@@ -75,15 +75,18 @@ def _share(count: int, share: float) -> int:
 
 
 def normal(row: tuple[str, ...]) -> str:
-    """Return a row of texts without what does not matter: case, white space, composition (NFC)."""
+    """Return a row of texts in lower case, with single spaces, composed as in Unicode's NFC."""
     text = "\x1f".join(" ".join(text.lower().split()) for text in row)
     return text if text.isascii() else unicodedata.normalize("NFC", text)
 
 
 def content_of(row: Row) -> bytes:
-    """Return what a row holds, byte by byte; a file's content for a path."""
+    """Return the bytes of a row's content; for a path, the bytes of the file."""
     if isinstance(row, tuple):
-        parts = (part.encode() if isinstance(part, str) else content_of(part) for part in row)
+        parts = (
+            part_of_key.encode() if isinstance(part_of_key, str) else content_of(part_of_key)
+            for part_of_key in row
+        )
         return b"\x1f".join(parts)
     if isinstance(row, Path):
         return row.read_bytes()

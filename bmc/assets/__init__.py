@@ -1,4 +1,4 @@
-"""Assets: data sets and checkpoints, pinned by content, from the first source that has them."""
+"""Fetch assets, data sets and checkpoints with pinned hashes, from the first source that works."""
 
 from __future__ import annotations
 
@@ -39,95 +39,97 @@ __all__ = [
 ]
 
 
-_GROWTH = 20  # bytes of one unpacked file for each byte of the download: more is an attack
-_asides = ExitStack()
-atexit.register(_asides.close)
+_MAX_RATIO = 20  # bytes of one unpacked file for each byte of the download
+_temporary_folders = ExitStack()
+atexit.register(_temporary_folders.close)
 
 
 def fetch(name: str) -> Path:
-    """Return a folder that holds an asset's files with the right content, fetching them if needed.
+    """Return a folder with the files of an asset, whose hashes are checked; fetch them if needed.
 
     Raises:
-        AssetError: no source has it (each is listed with its reason), or a hash is wrong.
+        UnknownError: there is no such asset.
+        AssetError: no source has the asset (the message lists all with their errors), or a hash is
+            wrong.
     """
     if name not in ASSETS:
         raise unknown("asset", name, ASSETS)
     asset = ASSETS[name]
     folder = _cache() / name
-    if _is_whole(folder, asset):
+    if _is_complete(folder, asset):
         _check(folder, asset, name)
         return folder
-    own = os.environ.get("BMC_ASSETS")
-    if own and (Path(own) / name).is_dir():
-        _check(Path(own) / name, asset, name)
-        return Path(own) / name
-    own = f"no folder {name} in {own}" if own else "not set"
-    reasons = [f"local cache {folder}: not there", f"BMC_ASSETS: {own}"]
-    with _place(folder) as place, locks.alone(place, patience=float("inf")):
-        if _is_whole(place, asset):  # another command was faster
-            _check(place, asset, name)
-            return place
+    local = os.environ.get("BMC_ASSETS")
+    if local and (Path(local) / name).is_dir():
+        _check(Path(local) / name, asset, name)
+        return Path(local) / name
+    local_reason = f"no folder {name} in {local}" if local else "not set"
+    reasons = [f"local cache {folder}: not there", f"BMC_ASSETS: {local_reason}"]
+    with _destination(folder) as destination, locks.alone(destination, patience=float("inf")):
+        if _is_complete(destination, asset):  # another command fetched the asset meanwhile
+            _check(destination, asset, name)
+            return destination
         for source in asset.sources:
             try:
-                _fetch_from(source, asset, name, place)
+                _fetch_from(source, asset, name, destination)
             except (OSError, AssetError, SourceFailedError, zipfile.BadZipFile) as error:
-                full = storage_error(error, place)
-                if full:
-                    raise full from error
+                disk_error = storage_error(error, destination)
+                if disk_error:
+                    raise disk_error from error
                 reasons.append(f"{source}: {str(error).strip() or type(error).__name__}")
                 continue
-            return place
+            return destination
     raise AssetError(
-        f"asset {name!r} could not be had: {'; '.join(reasons)}. "
+        f"asset {name!r} could not be fetched: {'; '.join(reasons)}. "
         f"Put its files ({', '.join(asset.files)}) into a folder {name} and set BMC_ASSETS to "
         "that folder's parent"
     )
 
 
-def _is_whole(folder: Path, asset: Asset) -> bool:
+def _is_complete(folder: Path, asset: Asset) -> bool:
     return all((folder / file).is_file() for file in asset.files)
 
 
 def _fetch_from(source: Source, asset: Asset, name: str, folder: Path) -> None:
-    """Bring an asset from a source; its folder appears with all files, checked, or not at all."""
-    with writing.scratch(folder.parent) as work, writing.scratch(folder.parent) as whole:
+    """Fetch an asset from a source; the folder appears with all files checked, or not at all."""
+    with writing.scratch(folder.parent) as work, writing.scratch(folder.parent) as staging:
         with _progress_of(work, f"fetching {name}", asset.size):
-            found = take(source, asset.files, work, _GROWTH * asset.size)
-        _check(found, asset, name)
-        ready = whole / name
-        disk.make_folder(ready)
+            fetched = take(source, asset.files, work, _MAX_RATIO * asset.size)
+        _check(fetched, asset, name)
+        complete = staging / name
+        disk.make_folder(complete)
         for file in asset.files:
-            disk.rename(found / file, ready / file)
-            disk.sync(ready / file)
-        disk.sync(ready)
-        if folder.exists():  # a part of it, from before
-            disk.rename(folder, whole / "before")
-        disk.rename(ready, folder)
+            disk.rename(fetched / file, complete / file)
+            disk.sync(complete / file)
+        disk.sync(complete)
+        if folder.exists():  # an incomplete folder
+            disk.rename(folder, staging / "before")
+        disk.rename(complete, folder)
         disk.sync(folder.parent)
 
 
 @contextmanager
-def _place(folder: Path) -> Iterator[Path]:
-    """Give the place for an asset in the cache, or in a folder of this process if that is shut.
+def _destination(folder: Path) -> Iterator[Path]:
+    """Give the block the folder for an asset: in the cache, or temporary if that is read-only.
 
     Raises:
         StorageError: neither can be written.
     """
     try:
         disk.make_folders(folder.parent)
-        shut = not os.access(folder.parent, os.W_OK | os.X_OK)
-        why = "it cannot be written"
+        is_writable = os.access(folder.parent, os.W_OK | os.X_OK)
+        reason = "it cannot be written"
     except OSError as error:
-        shut, why = True, (error.strerror or str(error)).lower()
-    if not shut:
+        is_writable, reason = False, (error.strerror or str(error)).lower()
+    if is_writable:
         yield folder
         return
-    aside = _asides.enter_context(writing.scratch())
+    temporary = _temporary_folders.enter_context(writing.scratch())
     console.note(
-        f"the cache {folder.parent} cannot be used ({why}): {folder.name} is kept for this command "
-        "alone; BMC_CACHE names another"
+        f"the cache {folder.parent} cannot be used ({reason}): {folder.name} is kept only for this "
+        "command; BMC_CACHE names another cache"
     )
-    yield aside / folder.name
+    yield temporary / folder.name
 
 
 def _cache() -> Path:
@@ -139,27 +141,28 @@ def _check(folder: Path, asset: Asset, name: str) -> None:
     for file, expected in asset.files.items():
         if not (folder / file).is_file():
             raise AssetError(f"asset {name!r}: {folder} has no file {file}")
-        found = sha256(folder / file)
-        if found != expected:
+        digest = sha256(folder / file)
+        if digest != expected:
             raise AssetError(
-                f"asset {name!r}: {folder / file} has sha256 {found}, pinned is {expected}; "
+                f"asset {name!r}: {folder / file} has sha256 {digest}, pinned is {expected}; "
                 "it was refused: remove the file and fetch again"
             )
 
 
 @contextmanager
 def _progress_of(work: Path, text: str, size: int) -> Iterator[None]:
+    """Show the progress of a download, measured by the size of the files in its folder."""
     done = threading.Event()
 
     def watch() -> None:
         with console.progress(text, total=size, unit="bytes") as advance:
-            seen = 0
+            reported = 0
             while not done.wait(0.2):
-                now = min(size, sum(_bytes(path) for path in work.rglob("*")))
-                advance(max(0, now - seen))
-                seen = max(seen, now)
+                downloaded = min(size, sum(_bytes(path) for path in work.rglob("*")))
+                advance(max(0, downloaded - reported))
+                reported = max(reported, downloaded)
 
-    context = copy_context()  # the thread reports to whom this one reports
+    context = copy_context()  # gives the thread the reporter of this thread
     watcher = threading.Thread(target=context.run, args=(watch,), daemon=True)
     watcher.start()
     try:
@@ -172,5 +175,5 @@ def _progress_of(work: Path, text: str, size: int) -> Iterator[None]:
 def _bytes(path: Path) -> int:
     try:
         return path.stat().st_size if path.is_file() else 0
-    except FileNotFoundError:  # pip removes its temporary files while we look
+    except FileNotFoundError:  # pip removes its temporary files meanwhile
         return 0

@@ -1,4 +1,4 @@
-"""The assets that bmc knows: each file's hash, its license, and where it can be had."""
+"""The pinned assets: the hashes of their files, their licenses and their sources."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class Asset:
     """A pinned set of files.
 
     Args:
-        files: each file's name and its sha256.
+        files: sha256 of each file, by name.
         size: bytes to download, for the progress bar.
-        license: under which the content may be used.
-        sources: where to look, after the local cache and BMC_ASSETS, in this order.
+        license: license of the content.
+        sources: sources to try in this order, after the local cache and BMC_ASSETS.
     """
 
     files: Mapping[str, str]

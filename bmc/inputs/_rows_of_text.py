@@ -40,7 +40,7 @@ def texts_of(row: Row, number: int, columns: int) -> tuple[str, ...]:
         if half:
             raise DataError(
                 f"row {number}: character {half.start() + 1} is half a character "
-                f"({half.group()!a}, a lone surrogate); decode the text anew, as UTF-8"
+                f"({half.group()!a}, a lone surrogate); decode the text again, as UTF-8"
             )
     if not any(text.strip() for text in texts):
         raise DataError(f"row {number} is an empty text; leave it out")

@@ -309,7 +309,7 @@ class TextEncoder:
             cut(text, limit, self._boundaries) if len(text) > limit else text for text in texts
         )
 
-    def _enough(self, part: tuple[str, ...], whole: tuple[str, ...], length: int) -> bool:
+    def _is_enough(self, part: tuple[str, ...], whole: tuple[str, ...], length: int) -> bool:
         """Tell whether the parts of a row's texts give the same tokens as the whole texts.
 
         Args:
