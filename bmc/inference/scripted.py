@@ -1,4 +1,4 @@
-"""TorchScript modules run and export, but their layers can be neither watched nor replaced."""
+"""TorchScript modules, whose layers can be run and exported, but neither hooked nor replaced."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from bmc.errors import UsageError
 def refuse_scripted(name: object, module: nn.Module) -> None:
     """Refuse a network with weights inside a TorchScript module.
 
-    PyTorch allows no hooks on such a module, and its layers are of no type that a technique knows.
+    PyTorch allows no hooks on such a module, and the classes of its layers are not nn.Linear etc.
 
     Args:
-        name: what the message calls the model.
+        name: name of the model in the message.
         module: the network.
 
     Raises:
@@ -24,8 +24,8 @@ def refuse_scripted(name: object, module: nn.Module) -> None:
             where = f"its submodule {path}" if path else "the network"
             raise UsageError(
                 f"{name}: {where} is a TorchScript module (torch.jit.script or torch.jit.trace), "
-                "whose layers PyTorch lets nobody watch or replace; build it without TorchScript. "
-                "bmc train and bmc export take it as it is"
+                "whose layers can be neither hooked nor replaced; build it without TorchScript. "
+                "bmc train and bmc export accept it as it is"
             )
 
 

@@ -1,4 +1,4 @@
-"""A caller's own score: a function of outputs and labels, with an interval as other scores have."""
+"""Score functions of the user, of outputs and labels, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from bmc.foreign import line_of, summary_of
 from bmc.measure.scores import NAMES, Interval
 
 ScoreFunction = Callable[[NDArray[Any], NDArray[Any]], Any]
-"""Given outputs (rows, classes), or values (rows) in a regression, and labels (rows): a number,
-higher is better."""
+"""Function of outputs (rows, classes), or values (rows) in a regression, and labels (rows). It
+returns a number; higher is better."""
 
-_DRAWS = 500  # of the bootstrap: a caller's function may be slow
+_DRAWS = 500  # bootstrap samples; fewer than for bmc's scores, since a user's function may be slow
 
 
 @dataclass(frozen=True)
 class CustomScore:
-    """A score function of the caller's.
+    """A score function of the user.
 
     Args:
-        name: what it is recorded as.
-        function: of outputs and labels, as numpy arrays.
-        mean: added to a regression's values after `scale`; 0 where they are in the labels' unit.
-        scale: that a regression's values are multiplied by; 1 where they are in the labels' unit.
+        name: name under which the score is recorded.
+        function: function of outputs and labels, which are numpy arrays.
+        mean: number added to a regression's values after scaling; 0 where the values are in the
+            labels' unit.
+        scale: factor of a regression's values; 1 where the values are in the labels' unit.
     """
 
     name: str
@@ -44,15 +45,15 @@ class CustomScore:
         """Return the score of rows.
 
         Args:
-            outputs: (rows, classes), or (rows, 1) in a regression.
+            outputs: outputs (rows, classes), or (rows, 1) in a regression.
             labels: class indices or numbers (rows).
 
         Raises:
-            ModelCodeError: the function fails, or returns no finite number.
+            ModelCodeError: the function fails, or does not return a finite number.
         """
         try:
             score = float(self.function(*self._in_own_units(outputs, labels)))
-        except Exception as error:  # what the code of others raises can be anything
+        except Exception as error:  # the user's code may raise any error
             where = line_of(error) or "its own code"
             raise ModelCodeError(
                 f"the score function {self.name} fails in {where}: {summary_of(error)}"
@@ -67,22 +68,22 @@ class CustomScore:
         """Return the score of rows with its 95 % bootstrap interval.
 
         Args:
-            outputs: (rows, classes), or (rows, 1) in a regression.
+            outputs: outputs (rows, classes), or (rows, 1) in a regression.
             labels: class indices or numbers (rows).
 
         Raises:
-            ModelCodeError: the function fails on all rows, or returns no finite number.
+            ModelCodeError: the function fails on all rows, or does not return a finite number.
         """
         value = self.value(outputs, labels)
         generator = np.random.default_rng(0)
-        drawn = []
+        resampled = []
         for _ in range(_DRAWS):
             rows = generator.integers(0, len(labels), len(labels))
             try:
-                drawn.append(self.value(outputs[rows], labels[rows]))
-            except ModelCodeError:  # such as a draw that lacks a class
+                resampled.append(self.value(outputs[rows], labels[rows]))
+            except ModelCodeError:  # for example, the sample may lack a class
                 continue
-        low, high = np.percentile(drawn, [2.5, 97.5]) if drawn else (value, value)
+        low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (value, value)
         return Interval(value, float(low), float(high))
 
     def _in_own_units(
@@ -95,16 +96,17 @@ class CustomScore:
 
 
 def custom_scores(scores: Mapping[str, Any]) -> dict[str, Interval]:
-    """Return the scores of a caller's own functions among recorded ones, by name.
+    """Return the scores of the user's functions among recorded scores, by name.
 
     Args:
-        scores: of a model or bundle, read from a file; what is malformed is left out.
+        scores: scores of a model or bundle, which may come from a file; malformed entries are left
+            out.
     """
-    made = {name: entry for name, entry in scores.items() if name not in NAMES}
+    custom = {name: entry for name, entry in scores.items() if name not in NAMES}
     keys = ("value", "low", "high")
     return {
         name: Interval(*(float(entry[key]) for key in keys))
-        for name, entry in made.items()
+        for name, entry in custom.items()
         if isinstance(entry, dict)
         and set(entry) == set(keys)
         and all(type(entry[key]) in (int, float) for key in keys)

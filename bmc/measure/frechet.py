@@ -1,4 +1,4 @@
-"""Frechet distance: how far two sets of features lie apart, each taken as one Gaussian."""
+"""Frechet distance between two sets of features, each modelled as a Gaussian."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ _Matrix = NDArray[np.float64]
 def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
     """Return |m1 - m2|^2 + trace(C1 + C2 - 2 (C1 C2)^(1/2)) of two means and covariances.
 
-    It is 0 for equal sets, never below, in the features' units squared, and the same in both
-    directions. Few rows make it larger than it is: compare distances of equally many rows alone.
+    The distance is symmetric, 0 for equal sets, never negative, and in squared units of the
+    features. It is biased upwards for few rows: compare only distances for equal numbers of rows.
 
     Args:
         first: features of one set of examples (rows, features), at least two rows.
-        second: of the other set (other rows, features).
+        second: features of the other set (other rows, features), at least two rows.
 
     Raises:
-        DataError: the two are no tables of equally many finite features, or have too few rows.
+        DataError: the sets have different numbers of features, features that are not finite, or
+            fewer than two rows.
 
     Source: Dowson and Landau 1982, "The Fréchet distance between multivariate normal
     distributions"; Heusel et al. 2017, "GANs Trained by a Two Time-Scale Update Rule", section 4.
@@ -35,12 +36,13 @@ def frechet_distance(first: NDArray[np.floating], second: NDArray[np.floating]) 
         if not np.isfinite(features).all():
             raise DataError("a Frechet distance needs finite features; some are NaN or infinite")
     means = [features.mean(axis=0, dtype=np.float64) for features in (first, second)]
-    spreads = [_covariance(features) for features in (first, second)]
-    # The roots of C1 C2's eigenvalues are those of C1^(1/2) C2 C1^(1/2), which is symmetric.
-    root = _square_root(spreads[0])
-    shared = np.sqrt(np.linalg.eigvalsh(root @ spreads[1] @ root).clip(min=0)).sum()
-    apart = ((means[0] - means[1]) ** 2).sum()
-    return max(0.0, float(apart + np.trace(spreads[0]) + np.trace(spreads[1]) - 2 * shared))
+    covariances = [_covariance(features) for features in (first, second)]
+    # C1 C2 has the same eigenvalues as C1^(1/2) C2 C1^(1/2), which is symmetric.
+    root = _square_root(covariances[0])
+    trace_of_root = np.sqrt(np.linalg.eigvalsh(root @ covariances[1] @ root).clip(min=0)).sum()
+    traces = np.trace(covariances[0]) + np.trace(covariances[1])
+    distance_of_means = ((means[0] - means[1]) ** 2).sum()
+    return max(0.0, float(distance_of_means + traces - 2 * trace_of_root))
 
 
 def _covariance(features: NDArray[np.floating]) -> _Matrix:

@@ -20,7 +20,7 @@ from typing import Any, Self
 from bmc import console
 from bmc.errors import BmcError, MissingError, SettingError
 
-LIMIT_SECONDS = 600.0  # for a start, and for a turn: what takes longer hangs
+LIMIT_SECONDS = 600.0  # for a start, and for a turn; a process that takes longer is stopped
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class BenchSettings:
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is measured: a bundle with so many threads, in a precision."""
+    """A bundle to measure, with a number of threads and a precision."""
 
     bundle: Path
     threads: int
@@ -64,15 +64,16 @@ class Candidate:
 
 @dataclass
 class Measured:
-    """What was found of a candidate.
+    """Measurements of a candidate.
 
     Args:
-        candidate: which one.
-        execution: what it really ran with, as its session says.
-        nanoseconds: of each call, by turn, by launch.
-        cold_start_seconds: from the start of a fresh process to its first answer, by launch.
-        load_seconds: of that, reading the bundle, loading the model and answering, by launch.
-        peak_mb: resident memory of that fresh process after its first answer, by launch.
+        candidate: the candidate.
+        execution: device, threads and precision that the session reports.
+        nanoseconds: duration of each call, nested by launch, turn and call.
+        cold_start_seconds: time from the start of a process to its first output, by launch.
+        load_seconds: part of `cold_start_seconds` for reading the bundle, loading the model and
+            running one row, by launch.
+        peak_mb: peak resident memory of the process after its first output, by launch.
     """
 
     candidate: Candidate
@@ -91,66 +92,66 @@ def measure(
 ) -> list[Measured]:
     """Measure candidates in turn.
 
-    Every candidate lives in a process of its own, which is stopped (SIGSTOP) outside its turns:
-    idle run times spin, and would slow each other down.
+    Each candidate has a separate process, which is stopped (SIGSTOP) outside its turns: idle
+    runtimes busy-wait, and would slow each other down.
 
     Args:
-        candidates: what is measured.
-        settings: how.
-        is_settled: tells after `settings.launches` whether what was measured is steady enough;
-            while it is not, launches are added, up to `settings.most_launches`.
-        failed: takes bundles that cannot be run, each with the reason; the others are measured.
-            Left out, the first such bundle is an error.
+        candidates: the candidates to measure.
+        settings: settings of the measurement.
+        is_settled: function that tells, after `settings.launches`, whether the measurements are
+            steady enough; otherwise launches are added, up to `settings.most_launches`.
+        failed: dict that bundles that cannot be run are added to, each with the reason, while the
+            other bundles are measured; None makes the first such bundle an error.
 
     Raises:
         MissingError: a candidate cannot run here.
         BmcError: a candidate's bundle cannot be loaded.
     """
-    found = [Measured(candidate) for candidate in candidates]
+    measured = [Measured(candidate) for candidate in candidates]
     total = settings.launches * (settings.rounds + 1) * len(candidates)
     with console.progress("measuring", total, unit="turns") as advance:
         for launch in range(settings.launches):
-            found = _launch(found, settings, launch, advance, failed)
+            measured = _launch(measured, settings, launch, advance, failed)
     for launch in range(settings.launches, settings.most_launches):
-        if not found or is_settled(found):
+        if not measured or is_settled(measured):
             break
         console.note(f"intervals are still wide: launch {launch + 1}")
-        found = _launch(found, settings, launch, lambda turns: None, failed)
-    return found
+        measured = _launch(measured, settings, launch, lambda turns: None, failed)
+    return measured
 
 
 def _launch(
-    found: list[Measured],
+    measured: list[Measured],
     settings: BenchSettings,
     launch: int,
     advance: Callable[[int], None],
     failed: dict[Path, str] | None,
 ) -> list[Measured]:
-    """Start every candidate, give each its turns, and return those that ran."""
+    """Start every candidate, run all turns, and return the candidates that did not fail."""
     broken: dict[Path, str] = {}
 
     with ExitStack() as stack:
-        # Who starts first gets other memory, so the order turns with every launch.
+        # The order of starts affects the memory layout, so it alternates between launches.
         pairs: list[tuple[Measured, _Worker]] = []
-        for one in found if launch % 2 == 0 else reversed(found):
-            with _failures(one, broken, keep=failed is not None):
-                pairs.append((one, stack.enter_context(_Worker(one, settings))))
-                one.nanoseconds.append([])
+        for entry in measured if launch % 2 == 0 else reversed(measured):
+            with _failures(entry, broken, keep=failed is not None):
+                pairs.append((entry, stack.enter_context(_Worker(entry, settings))))
+                entry.nanoseconds.append([])
             advance(1)
         for turn in range(settings.rounds):
-            for one, worker in pairs if turn % 2 == 0 else reversed(pairs):
-                if one.candidate.bundle not in broken:
-                    with _failures(one, broken, keep=failed is not None):
-                        one.nanoseconds[-1].append(worker.turn(settings))
+            for entry, worker in pairs if turn % 2 == 0 else reversed(pairs):
+                if entry.candidate.bundle not in broken:
+                    with _failures(entry, broken, keep=failed is not None):
+                        entry.nanoseconds[-1].append(worker.turn(settings))
                 advance(1)
     if failed is not None:
         failed |= broken
-    return [one for one in found if one.candidate.bundle not in broken]
+    return [entry for entry in measured if entry.candidate.bundle not in broken]
 
 
 @contextmanager
 def _failures(measured: Measured, broken: dict[Path, str], keep: bool) -> Iterator[None]:
-    """Put what goes wrong with a candidate into `broken`, or raise it."""
+    """Add an error of the block to `broken`, or raise it unless `keep`."""
     try:
         yield
     except BmcError as error:
@@ -164,7 +165,7 @@ class _Worker:
 
     def __init__(self, measured: Measured, settings: BenchSettings) -> None:
         candidate = measured.candidate
-        told = {
+        request = {
             "bundle": str(candidate.bundle),
             "threads": candidate.threads,
             "precision": candidate.precision,
@@ -174,7 +175,7 @@ class _Worker:
         environment = {**os.environ, "OMP_NUM_THREADS": str(candidate.threads or os.cpu_count())}
         started = time.perf_counter()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bmc.measure.worker", json.dumps(told)],
+            [sys.executable, "-m", "bmc.measure.worker", json.dumps(request)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -195,7 +196,7 @@ class _Worker:
         self._pause()
 
     def turn(self, settings: BenchSettings) -> list[int]:
-        """Let the process run its calls and return their nanoseconds."""
+        """Let the process run the calls of a turn, and return their nanoseconds."""
         if hasattr(signal, "SIGCONT"):
             self._process.send_signal(signal.SIGCONT)
         order = {"seconds": settings.turn_seconds, "calls": settings.turn_calls}
@@ -241,7 +242,7 @@ class _Worker:
             alarm.cancel()
         if late.is_set():
             raise BmcError(
-                f"{candidate.bundle} gave no answer within {LIMIT_SECONDS:g} seconds and was "
+                f"{candidate.bundle} did not respond within {LIMIT_SECONDS:g} seconds and was "
                 "stopped; the other bundles can be measured without it"
             )
         if not line:

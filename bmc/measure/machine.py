@@ -1,4 +1,4 @@
-"""The machine that a figure was measured on."""
+"""Describe the machine that a figure was measured on."""
 
 from __future__ import annotations
 
@@ -11,35 +11,43 @@ from typing import Any
 
 import psutil
 
-_TELLING = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-_RUN_TIMES = ("onnxruntime", "openvino", "tensorrt", "torch")
+_INSTRUCTIONS = (
+    "avx2",
+    "avx512f",
+    "avx512_vnni",
+    "avx_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+)
+_RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "torch")
 
 
 @dataclass(frozen=True)
-class Telling:
-    """What tells one machine's latencies from another's."""
+class Hardware:
+    """The facts about a machine on which its latencies depend."""
 
     processor: str
     instructions: list[str]
     cores: int | None
 
 
-TELLING = tuple(field.name for field in fields(Telling))
+HARDWARE = tuple(field.name for field in fields(Hardware))
 
 
-def run_times() -> dict[str, str]:
-    """Return the versions of the run times that are installed."""
-    found = {}
-    for package in _RUN_TIMES:
+def runtime_versions() -> dict[str, str]:
+    """Return the versions of the installed runtimes, by package."""
+    versions = {}
+    for package in _RUNTIMES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def describe() -> dict[str, Any]:
-    """Return processor, its telling instruction sets, cores, memory and operating system."""
+    """Return processor, relevant instruction sets, cores, memory and operating system."""
     fields: dict[str, str] = {}
     for line in _read(Path("/proc/cpuinfo")).splitlines():
         name, _, value = line.partition(":")
@@ -47,7 +55,7 @@ def describe() -> dict[str, Any]:
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     return {
         "processor": fields.get("model name") or platform.processor() or platform.machine(),
-        "instructions": [flag for flag in _TELLING if flag in flags],
+        "instructions": [flag for flag in _INSTRUCTIONS if flag in flags],
         "cores": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",

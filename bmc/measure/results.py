@@ -1,11 +1,11 @@
-"""What a bench found: rows that can be shown, saved with their raw samples, and read again."""
+"""Results of a bench: rows for people, saved with their raw samples, and read again."""
 
 from __future__ import annotations
 
 import datetime
 import hashlib
 import json
-import statistics as plain
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -30,20 +30,22 @@ from bmc.writing import write_atomically
 
 @dataclass(frozen=True)
 class Row:
-    """One candidate's figures; times in milliseconds where not said otherwise.
+    """The figures of one candidate.
 
     Args:
-        name: the bundle's folder.
-        manifest_sha256: which bundle exactly.
-        threads: threads of the CPU.
-        best: whether this is the bundle's better thread count.
-        execution: what it really ran with.
-        p50: median latency; None where there are too few samples.
-        p90: 90th percentile, likewise.
-        speed_up: how many times faster than the reference's better thread count; None for itself.
-        cold_start_seconds: from a fresh process to the first answer, median of the launches.
-        peak_mb: memory of that process after its first answer, median of the launches.
-        samples: calls measured.
+        name: name of the bundle's folder.
+        manifest_sha256: sha256 of the bundle's manifest.
+        threads: number of CPU threads.
+        best: whether this thread count has the lowest median latency of the bundle.
+        execution: device, threads and precision that the session reported.
+        p50: median latency in milliseconds; None where there are too few samples.
+        p90: 90th percentile of the latency in milliseconds; None where there are too few samples.
+        speed_up: latency of the reference over this latency, each at its best thread count; None
+            for the reference.
+        cold_start_seconds: time from the start of a process to its first output, median of the
+            launches.
+        peak_mb: peak memory of that process after its first output in MB, median of the launches.
+        samples: number of measured calls.
     """
 
     name: str
@@ -68,15 +70,16 @@ class Run:
     """One bench: its rows, the raw samples, and the machine.
 
     Args:
-        started: when, in UTC.
-        machine: what it was measured on.
-        settings: how.
-        rows: each candidate's figures.
-        skipped: why a bundle could not run there, by name.
-        samples: of each row, raw.
-        versions: of the run times; empty in files of earlier versions.
-        skipped_sha256: which bundles were skipped exactly, likewise.
-        failed: those skipped bundles that failed when they were run.
+        started: time of the start, in UTC.
+        machine: description of the machine.
+        settings: settings of the measurement.
+        rows: figures of the candidates.
+        skipped: reason for each bundle that was not measured, by name.
+        samples: raw samples of each row.
+        versions: versions of the runtimes; empty in files of bmc 0.1.
+        skipped_sha256: sha256 of the manifest of each skipped bundle, by name; empty in files of
+            bmc 0.1.
+        failed: names of the skipped bundles that failed while they were run.
     """
 
     started: str
@@ -97,19 +100,21 @@ def measure_bundles(
     precision: str = "f32",
     skip_broken: bool = False,
 ) -> Run:
-    """Measure bundles in turn with each thread count; those that cannot run here are skipped.
+    """Measure bundles in turn with each thread count; bundles that cannot run here are skipped.
 
-    Bundles whose folders have the same name are told apart by their paths.
+    Bundles whose folders have the same name are named by their paths.
 
     Args:
-        folders: bundles; the first that runs is the reference of the speed-ups.
+        folders: folders of the bundles; the first bundle that runs is the reference of the
+            speed-ups.
         threads: thread counts.
-        settings: how to measure; a bundle that takes fewer tokens or steps is given its most.
-        precision: "f32" or "bf16"; a target that computes as its file says stays at that.
-        skip_broken: leave out bundles that fail when they are run, each with the reason; else the
-            first of them is an error.
+        settings: settings of the measurement; a bundle that takes fewer tokens or time steps is
+            measured with its largest number.
+        precision: "f32" or "bf16"; targets whose file determines the precision ignore this.
+        skip_broken: whether to skip bundles that fail while they run, each with the reason;
+            otherwise the first failure is an error.
     """
-    RuntimeOptions(precision=precision)  # refused here, before any process is started
+    RuntimeOptions(precision=precision)  # checks the precision before any process is started
     started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
     candidates: list[Candidate] = []
     skipped: dict[str, str] = {}
@@ -119,27 +124,42 @@ def measure_bundles(
         target = bundles.read(folder).manifest.target
         chosen = precision if precision in format_of(target).precisions else "f32"
         try:
-            here = load_target(target).available()
+            availability = load_target(target).available()
         except MissingError as error:
             skipped[names[folder]] = str(error)
             continue
-        if here.devices:
+        if availability.devices:
             candidates += [Candidate(folder, count, chosen) for count in threads]
         else:
-            skipped[names[folder]] = here.note
+            skipped[names[folder]] = availability.note
     failed: dict[Path, str] = {}
-    found = measure(candidates, settings, are_steady, failed if skip_broken else None)
-    skipped |= {names[folder]: why for folder, why in failed.items()}
-    rows = _rows(found, names)
-    left_out = {names[one]: one for one in folders if names[one] in skipped}
-    exactly = {name: sha256(one / bundles.MANIFEST) for name, one in left_out.items()}
-    about = machine.describe(), settings, rows, skipped, tuple(found)
-    broken = tuple(names[folder] for folder in failed)
-    return Run(started, *about, machine.run_times(), exactly, broken)
+    measured = measure(candidates, settings, are_steady, failed if skip_broken else None)
+    skipped |= {names[folder]: reason for folder, reason in failed.items()}
+    return Run(
+        started=started,
+        machine=machine.describe(),
+        settings=settings,
+        rows=_rows(measured, names),
+        skipped=skipped,
+        samples=tuple(measured),
+        versions=machine.runtime_versions(),
+        skipped_sha256={
+            names[folder]: sha256(folder / bundles.MANIFEST)
+            for folder in folders
+            if names[folder] in skipped
+        },
+        failed=tuple(names[folder] for folder in failed),
+    )
 
 
 def ratio(run: Run, slower: str, faster: str) -> Interval:
-    """Return how many times faster one bundle is than another, each at its better thread count."""
+    """Return the latency ratio of two bundles, each at its best thread count.
+
+    Args:
+        run: a bench of both bundles.
+        slower: name of the bundle in the numerator.
+        faster: name of the bundle in the denominator.
+    """
     return speed_up(_best_samples(run, slower), _best_samples(run, faster))
 
 
@@ -155,88 +175,92 @@ def save(run: Run, path: Path) -> None:
         "failed": run.failed,
         "versions": run.versions,
         "rows": [row.to_json() for row in run.rows],
-        "samples": [asdict(one) for one in run.samples],
+        "samples": [asdict(measured) for measured in run.samples],
     }
     content = json.loads(json.dumps(content, default=str))
     write_atomically(path, json.dumps({**content, "sha256": _digest(content)}).encode())
 
 
 def read(path: Path) -> Run:
-    """Read what `save` wrote.
+    """Read a run that `save` wrote.
 
     Raises:
-        ArtifactError: the file is something else, or was changed.
+        ArtifactError: the file is not a bench result, or was changed.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(content, dict):
             raise ValueError("it holds no JSON object")
-        recorded = content.pop("sha256", None)  # files of earlier versions have none
+        recorded = content.pop("sha256", None)  # missing in files of bmc 0.1
         if recorded not in (None, _digest(content)):
             raise ValueError("it was changed after it was written")
         run = read_as(Run, content)
         _check(run)
     except (OSError, ValueError, RecursionError, SettingError) as error:
-        raise ArtifactError(f"{path} is no bench result: {error}; remove it") from error
+        raise ArtifactError(f"{path} is not a bench result: {error}; remove it") from error
     return run
 
 
 def cut_rows(run: Run) -> list[str]:
-    """Say which bundles were given fewer tokens or steps than the others: all that they take."""
+    """Return a sentence for each bundle that was measured with fewer tokens than the others."""
     return [
-        f"{row.name} was given {row.execution['cut_to']} tokens or steps, the most that it takes"
+        f"{row.name} was measured with {row.execution['cut_to']} tokens or steps, its maximum"
         for row in run.rows
         if row.best and "cut_to" in row.execution
     ]
 
 
-def are_steady(found: Sequence[Measured]) -> bool:
-    """Tell whether no median has a wide interval, each bundle at its better thread count."""
+def are_steady(measured: Sequence[Measured]) -> bool:
+    """Tell whether the median of every bundle at its best thread count has a narrow interval."""
     medians: dict[Path, list[Interval]] = {}
-    for one in found:
-        median = percentile(one.nanoseconds, 50)
+    for entry in measured:
+        median = percentile(entry.nanoseconds, 50)
         if median:
-            medians.setdefault(one.candidate.bundle, []).append(median)
-    better = [min(each, key=lambda median: median.value) for each in medians.values()]
-    return not any(is_wide(median) for median in better)
+            medians.setdefault(entry.candidate.bundle, []).append(median)
+    best = [min(of_bundle, key=lambda median: median.value) for of_bundle in medians.values()]
+    return not any(is_wide(median) for median in best)
 
 
 def _names(folders: Sequence[Path]) -> dict[Path, str]:
     counts = Counter(folder.name for folder in folders)
-    return {one: one.name if counts[one.name] == 1 else str(one) for one in folders}
+    return {folder: folder.name if counts[folder.name] == 1 else str(folder) for folder in folders}
 
 
-def _rows(found: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row, ...]:
+def _rows(measured: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row, ...]:
     rows = [
         Row(
-            name=names[one.candidate.bundle],
-            manifest_sha256=sha256(one.candidate.bundle / bundles.MANIFEST),
-            threads=one.candidate.threads,
+            name=names[entry.candidate.bundle],
+            manifest_sha256=sha256(entry.candidate.bundle / bundles.MANIFEST),
+            threads=entry.candidate.threads,
             best=False,
-            execution=one.execution,
-            p50=percentile(one.nanoseconds, 50),
-            p90=percentile(one.nanoseconds, 90),
+            execution=entry.execution,
+            p50=percentile(entry.nanoseconds, 50),
+            p90=percentile(entry.nanoseconds, 90),
             speed_up=None,
-            cold_start_seconds=plain.median(one.cold_start_seconds),
-            peak_mb=plain.median(one.peak_mb),
-            samples=sum(len(turn) for launch in one.nanoseconds for turn in launch),
+            cold_start_seconds=statistics.median(entry.cold_start_seconds),
+            peak_mb=statistics.median(entry.peak_mb),
+            samples=sum(len(turn) for launch in entry.nanoseconds for turn in launch),
         )
-        for one in found
+        for entry in measured
     ]
     best = {name: _best(rows, name) for name in dict.fromkeys(row.name for row in rows)}
-    marked = []
-    for place, row in enumerate(rows):
+    complete = []
+    for index, row in enumerate(rows):
         reference = best[rows[0].name]
-        faster = None
+        ratio_to_reference = None
         if row.name != rows[0].name:
-            faster = speed_up(found[reference].nanoseconds, found[place].nanoseconds)
-        marked.append(replace(row, best=best[row.name] == place, speed_up=faster))
-    return tuple(marked)
+            ratio_to_reference = speed_up(
+                measured[reference].nanoseconds, measured[index].nanoseconds
+            )
+        is_best = best[row.name] == index
+        complete.append(replace(row, best=is_best, speed_up=ratio_to_reference))
+    return tuple(complete)
 
 
 def _best(rows: Sequence[Row], name: str) -> int:
-    own = [place for place, row in enumerate(rows) if row.name == name]
-    return min(own, key=lambda place: _median(rows[place]))
+    """Return the index of a bundle's row with the lowest median latency."""
+    indices = [index for index, row in enumerate(rows) if row.name == name]
+    return min(indices, key=lambda index: _median(rows[index]))
 
 
 def _median(row: Row) -> float:
@@ -244,24 +268,24 @@ def _median(row: Row) -> float:
 
 
 def _best_samples(run: Run, name: str) -> list[list[list[int]]]:
-    place = next(place for place, row in enumerate(run.rows) if row.name == name and row.best)
-    return run.samples[place].nanoseconds
+    index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
+    return run.samples[index].nanoseconds
 
 
 def _check(run: Run) -> None:
-    """Check that rows, samples and machine of a file belong together.
+    """Check that the rows, samples and machine of a run are consistent.
 
     Raises:
-        ValueError: they do not.
+        ValueError: they are inconsistent.
     """
-    read_as(machine.Telling, {name: run.machine.get(name) for name in machine.TELLING}, "machine")
+    read_as(machine.Hardware, {name: run.machine.get(name) for name in machine.HARDWARE}, "machine")
     if len(run.rows) != len(run.samples):
         raise ValueError(f"{len(run.rows)} rows of {len(run.samples)} samples")
     for name in {row.name for row in run.rows}:
         if sum(row.best for row in run.rows if row.name == name) != 1:
             raise ValueError(f"{name} has no single best row")
-    shapes = {tuple(len(launch) for launch in one.nanoseconds) for one in run.samples}
-    turns = [turn for one in run.samples for launch in one.nanoseconds for turn in launch]
+    shapes = {tuple(len(launch) for launch in entry.nanoseconds) for entry in run.samples}
+    turns = [turn for entry in run.samples for launch in entry.nanoseconds for turn in launch]
     if len(shapes) > 1 or any(len(shape) < 2 or 0 in shape for shape in shapes):
         raise ValueError("its candidates were not measured in turn, in two launches or more")
     if not all(turn and min(turn) > 0 for turn in turns):

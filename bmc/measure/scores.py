@@ -1,4 +1,4 @@
-"""Scores of a classifier from its logits on held-out rows, with paired bootstrap intervals."""
+"""Scores of models from their outputs on held-out rows, with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAMES = frozenset(
         *("mae", "mse", "r2", "rows"),
     }
 )
-"""What the scores of a task are recorded as."""
+"""Names under which the scores of a task are recorded."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Interval:
 
 
 class Custom(Protocol):
-    """A score of the caller's own; see `bmc.measure.custom`."""
+    """A score function of the user; see `bmc.measure.custom`."""
 
     @property
     def name(self) -> str:
-        """What it is recorded as."""
+        """The name under which the score is recorded."""
 
     def interval(self, outputs: NDArray[Any], labels: NDArray[Any]) -> Interval:
-        """Return the score of rows with its 95 % interval."""
+        """Return the score of rows, with its 95 % interval."""
 
 
 def of_task(
@@ -47,31 +47,31 @@ def of_task(
 
     Args:
         task: "classification" gives accuracy, macro F1, precision and recall (means over the
-            classes that rows have or are given), those of each class and the confusion matrix
-            (rows: true classes); "regression" MAE, MSE and R2; a generator has no labels to be
-            scored by.
-        outputs: of the model (rows, classes or 1).
-        labels: classes or numbers (rows).
-        custom: a score of the caller's own, which is returned first.
+            classes that occur among labels or predictions), the same of each class, and the
+            confusion matrix (rows: true classes); "regression" gives MAE, MSE and R2;
+            "generation" gives no scores, since there are no labels.
+        outputs: outputs of the model (rows, classes or 1).
+        labels: class indices or numbers (rows).
+        custom: score function of the user, whose score is returned first; None for none.
     """
     if task not in ("classification", "regression"):
         return {}
-    own = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
+    scores = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
     if task == "regression":
         values, truth = outputs[:, 0].astype(np.float64), labels.astype(np.float64)
-        found = {"mae": mean_absolute_error, "mse": mean_squared_error, "r2": r2}
-        return {**own, **{name: asdict(score(values, truth)) for name, score in found.items()}}
+        functions = {"mae": mean_absolute_error, "mse": mean_squared_error, "r2": r2}
+        return scores | {name: asdict(score(values, truth)) for name, score in functions.items()}
     table = confusion(outputs, labels)
-    right, truths, answers = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    precision, recall = right / np.maximum(answers, 1), right / np.maximum(truths, 1)
-    f1 = 2 * right / np.maximum(truths + answers, 1)
-    there = truths + answers > 0
+    correct, actual, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
+    precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(actual, 1)
+    f1 = 2 * correct / np.maximum(actual + predicted, 1)
+    occurs = actual + predicted > 0
     return {
-        **own,
+        **scores,
         "accuracy": asdict(accuracy(outputs, labels)),
         "macro_f1": asdict(macro_f1(outputs, labels)),
-        "macro_precision": float(precision[there].mean()),
-        "macro_recall": float(recall[there].mean()),
+        "macro_precision": float(precision[occurs].mean()),
+        "macro_recall": float(recall[occurs].mean()),
         "by_class": {
             "precision": precision.tolist(),
             "recall": recall.tolist(),
@@ -82,39 +82,41 @@ def of_task(
 
 
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Count rows by true class (first axis) and answer (second axis)."""
+    """Return the confusion matrix: counts of rows by true and predicted class (second axis)."""
     classes = logits.shape[1]
     table = np.bincount(labels * classes + logits.argmax(axis=1), minlength=classes**2)
     return table.reshape(classes, classes)
 
 
 def missed_classes(table: Sequence[Sequence[int]]) -> list[tuple[int, int]]:
-    """Return the classes of which no row was answered rightly, each with its rows.
+    """Return the classes without a correctly predicted row, each with its number of rows.
 
     Args:
-        table: a confusion matrix (true classes, answers).
+        table: confusion matrix (true classes, predicted classes).
     """
-    rows = [sum(counts) for counts in table]
-    hits = [counts[place] for place, counts in enumerate(table)]
-    return [(place, rows[place]) for place in range(len(table)) if rows[place] and not hits[place]]
+    return [
+        (index, sum(counts))
+        for index, counts in enumerate(table)
+        if sum(counts) and not counts[index]
+    ]
 
 
 def worst_confusions(table: Sequence[Sequence[int]], most: int) -> list[tuple[int, int, int, int]]:
-    """Return the largest wrong counts: true class, answer, rows answered so, rows of the class.
+    """Return the most frequent errors: true class, predicted class, count, rows of the class.
 
     Args:
-        table: a confusion matrix (true classes, answers).
-        most: how many at most.
+        table: confusion matrix (true classes, predicted classes).
+        most: largest number of errors to return.
     """
     counts = np.array(table, np.int64)
     rows = counts.sum(axis=1)
     np.fill_diagonal(counts, 0)
     order = np.argsort(-counts, axis=None, kind="stable")[:most]
-    places = (divmod(int(place), len(counts)) for place in order)
+    pairs = (divmod(int(index), len(counts)) for index in order)
     return [
-        (true, answer, int(counts[true, answer]), int(rows[true]))
-        for true, answer in places
-        if counts[true, answer]
+        (true, predicted, int(counts[true, predicted]), int(rows[true]))
+        for true, predicted in pairs
+        if counts[true, predicted]
     ]
 
 
@@ -129,7 +131,7 @@ def mean_squared_error(values: Floats, truth: Floats) -> Interval:
 
 
 def r2(values: Floats, truth: Floats) -> Interval:
-    """Return the share of the truth's variance that the values explain."""
+    """Return R2, the fraction of the truth's variance that the values explain."""
 
     def score(rows: NDArray[np.int64]) -> float:
         spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
@@ -139,56 +141,73 @@ def r2(values: Floats, truth: Floats) -> Interval:
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
-    """Return the share of rows answered rightly."""
+    """Return the fraction of correctly predicted rows."""
     return _mean((logits.argmax(axis=1) == labels).astype(np.float64))
 
 
 def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
-    """Return the mean of F1, the harmonic mean of precision and recall.
+    """Return the mean F1 over the classes that occur among labels or predictions.
 
-    It is taken over the classes that some row has, or is given.
+    F1 is the harmonic mean of precision and recall.
     """
-    answers = logits.argmax(axis=1)
+    predictions = logits.argmax(axis=1)
     classes = logits.shape[1]
 
     def score(rows: NDArray[np.int64]) -> float:
-        true, answered = labels[rows], answers[rows]
-        right = np.bincount(true[true == answered], minlength=classes)
-        both = np.bincount(true, minlength=classes) + np.bincount(answered, minlength=classes)
-        return float(np.mean(2 * right[both > 0] / both[both > 0]))
+        true, predicted = labels[rows], predictions[rows]
+        correct = np.bincount(true[true == predicted], minlength=classes)
+        total = np.bincount(true, minlength=classes) + np.bincount(predicted, minlength=classes)
+        return float(np.mean(2 * correct[total > 0] / total[total > 0]))
 
     return _bootstrap(score, len(labels))
 
 
 def agreement(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> Interval:
-    """Return the share of rows that two models answer alike."""
+    """Return the fraction of rows for which two models predict the same class."""
     return _mean((logits.argmax(axis=1) == reference.argmax(axis=1)).astype(np.float64))
 
 
 def kept(
     logits: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[np.int64]
 ) -> Interval:
-    """Return accuracy over the reference's accuracy on the same rows (a paired ratio)."""
-    own = (logits.argmax(axis=1) == labels).astype(np.float64)
-    its = (reference.argmax(axis=1) == labels).astype(np.float64)
-    return _bootstrap(lambda rows: own[rows].mean() / max(its[rows].mean(), 1e-9), len(labels))
+    """Return the ratio of two models' accuracies on the same rows, with a paired interval.
+
+    Args:
+        logits: logits of the model in the numerator (rows, classes).
+        reference: logits of the reference (rows, classes).
+        labels: class indices (rows).
+    """
+    correct = (logits.argmax(axis=1) == labels).astype(np.float64)
+    reference_correct = (reference.argmax(axis=1) == labels).astype(np.float64)
+
+    def ratio(rows: NDArray[np.int64]) -> float:
+        return float(correct[rows].mean() / max(reference_correct[rows].mean(), 1e-9))
+
+    return _bootstrap(ratio, len(labels))
 
 
 def lost(
     task: str, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[Any]
 ) -> Interval:
-    """Return the accuracy (or R2) lost against a reference on the same rows (paired)."""
+    """Return the accuracy (or R2) lost relative to a reference, with a paired interval.
+
+    Args:
+        task: "classification" or "regression".
+        outputs: outputs of the model (rows, classes or 1).
+        reference: outputs of the reference, of the same shape.
+        labels: class indices or numbers (rows).
+    """
     if task != "regression":
-        own = (outputs.argmax(axis=1) == labels).astype(np.float64)
-        return _mean((reference.argmax(axis=1) == labels) - own)
+        correct = (outputs.argmax(axis=1) == labels).astype(np.float64)
+        return _mean((reference.argmax(axis=1) == labels) - correct)
     truth = labels.astype(np.float64)
-    own, its = ((found[:, 0] - truth) ** 2 for found in (outputs, reference))
+    errors, reference_errors = ((values[:, 0] - truth) ** 2 for values in (outputs, reference))
 
-    def score(rows: NDArray[np.int64]) -> float:
+    def loss_of_r2(rows: NDArray[np.int64]) -> float:
         spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
-        return float((own[rows] - its[rows]).sum() / max(spread, 1e-12))
+        return float((errors[rows] - reference_errors[rows]).sum() / max(spread, 1e-12))
 
-    return _bootstrap(score, len(truth))
+    return _bootstrap(loss_of_r2, len(truth))
 
 
 def _mean(values: Floats) -> Interval:
@@ -197,7 +216,6 @@ def _mean(values: Floats) -> Interval:
 
 def _bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int) -> Interval:
     generator = np.random.default_rng(0)
-    everyone = np.arange(rows)
-    drawn = [score(generator.integers(0, rows, rows)) for _ in range(_DRAWS)]
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return Interval(float(score(everyone)), float(low), float(high))
+    resampled = [score(generator.integers(0, rows, rows)) for _ in range(_DRAWS)]
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    return Interval(float(score(np.arange(rows))), float(low), float(high))

@@ -1,4 +1,4 @@
-"""How numbers read for people: three significant digits, in plain decimals, with their interval."""
+"""Format numbers for people: three significant digits, plain decimals, with intervals."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import math
 from bmc.measure.scores import Interval
 
 _DIGITS = 3
-_WIDE = 2.0
-_SMALLEST = 1e-4  # below, plain decimals are more zeros than digits
+_WIDE_RATIO = 2.0
+_MIN_PLAIN = 1e-4  # smaller numbers are written with an exponent
 
 
 def significant(value: float) -> str:
-    """Write a number with three significant digits; a larger one to the whole number.
+    """Write a number with three significant digits, and at least all digits before the point.
 
     Example:
         >>> significant(0.031249), significant(4.8), significant(99.96), significant(11162.4)
@@ -23,7 +23,7 @@ def significant(value: float) -> str:
     if value == 0:
         return "0"
     rounded = float(f"{value:.{_DIGITS}g}")
-    if abs(rounded) < _SMALLEST:
+    if abs(rounded) < _MIN_PLAIN:
         return f"{value:.{_DIGITS - 1}e}"
     if abs(rounded) >= 10**_DIGITS:
         return f"{value:,.0f}"
@@ -34,8 +34,8 @@ def with_interval(interval: Interval | None, scale: float = 1.0) -> str:
     """Write an estimate with its 95 % interval, or say that there are too few samples.
 
     Args:
-        interval: the estimate.
-        scale: what it is multiplied by, such as 100 for percent.
+        interval: the estimate with its interval; None for too few samples.
+        scale: factor of the numbers, such as 100 for percent.
     """
     if interval is None:
         return "too few samples"
@@ -57,4 +57,4 @@ def megabytes(size: float) -> str:
 
 def is_wide(interval: Interval | None) -> bool:
     """Tell whether the upper end of an interval is more than twice its lower end."""
-    return interval is not None and interval.high > _WIDE * interval.low
+    return interval is not None and interval.high > _WIDE_RATIO * interval.low

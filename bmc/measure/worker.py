@@ -1,8 +1,9 @@
-"""One candidate of a bench, in a process of its own: `python -m bmc.measure.worker SETTINGS`.
+"""The process of one candidate of a bench: `python -m bmc.measure.worker SETTINGS`.
 
-It loads a bundle, answers one row (the cold start), says so in one JSON line, and then runs as
-many calls as each line on stdin asks for, answering with their nanoseconds. Between its turns the
-bench stops the whole process, so that no idle thread spins beside another candidate's turn.
+The process loads a bundle, runs one row (the cold start) and prints a JSON line about it. Each line
+on stdin then requests a number of calls, and the process prints their nanoseconds as a JSON line.
+Between turns the bench stops the whole process, since idle threads that busy-wait would slow other
+candidates down.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from bmc.errors import BmcError
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
-_WARM_SECONDS = 2.0
-_STEADY = 0.03
-_UNCOUNTED = 2
+_MAX_WARM_UP_SECONDS = 2.0
+_STEADY = 0.03  # relative change of the median between blocks of calls
+_UNTIMED_CALLS = 2  # at the start of each turn
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
 
 
@@ -36,7 +37,7 @@ def main() -> None:
     try:
         _serve(settings)
     except BmcError as error:
-        _say({"error": str(error), "exit_code": error.exit_code})
+        _send({"error": str(error), "exit_code": error.exit_code})
 
 
 def _serve(settings: dict[str, Any]) -> None:
@@ -47,18 +48,18 @@ def _serve(settings: dict[str, Any]) -> None:
         bundle = pipeline.bundle
         pipeline(bundle.encoder.example())
         loaded = time.perf_counter() - started
-        wanted = settings["length"]
-        length = min(wanted, bundle.encoder.longest().get("sequence", wanted))
-        cut = {} if length == wanted else {"cut_to": length}
+        requested = settings["length"]
+        length = min(requested, bundle.encoder.longest().get("sequence", requested))
+        cut = {} if length == requested else {"cut_to": length}
         execution = {**pipeline.session.execution, **cut}
-        _say({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
+        _send({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
         golden, _ = bundle.golden()
         inputs = bundle.encoder.sized(golden, settings["batch"], length)
-        _warm(pipeline, inputs)
-        _say({"warm": True})
+        _warm_up(pipeline, inputs)
+        _send({"warm": True})
         for line in sys.stdin:
             turn = json.loads(line)
-            for _ in range(_UNCOUNTED):
+            for _ in range(_UNTIMED_CALLS):
                 pipeline.session.run(inputs)
             samples: list[int] = []
             end = time.perf_counter() + turn["seconds"]
@@ -66,7 +67,7 @@ def _serve(settings: dict[str, Any]) -> None:
                 before = time.perf_counter_ns()
                 pipeline.session.run(inputs)
                 samples.append(time.perf_counter_ns() - before)
-            _say({"nanoseconds": samples})
+            _send({"nanoseconds": samples})
 
 
 def peak_memory_mb() -> float:
@@ -77,20 +78,20 @@ def peak_memory_mb() -> float:
                 return int(line.split()[1]) / 1024
     except OSError:
         pass
-    import resource  # noqa: PLC0415  not on Windows, and on Linux a parent's peak shines through
+    import resource  # noqa: PLC0415  missing on Windows; on Linux it may report the parent's peak
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def _end_with_parent() -> None:
-    """Have Linux kill this process when the bench dies: stopped, it would never see that."""
+    """Let Linux kill this process when the bench dies: a stopped process cannot exit by itself."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def _warm(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:
-    """Run until two blocks of calls have like medians, or the time for it is over."""
-    end = time.perf_counter() + _WARM_SECONDS
+def _warm_up(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:
+    """Run calls until two blocks in a row have similar medians, or for the maximum time."""
+    end = time.perf_counter() + _MAX_WARM_UP_SECONDS
     last = 0.0
     while time.perf_counter() < end:
         block = []
@@ -104,7 +105,7 @@ def _warm(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:
         last = median
 
 
-def _say(message: dict[str, Any]) -> None:
+def _send(message: dict[str, Any]) -> None:
     print(json.dumps(message), flush=True)
 
 

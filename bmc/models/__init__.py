@@ -1,5 +1,5 @@
-"""Networks of the model families, one file each: how one is built, and how it runs fastest.
+"""Networks of the model families, one file each: how to build, load and export them.
 
-What can be built, and how it is trained, is in `bmc/families`: CONTRIBUTING.md says how to add a
+Names, settings and training defaults are in `bmc/families`. CONTRIBUTING.md says how to add a
 family.
 """

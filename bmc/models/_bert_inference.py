@@ -1,16 +1,16 @@
-"""BERT's inference form: the same answers in fewer, larger operations.
+"""BERT's inference form: the same outputs in fewer, larger operations.
 
-What is fused, and only where the live module still has that shape:
-    query, key and value   three plain linears on one input become one; 1/sqrt(d) goes into query
-    embeddings             position and first-segment tables become one
-    mask                   made additive once, not in every layer
-    last layer             computed for the [CLS] row alone, the only row that is read; where other
-                           layers share its weights, with parts of what they use
-    rows and tokens        one axis between the attentions: a linear is one Gemm with its bias, and
-                           ONNX Runtime does not fuse its slow SkipLayerNormalization
-    GELU                   multiplied in the order that ONNX Runtime fuses
-Anything else (a low-rank pair, a pruned head count, a shared layer, a tied weight) is called as it
-stands, and a module met twice is emitted once.
+Differences from the trained module, where its layers still have the original classes:
+    query, key and value   three linear layers become one; 1/sqrt(d) is folded into the query
+    embeddings             the tables of positions and of the first segment become one
+    mask                   converted to an additive mask once, not in every layer
+    last layer             computed only for the [CLS] token, the only token that is read; if other
+                           layers share its weights, with slices of their fused projection
+    rows and tokens        one axis outside of the attentions: a linear layer is one Gemm with bias,
+                           and ONNX Runtime does not fuse its slow SkipLayerNormalization
+    GELU                   written as the sequence of operators that ONNX Runtime fuses
+Other modules (low-rank pairs, pruned heads, shared layers, tied weights) are called unchanged, and
+a module that several layers share is exported once.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_laye
 class InferenceForm(nn.Module):
     """A BERT classifier rewritten for inference.
 
-    It assumes [CLS] pooling and, without `pairs`, that every token is of the first segment.
+    The form assumes [CLS] pooling and, without `pairs`, that all tokens belong to segment 0.
 
     Args:
-        module: a live BertForSequenceClassification; it is not changed.
+        module: a BertForSequenceClassification; it is not changed.
         pairs: whether rows are sentence pairs, which have token types.
-        longest: tokens of a row at most; positions behind them are left out.
+        longest: largest number of tokens of a row; later positions are removed.
     """
 
     def __init__(self, module: Any, pairs: bool, longest: int) -> None:
@@ -62,16 +62,16 @@ class _Embeddings(nn.Module):
         super().__init__()
         self.words = embeddings.word_embeddings
         tables = embeddings.position_embeddings, embeddings.token_type_embeddings
-        plain = all(isinstance(table.weight, nn.Parameter) for table in tables)
-        self.positions = (_Summed if plain else _Sum)(*tables, longest)
+        have_weights = all(isinstance(table.weight, nn.Parameter) for table in tables)
+        self.positions = (_SummedTable if have_weights else _TableSum)(*tables, longest)
         self.norm = embeddings.LayerNorm
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
         return self.norm(self.words(ids) + self.positions()[: ids.shape[1]])  # type: ignore[no-any-return]
 
 
-class _Summed(nn.Module):
-    """Each position's vector with the first segment's, as one table."""
+class _SummedTable(nn.Module):
+    """The sums of the position vectors and the vector of segment 0, as one table."""
 
     def __init__(self, positions: Any, types: Any, longest: int) -> None:
         super().__init__()
@@ -82,8 +82,8 @@ class _Summed(nn.Module):
         return self.table
 
 
-class _Sum(nn.Module):
-    """The same where a table is a codebook, which a sum would unfold: added up in the graph."""
+class _TableSum(nn.Module):
+    """The same sums, computed in the graph: a stored sum would lose the codebook of a table."""
 
     def __init__(self, positions: Any, types: Any, longest: int) -> None:
         super().__init__()
@@ -94,12 +94,12 @@ class _Sum(nn.Module):
 
 
 class _Rows(nn.Module):
-    """The first rows of a table that is read as a whole; a codebook stays one, with all rows."""
+    """The first rows of a table; a table with a codebook keeps its codebook and all rows."""
 
     def __init__(self, table: Any, count: int) -> None:
         super().__init__()
-        plain = isinstance(table.weight, nn.Parameter)
-        rows = nn.Parameter(table.weight[:count].detach().clone()) if plain else table
+        has_weight = isinstance(table.weight, nn.Parameter)
+        rows = nn.Parameter(table.weight[:count].detach().clone()) if has_weight else table
         self.table: nn.Parameter | nn.Module = rows
 
     def forward(self) -> Tensor:
@@ -120,7 +120,7 @@ class _PairEmbeddings(nn.Module):
 
 
 def _parts(layer: Any) -> LayerParts:
-    """Return the parts of a live BertLayer."""
+    """Return the parts of a BertLayer."""
     inner = layer.attention.self
     heads, scale = int(inner.num_attention_heads), inner.scaling
     return LayerParts(

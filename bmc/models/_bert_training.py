@@ -1,4 +1,4 @@
-"""BERT's training form: the module's own layers, called so that nothing unread is computed."""
+"""BERT's training form: call the module's layers without computing outputs that are not read."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from bmc.inference.attention import additive_mask
 
 
 def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Return a function with the module's weights, outputs and gradients that does less work.
+    """Return a function that computes the module's outputs and gradients with less work.
 
-    Only the [CLS] row of the last layer is read, so only it is computed there, and a mask without
-    padding is left out. Layers are called as they stand: a low-rank pair or a shared layer too.
+    The last layer is computed only for the [CLS] token, the only token that is read, and batches
+    without padding need no mask. Layers are called unchanged, also low-rank pairs and shared
+    layers.
 
     Args:
-        module: a live BertForSequenceClassification.
+        module: a BertForSequenceClassification.
     """
 
     def compute(inputs: Mapping[str, Tensor]) -> Tensor:
         bert = module.bert
         types = inputs.get("token_type_ids")
         hidden = bert.embeddings(input_ids=inputs["input_ids"], token_type_ids=types)
-        kept = inputs["attention_mask"]
-        mask = None if bool(kept.all()) else additive_mask(kept, hidden)
+        is_token = inputs["attention_mask"]
+        mask = None if bool(is_token.all()) else additive_mask(is_token, hidden)
         layers = list(bert.encoder.layer)
-        for place, layer in enumerate(layers, start=1):
-            rows = hidden[:, :1] if place == len(layers) else hidden
-            mixed = _attend(layer.attention.self, rows, hidden, mask)
-            rows = layer.attention.output(mixed, rows)
-            hidden = layer.output(layer.intermediate(rows), rows)
+        for number, layer in enumerate(layers, start=1):
+            queries = hidden[:, :1] if number == len(layers) else hidden
+            mixed = _attend(layer.attention.self, queries, hidden, mask)
+            attended = layer.attention.output(mixed, queries)
+            hidden = layer.output(layer.intermediate(attended), attended)
         pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
         return module.classifier(module.dropout(pooled))  # type: ignore[no-any-return]
 
@@ -46,8 +47,8 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
     """Return all that signals of distillation compare; every layer is computed for all tokens.
 
     Args:
-        module: a live BertForSequenceClassification.
-        inputs: of a batch.
+        module: a BertForSequenceClassification.
+        inputs: inputs of a batch, by name.
     """
     bert, kept = module.bert, inputs["attention_mask"]
     types = inputs.get("token_type_ids")
@@ -83,12 +84,12 @@ class _Attended:
 
 
 def _attend(attention: Any, rows: Tensor, hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """Let rows (batch, queries, width) attend to all hidden rows."""
+    """Compute attention of tokens (batch, queries, width) to all hidden tokens."""
     return _attended(attention, rows, hidden, mask).mixed
 
 
 def _attended(attention: Any, rows: Tensor, hidden: Tensor, mask: Tensor | None) -> _Attended:
-    """Let rows (batch, queries, width) attend to all hidden rows, and return all on the way."""
+    """Compute attention of tokens (batch, queries, width), and return intermediate results."""
     heads = int(attention.num_attention_heads)
 
     units = attention.query(rows), attention.key(hidden), attention.value(hidden)

@@ -1,4 +1,4 @@
-"""What the inference forms of BERT and MPNet share: fused attentions and layers."""
+"""Fused attentions and layers, which the inference forms of BERT and MPNet share."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from bmc.inference.attention import (
 
 @dataclass(frozen=True)
 class AttentionParts:
-    """The parts of a live self-attention.
+    """The parts of a self-attention module.
 
     Args:
-        module: the attention itself; layers that share it hold the same one.
+        module: the attention module, which several layers may share.
         query: projection of the queries.
         key: projection of the keys.
         value: projection of the values.
         heads: number of heads.
-        scale: what the queries are multiplied by.
+        scale: factor of the queries.
     """
 
     module: nn.Module
@@ -40,16 +40,16 @@ class AttentionParts:
 
 @dataclass(frozen=True)
 class LayerParts:
-    """The parts of a live encoder layer.
+    """The parts of an encoder layer.
 
     Args:
-        attention: of the layer.
-        project: linear layer behind the attention.
-        attention_norm: norm behind that.
+        attention: parts of the layer's self-attention.
+        project: output projection of the attention.
+        attention_norm: norm after the attention's residual connection.
         widen: first linear layer of the feed-forward part.
-        activation: between its linear layers.
-        narrow: its second linear layer.
-        norm: behind that.
+        activation: activation of the feed-forward part.
+        narrow: second linear layer of the feed-forward part.
+        norm: norm after the residual connection of the feed-forward part.
     """
 
     attention: AttentionParts
@@ -64,13 +64,13 @@ class LayerParts:
 def fused_layers(
     layers: Sequence[LayerParts], tied: frozenset[int], mask_by_query: bool
 ) -> nn.ModuleList:
-    """Return the layers of an inference form; the last one computes the first token alone.
+    """Return the layers of an inference form; the last layer computes only the first token.
 
-    An attention that several layers share is emitted once; if the last layer is one of them, it
-    uses parts of the shared projection.
+    An attention that several layers share is exported once; if the last layer shares it, the last
+    layer uses slices of the shared projection.
 
     Args:
-        layers: of the live encoder, in order.
+        layers: parts of the encoder's layers, in order.
         tied: identities of the parameters that several modules hold.
         mask_by_query: whether the additive mask has a row for each query.
     """
@@ -102,13 +102,13 @@ class _Layer(nn.Module):
         self.norm = layer.norm
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        kept, mixed = self.attention(hidden, mask)
-        hidden = self.attention_norm(self.project(mixed) + kept)
+        queries, mixed = self.attention(hidden, mask)
+        hidden = self.attention_norm(self.project(mixed) + queries)
         return self.norm(self.narrow(self.activation(self.widen(hidden))) + hidden)  # type: ignore[no-any-return]
 
 
 class _Attention(nn.Module):
-    """Self-attention of all tokens; returns their vectors, and what they attended to."""
+    """Self-attention of all tokens; returns the input vectors of the queries, and the output."""
 
     def __init__(self, parts: AttentionParts, tied: frozenset[int]) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ class _Attention(nn.Module):
 
 
 class _FirstTokenAttention(nn.Module):
-    """Self-attention of the first token; with parts of another layer's projection, if any."""
+    """Self-attention of the first token; uses slices of a shared projection if there is one."""
 
     def __init__(
         self,

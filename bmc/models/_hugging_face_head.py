@@ -1,4 +1,4 @@
-"""The head of a fine-tuned Hugging Face folder: its rows follow the names of the classes."""
+"""Match the head of a fine-tuned Hugging Face folder with a data set, by the names of classes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from bmc.errors import ArtifactError
 
-_DEFAULT = re.compile(r"LABEL_\d+")
-_FEW = 6
+_DEFAULT_NAME = re.compile(r"LABEL_\d+")
+_MAX_NAMES = 6  # in a message
 
 
 @dataclass(frozen=True)
 class Head:
-    """What the head of a folder answers.
+    """The classifier or regression head of a folder.
 
     Args:
-        rows: outputs of its last layer; 0 where the folder has no head.
-        names: a class name for each row; none where the folder names none.
-        value: whether its one output is a number.
+        rows: number of outputs of the last layer; 0 where the folder has no head.
+        names: class name of each output; empty where the folder has no class names.
+        value: whether the head has one output, which may be the number of a regression.
     """
 
     rows: int
@@ -31,28 +31,29 @@ class Head:
 
 @dataclass(frozen=True)
 class Match:
-    """Which rows of a folder's head are kept.
+    """The rows of a folder's head that a new head takes over.
 
     Args:
-        rows: for each row of the new head, the folder's row; None where it is fresh.
-        said: what was decided, for people.
+        rows: for each row of the new head, the index of the folder's row; None for a row that is
+            initialised anew.
+        explanation: sentence for the user about the rows that are kept.
     """
 
     rows: tuple[int | None, ...]
-    said: str
+    explanation: str
 
     @property
     def kept(self) -> int:
-        """Return how many rows are kept."""
+        """The number of rows that are kept."""
         return sum(row is not None for row in self.rows)
 
 
 def head_of(config: Mapping[str, Any], rows: int) -> Head:
-    """Read what a folder's config.json says of its head.
+    """Return the head that a folder's config.json describes.
 
     Args:
-        config: config.json.
-        rows: outputs of the last layer in the folder's weights; 0 where it has none.
+        config: content of config.json.
+        rows: number of outputs of the last layer in the folder's weights; 0 where there is none.
 
     Raises:
         ArtifactError: names and numbers contradict each other, or a row has several labels.
@@ -72,53 +73,61 @@ def head_of(config: Mapping[str, Any], rows: int) -> Head:
             "regression has one"
         )
     names = _names(config)
-    stated = config.get("num_labels", config.get("_num_labels"))
-    if names and stated is not None and stated != len(names):
+    num_labels = config.get("num_labels", config.get("_num_labels"))
+    if names and num_labels is not None and num_labels != len(names):
         raise ArtifactError(
-            f"config.json: num_labels is {stated!r:.40}, but id2label has {len(names)} names; "
+            f"config.json: num_labels is {num_labels!r:.40}, but id2label has {len(names)} names; "
             "correct one of them"
         )
     if names and len(names) != rows:
         raise ArtifactError(
-            f"config.json names {len(names)} classes ({_few(names)}), but the head has {rows} "
+            f"config.json names {len(names)} classes ({_listed(names)}), but the head has {rows} "
             "rows; correct id2label"
         )
     names = names or tuple(f"LABEL_{row}" for row in range(rows))  # as transformers calls them
     return Head(rows, names, value=rows == 1 and problem in ("regression", None))
 
 
-def matched(head: Head, labels: Sequence[str]) -> Match:
-    """Find the head's row of each label of the data; none are labels of a regression.
+def match_head(head: Head, labels: Sequence[str]) -> Match:
+    """Match the rows of a head with the labels of the data, by name.
 
-    Default names (LABEL_0) name nothing, unless the data has these very labels.
+    Default names (LABEL_0) match only if the data has labels with these names.
+
+    Args:
+        head: head of the folder.
+        labels: class names of the data; empty for a regression.
     """
     if not labels:
         if head.value:
-            return Match((0,), "the folder's head answers one number, and is kept")
-        return Match((None,), _fresh(head, "the data asks for one number"))
-    wanted = set(labels)
-    named = any(not _DEFAULT.fullmatch(name) for name in head.names) or wanted & {*head.names}
-    if not named or (head.value and not wanted & {*head.names}):
-        why = "it names no classes: write their names into id2label of config.json to keep it"
-        return Match((None,) * len(labels), _fresh(head, why))
-    places = {name: row for row, name in enumerate(head.names)}
-    rows = tuple(places.get(label) for label in labels)
-    kept = [label for label in labels if label in places]
-    fresh = [label for label in labels if label not in places]
+            return Match((0,), "the folder's head outputs one number, and is kept")
+        return Match((None,), _fresh_head(head, "the data is for a regression, with one output"))
+    names = set(labels)
+    has_names = any(not _DEFAULT_NAME.fullmatch(name) for name in head.names)
+    shares_names = bool(names & {*head.names})
+    if not (has_names or shares_names) or (head.value and not shares_names):
+        reason = "it names no classes: write their names into id2label of config.json to keep it"
+        return Match((None,) * len(labels), _fresh_head(head, reason))
+    row_of = {name: row for row, name in enumerate(head.names)}
+    rows = tuple(row_of.get(label) for label in labels)
+    kept = [label for label in labels if label in row_of]
+    fresh = [label for label in labels if label not in row_of]
     if not kept:
-        why = f"it answers {_few(head.names)}, the data has {_few(labels)}, and no name is the same"
-        return Match(rows, _fresh(head, why))
-    said = f"the folder's head is kept by its names: {_few(kept)}"
+        reason = (
+            f"its classes are {_listed(head.names)}, the data's are {_listed(labels)}, and no name "
+            "is the same"
+        )
+        return Match(rows, _fresh_head(head, reason))
+    explanation = f"the folder's head is kept by its names: {_listed(kept)}"
     if fresh:
-        said += f"; fresh rows: {_few(fresh)}"
-    left = [name for name in head.names if name not in wanted]
-    if left:
-        said += f"; left out: {_few(left)}"
-    return Match(rows, said)
+        explanation += f"; fresh rows: {_listed(fresh)}"
+    left_out = [name for name in head.names if name not in names]
+    if left_out:
+        explanation += f"; left out: {_listed(left_out)}"
+    return Match(rows, explanation)
 
 
-def _fresh(head: Head, why: str) -> str:
-    return f"a fresh head: {why}" if head.rows else "a fresh head: the folder has none"
+def _fresh_head(head: Head, reason: str) -> str:
+    return f"a fresh head: {reason}" if head.rows else "a fresh head: the folder has none"
 
 
 def _names(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -128,21 +137,21 @@ def _names(config: Mapping[str, Any]) -> tuple[str, ...]:
         ArtifactError: id2label and label2id are malformed, or contradict each other.
     """
     by_row = _in_order(config.get("id2label"), "id2label")
-    turned = config.get("label2id")
-    if turned is not None and (
-        not isinstance(turned, dict) or not all(type(row) is int for row in turned.values())
+    label2id = config.get("label2id")
+    if label2id is not None and (
+        not isinstance(label2id, dict) or not all(type(row) is int for row in label2id.values())
     ):
-        raise _malformed("label2id", turned)
-    by_name = _in_order({row: name for name, row in (turned or {}).items()}, "label2id")
-    if len(by_name) != len(turned or ()):
-        raise _malformed("label2id", turned)
-    said = [names for names in (by_row, by_name) if names and not _is_default(names)]
-    if len(said) == 2 and said[0] != said[1]:
+        raise _malformed("label2id", label2id)
+    by_name = _in_order({row: name for name, row in (label2id or {}).items()}, "label2id")
+    if len(by_name) != len(label2id or ()):
+        raise _malformed("label2id", label2id)
+    own_names = [names for names in (by_row, by_name) if names and not _are_default(names)]
+    if len(own_names) == 2 and own_names[0] != own_names[1]:
         raise ArtifactError(
-            f"config.json: id2label says {_few(by_row)}, label2id says {_few(by_name)}; correct "
-            "one of them"
+            f"config.json: id2label says {_listed(by_row)}, label2id says {_listed(by_name)}; "
+            "correct one of them"
         )
-    return said[0] if said else by_row or by_name
+    return own_names[0] if own_names else by_row or by_name
 
 
 def _in_order(names: Any, key: str) -> tuple[str, ...]:
@@ -160,16 +169,16 @@ def _in_order(names: Any, key: str) -> tuple[str, ...]:
     ordered = tuple(rows.get(row, "") for row in range(len(names)))
     if sorted(rows) != list(range(len(names))):
         raise _malformed(key, names)
-    twice = sorted(name for name, count in Counter(ordered).items() if count > 1)
-    if twice:
+    duplicates = sorted(name for name, count in Counter(ordered).items() if count > 1)
+    if duplicates:
         raise ArtifactError(
-            f"config.json: {key} names {_few(twice)} twice; each class needs its own name"
+            f"config.json: {key} names {_listed(duplicates)} twice; each class needs its own name"
         )
     return ordered
 
 
-def _is_default(names: Sequence[str]) -> bool:
-    return all(_DEFAULT.fullmatch(name) for name in names)
+def _are_default(names: Sequence[str]) -> bool:
+    return all(_DEFAULT_NAME.fullmatch(name) for name in names)
 
 
 def _malformed(key: str, value: object) -> ArtifactError:
@@ -178,6 +187,6 @@ def _malformed(key: str, value: object) -> ArtifactError:
     )
 
 
-def _few(names: Sequence[str]) -> str:
-    shown = ", ".join(repr(name)[:40] for name in names[:_FEW])
-    return shown if len(names) <= _FEW else f"{shown} and {len(names) - _FEW} more"
+def _listed(names: Sequence[str]) -> str:
+    listed = ", ".join(repr(name)[:40] for name in names[:_MAX_NAMES])
+    return listed if len(names) <= _MAX_NAMES else f"{listed} and {len(names) - _MAX_NAMES} more"

@@ -1,4 +1,4 @@
-"""The tokenizer of a Hugging Face folder, as transformers' own AutoTokenizer makes it."""
+"""Load the tokenizer of a Hugging Face folder with transformers' AutoTokenizer, and check it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bmc.errors import ArtifactError
 from bmc.inputs.text import beyond_table, check_tokenizer, panics_refused
 from bmc.untrusted import read_bytes, read_json
 
-_MOST_BYTES = 32 * 2**20
+_MAX_BYTES = 32 * 2**20
 _JSONS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 _TEXTS = ("vocab.txt", "merges.txt")
-# transformers would open what these name, wherever it lies.
-_NAMES_OF_FILES = (
+# transformers would open the files that these keys name, also outside of the folder.
+_KEYS_OF_FILES = (
     *("vocab_file", "merges_file", "spm_file", "gguf_file", "fast_tokenizer_files"),
     *("tokenizer_object", "init_inputs"),
 )
@@ -26,16 +26,16 @@ _NAMES_OF_FILES = (
 
 @dataclass(frozen=True)
 class FolderTokenizer:
-    """A folder's tokenizer, and what transformers does with it.
+    """A folder's tokenizer, and the settings of its transformers class.
 
     Args:
-        tokenizer: without padding and truncation.
-        class_name: of the class that transformers chose.
-        pad_id: None where it has no padding token.
-        truncation_side: the end at which a long text is cut.
-        max_length: tokens that it was made for at most; None where it does not say.
-        pair_types: whether the model is told which text of a pair a token came from.
-        dropped: tokens that transformers adds by itself and the model has no rows for.
+        tokenizer: the tokenizer, without padding and truncation.
+        class_name: name of the class that transformers chose.
+        pad_id: id of the padding token; None where there is none.
+        truncation_side: end at which long texts are truncated, "left" or "right".
+        max_length: largest number of tokens (model_max_length); None where the folder has none.
+        pair_types: whether the model gets token types, which tell the texts of a pair apart.
+        dropped: tokens that transformers adds although the model has no embeddings for them.
     """
 
     tokenizer: Tokenizer
@@ -51,32 +51,32 @@ def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
     """Load a folder's tokenizer as `AutoTokenizer.from_pretrained(folder)` does.
 
     Args:
-        folder: with tokenizer.json, or with what transformers makes a tokenizer of.
-        rows: of the model's token table.
-        types: token types that the model knows.
+        folder: folder with tokenizer.json, or other tokenizer files that transformers can load.
+        rows: number of token embeddings of the model.
+        types: number of token types of the model.
 
     Raises:
-        ArtifactError: there is none, it is out of bounds, it is none of the tokenizers package, or
-            it makes ids or types that the model has no row for.
+        ArtifactError: there is no tokenizer, a file is too large, the tokenizer has no
+            tokenizer.json form, or it has ids or token types without an embedding in the model.
     """
-    written = _checked_files(folder)
-    with panics_refused(f"{folder}: transformers makes no tokenizer of it"):
-        made: Any = transformers.AutoTokenizer.from_pretrained(
+    text = _checked_files(folder)
+    with panics_refused(f"{folder}: transformers cannot load its tokenizer"):
+        loaded: Any = transformers.AutoTokenizer.from_pretrained(
             str(folder), local_files_only=True, trust_remote_code=False
         )
-    name = type(made).__name__
-    if not isinstance(getattr(made, "backend_tokenizer", None), Tokenizer):
+    name = type(loaded).__name__
+    if not isinstance(getattr(loaded, "backend_tokenizer", None), Tokenizer):
         raise ArtifactError(
             f"{folder}: {name} is written in Python and cannot be taken to a device; save the "
             "folder with a tokenizer that has a tokenizer.json"
         )
-    if getattr(made, "split_special_tokens", False):
+    if getattr(loaded, "split_special_tokens", False):
         raise ArtifactError(
-            f"{folder}: split_special_tokens is on, which no tokenizer.json can say; save the "
+            f"{folder}: split_special_tokens is on, which tokenizer.json cannot express; save the "
             "tokenizer without it"
         )
-    content = json.loads(made.backend_tokenizer.to_str())
-    dropped = _drop_unwritten(content, rows, written, made)
+    content = json.loads(loaded.backend_tokenizer.to_str())
+    dropped = _drop_added_tokens(content, rows, text, loaded)
     try:
         check_tokenizer(content, rows)
     except ValueError as error:
@@ -87,34 +87,34 @@ def tokenizer_of(folder: Path, rows: int, types: int) -> FolderTokenizer:
         tokenizer.no_truncation()
         single, pair = tokenizer.encode("a").type_ids, tokenizer.encode("a", "a").type_ids
     _check_rows(tokenizer, rows, folder)
-    names, longest = made.model_input_names, made.model_max_length
+    names, longest = loaded.model_input_names, loaded.model_max_length
     if not isinstance(names, list | tuple) or type(longest) not in (int, float):
         raise ArtifactError(
             f"{folder}: tokenizer_config.json: model_input_names is {names!r:.60} and "
-            f"model_max_length {longest!r:.40}; a list and a number belong there"
+            f"model_max_length {longest!r:.40}; they must be a list and a number"
         )
-    typed = "token_type_ids" in names
-    if typed and (any(single) or max(pair, default=0) >= max(types, 2)):
+    has_types = "token_type_ids" in names
+    if has_types and (any(single) or max(pair, default=0) >= max(types, 2)):
         raise ArtifactError(
-            f"{folder}: its tokenizer makes token types that the model does not take: {single} for "
-            f"one text, {pair} for two"
+            f"{folder}: its tokenizer makes token types that the model lacks: {single} for one "
+            f"text, {pair} for two"
         )
     return FolderTokenizer(
         tokenizer,
         name,
-        None if made.pad_token is None else made.pad_token_id,
-        made.truncation_side,
+        None if loaded.pad_token is None else loaded.pad_token_id,
+        loaded.truncation_side,
         int(longest) if 0 <= longest < 2**31 else None,
-        typed,
+        has_types,
         dropped,
     )
 
 
 def _checked_files(folder: Path) -> str:
-    """Check the files that transformers will read, and return what they say, as one text.
+    """Check the files that transformers will read, and return their contents as one text.
 
     Raises:
-        ArtifactError: one is too large or no JSON, or names files or code elsewhere.
+        ArtifactError: a file is too large or not JSON, or names files or code elsewhere.
     """
     texts: list[str] = []
     for name in (*_JSONS, *_TEXTS, "tokenizer.json"):
@@ -122,20 +122,20 @@ def _checked_files(folder: Path) -> str:
         if not path.exists():
             continue
         if name in _TEXTS:
-            data = read_bytes(path, "Hugging Face model folder", _MOST_BYTES, links=True)
+            data = read_bytes(path, "Hugging Face model folder", _MAX_BYTES, links=True)
             texts.append(data.decode(errors="replace"))
             continue
-        content = read_json(path, "Hugging Face model folder", links=True, max_bytes=_MOST_BYTES)
+        content = read_json(path, "Hugging Face model folder", links=True, max_bytes=_MAX_BYTES)
         texts.append(json.dumps(content, ensure_ascii=False))
         if name == "tokenizer.json":
             _check_tokenizer(content, path)
         if name == "tokenizer_config.json":
-            named = [key for key in _NAMES_OF_FILES if content.get(key)]
-            if named:
-                raise ArtifactError(f"{path}: {named[0]} is set, which bmc does not follow")
+            file_keys = [key for key in _KEYS_OF_FILES if content.get(key)]
+            if file_keys:
+                raise ArtifactError(f"{path}: {file_keys[0]} is set, which bmc does not follow")
     if not texts:
         raise ArtifactError(
-            f"{folder} has no tokenizer: save it beside the model, with "
+            f"{folder} has no tokenizer: save it next to the model, with "
             "AutoTokenizer.from_pretrained(...).save_pretrained(...)"
         )
     return "\n".join(texts)
@@ -145,31 +145,39 @@ def _check_tokenizer(content: dict[str, Any], path: Path) -> None:
     try:
         check_tokenizer(content)
     except ValueError as error:
-        raise ArtifactError(f"{path} is no tokenizer that bmc can read: {error}") from error
+        raise ArtifactError(f"{path} is not a tokenizer that bmc can read: {error}") from error
 
 
-def _drop_unwritten(content: dict[str, Any], rows: int, written: str, made: Any) -> tuple[str, ...]:
-    """Take out the tokens that no file names, which transformers adds behind the model's rows.
+def _drop_added_tokens(
+    content: dict[str, Any], rows: int, text: str, loaded: Any
+) -> tuple[str, ...]:
+    """Remove tokens that transformers added without an embedding in the model, and return them.
 
-    A BertTokenizer adds [MASK], say, to a vocabulary without it. A text with that token would end
-    in an IndexError there; here it is cut into pieces like any other word.
+    BertTokenizer, for example, adds [MASK] to a vocabulary without this token. In transformers a
+    text with that token fails with an IndexError; bmc splits it into pieces like other words.
+
+    Args:
+        content: content of tokenizer.json; its added_tokens are changed in place.
+        rows: number of token embeddings of the model.
+        text: contents of all tokenizer files; tokens in a file are kept.
+        loaded: the tokenizer that transformers loaded.
     """
-    needed = {made.cls_token, made.sep_token, made.pad_token, made.unk_token}
-    beyond = [
+    required = {loaded.cls_token, loaded.sep_token, loaded.pad_token, loaded.unk_token}
+    dropped = [
         token["content"]
         for token in content["added_tokens"]
         if token["id"] >= rows
-        and token["content"] not in needed
-        and json.dumps(token["content"], ensure_ascii=False)[1:-1] not in written
+        and token["content"] not in required
+        and json.dumps(token["content"], ensure_ascii=False)[1:-1] not in text
     ]
     content["added_tokens"] = [
-        token for token in content["added_tokens"] if token["content"] not in beyond
+        token for token in content["added_tokens"] if token["content"] not in dropped
     ]
-    return tuple(beyond)
+    return tuple(dropped)
 
 
 def _check_rows(tokenizer: Tokenizer, rows: int, folder: Path) -> None:
-    known = tokenizer.get_vocab()
-    token = max(known, key=lambda name: known[name])
-    if known[token] >= rows:
-        raise ArtifactError(f"{folder}: {beyond_table(token, known[token], rows)}")
+    ids = tokenizer.get_vocab()
+    token = max(ids, key=lambda name: ids[name])
+    if ids[token] >= rows:
+        raise ArtifactError(f"{folder}: {beyond_table(token, ids[token], rows)}")

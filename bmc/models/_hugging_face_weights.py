@@ -1,4 +1,4 @@
-"""The weights of a Hugging Face folder: which files hold them, and whether they fit a model."""
+"""Find the weights of a Hugging Face folder, and check that they fit a model."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bmc.weights_header import read_header
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = {"F32": "float32", "F16": "float16", "BF16": "bfloat16", "F64": "float64"}
-_MOST_SHARDS = 1_000
-_MOST_BYTES = 32 * 2**20
+_MAX_SHARDS = 1_000
+_MAX_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The tensors of a folder, unread.
+    """The tensors of a folder, before their values are read.
 
     Args:
-        files: the file of each tensor.
-        shapes: of each tensor.
-        dtypes: of each tensor, as safetensors writes them.
+        files: file of each tensor, by name.
+        shapes: shape of each tensor, by name.
+        dtypes: dtype of each tensor in the notation of safetensors, by name.
     """
 
     files: Mapping[str, Path]
@@ -36,17 +36,18 @@ class Weights:
     dtypes: Mapping[str, str]
 
     def read(self, name: str) -> Tensor:
-        """Read one tensor, as fp32."""
+        """Read a tensor, converted to fp32."""
         with safe_open(self.files[name], framework="pt") as file:
             tensor: Tensor = file.get_tensor(name)
         return tensor.float()
 
 
 def weights_of(folder: Path) -> Weights:
-    """Read the headers of a folder's safetensors: one file, or what its index lists.
+    """Read the headers of a folder's safetensors files: one file, or the files in its index.
 
     Raises:
-        ArtifactError: there are none, the index names files elsewhere, or one is damaged.
+        ArtifactError: there are no such files, the index names files elsewhere, or a file is
+            damaged.
     """
     if (folder / "adapter_config.json").is_file():
         raise ArtifactError(
@@ -59,13 +60,13 @@ def weights_of(folder: Path) -> Weights:
     dtypes: dict[str, str] = {}
     for path, names in listed.items():
         header = read_header(path, "Hugging Face model folder", links=True)
-        there = set(header.shapes)
-        for name in there if names is None else names & there:
+        in_file = set(header.shapes)
+        for name in in_file if names is None else names & in_file:
             files[name] = path
             shapes[name], dtypes[name] = header.shapes[name], header.dtypes[name]
-        lacking = sorted((names or set()) - there)
-        if lacking:
-            raise ArtifactError(f"{path} lacks {lacking[0]!r:.80}, which {INDEX} says it holds")
+        missing = sorted((names or set()) - in_file)
+        if missing:
+            raise ArtifactError(f"{path} lacks {missing[0]!r:.80}, which {INDEX} lists for it")
     return Weights(files, shapes, dtypes)
 
 
@@ -75,48 +76,48 @@ def check_fit(
     """Compare a folder's tensors with those of a model on the meta device.
 
     Args:
-        weights: of the folder.
-        expected: names and shapes of the model's tensors.
-        base: name of the model without its head, a prefix that a folder's names may lack.
-        fresh: how the names start that a folder need not have, or may have in other shapes.
+        weights: weights of the folder.
+        expected: the model's tensors on the meta device, by name.
+        base: attribute of the model without its head, a prefix that the folder's names may lack.
+        fresh: prefixes of the names of optional tensors, which may be missing or have other shapes.
 
     Returns:
-        the number formats of the tensors that will be read.
+        the dtypes of the tensors that will be read.
 
     Raises:
-        ArtifactError: a tensor is missing, has another shape, or is no floating-point number.
+        ArtifactError: a tensor is missing, has another shape, or is not of floating-point numbers.
     """
-    found = {_name(name, expected, base): name for name in weights.shapes}
+    folder_names = {_name(name, expected, base): name for name in weights.shapes}
     for name, tensor in expected.items():
         if name.startswith(fresh):
             continue
-        if name not in found:
+        if name not in folder_names:
             raise ArtifactError(f"its weights do not fit its config.json: {name} is missing")
-        shape = weights.shapes[found[name]]
+        shape = weights.shapes[folder_names[name]]
         if shape != tuple(tensor.shape):
             raise ArtifactError(
                 f"its weights do not fit its config.json: {name} has shape {list(shape)}, not "
                 f"{list(tensor.shape)}"
             )
-    formats = {weights.dtypes[found[name]] for name in expected if name in found}
-    odd = sorted(formats - _FLOATS.keys())
-    if odd:
+    dtypes = {weights.dtypes[folder_names[name]] for name in expected if name in folder_names}
+    unsupported = sorted(dtypes - _FLOATS.keys())
+    if unsupported:
         raise ArtifactError(
-            f"its weights are {', '.join(odd)}; bmc reads floating-point weights (a quantized "
-            "model's original)"
+            f"its weights are {', '.join(unsupported)}; bmc reads floating-point weights (a "
+            "quantized model's original)"
         )
-    return {_FLOATS[name] for name in formats}
+    return {_FLOATS[name] for name in dtypes}
 
 
 def expected_of(model_type: Any, config: Any) -> dict[str, Tensor]:
-    """Return the tensors of a model, by name, without memory for their values."""
+    """Return the tensors of a model on the meta device, which allocates no values, by name."""
     with torch.device("meta"):
         state: dict[str, Tensor] = model_type(config).state_dict()
     return state
 
 
 def _files(folder: Path) -> dict[Path, set[str] | None]:
-    """Return the files of a folder's weights, and the tensors that its index expects of each."""
+    """Return the weight files of a folder, with the names of their tensors; None without index."""
     if (folder / SINGLE).is_file():
         return {folder / SINGLE: None}
     index = folder / INDEX
@@ -125,18 +126,20 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
             f"{folder} has no {SINGLE} (pickled weights are not read); convert it: "
             "AutoModel.from_pretrained(...).save_pretrained(...)"
         )
-    content = read_json(index, "Hugging Face model folder", links=True, max_bytes=_MOST_BYTES)
-    listed = content.get("weight_map")
-    if not isinstance(listed, dict) or not listed:
+    content = read_json(index, "Hugging Face model folder", links=True, max_bytes=_MAX_BYTES)
+    weight_map = content.get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
         raise ArtifactError(f"{index} has no weight_map; save the model again")
     files: dict[Path, set[str] | None] = {}
     by_file: dict[str, set[str]] = {}
-    for name, file in listed.items():
+    for name, file in weight_map.items():
         if not isinstance(file, str) or not file.endswith(".safetensors"):
-            raise ArtifactError(f"{index}: {name!r:.80} lies in {file!r:.80}, no safetensors file")
+            raise ArtifactError(
+                f"{index}: {name!r:.80} lies in {file!r:.80}, which is not a safetensors file"
+            )
         by_file.setdefault(file, set()).add(name)
-    if len(by_file) > _MOST_SHARDS:
-        raise ArtifactError(f"{index} names {len(by_file)} files; bmc reads up to {_MOST_SHARDS}")
+    if len(by_file) > _MAX_SHARDS:
+        raise ArtifactError(f"{index} names {len(by_file)} files; bmc reads up to {_MAX_SHARDS}")
     for file, names in by_file.items():
         if "/" in file or "\\" in file or not file.isprintable():
             raise ArtifactError(f"{index} names {file!r:.80}, which leaves its folder; refused")
@@ -147,7 +150,7 @@ def _files(folder: Path) -> dict[Path, set[str] | None]:
 
 
 def _name(name: str, expected: Mapping[str, Tensor], base: str) -> str:
-    """Return a tensor's name in the model: old ones say gamma and beta, some lack the base."""
+    """Return a tensor's name in the model: old folders say gamma and beta, or lack the base."""
     name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
     name = name.replace("LayerNorm.beta", "LayerNorm.bias")
     return name if name in expected else f"{base}.{name}"

@@ -1,11 +1,11 @@
-"""MPNet's inference form: the same answers in fewer, larger operations.
+"""MPNet's inference form: the same outputs in fewer, larger operations.
 
-What is fused, as in BERT's form: query, key and value, with 1/sqrt(d) in the query; the mask, made
-additive once and added to the position bias once; the last layer, computed for the first row alone;
-one axis for rows and tokens. And, of MPNet's own:
-    positions   counted from the ids over a table that is cut to what a text may have
-    bias        one vector a head over the distances, from which every length is gathered
-Anything else is called as it stands, and a module met twice is emitted once.
+As in BERT's form, query, key and value are fused, with 1/sqrt(d) in the query; the additive mask is
+computed once, and added to the position bias once; the last layer is computed only for the first
+token; rows and tokens share an axis. In addition:
+    positions   are computed from the ids, with a table cut to the largest length of a text
+    bias        has one vector over all distances for each head, which every length gathers from
+Other modules are called unchanged, and a shared module is exported once.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ class InferenceForm(nn.Module):
     """An MPNet classifier rewritten for inference.
 
     Args:
-        module: a live MPNetForSequenceClassification; it is not changed.
-        most: positions that a text may have.
+        module: an MPNetForSequenceClassification; it is not changed.
+        max_length: largest number of tokens of a text.
     """
 
-    def __init__(self, module: Any, most: int) -> None:
+    def __init__(self, module: Any, max_length: int) -> None:
         super().__init__()
         embeddings, encoder = module.mpnet.embeddings, module.mpnet.encoder
         self.words = embeddings.word_embeddings
-        self.positions = _Positions(embeddings, most)
+        self.positions = _Positions(embeddings, max_length)
         self.norm = embeddings.LayerNorm
-        self.bias = _Bias(encoder, most)
+        self.bias = _Bias(encoder, max_length)
         layers = [_parts(layer) for layer in encoder.layer]
         self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=True)
         self.dense = module.classifier.dense
@@ -51,19 +51,19 @@ class InferenceForm(nn.Module):
 
 
 class _Positions(nn.Module):
-    """The vectors of the positions that a text may have; a codebook stays one.
+    """The position vectors of a text; a table with a codebook keeps its codebook.
 
-    A token's position is its number among the tokens that are no padding. A padding token has the
-    padding's own position, wherever it stands: a text may name it.
+    A token's position is its number among the tokens that are not padding. A padding token has the
+    padding's position also inside a text, since a text may contain "<pad>".
     """
 
-    def __init__(self, embeddings: Any, most: int) -> None:
+    def __init__(self, embeddings: Any, max_length: int) -> None:
         super().__init__()
         self.padding = int(embeddings.padding_idx)
         self.table: nn.Module | nn.Parameter = embeddings.position_embeddings
         self.start = self.padding
         if isinstance(self.table.weight, nn.Parameter):
-            rows = self.table.weight[self.start : self.start + 1 + most].detach().clone()
+            rows = self.table.weight[self.start : self.start + 1 + max_length].detach().clone()
             self.table, self.start = nn.Parameter(rows), 0
 
     def forward(self, input_ids: Tensor) -> Tensor:
@@ -73,23 +73,23 @@ class _Positions(nn.Module):
 
 
 class _Bias(nn.Module):
-    """What is added to the scores of each head (heads, length, length): it depends on distance."""
+    """The relative position bias of the attention scores, (heads, length, length)."""
 
-    def __init__(self, encoder: Any, most: int) -> None:
+    def __init__(self, encoder: Any, max_length: int) -> None:
         super().__init__()
-        distances = torch.arange(1 - most, most)
+        distances = torch.arange(1 - max_length, max_length)
         buckets = encoder.relative_position_bucket(distances)
         table = encoder.relative_attention_bias.weight.detach()[buckets].T
-        self.zero = most - 1
+        self.zero = max_length - 1
         self.table = nn.Parameter(table.contiguous(), requires_grad=False)
 
     def forward(self, length: int) -> Tensor:
-        places = torch.arange(length, device=self.table.device)
-        return self.table[:, places[None, :] - places[:, None] + self.zero]
+        positions = torch.arange(length, device=self.table.device)
+        return self.table[:, positions[None, :] - positions[:, None] + self.zero]
 
 
 def _parts(layer: Any) -> LayerParts:
-    """Return the parts of a live MPNetLayer."""
+    """Return the parts of an MPNetLayer."""
     inner = layer.attention.attn
     heads, scale = int(inner.num_attention_heads), float(inner.attention_head_size) ** -0.5
     return LayerParts(

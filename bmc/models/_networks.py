@@ -1,6 +1,7 @@
-"""Networks of others, made ready and checked: lazy layers get their shapes.
+"""Prepare and check the networks of users: lazy layers get their shapes.
 
-What could be saved and not loaded again, or answers what no bundle could, is refused at once.
+A network that cannot be saved and loaded, or whose outputs a bundle could not reproduce, is refused
+before any training.
 """
 
 from __future__ import annotations
@@ -20,18 +21,18 @@ from bmc.model import all_outputs_of, output_of
 from bmc.writing import scratch
 
 _ROWS = 3
-_DEEPEST = 200
-_CLOSE = 1e-3  # of the largest answer: sums in another order change less
+_MAX_DEPTH = 200
+_TOLERANCE = 1e-3  # of the largest output: more than a different order of sums changes
 
 
 def materialized(network: nn.Module, image: tuple[int, int, int]) -> nn.Module:
-    """Return a network whose lazy layers have shapes, and that nothing compiles.
+    """Return a network with initialised lazy layers, and without torch.compile.
 
     Args:
-        network: of the user.
-        image: channels, height and width of its input.
+        network: network of the user.
+        image: channels, height and width of the network's input.
     """
-    network = getattr(network, "_orig_mod", network)  # of torch.compile
+    network = getattr(network, "_orig_mod", network)  # set by torch.compile
     for path, layer in list(network.named_modules()):
         if hasattr(layer, "_orig_mod"):
             network.set_submodule(path, layer._orig_mod)
@@ -52,18 +53,18 @@ def check_network(
     """Refuse a network that could not be trained, saved, loaded and exported.
 
     Args:
-        module: built for training; it is left as it was.
-        inputs: to try, by name; several rows.
-        outputs: how many numbers a row must be answered with.
-        again: builds the network as a file's spec does.
-        name: of the network, for messages.
+        module: network to check; it is not changed.
+        inputs: example inputs with several rows, by name.
+        outputs: required number of outputs for each row.
+        again: function that builds the network again, as loading a model directory does.
+        name: name of the network, for messages.
 
     Returns:
-        how many auxiliary answers it gives in training.
+        the number of auxiliary outputs in training.
 
     Raises:
-        ModelCodeError: it fails, in evaluation or in training.
-        UsageError: it answers otherwise than it must, or cannot be saved and loaded.
+        ModelCodeError: the network fails, in evaluation or in training.
+        UsageError: the outputs are invalid, or the network cannot be saved and loaded.
     """
     with undisturbed(module):
         _check_evaluated(module, inputs, outputs, name)
@@ -74,7 +75,7 @@ def check_network(
 
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Leave buffers, mode and the random numbers as they were, whatever the block computes."""
+    """Restore buffers, training mode and the random state after the block."""
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     training = module.training
     with torch.random.fork_rng(devices=[]):
@@ -92,72 +93,73 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 def _check_evaluated(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
 ) -> None:
-    """Refuse a network whose answers depend on more than each row, in evaluation."""
+    """Refuse a network whose outputs in evaluation depend on more than the row itself."""
     module.eval()
-    given = _copied(inputs)
-    answer = output_of(module, given)
-    _check_answer(answer, _rows_of(inputs), outputs, name)
-    if not all(torch.equal(given[key], value) for key, value in inputs.items()):
+    passed = _copied(inputs)
+    output = output_of(module, passed)
+    _check_output(output, _rows_of(inputs), outputs, name)
+    if not all(torch.equal(passed[key], value) for key, value in inputs.items()):
         raise UsageError(
             f"{name}: the network changes its input in place (such as mul_ or inplace=True on "
             "pixels), which others read after it: compute a new tensor"
         )
-    close = _CLOSE * max(float(answer.abs().max()), 1e-3)
-    if not answer.isfinite().all():
-        return  # nothing to compare; training says it
-    if (output_of(module, inputs) - answer).abs().max() > close:
+    tolerance = _TOLERANCE * max(float(output.abs().max()), 1e-3)
+    if not output.isfinite().all():
+        return  # outputs cannot be compared; training reports NaN and infinity
+    if (output_of(module, inputs) - output).abs().max() > tolerance:
         raise UsageError(
-            f"{name}: asked twice, the network answers differently in evaluation: what is random, "
-            "or counts calls, must depend on self.training"
+            f"{name}: called twice, the network's outputs differ in evaluation: random numbers and "
+            "counts of calls must depend on self.training"
         )
     rows = [
-        {key: value[place : place + 1] for key, value in inputs.items()}
-        for place in range(_rows_of(inputs))
+        {key: value[index : index + 1] for key, value in inputs.items()}
+        for index in range(_rows_of(inputs))
     ]
-    alone = torch.cat([output_of(module, row) for row in rows])
-    if alone.shape != answer.shape or (alone - answer).abs().max() > close:
+    row_by_row = torch.cat([output_of(module, row) for row in rows])
+    if row_by_row.shape != output.shape or (row_by_row - output).abs().max() > tolerance:
         raise UsageError(
-            f"{name}: in evaluation, a row's answer depends on the rows beside it (such as a batch "
-            "norm with track_running_stats=False); a bundle answers rows alone and in batches"
+            f"{name}: in evaluation, a row's output depends on the other rows of the batch (such "
+            "as a batch norm with track_running_stats=False); a bundle runs rows alone and in "
+            "batches"
         )
 
 
 def _trained(
     module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
 ) -> list[Tensor]:
-    """Return what a network answers in training, if there is something to train."""
+    """Return the outputs of a network in training; refuse a network without trainable outputs."""
     if not any(value.requires_grad for value in module.parameters()):
         raise UsageError(f"{name}: the network has no parameters that training could change")
     module.train()
     with torch.enable_grad():
         answers = all_outputs_of(module, _copied(inputs))
-    _check_answer(answers[0], _rows_of(inputs), outputs, name)
+    _check_output(answers[0], _rows_of(inputs), outputs, name)
     if not answers[0].requires_grad:
         raise UsageError(
-            f"{name}: the network's answer depends on none of its parameters (it is detached, or "
+            f"{name}: the network's output depends on none of its parameters (it is detached, or "
             "computed under torch.no_grad): nothing could be trained"
         )
     return answers
 
 
-def _check_answer(answer: Any, rows: int, outputs: int, name: str) -> None:
-    shape = tuple(getattr(answer, "shape", ()))
-    if not isinstance(answer, Tensor) or shape != (rows, outputs):
-        shown = f"with shape {shape}" if isinstance(answer, Tensor) else f"{answer!r:.60}"
+def _check_output(output: Any, rows: int, outputs: int, name: str) -> None:
+    shape = tuple(getattr(output, "shape", ()))
+    if not isinstance(output, Tensor) or shape != (rows, outputs):
+        value = f"shape {shape}" if isinstance(output, Tensor) else f"{output!r:.60}"
         raise UsageError(
-            f"{name}: the network answers {shown}, not {(rows, outputs)}, as {rows} rows of "
-            f"{outputs} outputs need; of several answers, the one named logits, or the first, is "
-            "taken"
+            f"{name}: the network returns {value}; {rows} rows of {outputs} outputs need shape "
+            f"{(rows, outputs)}. If it returns several outputs, the one named logits, or the "
+            "first, is used"
         )
-    if not answer.is_floating_point():
-        raise UsageError(f"{name}: the network answers {answer.dtype}; logits are real numbers")
+    if not output.is_floating_point():
+        raise UsageError(f"{name}: the network returns {output.dtype}; logits are real numbers")
 
 
 def _check_reloads(again: Callable[[], nn.Module], inputs: Mapping[str, Tensor], name: str) -> None:
-    """Save the weights, load them into a network built anew, and compare the answers."""
+    """Save the weights, load them into a newly built network, and compare the outputs."""
     fresh = again()
-    if _depth(fresh) > _DEEPEST:
-        raise UsageError(f"{name}: its modules are nested over {_DEEPEST} deep; flatten them")
+    if _depth(fresh) > _MAX_DEPTH:
+        raise UsageError(f"{name}: its modules are nested over {_MAX_DEPTH} deep; flatten them")
     try:
         source = copy.deepcopy(fresh)
     except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -175,11 +177,11 @@ def _check_reloads(again: Callable[[], nn.Module], inputs: Mapping[str, Tensor],
                 f"{name}: the network's weights cannot be saved and loaded ({summary_of(error)})"
             ) from error
     with torch.no_grad():
-        first, second = (output_of(one.eval(), inputs) for one in (source, fresh))
-    if not torch.allclose(first, second, rtol=_CLOSE, atol=_CLOSE, equal_nan=True):
+        saved, loaded = (output_of(network.eval(), inputs) for network in (source, fresh))
+    if not torch.allclose(saved, loaded, rtol=_TOLERANCE, atol=_TOLERANCE, equal_nan=True):
         raise UsageError(
-            f"{name}: built again with the same weights, the network answers differently: it holds "
-            "numbers that are neither parameters nor buffers (register_buffer keeps them)"
+            f"{name}: built again with the same weights, the network's outputs differ: it has "
+            "numbers that are neither parameters nor buffers (register_buffer saves them)"
         )
 
 

@@ -1,4 +1,4 @@
-"""Sizes of networks trained from scratch, checked before anything so large is built."""
+"""Check the sizes of networks trained from scratch, before a network of these sizes is built."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _RANGES: Mapping[str, tuple[int, int]] = {
 
 
 def check_sizes(spec: Mapping[str, Any]) -> None:
-    """Check the sizes that a spec names.
+    """Check the sizes in a spec.
 
     Raises:
-        ValueError: one is no whole number in range, or hidden does not divide by the heads.
+        ValueError: a size is not an integer in its range, or hidden is not divisible by heads.
     """
     for key, (least, most) in _RANGES.items():
         value = spec.get(key, least)
         if type(value) is not int or not least <= value <= most:
             raise ValueError(f"{key} is {value!r:.60}; it must be a whole number, {least}..{most}")
     if spec.get("hidden", 0) % spec.get("heads", 1):
-        raise ValueError(f"hidden {spec['hidden']} does not divide by {spec['heads']} heads")
+        raise ValueError(f"hidden {spec['hidden']} is not divisible by {spec['heads']} heads")

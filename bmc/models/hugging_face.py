@@ -16,7 +16,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, re
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
 from bmc.models._hugging_face_config import checked
-from bmc.models._hugging_face_head import Match, head_of, matched
+from bmc.models._hugging_face_head import Match, head_of, match_head
 from bmc.models._hugging_face_tokenizer import FolderTokenizer, tokenizer_of
 from bmc.models._hugging_face_weights import Weights, check_fit, expected_of, weights_of
 from bmc.untrusted import read_json
@@ -214,7 +214,7 @@ def _loaded(
     known.pop("num_labels", None)
     last = f"{kind.output}.weight"
     head = head_of(config, weights.shapes.get(last, (0,))[0])
-    match = matched(head, labels)
+    match = match_head(head, labels)
     try:
         settings = kind.config(**known, attn_implementation=kind.attention)
         expected = expected_of(kind.classifier, settings)
@@ -225,7 +225,7 @@ def _loaded(
     formats = check_fit(weights, expected, kind.model_type, kind.fresh)
     module = _from_pretrained(folder, settings, kind)
     _place_rows(module.get_submodule(kind.output), match, weights, kind.output, module.config)
-    decided: dict[str, Any] = {"head": match.said, "rows": list(match.rows)}
+    decided: dict[str, Any] = {"head": match.explanation, "rows": list(match.rows)}
     if formats - {"float32"}:
         decided["dtype"] = f"weights of {', '.join(sorted(formats))} are read as float32"
     return module, decided

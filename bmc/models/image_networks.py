@@ -1,4 +1,4 @@
-"""What image families share: the size and normalization of the data's images, and checked specs."""
+"""Shared code of image families: image sizes and normalization, and checks of specs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from bmc.inputs.image import ImageEncoder, ImageSettings, read_image
 from bmc.model import Model, find_outputs, output_of
 
 SMALL = 64
-"""Pixels of the longer side up to which a network starts without halving the image twice."""
+"""Longest side, in pixels, of images for which networks have a stem with a smaller stride."""
 _SAMPLE = 512
-_LEAST_STD = 1 / 255
+_MIN_STD = 1 / 255
 
 
 class ImageModule(nn.Module):
-    """A network for images, which knows their shape: forward(pixels) -> (rows, outputs).
+    """A network for images of one shape: forward(pixels) -> (rows, outputs).
 
     Args:
-        image: channels, height and width that it was built for.
+        image: channels, height and width of the images.
     """
 
     def __init__(self, image: tuple[int, int, int]) -> None:
@@ -35,11 +35,11 @@ class ImageModule(nn.Module):
 
 
 class Wrapped(ImageModule):
-    """Somebody else's network for images, whose argument may have any name.
+    """The network of a user or library for images, whose argument may have any name.
 
     Args:
-        image: channels, height and width that it was built for.
-        network: called with pixels, float32 (rows, channels, height, width), alone.
+        image: channels, height and width of the images.
+        network: network that is called with pixels, float32 (rows, channels, height, width).
     """
 
     is_foreign = True  # see bmc/foreign.py
@@ -49,16 +49,16 @@ class Wrapped(ImageModule):
         self.network = network
 
     def forward(self, pixels: Tensor) -> Any:
-        """Return the network's outputs (rows, outputs); in training, all of its answers."""
-        made = self.network(pixels)
+        """Return the outputs (rows, outputs); in training, also the auxiliary outputs."""
+        returned = self.network(pixels)
         if self.training:
-            return made
-        outputs = find_outputs(made)[0]
-        narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
-        return outputs.float() if narrow else outputs
+            return returned
+        outputs = find_outputs(returned)[0]
+        is_half = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
+        return outputs.float() if is_half else outputs
 
     def output_linear(self) -> str | None:
-        """Return the path of the linear layer whose output is the network's; None if none is."""
+        """Return the path of the linear layer that computes the network's output; None if none."""
         return answering_linear(self)
 
 
@@ -72,35 +72,36 @@ def model_for(
     """Build a family's model for the images and classes of a data set.
 
     Args:
-        data: its labels and task say how many outputs there are: one in a regression.
-        family: the file in bmc/models.
-        encoder: from `encoder_for`.
-        spec: what the family adds to image shape and outputs.
-        build: the family's own.
+        data: data set, whose labels and task determine the number of outputs: 1 in a regression.
+        family: name of the family.
+        encoder: encoder from `encoder_for`.
+        spec: entries of the spec other than the image shape and the number of outputs.
+        build: function of the family that builds a network from a spec.
 
     Raises:
         SettingError: a setting does not fit the data's images.
     """
-    own = encoder.settings
+    image = encoder.settings
     outputs = 1 if data.task == "regression" else len(data.labels)
-    shape = {"channels": own.channels, "height": own.height, "width": own.width}
-    whole = {**spec, **shape, "outputs": outputs}
+    shape = {"channels": image.channels, "height": image.height, "width": image.width}
+    complete = {**spec, **shape, "outputs": outputs}
     try:
-        module = build(whole)
+        module = build(complete)
     except ArtifactError as error:
         raise SettingError(f"{data.name!r} does not fit {family}: {error}") from error
-    return Model(module, family, whole, data.labels, encoder, data.task)
+    return Model(module, family, complete, data.labels, encoder, data.task)
 
 
 def encoder_for(data: Dataset, image_size: int = 0, any_size: bool = False) -> ImageEncoder:
-    """Measure the training images: their size, channels, and mean and deviation of each channel.
+    """Return an encoder with the size, channels, and channel means and deviations of the images.
 
-    Arrays of the right size are measured whole, anything else by an even sample of 512 images.
+    Means and deviations are of all training images if these are an array of the right size, and of
+    512 evenly spaced images otherwise.
 
     Args:
-        data: of images.
-        image_size: height and width; 0 for the data's own.
-        any_size: whether the network takes other sizes once it is exported.
+        data: data set of images.
+        image_size: height and width that images are resized to; 0 keeps the data's size.
+        any_size: whether the exported network takes images of other sizes.
     """
     rows = data.train.rows
     height, width, channels = image_shape(data)
@@ -109,14 +110,14 @@ def encoder_for(data: Dataset, image_size: int = 0, any_size: bool = False) -> I
     if isinstance(rows, np.ndarray) and rows.shape[1:3] == (height, width):
         images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8] = rows
     else:
-        places = np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int).tolist()
-        images = [read_image(rows[place], height, width, channels) for place in places]
+        indices = np.linspace(0, len(rows) - 1, min(len(rows), _SAMPLE)).astype(int).tolist()
+        images = [read_image(rows[index], height, width, channels) for index in indices]
     mean, std = _moments(images, channels)
     return ImageEncoder(ImageSettings(height, width, channels, mean, std, any_size))
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different numbers of rows, for tracing and for checking."""
+    """Return two inputs with different numbers of rows, for tracing and checks."""
     image: Any = module.image
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(rows, *image, generator=generator) for rows in (2, 3))
@@ -124,36 +125,36 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def image_of(spec: Mapping[str, Any]) -> tuple[int, int, int]:
-    """Return channels, height and width out of a spec.
+    """Return the channels, height and width in a spec.
 
     Raises:
-        ArtifactError: they are missing or out of range.
+        ArtifactError: a number is missing or out of range.
     """
     channels = whole_of(spec, "channels", most=3)
     return channels, whole_of(spec, "height", most=4096), whole_of(spec, "width", most=4096)
 
 
 def stride_for(size: Sequence[int], stride: int) -> tuple[int, int]:
-    """Return a 3x3 convolution's stride down and across: 1 along a side of one pixel.
+    """Return the stride of a 3x3 convolution along height and width: 1 along a side of one pixel.
 
-    Every stride answers the same there, but in bf16 PyTorch's kernels for processors leave the
-    gradient of the weights unset: it holds whatever stood in memory.
+    Along such a side every stride gives the same output. With a larger stride, however, PyTorch's
+    bf16 CPU kernels leave the gradient of the weights uninitialised.
     """
-    down, across = (1 if side == 1 else stride for side in size)
-    return down, across
+    vertical, horizontal = (1 if side == 1 else stride for side in size)
+    return vertical, horizontal
 
 
 def strided(size: Sequence[int], stride: tuple[int, int]) -> tuple[int, int]:
-    """Return a map's height and width behind a padded convolution or pooling."""
+    """Return the height and width of a feature map after a padded convolution or pooling."""
     height, width = ((side - 1) // step + 1 for side, step in zip(size, stride, strict=True))
     return height, width
 
 
 def whole_of(spec: Mapping[str, Any], key: str, least: int = 1, most: int = 2**16) -> int:
-    """Return a whole number out of a spec.
+    """Return an integer in a spec.
 
     Raises:
-        ArtifactError: it is missing, something else, or out of range.
+        ArtifactError: the entry is missing, not an integer, or out of range.
     """
     value = spec.get(key)
     if type(value) is not int or not least <= value <= most:
@@ -162,10 +163,10 @@ def whole_of(spec: Mapping[str, Any], key: str, least: int = 1, most: int = 2**1
 
 
 def share_of(spec: Mapping[str, Any], key: str) -> float:
-    """Return a number from 0 to below 1 out of a spec, such as a dropout.
+    """Return a fraction in [0, 1) in a spec, such as a dropout probability.
 
     Raises:
-        ArtifactError: it is missing, something else, or out of range.
+        ArtifactError: the entry is missing, not a number, or out of range.
     """
     value = spec.get(key)
     if type(value) not in (int, float) or not 0 <= float(value) < 1:  # type: ignore[arg-type]
@@ -174,21 +175,22 @@ def share_of(spec: Mapping[str, Any], key: str) -> float:
 
 
 def last_linear(module: nn.Module) -> tuple[str, ...]:
-    """Return the path of the last plain linear layer, whose outputs are the model's; () if none."""
+    """Return the path of the linear layer that was registered last; () if there is none."""
     names = [name for name, part in module.named_modules() if type(part) is nn.Linear]
     return tuple(names[-1:])
 
 
 def answering_linear(module: nn.Module) -> str | None:
-    """Return the path of the linear layer whose output is the network's answer; None if none is.
+    """Return the path of the linear layer that computes the network's output; None if none does.
 
-    The one that was registered last need not be it: networks may have auxiliary heads.
+    This is not always the last registered layer: networks may have auxiliary heads. The network is
+    run once, and the outputs of all linear layers are compared with its output.
     """
-    found: list[tuple[str, Tensor]] = []
+    outputs: list[tuple[str, Tensor]] = []
     linears = {id(part): path for path, part in module.named_modules() if _is_linear(part)}
     hooks = [
         part.register_forward_hook(
-            lambda part, _, made: found.append((linears[id(part)], made.detach().clone()))
+            lambda part, _, made: outputs.append((linears[id(part)], made.detach().clone()))
         )
         for part in module.modules()
         if _is_linear(part)
@@ -197,15 +199,16 @@ def answering_linear(module: nn.Module) -> str | None:
     device = next((value.device for value in module.parameters()), None)
     try:
         with torch.no_grad():
-            made_up: Any = getattr(module, "examples", None) or examples(module)
-            inputs = {name: value.to(device) for name, value in made_up[0].items()}
-            answer = output_of(module.eval(), inputs)
+            probes: Any = getattr(module, "examples", None) or examples(module)
+            inputs = {name: value.to(device) for name, value in probes[0].items()}
+            network_output = output_of(module.eval(), inputs)
     finally:
         module.train(training)
         for hook in hooks:
             hook.remove()
-    same = [path for path, made in found if torch.equal(made.flatten(), answer.flatten())]
-    return same[-1] if same else None
+    flat = network_output.flatten()
+    matches = [path for path, output in outputs if torch.equal(output.flatten(), flat)]
+    return matches[-1] if matches else None
 
 
 def _is_linear(part: nn.Module) -> bool:
@@ -213,14 +216,14 @@ def _is_linear(part: nn.Module) -> bool:
 
 
 def _moments(images: Many, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return mean and deviation of each channel, from exact counts of the 256 values."""
+    """Return mean and standard deviation of each channel, from histograms of the 256 values."""
     counts = np.zeros((channels, 256))
     for start in range(0, len(images), _SAMPLE):
-        part = np.asarray(images[start : start + _SAMPLE])
+        batch = np.asarray(images[start : start + _SAMPLE])
         for channel in range(channels):
-            counts[channel] += np.bincount(part[..., channel].ravel(), minlength=256)
+            counts[channel] += np.bincount(batch[..., channel].ravel(), minlength=256)
     values = np.arange(256) / 255
     weights = counts / counts.sum(axis=1, keepdims=True)
     mean = weights @ values
-    std = np.sqrt(np.maximum(weights @ values**2 - mean**2, _LEAST_STD**2))
+    std = np.sqrt(np.maximum(weights @ values**2 - mean**2, _MIN_STD**2))
     return tuple(mean.round(6).tolist()), tuple(std.round(6).tolist())

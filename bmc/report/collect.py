@@ -94,9 +94,9 @@ def _unfit(run: Run, wanted: Mapping[str, str], settings: BenchSettings) -> str:
         if (name, exactly) not in measured:
             return f"{name} was {'made anew since' if name in known else 'not measured in it'}"
     here = machine.describe()
-    if any(run.machine.get(name) != here[name] for name in machine.TELLING):
+    if any(run.machine.get(name) != here[name] for name in machine.HARDWARE):
         return f"it was measured on another machine ({run.machine['processor']})"
-    if run.versions and run.versions != machine.run_times():
+    if run.versions and run.versions != machine.runtime_versions():
         return "other versions of the run times are installed now"
     if run.settings.batch != 1 or any(one.candidate.precision != "f32" for one in run.samples):
         return "it was measured with more rows a call, or not in fp32"

@@ -243,7 +243,7 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
         assert bmc("check", made)[0] == 0
     code, shown, said = bmc("bench", tmp_path / "onnx", "--launches", "2", "--rounds", "2")
     assert code == 0, said
-    assert "onnx was given 6 tokens" in shown
+    assert "onnx was measured with 6 tokens" in shown
 
 
 class _ReadPast(nn.Module):

@@ -116,13 +116,13 @@ def test_a_regressions_head_is_kept_for_a_regression_alone(
     assert value.task == "regression"
     assert torch.equal(head(value), theirs(folder))
     assert value.spec["problem_type"] == "regression"
-    assert "answers one number, and is kept" in capsys.readouterr().err
+    assert "outputs one number, and is kept" in capsys.readouterr().err
     classes = bert.pretrained(str(folder), ("a", "b"), TEXT)
     assert head(classes).shape == (2, 16)
     assert "a fresh head" in capsys.readouterr().err
     classifier = bert.pretrained(str(_folders.uncased(tmp_path / "classes")), (), TEXT)
     assert head(classifier).shape == (1, 16)
-    assert "a fresh head: the data asks for one number" in capsys.readouterr().err
+    assert "a fresh head: the data is for a regression, with one output" in capsys.readouterr().err
 
 
 def test_a_regressions_kept_head_is_not_put_into_the_datas_units(
@@ -252,15 +252,15 @@ def an_adapter(folder: Path) -> None:
 BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
     "a missing shard": (without_a_shard, "which its index names"),
     "a damaged shard": (with_a_damaged_shard, "is damaged"),
-    "a tensor in another shard": (with_a_tensor_elsewhere, "says it holds"),
+    "a tensor in another shard": (with_a_tensor_elsewhere, "lists for it"),
     "an index that is no JSON": (no_json, "not readable JSON"),
     "no index": (no_index, "pickled weights are not read"),
     "an empty index": (indexed(weight_map={}), "no weight_map"),
     "no weight_map": (indexed(weight_map=None), "no weight_map"),
     "a file above": (indexed(weight_map={"a": "../model.safetensors"}), "leaves its folder"),
     "a file anywhere": (indexed(weight_map={"a": "/tmp/model.safetensors"}), "leaves its folder"),
-    "a pickle": (indexed(weight_map={"a": "pytorch_model.bin"}), "no safetensors file"),
-    "a number": (indexed(weight_map={"a": 3}), "no safetensors file"),
+    "a pickle": (indexed(weight_map={"a": "pytorch_model.bin"}), "not a safetensors file"),
+    "a number": (indexed(weight_map={"a": 3}), "not a safetensors file"),
     "an adapter": (an_adapter, "merge_and_unload"),
 }
 

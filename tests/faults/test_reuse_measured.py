@@ -41,7 +41,7 @@ def bench(folder: Path, started: str = "20260101-000000", **other: Any) -> Run:
     p50 = Interval(1.0, 0.9, 1.1)
     row = Row(folder.name, sha, 1, True, sample.execution, p50, None, None, 0.1, 50.0, 4)
     run = Run(started, machine.describe(), BenchSettings(launches=2), (row,), {}, (sample,))
-    return replace(run, versions=machine.run_times(), **other)
+    return replace(run, versions=machine.runtime_versions(), **other)
 
 
 def kept(place: Path, run: Run) -> Path:
@@ -141,7 +141,7 @@ def test_a_damaged_bench_is_said_and_the_others_are_used(
     with pytest.raises(ArtifactError, match="remove it"):
         results.read(path)
     assert newest_run([place / "small-onnx"], asked()) == older
-    assert f"{path} is no bench result" in "".join(capfd.readouterr().err.split("\n"))
+    assert f"{path} is not a bench result" in "".join(capfd.readouterr().err.split("\n"))
 
 
 # Reports

@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
         not_resized,
         r"'newword' has the id \d+, but the model's table has \d+ rows: .*resize_token_embeddings",
     ),
-    "no tokenizer": (without_tokenizer, "has no tokenizer: save it beside the model"),
+    "no tokenizer": (without_tokenizer, "has no tokenizer: save it next to the model"),
     "special tokens that are split": (config(split_special_tokens=True), "split_special_tokens"),
     "a file elsewhere": (config(merges_file="/etc/passwd"), "merges_file is set"),
     "a tokenizer in Python": (config(tokenizer_class="BertJapaneseTokenizer"), "tokenizer"),

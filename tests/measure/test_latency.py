@@ -105,7 +105,7 @@ def test_a_process_that_gives_no_answer_in_time_is_stopped_and_named(
 ) -> None:
     monkeypatch.setattr("bmc.measure.latency.LIMIT_SECONDS", 0.01)  # a start takes longer
     bundle = bundle_of("onnx")
-    with pytest.raises(BmcError, match=rf"{bundle.name} gave no answer within 0.01 seconds"):
+    with pytest.raises(BmcError, match=rf"{bundle.name} did not respond within 0.01 seconds"):
         measure([Candidate(bundle, 1)], SHORT)
     failed: dict[Path, str] = {}
     assert measure([Candidate(bundle, 1)], SHORT, failed=failed) == []

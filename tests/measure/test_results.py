@@ -78,12 +78,12 @@ def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
     hostile += [{**whole, "settings": {"launches": 0}}, {**whole, "rows": [{"name": "x"}]}]
     for content in hostile:
         path.write_text(json.dumps(content))
-        with pytest.raises(ArtifactError, match="no bench result"):
+        with pytest.raises(ArtifactError, match="not a bench result"):
             results.read(path)
     path.write_bytes(b"\xff\x00")
-    with pytest.raises(ArtifactError, match="no bench result"):
+    with pytest.raises(ArtifactError, match="not a bench result"):
         results.read(path)
-    with pytest.raises(ArtifactError, match="no bench result"):
+    with pytest.raises(ArtifactError, match="not a bench result"):
         results.read(tmp_path / "gone.json")
 
 

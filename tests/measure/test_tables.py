@@ -49,7 +49,7 @@ def test_of_many_classes_the_worst_are_shown_and_what_they_are_taken_for() -> No
     assert len(shown.splitlines()) < 20
     assert tables.remarks(found, names) == [
         "every row of class k7 was missed (10 of 10)",
-        "class k7 was answered as k8: 10 of 10 rows",
+        "class k7 was predicted as k8: 10 of 10 rows",
     ]
 
 
@@ -57,7 +57,7 @@ def test_a_matrix_that_is_too_wide_is_left_out_and_its_worst_counts_are_said() -
     names = ("a label that is rather long", "another label that is long")
     assert "->" not in text_of(tables.class_table(BLIND, names))
     assert tables.remarks(BLIND, names)[1] == (
-        "class another label that is long was answered as a label that is rather long: 2 of 2 rows"
+        "class another label that is long was predicted as a label that is rather long: 2 of 2 rows"
     )
 
 
