@@ -43,7 +43,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained classifier from Hugging Face's own configuration keys.
 
     Raises:
-        ArtifactError: the configuration is no BERT's, or does not fit together.
+        ArtifactError: the configuration is not for a BERT, or is inconsistent.
     """
     return hugging_face.build(spec, _BERT)
 
@@ -59,14 +59,15 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
 
     Args:
         reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
-        labels: class names; none for a regression.
-        text: how text is cut; the padding id is taken from the model's configuration.
+        labels: class names; empty for a regression.
+        text: settings of tokenization; the padding id comes from the model's configuration.
 
     Raises:
-        UnknownError: the folder is no Hugging Face model.
-        ArtifactError: it is another kind of model, or its weights are pickled, damaged or do not
+        UnknownError: the folder is not a Hugging Face model folder.
+        ArtifactError: the model is of another kind, or its weights are pickled, damaged or do not
             fit its config.json.
-        SettingError: it has fewer positions than `max_length`, or no token types for pairs.
+        SettingError: the model has fewer positions than `max_length`, or lacks token types for
+            pairs.
     """
     if reference == _L3:
         return _minilm_l3(labels, text)
@@ -99,14 +100,14 @@ def student(teacher: Model, settings: Size, data: Dataset) -> Model:
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different shapes, for tracing and for checking."""
+    """Return two inputs of different shapes, for tracing and checks."""
     words: Any = module.get_submodule("bert.embeddings.word_embeddings")
     first, second = token_examples(words.num_embeddings, ((2, 12), (3, 7)))
     return first, second
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the module that is exported: the same answers in fewer, larger operations."""
+    """Return the module to export: the same outputs in fewer, larger operations."""
     names = [info.name for info in model.encoder.tensors()]
     longest = model.encoder.longest()["sequence"]
     return InferenceForm(model.module, "token_type_ids" in names, longest)
@@ -118,7 +119,7 @@ def training_form(module: nn.Module) -> Form:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers, heads, embeddings and outputs are."""
+    """Return the paths of the layers, heads, embeddings and output layer."""
     return encoder_parts(module, "attention.self", "classifier")
 
 

@@ -20,7 +20,7 @@ from bmc.model import Model, Parts
 from bmc.models import image_networks
 from bmc.models.image_networks import examples as examples
 
-_LEAST_SIDE = 4
+_MIN_SIDE = 4
 
 
 class ConvolutionalNetwork(image_networks.ImageModule):
@@ -31,14 +31,14 @@ class ConvolutionalNetwork(image_networks.ImageModule):
         outputs: classes, or 1 in a regression.
         width: channels of the first convolution.
         hidden: width of the fully connected layer.
-        dropout: in front of the output.
+        dropout: dropout probability before the output layer.
     """
 
     def __init__(
         self, image: tuple[int, int, int], outputs: int, width: int, hidden: int, dropout: float
     ) -> None:
         super().__init__(image)
-        channels, height, across = image
+        channels, height, columns = image
         self.features = nn.Sequential(
             nn.Conv2d(channels, width, 3, padding=1),
             nn.ReLU(),
@@ -47,7 +47,7 @@ class ConvolutionalNetwork(image_networks.ImageModule):
             nn.ReLU(),
             nn.MaxPool2d(2),
         )
-        self.hidden = nn.Linear(2 * width * (height // 4) * (across // 4), hidden)
+        self.hidden = nn.Linear(2 * width * (height // 4) * (columns // 4), hidden)
         self.activation = nn.ReLU()
         self.dropout = nn.Dropout(dropout)
         self.output = nn.Linear(hidden, outputs)
@@ -73,8 +73,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec is malformed, or the images are too small to be halved twice.
     """
     image = image_networks.image_of(spec)
-    if min(image[1:]) < _LEAST_SIDE:
-        raise ArtifactError(f"images of {image[1]}x{image[2]} are too small; 4x4 is the least")
+    if min(image[1:]) < _MIN_SIDE:
+        raise ArtifactError(f"images of {image[1]}x{image[2]} are too small; 4x4 is the smallest")
     return ConvolutionalNetwork(
         image,
         image_networks.whole_of(spec, "outputs"),
@@ -85,7 +85,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers and the output are."""
+    """Return the paths of the layers and the output layer."""
     kinds = (nn.Conv2d, nn.Linear)
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, kinds)]

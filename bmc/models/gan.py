@@ -1,6 +1,6 @@
 """A generative adversarial network of linear layers: noise in, small images out.
 
-The model is the generator. The discriminator that taught it lives in training checkpoints alone.
+The model is the generator. The discriminator is stored only in training checkpoints.
 
 Source: Goodfellow et al. 2014, "Generative Adversarial Nets".
 """
@@ -33,13 +33,13 @@ from bmc.training.epochs import Fitted
 from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
 
-_LARGEST = 64 * 64 * 3
+_MAX_VALUES = 64 * 64 * 3
 _SLOPE = 0.2
 _DROPOUT = 0.3
 
 
 class Generator(nn.Module):
-    """Noise, float32 (rows, latent), to images in -1..1, (rows, channels, height, width)."""
+    """Maps noise, float32 (rows, latent), to images in -1..1 (rows, channels, height, width)."""
 
     def __init__(self, latent: int, hidden: int, shape: tuple[int, int, int]) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Generator(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latent: Tensor) -> Tensor:
-        """Make an image of each row of noise."""
+        """Return an image for each row of noise."""
         pixels: Tensor = self.layers(latent)
         return pixels.view(-1, *self.shape)
 
@@ -61,7 +61,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained generator.
 
     Raises:
-        ArtifactError: the spec lacks a size, or one is out of range.
+        ArtifactError: a size is missing in the spec or out of range.
     """
     whole_of = image_networks.whole_of
     latent, hidden = (whole_of(spec, name, most=MAX_WIDTH) for name in ("latent", "hidden"))
@@ -69,17 +69,17 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
-    """Build an untrained generator of images as large as a data set's.
+    """Build an untrained generator of images with the size of a data set's images.
 
     Raises:
         SettingError: the images are too large for linear layers.
     """
     image = image_networks.encoder_for(data, settings.image_size).settings
     channels, height, width = image.channels, image.height, image.width
-    if height * width * channels > _LARGEST:
+    if height * width * channels > _MAX_VALUES:
         raise SettingError(
             f"{data.name!r} has images of {width}x{height}x{channels}; {reference} makes up to "
-            f"{_LARGEST:,} values an image: scale them down with --set image_size=32"
+            f"{_MAX_VALUES:,} values an image: scale them down with --set image_size=32"
         )
     sizes = {"channels": channels, "height": height, "width": width}
     spec = {"latent": settings.latent, "hidden": settings.width, **sizes}
@@ -95,14 +95,14 @@ def train(
     run: str = "",
     after_step: AfterStep | None = None,
 ) -> Fitted:
-    """Train a generator on a data set's images, against a discriminator made for it.
+    """Train a generator on the images of a data set, against a new discriminator.
 
     Raises:
-        SettingError: a setting that adversarial training has no use for.
+        SettingError: a setting does not apply to adversarial training.
         DivergedError: a loss or its gradient became NaN or infinite.
     """
     channels, height, width = image_networks.image_of(model.spec)
-    half = (0.5,) * channels  # mean and deviation that bring pixels into tanh's range, -1..1
+    half = (0.5,) * channels  # mean and deviation that map pixels to -1..1, the range of tanh
     images = ImageEncoder(ImageSettings(height, width, channels, mean=half, std=half))
     judge = _discriminator(channels * height * width, model.spec["hidden"])
     initialize(judge, settings.initialization)
@@ -117,7 +117,7 @@ def train(
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different shapes, for tracing and for checking."""
+    """Return two inputs of different shapes, for tracing and checks."""
     size = next(part.in_features for part in module.modules() if isinstance(part, nn.Linear))
     generator = torch.Generator().manual_seed(0)
     first, second = (torch.randn(rows, size, generator=generator) for rows in (2, 3))
@@ -125,19 +125,19 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the generator with each batch norm folded into the linear layer before it."""
+    """Return the generator with each batch norm folded into the preceding linear layer."""
     return fold_batch_norms(model.module)
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers and the output are; a generator has neither heads nor embeddings."""
+    """Return the paths of the layers and the output layer."""
     every = module.named_modules(remove_duplicate=False)
     linears = [name for name, layer in every if isinstance(layer, nn.Linear)]
     return Parts(tuple(linears), {}, (), (linears[-1],))
 
 
 def _discriminator(values: int, hidden: int) -> nn.Module:
-    """Build what tells real images from generated ones: (rows, ...) to a logit each, (rows)."""
+    """Build a discriminator: images (rows, ...) to logits (rows), high for real images."""
     sizes = (values, 4 * hidden, 2 * hidden, hidden)
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in pairwise(sizes):

@@ -26,12 +26,12 @@ Named = TypeVar("Named", CustomLoss, CustomScore)
 
 
 class Wrapped(nn.Module):
-    """Somebody else's network, called with its inputs in order.
+    """The user's network, called with its inputs in order.
 
     Args:
-        network: called with one tensor for each input.
-        names: of the inputs.
-        examples: two made-up batches, by input.
+        network: network that is called with one tensor for each input.
+        names: names of the inputs.
+        examples: two example batches, each by name of the input.
     """
 
     is_foreign = True  # see bmc/foreign.py
@@ -45,13 +45,13 @@ class Wrapped(nn.Module):
         self.examples = examples
 
     def answer(self, inputs: Mapping[str, Tensor]) -> Any:
-        """Return the network's outputs (rows, outputs); in training, all of its answers."""
-        made = self.network(*(inputs[name] for name in self.names))
+        """Return the outputs (rows, outputs); in training, also the auxiliary outputs."""
+        returned = self.network(*(inputs[name] for name in self.names))
         if self.training:
-            return made
-        outputs = find_outputs(made)[0]
-        narrow = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
-        return outputs.float() if narrow else outputs
+            return returned
+        outputs = find_outputs(returned)[0]
+        is_half = isinstance(outputs, Tensor) and outputs.dtype in (torch.float16, torch.bfloat16)
+        return outputs.float() if is_half else outputs
 
 
 @lru_cache
@@ -71,10 +71,10 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Return a copy of the network, with the weights that it was given with.
 
     Raises:
-        UnknownError: this process was given no network of that name.
+        UnknownError: no network of that name was wrapped in this process.
         ModelCodeError: the network fails.
-        UsageError: it answers otherwise than the data's classes need, or cannot be copied.
-        SettingError: a regression needs a linear last layer, and the network has none.
+        UsageError: the outputs do not fit the classes of the data, or the network cannot be copied.
+        SettingError: the network of a regression does not end in a linear layer.
     """
     name = reference.removeprefix(PREFIX)
     outputs = 1 if data.task == "regression" else len(data.labels)
@@ -104,15 +104,15 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the output is: the linear layer that answers."""
-    answering = image_networks.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
+    """Return the path of the output layer."""
+    output = image_networks.answering_linear(module)
+    return Parts((), {}, (), (output,) if output else image_networks.last_linear(module))
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different numbers of rows, for tracing and for checking."""
-    made_up: Any = module.examples
-    return made_up[0], made_up[1]
+    """Return two inputs with different numbers of rows, for tracing and checks."""
+    batches: Any = module.examples
+    return batches[0], batches[1]
 
 
 def loss(model: Model) -> CustomLoss | None:

@@ -27,9 +27,9 @@ class Perceptron(image_networks.ImageModule):
     Args:
         image: channels, height and width.
         outputs: classes, or 1 in a regression.
-        width: of each hidden layer.
-        depth: hidden layers.
-        dropout: behind each hidden layer.
+        width: width of each hidden layer.
+        depth: number of hidden layers.
+        dropout: dropout probability after each hidden layer.
     """
 
     def __init__(
@@ -38,8 +38,8 @@ class Perceptron(image_networks.ImageModule):
         super().__init__(image)
         widths = [math.prod(image), *[width] * depth]
         self.hidden = nn.Sequential()
-        for given, made in pairwise(widths):
-            self.hidden.extend([nn.Linear(given, made), nn.ReLU(), nn.Dropout(dropout)])
+        for inputs, units in pairwise(widths):
+            self.hidden.extend([nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(dropout)])
         self.output = nn.Linear(width, outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the hidden layers and the output are."""
+    """Return the paths of the hidden layers and the output layer."""
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, nn.Linear)]
     return Parts(tuple(layers[:-1]), {}, (), ("output",))

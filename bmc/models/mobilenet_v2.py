@@ -34,7 +34,7 @@ _STAGES = (
 
 
 class InvertedResidual(nn.Module):
-    """Widen by a 1x1, filter by a depthwise 3x3, narrow by a 1x1 convolution; maybe a shortcut."""
+    """An inverted residual: a 1x1, a depthwise 3x3 and a 1x1 convolution, and maybe a shortcut."""
 
     def __init__(self, given: int, made: int, stride: tuple[int, int], expansion: int) -> None:
         super().__init__()
@@ -61,8 +61,8 @@ class MobileNetV2(image_networks.ImageModule):
     Args:
         image: channels, height and width; up to 64 pixels the first convolution has stride 1.
         outputs: classes, or 1 in a regression.
-        multiplier: of all channels.
-        dropout: in front of the output.
+        multiplier: factor of all channel counts.
+        dropout: dropout probability before the output layer.
     """
 
     def __init__(
@@ -76,8 +76,8 @@ class MobileNetV2(image_networks.ImageModule):
         self.features = nn.Sequential(_convolution(channels, given, 3, stride))
         for expansion, width, count, first in _STAGES:
             made = _rounded(width * multiplier)
-            for place in range(count):
-                step = image_networks.stride_for(map_size, first if place == 0 else 1)
+            for index in range(count):
+                step = image_networks.stride_for(map_size, first if index == 0 else 1)
                 map_size = image_networks.strided(map_size, step)
                 self.features.append(InvertedResidual(given, made, step, expansion))
                 given = made
@@ -106,19 +106,21 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 
 
 def load_imagenet(module: nn.Module) -> None:
-    """Put the ImageNet weights into all layers but the output; for gray images, colors are summed.
+    """Load the ImageNet weights into all layers except the output layer.
+
+    For grey images, the weights of the first convolution are summed over the colours.
 
     Raises:
         AssetError: no source has the weights.
-        ArtifactError: they do not fit the module.
+        ArtifactError: the weights do not fit the module.
     """
     path = assets.fetch(_ASSET) / _WEIGHTS
     weights = torch.load(path, map_location="cpu", weights_only=True)
-    own = module.state_dict()
+    state = module.state_dict()
     first = "features.0.0.weight"
-    if own[first].shape[1] == 1:
+    if state[first].shape[1] == 1:
         weights[first] = weights[first].sum(dim=1, keepdim=True)
-    weights |= {name: own[name] for name in ("classifier.1.weight", "classifier.1.bias")}
+    weights |= {name: state[name] for name in ("classifier.1.weight", "classifier.1.bias")}
     try:
         module.load_state_dict(weights, strict=True)
     except RuntimeError as error:
@@ -146,7 +148,7 @@ def inference_form(model: Model) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the inverted residuals and the output are."""
+    """Return the paths of the inverted residuals and the output layer."""
     every = module.named_modules(remove_duplicate=False)
     blocks = [name for name, part in every if isinstance(part, InvertedResidual)]
     return Parts(tuple(blocks), {}, (), ("classifier.1",))
@@ -165,7 +167,7 @@ def _convolution(
 
 
 def _rounded(channels: float) -> int:
-    """Round to a multiple of 8, never down by more than a tenth."""
+    """Round to a multiple of 8, and never down by more than 10 %."""
     rounded = max(8, int(channels + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * channels else rounded
 

@@ -1,6 +1,6 @@
-"""MPNet encoders for classification: as big as BERT-base, and better.
+"""MPNet encoders for classification: the size of BERT-base, with higher accuracy.
 
-Texts of one column only: MPNet has no token types that would tell a pair's texts apart.
+MPNet takes texts of one column only: it has no token types to distinguish the texts of a pair.
 
 Source: Song et al. 2020, "MPNet: Masked and Permuted Pre-training for Language Understanding".
 """
@@ -24,7 +24,7 @@ from bmc.models._mpnet_inference import InferenceForm
 from bmc.models.tokens import token_examples
 
 _SOURCES = {"mpnet": "asset:mpnet"}
-_RESERVED = 2  # positions 0 and 1: a token's is made from the padding id, which is 1
+_RESERVED = 2  # tokens have positions from padding id + 1 on, and the padding id is 1
 _MPNET = hugging_face.Architecture(
     "mpnet",
     MPNetForSequenceClassification,
@@ -32,7 +32,7 @@ _MPNET = hugging_face.Architecture(
     fresh=("classifier.",),
     output="classifier.out_proj",
     reserved=_RESERVED,
-    attention="eager",  # the only one that it has; its masks must be made for it
+    attention="eager",  # MPNet has no other implementation, and its masks depend on this setting
 )
 
 
@@ -40,7 +40,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained classifier from Hugging Face's own configuration keys.
 
     Raises:
-        ArtifactError: the configuration is no MPNet's, or does not fit together.
+        ArtifactError: the configuration is not for an MPNet, or is inconsistent.
     """
     return hugging_face.build(spec, _MPNET)
 
@@ -56,33 +56,33 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
 
     Args:
         reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
-        labels: class names; none for a regression.
-        text: how text is cut; the padding id is taken from the model's configuration.
+        labels: class names; empty for a regression.
+        text: settings of tokenization; the padding id comes from the model's configuration.
 
     Raises:
-        UnknownError: the folder is no Hugging Face model.
-        ArtifactError: it is another kind of model, or its weights are pickled, damaged or do not
+        UnknownError: the folder is not a Hugging Face model folder.
+        ArtifactError: the model is of another kind, or its weights are pickled, damaged or do not
             fit its config.json.
-        SettingError: it has fewer positions than `max_length`, or rows are pairs.
+        SettingError: the model has fewer positions than `max_length`, or rows are pairs.
     """
     source = _SOURCES.get(reference, reference)
     return hugging_face.pretrained(reference, source, labels, text, _MPNET)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different shapes, for tracing and for checking."""
+    """Return two inputs of different shapes, for tracing and checks."""
     words: Any = module.get_submodule("mpnet.embeddings.word_embeddings")
     first, second = token_examples(words.num_embeddings, ((2, 12), (3, 7)), first=_RESERVED)
     return first, second
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the module that is exported: the same answers in fewer, larger operations."""
+    """Return the module to export: the same outputs in fewer, larger operations."""
     return InferenceForm(model.module, model.encoder.longest()["sequence"])
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers, heads, embeddings and outputs are."""
+    """Return the paths of the layers, heads, embeddings and output layer."""
     return encoder_parts(module, "attention.attn", "classifier.out_proj")
 
 

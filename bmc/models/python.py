@@ -1,7 +1,8 @@
-"""The user's own network: python:module:function, whose function makes an nn.Module for images.
+"""The user's network: python:module:function, where the function returns an nn.Module for images.
 
-The code runs because it was typed. A model directory made so names the function, but loading it
-imports nothing unless the same name is typed again (`--code`): see bmc/trust.py.
+bmc runs the function because the user typed its name. The model directory stores the name, and
+loading the directory imports the module only if the user types the name again (`--code`): see
+bmc/trust.py.
 """
 
 from __future__ import annotations
@@ -31,16 +32,17 @@ from bmc.trust import check_trusted, trust
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Call the user's function for the images and classes of a data set.
 
-    It gets the keyword arguments classes (1 in a regression), channels, height and width, and
-    returns a module that takes pixels, float32 (rows, channels, height, width), and gives logits
-    (rows, classes); of several answers, as a tuple or by name, the first or `logits` counts.
+    The function gets the keyword arguments classes (1 in a regression), channels, height and width.
+    It returns a module that maps pixels, float32 (rows, channels, height, width), to logits (rows,
+    classes). Of several outputs in a tuple the first is used, of named outputs the one named
+    `logits`.
 
     Raises:
-        SettingError: the reference is no python:module:function, or a regression needs a linear
-            last layer and the network has none.
+        SettingError: the reference is not of the form python:module:function, or the network of a
+            regression does not end in a linear layer.
         UnknownError: there is no such module or function.
         ModelCodeError: the function or its network fails.
-        UsageError: what it returns does not answer as it should.
+        UsageError: the outputs of the network are invalid.
     """
     trust(reference)
     encoder = image_networks.encoder_for(data, settings.image_size)
@@ -59,11 +61,11 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     if auxiliary:
         model.spec["auxiliary"] = auxiliary
         console.note(
-            f"{reference} gives {auxiliary + 1} answers in training: the first counts (or the one "
-            f"named logits), the loss of the others is weighed by --auxiliary-weight"
+            f"{reference} returns {auxiliary + 1} outputs in training: the first (or the one named "
+            "logits) is the prediction, the losses of the others are weighted by --auxiliary-weight"
         )
     if data.task == "regression":
-        fold_parametrizations(model.module)  # labels' mean and scale go into the last
+        fold_parametrizations(model.module)  # training folds the labels' scale into the last layer
         if not image_networks.answering_linear(model.module):
             raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     return model
@@ -76,7 +78,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec is malformed, or the user did not type that name.
         UnknownError: there is no such module or function.
         ModelCodeError: the function fails.
-        UsageError: it returns no module.
+        UsageError: the function does not return a module.
     """
     module = _built(spec)
     fold_parametrizations(module)
@@ -84,13 +86,13 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the output is: the linear layer that answers."""
-    answering = image_networks.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
+    """Return the path of the output layer."""
+    output = image_networks.answering_linear(module)
+    return Parts((), {}, (), (output,) if output else image_networks.last_linear(module))
 
 
 def _built(spec: Mapping[str, Any]) -> nn.Module:
-    """Build the network as it is trained, with what its weights are derived from."""
+    """Build the network as it is trained, with its parametrizations."""
     image, outputs = image_networks.image_of(spec), image_networks.whole_of(spec, "outputs")
     code = check_trusted(spec.get("code"))
     channels, height, width = image
@@ -105,24 +107,24 @@ def _built(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
-    """Import a function, from the current directory too, and call it."""
+    """Import a function, also from the current directory, and call it."""
     name, _, function = code.partition(":")
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        found = getattr(importlib.import_module(name), function, None)
-        if not callable(found):
+        factory = getattr(importlib.import_module(name), function, None)
+        if not callable(factory):
             raise UnknownError(f"the module {name} has no function {function!r}")
-        network = found(**arguments)
+        network = factory(**arguments)
     except ModuleNotFoundError as error:
         raise UnknownError(f"{code}: no module named {error.name!r} (looked in {here})") from error
     except UnknownError:
         raise
     except Exception as error:  # whatever the user's code raises
-        given = ", ".join(f"{key}={value}" for key, value in arguments.items())
+        call = ", ".join(f"{key}={value}" for key, value in arguments.items())
         where = line_of(error)
         raise ModelCodeError(
-            f"{code}({given}) failed{f' in {where}' if where else ''}: {summary_of(error)}"
+            f"{code}({call}) failed{f' in {where}' if where else ''}: {summary_of(error)}"
         ) from error
     finally:
         sys.path.remove(here)
@@ -132,7 +134,7 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
 
 
 def _pixels(module: nn.Module) -> Tensor:
-    """Return rows to try a network with."""
+    """Return example rows to check a network with."""
     return torch.cat([example["pixels"] for example in examples(module)])
 
 

@@ -1,8 +1,8 @@
-"""Recurrent networks over tokens or series: plain, LSTM and GRU, in both directions.
+"""Bidirectional recurrent networks over tokens or series: plain RNN, LSTM and GRU.
 
-A padded row answers like an unpadded one, in every target: both directions are layers that read
-forward, the second one a copy of the row that is reversed within its own length. (A packed sequence
-would do the same, but OpenVINO answers wrongly for it.) Batch and sequence stay dynamic.
+Padding does not change the outputs of a row, in any target: both directions are layers that read
+forward, and the second layer reads the row reversed within its length. (With packed sequences,
+OpenVINO computes wrong outputs.) Batch size and sequence length stay dynamic.
 
 Source: Schuster and Paliwal 1997, "Bidirectional Recurrent Neural Networks"; Hochreiter and
 Schmidhuber 1997, "Long Short-Term Memory"; Cho et al. 2014, "Learning Phrase Representations using
@@ -31,7 +31,7 @@ from bmc.models._sizes import check_sizes
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
-    """Build an untrained network for a data set; text gets a tokenizer of its own."""
+    """Build an untrained network for a data set; for texts, a tokenizer is trained."""
     spec: dict[str, Any] = {
         "model_type": "recurrent",
         "cell": reference,
@@ -65,7 +65,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained network.
 
     Raises:
-        ArtifactError: the settings do not fit together.
+        ArtifactError: the spec is malformed or inconsistent.
     """
     try:
         check_sizes(spec)
@@ -78,7 +78,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different shapes, for tracing and for checking."""
+    """Return two inputs of different shapes, for tracing and checks."""
     shapes = (2, 12), (3, 7)
     if isinstance(module, OverTokens):
         words = module.embedding.words.num_embeddings
@@ -87,16 +87,16 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         return first, second
     generator = torch.Generator().manual_seed(0)
 
-    def one(rows: int, length: int) -> dict[str, Tensor]:
+    def example(rows: int, length: int) -> dict[str, Tensor]:
         series = torch.randn(rows, length, int(module.channels), generator=generator)  # type: ignore[arg-type]
         lengths = torch.tensor([length // 2, *([length] * (rows - 1))])
         return {"series": series, "lengths": lengths}
 
-    return one(*shapes[0]), one(*shapes[1])
+    return example(*shapes[0]), example(*shapes[1])
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the module that is exported: each of torch's recurrent layers is one operator."""
+    """Return the module to export, in which each recurrent layer is one ONNX operator."""
     form = copy.deepcopy(model.module)
     operators: dict[int, RecurrentOperator] = {}
     for layer in [part for part in form.modules() if isinstance(part, _BothWays)]:
@@ -108,7 +108,7 @@ def inference_form(model: Model) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers, embeddings and outputs are; there are no heads."""
+    """Return the paths of the layers, embeddings and output layer."""
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, _BothWays)]
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
@@ -116,7 +116,7 @@ def parts(module: nn.Module) -> Parts:
 
 
 class _Recurrent(nn.Module):
-    """Layers, readout and classifier, over vectors of any origin."""
+    """Layers, readout and classifier, over vectors of tokens or series."""
 
     def __init__(self, spec: Mapping[str, Any], width: int) -> None:
         super().__init__()
@@ -130,15 +130,17 @@ class _Recurrent(nn.Module):
     def answers(self, vectors: Tensor, lengths: Tensor) -> Tensor:
         """Return outputs (rows, classes) of vectors (rows, length, width), int64 lengths (rows)."""
         steps = torch.arange(vectors.shape[1], device=vectors.device)
-        # Where each step of the reversed row comes from; behind a row's end, what is there is
-        # read by nobody.
+        # The step of the row that each step of the reversed row copies; steps after the end of a
+        # row copy step 0, and are not read.
         reversal = (lengths[:, None] - 1 - steps).clamp(min=0)
         states = vectors
         for number, layer in enumerate(self.layers):
             ahead, back = layer(self.dropout(states) if number else states, reversal)
-            states = torch.cat([ahead, _taken(back, reversal)], dim=2)
+            states = torch.cat([ahead, _gather_steps(back, reversal)], dim=2)
         if self.only_last:
-            final = torch.cat([_taken(part, lengths[:, None] - 1) for part in (ahead, back)], dim=2)
+            final = torch.cat(
+                [_gather_steps(part, lengths[:, None] - 1) for part in (ahead, back)], dim=2
+            )
             pooled = final.squeeze(1)
         else:
             inside = (steps < lengths[:, None]).to(states.dtype)
@@ -159,7 +161,7 @@ class OverTokens(_Recurrent):
     ) -> Tensor:
         """Return outputs (rows, classes) for int64 ids, mask and types (rows, length).
 
-        A row ends at its last unmasked token; a masked one before it is read as a zero vector.
+        A row ends at its last unmasked token; a masked token before the end is a zero vector.
         """
         steps = torch.arange(1, input_ids.shape[1] + 1, device=input_ids.device)
         lengths = (attention_mask * steps).amax(dim=1)
@@ -183,7 +185,7 @@ class OverSeries(_Recurrent):
 
 
 class _BothWays(nn.Module):
-    """Two layers that read forward: one the row, one its reversal."""
+    """Two layers that read forward: the first reads the row, the second the reversed row."""
 
     def __init__(self, cell: Any, width: int, hidden: int) -> None:
         super().__init__()
@@ -191,16 +193,16 @@ class _BothWays(nn.Module):
         self.back = cell(width, hidden, batch_first=True)
 
     def forward(self, vectors: Tensor, reversal: Tensor) -> tuple[Tensor, Tensor]:
-        """Return states (rows, length, hidden) in the row's order, and in the reversed one."""
-        return self.ahead(vectors)[0], self.back(_taken(vectors, reversal))[0]
+        """Return the states (rows, length, hidden) of both layers; the second are reversed."""
+        return self.ahead(vectors)[0], self.back(_gather_steps(vectors, reversal))[0]
 
 
 _CELLS: Mapping[str, Any] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
-def _taken(vectors: Tensor, places: Tensor) -> Tensor:
-    """Return each row's vectors (rows, length, width) at int64 places (rows, taken)."""
-    return vectors.gather(1, places[:, :, None].expand(-1, -1, vectors.shape[2]))
+def _gather_steps(vectors: Tensor, steps: Tensor) -> Tensor:
+    """Return each row's vectors (rows, length, width) at int64 steps (rows, count)."""
+    return vectors.gather(1, steps[:, :, None].expand(-1, -1, vectors.shape[2]))
 
 
 NETWORK = Network(

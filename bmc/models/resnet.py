@@ -1,7 +1,7 @@
-"""Residual networks: ResNet-18, -34 and -50, for large images as published, for small ones slim.
+"""Residual networks: ResNet-18, -34 and -50, with a smaller stem for small images.
 
 Source: He et al. 2016, "Deep Residual Learning for Image Recognition" (table 1; section 4.2 for
-small images); in the bottleneck the 3x3 convolution has the stride, as in all well-known weights.
+small images); in a bottleneck the 3x3 convolution has the stride, as in torchvision.
 The last batch norm of a block starts at zero: Goyal et al. 2017, "Accurate, Large Minibatch SGD".
 """
 
@@ -27,12 +27,12 @@ from bmc.models.image_networks import examples as examples
 
 @dataclass(frozen=True)
 class Plan:
-    """How one of the published networks is laid out.
+    """The architecture of a published network.
 
     Args:
-        blocks: of each of the four stages.
+        blocks: number of blocks of each of the four stages.
         bottleneck: whether a block is 1x1 - 3x3 - 1x1 rather than 3x3 - 3x3.
-        small_stride: of the first convolution, for small images.
+        small_stride: stride of the first convolution for small images.
     """
 
     blocks: tuple[int, int, int, int]
@@ -48,7 +48,7 @@ _PLANS = {
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut."""
+    """A residual block of two 3x3 convolutions."""
 
     expansion = 1
 
@@ -72,7 +72,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """A 1x1, a 3x3 and a 1x1 convolution beside a shortcut; four times as wide outside."""
+    """A residual block of a 1x1, a 3x3 and a 1x1 convolution, with four times as many outputs."""
 
     expansion = 4
 
@@ -103,10 +103,10 @@ class ResNet(image_networks.ImageModule):
     """Four stages of residual blocks, an average over the image, and a linear output.
 
     Args:
-        image: channels, height and width; up to 64 pixels the first convolution is 3x3, and there
-            is no pooling behind it.
+        image: channels, height and width; for images up to 64 pixels the first convolution is 3x3,
+            without pooling after it.
         outputs: classes, or 1 in a regression.
-        plan: blocks of each stage.
+        plan: architecture of the network.
         width: channels of the first stage.
     """
 
@@ -131,8 +131,8 @@ class ResNet(image_networks.ImageModule):
             stride = image_networks.stride_for(map_size, 1 if stage == 0 else 2)
             map_size = image_networks.strided(map_size, stride)
             stages.append(nn.Sequential())
-            for place in range(count):
-                stages[-1].append(block(given, wide, stride if place == 0 else (1, 1)))
+            for index in range(count):
+                stages[-1].append(block(given, wide, stride if index == 0 else (1, 1)))
                 given = wide * block.expansion
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
@@ -173,11 +173,13 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 def inference_form(model: Model) -> nn.Module:
     """Return the network with its batch norms folded into its convolutions."""
-    return fold_batch_norms(model.module, [(f"conv{place}", f"bn{place}") for place in (1, 2, 3)])
+    return fold_batch_norms(
+        model.module, [(f"conv{number}", f"bn{number}") for number in (1, 2, 3)]
+    )
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the residual blocks and the output are."""
+    """Return the paths of the residual blocks and the output layer."""
     kinds = (BasicBlock, Bottleneck)
     every = module.named_modules(remove_duplicate=False)
     blocks = [name for name, part in every if isinstance(part, kinds)]

@@ -1,4 +1,4 @@
-"""Image models of timm (PyTorch Image Models), by their name there: timm:NAME."""
+"""Image models of timm (PyTorch Image Models), by their timm name: timm:NAME."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 
     Raises:
         UnknownError: timm has no such model.
-        AssetError: its pretrained weights could not be fetched.
-        SettingError: a regression needs a linear last layer, and it has none.
+        AssetError: the pretrained weights could not be downloaded.
+        SettingError: the model of a regression does not end in a linear layer.
     """
     name = reference.removeprefix("timm:")
     if not timm.is_model(name):
@@ -65,20 +65,20 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the output is; timm's families differ in all else."""
-    answering = image_networks.answering_linear(module)
-    return Parts((), {}, (), (answering,) if answering else image_networks.last_linear(module))
+    """Return the path of the output layer; timm has no common names for other layers."""
+    output = image_networks.answering_linear(module)
+    return Parts((), {}, (), (output,) if output else image_networks.last_linear(module))
 
 
 def _renew_head(network: Any, outputs: int, reference: str) -> None:
-    """Draw a head anew: timm keeps its own where it has as many classes, in another order."""
+    """Initialise the head anew: timm keeps its head where the number of classes is equal."""
     if getattr(network, "pretrained_cfg", {}).get("num_classes") == outputs:
         network.reset_classifier(outputs)
     console.note(f"{reference}: a fresh head; timm's own has no names that the data could match")
 
 
 def _create(name: str, image: tuple[int, int, int], outputs: int, pretrained: bool) -> nn.Module:
-    # A model for one size alone (a vision transformer) takes it as an argument; others take none.
+    # Models with a fixed image size (vision transformers) take that size as an argument.
     size = {"img_size": image[1:]} if _fixed_size(name) else {}
     network: nn.Module = timm.create_model(
         name, pretrained=pretrained, num_classes=outputs, in_chans=image[0], **size
@@ -87,9 +87,9 @@ def _create(name: str, image: tuple[int, int, int], outputs: int, pretrained: bo
 
 
 def _fixed_size(name: str) -> int:
-    """Return the image size that a model was made for, if it takes no other; else 0."""
-    known = timm.get_pretrained_cfg(name, allow_unregistered=True)
-    return int(known.input_size[-1]) if known and known.fixed_input_size else 0
+    """Return the image size of a model with a fixed image size; 0 for other models."""
+    config = timm.get_pretrained_cfg(name, allow_unregistered=True)
+    return int(config.input_size[-1]) if config and config.fixed_input_size else 0
 
 
 NETWORK = Network(

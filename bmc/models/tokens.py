@@ -1,4 +1,4 @@
-"""What families that read text without pretrained weights share: a tokenizer, and embeddings."""
+"""Tokenizer and embeddings of families that read texts without pretrained weights."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder, TextSettings
 
 PAD, UNKNOWN, FIRST, BETWEEN = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-_LEAST_WORDS = 2
-_MOST_CHARACTERS = 400
+_MIN_COUNT = 2
+_MAX_CHARACTERS = 400
 # Thai and Lao, Burmese, Khmer, kana: written without spaces, each character is a word of its own,
 # as a Chinese one is. Marks belong to the character before them.
 _NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]"
@@ -36,7 +36,7 @@ _INVISIBLE = (
 def encoder_for(
     data: Dataset, vocabulary: int, max_length: int, lowercase: bool, strip_accents: bool
 ) -> TextEncoder:
-    """Train a tokenizer on a data set's training texts, and make the encoder that uses it."""
+    """Return an encoder with a tokenizer that is trained on a data set's training texts."""
     tokenizer = train_tokenizer(data.train.rows, vocabulary, lowercase, strip_accents)
     size = tokenizer.get_vocab_size()
     case = "lower-cased" if lowercase else "kept"
@@ -52,30 +52,33 @@ def encoder_for(
 def train_tokenizer(
     rows: Many, size: int, lowercase: bool = False, strip_accents: bool = False
 ) -> Tokenizer:
-    """Train a WordPiece tokenizer; the same texts give the same one.
+    """Train a WordPiece tokenizer; the result depends on nothing but the arguments.
 
     Args:
-        rows: tuples of texts to learn from; a token occurs at least twice in them.
-        size: tokens at most, the special ones included; [PAD] is 0.
-        lowercase: whether case is dropped.
-        strip_accents: whether marks are dropped: accents, but also the vowels and tones of Hindi,
-            Thai, Arabic and others.
+        rows: tuples of texts to train on; tokens occur at least twice in them.
+        size: largest number of tokens, including special tokens; [PAD] has the id 0.
+        lowercase: whether the tokenizer lowercases texts.
+        strip_accents: whether the tokenizer removes accents and all other combining marks,
+            including vowel signs and tone marks of Hindi, Thai, Arabic and others.
 
     Source: Schuster and Nakajima 2012, "Japanese and Korean Voice Search".
     """
     empty = _empty(lowercase, strip_accents)
     tokenizer = empty(WordPiece(unk_token=UNKNOWN))
-    # The trainer numbers the characters inside words in an order that changes from run to run, and
-    # breaks ties by these numbers; given as special tokens, they are numbered here. There must be
-    # room for merges beside them.
-    often = _characters(tokenizer, rows)
-    alone = [one for one in often if _ALONE.match(one) and not _is_mark(one)][: size // 2]
-    inner = sorted(set(often) - set(alone), key=often.index)[: min(_MOST_CHARACTERS, size // 4)]
-    characters = [*inner, *alone]
-    alphabet = [*inner, *(f"##{character}" for character in inner), *alone]
+    # The trainer numbers characters in an order that changes between runs, and breaks ties by these
+    # numbers. Passing the characters as special tokens fixes their numbers. Their count is limited,
+    # which leaves room for merges in the vocabulary.
+    frequent = _frequent_characters(tokenizer, rows)
+    single = [
+        character for character in frequent if _ALONE.match(character) and not _is_mark(character)
+    ][: size // 2]
+    inner_count = min(_MAX_CHARACTERS, size // 4)
+    inner = sorted(set(frequent) - set(single), key=frequent.index)[:inner_count]
+    characters = [*inner, *single]
+    alphabet = [*inner, *(f"##{character}" for character in inner), *single]
     trainer = WordPieceTrainer(
         vocab_size=size,
-        min_frequency=_LEAST_WORDS,
+        min_frequency=_MIN_COUNT,
         show_progress=False,
         special_tokens=[*SPECIAL, *alphabet],
         limit_alphabet=len(characters),
@@ -93,12 +96,12 @@ def train_tokenizer(
 
 
 class TokenEmbedding(nn.Module):
-    """Look up each token's vector; in sentence pairs, add that of the text it stands in.
+    """Embeddings of tokens; for sentence pairs, plus the embedding of the token's text.
 
     Args:
-        vocabulary: tokens.
-        width: of a vector.
-        columns: texts of a row, 1 or 2.
+        vocabulary: number of tokens.
+        width: width of the embeddings.
+        columns: number of texts of a row, 1 or 2.
     """
 
     def __init__(self, vocabulary: int, width: int, columns: int) -> None:
@@ -108,23 +111,23 @@ class TokenEmbedding(nn.Module):
 
     def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
         """Return vectors (rows, length, width) of int64 ids and types (rows, length)."""
-        found: Tensor = self.words(ids)
-        return found if self.types is None else found + self.types(types)
+        vectors: Tensor = self.words(ids)
+        return vectors if self.types is None else vectors + self.types(types)
 
 
 def token_examples(
     vocabulary: int, shapes: Sequence[tuple[int, int]], columns: int = 1, first: int = 0
 ) -> list[dict[str, Tensor]]:
-    """Return random inputs of these shapes (rows, length), half of each first row masked.
+    """Return random inputs of given shapes; half of the first row of each input is masked.
 
     Args:
-        vocabulary: ids lie below.
-        shapes: rows and length of each input.
-        columns: texts of a row; two make token types.
-        first: the least id.
+        vocabulary: number of tokens; all ids are smaller.
+        shapes: number of rows and length of each input.
+        columns: number of texts of a row; with 2, the inputs have token types.
+        first: smallest id.
     """
     generator = torch.Generator().manual_seed(0)
-    found = []
+    inputs = []
     for rows, length in shapes:
         ids = torch.randint(first, vocabulary, (rows, length), generator=generator)
         mask = torch.ones_like(ids)
@@ -132,8 +135,8 @@ def token_examples(
         example = {"input_ids": ids, "attention_mask": mask}
         if columns == 2:
             example["token_type_ids"] = (torch.arange(length) > length // 3) * torch.ones_like(ids)
-        found.append(example)
-    return found
+        inputs.append(example)
+    return inputs
 
 
 def _is_mark(character: str) -> bool:
@@ -142,7 +145,7 @@ def _is_mark(character: str) -> bool:
 
 
 def _empty(lowercase: bool, strip_accents: bool) -> Callable[[WordPiece], Tokenizer]:
-    """Return a function that makes an untrained tokenizer around a model."""
+    """Return a function that builds an untrained tokenizer around a model."""
 
     def make(model: WordPiece) -> Tokenizer:
         tokenizer = Tokenizer(model)
@@ -170,10 +173,14 @@ def _texts(rows: Many) -> Iterator[str]:
     return (text for row in rows for text in row)
 
 
-def _characters(tokenizer: Tokenizer, rows: Many) -> list[str]:
-    """Return the characters that stand in the texts at least twice, most frequent first."""
+def _frequent_characters(tokenizer: Tokenizer, rows: Many) -> list[str]:
+    """Return the characters that occur in the texts at least twice, most frequent first."""
     counts: Counter[str] = Counter()
     for text in _texts(rows):
         counts.update(tokenizer.normalizer.normalize_str(text))
-    often = [one for one, times in counts.items() if times >= _LEAST_WORDS and not one.isspace()]
-    return sorted(often, key=lambda character: (-counts[character], character))
+    frequent = [
+        character
+        for character, count in counts.items()
+        if count >= _MIN_COUNT and not character.isspace()
+    ]
+    return sorted(frequent, key=lambda character: (-counts[character], character))

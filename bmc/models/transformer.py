@@ -1,7 +1,7 @@
-"""A transformer encoder trained from scratch: the mean over the tokens is classified.
+"""A transformer encoder trained from scratch, with a classifier on the mean of the token vectors.
 
-Layers normalize what they read and not what they add to (pre-norm), which trains without pretrained
-weights. Batch and sequence stay dynamic, the sequence up to `max_length`.
+The layers are pre-norm, which trains well without pretrained weights. Batch size and sequence
+length stay dynamic, the length up to `max_length`.
 
 Source: Vaswani et al. 2017, "Attention Is All You Need"; Xiong et al. 2020, "On Layer Normalization
 in the Transformer Architecture" (pre-norm).
@@ -55,7 +55,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     """Build an untrained transformer.
 
     Raises:
-        ArtifactError: the settings do not fit together.
+        ArtifactError: the spec is malformed or inconsistent.
     """
     try:
         check_sizes(spec)
@@ -67,7 +67,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """Return two inputs of different shapes, for tracing and for checking."""
+    """Return two inputs of different shapes, for tracing and checks."""
     embedding: Any = module.get_submodule("embedding")
     columns = 1 if embedding.types is None else 2
     words = embedding.words.num_embeddings
@@ -76,22 +76,22 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def inference_form(model: Model) -> nn.Module:
-    """Return the module that is exported: query, key and value of each layer in one matmul."""
+    """Return the module to export, with one matmul for query, key and value of each layer."""
     return InferenceForm(model.module)
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the layers, heads, embeddings and outputs are."""
-    found = list(module.named_modules(remove_duplicate=False))
-    layers = [name for name, part in found if isinstance(part, _Layer)]
-    heads = {name: part.heads for name, part in found if isinstance(part, _Attention)}
-    tables = [name for name, part in found if isinstance(part, nn.Embedding)]
+    """Return the paths of the layers, heads, embeddings and output layer."""
+    modules = list(module.named_modules(remove_duplicate=False))
+    layers = [name for name, part in modules if isinstance(part, _Layer)]
+    heads = {name: part.heads for name, part in modules if isinstance(part, _Attention)}
+    tables = [name for name, part in modules if isinstance(part, nn.Embedding)]
     inside = ("attention_norm", "attention"), ("norm", "widen", "narrow")
     return Parts(tuple(layers), heads, tuple(tables), ("classifier",), *inside)
 
 
 class Transformer(nn.Module):
-    """Embedding, layers, masked mean, classifier."""
+    """A transformer classifier: embedding, layers, masked mean, linear output."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         super().__init__()
@@ -99,7 +99,9 @@ class Transformer(nn.Module):
         self.embedding = tokens.TokenEmbedding(
             int(spec["vocabulary"]), hidden, int(spec["columns"])
         )
-        self.register_buffer("positions", _waves(int(spec["max_length"]), hidden), persistent=False)
+        self.register_buffer(
+            "positions", _sinusoids(int(spec["max_length"]), hidden), persistent=False
+        )
         nn.init.normal_(self.embedding.words.weight, std=hidden**-0.5)
         self.dropout = nn.Dropout(float(spec["dropout"]))
         self.layers = nn.ModuleList(_Layer(spec) for _ in range(int(spec["layers"])))
@@ -114,12 +116,13 @@ class Transformer(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        made: Tensor = self.classifier(self.dropout(_mean(self.norm(hidden), attention_mask)))
-        return made
+        pooled = self.dropout(_mean(self.norm(hidden), attention_mask))
+        outputs: Tensor = self.classifier(pooled)
+        return outputs
 
 
 class _Layer(nn.Module):
-    """Self-attention and two linears; each adds to what it read, normalized."""
+    """A pre-norm transformer layer: self-attention and a feed-forward part, both residual."""
 
     def __init__(self, spec: Mapping[str, Any]) -> None:
         super().__init__()
@@ -161,7 +164,7 @@ class InferenceForm(nn.Module):
         self.embedding = module.embedding
         self.register_buffer("positions", module.positions, persistent=False)
         tied = tied_parameters(module)
-        projections: dict[int, nn.Module] = {}  # attention may be shared by layers that are not
+        projections: dict[int, nn.Module] = {}  # several layers may share an attention
         forms: dict[int, _FusedLayer] = {}
         for layer in module.layers:
             inner = layer.attention
@@ -179,8 +182,8 @@ class InferenceForm(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        made: Tensor = self.classifier(_mean(self.norm(hidden), attention_mask))
-        return made
+        outputs: Tensor = self.classifier(_mean(self.norm(hidden), attention_mask))
+        return outputs
 
 
 class _FusedLayer(nn.Module):
@@ -203,7 +206,7 @@ class _FusedLayer(nn.Module):
 
 
 def _embedded(network: Any, ids: Tensor, types: Tensor | None) -> Tensor:
-    """Return vectors (rows x length, width): tokens, scaled, and positions."""
+    """Return the sum of scaled token vectors and position vectors, (rows x length, width)."""
     words = network.embedding(ids, types)
     vectors: Tensor = words * math.sqrt(words.shape[2]) + network.positions[: ids.shape[1]]
     return vectors.flatten(0, 1)
@@ -216,8 +219,8 @@ def _mean(vectors: Tensor, attention_mask: Tensor) -> Tensor:
     return (vectors * inside).sum(dim=1) / inside.sum(dim=1)
 
 
-def _waves(length: int, width: int) -> Tensor:
-    """Return sines and cosines of falling frequency, (length, width)."""
+def _sinusoids(length: int, width: int) -> Tensor:
+    """Return the sinusoidal position vectors (length, width)."""
     rates = torch.exp(torch.arange(0, width, 2) * (-math.log(10000.0) / width))
     angles = torch.arange(length)[:, None] * rates
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

@@ -21,7 +21,7 @@ from bmc.model import Model, Parts
 from bmc.models import image_networks
 from bmc.models.image_networks import examples as examples
 
-_LEAST_SIDE = 32
+_MIN_SIDE = 32
 _POOLED = 7
 
 # Convolutions of each stage, and their width as a multiple of the first stage's.
@@ -37,8 +37,8 @@ class Vgg(image_networks.ImageModule):
         outputs: classes, or 1 in a regression.
         stages: convolutions of each stage.
         width: channels of the first stage.
-        hidden: width of the fully connected layers.
-        dropout: behind each of them.
+        hidden: width of the two hidden fully connected layers.
+        dropout: dropout probability after each hidden fully connected layer.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Vgg(image_networks.ImageModule):
     ) -> None:
         super().__init__(image)
         given, height, across = image
-        wide, tall = (max(0, _LEAST_SIDE - side) for side in (across, height))
+        wide, tall = (max(0, _MIN_SIDE - side) for side in (across, height))
         border = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
         self.border = nn.ZeroPad2d(border) if any(border) else nn.Identity()
         self.features = nn.Sequential()
@@ -63,7 +63,7 @@ class Vgg(image_networks.ImageModule):
                 self.features.extend([convolution, nn.BatchNorm2d(width * factor), nn.ReLU()])
                 given = width * factor
             self.features.append(nn.MaxPool2d(2))
-        pooled = [min(_POOLED, max(side, _LEAST_SIDE) // 32) for side in (height, across)]
+        pooled = [min(_POOLED, max(side, _MIN_SIDE) // 32) for side in (height, across)]
         self.avgpool = nn.AdaptiveAvgPool2d((pooled[0], pooled[1]))
         self.classifier = nn.Sequential(
             nn.Linear(given * pooled[0] * pooled[1], hidden),
@@ -120,7 +120,7 @@ def inference_form(model: Model) -> nn.Module:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the convolutions, the linear layers and the output are."""
+    """Return the paths of the convolutions, the linear layers and the output layer."""
     kinds = (nn.Conv2d, nn.Linear)
     every = module.named_modules(remove_duplicate=False)
     layers = [name for name, part in every if isinstance(part, kinds)]
