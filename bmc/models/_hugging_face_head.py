@@ -35,7 +35,7 @@ class Match:
 
     Args:
         rows: for each row of the new head, the index of the folder's row; None for a row that is
-            initialised anew.
+            initialized anew.
         explanation: sentence for the user about the rows that are kept.
     """
 

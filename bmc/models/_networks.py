@@ -26,7 +26,7 @@ _TOLERANCE = 1e-3  # of the largest output: more than a different order of sums 
 
 
 def materialized(network: nn.Module, image: tuple[int, int, int]) -> nn.Module:
-    """Return a network with initialised lazy layers, and without torch.compile.
+    """Return a network with initialized lazy layers, and without torch.compile.
 
     Args:
         network: network of the user.

@@ -40,7 +40,7 @@ class Architecture:
         model_type: `model_type` in config.json, and the name of the family.
         classifier: class with a classification head.
         config: class of the configuration.
-        fresh: prefixes of the names of weights that a folder may lack, which are initialised anew.
+        fresh: prefixes of the names of weights that a folder may lack, which are initialized anew.
         output: path of the last layer.
         reserved: number of positions before the position of a text's first token.
         attention: attention implementation that transformers must use; None for its default.
@@ -242,7 +242,7 @@ def _loaded(
 
 
 def _from_pretrained(folder: Path, settings: Any, kind: Architecture) -> Any:
-    """Load weights; a head that is missing or of another size is initialised anew."""
+    """Load weights; a head that is missing or of another size is initialized anew."""
     try:
         module, report = kind.classifier.from_pretrained(
             folder,
@@ -266,7 +266,7 @@ def _from_pretrained(folder: Path, settings: Any, kind: Architecture) -> Any:
 
 
 def _place_rows(last: Any, match: Match, weights: Weights, path: str, config: Any) -> None:
-    """Copy the folder's rows of the head in the order of the labels; initialise other rows anew."""
+    """Copy the folder's rows of the head in the order of the labels; initialize other rows anew."""
     rows = [row for row in match.rows if row is not None]
     new_rows = [new_row for new_row, row in enumerate(match.rows) if row is not None]
     shape = weights.shapes.get(f"{path}.weight", (0, 0))

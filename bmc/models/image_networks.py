@@ -138,7 +138,7 @@ def stride_for(size: Sequence[int], stride: int) -> tuple[int, int]:
     """Return the stride of a 3x3 convolution along height and width: 1 along a side of one pixel.
 
     Along such a side every stride gives the same output. With a larger stride, however, PyTorch's
-    bf16 CPU kernels leave the gradient of the weights uninitialised.
+    bf16 CPU kernels leave the gradient of the weights uninitialized.
     """
     vertical, horizontal = (1 if side == 1 else stride for side in size)
     return vertical, horizontal

@@ -108,7 +108,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 def load_imagenet(module: nn.Module) -> None:
     """Load the ImageNet weights into all layers except the output layer.
 
-    For grey images, the weights of the first convolution are summed over the colours.
+    For gray images, the weights of the first convolution are summed over the colors.
 
     Raises:
         AssetError: no source has the weights.

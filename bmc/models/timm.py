@@ -71,7 +71,7 @@ def parts(module: nn.Module) -> Parts:
 
 
 def _renew_head(network: Any, outputs: int, reference: str) -> None:
-    """Initialise the head anew: timm keeps its head where the number of classes is equal."""
+    """Initialize the head anew: timm keeps its head where the number of classes is equal."""
     if getattr(network, "pretrained_cfg", {}).get("num_classes") == outputs:
         network.reset_classifier(outputs)
     console.note(f"{reference}: a fresh head; timm's own has no names that the data could match")
