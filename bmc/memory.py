@@ -1,7 +1,7 @@
-"""What a Python caller gave by value: tables and networks, by name, as long as the process lives.
+"""Keep the tables and networks that a Python caller passed, by name, until the process ends.
 
-A model directory names its data and its network as memory:NAME. Neither can be found from another
-process, where they are given again under the same name.
+A model directory names its data and its network as memory:NAME. Another process has neither, and
+the caller must pass them again under the same name.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ PREFIX = "memory:"
 
 @dataclass(frozen=True)
 class Network:
-    """A network that a caller gave, and what it takes.
+    """A network that a caller passed, and the encoder of its rows.
 
     Args:
         module: a private copy, with the caller's weights.
-        encoder: says which arrays a row has.
+        encoder: encoder of the network's rows.
         loss: the caller's own loss, if any.
         score: the caller's own score function, if any.
     """

@@ -1,4 +1,4 @@
-"""Which files an ONNX file names: its protobuf is walked without loading it.
+"""Find the external data files that an ONNX file names, without loading the file.
 
 Source: onnx.proto of ONNX 1.17; the wire format of protobuf, https://protobuf.dev/programming-guides/encoding.
 """
@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-_MOST_FIELDS = 2_000_000
-_MOST_DEPTH = 40
+_MAX_FIELDS = 2_000_000
+_MAX_DEPTH = 40
 _EXTERNAL_DATA = 13
-# Messages that can hold a TensorProto, and in which of their fields the next such message lies.
+# Messages that can contain a TensorProto, and the fields of each that lead to one.
 _INSIDE: Mapping[str, Mapping[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -34,22 +34,25 @@ class _Content(Protocol):
 
 
 def external_files(content: _Content) -> set[str]:
-    """Return the locations of all external data that an ONNX file names.
+    """Return the locations of all external data files that an ONNX file names.
+
+    Args:
+        content: bytes of the ONNX file.
 
     Raises:
-        ValueError: it is no protobuf, or one with far more parts than a network has.
+        ValueError: the content is not protobuf, or has far more fields than a network needs.
     """
     locations: set[str] = set()
     work = [("model", 0, len(content), 0)]
-    left = _MOST_FIELDS
+    left = _MAX_FIELDS
     while work:
         message, start, end, depth = work.pop()
-        if depth > _MOST_DEPTH:
-            raise ValueError(f"more than {_MOST_DEPTH} levels")
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"more than {_MAX_DEPTH} levels")
         for number, first, last in _fields(content, start, end):
             left -= 1
             if left < 0:
-                raise ValueError(f"more than {_MOST_FIELDS} parts")
+                raise ValueError(f"more than {_MAX_FIELDS} parts")
             kind = _INSIDE[message].get(number)
             if kind == "entry":
                 locations |= _location(content, first, last)
@@ -59,7 +62,7 @@ def external_files(content: _Content) -> set[str]:
 
 
 def _location(content: _Content, start: int, end: int) -> set[str]:
-    """Return the value of an entry whose key is "location"."""
+    """Return the value of an entry if its key is "location"."""
     texts = {number: content[first:last] for number, first, last in _fields(content, start, end)}
     value = texts.get(2, b"")
     if texts.get(1) != b"location" or not isinstance(value, bytes):
@@ -68,35 +71,35 @@ def _location(content: _Content, start: int, end: int) -> set[str]:
 
 
 def _fields(content: _Content, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """Yield number, start and end of each field; a field that holds no bytes starts at -1."""
-    place = start
-    while place < end:
-        tag, place = _varint(content, place, end)
+    """Yield number, start and end of each field; the start is -1 for fields without bytes."""
+    position = start
+    while position < end:
+        tag, position = _varint(content, position, end)
         number, kind = tag >> 3, tag & 7
         first = -1
         if kind == _VARINT:
-            _, place = _varint(content, place, end)
+            _, position = _varint(content, position, end)
         elif kind == _BYTES:
-            length, first = _varint(content, place, end)
-            place = first + length
+            length, first = _varint(content, position, end)
+            position = first + length
         elif kind in (_FIXED64, _FIXED32):
-            place += 8 if kind == _FIXED64 else 4
+            position += 8 if kind == _FIXED64 else 4
         else:
             raise ValueError(f"a field of wire type {kind}")
-        if place > end or not number:
+        if position > end or not number:
             raise ValueError("a field that ends outside its message")
-        yield number, first, place
+        yield number, first, position
 
 
-def _varint(content: _Content, place: int, end: int) -> tuple[int, int]:
+def _varint(content: _Content, position: int, end: int) -> tuple[int, int]:
     value = shift = 0
-    while place < end and shift < 70:
-        byte = content[place]
+    while position < end and shift < 70:
+        byte = content[position]
         if not isinstance(byte, int):
             break
         value |= (byte & 127) << shift
-        place += 1
+        position += 1
         if byte < 128:
-            return value & (2**64 - 1), place
+            return value & (2**64 - 1), position
         shift += 7
     raise ValueError("a number without an end")

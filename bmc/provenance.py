@@ -1,4 +1,4 @@
-"""The commands that made a model: each is recorded as it was typed, behind those of its origin."""
+"""Record the commands that made a model, as the user typed them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,18 @@ from contextvars import ContextVar
 from typing import Any
 
 KEY = "commands"
-_MOST = 64  # commands in one lineage, and characters of one: bmc.json may come from a stranger
-_LONGEST = 4096
+# Limits for a lineage, because bmc.json may be untrusted: number of commands, characters of each.
+_MAX_COMMANDS = 64
+_MAX_LENGTH = 4096
 _line: ContextVar[str] = ContextVar("line", default="")
 
 
 @contextmanager
 def command(line: str) -> Iterator[None]:
-    """Say which command runs in the block: what it writes records it.
+    """Record a command in every output that is written in the block.
 
     Args:
-        line: as it was typed, quoted for a shell.
+        line: the command as typed, quoted for a shell.
     """
     token = _line.set(line)
     try:
@@ -28,19 +29,21 @@ def command(line: str) -> Iterator[None]:
 
 
 def commands_of(origin: Mapping[str, Any]) -> list[str]:
-    """Return the commands that bmc.json, or a bundle's lineage, records; malformed ones are none.
+    """Return the recorded commands of a model; malformed entries are left out.
 
     Args:
-        origin: what stands there, read from a file.
+        origin: the `origin` of bmc.json, or the lineage of a bundle.
     """
     recorded = origin.get(KEY)
     lines = recorded if isinstance(recorded, list) else []
-    return [line for line in lines if isinstance(line, str) and len(line) <= _LONGEST][-_MOST:]
+    return [line for line in lines if isinstance(line, str) and len(line) <= _MAX_LENGTH][
+        -_MAX_COMMANDS:
+    ]
 
 
 def recorded(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an origin with the running command behind those that it has; as it is without one."""
+    """Return an origin with the running command, if there is one, added to its commands."""
     line = _line.get()
-    if not line or len(line) > _LONGEST:
+    if not line or len(line) > _MAX_LENGTH:
         return dict(origin)
-    return {**origin, KEY: [*commands_of(origin), line][-_MOST:]}
+    return {**origin, KEY: [*commands_of(origin), line][-_MAX_COMMANDS:]}

@@ -1,4 +1,4 @@
-"""tokenizer.json read within bounds: a few bytes of it can ask for gigabytes, or for ever."""
+"""Read an untrusted tokenizer.json, a few bytes of which could take gigabytes or never end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LONGEST_PATTERN = 1_000
 _LONGEST_WORD = 1_000
 _MOST_GROWTH = 64
 _COMPONENTS = ("normalizer", "pre_tokenizer", "post_processor", "decoder")
-# What cannot be judged by eye: an escape, a class of characters, a counted repeat.
+# The atoms of a regular expression: an escape, a character class, a counted repeat, a character.
 _ATOM = re.compile(r"\\.|\[(?:\\.|\[:\w+:\]|[^\]\\])*\]|\{\d*,?\d*\}|.", re.DOTALL)
 
 
@@ -29,11 +29,11 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
     """Read a tokenizer.json.
 
     Args:
-        path: of the file.
-        rows: of the model's token table, above every id; 0 where it is not known.
+        path: path of the file.
+        rows: number of rows in the model's token table; 0 if unknown.
 
     Raises:
-        ArtifactError: the file is missing, is no tokenizer, or is out of bounds.
+        ArtifactError: the file is missing, is not a tokenizer, or exceeds a limit.
     """
     if not path.is_file():
         raise ArtifactError(f"{path.parent} has no {path.name}")
@@ -46,18 +46,18 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
         check_tokenizer(content, rows)
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(
-            f"{path} is no tokenizer that bmc can read: {reason_of(error)}"
+            f"{path} is not a tokenizer that bmc can read: {reason_of(error)}"
         ) from error
-    with panics_refused(f"{path} is no tokenizer that bmc can read"):
+    with panics_refused(f"{path} is not a tokenizer that bmc can read"):
         return Tokenizer.from_str(text)
 
 
 @contextmanager
 def panics_refused(what: str) -> Iterator[None]:
-    """Turn what the tokenizers package raises into an ArtifactError.
+    """Turn the errors of the tokenizers package into an ArtifactError.
 
-    It raises a bare Exception where a file or a text does not suit it, and its panics (in Rust) are
-    a BaseException of a class that cannot be imported.
+    The package raises a plain Exception for a file or text that it refuses. Its panics, in Rust,
+    are a BaseException of a class that cannot be imported.
 
     Raises:
         ArtifactError: the block raised one of these.
@@ -73,14 +73,14 @@ def panics_refused(what: str) -> Iterator[None]:
 
 
 def check_tokenizer(content: Any, rows: int = 0) -> None:
-    """Check what a tokenizer.json holds before a tokenizer is built from it.
+    """Check the content of a tokenizer.json before a tokenizer is built from it.
 
     Args:
-        content: the file, parsed.
-        rows: of the model's token table, above every id; 0 where it is not known.
+        content: the parsed JSON.
+        rows: number of rows in the model's token table; 0 if unknown.
 
     Raises:
-        ValueError: something is out of bounds.
+        ValueError: a value is malformed or exceeds a limit.
     """
     if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
         raise ValueError("it has no model")
@@ -115,7 +115,7 @@ def _check_ids(content: dict[str, Any], rows: int) -> None:
         raise ValueError(f"it has {len(added):,} added tokens; bmc reads up to {_MOST_ADDED:,}")
     if isinstance(vocabulary, dict):
         ids = dict(vocabulary)
-    else:  # pairs of a token and its score, numbered by their place
+    else:  # pairs of a token and its score; the id is the index of the pair
         ids = {f"number {number}": number for number in range(len(vocabulary))}
     ids |= {f"{token.get('content')}": token.get("id") for token in added}
     for component in _components(content.get("post_processor")):
@@ -129,7 +129,7 @@ def _check_ids(content: dict[str, Any], rows: int) -> None:
 
 
 def beyond_table(token: str, number: int, rows: int) -> str:
-    """Say that a token has no row in a model's table, and what to do."""
+    """Return a message on a token that has no row in a model's token table."""
     return (
         f"the token {token!r:.60} has the id {number}, but the model's table has {rows} rows: "
         "call model.resize_token_embeddings(len(tokenizer)) in transformers and save both again, "
@@ -153,7 +153,7 @@ def _ids_of_processor(component: dict[str, Any]) -> dict[str, Any]:
 
 
 def _components(part: Any) -> Iterator[dict[str, Any]]:
-    """Yield a normalizer's, pre-tokenizer's, post-processor's or decoder's steps, one by one."""
+    """Yield the steps of a normalizer, pre-tokenizer, post-processor or decoder."""
     if not isinstance(part, dict):
         return
     yield part
@@ -164,7 +164,7 @@ def _components(part: Any) -> Iterator[dict[str, Any]]:
 
 
 def _growth(part: dict[str, Any], pattern: Any) -> float:
-    """Return how many times as long a step can make a text."""
+    """Return the largest factor by which a step can lengthen a text."""
     content = part.get("content", part.get("prepend", ""))
     if not isinstance(content, str):
         return 1.0
@@ -173,16 +173,16 @@ def _growth(part: dict[str, Any], pattern: Any) -> float:
 
 
 def _check_pattern(source: str) -> None:
-    """Refuse a pattern whose matching can take exponential time.
+    """Refuse a regular expression whose matching can take exponential time.
 
-    That are a repeat of a group that holds a repeat or a choice, and a reference back.
+    Refused are a repeated group that contains a repeat or a choice, and a back-reference.
 
     Raises:
-        ValueError: it is one, or it is longer than any tokenizer's.
+        ValueError: the pattern is refused, or is longer than those of real tokenizers.
     """
     if len(source) > _LONGEST_PATTERN:
         raise ValueError(f"a pattern has {len(source):,} characters; {_LONGEST_PATTERN:,} are read")
-    open_groups = [False]  # whether each group that is open holds a repeat or a choice
+    open_groups = [False]  # for each open group: whether it contains a repeat or a choice
     closed, before = False, ""
     for atom in _ATOM.findall(source):
         repeats = atom in ("*", "+") or (atom[0] == "{" and len(atom) > 1)

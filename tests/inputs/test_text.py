@@ -208,7 +208,7 @@ def test_what_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
         load_tokenizer(path)
     for content in (b"", b"{}", b"\xff\x00", b'{"model": {"type": "Magic"}}'):
         path.write_bytes(content)
-        with pytest.raises(ArtifactError, match="is no tokenizer"):
+        with pytest.raises(ArtifactError, match="is not a tokenizer"):
             load_tokenizer(path)
 
 

@@ -101,7 +101,7 @@ def test_a_tokenizer_out_of_bounds_is_refused_in_little_time_and_memory(
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(file))
     before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
-    with pytest.raises(ArtifactError, match=r"tokenizer\.json is no tokenizer"):
+    with pytest.raises(ArtifactError, match=r"tokenizer\.json is not a tokenizer"):
         load_tokenizer(path)
     assert time.monotonic() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
