@@ -33,7 +33,7 @@ def build(classes, channels, height, width):
         ("bmc quantize --set weight_bits=7 avoids", "bmc.quantize with weight_bits=7 avoids"),
         ("can: --target onnx,openvino", 'can: .to("onnx", "openvino")'),
         ("--target names none of onnx", "target names none of onnx"),
-        ("which only 4 bits read: --bits 4", "which only 4 bits read: bits=4"),
+        ("which only 4-bit weights use: --bits 4", "which only 4-bit weights use: bits=4"),
         ("--target-macs 0.25x was not", 'target_macs="0.25x" was not'),
         ("add --code mine:build", 'open it with bmc.open(path, code="mine:build")'),
         ("name it with --data", "name it with data"),

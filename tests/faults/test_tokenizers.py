@@ -258,7 +258,7 @@ def test_a_mask_that_transformers_adds_behind_the_table_is_no_token(
     (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
     _folders.bert(len(words)).save_pretrained(folder)
     model = loaded(folder)
-    assert "[MASK] has no row in the model" in capsys.readouterr().err
+    assert "[MASK] has no embedding in the model" in capsys.readouterr().err
     (tokens,) = model.encoder.encode(["the [MASK] film"])
     assert max(tokens.ids) < len(words)
 
