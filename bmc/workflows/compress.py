@@ -13,13 +13,14 @@ import torch
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
 from bmc.contracts.techniques import technique
+from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.quantized_form import stored_bytes
 from bmc.inference.scripted import refuse_scripted
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
-from bmc.model import AppliedStep, Model, Step, Work
+from bmc.model import AppliedStep, Model, Record, Step, Work
 from bmc.training.custom import measure_of
 from bmc.training.work import work_for
 from bmc.workflows import scoring, teachers
@@ -101,23 +102,12 @@ def compress(
     refuse_existing(_failed(output), force=True)
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
-    refuse_scripted(folder, model.module)
-    if is_quantized(model.module):
-        raise UsageError(
-            f"{folder} is quantized, which comes last: {kind} the model that it was made from "
-            f"({_origin(model)})"
-        )
-    if model.task == "generation" and tuning.teacher:
-        raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
-    if model.task == "generation" and tuning.distill and kind != "quantize":
-        raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
+    _check_model(kind, folder, model, tuning)
     known = data_of(folder, files.data)
     if files.data:  # the next verb finds it there, too
         model.data = {**model.data, "location": known.location}
     if tuning.teacher:
-        refuse_another_fold(teacher, artifact.describe(folder)["data"])
-        teachers.check(teacher, known, model.labels)
-        console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
+        _check_teacher(teacher, folder, model, known)
     texts = teachers.transfer_texts(tuning.transfer, tuning.transfer_size, known)
     checkpoints = workspace.checkpoints_of(output)
 
@@ -134,19 +124,13 @@ def compress(
     before = size_of(model, work)
     zeros = share_of_zeros(model.module)
     torch.manual_seed(tuning.seed)
-    record = step.apply(model, work)
-    if not record:
-        settings = ", ".join(f"{name}={value}" for name, value in asdict(step).items())
-        raise UsageError(f"{method} found nothing to change in {folder} with {settings}")
+    record = _record_of(step, model, work, f"{method} found nothing to change in {folder}")
     model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
     applied = after = size_of(model, work)
     console.note(f"{method}: {shown_change(before, applied)}")
     _say_lost_zeros(model, zeros, method)
     if tuning.epochs:
-        itself = tuning.distill and not tuning.teacher
-        untaught = kind == "quantize" and itself and not model.labels  # it has no soft answers
-        chosen = "named" if tuning.teacher else "itself"
-        _tune(model, work, teacher if tuning.has_teacher and not untaught else None, chosen)
+        _tune(model, work, *_teacher_for(kind, tuning, model, teacher))
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, f"validation_{measure_of(model)}": after.score}
@@ -154,9 +138,7 @@ def compress(
     elif not tuning.epochs:
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
-    model.steps[-1] = replace(model.steps[-1], seconds=seconds)
-    lineage = {"from": folder.name, "from_sha256": started_from}
-    model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
+    _record_lineage(model, kind, folder.name, started_from, seconds)
     _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
     artifact.save(model, output, files.force)
     forget_checkpoints(checkpoints)
@@ -170,6 +152,59 @@ def compress(
         applied=applied,
         after=after,
     )
+
+
+def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
+    """Refuse a model that a step cannot change, or that cannot be taught as `tuning` asks.
+
+    Raises:
+        UsageError: it is quantized, a TorchScript network, or a generator with a teacher.
+    """
+    refuse_scripted(folder, model.module)
+    if is_quantized(model.module):
+        raise UsageError(
+            f"{folder} is quantized, which comes last: {kind} the model that it was made from "
+            f"({_origin(model)})"
+        )
+    if model.task == "generation" and tuning.teacher:
+        raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
+    if model.task == "generation" and tuning.distill and kind != "quantize":
+        raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
+
+
+def _check_teacher(teacher: Path, folder: Path, model: Model, data: Dataset) -> None:
+    """Refuse a named teacher that does not fit the model's data, and note which one teaches."""
+    refuse_another_fold(teacher, artifact.describe(folder)["data"])
+    teachers.check(teacher, data, model.labels)
+    console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
+
+
+def _record_of(step: Step, model: Model, work: Work, nothing: str) -> Record:
+    """Apply a step and return its record.
+
+    Raises:
+        UsageError: the step changed nothing; the message is `nothing` with the step's settings.
+    """
+    record = step.apply(model, work)
+    if not record:
+        settings = ", ".join(f"{name}={value}" for name, value in asdict(step).items())
+        raise UsageError(f"{nothing} with {settings}")
+    return record
+
+
+def _teacher_for(kind: str, tuning: Tuning, model: Model, teacher: Path) -> tuple[Path | None, str]:
+    """Return who teaches in fine-tuning, None for nobody, and how it was chosen."""
+    itself = tuning.distill and not tuning.teacher
+    untaught = kind == "quantize" and itself and not model.labels  # numbers have no soft targets
+    chosen = "named" if tuning.teacher else "itself"
+    return (teacher if tuning.has_teacher and not untaught else None), chosen
+
+
+def _record_lineage(model: Model, kind: str, name: str, sha256: str, seconds: float) -> None:
+    """Record which model, by name and hash of its weights, the step started from."""
+    model.steps[-1] = replace(model.steps[-1], seconds=seconds)
+    lineage = {"from": name, "from_sha256": sha256}
+    model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
 
 
 def size_of(model: Model, work: Work) -> Size:
