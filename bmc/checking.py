@@ -116,15 +116,16 @@ def _check_tensors(bundle: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
         array = arrays[name]
         if array.shape != expected.shape:
             raise GateError(
-                f"{bundle.path} reads rows differently here: {name} of its golden rows has shape "
-                f"{array.shape}, and the bundle records shape {expected.shape}; export it again"
+                f"{bundle.path}: preprocessing differs on this device: {name} of the golden rows "
+                f"have shape {array.shape}, and the bundle records shape {expected.shape}; export "
+                "it again"
             )
         change = _change(array, expected)
         largest = max(1.0, float(np.abs(expected).max()))
         if not change <= (_INPUT_TOLERANCE * largest if expected.dtype.kind == "f" else 0):
             raise GateError(
-                f"{bundle.path} reads rows differently here: {name} of its golden rows changes by "
-                f"up to {change:.2g}; its preprocessing is not the one that it was exported with"
+                f"{bundle.path}: preprocessing differs on this device: {name} of the golden rows "
+                f"change by up to {change:.2g}; export it again"
             )
 
 

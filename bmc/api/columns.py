@@ -18,8 +18,8 @@ def read_columns(path: Path, columns: Sequence[str], label: str) -> dict[str, An
 
     Args:
         path: a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file.
-        columns: of numbers.
-        label: of labels.
+        columns: names of the columns of numbers.
+        label: name of the column of labels.
 
     Raises:
         UnknownError: there is no such file.

@@ -45,5 +45,5 @@ FORMAT = Format(
     session="bmc.targets.onnx",
     exporter="bmc.export.onnx",
     files=files,
-    dialect="bmc.export.dialects.onnx",
+    dialect="bmc.export.dialects.onnx",  # how it wants quantized layers to be written
 )

@@ -14,12 +14,12 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from bmc import streams
-from bmc.cli import habits
+from bmc.cli import suggestions
 from bmc.cli.expand import expand
 from bmc.docstrings import description_of, examples_of
 
-_SHORT = 70  # characters of an option's help beside its name
-COMPLETING = "_BMC_COMPLETE"  # set by a shell that asks for completions
+_HELP_WIDTH = 70  # characters of an option's help in a shell's list of completions
+COMPLETING = "_BMC_COMPLETE"  # set by a shell that completes a command line
 PANELS = {
     "Train and compress": ("train", "distill", "prune", "share", "quantize"),
     "Deploy": ("export", "predict", "check"),
@@ -34,7 +34,7 @@ def call(arguments: list[str]) -> Any:
 
     Raises:
         Exit: --help or --version was printed.
-        TyperException: what was typed is no command line.
+        TyperException: the command line is not valid.
     """
     command = typer.main.get_command(_app())
     with command.make_context("bmc", arguments or ["--help"]) as context:
@@ -42,7 +42,7 @@ def call(arguments: list[str]) -> Any:
 
 
 def complete() -> None:
-    """Print the completions that a shell asks for, and leave; what fails completes nothing."""
+    """Print the completions that a shell asks for, and exit; on an error, print none."""
     try:
         typer.main.get_command(_app()).main([], prog_name="bmc")
     except OSError:  # a folder that cannot be read
@@ -61,7 +61,9 @@ def load(name: str) -> Any:
         cls=_Verb,
         help=escape(description_of(verb)),
         epilog=f"Examples:\n{examples}",
-        context_settings={"token_normalize_func": habits.present_name(expanded.aliases)},
+        context_settings={
+            "token_normalize_func": suggestions.current_option_name(expanded.aliases)
+        },
     )(expanded)
     return typer.main.get_command(alone)
 
@@ -100,18 +102,18 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Take the options that stand before a verb."""
+    """Take the options that are typed before a verb."""
 
 
 class _Verb(TyperCommand):
-    """A verb, whose --help is printed as a result is."""
+    """A verb; its --help goes to stdout, as results do."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _shorten(ctx, self)
         typed = list(args)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
-            habits.refuse_pairs(ctx, typed)
+            suggestions.refuse_name_equals_value(ctx, typed)
         return rest
 
     def make_context(self, *arguments: Any, **settings: Any) -> Any:
@@ -120,7 +122,7 @@ class _Verb(TyperCommand):
 
 
 class _Verbs(TyperGroup):
-    """The verbs; the one that is typed is imported."""
+    """All verbs; only the module of the typed one builds its options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         _shorten(ctx, self)
@@ -134,7 +136,7 @@ class _Verbs(TyperGroup):
         return list(VERBS)
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return what lists a verb: making its options would take longer than all else."""
+        """Return a stub with a verb's summary for `bmc --help`; building all options is slow."""
         verb = getattr(importlib.import_module(f"bmc.cli.{cmd_name}"), cmd_name)
         summary = escape(description_of(verb).partition("\n")[0])
         return TyperCommand(cmd_name, help=summary, rich_help_panel=VERBS[cmd_name])
@@ -142,19 +144,19 @@ class _Verbs(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] in VERBS:
             return args[0], load(args[0]), args[1:]
-        if ctx.resilient_parsing:  # a shell asks
+        if ctx.resilient_parsing:  # a shell completes
             return None, None, args[1:]
-        raise habits.unknown_verb(args[0], VERBS)
+        raise suggestions.unknown_verb(args[0], VERBS)
 
 
 def _shorten(context: Any, command: Any) -> None:
-    """Where a shell asks, leave values unread and shorten help.
+    """While a shell completes a command line, do not parse values, and shorten help.
 
-    Reading values imports pydantic, 50 ms at each TAB; a shell takes each line of help for a word.
+    Parsing imports pydantic, 50 ms at each TAB; a shell takes each line of help for a candidate.
     """
     for parameter in command.get_params(context) if context.resilient_parsing else ():
         parameter.process_value = lambda context, value: value
-        parameter.help = textwrap.shorten(parameter.help or "", _SHORT, placeholder=" ...")
+        parameter.help = textwrap.shorten(parameter.help or "", _HELP_WIDTH, placeholder=" ...")
 
 
 def _as_results() -> AbstractContextManager[None]:

@@ -31,7 +31,7 @@ def bench(
         bmc bench
         bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1
     """
-    from bmc.rendering import bench as shown
+    from bmc.rendering import bench as render
     from bmc.workflows import bench as workflow
 
-    return shown.benched(workflow.bench(bundle, measurement, save))
+    return render.benched(workflow.bench(bundle, measurement, save))

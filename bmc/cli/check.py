@@ -22,7 +22,7 @@ def check(
         bmc check tiny-movie-reviews-onnx
         bmc check ./bundle-from-somebody-else --isolated
     """
-    from bmc.rendering import checks as shown
+    from bmc.rendering import checks as render
     from bmc.workflows import check as workflow
 
-    return shown.checked(workflow.check(bundle, checking))
+    return render.checked(workflow.check(bundle, checking))

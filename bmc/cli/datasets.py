@@ -18,8 +18,8 @@ def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Answer
         bmc datasets reviews.csv --text-column body --label-column stars
     """
     from bmc.data import load
-    from bmc.rendering import data as shown
+    from bmc.rendering import data as render
 
     if not name:
-        return shown.listed()
-    return shown.described(load(name, columns.text_column, columns.label_column, columns.task))
+        return render.listed()
+    return render.described(load(name, columns.text_column, columns.label_column, columns.task))

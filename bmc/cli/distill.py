@@ -32,7 +32,7 @@ def distill(
         bmc distill --teacher bert --student tiny
         bmc distill --teacher bert --data reviews.csv --transfer more.txt
     """
-    from bmc.rendering import models as shown
+    from bmc.rendering import models as render
     from bmc.workflows import distill as workflow
 
-    return shown.distilled(workflow.distill(teacher, source, settings, files))
+    return render.distilled(workflow.distill(teacher, source, settings, files))

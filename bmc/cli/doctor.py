@@ -12,7 +12,7 @@ def doctor() -> Answer:
         bmc doctor
         bmc doctor --json
     """
-    from bmc.rendering import health as shown
+    from bmc.rendering import health as render
     from bmc.workflows.doctor import examine
 
-    return shown.examined(examine())
+    return render.examined(examine())

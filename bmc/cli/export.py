@@ -34,7 +34,7 @@ def export(
         bmc export tiny-movie-reviews --target onnx,openvino
         bmc export bert-movie-reviews-static --target onnx -o bundle
     """
-    from bmc.rendering import bundles as shown
+    from bmc.rendering import bundles as render
     from bmc.workflows import export as workflow
 
-    return shown.exported(workflow.export(model, target, options, files).bundles)
+    return render.exported(workflow.export(model, target, options, files).bundles)

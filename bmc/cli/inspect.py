@@ -22,13 +22,13 @@ def inspect(
 
     Args:
         model: a model directory, or its name in the workspace; the newest when left out. Of a
-            bundle, only the precision of each operator that its runtime executes is shown.
+            bundle, only the precision of each operator that its runtime executes is render.
 
     Example:
         bmc inspect bert-movie-reviews --sensitivity
         bmc inspect bert-movie-reviews-static-onnx
     """
-    from bmc.rendering import inspection as shown
+    from bmc.rendering import inspection as render
     from bmc.workflows import inspect as workflow
 
-    return shown.inspected(workflow.inspect(model, settings, files))
+    return render.inspected(workflow.inspect(model, settings, files))

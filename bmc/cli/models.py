@@ -12,7 +12,7 @@ def models() -> Answer:
         bmc models
         bmc models --json
     """
-    from bmc.rendering import listing as shown
+    from bmc.rendering import listing as render
     from bmc.workflows.listing import list_models
 
-    return shown.listed(list_models())
+    return render.listed(list_models())

@@ -38,7 +38,7 @@ class Common:
 
 @dataclass(frozen=True)
 class OwnCode:
-    """The option of verbs that may build a user's network.
+    """The option of verbs that may build a user's network; `begin` is called before the verb runs.
 
     Args:
         code: your module:function that builds the network. Model files may name Python code; bmc
@@ -50,5 +50,5 @@ class OwnCode:
     code: str = ""
 
     def begin(self) -> None:
-        """Let the function run that was typed, and no other."""
+        """Allow bmc to run the function named by --code, and no other."""
         trust(self.code)

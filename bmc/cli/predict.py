@@ -30,7 +30,7 @@ def predict(
         bmc predict tiny-movie-reviews-onnx "an hour of wit and charm"
         bmc predict tiny-movie-reviews-onnx reviews.csv --text-column body --json
     """
-    from bmc.rendering import predictions as shown
+    from bmc.rendering import predictions as render
     from bmc.workflows import predict as workflow
 
-    return shown.answered(workflow.answer(bundle, row, asking, sys.stdin))
+    return render.answered(workflow.answer(bundle, row, asking, sys.stdin))

@@ -17,7 +17,8 @@ def prune(
 ) -> Answer:
     """Prune a model, then fine-tune it.
 
-    With a --target, or with --max-drop and no --ratio, the ratio is searched. Structured pruning
+    With --target-macs, --target-params or --target-size, or with --max-drop and no --ratio, the
+    ratio is searched. Structured pruning
     prunes less sensitive layers more strongly; `bmc inspect MODEL --sensitivity` measures the
     sensitivity, and runs first if needed. With --max-drop alone, the search accepts a drop of three
     times --max-drop before fine-tuning; after fine-tuning --max-drop itself is enforced.
@@ -26,7 +27,7 @@ def prune(
         bmc prune cnn-fashion-mnist --target-macs 0.25x --distill
         bmc prune bert-movie-reviews --method depth --ratio 0.5 --distill
     """
-    from bmc.rendering import models as shown
+    from bmc.rendering import models as render
     from bmc.workflows import prune as workflow
 
-    return shown.compressed(workflow.prune(model, pruning, tuning, files))
+    return render.compressed(workflow.prune(model, pruning, tuning, files))

@@ -28,7 +28,7 @@ def quantize(
         bmc quantize bert-movie-reviews
         bmc quantize bert-movie-reviews --method weights --bits 4
     """
-    from bmc.rendering import models as shown
+    from bmc.rendering import models as render
     from bmc.workflows import quantize as workflow
 
-    return shown.compressed(workflow.quantize(model, quantization, tuning, files))
+    return render.compressed(workflow.quantize(model, quantization, tuning, files))

@@ -21,14 +21,14 @@ def remove(name: tuple[str, ...], *, yes: bool = False) -> Answer:
         bmc remove tiny-movie-reviews-onnx
         bmc remove bert-movie-reviews-static.failed --yes
     """
-    from bmc.rendering import listing as shown
+    from bmc.rendering import listing as render
     from bmc.workflows import shelf
 
     entries = tuple(shelf.find(one) for one in dict.fromkeys(name))
-    if not yes and not _agreed(f"remove {shown.named(entries)}?"):
-        return shown.removed(())
+    if not yes and not _agreed(f"remove {render.named(entries)}?"):
+        return render.removed(())
     shelf.remove(entries)
-    return shown.removed(entries)
+    return render.removed(entries)
 
 
 def _agreed(question: str) -> bool:

@@ -19,7 +19,7 @@ def rename(name: str, new: str) -> Answer:
         bmc rename tiny-movie-reviews reviewer
         bmc rename tiny-movie-reviews-onnx reviewer-onnx
     """
-    from bmc.rendering import listing as shown
+    from bmc.rendering import listing as render
     from bmc.workflows import shelf
 
-    return shown.renamed(shelf.rename(name, new), name)
+    return render.renamed(shelf.rename(name, new), name)

@@ -25,7 +25,7 @@ def report(
         bmc report
         bmc report bert-movie-reviews-onnx tiny-movie-reviews-onnx
     """
-    from bmc.rendering import reports as shown
+    from bmc.rendering import reports as render
     from bmc.workflows import report as workflow
 
-    return shown.reported(workflow.report(bundle, reporting, files))
+    return render.reported(workflow.report(bundle, reporting, files))

@@ -1,4 +1,4 @@
-"""One command from its words to its exit code; whatever happens, people get one line of it."""
+"""Run one command line and return its exit code; every error becomes one line on stderr."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from pathlib import Path
 import typer
 
 from bmc import console, plugins, provenance, streams, writing
-from bmc.cli import app, habits
+from bmc.cli import app, suggestions
 from bmc.cli.options import Answer
-from bmc.errors import BmcError, MissingError, ModelCodeError, StorageError, UsageError
+from bmc.errors import BmcError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
 from bmc.foreign import line_of, summary_of
 
 _TRAINING = ("train", "distill", "prune", "share")
 _INTERRUPTED = 130
-_SIGNALLED = 128  # and the signal's number: what a shell says of a program that one ended
+_BUG = 2
+_SIGNALLED = 128  # plus the signal's number: the exit status of a program killed by a signal
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -52,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _printed(answer: Answer) -> int:
-    """Print a verb's answer; return its exit code, or another where nobody can read it."""
+    """Print a command's result; return its exit code, or that of `_unread` if that fails."""
     try:
         if console.wants_json():
             print(json.dumps(answer.data, indent=2), file=streams.results())
@@ -65,15 +66,17 @@ def _printed(answer: Answer) -> int:
 
 
 def _unread(error: Exception) -> int:
-    """Say that stdout could not be written to; a reader that left, such as `head`, wants no word.
+    """Say that stdout could not be written to; a closed pipe, as with `| head`, is not reported.
 
     Returns:
-        the exit code: as the system ends other programs then, or as for a full disk.
+        the exit code: 128 + SIGPIPE for a closed pipe, as of any program; else that of a full disk.
     """
     streams.discard_unwritten()
     if isinstance(error, (BrokenPipeError, streams.ReaderLeftError)):
         return _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
-    console.complain(f"what was done could not be printed: {summary_of(error)}")
+    console.complain(
+        f"the command has run, but its result could not be printed: {summary_of(error)}"
+    )
     return StorageError.exit_code
 
 
@@ -82,7 +85,7 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
         console.complain(str(error))
         return error.exit_code
     if isinstance(error, typer.TyperException):
-        return _explain(habits.way_out(error, arguments, app.VERBS), arguments)
+        return _explain(suggestions.usage_error_for(error, arguments, app.VERBS), arguments)
     if isinstance(error, ModuleNotFoundError):
         try:
             return _explain(plugins.missing(error, "this command"), arguments)
@@ -99,4 +102,4 @@ def _explain(error: Exception, arguments: Sequence[str]) -> int:
         f"unexpected {type(error).__name__}: {error} "
         "(this is a bug in bmc: BMC_DEBUG=1 shows where; please report it)"
     )
-    return MissingError.exit_code - 1
+    return _BUG

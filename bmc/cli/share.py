@@ -21,7 +21,7 @@ def share(
         bmc share bert-movie-reviews --set energy=0.8
         bmc share bert-movie-reviews --method layers --set group=3 --distill
     """
-    from bmc.rendering import models as shown
+    from bmc.rendering import models as render
     from bmc.workflows import share as workflow
 
-    return shown.compressed(workflow.share(model, sharing, tuning, files))
+    return render.compressed(workflow.share(model, sharing, tuning, files))

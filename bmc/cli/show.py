@@ -9,7 +9,7 @@ def show(name: str | None = None) -> Answer:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
     Commands are recorded as they were typed. For a model that was made from Python, equivalent
-    commands are shown.
+    commands are render.
 
     Args:
         name: a model or bundle of the workspace, or its folder; the newest model when left out.
@@ -18,7 +18,7 @@ def show(name: str | None = None) -> Answer:
         bmc show tiny-movie-reviews
         bmc show tiny-movie-reviews-onnx --json
     """
-    from bmc.rendering import lineage as shown
+    from bmc.rendering import lineage as render
     from bmc.workflows import show as workflow
 
-    return shown.made(workflow.show(name))
+    return render.made(workflow.show(name))

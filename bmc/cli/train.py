@@ -18,21 +18,21 @@ PANEL = "Data"
 def train(
     model: str = "bert",
     *,
-    built: Architecture = Architecture(),
+    architecture: Architecture = Architecture(),
     source: DataSource = DataSource(),
     folds: int = 0,
     recipe: Mapping[str, Any] = changes(TrainingSettings),
     files: Output = Output(),
     code: OwnCode = OwnCode(),
 ) -> Answer:
-    """Train or fine-tune a baseline on labeled data.
+    """Train or fine-tune a model on labeled data.
 
-    Options left out take their values from the baseline's own recipe. The command writes a model
-    directory, which for BERT and MPNet is also a valid Hugging Face folder. A run that was
+    Options left out take their values from the recipe of the built-in model. The command writes a
+    model directory, which for BERT and MPNet is also a valid Hugging Face folder. A run that was
     stopped or killed resumes from its last checkpoint when the same command is typed again.
 
     Args:
-        model: a baseline's name (bmc models lists all), a local Hugging Face folder,
+        model: the name of a built-in model (bmc models lists all), a local Hugging Face folder,
             hf:org/name@revision, timm:NAME, or python:module:function (runs your code).
         folds: run a k-fold cross-validation and show mean and standard deviation; 0 for none.
 
@@ -40,13 +40,13 @@ def train(
         bmc train bert --data reviews.csv --text-column body --label-column stars
         bmc train mlp --data digits --set width=256 --epochs 20
     """
-    from bmc.rendering import models as shown
+    from bmc.rendering import models as render
     from bmc.workflows import train as workflow
 
-    settings = built.by_name()
+    settings = architecture.by_name()
     if not folds:
-        return shown.trained(workflow.train(model, source, settings, recipe, files))
+        return render.trained(workflow.train(model, source, settings, recipe, files))
     if files.output:
         raise UsageError("--folds writes no model, so there is no --output; train without it")
     result = workflow.cross_validate(model, source, settings, recipe, folds)
-    return shown.cross_validated(result)
+    return render.cross_validated(result)

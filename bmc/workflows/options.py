@@ -48,10 +48,10 @@ class Files(Output):
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a baseline is built with, where that is not its default.
+    """What a model is built with, where that is not its default.
 
     Args:
-        settings: a setting of the baseline, such as width=256; several are possible.
+        settings: a setting of the model, such as width=256; several are possible.
         max_length: tokens of a text, or time steps of a series, at most; the rest is cut.
     """
 
@@ -235,7 +235,7 @@ class Asking:
         text_column: column of the text; two for sentence pairs. The default is the column that the
             model was trained on.
         threads: CPU threads; 0 lets the runtime choose.
-        images: folder for the .png files of a generator.
+        images: folder to write a generator's images into, as .png files.
     """
 
     GROUP: ClassVar[str] = "Rows"

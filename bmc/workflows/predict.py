@@ -18,7 +18,7 @@ from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 from bmc.workflows.options import Asking
-from bmc.workflows.rows import Asked, from_arguments, from_stream
+from bmc.workflows.rows import InputRow, from_arguments, from_stream
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Answered:
     """
 
     path: Path
-    rows: tuple[Asked, ...]
+    rows: tuple[InputRow, ...]
     answers: tuple[Any, ...]
     errors: Mapping[int, BmcError]
 
@@ -106,7 +106,7 @@ def text_columns_of(made: Bundle) -> tuple[str, ...]:
 
 
 def predict(
-    made: Bundle, rows: Sequence[Asked], threads: int = 0, images: Path | None = None
+    made: Bundle, rows: Sequence[InputRow], threads: int = 0, images: Path | None = None
 ) -> Answered:
     """Answer rows; those that cannot be answered are said.
 
@@ -122,7 +122,7 @@ def predict(
         BmcError: no row at all could be answered; the first row's error.
     """
     if not rows:
-        raise DataError("nothing to answer: standard input is empty")
+        raise DataError("no rows to predict: standard input is empty")
     if made.manifest.preprocessing.get("columns") == 2:
         _check_pairs(rows)
     if made.manifest.preprocessing.get("kind") == "image":
@@ -148,7 +148,7 @@ def predict(
     return Answered(made.path, tuple(rows), tuple(shown), errors)
 
 
-def _check_pairs(rows: Sequence[Asked]) -> None:
+def _check_pairs(rows: Sequence[InputRow]) -> None:
     """Refuse single texts before a model of sentence pairs is loaded for them.
 
     Raises:

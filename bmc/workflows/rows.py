@@ -1,4 +1,4 @@
-"""Rows to answer: texts, files and tables as they are named, and lines of a stream."""
+"""Rows to predict: texts, files and tables named as arguments, and lines of a stream."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bmc import console
 from bmc.data import FORMATS, Values, characters, opened, records
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 
-_LINES = ".txt"
+_LINES_SUFFIX = ".txt"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One row that was asked for.
+class InputRow:
+    """One row to predict.
 
     Args:
-        shown: how the row is named beside its answer: the text, or the file.
+        shown: how the row is shown next to its prediction: the text, or the file.
         row: what the pipeline takes; None where there is an error.
         error: why there is no row.
     """
@@ -35,23 +35,24 @@ class Asked:
 
     @property
     def blank(self) -> bool:
-        """Tell whether it is an empty text, which is no one's mistake in a file of lines."""
+        """Tell whether the row is an empty text; in a file of lines that is no error."""
         return not self.shown.strip()
 
 
 def from_arguments(
     kind: str, arguments: Sequence[str], pair: Sequence[str], columns: Sequence[str]
-) -> list[Asked]:
+) -> list[InputRow]:
     """Return the rows that arguments stand for.
 
     Args:
-        kind: of the model's rows; "text", "image", "series" or "latent".
-        arguments: as typed.
-        pair: the second text of each.
-        columns: columns of a table to read; for a text model an argument may name one.
+        kind: kind of the model's rows; "text", "image", "series" or "latent".
+        arguments: the arguments as typed.
+        pair: the second text for each argument.
+        columns: names of the columns to read where an argument names a table (text models only).
 
     Raises:
-        DataError: a table cannot be read; pairs are as many as the texts.
+        DataError: a table cannot be read, `pair` comes with a table, or the number of pairs is not
+            that of the texts.
         UnknownError: an argument that names a table leads to no file.
         UsageError: an argument is a file that holds no texts, or a column is named twice.
     """
@@ -59,8 +60,8 @@ def from_arguments(
         raise UsageError(f"--text-column names {columns[0]!r} twice; name two columns")
     if kind != "text":
         read = _READERS.get(kind, str)
-        return [_asked(argument, partial(read, argument)) for argument in arguments]
-    rows: list[Asked] = []
+        return [_input_row(argument, partial(read, argument)) for argument in arguments]
+    rows: list[InputRow] = []
     for argument in arguments:
         if _names_a_table(argument):
             if pair:
@@ -76,19 +77,19 @@ def from_arguments(
     return [_paired(first, second) for first, second in zip(rows, seconds, strict=True)]
 
 
-def _paired(first: Asked, second: Asked) -> Asked:
-    """Return the pair of two texts; it has no answer where one of them has none."""
+def _paired(first: InputRow, second: InputRow) -> InputRow:
+    """Return the pair of two texts, with the error of the first text that has one."""
     shown = f"{first.shown} | {second.shown}"
-    return Asked(shown, (first.row, second.row), first.error or second.error)
+    return InputRow(shown, (first.row, second.row), first.error or second.error)
 
 
-def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[Asked]:
+def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[InputRow]:
     """Return a row for each line of a stream.
 
     Args:
-        kind: of the model's rows; see `from_arguments`.
-        lines: as they were read.
-        source: where they come from, for messages.
+        kind: kind of the model's rows; see `from_arguments`.
+        lines: the lines as they were read.
+        source: where the lines come from, for messages.
     """
     if kind != "text":
         names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]
@@ -96,50 +97,55 @@ def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[Asked]:
     return list(_lines(lines, source))
 
 
-def from_stream(kind: str, stream: TextIO | None) -> list[Asked]:
+def from_stream(kind: str, stream: TextIO | None) -> list[InputRow]:
     """Return a row for each line of standard input.
 
     Args:
-        kind: of the model's rows; see `from_arguments`.
+        kind: kind of the model's rows; see `from_arguments`.
         stream: standard input; None where the process has none.
 
     Raises:
-        DataError: nobody writes into it.
+        DataError: standard input is missing, closed or a terminal.
     """
     if stream is None or stream.closed or stream.isatty():
-        raise DataError("nothing to answer: bmc predict BUNDLE 'some text', or lines on stdin")
+        raise DataError(
+            "no rows to predict: give them as arguments, bmc predict BUNDLE 'some text', or as "
+            "lines on stdin"
+        )
     binary = getattr(stream, "buffer", None)
     lines: Iterable[bytes] = binary or (line.encode() for line in stream)
     return from_lines(kind, lines, "standard input")
 
 
-def _lines(lines: Iterable[bytes], source: str) -> Iterator[Asked]:
+def _lines(lines: Iterable[bytes], source: str) -> Iterator[InputRow]:
     for number, line in enumerate(lines, start=1):
         content = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
         yield _text(content, f"{source}: line {number}")
 
 
-def _text(value: str | bytes, where: str) -> Asked:
+def _text(value: str | bytes, where: str) -> InputRow:
     """Return a text without white space at its ends."""
     shown = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
     shown = shown.encode("utf-8", "replace").decode().strip()
     try:
         text = characters(value, where).strip()
     except DataError as error:
-        return Asked(shown, None, error)
-    return Asked(text, text) if text else Asked("", None, DataError(f"{where} is an empty text"))
+        return InputRow(shown, None, error)
+    return (
+        InputRow(text, text) if text else InputRow("", None, DataError(f"{where} is an empty text"))
+    )
 
 
 def _names_a_table(argument: str) -> bool:
     """Tell whether an argument of a text model names a table or a file of lines.
 
     Raises:
-        UnknownError: it does, but there is none.
+        UnknownError: the argument ends like a table's name, but there is no such file.
         UsageError: it is a file of another kind, such as a picture.
     """
     path = Path(argument)
     there = _is_file(path)
-    if path.suffix.lower() in {*FORMATS, _LINES}:
+    if path.suffix.lower() in {*FORMATS, _LINES_SUFFIX}:
         if there:
             return True
         if argument.split() == [argument]:
@@ -148,20 +154,20 @@ def _names_a_table(argument: str) -> bool:
             )
     elif there and path.suffix:
         raise UsageError(
-            f"{argument!r} is a file, and the model answers texts: tables of them are read from "
-            f"{', '.join(FORMATS)}, lines from {_LINES} or standard input"
+            f"{argument!r} is a file, and the model takes texts: from tables ("
+            f"{', '.join(FORMATS)}), lines of {_LINES_SUFFIX} or standard input"
         )
     elif there:
         console.note(
-            f"{argument!r} is answered as a text, although a file has this name; "
-            f"its lines: bmc predict BUNDLE < {argument}"
+            f"{argument!r} is taken as a text, although a file has this name; "
+            f"to predict its lines: bmc predict BUNDLE < {argument}"
         )
     return False
 
 
-def _table(path: Path, columns: Sequence[str]) -> list[Asked]:
+def _table(path: Path, columns: Sequence[str]) -> list[InputRow]:
     """Return the rows of a table, or the lines of a .txt file."""
-    if path.suffix.lower() == _LINES:
+    if path.suffix.lower() == _LINES_SUFFIX:
         with path.open("rb") as file:
             return list(_lines(file, str(path)))
     columns = _only_column(path) or columns
@@ -169,7 +175,7 @@ def _table(path: Path, columns: Sequence[str]) -> list[Asked]:
     rows = []
     for number, texts in read:
         shown = " | ".join("" if text is None else str(text).strip() for text in texts)
-        rows.append(_asked(shown, partial(_texts, values, texts, columns, number)))
+        rows.append(_input_row(shown, partial(_texts, values, texts, columns, number)))
     for line in values.notes:
         console.note(line)
     if not rows:
@@ -187,7 +193,7 @@ def _texts(
 
 
 def _only_column(path: Path) -> list[str] | None:
-    """Return the name of a .csv file's column where it has one alone: no other can be meant."""
+    """Return the header of a .csv file with a single column, which need not be named; else None."""
     if path.suffix.lower() != ".csv":
         return None
     with opened(path) as file:
@@ -198,13 +204,13 @@ def _only_column(path: Path) -> list[str] | None:
     return header if len(header) == 1 and header[0].strip() else None
 
 
-def _asked(shown: str, read: Callable[[], Any]) -> Asked:
+def _input_row(shown: str, read: Callable[[], Any]) -> InputRow:
     if not shown.strip():
-        return Asked("", None, DataError("an empty row"))
+        return InputRow("", None, DataError("an empty row"))
     try:
-        return Asked(shown, read())
+        return InputRow(shown, read())
     except BmcError as error:
-        return Asked(shown, None, error)
+        return InputRow(shown, None, error)
 
 
 def _file(name: str) -> Path:

@@ -73,7 +73,7 @@ def test_one_digit_of_a_mean_is_found_by_the_hash_and_without_it_by_the_golden_r
     with pytest.raises(ArtifactError, match=r"manifest\.json was changed"):
         bundles.read(made)
     edit(made, lambda content: None)
-    with pytest.raises(GateError, match="reads rows differently here: pixels"):
+    with pytest.raises(GateError, match="preprocessing differs on this device: pixels"):
         checking.check(made, ONE)
 
 
@@ -94,7 +94,7 @@ def test_a_tokenizer_that_gives_other_ids_is_found(seeds: Path) -> None:
     vocabulary.update(zip(words, [*ids[1:], ids[0]], strict=True))
     (made / "tokenizer.json").write_text(json.dumps(content))
     _edits.fix(made, bundles.MANIFEST)
-    with pytest.raises(GateError, match="reads rows differently here: input_ids"):
+    with pytest.raises(GateError, match="preprocessing differs on this device: input_ids"):
         checking.check(made, ONE)
 
 

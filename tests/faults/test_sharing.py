@@ -439,7 +439,7 @@ def test_a_closed_stdin_is_said_in_a_line(made: Made) -> None:
     path, _ = made("text", "onnx")
     command = f"{sys.executable} -m bmc predict {path} <&-"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    refused((done.returncode, done.stdout, done.stderr), "nothing to answer")
+    refused((done.returncode, done.stdout, done.stderr), "no rows to predict")
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_a_text_that_is_a_files_name_is_answered_with_a_note(
     (tmp_path / "LICENSE").write_text("words")
     code, _, err = bmc("predict", path, tmp_path / "LICENSE")
     assert code == 0
-    assert "is answered as a text, although a file has this name" in err
+    assert "is taken as a text, although a file has this name" in err
 
 
 def test_images_that_are_not_there_lose_no_others(bmc: Run, made: Made, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from bmc.errors import UnknownError, UsageError, unknown
 _PAIR = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 
 
-def present_name(aliases: Mapping[str, str]) -> Callable[[str], str]:
+def current_option_name(aliases: Mapping[str, str]) -> Callable[[str], str]:
     """Return what gives an option's name without its dashes as it is now; _ stands for -.
 
     Args:
@@ -34,7 +34,7 @@ def unknown_verb(name: str, verbs: Iterable[str]) -> UnknownError:
     return unknown("command", name, verbs, hint, meant)
 
 
-def way_out(error: Any, arguments: Sequence[str], verbs: Iterable[str]) -> UsageError:
+def usage_error_for(error: Any, arguments: Sequence[str], verbs: Iterable[str]) -> UsageError:
     """Return what to say where Typer refuses a command line.
 
     Args:
@@ -65,7 +65,7 @@ def way_out(error: Any, arguments: Sequence[str], verbs: Iterable[str]) -> Usage
     return UsageError(f"{said} ({hint})")
 
 
-def refuse_pairs(context: Any, words: Sequence[str]) -> None:
+def refuse_name_equals_value(context: Any, words: Sequence[str]) -> None:
     """Refuse model=NAME where a model's name stands; a row of `bmc predict` may look so.
 
     Raises:
