@@ -84,7 +84,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _model_bytes(bundle: Path) -> int:
-    """Return what a run time reads: for TensorRT the engine, not the ONNX file kept beside it."""
+    """Return what a runtime reads: for TensorRT the engine, not the ONNX file kept beside it."""
     engines = list(bundle.glob("*.engine"))
     return engines[0].stat().st_size if engines else bundles.read(bundle).model_size()
 

@@ -5,7 +5,7 @@
 
 The peers are the plain `torch.onnx.export` of the transformers model and `optimum-cli export onnx`
 (the older TorchScript exporter is measured too, but judged by nothing). Every file answers the
-same golden rows before it is measured. A case is a run time, a number of threads and a length; in
+same golden rows before it is measured. A case is a runtime, a number of threads and a length; in
 each case bmc's file and the peers' are measured in turn, by bmc's own bench.
 
 Writes benchmarks/results/exports.json; raw samples and the exported files go to benchmarks/runs/.
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def _exported(name: str, model: Path, target: str) -> dict[str, Path]:
-    """Return the bundles of one model for one run time: bmc's first, then the peers'."""
+    """Return the bundles of one model for one runtime: bmc's first, then the peers'."""
     own = WORK / f"{name}-bmc-{target}"
     command = ["export", str(model), "--target", target, "--output", str(own), "--force"]
     if cli.run(command):

@@ -7,7 +7,7 @@
     python benchmarks/quantization.py --table          (docs/results.md's table, from the results)
 
 A row takes a trained baseline (those of baselines.py), quantizes it, exports it, and holds each
-bundle against bmc's own fp32 export in the same run time: points lost and answers changed are
+bundle against bmc's own fp32 export in the same runtime: points lost and answers changed are
 paired on the held-out rows, latencies are measured in turn in one run on a machine where nothing
 else runs, each at its better number of threads; sizes are those of the model file. The rival in
 bf16 is the baseline's OpenVINO bundle in bf16, against the quantized one as it runs by default.
@@ -170,7 +170,7 @@ def _share_of_linears(path: Path) -> float | None:
 
 
 def _speed(row: Row) -> dict[str, Any]:
-    """Measure seed 0's bundles in turn in each run time, and against what else is asked for."""
+    """Measure seed 0's bundles in turn in each runtime, and against what else is asked for."""
     root, (base, made) = workspace.root(), _names(row, 0)
     found: dict[str, Any] = {}
     for length in row.lengths:

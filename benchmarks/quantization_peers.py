@@ -14,7 +14,7 @@ All start from the same trained model and answer the same held-out rows:
 - torch's dynamic quantization of all linear layers, run by PyTorch;
 - torchao's PT2E with its quantizer for x86, likewise calibrated, compiled by `torch.compile`.
 
-Bundles of one run time are timed in turn in one run; PyTorch takes turns with bmc's ONNX bundle,
+Bundles of one runtime are timed in turn in one run; PyTorch takes turns with bmc's ONNX bundle,
 launch by launch. Writes benchmarks/results/quantization_peers.json. Exit code 1: bmc's best is
 slower, or loses more, than a peer, by more than the interval.
 """

@@ -4,7 +4,7 @@
     python benchmarks/threads.py                          three minutes, nothing else running
 
 Calls of 0.1 ms are mostly Python, which one thread executes at a time. `control` is a function that
-knows no run time and takes as long: what eight threads lose with it no bundle can win.
+knows no runtime and takes as long: what eight threads lose with it no bundle can win.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ def ways_of(answer: Callable[[Any], Any], rows: list[Any], seconds: float) -> di
 
 
 def control(asked: Any) -> Any:
-    """Answer a row, or a list of them, by what pipelines do around a run time: a few small arrays.
+    """Answer a row, or a list of them, by what pipelines do around a runtime: a few small arrays.
 
-    A matrix product stands where the run time computes, without Python's lock as it does.
+    A matrix product stands where the runtime computes, without Python's lock as it does.
     """
     rows = asked if isinstance(asked, list) else [asked]
     stacked = np.stack([np.asarray(row, np.float32) for row in rows])

@@ -35,7 +35,7 @@ _SMALLER = {
     "export": ["--allow-slower"],  # which is the faster is not what is asked here
 }
 _OVERWRITES = ("train", "distill", "prune", "share", "quantize", "export", "inspect")
-_ELSEWHERE = ("pip ", "make ", "bmc doctor")  # what installs, and what asks every run time
+_ELSEWHERE = ("pip ", "make ", "bmc doctor")  # what installs, and what asks every runtime
 
 
 @dataclass(frozen=True)

@@ -242,7 +242,7 @@ class BundleHandle:
 
     @property
     def target(self) -> str:
-        """The run time that loads it: "onnx", "openvino", "tensorrt" or "pytorch"."""
+        """The runtime that loads it: "onnx", "openvino", "tensorrt" or "pytorch"."""
         return self._bundle().manifest.target
 
     @property
@@ -285,7 +285,7 @@ class BundleHandle:
 
         Args:
             rows: as `Pipeline` takes them.
-            threads: threads of the CPU; 0 leaves the choice to the run time.
+            threads: threads of the CPU; 0 leaves the choice to the runtime.
 
         Returns:
             of a classifier a `Prediction`, of a regression a number, of a generator an image; a

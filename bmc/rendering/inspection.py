@@ -37,7 +37,7 @@ def _model(result: InspectedModel) -> Answer:
 
 
 def _bundle(result: InspectedBundle) -> Answer:
-    """Show what a bundle's run time multiplies in which precision."""
+    """Show what a bundle's runtime multiplies in which precision."""
     table = Table(title=f"{result.path.name}: what is multiplied", box=box.SIMPLE_HEAD)
     for column in ("operator", "precision", "count"):
         table.add_column(column, justify="right" if column == "count" else "left")

@@ -62,7 +62,7 @@ def collect(
 def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:
     """Return the newest bench whose times are those of these bundles, here and now.
 
-    It measured these very files, with these run times, on this machine, in fp32 with one row a
+    It measured these very files, with these runtimes, on this machine, in fp32 with one row a
     call, the same length and as many launches. Where the newest one did not, that is said.
 
     Args:
@@ -97,7 +97,7 @@ def _unfit(run: Run, wanted: Mapping[str, str], settings: BenchSettings) -> str:
     if any(run.machine.get(name) != here[name] for name in machine.HARDWARE):
         return f"it was measured on another machine ({run.machine['processor']})"
     if run.versions and run.versions != machine.runtime_versions():
-        return "other versions of the run times are installed now"
+        return "other versions of the runtimes are installed now"
     if run.settings.batch != 1 or any(one.candidate.precision != "f32" for one in run.samples):
         return "it was measured with more rows a call, or not in fp32"
     if run.settings.length != settings.length:
@@ -246,7 +246,7 @@ def _answers_the_same_rows(one: Evaluated, other: Evaluated) -> bool:
 
 
 def _origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:
-    """Find the bundle of the model that another's was made from, in one run time.
+    """Find the bundle of the model that another's was made from, in one runtime.
 
     It is told by the sha256 of its weights; bundles of earlier versions name it alone. Its steps
     must be the first of the other's, so that no namesake is taken.

@@ -20,7 +20,7 @@ class Line:
         model: the model it was made from.
         data: what it was trained and scored on; only lines of one data set are compared.
         measure: what the score is: "accuracy", "r2" in a regression, "" for a generator.
-        target: its run time.
+        target: its runtime.
         precision: of its weights and activations.
         parameters: of the model.
         teacher: the model that the agreement refers to; None for one that had no teacher.
@@ -36,9 +36,9 @@ class Line:
         p90: 90th percentile, likewise.
         by_threads: p50 at every thread count.
         speed_up: times faster than the report's reference.
-        speed_up_same_target: times faster than the teacher in the same run time.
+        speed_up_same_target: times faster than the teacher in the same runtime.
         sparsity: share of zero weights, where a step set some to zero.
-        origin: bundle of the model that it was made from, in the same run time.
+        origin: bundle of the model that it was made from, in the same runtime.
         speed_up_origin: times faster than that.
         cold_start_seconds: fresh process to first answer.
         peak_mb: memory of that process.

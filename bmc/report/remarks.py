@@ -26,7 +26,7 @@ def remarks_of(
 
     Args:
         made: the bundle.
-        origin: of the model that it was made from, in the same run time; None where there is none.
+        origin: of the model that it was made from, in the same runtime; None where there is none.
         ratio: how many times faster than that; None where they were not measured together.
         p50: its median latency in milliseconds.
     """
@@ -82,7 +82,7 @@ def _only_zeros(made: Bundle, origin: Bundle) -> bool:
 def _cause(made: Bundle, origin: Bundle, p50: Interval | None) -> str:
     """Say why a bundle is slower, where that can be told; an empty string where it cannot."""
     if _only_zeros(made, origin):
-        return "kernel not used: this run time computes zeros like other numbers"
+        return "kernel not used: this runtime computes zeros like other numbers"
     odd = set(_list(made, "odd_widths")) - set(_list(origin, "odd_widths"))
     if odd:
         return f"no multiple of 8, which kernels like: width {', '.join(map(str, sorted(odd)))}"

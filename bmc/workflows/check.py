@@ -40,7 +40,7 @@ def check(
         UnknownError: there is no such bundle.
         ArtifactError: the bundle is damaged.
         GateError: it answers otherwise here.
-        MissingError: its run time is not here.
+        MissingError: its runtime is not here.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
     if checking.isolated:

@@ -39,7 +39,7 @@ class Finding:
         name: of an extra, a target, a plug-in that is refused, or "int8".
         works: whether it does.
         note: how to get it, or what to know of it.
-        version: of a target's run time; "" for others.
+        version: of a target's runtime; "" for others.
         devices: that a target runs on.
     """
 

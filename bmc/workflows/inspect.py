@@ -37,12 +37,12 @@ class InspectedModel:
 
 @dataclass(frozen=True)
 class InspectedBundle:
-    """What a bundle's run time executes, and in which precision.
+    """What a bundle's runtime executes, and in which precision.
 
     Args:
         path: the bundle's folder.
         precision: the bundle's, as its manifest says.
-        executed: the multiplications that the run time executes.
+        executed: the multiplications that the runtime executes.
     """
 
     path: Path
@@ -55,7 +55,7 @@ def inspect(
     settings: InspectSettings = InspectSettings(),  # noqa: B008  frozen
     files: Files = Files(),  # noqa: B008  frozen
 ) -> InspectedModel | InspectedBundle:
-    """Inspect a model and write an HTML page; of a bundle, list what its run time executes.
+    """Inspect a model and write an HTML page; of a bundle, list what its runtime executes.
 
     Args:
         reference: a model directory or a bundle, or its name in the workspace; the newest model
@@ -90,7 +90,7 @@ def inspect(
 
 
 def _inspect_bundle(folder: Path) -> InspectedBundle:
-    """List what a bundle's run time multiplies, and in which precision."""
+    """List what a bundle's runtime multiplies, and in which precision."""
     made = bundles.read(folder)
     exporter = targets.exporter_of(made.manifest.target)
     return InspectedBundle(folder, made.manifest.precision, tuple(exporter.executed(made)))

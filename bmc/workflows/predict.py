@@ -113,7 +113,7 @@ def predict(
     Args:
         made: the bundle.
         rows: what to answer.
-        threads: threads of the CPU; 0 leaves the choice to the run time.
+        threads: threads of the CPU; 0 leaves the choice to the runtime.
         images: where a generator writes its pictures.
 
     Raises:

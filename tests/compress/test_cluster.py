@@ -1,4 +1,4 @@
-"""Clustering: what k-means finds, what is stored, how it trains, what run times keep."""
+"""Clustering: what k-means finds, what is stored, how it trains, what runtimes keep."""
 
 from __future__ import annotations
 

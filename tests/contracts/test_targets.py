@@ -1,4 +1,4 @@
-"""Every target: its format is known without its run time, which follows the contract."""
+"""Every target: its format is known without its runtime, which follows the contract."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_bundle_that_failed_a_check_at_its_export_fails_every_check(seeds: Pat
         checking.check(made, ONE)
 
 
-# Rows 5 and 21: the files that a run time opens.
+# Rows 5 and 21: the files that a runtime opens.
 
 
 def test_weights_beside_a_model_in_a_folder_must_be_listed(seeds: Path, tmp_path: Path) -> None:
@@ -275,9 +275,9 @@ def test_a_crash_of_an_isolated_check_is_one_line(code: int, words: str) -> None
 
 
 def test_an_isolated_check_survives_what_crashed_a_run_time(seeds: Path) -> None:
-    """Whether it crashes here depends on the processor and the run time's version."""
+    """Whether it crashes here depends on the processor and the runtime's version."""
     for kept in _cases.corpus_of("bundles"):
-        if kept.outcome != "crash in a run time":
+        if kept.outcome != "crash in a runtime":
             continue
         made = seeds / kept.case["seed"]
         for edit_of in kept.case["edits"]:

@@ -65,7 +65,7 @@ def test_a_bench_of_these_very_bundles_on_this_machine_is_used(place: Path) -> N
     [
         ("made anew", "small-onnx was made anew since"),
         ("another machine", "another machine (a faster one)"),
-        ("another version", "other versions of the run times"),
+        ("another version", "other versions of the runtimes"),
         ("more rows a call", "more rows a call"),
         ("bf16", "not in fp32"),
         ("another length", "measured with 8 tokens"),

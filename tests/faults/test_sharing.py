@@ -181,7 +181,7 @@ def test_a_pipeline_is_not_pickled(made: Made) -> None:
 
 
 def _in_child(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run code that forks, in a process of its own: this one has threads of every run time."""
+    """Run code that forks, in a process of its own: this one has threads of every runtime."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
@@ -358,7 +358,7 @@ def test_a_bad_image_or_series_is_counted_too(made: Made, tmp_path: Path) -> Non
 
 
 class _Answers:
-    """A session that answers with given numbers: no run time can be made to on purpose."""
+    """A session that answers with given numbers: no runtime can be made to on purpose."""
 
     execution: dict[str, Any] = {}  # noqa: RUF012
 

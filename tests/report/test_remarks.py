@@ -151,7 +151,7 @@ SMALL = {"dense-onnx": 20.0, "sparse-onnx": 25.0}
 @pytest.mark.parametrize(
     ("steps", "lineage", "nodes", "times", "cause"),
     [
-        (["prune/unstructured"], {}, {"Gemm": 2}, SLOWER, "kernel not used: this run time"),
+        (["prune/unstructured"], {}, {"Gemm": 2}, SLOWER, "kernel not used: this runtime"),
         (
             ["prune/structured"],
             {"odd_widths": [13, 27]},

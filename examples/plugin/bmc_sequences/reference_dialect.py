@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmc.contracts import Dialect
 
-# Plain QuantizeLinear and DequantizeLinear: no operator of a run time's own.
+# Plain QuantizeLinear and DequantizeLinear: no operator of a runtime's own.
 DIALECT = Dialect(
     activations="both",
     int32_bias=False,
