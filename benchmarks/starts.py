@@ -1,0 +1,102 @@
+"""What should a student's weights be before it is taught?
+
+    python benchmarks/starts.py --teacher MODEL               (every row that has no result yet)
+    python benchmarks/starts.py --teacher MODEL --row fresh   (one row, again; 1 to 8 minutes each)
+
+MODEL is a BERT that was trained on movie-reviews. A row is one `bmc distill --student tiny` with
+other settings. Students are compared on the validation rows alone: accuracy, the share of rows that
+get the teacher's label, and the KL divergence from the teacher at temperature 2. Nothing here looks
+at the held-out test split.
+
+Writes benchmarks/results/starts.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from _common import HERE, RUNS, bmc, finish, result
+from numpy.typing import NDArray
+from torch.nn.functional import kl_div, log_softmax, softmax
+
+from bmc import artifact, workspace
+from bmc import data as datasets
+from bmc.inference.run import outputs_on_rows
+
+_TEMPERATURE = 2.0
+_BATCH = 64
+SHORT = ("--transfer-size", 20_000, "--epochs", 1, "--learning-rate", "1e-3")
+ROWS: dict[str, tuple[object, ...]] = {
+    "fresh": (*SHORT, "--set", "start=embeddings"),
+    "fresh-192": (*SHORT, "--set", "start=embeddings", "--set", "hidden=192"),
+    "minilm-l3-192": (
+        *SHORT,
+        *("--set", "start=minilm-l3", "--set", "hidden=192", "--set", "copied=0,2"),
+    ),
+    "teacher": (*SHORT, "--set", "start=teacher"),
+    "teacher-192": (*SHORT, "--set", "start=teacher", "--set", "hidden=192"),
+    "teacher-layers-1-5": (*SHORT, "--set", "start=teacher", "--set", "copied=1,5"),
+    "teacher-layers-3-5": (*SHORT, "--set", "start=teacher", "--set", "copied=3,5"),
+    "defaults": (),
+}
+
+
+def main() -> int:
+    """Distill the students that are missing, and compare all of them with the teacher."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--row", choices=ROWS)
+    options = parser.parse_args()
+    os.environ.setdefault("BMC_HOME", str(RUNS / "starts"))
+    teacher = workspace.find(options.teacher, "model")
+    rows = _known()
+    for name in [options.row] if options.row else [name for name in ROWS if name not in rows]:
+        rows[name] = _row(name, teacher)
+        print(f"{name}: {rows[name]}", flush=True)
+        finish("starts", [], {"teacher": _scores(_outputs(teacher)), "rows": rows})
+    return 0
+
+
+def _row(name: str, teacher: Path) -> dict[str, Any]:
+    student = workspace.root() / f"start-{name}"
+    words = ("distill", "--teacher", teacher, "--student", "tiny", *ROWS[name])
+    bmc(*words, "--output", student, "--force")
+    outputs, targets = _outputs(student), _outputs(teacher)
+    logs = log_softmax(torch.from_numpy(outputs) / _TEMPERATURE, dim=1)
+    expected = softmax(torch.from_numpy(targets) / _TEMPERATURE, dim=1)
+    return {
+        "command": " ".join(map(str, ("bmc distill --teacher MODEL --student tiny", *ROWS[name]))),
+        **_scores(outputs),
+        "as_teacher": float((outputs.argmax(axis=1) == targets.argmax(axis=1)).mean()),
+        "kl": float(_TEMPERATURE**2 * kl_div(logs, expected, reduction="batchmean")),
+    }
+
+
+def _outputs(folder: Path) -> NDArray[np.float32]:
+    """Return a model's logits (rows, classes) on the validation rows."""
+    model = artifact.load(folder)
+    rows = datasets.load("movie-reviews").validation.rows
+    return outputs_on_rows(model.module.eval(), model.encoder, rows, _BATCH)
+
+
+def _scores(outputs: NDArray[np.float32]) -> dict[str, float]:
+    labels = np.array(datasets.load("movie-reviews").validation.labels)
+    return {"accuracy": float((outputs.argmax(axis=1) == labels).mean())}
+
+
+def _known() -> dict[str, Any]:
+    """Return the rows that have a result."""
+    if not (HERE / "results" / "starts.json").is_file():
+        return {}
+    rows: dict[str, Any] = result("starts")["rows"]
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())
