@@ -1,13 +1,16 @@
 """How much of its teacher does `tiny` keep, from seed to seed and with more transfer texts?
 
-    python benchmarks/distillation.py --seed 0 --transfer-size 80000      (12 minutes, one row)
+    python benchmarks/distillation.py --seed 0                            (12 minutes, one row)
+    python benchmarks/distillation.py --seed 0 --fresh --transfer-size 30000
 
 One call is one row: the teacher of that seed is trained if the workspace (BMC_HOME, else
 benchmarks/runs/seed-N) has none, then distilled with bmc's defaults and so many transfer texts, and
-both are exported to ONNX Runtime and OpenVINO, whose bundles are scored on the held-out split. A
-killed call goes on when it is typed again.
+both are exported to ONNX Runtime and OpenVINO, whose bundles are scored on the held-out split. With
+--fresh the student's layers start from random weights, at twice the learning rate. A killed call
+resumes when it is typed again.
 
-Writes benchmarks/results/distillation-SEED-SIZE.json. Exit code 1: it keeps less than 97 %.
+Writes benchmarks/results/distillation-SEED-SIZE.json, or distillation-SEED-SIZE-fresh.json. Exit
+code 1: it keeps less than 97 %.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from bmc.measure import scores
 
 KEPT = 0.97
 TARGETS = ("onnx", "openvino")
+FRESH = ("--set", "start=embeddings", "--learning-rate", "2e-3")
 
 
 def main() -> int:
@@ -35,15 +39,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--transfer-size", type=int, default=150_000)
+    parser.add_argument("--fresh", action="store_true", help="start from random layers")
     options = parser.parse_args()
     os.environ.setdefault("BMC_HOME", str(RUNS / f"seed-{options.seed}"))
     teacher = "bert-movie-reviews"
-    tiny = f"tiny-{options.transfer_size}"
+    row = f"{options.transfer_size}-fresh" if options.fresh else f"{options.transfer_size}"
+    tiny = f"tiny-{row}"
     if not (workspace.root() / teacher).is_dir():
         _bmc("train", "bert", "--seed", str(options.seed))
     if not (workspace.root() / tiny).is_dir():
         size = ["--transfer-size", str(options.transfer_size), "--seed", str(options.seed)]
-        _bmc("distill", "--teacher", teacher, *size, "-o", str(workspace.root() / tiny))
+        start = FRESH if options.fresh else ()
+        _bmc("distill", "--teacher", teacher, *size, *start, "-o", str(workspace.root() / tiny))
     for name in (teacher, tiny):
         missing = [t for t in TARGETS if not (workspace.root() / f"{name}-{t}").is_dir()]
         if missing:
@@ -62,7 +69,7 @@ def main() -> int:
         }
         found = f"{kept.value:.4f} [{kept.low:.4f}, {kept.high:.4f}]"
         bars.append(Bar(f"tiny in {target} keeps 97 % of its teacher", found, kept.value >= KEPT))
-    return finish(f"distillation-{options.seed}-{options.transfer_size}", bars, content)
+    return finish(f"distillation-{options.seed}-{row}", bars, content)
 
 
 def _bmc(*arguments: str) -> None:

@@ -17,6 +17,7 @@ from bmc.cli.options import Answer
 from bmc.errors import BmcError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
 from bmc.foreign import line_of, summary_of
+from bmc.trust import trusting
 
 _TRAINING = ("train", "distill", "prune", "share")
 _INTERRUPTED = 130
@@ -32,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
         console.complain("the working folder was removed: cd to one that is there")
         return UsageError.exit_code
     line = shlex.join(["bmc", *arguments])
-    with streams.results_alone(), writing.command(), provenance.command(line):
+    with streams.results_alone(), writing.command(), provenance.command(line), trusting():
         try:
             answer = app.call(list(arguments))
             return _printed(answer) if isinstance(answer, Answer) else 0

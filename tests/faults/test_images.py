@@ -346,7 +346,7 @@ def test_a_broken_file_is_named_with_its_place_in_the_list(tmp_path: Path) -> No
         (np.full((1, 2), 1e39), "1e\\+39; float32 ends at 3.4e38"),
         (np.full((1, 2), 3e38), "normalized, has inf at step 1, channel 2"),
         (np.ma.masked_equal(np.zeros((3, 2)), 0), "masked values"),
-        (torch.zeros(3, 2, requires_grad=True), "no series of numbers"),
+        (torch.zeros(3, 2, requires_grad=True), "not a series of numbers"),
         (np.zeros((2, 3)), r"has 3 channels; the model takes 2: channels come last"),
         (1.5, "shape .*a list holds several series"),
         (np.zeros((1, 3, 2)), "must be .steps, channels"),

@@ -87,5 +87,5 @@ def test_settings_of_a_stranger_that_make_no_sense_are_refused(
 
 
 def test_an_input_without_a_range_is_refused() -> None:
-    with pytest.raises(SettingError, match="is no range"):
+    with pytest.raises(SettingError, match="has the invalid range"):
         ArrayInput("x", "float32", (1,), 1.0, 0.0)

@@ -15,6 +15,7 @@ from torch import Tensor
 from bmc import artifact, plugins
 from bmc import data as datasets
 from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.weighted import Weighted
 from bmc.compress.prune.depth import Depth
 from bmc.compress.prune.movement import Movement
 from bmc.compress.prune.nm import NM
@@ -41,7 +42,8 @@ METHODS = [
     if kind != "quantize"  # it makes a model its inference form: tests/compress/test_quantize.py
     for name in plugins.names(f"bmc.compress.{kind}")
 ]
-TRAINING = ("distill/logits", "prune/movement")  # methods that train, on texts of one column
+# Methods that train, on texts of one column.
+TRAINING = ("distill/logits", "distill/weighted", "prune/movement")
 DISTILLED = ("bert",)  # families whose students can be taught by the small BERT of these tests
 LEFT_OUT = {  # methods that a family cannot take, and why
     ("prune/depth", "cnn"): "its layers have no shortcut",
@@ -85,6 +87,9 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
     """Return a step with settings that change a small model; a new method gets a line here."""
     steps: dict[str, Callable[[], Step]] = {
         "distill/logits": lambda: Logits(str(teacher), sha256(teacher / "model.safetensors")),
+        "distill/weighted": lambda: Weighted(
+            str(teacher), sha256(teacher / "model.safetensors"), {"logits": 1.0, "hidden": 1.0}
+        ),
         "prune/depth": lambda: Depth(rule="last"),
         "prune/movement": lambda: Movement(epochs=1),
         "prune/nm": lambda: NM(),

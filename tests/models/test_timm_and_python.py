@@ -119,7 +119,7 @@ def test_what_was_typed_holds_for_one_command_alone(here: Path, bmc: Bmc) -> Non
         ("python:mine:without_arguments", "TypeError"),
         ("python:mine:broken", "mine.py:17, in broken: ZeroDivisionError"),
         ("python:mine:number", "must return an nn.Module"),
-        ("python:mine:unchanged", "not (5, 10)"),
+        ("python:mine:unchanged", "5 rows of 10 outputs need shape (5, 10)"),
         ("python:mine:for_text", "the network fails in layer network (Embedding)"),
     ],
 )
