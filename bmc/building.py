@@ -23,8 +23,8 @@ from bmc.weights_header import MAX_TENSORS, Header
 
 _ALLOWANCE = 512 << 20  # bytes that any model may take
 # Bytes in memory allowed for each byte of the weights file. A model is built at its full size in
-# fp32 before its steps are replayed: shared tensors are still separate, 4-bit weights take 8 times
-# their stored size, and an embedding still has the rows that a step removed.
+# fp32 before its recorded compression steps are replayed: shared tensors are still separate, 4-bit
+# weights take 8 times their stored size, and an embedding still has the rows that a step removed.
 _BYTES_PER_STORED_BYTE = 16
 _META_WORDS = ("meta tensor", "Meta", "meta device", "on meta")
 
@@ -89,7 +89,8 @@ def bounded(limit: int) -> Iterator[None]:
     """Stop building a network that registers too many modules and tensors, or too large tensors.
 
     PyTorch allocates a tensor's memory before the tensor is registered, but most layers fill it
-    with values only afterwards: the system has not provided the memory yet.
+    with values only afterwards, and the operating system provides memory when it is written to: the
+    check comes early enough.
 
     Args:
         limit: bytes that all tensors registered in this block may have together.

@@ -37,7 +37,8 @@ class Checked:
             labels.
         execution: device, threads and precision of the session.
         version: name and version of the runtime.
-        uncovered: sentences on the parts of an older bundle that have no hash or no golden rows.
+        uncovered: messages about what could not be checked, because an older bundle has no hash or
+            no golden rows for it.
     """
 
     max_error: float

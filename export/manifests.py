@@ -39,6 +39,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "history": list(curves.epochs_of(model.origin.get("history"))),
         provenance.KEY: provenance.commands_of(provenance.recorded(model.origin)),
     }
+    # Steps that set single weights to zero record the names of the parameters.
     if any("parameters" in step.record for step in model.steps):
         weights = source.folder / "model.safetensors"
         lineage["sparsity"] = zeros.share_of_zeros(model.module)

@@ -1,4 +1,8 @@
-"""Export the inference form of a PyTorch model to ONNX, with free batch and sequence axes."""
+"""Export the inference form of a PyTorch model to ONNX, with dynamic batch and sequence axes.
+
+The inference form is the module that is exported in place of the trained one: it computes the same
+outputs with fewer operators (`bmc.inference`).
+"""
 
 from __future__ import annotations
 
@@ -177,7 +181,7 @@ def _free_sizes(graph: onnx_ir.Model, inputs: tuple[TensorInfo, ...]) -> None:
 
 def _example(model: Model) -> dict[str, torch.Tensor]:
     """Return inputs to trace with, by name; inputs that the family leaves out are zeros."""
-    if is_quantized(model.module):  # the family has examples for its modules, not for their forms
+    if is_quantized(model.module):  # the family's examples are for its own, unquantized network
         probes = model.encoder.probes(4)
         return tensors_of(next(arrays for arrays in probes if len(next(iter(arrays.values()))) > 1))
     family = families.network(model.family)

@@ -19,8 +19,8 @@ Progress = Callable[[Event], None]
 def call(verbose: bool, progress: Progress | None, *models: object) -> Iterator[None]:
     """Run one verb: outputs stay locked until it ends, and progress goes where it was asked for.
 
-    Errors name arguments of Python. Code of the user's runs only where a handle was opened with it,
-    or where it is named in the block, and in the block alone.
+    Error messages name Python arguments instead of command-line options. A user's code may run only
+    in this block, and only if one of `models` was opened with it or the block itself names it.
 
     Args:
         verbose: write notes and progress to stderr, as the command line does.

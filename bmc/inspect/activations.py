@@ -23,7 +23,7 @@ ACTIVE = 1e-3  # a unit below this is dead: GELU and SiLU are not exactly 0 for 
 _MARGIN = 0.01  # of a bound, within which a value is saturated
 _BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid": (0.0, 1.0)}
 _RECTIFIERS = ("relu", "relu6", "gelu", "silu", "hardswish")
-_NAMES = {"hardtanh": "relu6"}
+_NAMES = {"hardtanh": "relu6"}  # PyTorch runs relu6 as hardtanh from 0 to 6
 # A bin is a float32 without its last 18 bits: sign, exponent and 5 bits of the fraction are left,
 # so a bin is at most 1/32 of its value wide.
 _SHIFT = 18
