@@ -508,7 +508,7 @@ def test_an_answer_is_one_line_whatever_its_text_holds(bmc: Run, made: Made) -> 
 def test_a_picture_is_no_text(bmc: Run, made: Made, tmp_path: Path) -> None:
     path, _ = made("text", "onnx")
     (tmp_path / "cat.png").write_bytes(b"\x89PNG")
-    refused(bmc("predict", path, tmp_path / "cat.png"), "cat.png' is a file", "answers texts")
+    refused(bmc("predict", path, tmp_path / "cat.png"), "cat.png' is a file", "takes texts")
 
 
 def test_a_text_that_starts_with_a_dash_is_told_how(bmc: Run, made: Made) -> None:

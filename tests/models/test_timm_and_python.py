@@ -11,7 +11,7 @@ import torch
 
 from bmc import artifact
 from bmc.errors import ArtifactError, SettingError
-from bmc.trust import trust
+from bmc.trust import trust, trusting
 
 Bmc = Callable[..., tuple[int, str, str]]
 
@@ -81,7 +81,7 @@ def test_your_own_network_is_trained_and_is_loaded_only_when_its_code_is_typed_a
 ) -> None:
     code, _, err = bmc("train", "python:mine:network", *QUICK, "--output", "own")
     assert code == 0, err
-    with torch.no_grad():
+    with torch.no_grad(), trusting("mine:network"):
         trained = artifact.load(here / "own")
         assert (here / "imported").is_file()
     forget()
@@ -96,7 +96,8 @@ def test_your_own_network_is_trained_and_is_loaded_only_when_its_code_is_typed_a
     for target in ("onnx", "pytorch"):
         code, _, err = bmc("export", "own", "--target", target, "--code", "mine:network")
         assert code == 0, err
-    again = artifact.load(here / "own").module.state_dict()
+    with trusting("mine:network"):
+        again = artifact.load(here / "own").module.state_dict()
     assert all(
         torch.equal(value, again[name]) for name, value in trained.module.state_dict().items()
     )
