@@ -1,9 +1,12 @@
-"""Check the sizes of networks trained from scratch, before a network of these sizes is built."""
+"""Check the sizes of networks trained from scratch, before and while a network is built."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
+
+from bmc.errors import ArtifactError
 
 _RANGES: Mapping[str, tuple[int, int]] = {
     "layers": (1, 256),
@@ -18,6 +21,25 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "max_length": (1, 8_192),
     "outputs": (1, 100_000),
 }
+
+
+@contextmanager
+def sizes_checked(spec: Mapping[str, Any]) -> Iterator[None]:
+    """Check the sizes in a spec, and refuse the spec if the network cannot be built in the block.
+
+    Args:
+        spec: a model's config.json.
+
+    Raises:
+        ArtifactError: the spec is malformed or inconsistent.
+    """
+    try:
+        check_sizes(spec)
+        yield
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ArtifactError(
+            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
+        ) from error
 
 
 def check_sizes(spec: Mapping[str, Any]) -> None:

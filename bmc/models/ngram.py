@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError
 from bmc.families.ngram import Settings as Settings
 from bmc.inputs.ngram import NgramEncoder, NgramSettings
 from bmc.model import Model, Parts
-from bmc.models._sizes import check_sizes
+from bmc.models._sizes import sizes_checked
 
 _MOST_WIDTH_BY_ITSELF = 16
 
@@ -79,13 +78,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the settings do not fit together.
     """
-    try:
-        check_sizes(spec)
+    with sizes_checked(spec):
         return NgramClassifier(spec["buckets"], spec["embedding"], spec["outputs"]).eval()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(
-            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
-        ) from error
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

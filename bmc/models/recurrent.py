@@ -20,14 +20,13 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError
 from bmc.families.recurrent import READOUTS as READOUTS
 from bmc.families.recurrent import Settings as Settings
 from bmc.inference.operators import RecurrentOperator
 from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
 from bmc.models import tokens
-from bmc.models._sizes import check_sizes
+from bmc.models._sizes import sizes_checked
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -67,14 +66,9 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed or inconsistent.
     """
-    try:
-        check_sizes(spec)
+    with sizes_checked(spec):
         kind = {"text": OverTokens, "series": OverSeries}[spec["input"]]
         return kind(spec).eval()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(
-            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
-        ) from error
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

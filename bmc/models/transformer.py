@@ -18,13 +18,12 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
-from bmc.errors import ArtifactError
 from bmc.families.transformer import Settings as Settings
 from bmc.inference.attention import additive_mask, attend, fusable_activation, fused_projection
 from bmc.inference.sharing import tied_parameters
 from bmc.model import Model, Parts
 from bmc.models import tokens
-from bmc.models._sizes import check_sizes
+from bmc.models._sizes import sizes_checked
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -57,13 +56,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed or inconsistent.
     """
-    try:
-        check_sizes(spec)
+    with sizes_checked(spec):
         return Transformer(spec).eval()
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise ArtifactError(
-            f"the model's config.json does not fit together ({type(error).__name__}: {error})"
-        ) from error
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
