@@ -159,6 +159,8 @@ def start_head(model: Model, data: Dataset) -> None:
 def _family(reference: str) -> str:
     """Return the family of a baseline's name, of a prefix, or of a Hugging Face folder.
 
+    A baseline's name stands for the baseline, also where a folder has this name.
+
     Raises:
         UnknownError: there is no such baseline.
         ArtifactError: no family loads models of the folder's type.
@@ -166,7 +168,11 @@ def _family(reference: str) -> str:
     named = families.of_prefix(reference)
     if named is not None:
         return named
-    if reference.startswith("hf:") or (reference and Path(reference).is_dir()):
+    is_folder = bool(reference) and Path(reference).is_dir()
+    if reference in families.baselines():
+        if is_folder:
+            console.note(f"{reference} is the built-in model; the folder is named ./{reference}")
+    elif is_folder or reference.startswith("hf:"):
         return _family_of_folder(reference)
     return families.of_baseline(reference)
 
