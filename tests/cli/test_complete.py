@@ -1,4 +1,4 @@
-"""Shell completion: quick, without torch, and silent where a folder cannot be read."""
+"""Shell completion: without torch, and silent where a folder cannot be read."""
 
 from __future__ import annotations
 
@@ -70,23 +70,21 @@ def test_a_shell_completes(kept: Path, line: str, words: set[str]) -> None:
 @pytest.mark.parametrize(
     "line", ["bmc ", "bmc quantize ", "bmc share --set ", "bmc train mlp --se"]
 )
-def test_a_completion_is_quick_and_imports_nothing_heavy(kept: Path, line: str) -> None:
-    """Processor time counts: other processes may hold the cores while tests run."""
+def test_a_completion_imports_nothing_heavy(kept: Path, line: str) -> None:
+    """benchmarks/startup.py measures the time that this saves."""
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "from bmc.cli import main\n"
         "try:\n"
         "    main()\n"
         "finally:\n"
         f"    heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
-        "    print(time.process_time(), *heavy, file=sys.stderr)\n"
+        "    print(*heavy, file=sys.stderr)\n"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=asked(line), capture_output=True, text=True, check=True
     )
-    seconds, *heavy = done.stderr.split()
-    assert heavy == []
-    assert float(seconds) < 0.3
+    assert done.stderr.split() == []
 
 
 def test_a_workspace_without_rights_completes_nothing(kept: Path) -> None:
