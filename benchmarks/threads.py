@@ -105,7 +105,7 @@ def ways_of(answer: Callable[[Any], Any], rows: list[Any], seconds: float) -> di
 
 
 def control(asked: Any) -> Any:
-    """Answer a row, or a list of them, by what pipelines do around a runtime: a few small arrays.
+    """Do for a row, or a list of rows, what a pipeline does around a runtime: a few small arrays.
 
     A matrix product stands where the runtime computes, without Python's lock as it does.
     """

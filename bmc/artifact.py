@@ -190,7 +190,7 @@ def load(folder: Path) -> Model:
             _rebuild(model, step, folder)
         return model
 
-    if not family.runs_foreign_code:  # the user's code is called once, and not on the meta device
+    if not family.runs_user_code:  # the user's code is called once, and not on the meta device
         building.check_fit(build, stored, folder)
     with building.bounded(building.max_bytes(stored)):
         model = build()

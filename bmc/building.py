@@ -99,19 +99,19 @@ def bounded(limit: int) -> Iterator[None]:
         ArtifactError: the tensors have more bytes, or there are more than `MAX_TENSORS`.
     """
     thread = threading.get_ident()
-    count = used = 0
+    count = used_bytes = 0
 
     def count_registration(_module: nn.Module, _name: str, value: Any) -> None:
-        nonlocal count, used
+        nonlocal count, used_bytes
         if threading.get_ident() != thread or value is None:
             return
         count += 1
         if isinstance(value, torch.Tensor) and not nn.parameter.is_lazy(value):
-            used += value.numel() * value.element_size()
+            used_bytes += value.numel() * value.element_size()
         if count > MAX_TENSORS:
             raise ArtifactError(f"the model has more than {MAX_TENSORS:,} layers and tensors")
-        if used > limit:
-            raise _too_large(used, limit)
+        if used_bytes > limit:
+            raise _too_large(used_bytes, limit)
 
     hooks = [
         registration.register_module_parameter_registration_hook(count_registration),

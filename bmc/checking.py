@@ -27,7 +27,7 @@ _INPUT_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckResult:
     """The result of a check that a bundle passed.
 
     Args:
@@ -49,7 +49,7 @@ class Checked:
     uncovered: tuple[str, ...]
 
 
-def check(folder: Path, options: RuntimeOptions) -> Checked:
+def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     """Compare a bundle's hashes, then its inputs and outputs for its golden rows.
 
     A TensorRT engine that was built for another version or GPU is rebuilt first.
@@ -95,7 +95,7 @@ def check(folder: Path, options: RuntimeOptions) -> Checked:
         execution = pipeline.session.execution
     version = f"{bundle.manifest.target} {runtime.version}"
     count = 0 if rows is None else len(rows.rows)
-    return Checked(change, allowed, count, execution, version, bundle.uncovered)
+    return CheckResult(change, allowed, count, execution, version, bundle.uncovered)
 
 
 def _check_encoder(bundle: Bundle) -> None:

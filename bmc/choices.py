@@ -76,8 +76,8 @@ def about(choice: Choice | None = None, *, group: str = "", alias: str = "") -> 
         group: what it is about, where that is not its class's `GROUP`; --help shows groups.
         alias: its name in the last release, which is understood for one more.
     """
-    given = {"choice": choice, "group": group, "alias": alias}
-    return {name: value for name, value in given.items() if value}
+    metadata = {"choice": choice, "group": group, "alias": alias}
+    return {name: value for name, value in metadata.items() if value}
 
 
 def check_choices(settings: Any) -> None:

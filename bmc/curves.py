@@ -49,7 +49,7 @@ def spark(values: Sequence[float]) -> str:
         '▁▅█'
     """
     count = min(len(values), _BAR_WIDTH)
-    chosen = [values[place * len(values) // count] for place in range(count)]
+    chosen = [values[index * len(values) // count] for index in range(count)]
     low, high = min(values), max(values)
     scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
     return "".join(_BARS[int((value - low) * scale + 0.5)] for value in chosen)
@@ -57,7 +57,7 @@ def spark(values: Sequence[float]) -> str:
 
 def svg(epochs: Sequence[Epoch]) -> str:
     """Draw each curve in a panel of its own, side by side; "" where there is none."""
-    panels = [_panel(name, values, place) for place, (name, values) in enumerate(_curves(epochs))]
+    panels = [_panel(name, values, index) for index, (name, values) in enumerate(_curves(epochs))]
     if not panels:
         return ""
     width = len(panels) * _WIDTH
@@ -74,9 +74,9 @@ def _curves(epochs: Sequence[Epoch]) -> Iterator[tuple[str, list[float]]]:
             yield name.replace("_", " "), [epoch[name] for epoch in epochs if name in epoch]
 
 
-def _panel(name: str, values: Sequence[float], place: int) -> str:
+def _panel(name: str, values: Sequence[float], index: int) -> str:
     low, high = min(values), max(values)
-    left, right = place * _WIDTH + _MARGIN, (place + 1) * _WIDTH - _MARGIN / 2
+    left, right = index * _WIDTH + _MARGIN, (index + 1) * _WIDTH - _MARGIN / 2
     bottom, top = _HEIGHT - _MARGIN, _MARGIN
     across = (right - left) / max(len(values) - 1, 1)
     up = (bottom - top) / (high - low) if high > low else 0.0

@@ -79,8 +79,8 @@ def write_golden(
     if golden is not None:
         for number, row in enumerate(golden.rows):
             arrays |= _arrays_of(number, row)
-        plain = [None if _arrays_of(0, row) else row for row in golden.rows]
-        write_json(path.with_name(ROWS), {"rows": plain, "labels": golden.labels})
+        plain_rows = [None if _arrays_of(0, row) else row for row in golden.rows]
+        write_json(path.with_name(ROWS), {"rows": plain_rows, "labels": golden.labels})
     with path.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # its stub takes a bool too
 

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 
 from bmc import bundle as bundles
 from bmc import checking, console, targets
-from bmc.checking import Checked
+from bmc.checking import CheckResult
 from bmc.errors import ArtifactError, BmcError, GateError, MissingError, SettingError
 from bmc.targets import RuntimeOptions
 
@@ -54,7 +54,7 @@ class Limits:
             raise SettingError(f"time limit is {self.seconds} s; it must lie in 1..86400")
 
 
-def check(folder: Path, threads: int, limits: Limits) -> Checked:
+def check(folder: Path, threads: int, limits: Limits) -> CheckResult:
     """Check a bundle as `checking.check` does, in a child process.
 
     Args:
@@ -90,7 +90,9 @@ def check(folder: Path, threads: int, limits: Limits) -> Checked:
     return result_of(folder, process, limits)
 
 
-def result_of(folder: Path, process: subprocess.CompletedProcess[bytes], limits: Limits) -> Checked:
+def result_of(
+    folder: Path, process: subprocess.CompletedProcess[bytes], limits: Limits
+) -> CheckResult:
     """Return the result of the child, or raise an error for its end or the error in its result.
 
     Args:
@@ -115,7 +117,7 @@ def result_of(folder: Path, process: subprocess.CompletedProcess[bytes], limits:
         ) from None
     if "error" in result:
         raise _ERRORS.get(result["exit_code"], ArtifactError)(result["error"])
-    return Checked(**{**result, "uncovered": tuple(result["uncovered"])})
+    return CheckResult(**{**result, "uncovered": tuple(result["uncovered"])})
 
 
 def _timeout_error(folder: Path, limits: Limits) -> ArtifactError:
@@ -172,10 +174,10 @@ def _limit_memory(max_bytes: int, hard: int | None) -> None:
         hard: the hard limit to keep; None sets the hard limit as well.
     """
     statm = Path("/proc/self/statm")
-    used = 0
+    used_bytes = 0
     if statm.exists():  # without it (not Linux) the limit includes what is already mapped
-        used = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    limit = used + max_bytes
+        used_bytes = int(statm.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    limit = used_bytes + max_bytes
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit if hard is None else hard))
 
 

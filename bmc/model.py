@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bmc.data import Dataset
-from bmc.foreign import failure_of
 from bmc.inputs import Encoder, Many, TensorInfo
+from bmc.user_code import failure_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -117,13 +117,13 @@ def find_outputs(returned: Any) -> list[Tensor]:
     Args:
         returned: the return value of the network's `forward`.
     """
-    named = returned if isinstance(returned, Mapping) else getattr(returned, "__dict__", {})
+    by_name = returned if isinstance(returned, Mapping) else getattr(returned, "__dict__", {})
     if hasattr(returned, "_fields"):
-        named = returned._asdict()
-    main_output = next((named[name] for name in _MAIN_OUTPUT_NAMES if name in named), None)
+        by_name = returned._asdict()
+    main_output = next((by_name[name] for name in _MAIN_OUTPUT_NAMES if name in by_name), None)
     if main_output is None and not isinstance(returned, Mapping | tuple | list):
         return [returned]
-    values = list(named.values()) if isinstance(returned, Mapping) or named else list(returned)
+    values = list(by_name.values()) if isinstance(returned, Mapping) or by_name else list(returned)
     if main_output is None and values:
         main_output = values[0]
     if isinstance(main_output, Mapping | tuple | list):

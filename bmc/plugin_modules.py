@@ -79,10 +79,10 @@ def folders(package: str) -> list[str]:
 
 
 def _inside(package: str, folders: bool) -> list[str]:
-    found = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(package)
     return sorted(
         module.name.replace("_", "-")
-        for module in pkgutil.iter_modules(found.submodule_search_locations if found else [])
+        for module in pkgutil.iter_modules(spec.submodule_search_locations if spec else [])
         if module.ispkg is folders and not module.name.startswith("_")
     )
 
@@ -154,5 +154,5 @@ def _lacking(error: Exception) -> str:
     if not hasattr(sys.modules.get("bmc.contracts"), call[1]):
         return ""
     members = ", ".join(re.findall(r"'(\w+)'", text))
-    says = "lacks" if call[2] == "missing" else "has an unknown member"
-    return f"{says} {members}; bmc.contracts.{call[1]} says what it must have"
+    problem = "lacks" if call[2] == "missing" else "has an unknown member"
+    return f"{problem} {members}; bmc.contracts.{call[1]} says what it must have"

@@ -113,18 +113,18 @@ def verb_of(name: str) -> str:
     return next((verb for verb, others in VERBS.items() if name in others), "")
 
 
-def setting_of(name: str, known: Iterable[str], near: bool = True) -> str:
+def setting_of(name: str, allowed: Iterable[str], near: bool = True) -> str:
     """Return the setting that another tool's word means, or the one spelled nearest to it.
 
     Args:
         name: of the setting elsewhere, with underscores.
-        known: the settings that there are.
+        allowed: the settings that there are.
         near: whether a name that is only spelled alike will do.
 
     Returns:
         the setting, with its value where the word implies one, such as "device cuda"; "" for none.
     """
-    names = list(known)
+    names = list(allowed)
     for setting, others in SETTINGS.items():
         if name in others and setting.partition(" ")[0] in names:
             return setting

@@ -52,11 +52,11 @@ def _read(hint: Any, value: Any, what: str) -> Any:
 
 def _dataclass(kind: type[Any], value: Mapping[str, Any], what: str) -> Any:
     hints = get_type_hints(kind)
-    known = {field.name: field for field in fields(kind)}
-    extra = sorted(value.keys() - known.keys())
+    field_of = {field.name: field for field in fields(kind)}
+    extra = sorted(value.keys() - field_of.keys())
     if extra:
         raise ValueError(f"{what or 'the value'} has the unknown entry {extra[0]!r:.40}")
-    for name, field in known.items():
+    for name, field in field_of.items():
         has_default = field.default is not MISSING or field.default_factory is not MISSING
         if name not in value and not has_default:
             raise ValueError(f"{what or 'the value'} lacks {name!r}")

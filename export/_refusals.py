@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from bmc.errors import BmcError, ExportError
-from bmc.foreign import line_of, line_of_call, summary_of
+from bmc.user_code import line_of, line_of_call, summary_of
 
 Tensors = dict[str, Tensor]
 Axes = dict[str, dict[int, Any]]

@@ -163,10 +163,17 @@ def _joined(graph: onnx_ir.Graph, before: Node, heads: _Heads) -> Value:
 
 def _with_row_per_query(graph: onnx_ir.Graph, before: Node, mask: Value, shape: Value) -> Value:
     """Return a mask with a row for each query: Attention does not broadcast a single row."""
-    one = constant(graph, "one", np.array([1], np.int64))
+    one_tensor = constant(graph, "one", np.array([1], np.int64))
     name = f"{mask.name}_{shape.name}"
     count = _slice(graph, before, shape, 1, 2)
-    size = _once(graph, before, "Concat", [one, one, count, one], f"{name}_shape", axis=0)
+    size = _once(
+        graph,
+        before,
+        "Concat",
+        [one_tensor, one_tensor, count, one_tensor],
+        f"{name}_shape",
+        axis=0,
+    )
     return _once(graph, before, "Expand", [mask, size], f"{name}_expanded")
 
 

@@ -226,8 +226,8 @@ def _link(source: str, copy: str) -> None:
 
 def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
     model = source.model
-    made = scores.of_task(model.task, logits, source.labels, custom_score(model))
-    return {"rows": len(source.labels), **made}
+    own_scores = scores.of_task(model.task, logits, source.labels, custom_score(model))
+    return {"rows": len(source.labels), **own_scores}
 
 
 def _check_reloaded(folder: Path, output: Path) -> None:

@@ -13,8 +13,8 @@ from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.errors import ExportError
 from bmc.export import ExportOptions, Source, Written
-from bmc.foreign import summary_of
 from bmc.inspect.executed import Executed
+from bmc.user_code import summary_of
 
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
 _RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence", "GRUCell", "LSTMCell", "RNNCell")

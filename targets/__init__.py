@@ -64,8 +64,8 @@ class Session(Protocol):
     """A loaded model; a context manager.
 
     Many threads may call `run` at the same time. A session locks or pools every object that serves
-    one thread at a time (`bmc.targets.pool`). `Closing` implements all members but `execution` and
-    `run`.
+    one thread at a time (`bmc.targets.pool`). `BaseSession` implements all members but
+    `execution` and `run`.
     """
 
     execution: dict[str, Any]
@@ -156,8 +156,8 @@ def cannot_run(bundle: Bundle, error: Exception) -> ArtifactError:
     )
 
 
-class Closing:
-    """The base class of sessions; a subclass that holds memory overrides `close`."""
+class BaseSession:
+    """The base class of sessions; a session that holds memory overrides `close`."""
 
     def close(self) -> None:
         """Free the memory that the session holds."""

@@ -13,7 +13,7 @@ from bmc.errors import ArtifactError, SettingError, reason_of
 from bmc.targets import (
     Arrays,
     Availability,
-    Closing,
+    BaseSession,
     RuntimeOptions,
     cannot_run,
     check_names,
@@ -40,7 +40,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> OnnxSession:
     return OnnxSession(bundle, options)
 
 
-class OnnxSession(Closing):
+class OnnxSession(BaseSession):
     """An ONNX Runtime session; several threads may call `run` at the same time.
 
     `execution["precision"]` is the precision of the ONNX file.

@@ -16,7 +16,7 @@ from bmc.inputs import TensorInfo
 from bmc.targets import (
     Arrays,
     Availability,
-    Closing,
+    BaseSession,
     RuntimeOptions,
     cannot_run,
     check_names,
@@ -47,7 +47,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> OpenVinoSession:
     return OpenVinoSession(bundle, options)
 
 
-class OpenVinoSession(Closing):
+class OpenVinoSession(BaseSession):
     """A compiled model with a pool of inference requests; a request serves one thread at a time.
 
     The precision hint is always set: without the hint, OpenVINO runs fp32 files in bf16 on
@@ -101,8 +101,8 @@ def _names(tensors: Iterable[Any], infos: Iterable[TensorInfo]) -> list[str]:
         tensors: inputs or outputs of a compiled model.
         infos: the same tensors in the manifest.
     """
-    known = {info.name for info in infos}
-    return [next(iter(tensor.get_names() & known), tensor.get_any_name()) for tensor in tensors]
+    names = {info.name for info in infos}
+    return [next(iter(tensor.get_names() & names), tensor.get_any_name()) for tensor in tensors]
 
 
 RUNTIME = Runtime(available=available, load=load)

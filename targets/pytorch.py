@@ -16,7 +16,7 @@ from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
 from bmc.model import output_of
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run
+from bmc.targets import Arrays, Availability, BaseSession, RuntimeOptions, cannot_run
 
 _IMPORTED_BY = os.getpid()
 
@@ -32,7 +32,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> PyTorchSession:
     return PyTorchSession(bundle, options)
 
 
-class PyTorchSession(Closing):
+class PyTorchSession(BaseSession):
     """An eager module on the CPU; its number of threads is set for the whole process."""
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:

@@ -25,7 +25,7 @@ from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
 from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, MissingError, StaleEngineError
 from bmc.inputs import TensorInfo
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, refuse_forked_child
+from bmc.targets import Arrays, Availability, BaseSession, RuntimeOptions, refuse_forked_child
 from bmc.writing import write_atomically
 
 try:
@@ -76,7 +76,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> TensorRtSession:
     return TensorRtSession(bundle, detected_gpus[0].name)
 
 
-class TensorRtSession(Closing):
+class TensorRtSession(BaseSession):
     """A deserialized engine with one context and one stream; calls of `run` wait for each other."""
 
     def __init__(self, bundle: Bundle, device: str) -> None:

@@ -32,14 +32,16 @@ def read_columns(path: Path, columns: Sequence[str], label: str) -> dict[str, An
     try:
         rows = list(records(path, (*columns, label))[0])
     except DataError as error:
-        said = str(error).partition(" Name yours with")[0]
+        reason = str(error).partition(" Name yours with")[0]
         raise DataError(
-            f"{said} Name the input's columns with columns=[...], the labels' with label_column"
+            f"{reason} Name the input's columns with columns=[...], the labels' with label_column"
         ) from error
     numbers: list[list[float]] = []
     labels: list[Any] = []
-    for place, (*values, answer) in rows:
-        numbers.append([_number(*pair, path, place) for pair in zip(values, columns, strict=True)])
+    for row_number, (*values, answer) in rows:
+        numbers.append(
+            [_number(*pair, path, row_number) for pair in zip(values, columns, strict=True)]
+        )
         labels.append(answer)
     if not numbers:
         raise DataError(f"{path} has no rows")
@@ -68,10 +70,11 @@ def stacked(named: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.floa
     return np.stack(arrays, axis=1)
 
 
-def _number(value: Any, column: str, path: Path, place: int) -> float:
+def _number(value: Any, column: str, path: Path, number: int) -> float:
     try:
         return float(value)
     except (TypeError, ValueError) as error:
         raise DataError(
-            f"{path}: row {place} has {value!r:.40} in column {column!r}; the network takes numbers"
+            f"{path}: row {number} has {value!r:.40} in column {column!r}; the "
+            "network takes numbers"
         ) from error

@@ -42,9 +42,9 @@ class Comparison:
         console.say(*compared(self.report).shown)
 
     def __repr__(self) -> str:
-        plain = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
-        with plain.capture() as captured:
-            plain.print(table.terminal(self.report), markup=False, emoji=False)
+        console = Console(width=120, color_system=None, force_terminal=False, force_jupyter=False)
+        with console.capture() as captured:
+            console.print(table.terminal(self.report), markup=False, emoji=False)
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:

@@ -82,7 +82,7 @@ class ModelHandle:
         return tuple(str(step.get("method")) for step in self._recorded("steps", list))
 
     def predict(self, rows: Any) -> Any:
-        """Answer one row or a list of rows in PyTorch.
+        """Predict one row or a list of rows in PyTorch.
 
         Args:
             rows: what the model was trained on: a text (a tuple of two for pair models), an image
@@ -100,8 +100,8 @@ class ModelHandle:
 
         several = isinstance(rows, list)
         with call(False, None, self):
-            answers = predict_in_pytorch(self._loaded(), rows if several else [rows])
-        return answers if several else answers[0]
+            predictions = predict_in_pytorch(self._loaded(), rows if several else [rows])
+        return predictions if several else predictions[0]
 
     @overload
     def to(
@@ -175,7 +175,7 @@ class ModelHandle:
         from bmc.api.verbs import export_handles  # noqa: PLC0415  needs torch
 
         with call(verbose, progress, self):
-            made = export_handles(
+            bundles = export_handles(
                 self,
                 (target, *more),
                 opset=opset,
@@ -185,7 +185,7 @@ class ModelHandle:
                 output=output,
                 force=force,
             )
-        return made if more else made[0]
+        return bundles if more else bundles[0]
 
     def show(self) -> None:
         """Print how the model was made, its epochs, and its scores by class: `bmc show`."""
@@ -281,7 +281,7 @@ class BundleHandle:
         return Pipeline(self._bundle(), RuntimeOptions(threads=threads))
 
     def predict(self, rows: Any, threads: int = 0) -> Any:
-        """Answer one row or a list of rows; the bundle is loaded for this call alone.
+        """Predict one row or a list of rows; the bundle is loaded for this call alone.
 
         Args:
             rows: as `Pipeline` takes them.
@@ -343,11 +343,11 @@ def open_handle(reference: str | Path, code: str = "") -> Handle:
         >>> bmc.open("tiny-movie-reviews")
     """
     code = named(code)
-    for place in (Path(reference), workspace.root() / reference):
-        if workspace.kind_of(place) == "bundle":
-            return BundleHandle(place)
-        if workspace.kind_of(place) == "model":
-            return ModelHandle(place, code)
+    for path in (Path(reference), workspace.root() / reference):
+        if workspace.kind_of(path) == "bundle":
+            return BundleHandle(path)
+        if workspace.kind_of(path) == "model":
+            return ModelHandle(path, code)
     with worded():
         return ModelHandle(workspace.find(str(reference), "model"), code)
 
@@ -365,10 +365,10 @@ def as_bundles(
 
 
 def _show(path: Path) -> None:
-    from bmc.rendering.lineage import made  # noqa: PLC0415  a device needs neither
+    from bmc.rendering.lineage import lineage  # noqa: PLC0415  a device needs neither
     from bmc.workflows.show import show  # noqa: PLC0415
 
-    console.say(*made(show(str(path))).shown)
+    console.say(*lineage(show(str(path))).shown)
 
 
 @lru_cache(maxsize=1)

@@ -57,9 +57,9 @@ def columns_of(
         raise UsageError(f"columns make up one input, and the network takes {', '.join(names)}")
     if isinstance(data, tuple) and len(data) == 2:
         return _whole(_pair(data[0], data[1], names), names)
-    named = _named_columns(data, columns or names, label)
-    if named is not None:
-        return _from_table(named, names, label, columns, _classes_of(data, label))
+    columns_by_name = _named_columns(data, columns or names, label)
+    if columns_by_name is not None:
+        return _from_table(columns_by_name, names, label, columns, _classes_of(data, label))
     if getattr(data, "batch_sampler", None) is not None:
         if getattr(data, "drop_last", False):
             console.note("the DataLoader drops its last rows where they fill no batch")
@@ -67,7 +67,7 @@ def columns_of(
     if hasattr(data, "batch_sampler"):  # a DataLoader of single rows
         return _joined([_item(item, names, label) for item in data], names)
     if hasattr(data, "__getitem__") and hasattr(data, "__len__"):
-        items = [_item(data[place], names, label) for place in range(len(data))]
+        items = [_item(data[index], names, label) for index in range(len(data))]
         return _joined(items, names)
     if isinstance(data, Iterable) and not isinstance(data, str | bytes):
         return _joined([_item(item, names, label) for item in data], names)
@@ -78,21 +78,21 @@ def columns_of(
 
 
 def _from_table(
-    named: Mapping[str, Any],
+    columns_by_name: Mapping[str, Any],
     names: Sequence[str],
     label: str | None,
     columns: Sequence[str] | None,
     classes: tuple[str, ...],
 ) -> Columns:
     """Return a table's inputs and labels; columns of numbers may be one input together."""
-    if columns is None and len(names) == 1 and names[0] not in named:
-        key = _label_key(named, (), label)
-        columns = [name for name in named if name != key]
+    if columns is None and len(names) == 1 and names[0] not in columns_by_name:
+        key = _label_key(columns_by_name, (), label)
+        columns = [name for name in columns_by_name if name != key]
     if columns:
-        named = {**named, names[0]: stacked(named, columns)}
-    key = _label_key(named, names, label)
-    inputs = {name: _stacked([named[name]], name, whole=True) for name in names}
-    return _whole(Columns(inputs, _plain(named[key]), classes), names)
+        columns_by_name = {**columns_by_name, names[0]: stacked(columns_by_name, columns)}
+    key = _label_key(columns_by_name, names, label)
+    inputs = {name: _stacked([columns_by_name[name]], name, whole=True) for name in names}
+    return _whole(Columns(inputs, _plain(columns_by_name[key]), classes), names)
 
 
 def encoder_of(columns: Columns) -> ArrayEncoder:
@@ -160,8 +160,8 @@ def _named_columns(
     return data if isinstance(data, Mapping) else None
 
 
-def _label_key(named: Iterable[str], names: Sequence[str], label: str | None) -> str:
-    present = list(named)
+def _label_key(column_names: Iterable[str], names: Sequence[str], label: str | None) -> str:
+    present = list(column_names)
     for name in names:
         if name not in present:
             raise _no_input(name, present)
@@ -251,8 +251,8 @@ def _whole(columns: Columns, names: Sequence[str]) -> Columns:
     """
     counts = {name: len(columns.inputs[name]) for name in names} | {"labels": len(columns.labels)}
     if len(set(counts.values())) > 1:
-        shown = ", ".join(f"{name} {count}" for name, count in counts.items())
-        raise DataError(f"inputs and labels have different numbers of rows: {shown}")
+        class_counts = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"inputs and labels have different numbers of rows: {class_counts}")
     if not len(columns.labels):
         raise DataError("the data has no rows")
     return columns
@@ -309,7 +309,7 @@ def _in_memory(value: Any, name: str) -> Any:
 
 def _input(name: str, array: NDArray[Any]) -> ArrayInput:
     dtype = "float32" if array.dtype.kind == "f" else "int64"
-    low, high = (float(found) for found in (array.min(), array.max()))
+    low, high = (float(bound) for bound in (array.min(), array.max()))
     return ArrayInput(name, dtype, tuple(array.shape[1:]), low, high)
 
 

@@ -84,24 +84,24 @@ def train(
         >>> teacher = bmc.train("bert", data="movie-reviews", epochs=2)
     """
     reference, wrapped = _baseline_of(model)
-    own = wrapped.data if wrapped else {}
+    wrapped_data = wrapped.data if wrapped else {}
     source = _source(
-        data or own.get("reference", "movie-reviews"),
+        data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
         label_column,
-        task or own.get("task", "classification"),
+        task or wrapped_data.get("task", "classification"),
         fold,
     )
-    place = path_of(output)
-    if wrapped and place is None and data is None:
-        place = workspace.root() / f"{reference.removeprefix(PREFIX)}-trained"
-    known = {field.name for field in fields(TrainingSettings)}
-    recipe = {name: value for name, value in settings.items() if name in known}
-    options = {name: value for name, value in settings.items() if name not in known}
+    output_path = path_of(output)
+    if wrapped and output_path is None and data is None:
+        output_path = workspace.root() / f"{reference.removeprefix(PREFIX)}-trained"
+    setting_names = {field.name for field in fields(TrainingSettings)}
+    recipe = {name: value for name, value in settings.items() if name in setting_names}
+    options = {name: value for name, value in settings.items() if name not in setting_names}
     recipe = settings_from(TrainingSettings, recipe, "training")
     with call(verbose, progress, model):
-        made = training.train(reference, source, options, recipe, Output(place, force))
-    return ModelHandle(made.path, made.code or "")
+        result = training.train(reference, source, options, recipe, Output(output_path, force))
+    return ModelHandle(result.path, result.code or "")
 
 
 @worded()
@@ -163,14 +163,14 @@ def distill(
             f"student is a handle of {student.path}; give the name of what is built anew, such as "
             "'tiny' or 'mlp', or the handle of a network that bmc.wrap took"
         )
-    place = path_of(output)
-    if wrapped and place is None:
-        place = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
+    output_path = path_of(output)
+    if wrapped and output_path is None:
+        output_path = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
     distillation = Distillation(student=name, settings=student_settings or {}, **values)
     with call(verbose, progress, teacher, student):
-        files = Output(place, force)
-        made = distilling.distill(reference_of(teacher), source, distillation, files)
-    return ModelHandle(made.path, made.code or "")
+        files = Output(output_path, force)
+        result = distilling.distill(reference_of(teacher), source, distillation, files)
+    return ModelHandle(result.path, result.code or "")
 
 
 @worded()
@@ -232,8 +232,8 @@ def prune(
     pruning = Pruning(method, ratio, *limits, settings)
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
     with call(verbose, progress, model, teacher):
-        made = workflows_prune(reference_of(model), pruning, tuned, _files(data, output, force))
-    return ModelHandle(made.path, made.code or "")
+        result = workflows_prune(reference_of(model), pruning, tuned, _files(data, output, force))
+    return ModelHandle(result.path, result.code or "")
 
 
 @worded()
@@ -284,8 +284,8 @@ def share(
     tuned = _tuning(epochs, max_drop, distill, teacher, tuning)
     sharing = Sharing(method, settings)
     with call(verbose, progress, model, teacher):
-        made = workflows_share(reference_of(model), sharing, tuned, _files(data, output, force))
-    return ModelHandle(made.path, made.code or "")
+        result = workflows_share(reference_of(model), sharing, tuned, _files(data, output, force))
+    return ModelHandle(result.path, result.code or "")
 
 
 @worded()
@@ -340,8 +340,8 @@ def quantize(
     quantization = Quantization(method, samples, settings=settings)
     files = _files(data, output, force)
     with call(verbose, progress, model, teacher):
-        made = workflows_quantize(reference_of(model), quantization, tuned, files)
-    return ModelHandle(made.path, made.code or "")
+        result = workflows_quantize(reference_of(model), quantization, tuned, files)
+    return ModelHandle(result.path, result.code or "")
 
 
 def export_handles(
@@ -358,8 +358,8 @@ def export_handles(
     """Export a model to targets; see `ModelHandle.to`."""
     options = ExportOptions(opset, max_batch, allow_slower)
     files = _files(data, output, force)
-    made = workflows_export(reference_of(model), targets, options, files)
-    return tuple(BundleHandle(bundle.path) for bundle in made.bundles)
+    result = workflows_export(reference_of(model), targets, options, files)
+    return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
 
 
 def _source(
@@ -391,12 +391,12 @@ def _source_of_teacher(
 ) -> DataSource:
     """Return the student's data: what is named, else what the teacher was trained on."""
     recorded: Mapping[str, Any] = teacher.data if isinstance(teacher, ModelHandle) else {}
-    named = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
+    data_name = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
     if fold is None and data is None and recorded.get("fold"):
         number, of = recorded["fold"]
         fold = (number, of)
     return _source(
-        named,
+        data_name,
         text_column or recorded.get("text_columns") or "text",
         label_column or str(recorded.get("label_column", "label")),
         task or str(recorded.get("task", "classification")),

@@ -102,18 +102,18 @@ def wrap(
     started = time.monotonic()
     name = workspace.slug(name or type(module).__name__)
     names = tuple(inputs) if inputs else _arguments(module)
-    if odd := [name for name in names if not name.isidentifier() or name == "self"]:
+    if invalid_names := [name for name in names if not name.isidentifier() or name == "self"]:
         raise UsageError(
-            f"an input is named {odd[0]!r}; take a name that Python's arguments can have"
+            f"an input is named {invalid_names[0]!r}; take a name that Python's arguments can have"
         )
     read = columns_of(data, names, label_column, columns)
-    place = path_of(output) or workspace.root() / name
+    path = path_of(output) or workspace.root() / name
     network = memory.Network(
         _copied(module), encoder_of(read), custom_loss_of(loss), custom_score_of(score)
     )
     table = table_of(read, labels, task)
     with call(verbose, progress), memory.kept(name, table, network):
-        refuse_output(place, force)
+        refuse_output(path, force)
         source = DataSource(data=f"{PREFIX}{name}", task=task)
         split = source.load()
         model = baseline(f"{PREFIX}{name}", split, Settings())
@@ -123,9 +123,9 @@ def wrap(
         model.data = data_record(split, source)
         seconds = round(time.monotonic() - started, 1)
         model.origin = {"command": "wrap", "baseline": f"{PREFIX}{name}", "seconds": seconds}
-        artifact.save(model, place, force)
-        console.note(f"wrote {place}")
-    return ModelHandle(place)
+        artifact.save(model, path, force)
+        console.note(f"wrote {path}")
+    return ModelHandle(path)
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc.cli.options import Answer, OwnCode
+from bmc.cli.options import OwnCode, Rendered
 from bmc.workflows.options import Measurement
 
 PANEL = "Measurement"
@@ -16,7 +16,7 @@ def bench(
     measurement: Measurement = Measurement(),
     save: Path | None = None,
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Measure latency with confidence intervals, cold start and memory of bundles.
 
     Bundles are measured alternately, each in a process of its own that is paused while another is

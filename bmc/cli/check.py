@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer, BundleName, OwnCode
+from bmc.cli.options import BundleName, OwnCode, Rendered
 from bmc.workflows.options import Checking
 
 
@@ -11,7 +11,7 @@ def check(
     *,
     checking: Checking = Checking(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Check a bundle on this device: checksums, golden rows and golden outputs.
 
     The sha256 of every file is compared. Then the bundle's golden rows are preprocessed and run:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 from bmc.workflows.data import Columns
 
 
-def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Answer:
+def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Rendered:
     """List data sets, or show one: its size, classes, lengths and ten examples.
 
     Args:

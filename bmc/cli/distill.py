@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
@@ -16,7 +16,7 @@ def distill(
     settings: Distillation = Distillation(),
     source: DataSource = DataSource(),
     files: Output = Output(),
-) -> Answer:
+) -> Rendered:
     """Distill a trained teacher into a small student.
 
     The student learns the teacher's logits, divided by the temperature, on the training texts and

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 
 
-def doctor() -> Answer:
+def doctor() -> Rendered:
     """Say what works on this machine, and how to get the rest.
 
     Example:

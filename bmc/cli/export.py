@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from bmc.choices import of_plugins
-from bmc.cli.options import Answer, ModelName, OwnCode
+from bmc.cli.options import ModelName, OwnCode, Rendered
 from bmc.contracts.export_options import ExportOptions
 from bmc.contracts.targets import TARGETS
 from bmc.workflows.options import Files
@@ -20,7 +20,7 @@ def export(
     options: ExportOptions = ExportOptions(),
     files: Files = Files(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Export a model to a target, and check its outputs and scores.
 
     The bundle is run on the whole test split. Its outputs are compared with PyTorch's, and its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer, ModelName, OwnCode
+from bmc.cli.options import ModelName, OwnCode, Rendered
 from bmc.inspect.settings import InspectSettings
 from bmc.workflows.options import Files
 
@@ -13,7 +13,7 @@ def inspect(
     settings: InspectSettings = InspectSettings(),
     files: Files = Files(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Inspect a model: cost by layer, activations, feature importance, sensitivity.
 
     The command writes an HTML page that opens offline. It reads validation rows, never test rows.

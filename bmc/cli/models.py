@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 
 
-def models() -> Answer:
+def models() -> Rendered:
     """List baselines, students, and what the workspace holds.
 
     Example:

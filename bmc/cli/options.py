@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 from bmc import console
-from bmc.rendering.answer import Answer as Answer
+from bmc.rendering.rendered import Rendered as Rendered
 from bmc.trust import trust
 
 ModelName = Annotated[

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from bmc.cli.options import Answer, BundleName, OwnCode
-from bmc.workflows.options import Asking
+from bmc.cli.options import BundleName, OwnCode, Rendered
+from bmc.workflows.options import PredictOptions
 
 
 def predict(
     bundle: BundleName = None,
     row: tuple[str, ...] = (),
     *,
-    asking: Asking = Asking(),
+    options: PredictOptions = PredictOptions(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Predict rows with a bundle.
 
     Without rows, standard input is read, a row per line. The prediction of an empty text is null.
@@ -33,4 +33,4 @@ def predict(
     from bmc.rendering import predictions as render
     from bmc.workflows import predict as workflow
 
-    return render.answered(workflow.answer(bundle, row, asking, sys.stdin))
+    return render.predicted(workflow.predict_arguments(bundle, row, options, sys.stdin))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer, ModelName, OwnCode
+from bmc.cli.options import ModelName, OwnCode, Rendered
 from bmc.workflows.options import Files, Pruning
 from bmc.workflows.tuning import Tuning
 
@@ -14,7 +14,7 @@ def prune(
     tuning: Tuning = Tuning(),
     files: Files = Files(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Prune a model, then fine-tune it.
 
     With --target-macs, --target-params or --target-size, or with --max-drop and no --ratio, the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer, ModelName, OwnCode
+from bmc.cli.options import ModelName, OwnCode, Rendered
 from bmc.workflows.options import Files, Quantization
 from bmc.workflows.tuning import Tuning
 
@@ -14,7 +14,7 @@ def quantize(
     tuning: Tuning = Tuning(epochs=0),
     files: Files = Files(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Quantize a model's weights and activations to int8, int4 or half precision.
 
     The model directory records which layers are quantized and how; `bmc export` lowers that to what

@@ -6,11 +6,11 @@ import sys
 
 import typer
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 from bmc.errors import UsageError
 
 
-def remove(name: tuple[str, ...], *, yes: bool = False) -> Answer:
+def remove(name: tuple[str, ...], *, yes: bool = False) -> Rendered:
     """Remove models or bundles of the workspace; asks for confirmation.
 
     Args:
@@ -22,13 +22,13 @@ def remove(name: tuple[str, ...], *, yes: bool = False) -> Answer:
         bmc remove bert-movie-reviews-static.failed --yes
     """
     from bmc.rendering import listing as render
-    from bmc.workflows import shelf
+    from bmc.workflows import entries
 
-    entries = tuple(shelf.find(one) for one in dict.fromkeys(name))
-    if not yes and not _agreed(f"remove {render.named(entries)}?"):
+    selected = tuple(entries.find(entry) for entry in dict.fromkeys(name))
+    if not yes and not _agreed(f"remove {render.names_and_sizes(selected)}?"):
         return render.removed(())
-    shelf.remove(entries)
-    return render.removed(entries)
+    entries.remove(selected)
+    return render.removed(selected)
 
 
 def _agreed(question: str) -> bool:

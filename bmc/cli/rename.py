@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 
 
-def rename(name: str, new: str) -> Answer:
+def rename(name: str, new: str) -> Rendered:
     """Rename a model or bundle of the workspace.
 
     What was made from it stays linked to it: bmc tracks lineage by a hash of the weights, not by
@@ -20,6 +20,6 @@ def rename(name: str, new: str) -> Answer:
         bmc rename tiny-movie-reviews-onnx reviewer-onnx
     """
     from bmc.rendering import listing as render
-    from bmc.workflows import shelf
+    from bmc.workflows import entries
 
-    return render.renamed(shelf.rename(name, new), name)
+    return render.renamed(entries.rename(name, new), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 from bmc.workflows.options import Output, Reporting
 
 
@@ -11,7 +11,7 @@ def report(
     *,
     reporting: Reporting = Reporting(),
     files: Output = Output(),
-) -> Answer:
+) -> Rendered:
     """Compare accuracy, size and latency of all bundles in the workspace, or of those named.
 
     Latencies come from the newest `bmc bench` of all these bundles; without one they are measured

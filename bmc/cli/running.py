@@ -13,11 +13,11 @@ import typer
 
 from bmc import console, plugins, provenance, streams, writing
 from bmc.cli import app, suggestions
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 from bmc.errors import BmcError, ModelCodeError, StorageError, UsageError
 from bmc.files import storage_error
-from bmc.foreign import line_of, summary_of
 from bmc.trust import trusting
+from bmc.user_code import line_of, summary_of
 
 _TRAINING = ("train", "distill", "prune", "share")
 _INTERRUPTED = 130
@@ -35,8 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     line = shlex.join(["bmc", *arguments])
     with streams.results_alone(), writing.command(), provenance.command(line), trusting():
         try:
-            answer = app.call(list(arguments))
-            return _printed(answer) if isinstance(answer, Answer) else 0
+            rendered = app.call(list(arguments))
+            return _printed(rendered) if isinstance(rendered, Rendered) else 0
         except typer.Exit as left:
             return left.exit_code
         except KeyboardInterrupt as stopped:
@@ -53,17 +53,17 @@ def run(arguments: Sequence[str]) -> int:
             return _unread(error) if is_unread else _explain(error, arguments)
 
 
-def _printed(answer: Answer) -> int:
+def _printed(rendered: Rendered) -> int:
     """Print a command's result; return its exit code, or that of `_unread` if that fails."""
     try:
         if console.wants_json():
-            print(json.dumps(answer.data, indent=2), file=streams.results())
+            print(json.dumps(rendered.data, indent=2), file=streams.results())
         else:
-            console.say(*answer.shown)
+            console.say(*rendered.shown)
         streams.results().flush()
     except (OSError, streams.ReaderLeftError) as error:
         return _unread(error)
-    return answer.exit_code
+    return rendered.exit_code
 
 
 def _unread(error: Exception) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer, ModelName, OwnCode
+from bmc.cli.options import ModelName, OwnCode, Rendered
 from bmc.workflows.options import Files, Sharing
 from bmc.workflows.tuning import Tuning
 
@@ -14,7 +14,7 @@ def share(
     tuning: Tuning = Tuning(),
     files: Files = Files(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Factorize or share a model's parameters, then fine-tune it.
 
     Example:

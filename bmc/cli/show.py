@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Answer
+from bmc.cli.options import Rendered
 
 
-def show(name: str | None = None) -> Answer:
+def show(name: str | None = None) -> Rendered:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
     Commands are recorded as they were typed. For a model that was made from Python, equivalent
@@ -21,4 +21,4 @@ def show(name: str | None = None) -> Answer:
     from bmc.rendering import lineage as render
     from bmc.workflows import show as workflow
 
-    return render.made(workflow.show(name))
+    return render.lineage(workflow.show(name))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmc.cli.expand import changes
-from bmc.cli.options import Answer, OwnCode
+from bmc.cli.options import OwnCode, Rendered
 from bmc.errors import UsageError
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.data import DataSource
@@ -24,7 +24,7 @@ def train(
     recipe: Mapping[str, Any] = changes(TrainingSettings),
     files: Output = Output(),
     code: OwnCode = OwnCode(),
-) -> Answer:
+) -> Rendered:
     """Train or fine-tune a model on labeled data.
 
     Options left out take their values from the recipe of the built-in model. The command writes a

@@ -45,7 +45,7 @@ class Family(Contract):
         references: descriptions of further models, by the form of their references, for lists.
         model_types: values of `model_type` in config.json of the Hugging Face folders that this
             family loads; the models in these folders can be teachers.
-        runs_foreign_code: whether `build` runs code of the user.
+        runs_user_code: whether `build` runs code of the user.
     """
 
     takes: tuple[str, ...] = field(metadata=value(tuple))
@@ -57,7 +57,7 @@ class Family(Contract):
     prefix: str = field(default="", metadata=value(str))
     references: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
     model_types: tuple[str, ...] = field(default=(), metadata=value(tuple))
-    runs_foreign_code: bool = field(default=False, metadata=value(bool))
+    runs_user_code: bool = field(default=False, metadata=value(bool))
 
 
 class Train(Protocol):

@@ -124,8 +124,8 @@ def _fields_of(module: str, kind: str) -> Iterator[str]:
 def _parsed(module: str) -> ast.Module:
     """Return a module of bmc, parsed; an empty one where it has no file of its own."""
     package, _, name = module.rpartition(".")
-    found = importlib.util.find_spec(package) if package.startswith("bmc.") else None
-    for folder in (found.submodule_search_locations or ()) if found else ():
+    spec = importlib.util.find_spec(package) if package.startswith("bmc.") else None
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder) / f"{name}.py"
         if path.is_file():
             return ast.parse(path.read_text(encoding="utf-8"))

@@ -195,9 +195,9 @@ def _table_of(name: str, made_with: object) -> Table:
         UnknownError: there is no such data set.
         MissingError: the data set needs a package that is not installed.
     """
-    named = data_set(name, made_with)
+    data_set_file = data_set(name, made_with)
     try:
-        return named.table()
+        return data_set_file.table()
     except ModuleNotFoundError as error:
         raise DATA_SETS.needs(error, name) from error
 
@@ -219,17 +219,17 @@ def _reader_of(reference: str) -> tuple[str, Any, str] | None:
     if ending in _FILES:
         check_file(path)
         return _FILES[ending], path, path.stem
-    known = DATA_SETS.names()
-    if reference not in known and path.is_dir():
+    names = DATA_SETS.names()
+    if reference not in names and path.is_dir():
         raise UnknownError(
             f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
             f"imagefolder:{reference}"
         )
-    if reference not in known and ending in _UNPACK:
+    if reference not in names and ending in _UNPACK:
         raise UnknownError(
             f"{reference!r} is packed; unpack it first: {_UNPACK[ending]} {reference}"
         )
-    if reference not in known and ending:
+    if reference not in names and ending:
         raise UnknownError(f"no data file {reference!r} of a kind bmc reads ({HINT})")
     return None
 

@@ -45,8 +45,8 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
     if any(name.startswith("test_") for name in arrays):
         held = {name.removeprefix("test_"): arrays[name] for name in arrays if name[:5] == "test_"}
         test = _part(path, held, "test_", None)
-    own = {name: array for name, array in arrays.items() if name[:5] != "test_"}
-    table = _part(path, own, "", test)
+    main_arrays = {name: array for name, array in arrays.items() if name[:5] != "test_"}
+    table = _part(path, main_arrays, "", test)
     if test and test.kind != table.kind:
         raise DataError(f"{path}: train holds {table.kind} rows, the test part {test.kind} rows")
     if test and table.kind == "series" and len(table.rows) and len(test.rows):
@@ -62,14 +62,14 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
 def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) -> Table:
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
-    there = {"series", "images"} & set(arrays)
-    if len(there) != 1 or "labels" not in arrays:
-        found = ", ".join(f"{prefix}{name}" for name in arrays) or "nothing"
+    row_arrays = {"series", "images"} & set(arrays)
+    if len(row_arrays) != 1 or "labels" not in arrays:
+        array_names = ", ".join(f"{prefix}{name}" for name in arrays) or "nothing"
         raise DataError(
-            f"{path} has {found}; it needs {prefix}labels and one of {prefix}series and "
+            f"{path} has {array_names}; it needs {prefix}labels and one of {prefix}series and "
             f"{prefix}images"
         )
-    (kind,) = there
+    (kind,) = row_arrays
     if kind == "images" and "lengths" in arrays:
         raise DataError(f"{path} has {prefix}lengths, which images have not; leave it out")
     values = Values(str(path))

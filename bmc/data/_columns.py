@@ -12,7 +12,11 @@ _LISTED = 12
 
 
 def places_of(
-    wanted: Sequence[str], there: Sequence[object], values: Values, where: str, way_out: str = ""
+    columns: Sequence[str],
+    available: Sequence[object],
+    values: Values,
+    where: str,
+    way_out: str = "",
 ) -> list[int]:
     """Return at which place each wanted column stands.
 
@@ -20,8 +24,8 @@ def places_of(
     noted: a space after each comma is part of a name in csv.
 
     Args:
-        wanted: names, as typed.
-        there: the table's names, in order.
+        columns: names, as typed.
+        available: the table's names, in order.
         values: keeps the notes.
         where: the file, and the line where its names stand, for messages.
         way_out: what else to do where none of the columns is there.
@@ -29,22 +33,22 @@ def places_of(
     Raises:
         DataError: a column is missing, or two have its name.
     """
-    names = [str(name) for name in there]
+    names = [str(name) for name in available]
     places = []
-    for column in wanted:
-        found = [place for place, name in enumerate(names) if name == column]
-        if not found:
-            found = [place for place, name in enumerate(names) if name.strip() == column.strip()]
-            if len(found) == 1:
-                values.note(f"column {names[found[0]]!r:.60} was read as {column!r:.60}")
-        if len(found) > 1:
+    for column in columns:
+        matches = [index for index, name in enumerate(names) if name == column]
+        if not matches:
+            matches = [index for index, name in enumerate(names) if name.strip() == column.strip()]
+            if len(matches) == 1:
+                values.note(f"column {names[matches[0]]!r:.60} was read as {column!r:.60}")
+        if len(matches) > 1:
             raise DataError(
-                f"{where} has {len(found)} columns named {column!r}; rename or remove one"
+                f"{where} has {len(matches)} columns named {column!r}; rename or remove one"
             )
-        if not found:
-            none = not set(wanted) & set(names)
+        if not matches:
+            none = not set(columns) & set(names)
             raise DataError(_missing(column, names, where) + (way_out if none else ""))
-        places.append(found[0])
+        places.append(matches[0])
     return places
 
 
@@ -63,5 +67,5 @@ def _missing(column: str, names: Sequence[str], where: str) -> str:
 
 
 def _shown(name: str) -> str:
-    plain = name.isprintable() and name == name.strip() and name and len(name) <= 40
-    return name if plain else repr(name[:40])
+    is_printable = name.isprintable() and name == name.strip() and name and len(name) <= 40
+    return name if is_printable else repr(name[:40])

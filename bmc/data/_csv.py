@@ -17,7 +17,7 @@ _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 def records(
-    path: Path, wanted: Sequence[str], values: Values
+    path: Path, columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
     """Yield the line where a row begins, and its wanted fields.
 
@@ -45,11 +45,11 @@ def records(
                 continue
             if header is None:
                 header = fields
-                places = _places(path, line, header, wanted, delimiter, values)
+                places = _places(path, line, header, columns, delimiter, values)
             elif len(fields) != len(header):
                 raise DataError(_ragged(path, line, fields, header, delimiter))
             else:
-                yield line, [fields[place] for place in places]
+                yield line, [fields[index] for index in places]
 
 
 def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
@@ -66,22 +66,22 @@ def _places(
     path: Path,
     line: int,
     header: Sequence[str],
-    wanted: Sequence[str],
+    columns: Sequence[str],
     delimiter: str,
     values: Values,
 ) -> list[int]:
     """Return where the wanted columns stand; say so where the file has another delimiter."""
-    if len(header) == 1 and header[0] not in wanted:
-        other = next((one for one in _OTHERS if one != delimiter and one in header[0]), None)
+    if len(header) == 1 and header[0] not in columns:
+        other = next((sign for sign in _OTHERS if sign != delimiter and sign in header[0]), None)
         if other:
             raise DataError(
                 f"{path}: line {line} is one column, {header[0]!r:.60}, with {_OTHERS[other]} in "
                 f"it; {path.suffix} is read with {_OTHERS[delimiter]}: save it with commas as "
                 ".csv, or with tabs as .tsv"
             )
-    sample = delimiter.join(wanted)
+    sample = delimiter.join(columns)
     way_out = f"; if line {line} is a row already, put a header above it: {sample!r}"
-    return places_of(wanted, header, values, f"{path}: the header (line {line})", way_out)
+    return places_of(columns, header, values, f"{path}: the header (line {line})", way_out)
 
 
 def _ragged(

@@ -67,15 +67,15 @@ def _loaded(name: str) -> Any:
             warnings.simplefilter("error", ParserWarning)  # fields too many would be cut off
             return datasets.load_dataset(path, **where)
     except Exception as error:  # many packages below it have errors of their own
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         if Path(path).is_dir():
             raise DataError(
-                f"hf:{name}: the folder is not readable as a Hugging Face data set ({said}); name "
-                "one of its files, such as a .csv, .jsonl or .parquet"
+                f"hf:{name}: the folder is not readable as a Hugging Face data set ({reason}); "
+                "name one of its files, such as a .csv, .jsonl or .parquet"
             ) from error
         raise AssetError(
-            f"hf:{name} could not be had from the Hugging Face hub ({said}); download it elsewhere "
-            "and name its folder (hf:DIR), or a .csv, .jsonl, .parquet or .npz file"
+            f"hf:{name} could not be had from the Hugging Face hub ({reason}); download it "
+            "elsewhere and name its folder (hf:DIR), or a .csv, .jsonl, .parquet or .npz file"
         ) from error
 
 
@@ -87,23 +87,23 @@ def _table(
     features = part.features
     images = [column for column, kind in features.items() if isinstance(kind, Image)]
     has_text = all(column in features for column in columns)
-    wanted = list(columns) if has_text else images[:1] or list(columns)
-    missing = [column for column in (*wanted, label_column) if column not in features]
+    columns_to_read = list(columns) if has_text else images[:1] or list(columns)
+    missing = [column for column in (*columns_to_read, label_column) if column not in features]
     if missing:
         raise DataError(
             f"{name} has no column {missing[0]!r}; it has {', '.join(features)}. "
             "Name yours with --text-column and --label-column"
         )
-    part = part.select_columns(list(dict.fromkeys([*wanted, label_column])))
+    part = part.select_columns(list(dict.fromkeys([*columns_to_read, label_column])))
     values = Values(name)
     if has_text:
         pairs = _texts(part, columns, label_column, values)
         table = gathered(pairs, part.data.nbytes or 0, values)
         return replace(table, official_test=official_test)
-    values.note(f"images were read from column {wanted[0]!r}")
-    part = part.cast_column(wanted[0], Image(decode=False))
-    found = list(_images(part, wanted[0], label_column, values))
-    rows, labels = [row for row, _ in found], [label for _, label in found]
+    values.note(f"images were read from column {columns_to_read[0]!r}")
+    part = part.cast_column(columns_to_read[0], Image(decode=False))
+    records = list(_images(part, columns_to_read[0], label_column, values))
+    rows, labels = [row for row, _ in records], [label for _, label in records]
     return Table(rows, labels, official_test, "image", values.numbers, values.notes)
 
 

@@ -86,7 +86,9 @@ def _images(folder: Path, notes: list[str], unread: Counter[str]) -> list[Path]:
     inside = _visible(folder)
     images = [path for path in inside if _is_image(path)]
     others = [path for path in inside if not _is_image(path) and not path.is_dir()]
-    below = [path for one in inside if one.is_dir() for path in _visible(one) if _is_image(path)]
+    below = [
+        path for child in inside if child.is_dir() for path in _visible(child) if _is_image(path)
+    ]
     if not images:
         hint = "add some or remove it"
         if below:
@@ -120,7 +122,9 @@ def _hidden_images(folder: Path) -> list[Path]:
     """Return the images of folders that look like classes with a dot before their name."""
     with reading(folder):
         hidden = sorted(path for path in folder.iterdir() if path.name.startswith("."))
-    return [path for one in hidden if one.is_dir() for path in _visible(one) if _is_image(path)]
+    return [
+        path for child in hidden if child.is_dir() for path in _visible(child) if _is_image(path)
+    ]
 
 
 def _visible(folder: Path) -> list[Path]:

@@ -17,7 +17,7 @@ _MOST_BYTES = 256 * 2**20  # of a list, which is parsed at once and takes some t
 
 
 def records(
-    path: Path, wanted: Sequence[str], values: Values
+    path: Path, columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
     """Yield the line (in a .json file: the row) of an object, and its wanted values.
 
@@ -28,10 +28,10 @@ def records(
     for number, record in _objects(path):
         where = f"{path}: {values.unit} {number}"
         if names is None or any(name not in record for name in names):
-            places = places_of(wanted, list(record), values, where)
+            places = places_of(columns, list(record), values, where)
             if names is not None:
                 raise DataError(f"{where} names its columns otherwise than the rows before it")
-            names = [list(record)[place] for place in places]
+            names = [list(record)[index] for index in places]
         yield number, [record[name] for name in names]
 
 

@@ -33,9 +33,9 @@ def numbered(
                 f"data {name!r} has only the label {values[0]:g}; a regression needs different ones"
             )
         return (), values, _as_numbers(held, f"{name} (test part)")
-    found: dict[str, int] = {}
+    index_of: dict[str, int] = {}
     codes, others = (
-        np.fromiter((found.setdefault(label, len(found)) for label in labels), np.int32)
+        np.fromiter((index_of.setdefault(label, len(index_of)) for label in labels), np.int32)
         for labels in (table.labels, held)
     )
     if not np.ptp(codes):
@@ -43,23 +43,23 @@ def numbered(
             f"data {name!r} has only the class {table.labels[0]!r} ({len(codes)} rows); "
             "a classifier needs at least two classes"
         )
-    _check_names(found, name, table.numbers)
-    classes = list(table.classes) or sorted(found, key=_natural)
-    if missing := set(classes) ^ set(found):
+    _check_names(index_of, name, table.numbers)
+    classes = list(table.classes) or sorted(index_of, key=_natural)
+    if missing := set(classes) ^ set(index_of):
         raise DataError(
             f"data {name!r}: the classes are {', '.join(classes)}, the labels "
-            f"{', '.join(sorted(found))}; {', '.join(sorted(missing))} stands in one alone"
+            f"{', '.join(sorted(index_of))}; {', '.join(sorted(missing))} stands in one alone"
         )
     order = np.empty(len(classes), np.int32)
-    order[[found[label] for label in classes]] = np.arange(len(classes))
+    order[[index_of[label] for label in classes]] = np.arange(len(classes))
     return tuple(classes), order[codes], order[others]
 
 
 def check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name: str) -> None:
     """Check that each class can be learned; a regression has none."""
-    seen = set(parts["train"].labels)
+    train_classes = set(parts["train"].labels)
     for number, label in enumerate(classes):
-        if number in seen:
+        if number in train_classes:
             continue
         if number in set(parts["validation"].labels):
             raise DataError(
@@ -98,18 +98,18 @@ def _is_whole(label: str) -> bool:
 
 
 def _as_numbers(labels: Sequence[str], name: str) -> NDArray[np.float64]:
-    found = np.empty(len(labels))
+    numbers = np.empty(len(labels))
     for number, label in enumerate(labels):
         try:
-            found[number] = float(label)
+            numbers[number] = float(label)
         except ValueError:
-            found[number] = np.nan
-        if not np.isfinite(found[number]):
+            numbers[number] = np.nan
+        if not np.isfinite(numbers[number]):
             raise DataError(
                 f"data {name!r}: row {number + 1} has the label {label!r:.40}; "
                 "a regression needs a finite number"
             )
-    return found
+    return numbers
 
 
 def _natural(label: str) -> tuple[int, int, str]:

@@ -40,8 +40,8 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
             part = texts[start : start + _CHUNK]
             scores += [_mean([gain[word] for word in _words(text)]) for text in part]
             advance(len(part))
-    best = sorted(range(len(texts)), key=lambda place: -scores[place])
-    return [texts[place] for place in best[:limit]]
+    best = sorted(range(len(texts)), key=lambda index: -scores[index])
+    return [texts[index] for index in best[:limit]]
 
 
 def _gains(inside: Counter[str], outside: Counter[str]) -> dict[str, float]:

@@ -22,12 +22,12 @@ Arrays = Mapping[str, NDArray[Any]]
 _LONGEST_HEADER = 10_000
 
 
-def read_arrays(path: Path, known: Sequence[str]) -> Arrays:
+def read_arrays(path: Path, allowed: Sequence[str]) -> Arrays:
     """Read the arrays of an .npz file; pickled objects are never loaded.
 
     Args:
         path: the file.
-        known: the names that it may hold.
+        allowed: the names that it may hold.
 
     Raises:
         DataError: it is none, holds other arrays, is damaged, or unpacks to more than its size
@@ -38,7 +38,7 @@ def read_arrays(path: Path, known: Sequence[str]) -> Arrays:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             names = [member.filename.removesuffix(".npy") for member in members]
-            _check_names(path, names, known)
+            _check_names(path, names, allowed)
             _check_size(path, sum(_bytes(archive, member, path) for member in members))
             return {
                 name: _array(archive, member) for name, member in zip(names, members, strict=True)
@@ -52,10 +52,10 @@ def read_arrays(path: Path, known: Sequence[str]) -> Arrays:
         raise DataError(f"{path} does not fit into memory: {error}") from error
 
 
-def _check_names(path: Path, names: Sequence[str], known: Sequence[str]) -> None:
-    listed = f"{', '.join(name for name in known if not name.startswith('test_'))}, and test_..."
+def _check_names(path: Path, names: Sequence[str], allowed: Sequence[str]) -> None:
+    listed = f"{', '.join(name for name in allowed if not name.startswith('test_'))}, and test_..."
     for name, count in Counter(names).items():
-        if name not in known:
+        if name not in allowed:
             raise DataError(f"{path} has an array {name!r:.60}; bmc reads {listed}")
         if count > 1:
             raise DataError(f"{path} has two arrays {name!r}; save it again")

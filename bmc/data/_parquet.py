@@ -16,7 +16,7 @@ _BATCH = 256  # rows: a text of a megabyte that all of them share takes a quarte
 
 
 def records(
-    path: Path, wanted: Sequence[str], values: Values
+    path: Path, wanted_columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
     """Yield the number of a row, and its wanted values.
 
@@ -33,8 +33,11 @@ def records(
     number = unpacked = 0
     try:
         with parquet.ParquetFile(path) as file:
-            there = file.schema_arrow.names
-            names = [there[place] for place in places_of(wanted, there, values, str(path))]
+            available = file.schema_arrow.names
+            names = [
+                available[index]
+                for index in places_of(wanted_columns, available, values, str(path))
+            ]
             for batch in file.iter_batches(batch_size=_BATCH, columns=names):
                 columns = [batch.column(name).to_pylist() for name in names]
                 unpacked += sum(
@@ -50,7 +53,7 @@ def records(
     except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
             raise unreadable(path, error) from error
-        said = " ".join(str(error).split()) or type(error).__name__
+        reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path} is not readable as parquet after row {number}: {said}; write it again"
+            f"{path} is not readable as parquet after row {number}: {reason}; write it again"
         ) from error

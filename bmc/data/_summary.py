@@ -84,14 +84,14 @@ def summarize(
     same = keys[order[1:]] == keys[order[:-1]]
     differs = same & (codes[order[1:]] != codes[order[:-1]])
     conflicts = len(np.unique(keys[order[1:][differs]]))
-    own = [*notes, *notes_on_classes(by_class)]
+    all_notes = [*notes, *notes_on_classes(by_class)]
     if conflicts:
         first = int(min(order[1:][differs].min(), order[:-1][differs].min())) + 1
-        own.append(
+        all_notes.append(
             f"{conflicts} different rows appear with more than one label (the first is row {first})"
         )
     return Summary(
-        len(codes) + len(held), by_class, int(same.sum()), conflicts, dropped, tuple(own)
+        len(codes) + len(held), by_class, int(same.sum()), conflicts, dropped, tuple(all_notes)
     )
 
 
@@ -133,5 +133,5 @@ def _folded(label: str) -> object:
 
 
 def _shown(label: str) -> str:
-    plain = label.isprintable() and len(label) <= 40
-    return label if plain else repr(label[:40])
+    is_printable = label.isprintable() and len(label) <= 40
+    return label if is_printable else repr(label[:40])

@@ -44,9 +44,9 @@ def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...
     if avoid.kind != "text":
         raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
     held_out = {normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
-    kept = [text for text in texts if normal((text,)) not in held_out]
-    chosen = tuple(nearest(kept, (text for row in avoid.train.rows for text in row), limit))
-    dropped, less_alike = len(texts) - len(kept), len(kept) - len(chosen)
+    transfer = [text for text in texts if normal((text,)) not in held_out]
+    chosen = tuple(nearest(transfer, (text for row in avoid.train.rows for text in row), limit))
+    dropped, less_alike = len(texts) - len(transfer), len(transfer) - len(chosen)
     console.note(
         f"transfer texts: {len(chosen):,} of {len(texts):,} from {reference}; {dropped:,} dropped "
         f"as equal to validation or test rows, {less_alike:,} as less like the data"
@@ -60,10 +60,10 @@ def _sentences_of(reference: str) -> Sequence[str]:
     Raises:
         UnknownError: there is no such data set, or it has none.
     """
-    known = with_sentences()
-    sentences = data_set(reference).sentences if reference in known else None
+    data_sets = with_sentences()
+    sentences = data_set(reference).sentences if reference in data_sets else None
     if sentences is None:
-        raise unknown("transfer set", reference, [*known, "none"], "or a .txt file")
+        raise unknown("transfer set", reference, [*data_sets, "none"], "or a .txt file")
     return sentences()
 
 

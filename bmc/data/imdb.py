@@ -23,13 +23,13 @@ def table() -> Table:
 
 def sentences() -> list[str]:
     """Split the reviews into distinct sentences of 5 to 40 words, always mixed the same way."""
-    found: dict[str, None] = {}
+    texts: dict[str, None] = {}
     for (review,) in table().rows:
         for sentence in _SENTENCE_END.split(review):
             words = sentence.split()
             if 5 <= len(words) <= 40:
-                found[" ".join(words)] = None
-    mixed = list(found)
+                texts[" ".join(words)] = None
+    mixed = list(texts)
     random.Random(0).shuffle(mixed)
     return mixed
 

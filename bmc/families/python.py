@@ -26,5 +26,5 @@ FAMILY = Family(
     network="bmc.models.python",
     prefix="python",
     references={"python:MODULE:FUNCTION": "your own nn.Module; runs your code"},
-    runs_foreign_code=True,
+    runs_user_code=True,
 )

@@ -63,7 +63,7 @@ def output_linear(form: nn.Module) -> str | None:
     Args:
         form: an inference form. A user's network has a method `output_linear` for this.
     """
-    if getattr(form, "is_foreign", False):
+    if getattr(form, "is_user_network", False):
         return form.output_linear()  # type: ignore[operator, no-any-return]
     linears = [path for path, part in form.named_modules() if isinstance(part, nn.Linear)]
     return linears[-1] if linears else None

@@ -136,11 +136,11 @@ def half_precision_layers(form: nn.Module, keep: Sequence[str]) -> set[int]:
         keep: paths of layers that stay in fp32.
     """
     layers = dict(form.named_modules())
-    kept = {id(layer) for path, layer in layers.items() if path in keep}
+    fp32_layers = {id(layer) for path, layer in layers.items() if path in keep}
     candidates = {
         id(layer): layer
         for layer in layers.values()
-        if type(layer) in _HALF and id(layer) not in kept
+        if type(layer) in _HALF and id(layer) not in fp32_layers
     }
     others = [layer for layer in form.modules() if id(layer) not in candidates]
     in_fp32 = {id(value) for layer in others for value in layer.parameters(recurse=False)}

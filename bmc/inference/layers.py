@@ -52,7 +52,7 @@ def called_layers(model: Model) -> Layers:
         hook.remove()
     layers = {path: layer for path, layer in layers.items() if id(layer) in called}
     layers = {path: layer for path, layer in layers.items() if not _grows(path, layer)}
-    if not getattr(model.module, "is_foreign", False):
+    if not getattr(model.module, "is_user_network", False):
         return layers  # bmc's forms read weights directly only where these may be quantized
     readers = read_directly(model.module, inputs)
     for path in readers.keys() & layers.keys():

@@ -291,7 +291,7 @@ QUANTIZABLE: Mapping[type[nn.Module], type[nn.Module]] = {
 FLOAT_INPUTS = (nn.Embedding, RecurrentOperator)
 """Layers whose inputs stay in float: indices, or values that no ONNX operator takes in 8 bits."""
 _QUANTIZATION_STATE = ("points", "grid", "divided", "packed", "enabled")
-_PLAIN = {quantized: plain for plain, quantized in QUANTIZABLE.items()}
+_PLAIN = {quantized: float_layer for float_layer, quantized in QUANTIZABLE.items()}
 _PLAIN[DynamicQuantizedLinear] = nn.Linear
 
 
@@ -299,8 +299,8 @@ def plain_layer(layer: Any) -> nn.Module:
     """Return the plain layer of a quantized layer, with the same weights."""
     if isinstance(layer, QuantizedLinear):
         layer.weight.data = layer.unscaled_weight().detach()
-    plain = rebuilt_as(_PLAIN[type(layer)], layer)
-    for state in (plain._modules, plain._buffers, vars(plain)):
+    float_layer = rebuilt_as(_PLAIN[type(layer)], layer)
+    for state in (float_layer._modules, float_layer._buffers, vars(float_layer)):
         for name in _QUANTIZATION_STATE:
             state.pop(name, None)
-    return plain
+    return float_layer

@@ -158,12 +158,12 @@ def _regular_file(path: Path) -> Iterator[BinaryIO]:
     if not stat.S_ISREG(path.stat().st_mode):  # opening a device may already do something
         raise DataError(f"{path} is no image that can be read (it is no regular file)")
     with open(path, "rb", opener=_without_waiting) as file:
-        found = os.fstat(file.fileno())
-        if not stat.S_ISREG(found.st_mode):
+        status = os.fstat(file.fileno())
+        if not stat.S_ISREG(status.st_mode):
             raise DataError(f"{path} is no image that can be read (it is no regular file)")
-        if found.st_size > _MOST_BYTES:
+        if status.st_size > _MOST_BYTES:
             raise DataError(
-                f"{path} is no image that can be read ({found.st_size / 1e6:,.0f} MB; "
+                f"{path} is no image that can be read ({status.st_size / 1e6:,.0f} MB; "
                 f"{_MOST_BYTES / 1e6:,.0f} are possible)"
             )
         yield file
@@ -204,10 +204,10 @@ def _eight_bits(image: Any) -> Any:
 def _orientation(image: Any) -> int:
     """Return the EXIF orientation, 1 (upright) to 8; 1 where EXIF is missing or broken."""
     try:
-        found = image.getexif().get(_ORIENTATION)
+        orientation = image.getexif().get(_ORIENTATION)
     except Exception:  # noqa: BLE001  Pillow raises many kinds; viewers pass over broken EXIF too
         return 1
-    return int(found) if found in range(1, 9) else 1
+    return int(orientation) if orientation in range(1, 9) else 1
 
 
 def _upright(image: Any, orientation: int) -> Any:

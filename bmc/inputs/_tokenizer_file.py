@@ -148,7 +148,7 @@ def _ids_of_processor(component: dict[str, Any]) -> dict[str, Any]:
         numbers = token.get("ids") if isinstance(token, dict) else None
         if not isinstance(numbers, list):
             raise ValueError(f"the special token {name!r:.60} has no ids")
-        ids |= {f"{name} ({place})": number for place, number in enumerate(numbers)}
+        ids |= {f"{name} ({position})": number for position, number in enumerate(numbers)}
     return ids
 
 
@@ -168,8 +168,8 @@ def _growth(part: dict[str, Any], pattern: Any) -> float:
     content = part.get("content", part.get("prepend", ""))
     if not isinstance(content, str):
         return 1.0
-    found = pattern.get("String") if isinstance(pattern, dict) else None
-    return max(1.0, len(content) / max(len(found) if isinstance(found, str) else 1, 1))
+    literal = pattern.get("String") if isinstance(pattern, dict) else None
+    return max(1.0, len(content) / max(len(literal) if isinstance(literal, str) else 1, 1))
 
 
 def _check_pattern(source: str) -> None:

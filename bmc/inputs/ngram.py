@@ -102,14 +102,14 @@ class NgramEncoder:
             return rows
         if len(rows) <= _CHUNK:
             return self._encoded(rows)
-        found: list[NDArray[np.int32]] = []
+        encoded: list[NDArray[np.int32]] = []
         with console.progress("hashing n-grams", len(rows)) as advance:
             for start in range(0, len(rows), _CHUNK):
                 stop = min(start + _CHUNK, len(rows))
-                part = [rows[place] for place in range(start, stop)]
-                found += self._encoded(part, range(start, stop))
+                part = [rows[index] for index in range(start, stop)]
+                encoded += self._encoded(part, range(start, stop))
                 advance(len(part))
-        return found
+        return encoded
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
         """Pad rows to the longest of them with bucket 0, which weighs nothing there.
@@ -118,7 +118,7 @@ class NgramEncoder:
             input_ids: int64 (rows, longest), buckets.
             weights: float32 (rows, longest).
         """
-        rows = [encoded[place] for place in places]
+        rows = [encoded[index] for index in places]
         if isinstance(encoded, Stored):
             rows = self._encoded(rows, places)
         longest = max(len(row) for row in rows)
@@ -138,14 +138,16 @@ class NgramEncoder:
             row: a raw row.
             weights: one for each of its n-grams, as `encode` lists them.
         """
-        own, found, start = self.settings, list[tuple[str, float]](), 0
-        for column, text in enumerate(texts_of(row, 1, own.columns)):
-            read = _ngram_hashes.normal(text, own.max_length, own.lowercase)
-            (ids,) = _ngram_hashes.hashed([read], own.buckets, own.words, own.characters, column)
+        settings, weighted, start = self.settings, list[tuple[str, float]](), 0
+        for column, text in enumerate(texts_of(row, 1, settings.columns)):
+            normal_text = _ngram_hashes.normal(text, settings.max_length, settings.lowercase)
+            (ids,) = _ngram_hashes.hashed(
+                [normal_text], settings.buckets, settings.words, settings.characters, column
+            )
             part = weights[start : start + len(ids)]
-            found += _ngram_hashes.spread(read, part, own.words, own.characters)
+            weighted += _ngram_hashes.spread(normal_text, part, settings.words, settings.characters)
             start += len(ids)
-        return tuple(found)
+        return tuple(weighted)
 
     def lengths(self, encoded: Many) -> list[int] | NDArray[np.int64]:
         """Return each row's number of n-grams; of rows on disk, their bytes."""
@@ -162,31 +164,31 @@ class NgramEncoder:
 
     def longest(self) -> dict[str, int]:
         """Return the most n-grams that a row may have."""
-        own = self.settings
-        one = _ngram_hashes.most(own.max_length, own.words, own.characters)
-        return {"sequence": own.columns * one}
+        settings = self.settings
+        max_units = _ngram_hashes.most(settings.max_length, settings.words, settings.characters)
+        return {"sequence": settings.columns * max_units}
 
     def probes(self, most_rows: int) -> list[Arrays]:
         """Return random buckets: one, few, many rows with padding, and the greatest length."""
         generator = np.random.default_rng(0)
-        most, found = self.longest()["sequence"], list[Arrays]()
+        most, samples = self.longest()["sequence"], list[Arrays]()
         for rows, length in ((1, 1), (1, 3), (min(5, most_rows), min(170, most)), (1, most)):
             ids = generator.integers(0, self.settings.buckets, (rows, length))
             weights = np.full((rows, length), length**-0.5, np.float32)
             weights[0, 1 + length // 2 :] = 0
-            found.append({"input_ids": ids, "weights": weights})
-        return found
+            samples.append({"input_ids": ids, "weights": weights})
+        return samples
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
         """Return rows of as many n-grams as a text of `length` words has, of six characters each.
 
         The buckets are those of golden rows, repeated.
         """
-        own = self.settings
-        length = min(length, own.max_length)
-        of_words = sum(max(length - count, 0) for count in range(own.words))
-        kinds = max(own.characters - _ngram_hashes.SHORTEST + 1, 0)
-        count = own.columns * (of_words + kinds * _CHARACTERS_A_TOKEN * length)
+        settings = self.settings
+        length = min(length, settings.max_length)
+        of_words = sum(max(length - count, 0) for count in range(settings.words))
+        kinds = max(settings.characters - _ngram_hashes.SHORTEST + 1, 0)
+        count = settings.columns * (of_words + kinds * _CHARACTERS_A_TOKEN * length)
         ids = np.resize(golden["input_ids"][golden["weights"] > 0], count).astype(np.int64)
         return {
             "input_ids": np.ascontiguousarray(np.tile(ids, (rows, 1))),
@@ -206,26 +208,29 @@ class NgramEncoder:
 
     def _encoded(self, rows: Many, places: Sequence[int] = ()) -> list[NDArray[np.int32]]:
         """Hash rows, numbered by their places, or else as they stand."""
-        own = self.settings
+        settings = self.settings
         if not len(rows):
             return []
         texts = [
-            texts_of(row, 1 + (places[number] if places else number), own.columns)
+            texts_of(row, 1 + (places[number] if places else number), settings.columns)
             for number, row in enumerate(rows)
         ]
         columns = [
             _ngram_hashes.hashed(
-                [_ngram_hashes.normal(row[column], own.max_length, own.lowercase) for row in texts],
-                own.buckets,
-                own.words,
-                own.characters,
+                [
+                    _ngram_hashes.normal(row[column], settings.max_length, settings.lowercase)
+                    for row in texts
+                ],
+                settings.buckets,
+                settings.words,
+                settings.characters,
                 column,
             )
-            for column in range(own.columns)
+            for column in range(settings.columns)
         ]
         return (
             columns[0]
-            if own.columns == 1
+            if settings.columns == 1
             else [np.concatenate(row) for row in zip(*columns, strict=True)]
         )
 

@@ -34,7 +34,7 @@ class Explanation:
     Args:
         row: index of the row in the validation split.
         truth: label or value of the row.
-        answer: predicted label or value.
+        prediction: predicted label or value.
         probability: probability of the predicted label; None in a regression.
         words: words of a text with their weights, in order; None for other rows.
         special: sum of the weights of a text's special tokens ([CLS], [SEP]).
@@ -45,7 +45,7 @@ class Explanation:
 
     row: int
     truth: str
-    answer: str
+    prediction: str
     probability: float | None
     words: tuple[tuple[str, float], ...] | None = None
     special: float = 0.0
@@ -57,7 +57,7 @@ class Explanation:
         content = {
             "row": self.row,
             "truth": self.truth,
-            "answer": self.answer,
+            "answer": self.prediction,
             "probability": self.probability,
         }
         if self.words is None:

@@ -121,7 +121,7 @@ def _has_share(activation: Activation) -> bool:
 
 def _example(explanation: Explanation) -> dict[str, Any]:
     """Return an explanation as the variables of the page: colors of words, or two images."""
-    is_right = explanation.truth == explanation.answer
+    is_right = explanation.truth == explanation.prediction
     example: dict[str, Any] = {"explanation": explanation, "is_right": is_right}
     if explanation.words is not None:
         largest = max((abs(weight) for _, weight in explanation.words), default=0.0)

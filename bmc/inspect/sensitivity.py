@@ -94,12 +94,12 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
 def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:
     """Return the weights of each layer by path, shared ones once and without submodules."""
-    seen: set[int] = set()
+    pointers: set[int] = set()
     layers: dict[str, list[nn.Parameter]] = {}
     for path, layer in module.named_modules():
         weights = [value for value in layer.parameters(recurse=False) if value.dim() > 1]
-        weights = [value for value in weights if value.data_ptr() not in seen]
-        seen |= {value.data_ptr() for value in weights}
+        weights = [value for value in weights if value.data_ptr() not in pointers]
+        pointers |= {value.data_ptr() for value in weights}
         if weights:
             layers[path] = weights
     return layers

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.errors import ModelCodeError
-from bmc.foreign import line_of, summary_of
 from bmc.measure.scores import NAMES, Interval
+from bmc.user_code import line_of, summary_of
 
 ScoreFunction = Callable[[NDArray[Any], NDArray[Any]], Any]
 """Function of outputs (rows, classes), or values (rows) in a regression, and labels (rows). It

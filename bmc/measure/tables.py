@@ -29,17 +29,16 @@ def line(scored: Mapping[str, Any], split: str) -> str:
         scored: scores from `scores.of_task`.
         split: name of the rows that were scored, such as "test".
     """
-    own = "".join(
+    extra = "".join(
         f", {name} {with_interval(interval)}" for name, interval in custom_scores(scored).items()
     )
     if "accuracy" in scored:
         means = ", ".join(f"{name} {significant(_value(scored[key]))}" for key, name in _CLASSIFIER)
-        return (
-            f"{split} accuracy {_interval(scored['accuracy'])}, {means} (means of the classes){own}"
-        )
+        accuracy = _interval(scored["accuracy"])
+        return f"{split} accuracy {accuracy}, {means} (means of the classes){extra}"
     if "r2" in scored:
         figures = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
-        return f"{split} {figures}{own}"
+        return f"{split} {figures}{extra}"
     return ""
 
 

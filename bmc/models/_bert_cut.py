@@ -74,8 +74,8 @@ def cut_from(
         rows, table = getattr(new.embeddings, name).weight, getattr(old.embeddings, name).weight
         rows.copy_(table[: len(rows)] @ basis)
     _fit_norm(new.embeddings.LayerNorm, observed.norms["embeddings.LayerNorm"], basis)
-    for place, index in enumerate(layers):
-        _cut_layer(old.encoder.layer[index], new.encoder.layer[place], basis, index, observed)
+    for position, index in enumerate(layers):
+        _cut_layer(old.encoder.layer[index], new.encoder.layer[position], basis, index, observed)
     new.pooler.dense.weight.copy_(basis.T @ old.pooler.dense.weight @ basis)
     new.pooler.dense.bias.copy_(basis.T @ old.pooler.dense.bias)
     student.classifier.weight.copy_(source.classifier.weight @ basis)
@@ -93,11 +93,11 @@ def _observe(
     hooks = []
 
     def norm(path: str, last: bool) -> Callable[..., None]:
-        seen = observed.norms.setdefault(path, _Norm())
+        norm_inputs = observed.norms.setdefault(path, _Norm())
 
         def keep(_: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-            seen.inputs.append(_tokens(inputs[0], rows[-1], last))
-            seen.outputs.append(_tokens(output, rows[-1], last))
+            norm_inputs.inputs.append(_tokens(inputs[0], rows[-1], last))
+            norm_inputs.outputs.append(_tokens(output, rows[-1], last))
 
         return keep
 
@@ -130,9 +130,9 @@ def _observe(
     return observed
 
 
-def _tokens(hidden: Tensor, kept: Tensor, first: bool) -> Tensor:
+def _tokens(hidden: Tensor, token_mask: Tensor, first: bool) -> Tensor:
     """Return the vectors of a batch's tokens (tokens, width): the first ones alone, or all."""
-    return hidden[:, 0] if first else hidden[kept]
+    return hidden[:, 0] if first else hidden[token_mask]
 
 
 def _basis(observed: _Observed, width: int) -> Tensor:
@@ -155,10 +155,10 @@ def _basis(observed: _Observed, width: int) -> Tensor:
     return basis.float()
 
 
-def _fit_norm(norm: Any, seen: _Norm, basis: Tensor) -> None:
+def _fit_norm(norm: Any, norm_inputs: _Norm, basis: Tensor) -> None:
     """Give a norm on projected inputs the gain and bias with which it answers what is projected."""
-    normal = layer_norm(seen.read() @ basis, (basis.shape[1],), eps=norm.eps)
-    target = seen.written() @ basis
+    normal = layer_norm(norm_inputs.read() @ basis, (basis.shape[1],), eps=norm.eps)
+    target = norm_inputs.written() @ basis
     centred = normal - normal.mean(0)
     gain = (centred * (target - target.mean(0))).mean(0) / centred.pow(2).mean(0).clamp(min=_LEAST)
     norm.weight.copy_(gain)

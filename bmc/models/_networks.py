@@ -16,8 +16,8 @@ from safetensors.torch import load_model, save_model
 from torch import Tensor, nn
 
 from bmc.errors import UsageError
-from bmc.foreign import summary_of
 from bmc.model import all_outputs_of, output_of
+from bmc.user_code import summary_of
 from bmc.writing import scratch
 
 _ROWS = 3

@@ -107,12 +107,12 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     with torch.no_grad():
         fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
         for name in ("position_embeddings", "token_type_embeddings"):
-            own, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
+            student_table, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
             if part is None:  # MPNet has no token types
-                own.zero_()
+                student_table.zero_()
             else:
-                known = part.weight[-len(own) :]  # a codebook's is no parameter
-                own.copy_(EMBEDDING_SCALE * known @ basis)
+                teacher_table = part.weight[-len(student_table) :]  # a codebook's is no parameter
+                student_table.copy_(EMBEDDING_SCALE * teacher_table @ basis)
     return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
 
 
@@ -150,27 +150,29 @@ def _chosen(teacher: Model, size: Size) -> str:
     return _TEACHER
 
 
-def layers_of(size: Size, there: int) -> list[int]:
+def layers_of(size: Size, available: int) -> list[int]:
     """Return the indices of the layers that a student copies: those named, or evenly spaced ones.
 
     Evenly spaced ones end with the last layer, which the head was trained on.
 
     Args:
         size: of the student.
-        there: number of the source's layers.
+        available: number of the source's layers.
 
     Raises:
         SettingError: the student has more layers, an index is out of range, or their number is
             another than that of its layers.
     """
-    if size.layers > there:
-        raise SettingError(f"{size.layers} layers cannot be copied from {there}")
+    if size.layers > available:
+        raise SettingError(f"{size.layers} layers cannot be copied from {available}")
     if not size.copied:
-        return [round((place + 1) * there / size.layers) - 1 for place in range(size.layers)]
+        return [
+            round((position + 1) * available / size.layers) - 1 for position in range(size.layers)
+        ]
     indices = [int(each) if str(each).isdecimal() else -1 for each in size.copied]
-    if not all(0 <= index < there for index in indices):
+    if not all(0 <= index < available for index in indices):
         raise SettingError(
-            f"copied is {','.join(map(str, size.copied))}; indices lie in 0 to {there - 1}"
+            f"copied is {','.join(map(str, size.copied))}; indices lie in 0 to {available - 1}"
         )
     if len(indices) != size.layers:
         raise SettingError(f"{len(indices)} layers are copied, and the student has {size.layers}")
@@ -241,7 +243,7 @@ def _batches(source: Model, data: Dataset) -> Iterator[dict[str, Tensor]]:
     rows = data.train.rows[:_MEASURED_ROWS]
     encoded = source.encoder.encode(rows)
     lengths = source.encoder.lengths(encoded)
-    order = sorted(range(len(rows)), key=lambda place: lengths[place])
+    order = sorted(range(len(rows)), key=lambda position: lengths[position])
     for start in range(0, len(order), _BATCH):
         arrays = source.encoder.batch(encoded, order[start : start + _BATCH])
         yield {name: torch.from_numpy(array) for name, array in arrays.items()}

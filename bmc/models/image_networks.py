@@ -42,7 +42,7 @@ class Wrapped(ImageModule):
         network: network that is called with pixels, float32 (rows, channels, height, width).
     """
 
-    is_foreign = True  # see bmc/foreign.py
+    is_user_network = True  # see bmc/user_code.py
 
     def __init__(self, image: tuple[int, int, int], network: nn.Module) -> None:
         super().__init__(image)
@@ -190,7 +190,7 @@ def answering_linear(module: nn.Module) -> str | None:
     linears = {id(part): path for path, part in module.named_modules() if _is_linear(part)}
     hooks = [
         part.register_forward_hook(
-            lambda part, _, made: outputs.append((linears[id(part)], made.detach().clone()))
+            lambda part, _, output: outputs.append((linears[id(part)], output.detach().clone()))
         )
         for part in module.modules()
         if _is_linear(part)

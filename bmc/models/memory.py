@@ -34,7 +34,7 @@ class Wrapped(nn.Module):
         examples: two example batches, each by name of the input.
     """
 
-    is_foreign = True  # see bmc/foreign.py
+    is_user_network = True  # see bmc/user_code.py
 
     def __init__(
         self, network: nn.Module, names: tuple[str, ...], examples: list[dict[str, Tensor]]
@@ -44,7 +44,7 @@ class Wrapped(nn.Module):
         self.names = names
         self.examples = examples
 
-    def answer(self, inputs: Mapping[str, Tensor]) -> Any:
+    def outputs_of(self, inputs: Mapping[str, Tensor]) -> Any:
         """Return the outputs (rows, outputs); in training, also the auxiliary outputs."""
         returned = self.network(*(inputs[name] for name in self.names))
         if self.training:
@@ -60,8 +60,8 @@ def _class_for(names: tuple[str, ...]) -> type[Wrapped]:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     signature = inspect.Signature([inspect.Parameter(name, kind) for name in ("self", *names)])
 
-    def forward(self: Wrapped, *positional: Tensor, **named: Tensor) -> Any:
-        return self.answer({**dict(zip(names, positional, strict=False)), **named})
+    def forward(self: Wrapped, *positional: Tensor, **keyword: Tensor) -> Any:
+        return self.outputs_of({**dict(zip(names, positional, strict=False)), **keyword})
 
     forward.__signature__ = signature  # type: ignore[attr-defined]
     return type("Wrapped", (Wrapped,), {"forward": forward})
@@ -78,12 +78,12 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """
     name = reference.removeprefix(PREFIX)
     outputs = 1 if data.task == "regression" else len(data.labels)
-    given = memory.network(name)
+    registered = memory.network(name)
     spec = {"code": f"{PREFIX}{name}", "outputs": outputs}
-    spec |= {"loss": given.loss.name} if given.loss else {}
-    spec |= {"score": given.score.name} if given.score else {}
+    spec |= {"loss": registered.loss.name} if registered.loss else {}
+    spec |= {"score": registered.score.name} if registered.score else {}
     module = _built(spec)
-    model = Model(module, "memory", spec, data.labels, given.encoder, data.task)
+    model = Model(module, "memory", spec, data.labels, registered.encoder, data.task)
     _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
     fold_parametrizations(module)
     if data.task == "regression" and not image_networks.answering_linear(module):
@@ -122,8 +122,8 @@ def loss(model: Model) -> CustomLoss | None:
         UnknownError: this process was not given the loss that the model directory names.
     """
     recorded = model.spec.get("loss")
-    given = memory.network(_name_of(model.spec)).loss if recorded else None
-    return _same(given, "loss", recorded, model.spec)
+    registered = memory.network(_name_of(model.spec)).loss if recorded else None
+    return _same(registered, "loss", recorded, model.spec)
 
 
 def score(model: Model) -> CustomScore | None:
@@ -133,22 +133,24 @@ def score(model: Model) -> CustomScore | None:
         UnknownError: this process was not given the function that the model directory names.
     """
     recorded = model.spec.get("score")
-    given = memory.network(_name_of(model.spec)).score if recorded else None
-    return _same(given, "score", recorded, model.spec)
+    registered = memory.network(_name_of(model.spec)).score if recorded else None
+    return _same(registered, "score", recorded, model.spec)
 
 
-def _same(given: Named | None, what: str, recorded: Any, spec: Mapping[str, Any]) -> Named | None:
+def _same(
+    registered: Named | None, what: str, recorded: Any, spec: Mapping[str, Any]
+) -> Named | None:
     """Return the function that was given, if its name is the recorded one.
 
     Raises:
         UnknownError: it is not.
     """
-    if recorded and (given is None or given.name != recorded):
+    if recorded and (registered is None or registered.name != recorded):
         raise UnknownError(
             f"the network {spec['code']} was wrapped with the {what} {recorded!r:.60}, which this "
             f"process was not given: bmc.wrap(module, data, name={_name_of(spec)!r}, {what}=...)"
         )
-    return given
+    return registered
 
 
 def _name_of(spec: Mapping[str, Any]) -> str:
@@ -171,15 +173,15 @@ def _built(spec: Mapping[str, Any]) -> Wrapped:
         UsageError: the network cannot be copied.
     """
     name = _name_of(spec)
-    given = memory.network(name)
+    registered = memory.network(name)
     try:
-        network = copy.deepcopy(given.module)
+        network = copy.deepcopy(registered.module)
     except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{name} cannot be copied ({error}); bmc works on copies") from error
-    names = tuple(info.name for info in given.encoder.inputs)
+    names = tuple(info.name for info in registered.encoder.inputs)
     made_up = [
         {name: torch.from_numpy(array) for name, array in rows.items()}
-        for rows in given.encoder.probes(3)[-2:]
+        for rows in registered.encoder.probes(3)[-2:]
     ]
     return _class_for(names)(network, names, made_up).eval()
 

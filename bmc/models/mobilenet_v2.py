@@ -36,16 +36,18 @@ _STAGES = (
 class InvertedResidual(nn.Module):
     """An inverted residual: a 1x1, a depthwise 3x3 and a 1x1 convolution, and maybe a shortcut."""
 
-    def __init__(self, given: int, made: int, stride: tuple[int, int], expansion: int) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, stride: tuple[int, int], expansion: int
+    ) -> None:
         super().__init__()
-        wide = given * expansion
-        self.shortcut = stride == (1, 1) and given == made
-        widen = [] if expansion == 1 else [_convolution(given, wide, 1)]
+        wide = in_channels * expansion
+        self.shortcut = stride == (1, 1) and in_channels == out_channels
+        widen = [] if expansion == 1 else [_convolution(in_channels, wide, 1)]
         self.conv = nn.Sequential(
             *widen,
             _convolution(wide, wide, 3, stride, groups=wide),
-            nn.Conv2d(wide, made, 1, bias=False),
-            nn.BatchNorm2d(made),
+            nn.Conv2d(wide, out_channels, 1, bias=False),
+            nn.BatchNorm2d(out_channels),
         )
         self.add = Add()
 
@@ -70,19 +72,19 @@ class MobileNetV2(image_networks.ImageModule):
     ) -> None:
         super().__init__(image)
         channels, *size = image
-        given = _rounded(32 * multiplier)
+        in_channels = _rounded(32 * multiplier)
         stride = image_networks.stride_for(size, 1 if max(size) <= image_networks.SMALL else 2)
         map_size = image_networks.strided(size, stride)
-        self.features = nn.Sequential(_convolution(channels, given, 3, stride))
+        self.features = nn.Sequential(_convolution(channels, in_channels, 3, stride))
         for expansion, width, count, first in _STAGES:
-            made = _rounded(width * multiplier)
+            out_channels = _rounded(width * multiplier)
             for index in range(count):
                 step = image_networks.stride_for(map_size, first if index == 0 else 1)
                 map_size = image_networks.strided(map_size, step)
-                self.features.append(InvertedResidual(given, made, step, expansion))
-                given = made
+                self.features.append(InvertedResidual(in_channels, out_channels, step, expansion))
+                in_channels = out_channels
         last = _rounded(_LAST_WIDTH * max(1.0, multiplier))
-        self.features.append(_convolution(given, last, 1))
+        self.features.append(_convolution(in_channels, last, 1))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.classifier = nn.Sequential(nn.Dropout(dropout), nn.Linear(last, outputs))
         for part in self.modules():
@@ -155,13 +157,17 @@ def parts(module: nn.Module) -> Parts:
 
 
 def _convolution(
-    given: int, made: int, size: int, stride: tuple[int, int] = (1, 1), groups: int = 1
+    in_channels: int,
+    out_channels: int,
+    size: int,
+    stride: tuple[int, int] = (1, 1),
+    groups: int = 1,
 ) -> nn.Module:
     """Return a convolution with batch norm and ReLU6."""
     padding = size // 2
     return nn.Sequential(
-        nn.Conv2d(given, made, size, stride, padding, groups=groups, bias=False),
-        nn.BatchNorm2d(made),
+        nn.Conv2d(in_channels, out_channels, size, stride, padding, groups=groups, bias=False),
+        nn.BatchNorm2d(out_channels),
         nn.ReLU6(),
     )
 

@@ -21,12 +21,12 @@ from bmc.contracts import Network
 from bmc.data import Dataset
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.families.python import Settings as Settings
-from bmc.foreign import line_of, summary_of
 from bmc.model import Model, Parts
 from bmc.models import _networks, image_networks
 from bmc.models.image_networks import examples as examples
 from bmc.training.parametrizations import fold_parametrizations
 from bmc.trust import check_trusted, trust
+from bmc.user_code import line_of, summary_of
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -109,15 +109,17 @@ def _built(spec: Mapping[str, Any]) -> nn.Module:
 def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
     """Import a function, also from the current directory, and call it."""
     name, _, function = code.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
     try:
         factory = getattr(importlib.import_module(name), function, None)
         if not callable(factory):
             raise UnknownError(f"the module {name} has no function {function!r}")
         network = factory(**arguments)
     except ModuleNotFoundError as error:
-        raise UnknownError(f"{code}: no module named {error.name!r} (looked in {here})") from error
+        raise UnknownError(
+            f"{code}: no module named {error.name!r} (looked in {folder})"
+        ) from error
     except UnknownError:
         raise
     except Exception as error:  # whatever the user's code raises
@@ -127,7 +129,7 @@ def _called(code: str, arguments: Mapping[str, int]) -> nn.Module:
             f"{code}({call}) failed{f' in {where}' if where else ''}: {summary_of(error)}"
         ) from error
     finally:
-        sys.path.remove(here)
+        sys.path.remove(folder)
     if not isinstance(network, nn.Module):
         raise UsageError(f"{code} returned {type(network).__name__}; it must return an nn.Module")
     return network

@@ -116,7 +116,7 @@ class _Recurrent(nn.Module):
         super().__init__()
         hidden, cell = int(spec["hidden"]), _CELLS[spec["cell"]]
         widths = [width] + [2 * hidden] * (int(spec["layers"]) - 1)
-        self.layers = nn.ModuleList(_BothWays(cell, given, hidden) for given in widths)
+        self.layers = nn.ModuleList(_BothWays(cell, input_size, hidden) for input_size in widths)
         self.dropout = nn.Dropout(float(spec["dropout"]))
         self.only_last = READOUTS.index(spec["readout"]) == READOUTS.index("last")
         self.classifier = nn.Linear(2 * hidden, int(spec["outputs"]))

@@ -52,14 +52,14 @@ class BasicBlock(nn.Module):
 
     expansion = 1
 
-    def __init__(self, given: int, width: int, stride: tuple[int, int]) -> None:
+    def __init__(self, in_channels: int, width: int, stride: tuple[int, int]) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(given, width, 3, stride, padding=1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 3, stride, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.relu = nn.ReLU()
-        self.downsample = _shortcut(given, width, stride)
+        self.downsample = _shortcut(in_channels, width, stride)
         self.add = Add()
         nn.init.zeros_(self.bn2.weight)
 
@@ -76,17 +76,17 @@ class Bottleneck(nn.Module):
 
     expansion = 4
 
-    def __init__(self, given: int, width: int, stride: tuple[int, int]) -> None:
+    def __init__(self, in_channels: int, width: int, stride: tuple[int, int]) -> None:
         super().__init__()
         wide = width * self.expansion
-        self.conv1 = nn.Conv2d(given, width, 1, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = nn.Conv2d(width, width, 3, stride, padding=1, bias=False)
         self.bn2 = nn.BatchNorm2d(width)
         self.conv3 = nn.Conv2d(width, wide, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(wide)
         self.relu = nn.ReLU()
-        self.downsample = _shortcut(given, wide, stride)
+        self.downsample = _shortcut(in_channels, wide, stride)
         self.add = Add()
         nn.init.zeros_(self.bn3.weight)
 
@@ -125,18 +125,18 @@ class ResNet(image_networks.ImageModule):
         self.relu = nn.ReLU()
         block = Bottleneck if plan.bottleneck else BasicBlock
         map_size = image_networks.strided(size, stride)
-        given, stages = width, []
+        in_channels, stages = width, []
         for stage, count in enumerate(plan.blocks):
             wide = width * 2**stage
             stride = image_networks.stride_for(map_size, 1 if stage == 0 else 2)
             map_size = image_networks.strided(map_size, stride)
             stages.append(nn.Sequential())
             for index in range(count):
-                stages[-1].append(block(given, wide, stride if index == 0 else (1, 1)))
-                given = wide * block.expansion
+                stages[-1].append(block(in_channels, wide, stride if index == 0 else (1, 1)))
+                in_channels = wide * block.expansion
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.fc = nn.Linear(given, outputs)
+        self.fc = nn.Linear(in_channels, outputs)
         for part in self.modules():
             if isinstance(part, nn.Conv2d):
                 nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
@@ -186,10 +186,10 @@ def parts(module: nn.Module) -> Parts:
     return Parts(tuple(blocks), {}, (), ("fc",))
 
 
-def _shortcut(given: int, wide: int, stride: tuple[int, int]) -> nn.Module:
-    if stride == (1, 1) and given == wide:
+def _shortcut(in_channels: int, wide: int, stride: tuple[int, int]) -> nn.Module:
+    if stride == (1, 1) and in_channels == wide:
         return nn.Identity()
-    return nn.Sequential(nn.Conv2d(given, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
+    return nn.Sequential(nn.Conv2d(in_channels, wide, 1, stride, bias=False), nn.BatchNorm2d(wide))
 
 
 NETWORK = Network(

@@ -51,22 +51,22 @@ class Vgg(image_networks.ImageModule):
         dropout: float,
     ) -> None:
         super().__init__(image)
-        given, height, across = image
+        in_features, height, across = image
         wide, tall = (max(0, _MIN_SIDE - side) for side in (across, height))
         border = (wide // 2, wide - wide // 2, tall // 2, tall - tall // 2)
         self.border = nn.ZeroPad2d(border) if any(border) else nn.Identity()
         self.features = nn.Sequential()
         for count, factor in zip(stages, _WIDTHS, strict=True):
             for _ in range(count):
-                convolution = nn.Conv2d(given, width * factor, 3, padding=1)
+                convolution = nn.Conv2d(in_features, width * factor, 3, padding=1)
                 nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
                 self.features.extend([convolution, nn.BatchNorm2d(width * factor), nn.ReLU()])
-                given = width * factor
+                in_features = width * factor
             self.features.append(nn.MaxPool2d(2))
         pooled = [min(_POOLED, max(side, _MIN_SIDE) // 32) for side in (height, across)]
         self.avgpool = nn.AdaptiveAvgPool2d((pooled[0], pooled[1]))
         self.classifier = nn.Sequential(
-            nn.Linear(given * pooled[0] * pooled[1], hidden),
+            nn.Linear(in_features * pooled[0] * pooled[1], hidden),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(hidden, hidden),

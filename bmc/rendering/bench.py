@@ -8,14 +8,14 @@ from rich.table import Table
 from bmc.measure import results
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.bench import Benched
 
 
-def benched(measured: Benched) -> Answer:
+def benched(measured: Benched) -> Rendered:
     """Render what `bmc bench` measured."""
     run = measured.run
-    return Answer(
+    return Rendered(
         {
             "machine": run.machine,
             "samples": str(measured.samples),

@@ -7,16 +7,16 @@ from typing import Any
 
 from bmc.bundle import Bundle
 from bmc.rendering import models
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.export import line_of, scores_of
 
 
-def exported(bundles: Sequence[Bundle]) -> Answer:
+def exported(bundles: Sequence[Bundle]) -> Rendered:
     """Render what `bmc export` made."""
-    return Answer(
+    return Rendered(
         {"bundles": [_facts(bundle) for bundle in bundles]},
         (
-            *(shown for bundle in bundles for shown in _lines(bundle, bundles[0])),
+            *(line for bundle in bundles for line in _lines(bundle, bundles[0])),
             _next(bundles[-1]),
         ),
     )

@@ -1,19 +1,19 @@
-"""What `bmc check` shows."""
+"""Render the result of `bmc check`."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 
-from bmc.rendering.answer import Answer
-from bmc.workflows.check import CheckedBundle
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.check import BundleCheck
 
 
-def checked(result: CheckedBundle) -> Answer:
-    """Render that a bundle answers here as it did where it was made."""
-    found = result.found
-    rows = f"its {found.rows} golden rows and their labels too" if found.rows else "tensors alone"
+def checked(result: BundleCheck) -> Rendered:
+    """Render a bundle whose outputs on this device match the recorded outputs."""
+    check = result.result
+    rows = f"its {check.rows} golden rows and their labels too" if check.rows else "tensors alone"
     line = (
-        f"{result.path}: right. {found.version} on {found.execution['device']} answers as where "
-        f"it was made (largest change {found.max_error:.1g}; {rows})"
+        f"{result.path}: right. {check.version} on {check.execution['device']} answers as where "
+        f"it was made (largest change {check.max_error:.1g}; {rows})"
     )
-    return Answer({"bundle": str(result.path), **asdict(found)}, (line,))
+    return Rendered({"bundle": str(result.path), **asdict(check)}, (line,))

@@ -10,26 +10,26 @@ from bmc import assets, console
 from bmc import data as data_sets
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.data import Dataset
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 
 _EXAMPLES = 10
 _BARS = 8
 _BAR = 30
 
 
-def listed() -> Answer:
+def listed() -> Rendered:
     """Render which data sets there are."""
     table = Table("data set", "what it is", "license")
-    found = []
+    lines = []
     for error in DATA_SETS.refused().values():
         console.note(f"left out: {error}")
-    for known, described in DATA_SETS.usable().items():
-        what, asset = described.about, assets.ASSETS.get(described.asset or "")
-        terms = described.license or (asset.license if asset else "")
-        table.add_row(known, what, terms)
-        found.append({"name": known, "what": what, "license": terms})
-    return Answer(
-        {"datasets": found},
+    for name, data_set in DATA_SETS.usable().items():
+        about, asset = data_set.about, assets.ASSETS.get(data_set.asset or "")
+        terms = data_set.license or (asset.license if asset else "")
+        table.add_row(name, about, terms)
+        lines.append({"name": name, "what": about, "license": terms})
+    return Rendered(
+        {"datasets": lines},
         (
             table,
             "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
@@ -38,7 +38,7 @@ def listed() -> Answer:
     )
 
 
-def described(data: Dataset) -> Answer:
+def described(data: Dataset) -> Rendered:
     """Render what one data set holds."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     about = f"{data.name}: {data.kind}, {data.task}"
@@ -47,11 +47,11 @@ def described(data: Dataset) -> Answer:
     for part, rows in parts.items():
         table.add_row(part, str(len(rows)), *(str(count) for count in classes[part].values()))
     lengths = data_sets.lengths(data.train, data.kind)
-    shown = [
+    lines = [
         f"{_label(data, label)}: {_short(row)}"
         for row, label in zip(data.train.rows[:_EXAMPLES], data.train.labels, strict=False)
     ]
-    return Answer(
+    return Rendered(
         {
             "name": data.name,
             "kind": data.kind,
@@ -60,7 +60,7 @@ def described(data: Dataset) -> Answer:
             "rows": {part: len(rows) for part, rows in parts.items()},
             "classes": classes,
             "lengths": _counts(lengths),
-            "examples": shown,
+            "examples": lines,
             "fingerprint": data.fingerprint,
             "summary": data.summary.to_json(),
         },
@@ -69,7 +69,7 @@ def described(data: Dataset) -> Answer:
             data.described(),
             *(f"note: {text}" for text in data.summary.notes),
             *([_histogram(lengths, data.kind)] if len(lengths) else []),
-            *shown,
+            *lines,
         ),
     )
 
@@ -98,9 +98,9 @@ def _counts(lengths: NDArray[np.int32]) -> dict[str, list[float]]:
 def _histogram(lengths: NDArray[np.int32], kind: str) -> Table:
     """Draw how long rows are: words of a text, steps of a series."""
     unit = "words" if kind == "text" else "steps"
-    found = _counts(lengths)
-    table = Table(unit, "rows", "", title=f"train: median {found['median'][0]:.0f} {unit}")
-    for count, low, high in zip(found["rows"], found["edges"], found["edges"][1:], strict=False):
-        bar = "█" * round(_BAR * count / max(found["rows"]))
+    lines = _counts(lengths)
+    table = Table(unit, "rows", "", title=f"train: median {lines['median'][0]:.0f} {unit}")
+    for count, low, high in zip(lines["rows"], lines["edges"], lines["edges"][1:], strict=False):
+        bar = "█" * round(_BAR * count / max(lines["rows"]))
         table.add_row(f"{low:.0f} to {high:.0f}", str(count), bar)
     return table

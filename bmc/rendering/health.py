@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from rich.table import Table
 
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.doctor import Examined, Finding
 
 
-def examined(result: Examined) -> Answer:
+def examined(result: Examined) -> Rendered:
     """Render what works on this machine."""
     about = result.machine
     table = Table("what", "here", "note")
-    for one in result.findings:
-        if one.name != "int8" or one.note:
-            note = f"{one.version}; {one.note}" if one.version else one.note
-            table.add_row(one.name, _state(one), note)
+    for finding in result.findings:
+        if finding.name != "int8" or finding.note:
+            note = f"{finding.version}; {finding.note}" if finding.version else finding.note
+            table.add_row(finding.name, _state(finding), note)
     instructions = ", ".join(about["instructions"]) or "none of the telling ones"
-    return Answer(
+    return Rendered(
         {
             "version": result.version,
             "machine": about,
-            "found": {one.name: _facts(one) for one in result.findings},
+            "found": {finding.name: _facts(finding) for finding in result.findings},
         },
         (
             f"bmc {result.version}, Python {about['python']}, {about['system']}",
@@ -32,11 +32,11 @@ def examined(result: Examined) -> Answer:
     )
 
 
-def _facts(one: Finding) -> dict[str, object]:
-    version = {"version": one.version} if one.version else {}
-    return {"works": one.works, **version, "note": one.note}
+def _facts(finding: Finding) -> dict[str, object]:
+    version = {"version": finding.version} if finding.version else {}
+    return {"works": finding.works, **version, "note": finding.note}
 
 
-def _state(one: Finding) -> str:
+def _state(finding: Finding) -> str:
     """Say whether it works; a target that is installed without its device can still build."""
-    return "yes" if one.works else "builds only" if one.version else "no"
+    return "yes" if finding.works else "builds only" if finding.version else "no"

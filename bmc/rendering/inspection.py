@@ -11,21 +11,21 @@ from bmc.inspect import page
 from bmc.inspect.collect import Inspection
 from bmc.inspect.executed import counted
 from bmc.inspect.layers import Costs
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.inspect import InspectedBundle, InspectedModel
 
 
-def inspected(result: InspectedModel | InspectedBundle) -> Answer:
+def inspected(result: InspectedModel | InspectedBundle) -> Rendered:
     """Render what `bmc inspect` found."""
     return _bundle(result) if isinstance(result, InspectedBundle) else _model(result)
 
 
-def _model(result: InspectedModel) -> Answer:
-    inspection, kept = result.inspection, result.sensitivity_file
-    return Answer(
+def _model(result: InspectedModel) -> Rendered:
+    inspection, sensitivity_file = result.inspection, result.sensitivity_file
+    return Rendered(
         {
             "output": str(result.output),
-            "sensitivity_file": str(kept) if kept else None,
+            "sensitivity_file": str(sensitivity_file) if sensitivity_file else None,
             **inspection.to_json(),
         },
         (
@@ -36,7 +36,7 @@ def _model(result: InspectedModel) -> Answer:
     )
 
 
-def _bundle(result: InspectedBundle) -> Answer:
+def _bundle(result: InspectedBundle) -> Rendered:
     """Show what a bundle's runtime multiplies in which precision."""
     table = Table(title=f"{result.path.name}: what is multiplied", box=box.SIMPLE_HEAD)
     for column in ("operator", "precision", "count"):
@@ -47,8 +47,8 @@ def _bundle(result: InspectedBundle) -> Answer:
     lines = [f"in fp32: {call.operator} {call.name}" for call in in_fp32]
     if result.precision == "fp32":
         lines = []
-    shown = [asdict(call) for call in result.executed]
-    return Answer({"bundle": str(result.path), "executed": shown}, (table, *lines))
+    calls = [asdict(call) for call in result.executed]
+    return Rendered({"bundle": str(result.path), "executed": calls}, (table, *lines))
 
 
 def _table(costs: Costs) -> Table:
@@ -60,11 +60,11 @@ def _table(costs: Costs) -> Table:
     for column in ("parameters", "MMACs", "kB", "time %"):
         table.add_column(column, justify="right", no_wrap=True)
     for layer in costs.layers:
-        own = f"as {layer.shared_with}" if layer.shared_with else f"{layer.parameters:,}"
+        sharing = f"as {layer.shared_with}" if layer.shared_with else f"{layer.parameters:,}"
         table.add_row(
             layer.path,
             layer.kind,
-            own,
+            sharing,
             f"{layer.macs / 1e6:,.3f}",
             f"{layer.bytes / 1e3:,.1f}",
             f"{100 * costs.time_share(layer):.1f}",
@@ -82,10 +82,10 @@ def _table(costs: Costs) -> Table:
     return table
 
 
-def _lines(found: Inspection) -> list[str]:
-    lines = page.notes(found)
-    if found.sensitivity:
-        lines += [f"most sensitive: {line}" for line in page.worst(found.sensitivity)]
-    elif found.task != "generation":
+def _lines(inspection: Inspection) -> list[str]:
+    lines = page.notes(inspection)
+    if inspection.sensitivity:
+        lines += [f"most sensitive: {line}" for line in page.worst(inspection.sensitivity)]
+    elif inspection.task != "generation":
         lines.append("--sensitivity prunes and quantizes each layer alone, and scores it")
     return lines

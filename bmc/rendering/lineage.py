@@ -11,22 +11,22 @@ from rich.table import Table
 from bmc import curves
 from bmc.measure.shown import megabytes
 from bmc.rendering import models
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.show import MadeBundle, MadeModel
 
 _LONGEST = 60
 
 
-def made(result: MadeModel | MadeBundle) -> Answer:
+def lineage(result: MadeModel | MadeBundle) -> Rendered:
     """Render how a model or bundle was made."""
     return _bundle(result) if isinstance(result, MadeBundle) else _model(result)
 
 
-def _model(result: MadeModel) -> Answer:
+def _model(result: MadeModel) -> Rendered:
     content = {**asdict(result), "path": str(result.path), "kind": "model"}
     teacher = result.teacher
     learned = f"learned from {teacher.name} (weights {teacher.weights})" if teacher else ""
-    return Answer(
+    return Rendered(
         content,
         (
             f"{result.path}: a model for {_task(result.task, result.labels)}",
@@ -41,7 +41,7 @@ def _model(result: MadeModel) -> Answer:
     )
 
 
-def _bundle(result: MadeBundle) -> Answer:
+def _bundle(result: MadeBundle) -> Rendered:
     manifest = result.manifest
     content = {
         "path": str(result.path),
@@ -56,7 +56,7 @@ def _bundle(result: MadeBundle) -> Answer:
         "parity": manifest.parity,
         "scores": manifest.scores,
     }
-    return Answer(
+    return Rendered(
         content,
         (
             f"{result.path}: a bundle for {manifest.target}, {manifest.precision}, "

@@ -1,4 +1,4 @@
-"""What `bmc models`, `bmc rename` and `bmc remove` show."""
+"""Render the results of `bmc models`, `bmc rename` and `bmc remove`."""
 
 from __future__ import annotations
 
@@ -7,48 +7,48 @@ from dataclasses import asdict
 from rich.table import Table
 
 from bmc.measure.shown import megabytes, significant
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.entries import Entry
 from bmc.workflows.listing import Listed
-from bmc.workflows.shelf import Entry
 
 
-def listed(result: Listed) -> Answer:
-    """Render what can be trained, and what the workspace holds."""
-    known = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")
-    described = result.families.values()
-    baselines = {name: what for family in described for name, what in family.baselines.items()}
-    for family in described:
+def listed(result: Listed) -> Rendered:
+    """Render the models that can be trained, and the entries of the workspace."""
+    table = Table("baseline", "takes", "what it is", title="to train: bmc train NAME")
+    family_list = result.families.values()
+    baselines = {name: what for family in family_list for name, what in family.baselines.items()}
+    for family in family_list:
         for name, what in (*family.baselines.items(), *family.references.items()):
-            known.add_row(name, " or ".join(family.takes), what)
+            table.add_row(name, " or ".join(family.takes), what)
     students = Table("student", "settings", title="to teach: bmc distill --student NAME")
     for name, settings in result.students.items():
         pairs = ", ".join(f"{key}={value}" for key, value in asdict(settings).items())
         students.add_row(name, pairs)
-    kept = Table("name", "kind", "made by", "MB", title=f"in {result.root}")
-    for one in result.kept:
-        kept.add_row(one.name, one.kind, one.made_by, significant(one.bytes / 1e6))
-    return Answer(
+    entries = Table("name", "kind", "made by", "MB", title=f"in {result.root}")
+    for entry in result.entries:
+        entries.add_row(entry.name, entry.kind, entry.made_by, significant(entry.bytes / 1e6))
+    return Rendered(
         {
             "baselines": baselines,
-            "students": {name: asdict(each) for name, each in result.students.items()},
-            "workspace": [asdict(one) for one in result.kept],
+            "students": {name: asdict(settings) for name, settings in result.students.items()},
+            "workspace": [asdict(entry) for entry in result.entries],
         },
-        (known, students, kept if result.kept else f"{result.root} holds nothing yet"),
+        (table, students, entries if result.entries else f"{result.root} holds nothing yet"),
     )
 
 
-def renamed(entry: Entry, before: str) -> Answer:
-    """Render that an entry of the workspace has another name."""
+def renamed(entry: Entry, before: str) -> Rendered:
+    """Render the new name of a model or bundle."""
     content = {"name": entry.path.name, "kind": entry.kind, "before": before}
-    return Answer(content, (f"{before} is {entry.path} now",))
+    return Rendered(content, (f"{before} is {entry.path} now",))
 
 
-def removed(entries: tuple[Entry, ...]) -> Answer:
-    """Render that entries of the workspace are gone; none where somebody said no."""
-    line = f"removed {named(entries)}" if entries else "nothing was removed"
-    return Answer({"removed": [str(one.path) for one in entries]}, (line,))
+def removed(entries: tuple[Entry, ...]) -> Rendered:
+    """Render the removed models and bundles; there are none if the user did not confirm."""
+    line = f"removed {names_and_sizes(entries)}" if entries else "nothing was removed"
+    return Rendered({"removed": [str(entry.path) for entry in entries]}, (line,))
 
 
-def named(entries: tuple[Entry, ...]) -> str:
-    """Return entries in one line, each with its size."""
-    return ", ".join(f"{one.kind} {one.path} ({megabytes(one.bytes)})" for one in entries)
+def names_and_sizes(entries: tuple[Entry, ...]) -> str:
+    """Return the kind, path and size of each entry, in one line."""
+    return ", ".join(f"{entry.kind} {entry.path} ({megabytes(entry.bytes)})" for entry in entries)

@@ -9,16 +9,16 @@ from typing import Any
 
 from bmc.measure import tables
 from bmc.measure.shown import significant
-from bmc.rendering.answer import Answer
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.results import Compressed, CrossValidated, Distilled, Trained
 from bmc.workflows.sizes import shown_change
 
 _VALIDATION = "validation"
 
 
-def trained(made: Trained) -> Answer:
+def trained(made: Trained) -> Rendered:
     """Render what `bmc train` made."""
-    return Answer(
+    return Rendered(
         {"output": str(made.path), "scores": made.scores, "seconds": made.seconds},
         (
             f"wrote {made.path}: {chosen_by(made.scores, made.validation_rows)}",
@@ -28,9 +28,9 @@ def trained(made: Trained) -> Answer:
     )
 
 
-def cross_validated(result: CrossValidated) -> Answer:
+def cross_validated(result: CrossValidated) -> Rendered:
     """Render what `bmc train --folds` found."""
-    return Answer(
+    return Rendered(
         {
             "folds": list(result.scores),
             "mean": result.mean,
@@ -45,10 +45,10 @@ def cross_validated(result: CrossValidated) -> Answer:
     )
 
 
-def distilled(made: Distilled) -> Answer:
+def distilled(made: Distilled) -> Rendered:
     """Render what `bmc distill` made."""
     beside = f"; teacher {made.teacher_score:.3f}" if made.teacher_score else ""
-    return Answer(
+    return Rendered(
         {
             "output": str(made.path),
             "teacher": str(made.teacher),
@@ -63,9 +63,9 @@ def distilled(made: Distilled) -> Answer:
     )
 
 
-def compressed(made: Compressed) -> Answer:
+def compressed(made: Compressed) -> Rendered:
     """Render what `bmc prune`, `share` and `quantize` made."""
-    return Answer(
+    return Rendered(
         {
             "output": str(made.path),
             "before": asdict(made.before),

@@ -1,4 +1,4 @@
-"""What `bmc predict` shows."""
+"""Render the predictions of `bmc predict`."""
 
 from __future__ import annotations
 
@@ -6,40 +6,40 @@ from dataclasses import asdict
 from typing import Any
 
 from bmc.pipeline import Prediction
-from bmc.rendering.answer import Answer
-from bmc.workflows.predict import Answered
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.predict import PredictedRows
 
 
-def answered(result: Answered) -> Answer:
-    """Render what `bmc predict` was asked."""
-    pairs = zip(result.answers, result.rows, strict=True)
-    return Answer(
+def predicted(result: PredictedRows) -> Rendered:
+    """Render the prediction of each row."""
+    pairs = zip(result.predictions, result.rows, strict=True)
+    return Rendered(
         {
             "bundle": str(result.path),
-            "answers": [_facts(answer) for answer in result.answers],
+            "answers": [_content(prediction) for prediction in result.predictions],
             "rows": [row.shown for row in result.rows],
             "notes": [
                 {"row": number, "note": str(error)} for number, error in result.errors.items()
             ],
         },
-        tuple(_line(answer, row.shown) for answer, row in pairs),
+        tuple(_line(prediction, row.shown) for prediction, row in pairs),
         exit_code=0 if result.is_complete else 2,
     )
 
 
-def _facts(answer: Any) -> Any:
-    return asdict(answer) if isinstance(answer, Prediction) else answer
+def _content(prediction: Any) -> Any:
+    return asdict(prediction) if isinstance(prediction, Prediction) else prediction
 
 
-def _line(answer: Any, row: str) -> str:
-    """Return an answer and its row in one line, whatever the row holds."""
-    written = row.replace("\n", "\\n")
-    return f"{_shown(answer)}  {written}"
+def _line(prediction: Any, row: str) -> str:
+    """Return a prediction and its row in one line; line breaks of the row become \\n."""
+    one_line = row.replace("\n", "\\n")
+    return f"{_text(prediction)}  {one_line}"
 
 
-def _shown(answer: Any) -> str:
-    if answer is None:
+def _text(prediction: Any) -> str:
+    if prediction is None:
         return "no answer"
-    if isinstance(answer, Prediction):
-        return f"{answer.label} {answer.score:.3f}"
-    return f"{answer:.4g}" if isinstance(answer, float) else str(answer)
+    if isinstance(prediction, Prediction):
+        return f"{prediction.label} {prediction.score:.3f}"
+    return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)

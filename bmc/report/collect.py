@@ -43,18 +43,20 @@ def collect(
     evaluated, broken = read_all(folders)
     failures, unread = read_failed() if folders is None else ([], {})
     evaluated.sort(key=lambda one: (-parameters_of(one.bundle), one.bundle.path.name))
-    shown = titles([*(one.bundle for one in evaluated), *failures])
+    titles_of = titles([*(one.bundle for one in evaluated), *failures])
     timed = {row.name for row in run.rows} if run else set()
     groups: dict[str, list[Bundle]] = {}
     for one in evaluated:
         if one.bundle.path.name in timed:
-            groups.setdefault(shown[key_of(one.bundle)], []).append(one.bundle)
+            groups.setdefault(titles_of[key_of(one.bundle)], []).append(one.bundle)
     references = {}
-    for data, made in groups.items():
-        named = reference if reference in {one.path.name for one in made} else None
-        references[data] = named or reference_of(made) or ""
-    lines = [_line(one, evaluated, run, shown, references) for one in evaluated]
-    lines += [_failed(bundle, shown) for bundle in failures]
+    for data, bundles_of_data in groups.items():
+        reference_name = (
+            reference if reference in {one.path.name for one in bundles_of_data} else None
+        )
+        references[data] = reference_name or reference_of(bundles_of_data) or ""
+    lines = [_line(one, evaluated, run, titles_of, references) for one in evaluated]
+    lines += [_failed(bundle, titles_of) for bundle in failures]
     lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
     return Report(tuple(lines), references, run, {**broken, **unread})
 
@@ -69,7 +71,7 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
         folders: bundles.
         settings: length and least launches that are asked for.
     """
-    wanted = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
+    hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     reason = ""
     for path in sorted((workspace.root() / ".bench").glob("*.json"), reverse=True):
         try:
@@ -77,7 +79,7 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
         except ArtifactError as error:
             console.note(str(error))
             continue
-        why = _unfit(run, wanted, settings or BenchSettings())
+        why = _unfit(run, hashes, settings or BenchSettings())
         if not why:
             return run
         reason = reason or f"the bench of {run.started} is not used: {why}"
@@ -86,15 +88,16 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
     return None
 
 
-def _unfit(run: Run, wanted: Mapping[str, str], settings: BenchSettings) -> str:
+def _unfit(run: Run, hashes: Mapping[str, str], settings: BenchSettings) -> str:
     """Say why a bench does not hold the times of some bundles; "" where it does."""
     measured = {(row.name, row.manifest_sha256) for row in run.rows} | run.skipped_sha256.items()
-    known = {name for name, _ in measured}
-    for name, exactly in wanted.items():
+    measured_names = {name for name, _ in measured}
+    for name, exactly in hashes.items():
         if (name, exactly) not in measured:
-            return f"{name} was {'made anew since' if name in known else 'not measured in it'}"
-    here = machine.describe()
-    if any(run.machine.get(name) != here[name] for name in machine.HARDWARE):
+            reason = "made anew since" if name in measured_names else "not measured in it"
+            return f"{name} was {reason}"
+    this_machine = machine.describe()
+    if any(run.machine.get(name) != this_machine[name] for name in machine.HARDWARE):
         return f"it was measured on another machine ({run.machine['processor']})"
     if run.versions and run.versions != machine.runtime_versions():
         return "other versions of the runtimes are installed now"
@@ -111,27 +114,27 @@ def _line(
     one: Evaluated,
     everyone: Sequence[Evaluated],
     run: Run | None,
-    shown: Mapping[Key, str],
+    titles_of: Mapping[Key, str],
     references: Mapping[str, str],
 ) -> Line:
-    manifest, data = one.bundle.manifest, shown[key_of(one.bundle)]
+    manifest, data = one.bundle.manifest, titles_of[key_of(one.bundle)]
     reference = references.get(data)
     teacher = manifest.lineage.get("teacher")
     taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
-    answers = next((o.outputs for o in taught_by if _answers_the_same_rows(o, one)), None)
+    teacher_outputs = next((o.outputs for o in taught_by if _answers_the_same_rows(o, one)), None)
     same = next(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
     origin = _origin_of(one.bundle, everyone)
     found: dict[str, Any] = {}
-    agreement = kept = None
+    agreement = kept_accuracy = None
     if one.outputs is not None and one.labels is not None:
         recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
-        own = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
-        found = {**own, **scores.of_task(manifest.task, one.outputs, one.labels)}
-        if answers is not None and "accuracy" in found:
-            agreement = scores.agreement(one.outputs, answers)
-            kept = scores.kept(one.outputs, answers, one.labels)
+        custom = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
+        found = {**custom, **scores.of_task(manifest.task, one.outputs, one.labels)}
+        if teacher_outputs is not None and "accuracy" in found:
+            agreement = scores.agreement(one.outputs, teacher_outputs)
+            kept_accuracy = scores.kept(one.outputs, teacher_outputs, one.labels)
     name = one.bundle.path.name
     times = _times(name, run, reference, same, origin.path.name if origin else None)
     ratio, p50 = times.get("speed_up_origin"), times.get("p50")
@@ -148,7 +151,7 @@ def _line(
         accuracy=_interval(found, _MEASURE.get(manifest.task, "")),
         macro_f1=_interval(found, "macro_f1"),
         agreement=agreement,
-        kept=kept,
+        kept=kept_accuracy,
         model_bytes=one.bundle.model_size(),
         bundle_bytes=size_of(one.bundle.path),
         note=_ENGINE_NOTE if manifest.stand_in else "",
@@ -195,20 +198,20 @@ def _times(
 
 
 def _samples(run: Run, name: str) -> list[list[list[int]]]:
-    place = next(place for place, row in enumerate(run.rows) if row.name == name and row.best)
-    return run.samples[place].nanoseconds
+    index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
+    return run.samples[index].nanoseconds
 
 
 def _interval(found: Mapping[str, Any], measure: str) -> Interval | None:
     return Interval(**found[measure]) if measure in found else None
 
 
-def _failed(bundle: Bundle, shown: Mapping[Key, str]) -> Line:
+def _failed(bundle: Bundle, titles_of: Mapping[Key, str]) -> Line:
     manifest = bundle.manifest
     return Line(
         name=bundle.path.name,
         model=manifest.name,
-        data=shown[key_of(bundle)],
+        data=titles_of[key_of(bundle)],
         measure=_MEASURE.get(manifest.task, ""),
         target=manifest.target,
         precision=manifest.precision,
@@ -253,11 +256,11 @@ def _origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:
     """
     steps, lineage = steps_of(bundle), bundle.manifest.lineage
     key, ours = "weights_sha256", lineage.get("from_sha256")
-    wanted = (bundle.manifest.target, key_of(bundle), ours or lineage.get("from"))
+    hashes = (bundle.manifest.target, key_of(bundle), ours or lineage.get("from"))
     for other in (one.bundle for one in everyone):
         before = steps_of(other)
-        theirs = other.manifest.lineage.get(key) if ours else other.manifest.name
-        found = (other.manifest.target, key_of(other), theirs)
-        if found == wanted and len(before) < len(steps) and steps[: len(before)] == before:
+        origin_name = other.manifest.lineage.get(key) if ours else other.manifest.name
+        found = (other.manifest.target, key_of(other), origin_name)
+        if found == hashes and len(before) < len(steps) and steps[: len(before)] == before:
             return other
     return None

@@ -110,7 +110,7 @@ class Report:
 
     def by_data(self) -> dict[str, list[Line]]:
         """Return the lines of each data set, in the order of its first one."""
-        found: dict[str, list[Line]] = {}
+        groups: dict[str, list[Line]] = {}
         for line in self.lines:
-            found.setdefault(line.data, []).append(line)
-        return found
+            groups.setdefault(line.data, []).append(line)
+        return groups

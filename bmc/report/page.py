@@ -83,7 +83,7 @@ def _classes(line: Line) -> ClassScores:
         tables.class_rows(line.scores, line.labels),
         matrix,
         [
-            (line.labels[true], line.labels[answer], count, rows)
-            for true, answer, count, rows in worst
+            (line.labels[true], line.labels[prediction], count, rows)
+            for true, prediction, count, rows in worst
         ],
     )

@@ -143,10 +143,10 @@ def _is_obsolete(path: Path) -> bool:
 
 
 def _each(paths: Sequence[Path], read: Any) -> tuple[list[Any], dict[str, str]]:
-    found, broken = [], {}
+    readable, broken = [], {}
     for path in paths:
         try:
-            found.append(read(path))
+            readable.append(read(path))
         except (BmcError, OSError) as error:
             broken[path.name] = str(error)
-    return found, broken
+    return readable, broken

@@ -22,37 +22,39 @@ def key_of(bundle: Bundle) -> Key:
     return _name(data), str(data.get("fingerprint") or ""), bundle.manifest.task
 
 
-def titles(made: Sequence[Bundle]) -> dict[Key, str]:
+def titles(bundles: Sequence[Bundle]) -> dict[Key, str]:
     """Name each group of bundles that are compared: the data's name, and what else it takes.
 
     Args:
-        made: all bundles of a report.
+        bundles: all bundles of a report.
     """
-    keys = dict.fromkeys(map(key_of, made))
-    shown = {}
+    keys = dict.fromkeys(map(key_of, bundles))
+    titles = {}
     for name, fingerprint, task in keys:
         same = [key for key in keys if key[0] == name]
         prints, tasks = {key[1] for key in same}, {key[2] for key in same}
         more = [fingerprint[:6]] if len(prints) > 1 else []
         more += [task] if len(tasks) > 1 else []
-        shown[name, fingerprint, task] = f"{name} ({', '.join(more)})" if more else name
-    return shown
+        titles[name, fingerprint, task] = f"{name} ({', '.join(more)})" if more else name
+    return titles
 
 
-def reference_of(made: Sequence[Bundle]) -> str | None:
+def reference_of(bundles: Sequence[Bundle]) -> str | None:
     """Choose what speed-ups refer to among bundles of one data set.
 
     The teacher of another one, else the model that others were made from, else the largest; of
     several the largest of the fewest steps, in PyTorch if so.
 
     Args:
-        made: bundles that were measured.
+        bundles: bundles that were measured.
     """
-    if not made:
+    if not bundles:
         return None
-    teachers = {str((one.manifest.lineage.get("teacher") or {}).get("sha256")) for one in made}
-    lineages = [one.manifest.lineage for one in made if steps_of(one)]
-    origins = {one.get("from_sha256") or one.get("from") for one in lineages}
+    teachers = {
+        str((bundle.manifest.lineage.get("teacher") or {}).get("sha256")) for bundle in bundles
+    }
+    lineages = [bundle.manifest.lineage for bundle in bundles if steps_of(bundle)]
+    origins = {bundle.get("from_sha256") or bundle.get("from") for bundle in lineages}
 
     def rank(bundle: Bundle) -> tuple[bool, bool, int, int, bool]:
         manifest, steps = bundle.manifest, len(steps_of(bundle))
@@ -65,7 +67,7 @@ def reference_of(made: Sequence[Bundle]) -> str | None:
             not format_of(manifest.target).is_reference,
         )
 
-    return min(made, key=rank).path.name
+    return min(bundles, key=rank).path.name
 
 
 def parameters_of(bundle: Bundle) -> int:

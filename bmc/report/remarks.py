@@ -20,24 +20,24 @@ _FOR_SIZE = {"quantize/weights": "weights", "quantize/fp16": "fp16", "share/clus
 
 
 def remarks_of(
-    made: Bundle, origin: Bundle | None, ratio: Interval | None, p50: Interval | None
+    bundle: Bundle, origin: Bundle | None, ratio: Interval | None, p50: Interval | None
 ) -> tuple[str, ...]:
     """Say what the times of one report tell about the steps that made a bundle.
 
     Args:
-        made: the bundle.
+        bundle: the bundle.
         origin: of the model that it was made from, in the same runtime; None where there is none.
         ratio: how many times faster than that; None where they were not measured together.
         p50: its median latency in milliseconds.
     """
-    found = [_sparse(made, origin, ratio), _small(made)]
+    remarks = [_sparse(bundle, origin, ratio), _small(bundle)]
     if origin and ratio and ratio.high < 1:
-        cause = _cause(made, origin, p50)
-        found.append(
+        cause = _cause(bundle, origin, p50)
+        remarks.append(
             f"{significant(1 / ratio.value)} times slower than {origin.path.name}, which it was "
             f"made from{f': {cause}' if cause else ''}"
         )
-    return tuple(one for one in found if one)
+    return tuple(one for one in remarks if one)
 
 
 def steps_of(bundle: Bundle) -> list[str]:
@@ -45,19 +45,19 @@ def steps_of(bundle: Bundle) -> list[str]:
     return [str(step) for step in bundle.manifest.lineage.get("steps") or ()]
 
 
-def _sparse(made: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:
+def _sparse(bundle: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:
     """Label a model with zeros, unless they were measured to be faster."""
-    share = made.manifest.lineage.get("sparsity")
+    share = bundle.manifest.lineage.get("sparsity")
     if not isinstance(share, float):
         return ""
-    kinds = {ZEROING[step] for step in steps_of(made) if step in ZEROING}
+    kinds = {ZEROING[step] for step in steps_of(bundle) if step in ZEROING}
     label = (
         f"{' and '.join(sorted(kinds, reverse=True))} sparsity ({share:.0%} of the weights are 0)"
     )
-    if origin and ratio and ratio.low > 1 and _only_zeros(made, origin):
+    if origin and ratio and ratio.low > 1 and _only_zeros(bundle, origin):
         interval = f"{with_interval(ratio)}"
         return f"{label}: {interval} times faster than {origin.path.name} here"
-    packed, sizes = made.manifest.lineage.get("compressed"), ""
+    packed, sizes = bundle.manifest.lineage.get("compressed"), ""
     if isinstance(packed, dict):
         sizes = (
             f" (the weights' file: {megabytes(packed['of_bytes'])} -> "
@@ -66,27 +66,29 @@ def _sparse(made: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:
     return f"{label}: smaller only when compressed{sizes}; no faster here"
 
 
-def _small(made: Bundle) -> str:
+def _small(bundle: Bundle) -> str:
     """Say which of the steps make a file smaller and were not made for speed."""
-    methods = [_FOR_SIZE[step] for step in steps_of(made) if step in _FOR_SIZE]
+    methods = [_FOR_SIZE[step] for step in steps_of(bundle) if step in _FOR_SIZE]
     if not methods:
         return ""
     return f"{' and '.join(methods)}: made for size, not for speed"
 
 
-def _only_zeros(made: Bundle, origin: Bundle) -> bool:
+def _only_zeros(bundle: Bundle, origin: Bundle) -> bool:
     """Tell whether all that was done since then is to set weights to zero."""
-    return all(step in ZEROING for step in steps_of(made)[len(steps_of(origin)) :])
+    return all(step in ZEROING for step in steps_of(bundle)[len(steps_of(origin)) :])
 
 
-def _cause(made: Bundle, origin: Bundle, p50: Interval | None) -> str:
+def _cause(bundle: Bundle, origin: Bundle, p50: Interval | None) -> str:
     """Say why a bundle is slower, where that can be told; an empty string where it cannot."""
-    if _only_zeros(made, origin):
+    if _only_zeros(bundle, origin):
         return "kernel not used: this runtime computes zeros like other numbers"
-    odd = set(_list(made, "odd_widths")) - set(_list(origin, "odd_widths"))
-    if odd:
-        return f"no multiple of 8, which kernels like: width {', '.join(map(str, sorted(odd)))}"
-    before, after = _nodes(origin), _nodes(made)
+    odd_widths = set(_list(bundle, "odd_widths")) - set(_list(origin, "odd_widths"))
+    if odd_widths:
+        return (
+            f"no multiple of 8, which kernels like: width {', '.join(map(str, sorted(odd_widths)))}"
+        )
+    before, after = _nodes(origin), _nodes(bundle)
     lost = [kernel for kernel in _KERNELS if before.get(kernel) and not after.get(kernel)]
     if lost:
         return f"kernel not used: its graph has no {' and no '.join(lost)} any more"

@@ -129,8 +129,8 @@ def _classes(line: Line) -> str:
     rows = [_escaped(head), tuple("---" for _ in head)]
     for label, *ratios, count, row in tables.class_rows(line.scores, line.labels):
         counts = [str(number) for number in row] if few else []
-        shown = [f"{ratio:.3f}" for ratio in ratios]
-        rows.append((escaped(label), *shown, str(count), *counts))
+        headings = [f"{ratio:.3f}" for ratio in ratios]
+        rows.append((escaped(label), *headings, str(count), *counts))
     return _table(rows)
 
 
@@ -150,9 +150,9 @@ def notes(report: Report) -> Sequence[str]:
     found += [f"{line.name} {line.failed}" for line in report.lines if line.failed]
     found += [f"{name} is left out: {reason}" for name, reason in report.broken.items()]
     found += [
-        f"{one.name} fails when it is run: {one.cannot_run}"
-        for one in report.lines
-        if one.cannot_run
+        f"{sample.name} fails when it is run: {sample.cannot_run}"
+        for sample in report.lines
+        if sample.cannot_run
     ]
     found += _of_scores(report)
     for line in report.lines:
@@ -168,10 +168,10 @@ def _of_scores(report: Report) -> Iterator[str]:
     """Say which classes were missed, once for bundles that answer alike, and errors of numbers."""
     bundles: dict[str, list[str]] = {}
     for line in report.lines:
-        said = tables.remarks(line.scores, line.labels)
+        remarks = tables.remarks(line.scores, line.labels)
         if (line.measure == "r2" and line.scores) or custom_scores(line.scores):
-            said.append(tables.line(line.scores, "held-out"))
-        for remark in said:
+            remarks.append(tables.line(line.scores, "held-out"))
+        for remark in remarks:
             bundles.setdefault(remark, []).append(line.name)
     for remark, names in bundles.items():
         yield f"{', '.join(names)}: {remark}"
@@ -180,7 +180,7 @@ def _of_scores(report: Report) -> Iterator[str]:
 def _of_times(report: Report, run: results.Run) -> Iterator[str]:
     machine, settings = run.machine, run.settings
     counts = ", ".join(str(count) for count in sorted({row.threads for row in run.rows}))
-    launches = max((len(one.nanoseconds) for one in run.samples), default=settings.launches)
+    launches = max((len(sample.nanoseconds) for sample in run.samples), default=settings.launches)
     yield (
         f"latency: batch {settings.batch}, {settings.length} tokens, the better of {counts} "
         f"threads, measured in turn in {launches} launches"
@@ -196,8 +196,8 @@ def _of_times(report: Report, run: results.Run) -> Iterator[str]:
     compared = {data: name for data, name in report.references.items() if sizes[data] > 1}
     if compared:
         several = len(sizes) > 1
-        shown = [f"{name} ({data})" if several else name for data, name in compared.items()]
-        yield f"times faster: than {', '.join(shown)}; same target: than the teacher there"
+        headings = [f"{name} ({data})" if several else name for data, name in compared.items()]
+        yield f"times faster: than {', '.join(headings)}; same target: than the teacher there"
     yield (
         f"machine: {machine['processor']}, {machine['cores']} cores, "
         f"{', '.join(machine['instructions'])}"
@@ -224,8 +224,8 @@ def _share(interval: Interval | None) -> str:
     return "" if interval is None else significant(100 * interval.value)
 
 
-def _not_run(line: Line, here: str = "") -> str:
-    return "fails" if line.cannot_run else f"not run{here}"
+def _not_run(line: Line, short: str = "") -> str:
+    return "fails" if line.cannot_run else f"not run{short}"
 
 
 def _point(interval: Interval | None) -> str:

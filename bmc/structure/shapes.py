@@ -103,7 +103,9 @@ def reshape(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
             if not isinstance(value, nn.Parameter):
                 setattr(layer, name, value.new_zeros(sizes))
                 continue
-            alone = [one for one in owners.get(id(value), ()) if _outside(module, one, reshaped)]
+            alone = [
+                owner for owner in owners.get(id(value), ()) if _outside(module, owner, reshaped)
+            ]
             if alone:
                 raise ArtifactError(f"{path}.{name} is also {alone[0]}'s, which keeps its size")
             fresh = nn.Parameter(value.new_zeros(sizes), requires_grad=value.requires_grad)

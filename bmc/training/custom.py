@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from bmc.contracts import families
 from bmc.data import Examples
 from bmc.errors import ModelCodeError, SettingError
-from bmc.foreign import line_of, summary_of
 from bmc.measure.custom import CustomScore
 from bmc.model import CustomLoss, Model, output_of
 from bmc.training.batches import Rows
 from bmc.training.settings import TrainingSettings
+from bmc.user_code import line_of, summary_of
 
 _MEASURES = {"classification": "accuracy", "regression": "r2"}
 _CHECKED_ROWS = 8

@@ -44,7 +44,7 @@ def start_of(model: Model) -> str:
     A network from the user's code may have random weights in each process. For such a network the
     hash is of the file of the code, without the modules that the file imports.
     """
-    if not families.family(model.family).runs_foreign_code:
+    if not families.family(model.family).runs_user_code:
         return weights_of(model.module)
     module = sys.modules.get(str(model.spec.get("code")).partition(":")[0])
     file = getattr(module, "__file__", None)

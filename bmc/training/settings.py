@@ -90,10 +90,10 @@ class TrainingSettings:
     checkpoint_every: int = 200
 
     def __post_init__(self) -> None:
-        for one in fields(self):
-            value = getattr(self, one.name)
+        for setting in fields(self):
+            value = getattr(self, setting.name)
             if isinstance(value, float) and not math.isfinite(value):
-                raise SettingError(f"{_words(one.name)} is {value}; it must be a finite number")
+                raise SettingError(f"{_words(setting.name)} is {value}; it must be a finite number")
         for name in ("epochs", "batch_size", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(

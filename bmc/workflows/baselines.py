@@ -94,7 +94,7 @@ def train_baseline(
 
 def code_of(model: Model) -> str | None:
     """Return the module:function that builds a model, where that is a user's own code."""
-    return str(model.spec["code"]) if families.family(model.family).runs_foreign_code else None
+    return str(model.spec["code"]) if families.family(model.family).runs_user_code else None
 
 
 def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
@@ -151,8 +151,8 @@ def built(chosen: Chosen, data: Dataset) -> Model:
 
 def start_head(model: Model, data: Dataset) -> None:
     """Let a regression whose head is fresh answer around the labels' mean, in their scale."""
-    kept = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
-    if model.task == "regression" and not kept:
+    has_rows = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
+    if model.task == "regression" and not has_rows:
         start_in_units_of(model, data.train.labels)
 
 
@@ -165,9 +165,9 @@ def _family(reference: str) -> str:
         UnknownError: there is no such baseline.
         ArtifactError: no family loads models of the folder's type.
     """
-    named = families.of_prefix(reference)
-    if named is not None:
-        return named
+    family = families.of_prefix(reference)
+    if family is not None:
+        return family
     is_folder = bool(reference) and Path(reference).is_dir()
     if reference in families.baselines():
         if is_folder:

@@ -72,17 +72,17 @@ class Budget:
         return {"macs": "MACs", "params": "parameters", "size": "bytes"}[self.what]
 
     def _number(self) -> tuple[float, bool]:
-        found = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(?:(x)|([kMG]?)(B?))", self.typed.strip())
+        match = re.fullmatch(r"(\d+\.?\d*|\.\d+) ?(?:(x)|([kMG]?)(B?))", self.typed.strip())
         option = f"--target-{self.what} is {self.typed!r}"
-        if found is None or (found[4] and self.what != "size"):
+        if match is None or (match[4] and self.what != "size"):
             example = "500kB or 2MB" if self.what == "size" else "50M or 1.5G"
             raise SettingError(f"{option}; it must look like {example}, or 0.25x for a quarter")
-        number = float(found[1]) * _UNITS[found[3] or ""]
-        if found[2] and not 0 < number < 1:
+        number = float(match[1]) * _UNITS[match[3] or ""]
+        if match[2] and not 0 < number < 1:
             raise SettingError(f"{option}; a share of now lies between 0 and 1: 0.25x is a quarter")
         if number <= 0:
             raise SettingError(f"{option}; it must be above 0")
-        return number, bool(found[2])
+        return number, bool(match[2])
 
 
 def check_budgets(method: str, settings: Mapping[str, Any], budgets: tuple[Budget, ...]) -> None:

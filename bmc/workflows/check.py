@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bmc import console, isolation, workspace
-from bmc.checking import Checked
+from bmc.checking import CheckResult
 from bmc.checking import check as check_here
 from bmc.isolation import Limits
 from bmc.targets import RuntimeOptions
@@ -14,23 +14,23 @@ from bmc.workflows.options import Checking
 
 
 @dataclass(frozen=True)
-class CheckedBundle:
-    """A bundle that answers here as it did where it was made.
+class BundleCheck:
+    """A bundle that passed its check on this device.
 
     Args:
         path: the bundle's folder.
-        found: what was compared.
+        result: measured differences and what was compared.
     """
 
     path: Path
-    found: Checked
+    result: CheckResult
 
 
 def check(
     reference: str | None = None,
     checking: Checking = Checking(),  # noqa: B008  frozen
-) -> CheckedBundle:
-    """Compare a bundle's hashes, then what it answers to its golden rows.
+) -> BundleCheck:
+    """Compare the hashes of a bundle's files, then its outputs for its golden rows.
 
     Args:
         reference: a bundle's folder, or its name in the workspace; the newest when None.
@@ -39,15 +39,15 @@ def check(
     Raises:
         UnknownError: there is no such bundle.
         ArtifactError: the bundle is damaged.
-        GateError: it answers otherwise here.
-        MissingError: its runtime is not here.
+        GateError: the outputs on this device differ by more than the precision allows.
+        MissingError: the bundle's runtime is not installed.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
     if checking.isolated:
         limits = Limits(checking.memory_limit, checking.time_limit)
-        found = isolation.check(folder, checking.threads, limits)
+        result = isolation.check(folder, checking.threads, limits)
     else:
-        found = check_here(folder, RuntimeOptions(threads=checking.threads))
-    for lack in found.uncovered:
+        result = check_here(folder, RuntimeOptions(threads=checking.threads))
+    for lack in result.uncovered:
         console.note(f"{folder} was written by an older bmc: {lack}; export it again")
-    return CheckedBundle(folder, found)
+    return BundleCheck(folder, result)

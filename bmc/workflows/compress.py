@@ -60,12 +60,14 @@ def settings_of(
         UsageError: the technique has no setting of an option's name.
         SettingError: a value is of another type.
     """
-    known = {field.name for field in fields(step)}
+    setting_names = {field.name for field in fields(step)}
     chosen = {name: value for name, value in typed.items() if value is not None}
     for name in chosen:
-        if name not in known:
+        if name not in setting_names:
             option = f"--{name.replace('_', '-')}"
-            raise UsageError(f"{method} has no {option}; its settings: {', '.join(sorted(known))}")
+            raise UsageError(
+                f"{method} has no {option}; its settings: {', '.join(sorted(setting_names))}"
+            )
     return {**settings_from(step, options, method), **chosen}
 
 
@@ -103,19 +105,19 @@ def compress(
     teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
     model = artifact.load(folder)
     _check_model(kind, folder, model, tuning)
-    known = data_of(folder, files.data)
+    data = data_of(folder, files.data)
     if files.data:  # the next verb finds it there, too
-        model.data = {**model.data, "location": known.location}
+        model.data = {**model.data, "location": data.location}
     if tuning.teacher:
-        _check_teacher(teacher, folder, model, known)
-    texts = teachers.transfer_texts(tuning.transfer, tuning.transfer_size, known)
+        _check_teacher(teacher, folder, model, data)
+    texts = teachers.transfer_texts(tuning.transfer, tuning.transfer_size, data)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
-        weights = [weights_sha256(one) for one in (folder, teacher)]
+        weights = [weights_sha256(path) for path in (folder, teacher)]
         run = f"{weights} {tuning} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
-        return work_for(known, texts, settings, checkpoints, cache, _load, run)
+        return work_for(data, texts, settings, checkpoints, cache, _load, run)
 
     started_from = weights_sha256(folder)
     torch.manual_seed(tuning.seed)
@@ -134,7 +136,7 @@ def compress(
         after = replace(applied, score=_score_of(model, work))
     if after.score is not None:
         model.scores = {**model.scores, f"validation_{measure_of(model)}": after.score}
-        scoring.score_validation(model, known.validation, device=work.device)
+        scoring.score_validation(model, data.validation, device=work.device)
     elif not tuning.epochs:
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
@@ -262,8 +264,8 @@ def _lost(kind: str, before: Size, after: Size, tuning: Tuning) -> str:
 def _refuse(reason: str, model: Model, output: Path) -> None:
     """Keep a model that failed, for whatever reason, as NAME.failed, and say so."""
     if reason:
-        kept = artifact.save(model, _failed(output), force=True)
-        raise GateError(f"{reason}. Kept as {kept}")
+        failed_directory = artifact.save(model, _failed(output), force=True)
+        raise GateError(f"{reason}. Kept as {failed_directory}")
 
 
 def _say_lost_zeros(model: Model, before: float, method: str) -> None:

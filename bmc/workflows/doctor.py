@@ -86,11 +86,13 @@ def _extra(name: str, packages: tuple[str, ...]) -> Finding:
 
 def _target(name: str) -> Finding:
     try:
-        here = targets.load(name).available()
+        available = targets.load(name).available()
     except (MissingError, PluginError, ImportError, OSError) as error:  # libraries may not load
         return Finding(f"target {name}", False, str(error))
-    note = here.note or f"runs on {', '.join(here.devices)}"
-    return Finding(f"target {name}", bool(here.devices), note, here.version, tuple(here.devices))
+    note = available.note or f"runs on {', '.join(available.devices)}"
+    return Finding(
+        f"target {name}", bool(available.devices), note, available.version, tuple(available.devices)
+    )
 
 
 def _refused() -> Iterator[Finding]:

@@ -63,10 +63,10 @@ def export(
     for name, path in outputs.items():
         exporter_of(name)
         refuse_output(path, files.force, source=folder)
-    known = data_of(folder, files.data)
+    data = data_of(folder, files.data)
     written: list[Bundle] = []
     failures: list[GateError] = []
-    with source_of(folder, known, options) as source:
+    with source_of(folder, data, options) as source:
         for name in outputs:
             source.check(name)  # before the first of several is made
         for name, path in outputs.items():
@@ -113,12 +113,12 @@ def _check_targets(targets: Sequence[str], output: Path | None) -> None:
         UsageError: no target is named, or an output for several.
         UnknownError: there is no such target.
     """
-    known = TARGETS.names()
+    names = TARGETS.names()
     if not targets:
-        raise UsageError(f"--target names none of {', '.join(known)}")
+        raise UsageError(f"--target names none of {', '.join(names)}")
     for name in targets:
-        if name not in known:
-            raise unknown("target", name, known)
+        if name not in names:
+            raise unknown("target", name, names)
     if output and len(targets) > 1:
         raise UsageError(f"--output names one bundle, but there are {len(targets)} targets")
 

@@ -69,7 +69,7 @@ def inspect(
         UsageError: the output exists.
     """
     places = (Path(reference), workspace.root() / reference) if reference else ()
-    if reference and any(workspace.kind_of(place) == "bundle" for place in places):
+    if reference and any(workspace.kind_of(path) == "bundle" for path in places):
         return _inspect_bundle(workspace.find(reference, "bundle"))
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
@@ -79,11 +79,11 @@ def inspect(
     output = files.output or path_of(folder).with_suffix(".html")
     model = artifact.load(folder)
     refuse_scripted(folder, model.module)
-    known = None if model.task == "generation" else data_of(folder, files.data)
-    inspection = inspect_model(folder.name, model, known.validation if known else None, settings)
+    data = None if model.task == "generation" else data_of(folder, files.data)
+    inspection = inspect_model(folder.name, model, data.validation if data else None, settings)
     sensitivity_file = None
-    if known and inspection.sensitivity:
-        sensitivity_file = write(folder, inspection.sensitivity, known.fingerprint)
+    if data and inspection.sensitivity:
+        sensitivity_file = write(folder, inspection.sensitivity, data.fingerprint)
     disk.make_folders(output.parent)
     write_atomically(output, page.html(inspection).encode())
     return InspectedModel(output, sensitivity_file, inspection)
@@ -91,9 +91,9 @@ def inspect(
 
 def _inspect_bundle(folder: Path) -> InspectedBundle:
     """List what a bundle's runtime multiplies, and in which precision."""
-    made = bundles.read(folder)
-    exporter = targets.exporter_of(made.manifest.target)
-    return InspectedBundle(folder, made.manifest.precision, tuple(exporter.executed(made)))
+    bundle = bundles.read(folder)
+    exporter = targets.exporter_of(bundle.manifest.target)
+    return InspectedBundle(folder, bundle.manifest.precision, tuple(exporter.executed(bundle)))
 
 
 def _refuse_existing(output: Path, force: bool) -> None:

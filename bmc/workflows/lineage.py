@@ -84,7 +84,7 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         data: split as it is used now.
     """
     test, validation = (datasets.keys_of(part.rows) for part in (data.test, data.validation))
-    seen = np.zeros(len(test), bool), np.zeros(len(validation), bool)
+    seen_rows = np.zeros(len(test), bool), np.zeros(len(validation), bool)
     where, unknown = "", []
     for record in learned_from(artifact.describe(folder)):
         if record.get("fingerprint") == data.fingerprint:
@@ -100,11 +100,11 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         learned, chosen_by = (
             datasets.keys_of(part.rows) for part in (theirs.train, theirs.validation)
         )
-        seen[0][:] |= np.isin(test, learned) | np.isin(test, chosen_by)
-        seen[1][:] |= np.isin(validation, learned)
-        if not where and any(flags.any() for flags in seen):
+        seen_rows[0][:] |= np.isin(test, learned) | np.isin(test, chosen_by)
+        seen_rows[1][:] |= np.isin(validation, learned)
+        if not where and any(flags.any() for flags in seen_rows):
             where = str(record["reference"])
-    return Overlap(int(seen[0].sum()), int(seen[1].sum()), where, tuple(unknown))
+    return Overlap(int(seen_rows[0].sum()), int(seen_rows[1].sum()), where, tuple(unknown))
 
 
 def load_recorded(
@@ -123,16 +123,18 @@ def load_recorded(
         ArtifactError: the record is malformed.
     """
     columns = recorded.get("text_columns") or ["text"]
-    if not isinstance(columns, list) or not all(type(one) is str for one in columns):
+    if not isinstance(columns, list) or not all(type(part) is str for part in columns):
         raise ArtifactError(f"{folder}: text_columns of its data is recorded as {columns!r:.60}")
-    named = reference or recorded.get("reference")
-    if not named:
+    data_name = reference or recorded.get("reference")
+    if not data_name:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
     if not reference:
         location = recorded.get("location")
-        named = datasets.locate(str(named), str(location) if location else None, str(folder))
+        data_name = datasets.locate(
+            str(data_name), str(location) if location else None, str(folder)
+        )
     return datasets.load(
-        str(named),
+        str(data_name),
         columns,
         str(recorded.get("label_column", "label")),
         str(recorded.get("task", "classification")),
@@ -150,7 +152,7 @@ def fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
     fold = recorded.get("fold") or None
     if fold is None:
         return None
-    if not isinstance(fold, list) or [type(one) for one in fold] != [int, int]:
+    if not isinstance(fold, list) or [type(part) for part in fold] != [int, int]:
         raise ArtifactError(f"{folder}: fold of its data is recorded as {fold!r:.60}")
     return Fold(*fold)
 
@@ -164,15 +166,15 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
     """
     recorded = artifact.describe(folder)["data"]
     data = load_recorded(recorded, folder, reference)
-    known = recorded.get("fingerprint")
-    if reference is None and known and known != data.fingerprint:
+    fingerprint = recorded.get("fingerprint")
+    if reference is None and fingerprint and fingerprint != data.fingerprint:
         raise DataError(
             f"{recorded['reference']} is not the data that {folder} was trained on any more "
-            f"(fingerprint {data.fingerprint[:12]}, recorded {str(known)[:12]}): its held-out rows "
-            "may have been trained on. Bring it back, name a copy of it with --data, or train the "
-            "model anew"
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(fingerprint)[:12]}): "
+            "its held-out rows may have been trained on. Bring it back, name a copy of it "
+            "with --data, or train the model anew"
         )
-    datasets.check_same(data, known, str(folder))
+    datasets.check_same(data, fingerprint, str(folder))
     return data
 
 

@@ -1,4 +1,4 @@
-"""List what can be trained, and what the workspace holds."""
+"""List the built-in models, the students, and the models and bundles of the workspace."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bmc.untrusted import read_json
 
 
 @dataclass(frozen=True)
-class Kept:
+class ListedEntry:
     """A model directory or a bundle of the workspace.
 
     Args:
-        name: of its folder.
+        name: name of the folder.
         kind: "model", "bundle" or "failed bundle".
-        made_by: the command.
-        bytes: of all its files.
+        made_by: command that wrote the model or bundle.
+        bytes: size of all files in the folder.
     """
 
     name: str
@@ -33,36 +33,36 @@ class Kept:
 
 @dataclass(frozen=True)
 class Listed:
-    """What can be trained, and what the workspace holds.
+    """The models that can be trained, and the entries of the workspace.
 
     Args:
-        families: of baselines, by name.
-        students: settings of each, by name.
-        root: the workspace.
-        kept: what it holds: models, bundles, and bundles that failed a gate, each newest last.
+        families: families of built-in models, by name.
+        students: settings of each student, by name.
+        root: folder of the workspace.
+        entries: models, then bundles, then bundles that failed a check, each group newest last.
     """
 
     families: Mapping[str, Family]
     students: Mapping[str, Any]
     root: Path
-    kept: tuple[Kept, ...]
+    entries: tuple[ListedEntry, ...]
 
 
 def list_models() -> Listed:
-    """List baselines, students, and what the workspace holds; plug-ins that fail are noted."""
+    """List built-in models, students and workspace entries; report plug-ins that fail."""
     for error in families.FAMILIES.refused().values():
         console.note(f"left out: {error}")
-    kept = [_kept(path, "model") for path in workspace.entries("model")]
-    kept += [_kept(path, "bundle") for path in workspace.entries("bundle")]
-    kept += [_kept(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
-    return Listed(families.families(), families.students(), workspace.root(), tuple(kept))
+    entries = [_entry(path, "model") for path in workspace.entries("model")]
+    entries += [_entry(path, "bundle") for path in workspace.entries("bundle")]
+    entries += [_entry(path, "failed bundle") for path in workspace.entries("bundle", failed=True)]
+    return Listed(families.families(), families.students(), workspace.root(), tuple(entries))
 
 
-def _kept(path: Path, kind: str) -> Kept:
+def _entry(path: Path, kind: str) -> ListedEntry:
     if kind == "model":
         manifest = read_json(path / workspace.MODEL_MANIFEST, "model directory")
-        made = manifest.get("origin", {}).get("command", "?")
+        command = manifest.get("origin", {}).get("command", "?")
     else:
         manifest = read_json(path / workspace.BUNDLE_MANIFEST, "bundle")
-        made = f"export --target {manifest.get('target', '?')}"
-    return Kept(path.name, kind, made, size_of(path))
+        command = f"export --target {manifest.get('target', '?')}"
+    return ListedEntry(path.name, kind, command, size_of(path))

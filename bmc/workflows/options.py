@@ -227,8 +227,8 @@ class Checking:
 
 
 @dataclass(frozen=True)
-class Asking:
-    """How rows are read and answered.
+class PredictOptions:
+    """How rows are read and predicted.
 
     Args:
         pair: second sentence of a pair, once for each row.

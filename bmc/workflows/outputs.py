@@ -52,11 +52,11 @@ def _made_otherwise(output: Path, data: Dataset | None, source: Path | None) -> 
         data_then, weights_then = _made_from(output)
     except ArtifactError:
         return ""
-    known = data_then.get("fingerprint")
-    if data and known and known != data.fingerprint:
+    fingerprint_then = data_then.get("fingerprint")
+    if data and fingerprint_then and fingerprint_then != data.fingerprint:
         return (
             f"was made from other data ({data_then.get('reference')}, fingerprint "
-            f"{str(known)[:_SHOWN]}; this one has {data.fingerprint[:_SHOWN]})"
+            f"{str(fingerprint_then)[:_SHOWN]}; this one has {data.fingerprint[:_SHOWN]})"
         )
     if source and weights_then and weights_then != weights_sha256(source):
         return f"was made from another {source.name} (weights {str(weights_then)[:_SHOWN]})"

@@ -1,4 +1,4 @@
-"""Answer rows with a bundle."""
+"""Predict rows with a bundle."""
 
 from __future__ import annotations
 
@@ -17,88 +17,89 @@ from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
-from bmc.workflows.options import Asking
+from bmc.workflows.options import PredictOptions
 from bmc.workflows.rows import InputRow, from_arguments, from_stream
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A bundle's answers to rows.
+class PredictedRows:
+    """Rows and a bundle's predictions for them.
 
     Args:
         path: the bundle's folder.
-        rows: that were asked.
-        answers: to each row: a Prediction, a number, or the file of a picture; None for none.
-        errors: why a row has no answer, by its number from 1.
+        rows: rows to predict, in order.
+        predictions: for each row a `Prediction`, a number (regression) or the path of a picture
+            (generation); None for a row that failed.
+        errors: error of each row that failed, by row number from 1.
     """
 
     path: Path
     rows: tuple[InputRow, ...]
-    answers: tuple[Any, ...]
+    predictions: tuple[Any, ...]
     errors: Mapping[int, BmcError]
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether every row has an answer; a blank text needs none."""
+        """Tell whether every row that is not blank has a prediction."""
         return all(self.rows[number - 1].blank for number in self.errors)
 
 
-def answer(
+def predict_arguments(
     reference: str | None,
     arguments: Sequence[str],
-    asking: Asking = Asking(),  # noqa: B008  frozen
+    options: PredictOptions = PredictOptions(),  # noqa: B008  frozen
     stream: TextIO | None = None,
-) -> Answered:
-    """Find a bundle, read rows, and answer them.
+) -> PredictedRows:
+    """Find a bundle, read the rows of a command line, and predict them.
 
     Args:
         reference: a bundle's folder, or its name in the workspace; the newest when None.
-        arguments: rows, or files with rows; the lines of `stream` where there are none.
-        asking: how rows are read and answered.
-        stream: such as standard input; None where there is none.
+        arguments: rows, or files with rows; without arguments, rows are the lines of `stream`.
+        options: how rows are read, and the threads that predict them.
+        stream: a text stream such as standard input; None if there is no stream.
 
     Raises:
         UnknownError: there is no such bundle, or an argument leads to no file.
-        UsageError: the rows are not what the bundle answers.
+        UsageError: the rows are of another kind than the bundle's model takes.
         DataError: there are no rows, or they cannot be read.
-        BmcError: no row at all could be answered; the first row's error.
+        BmcError: every row failed; this is the first row's error.
     """
     try:
-        made = find_bundle(reference, asking.images)
+        bundle = find_bundle(reference, options.images)
     except UnknownError as error:
         if arguments or not reference:
             raise
         raise UnknownError(f"{error} (the bundle comes first: bmc predict BUNDLE ROW)") from error
-    kind = str(made.manifest.preprocessing.get("kind"))
-    columns = asking.text_column or text_columns_of(made)
+    kind = str(bundle.manifest.preprocessing.get("kind"))
+    columns = options.text_column or text_columns_of(bundle)
     if arguments:
-        rows = from_arguments(kind, arguments, asking.pair, columns)
+        rows = from_arguments(kind, arguments, options.pair, columns)
     else:
         rows = from_stream(kind, stream)
-    return predict(made, rows, asking.threads, asking.images)
+    return predict(bundle, rows, options.threads, options.images)
 
 
 def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
-    """Find the bundle that is to answer.
+    """Find the bundle to predict with.
 
     Args:
         reference: a bundle's folder, or its name in the workspace; the newest when None.
-        images: where a generator writes its pictures.
+        images: folder for the pictures of a generator.
 
     Raises:
         UnknownError: there is no such bundle.
-        UsageError: it is a generator, and no folder is named for its pictures.
+        UsageError: the bundle is a generator, and `images` is None.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
-    made = bundles.read(folder)
-    if made.manifest.task == "generation" and not images:
+    bundle = bundles.read(folder)
+    if bundle.manifest.task == "generation" and not images:
         raise UsageError("a generator writes pictures: name a folder for them with --images DIR")
-    return made
+    return bundle
 
 
-def text_columns_of(made: Bundle) -> tuple[str, ...]:
+def text_columns_of(bundle: Bundle) -> tuple[str, ...]:
     """Return the text columns of the data that a bundle's model was trained on."""
-    data = made.manifest.lineage.get("data")
+    data = bundle.manifest.lineage.get("data")
     columns = data.get("text_columns") if isinstance(data, dict) else None
     if isinstance(columns, list) and columns and all(isinstance(name, str) for name in columns):
         return tuple(columns)
@@ -106,50 +107,53 @@ def text_columns_of(made: Bundle) -> tuple[str, ...]:
 
 
 def predict(
-    made: Bundle, rows: Sequence[InputRow], threads: int = 0, images: Path | None = None
-) -> Answered:
-    """Answer rows; those that cannot be answered are said.
+    bundle: Bundle, rows: Sequence[InputRow], threads: int = 0, images: Path | None = None
+) -> PredictedRows:
+    """Predict rows, and report each row that fails.
 
     Args:
-        made: the bundle.
-        rows: what to answer.
+        bundle: the bundle.
+        rows: rows to predict.
         threads: threads of the CPU; 0 leaves the choice to the runtime.
-        images: where a generator writes its pictures.
+        images: folder for the pictures of a generator.
 
     Raises:
         DataError: there are no rows.
-        UsageError: the model answers pairs, and a row is a single text.
-        BmcError: no row at all could be answered; the first row's error.
+        UsageError: the model takes pairs of texts, and a row is a single text.
+        BmcError: every row failed; this is the first row's error.
     """
     if not rows:
         raise DataError("no rows to predict: standard input is empty")
-    if made.manifest.preprocessing.get("columns") == 2:
+    if bundle.manifest.preprocessing.get("columns") == 2:
         _check_pairs(rows)
-    if made.manifest.preprocessing.get("kind") == "image":
-        _say_unread([row.row for row in rows if not row.error])
+    if bundle.manifest.preprocessing.get("kind") == "image":
+        _report_unread([row.row for row in rows if not row.error])
     failed = [row.error for row in rows if row.error]
     if len(failed) == len(rows):
         raise failed[0]
-    with Pipeline(made, RuntimeOptions(threads=threads)) as pipeline:
-        answers = pipeline([row.row for row in rows], errors="return")
+    with Pipeline(bundle, RuntimeOptions(threads=threads)) as pipeline:
+        predictions = pipeline([row.row for row in rows], errors="return")
     errors = {
-        number: row.error or answer
-        for number, (row, answer) in enumerate(zip(rows, answers, strict=True), start=1)
-        if row.error or isinstance(answer, BmcError)
+        number: row.error or prediction
+        for number, (row, prediction) in enumerate(zip(rows, predictions, strict=True), start=1)
+        if row.error or isinstance(prediction, BmcError)
     }
     if len(errors) == len(rows):
         raise errors[1]
-    shown = [None if number in errors else answer for number, answer in enumerate(answers, start=1)]
-    if made.manifest.task == "generation" and images:
-        shown = _write_pictures(shown, [row.shown for row in rows], images)
+    rendered = [
+        None if number in errors else prediction
+        for number, prediction in enumerate(predictions, start=1)
+    ]
+    if bundle.manifest.task == "generation" and images:
+        rendered = _write_pictures(rendered, [row.shown for row in rows], images)
     for error in errors.values():
         console.note(f"no answer: {error}")
-    console.note(f"{made.path} answers")
-    return Answered(made.path, tuple(rows), tuple(shown), errors)
+    console.note(f"{bundle.path} answers")
+    return PredictedRows(bundle.path, tuple(rows), tuple(rendered), errors)
 
 
 def _check_pairs(rows: Sequence[InputRow]) -> None:
-    """Refuse single texts before a model of sentence pairs is loaded for them.
+    """Check that all rows are pairs of texts, before the model is loaded.
 
     Raises:
         UsageError: a row is a single text.
@@ -164,11 +168,11 @@ def _check_pairs(rows: Sequence[InputRow]) -> None:
         )
 
 
-def _say_unread(images: Sequence[Any]) -> None:
-    """Say how many images have transparency or later frames, which the model does not see."""
+def _report_unread(images: Sequence[Any]) -> None:
+    """Report how many images have transparency or later frames, which the model does not see."""
     unread: Counter[str] = Counter()
     for image in images:
-        with suppress(DataError):  # one that cannot be read is said where it is answered
+        with suppress(DataError):  # a broken image is reported by its prediction
             unread.update(unread_parts(image))
     for part, count in unread.items():
         console.note(f"{count} of {len(images)} images have {part}, which the model does not see")
@@ -181,7 +185,7 @@ def _write_pictures(
 
     Raises:
         MissingError: Pillow is not installed.
-        UsageError: a file stands where the folder would be.
+        UsageError: the path of the folder is the path of a file.
     """
     try:
         pillow = importlib.import_module("PIL.Image")

@@ -54,7 +54,7 @@ def prune(
         "params": pruning.target_params,
         "size": pruning.target_size,
     }
-    budgets = tuple(Budget(what, text) for what, text in limits.items() if text is not None)
+    budgets = tuple(Budget(quantity, text) for quantity, text in limits.items() if text is not None)
     check_budgets(method, settings, budgets)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
@@ -90,7 +90,7 @@ def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:
         drawn = np.random.default_rng(0).permutation(len(part))[:_ROWS]
         places = np.sort(drawn).tolist()
         console.note(f"measuring how much each layer matters, on {len(places)} validation rows")
-        rows, labels = ([values[place] for place in places] for values in (part.rows, part.labels))
+        rows, labels = ([values[index] for index in places] for values in (part.rows, part.labels))
         measured = sensitivity.measure(model, Rows(rows, labels, model.encoder))
         kept.write(folder, measured, work.data.fingerprint)
     return measured

@@ -112,24 +112,24 @@ class Search:
         return mild
 
     def _edge(
-        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], wanted: Budget
+        self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], budget: Budget
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
         """Return the strongest settings found that are not enough, and the gentlest that are.
 
         Args:
             is_enough: judges a pruned copy.
             quick: settings of the trials alone.
-            wanted: layers that hold more of what it counts are cut more.
+            budget: layers that hold more of what it counts are cut more.
         """
         if self.method == "depth":
             return self._edge_of_depth(is_enough)
-        known = {field.name for field in fields(self.technique)}
-        quick = {name: value for name, value in quick.items() if name in known}
+        losses = {field.name for field in fields(self.technique)}
+        quick = {name: value for name, value in quick.items() if name in losses}
         low, high, strength = 0.0, 1.0, 1.0
         mild: dict[str, Any] | None = None
         strong: dict[str, Any] | None = None
         refused: UsageError | None = None
-        at = self._strengths(wanted)
+        at = self._strengths(budget)
         with console.progress("search", _TRIALS, "trials") as advance:
             for _ in range(_TRIALS):
                 settings = at(strength)
@@ -162,7 +162,7 @@ class Search:
         """
         groups = [group for group in groups_of(self.model) if not group.reason]
         multiple = self.technique(**settings).multiple or KERNEL_MULTIPLE
-        for group in sorted(groups, key=lambda one: settings["ratios"][one.layers[0]]):
+        for group in sorted(groups, key=lambda group_: settings["ratios"][group_.layers[0]]):
             step = (1 if group.kind == "heads" else multiple) / group.units
             while settings["ratios"][group.layers[0]] > 0:
                 less = max(settings["ratios"][group.layers[0]] - step, 0.0)
@@ -180,10 +180,10 @@ class Search:
         copied = replace(self.model, module=copy.deepcopy(self.model.module))
         rule = self.settings.get("rule", self.technique().rule)
         mild: dict[str, Any] | None = None
-        gone: list[str] = []
+        missing: list[str] = []
         for name in removals(copied, self.work, rule):
-            gone.append(name)
-            settings = {**self.settings, "layers": tuple(gone)}
+            missing.append(name)
+            settings = {**self.settings, "layers": tuple(missing)}
             if is_enough(copied):
                 return mild, settings
             mild = settings
@@ -197,12 +197,12 @@ class Search:
             record = step.apply(copied, self.work)
         return copied if record else None
 
-    def _strengths(self, wanted: Budget) -> Callable[[float], dict[str, Any]]:
+    def _strengths(self, budget: Budget) -> Callable[[float], dict[str, Any]]:
         """Return what makes settings of a strength in (0, 1]."""
         if self.method != "structured" or self._is_global():
             return lambda strength: {**self.settings, "ratio": min(strength, _STRONGEST)}
         groups = [group.layers for group in groups_of(self.model)]
-        weights = _weights(groups, self._won(groups, wanted), self.measured())
+        weights = _weights(groups, self._won(groups, budget), self.measured())
 
         def at(strength: float) -> dict[str, Any]:
             shares = {
@@ -214,9 +214,9 @@ class Search:
 
         return at
 
-    def _won(self, groups: Sequence[Sequence[str]], wanted: Budget) -> list[float]:
+    def _won(self, groups: Sequence[Sequence[str]], budget: Budget) -> list[float]:
         """Return the share of what is counted that goes when one group alone loses half."""
-        before = wanted.of(costs_at(self.model, TOKENS, runs=1))
+        before = budget.of(costs_at(self.model, TOKENS, runs=1))
         every = {name: 0.0 for layers in groups for name in layers}
         won = []
         for layers in groups:
@@ -224,7 +224,7 @@ class Search:
             quick = {"rounds": 1, "criterion": "l1", "multiple": 1}
             halved = self._trial({**self.settings, **quick, "ratios": ratios})
             after = costs_at(halved, TOKENS, runs=1) if halved else None
-            won.append(1 - wanted.of(after) / before if after else 0.0)
+            won.append(1 - budget.of(after) / before if after else 0.0)
         return won
 
     def _is_global(self) -> bool:

@@ -144,20 +144,20 @@ def _names_a_table(argument: str) -> bool:
         UsageError: it is a file of another kind, such as a picture.
     """
     path = Path(argument)
-    there = _is_file(path)
+    exists = _is_file(path)
     if path.suffix.lower() in {*FORMATS, _LINES_SUFFIX}:
-        if there:
+        if exists:
             return True
         if argument.split() == [argument]:
             raise UnknownError(
                 f"no file {argument!r}; if it is a text, write it into standard input"
             )
-    elif there and path.suffix:
+    elif exists and path.suffix:
         raise UsageError(
             f"{argument!r} is a file, and the model takes texts: from tables ("
             f"{', '.join(FORMATS)}), lines of {_LINES_SUFFIX} or standard input"
         )
-    elif there:
+    elif exists:
         console.note(
             f"{argument!r} is taken as a text, although a file has this name; "
             f"to predict its lines: bmc predict BUNDLE < {argument}"

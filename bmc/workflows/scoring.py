@@ -57,12 +57,12 @@ def score_validation(
         precision = "fp32"  # bf16 has 8 bits for a value's level and its differences together
     outputs = outputs_on(model, examples, precision, device)
     labels = np.array(examples.labels)
-    found = scores.of_task(model.task, outputs, labels, custom_score(model))
-    model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **found}}
+    scores_ = scores.of_task(model.task, outputs, labels, custom_score(model))
+    model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **scores_}}
 
 
 def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
-    """Answer rows with a model in memory, in fp32 on the CPU.
+    """Compute the predictions of a model in memory for rows, in fp32 on the CPU.
 
     Args:
         model: it stays as it is.
@@ -78,8 +78,8 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
     if not rows:
         return []
     outputs = outputs_on_rows(model.module, model.encoder, rows, _BATCH)
-    answers = predictions_of(outputs, model.task, model.labels)
-    for number, answer in enumerate(answers, start=1):
-        if answer is None:
+    predictions = predictions_of(outputs, model.task, model.labels)
+    for number, prediction in enumerate(predictions, start=1):
+        if prediction is None:
             raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")
-    return answers
+    return predictions

@@ -24,15 +24,15 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
         UnknownError: there is no such setting.
         SettingError: a value is of another type.
     """
-    known = described(kind)
-    aliases = {setting.alias: setting for setting in known.values() if setting.alias}
+    settings = described(kind)
+    aliases = {setting.alias: setting for setting in settings.values() if setting.alias}
     values: dict[str, Any] = {}
     for name, value in options.items():
         typed = name.replace("-", "_")
-        setting = known.get(typed, aliases.get(typed))
+        setting = settings.get(typed, aliases.get(typed))
         if setting is None:
-            meant = synonyms.setting_of(typed, known, near=False)
-            raise unknown(f"setting of {reference}", name, known, meant=meant)
+            meant = synonyms.setting_of(typed, settings, near=False)
+            raise unknown(f"setting of {reference}", name, settings, meant=meant)
         if value is None and setting.default is None:
             values[setting.name] = None
         elif isinstance(value, str):

@@ -47,14 +47,14 @@ class Teacher:
         Args:
             before: the same of an earlier teacher, whose data the student has learned from, too.
         """
-        known = {str(record.get("fingerprint")): dict(record) for record in self.data}
+        recorded = {str(record.get("fingerprint")): dict(record) for record in self.data}
         for record in lineage.teachers_data(before):
-            known.setdefault(str(record.get("fingerprint")), record)
+            recorded.setdefault(str(record.get("fingerprint")), record)
         return {
             "name": self.folder.name,
             "sha256": self.sha256,
             "chosen": self.chosen,
-            "data": list(known.values()),
+            "data": list(recorded.values()),
         }
 
 
@@ -82,10 +82,10 @@ def find(reference: str) -> Path | None:
     try:
         return workspace.find(reference, "model")
     except UnknownError as error:
-        known = _baselines()
-        near = difflib.get_close_matches(reference, known, n=1, cutoff=0.5)
+        baselines = _baselines()
+        near = difflib.get_close_matches(reference, baselines, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
-        raise UnknownError(f"{error} ({guess}baselines: {', '.join(known)})") from error
+        raise UnknownError(f"{error} ({guess}baselines: {', '.join(baselines)})") from error
 
 
 def is_baseline(reference: str) -> bool:
@@ -253,14 +253,14 @@ def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> No
         )
 
 
-def _check_labels(teacher: Path, answers: tuple[str, ...], labels: tuple[str, ...]) -> None:
-    if set(answers) == set(labels):
+def _check_labels(teacher: Path, teacher_labels: tuple[str, ...], labels: tuple[str, ...]) -> None:
+    if set(teacher_labels) == set(labels):
         return
-    missing = ", ".join(sorted(set(labels) - set(answers)))
-    further = ", ".join(sorted(set(answers) - set(labels)))
+    missing = ", ".join(sorted(set(labels) - set(teacher_labels)))
+    further = ", ".join(sorted(set(teacher_labels) - set(labels)))
     unlike = [f"the teacher lacks {missing}"] * bool(missing)
     unlike += [f"the data lacks {further}"] * bool(further)
     raise UsageError(
-        f"the teacher {teacher} answers {', '.join(answers)}; the data has {', '.join(labels)} "
-        f"({'; '.join(unlike)}): train a teacher on this data"
+        f"the teacher {teacher} answers {', '.join(teacher_labels)}; "
+        f"the data has {', '.join(labels)} ({'; '.join(unlike)}): train a teacher on this data"
     )

@@ -91,8 +91,10 @@ class Tuning:
 
     def _settings(self, model: Model) -> TrainingSettings:
         family = families.family(model.family)
-        known = {one.name for one in fields(TrainingSettings)}
-        trained = {name: v for name, v in model.origin.get("settings", {}).items() if name in known}
+        setting_names = {field.name for field in fields(TrainingSettings)}
+        trained = {
+            name: v for name, v in model.origin.get("settings", {}).items() if name in setting_names
+        }
         if "augment" in trained:
             trained["augment"] = tuple(trained["augment"])
         recipe = family.recipe(model.origin.get("baseline", ""))
@@ -100,7 +102,7 @@ class Tuning:
         typed = {
             name: value
             for name, value in asdict(self).items()
-            if name in known and value is not None
+            if name in setting_names and value is not None
         }
         # Weights that were trained already want the rate of the end rather than that of the start.
         rate = before.learning_rate * _SLOWER
@@ -203,7 +205,7 @@ class Distillation:
             recipe: the student's own.
         """
         names = (*_OF_RECIPE, "precision", "device", "seed", "checkpoint_every")
-        named = {name: getattr(self, name) for name in names}
+        chosen = {name: getattr(self, name) for name in names}
         # Few validation rows cannot tell epochs apart whose rate falls to zero: the last is kept.
-        kept = replace(recipe, keep="last", patience=0)
-        return replace(kept, **{name: v for name, v in named.items() if v is not None})
+        last = replace(recipe, keep="last", patience=0)
+        return replace(last, **{name: v for name, v in chosen.items() if v is not None})

@@ -76,7 +76,7 @@ def cut_mismatch(
             for group in (group for group in groups if group.name in kept):
                 _zero_readers(masked, group, kept[group.name])
             expected, outputs = output_of(masked, example), output_of(smaller, example)
-            if getattr(smaller, "is_foreign", False):
+            if getattr(smaller, "is_user_network", False):
                 output_of(smaller.train(), example)  # its training code may differ
     except (BmcError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
         return f"{type(error).__name__}: {' '.join(str(error).split())[:100]}"

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from bmc.compress.prune._walk import CoupledAxis, groups_in
 from bmc.errors import BmcError, UsageError
-from bmc.foreign import summary_of
 from bmc.model import Parts, all_outputs_of
 from bmc.structure.shapes import Shape, shape_of
+from bmc.user_code import summary_of
 
 KINDS = ("channels", "hidden", "heads", "width")
 _ABOVE_LIMIT = (
@@ -223,12 +223,12 @@ def _coupled_axes(
                 # torch-pruning skips a concatenation whose axis is not 1, but transformers have
                 # their features last. Without grad_fn it decides by the sizes of the features.
                 node.grad_fn = None
-        seen: set[int] = set()
+        seen_ids: set[int] = set()
         for root_classes in ((nn.Conv2d, nn.Linear), (nn.Embedding,)):
             for root, group in groups_in(graph, root_classes):
                 layers = [axis.layer for axis in group]
-                is_repeated = root_classes == (nn.Embedding,) and id(root) in seen
-                seen |= {id(layer) for layer in layers}
+                is_repeated = root_classes == (nn.Embedding,) and id(root) in seen_ids
+                seen_ids |= {id(layer) for layer in layers}
                 if not group:
                     yield root, []
                 elif not is_repeated and not any(isinstance(layer, _OUTPUT) for layer in layers):
@@ -242,7 +242,7 @@ def _outputs_to_trace(copied: nn.Module, inputs: Mapping[str, Tensor]) -> list[T
     same units, so they must be pruned with the other readers.
     """
     outputs = all_outputs_of(copied, inputs)[:1]
-    if getattr(copied, "is_foreign", False):
+    if getattr(copied, "is_user_network", False):
         training_outputs = all_outputs_of(copied.train(), inputs)
         outputs = training_outputs if len(training_outputs) > 1 else outputs
     return outputs

@@ -52,16 +52,16 @@ def groups_in(
         root_classes: classes of the layers to start from. A layer that computes units of an earlier
             group is skipped.
     """
-    seen: set[int] = set()
+    seen_ids: set[int] = set()
     for layer in list(graph.module2node):
-        if not isinstance(layer, root_classes) or id(layer) in seen:
+        if not isinstance(layer, root_classes) or id(layer) in seen_ids:
             continue
         pruner = graph.get_pruner_of_module(layer)
         channels = None if pruner is None else pruner.get_out_channels(layer)
         if channels is None:
             continue
         group = _walk(graph, layer, pruner, channels)
-        seen |= {id(axis.layer) for axis in group if axis.axis == "out"} | {id(layer)}
+        seen_ids |= {id(axis.layer) for axis in group if axis.axis == "out"} | {id(layer)}
         yield layer, group
 
 

@@ -107,27 +107,27 @@ def _ids_to_keep(
     tokenizer = encoder.tokenizer
     content = json.loads(tokenizer.to_str())
     vocabulary = tokenizer.get_vocab()
-    kept = {token["id"] for token in content["added_tokens"]}
+    kept_ids = {token["id"] for token in content["added_tokens"]}
     padding_ids = {row for row in padding if row is not None}
-    kept |= padding_ids
+    kept_ids |= padding_ids
     processor_ids = _ids_in(content["post_processor"])
-    kept |= {value for ids in processor_ids for value in ids if type(value) is int}
-    kept |= {vocabulary[token] for token in vocabulary if _is_piece(token, content["model"])}
+    kept_ids |= {value for ids in processor_ids for value in ids if type(value) is int}
+    kept_ids |= {vocabulary[token] for token in vocabulary if _is_piece(token, content["model"])}
     for texts in _texts(encoder, work):
         for encoding in tokenizer.encode_batch_fast(texts):
-            kept.update(encoding.ids)
+            kept_ids.update(encoding.ids)
     ordered = sorted(vocabulary.items(), key=lambda item: item[1])
     unused = [
         token_id
         for token, token_id in ordered
-        if token_id not in kept and not _PLACEHOLDER.match(token)
+        if token_id not in kept_ids and not _PLACEHOLDER.match(token)
     ]
-    kept.update(unused[:margin])
+    kept_ids.update(unused[:margin])
     if content["model"]["type"] == "BPE":
-        kept |= _merge_sources(kept, content["model"])
+        kept_ids |= _merge_sources(kept_ids, content["model"])
     # Some models count positions from the padding id, so the padding keeps its id where possible.
     padding_id = min(padding_ids)
-    order = sorted(kept - {padding_id})
+    order = sorted(kept_ids - {padding_id})
     order.insert(min(padding_id, len(order)), padding_id)
     return order
 

@@ -150,8 +150,8 @@ def rank_for(values: Tensor, energy: float, multiple: int) -> int:
         energy: share of the squared singular values to keep, in (0, 1].
         multiple: number that the rank is a multiple of, unless it is the full rank.
     """
-    kept = (values**2).cumsum(0) / (values**2).sum()
-    smallest = int((kept < energy - 1e-7).sum()) + 1
+    kept_energy = (values**2).cumsum(0) / (values**2).sum()
+    smallest = int((kept_energy < energy - 1e-7).sum()) + 1
     return min(len(values), -(-smallest // multiple) * multiple)
 
 
@@ -177,9 +177,9 @@ def _ranks_within(
     choices: dict[int, list[tuple[int, int, float]]] = {}
     for key, shape in shapes.items():
         squares = values[key].double() ** 2
-        kept = (squares.cumsum(0) / squares.sum().clamp(min=1e-30)).tolist()
+        kept_energy = (squares.cumsum(0) / squares.sum().clamp(min=1e-30)).tolist()
         ranks_of_pairs = range(multiple, _max_rank(shape) + 1, multiple)
-        pairs = [(rank, rank * sum(shape), kept[rank - 1]) for rank in ranks_of_pairs]
+        pairs = [(rank, rank * sum(shape), kept_energy[rank - 1]) for rank in ranks_of_pairs]
         choices[key] = [*pairs, (0, shape[0] * shape[1], 1.0)]
     queue: list[tuple[float, int, int]] = []  # negative energy per parameter, weight, choice
 
@@ -218,30 +218,30 @@ def _choose_layers(model: Model, patterns: tuple[str, ...]) -> dict[str, Layer]:
     Raises:
         UnknownError: a pattern matches no layer that can be split.
     """
-    named: dict[str, Layer] = {
+    layer_of: dict[str, Layer] = {
         name: layer
         for name, layer in model.module.named_modules(remove_duplicate=False)
         if _can_be_split(layer) and all(map(_can_be_split, users_of(model.module, layer.weight)))
     }
     family = families.network(model.family)
-    if getattr(model.module, "is_foreign", False):
+    if getattr(model.module, "is_user_network", False):
         excluded = read_directly(model.module.eval(), family.examples(model.module)[0])
-        named = {name: layer for name, layer in named.items() if name not in excluded}
+        layer_of = {name: layer for name, layer in layer_of.items() if name not in excluded}
     for pattern in patterns:
-        if not any(fnmatch(name, pattern) for name in named):
-            raise unknown("layer that can be split", pattern, named)
+        if not any(fnmatch(name, pattern) for name in layer_of):
+            raise unknown("layer that can be split", pattern, layer_of)
     if patterns:
-        names = {name for name in named if any(fnmatch(name, pattern) for pattern in patterns)}
-        chosen = {id(named[name].weight) for name in names}
+        names = {name for name in layer_of if any(fnmatch(name, pattern) for pattern in patterns)}
+        chosen = {id(layer_of[name].weight) for name in names}
     else:
         outputs = family.parts(model.module).outputs
-        output_weights = {id(named[name].weight) for name in outputs if name in named}
-        chosen = {id(layer.weight) for layer in named.values()} - output_weights
+        output_weights = {id(layer_of[name].weight) for name in outputs if name in layer_of}
+        chosen = {id(layer.weight) for layer in layer_of.values()} - output_weights
     first_names: dict[int, str] = {}
-    for name, layer in named.items():
+    for name, layer in layer_of.items():
         if id(layer.weight) in chosen:
             first_names.setdefault(id(layer), name)
-    return {name: named[name] for name in first_names.values()}
+    return {name: layer_of[name] for name in first_names.values()}
 
 
 def _can_be_split(module: nn.Module) -> TypeGuard[Layer]:

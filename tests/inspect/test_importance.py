@@ -51,7 +51,7 @@ def test_the_pixels_of_a_linear_model_add_up_to_its_answer() -> None:
     expected = (logits[best] - logits.mean()).item()
     assert float(explanation.weights.sum()) == pytest.approx(expected, abs=1e-5)
     assert np.array_equal(explanation.values, image)  # type: ignore[arg-type]
-    assert (explanation.truth, explanation.answer) == ("b", "abc"[best])
+    assert (explanation.truth, explanation.prediction) == ("b", "abc"[best])
 
 
 def test_a_series_is_weighed_by_step_and_channel() -> None:

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, SettingError, reason_of
-from bmc.targets import Arrays, Availability, Closing, RuntimeOptions, cannot_run, check_names
+from bmc.targets import Arrays, Availability, BaseSession, RuntimeOptions, cannot_run, check_names
 
 
 def available() -> Availability:
@@ -31,7 +31,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> ReferenceSession:
     return ReferenceSession(bundle)
 
 
-class ReferenceSession(Closing):
+class ReferenceSession(BaseSession):
     """An evaluator, which keeps nothing between two calls: threads may share it."""
 
     def __init__(self, bundle: Bundle) -> None:

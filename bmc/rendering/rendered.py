@@ -1,4 +1,4 @@
-"""What a person and a program see of a result."""
+"""A result in the form that is printed: lines and tables, or JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Answer:
+class Rendered:
     """A result, ready to be printed.
 
     Args:
-        data: one JSON document.
-        shown: lines and rich tables.
-        exit_code: of a command that ends with it.
+        data: the JSON document that `--json` prints.
+        shown: lines and rich tables that the terminal shows.
+        exit_code: exit code of the command.
     """
 
     data: dict[str, Any]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import bmc
-from bmc.foreign import line_of
+from bmc.user_code import line_of
 
 RAISES = {
     "a library that bmc calls": "import jinja2\njinja2.Template('{{ 1 / 0 }}').render()",

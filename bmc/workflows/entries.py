@@ -1,4 +1,4 @@
-"""Rename and remove what the workspace holds."""
+"""Rename and remove the models and bundles of the workspace."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Entry:
     """A model directory or a bundle of the workspace.
 
     Args:
-        path: its folder.
+        path: the folder of the model or bundle.
         kind: "model" or "bundle".
-        bytes: of all its files.
+        bytes: size of all files in the folder.
     """
 
     path: Path
@@ -27,13 +27,16 @@ class Entry:
 
 
 def find(name: str) -> Entry:
-    """Return the entry of a name; one that failed a gate has .failed behind its name.
+    """Find a model or a bundle of the workspace by its name.
+
+    The name of a bundle that failed its parity, accuracy or speed check ends with .failed.
 
     Args:
-        name: in the workspace; never a path, so that nothing outside is touched.
+        name: name in the workspace; never a path, because files outside the workspace must not be
+            renamed or removed.
 
     Raises:
-        UnknownError: the workspace has no such entry; the message has the nearest.
+        UnknownError: the workspace has no entry of this name; the message names the most similar.
     """
     names = [path.name for path in _all()]
     if name not in names:
@@ -45,16 +48,18 @@ def find(name: str) -> Entry:
 
 
 def rename(name: str, new: str) -> Entry:
-    """Give an entry another name; what was made from it still finds it, by its weights.
+    """Rename a model or a bundle.
+
+    Models and bundles that were made from a renamed model still find it by the hash of its weights.
 
     Args:
-        name: of the entry.
-        new: a name, no path.
+        name: present name of the entry.
+        new: new name; not a path.
 
     Raises:
         UnknownError: the workspace has no such entry.
-        UsageError: the new name is taken, or cannot be one.
-        StorageError: the disk refuses.
+        UsageError: the new name is taken, or it is not valid.
+        StorageError: the folder cannot be renamed.
     """
     entry = find(name)
     if new != workspace.slug(new):
@@ -73,11 +78,13 @@ def rename(name: str, new: str) -> Entry:
 
 
 def remove(entries: Sequence[Entry]) -> None:
-    """Remove entries, each whole or not at all.
+    """Remove models and bundles from the workspace.
+
+    An entry that cannot be removed keeps all its files.
 
     Raises:
-        UsageError: another command is writing one.
-        StorageError: the disk refuses.
+        UsageError: another command is writing one of the entries.
+        StorageError: a folder cannot be removed.
     """
     for entry in entries:
         writing.hold(entry.path)

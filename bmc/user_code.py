@@ -48,7 +48,7 @@ def failure_of(error: Exception, module: nn.Module) -> ModelCodeError | None:
     if isinstance(error, BmcError):
         return None
     location = line_of(error)
-    is_users = getattr(module, "is_foreign", False)
+    is_users = getattr(module, "is_user_network", False)
     if not location and is_users and _last_bmc_file(error).endswith(_CALLERS):
         location = _layer_of(error, module)
     if not location:
