@@ -21,7 +21,7 @@ _LOAD = os.getloadavg()  # before the script itself loads the machine
 
 @dataclass(frozen=True)
 class Bar:
-    """Something that must hold, what was found, and whether it holds."""
+    """A requirement, the measured value in words, and whether the value meets the requirement."""
 
     must: str
     found: str
@@ -32,7 +32,7 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
     """Print the bars, write benchmarks/results/NAME.json, and return the exit code."""
     for bar in bars:
         print(f"{'met' if bar.met else 'NOT MET':8}{bar.must}: {bar.found}")
-    found = {
+    results = {
         "machine": machine.describe(),
         "load_average_at_start": _LOAD,
         "versions": artifact.versions(),
@@ -41,7 +41,7 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
     }
     path = HERE / "results" / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1, default=str) + "\n", encoding="utf-8")
+    path.write_text(json.dumps(results, indent=1, default=str) + "\n", encoding="utf-8")
     print(f"wrote {path}")
     return 0 if all(bar.met for bar in bars) else 1
 
@@ -63,9 +63,9 @@ def result(name: str) -> dict[str, Any]:
 def put_table(name: str, lines: Sequence[str], page: Path = RESULTS_PAGE) -> None:
     """Put a table between the markers of this name in a page, and print it."""
     start, end = f"<!-- {name} -->", f"<!-- /{name} -->"
-    before, found, rest = page.read_text(encoding="utf-8").partition(start)
+    before, marker, rest = page.read_text(encoding="utf-8").partition(start)
     after = rest.partition(end)[2]
-    if not found or end not in rest:
+    if not marker or end not in rest:
         sys.exit(f"{page} has no {start} with {end} behind it")
     table = "\n".join(lines)
     page.write_text(f"{before}{start}\n{table}\n{end}{after}", encoding="utf-8")

@@ -90,26 +90,26 @@ def main() -> int:
     if options.table:
         return _write_table()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    wanted = [row for row in ROWS if options.row in (None, row.model, row.name)]
-    if not wanted:
+    rows = [row for row in ROWS if options.row in (None, row.model, row.name)]
+    if not rows:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
-    codes = [_measure(row) for row in wanted if options.again or not _result(row).is_file()]
+    codes = [_measure(row) for row in rows if options.again or not _result(row).is_file()]
     return max(codes, default=0)
 
 
 def _measure(row: Row) -> int:
-    found = [_seed(row, seed) for seed in range(row.seeds)]
-    first = found[0]
-    mean = float(np.mean([one["accuracy"]["onnx"]["value"] for one in found]))
+    seeds = [_seed(row, seed) for seed in range(row.seeds)]
+    first = seeds[0]
+    mean = float(np.mean([seed_result["accuracy"]["onnx"]["value"] for seed_result in seeds]))
     bars = []
     if row.least is not None:
-        what = f"mean of {row.seeds} seeds" if row.seeds > 1 else "held-out accuracy"
-        bars.append(Bar(f"{row.name}: {what} >= {row.least}", f"{mean:.4f}", mean >= row.least))
+        label = f"mean of {row.seeds} seeds" if row.seeds > 1 else "held-out accuracy"
+        bars.append(Bar(f"{row.name}: {label} >= {row.least}", f"{mean:.4f}", mean >= row.least))
     if row.data == "fashion-mnist":
         minutes = first["train_seconds"] / 60
         must = f"{row.name}: trained within {LONGEST_MINUTES} minutes"
         bars.append(Bar(must, f"{minutes:.1f}", minutes <= LONGEST_MINUTES))
-    content: dict[str, Any] = {"row": asdict(row), "mean_accuracy": mean, "seeds": found}
+    content: dict[str, Any] = {"row": asdict(row), "mean_accuracy": mean, "seeds": seeds}
     if row.model == "transformer":
         linear = _linear(row.data)
         content["tfidf_logistic_regression"] = linear
@@ -126,25 +126,27 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     if not folder.is_dir():
         bmc("train", row.model, "--data", row.data, "--seed", seed, *row.options, "-o", folder)
     targets = TARGETS if seed == 0 else TARGETS[:1]
-    missing = [one for one in targets if not (workspace.root() / f"{name}-{one}").is_dir()]
+    missing = [target for target in targets if not (workspace.root() / f"{name}-{target}").is_dir()]
     if missing:
         bmc("export", name, "--target", ",".join(missing))
-    made = {target: bundles.read(workspace.root() / f"{name}-{target}") for target in targets}
+    bundle_of = {target: bundles.read(workspace.root() / f"{name}-{target}") for target in targets}
     manifest = artifact.describe(folder)
     return {
         "seed": seed,
-        "parameters": made["onnx"].manifest.lineage["parameters"],
+        "parameters": bundle_of["onnx"].manifest.lineage["parameters"],
         "macs": costs_at(artifact.load(folder), row.tokens, runs=1).macs,
         "train_seconds": manifest["origin"]["seconds"],
-        "rows": made["onnx"].manifest.scores["rows"],
+        "rows": bundle_of["onnx"].manifest.scores["rows"],
         "accuracy": {
             target: bundle.manifest.scores["accuracy"]
-            for target, bundle in made.items()
+            for target, bundle in bundle_of.items()
             if bundle.manifest.scores
         },
-        "macro_f1": made["onnx"].manifest.scores["macro_f1"],
-        "bytes": {target: bundle.model_size() for target, bundle in made.items()},
-        "parity": {target: bundle.manifest.parity["max_error"] for target, bundle in made.items()},
+        "macro_f1": bundle_of["onnx"].manifest.scores["macro_f1"],
+        "bytes": {target: bundle.model_size() for target, bundle in bundle_of.items()},
+        "parity": {
+            target: bundle.manifest.parity["max_error"] for target, bundle in bundle_of.items()
+        },
         "recipe": manifest["origin"]["settings"],
     }
 

@@ -50,18 +50,20 @@ def main() -> int:
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     if not (workspace.root() / BASE).is_dir():
         bmc("train", "mpnet", "--data", "movie-reviews", "-o", workspace.root() / BASE)
-    found = {rows: _added(rows) for rows in (FEW, MANY)}
-    added = {rows: one["after_gb"] - one["before_gb"] for rows, one in found.items()}
-    shown = f"{added[MANY]:.2f} GB ({added[FEW]:.2f} GB with {FEW} rows)"
-    bar = Bar(f"{MANY} rows add at most {MOST_GB:g} GB", shown, added[MANY] <= MOST_GB)
-    return finish("calibration_memory", [bar], {"rows": found})
+    memory_by_rows = {rows: _added(rows) for rows in (FEW, MANY)}
+    added = {
+        rows: figures["after_gb"] - figures["before_gb"] for rows, figures in memory_by_rows.items()
+    }
+    text = f"{added[MANY]:.2f} GB ({added[FEW]:.2f} GB with {FEW} rows)"
+    bar = Bar(f"{MANY} rows add at most {MOST_GB:g} GB", text, added[MANY] <= MOST_GB)
+    return finish("calibration_memory", [bar], {"rows": memory_by_rows})
 
 
 def _added(rows: int) -> dict[str, float]:
     command = [sys.executable, "-c", _PROGRAM, str(workspace.root() / BASE), str(rows)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    found: dict[str, float] = json.loads(said.splitlines()[-1])
-    return found
+    output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    memory: dict[str, float] = json.loads(output.splitlines()[-1])
+    return memory
 
 
 if __name__ == "__main__":

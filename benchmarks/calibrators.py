@@ -81,11 +81,11 @@ def main() -> int:
     labels = np.array(data.validation.labels)
     plain = inference_form(model)
     expected = answers_of(model, plain, rows)
-    found = []
+    lines = []
     for name, settings, form in _ways(model, data, plain):
         logits = answers_of(model, form, rows)
         changed = logits.argmax(axis=1) != expected.argmax(axis=1)
-        one = {
+        result = {
             "way": name,
             "settings": settings,
             "changed": float(changed[: len(labels)].mean()),
@@ -93,10 +93,10 @@ def main() -> int:
             "accuracy": float((logits[: len(labels)].argmax(axis=1) == labels).mean()),
             "mean_move": float(np.abs(logits - expected).mean()),
         }
-        print(one, flush=True)
-        found.append(one)
+        print(result, flush=True)
+        lines.append(result)
     counts = {"rows": len(labels), "sentences": len(sentences)}
-    return finish("calibrators", [], {**counts, "found": found})
+    return finish("calibrators", [], {**counts, "found": lines})
 
 
 def _ways(
@@ -104,8 +104,8 @@ def _ways(
 ) -> Iterator[tuple[str, dict[str, Any], nn.Module]]:
     """Yield a name, settings and the quantized form of each way."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder)
-        work = work_for(data, (), TrainingSettings(), place, place, lambda name: model, run="")
+        models = Path(folder)
+        work = work_for(data, (), TrainingSettings(), models, models, lambda name: model, run="")
         for step in TRIED:
             quantized = replace(model, module=copy.deepcopy(model.module))
             step.apply(quantized, work)
@@ -132,24 +132,26 @@ def _smooth(model: Model, form: nn.Module, rows: Sequence[Any], alpha: float) ->
         largest = part.weight.detach().abs().amax(dim=0).clamp(min=TINY)
         divided = sizes[path].clamp(min=TINY) ** alpha / largest ** (1 - alpha)
         part.weight.data *= divided
-        part.register_forward_pre_hook(lambda _, given, by=divided: (given[0] / by,))
+        part.register_forward_pre_hook(lambda _, inputs, by=divided: (inputs[0] / by,))
 
 
 def _correct_biases(model: Model, form: nn.Module, plain: nn.Module, rows: Sequence[Any]) -> None:
     """Give the outputs of each quantized linear layer the means that they have in float."""
     for path, part in form.named_modules():
         if isinstance(part, QuantizedLinear):
-            own, wanted = (_mean_output(model, one, path, rows) for one in (form, plain))
-            part.bias.data += wanted - own
+            quantized_mean, float_mean = (
+                _mean_output(model, one, path, rows) for one in (form, plain)
+            )
+            part.bias.data += float_mean - quantized_mean
 
 
 def _mean_output(model: Model, form: nn.Module, path: str, rows: Sequence[Any]) -> Tensor:
     total, count = torch.zeros(()), 0
 
-    def hook(_: nn.Module, given: Any, made: Tensor) -> None:
+    def hook(_: nn.Module, inputs: Any, output: Tensor) -> None:
         nonlocal total, count
-        total = total + made.flatten(0, -2).sum(dim=0)
-        count += made.flatten(0, -2).shape[0]
+        total = total + output.flatten(0, -2).sum(dim=0)
+        count += output.flatten(0, -2).shape[0]
 
     handle = form.get_submodule(path).register_forward_hook(hook)
     answers_of(model, form, rows)
@@ -161,11 +163,11 @@ def _mean_output(model: Model, form: nn.Module, path: str, rows: Sequence[Any]) 
 def answers_of(model: Model, form: nn.Module, rows: Sequence[Any]) -> NDArray[np.float32]:
     """Return a form's logits, (rows, classes)."""
     encoded = model.encoder.encode(rows)
-    found = np.empty((len(rows), len(model.labels)), np.float32)
+    logits = np.empty((len(rows), len(model.labels)), np.float32)
     for places, arrays in inputs.ordered_batches(model.encoder, encoded, BATCH):
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        found[list(places)] = output_of(form, tensors).numpy()
-    return found
+        logits[list(places)] = output_of(form, tensors).numpy()
+    return logits
 
 
 if __name__ == "__main__":

@@ -55,20 +55,22 @@ def main() -> int:
     if options.table:
         return _write_table()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    wanted = [row for row in ROWS if options.row in (None, row.name)]
-    if not wanted:
+    selected = [row for row in ROWS if options.row in (None, row.name)]
+    if not selected:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
     again = options.again or options.no_speed or options.more
     timed = not (options.no_speed or options.more)
     codes = [
-        _measure(row, timed, options.more) for row in wanted if again or not _result(row).is_file()
+        _measure(row, timed, options.more)
+        for row in selected
+        if again or not _result(row).is_file()
     ]
     return max(codes, default=0)
 
 
 def _measure(row: Row, timed: bool, more: bool) -> int:
-    found = list(_kept(row)["seeds"]) if more and _result(row).is_file() else []
-    found += [_seed(row, seed) for seed in range(len(found), row.seeds)]
+    seed_results = list(_kept(row)["seeds"]) if more and _result(row).is_file() else []
+    seed_results += [_seed(row, seed) for seed in range(len(seed_results), row.seeds)]
     if _result(row).is_file() and not timed:
         speed = _kept(row)["speed"]
     else:
@@ -77,15 +79,15 @@ def _measure(row: Row, timed: bool, more: bool) -> int:
     means, bars = {}, []
     if row.most_lost is not None:
         lost = means["mean_lost_points"] = 100 * _mean(
-            one["lost"]["onnx"]["value"] for one in found
+            seed_result["lost"]["onnx"]["value"] for seed_result in seed_results
         )
         must = f"{row.name}: at most {row.most_lost:.3g} points lost{seeds}"
         bars.append(Bar(must, f"{lost:.2f}", lost <= row.most_lost))
     if row.farther is not None:
-        far = means["mean_farther"] = _mean(one["farther"] for one in found)
+        far = means["mean_farther"] = _mean(seed_result["farther"] for seed_result in seed_results)
         must = f"{row.name}: images at most {row.farther:g}x as far from real ones{seeds}"
         bars.append(Bar(must, f"{far:.3f}", far <= row.farther))
-    first = found[0]
+    first = seed_results[0]
     for measure, least in row.fewer:
         ratio = first["before"][measure] / first["after"][measure]
         must = f"{row.name}: >= {least:g}x fewer {measure.replace('_', ' ')}"
@@ -96,7 +98,7 @@ def _measure(row: Row, timed: bool, more: bool) -> int:
             low, high = speed[target]["low"], speed[target]["high"]
             must = f"{row.name}: p50 in {target} >= {row.faster}x lower"
             bars.append(Bar(must, f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio >= row.faster))
-    content = {"row": asdict(row), **means, "speed": speed, "seeds": found}
+    content = {"row": asdict(row), **means, "speed": speed, "seeds": seed_results}
     return finish(f"compression/{row.name}", bars, content)
 
 
@@ -115,7 +117,9 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
             output = workspace.root() / names[-1]
             bmc(verb, names[-2], *options, "--seed", seed, "-o", output)
     for name in (base, names[-1]):
-        missing = [one for one in TARGETS if not (workspace.root() / f"{name}-{one}").is_dir()]
+        missing = [
+            target for target in TARGETS if not (workspace.root() / f"{name}-{target}").is_dir()
+        ]
         if missing:
             bmc("export", name, "--target", ",".join(missing))
     before, after = (_size(name, row.tokens) for name in (base, names[-1]))
@@ -162,7 +166,8 @@ def _images(base: str, name: str) -> dict[str, Any]:
     judge = artifact.load(workspace.root() / JUDGE)
     real = features(judge, np.asarray(datasets.load("fashion-mnist").test.rows))
     before, after = (
-        frechet_distance(features(judge, drawn(_bundle(one, "onnx"))), real) for one in (base, name)
+        frechet_distance(features(judge, drawn(_bundle(bundle_name, "onnx"))), real)
+        for bundle_name in (base, name)
     )
     return {"distance_before": before, "distance": after, "farther": after / before}
 
@@ -181,29 +186,36 @@ def _accuracy(name: str, target: str) -> Any:
 
 def _lost(base: str, name: str, target: str) -> dict[str, float]:
     """Return the accuracy lost against the baseline's ONNX bundle, on the same rows."""
-    its, own = (
+    base_logits, pruned_logits = (
         np.load(workspace.root() / folder / bundles.EVALUATION)
         for folder in (f"{base}-onnx", f"{name}-{target}")
     )
-    return asdict(scores.lost("classification", own["logits"], its["logits"], own["labels"]))
+    return asdict(
+        scores.lost(
+            "classification",
+            pruned_logits["logits"],
+            base_logits["logits"],
+            pruned_logits["labels"],
+        )
+    )
 
 
 def _speed(row: Row) -> dict[str, Any]:
     """Measure both ends of seed 0 in turn in one run, in each target."""
-    found = {}
+    measures = {}
     for target in TARGETS:
         names = (f"{row.model}-{row.data}-0", f"{row.name}-0-step{len(row.steps)}")
         folders = [workspace.root() / f"{name}-{target}" for name in names]
         settings = BenchSettings(1, row.tokens, LAUNCHES, ROUNDS)
         run = results.measure_bundles(folders, (1, 2), settings)
         results.save(run, workspace.root() / ".bench" / f"{row.name}-{target}.json")
-        best = [one for one in run.rows if one.best]
-        found[target] = {
+        best = [candidate for candidate in run.rows if candidate.best]
+        measures[target] = {
             **(asdict(best[1].speed_up) if best[1].speed_up else {}),
-            "p50": [one.p50.value if one.p50 else None for one in best],
-            "threads": [one.threads for one in best],
+            "p50": [candidate.p50.value if candidate.p50 else None for candidate in best],
+            "threads": [candidate.threads for candidate in best],
         }
-    return found
+    return measures
 
 
 def _write_table() -> int:
@@ -224,11 +236,11 @@ def _line(result: dict[str, Any]) -> str:
     row, first = result["row"], result["seeds"][0]
     if row.get("farther") is None:
         lost = first["lost"]["onnx"]
-        shown = f"{100 * lost['value']:.1f} [{100 * lost['low']:.1f}, {100 * lost['high']:.1f}]"
+        text = f"{100 * lost['value']:.1f} [{100 * lost['low']:.1f}, {100 * lost['high']:.1f}]"
         if row["seeds"] > 1:
-            shown += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
+            text += f"; mean of {row['seeds']} seeds {result['mean_lost_points']:.1f}"
     else:
-        shown = f"Fréchet distance {result['mean_farther']:.2f}x"
+        text = f"Fréchet distance {result['mean_farther']:.2f}x"
     speed = result["speed"]
     times = ", ".join(f"{speed[target]['value']:.1f}x" for target in TARGETS) if speed else ""
     sizes = [
@@ -238,7 +250,7 @@ def _line(result: dict[str, Any]) -> str:
     done = " + ".join(step["method"].partition("/")[2] for step in first["steps"])
     if "cluster" in done:  # its parameters are the codebooks' values, which compare with nothing
         sizes[0] = "codebooks"
-    return f"| `{row['model']}` | {done} | {shown} | {' | '.join(sizes)} | {times} |"
+    return f"| `{row['model']}` | {done} | {text} | {' | '.join(sizes)} | {times} |"
 
 
 def _kept(row: Row) -> dict[str, Any]:

@@ -58,17 +58,27 @@ def main() -> int:
     content: dict[str, object] = {"seed": options.seed, "transfer_texts": options.transfer_size}
     bars = []
     for target in TARGETS:
-        its, own = (_evaluation(workspace.root() / f"{name}-{target}") for name in (teacher, tiny))
-        kept = scores.kept(own["logits"], its["logits"], own["labels"])
+        teacher_outputs, student_outputs = (
+            _evaluation(workspace.root() / f"{name}-{target}") for name in (teacher, tiny)
+        )
+        kept = scores.kept(
+            student_outputs["logits"], teacher_outputs["logits"], student_outputs["labels"]
+        )
         content[target] = {
-            "teacher_accuracy": asdict(scores.accuracy(its["logits"], its["labels"])),
-            "tiny_accuracy": asdict(scores.accuracy(own["logits"], own["labels"])),
+            "teacher_accuracy": asdict(
+                scores.accuracy(teacher_outputs["logits"], teacher_outputs["labels"])
+            ),
+            "tiny_accuracy": asdict(
+                scores.accuracy(student_outputs["logits"], student_outputs["labels"])
+            ),
             "kept": asdict(kept),
-            "agreement": asdict(scores.agreement(own["logits"], its["logits"])),
-            "rows": len(own["labels"]),
+            "agreement": asdict(
+                scores.agreement(student_outputs["logits"], teacher_outputs["logits"])
+            ),
+            "rows": len(student_outputs["labels"]),
         }
-        found = f"{kept.value:.4f} [{kept.low:.4f}, {kept.high:.4f}]"
-        bars.append(Bar(f"tiny in {target} keeps 97 % of its teacher", found, kept.value >= KEPT))
+        text = f"{kept.value:.4f} [{kept.low:.4f}, {kept.high:.4f}]"
+        bars.append(Bar(f"tiny in {target} keeps 97 % of its teacher", text, kept.value >= KEPT))
     return finish(f"distillation-{options.seed}-{row}", bars, content)
 
 

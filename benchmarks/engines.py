@@ -37,8 +37,8 @@ def main() -> int:
     """Share, export, and hold each file against the unchanged model's."""
     argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    found = [_case(*case) for case in SHARED]
-    for case in found:
+    cases = [_case(*case) for case in SHARED]
+    for case in cases:
         for target in TARGETS:
             before, after = case["before"][target], case["after"][target]
             print(f"{case['case']}, {target}: {before:,} -> {after:,} bytes")
@@ -48,10 +48,10 @@ def main() -> int:
             f"{_lost(case, target) / _lost(case, 'weights'):.3f}",
             _lost(case, target) >= SAVED * _lost(case, "weights"),
         )
-        for case in found
+        for case in cases
         for target in ("onnx", "openvino")
     ]
-    return finish("engines", bars, {"cases": found})
+    return finish("engines", bars, {"cases": cases})
 
 
 def _case(model: str, data: str, options: tuple[str, ...]) -> dict[str, Any]:
@@ -69,18 +69,21 @@ def _case(model: str, data: str, options: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _lost(case: dict[str, Any], what: str) -> int:
-    return int(case["before"][what] - case["after"][what])
+def _lost(case: dict[str, Any], measure: str) -> int:
+    return int(case["before"][measure] - case["after"][measure])
 
 
 def _sizes(folder: Path) -> dict[str, int]:
     """Return the bytes of the weights and of each target's file; missing ones are exported."""
-    made = {target: folder.with_name(f"{folder.name}-{target}") for target in TARGETS}
-    missing = [target for target, bundle in made.items() if not bundle.is_dir()]
+    folder_of = {target: folder.with_name(f"{folder.name}-{target}") for target in TARGETS}
+    missing = [target for target, bundle in folder_of.items() if not bundle.is_dir()]
     if missing:
         bmc("export", folder, "--target", ",".join(missing))
     weights = (folder / "model.safetensors").stat().st_size
-    return {"weights": weights, **{name: _model_bytes(bundle) for name, bundle in made.items()}}
+    return {
+        "weights": weights,
+        **{name: _model_bytes(bundle) for name, bundle in folder_of.items()},
+    }
 
 
 def _model_bytes(bundle: Path) -> int:

@@ -68,12 +68,12 @@ def main() -> int:
     cases: list[Case] = []
     for name, folder in models.items():
         if folder:
-            made = {target: _exported(name, folder, target) for target in TARGETS}
+            bundle_of = {target: _exported(name, folder, target) for target in TARGETS}
             for target, threads, length in itertools.product(TARGETS, THREADS, LENGTHS):
                 settings = BenchSettings(
                     length=length, launches=options.launches, rounds=options.rounds
                 )
-                run = results.measure_bundles(list(made[target].values()), [threads], settings)
+                run = results.measure_bundles(list(bundle_of[target].values()), [threads], settings)
                 results.save(run, WORK / f"{name}-{target}-{threads}-{length}.json")
                 cases += _cases(run, name, target, threads)
                 _show(cases[-len(PEERS) :])
@@ -89,48 +89,50 @@ def main() -> int:
 
 def _exported(name: str, model: Path, target: str) -> dict[str, Path]:
     """Return the bundles of one model for one runtime: bmc's first, then the peers'."""
-    own = WORK / f"{name}-bmc-{target}"
-    command = ["export", str(model), "--target", target, "--output", str(own), "--force"]
+    own_bundle = WORK / f"{name}-bmc-{target}"
+    command = ["export", str(model), "--target", target, "--output", str(own_bundle), "--force"]
     if cli.run(command):
         sys.exit(f"bmc could not export {model} to {target}")
-    made = {"bmc": own}
+    folder_of = {"bmc": own_bundle}
     for peer, exporter in PEERS.items():
         path = WORK / f"{name}-{peer}.onnx"
         if target == TARGETS[0]:
             exporter.export(model, path)
-        made[peer] = wrapped(
-            path, bundles.read(own), WORK / f"{name}-{peer}-{target}", LARGEST_ERROR
+        folder_of[peer] = wrapped(
+            path, bundles.read(own_bundle), WORK / f"{name}-{peer}-{target}", LARGEST_ERROR
         )
-    return made
+    return folder_of
 
 
 def _cases(run: results.Run, model: str, target: str, threads: int) -> Iterator[Case]:
-    own, *others = run.samples
+    bmc_sample, *others = run.samples
     medians = [row.p50.value if row.p50 else float("nan") for row in run.rows]
     for peer, samples, median in zip(PEERS, others, medians[1:], strict=True):
-        ratio = speed_up(samples.nanoseconds, own.nanoseconds)
+        ratio = speed_up(samples.nanoseconds, bmc_sample.nanoseconds)
         yield Case(model, peer, target, threads, run.settings.length, ratio, medians[0], median)
 
 
 def _bars(cases: list[Case]) -> Iterator[Bar]:
     for model, peer in itertools.product(AT_LEAST, JUDGED):
-        own = [case for case in cases if (case.model, case.peer) == (model, peer)]
-        if own:
-            median = statistics.median(case.ratio.value for case in own)
+        pair_cases = [case for case in cases if (case.model, case.peer) == (model, peer)]
+        if pair_cases:
+            median = statistics.median(case.ratio.value for case in pair_cases)
             least = AT_LEAST[model]
-            must = f"{model} against {peer}: median of {len(own)} cases >= {least}"
+            must = f"{model} against {peer}: median of {len(pair_cases)} cases >= {least}"
             yield Bar(must, f"{median:.2f}", median >= least)
     slower = [case for case in cases if case.peer in JUDGED and case.ratio.high < 1]
-    named = [f"{one.model}/{one.peer}/{one.target}/{one.threads}/{one.length}" for one in slower]
-    yield Bar("no case's interval lies below 1", ", ".join(named) or "none", not slower)
+    slow_cases = [
+        f"{case.model}/{case.peer}/{case.target}/{case.threads}/{case.length}" for case in slower
+    ]
+    yield Bar("no case's interval lies below 1", ", ".join(slow_cases) or "none", not slower)
 
 
 def _show(cases: list[Case]) -> None:
-    for one in cases:
+    for case in cases:
         print(
-            f"{one.model:8}{one.target:9} {one.threads} threads {one.length:4} tokens"
-            f"  bmc {one.bmc_ms:7.3f} ms  {one.peer:12}{one.peer_ms:7.3f} ms"
-            f"  {with_interval(one.ratio)} times faster",
+            f"{case.model:8}{case.target:9} {case.threads} threads {case.length:4} tokens"
+            f"  bmc {case.bmc_ms:7.3f} ms  {case.peer:12}{case.peer_ms:7.3f} ms"
+            f"  {with_interval(case.ratio)} times faster",
             flush=True,
         )
 

@@ -29,7 +29,7 @@ from bmc import workspace
 
 PROGRAMS = Path(sys.executable).parent
 HELP_SECONDS, ANSWER_SECONDS, ANSWER_MB, RUN_GB = 0.5, 1.0, 200, 3.0
-_ANSWER = """
+_PREDICT_PROGRAM = """
 import sys, bmc
 answer = bmc.load(sys.argv[1])("what a film")
 status = open("/proc/self/status").read().split("VmHWM:")[1].split()[0]
@@ -44,7 +44,7 @@ def main() -> int:
     runs = [_run(command, content) for command in options.run]  # one may make the bundle
     bars = [
         *_help(options.processes, content),
-        *_answer(workspace.find(options.bundle, "bundle"), options.processes, content),
+        *_first_prediction(workspace.find(options.bundle, "bundle"), options.processes, content),
         *runs,
     ]
     return finish("footprint", bars, content)
@@ -72,18 +72,18 @@ def _help(processes: int, content: dict[str, Any]) -> list[Bar]:
     ]
 
 
-def _answer(bundle: Path, processes: int, content: dict[str, Any]) -> list[Bar]:
-    command = [sys.executable, "-c", _ANSWER, str(bundle)]
-    found = [_timed(command) for _ in range(processes + 1)][1:]
-    seconds = [one[0] for one in found]
-    said = [one[1].split() for one in found]
-    megabytes = [float(words[1]) for words in said]
+def _first_prediction(bundle: Path, processes: int, content: dict[str, Any]) -> list[Bar]:
+    command = [sys.executable, "-c", _PREDICT_PROGRAM, str(bundle)]
+    timings = [_timed(command) for _ in range(processes + 1)][1:]
+    seconds = [timing[0] for timing in timings]
+    outputs = [timing[1].split() for timing in timings]
+    megabytes = [float(words[1]) for words in outputs]
     content["answer"] = {"bundle": bundle.name, "seconds": seconds, "peak_mb": megabytes}
     median, peak = statistics.median(seconds), max(megabytes)
     return [
         Bar(f"first answer <= {ANSWER_SECONDS} s", f"{median:.2f} s", median <= ANSWER_SECONDS),
         Bar(f"its peak memory <= {ANSWER_MB} MB", f"{peak:.0f} MB", peak <= ANSWER_MB),
-        Bar("it imports no torch", said[0][0], all(words[0] == "False" for words in said)),
+        Bar("it imports no torch", outputs[0][0], all(words[0] == "False" for words in outputs)),
     ]
 
 

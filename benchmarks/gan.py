@@ -46,17 +46,17 @@ def main() -> int:
     options = _options()
     data = datasets.load(DATA)
     judge = artifact.load(options.cnn)
-    made = bundle.read(options.generator)
+    generator = bundle.read(options.generator)
     for name, trained_on in (
         (str(options.cnn), judge.data),
-        (str(options.generator), made.manifest.lineage["data"]),
+        (str(options.generator), generator.manifest.lineage["data"]),
     ):
         datasets.check_same(data, trained_on.get("fingerprint"), name)
-    samples = drawn(made, options.threads)
+    samples = drawn(generator, options.threads)
     train, test = np.asarray(data.train.rows), np.asarray(data.test.rows)
     chosen = np.random.default_rng(0).permutation(len(train))[:SAMPLES]
     real = features(judge, test)
-    found = {
+    measures = {
         name: frechet_distance(features(judge, images), real)
         for name, images in (
             ("generator", samples),
@@ -64,29 +64,29 @@ def main() -> int:
             ("real", train[chosen]),
         )
     }
-    for name, distance in found.items():
+    for name, distance in measures.items():
         print(f"{name:10} to the test images: {distance:8.3f}")
     picture = HERE / "results" / "gan.png"
     _draw(samples, picture)
     print(f"wrote {picture}")
-    share = found["generator"] / found["gaussian"]
+    share = measures["generator"] / measures["gaussian"]
     must = f"distance of the generator at most {AT_MOST} of the fitted Gaussian's"
     content = {
         "data": DATA,
         "samples": SAMPLES,
-        "distances": found,
+        "distances": measures,
         "generator_over_gaussian": share,
         "generator": {
-            "parameters": made.manifest.lineage["parameters"],
-            "target": made.manifest.target,
-            "model_bytes": made.model_size(),
-            "weights_sha256": made.manifest.lineage["weights_sha256"],
+            "parameters": generator.manifest.lineage["parameters"],
+            "target": generator.manifest.target,
+            "model_bytes": generator.model_size(),
+            "weights_sha256": generator.manifest.lineage["weights_sha256"],
         },
         "cnn": {
             "weights_sha256": sha256(options.cnn / "model.safetensors"),
             "scores": judge.scores,
         },
-        "outputs": [asdict(info) for info in made.manifest.outputs],
+        "outputs": [asdict(info) for info in generator.manifest.outputs],
     }
     return finish("gan", [Bar(must, f"{share:.3f}", share <= AT_MOST)], content)
 
@@ -101,10 +101,10 @@ def drawn(generator: bundle.Bundle, threads: int = 0) -> Images:
 def features(judge: Model, images: Images) -> NDArray[np.float32]:
     """Return what the last linear layer of a classifier is given: (rows, features)."""
     last = [layer for layer in judge.module.modules() if isinstance(layer, nn.Linear)][-1]
-    found: list[NDArray[np.float32]] = []
+    activations: list[NDArray[np.float32]] = []
 
-    def keep(_: nn.Module, given: tuple[Tensor, ...]) -> None:
-        found.append(given[0].numpy())
+    def keep(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        activations.append(inputs[0].numpy())
 
     encoded = judge.encoder.encode(images)
     hook = last.register_forward_pre_hook(keep)
@@ -113,7 +113,7 @@ def features(judge: Model, images: Images) -> NDArray[np.float32]:
         arrays: dict[str, Any] = judge.encoder.batch(encoded, places)
         judge.module(**{name: torch.from_numpy(array) for name, array in arrays.items()})
     hook.remove()
-    return np.concatenate(found)
+    return np.concatenate(activations)
 
 
 def _gaussian(train: Images) -> Images:

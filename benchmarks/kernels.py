@@ -41,15 +41,15 @@ OPSET, IR = 21, 10
 def main() -> int:
     """Measure both, each way."""
     argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
-    found: dict[str, Any] = {"attention_us": {}, "quantizer_us": {}}
+    timings: dict[str, Any] = {"attention_us": {}, "quantizer_us": {}}
     for length in (32, 128):
         calls = {name: _attention(length, name == "one operator") for name in _FORMS}
-        found["attention_us"][length] = _in_turn(calls)
-        print(f"attention, {length} tokens: {found['attention_us'][length]}", flush=True)
+        timings["attention_us"][length] = _in_turn(calls)
+        print(f"attention, {length} tokens: {timings['attention_us'][length]}", flush=True)
     for name, eased in (("a matrix", False), ("one of several", True)):
-        found["quantizer_us"][name] = _quantizer(eased)
-    print(f"quantizer: {found['quantizer_us']}")
-    return finish("kernels", [], found)
+        timings["quantizer_us"][name] = _quantizer(eased)
+    print(f"quantizer: {timings['quantizer_us']}")
+    return finish("kernels", [], timings)
 
 
 def _attention(length: int, fused: bool) -> Callable[[], object]:
@@ -67,9 +67,9 @@ def _attention(length: int, fused: bool) -> Callable[[], object]:
         helper.make_node("Transpose", ["seen"], ["back"], perm=[0, 2, 1, 3]),
         helper.make_node("Reshape", ["back", "joined"], ["y"]),
     ]
-    given: dict[str, list[Any]] = {"x": ["tokens", 3 * WIDTH], "mask": [1, 1, length, length]}
+    shapes: dict[str, list[Any]] = {"x": ["tokens", 3 * WIDTH], "mask": [1, 1, length, length]}
     constants = {name: np.array(shape, np.int64) for name, shape in held.items()}
-    model = onnx_ir.from_proto(onnx.shape_inference.infer_shapes(_model(nodes, given, constants)))
+    model = onnx_ir.from_proto(onnx.shape_inference.infer_shapes(_model(nodes, shapes, constants)))
     if fused:
         lower(model, ONNX, max_opset=NEWEST_OPSET)
     settings = onnxruntime.SessionOptions()
@@ -108,18 +108,20 @@ def _quantizer(eased: bool, length: int = 128) -> float:
     seen = []
     for _ in range(CALLS):
         request.infer([x])
-        kinds = {one.node_type: one.real_time.total_seconds() for one in request.profiling_info}
+        kinds = {
+            event.node_type: event.real_time.total_seconds() for event in request.profiling_info
+        }
         seen.append(kinds["FakeQuantize"] * 1e6)
     return float(statistics.median(seen))
 
 
 def _model(
-    nodes: list[onnx.NodeProto], given: dict[str, list[Any]], held: dict[str, NDArray[Any]]
+    nodes: list[onnx.NodeProto], shapes: dict[str, list[Any]], held: dict[str, NDArray[Any]]
 ) -> onnx.ModelProto:
     graph = helper.make_graph(
         nodes,
         "kernel",
-        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in given.items()],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, shape) for n, shape in shapes.items()],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["tokens", WIDTH])],
         [numpy_helper.from_array(array, name) for name, array in held.items()],
     )

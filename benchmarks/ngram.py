@@ -45,15 +45,15 @@ def main() -> int:
     parser.add_argument("--latency", action="store_true")
     options = parser.parse_args()
     os.environ.setdefault("BMC_HOME", str(RUNS / "ngram"))
-    made = [_student(options.teacher, seed) for seed in SEEDS]
-    rows = [_row(seed, path) for seed, path in zip(SEEDS, made, strict=True)]
+    students = [_student(options.teacher, seed) for seed in SEEDS]
+    rows = [_row(seed, path) for seed, path in zip(SEEDS, students, strict=True)]
     accuracy = mean(row["accuracy"]["value"] for row in rows)
     size = max(row["bundle_bytes"] for row in rows) / 1e6
     bars = [
         Bar("mean accuracy >= 79.5 %", f"{100 * accuracy:.2f} %", accuracy >= ACCURACY),
         Bar("bundle <= 1.5 MB", f"{size:.2f} MB", size <= MEGABYTES),
     ]
-    latency = _latency(made[0]) if options.latency else _known()
+    latency = _latency(students[0]) if options.latency else _known()
     if latency:
         p50 = latency["p50"]
         bars.append(Bar("p50 <= 0.03 ms", latency["shown"], p50["value"] <= MILLISECONDS))
@@ -66,10 +66,10 @@ def _student(teacher: str, seed: int) -> Path:
     if not model.is_dir():
         student = ("--student", "ngram", "--seed", seed, "--output", model)
         bmc("distill", "--teacher", teacher, *student)
-    made = model.with_name(f"{model.name}-onnx")
-    if not made.is_dir():
+    exported = model.with_name(f"{model.name}-onnx")
+    if not exported.is_dir():
         bmc("export", model, "--target", "onnx")
-    return made
+    return exported
 
 
 def _row(seed: int, path: Path) -> dict[str, Any]:
@@ -90,8 +90,8 @@ def _latency(path: Path) -> dict[str, Any]:
     for _ in range(_CALLS):
         encoder.batch(encoder.encode([text]), [0])
     encoding = 1e3 * (time.perf_counter() - started) / _CALLS
-    shown = f"{with_interval(best.p50)} ms"
-    times = {"p50": asdict(best.p50), "threads": best.threads, "shown": shown}
+    value = f"{with_interval(best.p50)} ms"
+    times = {"p50": asdict(best.p50), "threads": best.threads, "shown": value}
     return {**times, "encoding_ms": encoding}
 
 

@@ -59,7 +59,7 @@ LAUNCHES, ROUNDS = 5, 6
 
 
 @dataclass(frozen=True)
-class Found:
+class Outcome:
     """What one way of pruning left of one seed's model."""
 
     way: str
@@ -75,53 +75,66 @@ def main() -> int:
     """Prune in each way, export, compare."""
     options = _options()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    found: list[Found] = []
+    outcomes: list[Outcome] = []
     for seed in range(options.seeds):
-        found += _seed(options.model, seed, options.macs, options.epochs)
+        outcomes += _seed(options.model, seed, options.macs, options.epochs)
     base = workspace.root() / f"{options.model}-{DATA}-0-onnx"
-    folders = [base, *(workspace.root() / one.bundle for one in found if one.seed == 0)]
+    folders = [
+        base,
+        *(workspace.root() / outcome.bundle for outcome in outcomes if outcome.seed == 0),
+    ]
     run = results.measure_bundles(folders, (1, 2), BenchSettings(1, TOKENS, LAUNCHES, ROUNDS))
     results.save(run, workspace.root() / ".bench" / f"pruning-peers-{options.model}.json")
     speed = {row.name: asdict(row) for row in run.rows if row.best}
-    bars = _bars(options.model, found, speed)
-    content = {"found": [asdict(one) for one in found], "speed": speed, **vars(options)}
+    bars = _bars(options.model, outcomes, speed)
+    content = {"found": [asdict(outcome) for outcome in outcomes], "speed": speed, **vars(options)}
     return finish(f"pruning_peers-{options.model}", bars, content)
 
 
-def _seed(name: str, seed: int, share: float, epochs: int) -> list[Found]:
+def _seed(name: str, seed: int, share: float, epochs: int) -> list[Outcome]:
     base = workspace.root() / f"{name}-{DATA}-{seed}"
     if not base.is_dir():
         bmc("train", name, "--data", DATA, "--seed", seed, "-o", base)
     if not base.with_name(f"{base.name}-onnx").is_dir():
         bmc("export", base, "--target", "onnx")
     data = datasets.load(DATA)
-    ways: dict[str, Callable[[Path], float]] = {
-        "bmc": lambda made: _bmc(base, made, share, seed, epochs),
-        "bmc-distill": lambda made: _bmc(base, made, share, seed, epochs, "--distill"),
-        "torch-pruning": lambda made: _peer(_cut, base, made, data, share, seed, epochs),
-        "torch-masks": lambda made: _peer(_masked, base, made, data, share, seed, epochs),
+    methods: dict[str, Callable[[Path], float]] = {
+        "bmc": lambda pruned_bundle: _bmc(base, pruned_bundle, share, seed, epochs),
+        "bmc-distill": lambda pruned_bundle: _bmc(
+            base, pruned_bundle, share, seed, epochs, "--distill"
+        ),
+        "torch-pruning": lambda pruned_bundle: _peer(
+            _cut, base, pruned_bundle, data, share, seed, epochs
+        ),
+        "torch-masks": lambda pruned_bundle: _peer(
+            _masked, base, pruned_bundle, data, share, seed, epochs
+        ),
     }
-    found = []
-    for way, run in ways.items():
-        made = workspace.root() / f"peers-{name}-{seed}-{way}-onnx"
-        found.append(_compared(way, seed, run(made), base, made))
-        print(found[-1], flush=True)
-    return found
+    outcomes = []
+    for method, run in methods.items():
+        pruned_bundle = workspace.root() / f"peers-{name}-{seed}-{method}-onnx"
+        outcomes.append(_compared(method, seed, run(pruned_bundle), base, pruned_bundle))
+        print(outcomes[-1], flush=True)
+    return outcomes
 
 
-def _bmc(base: Path, made: Path, share: float, seed: int, epochs: int, *more: str) -> float:
-    pruned = made.with_name(made.name.removesuffix("-onnx"))
+def _bmc(
+    base: Path, pruned_bundle: Path, share: float, seed: int, epochs: int, *more: str
+) -> float:
+    pruned = pruned_bundle.with_name(pruned_bundle.name.removesuffix("-onnx"))
     target = ("--target-macs", f"{share}x", "--epochs", epochs)
     bmc("prune", base, *target, *more, "--seed", seed, "-o", pruned, "--force")
     bmc("export", pruned, "--target", "onnx", "--force")
-    before, after = (costs_at(artifact.load(one), TOKENS, runs=1).macs for one in (base, pruned))
+    before, after = (
+        costs_at(artifact.load(folder), TOKENS, runs=1).macs for folder in (base, pruned)
+    )
     return after / before
 
 
 def _peer(
-    way: Callable[[Model, float], tuple[nn.Module, float, AfterStep | None]],
+    prune: Callable[[Model, float], tuple[nn.Module, float, AfterStep | None]],
     base: Path,
-    made: Path,
+    pruned_bundle: Path,
     data: Dataset,
     share: float,
     seed: int,
@@ -129,13 +142,18 @@ def _peer(
 ) -> float:
     """Prune in a peer's way, fine-tune with the recipe that `bmc prune` takes, and export."""
     model = artifact.load(base)
-    model.module, left, after_step = way(model, share)
+    model.module, left, after_step = prune(model, share)
     settings = Tuning(epochs=epochs, seed=seed).settings(model)
     torch.manual_seed(seed)
     with tempfile.TemporaryDirectory() as folder:
         fit_model(model, data, settings, Path(folder), after_step=after_step)
         model.module.cpu().eval()
-        export(Source(base, model, data, ExportOptions(), Path(folder)), "onnx", made, force=True)
+        export(
+            Source(base, model, data, ExportOptions(), Path(folder)),
+            "onnx",
+            pruned_bundle,
+            force=True,
+        )
     return left
 
 
@@ -206,22 +224,29 @@ def _masked(model: Model, share: float) -> tuple[nn.Module, float, AfterStep | N
     return module, left, keep_zeros
 
 
-def _compared(way: str, seed: int, macs: float, base: Path, made: Path) -> Found:
-    its, own = (
-        np.load(one / bundles.EVALUATION) for one in (base.with_name(f"{base.name}-onnx"), made)
+def _compared(method: str, seed: int, macs: float, base: Path, pruned_bundle: Path) -> Outcome:
+    base_logits, pruned_logits = (
+        np.load(folder / bundles.EVALUATION)
+        for folder in (base.with_name(f"{base.name}-onnx"), pruned_bundle)
     )
-    lost = scores.lost("classification", own["logits"], its["logits"], own["labels"])
-    done = bundles.read(made)
+    lost = scores.lost(
+        "classification", pruned_logits["logits"], base_logits["logits"], pruned_logits["labels"]
+    )
+    done = bundles.read(pruned_bundle)
     accuracy = done.manifest.scores["accuracy"]["value"]
-    return Found(way, seed, macs, asdict(lost), accuracy, done.model_size(), made.name)
+    return Outcome(
+        method, seed, macs, asdict(lost), accuracy, done.model_size(), pruned_bundle.name
+    )
 
 
-def _bars(model: str, found: list[Found], speed: dict[str, Any]) -> list[Bar]:
-    def mean(way: str) -> float:
-        return 100 * float(np.mean([one.lost["value"] for one in found if one.way == way]))
+def _bars(model: str, outcomes: list[Outcome], speed: dict[str, Any]) -> list[Bar]:
+    def mean(method: str) -> float:
+        return 100 * float(
+            np.mean([outcome.lost["value"] for outcome in outcomes if outcome.way == method])
+        )
 
-    def first(way: str) -> Found:
-        return next(one for one in found if one.way == way)
+    def first(method: str) -> Outcome:
+        return next(outcome for outcome in outcomes if outcome.way == method)
 
     best = min(("bmc", "bmc-distill"), key=mean)
     bars = []
@@ -230,14 +255,14 @@ def _bars(model: str, found: list[Found], speed: dict[str, Any]) -> list[Bar]:
         bars.append(
             Bar(must, f"{mean(best):.2f} against {mean(peer):.2f}", mean(best) <= mean(peer))
         )
-        own, its = (speed[first(way).bundle] for way in (best, peer))
-        met = own["p50"]["low"] <= its["p50"]["high"]
-        times = f"{own['p50']['value']:.3f} against {its['p50']['value']:.3f} ms"
+        bmc_speed, base_logits = (speed[first(method).bundle] for method in (best, peer))
+        met = bmc_speed["p50"]["low"] <= base_logits["p50"]["high"]
+        times = f"{bmc_speed['p50']['value']:.3f} against {base_logits['p50']['value']:.3f} ms"
         bars.append(Bar(f"{model}: {best} is no slower than {peer}", times, met))
         sizes = first(best).model_bytes, first(peer).model_bytes
-        shown = f"{sizes[0]:,} against {sizes[1]:,} bytes"
+        text = f"{sizes[0]:,} against {sizes[1]:,} bytes"
         bars.append(
-            Bar(f"{model}: {best}'s file is no larger than {peer}'s", shown, sizes[0] <= sizes[1])
+            Bar(f"{model}: {best}'s file is no larger than {peer}'s", text, sizes[0] <= sizes[1])
         )
     return bars
 

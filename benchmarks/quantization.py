@@ -61,14 +61,16 @@ def main() -> int:
     if options.table:
         return _write_table()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    wanted = [row for row in ROWS if options.row in (None, row.name)]
-    if not wanted:
+    selected = [row for row in ROWS if options.row in (None, row.name)]
+    if not selected:
         sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
     if options.machine:
-        return max(_on_machine(row, options.machine) for row in wanted)
+        return max(_on_machine(row, options.machine) for row in selected)
     again = options.again or options.no_speed
     codes = [
-        _measure(row, not options.no_speed) for row in wanted if again or not _result(row).is_file()
+        _measure(row, not options.no_speed)
+        for row in selected
+        if again or not _result(row).is_file()
     ]
     return max(codes, default=0)
 
@@ -83,7 +85,7 @@ def _measure(row: Row, timed: bool) -> int:
 
 def _on_machine(row: Row, machine: str) -> int:
     """Measure the latencies of seed 0's bundles on another machine than the results'."""
-    row = replace(row, targets=tuple(one for one in row.targets if one != "tensorrt"))
+    row = replace(row, targets=tuple(target for target in row.targets if target != "tensorrt"))
     _prepared(row, 0)
     speed = _speed(row)
     content = {"row": asdict(row), "speed": speed}
@@ -92,30 +94,30 @@ def _on_machine(row: Row, machine: str) -> int:
 
 def _seed(row: Row, seed: int) -> dict[str, Any]:
     """Train, quantize, export both ends and compare them; what is there already is taken."""
-    base, made = _prepared(row, seed)
-    return {target: _compared(base, made, target) for target in row.targets}
+    base, quantized = _prepared(row, seed)
+    return {target: _compared(base, quantized, target) for target in row.targets}
 
 
 def _prepared(row: Row, seed: int) -> tuple[str, str]:
     """Make what a seed's figures are taken from; return the names of both ends."""
-    base, made = _names(row, seed)
+    base, quantized = _names(row, seed)
     if SUBSET in row.made_by:
         _write_subset(Path(SUBSET))
-    prepare(row, base, made, ("--seed", str(seed)))
-    return base, made
+    prepare(row, base, quantized, ("--seed", str(seed)))
+    return base, quantized
 
 
-def prepare(row: Row, base: str, made: str, options: tuple[str, ...]) -> None:
+def prepare(row: Row, base: str, quantized: str, options: tuple[str, ...]) -> None:
     """Train a row's baseline, quantize it and export both; what is there already is taken."""
     root = workspace.root()
     if not (root / base).is_dir():
         bmc(*row.made_by, *options, "-o", root / base)
-    if not (root / made).is_dir():
-        bmc("quantize", base, *row.options, "-o", root / made)
-    for name in (base, made):
-        missing = [one for one in row.targets if not (root / f"{name}-{one}").is_dir()]
+    if not (root / quantized).is_dir():
+        bmc("quantize", base, *row.options, "-o", root / quantized)
+    for name in (base, quantized):
+        missing = [target for target in row.targets if not (root / f"{name}-{target}").is_dir()]
         if missing:
-            slow = ("--allow-slower",) if name == made else ()
+            slow = ("--allow-slower",) if name == quantized else ()
             bmc("export", name, "--target", ",".join(missing), *slow)
 
 
@@ -132,11 +134,20 @@ def _names(row: Row, seed: int) -> tuple[str, str]:
     return f"{row.base}-{seed}", f"quantized-{row.name}-{seed}"
 
 
-def _compared(base: str, made: str, target: str) -> dict[str, Any]:
-    before, after = (bundles.read(workspace.root() / f"{name}-{target}") for name in (base, made))
-    its, own = (np.load(one.path / bundles.EVALUATION) for one in (before, after))
-    lost = scores.lost("classification", own["logits"], its["logits"], own["labels"])
-    changed = own["logits"].argmax(axis=1) != its["logits"].argmax(axis=1)
+def _compared(base: str, quantized: str, target: str) -> dict[str, Any]:
+    before, after = (
+        bundles.read(workspace.root() / f"{name}-{target}") for name in (base, quantized)
+    )
+    base_outputs, quantized_outputs = (
+        np.load(bundle.path / bundles.EVALUATION) for bundle in (before, after)
+    )
+    lost = scores.lost(
+        "classification",
+        quantized_outputs["logits"],
+        base_outputs["logits"],
+        quantized_outputs["labels"],
+    )
+    changed = quantized_outputs["logits"].argmax(axis=1) != base_outputs["logits"].argmax(axis=1)
     scored = scores_of(after)
     return {
         "bytes": after.model_size(),
@@ -155,7 +166,7 @@ def _share_of_linears(path: Path) -> float | None:
     None where there are none.
     """
     graph = onnx.load(path).graph
-    held = {one.name: one for one in graph.initializer}
+    held = {tensor.name: tensor for tensor in graph.initializer}
     weights = {
         node.input[0]: node.input[1]
         for node in graph.node
@@ -165,71 +176,73 @@ def _share_of_linears(path: Path) -> float | None:
     }
     if not weights:
         return None
-    taken = sum(len(held[name].raw_data) for pair in weights.items() for name in pair)
-    return taken / sum(4 * int(np.prod(held[name].dims)) for name in weights)
+    weight_bytes = sum(len(held[name].raw_data) for pair in weights.items() for name in pair)
+    return weight_bytes / sum(4 * int(np.prod(held[name].dims)) for name in weights)
 
 
 def _speed(row: Row) -> dict[str, Any]:
     """Measure seed 0's bundles in turn in each runtime, and against what else is asked for."""
-    root, (base, made) = workspace.root(), _names(row, 0)
-    found: dict[str, Any] = {}
+    root, (base, quantized) = workspace.root(), _names(row, 0)
+    measures: dict[str, Any] = {}
     for length in row.lengths:
         settings = BenchSettings(1, length, LAUNCHES, ROUNDS)
-        for target in [one for one in ("onnx", "openvino") if one in row.targets]:
-            pair = [root / f"{name}-{target}" for name in (base, made)]
-            found[f"{target}-{length}"] = _in_turn(row, pair, settings)
+        for target in [target for target in ("onnx", "openvino") if target in row.targets]:
+            pair = [root / f"{name}-{target}" for name in (base, quantized)]
+            measures[f"{target}-{length}"] = _in_turn(row, pair, settings)
         if row.over_bf16 is not None:
-            pair = [root / f"{name}-openvino" for name in (base, made)]
-            found[f"bf16-{length}"] = _in_turn(row, pair, settings, rival="bf16")
+            pair = [root / f"{name}-openvino" for name in (base, quantized)]
+            measures[f"bf16-{length}"] = _in_turn(row, pair, settings, rival="bf16")
         if row.over_plain is not None:
             file = RUNS / "exports" / f"plain-{row.name}.onnx"
             file.parent.mkdir(parents=True, exist_ok=True)
             plain.export(root / base, file)
-            its = wrapped(file, bundles.read(root / f"{base}-onnx"), file.with_suffix(""), FAR)
-            found[f"plain-{length}"] = _in_turn(row, [its, root / f"{made}-onnx"], settings)
-    return found
+            peer = wrapped(file, bundles.read(root / f"{base}-onnx"), file.with_suffix(""), FAR)
+            measures[f"plain-{length}"] = _in_turn(
+                row, [peer, root / f"{quantized}-onnx"], settings
+            )
+    return measures
 
 
 def _in_turn(
     row: Row, pair: list[Path], settings: BenchSettings, rival: str = "f32"
 ) -> dict[str, Any]:
     """Measure two bundles in turn; the first computes in the rival's precision."""
-    wanted = [
+    candidates = [
         Candidate(folder, threads, precision)
         for folder, precision in zip(pair, (rival, "f32"), strict=True)
         for threads in row.threads
     ]
-    samples = measure(wanted, settings)
+    samples = measure(candidates, settings)
     half = len(row.threads)
     best = [min(part, key=_median) for part in (samples[:half], samples[half:])]
-    ratio = speed_up(*(one.nanoseconds for one in best))
-    found = {
+    ratio = speed_up(*(sample.nanoseconds for sample in best))
+    speed = {
         **asdict(ratio),
-        "p50": [_median(one) / 1e6 for one in best],
-        "threads": [one.candidate.threads for one in best],
+        "p50": [_median(sample) / 1e6 for sample in best],
+        "threads": [sample.candidate.threads for sample in best],
     }
-    print(f"{row.name}, {pair[0].name} ({rival}), {settings.length} tokens: {found}", flush=True)
-    return found
+    print(f"{row.name}, {pair[0].name} ({rival}), {settings.length} tokens: {speed}", flush=True)
+    return speed
 
 
-def _median(one: Measured) -> float:
+def _median(sample: Measured) -> float:
     return float(
-        np.median([call for launch in one.nanoseconds for turn in launch for call in turn])
+        np.median([call for launch in sample.nanoseconds for turn in launch for call in turn])
     )
 
 
 def _bars(row: Row, seeds: list[dict[str, Any]], speed: dict[str, Any]) -> Iterator[Bar]:
     over = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
     for target in row.targets:
-        own = [one[target] for one in seeds]
-        lost = 100 * _mean(one["lost"]["value"] for one in own)
+        of_target = [seed[target] for seed in seeds]
+        lost = 100 * _mean(seed["lost"]["value"] for seed in of_target)
         must = f"{row.name}, {target}: at most {row.most_lost} points lost{over}"
         yield Bar(must, f"{lost:.2f}", lost <= row.most_lost)
-        changed = _mean(one["changed"] for one in own)
+        changed = _mean(seed["changed"] for seed in of_target)
         must = f"{row.name}, {target}: at most {MOST_CHANGED:.0%} of the answers changed{over}"
         yield Bar(must, f"{changed:.2%}", changed <= MOST_CHANGED)
         if row.smaller is not None and target != "tensorrt":
-            share = own[0]["bytes"] / own[0]["bytes_fp32"]
+            share = of_target[0]["bytes"] / of_target[0]["bytes_fp32"]
             must = f"{row.name}, {target}: the file is at most {row.smaller}x"
             yield Bar(must, f"{share:.3f}", share <= row.smaller)
     if row.smaller_linears is not None:
@@ -243,16 +256,16 @@ def _speed_bars(row: Row, speed: dict[str, Any]) -> Iterator[Bar]:
     least = {**row.faster, "bf16": row.over_bf16, "plain": row.over_plain}
     for key, ratio in speed.items():
         rival, length = key.rsplit("-", 1)
-        shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
-        wanted = least.get(rival)
+        text = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+        least_ratio = least.get(rival)
         against = {"bf16": "OpenVINO in bf16", "plain": "the plain export"}.get(rival)
         where = f"over {against}" if against else f"{rival}, over its own fp32"
-        if wanted is not None:
-            must = f"{row.name}, {length} tokens, {where}: >= {wanted}x"
-            yield Bar(must, shown, ratio["value"] >= wanted)
+        if least_ratio is not None:
+            must = f"{row.name}, {length} tokens, {where}: >= {least_ratio}x"
+            yield Bar(must, text, ratio["value"] >= least_ratio)
         if row.surely is not None and rival == "onnx":
             must = f"{row.name}, {length} tokens, {where}: interval above {row.surely}"
-            yield Bar(must, shown, ratio["low"] > row.surely)
+            yield Bar(must, text, ratio["low"] > row.surely)
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -266,24 +279,24 @@ def _write_table() -> int:
         "faster than fp32 |",
         "|---|---|---|---|---|---|---|",
     ]
-    for row in [one for one in ROWS if _result(one).is_file()]:
+    for row in [candidate for candidate in ROWS if _result(candidate).is_file()]:
         result = json.loads(_result(row).read_text(encoding="utf-8"))
         for target in row.targets:
-            lines.append(_line(row, target, [one[target] for one in result["seeds"]], result))
+            lines.append(_line(row, target, [seed[target] for seed in result["seeds"]], result))
     put_table("quantization", lines)
     return 0
 
 
-def _line(row: Row, target: str, own: list[dict[str, Any]], result: dict[str, Any]) -> str:
-    first = own[0]["lost"]
+def _line(row: Row, target: str, seeds: list[dict[str, Any]], result: dict[str, Any]) -> str:
+    first = seeds[0]["lost"]
     lost = f"{_points(first['value'])} [{_points(first['low'])}, {_points(first['high'])}]"
-    if len(own) > 1:
-        mean = _mean(one["lost"]["value"] for one in own)
-        lost += f"; mean of {len(own)} seeds {_points(mean)}"
+    if len(seeds) > 1:
+        mean = _mean(seed["lost"]["value"] for seed in seeds)
+        lost += f"; mean of {len(seeds)} seeds {_points(mean)}"
     ratio = result["speed"].get(f"{target}-{row.lengths[0]}")
     times = f"{ratio['value']:.1f}x [{ratio['low']:.1f}, {ratio['high']:.1f}]" if ratio else ""
-    share = own[0]["bytes"] / own[0]["bytes_fp32"]
-    changed = _mean(one["changed"] for one in own)
+    share = seeds[0]["bytes"] / seeds[0]["bytes_fp32"]
+    changed = _mean(seed["changed"] for seed in seeds)
     method = " ".join(row.options[1::2])
     model = row.base.rsplit("-", 2)[0]
     return f"| `{model}` | {method} | {target} | {lost} | {changed:.1%} | {share:.2f}x | {times} |"
@@ -295,9 +308,12 @@ def _points(share: float) -> str:
 
 def _kept_times(row: Row) -> dict[str, Any]:
     """Return the latencies of a result, and what they were measured on."""
-    found = json.loads(_result(row).read_text(encoding="utf-8"))
-    made_on = {key: found[key] for key in ("machine", "load_average_at_start", "versions")}
-    return {"speed": found["speed"], "speed_measured_on": found.get("speed_measured_on", made_on)}
+    content = json.loads(_result(row).read_text(encoding="utf-8"))
+    made_on = {key: content[key] for key in ("machine", "load_average_at_start", "versions")}
+    return {
+        "speed": content["speed"],
+        "speed_measured_on": content.get("speed_measured_on", made_on),
+    }
 
 
 def _result(row: Row) -> Path:

@@ -36,10 +36,10 @@ def main() -> int:
     """Do the folds that are missing, and pool them."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--row", action="append", required=True, help="such as bert")
-    wanted: list[str] = parser.parse_args().row
+    names: list[str] = parser.parse_args().row
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
-    rows = [row for row in ROWS if row.name in wanted]
-    if len(rows) < len(set(wanted)):
+    rows = [row for row in ROWS if row.name in names]
+    if len(rows) < len(set(names)):
         sys.exit(f"no such row; there are {', '.join(row.name for row in ROWS)}")
     codes = [_fold(row, fold) for fold in range(1, FOLDS + 1) for row in rows]
     return max(codes[-len(rows) :])
@@ -51,35 +51,41 @@ def _fold(row: Row, fold: int) -> int:
     done: dict[str, Any] = json.loads(result.read_text())["folds"] if result.is_file() else {}
     if str(fold) not in done:
         done[str(fold)] = _measured(row, fold)
-    found = {target: _pooled([one[target] for one in done.values()]) for target in row.targets}
+    pooled = {target: _pooled([fold[target] for fold in done.values()]) for target in row.targets}
     return finish(
         f"quantization/folds-{row.name}",
-        [bar for target in row.targets for bar in _bars(row, target, found[target], len(done))],
-        {"method": row.options, "pooled": found, "folds": done},
+        [bar for target in row.targets for bar in _bars(row, target, pooled[target], len(done))],
+        {"method": row.options, "pooled": pooled, "folds": done},
     )
 
 
 def _measured(row: Row, fold: int) -> dict[str, dict[str, int]]:
     """Train without a fold, quantize, export both ends, and count what they answer to it."""
     root = workspace.root()
-    base, made = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
+    base, quantized = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
     held_out = ("--fold", f"{fold}/{FOLDS}")
     if TEACHER in row.made_by:
         teacher = f"{BERT[0]}-fold{fold}"
         if not (root / teacher).is_dir():
             bmc(*BERT[1], *held_out, "-o", root / teacher)
-        row = replace(row, made_by=tuple(teacher if one == TEACHER else one for one in row.made_by))
-    prepare(row, base, made, held_out)
+        row = replace(
+            row, made_by=tuple(teacher if step == TEACHER else step for step in row.made_by)
+        )
+    prepare(row, base, quantized, held_out)
     return {
-        target: _counts(root / f"{base}-{target}", root / f"{made}-{target}")
+        target: _counts(root / f"{base}-{target}", root / f"{quantized}-{target}")
         for target in row.targets
     }
 
 
-def _counts(base: Path, made: Path) -> dict[str, int]:
-    its, own = (np.load(folder / bundles.EVALUATION) for folder in (base, made))
-    before, after = (one["logits"].argmax(axis=1) for one in (its, own))
-    right, still = before == its["labels"], after == own["labels"]
+def _counts(base: Path, quantized: Path) -> dict[str, int]:
+    base_outputs, quantized_outputs = (
+        np.load(folder / bundles.EVALUATION) for folder in (base, quantized)
+    )
+    before, after = (
+        outputs["logits"].argmax(axis=1) for outputs in (base_outputs, quantized_outputs)
+    )
+    right, still = before == base_outputs["labels"], after == quantized_outputs["labels"]
     return {
         "rows": len(before),
         "right_before": int(right.sum()),
@@ -105,9 +111,9 @@ def _pooled(folds: list[dict[str, int]]) -> dict[str, float]:
     }
 
 
-def _bars(row: Row, target: str, found: dict[str, float], done: int) -> list[Bar]:
-    where = f"{row.name}, {target}, {done} of {FOLDS} folds, {found['rows']} rows"
-    lost, low, high = (100 * found[key] for key in ("lost", "low", "high"))
+def _bars(row: Row, target: str, pooled: dict[str, float], done: int) -> list[Bar]:
+    where = f"{row.name}, {target}, {done} of {FOLDS} folds, {pooled['rows']} rows"
+    lost, low, high = (100 * pooled[key] for key in ("lost", "low", "high"))
     return [
         Bar(
             f"{where}: at most {row.most_lost} points lost",
@@ -116,8 +122,8 @@ def _bars(row: Row, target: str, found: dict[str, float], done: int) -> list[Bar
         ),
         Bar(
             f"{where}: at most {MOST_CHANGED:.0%} of the answers changed",
-            f"{found['changed']:.2%}",
-            found["changed"] <= MOST_CHANGED,
+            f"{pooled['changed']:.2%}",
+            pooled["changed"] <= MOST_CHANGED,
         ),
     ]
 

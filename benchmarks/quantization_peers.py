@@ -48,7 +48,7 @@ from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
-BASE, OWN = "bert-movie-reviews-0", "quantized-bert-0"
+BASE, QUANTIZED = "bert-movie-reviews-0", "quantized-bert-0"
 DATA = "movie-reviews"
 LENGTHS = (32, 128)
 SETTINGS = BenchSettings(1, 32, 5, 6)
@@ -71,15 +71,15 @@ def main() -> int:
     """Quantize in each way, score, time."""
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     root = workspace.root()
-    if not (root / OWN).is_dir():
-        bmc("quantize", BASE, "--method", "static", "-o", root / OWN)
-    for name in (BASE, OWN):
+    if not (root / QUANTIZED).is_dir():
+        bmc("quantize", BASE, "--method", "static", "-o", root / QUANTIZED)
+    for name in (BASE, QUANTIZED):
         missing = [t for t in ("onnx", "openvino") if not (root / f"{name}-{t}").is_dir()]
         if missing:
             bmc("export", name, "--target", ",".join(missing))
     data = datasets.load(DATA)
     chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
-    rows = [data.train.rows[place] for place in chosen.tolist()]
+    rows = [data.train.rows[index] for index in chosen.tolist()]
     plain = RUNS / "exports" / "optimum-bert.onnx"
     plain.parent.mkdir(parents=True, exist_ok=True)
     optimum.export(root / BASE, plain)
@@ -88,16 +88,18 @@ def main() -> int:
         "ModelOpt": _modelopt(root, plain, rows),
         "NNCF": _nncf(root, rows),
     }
-    own = {peer: root / f"{OWN}-{target}" for peer, target in AGAINST.items()}
-    found = {
-        f"bmc, {target}": _scored(_answers(root / f"{OWN}-{target}", data), data)
+    bundle_of = {peer: root / f"{QUANTIZED}-{target}" for peer, target in AGAINST.items()}
+    scores = {
+        f"bmc, {target}": _scored(_logits(root / f"{QUANTIZED}-{target}", data), data)
         for target in ("onnx", "openvino")
     }
-    found |= {peer: _scored(_answers(path, data), data) for peer, path in bundled.items()}
+    scores |= {peer: _scored(_logits(path, data), data) for peer, path in bundled.items()}
     module = torch_dynamic.quantized(root / BASE)
-    found["torch"] = _scored(_answers_of(module, root / BASE, data), data)
+    scores["torch"] = _scored(_answers_of(module, root / BASE, data), data)
     ids, work = _ids(root, rows), RUNS / "exports" / "pt2e"
-    found["PT2E"] = _scored(pt2e.answers(root / BASE, ids, _ids(root, data.test.rows), work), data)
+    scores["PT2E"] = _scored(
+        pt2e.logits_of(root / BASE, ids, _ids(root, data.test.rows), work), data
+    )
     few = ids[:8]  # enough to time by
     timed: dict[str, Sampler] = {
         "torch": lambda threads, length: torch_dynamic.samples(root / BASE, threads, length),
@@ -106,20 +108,20 @@ def main() -> int:
     speed: dict[str, Any] = {}
     for length in LENGTHS:
         for peer, path in bundled.items():
-            speed[f"{peer}-{length}"] = _in_turn(own[peer], path, length)
+            speed[f"{peer}-{length}"] = _in_turn(bundle_of[peer], path, length)
         for peer, sampler in timed.items():
-            speed[f"{peer}-{length}"] = _by_turns(own[peer], sampler, length)
-    parts = {"bmc, onnx": own["Optimum"], "bmc, openvino": own["NNCF"], **bundled}
+            speed[f"{peer}-{length}"] = _by_turns(bundle_of[peer], sampler, length)
+    parts = {"bmc, onnx": bundle_of["Optimum"], "bmc, openvino": bundle_of["NNCF"], **bundled}
     sizes = {name: bundles.read(path).model_size() for name, path in parts.items()}
-    content = {"scores": found, "speed": speed, "bytes": sizes}
-    return finish("quantization_peers", _bars(found, speed), content)
+    content = {"scores": scores, "speed": speed, "bytes": sizes}
+    return finish("quantization_peers", _bars(scores, speed), content)
 
 
 def _ids(root: Path, rows: Many) -> list[NDArray[np.int64]]:
     """Return the token ids of each row, without padding."""
     encoder = bundles.read(root / f"{BASE}-onnx").encoder
     encoded = encoder.encode(rows)
-    return [encoder.batch(encoded, [place])["input_ids"][0] for place in range(len(rows))]
+    return [encoder.batch(encoded, [index])["input_ids"][0] for index in range(len(rows))]
 
 
 def _optimum(root: Path, plain: Path) -> Path:
@@ -133,99 +135,102 @@ def _modelopt(root: Path, plain: Path, rows: Rows) -> Path:
     names = ("input_ids", "attention_mask", "token_type_ids")
     whole = [
         dict(zip(names, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
-        for ids in (one[None] for one in _ids(root, rows))
+        for ids in (ids[None] for ids in _ids(root, rows))
     ]
     modelopt.quantize(plain, whole, path)
     return wrapped(path, bundles.read(root / f"{BASE}-onnx"), plain.with_name("modelopt-int8"), FAR)
 
 
 def _nncf(root: Path, rows: Rows) -> Path:
-    own, path = bundles.read(root / f"{BASE}-openvino"), RUNS / "exports" / "nncf-bert.xml"
-    encoded = own.encoder.encode(rows)
-    batches = [own.encoder.batch(encoded, [place]) for place in range(len(rows))]
-    nncf.quantize(own.model_path, batches, path)
-    return wrapped(path, own, path.with_name("nncf-int8"), FAR)
+    base_bundle, path = bundles.read(root / f"{BASE}-openvino"), RUNS / "exports" / "nncf-bert.xml"
+    encoded = base_bundle.encoder.encode(rows)
+    batches = [base_bundle.encoder.batch(encoded, [index]) for index in range(len(rows))]
+    nncf.quantize(base_bundle.model_path, batches, path)
+    return wrapped(path, base_bundle, path.with_name("nncf-int8"), FAR)
 
 
-def _answers(folder: Path, data: Dataset) -> NDArray[np.float32]:
+def _logits(folder: Path, data: Dataset) -> NDArray[np.float32]:
     encoder = bundles.read(workspace.root() / f"{BASE}-onnx").encoder
-    found = np.empty((len(data.test.rows), 2), np.float32)
+    logits = np.empty((len(data.test.rows), 2), np.float32)
     with Pipeline(bundles.read(folder), RuntimeOptions()) as pipeline:
         names = [info.name for info in pipeline.bundle.manifest.inputs]
         encoded = encoder.encode(data.test.rows)
         for places, arrays in ordered_batches(encoder, encoded, 1):
             whole = {name: arrays.get(name, np.zeros_like(arrays["input_ids"])) for name in names}
-            found[places] = pipeline.session.run(whole)["logits"]
-    return found
+            logits[places] = pipeline.session.run(whole)["logits"]
+    return logits
 
 
 @torch.inference_mode()
 def _answers_of(module: torch.nn.Module, folder: Path, data: Dataset) -> NDArray[np.float32]:
     encoder = artifact.load(folder).encoder
     encoded = encoder.encode(data.test.rows)
-    found = np.empty((len(data.test.rows), 2), np.float32)
+    logits = np.empty((len(data.test.rows), 2), np.float32)
     for places, arrays in ordered_batches(encoder, encoded, 1):
         inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        found[places] = output_of(module, inputs).float().numpy()
-    return found
+        logits[places] = output_of(module, inputs).float().numpy()
+    return logits
 
 
-def _scored(answers: NDArray[np.float32], data: Dataset) -> dict[str, Any]:
+def _scored(logits: NDArray[np.float32], data: Dataset) -> dict[str, Any]:
     """Hold answers against those of the fp32 ONNX bundle on the same rows."""
-    its = np.load(workspace.root() / f"{BASE}-onnx" / bundles.EVALUATION)
+    base_outputs = np.load(workspace.root() / f"{BASE}-onnx" / bundles.EVALUATION)
     labels = np.asarray(data.test.labels)
-    if not np.array_equal(labels, its["labels"]):
+    if not np.array_equal(labels, base_outputs["labels"]):
         sys.exit("the bundle was scored on other rows")
-    lost = scores.lost("classification", answers, its["logits"], labels)
-    changed = answers.argmax(axis=1) != its["logits"].argmax(axis=1)
+    lost = scores.lost("classification", logits, base_outputs["logits"], labels)
+    changed = logits.argmax(axis=1) != base_outputs["logits"].argmax(axis=1)
     return {
-        "accuracy": float((answers.argmax(axis=1) == labels).mean()),
+        "accuracy": float((logits.argmax(axis=1) == labels).mean()),
         "lost": asdict(lost),
         "changed": float(changed.mean()),
     }
 
 
-def _in_turn(own: Path, peer: Path, length: int) -> dict[str, Any]:
+def _in_turn(bundle: Path, peer: Path, length: int) -> dict[str, Any]:
     """Time both in turn; the ratio says how many times faster bmc's is."""
     settings = BenchSettings(1, length, SETTINGS.launches, SETTINGS.rounds)
-    run = results.measure_bundles([peer, own], (1, 2), settings)
+    run = results.measure_bundles([peer, bundle], (1, 2), settings)
     results.save(run, workspace.root() / ".bench" / f"{peer.name}-{length}.json")
     best = [row for row in run.rows if row.best]
-    ratio = results.ratio(run, peer.name, own.name)
+    ratio = results.ratio(run, peer.name, bundle.name)
     return {**asdict(ratio), "p50": [row.p50.value if row.p50 else None for row in best]}
 
 
-def _by_turns(own: Path, sampler: Sampler, length: int) -> dict[str, Any]:
+def _by_turns(bundle: Path, sampler: Sampler, length: int) -> dict[str, Any]:
     """Time a bundle and a program launch by launch in turn, each at its better thread count."""
     settings = BenchSettings(1, length, 2, 2)  # the fewest that it takes
-    its: dict[int, Launches] = {1: [], 2: []}
+    bundle_times: dict[int, Launches] = {1: [], 2: []}
     ours: dict[int, Launches] = {1: [], 2: []}
     for _ in range(LAUNCHES):
-        run = results.measure_bundles([own], tuple(ours), settings)
+        run = results.measure_bundles([bundle], tuple(ours), settings)
         for threads, samples in zip(ours, run.samples, strict=True):
             calls = chain.from_iterable(chain.from_iterable(samples.nanoseconds))
             ours[threads].append([list(calls)])
-            its[threads].append([sampler(threads, length)])
-    best = [min(one.values(), key=_median) for one in (its, ours)]
-    return {**asdict(speed_up(*best)), "p50": [_median(one) / 1e6 for one in best]}
+            bundle_times[threads].append([sampler(threads, length)])
+    best = [min(launches.values(), key=_median) for launches in (bundle_times, ours)]
+    return {**asdict(speed_up(*best)), "p50": [_median(launches) / 1e6 for launches in best]}
 
 
 def _median(launches: Launches) -> float:
     return float(np.median(np.concatenate([turn for launch in launches for turn in launch])))
 
 
-def _bars(found: dict[str, Any], speed: dict[str, Any]) -> list[Bar]:
+def _bars(scores: dict[str, Any], speed: dict[str, Any]) -> list[Bar]:
     bars = []
-    for peer, own in AGAINST.items():
-        mine, its = found[f"bmc, {own}"], found[peer]
-        shown = f"{mine['accuracy']:.4f} against {its['accuracy']:.4f}"
-        met = mine["lost"]["low"] <= its["lost"]["high"] and mine["accuracy"] >= its["accuracy"]
-        bars.append(Bar(f"bmc is as accurate as {peer}", shown, met))
+    for peer, target in AGAINST.items():
+        bmc_score, peer_score = scores[f"bmc, {target}"], scores[peer]
+        text = f"{bmc_score['accuracy']:.4f} against {peer_score['accuracy']:.4f}"
+        met = (
+            bmc_score["lost"]["low"] <= peer_score["lost"]["high"]
+            and bmc_score["accuracy"] >= peer_score["accuracy"]
+        )
+        bars.append(Bar(f"bmc is as accurate as {peer}", text, met))
         for length in LENGTHS:
             ratio = speed[f"{peer}-{length}"]
-            shown = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
+            text = f"{ratio['value']:.2f} [{ratio['low']:.2f}, {ratio['high']:.2f}]"
             must = f"bmc is at least as fast as {peer} at {length} tokens"
-            bars.append(Bar(must, shown, ratio["high"] >= 1))
+            bars.append(Bar(must, text, ratio["high"] >= 1))
     return bars
 
 

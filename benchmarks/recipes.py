@@ -52,7 +52,7 @@ def main() -> int:
         for part, most in ((data.train, ROWS), (data.validation, SCORED))
     )
     data = replace(data, train=train, validation=validation)
-    found = []
+    lines = []
     for name, settings in TRIED:
         chosen = baselines.choose(name, {"width": "16"})
         recipe = replace(chosen.recipe, epochs=EPOCHS, **settings)
@@ -61,8 +61,8 @@ def main() -> int:
             model = baselines.trained(chosen, data, recipe, Path(folder))
         seconds = round(time.monotonic() - started)
         print(f"{name} {settings}: {model.scores['validation_accuracy']:.3f}, {seconds} s")
-        found.append({"model": name, "settings": settings, "seconds": seconds, **model.scores})
-    return finish("recipes", (), {"data": DATA, "rows": ROWS, "epochs": EPOCHS, "tried": found})
+        lines.append({"model": name, "settings": settings, "seconds": seconds, **model.scores})
+    return finish("recipes", (), {"data": DATA, "rows": ROWS, "epochs": EPOCHS, "tried": lines})
 
 
 if __name__ == "__main__":

@@ -48,40 +48,44 @@ def main() -> int:
     """Round each model in each way, and compare the answers."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--model", action="append", required=True, help="a model directory")
-    found = [one for name in parser.parse_args().model for one in _of_model(Path(name))]
-    return finish("rounding", [], {"rows_fitted_to": ROWS, "found": found})
+    results = [result for name in parser.parse_args().model for result in _of_model(Path(name))]
+    return finish("rounding", [], {"rows_fitted_to": ROWS, "found": results})
 
 
 def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
     model, data = artifact.load(folder), data_of(folder, None)
     rows = [*data.validation.rows, *transfer_texts("imdb", SENTENCES, data)[::EVERY]]
     with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        work = work_for(data, (), TrainingSettings(), place, place, lambda name: model, run="")
+        model_folder = Path(name)
+        work = work_for(
+            data, (), TrainingSettings(), model_folder, model_folder, lambda name: model, run=""
+        )
         fitted_to = calibration_samples(model, work, ROWS)
     plain = inference_form(model)
     layers: dict[str, Any] = {
-        path: own for path, own in plain.named_modules() if type(own) in (nn.Linear, nn.Embedding)
+        path: layer
+        for path, layer in plain.named_modules()
+        if type(layer) in (nn.Linear, nn.Embedding)
     }
-    linears = {path: own for path, own in layers.items() if type(own) is nn.Linear}
+    linears = {path: layer for path, layer in layers.items() if type(layer) is nn.Linear}
     read = _products_read(plain, linears, model.encoder, fitted_to)
     counted = hessians(plain, layers, model.encoder, fitted_to)
     expected = answers_of(model, plain, rows)
-    for way, by in _ways(read, counted):
+    for method, by in _ways(read, counted):
         form = copy.deepcopy(plain)
         for path in layers:
             layer: Any = form.get_submodule(path)
             layer.weight.data = by(path, layer)
         logits = answers_of(model, form, rows)
-        one = {
+        result = {
             "model": folder.name,
-            "way": way,
+            "way": method,
             "rows": len(rows),
             "changed": float((logits.argmax(axis=1) != expected.argmax(axis=1)).mean()),
             "mean_square_move": float(np.sqrt(np.square(logits - expected).mean())),
         }
-        print(one, flush=True)
-        yield one
+        print(result, flush=True)
+        yield result
 
 
 def _ways(read: Products, counted: Products) -> Iterator[tuple[str, Rounded]]:
@@ -110,14 +114,14 @@ def _products_read(
     form: nn.Module, linears: Mapping[str, nn.Module], encoder: Any, rows: list[Any]
 ) -> dict[str, Tensor]:
     """Return the products of what linear layers read, (in, in), by path."""
-    found: dict[str, Tensor] = {}
+    hessians: dict[str, Tensor] = {}
 
     def add(path: str, values: Tensor) -> None:
         values = values.flatten(0, -2)
-        found[path] = found.get(path, 0) + values.t() @ values
+        hessians[path] = hessians.get(path, 0) + values.t() @ values
 
     observe_inputs(form, linears, encoder, rows, add, "what layers read")
-    return found
+    return hessians
 
 
 def _scales(layer: Any) -> Tensor:

@@ -40,7 +40,7 @@ def main() -> int:
     options = _options()
     console.set_mode(quiet=True, json=False)
     settings = BenchSettings(launches=options.launches, rounds=options.rounds)
-    found: dict[str, Any] = {}
+    measured: dict[str, Any] = {}
     bars = []
     with tempfile.TemporaryDirectory() as folder:
         bundle = workspace.find(options.bundle, "bundle")
@@ -54,12 +54,12 @@ def main() -> int:
                     ratios.append(results.ratio(run, bundle.name, copy.name))
                     print(f"{name} {number + 1:3}  {with_interval(ratios[-1])}", flush=True)
             bars.append(_bar(name, ratios))
-            found[name] = [asdict(ratio) for ratio in ratios]
+            measured[name] = [asdict(ratio) for ratio in ratios]
     content = {
         "bundle": bundle.name,
         "threads": options.threads,
         "settings": asdict(settings),
-        "ratios": found,
+        "ratios": measured,
     }
     return finish("self_ratio", bars, content)
 
@@ -73,9 +73,9 @@ def _bar(name: str, ratios: list[Interval]) -> Bar:
 
 
 @contextmanager
-def _busy_core(wanted: bool) -> Iterator[None]:
+def _busy_core(is_busy: bool) -> Iterator[None]:
     """Keep one core busy with a loop in another process, if that is wanted."""
-    if not wanted:
+    if not is_busy:
         yield
         return
     process = subprocess.Popen([sys.executable, "-c", "while True: pass"])

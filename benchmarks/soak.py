@@ -56,13 +56,13 @@ def main() -> int:
     options = parser.parse_args()
     seconds = options.seconds or options.minutes * 60 / _MEASUREMENTS
     spans = {1: options.beside or seconds, THREADS: seconds}
-    found = []
+    results = []
     print(f"{'bundle':16}{'threads':>8}{'rows/s':>10}{'wrong':>7}{'errors':>8}{'growth MB':>11}")
     for kind, (model, data) in MODELS.items():
         rows = rows_of(kind, data)
         for target in TARGETS:
-            found += soaked(bundle_of(kind, model, data, target), rows, kind, target, spans)
-    return finish("soak", bars(found), {"seconds_of_threads": spans, "measurements": found})
+            results += soaked(bundle_of(kind, model, data, target), rows, kind, target, spans)
+    return finish("soak", bars(results), {"seconds_of_threads": spans, "measurements": results})
 
 
 def bundle_of(kind: str, model: str, data: str, target: str) -> Path:
@@ -79,8 +79,8 @@ def rows_of(kind: str, data: str) -> list[Any]:
     """Return rows as an application has them, two long ones among the texts."""
     test = datasets.load(data).test.rows
     if kind != "text":
-        return [np.asarray(test[place]) for place in range(ROWS)]
-    rows = [test[place][0] for place in range(ROWS)]
+        return [np.asarray(test[index]) for index in range(ROWS)]
+    rows = [test[index][0] for index in range(ROWS)]
     rows[7], rows[31] = (" ".join(rows) * 40)[:100_000], (rows[3] + " ") * 900
     return rows
 
@@ -97,7 +97,7 @@ def soaked(
         target: of the bundle.
         spans: seconds for each number of threads.
     """
-    found = []
+    results = []
     with load(bundle, threads=1) as pipeline:
         truth = [pipeline(row) for row in rows]
         for threads, seconds in spans.items():
@@ -112,15 +112,20 @@ def soaked(
             before = memory()
             for caller in callers:
                 caller.join()
-            found.append(shown(kind, target, f"{threads}", counts, seconds, memory() - before))
+            results.append(
+                print_result(kind, target, f"{threads}", counts, seconds, memory() - before)
+            )
     seconds = spans[1]
-    expected = [(answer.label, answer.score) for answer in truth]
+    expected = [(prediction.label, prediction.score) for prediction in truth]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         work = [(bundle, rows, expected, start, seconds) for start in range(PROCESSES)]
-        answers = pool.starmap(in_process, work)
-    counts, growths = [count for count, _ in answers], [growth for _, growth in answers]
-    found.append(shown(kind, target, "processes", counts, seconds, max(growths)))
-    return found
+        results_of_processes = pool.starmap(in_process, work)
+    counts, growths = (
+        [count for count, _ in results_of_processes],
+        [growth for _, growth in results_of_processes],
+    )
+    results.append(print_result(kind, target, "processes", counts, seconds, max(growths)))
+    return results
 
 
 def in_process(
@@ -148,20 +153,20 @@ def ask(
     while time.monotonic() < end:
         turn += 1
         some = [(turn + step) % len(rows) for step in range(1 if turn % 2 else LIST)]
-        asked = [rows[place] for place in some]
+        batch = [rows[index] for index in some]
         try:
-            answers = pipeline(asked) if len(some) > 1 else [pipeline(asked[0])]
+            predictions = pipeline(batch) if len(some) > 1 else [pipeline(batch[0])]
         except Exception as error:  # noqa: BLE001  each is a finding, whatever it is
             count.errors += 1
             count.first_error = count.first_error or f"{type(error).__name__}: {error}"
             continue
         count.rows += len(some)
-        for place, answer in zip(some, answers, strict=True):
-            near = abs(answer.score - truth[place].score) <= TOLERANCE
-            count.wrong += not (near and answer.label == truth[place].label)
+        for index, prediction in zip(some, predictions, strict=True):
+            near = abs(prediction.score - truth[index].score) <= TOLERANCE
+            count.wrong += not (near and prediction.label == truth[index].label)
 
 
-def shown(
+def print_result(
     kind: str, target: str, threads: str, counts: list[Count], seconds: float, growth: float
 ) -> dict[str, Any]:
     """Print and return one row of the table."""
@@ -181,17 +186,20 @@ def shown(
     return {**row, **asdict(total), "growth_mb": growth}
 
 
-def bars(found: list[dict[str, Any]]) -> list[Bar]:
+def bars(results: list[dict[str, Any]]) -> list[Bar]:
     """Hold all measurements against what they must reach."""
-    rates = {(one["kind"], one["target"], one["threads"]): one["rows_a_second"] for one in found}
+    rates = {
+        (result["kind"], result["target"], result["threads"]): result["rows_a_second"]
+        for result in results
+    }
     ratios = {
         f"{kind}-{target}": rates[kind, target, f"{THREADS}"] / max(rates[kind, target, "1"], 1e-9)
         for kind, target, threads in rates
         if threads == "1"
     }
-    wrong, errors = (sum(one[name] for one in found) for name in ("wrong", "errors"))
+    wrong, errors = (sum(result[name] for result in results) for name in ("wrong", "errors"))
     slowest = min(ratios, key=lambda name: ratios[name])
-    growth = max(one["growth_mb"] for one in found)
+    growth = max(result["growth_mb"] for result in results)
     return [
         Bar("0 wrong answers", f"{wrong}", wrong == 0),
         Bar("0 errors", f"{errors}", errors == 0),

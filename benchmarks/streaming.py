@@ -69,13 +69,13 @@ for places in held.in_order(64)[:{STEPS}]:
 def main() -> int:
     """Make both files, measure both commands, and compare."""
     size = int(sys.argv[1]) if len(sys.argv) > 1 else LARGE
-    small, rows_small = made(SMALL)
-    large, rows_large = made(size)
-    found, bars = {}, []
+    small, rows_small = table_of(SMALL)
+    large, rows_large = table_of(size)
+    results, bars = {}, []
     for name, code in (("bmc datasets", _DATASETS), ("training", _TRAIN)):
         before, after = peak(code, small), peak(code, large)
         growth = after["megabytes"] - before["megabytes"]
-        found[name] = {"small": before, "large": after, "growth_megabytes": growth}
+        results[name] = {"small": before, "large": after, "growth_megabytes": growth}
         bars.append(
             Bar(
                 f"{name}: peak memory with {size} MB grows by <= {MOST} MB over {SMALL} MB",
@@ -86,10 +86,10 @@ def main() -> int:
         )
     large.unlink()
     rows = {"small": rows_small, "large": rows_large}
-    return finish("streaming", bars, {"megabytes": size, "rows": rows, "measured": found})
+    return finish("streaming", bars, {"megabytes": size, "rows": rows, "measured": results})
 
 
-def made(megabytes: int) -> tuple[Path, int]:
+def table_of(megabytes: int) -> tuple[Path, int]:
     """Write a CSV of new sentences, made of real reviews' words in random order."""
     path = RUNS / f"streaming-{megabytes}.csv"
     path.parent.mkdir(exist_ok=True)
@@ -98,8 +98,8 @@ def made(megabytes: int) -> tuple[Path, int]:
     with path.open("w", encoding="utf-8", newline="") as file:
         file.write("text,label\n")
         while file.tell() < megabytes * 2**20:
-            for one in generator.sample(texts, 1000):
-                words = one.split()
+            for row_text in generator.sample(texts, 1000):
+                words = row_text.split()
                 generator.shuffle(words)
                 file.write(f'"{" ".join(words)}",{generator.choice(("good", "bad"))}\n')
             count += 1000

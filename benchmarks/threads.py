@@ -27,10 +27,10 @@ TURN = 0.01  # seconds
 
 
 class Turns:
-    """A lock that its holder keeps over several calls while others wait, and then hands on."""
+    """A lock that a thread keeps for `TURN` seconds, over several calls, while others wait."""
 
     def __init__(self) -> None:
-        self._gate, self._state = threading.Lock(), threading.Lock()
+        self._lock, self._state = threading.Lock(), threading.Lock()
         self._owner = self._waiting = 0
         self._until, self._inside = 0.0, False
 
@@ -41,11 +41,11 @@ class Turns:
                 self._inside = True
                 return
             self._waiting += 1
-        while not self._gate.acquire(timeout=TURN):
+        while not self._lock.acquire(timeout=TURN):
             with self._state:
                 if self._owner and not self._inside and time.monotonic() > self._until:
                     self._owner = 0  # it went elsewhere
-                    self._gate.release()
+                    self._lock.release()
         with self._state:
             self._waiting -= 1
             self._owner, self._inside, self._until = me, True, time.monotonic() + TURN
@@ -55,10 +55,10 @@ class Turns:
             self._inside = False
             if not self._waiting or time.monotonic() >= self._until:
                 self._owner = 0
-                self._gate.release()
+                self._lock.release()
 
 
-WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
+LOCKS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
     "freely": nullcontext,
     "one after another": threading.Lock,
     "turns of 10 ms": Turns,
@@ -66,28 +66,28 @@ WAYS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 
 
 def main() -> int:
-    """Measure every bundle and the control in every way, and write the table."""
+    """Measure every bundle and the control with every lock, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
     seconds = parser.parse_args().seconds
-    found = {"control": ways_of(control, [np.ones(256, np.float32)] * 32, seconds)}
+    results = {"control": ratios_of(control, [np.ones(256, np.float32)] * 32, seconds)}
     for name in BUNDLES:
         kind = name.partition("-")[0]
         with load(RUNS / "soak" / name, threads=1) as pipeline:
-            found[name] = ways_of(pipeline, rows_of(kind, MODELS[kind][1]), seconds)
-    for name, ratios in found.items():
-        print(f"{name:16}", *(f"{way} {ratio:.2f}  " for way, ratio in ratios.items()))
-    return finish("threads", [], {"seconds": seconds, "times_the_rows_of_one_thread": found})
+            results[name] = ratios_of(pipeline, rows_of(kind, MODELS[kind][1]), seconds)
+    for name, ratios in results.items():
+        print(f"{name:16}", *(f"{lock_name} {ratio:.2f}  " for lock_name, ratio in ratios.items()))
+    return finish("threads", [], {"seconds": seconds, "times_the_rows_of_one_thread": results})
 
 
-def ways_of(answer: Callable[[Any], Any], rows: list[Any], seconds: float) -> dict[str, float]:
-    """Return how many times the rows of one thread eight of them answer, in each way."""
-    truth = [answer(row) for row in rows]
+def ratios_of(predict: Callable[[Any], Any], rows: list[Any], seconds: float) -> dict[str, float]:
+    """Return the throughput of THREADS threads relative to one thread, by lock."""
+    truth = [predict(row) for row in rows]
 
-    def rate(threads: int, gate: AbstractContextManager[Any]) -> float:
-        def gated(asked: Any) -> Any:
-            with gate:
-                return answer(asked)
+    def rate(threads: int, lock: AbstractContextManager[Any]) -> float:
+        def gated(batch: Any) -> Any:
+            with lock:
+                return predict(batch)
 
         counts = [Count() for _ in range(threads)]
         callers = [
@@ -101,21 +101,21 @@ def ways_of(answer: Callable[[Any], Any], rows: list[Any], seconds: float) -> di
         return sum(count.rows for count in counts) / seconds
 
     alone = rate(1, nullcontext())
-    return {way: rate(THREADS, make()) / alone for way, make in WAYS.items()}
+    return {lock_name: rate(THREADS, make()) / alone for lock_name, make in LOCKS.items()}
 
 
-def control(asked: Any) -> Any:
+def control(batch: Any) -> Any:
     """Do for a row, or a list of rows, what a pipeline does around a runtime: a few small arrays.
 
     A matrix product stands where the runtime computes, without Python's lock as it does.
     """
-    rows = asked if isinstance(asked, list) else [asked]
+    rows = batch if isinstance(batch, list) else [batch]
     stacked = np.stack([np.asarray(row, np.float32) for row in rows])
     logits = (stacked @ _WEIGHTS).astype(np.float64)
     shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
     scores = shifted / shifted.sum(axis=1, keepdims=True)
-    answers = [Prediction(f"{row.argmax()}", float(row.max())) for row in scores]
-    return answers if isinstance(asked, list) else answers[0]
+    predictions = [Prediction(f"{row.argmax()}", float(row.max())) for row in scores]
+    return predictions if isinstance(batch, list) else predictions[0]
 
 
 _WEIGHTS = np.random.default_rng(0).normal(size=(256, 10)).astype(np.float32)

@@ -55,12 +55,12 @@ def main() -> int:
     for name, reference in CASES:
         seconds = _case(name, reference, options.turns)
         content[name] = seconds
-        best = {who: min(found) for who, found in seconds.items()}
+        best = {who: min(times) for who, times in seconds.items()}
         for other in ("plain loop", "Trainer"):
             ratio = best["bmc"] / best[other]
             must = f"{name}: one epoch in bmc takes no longer than in the {other}"
-            found = f"{best['bmc']:.1f} s against {best[other]:.1f} s"
-            bars.append(Bar(must, found, ratio <= SLACK))
+            text = f"{best['bmc']:.1f} s against {best[other]:.1f} s"
+            bars.append(Bar(must, text, ratio <= SLACK))
     return finish("training_speed", bars, content)
 
 
@@ -75,19 +75,19 @@ def _case(name: str, reference: str, turns: int) -> dict[str, list[float]]:
     rows = Rows(data.train.rows, data.train.labels, model.encoder)
     order = rows.shuffled(settings.batch_size, settings.seed, 0, settings.batch_tokens)
     batches = [rows.batch(places) for places in order]
-    ways: dict[str, Callable[[], object]] = {
+    methods: dict[str, Callable[[], object]] = {
         "bmc": lambda: _bmc(copy.deepcopy(model), data, settings),
         "plain loop": lambda: _plain(copy.deepcopy(model.module), batches, settings),
         "Trainer": lambda: _trainer(copy.deepcopy(model.module), batches, settings),
     }
-    seconds: dict[str, list[float]] = {who: [] for who in ways}
+    seconds: dict[str, list[float]] = {who: [] for who in methods}
     for turn in range(turns):
-        for who in list(ways) if turn % 2 == 0 else reversed(list(ways)):
+        for who in list(methods) if turn % 2 == 0 else reversed(list(methods)):
             started = time.perf_counter()
-            ways[who]()
+            methods[who]()
             seconds[who].append(time.perf_counter() - started)
             print(f"{name}: {who}: {seconds[who][-1]:.1f} s", flush=True)
-    medians = {who: statistics.median(found) for who, found in seconds.items()}
+    medians = {who: statistics.median(times) for who, times in seconds.items()}
     print(name, medians)
     return seconds
 

@@ -33,20 +33,20 @@ def main() -> int:
     argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
     pixels = np.random.default_rng(0).normal(size=(1, 1, SIDE, SIDE)).astype(np.float32)
     sessions = {widths: _session(*widths) for widths in WIDTHS}
-    taken: dict[tuple[int, int], list[int]] = {widths: [] for widths in WIDTHS}
+    times: dict[tuple[int, int], list[int]] = {widths: [] for widths in WIDTHS}
     for _ in range(TURNS):
         for widths, session in sessions.items():
             for _ in range(CALLS):
                 start = time.perf_counter_ns()
                 session.run(None, {"pixels": pixels})
-                taken[widths].append(time.perf_counter_ns() - start)
-    found = []
+                times[widths].append(time.perf_counter_ns() - start)
+    lines = []
     for first, second in WIDTHS:
         multiplications = 9 * SIDE**2 * (first + first * second // 4)
-        p50 = float(np.median(taken[first, second])) / 1000
-        found.append({"channels": (first, second), "p50_us": p50, "macs": multiplications})
+        p50 = float(np.median(times[first, second])) / 1000
+        lines.append({"channels": (first, second), "p50_us": p50, "macs": multiplications})
         print(f"{first:3} and {second:3} channels: {p50:6.1f} us, {multiplications:10,} MACs")
-    return finish("widths", [], {"found": found})
+    return finish("widths", [], {"found": lines})
 
 
 def _session(first: int, second: int) -> onnxruntime.InferenceSession:

@@ -16,7 +16,7 @@ from bmc.targets import RuntimeOptions
 from bmc.writing import new_folder
 
 
-def wrapped(path: Path, own: Bundle, output: Path, largest_error: float) -> Path:
+def wrapped(path: Path, bundle: Bundle, output: Path, largest_error: float) -> Path:
     """Make a bundle of a peer's file, if it answers the golden rows as bmc's bundle does.
 
     A file that takes token types is wrapped as a model of text pairs: bmc's encoder gives token
@@ -24,17 +24,17 @@ def wrapped(path: Path, own: Bundle, output: Path, largest_error: float) -> Path
 
     Args:
         path: .onnx, or OpenVINO's .xml.
-        own: bmc's bundle of the same model, for the same target.
+        bundle: bmc's bundle of the same model, for the same target.
         output: the folder.
         largest_error: by which a logit may be off; leave the script where it is more.
     """
-    target = own.manifest.target
+    target = bundle.manifest.target
     graph = openvino.Core().read_model(path)
-    inputs, expected = own.golden()
-    names = [one.any_name for one in graph.inputs]
+    inputs, expected = bundle.golden()
+    names = [tensor.any_name for tensor in graph.inputs]
     inputs = {name: inputs.get(name, np.zeros_like(inputs["input_ids"])) for name in names}
     with new_folder(output, force=True) as folder:
-        shutil.copyfile(own.path / "tokenizer.json", folder / "tokenizer.json")
+        shutil.copyfile(bundle.path / "tokenizer.json", folder / "tokenizer.json")
         if target == "onnx":
             shutil.copyfile(path, folder / "model.onnx")
         else:
@@ -45,10 +45,10 @@ def wrapped(path: Path, own: Bundle, output: Path, largest_error: float) -> Path
             precision="fp32",
             model="model.onnx" if target == "onnx" else "model.xml",
             inputs=tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names),
-            outputs=own.manifest.outputs,
-            labels=own.manifest.labels,
-            task=own.manifest.task,
-            preprocessing={**own.manifest.preprocessing, "columns": len(names) - 1},
+            outputs=bundle.manifest.outputs,
+            labels=bundle.manifest.labels,
+            task=bundle.manifest.task,
+            preprocessing={**bundle.manifest.preprocessing, "columns": len(names) - 1},
         )
         with Pipeline(Bundle(folder, manifest), RuntimeOptions()) as pipeline:
             outputs = pipeline.session.run(inputs)

@@ -38,7 +38,9 @@ def run_on_rows(
 ) -> None:
     """Run a program of a peer's environment, given a model, rows as JSON, and what it writes."""
     rows = path.with_suffix(".json")
-    rows.write_text(json.dumps([{name: one[name].tolist() for name in one} for one in batches]))
+    rows.write_text(
+        json.dumps([{name: batch[name].tolist() for name in batch} for batch in batches])
+    )
     command = [str(program(peer, "python")), "-c", program_text, str(model), str(rows), str(path)]
     subprocess.run(command, check=True, capture_output=True)
     rows.unlink()

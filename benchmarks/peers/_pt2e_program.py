@@ -41,27 +41,27 @@ def _quantized(folder: str, rows: list[Tensor]) -> Any:
 
 
 @torch.no_grad()
-def _main(what: str, folder: str, rows: str, *rest: str) -> None:
+def _main(command: str, folder: str, rows: str, *rest: str) -> None:
     inductor.freezing = True  # the documentation's way to weights in 8 bits
-    if what == "time":
+    if command == "time":
         torch.set_num_threads(int(rest[0]))
     with np.load(rows) as file:
         held = {name: torch.from_numpy(file[name])[None] for name in sorted(file.files)}
     module = _quantized(folder, [held[name] for name in held if name.startswith("calibration")])
-    compiled = torch.compile(module, dynamic=what == "answer")
-    if what == "answer":
+    compiled = torch.compile(module, dynamic=command == "answer")
+    if command == "answer":
         test = [held[name] for name in held if name.startswith("test")]
-        found = [compiled(row, torch.ones_like(row)).logits.numpy() for row in test]
-        np.save(rest[0], np.concatenate(found))
+        logits = [compiled(row, torch.ones_like(row)).logits.numpy() for row in test]
+        np.save(rest[0], np.concatenate(logits))
         return
     row = torch.randint(1000, 2000, (1, int(rest[1])))
-    mask, taken = torch.ones_like(row), []
+    mask, times = torch.ones_like(row), []
     for number in range(_WARM_UP + _CALLS):
         start = time.perf_counter_ns()
         compiled(row, mask)
         if number >= _WARM_UP:
-            taken.append(time.perf_counter_ns() - start)
-    print(json.dumps(taken))
+            times.append(time.perf_counter_ns() - start)
+    print(json.dumps(times))
 
 
 if __name__ == "__main__":

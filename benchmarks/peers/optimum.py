@@ -27,7 +27,7 @@ def export(model: Path, path: Path) -> None:
 
 def quantize_dynamic(onnx_file: Path, path: Path) -> None:
     """Quantize an exported model as Optimum calls `quantize_dynamic` for this processor family."""
-    before, after = (path.parent / f"{path.stem}-{which}" for which in ("float", "dynamic"))
+    before, after = (path.parent / f"{path.stem}-{stage}" for stage in ("float", "dynamic"))
     for folder in (before, after):
         shutil.rmtree(folder, ignore_errors=True)
     before.mkdir(parents=True)

@@ -15,19 +15,19 @@ _PROGRAM = Path(__file__).with_name("_pt2e_program.py")
 Rows = Sequence[NDArray[np.int64]]
 
 
-def answers(folder: Path, calibration: Rows, test: Rows, work: Path) -> NDArray[np.float32]:
+def logits_of(folder: Path, calibration: Rows, test: Rows, work: Path) -> NDArray[np.float32]:
     """Quantize a BERT by calibration rows (token ids), and answer test rows; logits in float32."""
     rows = _handed_over(calibration, test, work)
     _run("answer", str(folder), str(rows), str(work / "answers.npy"))
-    found: NDArray[np.float32] = np.load(work / "answers.npy")
-    return found
+    logits: NDArray[np.float32] = np.load(work / "answers.npy")
+    return logits
 
 
 def samples(folder: Path, calibration: Rows, work: Path, threads: int, length: int) -> list[int]:
     """Time calls in a fresh process; nanoseconds."""
     rows = _handed_over(calibration, (), work)
-    said = _run("time", str(folder), str(rows), str(threads), str(length))
-    return list(json.loads(said.splitlines()[-1]))
+    output = _run("time", str(folder), str(rows), str(threads), str(length))
+    return list(json.loads(output.splitlines()[-1]))
 
 
 def _handed_over(calibration: Rows, test: Rows, work: Path) -> Path:

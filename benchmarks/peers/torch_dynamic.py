@@ -27,10 +27,10 @@ def quantized(folder: Path) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it is said to go away
         module = artifact.load(folder).module.eval()
-        made: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             module, {torch.nn.Linear}, dtype=torch.qint8
         )
-    return made
+    return quantized
 
 
 def samples(folder: Path, threads: int, length: int) -> list[int]:
@@ -47,13 +47,13 @@ def _main(arguments: Sequence[str]) -> None:
     module = quantized(folder)
     ids = torch.randint(1000, 2000, (1, length))
     inputs: dict[str, Tensor] = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    taken = []
+    times = []
     for number in range(_WARM_UP + _CALLS):
         start = time.perf_counter_ns()
         output_of(module, inputs)
         if number >= _WARM_UP:
-            taken.append(time.perf_counter_ns() - start)
-    print(json.dumps(taken))
+            times.append(time.perf_counter_ns() - start)
+    print(json.dumps(times))
 
 
 if __name__ == "__main__":
