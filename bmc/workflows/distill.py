@@ -23,6 +23,7 @@ from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lineage import refuse_another_fold
 from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
+from bmc.workflows.preparation import with_preparation
 from bmc.workflows.results import Distilled
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
@@ -57,7 +58,7 @@ def distill(
     # A senseless setting is said before a teacher is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    _steps(settings, "", "")
+    with_preparation(_steps(settings, "", ""), settings)
     folder = teachers.find(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
@@ -69,6 +70,7 @@ def distill(
     learned_from = data_record(data, source)
     taught_by = _teacher(teacher, folder, data, source, settings, chosen, learned_from)
     steps = _steps(settings, str(taught_by.folder), taught_by.sha256)
+    steps = with_preparation(steps, settings)
     taught = artifact.load(taught_by.folder)
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)

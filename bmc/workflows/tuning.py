@@ -19,6 +19,9 @@ _ORDER = Choice("order of signals", ("first", "together"))
 _STUDENT = Choice(
     "student", families.students, "bmc models lists all", others=families.is_reference
 )
+_VOCABULARY = Choice(
+    "vocabulary", ("keep", "auto"), "or the number of tokens to keep", others=str.isdecimal
+)
 _OF_RECIPE = ("epochs", "learning_rate", "batch_size")
 
 
@@ -120,6 +123,8 @@ class Distillation:
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.
         settings: a setting of the student, such as layers=3; several are possible.
+        vocabulary: tokens of the student: keep (all that the tokenizer has), auto (those that the
+            texts have), or how many of the most frequent ones. Fewer make a smaller file.
         transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
             The default is imdb for movie reviews, and none for other data.
         transfer_size: number of unlabeled texts, at most.
@@ -154,6 +159,7 @@ class Distillation:
     hidden: int | None = field(default=None, metadata=about(group="Model"))
     heads: int | None = field(default=None, metadata=about(group="Model"))
     settings: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Model"))
+    vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model"))
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0

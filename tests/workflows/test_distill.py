@@ -11,13 +11,16 @@ import torch
 
 from bmc import artifact
 from bmc import data as datasets
+from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.weighted import Weighted
 from bmc.data import Dataset
-from bmc.errors import DataError, UnknownError
-from bmc.model import Model
+from bmc.errors import DataError, SettingError, UnknownError
+from bmc.model import Model, Step
 from bmc.models import bert
 from bmc.workflows import distill, students, train
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
+from bmc.workflows.preparation import with_preparation
 from bmc.workflows.tuning import Distillation
 
 
@@ -107,3 +110,32 @@ def test_signals_are_learned_before_the_logits_or_together_with_them(
     assert weights == {"relation": 1.0, "hidden": 0.5} | (
         {"logits": 1.0} if order == "together" else {}
     )
+
+
+def test_a_students_vocabulary_is_pruned_before_it_is_taught(
+    lively_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    settings = Distillation(
+        layers=1, hidden=16, vocabulary="2500", epochs=1, transfer="none", device="cpu"
+    )
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    student = artifact.load(distill.distill(str(lively_folder), source, settings, output).path)
+    assert [each.method for each in student.steps] == ["prune/vocabulary", "distill/logits"]
+    words = student.module.get_submodule("bert.embeddings.word_embeddings")
+    assert isinstance(words, torch.nn.Embedding)
+    assert words.num_embeddings == 2500
+
+
+def test_signals_are_learned_on_the_teachers_tokens() -> None:
+    """What two networks compute for each token can be compared if they read the same tokens."""
+    signals, logits = Weighted("teacher", "", {"hidden": 1.0}), Logits("teacher", "")
+    steps: list[tuple[str, Step]] = [("distill/weighted", signals), ("distill/logits", logits)]
+    prepared = with_preparation(steps, Distillation(vocabulary="auto"))
+    methods = [method for method, _ in prepared]
+    assert methods == ["distill/weighted", "prune/vocabulary", "distill/logits"]
+    assert with_preparation(steps, Distillation()) == steps
+
+
+def test_a_vocabulary_that_is_no_number_is_refused() -> None:
+    with pytest.raises(SettingError, match="vocabulary is 'small'; possible: keep, auto"):
+        Distillation(vocabulary="small")
