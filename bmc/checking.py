@@ -28,7 +28,7 @@ _INPUT_TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class CheckResult:
-    """The result of a check that a bundle passed.
+    """What the check of a bundle measured.
 
     Args:
         max_error: largest absolute change of an output value.
@@ -67,9 +67,8 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     bundle = bundles.read(folder)
     console.note(f"{folder}: every file has its recorded sha256")
     if bundle.manifest.failure is not None:
-        raise GateError(
-            f"{folder} failed a check when it was exported ({bundle.manifest.failure:.200})"
-        )
+        message = f"{folder} failed a check when it was exported ({bundle.manifest.failure:.200})"
+        raise GateError(message, "export")
     target = targets.load(bundle.manifest.target)
     runtime = target.available()
     if not runtime.devices:
@@ -85,17 +84,20 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     with Pipeline(bundle, options) as pipeline:
         outputs = pipeline.session.run(inputs)
         change = _largest_change(bundle, outputs, expected)
+        version = f"{bundle.manifest.target} {runtime.version}"
+        count = 0 if rows is None else len(rows.rows)
+        execution = pipeline.session.execution
+        checked = CheckResult(change, allowed, count, execution, version, bundle.uncovered)
         if not change <= allowed:
-            raise GateError(
+            message = (
                 f"{folder} has other outputs on this device: they change by up to {change:.2g}; "
                 f"allowed is {allowed:.2g}"
             )
+            raise GateError(message, "parity", checked)
         if rows is not None:
-            _check_labels(bundle, rows, pipeline(list(rows.rows)), expected, allowed)
-        execution = pipeline.session.execution
-    version = f"{bundle.manifest.target} {runtime.version}"
-    count = 0 if rows is None else len(rows.rows)
-    return CheckResult(change, allowed, count, execution, version, bundle.uncovered)
+            predictions = pipeline(list(rows.rows))
+            _check_labels(bundle, rows, predictions, expected, checked)
+    return checked
 
 
 def _check_encoder(bundle: Bundle) -> None:
@@ -116,22 +118,28 @@ def _check_tensors(bundle: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
     for name, expected in inputs.items():
         array = arrays[name]
         if array.shape != expected.shape:
-            raise GateError(
+            message = (
                 f"{bundle.path}: preprocessing differs on this device: {name} of the golden rows "
                 f"have shape {array.shape}, and the bundle records shape {expected.shape}; export "
                 "it again"
             )
+            raise GateError(message, "preprocessing")
         change = _change(array, expected)
         largest = max(1.0, float(np.abs(expected).max()))
         if not change <= (_INPUT_TOLERANCE * largest if expected.dtype.kind == "f" else 0):
-            raise GateError(
+            message = (
                 f"{bundle.path}: preprocessing differs on this device: {name} of the golden rows "
                 f"change by up to {change:.2g}; export it again"
             )
+            raise GateError(message, "preprocessing")
 
 
 def _check_labels(
-    bundle: Bundle, golden: GoldenRows, predictions: list[Any], expected: Arrays, allowed: float
+    bundle: Bundle,
+    golden: GoldenRows,
+    predictions: list[Any],
+    expected: Arrays,
+    result: CheckResult,
 ) -> None:
     """Check that the raw golden rows get the recorded labels.
 
@@ -141,13 +149,14 @@ def _check_labels(
     outputs = expected[bundle.manifest.outputs[0].name]
     for row, label in enumerate(golden.labels):
         descending = np.sort(outputs[row])[::-1]
-        if len(descending) > 1 and descending[0] - descending[1] <= 2 * allowed:
+        if len(descending) > 1 and descending[0] - descending[1] <= 2 * result.allowed:
             continue
         if predictions[row].label != label:
-            raise GateError(
+            message = (
                 f"{bundle.path} predicts {predictions[row].label!r:.60} for golden row {row + 1}; "
                 f"it predicted {label!r:.60} when it was exported; export it again"
             )
+            raise GateError(message, "parity", result)
 
 
 def _largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:

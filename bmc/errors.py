@@ -22,7 +22,7 @@ A message names the thing, its value and the way out, in one line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 # With a suggestion, a message also lists all names if there are at most this many and no command
 # lists them.
@@ -80,9 +80,30 @@ class StorageError(BmcError):
 
 
 class GateError(BmcError):
-    """A result failed its parity, accuracy, speed or budget check; the result is kept on disk."""
+    """A result failed its parity, accuracy, speed or budget check; the result is kept on disk.
+
+    Args:
+        message: the figure that failed, the limit, and the way out.
+        check: name of the check: "parity", "accuracy", "speed", "budget", "preprocessing" or
+            "export" (the bundle failed when it was exported).
+        result: what the workflow returns otherwise, with the path of what was kept; None where
+            nothing was measured.
+        failures: the failed checks, if there are several.
+    """
 
     exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        check: str = "",
+        result: object = None,
+        failures: Sequence[GateError] = (),
+    ) -> None:
+        super().__init__(message)
+        self.check = check
+        self.result = result
+        self.failures = tuple(failures) or (self,)
 
 
 class DivergedError(BmcError):

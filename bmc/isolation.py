@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from bmc import bundle as bundles
 from bmc import checking, console, targets
@@ -29,7 +29,7 @@ except ModuleNotFoundError:  # Windows has none
 
 _GIB = 1 << 30
 _IMPORT_SECONDS = 120
-_ERRORS = {error.exit_code: error for error in (GateError, ArtifactError, MissingError)}
+_ERRORS = {error.exit_code: error for error in (ArtifactError, MissingError)}
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,13 @@ def result_of(
             f"bundle {folder}: its check ended with exit code {process.returncode} and no result "
             f"within {limits.memory_gb:g} GiB (--memory-limit allows more)"
         ) from None
+    values = result.get("checked")
+    checked = values and CheckResult(**{**values, "uncovered": tuple(values["uncovered"])})
+    if "check" in result:
+        raise GateError(result["error"], result["check"], checked)
     if "error" in result:
         raise _ERRORS.get(result["exit_code"], ArtifactError)(result["error"])
-    return CheckResult(**{**result, "uncovered": tuple(result["uncovered"])})
+    return cast(CheckResult, checked)
 
 
 def _timeout_error(folder: Path, limits: Limits) -> ArtifactError:
@@ -148,7 +152,11 @@ def main() -> NoReturn:
         targets.load(target).available()
         _limit_time(settings["seconds"])
         _limit_memory(max_bytes, None)
-        result = asdict(checking.check(folder, RuntimeOptions(threads=settings["threads"])))
+        checked = checking.check(folder, RuntimeOptions(threads=settings["threads"]))
+        result = {"checked": asdict(checked)}
+    except GateError as error:
+        measured = asdict(error.result) if isinstance(error.result, CheckResult) else None
+        result = {"error": str(error), "check": error.check, "checked": measured}
     except BmcError as error:
         result = {"error": str(error), "exit_code": error.exit_code}
     except MemoryError:

@@ -114,7 +114,9 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
             failed = output.with_name(f"{output.name}.failed")
             with new_folder(failed, force=True) as copy:
                 shutil.copytree(folder, copy, dirs_exist_ok=True)
-            raise GateError(f"{target}: {failure}. Kept as {failed} for inspection")
+            check = "parity" if verified.failure else "speed"
+            message = f"{target}: {failure}. Kept as {failed} for inspection"
+            raise GateError(message, check, bundle.read(failed))
         _check_reloaded(folder, output)
     return bundle.read(output)
 

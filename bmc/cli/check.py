@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import BundleName, OwnCode, Rendered
+from bmc.cli.options import BundleName, OwnCode, Rendered, render_result
 from bmc.workflows.options import Checking
 
 
@@ -25,4 +25,4 @@ def check(
     from bmc.rendering import checks as render
     from bmc.workflows import check as workflow
 
-    return render.checked(workflow.check(bundle, checking))
+    return render_result(render.checked, workflow.check, bundle, checking)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Rendered
+from bmc.cli.options import Rendered, render_result
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
@@ -35,4 +35,4 @@ def distill(
     from bmc.rendering import models as render
     from bmc.workflows import distill as workflow
 
-    return render.distilled(workflow.distill(teacher, source, settings, files))
+    return render_result(render.distilled, workflow.distill, teacher, source, settings, files)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from bmc.choices import of_plugins
-from bmc.cli.options import ModelName, OwnCode, Rendered
+from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
 from bmc.contracts.export_options import ExportOptions
 from bmc.contracts.targets import TARGETS
 from bmc.workflows.options import Files
@@ -37,4 +37,4 @@ def export(
     from bmc.rendering import bundles as render
     from bmc.workflows import export as workflow
 
-    return render.exported(workflow.export(model, target, options, files).bundles)
+    return render_result(render.exported, workflow.export, model, target, options, files)

@@ -22,7 +22,7 @@ def inspect(
 
     Args:
         model: a model directory, or its name in the workspace; the newest when left out. Of a
-            bundle, only the precision of each operator that its runtime executes is render.
+            bundle, only the precision of each operator that its runtime executes is shown.
 
     Example:
         bmc inspect bert-movie-reviews --sensitivity

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 
 from bmc import console
 from bmc.rendering.rendered import Rendered as Rendered
+from bmc.rendering.rendered import render_result as render_result
 from bmc.trust import trust
 
 ModelName = Annotated[

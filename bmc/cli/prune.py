@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName, OwnCode, Rendered
+from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
 from bmc.workflows.options import Files, Pruning
 from bmc.workflows.tuning import Tuning
 
@@ -30,4 +30,4 @@ def prune(
     from bmc.rendering import models as render
     from bmc.workflows import prune as workflow
 
-    return render.compressed(workflow.prune(model, pruning, tuning, files))
+    return render_result(render.compressed, workflow.prune, model, pruning, tuning, files)

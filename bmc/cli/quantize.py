@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName, OwnCode, Rendered
+from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
 from bmc.workflows.options import Files, Quantization
 from bmc.workflows.tuning import Tuning
 
@@ -31,4 +31,4 @@ def quantize(
     from bmc.rendering import models as render
     from bmc.workflows import quantize as workflow
 
-    return render.compressed(workflow.quantize(model, quantization, tuning, files))
+    return render_result(render.compressed, workflow.quantize, model, quantization, tuning, files)

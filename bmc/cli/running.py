@@ -63,6 +63,8 @@ def _printed(rendered: Rendered) -> int:
         streams.results().flush()
     except (OSError, streams.ReaderLeftError) as error:
         return _unread(error)
+    if rendered.failure:
+        console.complain(rendered.failure)
     return rendered.exit_code
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName, OwnCode, Rendered
+from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
 from bmc.workflows.options import Files, Sharing
 from bmc.workflows.tuning import Tuning
 
@@ -24,4 +24,4 @@ def share(
     from bmc.rendering import models as render
     from bmc.workflows import share as workflow
 
-    return render.compressed(workflow.share(model, sharing, tuning, files))
+    return render_result(render.compressed, workflow.share, model, sharing, tuning, files)

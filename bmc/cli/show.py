@@ -9,7 +9,7 @@ def show(name: str | None = None) -> Rendered:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
     Commands are recorded as they were typed. For a model that was made from Python, equivalent
-    commands are render.
+    commands are shown.
 
     Args:
         name: a model or bundle of the workspace, or its folder; the newest model when left out.

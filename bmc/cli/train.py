@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmc.cli.expand import changes
-from bmc.cli.options import OwnCode, Rendered
+from bmc.cli.options import OwnCode, Rendered, render_result
 from bmc.errors import UsageError
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.data import DataSource
@@ -45,8 +45,8 @@ def train(
 
     settings = architecture.by_name()
     if not folds:
-        return render.trained(workflow.train(model, source, settings, recipe, files))
+        return render_result(render.trained, workflow.train, model, source, settings, recipe, files)
     if files.output:
         raise UsageError("--folds writes no model, so there is no --output; train without it")
-    result = workflow.cross_validate(model, source, settings, recipe, folds)
-    return render.cross_validated(result)
+    run = workflow.cross_validate
+    return render_result(render.cross_validated, run, model, source, settings, recipe, folds)

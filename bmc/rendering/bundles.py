@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from bmc.bundle import Bundle
 from bmc.rendering import models
 from bmc.rendering.rendered import Rendered
-from bmc.workflows.export import line_of, scores_of
+from bmc.workflows.export import Exported, line_of, scores_of
 
 
-def exported(bundles: Sequence[Bundle]) -> Rendered:
+def exported(result: Exported) -> Rendered:
     """Render what `bmc export` made."""
+    passed = [bundle for bundle in result.bundles if bundle.manifest.failure is None]
     return Rendered(
-        {"bundles": [_facts(bundle) for bundle in bundles]},
+        {"bundles": [_facts(bundle) for bundle in result.bundles]},
         (
-            *(line for bundle in bundles for line in _lines(bundle, bundles[0])),
-            _next(bundles[-1]),
+            *(shown for bundle in passed for shown in _lines(bundle, passed[0])),
+            *(_next(bundle) for bundle in passed[-1:]),
         ),
     )
 

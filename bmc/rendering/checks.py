@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 
 from bmc.rendering.rendered import Rendered
@@ -9,11 +10,20 @@ from bmc.workflows.check import BundleCheck
 
 
 def checked(result: BundleCheck) -> Rendered:
-    """Render a bundle whose outputs on this device match the recorded outputs."""
-    check = result.result
-    rows = f"its {check.rows} golden rows and their labels too" if check.rows else "tensors alone"
-    line = (
-        f"{result.path}: right. {check.version} on {check.execution['device']} answers as where "
-        f"it was made (largest change {check.max_error:.1g}; {rows})"
+    """Render what the check of a bundle measured; a bundle that was not run shows only its path."""
+    measured = result.result
+    if measured is None:
+        return Rendered({"bundle": str(result.path)})
+    rows = (
+        f"its {measured.rows} golden rows and their labels too"
+        if measured.rows
+        else "tensors alone"
     )
-    return Rendered({"bundle": str(result.path), **asdict(check)}, (line,))
+    line = (
+        f"{result.path}: right. {measured.version} on {measured.execution['device']} answers as "
+        f"where it was made (largest change {measured.max_error:.1g}; {rows})"
+    )
+    figures = asdict(measured)
+    if not math.isfinite(measured.max_error):  # JSON has no NaN
+        figures["max_error"] = None
+    return Rendered({"bundle": str(result.path), **figures}, (line,))

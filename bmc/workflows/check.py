@@ -8,6 +8,7 @@ from pathlib import Path
 from bmc import console, isolation, workspace
 from bmc.checking import CheckResult
 from bmc.checking import check as check_here
+from bmc.errors import GateError
 from bmc.isolation import Limits
 from bmc.targets import RuntimeOptions
 from bmc.workflows.options import Checking
@@ -15,15 +16,15 @@ from bmc.workflows.options import Checking
 
 @dataclass(frozen=True)
 class BundleCheck:
-    """A bundle that passed its check on this device.
+    """A bundle that was checked on this device.
 
     Args:
         path: the bundle's folder.
-        result: measured differences and what was compared.
+        result: measured differences; None if the bundle failed before it was run.
     """
 
     path: Path
-    result: CheckResult
+    result: CheckResult | None
 
 
 def check(
@@ -43,11 +44,15 @@ def check(
         MissingError: the bundle's runtime is not installed.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
-    if checking.isolated:
-        limits = Limits(checking.memory_limit, checking.time_limit)
-        result = isolation.check(folder, checking.threads, limits)
-    else:
-        result = check_here(folder, RuntimeOptions(threads=checking.threads))
+    try:
+        if checking.isolated:
+            limits = Limits(checking.memory_limit, checking.time_limit)
+            result = isolation.check(folder, checking.threads, limits)
+        else:
+            result = check_here(folder, RuntimeOptions(threads=checking.threads))
+    except GateError as error:
+        measured = error.result if isinstance(error.result, CheckResult) else None
+        raise GateError(str(error), error.check, BundleCheck(folder, measured)) from error
     for lack in result.uncovered:
         console.note(f"{folder} was written by an older bmc: {lack}; export it again")
     return BundleCheck(folder, result)

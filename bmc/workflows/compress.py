@@ -141,10 +141,7 @@ def compress(
         model.scores = {}  # a generator's would have to be measured anew
     seconds = round(time.monotonic() - started, 1)
     _record_lineage(model, kind, folder.name, started_from, seconds)
-    _refuse(_lost(kind, before, after, tuning) or missed(before, after), model, output)
-    artifact.save(model, output, files.force)
-    forget_checkpoints(checkpoints)
-    return Compressed(
+    result = Compressed(
         path=output,
         scores=model.scores,
         labels=model.labels,
@@ -154,6 +151,11 @@ def compress(
         applied=applied,
         after=after,
     )
+    _refuse("accuracy", _lost(kind, before, after, tuning), model, result)
+    _refuse("budget", missed(before, after), model, result)
+    artifact.save(model, output, files.force)
+    forget_checkpoints(checkpoints)
+    return result
 
 
 def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
@@ -261,11 +263,15 @@ def _lost(kind: str, before: Size, after: Size, tuning: Tuning) -> str:
     )
 
 
-def _refuse(reason: str, model: Model, output: Path) -> None:
-    """Keep a model that failed, for whatever reason, as NAME.failed, and say so."""
+def _refuse(check: str, reason: str, model: Model, result: Compressed) -> None:
+    """Keep a model that failed a check as NAME.failed, and raise the reason.
+
+    Raises:
+        GateError: there is a reason; the error has the result, with the path of the kept model.
+    """
     if reason:
-        failed_directory = artifact.save(model, _failed(output), force=True)
-        raise GateError(f"{reason}. Kept as {failed_directory}")
+        kept = artifact.save(model, _failed(result.path), force=True)
+        raise GateError(f"{reason}. Kept as {kept}", check, replace(result, path=kept))
 
 
 def _say_lost_zeros(model: Model, before: float, method: str) -> None:

@@ -25,7 +25,7 @@ class Exported:
     """Bundles that an export wrote.
 
     Args:
-        bundles: in the order of the targets.
+        bundles: bundles in the order of the targets; those that failed a check come last.
     """
 
     bundles: tuple[Bundle, ...]
@@ -80,7 +80,9 @@ def export(
                 raise
     if failures:
         _say_kept(written, ())
-        raise GateError("; ".join(str(failure) for failure in failures))
+        kept = [error.result for error in failures if isinstance(error.result, Bundle)]
+        message = "; ".join(str(failure) for failure in failures)
+        raise GateError(message, "", Exported((*written, *kept)), failures)
     return Exported(tuple(written))
 
 
