@@ -2,9 +2,10 @@
 
     python benchmarks/startup.py                        (two minutes, nothing else running)
 
-Every `bmc VERB --help` and four completions run ROUNDS times in turn, each in a process of its own.
-The figure is processor time (user and system) in seconds, which the machine's other work moves
-less than it moves wall time; the best and the median of the rounds are kept.
+`bmc --help`, every `bmc VERB --help` and five completions run ROUNDS times in turn, each
+in a process of its own. The figure is processor time (user and system) in seconds, on which other
+work of the machine has less influence than on wall time; the best and the median of the rounds are
+kept.
 
 Writes benchmarks/results/startup.json. Exit code 1: one of them imports torch, a help takes 0.5 s
 or more, or a completion 0.3 s or more (medians).
@@ -23,7 +24,10 @@ from bmc.cli import app
 
 ROUNDS = 7
 HELP_SECONDS, COMPLETION_SECONDS = 0.5, 0.3
-COMPLETIONS = ("bmc ", "bmc quantize ", "bmc share --set ", "bmc train mlp --se")
+HELPS = ("bmc --help", *(f"bmc {verb} --help" for verb in app.VERBS))
+COMPLETIONS = (
+    *("bmc ", "bmc quantize ", "bmc share --set ", "bmc train mlp --se", "bmc prune --he"),
+)
 PROGRAM = """
 import resource, sys
 from bmc.cli import main
@@ -37,18 +41,16 @@ finally:
 
 def main() -> int:
     """Ask every verb for its help, complete a few lines, and judge the medians."""
-    helps = {f"bmc {verb} --help".replace("  ", " "): [verb, "--help"] for verb in ("", *app.VERBS)}
-    helps = {line: [word for word in words if word] for line, words in helps.items()}
-    seconds: dict[str, list[float]] = {line: [] for line in (*helps, *COMPLETIONS)}
+    seconds: dict[str, list[float]] = {line: [] for line in (*HELPS, *COMPLETIONS)}
     with_torch: set[str] = set()
     for _ in range(ROUNDS):
         for line in seconds:
-            taken, torch = _seconds(helps.get(line, []), _completion(line, line in helps))
+            taken, torch = _help(line) if line in HELPS else _completion(line)
             seconds[line].append(taken)
             if torch:
                 with_torch.add(line)
     medians = {line: statistics.median(values) for line, values in seconds.items()}
-    slowest_help = max(helps, key=medians.__getitem__)
+    slowest_help = max(HELPS, key=medians.__getitem__)
     slowest_completion = max(COMPLETIONS, key=medians.__getitem__)
     bars = [
         Bar("no torch is imported", ", ".join(sorted(with_torch)) or "none", not with_torch),
@@ -66,15 +68,17 @@ def _bar(kind: str, line: str, seconds: float, limit: float) -> Bar:
     return Bar(f"{kind} < {limit} s", f"{line!r} took {seconds:.3f} s", seconds < limit)
 
 
-def _completion(line: str, is_help: bool) -> dict[str, str]:
-    """Return the variables by which bash asks for a completion of the last word."""
-    if is_help:
-        return {}
-    count = str(len(line.split(" ")) - 1)
-    return {"COMP_WORDS": line, "COMP_CWORD": count, "_BMC_COMPLETE": "complete_bash"}
+def _help(line: str) -> tuple[float, bool]:
+    return _run(line.split()[1:], {})
 
 
-def _seconds(arguments: list[str], variables: dict[str, str]) -> tuple[float, bool]:
+def _completion(line: str) -> tuple[float, bool]:
+    """Complete the last word of a line; bash asks for it by these variables."""
+    last = str(len(line.split(" ")) - 1)
+    return _run([], {"COMP_WORDS": line, "COMP_CWORD": last, app.COMPLETING: "complete_bash"})
+
+
+def _run(arguments: list[str], variables: dict[str, str]) -> tuple[float, bool]:
     """Return the processor time of one process in seconds, and whether it imported torch."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
