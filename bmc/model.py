@@ -178,6 +178,9 @@ AfterStep = Callable[["nn.Module", float], None]
 """A function that training calls before the first optimizer step of a run (also of a resumed run)
 and after each step, with the module and the completed share of the steps, 0 to 1."""
 Form = Callable[[Mapping[str, "Tensor"]], "Tensor"]
+Metrics = Callable[[], Mapping[str, float]]
+"""A function that returns numbers of the last training batch by name, such as the parts of its
+loss. Training says and records their means over each epoch."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,7 @@ class Fit(Protocol):
         name: str = "",
         keep: str | None = None,
         form: Form | None = None,
+        metrics: Metrics | None = None,
     ) -> dict[str, float]:
         """Train on the labeled and the unlabeled rows, and return the validation scores.
 
@@ -235,6 +239,7 @@ class Fit(Protocol):
             keep: "last" keeps the weights of the last epoch and trains all epochs, for a step that
                 changes the model during training; None leaves the choice to the user's setting.
             form: function that computes a batch's outputs, in place of the family's training form.
+            metrics: function that is called after each step; see `Metrics`.
         """
 
 

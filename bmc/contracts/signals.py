@@ -25,6 +25,10 @@ class View:
         keys: likewise.
         values: likewise.
         mask: which tokens are no padding, bool (rows, length).
+        maps: feature maps of an image network, the last of each resolution, (rows, channels,
+            height, width).
+        rows: indices of the rows among all training rows, int64 (rows).
+        total: number of all training rows; 0 where `rows` is None.
     """
 
     logits: Tensor
@@ -34,11 +38,19 @@ class View:
     keys: Sequence[Tensor] = ()
     values: Sequence[Tensor] = ()
     mask: Tensor | None = None
+    maps: Sequence[Tensor] = ()
+    rows: Tensor | None = None
+    total: int = 0
 
     def parts(self) -> set[str]:
         """Return the names of what is not empty."""
         every = {each.name: getattr(self, each.name) for each in fields(self)}
+        every.pop("total")
         return {name for name, part in every.items() if part is not None and len(part)}
+
+    def depth(self) -> int:
+        """Return the number of layers, or of feature maps in an image network."""
+        return max(len(self.attentions), len(self.hidden) - 1, len(self.maps), 0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +64,8 @@ class Signal(Contract):
             the loss, a scalar. It may have parameters, which are trained beside the student's and
             dropped afterwards. It is given a view of each side on one batch, for the shapes, and
             for each layer of the student the index of the teacher's that it learns from.
+        with_logits: whether it means something only beside the logits, and so is never learned
+            before them.
     """
 
     about: str = field(metadata=value(str))
@@ -59,6 +73,7 @@ class Signal(Contract):
     bind: Callable[[View, View, Sequence[int]], nn.Module] = field(
         metadata=function("student", "teacher", "layers")
     )
+    with_logits: bool = field(default=False, metadata=value(bool))
 
 
 SIGNALS = Kind(

@@ -18,6 +18,7 @@ from bmc.families.cnn import MAX_WIDTH
 from bmc.families.cnn import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 
 _MIN_SIDE = 4
@@ -97,4 +98,5 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
 )

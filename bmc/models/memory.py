@@ -20,6 +20,7 @@ from bmc.measure.custom import CustomScore
 from bmc.memory import PREFIX
 from bmc.model import CustomLoss, Model, Parts, find_outputs
 from bmc.models import _networks, image_networks
+from bmc.models.feature_maps import view
 from bmc.training.parametrizations import fold_parametrizations
 
 Named = TypeVar("Named", CustomLoss, CustomScore)
@@ -187,5 +188,11 @@ def _built(spec: Mapping[str, Any]) -> Wrapped:
 
 
 NETWORK = Network(
-    baseline=baseline, build=build, examples=examples, parts=parts, loss=loss, score=score
+    baseline=baseline,
+    build=build,
+    examples=examples,
+    parts=parts,
+    view=view,
+    loss=loss,
+    score=score,
 )

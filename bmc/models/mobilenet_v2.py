@@ -20,6 +20,7 @@ from bmc.inference.folding import fold_batch_norms
 from bmc.inference.operators import Add
 from bmc.model import Model, Parts
 from bmc.models import image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 
 _ASSET = "mobilenet-v2"
@@ -183,5 +184,6 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
     inference_form=inference_form,
 )

@@ -23,6 +23,7 @@ from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.families.python import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import _networks, image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 from bmc.training.parametrizations import fold_parametrizations
 from bmc.trust import check_trusted, trust
@@ -145,4 +146,5 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
 )

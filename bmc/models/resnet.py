@@ -22,6 +22,7 @@ from bmc.inference.folding import fold_batch_norms
 from bmc.inference.operators import Add
 from bmc.model import Model, Parts
 from bmc.models import image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 
 
@@ -197,5 +198,6 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
     inference_form=inference_form,
 )

@@ -15,6 +15,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unkno
 from bmc.families.timm import Settings as Settings
 from bmc.model import Model, Parts
 from bmc.models import image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 
 
@@ -97,4 +98,5 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
 )

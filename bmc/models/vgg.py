@@ -19,6 +19,7 @@ from bmc.families.vgg import Settings as Settings
 from bmc.inference.folding import fold_batch_norms
 from bmc.model import Model, Parts
 from bmc.models import image_networks
+from bmc.models.feature_maps import view
 from bmc.models.image_networks import examples as examples
 
 _MIN_SIDE = 32
@@ -132,5 +133,6 @@ NETWORK = Network(
     build=build,
     examples=examples,
     parts=parts,
+    view=view,
     inference_form=inference_form,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Progress:
         history: validation score of each completed epoch.
         losses: mean training loss of each completed epoch.
         loss_sum: sum of the losses of the completed steps in the current epoch.
+        metrics: mean of each further number over the steps of each completed epoch.
+        metric_sums: sums of these numbers over the completed steps in the current epoch.
     """
 
     epoch: int = 0
@@ -39,6 +42,21 @@ class Progress:
     history: list[float] = field(default_factory=list)
     losses: list[float] = field(default_factory=list)
     loss_sum: float = 0.0
+    metrics: list[dict[str, float]] = field(default_factory=list)
+    metric_sums: dict[str, float] = field(default_factory=dict)
+
+    def add(self, metrics: Mapping[str, float]) -> None:
+        """Add the numbers of one step to the sums of the current epoch."""
+        for name, value in metrics.items():
+            self.metric_sums[name] = self.metric_sums.get(name, 0.0) + value
+
+    def end_epoch(self) -> None:
+        """Put the means of the current epoch into the lists, and start the next epoch."""
+        steps = max(self.step, 1)
+        self.losses.append(self.loss_sum / steps)
+        self.metrics.append({name: total / steps for name, total in self.metric_sums.items()})
+        self.metric_sums.clear()
+        self.epoch, self.step, self.loss_sum = self.epoch + 1, 0, 0.0
 
 
 def write(

@@ -6,6 +6,7 @@ import hashlib
 import json
 from abc import ABC, abstractmethod
 from array import array
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Fitted:
         history: score of each epoch.
         measure: name of the score, such as "accuracy".
         losses: mean training loss of each epoch; empty where it was not recorded.
+        metrics: further means over the training steps of each epoch, by name, such as the parts of
+            a loss of distillation.
     """
 
     score: float
@@ -41,6 +44,7 @@ class Fitted:
     history: tuple[float, ...]
     measure: str
     losses: tuple[float, ...] = ()
+    metrics: tuple[Mapping[str, float], ...] = ()
 
     def epochs(self) -> list[dict[str, float]]:
         """Return for each epoch its number, training loss and validation score."""
@@ -49,6 +53,9 @@ class Fitted:
             record: dict[str, float] = {"epoch": number, f"validation_{self.measure}": score}
             if len(self.losses) == len(self.history):
                 record["training_loss"] = self.losses[number - 1]
+            if len(self.metrics) == len(self.history):
+                means = self.metrics[number - 1]
+                record |= {f"training_{name}": value for name, value in means.items()}
             records.append(record)
         return records
 
@@ -199,15 +206,18 @@ class Epochs(ABC):
         """Score the epoch, and keep a copy of its weights if they are to be the result."""
         score, progress = self.score(), self.progress
         progress.history.append(score)
-        progress.losses.append(progress.loss_sum / max(progress.step, 1))
-        progress.epoch, progress.step, progress.loss_sum = progress.epoch + 1, 0, 0.0
+        progress.end_epoch()
         keeps_last = self._settings.keep == "last"
         if not self._best or self.is_better(score, progress.best_score) or keeps_last:
             progress.best_score, progress.best_epoch = score, progress.epoch
             tensors = checkpoint.tensors_of(self._result)
             self._best = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         total = self._settings.epochs
-        console.note(f"epoch {progress.epoch} of {total}: {self.score_name} {score:.4f}")
+        further = "".join(
+            f", {name.replace('_', ' ')} {value:.4f}"
+            for name, value in progress.metrics[-1].items()
+        )
+        console.note(f"epoch {progress.epoch} of {total}: {self.score_name} {score:.4f}{further}")
 
     def _write_checkpoint(self) -> None:
         checkpoint.write(

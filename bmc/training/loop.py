@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bmc.errors import SettingError
 from bmc.measure.custom import CustomScore
-from bmc.model import AfterStep, Form, Loss, all_outputs_of, output_of
+from bmc.model import AfterStep, Form, Loss, Metrics, all_outputs_of, output_of
 from bmc.training import checkpoint
 from bmc.training.augment import augmented
 from bmc.training.batches import Batch, Rows
@@ -41,6 +41,7 @@ def fit(
     form: Form | None = None,
     run: str = "",
     score: CustomScore | None = None,
+    metrics: Metrics | None = None,
 ) -> Fitted:
     """Train a module in place, and leave it with the weights of its best epoch.
 
@@ -61,6 +62,7 @@ def fit(
         run: everything else that the result depends on (data, teacher), as text. A checkpoint with
             another `run` is not used.
         score: custom score that decides which epoch is best; None for the score of the task.
+        metrics: function that returns numbers of the last batch; their means are said by epoch.
 
     Raises:
         DivergedError: the loss or its gradient became NaN or infinite.
@@ -72,7 +74,9 @@ def fit(
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     measure = score.name if score else _MEASURE[task]
     scoring = partial(score_of, rows=validation, settings=settings, task=task, score=score)
-    epochs = _Supervised(module, train, settings, folder, run, loss, form, measure, scoring)
+    epochs = _Supervised(
+        module, train, settings, folder, run, loss, form, measure, scoring, metrics
+    )
     epochs.fit(module, after_step)
     module.to("cpu").eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
@@ -83,6 +87,7 @@ def fit(
         tuple(progress.history),
         measure,
         tuple(progress.losses),
+        tuple(progress.metrics),
     )
 
 
@@ -100,13 +105,14 @@ class _Supervised(Epochs):
         form: Form | None,
         measure: str,
         scoring: Callable[[nn.Module], float],
+        metrics: Metrics | None,
     ) -> None:
         self._parameters = [value for _, value in checkpoint.trainable(module)]
         optimizer = optimizer_of(self._parameters, settings)
         super().__init__(module, module, optimizer, train, settings, folder, run)
         self.score_name = f"validation {measure}"
         self._scoring = scoring
-        self._loss, self._form = loss, form
+        self._loss, self._form, self._metrics = loss, form, metrics
         self._device = device_of(settings.device)
 
     def start_epoch(self) -> None:
@@ -132,7 +138,8 @@ class _Supervised(Epochs):
         return float(loss.detach())
 
     def end_step(self, step: int) -> None:
-        """Do nothing: supervised training has no work after a step."""
+        if self._metrics:
+            self.progress.add(self._metrics())
 
     def score(self) -> float:
         return self._scoring(self._networks)

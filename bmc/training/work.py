@@ -19,7 +19,7 @@ from bmc.data import Dataset, Examples, content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
-from bmc.model import AfterStep, Form, Loss, Model, Work
+from bmc.model import AfterStep, Form, Loss, Metrics, Model, Work
 from bmc.training.batches import Batch, Rows
 from bmc.training.custom import custom_loss, custom_score, identity_of, refuse_unread
 from bmc.training.epochs import Fitted
@@ -61,6 +61,7 @@ def work_for(
         name: str = "",
         keep: str | None = None,
         form: Form | None = None,
+        metrics: Metrics | None = None,
     ) -> dict[str, float]:
         changed = settings if epochs is None else replace(settings, epochs=epochs)
         if keep is not None:
@@ -70,7 +71,16 @@ def work_for(
         family = families.network(model.family)
         if family.train is None:
             fitted = fit_model(
-                model, without_test, changed, folder, loss, unlabeled, after_step, run, form
+                model,
+                without_test,
+                changed,
+                folder,
+                loss,
+                unlabeled,
+                after_step,
+                run,
+                form,
+                metrics,
             )
             model.origin = {**model.origin, "history": fitted.epochs()}
             return fitted.to_json()
@@ -106,6 +116,7 @@ def fit_model(
     after_step: AfterStep | None = None,
     run: str = "",
     form: Form | None = None,
+    metrics: Metrics | None = None,
 ) -> Fitted:
     """Train a model on a data set's training rows and on unlabeled rows; see `loop.fit`.
 
@@ -123,6 +134,7 @@ def fit_model(
         run: everything else that the result depends on, as text.
         form: function that computes the outputs with the model's weights, in place of the training
             form of the family.
+        metrics: function whose numbers of each step are averaged over each epoch.
     """
     train = Rows(_joined(data.train.rows, unlabeled), data.train.labels, model.encoder)
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
@@ -153,6 +165,7 @@ def fit_model(
             form or (training_form(model.module) if training_form else None),
             run=run_identity,
             score=score,
+            metrics=metrics,
         )
     if folded := fold_parametrizations(model.module):
         console.note(f"the parametrizations of {', '.join(folded)} are folded into their weights")

@@ -11,7 +11,7 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
-from bmc.compress.distill.weighted import LOGITS, Weighted
+from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.model import AppliedStep, Model, Step, Work
@@ -134,17 +134,25 @@ def _steps(settings: Distillation, teacher: str, sha256: str) -> list[tuple[str,
     if not weights:
         return [("distill/logits", logits)]
     together = settings.signal_order == "together"
-    signals = Weighted(
-        teacher,
-        sha256,
-        {LOGITS: 1.0, **weights} if together else weights,
-        settings.layer_map,
-        settings.temperature,
-        settings.hard_label_weight,
-        0 if together else settings.signal_epochs,
-    )
-    first = ("distill/weighted", signals)
-    return [first] if together else [first, ("distill/logits", logits)]
+    beside = {name: each for name, each in weights.items() if together or is_with_logits(name)}
+    before = {name: each for name, each in weights.items() if name not in beside}
+
+    def weighted(weights: Mapping[str, float], epochs: int) -> tuple[str, Step]:
+        step = Weighted(
+            teacher,
+            sha256,
+            weights,
+            settings.layer_map,
+            settings.temperature,
+            settings.hard_label_weight,
+            epochs,
+        )
+        return "distill/weighted", step
+
+    first = [weighted(before, settings.signal_epochs)] if before else []
+    if not beside:
+        return [*first, ("distill/logits", logits)]
+    return [*first, weighted({LOGITS: 1.0, **beside}, 0)]
 
 
 def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> AppliedStep:

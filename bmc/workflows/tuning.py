@@ -133,12 +133,14 @@ class Distillation:
         hard_label_weight: weight of the cross-entropy with the true labels, beside the soft
             targets.
         signals: what of the teacher is compared beside its logits, with weights, such as
-            hidden=1,relation=0.5; possible are attention, embedding, hidden and relation.
+            hidden=1,relation=0.5; possible are attention, embedding, hidden and relation, for
+            convolutional networks features and spatial-attention, and self.
         signal_order: whether the signals are learned first, and the logits after them (first), or
-            all in one loss (together).
+            all in one loss (together); self is always learned beside the logits.
         signal_epochs: passes over all rows in which signals are learned first.
         layer_map: the teacher's layers that the student's learn from: uniform (evenly spaced), last
-            (the last ones), or their indices with commas.
+            (the last ones), auto (feature maps from those of the nearest size, other layers as
+            uniform), or their indices with commas.
         epochs: passes over all rows. The default is the student's own, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
             to zero. The default is the student's own, 1e-3 for tiny.
@@ -167,7 +169,7 @@ class Distillation:
     signals: str = ""
     signal_order: str = field(default="first", metadata=about(_ORDER))
     signal_epochs: int = 1
-    layer_map: str = "uniform"
+    layer_map: str = "auto"
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None

@@ -1,0 +1,65 @@
+"""Self: a student learns from what it answered in its earlier epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import kl_div, log_softmax, softmax
+
+from bmc.contracts.signals import Signal, View
+
+_MOMENTUM = 0.6
+
+
+class Self(nn.Module):
+    """KL(earlier || now) of the student's own probabilities; squared errors in a regression.
+
+    The target of a row is the running average of the logits of all earlier epochs, corrected for
+    its start at 0. Its weight grows with the number of epochs, from 0 in the first one towards 1.
+    The averages are buffers, so that a checkpoint has them.
+
+    Args:
+        rows: number of training rows.
+        outputs: classes, or 1 in a regression.
+
+    Source: Laine and Aila 2017, "Temporal Ensembling for Semi-Supervised Learning", section 2.2;
+    Kim et al. 2021, "Self-Knowledge Distillation with Progressive Refinement of Targets".
+    """
+
+    average: Tensor
+    epochs: Tensor
+
+    def __init__(self, rows: int, outputs: int) -> None:
+        super().__init__()
+        self.register_buffer("average", torch.zeros(rows, outputs))
+        self.register_buffer("epochs", torch.zeros(rows))
+
+    def forward(self, student: View, teacher: View) -> Tensor:
+        """Return the loss, a scalar, and add the student's logits to the averages."""
+        rows, logits = student.rows, student.logits.float()
+        weight = 1 - _MOMENTUM ** self.epochs[rows]
+        earlier = self.average[rows] / weight.clamp(min=1 - _MOMENTUM)[:, None]
+        if logits.shape[1] == 1:
+            errors = (logits - earlier).pow(2).sum(1)
+        else:
+            logs = log_softmax(logits, dim=1)
+            errors = kl_div(logs, softmax(earlier, dim=1), reduction="none").sum(1)
+        with torch.no_grad():
+            self.average[rows] = _MOMENTUM * self.average[rows] + (1 - _MOMENTUM) * logits
+            self.epochs[rows] += 1
+        return (weight * errors).mean()
+
+
+def bind(student: View, teacher: View, layers: Sequence[int]) -> Self:
+    """Return the signal for two networks; see `bmc.contracts.signals.Signal`."""
+    return Self(student.total, student.logits.shape[1])
+
+
+SIGNAL = Signal(
+    about="the student's own logits, averaged over its earlier epochs",
+    needs=("rows",),
+    bind=bind,
+    with_logits=True,
+)
