@@ -1,4 +1,4 @@
-"""bmc: compress a trained model, deploy it, and prove what was won and lost.
+"""bmc: compress a trained model, deploy it, and measure accuracy, size and speed.
 
 In a notebook:
 

@@ -1,4 +1,4 @@
-"""Telemetry of the packages that bmc stands on, switched off before any of them is imported.
+"""Switch off the telemetry of the packages that bmc uses, before any of them is imported.
 
 ONNX Runtime (1.29 and newer) writes a device id and an event database into the home and temporary
 folders and looks up a host; OpenVINO writes a client id into the home folder and sends an event
@@ -23,7 +23,7 @@ _OFF = {
 def switch_off() -> None:
     """Switch telemetry off in this process and in those that it starts.
 
-    A variable that is set already is left as it is: that is its user's own choice.
+    A variable that is set already is not changed: it is the choice of the user.
     """
     for name, value in _OFF.items():
         os.environ.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""What a field of a settings class says beside its type: its values, its group, its old name.
+"""Metadata of a settings field: the values that it can have, its group in --help, its old name.
 
 `method: str = field(default="static", metadata=about(Choice("method", METHODS)))`. Settings classes
 check their values with `check_choices`; the command line shows, completes and refuses by the same.
@@ -19,10 +19,10 @@ class Choice:
     """The values that a setting may have, by name.
 
     Args:
-        kind: what a message calls one, such as "optimizer".
+        kind: word for a value in messages, such as "optimizer".
         values: their names, or a function that finds them when they are needed.
-        hint: where they are explained, for the message that refuses another one.
-        commas: whether several may be written in one text, with commas between them.
+        hint: where the values are documented, for the message about an unknown value.
+        commas: whether one text can hold several values, separated by commas.
         others: tells whether something else is a value, too; None where nothing is.
     """
 
@@ -37,7 +37,7 @@ class Choice:
         return list(self.values() if callable(self.values) else self.values)
 
     def read(self, typed: Any) -> Any:
-        """Return a text if it is one of the names; a tuple of names where commas are allowed.
+        """Return a text that is one of the names; with `commas`, return a tuple of names.
 
         Raises:
             UnknownError: it is none; the message has the nearest.
@@ -64,7 +64,7 @@ class Choice:
 
 
 def of_plugins(kind: Kind[Any], commas: bool = False) -> Choice:
-    """Return the choice among plug-ins of a kind, bmc's own and those of other packages."""
+    """Return the choice among the plug-ins of a kind, in bmc and in other packages."""
     return Choice(kind.what, kind.names, kind.hint, commas)
 
 
@@ -72,9 +72,9 @@ def about(choice: Choice | None = None, *, group: str = "", alias: str = "") -> 
     """Return the metadata of a settings class's field.
 
     Args:
-        choice: the values that it may have; None for any of its type.
-        group: what it is about, where that is not its class's `GROUP`; --help shows groups.
-        alias: its name in the last release, which is understood for one more.
+        choice: values that the field can have; None for any value of the field's type.
+        group: title under which --help lists the field; the class's `GROUP` when None.
+        alias: name of the field in the previous release, which is still accepted.
     """
     metadata = {"choice": choice, "group": group, "alias": alias}
     return {name: value for name, value in metadata.items() if value}
@@ -84,7 +84,7 @@ def check_choices(settings: Any) -> None:
     """Check the fields of a settings object that have a choice of values; None is always allowed.
 
     Raises:
-        SettingError: one has another value.
+        SettingError: a field has another value.
     """
     for field in fields(settings):
         choice, value = field.metadata.get("choice"), getattr(settings, field.name)

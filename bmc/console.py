@@ -65,7 +65,7 @@ class Reporter(Protocol):
     """The receiver of notes and progress: a terminal, a caller's function, or `Silent`."""
 
     def note(self, text: str) -> None:
-        """Report one line that says what is being done."""
+        """Report one line on the present work."""
 
     def progress(
         self, text: str, total: int, unit: str, done: int
@@ -73,7 +73,7 @@ class Reporter(Protocol):
         """Return a context manager; its value is a function that adds a number of units.
 
         Args:
-            text: what is being done.
+            text: present work in a few words.
             total: number of units in all.
             unit: name of the units, such as "steps", "rows" or "bytes".
             done: number of units that are done already.
@@ -204,7 +204,7 @@ def stderr() -> Console:
 
 
 def note(text: str) -> None:
-    """Report one line that says what is being done."""
+    """Report one line on the present work."""
     _reporter.get().note(text)
 
 
@@ -224,7 +224,7 @@ def progress(
     """Show the progress of some work and the time left; the block gets a function that advances it.
 
     Args:
-        text: what is being done.
+        text: present work in a few words.
         total: number of units in all.
         unit: name of the units; "bytes" are shown in MB, all other units as numbers.
         done: number of units that are done already, when a command is resumed.

@@ -9,7 +9,7 @@ _MOST_EPOCHS = 1000
 _LARGEST = 1e30  # differences of larger values are infinite
 _BARS = "▁▂▃▄▅▆▇█"
 _BAR_WIDTH = 60
-_WIDTH, _HEIGHT, _MARGIN = 320, 180, 36  # of one curve, in pixels
+_WIDTH, _HEIGHT, _MARGIN = 320, 180, 36  # pixels of one curve
 
 Epoch = Mapping[str, float]
 """Values by name, such as {"epoch": 1, "training_loss": 0.6, "validation_accuracy": 0.8}."""
@@ -19,7 +19,7 @@ def epochs_of(recorded: object) -> tuple[Epoch, ...]:
     """Return the epochs that bmc.json records; what is malformed is left out.
 
     Args:
-        recorded: what stands there under `history`, read from a file.
+        recorded: value of `history` in a file.
     """
     epochs = recorded if isinstance(recorded, list) else []
     return tuple(
@@ -42,7 +42,7 @@ def lines(epochs: Sequence[Epoch]) -> Iterator[str]:
 
 
 def spark(values: Sequence[float]) -> str:
-    """Draw values as bars between the least and the largest: at most 60 of them, evenly chosen.
+    """Draw at most 60 evenly chosen values as bars between the smallest and the largest value.
 
     Example:
         >>> spark([0.0, 0.5, 1.0])
@@ -56,7 +56,7 @@ def spark(values: Sequence[float]) -> str:
 
 
 def svg(epochs: Sequence[Epoch]) -> str:
-    """Draw each curve in a panel of its own, side by side; "" where there is none."""
+    """Draw each curve in a panel; the panels are side by side. Return "" if there is no curve."""
     panels = [_panel(name, values, index) for index, (name, values) in enumerate(_curves(epochs))]
     if not panels:
         return ""

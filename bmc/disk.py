@@ -1,4 +1,4 @@
-"""Every change that bmc makes on the disk, one function each; tests can watch all changes here.
+"""All changes that bmc makes on the disk, one function for each, so that tests can watch them.
 
 Libraries that write files themselves (safetensors, OpenVINO, numpy) write into a file or folder
 that these functions created, and these functions sync and rename the result.
@@ -108,7 +108,7 @@ def rename(old: Path, new: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Swap the names of two files or folders in one step; return False where that is not supported.
+    """Swap the names of two files or folders in one step; return False if that is not supported.
 
     Source: renameat2(2), RENAME_EXCHANGE: Linux 3.15 and most of its file systems.
     """

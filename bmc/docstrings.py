@@ -11,13 +11,13 @@ _ARGUMENT = re.compile(r"^    (\w+): ", re.MULTILINE)
 
 
 def description_of(subject: Any) -> str:
-    """Return what stands before the first section, each paragraph in one line."""
+    """Return the text before the first section, each paragraph in one line."""
     text = _SECTION.split(inspect.getdoc(subject) or "")[0].strip()
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in text.split("\n\n"))
 
 
 def arguments_of(subject: Any) -> dict[str, str]:
-    """Return the text of each argument under `Args:`; a class has those of its bases, too."""
+    """Return the text of each argument under `Args:`, with the arguments of base classes."""
     texts: dict[str, str] = {}
     for owner in reversed(subject.__mro__) if isinstance(subject, type) else [subject]:
         pieces = _ARGUMENT.split(_section(owner, "Args"))[1:]

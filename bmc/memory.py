@@ -47,10 +47,10 @@ _networks: dict[str, Network] = {}
 
 @contextmanager
 def kept(name: str, data: Table, network: Network) -> Iterator[None]:
-    """Keep a table and a network under a name; if the block fails, what had the name has it again.
+    """Keep a table and a network under a name; restore the previous ones if the block fails.
 
     Args:
-        name: in place of what has it already.
+        name: name of the table and the network; previous ones of this name are replaced.
         data: the table.
         network: the network.
     """
@@ -74,7 +74,7 @@ def table(name: str) -> Table:
     """Return a table by name.
 
     Raises:
-        UnknownError: this process was given none of that name.
+        UnknownError: this process has no table of this name.
     """
     if name not in _tables:
         raise UnknownError(
@@ -88,7 +88,7 @@ def network(name: str) -> Network:
     """Return a network by name.
 
     Raises:
-        UnknownError: this process was given none of that name.
+        UnknownError: this process has no network of this name.
     """
     if name not in _networks:
         raise UnknownError(

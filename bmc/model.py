@@ -163,10 +163,10 @@ class CustomLoss:
     """A loss of the caller's own.
 
     Args:
-        name: what it is recorded as.
-        function: of outputs (rows, classes), or values (rows) in a regression, and labels (rows);
-            it returns one number, the mean over the rows.
-        identity: a digest of what it computes by, as far as that can be told.
+        name: name under which the loss is recorded.
+        function: function of outputs (rows, classes), in a regression values (rows), and of labels
+            (rows). It returns the mean over the rows, one number.
+        identity: sha256 of the function's code.
     """
 
     name: str

@@ -47,8 +47,8 @@ uint8 (height, width, channels), for generation."""
 class Pipeline:
     """A loaded bundle; several threads may share it.
 
-    Close a pipeline, or use it as a context manager, to free its memory. A pipeline keeps working
-    in a forked child, but for OpenVINO and TensorRT, which raise a UsageError there. A pipeline
+    Close a pipeline, or use it as a context manager, to free its memory. In a forked child a
+    pipeline keeps working, except for OpenVINO and TensorRT, which raise a UsageError. A pipeline
     cannot be pickled: load the bundle in each process.
 
     Example:

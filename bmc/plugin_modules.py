@@ -25,10 +25,10 @@ class Origin:
     """Where a plug-in comes from.
 
     Args:
-        module: that holds it.
-        attribute: of the module; "" for the name that the kind prescribes.
+        module: module that holds the plug-in.
+        attribute: attribute of the module; "" for the name that the kind of plug-in prescribes.
         package: the installed package that brings the plug-in; "" for bmc itself.
-        version: of that package.
+        version: version of the package.
     """
 
     module: str
@@ -42,17 +42,17 @@ class Origin:
 
 
 def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str) -> T:
-    """Import the object that is a plug-in, or a part of one, check it, and return it.
+    """Import a plug-in, or a part of one, check it, and return it.
 
     Args:
-        origin: where the object stands.
+        origin: module and attribute of the plug-in.
         member: its name in the module, where the origin has no attribute.
         accept: checks the object and returns the plug-in.
         what: the plug-in in messages, such as "the target 'onnx'".
 
     Raises:
         MissingError: a package that it needs is not installed.
-        PluginError: it cannot be imported, or does not follow its contract.
+        PluginError: the plug-in cannot be imported, or does not follow its contract.
     """
     value: Any = imported(origin, what)
     try:
@@ -69,12 +69,12 @@ def load_part(origin: Origin, member: str, accept: Callable[[Any], T], what: str
 
 
 def names(package: str) -> list[str]:
-    """List the plug-ins that are a package's files, and import none of them, nor the package."""
+    """List the plug-ins in the files of a package without importing any of them."""
     return _inside(package, folders=False)
 
 
 def folders(package: str) -> list[str]:
-    """List the packages inside a package, and import none of them, nor the package."""
+    """List the packages inside a package without importing any of them."""
     return _inside(package, folders=True)
 
 
@@ -91,9 +91,9 @@ def load(package: str, name: str, kind: str, hint: str = "") -> ModuleType:
     """Import a file of a package of bmc by its name, with dashes.
 
     Args:
-        package: such as "bmc.inputs".
-        name: of the file, with dashes.
-        kind: what a user calls it, for messages.
+        package: package, such as "bmc.inputs".
+        name: name of the file, with dashes.
+        kind: word for the plug-in in messages.
         hint: the command that lists them all.
 
     Raises:
@@ -117,7 +117,7 @@ def entry_points(group: str, path: tuple[str, ...]) -> tuple[tuple[str, Origin],
 
 
 def imported(origin: Origin, what: str) -> ModuleType:
-    """Import a plug-in's module; an error says whose module it is."""
+    """Import a plug-in's module; an error names the package of the module."""
     try:
         return importlib.import_module(origin.module)
     except BmcError as error:

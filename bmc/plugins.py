@@ -1,9 +1,9 @@
 """Plug-ins: found by a file's name or an installed package's entry point, checked when loaded.
 
-A plug-in is one object that follows the contract of its kind (`bmc.contracts`). It stands in a file
-of bmc, such as `bmc/families/cnn.py`, or in another package, which names it in an entry point. A
-name that a model directory or a bundle holds is only compared with the names of these: it imports
-nothing else.
+A plug-in is one object that follows the contract of its kind (`bmc.contracts`). It is defined in a
+file of bmc, such as `bmc/families/cnn.py`, or in another package, which declares it as an entry
+point. A name in a model directory or a bundle is only compared with the names of plug-ins; it never
+decides what is imported.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Kind(Generic[T]):
 
     Args:
         what: the kind in messages, such as "model family".
-        package: of bmc, whose files are plug-ins; a file whose name starts with _ is none.
-        group: of entry points, by which other packages add plug-ins.
+        package: package of bmc whose files are plug-ins, except files whose names start with _.
+        group: group of entry points by which other packages add plug-ins.
         member: the name of the object in a plug-in's file, such as FAMILY.
-        accept: checks that object and returns the plug-in; a PluginError says what it lacks.
+        accept: function that checks a plug-in and returns it; a PluginError names what it lacks.
         hint: the command that lists all plug-ins of the kind.
-        prefix: of the entry points' names, where one group holds several kinds.
+        prefix: prefix of the entry points' names, if several kinds of plug-ins share the group.
     """
 
     what: str
@@ -57,9 +57,9 @@ class Kind(Generic[T]):
         """Return where a plug-in comes from.
 
         Args:
-            name: with dashes.
-            made_with: plug-ins that a model directory or bundle records, as `record` returns
-                them; it may come from a stranger.
+            name: name of the plug-in, with dashes.
+            made_with: plug-ins that a model directory or bundle records, as `record` returns them;
+                untrusted.
 
         Raises:
             UnknownError: there is no such plug-in; the message names the nearest.
@@ -82,24 +82,25 @@ class Kind(Generic[T]):
         """Import a plug-in, check it, and return it.
 
         Args:
-            name: with dashes.
+            name: name of the plug-in, with dashes.
             made_with: see `origin`.
 
         Raises:
             UnknownError: there is no such plug-in; the message names the nearest.
             MissingError: the plug-in, or a package that it needs, is not installed.
-            PluginError: it cannot be imported, lacks a member, or several have its name.
+            PluginError: the plug-in cannot be imported, lacks a member, or shares its name with
+                another.
         """
         origin = self.origin(name, made_with)
         return load_part(origin, self.member, self.accept, f"the {self.what} {name!r}")
 
     def usable(self) -> dict[str, T]:
-        """Return all plug-ins that can be loaded, by name; `refused` says why others cannot."""
+        """Return the plug-ins that can be loaded, by name; `refused` returns why others cannot."""
         refused = self.refused()
         return {name: self.load(name) for name in self.names() if name not in refused}
 
     def refused(self) -> dict[str, BmcError]:
-        """Return why plug-ins cannot be loaded, by their names."""
+        """Return the error of each plug-in that cannot be loaded, by name."""
         errors: dict[str, BmcError] = {}
         for name in self.names():
             try:

@@ -1,7 +1,7 @@
 """Precisions: what a bundle's weights and activations are, and what that may cost.
 
-This is the one place that knows them all. The dialect of a target's format
-(`export/dialects/NAME.py`) says which of them it cannot execute.
+All precisions are defined in this file. The dialect of a target's format
+(`export/dialects/NAME.py`) lists the precisions that the target cannot execute.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ class ParityLimits:
 
     Args:
         max_error: largest change of an output, relative to the outputs' scale.
-        min_agreement: smallest share of rows that are answered alike.
+        min_agreement: smallest share of rows for which the bundle and PyTorch predict the same
+            class.
         max_points: largest change of the accuracy, or of a regression's R2, in points, either way.
-        free_rows: this many rows may be answered differently in any case; it matters where there
-            are few rows in all.
-        max_row_error: replaces `max_error` on a classifier's held-out rows, whose answers
-            `min_agreement` checks as well; None for the same limit.
+        free_rows: number of rows whose predictions may differ in any case; it matters for small
+            splits.
+        max_row_error: replaces `max_error` for the held-out rows of a classifier, whose predictions
+            `min_agreement` checks, too; None for the same limit.
     """
 
     max_error: float
@@ -43,12 +44,12 @@ class Precision:
     """A precision of bundles.
 
     Args:
-        name: as it stands in manifests and reports.
-        limits: what an export may lose.
+        name: name in manifests and reports.
+        limits: largest differences that an export may cause.
         for_speed: whether it is chosen for speed, so that a bundle that is slower than fp32 fails;
             the others but fp32 are chosen for size.
-        device_tolerance: largest change of an output, relative to the outputs' scale, when a bundle
-            answers on another processor than it was made on.
+        device_tolerance: largest change of an output, relative to the outputs' scale, on another
+            processor than that of the export.
         least_opset: the first version of the ONNX operators that can express it.
     """
 
@@ -60,7 +61,7 @@ class Precision:
 
 
 # Runtimes round a quantized model's sums in other orders. In a deep network a single row between
-# two classes may jump from the one's outputs to the other's; `min_agreement` says how many may.
+# two classes may flip between the two outputs; `min_agreement` limits the number of such rows.
 _INTEGER = ParityLimits(
     max_error=0.5, min_agreement=0.98, max_points=0.5, free_rows=2, max_row_error=2.0
 )

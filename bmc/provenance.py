@@ -42,7 +42,7 @@ def commands_of(origin: Mapping[str, Any]) -> list[str]:
 
 
 def recorded(origin: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an origin with the running command, if there is one, added to its commands."""
+    """Return an origin to which the running command, if any, is added."""
     line = _line.get()
     if not line or len(line) > _MAX_LENGTH:
         return dict(origin)

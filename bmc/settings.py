@@ -1,4 +1,4 @@
-"""What a settings class says of its fields, for whoever shows them or reads them from text."""
+"""Describe the fields of a settings class, and read their values from text."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Setting:
     """One setting: a field of a settings class.
 
     Args:
-        name: of the field.
+        name: name of the field.
         kind: its type, without None.
-        default: what it is where nobody says otherwise; MISSING where there is none.
-        text: what the class's docstring says of it.
-        group: what it is about, such as "Training".
-        choice: of its values; None for any of its type.
+        default: default value; MISSING if the field has no default.
+        text: description of the field, from the docstring of the class.
+        group: title of the field's group in --help, such as "Training".
+        choice: values that the field can have; None for any value of its type.
         alias: its name in the last release; "" where that was the same.
     """
 
@@ -47,23 +47,23 @@ class Setting:
 
     @property
     def is_several(self) -> bool:
-        """Whether it holds several values, or pairs of them."""
+        """Whether the field holds several values, or pairs of names and values."""
         return get_origin(self.kind) in (tuple, Mapping)
 
     @property
     def element(self) -> Any:
-        """The type of its values, or of each of several."""
+        """The type of the field's value, or of each of its values."""
         return get_args(self.kind)[0] if self.is_several else self.kind
 
     def read(self, text: str, shown: str) -> Any:
-        """Return the value, or one of several, that a text stands for.
+        """Convert a text to a value of the field, or to one of its values.
 
         Args:
-            text: as it was typed.
-            shown: how the setting is named in messages.
+            text: text that the user typed.
+            shown: name of the setting in messages.
 
         Raises:
-            SettingError: it is no such value.
+            SettingError: the text is not a value of the field.
         """
         if self.choice:
             return self.choice.read(text)
@@ -108,7 +108,7 @@ def pairs(texts: Any) -> dict[str, str]:
     """Return the settings that texts such as "width=256" name.
 
     Raises:
-        SettingError: one looks different.
+        SettingError: a setting is not of this form.
     """
     named = {}
     for text in texts:

@@ -15,7 +15,7 @@ from bmc.inputs import Many, Row
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
 _VALIDATION_SHARE, _TEST_SHARE = 0.1, 0.2
-_SPLITTABLE = 3  # rows of a class from which on every part gets at least one
+_SPLITTABLE = 3  # rows of a class; with fewer, some part gets no row of the class
 
 
 def keys_of(rows: Many) -> NDArray[np.uint64]:
@@ -42,7 +42,7 @@ def parts_of(
     Args:
         keys: uint64 (rows), from `keys_of`.
         strata: class of each row; a duplicate with another class goes to the part of the first.
-        with_test: make a test part; without one its share stays in the training part.
+        with_test: whether to make a test part; without one its rows stay in the training part.
         fold: the slice to use for testing; None for the usual 20 %.
     """
     order = np.argsort(keys, kind="stable").astype(np.int32)

@@ -17,7 +17,7 @@ _SEPARATOR = "\0"  # no text holds a NUL: readers refuse it
 
 
 class Writer:
-    """Write rows one by one into a temporary file, which is removed with the last reference to it.
+    """Write rows one by one into a temporary file; the file is removed when no code refers to it.
 
     Python's tempfile chooses the folder; the variable TMPDIR sets another.
     """

@@ -1,4 +1,4 @@
-"""Manage stdout and stderr: stdout carries only results, and a closed stream is no crash."""
+"""Manage stdout and stderr: stdout carries only results, and a closed stream is not a crash."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ def _real_stdout() -> Iterator[TextIO]:
 
 
 class _Page(io.StringIO):
-    """Text on its way to the results: drawn as for the terminal, or file, that will get it."""
+    """Text on its way to the results, formatted for the terminal or for a file."""
 
     def isatty(self) -> bool:
         with suppress(OSError):

@@ -114,15 +114,15 @@ def verb_of(name: str) -> str:
 
 
 def setting_of(name: str, allowed: Iterable[str], near: bool = True) -> str:
-    """Return the setting that another tool's word means, or the one spelled nearest to it.
+    """Return the setting that corresponds to a word of another tool, or the most similar name.
 
     Args:
-        name: of the setting elsewhere, with underscores.
+        name: name of the setting in another tool, with underscores.
         allowed: the settings that there are.
-        near: whether a name that is only spelled alike will do.
+        near: whether a similarly spelled name is accepted.
 
     Returns:
-        the setting, with its value where the word implies one, such as "device cuda"; "" for none.
+        the setting, with its value if the word implies one, such as "device cuda"; "" for no match.
     """
     names = list(allowed)
     for setting, others in SETTINGS.items():

@@ -16,7 +16,7 @@ _typed: ContextVar[frozenset[str]] = ContextVar("typed", default=_NONE)
 
 
 def trust(code: str) -> None:
-    """Allow one more function to run in this command or call, because the user typed its name.
+    """Allow a function to run in this command or call, because the user typed its name.
 
     Args:
         code: name of the function, as module:function or python:module:function; "" allows none

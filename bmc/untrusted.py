@@ -85,7 +85,7 @@ def read_bytes(path: Path, what: str, max_bytes: int, links: bool = False) -> by
 def read_json(
     path: Path, what: str, links: bool = False, max_bytes: int = MAX_JSON
 ) -> dict[str, Any]:
-    """Read a JSON object from an untrusted file; `parse_json` says what is refused.
+    """Read a JSON object from an untrusted file; `parse_json` lists the errors.
 
     Args:
         path: path of the file.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MAX_LENGTH = 200  # characters of an error's summary
 _BMC = Path(__file__).parent
 _FOLDERS = [_BMC / name for name in (".", "compress", "export", "targets")]
-# bmc's folders as they are named, and, because any of them can be a link, as they resolve.
+# Paths of bmc's folders, and, because any of them can be a link, the paths that they resolve to.
 _BMC_PREFIXES = tuple(
     {f"{path}{os.sep}" for folder in _FOLDERS for path in (folder, folder.resolve())}
 )
@@ -60,8 +60,8 @@ def line_of(error: BaseException | None) -> str:
     """Return the file, line and function of the user's code that raised an error; "" if none.
 
     For an error raised in a package that bmc uses, such as torch, this is the user's line that
-    called the package. A line in another installed package, such as one with the user's networks,
-    is returned only where no other file of the user's is involved.
+    called the package. A line of another installed package is returned only if no other file of the
+    user's is involved.
     """
     while error is not None:
         frames = list(traceback.walk_tb(error.__traceback__))
@@ -119,7 +119,7 @@ def _used_packages() -> frozenset[str]:
 
 
 def _requirements(name: str) -> set[str]:
-    """Return the requirements of an installed distribution; for bmc, also those of its extras."""
+    """Return the requirements of an installed distribution; for bmc, with those of its extras."""
     try:
         lines = metadata.requires(name) or []
     except metadata.PackageNotFoundError:

@@ -92,8 +92,8 @@ def find(reference: str, kind: str) -> Path:
         kind: "model" or "bundle".
 
     Raises:
-        UnknownError: there is none; the message names the most similar name, or says why the folder
-            is neither.
+        UnknownError: there is no such bundle or model; the message names the most similar name, or
+            says why the folder is neither.
     """
     candidates = (Path(reference), root() / reference)
     for path in candidates:

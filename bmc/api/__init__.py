@@ -1,1 +1,1 @@
-"""bmc from Python: a verb is a function, and what it makes is a handle."""
+"""The Python API: each command is a function that returns a handle of what it wrote."""

@@ -1,4 +1,4 @@
-"""What every call from Python has in common: who hears of its progress, and what it locks."""
+"""The context of every API call: where progress is reported, and which outputs are locked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ Progress = Callable[[Event], None]
 
 @contextmanager
 def call(verbose: bool, progress: Progress | None, *models: object) -> Iterator[None]:
-    """Run one verb: outputs stay locked until it ends, and progress goes where it was asked for.
+    """Run one API function: lock its outputs until it ends, and report progress to the caller.
 
-    Error messages name Python arguments instead of command-line options. A user's code may run only
-    in this block, and only if one of `models` was opened with it or the block itself names it.
+    Error messages name Python arguments instead of command-line options. The user's code may run
+    only inside this block, and only if one of `models` was opened with that code or the block
+    itself names the code.
 
     Args:
         verbose: write notes and progress to stderr, as the command line does.
-        progress: function that is called with each note and each step instead.
+        progress: function that is called with each note and each step, instead of writing them.
         models: handles and references of the models that the verb loads.
     """
     with ExitStack() as stack:
@@ -39,5 +40,5 @@ def call(verbose: bool, progress: Progress | None, *models: object) -> Iterator[
 
 
 def path_of(output: str | Path | None) -> Path | None:
-    """Return an output as a path; None leaves the place to the verb."""
+    """Return an output as a path; None if the API function chooses the path."""
     return None if output is None else Path(output)

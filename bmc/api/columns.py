@@ -1,4 +1,4 @@
-"""Columns of a table that together are a network's only input: chosen by name, read from a file."""
+"""Columns of a table that together are the only input of a network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bmc.errors import DataError, UnknownError
 
 
 def read_columns(path: Path, columns: Sequence[str], label: str) -> dict[str, Any]:
-    """Return columns of a table's file by name: numbers, and the labels as they stand there.
+    """Read columns of numbers and a column of labels from a file with a table.
 
     Args:
         path: a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file.
@@ -38,29 +38,29 @@ def read_columns(path: Path, columns: Sequence[str], label: str) -> dict[str, An
         ) from error
     numbers: list[list[float]] = []
     labels: list[Any] = []
-    for row_number, (*values, answer) in rows:
+    for row_number, (*values, row_label) in rows:
         numbers.append(
             [_number(*pair, path, row_number) for pair in zip(values, columns, strict=True)]
         )
-        labels.append(answer)
+        labels.append(row_label)
     if not numbers:
         raise DataError(f"{path} has no rows")
     by_column = np.array(numbers, np.float32).T
     return {**dict(zip(columns, by_column, strict=True)), label: labels}
 
 
-def stacked(named: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.float32]:
+def stacked(table: Mapping[str, Any], columns: Sequence[str]) -> NDArray[np.float32]:
     """Return columns of numbers as one array (rows, columns).
 
     Raises:
         DataError: a column is missing, or holds something else than numbers.
     """
-    missing = [name for name in columns if name not in named]
+    missing = [name for name in columns if name not in table]
     if missing:
-        raise DataError(f"no column {missing[0]!r} in the data; there are: {', '.join(named)}")
+        raise DataError(f"no column {missing[0]!r} in the data; there are: {', '.join(table)}")
     arrays = []
     for name in columns:
-        array = np.asarray(named[name])
+        array = np.asarray(table[name])
         if array.dtype.kind not in "buif" or array.ndim != 1:
             raise DataError(
                 f"column {name!r} holds {array.dtype} {array.shape[1:]}, and numbers are needed: "

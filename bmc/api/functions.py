@@ -1,4 +1,4 @@
-"""A caller's own loss and score function, with the names that they are recorded by."""
+"""The caller's own loss and score functions, with the names under which they are recorded."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from bmc.measure.scores import NAMES
 from bmc.model import CustomLoss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""Given outputs (rows, classes), or values (rows) in a regression, and labels (rows): their mean
-loss, one number."""
+"""A function of outputs (rows, classes), in a regression values (rows), and of labels (rows). It
+returns the mean loss, one number."""
 
 
 def custom_loss_of(function: Loss | None) -> CustomLoss | None:
-    """Return a caller's own loss under its name; None where there is none.
+    """Return a caller's own loss with its name; None if the caller passed no loss.
 
     Args:
-        function: an `nn.Module` is copied, since training may move it to another device.
+        function: the loss; an `nn.Module` is copied, because training may move it to another
+            device.
 
     Raises:
-        UsageError: it cannot be called, or is a class.
+        UsageError: the loss cannot be called, or is a class.
     """
     if function is None:
         return None
@@ -37,10 +38,10 @@ def custom_loss_of(function: Loss | None) -> CustomLoss | None:
 
 
 def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
-    """Return a caller's own score function under its name; None where there is none.
+    """Return a caller's own score function with its name; None if the caller passed no function.
 
     Raises:
-        UsageError: it cannot be called, is a class, or has the name of one of bmc's own scores.
+        UsageError: the function cannot be called, is a class, or has the name of a score of bmc.
     """
     if function is None:
         return None
@@ -53,10 +54,10 @@ def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
 
 
 def _name_of(function: Any, what: str) -> str:
-    """Return a function's name; a lambda is called what it is for.
+    """Return the name of a function; `what` for a lambda.
 
     Raises:
-        UsageError: it cannot be called, or is a class.
+        UsageError: the function cannot be called, or is a class.
     """
     if not callable(function):
         raise UsageError(f"{what} is {function!r:.60}; it must be a function of outputs and labels")
@@ -70,14 +71,14 @@ def _name_of(function: Any, what: str) -> str:
 
 
 def _identity_of(function: Any) -> str:
-    """Return a digest of a function's code, or of what else shows what it computes by."""
+    """Return the sha256 of a function's code; for other callables, of their `repr`."""
     code = getattr(function, "__code__", None)
     content = _content(code) if isinstance(code, CodeType) else repr(function)
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def _content(code: CodeType) -> str:
-    """Return a function's instructions, names and constants, those of inner functions too."""
+    """Return the instructions, names and constants of a function and of its inner functions."""
     constants = [
         _content(value) if isinstance(value, CodeType) else repr(value) for value in code.co_consts
     ]

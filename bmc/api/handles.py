@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False)
 class ModelHandle:
-    """A model directory on disk; two handles of one path are equal.
+    """A model directory on disk. Two handles of one path are equal.
 
     Args:
         path: the model directory.
-        code: module:function of yours that builds the model, which may run when the handle is used.
+        code: module:function of yours that builds the model; it may run when the handle is used.
 
     Example:
         >>> model = bmc.train("mlp", data="digits")
@@ -85,16 +85,17 @@ class ModelHandle:
         """Predict one row or a list of rows in PyTorch.
 
         Args:
-            rows: what the model was trained on: a text (a tuple of two for pair models), an image
-                (a file, or uint8 (height, width[, channels])), a series (steps, channels), or a
-                number that seeds a generator. A list holds several.
+            rows: one row of the kind that the model was trained on: a text (a tuple of two texts
+                for a model of pairs), an image (a file, or uint8 (height, width[, channels])), a
+                series (steps, channels), or a number that seeds a generator. A list holds several
+                rows.
 
         Returns:
-            of a classifier a `Prediction`, of a regression a number, of a generator an image; a
-            list of them for a list.
+            a `Prediction` of a classifier, a number of a regression, or an image of a generator; a
+            list of predictions for a list of rows.
 
         Raises:
-            DataError: a row is not what the model takes.
+            DataError: a row is not of the kind that the model takes.
         """
         from bmc.workflows.scoring import predict_in_pytorch  # noqa: PLC0415  needs torch
 
@@ -156,20 +157,21 @@ class ModelHandle:
             target: "onnx", "openvino", "tensorrt" or "pytorch".
             more: further targets.
             opset: version of the ONNX operators, 18 to 23; chosen when None.
-            max_batch: rows that a TensorRT engine is built for at most.
+            max_batch: largest batch of a TensorRT engine, in rows.
             allow_slower: keep a quantized bundle that is slower than its fp32 export.
-            data: where the model's data is now, if it is not where it was.
+            data: present location of the model's data, if the data was moved.
             output: the bundle of a single target; MODEL-TARGET in the workspace when None.
             force: replace bundles that exist.
             verbose: write notes and progress to stderr.
             progress: function that is called with each note and step instead.
 
         Returns:
-            a handle of the bundle; a tuple of them, in the order of the targets, where several
-            targets were named.
+            a handle of the bundle; for several targets a tuple of handles, in the order of the
+            targets.
 
         Raises:
-            GateError: a bundle answers otherwise than PyTorch; it is kept as NAME.failed.
+            GateError: a bundle's outputs differ too much from PyTorch's; the bundle is kept as
+                NAME.failed.
             MissingError: a target's package is not installed.
         """
         from bmc.api.verbs import export_handles  # noqa: PLC0415  needs torch
@@ -211,10 +213,10 @@ class ModelHandle:
         return {name: value for name, value in rows.items() if value}
 
     def _recorded(self, key: str, kind: type[Any]) -> Any:
-        """Return what bmc.json says.
+        """Return the value of a key in bmc.json.
 
         Raises:
-            ArtifactError: it says nothing, or nonsense.
+            ArtifactError: the key is missing, or its value has another type.
         """
         value = read_json(self.path / workspace.MODEL_MANIFEST, "model directory").get(key)
         if not isinstance(value, kind):
@@ -228,7 +230,7 @@ class ModelHandle:
 
 @dataclass(frozen=True, repr=False)
 class BundleHandle:
-    """A bundle on disk: what a device loads; two handles of one path are equal.
+    """A bundle on disk, as a device loads it. Two handles of one path are equal.
 
     Args:
         path: the bundle's folder.
@@ -257,7 +259,7 @@ class BundleHandle:
 
     @property
     def parity(self) -> Mapping[str, Any]:
-        """How far the bundle's answers are from the model's in PyTorch."""
+        """Differences between the outputs of the bundle and those of the model in PyTorch."""
         return self._bundle().manifest.parity
 
     @property
@@ -281,15 +283,15 @@ class BundleHandle:
         return Pipeline(self._bundle(), RuntimeOptions(threads=threads))
 
     def predict(self, rows: Any, threads: int = 0) -> Any:
-        """Predict one row or a list of rows; the bundle is loaded for this call alone.
+        """Load the bundle, predict one row or a list of rows, and free the bundle.
 
         Args:
-            rows: as `Pipeline` takes them.
+            rows: rows in the form that `Pipeline` takes.
             threads: threads of the CPU; 0 leaves the choice to the runtime.
 
         Returns:
-            of a classifier a `Prediction`, of a regression a number, of a generator an image; a
-            list of them for a list.
+            a `Prediction` of a classifier, a number of a regression, or an image of a generator; a
+            list of predictions for a list of rows.
         """
         with self.load(threads) as pipeline:
             return pipeline(rows)
@@ -324,7 +326,7 @@ Handle = ModelHandle | BundleHandle
 
 
 def reference_of(model: ModelHandle | BundleHandle | str | Path) -> str:
-    """Return what a workflow takes: the path of a handle, or the path or name as it is."""
+    """Return the path of a handle; a path or a name is returned unchanged."""
     return str(model.path if isinstance(model, ModelHandle | BundleHandle) else model)
 
 

@@ -25,9 +25,9 @@ class Columns:
     """Rows as columns.
 
     Args:
-        inputs: of each input an array (rows, ...), by name.
-        labels: of each row.
-        classes: names of the classes, where the data says them; labels are their places.
+        inputs: array (rows, ...) of each input, by name of the input.
+        labels: label of each row.
+        classes: names of the classes, if the data has names; labels are then indices of `classes`.
     """
 
     inputs: dict[str, NDArray[Any]]
@@ -45,10 +45,11 @@ def columns_of(
             dictionary of them by name; a torch `Dataset` or `DataLoader` whose items are
             `(input, ..., label)` or dictionaries; or a table with a column for each input and one
             for the labels: a dictionary, a `datasets.Dataset`, a data frame, or a file.
-        names: of the network's inputs, in order.
+        names: names of the network's inputs, in order.
         label: name of the labels in dictionaries and tables; found by itself when None.
-        columns: of a table that together are the network's only input; all but the labels' where
-            the table has no column of the input's name, None in a file for those of `names`.
+        columns: columns of a table that together are the network's only input. When None, and the
+            table has no column of the input's name, all columns but the labels'; for a file, the
+            columns `names`.
 
     Raises:
         DataError: the data is of another kind, is empty, or lacks an input or the labels.
@@ -84,7 +85,7 @@ def _from_table(
     columns: Sequence[str] | None,
     classes: tuple[str, ...],
 ) -> Columns:
-    """Return a table's inputs and labels; columns of numbers may be one input together."""
+    """Return a table's inputs and labels; several columns of numbers can be one input."""
     if columns is None and len(names) == 1 and names[0] not in columns_by_name:
         key = _label_key(columns_by_name, (), label)
         columns = [name for name in columns_by_name if name != key]
@@ -104,13 +105,13 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
     """Return the rows and their labels as a table.
 
     Args:
-        columns: of the data.
+        columns: the inputs and labels.
         classes: names of the classes, in the order of the network's outputs; when None, whole
             numbers are their own names, and names are sorted.
         task: "classification" or "regression".
 
     Raises:
-        DataError: a label is no class.
+        DataError: a label is not one of the classes.
     """
     arrays = list(columns.inputs.values())
     rows: Any = arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
@@ -140,7 +141,7 @@ def _pair(inputs: Any, labels: Any, names: Sequence[str]) -> Columns:
 def _named_columns(
     data: Any, columns: Sequence[str], label: str | None
 ) -> Mapping[str, Any] | None:
-    """Return a table's columns by name; None where the data is no table.
+    """Return a table's columns by name; None if the data is not a table.
 
     Raises:
         DataError: it is several tables, or a file that lacks a column.
@@ -181,7 +182,7 @@ def _no_input(name: str, present: Sequence[str]) -> DataError:
 
 
 def _classes_of(data: Any, label: str | None) -> tuple[str, ...]:
-    """Return the names of the classes that a `datasets.Dataset` says; () where it says none."""
+    """Return the class names of a `datasets.Dataset`; () if its label column has no names."""
     features = getattr(data, "features", None)
     if not isinstance(features, Mapping):
         return ()
@@ -221,7 +222,7 @@ def _item(item: Any, names: Sequence[str], label: str | None) -> Columns:
 
 
 def _flat(item: Any, names: Sequence[str]) -> Any:
-    """Return `((input, ...), label)` as `(input, ..., label)`, and anything else as it is."""
+    """Return `((input, ...), label)` as `(input, ..., label)`; return other items unchanged."""
     nested = isinstance(item, Sequence) and len(item) == 2 and len(names) > 1
     if nested and isinstance(item[0], tuple | list):
         return [*item[0], item[1]]
@@ -244,7 +245,7 @@ def _joined(parts: Sequence[Columns], names: Sequence[str]) -> Columns:
 
 
 def _whole(columns: Columns, names: Sequence[str]) -> Columns:
-    """Check that there are rows, and as many labels.
+    """Check that there are rows, and that each row has a label.
 
     Raises:
         DataError: there are not.
@@ -259,7 +260,7 @@ def _whole(columns: Columns, names: Sequence[str]) -> Columns:
 
 
 def _stacked(values: Sequence[Any], name: str, whole: bool) -> NDArray[Any]:
-    """Return an array of numbers: a column as it is, or one row of it."""
+    """Return a column, or one row of it, as an array of numbers."""
     (value,) = values
     value = _in_memory(value, name)
     try:
@@ -295,7 +296,7 @@ def _of_numbers(array: NDArray[Any], name: str) -> NDArray[Any]:
 
 
 def _in_memory(value: Any, name: str) -> Any:
-    """Return a tensor of any device as an array, and anything else as it is.
+    """Return a tensor of any device as an array; return other values unchanged.
 
     Raises:
         DataError: it is on the meta device, which holds no numbers.

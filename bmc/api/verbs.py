@@ -48,19 +48,20 @@ def train(
 ) -> ModelHandle:
     """Train or fine-tune a baseline, or a network of your own, on labeled data.
 
-    What is left out is taken from the baseline's own recipe. A run that is interrupted resumes
-    from its last checkpoint when the same call is made again.
+    Settings that are left out take their values from the recipe of the built-in model. A run that
+    is interrupted resumes from its last checkpoint when the same call is made again.
 
     Args:
-        model: a baseline's name, a Hugging Face folder, hf:org/name@revision, timm:NAME,
-            python:module:function, or the handle of a network that `bmc.wrap` took: its training
-            starts from the weights that it had then.
+        model: the name of a built-in model, a Hugging Face folder, hf:org/name@revision, timm:NAME,
+            python:module:function, or the handle of a network that `bmc.wrap` took. Training
+            starts from the weights that the network had when `bmc.wrap` copied it.
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME; None takes a wrapped network's own, else movie-reviews.
+            imagefolder:DIR, or hf:NAME; when None, the data of a wrapped network, else
+            movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class.
-        task: "classification", or "regression" where labels are numbers; None takes a wrapped
-            network's own, else classification.
+        task: "classification", or "regression" where labels are numbers; when None,
+            the task of a wrapped network, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
         output: the model directory; when None, MODEL-DATA in the workspace, or NAME-trained of a
             wrapped network.
@@ -68,15 +69,15 @@ def train(
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
         settings: fields of `TrainingSettings`, such as epochs=3 or learning_rate=1e-3, and
-            settings of the baseline, such as width=256.
+            settings of the model, such as width=256.
 
     Returns:
         a handle of the model directory.
 
     Raises:
-        UnknownError: there is no such baseline, data set or setting.
+        UnknownError: there is no such model, data set or setting.
         SettingError: a setting is out of range or of another type.
-        DataError: the data cannot be used, or is of another kind than the baseline takes.
+        DataError: the data cannot be used, or is of another kind than the model takes.
         UsageError: the output exists, and `force` is off.
         DivergedError: the loss became NaN or infinite.
 
@@ -129,12 +130,13 @@ def distill(
         student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), any model that
             `train` takes, or the handle of a network that `bmc.wrap` took.
         data: what the student learns from; None takes the data that the teacher was trained on,
-            split in the same way, or movie-reviews for a baseline's name.
+                split in the same way, or movie-reviews if `teacher` names a built-in model.
         student_settings: settings of the student, by name, such as layers=3.
-        text_column: as of `train`; the teacher's when None.
-        label_column: as of `train`; the teacher's when None.
-        task: as of `train`; the teacher's when None.
-        fold: as of `train`; the teacher's when None and `data` is None, too.
+        text_column: the file's column with the text; the teacher's when None.
+        label_column: the file's column with the class; the teacher's when None.
+        task: "classification" or "regression"; the teacher's when None.
+        fold: (number, of): held-out part of a cross-validation; the teacher's when `fold` and
+            `data` are None.
         output: the model directory; when None, STUDENT-DATA in the workspace, or NAME-distilled of
             a wrapped student.
         force: replace the output if it exists.
@@ -194,22 +196,22 @@ def prune(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Remove what a model can do without, then fine-tune what is left.
+    """Prune a model, then fine-tune it.
 
     Args:
         model: a handle, a model directory, or a workspace name.
         method: "structured", "depth", "unstructured", "movement", "nm" or "vocabulary".
-        ratio: share that is removed, 0 to 1; searched where a target or `max_drop` is given.
-        target_macs: multiply-accumulates of one row at most: a number, or a share of what the
-            model has now, such as "0.25x".
-        target_params: parameters at most, likewise.
-        target_size: bytes of the weights at most, likewise.
-        epochs: passes of fine-tuning; 0 leaves the weights as pruning made them.
+        ratio: fraction to remove, 0 to 1; searched when a target or `max_drop` is given.
+        target_macs: maximum of multiply-accumulates per row: a number, or a fraction of the present
+            number, such as "0.25x".
+        target_params: maximum of parameters: a number, or a fraction of the present number.
+        target_size: maximum of bytes of the weights: a number, or a fraction of the present size.
+        epochs: epochs of fine-tuning; 0 for none.
         max_drop: points of the validation score that may be lost.
-        distill: learn the unpruned model's answers, beside the true labels.
-        teacher: learn this model's answers instead.
+        distill: fine-tune with the unpruned model as teacher, in addition to the true labels.
+        teacher: another model as teacher instead.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: where the model's data is now, if it is not where it was.
+        data: present location of the model's data, if the data was moved.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -253,17 +255,17 @@ def share(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Factorize or share a model's parameters, then fine-tune what is left.
+    """Factorize or share a model's parameters, then fine-tune it.
 
     Args:
         model: a handle, a model directory, or a workspace name.
         method: "layers", "embedding", "lowrank", "cluster" or "tie".
-        epochs: passes of fine-tuning; 0 leaves the weights as sharing made them.
+        epochs: epochs of fine-tuning; 0 for none.
         max_drop: points of the validation score that may be lost.
-        distill: learn the unchanged model's answers, beside the true labels.
-        teacher: learn this model's answers instead.
+        distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
+        teacher: another model as teacher instead.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: where the model's data is now, if it is not where it was.
+        data: present location of the model's data, if the data was moved.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -305,19 +307,20 @@ def quantize(
     progress: Progress | None = None,
     **settings: Any,
 ) -> ModelHandle:
-    """Let fewer bits stand for a model's weights and activations.
+    """Quantize a model's weights and activations to fewer bits.
 
     Args:
         model: a handle, a model directory, or a workspace name.
-        method: "static" (8 bits, calibrated), "qat" (the same, trained on), "mixed" (the same,
-            with the worst layers in float), "dynamic" (8 bits, ranges at each call), "weights"
-            (8 or 4 bits, computed in float), "fp16" or "bf16".
+        method: "static" (8 bits, calibrated), "qat" (static, then quantization-aware training),
+            "mixed" (static, with the most sensitive layers in float), "dynamic" (8 bits, activation
+            ranges at each call), "weights" (weights of 8 or 4 bits, computed in float), "fp16" or
+            "bf16".
         samples: calibration samples, drawn from the training rows.
-        epochs: passes of training (qat; 0 is 1). The other methods train nothing.
+        epochs: epochs of training (qat; 0 stands for 1). The other methods train nothing.
         max_drop: points of the validation score that may be lost.
-        teacher: whose answers are learned (qat); the unchanged model's when None.
+        teacher: model whose outputs are learned (qat); the unchanged model when None.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: where the model's data is now, if it is not where it was.
+        data: present location of the model's data, if the data was moved.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.

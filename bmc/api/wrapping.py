@@ -46,34 +46,35 @@ def wrap(
 ) -> ModelHandle:
     """Wrap a network of your own and its data, so that every verb works on them.
 
-    The module is copied, with its weights as they are; yours is not changed. Its data is split as
-    bmc splits all data. Model directory and bundles lie on disk; loading a model directory (not a
-    bundle) in another process needs the same call there first.
+    The module is copied with its present weights; your module is not changed. The data is split
+    into a training, a validation and a test part. The model directory and its bundles are written
+    to disk. To load the model directory in another process, call `wrap` there first with the same
+    arguments; a bundle needs no such call.
 
     Args:
-        module: takes one or several tensors (rows, ...), float32 or int64, and returns logits
-            (rows, classes), or values (rows, 1) in a regression.
+        module: network of one or several input tensors (rows, ...), float32 or int64. It returns
+            logits (rows, classes), or values (rows, 1) in a regression.
         data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
             dictionary by name; a torch `Dataset` or `DataLoader`, whose items are tuples with the
             label last or dictionaries; a `datasets.Dataset`, a data frame, a dictionary of
             columns, or a table's file (.csv, .tsv, .jsonl, .json, .parquet).
-        name: of the model; the module's class when None.
-        inputs: names of the inputs, in the order of `forward`'s arguments; those of `forward` when
-            None.
+        name: name of the model; the class of the module when None.
+        inputs: names of the inputs, in the order of `forward`'s arguments; the names of these
+            arguments when None.
         labels: names of the classes, in the order of the outputs.
         label_column: name of the labels in dictionaries and tables; "label", "labels", "y" or
             "target" when None.
-        columns: of a table, that together are the only input (rows, columns), in order; all but the
-            labels' when None, where the table has no column of the input's name.
+        columns: columns of a table that together are the only input (rows, columns), in order. When
+            None, and no column has the input's name, all columns but the labels'.
         task: "classification", or "regression" where labels are numbers.
-        loss: what training lowers in place of cross-entropy (squared error in a regression): a
-            function, or an `nn.Module`, of outputs (rows, classes) and labels (rows), int64; in a
-            regression of values and labels (rows), float32. It returns one number, the mean over
-            the rows. A teacher's answers are learned beside it.
-        score: what picks the best epoch, and what `max_drop` counts, in place of accuracy (R2 in a
-            regression): a function of the same as numpy arrays. It returns a number, higher is
-            better, of which a point is 0.01. Models and bundles record it under its name, with an
-            interval.
+        loss: loss function that replaces cross-entropy (squared error in a regression): a function
+            or `nn.Module` of outputs (rows, classes) and labels (rows), int64; in a regression of
+            values (rows) and labels (rows), float32. It returns the mean over the rows. The loss of
+            a teacher's logits is added to it.
+        score: score function that chooses the best epoch and by which `max_drop` is measured,
+            instead of accuracy (R2 in a regression). It takes the same arguments as `loss`, as
+            numpy arrays, and returns a number; higher is better, and a point is 0.01. Models and
+            bundles record the score under the function's name, with an interval.
         output: the model directory; NAME in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -87,8 +88,8 @@ def wrap(
         DataError: the data is of another kind, is empty, or lacks inputs or labels.
         ModelCodeError: the module fails on rows of the data's shapes, or the loss or the score on
             its outputs.
-        UsageError: the module answers otherwise than the labels need, or cannot be copied; or the
-            score has the name of one of bmc's own.
+        UsageError: the module's outputs do not fit the labels, or the module cannot be copied; or
+            the score has the name of a score of bmc.
 
     Example:
         >>> def recall_of_yes(logits, labels):
@@ -129,10 +130,10 @@ def wrap(
 
 
 def _copied(module: nn.Module) -> nn.Module:
-    """Return a copy on the CPU, which nothing compiles.
+    """Return a copy of a module on the CPU, without `torch.compile`.
 
     Raises:
-        UsageError: it cannot be copied.
+        UsageError: the module cannot be copied.
     """
     module = getattr(module, "_orig_mod", module)  # of torch.compile
     try:

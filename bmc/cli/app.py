@@ -72,7 +72,7 @@ def _app() -> typer.Typer:
     tree = typer.Typer(
         name="bmc",
         cls=_Verbs,
-        help="Compress a model, deploy it, and prove with numbers what was won and lost.",
+        help="Compress a model, deploy it, and measure accuracy, size and speed.",
         epilog="Start with: bmc distill --teacher bert --student tiny",
         rich_markup_mode="rich",
         pretty_exceptions_enable=False,

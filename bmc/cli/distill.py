@@ -19,14 +19,14 @@ def distill(
 ) -> Rendered:
     """Distill a trained teacher into a small student.
 
-    The student learns the teacher's logits, divided by the temperature, on the training texts and
-    on unlabeled texts, and the true labels beside them. If the teacher is a baseline's name and
-    the workspace has none trained on this data, it is trained first. The teacher's logits are
-    cached on disk; a run that was stopped resumes when the same command is typed again.
+    The student learns the true labels of the training rows and the teacher's logits for training
+    rows and unlabeled texts. A built-in model as teacher is trained first if the workspace has none
+    that was trained on this data. The teacher's logits are cached on disk. A run that was stopped
+    resumes when the same command is typed again.
 
     Args:
-        teacher: a BERT or MPNet: a baseline's name (bert, mpnet), a model directory, or a model's
-            name in the workspace.
+        teacher: a BERT or MPNet: the name of a built-in model (bert, mpnet), a model directory, or
+            a model's name in the workspace.
 
     Example:
         bmc distill --teacher bert --student tiny

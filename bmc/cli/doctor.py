@@ -6,7 +6,7 @@ from bmc.cli.options import Rendered
 
 
 def doctor() -> Rendered:
-    """Say what works on this machine, and how to get the rest.
+    """Show what works on this machine, and how to install what is missing.
 
     Example:
         bmc doctor

@@ -21,8 +21,8 @@ def inspect(
     `bmc bench` for the latency of bundles.
 
     Args:
-        model: a model directory, or its name in the workspace; the newest when left out. Of a
-            bundle, only the precision of each operator that its runtime executes is shown.
+        model: a model directory, or its name in the workspace; the newest when left out. For a
+            bundle, the command shows the precision of each operator that the runtime executes.
 
     Example:
         bmc inspect bert-movie-reviews --sensitivity

@@ -6,7 +6,7 @@ from bmc.cli.options import Rendered
 
 
 def models() -> Rendered:
-    """List baselines, students, and what the workspace holds.
+    """List built-in models, students, and the models and bundles of the workspace.
 
     Example:
         bmc models

@@ -17,8 +17,8 @@ def quantize(
 ) -> Rendered:
     """Quantize a model's weights and activations to int8, int4 or half precision.
 
-    The model directory records which layers are quantized and how; `bmc export` lowers that to what
-    each target runs fastest. Prune, share and distill before, not after.
+    The model directory records which layers are quantized and how; `bmc export` lowers them to the
+    operators that the target runs fastest. Prune, share and distill before you quantize.
 
     Args:
         epochs: epochs of quantization-aware training (qat), at least 1; the other methods train

@@ -80,8 +80,8 @@ class Network(Contract):
     """The functions of a model family; its network's module ends with `NETWORK = Network(...)`.
 
     Args:
-        baseline: function that builds a model for a data set, by a baseline's name and the
-            family's settings. The model may be untrained or pretrained.
+        baseline: function that builds a model for a data set, by the name of a built-in model and
+            the family's settings. The model may be untrained or pretrained.
         build: function that builds the untrained module in evaluation mode, given only the spec
             in config.json.
         examples: function that returns two inputs of different shapes, for tracing and checks.

@@ -1,10 +1,10 @@
 """A user's own arrays: an .npz file with `series` or `images`, and `labels`.
 
 series   floats (rows, steps, channels), (rows, steps) for one channel, or (all steps, channels)
-lengths  steps of each series: of the flat form, or how much of a padded one is real
+lengths  steps of each series: of the flat form, or the steps before the padding
 images   uint8 (rows, height, width) or (rows, height, width, 1, 3 or 4)
 labels   classes (whole numbers or text), or numbers in a regression
-test_series, test_lengths, test_images, test_labels    the official test part, where there is one
+test_series, test_lengths, test_images, test_labels    the official test part, if there is one
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ def places_of(
     where: str,
     way_out: str = "",
 ) -> list[int]:
-    """Return at which place each wanted column stands.
+    """Return the index of each requested column.
 
-    A name that differs in white space at its ends alone is taken where it is the only one, and
+    A name that differs only in white space at its ends is accepted if there is one such name, and
     noted: a space after each comma is part of a name in csv.
 
     Args:
@@ -28,7 +28,7 @@ def places_of(
         available: the table's names, in order.
         values: keeps the notes.
         where: the file, and the line where its names stand, for messages.
-        way_out: what else to do where none of the columns is there.
+        way_out: advice to add to the message if none of the columns exists.
 
     Raises:
         DataError: a column is missing, or two have its name.

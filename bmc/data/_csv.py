@@ -19,13 +19,13 @@ _OTHERS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 def records(
     path: Path, columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yield the line where a row begins, and its wanted fields.
+    """Yield for each row the number of its first line, and its fields of the requested columns.
 
-    Lines are those of the file: a quoted field may span several. Blank lines are skipped.
+    A quoted field may span several lines. Blank lines are skipped.
 
     Raises:
-        DataError: a row has more or fewer fields than the header, a quote is never closed, a
-            column is missing, or the file is no text in UTF-8.
+        DataError: a row has more or fewer fields than the header, a quote is never closed, a column
+            is missing, or the file is not UTF-8 text.
     """
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
@@ -70,7 +70,7 @@ def _places(
     delimiter: str,
     values: Values,
 ) -> list[int]:
-    """Return where the wanted columns stand; say so where the file has another delimiter."""
+    """Return the indices of the requested columns; refuse a file with another delimiter."""
     if len(header) == 1 and header[0] not in columns:
         other = next((sign for sign in _OTHERS if sign != delimiter and sign in header[0]), None)
         if other:

@@ -1,4 +1,4 @@
-"""A data set of the Hugging Face hub, hf:NAME[:CONFIGURATION][@REVISION], or a local folder of one.
+"""Data sets of the Hugging Face hub, hf:NAME[:CONFIGURATION][@REVISION], or in a local folder.
 
 Needs the package `datasets`.
 """
@@ -29,10 +29,10 @@ _UNKNOWN = -1  # the hub's label of rows whose class is kept secret
 
 
 def read(name: str, columns: Sequence[str], label_column: str) -> Table:
-    """Load a data set's train part, and its labeled test part as the official one.
+    """Load the `train` part of a data set, and its labeled test part as the official test part.
 
-    Where no row of `test` has a label, `validation` is taken instead. Texts are read where the
-    text columns exist; else images, where a column holds them.
+    If no row of `test` has a label, `validation` is the test part. Rows are texts if the text
+    columns exist, else images if a column holds images.
 
     Raises:
         DataError: it has no train part, or a column is missing; the message lists those there are.
@@ -66,7 +66,7 @@ def _loaded(name: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", ParserWarning)  # fields too many would be cut off
             return datasets.load_dataset(path, **where)
-    except Exception as error:  # many packages below it have errors of their own
+    except Exception as error:  # `datasets` raises errors of the many packages that it calls
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         if Path(path).is_dir():
             raise DataError(
@@ -120,7 +120,7 @@ def _images(
     """Yield each image as its file's content, checked.
 
     Raises:
-        DataError: a row has no image, or one that cannot be read; the message names the row.
+        DataError: a row has no image, or its image cannot be read; the message names the row.
     """
     for number, record, label in _labeled(part, label_column, values):
         image: dict[str, Any] = record[column] or {}
@@ -140,7 +140,7 @@ def _images(
 
 
 def _labeled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Yield the number, the record and the label of each row that has one."""
+    """Yield the number, the record and the label of each row that has a label."""
     kind = part.features[column]
     number = unknown = 0
     for chunk in part.iter(batch_size=_CHUNK):

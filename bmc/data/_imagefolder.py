@@ -21,11 +21,11 @@ _VALIDATION = {"val", "valid", "validation", "dev"}
 
 
 def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
-    """Find the images of a folder; each is decoded once here, so that a broken one is named now.
+    """List the images and classes of a folder, and decode each image once to find broken files.
 
-    The rows are paths: images are read again when they are collated, resized to one size. Hidden
-    files are passed over; hidden folders with images, and files of other kinds, are noted. Where
-    the folder holds `train` and `test`, the latter is the official test part.
+    The rows are paths; images are read again, and resized, when a batch is collated. Hidden files
+    are skipped. Hidden folders with images, and files of other kinds, are reported in a note. If
+    the folder holds `train` and `test`, `test` is the official test part.
 
     Args:
         folder: DIR; a class is named like its folder.
@@ -82,7 +82,7 @@ def _part(folder: Path, official_test: Table | None) -> Table:
 
 
 def _images(folder: Path, notes: list[str], unread: Counter[str]) -> list[Path]:
-    """Return the images of a class, each checked; say what lies there or in them unread."""
+    """Return the images of a class after decoding each; note files and parts that are not read."""
     inside = _visible(folder)
     images = [path for path in inside if _is_image(path)]
     others = [path for path in inside if not _is_image(path) and not path.is_dir()]

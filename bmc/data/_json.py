@@ -1,4 +1,4 @@
-"""Rows of JSON: an object a line (.jsonl, .ndjson), or one list of objects (.json)."""
+"""Read rows of JSON: one object per line (.jsonl, .ndjson), or one list of objects (.json)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bmc.data_files import opened, size_of
 from bmc.errors import DataError
 from bmc.untrusted import unique_keys
 
-_MOST_BYTES = 256 * 2**20  # of a list, which is parsed at once and takes some ten times as much
+_MOST_BYTES = 256 * 2**20  # of a .json file; parsing it takes ten times as much memory
 
 
 def records(
     path: Path, columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yield the line (in a .json file: the row) of an object, and its wanted values.
+    """Yield the line number (in a .json file: the row number) of each object, and its values.
 
     Raises:
-        DataError: a line is no JSON object, names a key twice, or lacks a column.
+        DataError: a line is not a JSON object, names a key twice, or lacks a column.
     """
     names: list[str] | None = None
     for number, record in _objects(path):

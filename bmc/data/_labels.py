@@ -14,16 +14,16 @@ from bmc.errors import DataError
 if TYPE_CHECKING:
     from bmc.data import Examples, Table
 
-_FRACTIONS = 10  # more different ones are measurements, not the names of classes
+_FRACTIONS = 10  # a label column with more different fractions holds measurements, not classes
 
 
 def numbered(
     table: Table, name: str, task: str
 ) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
-    """Return the classes, and the labels of a table and of its official test part as numbers.
+    """Return the classes, and as numbers the labels of a table and of its official test part.
 
     Raises:
-        DataError: there is only one class, or a label is of another kind than the task's.
+        DataError: there is only one class, or a label does not fit the task.
     """
     held = table.official_test.labels if table.official_test else ()
     if task == "regression":
@@ -72,7 +72,7 @@ def check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name:
 
 
 def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
-    """Refuse fractions as class names: few of them may be names in a table, such as 4.5 stars."""
+    """Refuse class names that are fractions, except for a few in a table, such as 4.5 stars."""
     fraction = next((name for name in names if not _is_whole(name)), None)
     if fraction is None or any(as_number(name) is None for name in names):
         return

@@ -10,6 +10,6 @@ def read(name: str, text_columns: tuple[str, ...], label_column: str) -> Table:
     """Return the table of that name.
 
     Raises:
-        UnknownError: this process was given none.
+        UnknownError: this process has no data of this name.
     """
     return memory.table(name)

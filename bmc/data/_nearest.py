@@ -14,15 +14,15 @@ _WORD = re.compile(r"[^\W\d_]+(?:'\w+)?|[^\w\s]|\d+")
 
 
 def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
-    """Return the `limit` texts that read most like the given ones, the likest first.
+    """Return the `limit` texts that are most similar to example texts, the most similar first.
 
     A text's score is the mean over its words of log p(word | like) - log p(word | texts), with
     add-one smoothed word frequencies: the cross-entropy difference of two unigram models.
 
     Args:
-        texts: where to choose from.
+        texts: texts to choose from.
         like: texts of the task.
-        limit: how many to return at most.
+        limit: largest number of texts to return.
 
     Source: Moore and Lewis 2010, "Intelligent Selection of Language Model Training Data".
     """
@@ -35,7 +35,7 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
             outside.update(word for text in part for word in _words(text))
             advance(len(part))
         gain = _gains(inside, outside)
-        # Words are found again instead of kept: those of many texts would fill the memory.
+        # Words are split again, not kept: the words of many texts would fill the memory.
         for start in range(0, len(texts), _CHUNK):
             part = texts[start : start + _CHUNK]
             scores += [_mean([gain[word] for word in _words(text)]) for text in part]

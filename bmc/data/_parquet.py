@@ -12,13 +12,13 @@ from bmc.data._values import Values
 from bmc.data_files import check_file, check_unpacked, unreadable
 from bmc.errors import DataError
 
-_BATCH = 256  # rows: a text of a megabyte that all of them share takes a quarter of a GB
+_BATCH = 256  # rows: with a text of 1 MB in each row, a batch takes a quarter of a GB
 
 
 def records(
     path: Path, wanted_columns: Sequence[str], values: Values
 ) -> Iterator[tuple[int, Sequence[Any]]]:
-    """Yield the number of a row, and its wanted values.
+    """Yield the number of each row, and its values of the requested columns.
 
     Raises:
         DataError: the file is damaged, a column is missing, or it unpacks to more than its size

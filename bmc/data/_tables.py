@@ -1,4 +1,4 @@
-"""A user's own table with text columns and a label column, one file of this folder a format."""
+"""Read the user's tables of text columns and a label column; each format has its own file."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
     Rows of a large table go to a temporary file, so that it need not fit in memory.
 
     Raises:
-        DataError: a column is missing (the message lists those there are), or a row is unreadable.
+        DataError: a column is missing (the message lists the columns), or a row is unreadable.
     """
     rows, values = records(path, (*text_columns, label_column))
     return gathered(_pairs(rows, text_columns, label_column, values), _bytes(path), values)
 
 
 def records(path: Path, columns: Sequence[str]) -> tuple[Records, Values]:
-    """Return the named columns of a table, and what says which of their values are texts.
+    """Return the requested columns of a table, and the rules that turn its values into texts.
 
     Args:
-        path: a file with one of the endings in FORMATS.
+        path: a file with one of the extensions in FORMATS.
         columns: their names.
 
     Returns:
-        the line or row of each record with its values, read as they are asked for; and `Values`.
+        an iterator over the line or row number of each record with its values; and `Values`.
     """
     module, unit = FORMATS[path.suffix.lower()]
     values = Values(str(path), unit)
@@ -61,9 +61,9 @@ def gathered(pairs: Pairs, size: int, values: Values) -> Table:
     """Collect rows and labels, in memory or, of a large table, on disk.
 
     Args:
-        pairs: the texts of a row and its label.
+        pairs: for each row, its texts and its label.
         size: bytes of the table, roughly.
-        values: what read them; its notes go into the table.
+        values: the reader of the values; its notes become notes of the table.
 
     Raises:
         StorageError: the disk is full.

@@ -19,18 +19,19 @@ if TYPE_CHECKING:
 
 
 def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
-    """Load unlabeled texts for distillation: those most like the task's own, likest first.
+    """Load unlabeled texts for distillation: those most similar to the task's texts, in order.
 
     No text of the held-out splits is among them.
 
     Args:
-        reference: a data set with `sentences`, a .txt file (one text a line), or "none".
-        limit: how many texts at most; a smaller limit gives the first of a larger one's.
+        reference: a data set with `sentences`, a .txt file (one text per line), or "none".
+        limit: largest number of texts; the texts of a smaller limit are the first of a larger
+            limit.
         avoid: the data whose validation and test texts must not be among them.
 
     Raises:
         UnknownError: no such data set or file.
-        DataError: the file is no text.
+        DataError: the file is not a text file.
         SettingError: the limit is below 0.
     """
     if limit < 0:
@@ -68,7 +69,7 @@ def _sentences_of(reference: str) -> Sequence[str]:
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the texts of a file, one a line; blank lines are none."""
+    """Return the texts of a file, one per line; blank lines are skipped."""
     check_file(path, "file with transfer texts, one a line,")
     with opened(path) as file:
         return [

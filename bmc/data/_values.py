@@ -1,4 +1,4 @@
-"""What a value means as a text or as a label: one rule for tables, arrays and hub data."""
+"""Convert values of tables, arrays and hub data to texts and labels, by the same rules."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MULTI_LABEL = "several labels a row (multi-label) are a task of its own, which 
 
 
 class Values:
-    """Reads the values of one table, refuses what has no clear meaning, and keeps notes.
+    """Converts the values of one table, refuses values without a clear meaning, and keeps notes.
 
     A text is a string, or bytes in UTF-8. A label is a text, a number, or a truth value, which
     becomes "True" or "False" as in a csv file that pandas wrote. Nothing else is either: no null,
@@ -21,7 +21,7 @@ class Values:
 
     Args:
         source: the file or data set, as messages name it.
-        unit: what rows are counted in: "line" of a file, or "row".
+        unit: word for a row in messages: "line" of a file, or "row".
     """
 
     def __init__(self, source: str, unit: str = "row") -> None:
@@ -35,7 +35,7 @@ class Values:
         """Return a text.
 
         Raises:
-            DataError: the value is no text, or an empty one; the message names the row.
+            DataError: the value is not a text, or is empty; the message names the row.
         """
         if not _is_plain(value):
             if not isinstance(value, str | bytes):
@@ -53,7 +53,7 @@ class Values:
         """Return a label as text.
 
         Raises:
-            DataError: the value is no label, or an empty one; the message names the row.
+            DataError: the value is not a label, or is empty; the message names the row.
         """
         if isinstance(value, str):
             self._kinds["text"] += 1
@@ -97,7 +97,7 @@ class Values:
         return f"{self.source}: {self.unit} {number}, column {column!r:.60},"
 
     def _written(self, value: Any, where: str) -> str:
-        """Return how a label that is no string is written."""
+        """Return the text form of a label that is not a string."""
         if isinstance(value, bytes):
             self._kinds["text"] += 1
             return characters(value, where)
@@ -127,7 +127,7 @@ def characters(value: str | bytes, where: str) -> str:
         where: the file and the row, for messages.
 
     Raises:
-        DataError: bytes are no UTF-8, or there is a NUL or half of a surrogate pair.
+        DataError: the bytes are not UTF-8, or hold a NUL or half of a surrogate pair.
     """
     if isinstance(value, bytes):
         try:
@@ -150,7 +150,7 @@ def characters(value: str | bytes, where: str) -> str:
 
 
 def _is_plain(value: Any) -> bool:
-    """Tell whether a value is a text as it stands: nearly all are, and each is asked once."""
+    """Tell whether a value is a valid text without conversion; this fast test fits most values."""
     try:
         return isinstance(value, str) and "\0" not in value and value.encode() is not None
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Where data lies: what was typed, made absolute, so that it is found from another folder too."""
+"""Make the path of data absolute, so that recorded data is found from other folders, too."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def locate(reference: str, location: str | None, owner: str) -> str:
     """Return how recorded data can be loaded from the present folder.
 
     Args:
-        reference: as it was typed when the data was recorded.
+        reference: the reference as the user typed it when the data was recorded.
         location: the same with an absolute path, if it was recorded.
-        owner: what was made from the data, for the message.
+        owner: model or bundle that was made from the data, for the message.
 
     Raises:
         UnknownError: a file or folder is neither where it was nor below the present folder.

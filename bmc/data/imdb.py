@@ -17,7 +17,7 @@ _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
 
 
 def table() -> Table:
-    """Read the reviews and their classes; 96 of them stand there twice."""
+    """Read the reviews and their classes, without the 96 reviews that are there twice."""
     return _reviews.rows_of("imdb", assets.fetch(_ASSET))
 
 

@@ -26,7 +26,7 @@ def table() -> Table:
 
 
 def _part(path: Path, test: Table | None) -> Table:
-    """Read the .ts format: one series a line, channels separated by colons, the class last."""
+    """Read the .ts format: one series per line, channels separated by colons, the class last."""
     rows: list[NDArray[np.float32]] = []
     labels: list[str] = []
     data = path.read_text(encoding="utf-8").partition("@data")[2]

@@ -36,8 +36,8 @@ class Size:
         intermediate: hidden units of each layer; 0 for four times the width.
         start: "embeddings" projects the teacher's embeddings and draws the rest; "teacher" copies
             layers of the teacher, too, and cuts them to size; "auto" is "teacher" where that can
-            be, else "embeddings"; a baseline's name (minilm-l3), a local Hugging Face folder or
-            hf:NAME copies layers of another pretrained BERT.
+            be, else "embeddings"; the name of a built-in model (minilm-l3), a local Hugging Face
+            folder or hf:NAME copies layers of another pretrained BERT.
         copied: indices of the layers that are copied, such as 2,5; evenly spaced when empty.
     """
 

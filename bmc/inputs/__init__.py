@@ -1,4 +1,4 @@
-"""Encoders, which turn raw rows into tensors; one file for each kind of rows.
+"""Encoders turn raw rows into tensors; each kind of rows has its own file.
 
 Training and devices run the same code, which needs numpy, tokenizers for text, and never torch.
 """
@@ -26,7 +26,7 @@ _LARGEST = 1e30  # within the range of float32
 
 @runtime_checkable
 class Stored(Protocol):
-    """Rows on disk, which are encoded batch by batch and never all at once."""
+    """Rows on disk that are encoded batch by batch."""
 
     def __len__(self) -> int: ...
 
@@ -52,7 +52,7 @@ class TensorInfo:
 
 
 class Encoder(Protocol):
-    """Turns raw rows of one kind into a model's input tensors; implemented by files of this folder.
+    """Turns raw rows of one kind into a model's input tensors; each file of this folder has one.
 
     Attributes:
         kind: name of the kind, which is the name of the file.

@@ -1,4 +1,4 @@
-"""Arrays as images: which are taken, and how others become one."""
+"""Check and convert arrays that are images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def array_of(row: Row) -> NDArray[np.uint8]:
     """Return an array of bytes, (height, width) or (height, width, 1, 3 or 4).
 
     Raises:
-        DataError: it is of another type or shape; the message says how to make it one.
+        DataError: the array has another type or shape; the message says how to convert it.
     """
     try:
         array = np.asarray(row)

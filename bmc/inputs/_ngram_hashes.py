@@ -1,4 +1,4 @@
-"""Word and character n-grams of texts, hashed into buckets: numpy alone, all texts at once.
+"""Hash word and character n-grams of texts into buckets, with numpy, for all texts at once.
 
 A hash depends on the n-gram's characters and nothing else: no seed of the process, no order of
 bytes, no neighboring text. Whole numbers of 64 bits make it the same on every machine.
@@ -38,10 +38,10 @@ _MIXERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
 
 
 def normal(text: str, max_length: int, lowercase: bool) -> str:
-    """Return a text's words with a space before, between and behind them.
+    """Return a text's words, separated by spaces, with a space before the first and after the last.
 
     Args:
-        text: no empty one.
+        text: the text; not empty.
         max_length: words to read at most.
         lowercase: whether case is dropped.
     """
@@ -66,11 +66,13 @@ def hashed(
     """Return the buckets of each text's n-grams: of words first, then of characters.
 
     Args:
-        texts: at least one; as `normal` returns them.
+        texts: texts that `normal` returned; at least one.
         buckets: a bucket is below.
-        words: the longest n-gram of words has so many.
-        characters: the longest n-gram of characters has so many, the shortest 3; 0 for none.
-        column: of the texts, from 0: the same n-gram has other buckets in another column.
+        words: number of words in the longest n-gram of words.
+        characters: number of characters in the longest n-gram of characters; the shortest has 3; 0
+            for no n-grams of characters.
+        column: index of the text's column; equal n-grams have different buckets in different
+            columns.
     """
     joined = "".join(texts)
     codes = np.frombuffer(joined.encode("utf-32-le"), "<u4").astype(np.uint64)
@@ -96,8 +98,8 @@ def spread(
     """Spread the weights of a text's n-grams evenly over their characters; return each word's.
 
     Args:
-        text: as `normal` returns it.
-        weights: one for each n-gram, in the order of `hashed`.
+        text: a text that `normal` returned.
+        weights: weight of each n-gram, in the order of `hashed`.
         words: see `hashed`.
         characters: see `hashed`.
     """
@@ -107,7 +109,7 @@ def spread(
     shares = weights / np.maximum(stops - starts, 1)
     changes = np.bincount(starts, shares, len(codes) + 1)
     changes -= np.bincount(stops, shares, len(codes) + 1)
-    # From the space before a word up to the next; the last one belongs to the last word.
+    # A part ends before the space of the next word; the last part ends with the text.
     of_words = np.add.reduceat(np.cumsum(changes), np.flatnonzero(codes == _SPACE)[:-1])
     return list(zip(text.split(), of_words.tolist(), strict=False))
 

@@ -1,7 +1,7 @@
 """Reading pictures: files, their content, Pillow's images and arrays, all to the same bytes.
 
-What a picture is, is decided here for training and for devices alike: which files are read, how
-large they may be, how they are turned, and what becomes of colors, transparency and depth.
+The same rules hold in training and on devices: which files are read, their largest size, their
+orientation, and how colors, transparency and bit depth are converted.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ _SIDEWAYS = (5, 6, 7, 8)
 def read_image(
     row: Row, height: int | None = None, width: int | None = None, channels: int | None = None
 ) -> NDArray[np.uint8]:
-    """Return an image as uint8 (height, width, channels), resized and recolored where asked.
+    """Return an image as uint8 (height, width, channels), resized and converted on request.
 
-    A picture is turned as its EXIF orientation says. Transparency is dropped, as torchvision does;
-    16 bits a channel are cut to the upper 8; of several frames the first is read.
+    The image is turned by its EXIF orientation. Transparency is dropped, as in torchvision. Of 16
+    bits per channel the upper 8 are kept, and of several frames the first.
 
     Args:
         row: a file, a file's content, a PIL image, or an array of bytes (height, width) or
@@ -53,7 +53,7 @@ def read_image(
         channels: 1 or 3; the image's own where None.
 
     Raises:
-        DataError: it is no image that can be read.
+        DataError: the file is not an image that can be read.
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
@@ -72,25 +72,25 @@ def shape_of(row: Row) -> tuple[int, int, int]:
     """Return an image's (height, width, channels) as `read_image` would; of a file, by its header.
 
     Raises:
-        DataError: it is no image.
+        DataError: the file is not an image.
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
         channels = 1 if image.mode in _GRAY else 3
-        # Pillow says the size of a TIFF as it will be once it is turned.
+        # Pillow gives the size of a TIFF after its rotation by the EXIF orientation.
         if image.format != "TIFF" and _orientation(image) in _SIDEWAYS:
             return image.width, image.height, channels
         return image.height, image.width, channels
 
 
 def check_image(row: Row) -> tuple[str, ...]:
-    """Decode an image, a JPEG at an eighth of its size, to see that it is whole.
+    """Decode an image to check that it is complete; a JPEG at an eighth of its size, for speed.
 
     Returns:
         what of it no model will see: "transparency", "later frames", or nothing.
 
     Raises:
-        DataError: it is no image that can be read.
+        DataError: the file is not an image that can be read.
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
@@ -104,7 +104,7 @@ def unread_parts(row: Row) -> tuple[str, ...]:
     """Say what of an image no model will see, likewise; of a file, by its header.
 
     Raises:
-        DataError: it is no image.
+        DataError: the file is not an image.
         MissingError: Pillow is not installed.
     """
     with _opened(row) as image:
@@ -150,7 +150,7 @@ def _open(pillow: Any, file: BinaryIO) -> Any:
 
 @contextmanager
 def _regular_file(path: Path) -> Iterator[BinaryIO]:
-    """Open a file that is one: a pipe or a device could make the reader wait for ever.
+    """Open a regular file; refuse a pipe or a device, because reading it could block forever.
 
     Raises:
         DataError: it is something else, or too large for a picture.
@@ -190,7 +190,7 @@ def _bounded(image: Any, row: Row) -> Any:
 
 
 def _eight_bits(image: Any) -> Any:
-    """Return a decoded image as one of mode L or RGB."""
+    """Return a decoded image in mode L or RGB."""
     if image.mode in ("L", "RGB"):
         return image
     if image.mode.startswith("I;16"):

@@ -12,12 +12,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def texts_of(row: Row, number: int, columns: int) -> tuple[str, ...]:
-    """Return a row's texts.
+    """Return the texts of a row.
 
     Args:
         row: a text, or a tuple of texts; a list of two is a pair.
-        number: of the row, from 1, for messages.
-        columns: texts that the model takes a row.
+        number: number of the row, from 1, for messages.
+        columns: number of texts in a row.
 
     Raises:
         DataError: the row has another number of texts, holds something else, is empty, or has half
@@ -48,5 +48,5 @@ def texts_of(row: Row, number: int, columns: int) -> tuple[str, ...]:
 
 
 def _shown(value: object) -> str:
-    """Return a value as a message names it: what it is, and its beginning."""
+    """Return the type and the beginning of a value, for messages."""
     return f"{value!r:.40} ({type(value).__name__})"

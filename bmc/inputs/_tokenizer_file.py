@@ -56,11 +56,11 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
 def panics_refused(what: str) -> Iterator[None]:
     """Turn the errors of the tokenizers package into an ArtifactError.
 
-    The package raises a plain Exception for a file or text that it refuses. Its panics, in Rust,
-    are a BaseException of a class that cannot be imported.
+    The package tokenizers raises a plain Exception for a file or text that it refuses. A panic of
+    its Rust code is a BaseException of a class that cannot be imported.
 
     Raises:
-        ArtifactError: the block raised one of these.
+        ArtifactError: the block raised such an exception.
     """
     try:
         yield
@@ -178,7 +178,7 @@ def _check_pattern(source: str) -> None:
     Refused are a repeated group that contains a repeat or a choice, and a back-reference.
 
     Raises:
-        ValueError: the pattern is refused, or is longer than those of real tokenizers.
+        ValueError: the pattern is refused, or is longer than patterns of real tokenizers.
     """
     if len(source) > _LONGEST_PATTERN:
         raise ValueError(f"a pattern has {len(source):,} characters; {_LONGEST_PATTERN:,} are read")

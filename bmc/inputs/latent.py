@@ -1,4 +1,4 @@
-"""The encoder of generators: a seed becomes a row of independent normal values."""
+"""The encoder of generators turns a seed into a row of independent normal values."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class LatentEncoder:
         """Return the noise, float32 (rows, size).
 
         Raises:
-            DataError: a row is neither an integer from 0 to 2**64 - 1 nor the digits of one.
+            DataError: a row is not an integer from 0 to 2**64 - 1, or a text with such an integer.
         """
         noise = np.empty((len(rows), self.size), np.float32)
         for index, row in enumerate(rows):
@@ -77,7 +77,7 @@ class LatentEncoder:
 
 
 def _seed(row: Row, number: int) -> int:
-    """Return the seed in a row; floats and truth values are refused.
+    """Return the seed in a row; refuse floats and booleans.
 
     Args:
         row: an integer, or its digits as text.

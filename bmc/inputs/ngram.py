@@ -1,4 +1,4 @@
-"""Text into hashed word and character n-grams: no vocabulary, no file beside the settings."""
+"""Hash texts into word and character n-grams; the encoder has no vocabulary file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bmc.inputs._rows_of_text import texts_of
 MOST_BUCKETS = 2**24
 MOST_WORDS, MOST_CHARACTERS = 5, 8
 _CHUNK = 1_000
-_CHARACTERS_A_TOKEN = 6  # an English word with the space behind it
+_CHARACTERS_A_TOKEN = 6  # an English word with the space after it
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class NgramSettings:
     """How text becomes buckets.
 
     Args:
-        buckets: n-grams are hashed into so many; one row of the model's table each.
+        buckets: number of buckets of the hash, and of rows in the model's embedding table.
         words: words of the longest word n-gram.
         characters: characters of the longest character n-gram, the shortest has 3; 0 for none.
         max_length: words of a text at most; the rest is not read.
-        columns: texts of a row: 1, or 2 for sentence pairs.
+        columns: number of texts in a row: 1, or 2 for sentence pairs.
         lowercase: whether case is dropped.
 
     Raises:
@@ -77,7 +77,7 @@ class NgramEncoder:
         self.settings = settings
 
     def check_table(self, rows: int) -> None:
-        """Check that a model's table has a row for every bucket.
+        """Check that the model's embedding table has a row for every bucket.
 
         Raises:
             ArtifactError: it has not.
@@ -94,8 +94,8 @@ class NgramEncoder:
         Rows on disk stay there until they are collated.
 
         Raises:
-            DataError: a row has another number of texts than the model takes, is no text, is empty,
-                or holds half a character (a lone surrogate).
+            DataError: a row has another number of texts than the model takes, is not a text, is
+                empty, or holds a lone surrogate.
         """
         if isinstance(rows, Stored):
             self._encoded([rows[0]] if len(rows) else [])
@@ -112,7 +112,7 @@ class NgramEncoder:
         return encoded
 
     def batch(self, encoded: Many, places: Sequence[int]) -> Arrays:
-        """Pad rows to the longest of them with bucket 0, which weighs nothing there.
+        """Pad rows to the length of the longest row with bucket 0 and weight 0.
 
         Returns:
             input_ids: int64 (rows, longest), buckets.
@@ -132,11 +132,11 @@ class NgramEncoder:
     def weights_of_words(
         self, row: Row, weights: NDArray[np.float32]
     ) -> tuple[tuple[str, float], ...]:
-        """Return a row's words as they are read, each with its part of the n-grams' weights.
+        """Return the words of a row, each with its share of the weights of the n-grams.
 
         Args:
             row: a raw row.
-            weights: one for each of its n-grams, as `encode` lists them.
+            weights: weight of each n-gram of the row, in the order of `encode`.
         """
         settings, weighted, start = self.settings, list[tuple[str, float]](), 0
         for column, text in enumerate(texts_of(row, 1, settings.columns)):
@@ -163,13 +163,13 @@ class NgramEncoder:
         )
 
     def longest(self) -> dict[str, int]:
-        """Return the most n-grams that a row may have."""
+        """Return the largest number of n-grams in a row."""
         settings = self.settings
         max_units = _ngram_hashes.most(settings.max_length, settings.words, settings.characters)
         return {"sequence": settings.columns * max_units}
 
     def probes(self, most_rows: int) -> list[Arrays]:
-        """Return random buckets: one, few, many rows with padding, and the greatest length."""
+        """Return random buckets: one, a few, several rows with padding, and the largest length."""
         generator = np.random.default_rng(0)
         most, samples = self.longest()["sequence"], list[Arrays]()
         for rows, length in ((1, 1), (1, 3), (min(5, most_rows), min(170, most)), (1, most)):
@@ -180,9 +180,9 @@ class NgramEncoder:
         return samples
 
     def sized(self, golden: Arrays, rows: int, length: int) -> Arrays:
-        """Return rows of as many n-grams as a text of `length` words has, of six characters each.
+        """Return rows with as many n-grams as a text of `length` words of six characters has.
 
-        The buckets are those of golden rows, repeated.
+        The buckets are those of golden rows, repeated to this length.
         """
         settings = self.settings
         length = min(length, settings.max_length)
@@ -196,7 +196,7 @@ class NgramEncoder:
         }
 
     def example(self) -> Row:
-        """Return a short text, or a pair of them."""
+        """Return a short text, or a pair of short texts."""
         return ("an hour of wit and charm",) * self.settings.columns
 
     def save(self, folder: Path) -> None:

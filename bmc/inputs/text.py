@@ -39,14 +39,14 @@ TOKENIZER = "tokenizer.json"
 SIDES = ("right", "left")
 _CHUNK_ROWS = 10_000
 _CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes about 100 bytes of memory for each character
-# Of a long text, only this many characters for each token of a row are tokenized first. Most texts
-# have fewer characters in a token; where the beginning gives too few tokens, a longer one is tried.
+# Of a long text, this many characters per token of a row are tokenized first. Most texts have fewer
+# characters per token. If this beginning has too few tokens, a longer beginning is tried.
 _CHARACTERS_A_TOKEN = 8
 _HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _COUNT_CHARACTERS = 100_000
 _MAX_PAIR_TOKENS = 2_000_000
 _BYTES_A_TOKEN = 4
-# Settings that directories of older versions lack; a directory has all of them or none.
+# Settings that directories of older versions lack; a directory has all of these or none of them.
 _NEWER_SETTINGS = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
 
 

@@ -55,7 +55,8 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
     Args:
-        reference: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
+        reference: the name of a built-in model, a local Hugging Face folder, or
+            hf:org/name@revision.
         labels: class names; empty for a regression.
         text: settings of tokenization; the padding id comes from the model's configuration.
 

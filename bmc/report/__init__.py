@@ -1,6 +1,6 @@
 """Reports: everything in the workspace, compared on the same rows and in the same run.
 
-`read` opens what earlier commands wrote, `collect` gathers one `line` a bundle from it, `table`
-decides the columns and notes of the table, `page` and `chart` draw the page, and `remarks` says
-what stands out.
+`read` opens the files of earlier commands, `collect` gathers a `line` for each bundle, `table`
+chooses the columns and notes of the table, `page` and `chart` render the page, and `remarks`
+explains conspicuous times.
 """

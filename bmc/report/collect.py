@@ -1,4 +1,4 @@
-"""Gather what a report shows: scores and sizes from the bundles, latencies from one bench."""
+"""Gather the content of a report: scores and sizes from bundles, latencies from one bench."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def collect(
 
     Args:
         run: the bench that holds the times; None leaves them out.
-        reference: bundle that the speed-ups of its data set refer to; chosen when None.
-        folders: the bundles; every bundle of the workspace when None, the failed ones too.
+        reference: bundle that the speed-ups of its data set refer to; chosen by bmc when None.
+        folders: folders of the bundles; when None, all bundles of the workspace, with failed ones.
     """
     evaluated, broken = read_all(folders)
     failures, unread = read_failed() if folders is None else ([], {})
@@ -62,14 +62,14 @@ def collect(
 
 
 def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:
-    """Return the newest bench whose times are those of these bundles, here and now.
+    """Return the newest bench that measured exactly these bundles on this machine.
 
-    It measured these very files, with these runtimes, on this machine, in fp32 with one row a
-    call, the same length and as many launches. Where the newest one did not, that is said.
+    The bench measured the same files with the same runtimes, in fp32, with batch size 1, the same
+    length and at least as many launches. If the newest bench differs, a note says in what.
 
     Args:
         folders: bundles.
-        settings: length and least launches that are asked for.
+        settings: length and smallest number of launches of the report.
     """
     hashes = {folder.name: sha256(folder / bundles.MANIFEST) for folder in folders}
     reason = ""
@@ -237,7 +237,7 @@ def _bundles_of(weights_sha256: str, everyone: Sequence[Evaluated]) -> list[Eval
 
 
 def _answers_the_same_rows(one: Evaluated, other: Evaluated) -> bool:
-    """Tell whether two bundles answered one test split, with classes in one order."""
+    """Tell whether two bundles were scored on the same test rows, with classes in one order."""
     if one.outputs is None or other.outputs is None:
         return False
     return (
@@ -249,10 +249,11 @@ def _answers_the_same_rows(one: Evaluated, other: Evaluated) -> bool:
 
 
 def _origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:
-    """Find the bundle of the model that another's was made from, in one runtime.
+    """Find the bundle of the model from which another bundle's model was made, for one runtime.
 
-    It is told by the sha256 of its weights; bundles of earlier versions name it alone. Its steps
-    must be the first of the other's, so that no namesake is taken.
+    The model is identified by the sha256 of its weights; bundles of earlier versions record its
+    name only. Its steps must be the first steps of the other model, which excludes other models of
+    the same name.
     """
     steps, lineage = steps_of(bundle), bundle.manifest.lineage
     key, ours = "weights_sha256", lineage.get("from_sha256")

@@ -18,16 +18,16 @@ class Line:
     Args:
         name: the bundle's folder.
         model: the model it was made from.
-        data: what it was trained and scored on; only lines of one data set are compared.
-        measure: what the score is: "accuracy", "r2" in a regression, "" for a generator.
+        data: data set of training and scoring; only lines of one data set are compared.
+        measure: name of the score: "accuracy", "r2" in a regression, "" for a generator.
         target: its runtime.
-        precision: of its weights and activations.
-        parameters: of the model.
-        teacher: the model that the agreement refers to; None for one that had no teacher.
+        precision: precision of weights and activations.
+        parameters: number of parameters of the model.
+        teacher: model that the agreement refers to; None for a model without a teacher.
         rows: held-out rows; 0 for a generator, which has no labels to be scored by.
-        accuracy: share of them answered rightly; in a regression R2.
+        accuracy: fraction of the rows that are predicted correctly; R2 in a regression.
         macro_f1: mean F1 of the classes.
-        agreement: share answered as the teacher does.
+        agreement: fraction of the rows with the same prediction as the teacher's.
         kept: accuracy over the teacher's, on the same rows.
         model_bytes: the model in its target's format.
         bundle_bytes: everything that is deployed.
@@ -40,16 +40,16 @@ class Line:
         sparsity: share of zero weights, where a step set some to zero.
         origin: bundle of the model that it was made from, in the same runtime.
         speed_up_origin: times faster than that.
-        cold_start_seconds: fresh process to first answer.
+        cold_start_seconds: time from the start of a fresh process to the first prediction.
         peak_mb: memory of that process.
-        execution: what it ran with.
-        note: what a reader must know.
-        remarks: what its times say of the steps that made it.
-        failed: why it failed a gate, or None.
+        execution: device, threads and precision of the session.
+        note: a sentence that the reader of the report must know.
+        remarks: sentences that explain the times by the steps that made the model.
+        failed: reason why the bundle failed a check; None if it passed.
         cannot_run: why it failed when it was measured, or None.
-        labels: class names, in the order of the matrix; empty where there are no classes.
-        scores: all of its task, as `scores.of_task` returns them; empty where it has none.
-        history: epochs of the training of its model; see `bmc.curves`.
+        labels: class names, in the order of the matrix; empty in a regression.
+        scores: all scores of the task, as `scores.of_task` returns them; empty for a generator.
+        history: epochs of the training of the model; see `bmc.curves`.
     """
 
     name: str
@@ -98,8 +98,8 @@ class Report:
 
     Args:
         lines: the bundles.
-        references: of each data set the bundle that speed-ups refer to.
-        run: where the times came from; None for a report without.
+        references: for each data set, the bundle that speed-ups refer to.
+        run: bench that measured the times; None for a report without times.
         broken: bundles that cannot be read or run, each with the reason.
     """
 
@@ -109,7 +109,7 @@ class Report:
     broken: Mapping[str, str] = field(default_factory=dict)
 
     def by_data(self) -> dict[str, list[Line]]:
-        """Return the lines of each data set, in the order of its first one."""
+        """Return the lines of each data set; data sets are in the order of their first line."""
         groups: dict[str, list[Line]] = {}
         for line in self.lines:
             groups.setdefault(line.data, []).append(line)

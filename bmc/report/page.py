@@ -1,4 +1,4 @@
-"""A report as one HTML page that opens offline."""
+"""Write a report as one HTML page that opens offline."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bmc.measure.shown import significant, with_interval
 from bmc.report import chart, table
 from bmc.report.line import Line, Report
 
-_MOST_CLASSES = 100  # whose matrix a page holds whole; that of more stands in report.json
+_MOST_CLASSES = 100  # a page has the confusion matrix of at most so many classes
 _CONFUSIONS = 50
 
 
@@ -25,11 +25,11 @@ class ClassScores:
 
     Args:
         line: the bundle.
-        summary: its scores in one line.
-        remarks: what was missed.
-        rows: label, precision, recall, F1, rows, and the answers of each class.
-        matrix: whether the page shows the answers.
-        confusions: of many classes, what is confused most.
+        summary: scores of the bundle in one line.
+        remarks: classes without a correct prediction.
+        rows: for each class its label, precision, recall, F1, number of rows, and predictions.
+        matrix: whether the page shows the confusion matrix.
+        confusions: for many classes, the most frequent confusions.
     """
 
     line: Line

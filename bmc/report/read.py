@@ -1,4 +1,4 @@
-"""Reading the workspace's bundles for a report: what cannot be read is named, the rest stands."""
+"""Read the bundles of a workspace for a report; list the bundles that cannot be read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ArtifactError, BmcError
 
 _FAILED = ".failed"
-# What a report reads of a lineage; a bundle comes from a stranger, so none of it is sure.
+# Members of a lineage that a report reads; a bundle is untrusted, so each of them is checked.
 _LINEAGE: Mapping[str, tuple[type, ...]] = {
     "parameters": (int,),
     "data": (dict, type(None)),
@@ -34,7 +34,7 @@ _PACKED = ("of_bytes", "bytes", "by")
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A bundle with its answers on the held-out rows.
+    """A bundle with its predictions for the held-out rows.
 
     Args:
         bundle: the bundle.
@@ -53,7 +53,7 @@ def read_all(
     """Read bundles and their evaluations.
 
     Args:
-        folders: the bundles; every one of the workspace that is no failure when None.
+        folders: folders of the bundles; when None, all bundles of the workspace that did not fail.
 
     Returns:
         those that can be read; the others' names, each with the reason.
@@ -62,7 +62,7 @@ def read_all(
 
 
 def read_failed() -> tuple[list[Bundle], dict[str, str]]:
-    """Read the bundles that failed a gate, likewise; a later success makes a failure obsolete."""
+    """Read the bundles that failed a check, except those that were exported again with success."""
     paths = [path for path in workspace.entries("bundle", failed=True) if not _is_obsolete(path)]
     return _each(paths, checked)
 
@@ -114,7 +114,7 @@ def checked(path: Path) -> Bundle:
 def _check_scorable(
     outputs: NDArray[Any], labels: NDArray[Any], bundle: Bundle, file: Path
 ) -> None:
-    """Check that outputs can be scored: a row each, and labels among the classes.
+    """Check that outputs can be scored: one row for each label, and labels among the classes.
 
     Raises:
         ArtifactError: they cannot.

@@ -1,4 +1,4 @@
-"""Which bundles are compared with each other, and which one speed-ups refer to."""
+"""Decide which bundles are compared with each other, and which bundle speed-ups refer to."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Key = tuple[str, str, str]
 
 
 def key_of(bundle: Bundle) -> Key:
-    """Return what bundles must share to be compared: data's name and fingerprint, and the task.
+    """Return the data's name, its fingerprint and the task: bundles with equal keys are compared.
 
-    Two files may have one name, and a generator learns the data of a classifier.
+    Two files may have the same name; a generator and a classifier may have the same data.
     """
     data = _data(bundle)
     return _name(data), str(data.get("fingerprint") or ""), bundle.manifest.task
 
 
 def titles(bundles: Sequence[Bundle]) -> dict[Key, str]:
-    """Name each group of bundles that are compared: the data's name, and what else it takes.
+    """Return a distinct title for each group of compared bundles, beginning with the data's name.
 
     Args:
         bundles: all bundles of a report.
@@ -40,10 +40,10 @@ def titles(bundles: Sequence[Bundle]) -> dict[Key, str]:
 
 
 def reference_of(bundles: Sequence[Bundle]) -> str | None:
-    """Choose what speed-ups refer to among bundles of one data set.
+    """Choose the bundle that speed-ups refer to, among bundles of one data set.
 
-    The teacher of another one, else the model that others were made from, else the largest; of
-    several the largest of the fewest steps, in PyTorch if so.
+    This is the teacher of another bundle, else the model from which others were made, else the
+    largest model. Among several, it is the largest with the fewest steps, in PyTorch if possible.
 
     Args:
         bundles: bundles that were measured.

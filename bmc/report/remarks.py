@@ -22,12 +22,12 @@ _FOR_SIZE = {"quantize/weights": "weights", "quantize/fp16": "fp16", "share/clus
 def remarks_of(
     bundle: Bundle, origin: Bundle | None, ratio: Interval | None, p50: Interval | None
 ) -> tuple[str, ...]:
-    """Say what the times of one report tell about the steps that made a bundle.
+    """Explain the times of a bundle by the steps that made its model.
 
     Args:
         bundle: the bundle.
-        origin: of the model that it was made from, in the same runtime; None where there is none.
-        ratio: how many times faster than that; None where they were not measured together.
+        origin: bundle of the model before the step, in the same runtime; None if there is none.
+        ratio: speed-up relative to `origin`; None if the two were not measured together.
         p50: its median latency in milliseconds.
     """
     remarks = [_sparse(bundle, origin, ratio), _small(bundle)]

@@ -33,7 +33,7 @@ _MARKS = re.compile(r"([\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w))")
 
 
 def cells(line: Line) -> tuple[str, ...]:
-    """Write one bundle's figures, each with its 95 % interval where it has one."""
+    """Return the figures of one bundle, each with its 95 % interval if it has one."""
     if line.failed:
         failed = f"failed: {printable(line.failed)}"
         return (printable(line.name), failed, *[""] * (len(COLUMNS) - 2))
@@ -103,7 +103,7 @@ def markdown(report: Report) -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a text as Markdown that reads as that text, on one line."""
+    """Escape a text for Markdown, and put it on one line."""
     return _MARKS.sub(r"\\\1", " ".join(printable(text).split()))
 
 
@@ -122,7 +122,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def _classes(line: Line) -> str:
-    """Return a bundle's classes; the confusion matrix beside them where there are few."""
+    """Return a table of a bundle's classes, for few classes with the confusion matrix."""
     few = tables.has_matrix(line.labels)
     names = [f"answered {label}" for label in line.labels] if few else []
     head = ("class", "precision", "recall", "F1", "rows", *names)
@@ -165,7 +165,7 @@ def notes(report: Report) -> Sequence[str]:
 
 
 def _of_scores(report: Report) -> Iterator[str]:
-    """Say which classes were missed, once for bundles that answer alike, and errors of numbers."""
+    """Return the classes without a correct prediction, once for bundles with equal predictions."""
     bundles: dict[str, list[str]] = {}
     for line in report.lines:
         remarks = tables.remarks(line.scores, line.labels)
@@ -229,7 +229,7 @@ def _not_run(line: Line, short: str = "") -> str:
 
 
 def _point(interval: Interval | None) -> str:
-    """Write a time alone; one of a wide interval is marked."""
+    """Return a time in words; a time with a wide interval is marked."""
     if interval is None:
         return ""
     return significant(interval.value) + (_WIDE if is_wide(interval) else "")

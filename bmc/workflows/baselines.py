@@ -31,7 +31,7 @@ _HINT = "bmc models lists all"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A baseline that was asked for: its family, how it is built and how it is trained."""
+    """A built-in model: its family, and the settings of the network and of its training."""
 
     reference: str
     family: Family
@@ -44,7 +44,7 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     """Find a baseline's family, and check the options that build it.
 
     Args:
-        reference: a baseline's name, a Hugging Face folder, hf:NAME, timm:NAME, or
+        reference: the name of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
             python:module:function.
         options: settings of that family, by name; as typed, or in their own types.
 
@@ -71,7 +71,7 @@ def train_baseline(
     output: Path,
     force: bool,
 ) -> Model:
-    """Train a baseline and write its model directory; a killed run goes on where it was."""
+    """Train a built-in model and write its directory; a stopped run resumes when called again."""
     refuse_output(output, force, data=data)
     started = time.monotonic()
     checkpoints = workspace.checkpoints_of(output)
@@ -150,14 +150,14 @@ def built(chosen: Chosen, data: Dataset) -> Model:
 
 
 def start_head(model: Model, data: Dataset) -> None:
-    """Let a regression whose head is fresh answer around the labels' mean, in their scale."""
+    """Start the new head of a regression with outputs around the labels' mean, in their scale."""
     has_rows = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
     if model.task == "regression" and not has_rows:
         start_in_units_of(model, data.train.labels)
 
 
 def _family(reference: str) -> str:
-    """Return the family of a baseline's name, of a prefix, or of a Hugging Face folder.
+    """Return the family of the name of a built-in model, of a prefix, or of a Hugging Face folder.
 
     A baseline's name stands for the baseline, also where a folder has this name.
 

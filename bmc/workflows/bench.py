@@ -1,4 +1,4 @@
-"""Measure bundles in turn: latency with intervals, cold start, memory."""
+"""Measure latency with intervals, cold start and memory of bundles, alternately."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def bench(
     measurement: Measurement = Measurement(),  # noqa: B008  frozen
     save: Path | None = None,
 ) -> Benched:
-    """Measure bundles in turn, and save the raw samples.
+    """Measure bundles alternately, and save the raw samples.
 
     Args:
-        references: bundles' folders or their names in the workspace; all of them when empty. The
-            first is the reference of the speed-ups.
-        measurement: how to measure; every bundle must take a length that is named.
-        save: where the raw samples go; into the workspace when None.
+        references: bundles' folders or their names in the workspace; all bundles when empty.
+            Speed-ups refer to the first bundle.
+        measurement: settings of the measurement; each bundle must accept the length, if one is set.
+        save: file for the raw samples; a file in the workspace when None.
 
     Raises:
         UnknownError: there is no such bundle.
-        UsageError: there is no bundle at all, or one takes fewer tokens than the length.
+        UsageError: there is no bundle, or a bundle takes fewer tokens than the length.
     """
     folders = [workspace.find(name, "bundle") for name in references]
     folders = folders or workspace.entries("bundle")

@@ -1,4 +1,4 @@
-"""What a pruned model may cost at most, as it is typed."""
+"""Budgets of a pruned model: the largest number of MACs, parameters or bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Figures(Protocol):
 
     @property
     def parameters(self) -> int:
-        """Return the parameters, a shared one once."""
+        """Return the number of parameters; shared parameters are counted once."""
 
     @property
     def bytes(self) -> int:
@@ -35,11 +35,11 @@ class Budget:
     """What a pruned model may cost at most.
 
     Args:
-        what: "macs" (of one row; of 32 tokens or steps), "params", or "size" (of the weights).
-        typed: a number such as 50M (kB, MB for a size), or a share of what it is now: 0.25x.
+        what: "macs" (per row, or per 32 tokens or steps), "params", or "size" (of the weights).
+        typed: a number such as 50M (kB, MB for a size), or a fraction of the present value: 0.25x.
 
     Raises:
-        SettingError: `typed` is no such number, or a share outside (0, 1).
+        SettingError: `typed` is not such a number, or the fraction is not in (0, 1).
     """
 
     what: str
@@ -49,7 +49,7 @@ class Budget:
         self._number()
 
     def most(self, before: Figures) -> float:
-        """Return the number that must not be passed, given the unpruned model's figures."""
+        """Return the largest accepted number, given the values of the unpruned model."""
         number, is_share = self._number()
         return number * self.of(before) if is_share else number
 

@@ -1,4 +1,4 @@
-"""Compare some bundles: scores, size, and latency measured in turn in one run."""
+"""Compare bundles: scores, size, and latency measured alternately in one run."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ def compare(
         folders: the bundles.
         bench: whether there are latencies.
         threads: thread counts to measure.
-        length: tokens or steps of a row.
-        launches: fresh processes of each bundle; up to three times as many where times are
-            unsteady.
+        length: tokens or time steps of a row.
+        launches: fresh processes per bundle; up to three times as many if the times vary much.
         rounds: turns of each bundle in a launch.
 
     Raises:

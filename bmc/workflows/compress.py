@@ -80,17 +80,18 @@ def compress(
     files: Files,
     missed: Callable[[Size, Size], str] = lambda before, after: "",
 ) -> Compressed:
-    """Load a model, apply a step, fine-tune what is left, and write it beside what it cost.
+    """Load a model, apply a step, fine-tune the model, and write it with its costs.
 
     Args:
         kind: "prune", "share" or "quantize".
         method: the technique.
-        reference: of the model; the workspace's newest when None.
+        reference: path or name of the model; the newest model of the workspace when None.
         choose: makes the step; it may look at the model, and must not change it.
-        tuning: how to fine-tune.
-        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+        tuning: settings of the fine-tuning.
+        files: present location of the model's data, and the output; the default is MODEL-METHOD in
             the workspace.
-        missed: says what the model, before and after, should have reached and did not; "" if all.
+        missed: function of the model before and after the step that returns the missed budget in
+            words; "" if none is missed.
 
     Raises:
         GateError: more was lost than may be, or something missed; it is kept as NAME.failed.
@@ -130,7 +131,7 @@ def compress(
     model.steps.append(AppliedStep(f"{kind}/{method}", asdict(step), record, tuning.seed, 0.0))
     applied = after = size_of(model, work)
     console.note(f"{method}: {shown_change(before, applied)}")
-    _say_lost_zeros(model, zeros, method)
+    _note_lost_zeros(model, zeros, method)
     if tuning.epochs:
         _tune(model, work, *_teacher_for(kind, tuning, model, teacher))
         after = replace(applied, score=_score_of(model, work))
@@ -138,7 +139,7 @@ def compress(
         model.scores = {**model.scores, f"validation_{measure_of(model)}": after.score}
         scoring.score_validation(model, data.validation, device=work.device)
     elif not tuning.epochs:
-        model.scores = {}  # a generator's would have to be measured anew
+        model.scores = {}  # scores of a generator are not recomputed after a step
     seconds = round(time.monotonic() - started, 1)
     _record_lineage(model, kind, folder.name, started_from, seconds)
     result = Compressed(
@@ -159,7 +160,7 @@ def compress(
 
 
 def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
-    """Refuse a model that a step cannot change, or that cannot be taught as `tuning` asks.
+    """Refuse a model that a step cannot change, or that has no teacher of the kind in `tuning`.
 
     Raises:
         UsageError: it is quantized, a TorchScript network, or a generator with a teacher.
@@ -177,7 +178,7 @@ def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
 
 
 def _check_teacher(teacher: Path, folder: Path, model: Model, data: Dataset) -> None:
-    """Refuse a named teacher that does not fit the model's data, and note which one teaches."""
+    """Refuse a teacher that does not fit the model's data, and note the name of the teacher."""
     refuse_another_fold(teacher, artifact.describe(folder)["data"])
     teachers.check(teacher, data, model.labels)
     console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
@@ -197,7 +198,7 @@ def _record_of(step: Step, model: Model, work: Work, nothing: str) -> Record:
 
 
 def _teacher_for(kind: str, tuning: Tuning, model: Model, teacher: Path) -> tuple[Path | None, str]:
-    """Return who teaches in fine-tuning, None for nobody, and how it was chosen."""
+    """Return the teacher of the fine-tuning, None for no teacher, and how it was chosen."""
     itself = tuning.distill and not tuning.teacher
     untaught = kind == "quantize" and itself and not model.labels  # numbers have no soft targets
     chosen = "named" if tuning.teacher else "itself"
@@ -205,14 +206,14 @@ def _teacher_for(kind: str, tuning: Tuning, model: Model, teacher: Path) -> tupl
 
 
 def _record_lineage(model: Model, kind: str, name: str, sha256: str, seconds: float) -> None:
-    """Record which model, by name and hash of its weights, the step started from."""
+    """Record the model that the step started from, by name and hash of its weights."""
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
     lineage = {"from": name, "from_sha256": sha256}
     model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
 
 
 def size_of(model: Model, work: Work) -> Size:
-    """Measure a model as it stands; it is on the CPU afterwards."""
+    """Measure a model's size and score; the model is moved to the CPU."""
     model.module.cpu().eval()
     costs = costs_at(model, TOKENS, runs=1)
     score = _score_of(model, work)
@@ -222,12 +223,12 @@ def size_of(model: Model, work: Work) -> Size:
 
 
 def _score_of(model: Model, work: Work) -> float | None:
-    """Score a model on the validation rows; a generator has no labels to be scored by."""
+    """Score a model on the validation rows; None for a generator, which has no labels."""
     return None if model.task == "generation" else work.score(model)
 
 
 def _origin(model: Model) -> str:
-    """Name the model that another was made from, unless it was made anew since."""
+    """Return the name of the model that another was made from, and say if its weights changed."""
     name = str(model.origin.get("from"))
     folder, weights = workspace.root() / workspace.slug(name), model.origin.get("from_sha256")
     if weights and artifact.is_model_directory(folder) and weights != weights_sha256(folder):
@@ -236,12 +237,12 @@ def _origin(model: Model) -> str:
 
 
 def _failed(output: Path) -> Path:
-    """Return where a model that missed a gate is kept."""
+    """Return the path of a model that missed a check."""
     return output.with_name(f"{output.name}.failed")
 
 
 def _tune(model: Model, work: Work, teacher: Path | None, chosen: str) -> None:
-    """Fine-tune: on the labels, or with a teacher's answers beside them."""
+    """Fine-tune on the labels, with a teacher also on the teacher's logits."""
     if teacher is None:
         model.scores = work.fit(model, name="tuning")
         return
@@ -274,8 +275,8 @@ def _refuse(check: str, reason: str, model: Model, result: Compressed) -> None:
         raise GateError(f"{reason}. Kept as {kept}", check, replace(result, path=kept))
 
 
-def _say_lost_zeros(model: Model, before: float, method: str) -> None:
-    """Say where a step undid the zeros that an earlier one is recorded to have set."""
+def _note_lost_zeros(model: Model, before: float, method: str) -> None:
+    """Note where a step changed zeros that an earlier step had set."""
     earlier = [step.method for step in model.steps[:-1] if "parameters" in step.record]
     after = share_of_zeros(model.module)
     if earlier and before - after > _LOST:

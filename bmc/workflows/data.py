@@ -35,7 +35,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class DataSource(Columns):
-    """Where data comes from, which of its columns are read, and how it is split.
+    """Where data comes from, which columns are read, and how the data is split.
 
     Args:
         data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet or
@@ -51,7 +51,7 @@ class DataSource(Columns):
 
         Raises:
             UnknownError: there is no such data.
-            DataError: it cannot be used.
+            DataError: the data cannot be used.
         """
         from bmc import data as datasets  # noqa: PLC0415  --help needs no numpy
 

@@ -44,7 +44,8 @@ def distill(
     kept in the workspace's cache. A run that was stopped resumes when it is called again.
 
     Args:
-        teacher: a baseline's name, a model directory, or a model's name in the workspace.
+        teacher: the name of a built-in model, a model directory, or a model's name in the
+            workspace.
         source: the data that the student learns from.
         settings: the student, and how it is taught.
         files: where to write; the default is STUDENT-DATA in the workspace.
@@ -177,7 +178,7 @@ def _teacher(
 
     Args:
         reference: as it was named.
-        folder: its model directory; None for a baseline's name.
+        folder: its model directory; None for the name of a built-in model.
         data: what the student learns from.
         source: where that comes from.
         settings: how the student is taught.

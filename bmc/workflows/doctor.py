@@ -33,14 +33,14 @@ _WITHOUT_VNNI = (
 
 @dataclass(frozen=True)
 class Finding:
-    """Whether one thing works here.
+    """The state of one component on this machine.
 
     Args:
-        name: of an extra, a target, a plug-in that is refused, or "int8".
+        name: name of an extra, a target or a refused plug-in, or "int8".
         works: whether it does.
-        note: how to get it, or what to know of it.
-        version: of a target's runtime; "" for others.
-        devices: that a target runs on.
+        note: how to install the component, or a fact about it.
+        version: version of a target's runtime; "" for other components.
+        devices: devices that a target can use.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Examined:
     """What works on this machine.
 
     Args:
-        version: of bmc.
+        version: version of bmc.
         machine: processor, cores, memory and instructions.
         findings: extras, targets, refused plug-ins, and int8.
     """
@@ -66,7 +66,7 @@ class Examined:
 
 
 def examine() -> Examined:
-    """Find out what works on this machine; nothing is run but what the targets need to answer."""
+    """Find out what works on this machine; only the targets' runtimes are started."""
     about = machine.describe()
     slow = platform.machine() in _X86 and not _VNNI & set(about["instructions"])
     findings = (

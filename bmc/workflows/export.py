@@ -1,4 +1,4 @@
-"""Export a model to targets: bundles that are proven to answer as PyTorch does."""
+"""Export a model to targets, and check that the bundles' outputs match PyTorch's."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def export(
     options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
     files: Files = Files(),  # noqa: B008  frozen
 ) -> Exported:
-    """Write a bundle for each target, compare its answers with PyTorch's, and score it.
+    """Write a bundle for each target, compare its outputs with PyTorch's, and score it.
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
         targets: names of targets.
-        options: how to export.
-        files: where the model's data is now, and where to write the bundle of a single target; the
+        options: settings of the export.
+        files: present location of the model's data, and the output folder for a single target; the
             default is MODEL-TARGET in the workspace.
 
     Raises:
         UnknownError: there is no such model or target.
         UsageError: a target cannot execute the model, or one output is named for several targets.
-        GateError: a bundle answers otherwise than PyTorch, or is slower than in fp32; it is kept
-            as NAME.failed.
+        GateError: a bundle's outputs differ too much from PyTorch's, or it is slower than in fp32;
+            the bundle is kept as NAME.failed.
     """
     _check_targets(targets, files.output)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
@@ -87,13 +87,13 @@ def export(
 
 
 def scores_of(bundle: Bundle) -> Mapping[str, Any]:
-    """Return a bundle's scores, or those of the ONNX file that an engine was built from."""
+    """Return the scores of a bundle, or of the ONNX file from which its engine was built."""
     stand_in = bundle.manifest.stand_in
     return stand_in.scores if stand_in else bundle.manifest.scores
 
 
 def line_of(bundle: Bundle) -> str:
-    """Return one line that says what was written and how its answers compare with PyTorch's."""
+    """Return one line on a written bundle and its differences from PyTorch's outputs."""
     manifest = bundle.manifest
     scores = scores_of(bundle)
     built = " of its ONNX file; the engine was built, not run here"
@@ -109,7 +109,7 @@ def line_of(bundle: Bundle) -> str:
 
 
 def _check_targets(targets: Sequence[str], output: Path | None) -> None:
-    """Refuse targets that there are not, and one output for several.
+    """Refuse unknown targets, and one output for several targets.
 
     Raises:
         UsageError: no target is named, or an output for several.
@@ -126,7 +126,7 @@ def _check_targets(targets: Sequence[str], output: Path | None) -> None:
 
 
 def _say_kept(written: Sequence[Bundle], failures: Sequence[GateError]) -> None:
-    """Say what was written, and what failed a gate, before an error ends the export."""
+    """Report written and failed bundles before an error ends the export."""
     for bundle in written:
         console.note(line_of(bundle))
     for failure in failures:

@@ -26,8 +26,8 @@ class InspectedModel:
 
     Args:
         output: the HTML page.
-        sensitivity_file: where the sensitivity of the layers is kept; None if not measured.
-        inspection: what was measured.
+        sensitivity_file: file with the measured sensitivity of the layers; None if not measured.
+        inspection: results of the inspection.
     """
 
     output: Path
@@ -41,7 +41,7 @@ class InspectedBundle:
 
     Args:
         path: the bundle's folder.
-        precision: the bundle's, as its manifest says.
+        precision: precision of the bundle in its manifest.
         executed: the multiplications that the runtime executes.
     """
 
@@ -60,9 +60,9 @@ def inspect(
     Args:
         reference: a model directory or a bundle, or its name in the workspace; the newest model
             when None.
-        settings: what to look at.
-        files: where the model's data is now, and where to write the page; the default is beside the
-            model, where it is replaced.
+        settings: settings of the inspection.
+        files: present location of the model's data, and the output; the default is a page next to
+            the model, which is replaced.
 
     Raises:
         UnknownError: there is no such model.

@@ -16,7 +16,7 @@ from bmc.errors import ArtifactError, BmcError, DataError, UsageError
 from bmc.files import sha256
 from bmc.untrusted import unreadable
 
-_MOST_RECORDS = 16  # of data in one lineage: bmc.json may come from a stranger
+_MOST_RECORDS = 16  # data sets in one lineage; bmc.json is untrusted
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Overlap:
     Args:
         test: rows of the test split that it has learned, or was chosen by.
         validation: rows of the validation split that it has learned.
-        where: reference of the data that holds the first of them.
+        where: reference of the data set that holds the first of these rows.
         unknown: why, for each data that could not be compared.
     """
 
@@ -40,7 +40,7 @@ def weights_sha256(folder: Path) -> str:
     """Return the sha256 of a model directory's weights: what identifies a model in lineages.
 
     Raises:
-        ArtifactError: it has none, or they cannot be read.
+        ArtifactError: the model has no record of its data, or the record is malformed.
     """
     path = folder / artifact.WEIGHTS
     try:
@@ -50,7 +50,7 @@ def weights_sha256(folder: Path) -> str:
 
 
 def learned_from(manifest: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the records of all data that a model has learned from: its own, then its teachers'.
+    """Return the records of all data that a model and its teachers were trained on.
 
     Args:
         manifest: its bmc.json, checked.
@@ -66,7 +66,7 @@ def teachers_data(teacher: object) -> list[dict[str, Any]]:
     """Return the records of data that bmc.json names of a teacher; what is malformed is left out.
 
     Args:
-        teacher: what stands in a model's origin.
+        teacher: value of "teacher" in a model's origin.
     """
     records = teacher.get("data") if isinstance(teacher, dict) else None
     if not isinstance(records, list):
@@ -77,11 +77,12 @@ def teachers_data(teacher: object) -> list[dict[str, Any]]:
 def overlap(folder: Path, data: Dataset) -> Overlap:
     """Compare what a model has learned from with the rows that are held out now.
 
-    Data of one fingerprint was split in one way, so its held-out rows were held out then, too.
+    Data with the same fingerprint was split in the same way, so its held-out rows were held out,
+    too.
 
     Args:
         folder: the model directory.
-        data: split as it is used now.
+        data: the data with its present split.
     """
     test, validation = (datasets.keys_of(part.rows) for part in (data.test, data.validation))
     seen_rows = np.zeros(len(test), bool), np.zeros(len(validation), bool)
@@ -115,7 +116,7 @@ def load_recorded(
     Args:
         recorded: reference, columns, task and fold.
         folder: the model directory, for messages.
-        reference: where the data is now, if it is not where it was.
+        reference: present location of the data, if the data was moved.
 
     Raises:
         DataError: the record does not say which data it was.
@@ -147,7 +148,7 @@ def fold_of(recorded: Mapping[str, Any], folder: Path) -> Fold | None:
     """Return the fold that a model's data was split by.
 
     Raises:
-        ArtifactError: bmc.json says nonsense.
+        ArtifactError: a value in bmc.json is malformed.
     """
     fold = recorded.get("fold") or None
     if fold is None:
@@ -183,11 +184,11 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
 
     Args:
         teacher: its model directory.
-        record: of the student's data, as `data_record` makes it.
+        record: record of the student's data, as `data_record` returns it.
 
     Raises:
-        UsageError: both were made from one data set that was split in two ways.
-        ArtifactError: a bmc.json says nonsense.
+        UsageError: teacher and student were trained on different splits of one data set.
+        ArtifactError: a value in bmc.json is malformed.
     """
     teacher_data = artifact.describe(teacher)["data"]
     reference = record.get("reference")

@@ -24,8 +24,8 @@ class Output:
     """Where a result is written.
 
     Args:
-        output: where to write. The default is a folder of the workspace, whose name is made of the
-            command and its input, such as MODEL-DATA, MODEL-METHOD or MODEL-TARGET.
+        output: folder to write. The default is a folder of the workspace that is named after the
+            input and the command, such as MODEL-DATA, MODEL-METHOD or MODEL-TARGET.
         force: replace the output if it exists.
     """
 

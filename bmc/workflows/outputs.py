@@ -1,4 +1,4 @@
-"""Where a workflow writes: an output that is taken is refused before any work is done for it."""
+"""Choose output paths, and refuse an existing output before any work starts."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def refuse_output(
 ) -> None:
     """Refuse an output that exists, or take it for this command, before any work is done for it.
 
-    The message says so where what exists was made from something else.
+    If the existing output was made from something else, the message says so.
 
     Args:
         output: a model directory or bundle that is to be written.
         force: replace it.
-        data: what a model will be trained on.
+        data: data that the model will be trained on.
         source: the model directory that is to be compressed or exported.
 
     Raises:

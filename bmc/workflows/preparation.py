@@ -20,7 +20,7 @@ def with_preparation(
 
     Args:
         steps: the steps that teach the student, each with its method.
-        settings: how the student is built and taught.
+        settings: settings of the student and of its training.
     """
     before: list[tuple[str, Step]] = []
     taught = list(steps)

@@ -35,8 +35,8 @@ def prune(
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
         pruning: the technique, its settings, and what the pruned model may cost at most.
-        tuning: how the model is fine-tuned.
-        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+        tuning: settings of the fine-tuning.
+        files: present location of the model's data, and the output; the default is MODEL-METHOD in
             the workspace.
 
     Raises:
@@ -48,7 +48,7 @@ def prune(
     method = pruning.method
     technique = step_class("prune", method)
     settings = settings_of(technique, method, pruning.settings, {"ratio": pruning.ratio})
-    step: Step = technique(**settings)  # a wrong setting is said before anything is loaded
+    step: Step = technique(**settings)  # a wrong setting is refused before the model is loaded
     limits = {
         "macs": pruning.target_macs,
         "params": pruning.target_params,

@@ -22,9 +22,9 @@ def quantize(
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
-        quantization: the technique, and its settings; one that it has not is refused.
-        tuning: how qat trains; `max_drop` is also what mixed may lose.
-        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+        quantization: the technique and its settings; unknown settings are refused.
+        tuning: settings of the training (qat); `max_drop` also limits the loss of mixed.
+        files: present location of the model's data, and the output; the default is MODEL-METHOD in
             the workspace.
 
     Raises:
@@ -51,7 +51,7 @@ def quantize(
 
 
 def _of_training(tuning: Tuning) -> str:
-    """Return the first option that says how to train; "" if there is none."""
+    """Return the first option on training that the user set; "" if there is none."""
     typed = {
         "--epochs": tuning.epochs,
         "--learning-rate": tuning.learning_rate,

@@ -28,7 +28,7 @@ class Reported:
     Args:
         path: the folder with index.html, report.md, report.json and report.svg.
         report: its lines, references, and what could not be read.
-        content: what report.json says.
+        content: content of report.json.
     """
 
     path: Path
@@ -44,12 +44,11 @@ def report(
     """Compare bundles, and write the comparison as a page, text and picture.
 
     Args:
-        names: the bundles' folders, or their names in the workspace; all of them when empty, those
-            that failed a gate too.
+        names: bundles' folders, or their names in the workspace; when empty, all bundles, with
+            those that failed a check.
         reporting: whether there are latencies, of the newest bench that measured all bundles or
             measured now, and what speed-ups refer to.
-        files: where to write the report's folder; the default is `report` in the workspace, where
-            it is replaced.
+        files: folder to write; the default is `report` in the workspace, which is replaced.
 
     Raises:
         UsageError: there is no bundle, or the reference could not be measured.
@@ -85,7 +84,7 @@ def report(
 
 
 def _named(names: Sequence[str]) -> list[Path] | None:
-    """Find bundles; None where none is named. A report tells them apart by their folders' names."""
+    """Find the named bundles; None without names. Folder names must differ."""
     folders = [workspace.find(name, "bundle") for name in dict.fromkeys(names)]
     twice = next(
         (name for name, count in Counter(f.name for f in folders).items() if count > 1), ""
@@ -100,7 +99,7 @@ def _check_reference(reference: str, folders: Sequence[Path], bench: bool) -> No
 
     Raises:
         UnknownError: no bundle of the workspace has that name.
-        UsageError: no latencies are asked for.
+        UsageError: the report has no latencies.
     """
     names = [folder.name for folder in folders]
     if reference not in names:

@@ -16,7 +16,7 @@ class WrittenModel:
 
     Args:
         path: the model directory.
-        scores: of the validation rows, by name; see `bmc.model.Model.scores`.
+        scores: scores of the validation rows, by name; see `bmc.model.Model.scores`.
         labels: names of the classes, in the order of the outputs; empty in a regression.
         seconds: wall time.
         code: module:function that builds the model, where that is a user's own code.
@@ -62,7 +62,7 @@ class Compressed(WrittenModel):
     Args:
         before: size of the model that it was made from.
         applied: size right after the step, before any fine-tuning.
-        after: size of the model as it was written.
+        after: size of the written model.
     """
 
     before: Size
@@ -76,9 +76,9 @@ class CrossValidated:
 
     Args:
         scores: accuracy of each fold; in a regression R2.
-        mean: of the folds' scores.
-        standard_deviation: of the folds' scores, with n - 1.
-        pooled: all scores of the joined held-out answers; see `bmc.measure.scores.of_task`.
+        mean: mean of the folds' scores.
+        standard_deviation: standard deviation of the folds' scores, with n - 1.
+        pooled: scores of all held-out predictions together; see `bmc.measure.scores.of_task`.
         labels: names of the classes.
         measure: "accuracy" or "R2".
     """

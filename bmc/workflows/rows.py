@@ -24,9 +24,9 @@ class InputRow:
     """One row to predict.
 
     Args:
-        shown: how the row is shown next to its prediction: the text, or the file.
-        row: what the pipeline takes; None where there is an error.
-        error: why there is no row.
+        shown: text that is printed next to the prediction: the row, or the name of its file.
+        row: row for the pipeline; None if there is an error.
+        error: reason why the row cannot be read; None if it can.
     """
 
     shown: str
@@ -35,14 +35,14 @@ class InputRow:
 
     @property
     def blank(self) -> bool:
-        """Tell whether the row is an empty text; in a file of lines that is no error."""
+        """Tell whether the row is an empty text, for which no prediction is not an error."""
         return not self.shown.strip()
 
 
 def from_arguments(
     kind: str, arguments: Sequence[str], pair: Sequence[str], columns: Sequence[str]
 ) -> list[InputRow]:
-    """Return the rows that arguments stand for.
+    """Read the rows of command-line arguments.
 
     Args:
         kind: kind of the model's rows; "text", "image", "series" or "latent".
@@ -89,7 +89,7 @@ def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[InputRow]
     Args:
         kind: kind of the model's rows; see `from_arguments`.
         lines: the lines as they were read.
-        source: where the lines come from, for messages.
+        source: name of the stream, for messages.
     """
     if kind != "text":
         names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]

@@ -43,12 +43,13 @@ def outputs_on(
 def score_validation(
     model: Model, examples: Examples, precision: str = "fp32", device: str = "cpu"
 ) -> None:
-    """Put all scores of the validation rows beside the one that training went by.
+    """Add all scores of the validation rows to the score that chose the epoch.
 
     Args:
-        model: to be scored; a generator has no labels to be scored by.
+        model: model to score; a generator has no labels and no further scores.
         examples: the validation rows.
-        precision: what to compute in: that of training, so that both say the same.
+        precision: precision of the computation: that of the training, which makes the scores
+            comparable.
         device: cpu, cuda, or auto.
     """
     if model.task == "generation":
@@ -65,15 +66,15 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
     """Compute the predictions of a model in memory for rows, in fp32 on the CPU.
 
     Args:
-        model: it stays as it is.
-        rows: what the model was trained on; see `bmc.pipeline.Pipeline`.
+        model: the model; it is not changed.
+        rows: rows of the kind that the model was trained on; see `bmc.pipeline.Pipeline`.
 
     Returns:
         a `Prediction`, a number or an image for each row.
 
     Raises:
-        DataError: a row is not what the model takes.
-        ArtifactError: the model answers with NaN or infinite numbers.
+        DataError: a row is not of the kind that the model takes.
+        ArtifactError: an output of the model is NaN or infinite.
     """
     if not rows:
         return []

@@ -18,7 +18,7 @@ def settings_from(kind: Any, options: Mapping[str, Any], reference: str) -> dict
         kind: a dataclass all of whose fields have a default; the old name of a field that was
             renamed is its metadata's "alias", which no message shows.
         options: values by name: of the field's own type, or as text, a tuple's with commas.
-        reference: whose settings these are, for messages.
+        reference: name of the method or model that has the settings, for messages.
 
     Raises:
         UnknownError: there is no such setting.

@@ -20,8 +20,8 @@ def share(
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
         sharing: the technique, and its settings.
-        tuning: how the model is fine-tuned.
-        files: where the model's data is now, and where to write; the default is MODEL-METHOD in
+        tuning: settings of the fine-tuning.
+        files: present location of the model's data, and the output; the default is MODEL-METHOD in
             the workspace.
 
     Raises:

@@ -21,9 +21,9 @@ class Teacher:
     """Whom a model learned from.
 
     Args:
-        name: of its model directory.
-        weights: the first digits of its weights' sha256.
-        commands: that made it; none where it is gone, or was made anew since.
+        name: name of the model directory.
+        weights: first digits of the sha256 of the model's weights.
+        commands: commands that made the model; empty if its directory was removed or replaced.
     """
 
     name: str
@@ -38,13 +38,13 @@ class MadeModel:
     Args:
         path: the model directory.
         task: "classification", "regression" or "generation".
-        labels: of the classes.
-        data: the record of its data in bmc.json.
-        commands: that made it, the first one first; equivalent ones where none are recorded.
+        labels: names of the classes.
+        data: record of the training data in bmc.json.
+        commands: commands that made the model, in order; equivalent commands if none are recorded.
         steps: method, settings, seed and seconds of each compression or distillation.
-        teacher: whom it learned from; None without one.
-        scores: of the validation rows.
-        history: of its training: for each epoch its number, training loss and validation score.
+        teacher: the model's teacher; None for a model without one.
+        scores: scores of the validation rows.
+        history: for each epoch of the training its number, training loss and validation score.
     """
 
     path: Path
@@ -64,9 +64,9 @@ class MadeBundle:
 
     Args:
         path: its folder.
-        manifest: what it says of itself, checked.
-        bytes: of the model in its target's format.
-        commands: that made it, the first one first; the export alone where none are recorded.
+        manifest: the checked manifest of the bundle.
+        bytes: size of the model in its target's format.
+        commands: commands that made the bundle, in order; only the export if none are recorded.
     """
 
     path: Path
@@ -119,7 +119,7 @@ def _bundle(folder: Path) -> MadeBundle:
 
 
 def _step(step: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what bmc.json says of a step, without the record from which it is built again."""
+    """Return the settings of a step in bmc.json, without the record that rebuilds the step."""
     settings = step.get("settings")
     return {
         "method": str(step.get("method")),
@@ -147,7 +147,7 @@ def _equivalent(origin: Mapping[str, Any], steps: tuple[Mapping[str, Any], ...])
 
 
 def _typed(value: Any) -> str:
-    """Return a setting as it is typed; "" where it cannot be, or need not."""
+    """Return a setting as command-line text; "" for a value without a text form."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -156,7 +156,7 @@ def _typed(value: Any) -> str:
 
 
 def _teacher(recorded: object) -> Teacher | None:
-    """Return a teacher, with its commands where its model directory still has those weights."""
+    """Return a teacher; with its commands, if its model directory still has the same weights."""
     if not isinstance(recorded, dict):
         return None
     name, weights = str(recorded.get("name")), str(recorded.get("sha256"))

@@ -9,13 +9,13 @@ from bmc.measure.shown import megabytes
 
 @dataclass(frozen=True)
 class Size:
-    """What a model takes and answers, before or after a step.
+    """Size and score of a model, before or after a step.
 
     Args:
-        parameters: each shared one once.
-        bytes: of parameters and buffers, likewise.
-        macs: multiply-accumulates of one row; a text or series of 32 steps.
-        score: on the validation rows; None for a generator.
+        parameters: number of parameters; shared parameters are counted once.
+        bytes: bytes of parameters and buffers; shared ones are counted once.
+        macs: multiply-accumulates of one row; of 32 steps for a text or series.
+        score: score of the validation rows; None for a generator.
     """
 
     parameters: int

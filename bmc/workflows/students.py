@@ -21,8 +21,8 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     """Find what builds a student, and check the options that it is built with.
 
     Args:
-        reference: a student's name, or a model that `bmc train` takes: a baseline's name, a
-            Hugging Face folder, hf:NAME, timm:NAME, or python:module:function.
+        reference: a student's name, or a model that `bmc train` takes: the name of a built-in
+            model, a Hugging Face folder, hf:NAME, timm:NAME, or python:module:function.
         options: settings of the student, by name; as typed, or in their own types.
 
     Raises:

@@ -1,8 +1,8 @@
-"""Teachers: those that a user names, and those of a baseline's name that are found or trained.
+"""Find the teacher that a user names, or train a built-in model as teacher.
 
-Nothing is used because of its name alone. A baseline's name takes a model directory only if it is
-that baseline, trained on this very data. A model that a user names may have learned from elsewhere,
-but from no row that is held out here.
+The name of a built-in model stands for a model directory of the workspace only if that directory
+holds this model, trained on the same data. Any other teacher may have been trained on other data,
+but not on rows that are held out here.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
 
 
 def find(reference: str) -> Path | None:
-    """Find the teacher's model directory; None for a baseline's name.
+    """Find the teacher's model directory; None for the name of a built-in model.
 
     Raises:
         UnknownError: it is neither.
@@ -102,7 +102,7 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
     """Find a baseline that was trained on some data; say where one of its name was not.
 
     Args:
-        reference: a baseline's name, or hf:NAME.
+        reference: the name of a built-in model, or hf:NAME.
         data: what the student learns from.
         fold: how that is split.
 

@@ -32,7 +32,7 @@ def train(
     A run that was stopped resumes from its last checkpoint when it is called again.
 
     Args:
-        reference: a baseline's name, a Hugging Face folder, hf:NAME, timm:NAME, or
+        reference: the name of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
             python:module:function.
         source: the data.
         options: settings of the baseline, by name, such as width; see its family's `Settings`.

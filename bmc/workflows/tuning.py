@@ -27,14 +27,14 @@ _OF_RECIPE = ("epochs", "learning_rate", "batch_size")
 
 @dataclass(frozen=True)
 class Tuning:
-    """How a model is fine-tuned after it was changed, and where that may end.
+    """Settings of the fine-tuning after a technique, and the accepted loss of accuracy.
 
     Args:
         epochs: epochs of fine-tuning; 0 for none.
-        learning_rate: peak learning rate; the default is half of the one that the model was trained
-            with.
-        batch_size: rows per step; the default is the one that the model was trained with.
-        distill: fine-tune with the unchanged model as teacher, beside the true labels.
+        learning_rate: peak learning rate; the default is half of the learning rate of the model's
+            training.
+        batch_size: rows per step; the default is the batch size of the model's training.
+        distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
         teacher: fine-tune with this model as teacher: a model directory, or its name in the
             workspace.
         transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
@@ -107,18 +107,19 @@ class Tuning:
             for name, value in asdict(self).items()
             if name in setting_names and value is not None
         }
-        # Weights that were trained already want the rate of the end rather than that of the start.
+        # Trained weights need a learning rate like that at the end of a training, not at its start.
         rate = before.learning_rate * _SLOWER
         return replace(before, **{"learning_rate": rate, **typed, "epochs": max(self.epochs, 1)})
 
 
 @dataclass(frozen=True)
 class Distillation:
-    """How a student is built and taught by a teacher's logits.
+    """Settings of a student and of its training with a teacher's logits.
 
     Args:
         student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), or any model that bmc
-            train takes: a baseline's name, a local Hugging Face folder, or hf:org/name@revision.
+            train takes: the name of a built-in model, a local Hugging Face folder, or
+            hf:org/name@revision.
         layers: number of layers, instead of the student's default.
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.
@@ -130,21 +131,21 @@ class Distillation:
         transfer_size: number of unlabeled texts, at most.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
-        hard_label_weight: weight of the cross-entropy with the true labels, beside the soft
-            targets.
-        signals: what of the teacher is compared beside its logits, with weights, such as
-            hidden=1,relation=0.5; possible are attention, embedding, hidden and relation, for
-            convolutional networks features and spatial-attention, and self.
-        signal_order: whether the signals are learned first, and the logits after them (first), or
-            all in one loss (together); self is always learned beside the logits.
-        signal_epochs: passes over all rows in which signals are learned first.
-        layer_map: the teacher's layers that the student's learn from: uniform (evenly spaced), last
-            (the last ones), auto (feature maps from those of the nearest size, other layers as
-            uniform), or their indices with commas.
-        epochs: passes over all rows. The default is the student's own, 3 for tiny.
+        hard_label_weight: weight of the cross-entropy with the true labels, in addition to the
+            soft targets.
+        signals: internal signals of the teacher to learn in addition to the logits, with weights,
+            such as hidden=1,relation=0.5; possible are attention, embedding, hidden and relation,
+            for convolutional networks features and spatial-attention, and self.
+        signal_order: first learns the signals and then the logits; together adds all of them in one
+            loss; self is always learned together with the logits.
+        signal_epochs: passes over all rows that learn the signals, with the signal order first.
+        layer_map: layers of the teacher that the layers of the student learn from: uniform (evenly
+            spaced), last, auto (feature maps from those of the nearest size, other layers as
+            uniform), or layer indices, separated by commas.
+        epochs: passes over all rows. The default is the student's recipe, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
-            to zero. The default is the student's own, 1e-3 for tiny.
-        batch_size: rows per step. The default is the student's own, 128 for tiny.
+            to zero. The default is the student's recipe, 1e-3 for tiny.
+        batch_size: rows per step. The default is the student's recipe, 128 for tiny.
         precision: auto is bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of new weights, batches and dropout.
