@@ -6,6 +6,7 @@ Called from Python, bmc prints nothing unless a reporter is set; the command lin
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from rich.progress import (
 from rich.text import Text
 
 from bmc import streams
+from bmc.errors import UsageError
 
 _FILE_WIDTH = 120
 # Characters that a terminal acts on instead of showing them: control characters, marks of the text
@@ -272,3 +274,15 @@ def say(*results: object) -> None:
     console = _PlainConsole(file=stdout, highlight=False, width=width)
     for item in results:
         console.print(item, soft_wrap=isinstance(item, str))
+
+
+def confirm(question: str) -> bool:
+    """Ask on stderr, so that stdout has the result alone; any answer but y or yes is no.
+
+    Raises:
+        UsageError: nobody can answer, because stdin is not a terminal.
+    """
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can answer here: --yes does")
+    stderr().print(f"{question} [y/N]:", end=" ")
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

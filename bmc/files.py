@@ -69,6 +69,19 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     disk.write(path, (json.dumps(value, indent=2, allow_nan=False) + "\n").encode())
 
 
+def check_working_folder() -> None:
+    """Refuse to work in a folder that was removed.
+
+    Raises:
+        UsageError: the working folder is gone.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        message = "the working folder was removed: cd to one that is there"
+        raise UsageError(message) from error
+
+
 def storage_error(error: BaseException, output: Path) -> BmcError | None:
     """Return the bmc error for a full, failing or forbidden disk; None for any other error.
 

@@ -55,6 +55,22 @@ class Setting:
         """The type of the field's value, or of each of its values."""
         return get_args(self.kind)[0] if self.is_several else self.kind
 
+    def combine(self, value: Any) -> Any:
+        """Return the setting's value, from what `read` returned for each of its texts.
+
+        Args:
+            value: None for the default; a list of values, of tuples of values, or of NAME=VALUE
+                texts for a setting of several.
+        """
+        if value is None:
+            return self.default
+        if get_origin(self.kind) is Mapping:
+            return pairs(value)
+        if not self.is_several:
+            return value
+        parts = (each if isinstance(each, tuple) else (each,) for each in value)
+        return tuple(entry for part in parts for entry in part)
+
     def read(self, text: str, shown: str) -> Any:
         """Convert a text to a value of the field, or to one of its values.
 

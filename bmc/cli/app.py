@@ -6,15 +6,15 @@ import importlib
 import os
 import sys
 import textwrap
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from bmc import streams
-from bmc.cli import suggestions
+from bmc import streams, suggestions
+from bmc.cli import refusals
 from bmc.cli.expand import expand
 from bmc.docstrings import description_of, examples_of
 
@@ -105,32 +105,37 @@ def _root(
     """Take the options that are typed before a verb."""
 
 
-class _Verb(TyperCommand):
-    """A verb; its --help goes to stdout, as results do."""
+class _Command:
+    """A command whose --help goes to stdout, as results do, and which shells can complete."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        with nullcontext() if COMPLETING in os.environ else streams.as_results():
+            return super().make_context(*arguments, **settings)  # type: ignore[misc]
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _shorten(ctx, self)
+        """While a shell completes a command line, do not parse values, and shorten help.
+
+        Parsing imports pydantic, 50 ms at each TAB; a shell offers each line of help as a value.
+        """
+        for parameter in self.get_params(ctx) if ctx.resilient_parsing else ():  # type: ignore[attr-defined]
+            parameter.process_value = lambda context, value: value
+            parameter.help = textwrap.shorten(parameter.help or "", _HELP_WIDTH, placeholder=" ...")
+        return super().parse_args(ctx, args)  # type: ignore[misc,no-any-return]
+
+
+class _Verb(_Command, TyperCommand):
+    """A verb."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         typed = list(args)
         rest = super().parse_args(ctx, args)
         if not ctx.resilient_parsing:
-            suggestions.refuse_name_equals_value(ctx, typed)
+            refusals.refuse_name_equals_value(ctx, typed)
         return rest
 
-    def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _as_results():
-            return super().make_context(*arguments, **settings)
 
-
-class _Verbs(TyperGroup):
+class _Verbs(_Command, TyperGroup):
     """All verbs; only the module of the typed one builds its options."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        _shorten(ctx, self)
-        return super().parse_args(ctx, args)
-
-    def make_context(self, *arguments: Any, **settings: Any) -> Any:
-        with _as_results():
-            return super().make_context(*arguments, **settings)
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(VERBS)
@@ -147,17 +152,3 @@ class _Verbs(TyperGroup):
         if ctx.resilient_parsing:  # a shell completes
             return None, None, args[1:]
         raise suggestions.unknown_verb(args[0], VERBS)
-
-
-def _shorten(context: Any, command: Any) -> None:
-    """While a shell completes a command line, do not parse values, and shorten help.
-
-    Parsing imports pydantic, 50 ms at each TAB; a shell takes each line of help for a candidate.
-    """
-    for parameter in command.get_params(context) if context.resilient_parsing else ():
-        parameter.process_value = lambda context, value: value
-        parameter.help = textwrap.shorten(parameter.help or "", _HELP_WIDTH, placeholder=" ...")
-
-
-def _as_results() -> AbstractContextManager[None]:
-    return nullcontext() if COMPLETING in os.environ else streams.as_results()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc.cli.options import OwnCode, Rendered
-from bmc.workflows.options import Measurement
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.options import Measurement, OwnCode
 
 PANEL = "Measurement"
 

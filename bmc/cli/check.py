@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import BundleName, OwnCode, Rendered, render_result
-from bmc.workflows.options import Checking
+from bmc.cli.options import BundleName
+from bmc.rendering.rendered import Rendered, render_result
+from bmc.workflows.options import Checking, OwnCode
 
 
 def check(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Rendered, render_result
+from bmc.rendering.rendered import Rendered, render_result
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation

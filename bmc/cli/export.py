@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from bmc.choices import of_plugins
-from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
+from bmc.cli.options import ModelName
 from bmc.contracts.export_options import ExportOptions
 from bmc.contracts.targets import TARGETS
-from bmc.workflows.options import Files
+from bmc.rendering.rendered import Rendered, render_result
+from bmc.workflows.options import Files, OwnCode
 
 PANEL = "Bundle"
 

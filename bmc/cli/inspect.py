@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName, OwnCode, Rendered
+from bmc.cli.options import ModelName
 from bmc.inspect.settings import InspectSettings
-from bmc.workflows.options import Files
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.options import Files, OwnCode
 
 
 def inspect(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bmc.cli.options import BundleName, OwnCode, Rendered
-from bmc.workflows.options import PredictOptions
+from bmc.cli.options import BundleName
+from bmc.rendering.rendered import Rendered
+from bmc.workflows.options import OwnCode, PredictOptions
 
 
 def predict(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName, OwnCode, Rendered, render_result
-from bmc.workflows.options import Files, Quantization
+from bmc.cli.options import ModelName
+from bmc.rendering.rendered import Rendered, render_result
+from bmc.workflows.options import Files, OwnCode, Quantization
 from bmc.workflows.tuning import Tuning
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-
-import typer
-
-from bmc.cli.options import Rendered
-from bmc.errors import UsageError
+from bmc import console
+from bmc.rendering.rendered import Rendered
 
 
 def remove(name: tuple[str, ...], *, yes: bool = False) -> Rendered:
@@ -25,18 +21,7 @@ def remove(name: tuple[str, ...], *, yes: bool = False) -> Rendered:
     from bmc.workflows import entries
 
     selected = tuple(entries.find(entry) for entry in dict.fromkeys(name))
-    if not yes and not _agreed(f"remove {render.names_and_sizes(selected)}?"):
+    if not yes and not console.confirm(f"remove {render.names_and_sizes(selected)}?"):
         return render.removed(())
     entries.remove(selected)
     return render.removed(selected)
-
-
-def _agreed(question: str) -> bool:
-    """Ask on stderr, so that stdout has the result alone.
-
-    Raises:
-        UsageError: nobody can answer.
-    """
-    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
-        raise UsageError(f"{question} Nobody can answer here: --yes does")
-    return typer.confirm(question, err=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import Rendered
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.options import Output, Reporting
 
 

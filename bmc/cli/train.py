@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bmc.cli.expand import changes
-from bmc.cli.options import OwnCode, Rendered, render_result
-from bmc.errors import UsageError
+from bmc.rendering.rendered import Rendered, render_result
+from bmc.signatures import changes
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.data import DataSource
-from bmc.workflows.options import Architecture, Output
+from bmc.workflows.options import Architecture, Output, OwnCode
 
 PANEL = "Data"
 
@@ -43,10 +42,7 @@ def train(
     from bmc.rendering import models as render
     from bmc.workflows import train as workflow
 
-    settings = architecture.by_name()
-    if not folds:
-        return render_result(render.trained, workflow.train, model, source, settings, recipe, files)
-    if files.output:
-        raise UsageError("--folds writes no model, so there is no --output; train without it")
-    run = workflow.cross_validate
-    return render_result(render.cross_validated, run, model, source, settings, recipe, folds)
+    run = (model, source, architecture.by_name(), recipe, files)
+    if folds:
+        return render_result(render.cross_validated, workflow.cross_validate, *run, folds)
+    return render_result(render.trained, workflow.train, *run)

@@ -11,6 +11,7 @@ from bmc.choices import Choice, about, of_plugins
 from bmc.contracts.targets import TARGETS, format_of
 from bmc.contracts.techniques import techniques
 from bmc.measure.latency import BenchSettings
+from bmc.trust import trust
 
 
 def _precisions() -> list[str]:
@@ -244,3 +245,21 @@ class PredictOptions:
     text_column: tuple[str, ...] = ()
     threads: int = 0
     images: Path | None = None
+
+
+@dataclass(frozen=True)
+class OwnCode:
+    """The code of the user that a command may run; `begin` is called before it starts.
+
+    Args:
+        code: your module:function that builds the network. Model files may name Python code; bmc
+            runs it only if you pass it here.
+    """
+
+    GROUP: ClassVar[str] = "Model"
+
+    code: str = ""
+
+    def begin(self) -> None:
+        """Allow bmc to run the function named by --code, and no other."""
+        trust(self.code)

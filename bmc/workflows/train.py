@@ -64,6 +64,7 @@ def cross_validate(
     source: DataSource,
     options: Mapping[str, Any],
     recipe: Mapping[str, Any],
+    files: Output,
     folds: int,
 ) -> CrossValidated:
     """Train once for each held-out part; every row is scored by a model that never saw it.
@@ -75,11 +76,15 @@ def cross_validate(
         source: the data; its own fold is not used.
         options: settings of the baseline; see `train`.
         recipe: of training; see `train`.
+        files: must name no output.
         folds: number of parts.
 
     Raises:
+        UsageError: an output is named.
         UsageError: the baseline is a generator, which has no held-out score.
     """
+    if files.output:
+        raise UsageError("--folds writes no model, so there is no --output; train without it")
     chosen = baselines.choose(reference, options)
     settings = replace(chosen.recipe, **recipe)
     if chosen.network.train is not None:  # a generator's

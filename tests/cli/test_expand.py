@@ -11,9 +11,10 @@ import pytest
 import typer
 
 from bmc.choices import Choice, about
-from bmc.cli.expand import changes, expand
+from bmc.cli.expand import expand
 from bmc.docstrings import arguments_of, description_of, examples_of
 from bmc.errors import SettingError, UnknownError, UsageError
+from bmc.signatures import changes
 
 
 @dataclass(frozen=True)
