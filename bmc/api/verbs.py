@@ -107,7 +107,7 @@ def train(
 
 @worded()
 def distill(
-    teacher: Reference = "bert",
+    teacher: Reference | Sequence[Reference] = "bert",
     student: str | ModelHandle = "tiny",
     data: str | Path | None = None,
     *,
@@ -126,7 +126,8 @@ def distill(
 
     Args:
         teacher: its handle, a model directory, a workspace name, or the name of a pretrained text
-            encoder, which is trained first where the workspace has none.
+            encoder, which is trained first where the workspace has none. A list of several teaches
+            by the mean of their predictions.
         student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), any model that
             `train` takes, or the handle of a network that `bmc.wrap` took.
         data: what the student learns from; None takes the data that the teacher was trained on,
@@ -158,7 +159,9 @@ def distill(
         >>> small = bmc.distill(large, student=bmc.wrap(network, (x, y)))
     """
     values = settings_from(Distillation, settings, "distill")
-    source = _source_of_teacher(teacher, data, text_column, label_column, task, fold)
+    teachers = [teacher] if isinstance(teacher, ModelHandle | str | Path) else list(teacher)
+    first = teachers[0] if teachers else ""
+    source = _source_of_teacher(first, data, text_column, label_column, task, fold)
     name, wrapped = _baseline_of(student)
     if isinstance(student, ModelHandle) and wrapped is None:
         raise UsageError(
@@ -169,9 +172,12 @@ def distill(
     if wrapped and output_path is None:
         output_path = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
     distillation = Distillation(student=name, settings=student_settings or {}, **values)
-    with call(verbose, progress, teacher, student):
+    references: str | list[str] = [reference_of(each) for each in teachers]
+    if isinstance(teacher, str):
+        references = teacher
+    with call(verbose, progress, *teachers, student):
         files = Output(output_path, force)
-        result = distilling.distill(reference_of(teacher), source, distillation, files)
+        result = distilling.distill(references, source, distillation, files)
     return ModelHandle(result.path, result.code or "")
 
 

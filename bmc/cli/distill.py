@@ -26,11 +26,13 @@ def distill(
 
     Args:
         teacher: a BERT or MPNet: the name of a built-in model (bert, mpnet), a model directory, or
-            a model's name in the workspace.
+            a model's name in the workspace. Several, separated by commas, teach by the mean of
+            their predictions.
 
     Example:
         bmc distill --teacher bert --student tiny
         bmc distill --teacher bert --data reviews.csv --transfer more.txt
+        bmc distill --teacher bert,mpnet --student small --teacher-weights validation
     """
     from bmc.rendering import models as render
     from bmc.workflows import distill as workflow

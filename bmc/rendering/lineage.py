@@ -25,7 +25,9 @@ def lineage(result: MadeModel | MadeBundle) -> Rendered:
 def _model(result: MadeModel) -> Rendered:
     content = {**asdict(result), "path": str(result.path), "kind": "model"}
     teacher = result.teacher
-    learned = f"learned from {teacher.name} (weights {teacher.weights})" if teacher else ""
+    taught_by = [(teacher.name, teacher.weights), *teacher.more] if teacher else []
+    named = ", ".join(f"{name} (weights {weights})" for name, weights in taught_by)
+    learned = f"learned from {named}" if named else ""
     return Rendered(
         content,
         (

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from bmc import artifact, console, workspace
-from bmc.compress.distill.logits import Logits
-from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
 from bmc.data import Dataset
-from bmc.errors import UsageError
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from bmc.workflows import baselines, scoring, students, teachers
+from bmc.workflows import baselines, named_teachers, scoring, students, teachers
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
-from bmc.workflows.lineage import refuse_another_fold
+from bmc.workflows.lessons import steps_of
 from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
 from bmc.workflows.preparation import with_preparation
@@ -33,7 +30,7 @@ _TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
 
 
 def distill(
-    teacher: str,
+    teacher: str | Sequence[str],
     source: DataSource,
     settings: Distillation = Distillation(),  # noqa: B008  frozen
     files: Output = Output(),  # noqa: B008  frozen
@@ -45,7 +42,7 @@ def distill(
 
     Args:
         teacher: the name of a built-in model, a model directory, or a model's name in the
-            workspace.
+            workspace; several are a sequence, or one string with commas.
         source: the data that the student learns from.
         settings: the student, and how it is taught.
         files: where to write; the default is STUDENT-DATA in the workspace.
@@ -59,8 +56,8 @@ def distill(
     # A senseless setting is said before a teacher is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    with_preparation(_steps(settings, "", ""), settings)
-    folder = teachers.find(teacher)
+    with_preparation(steps_of(settings, [Teacher(Path(), "", "named", ())]), settings)
+    found = named_teachers.find_all(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
@@ -69,9 +66,10 @@ def distill(
         transfer = _TRANSFER_OF.get(source.data, "none")
     texts = teachers.transfer_texts(transfer, settings.transfer_size, data)
     learned_from = data_record(data, source)
-    taught_by = _teacher(teacher, folder, data, source, settings, chosen, learned_from)
-    steps = _steps(settings, str(taught_by.folder), taught_by.sha256)
-    steps = with_preparation(steps, settings)
+    taught_by, *more = named_teachers.choose_all(
+        found, data, source, settings, chosen, learned_from
+    )
+    steps = with_preparation(steps_of(settings, [taught_by, *more]), settings)
     taught = artifact.load(taught_by.folder)
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
@@ -98,7 +96,7 @@ def distill(
         "command": "distill",
         "student": settings.student,
         "student_settings": asdict(chosen.options),
-        "teacher": taught_by.to_json(),
+        "teacher": taught_by.to_json(more=more),
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
         "settings": asdict(training),
         "seconds": seconds,
@@ -118,44 +116,6 @@ def distill(
     )
 
 
-def _steps(settings: Distillation, teacher: str, sha256: str) -> list[tuple[str, Step]]:
-    """Return the steps that teach a student, in order, each with its method.
-
-    Args:
-        settings: what is learned.
-        teacher: reference of the teacher.
-        sha256: of its weights.
-
-    Raises:
-        SettingError: a setting is out of range, or the weights of all signals are 0.
-        UnknownError: there is no such signal.
-    """
-    logits = Logits(teacher, sha256, settings.temperature, settings.hard_label_weight)
-    weights = settings.weights()
-    if not weights:
-        return [("distill/logits", logits)]
-    together = settings.signal_order == "together"
-    beside = {name: each for name, each in weights.items() if together or is_with_logits(name)}
-    before = {name: each for name, each in weights.items() if name not in beside}
-
-    def weighted(weights: Mapping[str, float], epochs: int) -> tuple[str, Step]:
-        step = Weighted(
-            teacher,
-            sha256,
-            weights,
-            settings.layer_map,
-            settings.temperature,
-            settings.hard_label_weight,
-            epochs,
-        )
-        return "distill/weighted", step
-
-    first = [weighted(before, settings.signal_epochs)] if before else []
-    if not beside:
-        return [*first, ("distill/logits", logits)]
-    return [*first, weighted({LOGITS: 1.0, **beside}, 0)]
-
-
 def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> AppliedStep:
     """Apply a step, and return its record."""
     started = time.monotonic()
@@ -163,52 +123,6 @@ def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> Ap
     settings: Any = step
     seconds = round(time.monotonic() - started, 1)
     return AppliedStep(method, asdict(settings), record, seed, seconds)
-
-
-def _teacher(
-    reference: str,
-    folder: Path | None,
-    data: Dataset,
-    source: DataSource,
-    settings: Distillation,
-    student: Chosen,
-    learned_from: Mapping[str, Any],
-) -> Teacher:
-    """Return a teacher that may teach on this data; a baseline is trained where it was not yet.
-
-    Args:
-        reference: as it was named.
-        folder: its model directory; None for the name of a built-in model.
-        data: what the student learns from.
-        source: where that comes from.
-        settings: how the student is taught.
-        student: what is built.
-        learned_from: record of the data.
-
-    Raises:
-        UsageError: the teacher does not fit the data, or has learned rows that are held out here.
-    """
-    chosen = "named"
-    if folder is None:
-        folder, is_there = teachers.find_baseline(reference, data, source.fold)
-        chosen = "found" if is_there else "trained"
-        if not is_there:
-            _check_student(reference, data, student)
-            teachers.train(reference, data, source, settings.seed, settings.device, folder)
-    refuse_another_fold(folder, learned_from)
-    teachers.check(folder, data, data.labels)
-    teacher = teachers.teacher_of(folder, chosen)
-    if chosen == "named":
-        console.note(f"teacher: {folder}, as named (weights {teacher.sha256[:12]})")
-    return teacher
-
-
-def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
-    """Build the student of an untrained teacher: what does not fit is said before hours of work."""
-    chosen = baselines.choose(teacher, {})
-    if chosen.network.train is not None:
-        raise UsageError(f"{teacher} answers no rows, so it cannot teach: name a classifier")
-    students.untrained(student, baselines.built(chosen, data), data, seed=0)
 
 
 def _say_plan(

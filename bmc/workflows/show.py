@@ -24,11 +24,13 @@ class Teacher:
         name: name of the model directory.
         weights: first digits of the sha256 of the model's weights.
         commands: commands that made the model; empty if its directory was removed or replaced.
+        more: name and first digits of the weights' sha256 of each further teacher.
     """
 
     name: str
     weights: str
     commands: tuple[str, ...]
+    more: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,4 +166,11 @@ def _teacher(recorded: object) -> Teacher | None:
     commands: tuple[str, ...] = ()
     if is_model_directory(folder) and sha256(folder / _WEIGHTS) == weights:
         commands = tuple(provenance.commands_of(describe(folder)["origin"]))
-    return Teacher(name, weights[:12], commands)
+    beside = recorded.get("more")
+    teachers = beside if isinstance(beside, list) else []
+    more = tuple(
+        (str(each.get("name")), str(each.get("sha256"))[:12])
+        for each in teachers
+        if isinstance(each, dict)
+    )
+    return Teacher(name, weights[:12], commands, more)

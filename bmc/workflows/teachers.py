@@ -41,21 +41,27 @@ class Teacher:
     chosen: str
     data: Sequence[Mapping[str, Any]]
 
-    def to_json(self, before: object = None) -> dict[str, Any]:
+    def to_json(self, before: object = None, more: Sequence[Teacher] = ()) -> dict[str, Any]:
         """Return what bmc.json says of it.
 
         Args:
             before: the same of an earlier teacher, whose data the student has learned from, too.
+            more: teachers beside this one, whose data the student has learned from likewise.
         """
         recorded = {str(record.get("fingerprint")): dict(record) for record in self.data}
         for record in lineage.teachers_data(before):
             recorded.setdefault(str(record.get("fingerprint")), record)
+        for record in (record for teacher in more for record in teacher.data):
+            recorded.setdefault(str(record.get("fingerprint")), dict(record))
+        beside = [each._name() for each in more]
         return {
-            "name": self.folder.name,
-            "sha256": self.sha256,
-            "chosen": self.chosen,
+            **self._name(),
             "data": list(recorded.values()),
+            **({"more": beside} if beside else {}),
         }
+
+    def _name(self) -> dict[str, str]:
+        return {"name": self.folder.name, "sha256": self.sha256, "chosen": self.chosen}
 
 
 def teacher_of(folder: Path, chosen: str = "named") -> Teacher:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from bmc.model import Model
 
 _SLOWER = 0.5
+_AVERAGE = Choice("average of teachers", ("probabilities", "logits"))
+_WEIGHTS = Choice("weights of teachers", ("equal", "validation"))
 _ORDER = Choice("order of signals", ("first", "together"))
 _STUDENT = Choice(
     "student", families.students, "bmc models lists all", others=families.is_reference
@@ -133,6 +135,9 @@ class Distillation:
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, in addition to the
             soft targets.
+        teacher_average: what is averaged over several teachers: probabilities or logits.
+        teacher_weights: weights of several teachers: equal, or validation: those under which their
+            mean predicts the validation rows best.
         signals: internal signals of the teacher to learn in addition to the logits, with weights,
             such as hidden=1,relation=0.5; possible are attention, embedding, hidden and relation,
             for convolutional networks features and spatial-attention, and self.
@@ -167,6 +172,8 @@ class Distillation:
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0
     hard_label_weight: float = field(default=0.5, metadata=about(alias="hard"))
+    teacher_average: str = field(default="probabilities", metadata=about(_AVERAGE))
+    teacher_weights: str = field(default="equal", metadata=about(_WEIGHTS))
     signals: str = ""
     signal_order: str = field(default="first", metadata=about(_ORDER))
     signal_epochs: int = 1

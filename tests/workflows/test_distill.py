@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,10 +16,10 @@ from bmc import data as datasets
 from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.weighted import Weighted
 from bmc.data import Dataset
-from bmc.errors import DataError, SettingError, UnknownError
+from bmc.errors import DataError, SettingError, UnknownError, UsageError
 from bmc.model import Model, Step
 from bmc.models import bert
-from bmc.workflows import distill, students, train
+from bmc.workflows import distill, show, students, train
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.preparation import with_preparation
@@ -139,3 +141,64 @@ def test_signals_are_learned_on_the_teachers_tokens() -> None:
 def test_a_vocabulary_that_is_no_number_is_refused() -> None:
     with pytest.raises(SettingError, match="vocabulary is 'small'; possible: keep, auto"):
         Distillation(vocabulary="small")
+
+
+@pytest.fixture
+def digit_teachers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return two models that were trained on digits for one epoch."""
+    monkeypatch.setenv("BMC_HOME", str(tmp_path))
+    source, quick = DataSource(data="digits"), {"epochs": 1, "device": "cpu"}
+    for name, options in (("cnn", {"width": "4", "hidden": "8"}), ("mlp", {"width": "8"})):
+        train.train(name, source, options, quick, Output(tmp_path / name))
+    return [str(tmp_path / "cnn"), str(tmp_path / "mlp")]
+
+
+def taught(teacher: str | list[str], output: Path, **settings: Any) -> Model:
+    quick = Distillation(
+        "mlp", settings={"width": 16}, epochs=1, device="cpu", precision="fp32", **settings
+    )
+    made = distill.distill(teacher, DataSource(data="digits"), quick, Output(output))
+    return artifact.load(made.path)
+
+
+def test_a_student_of_several_teachers_records_all_and_their_data(
+    digit_teachers: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    student = taught(",".join(digit_teachers), tmp_path / "student", teacher_weights="validation")
+    recorded = student.origin["teacher"]
+    assert recorded["name"] == "cnn"
+    assert [each["name"] for each in recorded["more"]] == ["mlp"]
+    assert [each["reference"] for each in recorded["data"]] == ["digits"]
+    settings = student.steps[0].settings
+    assert (settings["weighting"], len(settings["more_teachers"])) == ("validation", 1)
+    assert "weights of the teachers, by" in capfd.readouterr().err
+    shown = show.show(str(tmp_path / "student"))
+    assert isinstance(shown, show.MadeModel)
+    assert shown.teacher
+    assert [name for name, _ in shown.teacher.more] == ["mlp"]
+
+
+def test_a_teacher_named_twice_or_not_at_all_is_refused(
+    digit_teachers: list[str], tmp_path: Path
+) -> None:
+    first, _ = digit_teachers
+    with pytest.raises(UsageError, match="names a teacher twice"):
+        taught([first, first], tmp_path / "student")
+    with pytest.raises(UsageError, match="have the same weights"):
+        taught([first, f"{first}/"], tmp_path / "student")
+    with pytest.raises(UsageError, match="has an empty name"):
+        taught(f"{first},", tmp_path / "student")
+
+
+def test_a_student_of_an_assistant_records_the_data_of_the_assistants_teacher(
+    digit_teachers: list[str], tmp_path: Path
+) -> None:
+    assistant, student = tmp_path / "assistant", tmp_path / "student"
+    taught(digit_teachers[0], assistant)
+    described = artifact.describe(assistant)
+    foreign = {"reference": "elsewhere", "fingerprint": "f" * 64}
+    described["origin"]["teacher"]["data"].append(foreign)
+    (assistant / "bmc.json").write_text(json.dumps(described))
+    recorded = taught(str(assistant), student).origin["teacher"]
+    assert recorded["name"] == "assistant"
+    assert [each["reference"] for each in recorded["data"]] == ["digits", "elsewhere"]
