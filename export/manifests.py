@@ -70,9 +70,14 @@ def _plugins(target: str) -> dict[str, Any]:
 
 
 def _teacher_of(model: Model) -> dict[str, Any] | None:
-    """Return the name and the sha256 of a teacher, without the facts about its data."""
+    """Return a teacher's name, its sha256 and how its student stands to it, without its data."""
     teacher = model.origin.get("teacher")
-    return {key: teacher.get(key) for key in ("name", "sha256")} if teacher else None
+    if not teacher:
+        return None
+    # What was measured of the student does not hold for a model that was made from it.
+    measured = ("more", "validation") if model.origin.get("command") == "distill" else ("more",)
+    optional = {key: teacher[key] for key in measured if teacher.get(key)}
+    return {**{key: teacher.get(key) for key in ("name", "sha256")}, **optional}
 
 
 def data_of(model: Model) -> dict[str, Any]:

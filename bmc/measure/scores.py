@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 _DRAWS = 2000
+_BINS = 15  # of confidence
 NAMES = frozenset(
     {
         *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
-        *("mae", "mse", "r2", "rows"),
+        *("calibration_error", "mae", "mse", "r2", "rows"),
     }
 )
 """Names under which the scores of a task are recorded."""
@@ -47,9 +48,9 @@ def of_task(
 
     Args:
         task: "classification" gives accuracy, macro F1, precision and recall (means over the
-            classes that occur among labels or predictions), the same of each class, and the
-            confusion matrix (rows: true classes); "regression" gives MAE, MSE and R2;
-            "generation" gives no scores, since there are no labels.
+            classes that occur among labels or predictions), the same of each class, the
+            confusion matrix (rows: true classes), and the calibration error; "regression" gives
+            MAE, MSE and R2; "generation" gives no scores, since there are no labels.
         outputs: outputs of the model (rows, classes or 1).
         labels: class indices or numbers (rows).
         custom: score function of the user, whose score is returned first; None for none.
@@ -78,6 +79,7 @@ def of_task(
             "f1": f1.tolist(),
         },
         "confusion": table.tolist(),
+        "calibration_error": calibration_error(outputs, labels),
     }
 
 
@@ -160,6 +162,26 @@ def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
         return float(np.mean(2 * correct[total > 0] / total[total > 0]))
 
     return _bootstrap(score, len(labels))
+
+
+def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
+    """Return the expected calibration error: how far confidence and accuracy are apart, 0 to 1.
+
+    Rows are put into 15 bins by the probability of their predicted class. The error is the mean
+    over rows of the distance between accuracy and mean probability in their bin.
+
+    Args:
+        logits: logits of the model (rows, classes).
+        labels: class indices (rows).
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
+    """
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    confidence = 1 / np.exp(shifted).sum(axis=1)
+    correct = logits.argmax(axis=1) == labels
+    bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
+    gaps = np.bincount(bins, weights=correct - confidence, minlength=_BINS)
+    return float(np.abs(gaps).sum() / max(len(labels), 1))
 
 
 def agreement(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> Interval:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bmc.measure import tables
-from bmc.measure.shown import significant
+from bmc.measure.scores import Interval
+from bmc.measure.shown import significant, with_interval
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.results import Compressed, CrossValidated, Distilled, Trained
 from bmc.workflows.sizes import shown_change
@@ -53,13 +54,26 @@ def distilled(made: Distilled) -> Rendered:
             "output": str(made.path),
             "teacher": str(made.teacher),
             "scores": made.scores,
+            "against_teacher": dict(made.against_teacher),
             "seconds": made.seconds,
         },
         (
             f"wrote {made.path}: {chosen_by(made.scores, made.validation_rows)}{beside}",
             *validation(made.scores, made.labels),
+            *against_teacher(made.against_teacher),
             next_export(made.path, made.code),
         ),
+    )
+
+
+def against_teacher(measured: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the line of how a student stands to its teachers; nothing in a regression."""
+    if not measured:
+        return ()
+    agreement = with_interval(Interval(**measured["agreement"]))
+    return (
+        f"predicts as the teacher on {agreement} of the validation rows; calibration error "
+        f"{measured['calibration_error']:.3f}, teacher {measured['teacher_calibration_error']:.3f}",
     )
 
 

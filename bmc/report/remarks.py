@@ -30,7 +30,7 @@ def remarks_of(
         ratio: speed-up relative to `origin`; None if the two were not measured together.
         p50: its median latency in milliseconds.
     """
-    remarks = [_sparse(bundle, origin, ratio), _small(bundle)]
+    remarks = [_sparse(bundle, origin, ratio), _small(bundle), _taught(bundle)]
     if origin and ratio and ratio.high < 1:
         cause = _cause(bundle, origin, p50)
         remarks.append(
@@ -43,6 +43,24 @@ def remarks_of(
 def steps_of(bundle: Bundle) -> list[str]:
     """Return the methods that made a bundle's model, in order."""
     return [str(step) for step in bundle.manifest.lineage.get("steps") or ()]
+
+
+def _taught(bundle: Bundle) -> str:
+    """Say how a distilled student stood to its teacher on validation rows."""
+    teacher = bundle.manifest.lineage.get("teacher") or {}
+    measured = teacher.get("validation")
+    names = ("calibration_error", "teacher_calibration_error")
+    if not isinstance(measured, dict):
+        return ""
+    errors = [measured.get(name) for name in names]
+    agreement = measured.get("agreement")
+    value = agreement.get("value") if isinstance(agreement, dict) else None
+    if not all(isinstance(number, float) for number in (*errors, value)):
+        return ""
+    return (
+        f"predicted as its teacher {teacher.get('name')} on {value:.1%} of the validation rows; "
+        f"calibration error {errors[0]:.3f}, teacher {errors[1]:.3f}"
+    )
 
 
 def _sparse(bundle: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:

@@ -52,12 +52,9 @@ class Ensemble:
         Raises:
             UsageError: a teacher has another task or other classes.
         """
-        models = [work.load(reference) for reference, _ in self.teachers]
-        orders = []
-        for (reference, _), teacher in zip(self.teachers, models, strict=True):
-            check_classes(reference, teacher, student)
-            orders.append(aligned_logits(teacher, student, work.data))
+        models, orders = self._load(student, work)
         weights = self._weights(models, orders, work)
+        self._say(weights, work)
 
         if work.data.kind == "image" and work.augment:  # augmented images are new in every epoch
             functions = [live_logits(teacher, work.device) for teacher in models]
@@ -76,6 +73,18 @@ class Ensemble:
 
         return cached
 
+    def logits(self, student: Model, work: Work, rows: Many) -> Tensor:
+        """Return logits (rows, classes) of any rows, ordered as the student's classes.
+
+        Args:
+            student: whose classes they are ordered by.
+            work: data and cache.
+            rows: rows to predict.
+        """
+        models, orders = self._load(student, work)
+        weights = self._weights(models, orders, work)
+        return self.combined(self._cached(models, orders, work, rows), weights)
+
     def combined(self, logits: Sequence[Tensor], weights: Tensor) -> Tensor:
         """Return the mean of several teachers' logits, or of their values, by weight.
 
@@ -91,10 +100,21 @@ class Ensemble:
             return (every * shares).sum(0)
         return (log_softmax(every, dim=2) + shares.clamp(min=_LEAST).log()).logsumexp(0)
 
+    def _load(
+        self, student: Model, work: Work
+    ) -> tuple[list[Model], list[Callable[[Tensor], Tensor]]]:
+        """Return the teachers, and for each a function that orders its logits."""
+        models = [work.load(reference) for reference, _ in self.teachers]
+        orders = []
+        for (reference, _), teacher in zip(self.teachers, models, strict=True):
+            check_classes(reference, teacher, student)
+            orders.append(aligned_logits(teacher, student, work.data))
+        return models, orders
+
     def _weights(
         self, models: Sequence[Model], orders: Sequence[Callable[[Tensor], Tensor]], work: Work
     ) -> Tensor:
-        """Return the weights of the teachers, which are said where they are not equal."""
+        """Return the weights of the teachers, with sum 1."""
         count = len(models)
         if self.weighting == "equal" or count == 1:
             return torch.full((count,), 1 / count)
@@ -105,10 +125,16 @@ class Ensemble:
             weights = weights_of_values(logits, (torch.tensor(rows.labels) - mean) / scale)
         else:
             weights = weights_of_classes(logits, torch.tensor(rows.labels))
-        pairs = zip(self.teachers, weights.tolist(), strict=True)
-        said = ", ".join(f"{reference} {weight:.3f}" for (reference, _), weight in pairs)
-        console.note(f"weights of the teachers, by {len(rows)} validation rows: {said}")
         return weights
+
+    def _say(self, weights: Tensor, work: Work) -> None:
+        """Say the weights of the teachers that were found on validation rows."""
+        if self.weighting == "equal" or len(weights) == 1:
+            return
+        pairs = zip(self.teachers, weights.tolist(), strict=True)
+        named = ", ".join(f"{reference} {weight:.3f}" for (reference, _), weight in pairs)
+        rows = len(work.data.validation)
+        console.note(f"weights of the teachers, by {rows} validation rows: {named}")
 
     def _cached(
         self,

@@ -12,9 +12,11 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc.data import Dataset
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from bmc.workflows import baselines, named_teachers, scoring, students, teachers
+from bmc.workflows.against_teacher import against_teacher
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lessons import steps_of
@@ -89,6 +91,12 @@ def distill(
     _say_plan(chosen, training, data, texts)
     applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
+    ensemble = Ensemble(
+        [(str(each.folder), each.sha256) for each in (taught_by, *more)],
+        settings.teacher_average,
+        settings.teacher_weights,
+    )
+    beside_teacher = against_teacher(model, ensemble, work, settings.precision)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
     model.steps = applied
@@ -96,7 +104,7 @@ def distill(
         "command": "distill",
         "student": settings.student,
         "student_settings": asdict(chosen.options),
-        "teacher": taught_by.to_json(more=more),
+        "teacher": {**taught_by.to_json(more=more), "validation": beside_teacher},
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
         "settings": asdict(training),
         "seconds": seconds,
@@ -113,6 +121,7 @@ def distill(
         validation_rows=len(data.validation),
         teacher=taught_by.folder,
         teacher_score=teacher_score,
+        against_teacher=beside_teacher,
     )
 
 

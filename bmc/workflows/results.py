@@ -48,11 +48,14 @@ class Distilled(WrittenModel):
         validation_rows: rows that chose the best epoch.
         teacher: the teacher's model directory.
         teacher_score: the teacher's own validation score; None where it has none.
+        against_teacher: agreement with the teachers, and calibration of both; empty in a
+            regression. See `bmc.workflows.against_teacher`.
     """
 
     validation_rows: int
     teacher: Path
     teacher_score: float | None
+    against_teacher: Mapping[str, Any]
 
 
 @dataclass(frozen=True)

@@ -51,8 +51,8 @@ class Teacher:
         recorded = {str(record.get("fingerprint")): dict(record) for record in self.data}
         for record in lineage.teachers_data(before):
             recorded.setdefault(str(record.get("fingerprint")), record)
-        for record in (record for teacher in more for record in teacher.data):
-            recorded.setdefault(str(record.get("fingerprint")), dict(record))
+        for learned in (learned for teacher in more for learned in teacher.data):
+            recorded.setdefault(str(learned.get("fingerprint")), dict(learned))
         beside = [each._name() for each in more]
         return {
             **self._name(),

@@ -98,6 +98,18 @@ def test_the_scores_of_a_classification_are_scikit_learns() -> None:
     json.dumps(found)
 
 
+def test_the_calibration_error_equals_a_value_computed_by_hand() -> None:
+    """Two rows of confidence 0.9, one right: |0.5 - 0.9|; two of 0.6, both right: |1 - 0.6|."""
+    odds = np.log([9.0, 9.0, 1.5, 1.5]).astype(np.float32)
+    logits = np.stack([odds, np.zeros(4, np.float32)], axis=1)
+    labels = np.array([0, 1, 0, 0])
+    assert scores.calibration_error(logits, labels) == pytest.approx(0.4)
+    assert scores.calibration_error(logits + 1000, labels) == pytest.approx(0.4, abs=1e-4)
+    assert scores.of_task("classification", logits, labels)["calibration_error"] == pytest.approx(
+        0.4
+    )
+
+
 def test_the_confusion_matrix_has_true_classes_down_and_answers_across() -> None:
     labels, answers = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
     found = scores.confusion(logits_of(answers, 3), labels)

@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,12 +18,15 @@ from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.weighted import Weighted
 from bmc.data import Dataset
 from bmc.errors import DataError, SettingError, UnknownError, UsageError
+from bmc.measure import scores
 from bmc.model import Model, Step
 from bmc.models import bert
+from bmc.rendering import models as rendering
 from bmc.workflows import distill, show, students, train
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.preparation import with_preparation
+from bmc.workflows.scoring import outputs_on
 from bmc.workflows.tuning import Distillation
 
 
@@ -176,6 +180,28 @@ def test_a_student_of_several_teachers_records_all_and_their_data(
     assert isinstance(shown, show.MadeModel)
     assert shown.teacher
     assert [name for name, _ in shown.teacher.more] == ["mlp"]
+
+
+def test_a_students_agreement_and_calibration_stand_beside_its_teachers(
+    digit_teachers: list[str], tmp_path: Path
+) -> None:
+    quick = Distillation("mlp", settings={"width": 16}, epochs=1, device="cpu", precision="fp32")
+    source, output = DataSource(data="digits"), Output(tmp_path / "student")
+    made = distill.distill(digit_teachers[0], source, quick, output)
+    student, teacher = artifact.load(made.path), artifact.load(tmp_path / "cnn")
+    validation = source.load().validation
+    logits, expected = (outputs_on(model, validation) for model in (student, teacher))
+    labels = np.array(validation.labels)
+    measured = student.origin["teacher"]["validation"]
+    same = (logits.argmax(1) == expected.argmax(1)).mean()
+    assert measured["agreement"]["value"] == pytest.approx(same, abs=0.02)  # bf16
+    errors = [scores.calibration_error(each, labels) for each in (logits, expected)]
+    assert [measured["calibration_error"], measured["teacher_calibration_error"]] == pytest.approx(
+        errors, abs=0.02
+    )
+    line = rendering.against_teacher(made.against_teacher)[0]
+    assert f"calibration error {measured['calibration_error']:.3f}, teacher" in line
+    assert rendering.against_teacher({}) == ()
 
 
 def test_a_teacher_named_twice_or_not_at_all_is_refused(

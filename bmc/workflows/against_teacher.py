@@ -1,0 +1,43 @@
+"""A student beside its teachers on validation rows: agreement, and the calibration of both."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bmc.measure import scores
+from bmc.model import Model, Work
+from bmc.training.ensemble import Ensemble
+from bmc.workflows import scoring
+
+
+def against_teacher(
+    student: Model, ensemble: Ensemble, work: Work, precision: str
+) -> dict[str, Any]:
+    """Return the agreement with the teachers, and the calibration error of both.
+
+    Args:
+        student: a trained student.
+        ensemble: its teachers.
+        work: the data, and the cache that has the teachers' logits.
+        precision: precision that the student is computed in.
+
+    Returns:
+        "rows", "agreement" with its interval, "calibration_error" and "teacher_calibration_error";
+        nothing in a regression.
+    """
+    if student.task != "classification":
+        return {}
+    validation = work.data.validation
+    logits = scoring.outputs_on(student, validation, precision, work.device)
+    teacher: NDArray[np.float32] = ensemble.logits(student, work, validation.rows).numpy()
+    labels = np.array(validation.labels)
+    return {
+        "rows": len(validation),
+        "agreement": asdict(scores.agreement(logits, teacher)),
+        "calibration_error": scores.calibration_error(logits, labels),
+        "teacher_calibration_error": scores.calibration_error(teacher, labels),
+    }
