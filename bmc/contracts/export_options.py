@@ -1,4 +1,4 @@
-"""What an exporter is asked for."""
+"""The options of an export."""
 
 from __future__ import annotations
 

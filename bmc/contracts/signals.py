@@ -19,12 +19,12 @@ class View:
 
     Args:
         logits: (rows, classes), or values (rows, 1).
-        hidden: of the embeddings and then of each layer, (rows, length, width).
+        hidden: hidden states of the embeddings, then of each layer, (rows, length, width).
         attentions: probabilities of each layer, (rows, heads, length, length).
         queries: of each layer, all heads side by side, (rows, length, units).
         keys: likewise.
         values: likewise.
-        mask: which tokens are no padding, bool (rows, length).
+        mask: True for tokens that are not padding, bool (rows, length).
         maps: feature maps of an image network, the last of each resolution, (rows, channels,
             height, width).
         rows: indices of the rows among all training rows, int64 (rows).

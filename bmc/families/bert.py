@@ -71,7 +71,7 @@ TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how a BERT is fine-tuned, or a student is taught, where nobody says otherwise."""
+    """Return the default recipe of a BERT's fine-tuning, or of a student's training."""
     if name in STUDENTS:
         return TrainingSettings(epochs=3, learning_rate=1e-3, batch_size=128)
     return TrainingSettings(epochs=3, learning_rate=1e-4, batch_size=32)

@@ -26,8 +26,8 @@ class Settings:
 
     Args:
         buckets: rows of the embedding; n-grams are hashed into them.
-        width: of an embedding; 0 takes one less than there are classes, 16 at most, which is all
-            that a linear model of so many classes can use.
+        width: width of the embedding; 0 takes one less than the number of classes, at most 16,
+            which is all that a linear model can use.
         words: words of the longest word n-gram.
         characters: characters of the longest character n-gram, the shortest has 3; 0 for none.
         lowercase: whether case is dropped.
@@ -56,10 +56,10 @@ class Settings:
 
 
 def recipe(name: str) -> TrainingSettings:
-    """Return how it is trained, or taught, where nobody says otherwise.
+    """Return the default recipe of the training with labels, or with a teacher.
 
-    A row of the embedding is rarely looked up. Adam's averages of its gradients would go on moving
-    it for a thousand steps, and decay to numbers so small that processors are slow with them.
+    A row of the embedding is rarely looked up. Adam's averages of its gradients would keep moving
+    the row for a thousand steps, and decay to subnormal numbers, with which processors are slow.
     """
     return TrainingSettings(
         epochs=4,

@@ -24,17 +24,17 @@ _LEAST = 1e-6
 
 @dataclass
 class _Norm:
-    """What one layer norm reads and writes, (tokens, width)."""
+    """Inputs and outputs of one layer norm, (tokens, width)."""
 
     inputs: list[Tensor] = field(default_factory=list)
     outputs: list[Tensor] = field(default_factory=list)
 
     def read(self) -> Tensor:
-        """Return all of its inputs."""
+        """Return all inputs of the norm."""
         return torch.cat(self.inputs)
 
     def written(self) -> Tensor:
-        """Return all of its outputs."""
+        """Return all outputs of the norm."""
         return torch.cat(self.outputs)
 
 
@@ -43,7 +43,7 @@ class _Observed:
     """What a network computed on some texts.
 
     Args:
-        norms: of each layer norm, by its path.
+        norms: inputs and outputs of each layer norm, by its path.
         squares: sum of the squares and products of what each output layer reads, by its path:
             (units, units).
     """
@@ -63,7 +63,7 @@ def cut_from(
 
     Args:
         source: a live BertForSequenceClassification of plain layers; it is not changed.
-        student: a fresh one that is no wider, with heads of the same size, in place.
+        student: a new BERT that is no wider, with heads of the same size; changed in place.
         layers: indices of the source's layers that become the student's, in order.
         batches: inputs to measure on.
     """
@@ -131,15 +131,15 @@ def _observe(
 
 
 def _tokens(hidden: Tensor, token_mask: Tensor, first: bool) -> Tensor:
-    """Return the vectors of a batch's tokens (tokens, width): the first ones alone, or all."""
+    """Return the vectors of a batch's tokens (tokens, width): of all tokens, or of the first."""
     return hidden[:, 0] if first else hidden[token_mask]
 
 
 def _basis(observed: _Observed, width: int) -> Tensor:
-    """Return the axes (old width, width) that keep most of what the norms write, all alike.
+    """Return the axes (old width, width) that keep most of the norms' outputs, equally weighted.
 
-    The student's norms take the mean over its axes away. The axes are turned so that this mean is
-    always 0, for which one of them is given up.
+    The student's norms subtract the mean over its axes. The axes are rotated so that this mean is
+    always 0, which takes one axis.
     """
     covariance = torch.zeros((), dtype=torch.double)
     for each in observed.norms.values():
@@ -156,7 +156,7 @@ def _basis(observed: _Observed, width: int) -> Tensor:
 
 
 def _fit_norm(norm: Any, norm_inputs: _Norm, basis: Tensor) -> None:
-    """Give a norm on projected inputs the gain and bias with which it answers what is projected."""
+    """Fit a norm's gain and bias on projected inputs to the projected outputs of the old norm."""
     normal = layer_norm(norm_inputs.read() @ basis, (basis.shape[1],), eps=norm.eps)
     target = norm_inputs.written() @ basis
     centred = normal - normal.mean(0)
@@ -201,7 +201,7 @@ def _energy(weight: Tensor, squares: Tensor, size: int) -> Tensor:
 
     Args:
         weight: (width, units) of the layer that adds it.
-        squares: products of what it reads, (units, units).
+        squares: sum of the products of the layer's inputs, (units, units).
         size: units of a group.
     """
     within = torch.kron(torch.eye(weight.shape[1] // size), torch.ones(size, size))

@@ -21,7 +21,7 @@ from bmc.model import Model
 from bmc.models._bert_cut import cut_from
 
 # Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
-# the norm behind them takes the factor out again.
+# the layer norm after them removes the factor again.
 EMBEDDING_SCALE = 20.0
 
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
@@ -40,8 +40,8 @@ def student(
 
     Args:
         teacher: a trained model.
-        size: of the student, and its start.
-        data: whose training rows say which heads, units and axes matter.
+        size: size of the student, and its start.
+        data: data whose training rows decide which heads, units and axes are copied.
         build: builds a BERT from its configuration.
         load: loads a pretrained BERT under a fresh head for the data's classes.
 
@@ -87,7 +87,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     _check_width(teacher, size)
     taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
     table: Any = taught.get_submodule("word_embeddings")
-    with torch.no_grad():  # it may be factorized, and have fewer rows than the spec says
+    with torch.no_grad():  # the table may be factorized, and have fewer rows than the spec
         words = table(torch.arange(table.num_embeddings))
     longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
     spec = {
@@ -111,7 +111,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
             if part is None:  # MPNet has no token types
                 student_table.zero_()
             else:
-                teacher_table = part.weight[-len(student_table) :]  # a codebook's is no parameter
+                teacher_table = part.weight[-len(student_table) :]  # no parameter in a codebook
                 student_table.copy_(EMBEDDING_SCALE * teacher_table @ basis)
     return Model(module, "bert", spec, teacher.labels, teacher.encoder, teacher.task)
 
@@ -121,8 +121,8 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
 
     Args:
         source: a BERT of plain layers; the student reads its tokens.
-        size: of the student.
-        data: whose training rows say which heads, units and axes matter.
+        size: size of the student.
+        data: data whose training rows decide which heads, units and axes are copied.
         build: builds a BERT from its configuration.
 
     Raises:
@@ -151,17 +151,17 @@ def _chosen(teacher: Model, size: Size) -> str:
 
 
 def layers_of(size: Size, available: int) -> list[int]:
-    """Return the indices of the layers that a student copies: those named, or evenly spaced ones.
+    """Return the indices of the layers that a student copies: named or evenly spaced layers.
 
-    Evenly spaced ones end with the last layer, which the head was trained on.
+    Evenly spaced layers end with the last layer, whose outputs the head was trained on.
 
     Args:
-        size: of the student.
+        size: size of the student.
         available: number of the source's layers.
 
     Raises:
-        SettingError: the student has more layers, an index is out of range, or their number is
-            another than that of its layers.
+        SettingError: the student has more layers, an index is out of range, or the number of
+            indices is not the number of the student's layers.
     """
     if size.layers > available:
         raise SettingError(f"{size.layers} layers cannot be copied from {available}")
@@ -193,7 +193,7 @@ def _check_teacher(teacher: Model) -> None:
 
 
 def _check_source(source: Model, size: Size) -> tuple[list[int], dict[str, Any]]:
-    """Return the layers that a student copies, and the configuration of its own.
+    """Return the layers that a student copies, and the sizes in the student's configuration.
 
     Raises:
         SettingError: the student is larger than its source, its heads are of another size, or a
@@ -250,7 +250,7 @@ def _batches(source: Model, data: Dataset) -> Iterator[dict[str, Tensor]]:
 
 
 def _with_labels(model: Model, labels: Sequence[str]) -> Model:
-    """Return a model whose classes stand in another order."""
+    """Return a model with its classes in another order."""
     names = dict(enumerate(labels or ("value",)))
     spec = {
         **model.spec,

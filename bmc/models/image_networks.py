@@ -23,7 +23,7 @@ _MIN_STD = 1 / 255
 
 
 class ImageModule(nn.Module):
-    """A network for images of one shape: forward(pixels) -> (rows, outputs).
+    """A network for images of one shape; `forward` maps pixels to outputs (rows, outputs).
 
     Args:
         image: channels, height and width of the images.

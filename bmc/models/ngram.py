@@ -26,7 +26,7 @@ class NgramClassifier(nn.Module):
 
     Args:
         buckets: rows of the embedding.
-        width: of a row.
+        width: number of values in an embedding.
         outputs: classes, or 1 in a regression.
     """
 
@@ -68,7 +68,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
 
 
 def student(teacher: Model, settings: Settings, data: Dataset) -> Model:
-    """Build an untrained student; it reads its own n-grams, whatever its teacher reads."""
+    """Build an untrained student; it uses its own n-grams and no tokens of the teacher."""
     return baseline("ngram", data, settings)
 
 
@@ -97,15 +97,15 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 
 def parts(module: nn.Module) -> Parts:
-    """Say where the embedding and the output are; there are no layers between them."""
+    """Return the paths of the embedding and of the output layer; no layer is between them."""
     return Parts((), {}, ("embedding",), ("output",))
 
 
 @torch.no_grad()
 def _start(module: Any) -> None:
-    """Start embeddings at zero, and the linear layer as a basis of what tells classes apart.
+    """Set embeddings to zero, and the linear layer to a basis that separates the classes.
 
-    A rare n-gram that was never learned then says nothing, and no class is preferred.
+    An n-gram that was rarely trained then contributes nothing, and no class is preferred.
     """
     module.embedding.weight.zero_()
     module.output.bias.zero_()

@@ -24,7 +24,7 @@ def bert_weights(path: Path, prefix: str) -> dict[str, Tensor]:
 
     Args:
         path: the ONNX file, whose weights lie inside.
-        prefix: what the file's names have before those of the BertModel.
+        prefix: prefix of the file's names before the names of a BertModel.
 
     Raises:
         ArtifactError: the file has no weights of such names.

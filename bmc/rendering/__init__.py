@@ -1,4 +1,4 @@
-"""Workflows' results for people and programs: lines and rich tables, and one JSON document.
+"""Render the results of workflows as lines and rich tables, and as one JSON document.
 
 The command line prints them; handles of the Python API show them, too.
 """

@@ -55,5 +55,5 @@ def _table(run: results.Run) -> Table:
 
 
 def _marked(interval: Interval | None) -> str:
-    """Write a time; one whose interval is wide is marked."""
+    """Return a time as text; a time with a wide interval is marked."""
     return with_interval(interval) + (" ?" if is_wide(interval) else "")

@@ -39,7 +39,7 @@ def listed() -> Rendered:
 
 
 def described(data: Dataset) -> Rendered:
-    """Render what one data set holds."""
+    """Render the content of one data set."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     about = f"{data.name}: {data.kind}, {data.task}"
     table = Table("part", "rows", *data.labels, title=about)

@@ -103,7 +103,7 @@ def chosen_by(scores: Mapping[str, Any], rows: int) -> str:
 
 
 def next_export(output: Path, code: str | None) -> str:
-    """Return the line that says which command comes next; a user's own code is to be typed anew."""
+    """Return the line with the next command; the user must add --code again for own code."""
     typed = f" --code {code}" if code else ""
     return f"next: bmc export {output} --target onnx{typed}    (scores the held-out test split)"
 
@@ -118,9 +118,9 @@ def by_class(measured: Mapping[str, Any], labels: tuple[str, ...], part: str) ->
     """Return scores for people: a line, a table of the classes, what was missed.
 
     Args:
-        measured: what `bmc.measure.scores.of_task` returned.
-        labels: of the classes.
-        part: which rows they are of, such as "test".
+        measured: scores from `bmc.measure.scores.of_task`.
+        labels: names of the classes.
+        part: name of the rows, such as "test".
     """
     table = tables.class_table(measured, labels)
     line = tables.line(measured, part)

@@ -32,7 +32,7 @@ def as_html(title: str, rows: Mapping[str, str]) -> str:
 
 
 def measured(scores: Mapping[str, Any]) -> str:
-    """Return scores in one line, each with its 95 % interval where it has one."""
+    """Return scores in one line, each with its 95 % interval if it has one."""
     own = custom_scores(scores)
     parts = [f"{name} {with_interval(interval)}" for name, interval in own.items()]
     for key, name in _MEASURES.items():
