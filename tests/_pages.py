@@ -55,7 +55,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Return the bash and Python blocks of a page, in the order in which they stand."""
-    return [Block(*found) for found in _BLOCK.findall(page.read_text(encoding="utf-8"))]
+    return [Block(*result) for result in _BLOCK.findall(page.read_text(encoding="utf-8"))]
 
 
 def commands(page: Path) -> list[str]:
@@ -162,8 +162,8 @@ def smaller(words: list[str]) -> list[str]:
         return words
     words = ["digits" if word == "fashion-mnist" else word for word in words]
     if "--epochs" in words:
-        place = words.index("--epochs")
-        del words[place : place + 2]
+        index = words.index("--epochs")
+        del words[index : index + 2]
     if verb in ("train", "distill") and "--data" not in words:
         words += ["--data", "movie-reviews.csv"]
     if words[:2] == ["train", "bert"]:

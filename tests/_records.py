@@ -36,7 +36,7 @@ def refusal_of(model: Model, method: str, record: Any, folder: Path) -> str:
     written = with_steps(artifact.save(model, folder / "written"), (method, record))
     with pytest.raises((ArtifactError, UsageError)) as caught:
         artifact.load(written)
-    said = str(caught.value)
-    assert "weights do not fit" not in said, "the record is refused, not what comes of it"
-    assert len(said.splitlines()) == 1
-    return said
+    message = str(caught.value)
+    assert "weights do not fit" not in message, "the record is refused, not what comes of it"
+    assert len(message.splitlines()) == 1
+    return message

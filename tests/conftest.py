@@ -80,9 +80,9 @@ def reviews_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        for place in range(ROWS_A_CLASS):
+        for index in range(ROWS_A_CLASS):
             for label, texts in by_class.items():
-                writer.writerow([texts[place], label])
+                writer.writerow([texts[index], label])
     return path
 
 
@@ -134,10 +134,10 @@ def lively_model(columns: int = 1) -> Model:
 
     An untrained BERT answers nearly the same whatever it reads, so that errors would not show.
     """
-    made = fresh_model(columns)
+    created = fresh_model(columns)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
-        for name, value in made.module.named_parameters():
+        for name, value in created.module.named_parameters():
             noise = torch.randn(value.shape, generator=generator)
             if "embeddings.weight" in name:  # words, positions and types weigh alike
                 value.copy_(noise)
@@ -145,7 +145,7 @@ def lively_model(columns: int = 1) -> Model:
                 value.copy_(1.5 * noise / value.shape[1] ** 0.5)
             else:
                 value.add_(0.2 * noise)
-    return made
+    return created
 
 
 @pytest.fixture(scope="session")
@@ -159,23 +159,23 @@ def lively_folder(
     reviews: Dataset, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Return a model directory of the lively model, as if it were trained on the reviews."""
-    made = lively_model()
-    made.data = {
+    created = lively_model()
+    created.data = {
         "reference": str(reviews_csv),
         "text_columns": ["text"],
         "label_column": "label",
         "fingerprint": reviews.fingerprint,
     }
-    return artifact.save(made, tmp_path_factory.mktemp("model") / "lively")
+    return artifact.save(created, tmp_path_factory.mktemp("model") / "lively")
 
 
 @pytest.fixture(scope="session")
 def hf_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the lively model as a plain Hugging Face folder, which `bmc train` takes by path."""
-    made = lively_model()
+    created = lively_model()
     folder = tmp_path_factory.mktemp("hf") / "little"
-    made.module.save_pretrained(folder)  # type: ignore[operator]
-    made.encoder.save(folder)
+    created.module.save_pretrained(folder)  # type: ignore[operator]
+    created.encoder.save(folder)
     return folder
 
 
@@ -184,19 +184,19 @@ def model_folder(
     reviews: Dataset, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """Return a model directory of a small BERT, trained for one epoch on those reviews."""
-    made = fresh_model()
+    created = fresh_model()
     folder = tmp_path_factory.mktemp("model")
     settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
-    fitted = fit_model(made, reviews, settings, folder / "checkpoints")
-    made.scores = fitted.to_json()
-    made.data = {
+    fitted = fit_model(created, reviews, settings, folder / "checkpoints")
+    created.scores = fitted.to_json()
+    created.data = {
         "reference": str(reviews_csv),
         "text_columns": ["text"],
         "label_column": "label",
         "fingerprint": reviews.fingerprint,
     }
-    made.origin = {"command": "train"}
-    return artifact.save(made, folder / "small")
+    created.origin = {"command": "train"}
+    return artifact.save(created, folder / "small")
 
 
 @pytest.fixture(scope="session")

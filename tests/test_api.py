@@ -71,10 +71,10 @@ def test_a_handle_cannot_be_changed_and_equals_another_of_its_path(
 
 
 def test_a_handle_is_shown_as_a_small_table(digits: bmc.ModelHandle) -> None:
-    shown = repr(digits)
-    assert shown.startswith(f"bmc model {digits.path.name}\n")
-    assert "accuracy 0." in shown
-    assert "train mlp" in shown
+    text = repr(digits)
+    assert text.startswith(f"bmc model {digits.path.name}\n")
+    assert "accuracy 0." in text
+    assert "train mlp" in text
     assert digits._repr_html_().startswith("<table>")
 
 
@@ -84,11 +84,11 @@ def test_a_handle_shows_what_bmc_show_prints(
     digits.show()
     model = capsys.readouterr().out
     bundle.show()
-    made = capsys.readouterr().out
+    created = capsys.readouterr().out
     assert "a model for classification" in model
     assert "validation accuracy" in model
-    assert "a bundle for onnx, fp32" in made
-    assert "bmc export" in made
+    assert "a bundle for onnx, fp32" in created
+    assert "bmc export" in created
 
 
 def test_labels_are_shown_and_never_obeyed(tmp_path: Path) -> None:
@@ -103,10 +103,12 @@ def test_a_model_and_its_bundle_answer_a_row_and_a_list_alike(
     digits: bmc.ModelHandle, bundle: bmc.BundleHandle
 ) -> None:
     rows = list(datasets.load("digits").test.rows[:8])
-    answers = digits.predict(rows)
-    assert [answer.label for answer in bundle.predict(rows)] == [a.label for a in answers]
-    assert digits.predict(rows[0]).label == bundle.predict(rows[0]).label == answers[0].label
-    assert answers[0].score == pytest.approx(bundle.predict(rows[0]).score, abs=1e-4)
+    predictions = digits.predict(rows)
+    assert [prediction.label for prediction in bundle.predict(rows)] == [
+        a.label for a in predictions
+    ]
+    assert digits.predict(rows[0]).label == bundle.predict(rows[0]).label == predictions[0].label
+    assert predictions[0].score == pytest.approx(bundle.predict(rows[0]).score, abs=1e-4)
 
 
 def test_a_row_that_the_model_does_not_take_is_an_error(digits: bmc.ModelHandle) -> None:
@@ -132,7 +134,9 @@ def test_pruning_sharing_and_quantizing_return_handles_of_smaller_models(
     assert pruned.steps == ("prune/structured",)
     assert shared.steps == ("share/lowrank",)
     assert small.steps == ("prune/structured", "quantize/static")
-    sizes = [(made.path / "model.safetensors").stat().st_size for made in (digits, pruned, shared)]
+    sizes = [
+        (created.path / "model.safetensors").stat().st_size for created in (digits, pruned, shared)
+    ]
     assert sizes[1] < sizes[0] > sizes[2]
 
 
@@ -202,7 +206,7 @@ def test_a_student_learns_from_a_teachers_handle(model_folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "error", "said"),
+    ("settings", "error", "message"),
     [
         ({"model": "mlpp"}, UnknownError, "Did you mean 'mlp'?"),
         ({"widht": 32}, UnknownError, "Did you mean 'width'?"),
@@ -213,9 +217,9 @@ def test_a_student_learns_from_a_teachers_handle(model_folder: Path) -> None:
     ],
 )
 def test_a_wrong_argument_is_an_error_of_bmcs_tree(
-    settings: dict[str, Any], error: type[bmc.BmcError], said: str
+    settings: dict[str, Any], error: type[bmc.BmcError], message: str
 ) -> None:
-    with pytest.raises(error, match=said.replace("?", r"\?")):
+    with pytest.raises(error, match=message.replace("?", r"\?")):
         bmc.train(**{"model": "mlp", "data": "digits", **settings})
 
 

@@ -24,7 +24,7 @@ def build(classes, channels, height, width):
 
 
 @pytest.mark.parametrize(
-    ("typed", "said"),
+    ("typed", "message"),
     [
         ("--force replaces it, --output names another", "force=True replaces it, output names"),
         ("take a lower --ratio, or more --epochs", "take a lower ratio, or more epochs"),
@@ -40,9 +40,9 @@ def build(classes, channels, height, width):
         ("two words -- and a-b--c", "two words -- and a-b--c"),
     ],
 )
-def test_an_option_is_named_as_an_argument(typed: str, said: str) -> None:
-    assert said in in_python(typed)
-    assert in_python(said) == said, "what is worded already stays"
+def test_an_option_is_named_as_an_argument(typed: str, message: str) -> None:
+    assert message in in_python(typed)
+    assert in_python(message) == message, "what is worded already stays"
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +89,13 @@ def foreign(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> bmc.ModelHandle
 
 
 def test_code_that_a_call_named_does_not_run_in_another(foreign: bmc.ModelHandle) -> None:
-    said = r'bmc\.open\(path, code="own_network_of_test:build"\)'
-    with pytest.raises(ArtifactError, match=said):
+    message = r'bmc\.open\(path, code="own_network_of_test:build"\)'
+    with pytest.raises(ArtifactError, match=message):
         bmc.quantize(foreign.path, method="fp16")
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         bmc.open(foreign.path).predict([0])
     bmc.open(foreign.path, code="own_network_of_test:build")
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         bmc.quantize(foreign.path, method="fp16")
 
 

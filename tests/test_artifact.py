@@ -39,7 +39,7 @@ FILES = {
 }
 
 
-def answers(model: Model) -> Tensor:
+def outputs_of(model: Model) -> Tensor:
     with torch.inference_mode():
         return model.module(**bert.examples(model.module)[0]).logits  # type: ignore[no-any-return]
 
@@ -79,7 +79,7 @@ def test_a_saved_model_comes_back_bit_equal(model: Model, tmp_path: Path) -> Non
     before, after = model.module.state_dict(), loaded.module.state_dict()
     assert list(before) == list(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert torch.equal(answers(model), answers(loaded))
+    assert torch.equal(outputs_of(model), outputs_of(loaded))
     for part in ("family", "spec", "labels", "task", "data", "steps", "scores", "origin"):
         assert getattr(loaded, part) == getattr(model, part)
     assert loaded.encoder.to_json() == model.encoder.to_json()
@@ -93,7 +93,7 @@ def test_a_step_record_rebuilds_the_shapes(model: Model, reviews: Dataset, tmp_p
     shapes = {name: value.shape for name, value in changed.module.state_dict().items()}
     assert {name: value.shape for name, value in loaded.module.state_dict().items()} == shapes
     assert sum(value.numel() for value in loaded.module.parameters()) < whole
-    assert torch.equal(answers(changed), answers(loaded))
+    assert torch.equal(outputs_of(changed), outputs_of(loaded))
     assert [step.record for step in loaded.steps] == [step.record for step in changed.steps]
 
 
@@ -259,10 +259,10 @@ def test_an_output_that_exists_is_kept_unless_forced(
 ) -> None:
     with pytest.raises(UsageError, match="--force"):
         artifact.save(make_lively(), folder)
-    assert torch.equal(answers(artifact.load(folder)), answers(model))
+    assert torch.equal(outputs_of(artifact.load(folder)), outputs_of(model))
     other = make_lively()
     artifact.save(other, folder, force=True)
-    assert torch.equal(answers(artifact.load(folder)), answers(other))
+    assert torch.equal(outputs_of(artifact.load(folder)), outputs_of(other))
     assert [path.name for path in folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
@@ -318,7 +318,7 @@ def test_a_save_killed_at_any_step_leaves_the_old_directory_or_the_new_one(
 
 def test_a_bert_directory_is_a_hugging_face_folder(lively_folder: Path) -> None:
     model = artifact.load(lively_folder)
-    theirs = AutoModelForSequenceClassification.from_pretrained(
+    reference = AutoModelForSequenceClassification.from_pretrained(
         lively_folder, local_files_only=True
     )
     tokenizer = AutoTokenizer.from_pretrained(lively_folder, local_files_only=True)
@@ -329,8 +329,8 @@ def test_a_bert_directory_is_a_hugging_face_folder(lively_folder: Path) -> None:
     assert inputs["input_ids"][0].tolist() == ours.ids
     assert inputs["token_type_ids"][0].tolist() == ours.type_ids
     with torch.inference_mode():
-        assert torch.equal(theirs(**inputs).logits, model.module.eval()(**inputs).logits)
-    assert theirs.config.id2label == dict(enumerate(model.labels))
+        assert torch.equal(reference(**inputs).logits, model.module.eval()(**inputs).logits)
+    assert reference.config.id2label == dict(enumerate(model.labels))
     assert tokenizer.model_max_length == encoder.settings.max_length
 
 
@@ -342,9 +342,9 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
     encoder = text_encoder(model)
     encoder.tokenizer.normalizer = BertNormalizer(lowercase=False)
     folder = artifact.save(model, tmp_path / "cased")
-    theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     text = "Charming Film, É"
-    assert theirs(text)["input_ids"] == encoder.tokenizer.encode(text).ids
+    assert reference(text)["input_ids"] == encoder.tokenizer.encode(text).ids
 
 
 @pytest.mark.parametrize(
@@ -354,9 +354,9 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
 def test_a_model_whose_directory_would_not_give_it_back_is_not_written(
     make_lively: Callable[..., Model], tmp_path: Path, key: str, value: object, reason: str
 ) -> None:
-    made = make_lively()
-    made.spec = {**made.spec, key: value}
+    copied = make_lively()
+    copied.spec = {**copied.spec, key: value}
     with pytest.raises(ArtifactError, match=f"out was not written: .*{reason}"):
-        artifact.save(made, tmp_path / "out")
+        artifact.save(copied, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     assert [path for path in tmp_path.iterdir() if path.name.startswith(".")] == []

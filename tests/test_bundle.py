@@ -84,12 +84,12 @@ def put(bundle: Path, content: dict[str, Any]) -> None:
     (bundle / bundles.MANIFEST).write_text(json.dumps({**content, **digest}))
 
 
-def changed(content: dict[str, Any], place: tuple[str | int, ...], value: object) -> dict[str, Any]:
+def changed(content: dict[str, Any], index: tuple[str | int, ...], value: object) -> dict[str, Any]:
     content = copy.deepcopy(content)
     parent: Any = content
-    for key in place[:-1]:
+    for key in index[:-1]:
         parent = parent[key]
-    parent[place[-1]] = value
+    parent[index[-1]] = value
     return content
 
 
@@ -105,14 +105,17 @@ def refusal(bundle: Path) -> str:
 
 
 def test_a_bundle_is_read_back_as_written(bundle: Path) -> None:
-    made = bundles.read(bundle)
-    assert made.manifest.labels == ("negative", "positive")
-    assert [info.name for info in made.manifest.inputs] == ["input_ids", "attention_mask"]
-    assert made.manifest.outputs[0].shape == ("batch", 2)
+    exported_bundle = bundles.read(bundle)
+    assert exported_bundle.manifest.labels == ("negative", "positive")
+    assert [info.name for info in exported_bundle.manifest.inputs] == [
+        "input_ids",
+        "attention_mask",
+    ]
+    assert exported_bundle.manifest.outputs[0].shape == ("batch", 2)
     before = content_of(bundle)
-    bundles.write(bundle, made.manifest)
+    bundles.write(bundle, exported_bundle.manifest)
     assert content_of(bundle) == before
-    assert bundles.read(bundle).manifest == made.manifest
+    assert bundles.read(bundle).manifest == exported_bundle.manifest
 
 
 def test_golden_holds_the_tensors_that_the_manifest_names(bundle: Path) -> None:
@@ -139,21 +142,21 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
     places += [("outputs", 0, key) for key in ("name", "dtype", "shape")]
     places += [("preprocessing", key) for key in content["preprocessing"]]
     places += [(kind, name) for kind in ("files", "sizes") for name in content["files"]]
-    for place in places:
-        if isinstance(value, str) and (place[0] in FREE_TEXT or place == ("labels", 0)):
+    for index in places:
+        if isinstance(value, str) and (index[0] in FREE_TEXT or index == ("labels", 0)):
             continue
-        if isinstance(value, dict) and place[0] in FREE_OBJECT:
+        if isinstance(value, dict) and index[0] in FREE_OBJECT:
             continue
-        if value is None and place[0] in OPTIONAL:
+        if value is None and index[0] in OPTIONAL:
             continue
-        if place == ("inputs", 0, "shape") and value in ([], ["twice", "twice"]):
+        if index == ("inputs", 0, "shape") and value in ([], ["twice", "twice"]):
             continue
-        if place[-1] in ("pad_id", "vocabulary") and type(value) is int and value == 0:
+        if index[-1] in ("pad_id", "vocabulary") and type(value) is int and value == 0:
             continue
-        if place[-1] in ("pair_types", "html_breaks") and value is True:
+        if index[-1] in ("pair_types", "html_breaks") and value is True:
             continue
-        put(bundle, changed(content, place, value))
-        assert refusal(bundle), f"{place} may be {value!r:.60}"
+        put(bundle, changed(content, index, value))
+        assert refusal(bundle), f"{index} may be {value!r:.60}"
 
 
 def test_no_key_can_be_left_out(bundle: Path) -> None:
@@ -196,44 +199,46 @@ def test_a_manifest_of_a_newer_bmc_says_how_to_upgrade(bundle: Path) -> None:
 def test_a_changed_file_is_named_with_both_hashes(
     bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    made = tmp_path / "bundle"
-    shutil.copytree(bundle_of("onnx"), made)
-    recorded = content_of(made)["files"]["tokenizer.json"]
-    text = (made / "tokenizer.json").read_text()
-    (made / "tokenizer.json").write_text(text + " ")
-    assert f"'tokenizer.json' was changed ({len(text.encode()) + 1:,} bytes" in refusal(made)
-    (made / "tokenizer.json").write_text(text.replace("a", "b", 1))
-    message = refusal(made)
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_of("onnx"), folder)
+    recorded = content_of(folder)["files"]["tokenizer.json"]
+    text = (folder / "tokenizer.json").read_text()
+    (folder / "tokenizer.json").write_text(text + " ")
+    assert f"'tokenizer.json' was changed ({len(text.encode()) + 1:,} bytes" in refusal(folder)
+    (folder / "tokenizer.json").write_text(text.replace("a", "b", 1))
+    message = refusal(folder)
     assert "'tokenizer.json' was changed" in message
     assert recorded[:16] in message
-    assert files.sha256(made / "tokenizer.json")[:16] in message
+    assert files.sha256(folder / "tokenizer.json")[:16] in message
 
 
 def test_a_manifest_that_does_not_fit_its_model_is_refused(bundle: Path) -> None:
-    made = bundles.read(bundle).manifest
-    info = made.outputs[0]
-    three = replace(made, labels=("a", "b", "c"))
+    exported_bundle = bundles.read(bundle).manifest
+    info = exported_bundle.outputs[0]
+    three = replace(exported_bundle, labels=("a", "b", "c"))
     wrong = {
         "output for a row should have shape (3,)": replace(
             three, outputs=(replace(info, shape=("batch", 3)),)
         ),
         "3 labels for outputs": three,
-        "names scores": replace(made, outputs=(replace(info, name="scores"),)),
-        "tensors attention_mask, input_ids": replace(made, inputs=made.inputs[:1]),
+        "names scores": replace(exported_bundle, outputs=(replace(info, name="scores"),)),
+        "tensors attention_mask, input_ids": replace(
+            exported_bundle, inputs=exported_bundle.inputs[:1]
+        ),
     }
     for message, manifest in wrong.items():
         bundles.write(bundle, manifest)
         assert message in refusal(bundle)
-    pairs = {**made.preprocessing, "columns": 2}
-    bundles.write(bundle, replace(made, preprocessing=pairs))
+    pairs = {**exported_bundle.preprocessing, "columns": 2}
+    bundles.write(bundle, replace(exported_bundle, preprocessing=pairs))
     with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
         classify(("what a film", "indeed"))
 
 
 def test_a_text_longer_than_the_model_can_read_is_an_error_of_the_bundle(bundle: Path) -> None:
-    made = bundles.read(bundle).manifest
-    longer = {**made.preprocessing, "max_length": 8000}
-    bundles.write(bundle, replace(made, preprocessing=longer))
+    exported_bundle = bundles.read(bundle).manifest
+    longer = {**exported_bundle.preprocessing, "max_length": 8000}
+    bundles.write(bundle, replace(exported_bundle, preprocessing=longer))
     with bmc.load(bundle) as classify, pytest.raises(ArtifactError, match="cannot compute"):
         classify("film " * 500)
 
@@ -242,13 +247,13 @@ def test_a_text_longer_than_the_model_can_read_is_an_error_of_the_bundle(bundle:
 def test_a_model_that_is_no_model_is_refused_in_one_line(
     bundle_of: Callable[[str], Path], tmp_path: Path, target: str
 ) -> None:
-    made = tmp_path / "bundle"
-    shutil.copytree(bundle_of(target), made)
-    manifest = bundles.read(made).manifest
+    folder = tmp_path / "bundle"
+    shutil.copytree(bundle_of(target), folder)
+    manifest = bundles.read(folder).manifest
     for content in (b"", b"\0" * 100, b"<net>", b"\xff" * 1000):
-        (made / manifest.model).write_bytes(content)
-        bundles.write(made, manifest)
-        message = refusal(made)
+        (folder / manifest.model).write_bytes(content)
+        bundles.write(folder, manifest)
+        message = refusal(folder)
         assert "cannot load" in message
         assert "\n" not in message
 
@@ -256,10 +261,10 @@ def test_a_model_that_is_no_model_is_refused_in_one_line(
 def test_golden_that_is_damaged_pickled_or_incomplete_is_refused(
     bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    made = bundles.read(bundle_of("onnx"))
-    broken = replace(made, path=tmp_path)
+    exported_bundle = bundles.read(bundle_of("onnx"))
+    broken = replace(exported_bundle, path=tmp_path)
     path = tmp_path / bundles.GOLDEN
-    whole = (made.path / bundles.GOLDEN).read_bytes()
+    whole = (exported_bundle.path / bundles.GOLDEN).read_bytes()
     bent = bytearray(whole)
     bent[60:90] = b"\xaa" * 30
     np.savez(tmp_path / "pickled.npz", **{"input.input_ids": np.array([{}], dtype=object)})  # type: ignore[arg-type]

@@ -29,9 +29,9 @@ def test_the_notebook_runs_and_shows_tables(
     (tmp_path / "run.ipynb").write_text(json.dumps(notebook))
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.get("name") == "stderr"]
-    shown = [output.data for output in outputs if "data" in output]
-    pages = [data["text/html"] for data in shown if "text/html" in data]
+    text = [output.data for output in outputs if "data" in output]
+    pages = [data["text/html"] for data in text if "text/html" in data]
     tables = [page for page in pages if page.startswith("<table>")]
     assert len(tables) == 6, "five handles and a comparison"
     assert sum("recall_of_eight" in page for page in tables) == 2
-    assert any("bmc report" in data.get("text/plain", "") for data in shown), "compare().show()"
+    assert any("bmc report" in data.get("text/plain", "") for data in text), "compare().show()"

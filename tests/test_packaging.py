@@ -26,13 +26,13 @@ LINKED = TOP[1:]
 
 def folders() -> set[Path]:
     """Return every folder with Python code, relative to the repository, links not followed."""
-    found = set()
+    results = set()
     for top in TOP:
         for folder, below, names in os.walk(ROOT / top, followlinks=False):
             below[:] = [name for name in below if not (Path(folder) / name).is_symlink()]
             if any(name.endswith(".py") for name in names):
-                found.add(Path(folder).relative_to(ROOT))
-    return found
+                results.add(Path(folder).relative_to(ROOT))
+    return results
 
 
 def package_of(folder: Path) -> str:
@@ -42,8 +42,8 @@ def package_of(folder: Path) -> str:
 
 def settings() -> dict[str, dict[str, object]]:
     whole = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    found: dict[str, dict[str, object]] = whole["tool"]["setuptools"]
-    return found
+    result: dict[str, dict[str, object]] = whole["tool"]["setuptools"]
+    return result
 
 
 def test_every_folder_with_code_is_a_package_and_listed() -> None:
@@ -95,8 +95,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(output)]
     done = subprocess.run([*command, str(copy)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    (made,) = output.glob(f"bmc_toolkit-{bmc.__version__}-*.whl")
-    return made
+    (created,) = output.glob(f"bmc_toolkit-{bmc.__version__}-*.whl")
+    return created
 
 
 def test_the_wheel_holds_every_module_once_and_nothing_else_of_ours(wheel: Path) -> None:
@@ -142,7 +142,7 @@ def test_the_wheel_works_in_a_fresh_environment(wheel: Path, tmp_path: Path) -> 
     )
     for line in run(str(scripts / "python"), "-c", code).splitlines():
         assert Path(line).is_relative_to(fresh)
-    shown = run(str(scripts / "bmc"), "doctor")
-    assert shown.startswith(f"bmc {bmc.__version__}, Python ")
-    assert "target onnx" in shown
+    text = run(str(scripts / "bmc"), "doctor")
+    assert text.startswith(f"bmc {bmc.__version__}, Python ")
+    assert "target onnx" in text
     assert not list(elsewhere.iterdir())

@@ -19,11 +19,11 @@ def test_a_bundle_answers_raw_text_with_label_and_probability(
     bundle_of: Callable[[str], Path], target: str
 ) -> None:
     with bmc.load(bundle_of(target)) as classify:
-        answer = classify(TEXTS[0])
+        prediction = classify(TEXTS[0])
         logits = classify.outputs([(TEXTS[0],)])[0]
     probabilities = np.exp(logits) / np.exp(logits).sum()
-    assert answer.label == ("negative", "positive")[int(probabilities.argmax())]
-    assert answer.score == pytest.approx(float(probabilities.max()), abs=1e-6)
+    assert prediction.label == ("negative", "positive")[int(probabilities.argmax())]
+    assert prediction.score == pytest.approx(float(probabilities.max()), abs=1e-6)
 
 
 def test_a_list_is_answered_in_its_order_whatever_the_lengths(
@@ -33,9 +33,9 @@ def test_a_list_is_answered_in_its_order_whatever_the_lengths(
         together = classify(TEXTS)
         alone = [classify(text) for text in TEXTS]
         assert classify([]) == []
-    assert [answer.label for answer in together] == [answer.label for answer in alone]
-    for one, other in zip(together, alone, strict=True):
-        assert one.score == pytest.approx(other.score, abs=1e-5)
+    assert [prediction.label for prediction in together] == [output.label for output in alone]
+    for item, other in zip(together, alone, strict=True):
+        assert item.score == pytest.approx(other.score, abs=1e-5)
 
 
 def test_a_pair_given_to_a_model_of_single_texts_is_refused(

@@ -26,7 +26,7 @@ def test_rows_come_back_as_they_were_written_in_any_order() -> None:
     rows = stored()
     assert len(rows) == 3
     assert list(rows) == ROWS
-    assert [rows[place] for place in (2, 0, -2)] == [ROWS[2], ROWS[0], ROWS[1]]
+    assert [rows[index] for index in (2, 0, -2)] == [ROWS[2], ROWS[0], ROWS[1]]
     assert list(rows[1:]) == ROWS[1:]
     with pytest.raises(IndexError):
         rows[3]
@@ -74,9 +74,9 @@ def test_a_table_on_disk_is_the_same_data_as_one_in_memory(
     assert isinstance(large.train.rows, StoredRows)
     assert large.fingerprint == small.fingerprint
     for part in ("train", "validation", "test"):
-        one, other = getattr(small, part), getattr(large, part)
-        assert tuple(other.rows) == one.rows
-        assert list(other.labels) == list(one.labels)
+        item, other = getattr(small, part), getattr(large, part)
+        assert tuple(other.rows) == item.rows
+        assert list(other.labels) == list(item.labels)
 
 
 def test_a_large_parquet_table_goes_to_disk_too(

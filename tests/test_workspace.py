@@ -50,9 +50,9 @@ def test_a_reference_is_a_path_or_a_name_in_the_workspace(workspace: Path, tmp_p
 
 
 def test_a_folder_of_the_other_kind_says_what_it_lacks(tmp_path: Path) -> None:
-    made = make(tmp_path / "tiny-onnx", "manifest.json", 0)
+    created = make(tmp_path / "tiny-onnx", "manifest.json", 0)
     with pytest.raises(UnknownError, match=r"is not a model directory: it has no bmc\.json"):
-        home.find(str(made), "model")
+        home.find(str(created), "model")
 
 
 @pytest.mark.parametrize(

@@ -62,10 +62,12 @@ def test_a_wrapped_network_answers_as_the_module_does(wrapped: bmc.ModelHandle) 
     module = network().eval()
     with torch.inference_mode():
         logits = module(torch.from_numpy(numbers[:5]), torch.from_numpy(category[:5]))
-    answers = wrapped.predict(list(zip(numbers[:5], category[:5], strict=True)))
+    predictions = wrapped.predict(list(zip(numbers[:5], category[:5], strict=True)))
     names = ("low", "middle", "high")
-    assert [answer.label for answer in answers] == [names[at] for at in logits.argmax(dim=1)]
-    assert answers[0].score == pytest.approx(float(logits[0].softmax(0).max()), abs=1e-6)
+    assert [prediction.label for prediction in predictions] == [
+        names[at] for at in logits.argmax(dim=1)
+    ]
+    assert predictions[0].score == pytest.approx(float(logits[0].softmax(0).max()), abs=1e-6)
     assert wrapped.labels == names, "in the order of the outputs, not of their names"
 
 
@@ -74,7 +76,7 @@ def test_training_compression_and_export_work_on_a_wrapped_network(
 ) -> None:
     trained = bmc.train(wrapped, epochs=30, **QUICK)
     score = "accuracy"
-    before, after = (one.scores["validation"][score]["value"] for one in (wrapped, trained))
+    before, after = (item.scores["validation"][score]["value"] for item in (wrapped, trained))
     assert after > before + 0.2
     pruned = bmc.prune(trained, ratio=0.25, epochs=2, tuning=QUICK)
     shared = bmc.share(trained, "lowrank", energy=0.9, epochs=0)
@@ -111,9 +113,9 @@ class Rows(Dataset[Any]):
     def __len__(self) -> int:
         return ROWS
 
-    def __getitem__(self, place: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         numbers, category, labels = table()
-        return {"numbers": numbers[place], "category": category[place], "y": labels[place]}
+        return {"numbers": numbers[index], "category": category[index], "y": labels[index]}
 
 
 class Streamed(IterableDataset[Any]):
@@ -231,7 +233,7 @@ class Failing(Two):
 
 
 @pytest.mark.parametrize(
-    ("module", "data", "error", "said"),
+    ("module", "data", "error", "message"),
     [
         (Two(4), None, UsageError, r"returns shape \((3|5), 4\)"),
         (Failing(), None, ModelCodeError, "fails"),
@@ -259,10 +261,10 @@ class Failing(Two):
     ],
 )
 def test_what_cannot_be_wrapped_is_refused_at_once(
-    module: Any, data: Any, error: type[BmcError], said: str, workspace: Path
+    module: Any, data: Any, error: type[BmcError], message: str, workspace: Path
 ) -> None:
     numbers, category, labels = table()
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         bmc.wrap(module, data if data is not None else ((numbers, category), labels), name="x")
     assert not (workspace / "x").exists()
 

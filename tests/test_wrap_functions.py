@@ -66,7 +66,7 @@ def test_training_lowers_the_callers_loss(trained: bmc.ModelHandle, workspace: P
     plain = bmc.train(bmc.wrap(network(), data(), name="plain"), epochs=8, **QUICK)
     rows, _ = data()
     yes = [
-        sum(answer.label == "1" for answer in handle.predict(list(rows)))
+        sum(prediction.label == "1" for prediction in handle.predict(list(rows)))
         for handle in (trained, plain)
     ]
     assert yes[0] > yes[1] + 20, "the rare class is answered more often where it weighs more"
@@ -91,9 +91,9 @@ def test_pruning_and_sharing_fine_tune_and_score_by_them(trained: bmc.ModelHandl
     pruned = bmc.prune(trained, ratio=0.5, epochs=2, tuning=QUICK)
     assert _calls, "fine-tuning lowers the caller's loss"
     shared = bmc.share(trained, "lowrank", energy=0.3, multiple=1, epochs=1, tuning=QUICK)
-    for made in (pruned, shared):
-        assert made.scores["validation_recall_of_rare"] == pytest.approx(recall(made))
-        assert "validation_accuracy" not in made.scores
+    for created in (pruned, shared):
+        assert created.scores["validation_recall_of_rare"] == pytest.approx(recall(created))
+        assert "validation_accuracy" not in created.scores
 
 
 def test_taylor_importance_is_that_of_the_callers_loss(trained: bmc.ModelHandle) -> None:
@@ -157,7 +157,7 @@ def test_quantized_models_and_their_bundles_have_the_callers_score(
     small = bmc.quantize(trained, samples=64)
     learned = bmc.quantize(trained, method="qat", samples=64, epochs=1, tuning=QUICK)
     mixed = bmc.quantize(trained, method="mixed", samples=64, max_drop=50.0)
-    assert [0 <= recall(made) <= 1 for made in (small, learned, mixed)] == [True] * 3
+    assert [0 <= recall(created) <= 1 for created in (small, learned, mixed)] == [True] * 3
     onnx, openvino = small.to("onnx", "openvino", allow_slower=True)
     for bundle in (onnx, openvino):
         score = bundle.scores["recall_of_rare"]
@@ -222,7 +222,7 @@ def failing(outputs: Any, labels: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("functions", "error", "said"),
+    ("functions", "error", "message"),
     [
         (
             {"loss": failing},
@@ -253,9 +253,9 @@ def failing(outputs: Any, labels: Any) -> Any:
     ],
 )
 def test_functions_that_cannot_be_used_are_refused_at_once(
-    functions: dict[str, Any], error: type[BmcError], said: str, workspace: Path
+    functions: dict[str, Any], error: type[BmcError], message: str, workspace: Path
 ) -> None:
-    with pytest.raises(error, match=said):
+    with pytest.raises(error, match=message):
         bmc.wrap(network(), data(), name="x", **functions)
     assert not (workspace / "x").exists()
 

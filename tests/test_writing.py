@@ -208,7 +208,7 @@ def test_where_names_cannot_be_swapped_a_killed_replacement_is_put_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     old = made_by_bmc(tmp_path / "old", "old")
-    monkeypatch.setattr(disk, "exchange", lambda one, other: False)
+    monkeypatch.setattr(disk, "exchange", lambda item, other: False)
     seen: list[Path] = []
 
     def watch(operation: str, path: Path) -> None:
@@ -277,11 +277,11 @@ def test_checkpoints_that_were_being_removed_go_with_the_next_command(tmp_path: 
 
 
 def test_what_openvino_says_of_a_full_disk_is_understood(tmp_path: Path) -> None:
-    said = RuntimeError("basic_ios::clear: iostream error")
+    message = RuntimeError("basic_ios::clear: iostream error")
 
     def fails(output: Path) -> None:
         with writing.new_folder(output):
-            raise said
+            raise message
 
     with pytest.raises(StorageError, match="out could not be written: the disk is full or fails"):
         fails(tmp_path / "out")
@@ -313,8 +313,8 @@ def test_a_file_that_cannot_be_read_is_said_as_that(tmp_path: Path) -> None:
     def as_nobody() -> None:
         if os.getuid() == 0:
             os.setuid(65534)
-        said = str(files.storage_error(denied, tmp_path / "out"))
-        if said.startswith(f"{secret} cannot be read (permission denied)") or not os.access(
+        message = str(files.storage_error(denied, tmp_path / "out"))
+        if message.startswith(f"{secret} cannot be read (permission denied)") or not os.access(
             tmp_path, os.X_OK
         ):
             die()

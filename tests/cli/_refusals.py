@@ -20,9 +20,9 @@ BMC = (sys.executable, "-c", "from bmc.cli import main; main()")
 
 def refused(result: tuple[int, str, str], *words: str, code: int = 2) -> str:
     """Check that a command was refused in one line that holds these words; return the line."""
-    found, out, err = result
+    actual, out, err = result
     lines = err.splitlines()
-    assert found == code, err
+    assert actual == code, err
     assert out == ""
     assert lines, "nothing on stderr"
     assert lines[-1].startswith("bmc: "), err

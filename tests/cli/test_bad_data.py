@@ -156,13 +156,13 @@ def test_datasets_shows_size_classes_lengths_and_ten_examples_of_every_kind(
     }
     code, out, err = bmc("datasets", references[kind], "--json")
     assert code == 0, err
-    found = json.loads(out)
-    assert found["kind"] == kind
-    assert sum(found["rows"].values()) == 60
-    assert sum(sum(part.values()) for part in found["classes"].values()) == 60
-    assert len(found["examples"]) == 10
-    assert sum(found["lengths"].get("rows", [])) == (
-        0 if kind == "image" else found["rows"]["train"]
+    content = json.loads(out)
+    assert content["kind"] == kind
+    assert sum(content["rows"].values()) == 60
+    assert sum(sum(part.values()) for part in content["classes"].values()) == 60
+    assert len(content["examples"]) == 10
+    assert sum(content["lengths"].get("rows", [])) == (
+        0 if kind == "image" else content["rows"]["train"]
     )
     code, out, err = bmc("datasets", references[kind])
     assert code == 0, err

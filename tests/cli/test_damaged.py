@@ -62,7 +62,10 @@ def test_a_model_directory_that_records_nonsense_is_refused(
     changed: dict[str, dict[str, Any]], words: list[str], bmc: Run, made_model: Path
 ) -> None:
     manifest = json.loads((made_model / "bmc.json").read_text())
-    edit(made_model / "bmc.json", **{key: {**manifest[key], **own} for key, own in changed.items()})
+    edit(
+        made_model / "bmc.json",
+        **{key: {**manifest[key], **entry} for key, entry in changed.items()},
+    )
     refused(bmc("prune", made_model, "--method", "depth", "--ratio", "0.5", "--quiet"), *words)
 
 
@@ -125,21 +128,21 @@ def test_a_damaged_or_hostile_bundle_is_refused_by_every_verb(
     whole = manifest.read_text()
     command = (verb, made_bundle, *(["what a film"] if verb == "predict" else []))
 
-    def answer(text: str, *words: str) -> None:
+    def prediction(text: str, *words: str) -> None:
         manifest.write_text(text)
         refused(bmc(*command), *words)
 
-    answer("{", "manifest.json", "not readable JSON")
-    answer("[]", "manifest.json")
-    answer(whole.replace("negative", "positive", 1), "manifest.json was changed")
+    prediction("{", "manifest.json", "not readable JSON")
+    prediction("[]", "manifest.json")
+    prediction(whole.replace("negative", "positive", 1), "manifest.json was changed")
     content = json.loads(whole)
-    answer(json.dumps({**content, "schema": 99}), "schema 99", "upgrade")
+    prediction(json.dumps({**content, "schema": 99}), "schema 99", "upgrade")
     for key in ("digest", "sizes"):  # as an older bundle, whose manifest no hash covers
         del content[key]
-    answer(json.dumps({**content, "labels": 7}), "7 is not of type list")
-    answer(json.dumps({**content, "model": "../outside"}), "leaves its folder")
+    prediction(json.dumps({**content, "labels": 7}), "7 is not of type list")
+    prediction(json.dumps({**content, "model": "../outside"}), "leaves its folder")
     for name in ("../outside", "/etc/passwd"):
-        answer(json.dumps({**content, "files": {name: "0" * 64}}), name, "leaves its folder")
+        prediction(json.dumps({**content, "files": {name: "0" * 64}}), name, "leaves its folder")
     manifest.write_text(whole)
     with (made_bundle / "model.onnx").open("ab") as file:
         file.write(b"\0")
@@ -151,13 +154,13 @@ def test_a_bundle_that_answers_differently_fails_its_check(bmc: Run, made_bundle
 
     from bmc import bundle as bundles
 
-    made = bundles.read(made_bundle)
-    inputs, outputs = made.golden()
+    bundle = bundles.read(made_bundle)
+    inputs, outputs = bundle.golden()
     other = {name: array + 1 for name, array in outputs.items()}
     bundles.write_golden(made_bundle / bundles.GOLDEN, inputs, other)
-    bundles.write(made_bundle, made.manifest)
+    bundles.write(made_bundle, bundle.manifest)
     refused(bmc("check", made_bundle), "has other outputs", "allowed", code=1)
     nan = {name: np.full_like(array, np.nan) for name, array in outputs.items()}
     bundles.write_golden(made_bundle / bundles.GOLDEN, inputs, nan)
-    bundles.write(made_bundle, made.manifest)
+    bundles.write(made_bundle, bundle.manifest)
     refused(bmc("check", made_bundle), "has other outputs", code=1)

@@ -104,7 +104,7 @@ def test_an_entry_gets_another_name_and_what_was_made_from_it_finds_it(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (("mpl", "x"), "no model or bundle named 'mpl'. Did you mean 'mlp'?"),
         (("mlp", "a/b"), "'a/b' cannot be a name: 'b' can"),
@@ -114,11 +114,11 @@ def test_an_entry_gets_another_name_and_what_was_made_from_it_finds_it(
     ],
 )
 def test_a_rename_that_cannot_be_is_refused(
-    bmc: Run, known: Path, workspace: Path, words: tuple[str, ...], said: str
+    bmc: Run, known: Path, workspace: Path, words: tuple[str, ...], message: str
 ) -> None:
     (workspace / "taken").mkdir()
     before = contents(workspace)
-    refused(bmc("rename", *words), said)
+    refused(bmc("rename", *words), message)
     assert contents(workspace) == before
 
 
@@ -135,16 +135,16 @@ def test_remove_asks_and_without_an_answer_removes_nothing(
     assert [path.name for path in workspace.iterdir() if not path.name.startswith(".")] == []
 
 
-@pytest.mark.parametrize(("answer", "stays"), [("n\n", True), ("y\n", False)])
-def test_who_is_asked_decides(known: Path, answer: str, stays: bool) -> None:
+@pytest.mark.parametrize(("prediction", "stays"), [("n\n", True), ("y\n", False)])
+def test_who_is_asked_decides(known: Path, prediction: str, stays: bool) -> None:
     pty = pytest.importorskip("pty")
-    ours, theirs = pty.openpty()
-    os.write(ours, answer.encode())
+    ours, reference = pty.openpty()
+    os.write(ours, prediction.encode())
     done = subprocess.run(
-        [*BMC, "remove", "mlp"], stdin=theirs, capture_output=True, text=True, check=False
+        [*BMC, "remove", "mlp"], stdin=reference, capture_output=True, text=True, check=False
     )
     os.close(ours)
-    os.close(theirs)
+    os.close(reference)
     assert done.returncode == 0, done.stderr
     assert "remove model" in done.stderr
     assert done.stdout == "nothing was removed\n" if stays else done.stdout.startswith("removed")

@@ -102,7 +102,7 @@ def test_choices_may_be_typed_with_commas_or_again() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "error", "said"),
+    ("words", "error", "message"),
     [
         (("--color", "gren"), UnknownError, "no color named 'gren'. Did you mean 'green'?"),
         (("--kinds", "a,c"), UnknownError, "no kind named 'c'"),
@@ -113,9 +113,9 @@ def test_choices_may_be_typed_with_commas_or_again() -> None:
     ],
 )
 def test_a_wrong_value_is_refused_with_its_option(
-    words: tuple[str, ...], error: type[Exception], said: str
+    words: tuple[str, ...], error: type[Exception], message: str
 ) -> None:
-    with pytest.raises(error, match=said.replace("?", r"\?")):
+    with pytest.raises(error, match=message.replace("?", r"\?")):
         call(*words)
 
 

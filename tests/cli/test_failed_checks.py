@@ -22,11 +22,11 @@ QUICK = ("--precision", "fp32", "--device", "cpu")
 
 def failed(result: tuple[int, str, str], *checks: str) -> dict[str, Any]:
     """Check that a command failed these checks, and return its document."""
-    code, out, said = result
-    assert code == 1, said
+    code, out, err = result
+    assert code == 1, err
     document: dict[str, Any] = json.loads(out, parse_constant=pytest.fail)  # NaN is not JSON
     assert [failure["check"] for failure in document["failed"]] == list(checks)
-    message = said.splitlines()[-1]
+    message = err.splitlines()[-1]
     assert message == "bmc: " + "; ".join(failure["message"] for failure in document["failed"])
     return document
 
@@ -95,18 +95,18 @@ def test_a_bundle_that_failed_at_its_export_is_named_without_figures(
 
 def test_a_failed_check_prints_no_result_without_json(bmc: Run, known: Path) -> None:
     options = ("--ratio", 0.9, "--max-drop", 0.5, "--epochs", 0)
-    code, out, said = bmc("prune", known, *options, *QUICK)
+    code, out, err = bmc("prune", known, *options, *QUICK)
     assert (code, out) == (1, "")
-    assert "--max-drop allows 0.5" in said
+    assert "--max-drop allows 0.5" in err
 
 
 def test_a_training_that_diverged_is_a_failed_check() -> None:
     def diverge() -> None:
         raise DivergedError("the loss became NaN in epoch 2")
 
-    answer = render_result(lambda result: Rendered({"never": result}), diverge)
-    assert answer.exit_code == DivergedError.exit_code
-    assert answer.data == {
+    prediction = render_result(lambda result: Rendered({"never": result}), diverge)
+    assert prediction.exit_code == DivergedError.exit_code
+    assert prediction.data == {
         "failed": [{"check": "training", "message": "the loss became NaN in epoch 2"}]
     }
 

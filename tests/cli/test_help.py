@@ -54,17 +54,17 @@ def test_a_verbs_help_ends_with_two_examples_of_it(bmc: Run, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_option_of_an_example_exists(bmc: Run, verb: str) -> None:
-    shown, examples = help_of(bmc, verb).split("Examples:")
+    text, examples = help_of(bmc, verb).split("Examples:")
     for line in examples.strip().splitlines():
         for word in shlex.split(line):
             if word.startswith("-"):
-                assert re.search(rf"(^|\W){re.escape(word)}\W", shown), word
+                assert re.search(rf"(^|\W){re.escape(word)}\W", text), word
 
 
 def test_the_verbs_and_a_verbs_options_stand_in_panels(bmc: Run) -> None:
-    shown = help_of(bmc)
+    text = help_of(bmc)
     for panel in ("Train and compress", "Deploy", "Inspect and compare", "Workspace"):
-        assert f"─ {panel} ─" in shown
+        assert f"─ {panel} ─" in text
     for panel in ("Model", "Data", "Training", "Output"):
         assert f"─ {panel} ─" in help_of(bmc, "train")
 

@@ -37,8 +37,8 @@ def test_a_model_is_inspected_and_its_page_opens_offline(
     assert code == 0
     page = workspace / ".inspect" / "lively.html"
     assert str(page) in "".join(out.split("\n"))
-    for shown in ("bert.encoder.layer.0.attention.self", "MMACs", "total", "eager PyTorch"):
-        assert shown in out
+    for output in ("bert.encoder.layer.0.attention.self", "MMACs", "total", "eager PyTorch"):
+        assert output in out
     text = page.read_text(encoding="utf-8")
     assert "Feature importance" in text
     assert "<h2>Sensitivity" not in text
@@ -53,18 +53,18 @@ def test_sensitivity_is_measured_when_asked_for_and_kept(
     options = ("--rows", 12, "--examples", 0, "--sensitivity", "--json", "-o", page)
     code, out, _ = bmc("inspect", lively_folder, *options)
     assert code == 0
-    found = json.loads(out)
+    content = json.loads(out)
     fingerprint = artifact.describe(lively_folder)["data"]["fingerprint"]
     assert kept_results.read(lively_folder, fingerprint, 13) is None
     kept = kept_results.read(lively_folder, fingerprint, 12)
     assert kept is not None
-    assert kept.rows == found["sensitivity"]["rows"] == 12
-    assert {loss["change"] for loss in found["sensitivity"]["losses"]} == {
+    assert kept.rows == content["sensitivity"]["rows"] == 12
+    assert {loss["change"] for loss in content["sensitivity"]["losses"]} == {
         "prune-half",
         "int8",
         "int4",
     }
-    assert found["importance"] == []
+    assert content["importance"] == []
     assert "<h2>Sensitivity" in page.read_text(encoding="utf-8")
     code, _, err = bmc("inspect", lively_folder, "-o", page)
     assert code == 2
@@ -72,7 +72,7 @@ def test_sensitivity_is_measured_when_asked_for_and_kept(
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--rows", "0"], "rows is 0"),
         (["--length", "0"], "length is 0"),
@@ -80,8 +80,8 @@ def test_sensitivity_is_measured_when_asked_for_and_kept(
     ],
 )
 def test_a_setting_out_of_range_is_refused(
-    bmc: Run, lively_folder: Path, options: list[str], said: str
+    bmc: Run, lively_folder: Path, options: list[str], message: str
 ) -> None:
     code, _, err = bmc("inspect", lively_folder, *options)
     assert code == 2
-    assert said in err
+    assert message in err

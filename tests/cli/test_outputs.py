@@ -98,17 +98,17 @@ def test_a_full_disk_in_training_leaves_the_old_model_and_no_half_checkpoint(
 def test_a_disk_without_space_is_named(
     bmc: Run, model_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
-    place = tmp_path / "tiny-disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)]
+    path = tmp_path / "tiny-disk"
+    path.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("mounting a small file system needs root; RLIMIT_FSIZE is tested above")
     try:
-        result = bmc("export", model_folder, "--target", "onnx", "-o", place / "bundle")
-        refused(result, "disk is full", str(place / "bundle"), "(0 MB free there)")
-        assert os.listdir(place) == []
+        result = bmc("export", model_folder, "--target", "onnx", "-o", path / "bundle")
+        refused(result, "disk is full", str(path / "bundle"), "(0 MB free there)")
+        assert os.listdir(path) == []
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        subprocess.run(["umount", str(path)], check=True)
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(

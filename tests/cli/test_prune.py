@@ -24,7 +24,7 @@ QUICK = ("--precision", "fp32", "--device", "cpu")
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--ratio", 1.5), "ratio is 1.5"),
         (("--ratio", 0), "ratio is 0"),
@@ -45,33 +45,33 @@ QUICK = ("--precision", "fp32", "--device", "cpu")
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_2(
-    bmc: Run, known: Path, workspace: Path, arguments: tuple[object, ...], said: str
+    bmc: Run, known: Path, workspace: Path, arguments: tuple[object, ...], message: str
 ) -> None:
     code, out, complaint = bmc("prune", known, *arguments)
     assert code == 2
-    assert said in complaint
+    assert message in complaint
     assert len(complaint.splitlines()) == 1
     assert not out
     assert [path.name for path in workspace.iterdir()] == ["mlp"]
 
 
 def test_a_family_without_repeated_layers_is_refused_with_the_reason(bmc: Run, known: Path) -> None:
-    code, _, said = bmc("prune", known, "--method", "depth", *QUICK)
+    code, _, err = bmc("prune", known, "--method", "depth", *QUICK)
     assert code == 2
-    assert "none in a mlp model" in said
+    assert "none in a mlp model" in err
 
 
 def test_a_target_is_met_and_the_figures_are_those_of_the_file(
     bmc: Run, known: Path, workspace: Path
 ) -> None:
     options = ("--target-params", "0.5x", "--epochs", 1)
-    code, out, said = bmc("prune", known, *options, *QUICK, "--json")
-    assert code == 0, said
-    answer = json.loads(out)
+    code, out, err = bmc("prune", known, *options, *QUICK, "--json")
+    assert code == 0, err
+    content = json.loads(out)
     loaded = artifact.load(workspace / "mlp-structured")
     costs = costs_at(loaded, 32, runs=1)
-    assert costs.parameters == answer["after"]["parameters"] <= answer["before"]["parameters"] / 2
-    assert costs.macs == answer["after"]["macs"] < answer["before"]["macs"]
+    assert costs.parameters == content["after"]["parameters"] <= content["before"]["parameters"] / 2
+    assert costs.macs == content["after"]["macs"] < content["before"]["macs"]
     (step,) = loaded.steps
     assert step.settings["ratios"].keys() == set(mlp.parts(loaded.module).layers)
 
@@ -81,35 +81,35 @@ def test_sensitivity_is_measured_once_and_shared_with_inspect(bmc: Run, known: P
     key = (known, digits.fingerprint, len(digits.validation))
     assert kept.read(*key) is None
     options = ("--target-macs", "0.5x", "--epochs", 0, *QUICK)
-    code, _, said = bmc("prune", known, *options)
-    assert code == 0, said
-    assert "measuring how much each layer matters" in said
+    code, _, err = bmc("prune", known, *options)
+    assert code == 0, err
+    assert "measuring how much each layer matters" in err
     assert kept.read(*key) is not None
-    code, _, said = bmc("prune", known, *options, "--force")
-    assert code == 0, said
-    assert "measuring how much each layer matters" not in said
+    code, _, err = bmc("prune", known, *options, "--force")
+    assert code == 0, err
+    assert "measuring how much each layer matters" not in err
 
 
 def test_a_target_that_cannot_be_met_is_exit_1_and_the_nearest_is_kept_as_failed(
     bmc: Run, known: Path, workspace: Path
 ) -> None:
-    code, _, said = bmc("prune", known, "--target-size", "64B", "--epochs", 1, *QUICK)
+    code, _, err = bmc("prune", known, "--target-size", "64B", "--epochs", 1, *QUICK)
     assert code == 1
     failed = workspace / "mlp-structured.failed"
     reached = costs_at(artifact.load(failed), 32, runs=1)
-    assert f"the nearest reached is {reached.bytes:,} bytes" in said
-    assert f"Kept as {failed}" in said
+    assert f"the nearest reached is {reached.bytes:,} bytes" in err
+    assert f"Kept as {failed}" in err
     assert not (workspace / "mlp-structured").exists()
     assert newest("model").name == "mlp"
 
 
 def test_max_drop_alone_finds_a_ratio_that_holds(bmc: Run, known: Path, workspace: Path) -> None:
     options = ("--max-drop", 8, "--epochs", 3, "--json", *QUICK)
-    code, out, said = bmc("prune", known, *options)
-    assert code == 0, said
-    answer = json.loads(out)
-    assert answer["after"]["parameters"] < answer["before"]["parameters"]
-    assert answer["before"]["score"] - answer["after"]["score"] <= 0.08
+    code, out, err = bmc("prune", known, *options)
+    assert code == 0, err
+    content = json.loads(out)
+    assert content["after"]["parameters"] < content["before"]["parameters"]
+    assert content["before"]["score"] - content["after"]["score"] <= 0.08
     assert artifact.load(workspace / "mlp-structured").steps[0].settings["ratios"]
 
 
@@ -117,9 +117,9 @@ def test_more_lost_than_max_drop_allows_is_exit_1_and_kept_as_failed(
     bmc: Run, known: Path, workspace: Path
 ) -> None:
     options = ("--ratio", 0.9, "--max-drop", 0.5, "--epochs", 0)
-    code, _, said = bmc("prune", known, *options, *QUICK)
+    code, _, err = bmc("prune", known, *options, *QUICK)
     assert code == 1
-    assert "points of the validation score were lost; --max-drop allows 0.5" in said
+    assert "points of the validation score were lost; --max-drop allows 0.5" in err
     failed = artifact.load(workspace / "mlp-structured.failed")
     assert failed.steps[0].settings["ratio"] == 0.9
     assert failed.steps[0].settings["ratios"] == {}, "a ratio that was typed is not searched"
@@ -128,9 +128,9 @@ def test_more_lost_than_max_drop_allows_is_exit_1_and_kept_as_failed(
 
 def test_nothing_that_loses_so_little_is_refused(bmc: Run, known: Path, workspace: Path) -> None:
     options = ("--max-drop", 0, "--epochs", 0, "--set", "multiple=32")
-    code, _, said = bmc("prune", known, *options, *QUICK)
+    code, _, err = bmc("prune", known, *options, *QUICK)
     assert code == 2
-    assert "--max-drop 0" in said
+    assert "--max-drop 0" in err
     assert not (workspace / "mlp-structured").exists()
 
 
@@ -140,8 +140,8 @@ def test_a_generator_meets_a_target(bmc: Run, workspace: Path) -> None:
     model = gan.baseline("gan", digits, gan.Settings(width=32))
     model.data = {"reference": "digits", "fingerprint": digits.fingerprint}
     artifact.save(model, workspace / "gan")
-    code, _, said = bmc("prune", "gan", "--target-params", "0.4x", "--epochs", 0, *QUICK)
-    assert code == 0, said
+    code, _, err = bmc("prune", "gan", "--target-params", "0.4x", "--epochs", 0, *QUICK)
+    assert code == 0, err
     pruned = artifact.load(workspace / "gan-structured")
     before, after = (costs_at(each, 32, runs=1) for each in (model, pruned))
     assert not Budget("params", "0.4x").missed(before, after)
@@ -149,9 +149,9 @@ def test_a_generator_meets_a_target(bmc: Run, workspace: Path) -> None:
 
 def test_a_step_that_undoes_zeros_says_so(bmc: Run, known: Path) -> None:
     assert bmc("prune", "mlp", "--method", "unstructured", "--epochs", 0)[0] == 0
-    code, _, said = bmc("share", "mlp-unstructured", "--set", "energy=0.5", "--epochs", 0)
+    code, _, err = bmc("share", "mlp-unstructured", "--set", "energy=0.5", "--epochs", 0)
     assert code == 0
-    assert "lowrank undid zeros of prune/unstructured" in " ".join(said.split())
+    assert "lowrank undid zeros of prune/unstructured" in " ".join(err.split())
 
 
 def test_a_model_tuned_with_a_teacher_names_it_as_a_distilled_one_does(
@@ -172,16 +172,16 @@ def test_a_teacher_that_saw_rows_which_are_held_out_here_is_refused(
     text = (other / "bmc.json").read_text(encoding="utf-8")
     assert '"fold": null' in text
     (other / "bmc.json").write_text(text.replace('"fold": null', '"fold": [1, 5]'), "utf-8")
-    code, _, said = bmc("prune", "mlp", "--teacher", other)
+    code, _, err = bmc("prune", "mlp", "--teacher", other)
     assert code == 2
-    assert "fold 1/5" in said
-    assert "structured:" not in said
+    assert "fold 1/5" in err
+    assert "structured:" not in err
 
 
 def test_a_teacher_that_is_not_there_is_said_before_anything_is_pruned(
     bmc: Run, known: Path
 ) -> None:
-    code, _, said = bmc("prune", "mlp", "--teacher", "gone")
+    code, _, err = bmc("prune", "mlp", "--teacher", "gone")
     assert code == 2
-    assert "gone" in said
-    assert "structured:" not in said
+    assert "gone" in err
+    assert "structured:" not in err

@@ -18,17 +18,17 @@ def test_a_quantized_model_is_exported_inspected_and_checked(
     known: Path, workspace: Path, bmc: Run
 ) -> None:
     assert bmc("quantize", "mlp", "--samples", 64)[0] == 0
-    code, _, said = bmc("export", "mlp-static", "--target", "onnx,openvino", "--allow-slower")
-    assert code == 0, said
-    made = json.loads((workspace / "mlp-static-onnx" / "manifest.json").read_text())
-    assert made["precision"] == "int8"
-    assert made["build"]["over_fp32"]["low"] > 0
+    code, _, err = bmc("export", "mlp-static", "--target", "onnx,openvino", "--allow-slower")
+    assert code == 0, err
+    created = json.loads((workspace / "mlp-static-onnx" / "manifest.json").read_text())
+    assert created["precision"] == "int8"
+    assert created["build"]["over_fp32"]["low"] > 0
     plain = json.loads((known / "bmc.json").read_text())["scores"]["validation_accuracy"]
-    assert abs(made["scores"]["accuracy"]["value"] - plain) < 0.1
+    assert abs(created["scores"]["accuracy"]["value"] - plain) < 0.1
     code, out, _ = bmc("inspect", "mlp-static-onnx", "--json")
     assert code == 0
     executed = json.loads(out)["executed"]
-    assert [one["precision"] for one in executed] == ["int8", "int8"]
+    assert [item["precision"] for item in executed] == ["int8", "int8"]
     for name in ("mlp-static-onnx", "mlp-static-openvino"):
         code, out, _ = bmc("check", name, "--json")
         assert code == 0
@@ -40,15 +40,15 @@ def test_a_quantized_model_is_exported_inspected_and_checked(
 def test_training_after_quantization_learns_from_the_model_as_it_was(
     known: Path, workspace: Path, bmc: Run
 ) -> None:
-    code, _, said = bmc("quantize", "mlp", "--method", "qat", "--samples", 64, *QUICK)
-    assert code == 0, said
-    made = artifact.load(workspace / "mlp-qat")
-    assert made.origin["teacher"]["name"] == "mlp"
-    assert {own["inputs"] for own in made.steps[-1].record.values()} == {"learned"}
+    code, _, err = bmc("quantize", "mlp", "--method", "qat", "--samples", 64, *QUICK)
+    assert code == 0, err
+    copied = artifact.load(workspace / "mlp-qat")
+    assert copied.origin["teacher"]["name"] == "mlp"
+    assert {entry["inputs"] for entry in copied.steps[-1].record.values()} == {"learned"}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("--method", "statik"), "Did you mean 'static'?"),
         (("--epochs", 2), "takes no --epochs; --method qat does"),
@@ -68,11 +68,11 @@ def test_training_after_quantization_learns_from_the_model_as_it_was(
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    arguments: tuple[object, ...], said: str, known: Path, bmc: Run
+    arguments: tuple[object, ...], message: str, known: Path, bmc: Run
 ) -> None:
     code, _, error = bmc("quantize", "mlp", *arguments)
     assert code == 2
-    assert said in error
+    assert message in error
 
 
 def test_a_target_that_cannot_execute_the_model_is_refused_before_another_is_made(

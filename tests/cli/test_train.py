@@ -24,8 +24,8 @@ QUICK = ("--epochs", 1, "--precision", "fp32", "--device", "cpu")
 
 def test_what_is_not_typed_comes_from_the_familys_recipe(bmc: Run, workspace: Path) -> None:
 
-    code, _, said = bmc("train", "mlp", "--data", "digits", "--set", "width=32", *QUICK)
-    assert code == 0, said
+    code, _, err = bmc("train", "mlp", "--data", "digits", "--set", "width=32", *QUICK)
+    assert code == 0, err
     origin = artifact.describe(workspace / "mlp-digits")["origin"]
     recipe = families.family("mlp").recipe("mlp")
     assert origin["settings"]["epochs"] == 1
@@ -36,20 +36,20 @@ def test_what_is_not_typed_comes_from_the_familys_recipe(bmc: Run, workspace: Pa
 
 def test_folds_print_mean_and_spread_and_write_no_model(bmc: Run, workspace: Path) -> None:
     options = ("--data", "digits", "--folds", 3, *QUICK)
-    code, out, said = bmc("train", "mlp", *options, "--json")
-    assert code == 0, said
-    answer = json.loads(out)
-    assert len(answer["folds"]) == 3
-    assert len(set(answer["folds"])) > 1
-    assert answer["mean"] == pytest.approx(np.mean(answer["folds"]))
-    assert answer["standard_deviation"] == pytest.approx(np.std(answer["folds"], ddof=1))
-    assert min(answer["folds"]) > 0.3, "ten classes: guessing scores 0.1"
+    code, out, err = bmc("train", "mlp", *options, "--json")
+    assert code == 0, err
+    content = json.loads(out)
+    assert len(content["folds"]) == 3
+    assert len(set(content["folds"])) > 1
+    assert content["mean"] == pytest.approx(np.mean(content["folds"]))
+    assert content["standard_deviation"] == pytest.approx(np.std(content["folds"], ddof=1))
+    assert min(content["folds"]) > 0.3, "ten classes: guessing scores 0.1"
     assert not list(workspace.rglob("*.safetensors"))
 
 
 def test_a_persons_line_names_the_folds_the_mean_and_the_deviation(bmc: Run) -> None:
-    code, out, said = bmc("train", "mlp", "--data", "digits", "--folds", 2, *QUICK)
-    assert code == 0, said
+    code, out, err = bmc("train", "mlp", "--data", "digits", "--folds", 2, *QUICK)
+    assert code == 0, err
     assert out.startswith("2 folds: held-out accuracy 0.")
     assert "standard deviation 0." in out
 
@@ -117,16 +117,16 @@ def test_a_model_of_another_number_of_classes_gets_a_fresh_classifier_and_keeps_
     three_classes: Path,
     tmp_path: Path,
 ) -> None:
-    given = hf_folder if kind == "hugging face folder" else model_folder
+    inputs = hf_folder if kind == "hugging face folder" else model_folder
     output = tmp_path / "three"
     options = ("--max-length", 16, "--learning-rate", 1e-9, *QUICK)
-    code, _, said = bmc("train", given, "--data", three_classes, "-o", output, *options)
-    assert code == 0, said
-    made = artifact.load(output)
-    assert made.labels == ("negative", "positive", "short")
+    code, _, err = bmc("train", inputs, "--data", three_classes, "-o", output, *options)
+    assert code == 0, err
+    copied = artifact.load(output)
+    assert copied.labels == ("negative", "positive", "short")
     weights, before = (
         load_file(output / "model.safetensors"),
-        load_file(given / "model.safetensors"),
+        load_file(inputs / "model.safetensors"),
     )
     assert weights["classifier.weight"].shape == (3, 32)
     name = "bert.encoder.layer.0.attention.self.query.weight"
@@ -151,9 +151,11 @@ def test_a_student_says_which_data_it_learned(
         "distill", "--teacher", model_folder, *size, *options, "-o", tmp_path / "student"
     )
     assert code == 0, err
-    made, its = (artifact.describe(one)["data"] for one in (tmp_path / "student", model_folder))
-    assert made["fingerprint"] == its["fingerprint"]
-    assert made["reference"] == str(reviews_csv)
+    created, teacher_data = (
+        artifact.describe(item)["data"] for item in (tmp_path / "student", model_folder)
+    )
+    assert created["fingerprint"] == teacher_data["fingerprint"]
+    assert created["reference"] == str(reviews_csv)
 
 
 @pytest.mark.parametrize("fold", [[1], 5, "1/5", {"a": 1, "b": 2}, [1, 5, 7]])
@@ -161,9 +163,9 @@ def test_a_teacher_whose_fold_is_nonsense_is_refused(
     fold: object, bmc: Run, model_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
     other = Path(shutil.copytree(model_folder, tmp_path / "other"))
-    told = json.loads((other / "bmc.json").read_text(encoding="utf-8"))
-    told["data"]["fold"] = fold
-    (other / "bmc.json").write_text(json.dumps(told), encoding="utf-8")
+    record = json.loads((other / "bmc.json").read_text(encoding="utf-8"))
+    record["data"]["fold"] = fold
+    (other / "bmc.json").write_text(json.dumps(record), encoding="utf-8")
     data = ("--data", reviews_csv, "--transfer", "none")
     code, out, err = bmc("distill", "--teacher", other, *data)
     assert (code, out) == (2, "")

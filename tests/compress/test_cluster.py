@@ -63,11 +63,11 @@ def image_model(family: str, name: str = "", **settings: Any) -> Model:
 
 
 def weight_of(model: Model, name: str) -> Tensor:
-    found: Any = model.module.get_submodule(name).weight
-    return found.detach().clone()  # type: ignore[no-any-return]
+    result: Any = model.module.get_submodule(name).weight
+    return result.detach().clone()  # type: ignore[no-any-return]
 
 
-def answers(module: Any, inputs: dict[str, Tensor]) -> Tensor:
+def outputs_of(module: Any, inputs: dict[str, Tensor]) -> Tensor:
     with torch.inference_mode():
         return output_of(module.eval(), inputs)
 
@@ -100,10 +100,10 @@ def test_k_means_finds_separate_clusters_and_their_means(start: str, work: Work)
     with torch.no_grad():
         weight.copy_(centers[picked] + noise)
     Cluster(values=4, start=start).apply(model, work)
-    found = weight_of(model, "hidden.0")
-    for place in range(4):
-        mean = (centers[picked] + noise)[picked == place].mean()
-        torch.testing.assert_close(torch.unique(found[picked == place]), mean[None])
+    result = weight_of(model, "hidden.0")
+    for index in range(4):
+        mean = (centers[picked] + noise)[picked == index].mean()
+        torch.testing.assert_close(torch.unique(result[picked == index]), mean[None])
 
 
 def test_each_weight_gets_its_nearest_value_and_the_error_is_near_the_least() -> None:
@@ -129,7 +129,9 @@ def test_the_weights_file_holds_indices_and_values(
     header = 1500
     assert expected <= size_of(folder / "model.safetensors") <= expected + header
     inputs = families.network("cnn").examples(model.module)[0]
-    assert torch.equal(answers(artifact.load(folder).module, inputs), answers(model.module, inputs))
+    assert torch.equal(
+        outputs_of(artifact.load(folder).module, inputs), outputs_of(model.module, inputs)
+    )
 
 
 @pytest.mark.parametrize(
@@ -147,10 +149,10 @@ def test_onnx_and_openvino_files_hold_indices_and_run_times_unfold_them(
     write_onnx(model, tmp_path / "model.onnx", 18)
     graph = onnx.load(tmp_path / "model.onnx").graph
     sizes = dict.fromkeys((onnx.TensorProto.FLOAT, onnx.TensorProto.UINT8), 0)
-    for one in graph.initializer:
-        size = onnx.numpy_helper.to_array(one).nbytes
-        sizes[one.data_type] = sizes.get(one.data_type, 0) + size
-        assert one.data_type != onnx.TensorProto.FLOAT or size <= 2 * 16**2 * 4
+    for tensor in graph.initializer:
+        size = onnx.numpy_helper.to_array(tensor).nbytes
+        sizes[tensor.data_type] = sizes.get(tensor.data_type, 0) + size
+        assert tensor.data_type != onnx.TensorProto.FLOAT or size <= 2 * 16**2 * 4
     indices = [value for name, value in model.module.state_dict().items() if "indices" in name]
     assert sizes[onnx.TensorProto.UINT8] == sum(value.numel() for value in indices)
     openvino.save_model(
@@ -161,8 +163,8 @@ def test_onnx_and_openvino_files_hold_indices_and_run_times_unfold_them(
     assert size_of(tmp_path / "model.bin") <= sum(sizes.values()) + 1000
     inputs = families.network(family).examples(model.module)[0]
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    (found,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
-    np.testing.assert_allclose(found, answers(model.module, inputs), atol=1e-5)
+    (result,) = session.run(None, {name: value.numpy() for name, value in inputs.items()})
+    np.testing.assert_allclose(result, outputs_of(model.module, inputs), atol=1e-5)
 
 
 def test_a_layer_that_would_not_get_smaller_is_not_clustered(
@@ -197,9 +199,9 @@ def test_each_group_of_output_channels_has_its_own_values(work: Work) -> None:
     after = weight_of(model, "hidden")
     for rows in after.chunk(4):
         assert len(torch.unique(rows)) == 8
-    one = image_model("cnn")
-    Cluster(values=8, layers=("hidden",)).apply(one, work)
-    assert (after - before).norm() < (weight_of(one, "hidden") - before).norm()
+    item = image_model("cnn")
+    Cluster(values=8, layers=("hidden",)).apply(item, work)
+    assert (after - before).norm() < (weight_of(item, "hidden") - before).norm()
 
 
 @pytest.mark.parametrize("values", [3, 16, 17, 256])
@@ -229,9 +231,9 @@ def test_a_step_moves_each_value_as_the_mean_of_its_weights() -> None:
     gradient: Any = free.grad
     for group in range(2):
         rows = slice(6 * group, 6 * group + 6)
-        for place in range(5):
-            members = gradient[rows][indices[rows] == place]
-            torch.testing.assert_close(book.values.grad[group, place], members.mean())
+        for index in range(5):
+            members = gradient[rows][indices[rows] == index]
+            torch.testing.assert_close(book.values.grad[group, index], members.mean())
 
 
 def test_training_moves_the_values_and_leaves_the_indices(work: Work) -> None:
@@ -288,8 +290,8 @@ def test_the_sizes_before_and_after_are_printed(
     work: Work, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Cluster().apply(image_model("cnn"), work)
-    assert "x smaller" in (said := capsys.readouterr().err)
-    assert "zlib" in said
+    assert "x smaller" in (err := capsys.readouterr().err)
+    assert "zlib" in err
 
 
 def test_mpnet_positions_stay_a_codebook(make_lively: Callable[..., Model], work: Work) -> None:
@@ -299,8 +301,10 @@ def test_mpnet_positions_stay_a_codebook(make_lively: Callable[..., Model], work
     model = replace(make_lively(), module=mpnet.build(spec), family="mpnet", spec=spec)
     Cluster(values=16).apply(model, work)
     inputs = mpnet.examples(model.module)[0]
-    expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
+    expected = outputs_of(model.module, inputs)
+    torch.testing.assert_close(
+        outputs_of(inference_form(model), inputs), expected, atol=1e-5, rtol=0
+    )
     table = inference_form(model).get_submodule("positions.table")
     assert is_clustered(table)
 
@@ -309,8 +313,10 @@ def test_a_generator_is_clustered_and_exported(work: Work) -> None:
     model = image_model("gan", width=32)
     Cluster(values=32).apply(model, work)
     inputs = families.network("gan").examples(model.module)[0]
-    expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
+    expected = outputs_of(model.module, inputs)
+    torch.testing.assert_close(
+        outputs_of(inference_form(model), inputs), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_a_student_can_start_from_a_clustered_teacher(
@@ -377,5 +383,5 @@ def test_a_setting_out_of_range_is_refused(settings: dict[str, Any]) -> None:
     ],
 )
 def test_a_record_that_does_not_fit_is_refused(record: dict[str, Any], tmp_path: Path) -> None:
-    said = refusal_of(image_model("mlp", width=32), "share/cluster", record, tmp_path)
-    assert next(iter(record)) in said or "step share/cluster does not fit" in said
+    message = refusal_of(image_model("mlp", width=32), "share/cluster", record, tmp_path)
+    assert next(iter(record)) in message or "step share/cluster does not fit" in message

@@ -78,10 +78,10 @@ def images() -> Model:
 
 def deep_bert(make_lively: Callable[..., Model]) -> Model:
     """Return the lively BERT with two more layers."""
-    made = make_lively()
-    spec = {**made.spec, "num_hidden_layers": LAYERS}
+    changed_model = make_lively()
+    spec = {**changed_model.spec, "num_hidden_layers": LAYERS}
     torch.manual_seed(1)
-    deep = replace(made, spec=spec, module=bert.build(spec))
+    deep = replace(changed_model, spec=spec, module=bert.build(spec))
     with torch.no_grad():
         for value in deep.module.get_submodule("bert").parameters():
             value.add_(0.2 * torch.randn(value.shape))
@@ -102,13 +102,13 @@ def copied(model: Model) -> Model:
 def rebuilt(model: Model, *steps: tuple[Any, Any]) -> Model:
     """Build a model anew, and replay records that went through JSON."""
     family = families.network(model.family)
-    made = replace(model, module=family.build(model.spec))
+    changed_model = replace(model, module=family.build(model.spec))
     for technique, record in steps:
-        technique.rebuild(made, json.loads(json.dumps(record)))
-    return made
+        technique.rebuild(changed_model, json.loads(json.dumps(record)))
+    return changed_model
 
 
-def answers(model: Model) -> list[Tensor]:
+def logits_of(model: Model) -> list[Tensor]:
     family = families.network(model.family)
     with torch.inference_mode():
         examples = family.examples(model.module)
@@ -122,10 +122,10 @@ def test_a_layer_without_effect_is_removed_first_and_no_output_changes(
         for linear in ("attention.output", "narrow"):
             for value in texts.module.get_submodule(f"layers.2.{linear}").parameters():
                 value.zero_()
-    before = answers(texts)
+    before = logits_of(texts)
     work = work_for(answered_by(texts, reviews), (), QUICK, tmp_path, tmp_path, never, run="")
     assert Depth(ratio=0.25).apply(texts, work) == {"layers": [0, 1, 3]}
-    assert all(map(torch.equal, answers(texts), before))
+    assert all(map(torch.equal, logits_of(texts), before))
 
 
 def test_each_removed_layer_is_the_least_important_of_the_layers_left(
@@ -138,12 +138,12 @@ def test_each_removed_layer_is_the_least_important_of_the_layers_left(
 
     order = islice(removals(copied(texts), work, "score"), 2)
     first, second = (int(name.removeprefix("layers.")) for name in order)
-    alone = [score_without(place) for place in range(LAYERS)]
+    alone = [score_without(index) for index in range(LAYERS)]
     assert alone[first] == max(alone)
     pairs = {other: score_without(first, other) for other in range(LAYERS) if other != first}
     assert pairs[second] == max(pairs.values())
     assert len({*alone, *pairs.values()}) > 1, "scores that are all equal prove nothing"
-    left = [place for place in range(LAYERS) if place not in (first, second)]
+    left = [position for position in range(LAYERS) if position not in (first, second)]
     assert Depth(ratio=0.5).apply(texts, work) == {"layers": left}
 
 
@@ -158,13 +158,13 @@ def test_of_equal_scores_the_layer_is_removed_that_changes_the_outputs_least(
 
 def test_last_and_random_need_no_score(texts: Model, work: Work) -> None:
     assert Depth(rule="last").apply(copied(texts), work) == {"layers": [0, 1]}
-    found = set()
+    results = set()
     for seed in (0, 0, 1, 2, 3):
         torch.manual_seed(seed)
-        found.add(str(Depth(rule="random").apply(copied(texts), work)))
+        results.add(str(Depth(rule="random").apply(copied(texts), work)))
     torch.manual_seed(0)
-    assert str(Depth(rule="random").apply(copied(texts), work)) in found
-    assert 1 < len(found) <= 4
+    assert str(Depth(rule="random").apply(copied(texts), work)) in results
+    assert 1 < len(results) <= 4
 
 
 @pytest.mark.parametrize(("ratio", "left"), [(0.2, 4), (0.25, 3), (0.49, 2), (0.5, 2), (0.75, 1)])
@@ -183,7 +183,7 @@ def test_blocks_of_each_stage_of_a_resnet_are_removed_except_those_that_change_t
     assert resnet.parts(images.module).layers == ("layer1.0", "layer2.0", "layer3.0", "layer4.0")
     other = rebuilt(images, (Depth, record))
     other.module.load_state_dict(images.module.state_dict(), strict=True)
-    assert all(map(torch.equal, answers(other), answers(images)))
+    assert all(map(torch.equal, logits_of(other), logits_of(images)))
 
 
 def test_a_shorter_bert_trains_loads_and_gives_the_same_outputs_in_every_form(
@@ -201,14 +201,14 @@ def test_a_shorter_bert_trains_loads_and_gives_the_same_outputs_in_every_form(
     assert len(parts.heads) == 2
     model.steps.append(AppliedStep("prune/depth", {}, record, 0, 0.0))
     work.fit(model)
-    expected = answers(model)
+    expected = logits_of(model)
     loaded = artifact.load(artifact.save(model, tmp_path / "short"))
-    assert all(map(torch.equal, answers(loaded), expected))
+    assert all(map(torch.equal, logits_of(loaded), expected))
     form, trained = inference_form(loaded), bert.training_form(loaded.module)
-    for inputs, wanted in zip(bert.examples(loaded.module), expected, strict=True):
+    for inputs, target in zip(bert.examples(loaded.module), expected, strict=True):
         with torch.inference_mode():
-            torch.testing.assert_close(output_of(form, inputs), wanted, atol=1e-5, rtol=0)
-            torch.testing.assert_close(trained(inputs), wanted, atol=1e-5, rtol=0)
+            torch.testing.assert_close(output_of(form, inputs), target, atol=1e-5, rtol=0)
+            torch.testing.assert_close(trained(inputs), target, atol=1e-5, rtol=0)
 
 
 def test_the_exported_graph_has_the_layers_that_are_left(
@@ -238,7 +238,7 @@ def test_a_shared_layer_stays_shared_among_the_layers_that_are_left(
     share(other)
     Depth.rebuild(other, record)
     other.module.load_state_dict(texts.module.state_dict(), strict=True)
-    assert all(map(torch.equal, answers(other), answers(texts)))
+    assert all(map(torch.equal, logits_of(other), logits_of(texts)))
 
 
 @pytest.mark.parametrize("first", [Depth(rule="last"), LowRank(energy=0.3, multiple=1)])
@@ -250,7 +250,7 @@ def test_low_rank_pairs_and_fewer_layers_combine_in_either_order(
     assert all(record for _, record in records)
     other = rebuilt(texts, *records)
     other.module.load_state_dict(texts.module.state_dict(), strict=True)
-    assert all(map(torch.equal, answers(other), answers(texts)))
+    assert all(map(torch.equal, logits_of(other), logits_of(texts)))
 
 
 def test_zeros_are_kept_in_renumbered_layers_or_the_order_is_refused(
@@ -289,7 +289,7 @@ def test_an_unknown_layer_is_refused_with_a_near_name(texts: Model, work: Work) 
 
 
 def test_emptying_a_stack_is_refused(texts: Model, images: Model, work: Work) -> None:
-    every = tuple(f"layers.{place}" for place in range(LAYERS))
+    every = tuple(f"layers.{index}" for index in range(LAYERS))
     with pytest.raises(UsageError, match="every layer of layers"):
         Depth(layers=every).apply(texts, work)
     with pytest.raises(UsageError, match="every layer of layer1"):

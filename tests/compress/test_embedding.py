@@ -42,9 +42,11 @@ def lively(make_lively: Callable[..., Model]) -> Model:
     return make_lively()
 
 
-def answers(model: Model) -> Tensor:
+def outputs_of(model: Model) -> Tensor:
     with torch.inference_mode():
-        return torch.cat([model.module(**one).logits for one in bert.examples(model.module)])
+        return torch.cat(
+            [model.module(**example).logits for example in bert.examples(model.module)]
+        )
 
 
 def lower_rank(model: Model, rank: int) -> Tensor:
@@ -70,10 +72,10 @@ def test_an_embedding_of_low_rank_gives_the_same_outputs_with_fewer_parameters(
     lively: Model, work: Work
 ) -> None:
     lower_rank(lively, rank=5)
-    before, size = answers(lively), sum(p.numel() for p in lively.module.parameters())
+    before, size = outputs_of(lively), sum(p.numel() for p in lively.module.parameters())
     record = FactorizedEmbedding(energy=1.0, multiple=1).apply(lively, work)
     assert record == {"embedding": TABLE, "rank": 5}
-    torch.testing.assert_close(answers(lively), before, atol=1e-4, rtol=0)
+    torch.testing.assert_close(outputs_of(lively), before, atol=1e-4, rtol=0)
     assert before.std() > 0.1
     saved = 30522 * 32 - 5 * (30522 + 32)
     assert sum(p.numel() for p in lively.module.parameters()) == size - saved
@@ -115,9 +117,9 @@ def test_positions_and_types_stay_and_the_parts_name_the_narrow_embedding(
 def test_an_embedding_that_would_not_get_smaller_is_not_factorized(
     lively: Model, work: Work
 ) -> None:
-    before = answers(lively)
+    before = outputs_of(lively)
     assert FactorizedEmbedding(energy=1.0).apply(lively, work) == {}
-    assert torch.equal(answers(lively), before)
+    assert torch.equal(outputs_of(lively), before)
 
 
 def test_a_rank_that_saves_nothing_is_refused_with_the_greatest_that_does(
@@ -148,11 +150,11 @@ def test_a_factorized_embedding_can_be_factorized_to_a_lower_rank(
 def test_families_with_an_embedding_of_their_own_are_factorized(
     work: Work, reviews: Dataset
 ) -> None:
-    made = [
+    created = [
         transformer.baseline("transformer", reviews, transformer.Settings(hidden=16)),
         recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=8, embedding=16)),
     ]
-    for model in made:
+    for model in created:
         assert FactorizedEmbedding(rank=4).apply(model, work)["embedding"] == "embedding.words"
         score = work.fit(model, name=model.family)["validation_accuracy"]
         assert 0 <= score <= 1
@@ -180,14 +182,14 @@ def test_word_importance_goes_through_both_factors(
     lively: Model, work: Work, reviews: Dataset
 ) -> None:
     lower_rank(lively, rank=4)
-    given = lively, reviews.test.rows, reviews.test.labels, [0, 1]
-    before = importance.explain(*given)
+    inputs = lively, reviews.test.rows, reviews.test.labels, [0, 1]
+    before = importance.explain(*inputs)
     FactorizedEmbedding(rank=4).apply(lively, work)
-    after = importance.explain(*given)
-    for one, other in zip(before, after, strict=True):
-        assert one.words is not None
+    after = importance.explain(*inputs)
+    for item, other in zip(before, after, strict=True):
+        assert item.words is not None
         assert other.words is not None
-        assert dict(other.words) == pytest.approx(dict(one.words), abs=1e-3)
+        assert dict(other.words) == pytest.approx(dict(item.words), abs=1e-3)
 
 
 def test_the_exported_file_has_both_factors_and_not_their_product(
@@ -234,7 +236,7 @@ class _Wrapped(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"rank": -1}, "rank is -1"),
         ({"energy": 0.0}, r"energy is 0\.0"),
@@ -243,8 +245,8 @@ class _Wrapped(nn.Module):
         ({"multiple": 0}, "multiple is 0"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         FactorizedEmbedding(**settings)
 
 
@@ -265,7 +267,7 @@ def test_a_record_that_does_not_fit_is_refused(
     wrong: dict[str, Any], lively: Model, tmp_path: Path
 ) -> None:
     record = {"embedding": TABLE, "rank": 8, **wrong}
-    said = refusal_of(lively, "share/embedding", record, tmp_path)
+    message = refusal_of(lively, "share/embedding", record, tmp_path)
     assert re.search(
-        r"is not a word embedding|must lie in 1\.\.31|share/embedding does not fit", said
+        r"is not a word embedding|must lie in 1\.\.31|share/embedding does not fit", message
     )

@@ -45,15 +45,15 @@ def work(reviews: Dataset, tmp_path: Path) -> Work:
 @pytest.fixture
 def deep(make_lively: Callable[..., Model]) -> Model:
     """Return a BERT of six layers that differ."""
-    made = make_lively()
-    spec = {**made.spec, **DEEP}
+    copied = make_lively()
+    spec = {**copied.spec, **DEEP}
     torch.manual_seed(0)
     module = bert.build(spec)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for value in module.parameters():
             value.add_(0.3 * torch.randn(value.shape, generator=generator))
-    return replace(made, module=module, spec=spec)
+    return replace(copied, module=module, spec=spec)
 
 
 def image_model(family: str, name: str = "", **settings: Any) -> Model:
@@ -66,7 +66,7 @@ def image_model(family: str, name: str = "", **settings: Any) -> Model:
     return model
 
 
-def answers(module: Any, inputs: dict[str, Tensor]) -> Tensor:
+def outputs_of(module: Any, inputs: dict[str, Tensor]) -> Tensor:
     with torch.inference_mode():
         return output_of(module.eval(), inputs)
 
@@ -78,11 +78,11 @@ def parameters(module: nn.Module) -> int:
 def test_all_layers_share_the_mean_of_their_parameters(deep: Model, work: Work) -> None:
     name = "intermediate.dense.weight"
     before = [deep.module.get_parameter(f"{LAYER}.{n}.{name}").detach().clone() for n in range(6)]
-    own = parameters(deep.module.get_submodule(f"{LAYER}.0"))
+    entry = parameters(deep.module.get_submodule(f"{LAYER}.0"))
     size = parameters(deep.module)
     record = Layers().apply(deep, work)
     assert record == {"what": "all", "groups": [[f"{LAYER}.{n}" for n in range(6)]]}
-    assert parameters(deep.module) == size - 5 * own
+    assert parameters(deep.module) == size - 5 * entry
     shared = deep.module.get_parameter(f"{LAYER}.5.{name}")
     torch.testing.assert_close(shared, torch.stack(before).mean(dim=0))
 
@@ -91,9 +91,9 @@ def test_groups_of_three_start_from_their_first_layers(deep: Model, work: Work) 
     name = "attention.self.key.weight"
     before = [deep.module.get_parameter(f"{LAYER}.{n}.{name}").detach().clone() for n in range(6)]
     Layers(group=3, start="first").apply(deep, work)
-    for place in range(6):
-        weight = deep.module.get_parameter(f"{LAYER}.{place}.{name}")
-        assert torch.equal(weight, before[place // 3 * 3])
+    for index in range(6):
+        weight = deep.module.get_parameter(f"{LAYER}.{index}.{name}")
+        assert torch.equal(weight, before[index // 3 * 3])
 
 
 @pytest.mark.parametrize(
@@ -107,22 +107,24 @@ def test_one_part_is_shared_and_the_other_is_not(
     what: str, shared: str, alone: str, deep: Model, work: Work
 ) -> None:
     Layers(what=what).apply(deep, work)
-    first, last = (deep.module.get_submodule(f"{LAYER}.{place}") for place in (0, 5))
+    first, last = (deep.module.get_submodule(f"{LAYER}.{index}") for index in (0, 5))
     assert first.get_submodule(shared) is last.get_submodule(shared)
     assert first.get_submodule(alone) is not last.get_submodule(alone)
     inputs = bert.examples(deep.module)[0]
-    expected = answers(deep.module, inputs)
-    torch.testing.assert_close(answers(inference_form(deep), inputs), expected, atol=1e-5, rtol=0)
+    expected = outputs_of(deep.module, inputs)
+    torch.testing.assert_close(
+        outputs_of(inference_form(deep), inputs), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_the_best_start_is_the_layer_that_scores_highest_for_all(deep: Model, work: Work) -> None:
-    def score_of(place: int) -> float:
+    def score_of(index: int) -> float:
         copied = replace(deep, module=copy.deepcopy(deep.module))
         encoder: Any = copied.module.get_submodule("bert.encoder")
-        encoder.layer = nn.ModuleList([encoder.layer[place]] * 6)
+        encoder.layer = nn.ModuleList([encoder.layer[index]] * 6)
         return work.score(copied)
 
-    scores = [score_of(place) for place in range(6)]
+    scores = [score_of(position) for position in range(6)]
     assert len(set(scores)) > 1, "scores that do not differ prove nothing"
     Layers(start="best").apply(deep, work)
     assert work.score(deep) == max(scores)
@@ -151,7 +153,7 @@ def test_shared_layers_are_trained_as_one_and_the_training_form_gives_the_same_o
     inputs = bert.examples(deep.module)[0]
     form = bert.training_form(deep.module)
     with torch.inference_mode():
-        torch.testing.assert_close(form(inputs), answers(deep.module, inputs), atol=1e-5, rtol=0)
+        torch.testing.assert_close(form(inputs), outputs_of(deep.module, inputs), atol=1e-5, rtol=0)
     before = parameters(deep.module)
     work.fit(deep)
     assert parameters(deep.module) == before
@@ -173,8 +175,8 @@ def test_a_shared_layer_is_stored_once_in_every_file(
     assert held == count
     write_onnx(artifact.load(tmp_path / "model"), tmp_path / "model.onnx", 18)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    floats = [one for one in graph.initializer if one.data_type == onnx.TensorProto.FLOAT]
-    written = sum(onnx.numpy_helper.to_array(one).size for one in floats)
+    floats = [tensor for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.FLOAT]
+    written = sum(onnx.numpy_helper.to_array(item).size for item in floats)
     count -= unused
     assert count - 64 <= written <= count + 8  # token types are folded into positions
     ir = openvino.Core().read_model(tmp_path / "model.onnx")
@@ -187,9 +189,9 @@ def test_the_last_layer_computes_one_row_also_where_it_is_shared(deep: Model, wo
     form = inference_form(deep)
     narrow: Any = form.get_submodule("layers.5.narrow")
     rows: list[int] = []
-    narrow.register_forward_hook(lambda layer, given, output: rows.append(len(output)))
+    narrow.register_forward_hook(lambda layer, arguments, output: rows.append(len(output)))
     inputs = bert.examples(deep.module)[0]
-    answers(form, inputs)
+    outputs_of(form, inputs)
     batch, length = inputs["input_ids"].shape
     assert rows == [batch * length] * 5 + [batch]
 
@@ -203,8 +205,10 @@ def test_mpnet_shares_its_layers(make_lively: Callable[..., Model], work: Work) 
     assert [len(group) for group in record["groups"]] == [2, 2]
     Layers().apply(model, work)
     inputs = mpnet.examples(model.module)[0]
-    expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
+    expected = outputs_of(model.module, inputs)
+    torch.testing.assert_close(
+        outputs_of(inference_form(model), inputs), expected, atol=1e-5, rtol=0
+    )
     assert len(mpnet.parts(model.module).layers) == 4
 
 
@@ -217,15 +221,17 @@ def test_a_recurrent_network_shares_the_layers_after_its_first(work: Work) -> No
     record = Layers().apply(model, work)
     assert record["groups"] == [["layers.1", "layers.2", "layers.3"]]
     inputs = family.examples(model.module)[0]
-    expected = answers(model.module, inputs)
-    torch.testing.assert_close(answers(inference_form(model), inputs), expected, atol=1e-5, rtol=0)
+    expected = outputs_of(model.module, inputs)
+    torch.testing.assert_close(
+        outputs_of(inference_form(model), inputs), expected, atol=1e-5, rtol=0
+    )
 
 
 def test_blocks_of_a_stage_share_convolutions_and_keep_their_batch_norms(work: Work) -> None:
     model = image_model("resnet", "resnet34", width=8)
     record = Layers().apply(model, work)
     assert [len(group) for group in record["groups"]] == [3, 3, 5, 2]
-    first, second = (model.module.get_submodule(f"layer3.{place}") for place in (1, 2))
+    first, second = (model.module.get_submodule(f"layer3.{index}") for index in (1, 2))
     assert first.get_submodule("conv1") is second.get_submodule("conv1")
     assert first.get_submodule("bn1") is not second.get_submodule("bn1")
     rebuilt = image_model("resnet", "resnet34", width=8)

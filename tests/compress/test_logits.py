@@ -64,7 +64,7 @@ def test_a_setting_out_of_range_is_refused_by_name(bad: dict[str, Any]) -> None:
 
 
 def texts_of(number: int) -> list[tuple[str, ...]]:
-    return [(f"film {place}",) for place in range(number)]
+    return [(f"film {index}",) for index in range(number)]
 
 
 def files(cache: Path) -> dict[str, tuple[int, int]]:
@@ -84,7 +84,7 @@ def answered(
     return teacher, cache, cached_logits(teacher, "a" * 64, texts_of(2 * CHUNK + 5), cache, "cpu")
 
 
-def answers(teacher: Model, texts: list[tuple[str, ...]]) -> Tensor:
+def outputs_of(teacher: Model, texts: list[tuple[str, ...]]) -> Tensor:
     rows = Rows(texts, [-1] * len(texts), teacher.encoder)
     return logits_of(teacher.module, rows, list(range(len(texts))), "auto", "cpu")
 
@@ -97,7 +97,7 @@ def test_kept_answers_are_the_teachers_in_the_order_of_the_texts(
     assert logits.dtype == torch.float32
     for start in (0, CHUNK - 4, 2 * CHUNK - 4):
         texts = texts_of(start + 8)[start:]
-        expected = answers(teacher, texts)
+        expected = outputs_of(teacher, texts)
         torch.testing.assert_close(logits[start : start + 8], expected, atol=0.06, rtol=0)  # bf16
     assert logits.std() > 0.1
 
@@ -119,11 +119,11 @@ def test_kept_answers_are_read_and_not_computed_again(
     answered: tuple[Model, Path, Tensor], tmp_path: Path
 ) -> None:
     teacher, _, _ = answered
-    made = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
+    created = cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu")
     (path,) = tmp_path.glob("*/*.npy")
     write_logits(path, np.full((3, 2), 42, np.float32))
     assert cached_logits(teacher, "b" * 64, texts_of(3), tmp_path, "cpu").eq(42).all()
-    assert not made.eq(42).any()
+    assert not created.eq(42).any()
 
 
 @pytest.mark.parametrize("damage", ["removed", "half", "empty", "garbage", "one bit"])
@@ -179,14 +179,14 @@ def few(reviews: Dataset) -> Dataset:
 
 
 def step_and_work(
-    folder: Path, data: Dataset, place: Path, transfer: tuple[str, ...] = (), hard: float = 0.5
+    folder: Path, data: Dataset, path: Path, transfer: tuple[str, ...] = (), hard: float = 0.5
 ) -> tuple[Logits, Work]:
     step = Logits(str(folder), sha256(folder / "model.safetensors"), hard=hard)
 
     def load(name: str) -> Model:
         return artifact.load(Path(name))
 
-    return step, work_for(data, transfer, SETTINGS, place / "run", place / "cache", load, run="")
+    return step, work_for(data, transfer, SETTINGS, path / "run", path / "cache", load, run="")
 
 
 def test_distillation_brings_the_student_nearer_to_its_teacher(
@@ -198,7 +198,7 @@ def test_distillation_brings_the_student_nearer_to_its_teacher(
     texts = list(few.train.rows)
 
     def distance() -> float:
-        return step.soft_loss(answers(student, texts), answers(teacher, texts)).item()
+        return step.soft_loss(outputs_of(student, texts), outputs_of(teacher, texts)).item()
 
     before = distance()
     record = step.apply(student, work)

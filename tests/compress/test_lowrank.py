@@ -51,27 +51,27 @@ def lower_ranks(model: Model, rank: int) -> None:
                 layer.weight.copy_(left @ right / (rank * layer.in_features) ** 0.5)
 
 
-def answers(model: Model) -> list[Tensor]:
+def outputs_of(model: Model) -> list[Tensor]:
     with torch.inference_mode():
         return [model.module(**inputs).logits for inputs in bert.examples(model.module)]
 
 
 def test_full_energy_keeps_the_outputs_where_ranks_allow_a_split(lively: Model, work: Work) -> None:
     lower_ranks(lively, rank=4)
-    before, size = answers(lively), sum(p.numel() for p in lively.module.parameters())
+    before, size = outputs_of(lively), sum(p.numel() for p in lively.module.parameters())
     record = LowRank(energy=1.0, multiple=1).apply(lively, work)
     assert set(record.values()) == {4}
     assert len(record) == 2 * 6 + 1  # six linears a layer, and the pooler's
     assert sum(p.numel() for p in lively.module.parameters()) < size
-    for found, expected in zip(answers(lively), before, strict=True):
+    for output, expected in zip(outputs_of(lively), before, strict=True):
         assert expected.std() > 0.1
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
 
 
 def test_full_energy_does_not_split_layers_of_full_rank(lively: Model, work: Work) -> None:
-    before = answers(lively)
+    before = outputs_of(lively)
     assert LowRank(energy=1.0).apply(lively, work) == {}
-    assert all(map(torch.equal, answers(lively), before))
+    assert all(map(torch.equal, outputs_of(lively), before))
 
 
 @pytest.mark.parametrize("energy", [0.3, 0.6])
@@ -135,9 +135,9 @@ def test_an_energy_out_of_range_is_refused(energy: float) -> None:
 def test_a_layer_of_zeros_is_split_to_rank_one(lively: Model, work: Work) -> None:
     with torch.no_grad():
         linears(lively)[QUERY].weight.zero_()
-    before = answers(lively)
+    before = outputs_of(lively)
     assert LowRank(energy=0.9, multiple=1, layers=(QUERY,)).apply(lively, work) == {QUERY: 1}
-    assert all(map(torch.equal, answers(lively), before))
+    assert all(map(torch.equal, outputs_of(lively), before))
 
 
 def test_a_layer_that_is_not_linear_cannot_be_rebuilt_as_a_pair(lively: Model) -> None:
@@ -195,13 +195,13 @@ def test_a_split_convolution_is_the_nearest_of_its_rank(digits: Dataset, work: W
     rank = LowRank(energy=0.6).apply(model, work)["features.3"]
     left, values, right = torch.linalg.svd(weight, full_matrices=False)
     best = (left[:, :rank] * values[:rank]) @ right[:rank]
-    found = product(model.module.get_submodule("features.3"))
-    torch.testing.assert_close(found, best, atol=1e-5, rtol=0)
+    result = product(model.module.get_submodule("features.3"))
+    torch.testing.assert_close(result, best, atol=1e-5, rtol=0)
 
 
 def test_grouped_convolutions_are_not_split(digits: Dataset, work: Work) -> None:
     model = mobilenet_v2.baseline("mobilenet-v2", digits, mobilenet_v2.Settings())
-    depthwise = {name for name, one in convolutions(model.module).items() if one.groups > 1}
+    depthwise = {name for name, item in convolutions(model.module).items() if item.groups > 1}
     record = LowRank(energy=0.3).apply(model, work)
     assert record
     assert depthwise
@@ -214,12 +214,12 @@ def test_split_convolutions_are_trained_and_give_the_same_outputs_from_a_file(
     digits: Dataset, tmp_path: Path
 ) -> None:
     settings = TrainingSettings(epochs=1, batch_size=128, precision="fp32", device="cpu")
-    own = work_for(digits, (), settings, tmp_path, tmp_path, never, run="")
+    entry = work_for(digits, (), settings, tmp_path, tmp_path, never, run="")
     model = small_cnn(digits)
-    record = LowRank(budget=0.5).apply(model, own)
+    record = LowRank(budget=0.5).apply(model, entry)
     assert {"features.3", "hidden"} <= set(record)
     before = product(model.module.get_submodule("features.3"))
-    own.fit(model)
+    entry.fit(model)
     assert not torch.equal(product(model.module.get_submodule("features.3")), before)
     model.steps = [AppliedStep("share/lowrank", {}, record, 0, 0.0)]
     loaded = artifact.load(artifact.save(model, tmp_path / "model"))
@@ -272,7 +272,7 @@ def test_no_other_choice_of_ranks_within_a_budget_keeps_more_energy(
 
     def kept(ranks: tuple[int, int]) -> float:
         pairs = zip(values, ranks, strict=True)
-        return sum(float(own[:rank].sum() / own.sum()) for own, rank in pairs)
+        return sum(float(entry[:rank].sum() / entry.sum()) for entry, rank in pairs)
 
     most = int(0.4 * 2 * 32 * 32) // 64
     best = max(kept((rank, most - rank)) for rank in range(1, most))
@@ -329,7 +329,7 @@ def test_factors_can_be_split_again_and_replayed(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"budget": 1.0}, "budget is 1.0"),
         ({"budget": -0.1}, "budget is -0.1"),
@@ -337,8 +337,10 @@ def test_factors_can_be_split_again_and_replayed(
         ({"multiple": 0}, "multiple is 0"),
     ],
 )
-def test_a_budget_or_multiple_out_of_range_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_a_budget_or_multiple_out_of_range_is_refused(
+    settings: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SettingError, match=message):
         LowRank(**settings)
 
 

@@ -44,7 +44,7 @@ def split(model: Model, work: Work, **settings: Any) -> tuple[Model, dict[str, i
     return copied, record
 
 
-def answers(model: Model, digits: Dataset) -> Tensor:
+def outputs_of(model: Model, digits: Dataset) -> Tensor:
     """Return what a model makes of rows that nothing was fitted to."""
     rows = [9999 + n for n in range(300)] if model.task == "generation" else digits.test.rows
     encoded = model.encoder.encode(rows)
@@ -59,19 +59,19 @@ def test_outputs_change_less_than_with_the_nearest_weights(
     name: str, digits: Dataset, work: Work
 ) -> None:
     model, layers = fresh(name, digits), FAMILIES[name][2]
-    before = answers(model, digits)
+    before = outputs_of(model, digits)
     moved = {}
     for fit in ("weights", "outputs"):
-        made, record = split(model, work, budget=0.5, fit=fit, layers=layers)
+        copied, record = split(model, work, budget=0.5, fit=fit, layers=layers)
         assert record
-        moved[fit] = float((answers(made, digits) - before).square().mean())
+        moved[fit] = float((outputs_of(copied, digits) - before).square().mean())
     assert 0 < moved["outputs"] < 0.8 * moved["weights"]
 
 
 def test_later_layers_compensate_errors_of_earlier_layers(digits: Dataset, work: Work) -> None:
     model = fresh("gan", digits)
-    before = answers(model, digits)
-    made, record = split(model, work, budget=0.4, fit="outputs", layers=("layers.*",))
+    before = outputs_of(model, digits)
+    copied, record = split(model, work, budget=0.4, fit="outputs", layers=("layers.*",))
     alone = replace(model, module=copy.deepcopy(model.module))
     for path, rank in record.items():  # each fitted as if those before it were whole
         outputs = Outputs(model, work)
@@ -79,7 +79,7 @@ def test_later_layers_compensate_errors_of_earlier_layers(digits: Dataset, work:
         outputs.fit(single, [path], rank)
         alone.module.set_submodule(path, single.get_submodule(path))
     lost, unaware = (
-        float((answers(one, digits) - before).square().mean()) for one in (made, alone)
+        float((outputs_of(item, digits) - before).square().mean()) for item in (copied, alone)
     )
     assert lost < unaware
 
@@ -91,8 +91,8 @@ def test_energy_is_the_share_of_the_outputs_variance(digits: Dataset, work: Work
     with torch.inference_mode():
         rows = model.encoder.batch(model.encoder.encode(digits.train.rows), range(1000))
         pixels = torch.from_numpy(np.asarray(rows["pixels"])).flatten(1)
-        made = model.module.get_submodule(path)(pixels)
-    assert float(values.square().sum()) == pytest.approx(float(made.var(dim=0).sum()), rel=0.1)
+        created = model.module.get_submodule(path)(pixels)
+    assert float(values.square().sum()) == pytest.approx(float(created.var(dim=0).sum()), rel=0.1)
     _, record = split(model, work, energy=0.7, fit="outputs", layers=(path,))
     kept = values.square().cumsum(0) / values.square().sum()
     assert kept[record[path] - 1] >= 0.7 > kept[record[path] - 2]
@@ -112,9 +112,9 @@ def test_samples_of_a_convolution_are_the_inputs_and_outputs_of_each_position(
 ) -> None:
     layer = nn.Conv2d(4, 6, **settings)
     pixels = torch.randn(3, 4, 9, 11)
-    read, given = samples_of(layer, pixels, layer(pixels))
+    read, inputs = samples_of(layer, pixels, layer(pixels))
     bias = 0.0 if layer.bias is None else layer.bias
-    torch.testing.assert_close(read @ layer.weight.flatten(1).T + bias, given)
+    torch.testing.assert_close(read @ layer.weight.flatten(1).T + bias, inputs)
 
 
 def test_moments_of_many_batches_are_those_of_all_samples() -> None:
@@ -123,32 +123,32 @@ def test_moments_of_many_batches_are_those_of_all_samples() -> None:
     for start in range(0, 9000, 500):
         moments.add(x[start : start + 500], y[start : start + 500])
     both = torch.cov(torch.cat([x, y], dim=1).T.double(), correction=0)
-    own, other = moments.covariances(centered=True)
-    torch.testing.assert_close(own, both[:5, :5], atol=1e-4, rtol=1e-4)
+    first, other = moments.covariances(centered=True)
+    torch.testing.assert_close(first, both[:5, :5], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(other, both[:5, 5:], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(moments.means()[0], x.double().mean(dim=0), atol=1e-4, rtol=1e-4)
 
 
 def test_layers_that_share_a_weight_still_do(digits: Dataset, work: Work) -> None:
     model = fresh("resnet18", digits)
-    one, other = (f"layer2.1.conv{number}" for number in (1, 2))
-    model.module.get_submodule(other).weight = model.module.get_submodule(one).weight
-    made, record = split(model, work, budget=0.4, fit="outputs", layers=(one, other))
-    assert record[one] == record[other]
-    pairs = [made.module.get_submodule(path) for path in (one, other)]
+    item, other = (f"layer2.1.conv{number}" for number in (1, 2))
+    model.module.get_submodule(other).weight = model.module.get_submodule(item).weight
+    copied, record = split(model, work, budget=0.4, fit="outputs", layers=(item, other))
+    assert record[item] == record[other]
+    pairs = [copied.module.get_submodule(path) for path in (item, other)]
     assert pairs[0].get_parameter("0.weight") is pairs[1].get_parameter("0.weight")
-    assert torch.isfinite(answers(made, digits)).all()
+    assert torch.isfinite(outputs_of(copied, digits)).all()
 
 
 def test_a_fitted_model_gives_the_same_outputs_from_a_file(
     digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
-    made, record = split(
+    copied, record = split(
         fresh("gan", digits), work, budget=0.4, fit="outputs", layers=("layers.*",)
     )
-    made.steps = [AppliedStep("share/lowrank", {"fit": "outputs"}, record, 0, 0.0)]
-    loaded = artifact.load(artifact.save(made, tmp_path / "model"))
-    assert torch.equal(answers(loaded, digits), answers(made, digits))
+    copied.steps = [AppliedStep("share/lowrank", {"fit": "outputs"}, record, 0, 0.0)]
+    loaded = artifact.load(artifact.save(copied, tmp_path / "model"))
+    assert torch.equal(outputs_of(loaded, digits), outputs_of(copied, digits))
 
 
 def test_a_layer_that_never_runs_is_refused_by_name(digits: Dataset, work: Work) -> None:

@@ -83,37 +83,37 @@ def scored(weight: Tensor) -> nn.Linear:
 
 def test_a_score_falls_where_the_gradient_moves_its_weight_towards_zero() -> None:
     layer = scored(torch.tensor([[2.0, -2.0, 0.5]]))
-    given = parametrizations_of(layer, "weight")
+    inputs = parametrizations_of(layer, "weight")
     out = layer(torch.tensor([[1.0, 1.0, -3.0]]))
     out.sum().backward()
-    scores: Any = given[0].scores
+    scores: Any = inputs[0].scores
     # Sanh et al. 2020, equation 3: dL/dS = dL/dW * W; with dL/dW = the inputs 1, 1, -3.
     assert scores.grad.tolist() == [[2.0, -2.0, -1.5]]
-    assert given.original.grad is not None
-    assert given.original.grad.tolist() == [[1.0, 1.0, -3.0]]
+    assert inputs.original.grad is not None
+    assert inputs.original.grad.tolist() == [[1.0, 1.0, -3.0]]
 
 
 def test_a_masked_weight_stays_and_its_score_changes() -> None:
     layer = scored(torch.tensor([[2.0, -2.0]]))
-    given = parametrizations_of(layer, "weight")
-    scores: Any = given[0].scores
+    inputs = parametrizations_of(layer, "weight")
+    scores: Any = inputs[0].scores
     with torch.no_grad():
         scores.copy_(torch.tensor([[-1.0, 1.0]]))
-    mask_lowest(given, 0.5)
+    mask_lowest(inputs, 0.5)
     assert layer.weight.tolist() == [[0.0, -2.0]]
     layer(torch.tensor([[3.0, 5.0]])).sum().backward()
-    assert given.original.grad is not None
-    assert given.original.grad.tolist() == [[0.0, 5.0]]
+    assert inputs.original.grad is not None
+    assert inputs.original.grad.tolist() == [[0.0, 5.0]]
     assert scores.grad.tolist() == [[6.0, -10.0]]
 
 
 def test_large_weights_of_low_scores_are_pruned_and_small_weights_of_high_scores_stay() -> None:
     layer = scored(torch.tensor([[5.0, 4.0, 0.1, 0.2]]))
-    given = parametrizations_of(layer, "weight")
-    scores: Any = given[0].scores
+    inputs = parametrizations_of(layer, "weight")
+    scores: Any = inputs[0].scores
     with torch.no_grad():
         scores.copy_(torch.tensor([[-1.0, -2.0, 1.0, 2.0]]))
-    mask_lowest(given, 0.5)
+    mask_lowest(inputs, 0.5)
     remove_scores(layer, "weight")
     assert layer.weight.tolist() == [pytest.approx([0.0, 0.0, 0.1, 0.2])]
     assert type(layer) is nn.Linear
@@ -145,10 +145,10 @@ def test_each_parameter_ends_with_its_share_of_zeros_and_no_parametrization(
 def test_the_weights_with_the_best_scores_in_training_are_left(network: Model, work: Work) -> None:
     seen: list[float] = []
 
-    def fit(*given: Any, **options: Any) -> dict[str, float]:
-        found = work.fit(*given, **options)
+    def fit(*args: Any, **options: Any) -> dict[str, float]:
+        result = work.fit(*args, **options)
         seen.append(work.score(network))
-        return found
+        return result
 
     Movement(ratio=0.6, epochs=2).apply(network, replace(work, fit=fit))
     assert work.score(network) == seen[0]
@@ -161,24 +161,24 @@ def test_a_killed_run_resumes_with_bit_identical_weights(
     whole, stopped, resumed = network, copy.deepcopy(network), copy.deepcopy(network)
     expected = step.apply(whole, make_work(digits, tmp_path / "whole"))
     work = make_work(digits, tmp_path / "stopped")
-    taken = iter(range(8))
+    steps_taken = iter(range(8))
 
-    def killed(*given: Any, **options: Any) -> dict[str, float]:
-        wanted = options["after_step"]
+    def killed(*args: Any, **options: Any) -> dict[str, float]:
+        callback = options["after_step"]
 
         def after(module: nn.Module, done: float) -> None:
-            wanted(module, done)
-            if next(taken, None) is None:
+            callback(module, done)
+            if next(steps_taken, None) is None:
                 raise _KilledError
 
-        return work.fit(*given, **{**options, "after_step": after})
+        return work.fit(*args, **{**options, "after_step": after})
 
     with pytest.raises(_KilledError):
         step.apply(stopped, replace(work, fit=killed))
     assert list((tmp_path / "stopped").rglob("checkpoint.safetensors"))
     assert step.apply(resumed, work) == expected
-    after, wanted = weights_of(resumed), weights_of(whole)
-    assert all(torch.equal(after[name], wanted[name]) for name in wanted)
+    after, after_step = weights_of(resumed), weights_of(whole)
+    assert all(torch.equal(after[name], after_step[name]) for name in after_step)
 
 
 def test_a_weight_that_two_layers_share_has_one_score_and_stays_shared(

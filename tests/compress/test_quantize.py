@@ -116,7 +116,7 @@ def inputs_of(model: Model) -> list[dict[str, Tensor]]:
     ]
 
 
-def answers(model: Model) -> list[Tensor]:
+def outputs_of(model: Model) -> list[Tensor]:
     with torch.inference_mode():
         return [output_of(model.module.eval(), inputs) for inputs in inputs_of(model)]
 
@@ -147,8 +147,8 @@ def test_a_record_rebuilds_names_and_shapes_and_the_outputs_are_bit_equal(
     assert {n: (v.shape, v.dtype) for n, v in rebuilt.module.state_dict().items()} == shapes
     save_model(model.module, str(tmp_path / "weights.safetensors"))
     load_model(rebuilt.module, tmp_path / "weights.safetensors", strict=True)
-    for own, other in zip(answers(model), answers(rebuilt), strict=True):
-        assert torch.equal(own, other)
+    for first, other in zip(outputs_of(model), outputs_of(rebuilt), strict=True):
+        assert torch.equal(first, other)
 
 
 @pytest.mark.parametrize(
@@ -195,9 +195,9 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
 ) -> None:
     model = mlp.baseline("mlp", digits, mlp.Settings(width=512))
     applied(model, method, work_of(model))
-    made, promised = exported(model, digits, "onnx", tmp_path), stored_bytes(model.module)
+    bundle, promised = exported(model, digits, "onnx", tmp_path), stored_bytes(model.module)
     graph = 12_000  # the nodes themselves
-    assert 3 * graph < promised < made.model_size() < promised + graph
+    assert 3 * graph < promised < bundle.model_size() < promised + graph
 
 
 @pytest.mark.parametrize(
@@ -243,12 +243,12 @@ def test_a_static_text_network_with_gates_answers_alike_in_onnx_and_openvino(
     with torch.no_grad():
         model.module.get_parameter("classifier.weight").mul_(10)
     applied(model, "static", work_of(model))
-    expected, inputs = answers(model)[-1].numpy(), model.encoder.probes(4)[-1]
+    expected, inputs = outputs_of(model)[-1].numpy(), model.encoder.probes(4)[-1]
     with sourced(model, reviews, tmp_path) as (source, output):
         for target in ("onnx", "openvino"):
-            made = flow.export(source, target, output / target, force=False)
-            assert made.manifest.precision == "int8"
-            with targets.load(target).load(made, RuntimeOptions()) as session:
+            bundle = flow.export(source, target, output / target, force=False)
+            assert bundle.manifest.precision == "int8"
+            with targets.load(target).load(bundle, RuntimeOptions()) as session:
                 outputs = session.run(inputs)["logits"]
             np.testing.assert_allclose(outputs, expected, atol=0.02 * np.abs(expected).max())
 
@@ -259,8 +259,8 @@ def test_weights_of_8_bits_of_a_gru_stay_small_in_openvino(
     model = recurrent.baseline("gru", reviews, recurrent.Settings(hidden=128, embedding=16))
     in_float = sum(parameter.nbytes for parameter in model.module.parameters())
     applied(model, "weights", work_of(model))
-    made = exported(model, reviews, "openvino", tmp_path)
-    assert made.model_size() < 0.5 * in_float
+    bundle = exported(model, reviews, "openvino", tmp_path)
+    assert bundle.model_size() < 0.5 * in_float
 
 
 def initializers(path: Path) -> dict[str, int]:
@@ -281,13 +281,13 @@ def test_four_bits_are_stored_as_four_bits_and_the_opset_is_raised(
 ) -> None:
     model = build_model("mlp")
     applied(model, "weights-4", work_of(model))
-    made = exported(model, digits, "onnx", tmp_path)
+    bundle = exported(model, digits, "onnx", tmp_path)
     assert "opset" in capsys.readouterr().err
-    stored = initializers(made.model_path)
+    stored = initializers(bundle.model_path)
     assert stored["INT4"] == sum(
         part.weight.numel() for part in model.module.modules() if isinstance(part, nn.Linear)
     )
-    assert onnx.load(made.model_path).opset_import[0].version == 21
+    assert onnx.load(bundle.model_path).opset_import[0].version == 21
 
 
 def test_an_embedding_is_stored_as_integers_once_and_gathered_before_it_is_dequantized(
@@ -298,9 +298,9 @@ def test_an_embedding_is_stored_as_integers_once_and_gathered_before_it_is_dequa
 ) -> None:
     model = build_model("bert")
     applied(model, "static", work_of(model))
-    made = exported(model, reviews, "onnx", tmp_path)
-    graph = onnx.load(made.model_path).graph
-    kinds = {one.name: one.data_type for one in graph.initializer}
+    bundle = exported(model, reviews, "onnx", tmp_path)
+    graph = onnx.load(bundle.model_path).graph
+    kinds = {tensor.name: tensor.data_type for tensor in graph.initializer}
     tables = [node.input[0] for node in graph.node if node.op_type == "Gather"]
     assert onnx.TensorProto.INT8 in [kinds.get(name) for name in tables]
     assert kinds.keys() <= {name for node in graph.node for name in node.input}
@@ -314,11 +314,11 @@ def test_an_embedding_of_4_bits_is_gathered_before_it_is_dequantized(
 ) -> None:
     model = build_model("bert")
     applied(model, "weights-4", work_of(model))
-    made = exported(model, reviews, "onnx", tmp_path)
-    nodes = onnx.load(made.model_path).graph.node
+    bundle = exported(model, reviews, "onnx", tmp_path)
+    nodes = onnx.load(bundle.model_path).graph.node
     gathered = [node for node in nodes if node.op_type == "GatherBlockQuantized"]
     assert len(gathered) == 1
-    assert made.manifest.parity["agreement"] > 0.95
+    assert bundle.manifest.parity["agreement"] > 0.95
 
 
 def test_an_embedding_of_4_bits_without_blocks_still_answers(
@@ -326,10 +326,10 @@ def test_an_embedding_of_4_bits_without_blocks_still_answers(
 ) -> None:
     model = recurrent.baseline("lstm", reviews, recurrent.Settings(hidden=16, embedding=40))
     applied(model, "weights-4", work_of(model))
-    made = exported(model, reviews, "onnx", tmp_path)
+    bundle = exported(model, reviews, "onnx", tmp_path)
     table = model.module.get_parameter("embedding.words.weight")
-    assert initializers(made.model_path)["INT4"] >= table.numel()
-    assert made.manifest.parity["agreement"] > 0.95
+    assert initializers(bundle.model_path)["INT4"] >= table.numel()
+    assert bundle.manifest.parity["agreement"] > 0.95
 
 
 @pytest.mark.parametrize(("method", "target"), [("dynamic", "tensorrt"), ("bf16", "onnx")])
@@ -364,10 +364,10 @@ def test_a_gru_of_8_bits_is_refused_by_name_where_a_target_takes_it_in_float_alo
     with pytest.raises(UsageError, match=r"GRU only in float.*--set in_float=\S+ ") as refused:
         exported(model_with(Weights()), reviews, "tensorrt", tmp_path / "refused")
     named = str(refused.value).partition("in_float=")[2].split()[0]
-    made = exported(
+    bundle = exported(
         model_with(Weights(in_float=tuple(named.split(",")))), reviews, "tensorrt", tmp_path
     )
-    assert made.manifest.precision == "int8-weights"
+    assert bundle.manifest.precision == "int8-weights"
 
 
 def test_a_quantized_model_is_not_quantized_again(
@@ -396,7 +396,7 @@ def test_structural_steps_come_before_quantization(
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (lambda: Static(calibrator="entropy"), "calibrator is 'entropy'"),
         (lambda: Static(samples=0), "samples is 0"),
@@ -411,8 +411,8 @@ def test_structural_steps_come_before_quantization(
         (lambda: Fp16(samples=0), "samples is 0"),
     ],
 )
-def test_settings_out_of_range_are_refused(make: Callable[[], object], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_settings_out_of_range_are_refused(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         make()
 
 
@@ -446,8 +446,8 @@ def test_a_constant_activation_gets_a_scale_and_a_note(
         first.bias.fill_(-1.0)
     applied(model, "static", work_of(model))
     assert "reads only zeros" in capsys.readouterr().err
-    for made in answers(model):
-        assert torch.isfinite(made).all()
+    for created in outputs_of(model):
+        assert torch.isfinite(created).all()
 
 
 def test_calibration_rows_of_another_shape_are_refused(
@@ -474,7 +474,7 @@ def test_a_name_that_no_layer_has_is_said_with_the_near_ones(
 
 
 @pytest.mark.parametrize(
-    "own",
+    "entry",
     [
         {"bits": 2, "group": 0, "inputs": "static"},
         {"bits": 8, "group": -1, "inputs": "static"},
@@ -485,11 +485,11 @@ def test_a_name_that_no_layer_has_is_said_with_the_near_ones(
     ],
 )
 def test_a_record_that_a_stranger_wrote_is_refused(
-    own: Any, build_model: Callable[[str], Model]
+    entry: Any, build_model: Callable[[str], Model]
 ) -> None:
     model = build_model("mlp")
     with pytest.raises(ArtifactError, match="hidden"):
-        Static.rebuild(model, {"hidden.0": own})
+        Static.rebuild(model, {"hidden.0": entry})
 
 
 @pytest.mark.parametrize("method", ["static", "qat"])
@@ -506,8 +506,8 @@ def test_without_zero_points_linear_layers_multiply_the_same_numbers(
     )
     moved = replace(model, module=with_zero_point_0(model.module, keep_unsigned=False))
     results = []
-    for one, name in ((model, "own.onnx"), (moved, "moved.onnx")):
-        write_onnx(one, tmp_path / name, opset=18)
+    for item, name in ((model, "own.onnx"), (moved, "moved.onnx")):
+        write_onnx(item, tmp_path / name, opset=18)
         graph = onnx.load(tmp_path / name).graph
         initializers = {value.name: numpy_helper.to_array(value) for value in graph.initializer}
         zero_points = [
@@ -516,8 +516,8 @@ def test_without_zero_points_linear_layers_multiply_the_same_numbers(
         options = onnxruntime.SessionOptions()
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         session = onnxruntime.InferenceSession(tmp_path / name, options)
-        given = {key: value.numpy() for key, value in inputs_of(model)[0].items()}
-        results.append((session.run(None, given)[0], zero_points))
+        inputs = {key: value.numpy() for key, value in inputs_of(model)[0].items()}
+        results.append((session.run(None, inputs)[0], zero_points))
     (outputs, zero_points), (shifted, all_zero) = results
     assert any(zero_points)
     assert not any(zero or zero.dtype != np.int8 for zero in all_zero)
@@ -535,11 +535,11 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     quantizers, before = (
         [
             quantizer
-            for layer in one.modules()
+            for layer in item.modules()
             if isinstance(layer, QuantizedLayer) and not isinstance(layer, nn.Linear)
             for quantizer in layer.input_quantizers
         ]
-        for one in (form, model.module)
+        for item in (form, model.module)
     )
     assert any(quantizer.unsigned for quantizer in before)
     assert not any(quantizer.unsigned or quantizer.zero_point for quantizer in quantizers)
@@ -547,9 +547,9 @@ def test_a_form_for_a_target_without_zero_points_has_none_and_answers_nearly_ali
     arrays = model.encoder.batch(encoded, range(64))
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     with torch.inference_mode():
-        own, other = output_of(model.module.eval(), inputs), output_of(form.eval(), inputs)
-    assert not torch.equal(own, other)
-    assert (own - other).abs().mean() < 0.15 * own.abs().mean() + 1e-3
+        first, other = output_of(model.module.eval(), inputs), output_of(form.eval(), inputs)
+    assert not torch.equal(first, other)
+    assert (first - other).abs().mean() < 0.15 * first.abs().mean() + 1e-3
 
 
 def test_a_form_whose_zero_points_are_0_already_is_itself(
@@ -565,14 +565,14 @@ def test_unsigned_activations_with_zero_point_0_stay_where_a_target_takes_them(
 ) -> None:
     model = build_model("cnn")  # what a rectifier gives is never below 0
     applied(model, "static", work_of(model))
-    kept, moved = (with_zero_point_0(model.module, keep_unsigned=one) for one in (True, False))
+    kept, moved = (with_zero_point_0(model.module, keep_unsigned=item) for item in (True, False))
     before, after = (
         [part for part in form.modules() if isinstance(part, ActivationQuantizer)]
         for form in (model.module, kept)
     )
-    from_zero = [place for place, one in enumerate(before) if one.unsigned and not one.zero_point]
+    from_zero = [index for index, one in enumerate(before) if one.unsigned and not one.zero_point]
     assert from_zero
-    assert all(after[place].unsigned and not after[place].shifted for place in from_zero)
+    assert all(after[position].unsigned and not after[position].shifted for position in from_zero)
     for layer in [part for part in moved.modules() if isinstance(part, QuantizedLayer)]:
         for quantizer in layer.input_quantizers:
             assert bool(quantizer.unsigned) == quantizer.shifted

@@ -81,8 +81,8 @@ def largest_error(model: Model, folder: Path, opset: int = 21) -> float:
     errors, largest = [], 1.0
     for arrays in model.encoder.probes(4):
         with torch.inference_mode():
-            given = {name: torch.from_numpy(array) for name, array in arrays.items()}
-            expected = output_of(model.module.eval(), given).numpy()
+            inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+            expected = output_of(model.module.eval(), inputs).numpy()
         errors.append(np.abs(session.run(None, arrays)[0] - expected).max())
         largest = max(largest, float(np.abs(expected).max()))
     return float(max(errors)) / largest
@@ -123,13 +123,13 @@ def test_every_layer_of_a_record_is_quantized_in_pytorch(
     pairs = replace(pairs, train=replace(reviews.train, rows=rows))
     model = make_lively(columns=2)
     taken(model, "quantize/weights", Weights(), work_on(pairs, tmp_path))
-    arrays = max(model.encoder.probes(4), key=lambda one: one["input_ids"].size)
-    given = {name: torch.from_numpy(array) for name, array in arrays.items()}
-    expected = output_of(model.module, given)
+    arrays = max(model.encoder.probes(4), key=lambda item: item["input_ids"].size)
+    inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
+    expected = output_of(model.module, inputs)
     for path in model.steps[-1].record:
         layer: Any = model.module.get_submodule(path)
         layer.enabled = False
-        assert not torch.equal(output_of(model.module, given), expected), path
+        assert not torch.equal(output_of(model.module, inputs), expected), path
         layer.enabled = True
 
 
@@ -141,7 +141,7 @@ def test_a_shared_layers_4_bits_are_stored_as_4_bits(
     taken(model, "quantize/weights", METHODS["weights"], reviews_work)
     write_onnx(model, tmp_path / "model.onnx", 21)
     initializers = onnx.load(tmp_path / "model.onnx").graph.initializer
-    kinds = {one.data_type for one in initializers if one.name.endswith(".integers")}
+    kinds = {tensor.data_type for tensor in initializers if tensor.name.endswith(".integers")}
     assert kinds == {onnx.TensorProto.INT4}
 
 
@@ -215,7 +215,9 @@ def test_a_transformers_form_holds_its_layers_once(reviews: Dataset) -> None:
     torch.manual_seed(0)
     model = transformer.baseline("transformer", reviews, transformer.Settings(hidden=32))
     form = inference_form(model)
-    held = [sum(one.numel() for one in part.parameters()) for part in (model.module, form)]
+    held = [
+        sum(parameter.numel() for parameter in part.parameters()) for part in (model.module, form)
+    ]
     assert held[0] == held[1]
     linears = {path for path, part in form.named_modules() if type(part) is nn.Linear}
     assert len(linears) == 4 * transformer.Settings().layers + 1
@@ -237,13 +239,15 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
     }
     folder = artifact.save(model, tmp_path / "short")
     for target in ("onnx", "pytorch"):
-        made = tmp_path / target
-        code, _, said = bmc("export", folder, "--target", target, "--allow-slower", "-o", made)
-        assert code == 0, said
-        assert bmc("check", made)[0] == 0
-    code, shown, said = bmc("bench", tmp_path / "onnx", "--launches", "2", "--rounds", "2")
-    assert code == 0, said
-    assert "onnx was measured with 6 tokens" in shown
+        target_folder = tmp_path / target
+        code, _, err = bmc(
+            "export", folder, "--target", target, "--allow-slower", "-o", target_folder
+        )
+        assert code == 0, err
+        assert bmc("check", target_folder)[0] == 0
+    code, text, err = bmc("bench", tmp_path / "onnx", "--launches", "2", "--rounds", "2")
+    assert code == 0, err
+    assert "onnx was measured with 6 tokens" in text
 
 
 class _ReadPast(nn.Module):
@@ -258,8 +262,8 @@ class _ReadPast(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         hidden = self.first(pixels.flatten(1))
-        made: torch.Tensor = self.last(nn.functional.linear(hidden, self.past.weight).relu())
-        return made
+        outputs: torch.Tensor = self.last(nn.functional.linear(hidden, self.past.weight).relu())
+        return outputs
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -330,8 +334,8 @@ def test_a_weight_that_a_layer_in_float_uses_too_stays_in_32_bits(
     expected = output_of(model.module, *_probe(model))
     step = Fp16(samples=8, in_float=("layers.1.project",))
     taken(model, "quantize/fp16", step, reviews_work)
-    found = output_of(model.module, *_probe(model))
-    torch.testing.assert_close(found, expected, atol=0.02, rtol=0.02)
+    result = output_of(model.module, *_probe(model))
+    torch.testing.assert_close(result, expected, atol=0.02, rtol=0.02)
 
 
 def _probe(model: Model) -> tuple[dict[str, torch.Tensor]]:
@@ -355,8 +359,8 @@ class _Transformer(nn.Module):
         self.last = nn.Linear(16, 10)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        made: torch.Tensor = self.last(self.layer(self.first(pixels.flatten(1, 2))).mean(dim=1))
-        return made
+        outputs: torch.Tensor = self.last(self.layer(self.first(pixels.flatten(1, 2))).mean(dim=1))
+        return outputs
 
 
 def test_pytorchs_fused_attention_does_not_pass_quantized_layers_by(

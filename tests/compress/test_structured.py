@@ -83,16 +83,16 @@ def build(name: str) -> Model:
         for buffer in module.buffers():
             if buffer.is_floating_point():
                 buffer.add_(0.1 * torch.rand(buffer.shape))
-    labels = tuple(str(place) for place in range(spec.get("outputs", 2)))
+    labels = tuple(str(index) for index in range(spec.get("outputs", 2)))
     task = "generation" if family == "gan" else "classification"
     encoder: Any = LatentEncoder(10)  # unused, unless the model is a generator
     return Model(module, family, spec, labels, encoder, task)
 
 
-def answers(model: Model) -> list[Tensor]:
+def outputs_of(model: Model) -> list[Tensor]:
     with torch.inference_mode():
         inputs = family_of(model).examples(model.module)
-        return [output_of(model.module.eval(), given) for given in inputs]
+        return [output_of(model.module.eval(), arguments) for arguments in inputs]
 
 
 def sizes(model: Model) -> dict[str, tuple[int, ...]]:
@@ -111,13 +111,13 @@ def rebuilt(name: str, *records: tuple[Any, Record]) -> Model:
 def kill_half(model: Model) -> dict[str, int]:
     """Let the odd units of each group make nothing, so that no answer depends on them."""
     alive = {}
-    for group in (one for one in groups_of(model) if one.kind != "width"):
+    for group in (item for item in groups_of(model) if item.kind != "width"):
         for member in group.members:
             layer, dead = model.module.get_submodule(member.paths[0]), member.units % 2 == 1
-            for own, weight in layer.named_parameters():
+            for parameter, weight in layer.named_parameters():
                 if isinstance(layer, nn.RNNBase) and member.axis == "out":
                     weight.view(-1, len(dead), *weight.shape[1:])[:, dead] = 0
-                elif "_hh_" in own:
+                elif "_hh_" in parameter:
                     continue
                 elif member.axis == "out" and not isinstance(layer, nn.Embedding):
                     weight[dead] = 0
@@ -164,18 +164,18 @@ def test_units_without_effect_are_removed_and_no_output_changes(name: str, work:
     model = build(name)
     alive = kill_half(model)
     assert alive
-    before, heads = answers(model), family_of(model).parts(model.module).heads
+    before, heads = outputs_of(model), family_of(model).parts(model.module).heads
     record = Structured(ratio=0.5, multiple=4).apply(model, work)
-    assert {one.name: one.units for one in groups_of(model) if one.kind != "width"} == alive
+    assert {group.name: group.units for group in groups_of(model) if group.kind != "width"} == alive
     assert family_of(model).parts(model.module).heads == dict.fromkeys(heads, 2)
-    for found, expected in zip(answers(model), before, strict=True):
+    for output, expected in zip(outputs_of(model), before, strict=True):
         assert expected.std() > 0
         scale = expected.abs().max().item()
-        torch.testing.assert_close(found, expected, atol=1e-4 * scale, rtol=0)
+        torch.testing.assert_close(output, expected, atol=1e-4 * scale, rtol=0)
     again = rebuilt(name, (Structured, record))
     assert sizes(again) == sizes(model)
     again.module.load_state_dict(model.module.state_dict())
-    assert all(map(torch.equal, answers(again), answers(model)))
+    assert all(map(torch.equal, outputs_of(again), outputs_of(model)))
 
 
 @pytest.mark.parametrize("name", [name for name in SPECS if name not in ("mpnet", "resnet50")])
@@ -223,10 +223,10 @@ def test_the_width_of_a_bert_is_pruned_where_it_is_named(work: Work) -> None:
     assert record["bert.embeddings.word_embeddings"]["width"] == 24
     assert record["bert.encoder.layer.0.attention.self.query"]["in"] == 24
     assert record["bert.encoder.layer.1.output.LayerNorm"]["features"] == 24
-    assert {path: one["out"] for path, one in record.items() if path == "classifier"} == {}
+    assert {path: item["out"] for path, item in record.items() if path == "classifier"} == {}
     again = rebuilt("bert", (Structured, record))
     again.module.load_state_dict(model.module.state_dict())
-    assert all(map(torch.equal, answers(again), answers(model)))
+    assert all(map(torch.equal, outputs_of(again), outputs_of(model)))
 
 
 @pytest.mark.parametrize(
@@ -284,19 +284,19 @@ def test_global_pruning_spares_the_layer_that_matters(network: Model, work: Work
         network.module.get_parameter("hidden.3.weight")[8:] = 0
         network.module.get_parameter("hidden.3.bias")[8:] = 0
         network.module.get_parameter("output.weight")[:, 8:] = 0
-    before = answers(network)
+    before = outputs_of(network)
     Structured(ratio=0.375, scope="global").apply(network, work)
     assert sizes(network)["hidden.0.weight"] == (32, 64)
     assert sizes(network)["hidden.3.weight"] == (8, 32)
-    for found, expected in zip(answers(network), before, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for output, expected in zip(outputs_of(network), before, strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
 
 
 def test_units_of_equal_importance_do_not_all_stay(network: Model, work: Work) -> None:
     for value in network.module.parameters():
         nn.init.ones_(value)
     Structured(ratio=0.5, scope="global").apply(network, work)
-    left = sum(sizes(network)[f"hidden.{place}.weight"][0] for place in (0, 3))
+    left = sum(sizes(network)[f"hidden.{index}.weight"][0] for index in (0, 3))
     assert left == 40, "half of 64, and what rounds up to one multiple where none would be left"
 
 
@@ -306,10 +306,10 @@ def test_norms_include_the_weights_that_read_a_unit(
 ) -> None:
     with torch.no_grad():
         network.module.get_parameter("output.weight")[:, :16] = 0  # made, and read by nobody
-    before = answers(network)
+    before = outputs_of(network)
     Structured(criterion=criterion, layers=("hidden.3",)).apply(network, work)
-    for found, expected in zip(answers(network), before, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    for output, expected in zip(outputs_of(network), before, strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-5, rtol=0)
 
 
 def test_taylor_removes_units_that_do_not_change_the_loss(network: Model, work: Work) -> None:
@@ -330,8 +330,8 @@ def test_taylor_measures_recurrent_units_and_heads(reviews: Dataset, tmp_path: P
         settings = TrainingSettings(device="cpu")
         work = work_for(few, (), settings, tmp_path, tmp_path, artifact.load, run="")  # type: ignore[arg-type]
         chosen = [
-            torch.cat([value.flatten() for value in pruned(model, one, work).module.parameters()])
-            for one in ("taylor", "l2")
+            torch.cat([value.flatten() for value in pruned(model, item, work).module.parameters()])
+            for item in ("taylor", "l2")
         ]
         assert chosen[0].shape == chosen[1].shape
         assert not torch.equal(*chosen)
@@ -346,14 +346,14 @@ def pruned(model: Model, criterion: str, work: Work) -> Model:
 
 
 def test_random_follows_the_seed(work: Work) -> None:
-    found = []
+    results = []
     for seed in (1, 1, 2):
         model = build("mlp")
         torch.manual_seed(seed)
         Structured(criterion="random").apply(model, work)
-        found.append(model.module.get_parameter("hidden.0.weight"))
-    assert torch.equal(found[0], found[1])
-    assert not torch.equal(found[0], found[2])
+        results.append(model.module.get_parameter("hidden.0.weight"))
+    assert torch.equal(results[0], results[1])
+    assert not torch.equal(results[0], results[2])
 
 
 def test_rounds_end_at_the_same_sizes_with_training_between(work: Work) -> None:
@@ -372,7 +372,7 @@ def test_rounds_end_at_the_same_sizes_with_training_between(work: Work) -> None:
         ((10, 24), {"epochs": 2, "name": "round-1"}),
         ((10, 16), {"epochs": 2, "name": "round-2"}),
     ]
-    assert not torch.equal(answers(slowly)[0], answers(once)[0])
+    assert not torch.equal(outputs_of(slowly)[0], outputs_of(once)[0])
     assert record == Structured(ratio=0.75).apply(on_digits("mlp"), work)
 
 
@@ -386,7 +386,7 @@ def shared_transformer() -> Model:
 
 def test_users_of_a_shared_layer_are_pruned_together(work: Work) -> None:
     model = shared_transformer()
-    alive, before = kill_half(model), answers(model)
+    alive, before = kill_half(model), outputs_of(model)
     assert alive
     record = Structured().apply(model, work)
     layers: Any = model.module.get_submodule("layers")
@@ -394,21 +394,21 @@ def test_users_of_a_shared_layer_are_pruned_together(work: Work) -> None:
     assert layers[0].widen.out_features == 32
     assert layers[0].attention.heads == 2
     assert set(family_of(model).parts(model.module).heads.values()) == {2}
-    for found, expected in zip(answers(model), before, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    for output, expected in zip(outputs_of(model), before, strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)
     again = shared_transformer()
     Structured.rebuild(again, json.loads(json.dumps(record)))
     again.module.load_state_dict(model.module.state_dict())
-    assert all(map(torch.equal, answers(again), answers(model)))
+    assert all(map(torch.equal, outputs_of(again), outputs_of(model)))
 
 
 def test_users_of_a_tied_weight_are_pruned_together(work: Work) -> None:
     model = build("transformer")
     tie = Tie(("layers.0.widen.weight:layers.1.widen.weight",)).apply(model, work)
-    alive, before = kill_half(model), answers(model)
+    alive, before = kill_half(model), outputs_of(model)
     assert alive
     record = Structured().apply(model, work)
-    first, second = (model.module.get_parameter(f"layers.{place}.widen.weight") for place in (0, 1))
+    first, second = (model.module.get_parameter(f"layers.{index}.widen.weight") for index in (0, 1))
     assert first is second
     assert first.shape == (32, 32)
     again = rebuilt("transformer", (Tie, tie), (Structured, record))
@@ -416,9 +416,9 @@ def test_users_of_a_tied_weight_are_pruned_together(work: Work) -> None:
         "layers.0.widen.weight"
     )
     again.module.load_state_dict(model.module.state_dict())
-    for fresh, found, expected in zip(answers(again), answers(model), before, strict=True):
-        assert torch.equal(fresh, found)
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    for fresh, output, expected in zip(outputs_of(again), outputs_of(model), before, strict=True):
+        assert torch.equal(fresh, output)
+        torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("shares", ["a layer", "a weight"])
@@ -436,19 +436,19 @@ def test_both_directions_of_a_recurrent_layer_are_pruned_together_if_tied(work: 
     model = build("lstm over tokens")
     tie = Tie(("layers.0.ahead.weight_ih_l0:layers.0.back.weight_ih_l0",)).apply(model, work)
     record = Structured().apply(model, work)
-    ahead, back = (model.module.get_submodule(f"layers.0.{one}") for one in ("ahead", "back"))
+    ahead, back = (model.module.get_submodule(f"layers.0.{item}") for item in ("ahead", "back"))
     assert ahead.weight_ih_l0 is back.weight_ih_l0
     assert ahead.hidden_size == back.hidden_size == 8
     again = rebuilt("lstm over tokens", (Tie, tie), (Structured, record))
     again.module.load_state_dict(model.module.state_dict())
-    assert all(map(torch.equal, answers(again), answers(model)))
+    assert all(map(torch.equal, outputs_of(again), outputs_of(model)))
 
 
 def test_a_weight_that_layers_of_different_kinds_share_is_not_pruned(
     work: Work, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = build("mlp")
-    first, second = (model.module.get_submodule(f"hidden.{place}") for place in (0, 3))
+    first, second = (model.module.get_submodule(f"hidden.{index}") for index in (0, 3))
     first.bias = second.bias
     before = sizes(model)
     assert Structured().apply(model, work) == {}
@@ -461,14 +461,14 @@ def test_factorized_layers_are_pruned_and_prune_share_prune_replays(work: Work) 
     first = Structured(ratio=0.25).apply(model, work)
     split = LowRank(energy=0.5, layers=("layers.*",)).apply(model, work)
     assert "layers.0.narrow" in split
-    alive, before = kill_half(model), answers(model)
+    alive, before = kill_half(model), outputs_of(model)
     second = Structured(multiple=1).apply(model, work)
-    assert {one.name: one.units for one in groups_of(model) if one.kind != "width"} == alive
-    for found, expected in zip(answers(model), before, strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+    assert {group.name: group.units for group in groups_of(model) if group.kind != "width"} == alive
+    for output, expected in zip(outputs_of(model), before, strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)
     again = rebuilt("transformer", (Structured, first), (LowRank, split), (Structured, second))
     again.module.load_state_dict(model.module.state_dict())
-    assert all(map(torch.equal, answers(again), answers(model)))
+    assert all(map(torch.equal, outputs_of(again), outputs_of(model)))
 
 
 def test_zeros_of_a_mask_stay_zeros_through_pruning_and_training(
@@ -574,9 +574,9 @@ def test_what_the_graph_cannot_follow_is_named_and_the_rest_is_pruned(
     model = Model(module, "python", {}, (), work.data)  # type: ignore[arg-type]
     record = Structured().apply(model, work)
     assert set(record) == {"network.hidden", "network.output"}
-    said = capsys.readouterr().err
-    assert "network.first is not pruned: the graph cannot follow it" in said
-    assert "network.grouped is not pruned: network.grouped depends on its units, and is a" in said
+    err = capsys.readouterr().err
+    assert "network.first is not pruned: the graph cannot follow it" in err
+    assert "network.grouped is not pruned: network.grouped depends on its units, and is a" in err
 
 
 def test_a_concatenation_is_followed_into_its_reader(work: Work) -> None:
@@ -620,7 +620,7 @@ def test_a_pruned_model_is_saved_loaded_and_exported_in_its_new_shapes(
     model.steps.append(AppliedStep("prune/structured", asdict(step), record, 0, 0.0))
     loaded = artifact.load(artifact.save(model, tmp_path / "model"))
     assert sizes(loaded) == sizes(model)
-    assert all(map(torch.equal, answers(loaded), answers(model)))
+    assert all(map(torch.equal, outputs_of(loaded), outputs_of(model)))
     write_onnx(loaded, tmp_path / "model.onnx", opset=18)
     graph = onnx.load(tmp_path / "model.onnx").graph
     shapes = {tuple(tensor.dims) for tensor in graph.initializer if len(tensor.dims) > 1}
@@ -637,8 +637,8 @@ def test_the_exported_file_has_the_pruned_heads(
     Structured(ratio=0.5).apply(model, work)
     write_onnx(model, tmp_path / "model.onnx", opset=18)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    weights = [one for one in graph.initializer if "positions" not in one.name]
-    shapes = {tuple(sorted(one.dims)) for one in weights if len(one.dims) == 2}
+    weights = [tensor for tensor in graph.initializer if "positions" not in tensor.name]
+    shapes = {tuple(sorted(weight.dims)) for weight in weights if len(weight.dims) == 2}
     assert (16, 32) in shapes, "one head of 16 is left"
     assert (32, 64) not in shapes, "the feed-forward layer is half as wide"
     assert (32, 96) not in shapes
@@ -662,7 +662,7 @@ def test_the_generator_keeps_its_images_and_its_form(work: Work) -> None:
     model = build("gan")
     Structured(ratio=0.5).apply(model, work)
     form = gan.inference_form(model)
-    for inputs, expected in zip(gan.examples(model.module), answers(model), strict=True):
+    for inputs, expected in zip(gan.examples(model.module), outputs_of(model), strict=True):
         assert expected.shape[1:] == (1, 8, 8)
         with torch.inference_mode():
             torch.testing.assert_close(form(**inputs), expected, atol=1e-5, rtol=0)

@@ -66,9 +66,9 @@ def test_a_group_is_one_parameter_that_starts_as_asked(
     expected = (first + second).detach() / 2 if start == "mean" else first.detach().clone()
     record = Tie(group(WIDEN), start).apply(model, work)
     assert record == {"tied": {WIDEN[1]: WIDEN[0]}}
-    one, other = (model.module.get_parameter(name) for name in WIDEN)
-    assert one is other
-    assert torch.equal(one, expected)
+    item, other = (model.module.get_parameter(name) for name in WIDEN)
+    assert item is other
+    assert torch.equal(item, expected)
 
 
 def test_tied_parameters_are_trained_as_one_and_stay_one_through_a_file(
@@ -77,9 +77,9 @@ def test_tied_parameters_are_trained_as_one_and_stay_one_through_a_file(
     record = Tie((*group(WIDEN), *group(QUERY))).apply(model, work)
     before = model.module.get_parameter(WIDEN[0]).detach().clone()
     work.fit(model)
-    one, other = (model.module.get_parameter(name) for name in WIDEN)
-    assert one is other
-    assert not torch.equal(one, before)
+    item, other = (model.module.get_parameter(name) for name in WIDEN)
+    assert item is other
+    assert not torch.equal(item, before)
     model.steps = [AppliedStep("share/tie", {}, record, 0, 0.0)]
     loaded = _bundles.saved(model, tmp_path / "model")
     for first, second in (WIDEN, QUERY):
@@ -134,7 +134,7 @@ def test_a_tied_weight_is_stored_once_in_the_onnx_file_and_in_the_openvino_ir(
         assert read(after).count([48, 16]) == 0
         assert read(after).count([16, 16]) == read(before).count([16, 16]) + 1 + 4
     less = 4 * (rows * 16 + 24 * 16 + 16 * 16)
-    sizes = [[one.with_suffix(".bin").stat().st_size for one in (loose[1], tied[1])]]
+    sizes = [[item.with_suffix(".bin").stat().st_size for item in (loose[1], tied[1])]]
     sizes.append([one.stat().st_size for one in (loose[0], tied[0])])
     for before_size, after_size in sizes:
         assert before_size - after_size == pytest.approx(less, abs=2000)
@@ -182,8 +182,8 @@ def test_tied_layers_are_split_together_and_the_factors_are_tied(
         model.steps.append(AppliedStep(name, {}, step.apply(model, work), 0, 0.0))
     loaded = _bundles.saved(model, tmp_path / "model")
     for half in ("0", "1"):
-        one, other = (f"layers.{layer}.widen.{half}.weight" for layer in (0, 1))
-        assert loaded.module.get_parameter(one) is loaded.module.get_parameter(other)
+        item, other = (f"layers.{layer}.widen.{half}.weight" for layer in (0, 1))
+        assert loaded.module.get_parameter(item) is loaded.module.get_parameter(other)
     first, second = (f"layers.{layer}.widen.1.bias" for layer in (0, 1))
     assert loaded.module.get_parameter(first) is not loaded.module.get_parameter(second)
 
@@ -207,7 +207,7 @@ def test_a_model_without_an_output_embedding_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"parameters": ()}, "parameters is empty"),
         ({"parameters": ("a.weight",)}, "'a.weight' alone"),
@@ -216,8 +216,8 @@ def test_a_model_without_an_output_embedding_is_refused(
         ({"start": "median"}, "start is 'median'"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         Tie(**settings)
 
 
@@ -234,8 +234,8 @@ def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) 
     ],
 )
 def test_a_record_that_does_not_fit_is_refused(tied: Any, model: Model, tmp_path: Path) -> None:
-    said = refusal_of(model, "share/tie", {"tied": tied}, tmp_path)
+    message = refusal_of(model, "share/tie", {"tied": tied}, tmp_path)
     assert (
-        "step share/tie does not fit" in said
-        or "only parameters of equal shape can be tied" in said
+        "step share/tie does not fit" in message
+        or "only parameters of equal shape can be tied" in message
     )

@@ -70,18 +70,18 @@ def weights_of(model: Model) -> dict[str, Tensor]:
 
 def killed_after(work: Work, steps: int) -> Work:
     """Return work whose training is killed in the `after_step` of the given step."""
-    taken: Iterator[int] = iter(range(steps))
+    steps_taken: Iterator[int] = iter(range(steps))
 
-    def fit(*given: Any, **options: Any) -> dict[str, float]:
-        wanted = options.get("after_step")
+    def fit(*args: Any, **options: Any) -> dict[str, float]:
+        after_step = options.get("after_step")
 
         def after(module: nn.Module, done: float) -> None:
-            if wanted:
-                wanted(module, done)
-            if next(taken, None) is None:
+            if after_step:
+                after_step(module, done)
+            if next(steps_taken, None) is None:
                 raise _KilledError
 
-        return work.fit(*given, **{**options, "after_step": after})
+        return work.fit(*args, **{**options, "after_step": after})
 
     return replace(work, fit=fit)
 
@@ -151,16 +151,16 @@ def test_gradual_pruning_follows_the_cubic_curve_and_zeros_stay_zero(
     shares: list[float] = []
     zeros: list[Tensor] = []
 
-    def fit(*given: Any, **options: Any) -> dict[str, float]:
-        wanted = options["after_step"]
+    def fit(*args: Any, **options: Any) -> dict[str, float]:
+        after_step = options["after_step"]
 
         def after(module: nn.Module, done: float) -> None:
-            wanted(module, done)
-            found = torch.cat([module.get_parameter(name).detach().flatten() for name in PRUNED])
-            zeros.append(found == 0)
+            after_step(module, done)
+            result = torch.cat([module.get_parameter(name).detach().flatten() for name in PRUNED])
+            zeros.append(result == 0)
             shares.append(zeros[-1].float().mean().item())
 
-        return work.fit(*given, **{**options, "after_step": after})
+        return work.fit(*args, **{**options, "after_step": after})
 
     Unstructured(ratio=0.8, epochs=2).apply(network, replace(work, fit=fit))
     steps = len(shares) - 1
@@ -192,8 +192,8 @@ def test_a_killed_gradual_run_resumes_with_bit_identical_weights(
         step.apply(stopped, killed_after(work, 8))
     assert list((tmp_path / "stopped").rglob("checkpoint.safetensors"))
     assert step.apply(resumed, work) == expected
-    after, wanted = weights_of(resumed), weights_of(whole)
-    assert all(torch.equal(after[name], wanted[name]) for name in wanted)
+    after, target = weights_of(resumed), weights_of(whole)
+    assert all(torch.equal(after[name], target[name]) for name in target)
 
 
 def prune(model: Model, step: Unstructured, work: Work) -> dict[str, Tensor]:

@@ -78,8 +78,8 @@ def tokenizer_of(kind: str, texts: list[str]) -> Tokenizer:
             decoders.Metaspace(),
         ),
     }
-    made, trainer, splits, decoder = kinds[kind]()
-    tokenizer = Tokenizer(made)
+    created, trainer, splits, decoder = kinds[kind]()
+    tokenizer = Tokenizer(created)
     tokenizer.pre_tokenizer = splits
     tokenizer.train_from_iterator(texts, trainer)
     if decoder:
@@ -100,18 +100,18 @@ def with_tokenizer(model: Model, tokenizer: Tokenizer, **settings: Any) -> Model
     return replace(model, encoder=encoder)
 
 
-def answers(model: Model, work: Work) -> Tensor:
+def outputs_of(model: Model, work: Work) -> Tensor:
     """Return the outputs for all validation rows, padded to one batch."""
     encoder = model.encoder
     rows = work.data.validation.rows
     arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
-    found = _bundles.module_answers(model, arrays)
-    return torch.from_numpy(found)
+    result = _bundles.module_answers(model, arrays)
+    return torch.from_numpy(result)
 
 
 def tokens(model: Model, texts: list[str]) -> list[list[str]]:
     encoder: Any = model.encoder
-    return [one.tokens for one in encoder.tokenizer.encode_batch(texts)]
+    return [item.tokens for item in encoder.tokenizer.encode_batch(texts)]
 
 
 def small_mpnet() -> Model:
@@ -154,12 +154,12 @@ def test_outputs_for_the_same_texts_are_bit_identical(reader: Model, work: Work)
     if reader.family in ("transformer", "recurrent"):  # their tokenizers know little else
         short = replace(work.data.train, rows=work.data.train.rows[:20])
         work = replace(work, data=replace(work.data, train=short))
-    before = answers(reader, work)
+    before = outputs_of(reader, work)
     texts = texts_of(work)
     cut_before, size = tokens(reader, texts), sum(p.numel() for p in reader.module.parameters())
     record = Vocabulary(margin=0).apply(reader, work)
     assert tokens(reader, texts) == cut_before
-    assert torch.equal(answers(reader, work), before)
+    assert torch.equal(outputs_of(reader, work), before)
     assert before.std() > 0.01
     encoder: Any = reader.encoder
     assert encoder.tokenizer.get_vocab_size() == record["rows"]
@@ -179,11 +179,11 @@ def test_other_tokenizers_are_pruned_too(
     only = replace(work.data.validation, rows=work.data.validation.rows[:10])
     work = replace(work, data=replace(work.data, train=few, validation=only))
     rows, texts = model.module.get_parameter(f"{TABLE}.weight").shape[0], texts_of(work)
-    before, cut_before = answers(model, work), tokens(model, texts)
+    before, cut_before = outputs_of(model, work), tokens(model, texts)
     record = Vocabulary(margin=5).apply(model, work)
     assert record["rows"] < 0.9 * rows
     assert tokens(model, texts) == cut_before
-    assert torch.equal(answers(model, work), before)
+    assert torch.equal(outputs_of(model, work), before)
 
 
 def test_unseen_words_split_into_kept_pieces_and_unknown_ones_stay_unknown(
@@ -241,7 +241,7 @@ def test_padding_at_the_end_of_a_vocabulary_moves_with_it(
     make_lively: Callable[..., Model], work: Work
 ) -> None:
     known: Any = make_lively().encoder
-    pieces = [one for one in known.tokenizer.get_vocab() if one != "[PAD]"]
+    pieces = [item for item in known.tokenizer.get_vocab() if item != "[PAD]"]
     vocabulary = {token: number for number, token in enumerate([*sorted(pieces), "[PAD]"])}
     tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -250,13 +250,13 @@ def test_padding_at_the_end_of_a_vocabulary_moves_with_it(
         ("[SEP]", vocabulary["[SEP]"]), ("[CLS]", vocabulary["[CLS]"])
     )
     model = with_tokenizer(make_lively(), tokenizer, pad_id=vocabulary["[PAD]"])
-    before = answers(model, work)
+    before = outputs_of(model, work)
     record = Vocabulary(margin=0).apply(model, work)
     table = model.module.get_submodule(TABLE)
     assert record["padding"] == table.padding_idx == record["rows"] - 1
     encoder: Any = model.encoder
     assert encoder.settings.pad_id == encoder.tokenizer.token_to_id("[PAD]") == record["padding"]
-    assert torch.equal(answers(model, work), before)
+    assert torch.equal(outputs_of(model, work), before)
 
 
 def test_positions_counted_from_a_padding_that_would_move_are_refused(work: Work) -> None:
@@ -285,7 +285,7 @@ def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
     model.steps = [AppliedStep("prune/vocabulary", {"margin": 0}, record, 0, 0.0)]
     folder = tmp_path / "cut"
     loaded = _bundles.saved(model, folder)
-    assert torch.equal(answers(loaded, work), answers(model, work))
+    assert torch.equal(outputs_of(loaded, work), outputs_of(model, work))
     for name in ("tokenizer.json", "model.safetensors"):
         assert (folder / name).stat().st_size < (whole / name).stat().st_size / 4
     bundle = _bundles.exported(folder, reviews, "onnx", tmp_path / "bundle")
@@ -295,8 +295,8 @@ def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
     encoder = bundle.encoder
     rows = encoder.encode(reviews.test.rows[:3])
     arrays = encoder.batch(rows, range(3))
-    (found,) = _bundles.answers_of(bundle, [arrays])
-    assert found == pytest.approx(_bundles.module_answers(model, arrays), abs=1e-4)
+    (result,) = _bundles.answers_of(bundle, [arrays])
+    assert result == pytest.approx(_bundles.module_answers(model, arrays), abs=1e-4)
 
 
 @pytest.mark.parametrize("first", ["vocabulary", "embedding"])
@@ -317,7 +317,7 @@ def test_vocabulary_pruning_and_a_factorized_embedding_combine_in_both_orders(
     assert model.module.get_parameter(f"{TABLE}.1.weight").shape == (32, 8)
     assert bert.parts(model.module).embeddings[0] == f"{TABLE}.0"
     loaded = _bundles.saved(model, tmp_path / "both")
-    assert torch.equal(answers(loaded, work), answers(model, work))
+    assert torch.equal(outputs_of(loaded, work), outputs_of(model, work))
     assert torch.isfinite(torch.tensor(work.fit(loaded)["validation_accuracy"]))
 
 
@@ -329,7 +329,7 @@ def test_a_student_of_a_pruned_teacher_has_its_few_rows(
     FactorizedEmbedding(rank=16).apply(teacher, work)
     student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), work.data)
     assert student.module.get_parameter(f"{TABLE}.weight").shape == (rows, 16)
-    assert answers(student, work).shape == (len(work.data.validation), 2)
+    assert outputs_of(student, work).shape == (len(work.data.validation), 2)
 
 
 def test_a_model_of_images_is_refused(work: Work) -> None:
@@ -372,6 +372,6 @@ def test_a_record_that_does_not_fit_is_refused(
     wrong: dict[str, Any], make_lively: Callable[..., Model], tmp_path: Path
 ) -> None:
     record = {"embedding": TABLE, "rows": 100, "padding": 0, **wrong}
-    said = refusal_of(make_lively(), "prune/vocabulary", record, tmp_path)
+    message = refusal_of(make_lively(), "prune/vocabulary", record, tmp_path)
     refused = r"not a word embedding|in 1\.\.30522|padding row|prune/vocabulary does not fit"
-    assert re.search(refused, said)
+    assert re.search(refused, message)

@@ -35,10 +35,10 @@ def step(**settings: Any) -> Weighted:
     return Weighted("teacher", "0" * 64, **settings)
 
 
-def work_with(teacher: Model, data: Dataset, place: Path) -> Work:
+def work_with(teacher: Model, data: Dataset, path: Path) -> Work:
     train = Examples(data.train.rows[:64], data.train.labels[:64])
     few = replace(data, train=train)
-    return work_for(few, (), QUICK, place, place, lambda name: teacher, run="")
+    return work_for(few, (), QUICK, path, path, lambda name: teacher, run="")
 
 
 def student_of(teacher: Model, data: Dataset) -> Model:
@@ -163,13 +163,13 @@ def test_signals_are_typed_as_names_and_weights() -> None:
 # images
 
 
-def images(place: Path, augment: tuple[str, ...] = (), epochs: int = 4) -> Work:
+def images(path: Path, augment: tuple[str, ...] = (), epochs: int = 4) -> Work:
     """Return the work on 128 digits, whose teacher is a wider network that was trained on them."""
     data = datasets.load("digits")
     few = replace(data, train=Examples(data.train.rows[:128], data.train.labels[:128]))
     settings = replace(QUICK, epochs=epochs, learning_rate=5e-3, augment=augment)
     teacher = image_network(6, seed=1)
-    return work_for(few, (), settings, place, place, lambda name: teacher, run="")
+    return work_for(few, (), settings, path, path, lambda name: teacher, run="")
 
 
 def image_network(width: int, seed: int, name: str = "cnn", **settings: Any) -> Model:

@@ -88,10 +88,10 @@ def test_a_family_says_what_it_takes_and_how_its_models_are_named(name: str) -> 
 def test_its_settings_are_a_frozen_dataclass_whose_fields_all_have_defaults(name: str) -> None:
     settings = families.family(name).settings
     assert is_dataclass(settings)
-    made = settings()
-    assert replace(made) == made
+    created = settings()
+    assert replace(created) == created
     with pytest.raises(FrozenInstanceError):
-        setattr(made, next((field.name for field in fields(made)), "none"), None)
+        setattr(created, next((field.name for field in fields(created)), "none"), None)
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -94,14 +94,16 @@ def test_a_berts_view_is_what_transformers_computes(make_lively: Callable[..., M
     with torch.no_grad():
         expected = model.module(**inputs, output_hidden_states=True, output_attentions=True)
         torch.testing.assert_close(seen.logits, output_of(model.module, inputs))
-    for ours, its in (
+    for ours, teacher_data in (
         (seen.hidden, expected.hidden_states),
         (seen.attentions, expected.attentions),
     ):
-        assert len(ours) == len(its)
+        assert len(ours) == len(teacher_data)
         kept = inputs["attention_mask"].bool()
-        for mine, theirs in zip(ours, its, strict=True):
-            turned = [each if each.ndim == 3 else each.transpose(1, 2) for each in (mine, theirs)]
+        for mine, reference in zip(ours, teacher_data, strict=True):
+            turned = [
+                each if each.ndim == 3 else each.transpose(1, 2) for each in (mine, reference)
+            ]
             torch.testing.assert_close(turned[0][kept], turned[1][kept], atol=1e-5, rtol=1e-4)
 
 
@@ -129,8 +131,8 @@ def test_a_cnns_maps_are_what_its_activations_and_its_last_pooling_return() -> N
     with torch.no_grad():
         for layer in layers.children():
             after.append(expected := layer(expected))
-    for maps, place in zip(seen.maps, (1, 4, 5), strict=True):
-        torch.testing.assert_close(maps, after[place])
+    for maps, index in zip(seen.maps, (1, 4, 5), strict=True):
+        torch.testing.assert_close(maps, after[index])
 
 
 def test_spatial_attention_of_two_maps_equals_a_value_computed_by_hand() -> None:

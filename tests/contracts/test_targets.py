@@ -82,10 +82,10 @@ def test_the_files_of_a_bundle_are_there_and_listed(
 ) -> None:
     from bmc import bundle as bundles
 
-    made: Bundle = bundles.read(bundle_of(name))
+    bundle: Bundle = bundles.read(bundle_of(name))
     described = targets.format_of(name)
-    files = described.files(made.path, made.manifest.model)
-    assert set(files) <= set(made.files)
-    assert made.model_size() > 0
-    parts = described.parts(made.manifest.model) if described.parts else files
+    files = described.files(bundle.path, bundle.manifest.model)
+    assert set(files) <= set(bundle.files)
+    assert bundle.model_size() > 0
+    parts = described.parts(bundle.manifest.model) if described.parts else files
     assert set(parts) <= set(files)

@@ -13,8 +13,8 @@ from bmc.errors import DataError, SettingError, UnknownError
 
 
 def table(count: int = 300, prefix: str = "text") -> Table:
-    rows = [(f"{prefix} number {place}",) for place in range(count)]
-    return Table(rows, ["a" if place % 2 else "b" for place in range(count)])
+    rows = [(f"{prefix} number {index}",) for index in range(count)]
+    return Table(rows, ["a" if position % 2 else "b" for position in range(count)])
 
 
 def texts_of(part: Examples) -> set[str]:
@@ -44,8 +44,8 @@ def test_duplicates_never_cross_whatever_their_case_spaces_and_labels() -> None:
 
 def test_an_official_test_part_is_kept_whole_and_taken_out_of_the_rest() -> None:
     official = Table([*table(40).rows, ("TEXT number 7",)], ["a"] * 41)
-    own = table(300)
-    data = split(Table(own.rows, own.labels, official), "rows", ("text",))
+    entry = table(300)
+    data = split(Table(entry.rows, entry.labels, official), "rows", ("text",))
     assert tuple(data.test.rows) == tuple(official.rows)
     held_out = texts_of(data.test)
     assert not held_out & texts_of(data.train)
@@ -62,23 +62,23 @@ def test_labels_are_sorted_and_indices_point_at_them() -> None:
 
 
 def test_the_fingerprint_changes_with_any_text_label_or_order_and_with_nothing_else() -> None:
-    own = table()
-    prints = {split(own, name, ("text",)).fingerprint for name in ("one", "two")}
+    entry = table()
+    prints = {split(entry, name, ("text",)).fingerprint for name in ("one", "two")}
     assert len(prints) == 1
     changed = [
-        Table([("other",), *own.rows[1:]], own.labels),
-        Table(own.rows, ["a", *own.labels[1:]]),
-        Table(list(reversed(own.rows)), list(reversed(own.labels))),
-        Table(own.rows, own.labels, Table([("held out",)], ["a"])),
+        Table([("other",), *entry.rows[1:]], entry.labels),
+        Table(entry.rows, ["a", *entry.labels[1:]]),
+        Table(list(reversed(entry.rows)), list(reversed(entry.labels))),
+        Table(entry.rows, entry.labels, Table([("held out",)], ["a"])),
     ]
     prints |= {split(other, "one", ("text",)).fingerprint for other in changed}
     assert len(prints) == 5
 
 
 def test_fractions_may_be_class_names_where_there_are_few() -> None:
-    own = table()
-    stars = [str(place % 8 / 2) for place in range(300)]
-    assert split(Table(own.rows, stars), "rows", ("text",)).labels[:2] == ("0.0", "0.5")
+    entry = table()
+    stars = [str(index % 8 / 2) for index in range(300)]
+    assert split(Table(entry.rows, stars), "rows", ("text",)).labels[:2] == ("0.0", "0.5")
 
 
 @pytest.mark.parametrize(
@@ -96,19 +96,19 @@ def test_labels_that_no_regression_can_learn_are_refused(values: list[str], mess
 
 
 def test_a_regression_keeps_its_numbers() -> None:
-    own = table()
-    values = [str(place / 7) for place in range(300)]
-    data = split(Table(own.rows, values), "rows", ("text",), "regression")
+    entry = table()
+    values = [str(index / 7) for index in range(300)]
+    data = split(Table(entry.rows, values), "rows", ("text",), "regression")
     assert data.labels == ()
     for (text,), value in zip(data.train.rows, data.train.labels, strict=True):
         assert value == int(text.split()[-1]) / 7
 
 
 def test_a_class_that_only_the_test_part_has_is_refused_by_name() -> None:
-    own = table()
+    entry = table()
     official = Table([("held out",)], ["new"])
     with pytest.raises(DataError, match="rows of class 'new', but the training rows have none"):
-        split(Table(own.rows, own.labels, official), "rows", ("text",))
+        split(Table(entry.rows, entry.labels, official), "rows", ("text",))
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_data_that_cannot_be_used_is_refused(
 
 
 def test_an_official_test_part_with_an_empty_text_is_refused() -> None:
-    own = table()
+    entry = table()
     official = Table([("fine",), (" ",)], ["a", "b"])
     with pytest.raises(DataError, match="empty text"):
-        split(Table(own.rows, own.labels, official), "rows", ("text",))
+        split(Table(entry.rows, entry.labels, official), "rows", ("text",))
 
 
 def write_csv(path: Path, text: str) -> str:
@@ -156,13 +156,14 @@ def test_csv_jsonl_and_parquet_of_the_same_rows_are_the_same_data(tmp_path: Path
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    own = table(90)
+    entry = table(90)
     records = [
-        {"text": text, "label": label} for (text,), label in zip(own.rows, own.labels, strict=True)
+        {"text": text, "label": label}
+        for (text,), label in zip(entry.rows, entry.labels, strict=True)
     ]
     lines = "".join(f"{record['text']},{record['label']}\n" for record in records)
     csv_path = write_csv(tmp_path / "t.csv", "text,label\n" + lines)
-    jsonl = write_csv(tmp_path / "t.jsonl", "\n\n".join(json.dumps(one) for one in records))
+    jsonl = write_csv(tmp_path / "t.jsonl", "\n\n".join(json.dumps(item) for item in records))
     parquet.write_table(pyarrow.Table.from_pylist(records), tmp_path / "t.parquet")
     paths = (csv_path, jsonl, str(tmp_path / "t.parquet"))
     assert len({datasets.load(path).fingerprint for path in paths}) == 1

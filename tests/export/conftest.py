@@ -19,12 +19,12 @@ def lively_bundle(
 ) -> Iterator[Callable[[str], Bundle]]:
     """Return a function that exports the lively model to a target, once a session."""
     folder = tmp_path_factory.mktemp("lively-bundles")
-    made: dict[str, Bundle] = {}
+    created: dict[str, Bundle] = {}
     with source_of(lively_folder, reviews, ExportOptions()) as source:
 
         def export(target: str) -> Bundle:
-            if target not in made:
-                made[target] = flow.export(source, target, folder / target, force=False)
-            return made[target]
+            if target not in created:
+                created[target] = flow.export(source, target, folder / target, force=False)
+            return created[target]
 
         yield export

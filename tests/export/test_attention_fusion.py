@@ -61,10 +61,10 @@ def inputs(rows: int = ROWS, length: int = LENGTH) -> tuple[Tensor, Tensor]:
     return torch.randn(rows, length, WIDTH, generator=generator), mask
 
 
-def answer(path: Path, given: tuple[Tensor, Tensor]) -> Tensor:
+def answer(path: Path, arguments: tuple[Tensor, Tensor]) -> Tensor:
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    names = [one.name for one in session.get_inputs()]
-    fed = {name: value.numpy() for name, value in zip(names, given, strict=True)}
+    names = [item.name for item in session.get_inputs()]
+    fed = {name: value.numpy() for name, value in zip(names, arguments, strict=True)}
     return torch.from_numpy(session.run(None, fed)[0])
 
 
@@ -78,15 +78,17 @@ def test_one_operator_answers_as_its_parts_did_at_any_shape(bias: str, tmp_path:
     assert model.opset_imports[""] == 23
     onnx_ir.save(model, tmp_path / "whole.onnx")
     for rows, length in ((1, 1), (2, 7), (3, 40)):
-        given = inputs(rows, length)
-        torch.testing.assert_close(answer(tmp_path / "whole.onnx", given), module(*given))
+        arguments = inputs(rows, length)
+        torch.testing.assert_close(answer(tmp_path / "whole.onnx", arguments), module(*arguments))
 
 
 def test_a_mask_is_expanded_once_for_all_layers(tmp_path: Path) -> None:
     model = exported(Twice("none").eval(), tmp_path / "parts.onnx")
     fuse_attention(model)
     read = [node.inputs[3] for node in model.graph if node.op_type == "Attention"]
-    expanded = {one.name for one in read if one is not None and str(one.name).endswith("_expanded")}
+    expanded = {
+        item.name for item in read if item is not None and str(item.name).endswith("_expanded")
+    }
     assert len(expanded) == 1  # the first token alone needs one row of it
 
 

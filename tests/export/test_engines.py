@@ -23,8 +23,8 @@ def engine(lively_bundle: Callable[[str], Bundle]) -> Bundle:
 
 
 def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
-    found = {file.name for file in engine.path.iterdir()}
-    assert found == {
+    result = {file.name for file in engine.path.iterdir()}
+    assert result == {
         "model.onnx",
         "model.engine",
         "manifest.json",
@@ -49,17 +49,17 @@ def test_an_engine_that_was_not_run_has_no_score_but_its_onnx_file_has(
 
 
 def test_check_of_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
-    code, out, said = bmc("check", engine.path)
+    code, out, err = bmc("check", engine.path)
     assert code == 3
     assert out == ""
-    assert "not run" in said
-    assert "checksums are right" in said
+    assert "not run" in err
+    assert "checksums are right" in err
 
 
 def test_predict_with_an_engine_without_a_gpu_exits_3(engine: Bundle, bmc: Run) -> None:
-    code, _, said = bmc("predict", engine.path, "a fine film")
+    code, _, err = bmc("predict", engine.path, "a fine film")
     assert code == 3
-    assert "NVIDIA" in said
+    assert "NVIDIA" in err
 
 
 def test_golden_rows_fit_an_engine_for_single_rows(
@@ -67,8 +67,8 @@ def test_golden_rows_fit_an_engine_for_single_rows(
 ) -> None:
     output = tmp_path / "single"
     options = ["--target", "tensorrt", "--max-batch", 1, "-o", output]
-    code, out, said = bmc("export", lively_folder, *options)
-    assert code == 0, said
+    code, out, err = bmc("export", lively_folder, *options)
+    assert code == 0, err
     assert "its ONNX file; the engine was built, not run here" in out
     inputs, outputs = bundle.read(output).golden()
     assert {array.shape[0] for array in (inputs | outputs).values()} == {1}

@@ -51,14 +51,14 @@ def reference(folder: Path, rows: Many) -> NDArray[np.float32]:
     """Return the logits of a model directory in PyTorch, row by row: no padding, no batches."""
     model = artifact.load(folder)
     encoder = model.encoder
-    found = []
+    results = []
     encoded = encoder.encode(rows)
-    for place in range(len(encoded)):
-        arrays = encoder.batch(encoded, [place])
+    for index in range(len(encoded)):
+        arrays = encoder.batch(encoded, [index])
         inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
         with torch.inference_mode():
-            found.append(model.module(**inputs).logits[0].numpy())
-    return np.stack(found)
+            results.append(model.module(**inputs).logits[0].numpy())
+    return np.stack(results)
 
 
 def some_inputs(columns: int, rows: int, length: int) -> dict[str, NDArray[np.int64]]:
@@ -89,9 +89,9 @@ def test_a_bundle_answers_real_text_as_pytorch_does(
 ) -> None:
     expected = reference(lively_folder, reviews.test.rows)
     with Pipeline(lively_bundle(target), RuntimeOptions()) as classifier:
-        found = classifier.outputs(reviews.test.rows)
+        result = classifier.outputs(reviews.test.rows)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(found, expected, atol=5e-5)
+    np.testing.assert_allclose(result, expected, atol=5e-5)
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
@@ -104,12 +104,12 @@ def test_batch_and_sequence_are_dynamic_beyond_the_shapes_of_the_trace(
     lively_bundle: Callable[[str], Bundle],
 ) -> None:
     inputs = some_inputs(1, rows, length)
-    made = lively_bundle(target)
-    with targets.load(target).load(made, RuntimeOptions()) as session:
-        found = session.run(inputs)["logits"]
-    assert found.shape == (rows, 2)
+    created = lively_bundle(target)
+    with targets.load(target).load(created, RuntimeOptions()) as session:
+        result = session.run(inputs)["logits"]
+    assert result.shape == (rows, 2)
     np.testing.assert_allclose(
-        found, module_logits(artifact.load(lively_folder), inputs), atol=5e-5
+        result, module_logits(artifact.load(lively_folder), inputs), atol=5e-5
     )
 
 
@@ -117,25 +117,25 @@ def test_batch_and_sequence_are_dynamic_beyond_the_shapes_of_the_trace(
 def test_scores_are_those_of_the_bundles_own_answers(
     target: str, lively_bundle: Callable[[str], Bundle], reviews: Dataset
 ) -> None:
-    made = lively_bundle(target)
-    kept = bundle.read_arrays(made.path / bundle.EVALUATION)
+    created = lively_bundle(target)
+    kept = bundle.read_arrays(created.path / bundle.EVALUATION)
     right = kept["logits"].argmax(axis=1) == np.array(reviews.test.labels)
-    assert made.manifest.scores["accuracy"]["value"] == pytest.approx(right.mean())
-    assert made.manifest.scores["rows"] == len(reviews.test)
-    assert made.manifest.parity["agreement"] == 1
-    assert made.manifest.parity["rows"] == len(reviews.test)
-    assert 0 <= made.manifest.parity["max_error"] < 1e-4
-    assert made.manifest.parity["cosine"] == pytest.approx(1, abs=1e-6)
-    assert 0 <= made.manifest.parity["max_error_other_shapes"] < 1e-4
+    assert created.manifest.scores["accuracy"]["value"] == pytest.approx(right.mean())
+    assert created.manifest.scores["rows"] == len(reviews.test)
+    assert created.manifest.parity["agreement"] == 1
+    assert created.manifest.parity["rows"] == len(reviews.test)
+    assert 0 <= created.manifest.parity["max_error"] < 1e-4
+    assert created.manifest.parity["cosine"] == pytest.approx(1, abs=1e-6)
+    assert 0 <= created.manifest.parity["max_error_other_shapes"] < 1e-4
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino", "pytorch"])
 def test_golden_outputs_come_again(target: str, lively_bundle: Callable[[str], Bundle]) -> None:
-    made = lively_bundle(target)
-    inputs, expected = made.golden()
-    with targets.load(target).load(made, RuntimeOptions()) as session:
-        found = session.run(inputs)
-    np.testing.assert_allclose(found["logits"], expected["logits"], atol=1e-5)
+    created = lively_bundle(target)
+    inputs, expected = created.golden()
+    with targets.load(target).load(created, RuntimeOptions()) as session:
+        result = session.run(inputs)
+    np.testing.assert_allclose(result["logits"], expected["logits"], atol=1e-5)
 
 
 def test_a_bundle_says_which_model_it_came_from(
@@ -155,8 +155,8 @@ def test_a_bundle_holds_the_known_files_alone(
     target: str, lively_bundle: Callable[[str], Bundle]
 ) -> None:
     path = lively_bundle(target).path
-    found = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
-    assert found == FILES[target] | PROOFS
+    result = {file.relative_to(path).as_posix() for file in path.rglob("*") if file.is_file()}
+    assert result == FILES[target] | PROOFS
 
 
 def initializer_numbers(path: Path) -> int:
@@ -165,8 +165,8 @@ def initializer_numbers(path: Path) -> int:
 
 
 def test_the_onnx_graph_is_clean(lively_bundle: Callable[[str], Bundle]) -> None:
-    made = lively_bundle("onnx")
-    graph = onnx.load(made.model_path)
+    created = lively_bundle("onnx")
+    graph = onnx.load(created.model_path)
     onnx.checker.check_model(graph)
     counts = Counter(node.op_type for node in graph.graph.node)
     assert counts["MatMul"] + counts["Gemm"] > 0
@@ -174,7 +174,7 @@ def test_the_onnx_graph_is_clean(lively_bundle: Callable[[str], Bundle]) -> None
     assert counts["Shape"] <= 2
     assert counts["Attention"] == 2
     assert counts["Softmax"] == 0
-    assert dict(counts) == made.manifest.build["nodes"]
+    assert dict(counts) == created.manifest.build["nodes"]
     assert {node.domain for node in graph.graph.node} <= {"", "ai.onnx"}
     shapes = {
         value.name: [axis.dim_param or axis.dim_value for axis in value.type.tensor_type.shape.dim]
@@ -191,12 +191,12 @@ def test_the_onnx_graph_is_clean(lively_bundle: Callable[[str], Bundle]) -> None
 def test_model_files_tell_nothing_of_the_machine_that_made_them(
     target: str, lively_bundle: Callable[[str], Bundle], tmp_path: Path
 ) -> None:
-    made = lively_bundle(target)
+    created = lively_bundle(target)
     repository, home = str(Path(__file__).parents[2]), str(Path.home())
     secrets = ["site-packages", repository, home + "/", str(tmp_path.parent), "bmc-export-"]
     secrets += [".py", "Traceback", "torch.nn", 'File "']
     for name in FILES[target] - {"model.bin"}:  # that file is raw numbers
-        content = (made.path / name).read_bytes()
+        content = (created.path / name).read_bytes()
         for secret in secrets:
             assert secret.encode() not in content, f"{name} holds {secret!r}"
 
@@ -205,9 +205,9 @@ def test_model_files_tell_nothing_of_the_machine_that_made_them(
 def test_the_opset_is_18_by_default_and_for_onnx_runtime_the_one_that_has_attention(
     target: str, opset: int, lively_bundle: Callable[[str], Bundle]
 ) -> None:
-    made = lively_bundle(target)
-    assert made.manifest.build["opset"] == opset
-    file = onnx.load(made.path / "model.onnx")
+    created = lively_bundle(target)
+    assert created.manifest.build["opset"] == opset
+    file = onnx.load(created.path / "model.onnx")
     assert [entry.version for entry in file.opset_import] == [opset]
     assert any(node.op_type == "Attention" for node in file.graph.node) == (opset == 23)
 
@@ -216,8 +216,8 @@ def test_another_opset_is_written_and_answers_the_same(
     bmc: Run, lively_folder: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "twenty"
-    code, _, said = bmc("export", lively_folder, "--target", "onnx", "--opset", 20, "-o", output)
-    assert code == 0, said
+    code, _, err = bmc("export", lively_folder, "--target", "onnx", "--opset", 20, "-o", output)
+    assert code == 0, err
     assert [entry.version for entry in onnx.load(output / "model.onnx").opset_import] == [20]
     assert bundle.read(output).manifest.parity["agreement"] == 1
 
@@ -228,9 +228,9 @@ def test_an_opset_out_of_range_is_refused(
 ) -> None:
     output = tmp_path / "out"
     options = ["--target", "onnx", "--opset", opset, "-o", output]
-    code, _, said = bmc("export", lively_folder, *options)
+    code, _, err = bmc("export", lively_folder, *options)
     assert code == 2
-    assert said == f"bmc: opset is {opset}; it must lie in 18..23\n"
+    assert err == f"bmc: opset is {opset}; it must lie in 18..23\n"
     assert not output.exists()
 
 
@@ -265,15 +265,15 @@ def test_a_lowrank_model_exports_with_parity(
     model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}
     model.data["fingerprint"] = reviews.fingerprint
     folder = artifact.save(model, workspace / "thin")
-    code, _, said = bmc("export", "--target", "onnx,openvino", "--quiet")
-    assert code == 0, said
+    code, _, err = bmc("export", "--target", "onnx,openvino", "--quiet")
+    assert code == 0, err
     expected = reference(folder, reviews.test.rows)
     for target in ("onnx", "openvino"):
-        made = bundle.read(workspace / f"thin-{target}")
-        assert made.manifest.lineage["steps"] == ["share/lowrank"]
-        with Pipeline(made, RuntimeOptions()) as classifier:
-            found = classifier.outputs(reviews.test.rows)
-        np.testing.assert_allclose(found, expected, atol=5e-5)
+        exported_bundle = bundle.read(workspace / f"thin-{target}")
+        assert exported_bundle.manifest.lineage["steps"] == ["share/lowrank"]
+        with Pipeline(exported_bundle, RuntimeOptions()) as classifier:
+            result = classifier.outputs(reviews.test.rows)
+        np.testing.assert_allclose(result, expected, atol=5e-5)
 
 
 @pytest.fixture
@@ -285,8 +285,8 @@ def pairs_csv(reviews_csv: Path, tmp_path: Path) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["first", "second", "alike"])
-        for place, row in enumerate(rows[:160]):
-            other = rows[(place + 1 + place // 2 % 2) % len(rows)]
+        for index, row in enumerate(rows[:160]):
+            other = rows[(index + 1 + index // 2 % 2) % len(rows)]
             alike = "yes" if row["label"] == other["label"] else "no"
             writer.writerow([row["text"], other["text"], alike])
     return path
@@ -297,10 +297,10 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
 ) -> None:
     columns = ["--text-column", "first", "--text-column", "second", "--label-column", "alike"]
     options = ["--epochs", 1, "--max-length", 64, "--precision", "fp32", "--device", "cpu"]
-    code, _, said = bmc("train", hf_folder, "--data", pairs_csv, *columns, *options)
-    assert code == 0, said
-    code, out, said = bmc("export", "--target", "onnx", "--target", "openvino")
-    assert code == 0, said
+    code, _, err = bmc("train", hf_folder, "--data", pairs_csv, *columns, *options)
+    assert code == 0, err
+    code, out, err = bmc("export", "--target", "onnx", "--target", "openvino")
+    assert code == 0, err
     assert "--pair 'a fine one'" in out
     folder = workspaces.newest("model")
     model = artifact.load(folder)
@@ -309,24 +309,26 @@ def test_sentence_pairs_go_from_training_to_bundles_with_their_token_types(
     rows = (("a fine film", "and dull"), ("it is", "a long second text of many words, this one"))
     expected = reference(folder, rows)
     for target in ("onnx", "openvino"):
-        made = bundle.read(workspace / f"{folder.name}-{target}")
-        names = [info.name for info in made.manifest.inputs]
+        exported_bundle = bundle.read(workspace / f"{folder.name}-{target}")
+        names = [info.name for info in exported_bundle.manifest.inputs]
         assert names == ["input_ids", "attention_mask", "token_type_ids"]
-        with Pipeline(made, RuntimeOptions()) as classifier:
+        with Pipeline(exported_bundle, RuntimeOptions()) as classifier:
             np.testing.assert_allclose(classifier.outputs(rows), expected, atol=5e-5)
             with pytest.raises(DataError, match="takes 2 text"):
                 classifier("one text alone")
             swapped = classifier.outputs([row[::-1] for row in rows])
             assert np.abs(swapped - expected).max() > 0.01
             inputs = some_inputs(2, rows=5, length=11)
-            found = classifier.session.run(inputs)["logits"]
-            np.testing.assert_allclose(found, module_logits(model, inputs), atol=5e-5)
+            result = classifier.session.run(inputs)["logits"]
+            np.testing.assert_allclose(result, module_logits(model, inputs), atol=5e-5)
             one_type = {**inputs, "token_type_ids": np.zeros_like(inputs["input_ids"])}
-            assert np.abs(classifier.session.run(one_type)["logits"] - found).max() > 0.01
-        said = bmc("predict", made.path, "a fine film", "--pair", "and dull", "--json")[1]
-        answer = json.loads(said)["answers"][0]
-        assert answer["label"] == model.labels[int(expected[0].argmax())]
-        refused(bmc("predict", made.path, "a fine film"), "pairs of texts", "--pair SECOND")
+            assert np.abs(classifier.session.run(one_type)["logits"] - result).max() > 0.01
+        err = bmc("predict", exported_bundle.path, "a fine film", "--pair", "and dull", "--json")[1]
+        content = json.loads(err)["answers"][0]
+        assert content["label"] == model.labels[int(expected[0].argmax())]
+        refused(
+            bmc("predict", exported_bundle.path, "a fine film"), "pairs of texts", "--pair SECOND"
+        )
 
 
 # gates
@@ -356,7 +358,7 @@ def undecided(logits: NDArray[np.float32]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (far, "outputs change by up to 0.005; allowed is 0.004"),
         (lost, "outputs NaN"),
@@ -365,7 +367,7 @@ def undecided(logits: NDArray[np.float32]) -> None:
     ],
 )
 def test_answers_out_of_limits_are_refused_with_the_value(
-    change: Callable[[NDArray[np.float32]], None], said: str
+    change: Callable[[NDArray[np.float32]], None], message: str
 ) -> None:
     labels = np.array([0, 1] * 500)
     logits = np.where(labels[:, None] == [0, 1], 4.0, -4.0).astype(np.float32)
@@ -374,7 +376,7 @@ def test_answers_out_of_limits_are_refused_with_the_value(
     change(changed)
     with np.errstate(invalid="ignore"):
         measured = parity.compare(changed, logits, labels)
-    with pytest.raises(GateError, match=said):
+    with pytest.raises(GateError, match=message):
         parity.check(measured, "fp32", scale=4.0)
 
 
@@ -402,20 +404,20 @@ def test_numbers_may_change_by_a_share_of_their_spread_whatever_their_unit(
     scale = parity.scale_of(reference, "regression")
     assert scale == pytest.approx(spread, rel=0.1)
     near = reference * np.float32(1 + 1e-7)
-    found = parity.compare(near, reference, reference[:, 0], "regression")
-    parity.check(found, "fp32", scale)
+    result = parity.compare(near, reference, reference[:, 0], "regression")
+    parity.check(result, "fp32", scale)
     for far in (np.full_like(reference, level), reference + np.float32(0.2 * spread)):
-        found = parity.compare(far, reference, reference[:, 0], "regression")
+        result = parity.compare(far, reference, reference[:, 0], "regression")
         for precision in ("fp32", "int8"):
             with pytest.raises(GateError, match=r"outputs change by|R2 changes by"):
-                parity.check(found, precision, scale)
+                parity.check(result, precision, scale)
 
 
 def test_a_level_that_32_bits_can_hardly_hold_is_no_error() -> None:
     reference = numbers(1e6, 1.0)
-    found = parity.compare(reference + np.float32(0.5), reference, reference[:, 0], "regression")
+    result = parity.compare(reference + np.float32(0.5), reference, reference[:, 0], "regression")
     with pytest.raises(GateError, match="R2 changes by"):
-        parity.check(found, "fp32", parity.scale_of(reference, "regression"))
+        parity.check(result, "fp32", parity.scale_of(reference, "regression"))
     assert parity.scale_of(reference, "regression") == pytest.approx(2000, rel=0.01)
     assert parity.scale_of(np.zeros((4, 1), np.float32), "regression") == 1
     assert parity.scale_of(np.zeros((4, 2), np.float32), "classification") == 1
@@ -427,9 +429,9 @@ def test_r2_is_no_gate_where_labels_are_alike_or_the_model_is_worse_than_their_m
     same = np.zeros(len(reference))
     assert parity.compare(near, reference, same, "regression").points_changed is None
     biased = reference[:, 0] + 30.0
-    found = parity.compare(near, reference, biased, "regression")
-    assert found.points_changed == pytest.approx(0.0, abs=0.01)
-    parity.check(found, "fp32", parity.scale_of(reference, "regression"))
+    result = parity.compare(near, reference, biased, "regression")
+    assert result.points_changed == pytest.approx(0.0, abs=0.01)
+    parity.check(result, "fp32", parity.scale_of(reference, "regression"))
 
 
 def test_a_changed_accuracy_is_refused_though_most_answers_agree() -> None:
@@ -491,11 +493,11 @@ def test_an_export_that_answers_nan_exits_1_and_is_kept_as_failed(
     model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}
     model.data["fingerprint"] = reviews.fingerprint
     artifact.save(model, workspace / "broken")
-    code, out, said = bmc("export", "broken", "--target", "pytorch", "--quiet")
-    assert code == 1, said
+    code, out, err = bmc("export", "broken", "--target", "pytorch", "--quiet")
+    assert code == 1, err
     assert out == ""
-    assert "NaN" in said
-    assert "broken-pytorch.failed" in said
+    assert "NaN" in err
+    assert "broken-pytorch.failed" in err
     assert not (workspace / "broken-pytorch").exists()
     assert (workspace / "broken-pytorch.failed").is_dir()
     assert workspaces.entries("bundle") == []
@@ -520,9 +522,9 @@ def test_data_whose_content_changed_is_refused(
     lines = reviews_csv.read_text(encoding="utf-8").splitlines()
     other = tmp_path / "reviews.csv"
     other.write_text("\n".join(lines[:-1]), encoding="utf-8")
-    code, _, said = bmc("export", lively_folder, "--target", "onnx", "--data", other)
+    code, _, err = bmc("export", lively_folder, "--target", "onnx", "--data", other)
     assert code == 2
-    assert "is not the data that" in said
+    assert "is not the data that" in err
     assert not workspace.exists() or list(workspace.iterdir()) == []
 
 
@@ -531,9 +533,9 @@ def test_the_same_model_exports_again_with_force_alone(
 ) -> None:
     arguments = ["export", lively_folder, "--target", "pytorch", "--quiet"]
     assert bmc(*arguments)[0] == 0
-    code, _, said = bmc(*arguments)
+    code, _, err = bmc(*arguments)
     assert code == 2
-    assert "--force" in said
+    assert "--force" in err
     assert bmc(*arguments, "--force")[0] == 0
     assert [path.name for path in workspace.iterdir()] == ["lively-pytorch"]
 
@@ -541,9 +543,9 @@ def test_the_same_model_exports_again_with_force_alone(
 def test_no_batch_is_larger_than_the_engine_was_built_for(
     lively_bundle: Callable[[str], Bundle], reviews: Dataset
 ) -> None:
-    made = lively_bundle("onnx")
-    limited = dataclasses.replace(made.manifest, build={"max_batch": 3})
+    created = lively_bundle("onnx")
+    limited = dataclasses.replace(created.manifest, build={"max_batch": 3})
     sizes: list[int] = []
-    with Pipeline(Bundle(made.path, limited), RuntimeOptions()) as classifier:
+    with Pipeline(Bundle(created.path, limited), RuntimeOptions()) as classifier:
         classifier.outputs(reviews.test.rows[:10], 32, sizes.append)
     assert sizes == [3, 3, 3, 1]

@@ -51,22 +51,24 @@ def canonical(zero: NDArray[Any]) -> onnx.ModelProto:
 def lowered(zero: NDArray[Any], dialect: Dialect) -> onnx.ModelProto:
     model = onnx_ir.from_proto(canonical(zero))
     lower(model, dialect, max_opset=21)
-    made = onnx_ir.to_proto(model)
-    onnx.checker.check_model(made)
-    return made
+    created = onnx_ir.to_proto(model)
+    onnx.checker.check_model(created)
+    return created
 
 
 def input_params(model: onnx.ModelProto) -> tuple[NDArray[Any], float]:
     """Return zero point and scale that inputs are quantized with."""
-    initializers = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
-    node = next(one for one in model.graph.node if one.op_type == "QuantizeLinear")
+    initializers = {
+        tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer
+    }
+    node = next(item for item in model.graph.node if item.op_type == "QuantizeLinear")
     return initializers[node.input[2]], float(initializers[node.input[1]])
 
 
 def answer(model: onnx.ModelProto, x: NDArray[np.float32]) -> NDArray[np.float32]:
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    found: NDArray[np.float32] = session.run(None, {"x": x})[0]
-    return found
+    result: NDArray[np.float32] = session.run(None, {"x": x})[0]
+    return result
 
 
 @pytest.mark.parametrize("zero", [np.array(0, np.int8), np.array(0, np.uint8), np.uint8(40)])
@@ -82,7 +84,7 @@ def test_where_a_type_can_hold_them_the_numbers_are_the_same(
 
 
 def test_onnx_runtime_gets_uint8_alone() -> None:
-    for given, expected in ((np.array(0, np.int8), 128), (np.array(40, np.uint8), 40)):
-        zero, scale = input_params(lowered(given, ONNX))
+    for inputs, expected in ((np.array(0, np.int8), 128), (np.array(40, np.uint8), 40)):
+        zero, scale = input_params(lowered(inputs, ONNX))
         assert (zero.dtype.name, int(zero)) == ("uint8", expected)
         assert scale == pytest.approx(SCALE)

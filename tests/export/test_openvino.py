@@ -99,8 +99,8 @@ def test_the_matmul_still_runs_in_int8(path: Path) -> None:
     optimize(graph)
     compiled = openvino.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     kinds = {
-        one.get_rt_info()["layerType"].value: one.get_rt_info()["runtimePrecision"].value
-        for one in compiled.get_runtime_model().get_ordered_ops()
+        item.get_rt_info()["layerType"].value: item.get_rt_info()["runtimePrecision"].value
+        for item in compiled.get_runtime_model().get_ordered_ops()
     }
     assert kinds["FullyConnected"] in ("i8", "u8")
 
@@ -134,6 +134,6 @@ def test_products_with_one_and_differences_from_zero_are_left_out(tmp_path: Path
     optimize(after)
     x = np.random.default_rng(1).normal(size=(5, WIDTH)).astype(np.float32)
     np.testing.assert_allclose(answer(before, x), answer(after, x), rtol=1e-6)
-    kinds = [one.get_type_name() for one in after.get_ordered_ops()]
+    kinds = [item.get_type_name() for item in after.get_ordered_ops()]
     assert kinds.count("Subtract") == 1  # 0 - b is another thing
     assert kinds.count("Multiply") == 2  # by 2; and by 1, which is the output and has its name

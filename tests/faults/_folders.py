@@ -218,8 +218,8 @@ def headless(folder: Path) -> Path:
 
 
 FOLDERS: Mapping[str, Callable[[Path], Path]] = {
-    made.__name__: made
-    for made in (
+    created.__name__: created
+    for created in (
         *(uncased, cased, in_conflict, stripping, json_alone, vocab_alone, legacy_files, added),
         *(pad_is_7, padding_inside, without_types, sharded, half, of_mpnet),
     )

@@ -102,11 +102,11 @@ class Bench:
         kill_after: float | None = None,
     ) -> tuple[int, str]:
         """Run a command in a child; return its exit code and what it says on stderr."""
-        said = self.temporary.parent / "stderr"
+        message = self.temporary.parent / "stderr"
         started = time.monotonic()
         child = os.fork()
         if not child:
-            out = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            out = os.open(message, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(out, 1)
             os.dup2(out, 2)
             sys.stdout, sys.stderr = os.fdopen(1, "w"), os.fdopen(2, "w")
@@ -122,7 +122,7 @@ class Bench:
             time.sleep(max(0.0, kill_after - (time.monotonic() - started)))
             os.kill(child, signal.SIGKILL)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        return code, said.read_text(errors="replace")
+        return code, message.read_text(errors="replace")
 
     def _audit(self, watcher: Callable[[str, Path], None], event: str, values: Any) -> None:
         """Let the watcher see what libraries open for writing from Python."""
@@ -140,26 +140,26 @@ class Bench:
             os.write(descriptor, f"{operation}\n".encode())
             os.close(descriptor)
 
-        code, said = self.run(self.command(verb), _once(watcher))
+        code, message = self.run(self.command(verb), _once(watcher))
         if code != 0:
-            raise RuntimeError(f"{verb}: {said}")
+            raise RuntimeError(f"{verb}: {message}")
         return log.read_text().split("\n")[:-1]
 
     def kill_at(self, verb: str, number: int) -> None:
         """Kill a command before its change of that number, and check what it left."""
         before = hashes(self.output(verb))
-        code, said = self.run(self.command(verb), _at(number, _kill))
+        code, message = self.run(self.command(verb), _at(number, _kill))
         if code not in (0, -signal.SIGKILL):
-            raise AssertionError(f"{verb} at {number}: exit {code}: {said}")
+            raise AssertionError(f"{verb} at {number}: exit {code}: {message}")
         self.check(verb, before)
 
     def fill_at(self, verb: str, number: int) -> None:
         """Let the disk be full from a command's change of that number on."""
         before = hashes(self.output(verb))
-        code, said = self.run(self.command(verb), _at(number, _no_space, from_there_on=True))
-        last = said.splitlines()[-1:] or [""]
+        code, message = self.run(self.command(verb), _at(number, _no_space, from_there_on=True))
+        last = message.splitlines()[-1:] or [""]
         if code != 0 and (code != 2 or "disk is full" not in last[0]):
-            raise AssertionError(f"{verb} at {number}: exit {code}: {said}")
+            raise AssertionError(f"{verb} at {number}: exit {code}: {message}")
         self.check(verb, before)
 
     def kill_after(self, verb: str, seconds: float) -> int:
@@ -180,9 +180,9 @@ class Bench:
             left = whole(output)
             if before and not left:
                 raise AssertionError(f"{verb}: nothing is left of {output}")
-        code, said = self.run(self.command(verb))
+        code, message = self.run(self.command(verb))
         if code != 0:
-            raise AssertionError(f"{verb}: the same command again is exit {code}: {said}")
+            raise AssertionError(f"{verb}: the same command again is exit {code}: {message}")
         whole(output)
         hidden = [path.name for path in self.home.iterdir() if path.name.startswith(".")]
         hidden = [name for name in hidden if name not in (".cache", ".bench", ".inspect")]
@@ -273,7 +273,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)  # a fork of a process with threads waits for them for ever
     bench = Bench(options.folder, options.verbs)
-    found: dict[str, Any] = {"verbs": {}, "random": 0}
+    result: dict[str, Any] = {"verbs": {}, "random": 0}
     seconds = {}
     generator = random.Random(0)
     for verb in options.verbs:
@@ -287,19 +287,19 @@ def main() -> None:
             bench.kill_at(verb, number)
             if options.full:
                 bench.fill_at(verb, number)
-        found["verbs"][verb] = {"changes": len(operations), "stopped_at": len(numbers)}
-        print(verb, found["verbs"][verb], file=sys.stderr, flush=True)
-    place = 0
-    while found["random"] < options.random:  # a command may end before it would be killed
-        verb = options.verbs[place % len(options.verbs)]
-        if place < len(options.verbs):
+        result["verbs"][verb] = {"changes": len(operations), "stopped_at": len(numbers)}
+        print(verb, result["verbs"][verb], file=sys.stderr, flush=True)
+    index = 0
+    while result["random"] < options.random:  # a command may end before it would be killed
+        verb = options.verbs[index % len(options.verbs)]
+        if index < len(options.verbs):
             shutil.rmtree(bench.output(verb), ignore_errors=True)
             with contextlib.suppress(OSError):
                 bench.output(verb).unlink()
         code = bench.kill_after(verb, generator.uniform(0, 1.1 * seconds[verb]))
-        found["random"] += code == -signal.SIGKILL
-        place += 1
-    print(json.dumps({**found, "python": platform.python_version(), "system": platform.system()}))
+        result["random"] += code == -signal.SIGKILL
+        index += 1
+    print(json.dumps({**result, "python": platform.python_version(), "system": platform.system()}))
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ def export(source: tuple[Path, Dataset], folder: Path) -> None:
 
 def rows_of(data: Dataset, count: int) -> list[Any]:
     """Return raw rows of a data set, as an application has them."""
-    rows = [data.test.rows[place] for place in range(count)]
+    rows = [data.test.rows[index] for index in range(count)]
     if data.kind == "text":
         return [text for (text,) in rows]
     return [np.asarray(row) for row in rows]

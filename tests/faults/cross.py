@@ -77,13 +77,13 @@ class Runner:
                 code = f"raw {type(error).__name__}: {error}"
             finally:
                 signal.alarm(0)
-        said = [row for row in err.getvalue().splitlines() if row.startswith("bmc: ")]
+        message = [row for row in err.getvalue().splitlines() if row.startswith("bmc: ")]
         self.rows.append(
             {
                 "network": self.network,
                 "command": " ".join(line[:4]),
                 "exit": code,
-                "said": said[-1] if said else err.getvalue()[-300:] if code else "",
+                "said": message[-1] if message else err.getvalue()[-300:] if code else "",
                 "seconds": round(time.monotonic() - started, 1),
             }
         )
@@ -138,19 +138,19 @@ def main(output: Path, networks: list[str]) -> int:
             try:
                 rows += json.loads(done.stdout.splitlines()[-1])
             except (IndexError, ValueError):
-                said = done.stderr[-300:]
+                message = done.stderr[-300:]
                 rows.append(
                     {
                         "network": network,
                         "command": "",
                         "exit": done.returncode,
-                        "said": said,
+                        "said": message,
                         "seconds": 0,
                     }
                 )
-        own = [row for row in rows if row["network"] == network]
-        wrong = [row for row in own if not is_right(row)]
-        print(f"{network}: {len(own)} commands, {len(wrong)} wrong", flush=True)
+        entry = [row for row in rows if row["network"] == network]
+        wrong = [row for row in entry if not is_right(row)]
+        print(f"{network}: {len(entry)} commands, {len(wrong)} wrong", flush=True)
         for row in wrong:
             print("   ", row["command"], "|", row["exit"], "|", row["said"][:300], flush=True)
         counts = {str(code): sum(row["exit"] == code for row in rows) for code in (0, 1, 2, 3)}
@@ -158,8 +158,8 @@ def main(output: Path, networks: list[str]) -> int:
         slowest = max((row["seconds"] for row in rows), default=0)
         summary = {"networks": networks, "commands": len(rows), "exits": counts, "slowest": slowest}
         refusals = [row for row in rows if row["exit"] and is_right(row)]
-        found = {**summary, "wrong": wrong, "refusals": refusals}
-        output.write_text(json.dumps(found, indent=2) + "\n")
+        result = {**summary, "wrong": wrong, "refusals": refusals}
+        output.write_text(json.dumps(result, indent=2) + "\n")
     return int(any(not is_right(row) for row in rows))
 
 

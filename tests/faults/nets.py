@@ -28,8 +28,8 @@ class Steps(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         steps = functional.relu(self.conv(pixels)).permute(0, 2, 1, 3).flatten(2)
-        answers: Tensor = self.head(self.cell(steps)[0][:, -1])
-        return answers
+        predictions: Tensor = self.head(self.cell(steps)[0][:, -1])
+        return predictions
 
 
 class Pooled(nn.Module):
@@ -60,8 +60,8 @@ class FlatAndMean(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         maps = self.conv(pixels).relu()
         both = torch.cat([maps.flatten(1), maps.mean((2, 3))], 1)
-        answers: Tensor = self.head(self.read(both).relu())
-        return answers
+        predictions: Tensor = self.head(self.read(both).relu())
+        return predictions
 
 
 class Patches(nn.Module):
@@ -81,8 +81,8 @@ class Patches(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         patches = self.patch(pixels).flatten(2).transpose(1, 2)
         read = self.encoder(torch.cat([self.tokens(pixels), patches], 1))
-        answers: Tensor = self.head(read[:, 0])
-        return answers
+        predictions: Tensor = self.head(read[:, 0])
+        return predictions
 
 
 class FreePatches(Patches):
@@ -123,8 +123,8 @@ class Auxiliary(Pooled):
 
     def forward(self, pixels: Tensor) -> Any:
         features = self.features(pixels)
-        answers = self.head(features), self.auxiliary(features)
-        return self.shaped(*answers) if self.training else self.evaluated(*answers)
+        predictions = self.head(features), self.auxiliary(features)
+        return self.shaped(*predictions) if self.training else self.evaluated(*predictions)
 
     def shaped(self, main: Tensor, other: Tensor) -> Any:
         return main, other
@@ -290,8 +290,8 @@ class Hooked(Pooled):
         self.conv.register_forward_hook(_doubled)
 
 
-def _doubled(layer: nn.Module, given: object, made: Tensor) -> Tensor:
-    return 2 * made
+def _doubled(layer: nn.Module, inputs: object, created: Tensor) -> Tensor:
+    return 2 * created
 
 
 class WithDefaults(Pooled):

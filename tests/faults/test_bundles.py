@@ -66,65 +66,65 @@ def test_a_bundle_is_checked_with_raw_rows_and_tensors(seeds: Path, seed: str) -
 def test_one_digit_of_a_mean_is_found_by_the_hash_and_without_it_by_the_golden_rows(
     seeds: Path,
 ) -> None:
-    made = seeds / "image-onnx"
-    mean = json.loads((made / bundles.MANIFEST).read_text())["preprocessing"]["mean"][0]
+    created = seeds / "image-onnx"
+    mean = json.loads((created / bundles.MANIFEST).read_text())["preprocessing"]["mean"][0]
     other = float(f"{mean:.3f}"[:-1] + str((int(f"{mean:.3f}"[-1]) + 1) % 10))
-    edit(made, lambda content: content["preprocessing"].update(mean=[other]), fix=False)
+    edit(created, lambda content: content["preprocessing"].update(mean=[other]), fix=False)
     with pytest.raises(ArtifactError, match=r"manifest\.json was changed"):
-        bundles.read(made)
-    edit(made, lambda content: None)
+        bundles.read(created)
+    edit(created, lambda content: None)
     with pytest.raises(GateError, match="preprocessing differs on this device: pixels"):
-        checking.check(made, ONE)
+        checking.check(created, ONE)
 
 
 def test_labels_in_another_order_are_found_by_the_golden_rows(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    edit(made, lambda content: content["labels"].reverse())
+    created = seeds / "text-onnx"
+    edit(created, lambda content: content["labels"].reverse())
     with pytest.raises(GateError, match="for golden row"):
-        checking.check(made, ONE)
+        checking.check(created, ONE)
 
 
 def test_a_tokenizer_that_gives_other_ids_is_found(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    text = (made / "tokenizer.json").read_text()
+    created = seeds / "text-onnx"
+    text = (created / "tokenizer.json").read_text()
     content = json.loads(text)
     vocabulary = content["model"]["vocab"]
     words = sorted(vocabulary, key=vocabulary.get)[5:]
     ids = [vocabulary[word] for word in words]
     vocabulary.update(zip(words, [*ids[1:], ids[0]], strict=True))
-    (made / "tokenizer.json").write_text(json.dumps(content))
-    _edits.fix(made, bundles.MANIFEST)
+    (created / "tokenizer.json").write_text(json.dumps(content))
+    _edits.fix(created, bundles.MANIFEST)
     with pytest.raises(GateError, match="preprocessing differs on this device: input_ids"):
-        checking.check(made, ONE)
+        checking.check(created, ONE)
 
 
 def test_a_tokenizer_whose_token_types_no_model_has_is_refused(seeds: Path) -> None:
-    made = seeds / "bert"
-    content = json.loads((made / "tokenizer.json").read_text())
+    created = seeds / "bert"
+    content = json.loads((created / "tokenizer.json").read_text())
     for part in content["post_processor"]["single"]:
         next(iter(part.values()))["type_id"] = 2**20
-    (made / "tokenizer.json").write_text(json.dumps(content))
-    _edits.fix(made, artifact.MANIFEST)
-    encoder = artifact.load(made).encoder
+    (created / "tokenizer.json").write_text(json.dumps(content))
+    _edits.fix(created, artifact.MANIFEST)
+    encoder = artifact.load(created).encoder
     with pytest.raises(ArtifactError, match="token types that no model has"):
         encoder.batch(encoder.encode([("good film",)]), [0])
 
 
 def test_an_older_bundle_loads_and_the_check_says_what_it_lacks(seeds: Path) -> None:
-    made = seeds / "text-onnx"
+    created = seeds / "text-onnx"
 
     def age(content: dict[str, Any]) -> None:
         del content["sizes"], content[DIGEST], content["files"]["golden.json"]
 
-    edit(made, age)
-    checked = checking.check(made, ONE)
+    edit(created, age)
+    checked = checking.check(created, ONE)
     assert checked.rows == 0
     assert len(checked.uncovered) == 2
 
 
 def test_who_stood_in_for_an_engine_is_read_from_older_bundles_too(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    scores = bundles.read(made).manifest.scores
+    created = seeds / "text-onnx"
+    scores = bundles.read(created).manifest.scores
 
     def age(content: dict[str, Any]) -> None:
         content.pop("stand_in", None)
@@ -132,8 +132,8 @@ def test_who_stood_in_for_an_engine_is_read_from_older_bundles_too(seeds: Path) 
         content["build"] |= {"scores_of_the_onnx_file": scores, "ran_here": False}
         content["scores"] = {}
 
-    edit(made, age)
-    manifest = bundles.read(made).manifest
+    edit(created, age)
+    manifest = bundles.read(created).manifest
     assert manifest.stand_in is not None
     assert manifest.stand_in.scores == scores
     assert manifest.failure is None
@@ -141,57 +141,57 @@ def test_who_stood_in_for_an_engine_is_read_from_older_bundles_too(seeds: Path) 
 
 @pytest.mark.parametrize("entry", [3, {"target": "onnx"}, {"target": 3, "scores": {}}])
 def test_a_stand_in_that_makes_no_sense_is_refused(seeds: Path, entry: object) -> None:
-    made = seeds / "text-onnx"
-    edit(made, lambda content: content.update(stand_in=entry))
+    created = seeds / "text-onnx"
+    edit(created, lambda content: content.update(stand_in=entry))
     with pytest.raises(ArtifactError):
-        bundles.read(made)
+        bundles.read(created)
 
 
 def test_a_bundle_that_failed_a_check_at_its_export_fails_every_check(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    edit(made, lambda content: content.update(parity={"failed": "outputs change by up to 3"}))
+    created = seeds / "text-onnx"
+    edit(created, lambda content: content.update(parity={"failed": "outputs change by up to 3"}))
     with pytest.raises(GateError, match="failed a check when it was exported"):
-        checking.check(made, ONE)
+        checking.check(created, ONE)
 
 
 # Rows 5 and 21: the files that a runtime opens.
 
 
 def test_weights_beside_a_model_in_a_folder_must_be_listed(seeds: Path, tmp_path: Path) -> None:
-    made = seeds / "text-openvino"
-    (made / "sub").mkdir()
-    (made / "model.xml").rename(made / "sub" / "model.xml")
-    (tmp_path / "model.bin").write_bytes((made / "model.bin").read_bytes())
-    (made / "sub" / "model.bin").symlink_to(tmp_path / "model.bin")
+    created = seeds / "text-openvino"
+    (created / "sub").mkdir()
+    (created / "model.xml").rename(created / "sub" / "model.xml")
+    (tmp_path / "model.bin").write_bytes((created / "model.bin").read_bytes())
+    (created / "sub" / "model.bin").symlink_to(tmp_path / "model.bin")
 
     def move(content: dict[str, Any]) -> None:
         content["model"] = "sub/model.xml"
         for kind in ("files", "sizes"):
             content[kind]["sub/model.xml"] = content[kind].pop("model.xml")
 
-    edit(made, move)
+    edit(created, move)
     with pytest.raises(ArtifactError, match=r"opens 'sub/model\.bin', which the manifest does not"):
-        bundles.read(made)
-    list_file(made, "sub/model.bin")
+        bundles.read(created)
+    list_file(created, "sub/model.bin")
     with pytest.raises(ArtifactError, match=r"'sub/model\.bin'.*leaves its folder"):
-        bundles.read(made)
+        bundles.read(created)
 
 
 def test_external_data_of_an_onnx_file_must_be_listed(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    model = onnx.load(made / "model.onnx")
+    created = seeds / "text-onnx"
+    model = onnx.load(created / "model.onnx")
     onnx.save(
         model,
-        made / "model.onnx",
+        created / "model.onnx",
         save_as_external_data=True,
         location="weights.bin",
         size_threshold=200,
     )
-    _edits.fix(made, bundles.MANIFEST)
+    _edits.fix(created, bundles.MANIFEST)
     with pytest.raises(ArtifactError, match=r"opens 'weights\.bin', which the manifest does not"):
-        bundles.read(made)
-    list_file(made, "weights.bin")
-    assert checking.check(made, ONE).rows == 4
+        bundles.read(created)
+    list_file(created, "weights.bin")
+    assert checking.check(created, ONE).rows == 4
 
 
 def test_external_data_is_found_in_constants_of_subgraphs() -> None:
@@ -207,8 +207,8 @@ def test_external_data_is_found_in_constants_of_subgraphs() -> None:
 
 
 def test_an_ir_that_reads_beyond_its_weights_or_needs_an_extension_is_refused(seeds: Path) -> None:
-    made = seeds / "text-openvino"
-    path = made / "model.xml"
+    created = seeds / "text-openvino"
+    path = created / "model.xml"
     text = path.read_text()
     for old, new, message in (
         ('offset="0"', 'offset="99999999"', "reads bytes 99999999"),
@@ -216,9 +216,9 @@ def test_an_ir_that_reads_beyond_its_weights_or_needs_an_extension_is_refused(se
         ("<?xml", "<!DOCTYPE net [<!ENTITY a 'b'>]><?xml", "cannot load"),
     ):
         path.write_text(text.replace(old, new, 1))
-        _edits.fix(made, bundles.MANIFEST)
+        _edits.fix(created, bundles.MANIFEST)
         with pytest.raises(ArtifactError, match=message):
-            bundles.read(made)
+            bundles.read(created)
 
 
 def test_a_model_of_another_format_than_its_targets_is_refused(seeds: Path) -> None:
@@ -232,15 +232,15 @@ def test_a_model_of_another_format_than_its_targets_is_refused(seeds: Path) -> N
 
 
 @pytest.mark.parametrize("value", [-1, 0, "x", None, True, 2.5, 2**40, [], {}])
-@pytest.mark.parametrize("place", ["max_batch", "limits"])
+@pytest.mark.parametrize("path", ["max_batch", "limits"])
 def test_a_number_of_a_manifest_out_of_its_range_is_refused(
-    seeds: Path, place: str, value: Any
+    seeds: Path, path: str, value: Any
 ) -> None:
-    made = seeds / "image-onnx"
-    put = value if place == "max_batch" else {"batch": value}
-    edit(made, lambda content: content["build"].update({place: put}))
-    with pytest.raises(ArtifactError, match=rf"build\.{place}"):
-        bundles.read(made)
+    created = seeds / "image-onnx"
+    put = value if path == "max_batch" else {"batch": value}
+    edit(created, lambda content: content["build"].update({path: put}))
+    with pytest.raises(ArtifactError, match=rf"build\.{path}"):
+        bundles.read(created)
 
 
 # Row 8: checks in a child process.
@@ -254,13 +254,13 @@ def test_an_isolated_check_answers_as_the_check_does(seeds: Path) -> None:
 
 
 def test_an_isolated_check_tells_errors_apart(seeds: Path) -> None:
-    made = seeds / "text-onnx"
-    edit(made, lambda content: content["labels"].reverse())
+    created = seeds / "text-onnx"
+    edit(created, lambda content: content["labels"].reverse())
     with pytest.raises(GateError, match="for golden row"):
-        isolation.check(made, 0, Limits(seconds=120))
-    (made / bundles.GOLDEN).unlink()
+        isolation.check(created, 0, Limits(seconds=120))
+    (created / bundles.GOLDEN).unlink()
     with pytest.raises(ArtifactError, match=r"lacks its file 'golden\.npz'"):
-        isolation.check(made, 0, Limits(seconds=120))
+        isolation.check(created, 0, Limits(seconds=120))
 
 
 @pytest.mark.parametrize(
@@ -279,12 +279,12 @@ def test_an_isolated_check_survives_what_crashed_a_run_time(seeds: Path) -> None
     for kept in _cases.corpus_of("bundles"):
         if kept.outcome != "crash in a runtime":
             continue
-        made = seeds / kept.case["seed"]
+        created = seeds / kept.case["seed"]
         for edit_of in kept.case["edits"]:
-            _edits.apply(edit_of, made, seeds)
-        _edits.fix(made, bundles.MANIFEST)
+            _edits.apply(edit_of, created, seeds)
+        _edits.fix(created, bundles.MANIFEST)
         with pytest.raises(BmcError) as caught:
-            isolation.check(made, 0, Limits(seconds=120))
+            isolation.check(created, 0, Limits(seconds=120))
         assert "\n" not in str(caught.value)
 
 
@@ -351,8 +351,8 @@ def test_a_header_of_weights_that_is_none_is_refused(tmp_path: Path, header: byt
 @pytest.mark.parametrize("name", ["manifest.json", "golden.npz", "model.onnx", "tokenizer.json"])
 @pytest.mark.parametrize("kind", ["fifo", "zero", "folder", "sparse", "loop", "gone"])
 def test_a_file_that_is_not_regular_is_refused_at_once(seeds: Path, name: str, kind: str) -> None:
-    made = seeds / "text-onnx"
-    path = made / name
+    created = seeds / "text-onnx"
+    path = created / name
     if kind == "sparse":
         with path.open("r+b") as file:
             file.truncate(2**40)
@@ -368,7 +368,7 @@ def test_a_file_that_is_not_regular_is_refused_at_once(seeds: Path, name: str, k
             path.mkdir()
     start = time.monotonic()
     with pytest.raises(ArtifactError, match=name.replace(".", r"\.")) as caught:
-        bmc.load(made)
+        bmc.load(created)
     assert time.monotonic() - start < 5
     assert "\n" not in str(caught.value)
 
@@ -394,22 +394,22 @@ def test_arrays_that_unpack_to_gigabytes_are_refused_before_they_do(tmp_path: Pa
 
 
 def test_arrays_are_read_as_numpy_reads_them(tmp_path: Path) -> None:
-    made = {"a": np.arange(6.0).reshape(2, 3), "b": np.asfortranarray(np.ones((3, 2), np.int64))}
-    made["c"], made["d"] = np.array(3, np.uint8), np.zeros((0, 4), np.float32)
+    created = {"a": np.arange(6.0).reshape(2, 3), "b": np.asfortranarray(np.ones((3, 2), np.int64))}
+    created["c"], created["d"] = np.array(3, np.uint8), np.zeros((0, 4), np.float32)
     for save in (np.savez, np.savez_compressed):
-        save(tmp_path / "made.npz", **made)  # type: ignore[arg-type]
+        save(tmp_path / "made.npz", **created)  # type: ignore[arg-type]
         read = arrays.parse_arrays((tmp_path / "made.npz").read_bytes(), tmp_path / "made.npz")
-        for name, array in made.items():
+        for name, array in created.items():
             np.testing.assert_array_equal(read[name], array, strict=True)
 
 
 def test_a_file_that_changes_after_it_was_hashed_is_not_parsed(seeds: Path) -> None:
-    made = bundles.read(seeds / "text-onnx")
-    content = bytearray((made.path / bundles.GOLDEN).read_bytes())
+    bundle = bundles.read(seeds / "text-onnx")
+    content = bytearray((bundle.path / bundles.GOLDEN).read_bytes())
     content[100] ^= 1
-    (made.path / bundles.GOLDEN).write_bytes(content)
+    (bundle.path / bundles.GOLDEN).write_bytes(content)
     with pytest.raises(ArtifactError, match="was changed while it was read"):
-        made.golden()
+        bundle.golden()
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_what_is_no_bundle_says_what_it_is(seeds: Path) -> None:
 
 
 def test_a_manifest_is_written_anew_over_its_own_files_alone(seeds: Path) -> None:
-    made = bundles.read(seeds / "text-onnx")
-    (made.path / "somebody-else.txt").write_text("not the bundle's")
-    bundles.write(made.path, made.manifest, made.files)
-    assert bundles.read(made.path).files == made.files
+    bundle = bundles.read(seeds / "text-onnx")
+    (bundle.path / "somebody-else.txt").write_text("not the bundle's")
+    bundles.write(bundle.path, bundle.manifest, bundle.files)
+    assert bundles.read(bundle.path).files == bundle.files

@@ -66,8 +66,8 @@ def test_names_that_partly_match_keep_their_rows(
     model = bert.pretrained(str(folder), ("bad", "fine", "good"), TEXT)
     assert torch.equal(head(model)[[0, 2]], theirs(folder)[[1, 0]])
     assert not torch.equal(head(model)[1], theirs(folder)[2])
-    said = capsys.readouterr().err
-    assert "kept by its names: 'bad', 'good'; fresh rows: 'fine'; left out: 'odd'" in said
+    err = capsys.readouterr().err
+    assert "kept by its names: 'bad', 'good'; fresh rows: 'fine'; left out: 'odd'" in err
 
 
 def test_classes_that_the_data_lacks_are_left_out(tmp_path: Path) -> None:
@@ -84,9 +84,9 @@ def test_names_of_which_none_is_the_datas_make_a_fresh_head(
     model = bert.pretrained(str(folder), ("negative", "positive"), TEXT)
     assert not torch.isclose(head(model), theirs(folder)).any()
     assert head(model).std() < 0.1
-    said = capsys.readouterr().err
-    assert "a fresh head" in said
-    assert ("'POSITIVE', 'NEGATIVE'" in said) == (labels[0] == "POSITIVE")
+    err = capsys.readouterr().err
+    assert "a fresh head" in err
+    assert ("'POSITIVE', 'NEGATIVE'" in err) == (labels[0] == "POSITIVE")
 
 
 def test_default_names_are_names_where_the_data_has_them(tmp_path: Path) -> None:
@@ -161,10 +161,10 @@ CONFLICTS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", CONFLICTS)
 def test_names_that_contradict_each_other_are_refused(name: str, tmp_path: Path) -> None:
-    changes, said = CONFLICTS[name]
+    changes, message = CONFLICTS[name]
     folder = _folders.uncased(tmp_path / "folder")
     _folders.changed(folder / "config.json", **changes)
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         bert.pretrained(str(folder), ("bad", "good"), TEXT)
 
 
@@ -183,7 +183,7 @@ def test_a_fine_tuned_folder_trains_on_to_what_it_answered(
     tensors = model.encoder.batch(model.encoder.encode(texts), range(len(texts)))
     with torch.no_grad():
         logits = model.module(**{key: torch.from_numpy(value) for key, value in tensors.items()})
-    labels = [_folders.LABELS[place] for place in logits.logits.argmax(dim=1).tolist()]
+    labels = [_folders.LABELS[index] for index in logits.logits.argmax(dim=1).tolist()]
     assert len(set(labels)) == 2
     rows = [f"{text},{label}" for text, label in zip(texts, labels, strict=True)]
     (tmp_path / "data.csv").write_text("\n".join(["text,label", *rows]))
@@ -208,8 +208,8 @@ def test_every_tensor_of_a_folder_is_read(make: Callable[[Path], Path], tmp_path
     for name, value in model.module.state_dict().items():
         if name.startswith("classifier"):
             continue
-        own = stored[name if name in stored else name.removeprefix("bert.")]
-        np.testing.assert_array_equal(value.numpy(), own.float().numpy(), err_msg=name)
+        entry = stored[name if name in stored else name.removeprefix("bert.")]
+        np.testing.assert_array_equal(value.numpy(), entry.float().numpy(), err_msg=name)
 
 
 def indexed(**changes: Any) -> Callable[[Path], None]:
@@ -267,10 +267,10 @@ BROKEN: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_set_of_shards_is_refused_by_name(name: str, tmp_path: Path) -> None:
-    change, said = BROKEN[name]
+    change, message = BROKEN[name]
     folder = _folders.sharded(tmp_path / "folder")
     change(folder)
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         bert.pretrained(str(folder), ("bad", "good"), TEXT)
 
 

@@ -240,7 +240,7 @@ def png(width: int, height: int, lines: bytes, depth: int = 8) -> bytes:
 
     header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(lines)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*one) for one in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*item) for item in chunks)
 
 
 @pytest.mark.parametrize("size", [(2**31 - 1, 2**31 - 1), (100_000, 1000), (10_000, 9000)])
@@ -321,8 +321,8 @@ def test_an_array_that_is_no_image_is_refused_with_its_row_and_the_way_out(
 def test_images_of_all_kinds_in_one_list_answer_alike() -> None:
     rows = [COLOR, PICTURE, saved(PICTURE, "png"), torch.from_numpy(COLOR), see_through("RGBA")]
     encoded = BY.encode([*rows, np.asarray(see_through("RGBA"))])
-    for place in range(len(rows) + 1):
-        np.testing.assert_array_equal(encoded[place], COLOR)
+    for index in range(len(rows) + 1):
+        np.testing.assert_array_equal(encoded[index], COLOR)
 
 
 def test_a_broken_file_is_named_with_its_place_in_the_list(tmp_path: Path) -> None:
@@ -381,6 +381,6 @@ def test_a_seed_too_long_to_be_shown_is_refused_like_any_other() -> None:
 
 
 def test_a_seed_may_be_typed_and_as_large_as_64_bits() -> None:
-    found = LatentEncoder(3).encode([7, "7", np.int8(7), 2**64 - 1])
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    result = LatentEncoder(3).encode([7, "7", np.int8(7), 2**64 - 1])
+    np.testing.assert_array_equal(result[0], result[1])
+    np.testing.assert_array_equal(result[0], result[2])

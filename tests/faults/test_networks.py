@@ -222,7 +222,7 @@ def test_answers_are_found_by_name_then_by_place() -> None:
         def __init__(self) -> None:
             self.hidden, self.logits = features, main
 
-    for made, count in (
+    for created, count in (
         (main, 1),
         ((main, other), 2),
         ([main, features], 1),
@@ -231,9 +231,9 @@ def test_answers_are_found_by_name_then_by_place() -> None:
         ((main, (features, other)), 1),
         (Output(), 1),
     ):
-        answers = find_outputs(made)
-        assert answers[0] is main
-        assert len(answers) == count
+        predictions = find_outputs(created)
+        assert predictions[0] is main
+        assert len(predictions) == count
 
 
 @pytest.mark.parametrize("name", ["weight_norm", "spectral_norm", "parametrized", "lazy"])

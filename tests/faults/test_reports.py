@@ -73,8 +73,8 @@ def test_a_generator_is_never_what_classifiers_are_compared_with(
 ) -> None:
     put("small")
     put("gan", task="generation", parameters=10**9)
-    found = references(workspace, "small", "gan")
-    assert found == {"digits (classification)": "small", "digits (generation)": "gan"}
+    result = references(workspace, "small", "gan")
+    assert result == {"digits (classification)": "small", "digits (generation)": "gan"}
 
 
 def test_two_data_sets_of_one_file_name_are_not_compared(
@@ -120,9 +120,9 @@ def test_another_reference_can_be_named(
     assert by_name["small"].speed_up is None
     assert by_name["large"].speed_up is not None
     assert by_name["large"].speed_up.value == pytest.approx(0.5, rel=0.05)
-    code, _, said = bmc("report", "--reference", "smal")
+    code, _, err = bmc("report", "--reference", "smal")
     assert code == 2
-    assert "no bundle named 'smal'. Did you mean 'small'?" in said
+    assert "no bundle named 'smal'. Did you mean 'small'?" in err
     assert bmc("report", "--reference", "small", "--no-bench")[0] == 2
 
 
@@ -138,9 +138,9 @@ def test_small_files_and_short_times_have_figures(
     assert cells[table.COLUMNS.index("MB")].startswith("0.0")
     assert float(cells[table.COLUMNS.index("MB")]) > 0
     assert cells[table.COLUMNS.index("p50 ms")].startswith("0.00488 [")
-    for shown in (page.html(report), table.markdown(report)):
-        assert "0.00 " not in shown
-        assert " 0.0 " not in shown
+    for text in (page.html(report), table.markdown(report)):
+        assert "0.00 " not in text
+        assert " 0.0 " not in text
 
 
 def test_an_interval_wider_than_twice_its_lower_end_is_marked_and_said(
@@ -164,12 +164,12 @@ def test_launches_are_added_while_times_are_unsteady_and_up_to_a_bound(
     settings = BenchSettings(
         launches=2, rounds=2, turn_seconds=0.0, turn_calls=15, length=8, most_launches=4
     )
-    monkeypatch.setattr(results, "are_steady", lambda found: len(found[0].nanoseconds) == 3)
+    monkeypatch.setattr(results, "are_steady", lambda result: len(result[0].nanoseconds) == 3)
     run = results.measure_bundles([folder], (1,), settings)
-    assert [len(one.nanoseconds) for one in run.samples] == [3]
-    monkeypatch.setattr(results, "are_steady", lambda found: False)
+    assert [len(sample.nanoseconds) for sample in run.samples] == [3]
+    monkeypatch.setattr(results, "are_steady", lambda actual: False)
     run = results.measure_bundles([folder], (1,), replace(settings, most_launches=3))
-    assert [len(one.nanoseconds) for one in run.samples] == [3]
+    assert [len(item.nanoseconds) for item in run.samples] == [3]
 
 
 def test_methods_that_are_for_size_are_said_to_be(put: Callable[..., Path]) -> None:
@@ -234,8 +234,8 @@ def test_one_broken_bundle_is_a_red_line_with_its_reason_and_the_rest_stands(
     broken(put("damaged"), how)
     if how != "evaluation":  # which is not read of a bundle that failed
         broken(put("worse.failed"), how)
-    code, out, said = bmc("report", "--no-bench", "-o", tmp_path / "report")
-    assert code == 0, said
+    code, out, err = bmc("report", "--no-bench", "-o", tmp_path / "report")
+    assert code == 0, err
     assert "damaged is left out: " in out
     names = {"damaged", *(("worse.failed",) if how != "evaluation" else ())}
     assert all(f"{name} is left out: " in out for name in names)
@@ -252,8 +252,8 @@ def test_a_report_of_broken_bundles_alone_is_written(
     put: Callable[..., Path], bmc: Run, tmp_path: Path
 ) -> None:
     broken(put("damaged"), "model")
-    code, _, said = bmc("report", "-o", tmp_path / "report")
-    assert code == 0, said
+    code, _, err = bmc("report", "-o", tmp_path / "report")
+    assert code == 0, err
     assert "damaged" in (tmp_path / "report" / "index.html").read_text()
 
 
@@ -336,10 +336,10 @@ def test_markdown_shows_hostile_names_and_obeys_none(hostile: Report) -> None:
 
 def test_a_terminal_is_never_steered(put: Callable[..., Path], bmc: Run) -> None:
     put("first", labels=(HOSTILE, *"123456789"), data={"reference": HOSTILE, "fingerprint": "0"})
-    code, out, said = bmc("report", "--no-bench")
-    assert code == 0, said
-    assert "\x1b[2J" not in out + said
-    assert "\u202e" not in out + said
+    code, out, err = bmc("report", "--no-bench")
+    assert code == 0, err
+    assert "\x1b[2J" not in out + err
+    assert "\u202e" not in out + err
 
 
 def test_classes_and_the_matrix_stand_on_the_page_in_markdown_and_json(

@@ -73,9 +73,9 @@ def make_teacher(make_lively: Callable[..., Model]) -> Callable[..., Path]:
 
     def make(output: Path, path: Path, origin: dict[str, Any] | None = None, **load: Any) -> Path:
         data = datasets.load(str(path), **load)
-        made = make_lively()
-        made.labels = data.labels
-        made.data = {
+        copied = make_lively()
+        copied.labels = data.labels
+        copied.data = {
             "reference": str(path),
             "text_columns": ["text"],
             "label_column": "label",
@@ -83,8 +83,8 @@ def make_teacher(make_lively: Callable[..., Model]) -> Callable[..., Path]:
             "fold": [load["fold"].number, load["fold"].of] if "fold" in load else None,
             "fingerprint": data.fingerprint,
         }
-        made.origin = origin or {"command": "train"}
-        return artifact.save(made, output)
+        copied.origin = origin or {"command": "train"}
+        return artifact.save(copied, output)
 
     return make
 
@@ -94,9 +94,9 @@ def quick_bert(make_lively: Callable[..., Model], monkeypatch: pytest.MonkeyPatc
     """Let the baseline bert be a small one that is trained for one epoch."""
 
     def baseline(reference: str, data: datasets.Dataset, settings: object) -> Model:
-        made = make_lively()
-        made.labels, made.task = data.labels, data.task
-        return made
+        copied = make_lively()
+        copied.labels, copied.task = data.labels, data.task
+        return copied
 
     described = families.family("bert")
     recipe = replace(described.recipe("bert"), epochs=1, device="cpu", precision="fp32")
@@ -133,23 +133,23 @@ def test_a_teacher_of_other_data_of_the_same_file_name_is_not_used(
     bmc: Run, january: Path, february: Path, workspace: Path, tmp_path: Path
 ) -> None:
     first = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", january)
-    code, _, said = bmc(*first, "-o", tmp_path / "one")
-    assert code == 0, said
+    code, _, err = bmc(*first, "-o", tmp_path / "one")
+    assert code == 0, err
     second = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", february)
-    code, _, said = bmc(*second, "-o", tmp_path / "two")
-    assert code == 0, said
+    code, _, err = bmc(*second, "-o", tmp_path / "two")
+    assert code == 0, err
     fingerprint = datasets.load(str(february)).fingerprint
-    own = workspace / f"bert-reviews-{fingerprint[:6]}"
-    assert f"{workspace / 'bert-reviews'} is not used as the teacher: " in said
-    assert "trained on other data" in said
-    assert f"training it first, into {own}" in said
+    entry = workspace / f"bert-reviews-{fingerprint[:6]}"
+    assert f"{workspace / 'bert-reviews'} is not used as the teacher: " in err
+    assert "trained on other data" in err
+    assert f"training it first, into {entry}" in err
     taught_by = origin_of(tmp_path / "two")["teacher"]
-    assert (taught_by["name"], taught_by["chosen"]) == (own.name, "trained")
+    assert (taught_by["name"], taught_by["chosen"]) == (entry.name, "trained")
     assert [record["fingerprint"] for record in taught_by["data"]] == [fingerprint]
-    code, _, said = bmc(*second, "-o", tmp_path / "three")
-    assert code == 0, said
-    assert "training it first" not in said
-    assert f"teacher: {own}, trained on this data" in said
+    code, _, err = bmc(*second, "-o", tmp_path / "three")
+    assert code == 0, err
+    assert "training it first" not in err
+    assert f"teacher: {entry}, trained on this data" in err
     assert origin_of(tmp_path / "three")["teacher"]["chosen"] == "found"
 
 
@@ -160,8 +160,8 @@ def test_a_file_that_was_written_anew_gets_a_teacher_of_its_own(
     command = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", january)
     assert bmc(*command, "-o", tmp_path / "one")[0] == 0
     table(january, list(sentences(80, swap=True)))
-    code, _, said = bmc(*command, "-o", tmp_path / "two")
-    assert code == 0, said
+    code, _, err = bmc(*command, "-o", tmp_path / "two")
+    assert code == 0, err
     assert origin_of(tmp_path / "two")["teacher"]["name"].startswith("bert-reviews-")
 
 
@@ -172,10 +172,10 @@ def test_a_compressed_model_of_the_teachers_name_is_not_used(
     make_teacher(workspace / "bert-reviews", january, {"command": "prune", "baseline": "bert"})
     make_teacher(workspace / "bert", january, {"command": "train", "baseline": "mpnet"})
     command = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", january)
-    code, _, said = bmc(*command, "-o", tmp_path / "one")
-    assert code == 0, said
-    assert "it was made by bmc prune" in said
-    assert "it was trained from mpnet" in said
+    code, _, err = bmc(*command, "-o", tmp_path / "one")
+    assert code == 0, err
+    assert "it was made by bmc prune" in err
+    assert "it was trained from mpnet" in err
     assert origin_of(tmp_path / "one")["teacher"]["name"].startswith("bert-reviews-")
 
 
@@ -185,10 +185,10 @@ def test_a_teacher_trained_with_other_settings_is_used_and_they_are_said(
     origin = {"command": "train", "baseline": "bert", "settings": {"epochs": 1, "seed": 9}}
     make_teacher(workspace / "bert-reviews", january, origin)
     command = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", january)
-    code, _, said = bmc(*command, "-o", tmp_path / "one")
-    assert code == 0, said
-    assert "trained on this data with epochs 1 (by its recipe " in said
-    assert "seed" not in said
+    code, _, err = bmc(*command, "-o", tmp_path / "one")
+    assert code == 0, err
+    assert "trained on this data with epochs 1 (by its recipe " in err
+    assert "seed" not in err
 
 
 def test_both_names_taken_by_other_models_is_refused_before_any_training(
@@ -214,9 +214,9 @@ def test_a_named_teacher_that_learned_other_rows_is_used_and_recorded(
     bmc: Run, january: Path, february: Path, make_teacher: Callable[..., Path], tmp_path: Path
 ) -> None:
     teacher = make_teacher(tmp_path / "elsewhere", january)
-    code, _, said = distill(bmc, teacher, february, tmp_path / "student")
-    assert code == 0, said
-    assert f"teacher: {teacher}, as named" in said
+    code, _, err = distill(bmc, teacher, february, tmp_path / "student")
+    assert code == 0, err
+    assert f"teacher: {teacher}, as named" in err
     taught_by = origin_of(tmp_path / "student")["teacher"]
     assert taught_by["chosen"] == "named"
     assert taught_by["data"][0]["fingerprint"] == datasets.load(str(january)).fingerprint
@@ -251,8 +251,8 @@ def test_rows_that_the_teachers_own_teacher_learned_are_refused_too(
     bmc: Run, january: Path, february: Path, make_teacher: Callable[..., Path], tmp_path: Path
 ) -> None:
     first = make_teacher(tmp_path / "first", january, fold=datasets.Fold(3, 5))
-    code, _, said = distill(bmc, first, february, tmp_path / "second")
-    assert code == 0, said
+    code, _, err = distill(bmc, first, february, tmp_path / "second")
+    assert code == 0, err
     refused(distill(bmc, tmp_path / "second", january, tmp_path / "third"), str(january))
 
 
@@ -272,9 +272,9 @@ def test_what_is_not_known_of_a_teachers_data_is_said(
         table(january, list(sentences(30, seed=3)))
     else:
         edit(teacher / "bmc.json", data={"fingerprint": "unknown"})
-    code, _, said = distill(bmc, teacher, february, tmp_path / "student")
-    assert code == 0, said
-    assert f"not known whether the teacher {teacher} has learned rows that are held out" in said
+    code, _, err = distill(bmc, teacher, february, tmp_path / "student")
+    assert code == 0, err
+    assert f"not known whether the teacher {teacher} has learned rows that are held out" in err
 
 
 def test_a_teacher_whose_labels_are_in_another_order_teaches_by_name(
@@ -288,13 +288,13 @@ def test_a_teacher_whose_labels_are_in_another_order_teaches_by_name(
         taught.module.get_parameter("classifier.bias").copy_(torch.tensor([4.0, -4.0]))
     turned = artifact.save(taught, tmp_path / "turned")
     options = ("--hard", 0, "--epochs", 8, "--precision", "fp32", "--learning-rate", 1e-2)
-    code, _, said = distill(bmc, turned, january, tmp_path / "student", *options)
-    assert code == 0, said
-    made = artifact.load(tmp_path / "student")
-    assert made.labels == ("bad", "good")
-    assert made.spec["id2label"] == {"0": "bad", "1": "good"}
-    rows = Rows([(text,) for text, _ in sentences(20)], [], made.encoder)
-    outputs = logits_of(made.module, rows, list(range(20)), "fp32", "cpu")
+    code, _, err = distill(bmc, turned, january, tmp_path / "student", *options)
+    assert code == 0, err
+    copied = artifact.load(tmp_path / "student")
+    assert copied.labels == ("bad", "good")
+    assert copied.spec["id2label"] == {"0": "bad", "1": "good"}
+    rows = Rows([(text,) for text, _ in sentences(20)], [], copied.encoder)
+    outputs = logits_of(copied.module, rows, list(range(20)), "fp32", "cpu")
     assert outputs.argmax(dim=1).tolist() == [1] * 20
 
 
@@ -365,28 +365,28 @@ def test_a_regression_is_distilled_by_squared_errors(
     (tmp_path / "texts.txt").write_text("\n".join([*texts, numbers[0][0]]))
     loaded = datasets.load(str(data), task="regression")
     mean, scale = mean_and_scale(loaded.train.labels)
-    answer = float(mean - 1.5 * scale)
+    prediction = float(mean - 1.5 * scale)
     taught = make_lively()
     spec = {key: value for key, value in taught.spec.items() if "label" not in key}
     taught.spec, taught.labels, taught.task = {**spec, "num_labels": 1}, (), "regression"
     taught.module = bert.build(taught.spec)
     with torch.no_grad():
         taught.module.get_parameter("classifier.weight").zero_()
-        taught.module.get_parameter("classifier.bias").fill_(answer)
+        taught.module.get_parameter("classifier.bias").fill_(prediction)
     taught.data = {"reference": str(data), "fingerprint": loaded.fingerprint, "task": "regression"}
     teacher = artifact.save(taught, tmp_path / "teacher")
     options = ("--layers", 1, "--hidden", 16, "--heads", 2, "--batch-size", 8, "--device", "cpu")
     task = ("--task", "regression", "--data", data, "--precision", "fp32", "-o", tmp_path / "made")
     unlabeled = transfer if transfer == "none" else tmp_path / transfer
     how = ("--hard", 0, "--epochs", 8, "--learning-rate", 0.05, "--transfer", unlabeled)
-    code, _, said = bmc("distill", "--teacher", teacher, *options, *task, *how)
-    assert code == 0, said
-    made = artifact.load(tmp_path / "made")
-    rows = Rows(loaded.train.rows, [], made.encoder)
-    values = logits_of(made.module, rows, list(range(len(rows))), "fp32", "cpu")
-    assert float((values - answer).abs().mean()) < 0.5 * float(scale)
+    code, _, err = bmc("distill", "--teacher", teacher, *options, *task, *how)
+    assert code == 0, err
+    copied = artifact.load(tmp_path / "made")
+    rows = Rows(loaded.train.rows, [], copied.encoder)
+    values = logits_of(copied.module, rows, list(range(len(rows))), "fp32", "cpu")
+    assert float((values - prediction).abs().mean()) < 0.5 * float(scale)
     if transfer != "none":
-        assert "transfer texts: 30 of 31" in " ".join(said.split()) or "31 of 31" in said
+        assert "transfer texts: 30 of 31" in " ".join(err.split()) or "31 of 31" in err
 
 
 def test_a_pruned_regression_learns_from_the_one_it_was(
@@ -395,13 +395,13 @@ def test_a_pruned_regression_learns_from_the_one_it_was(
     images = np.random.default_rng(0).integers(0, 255, (80, 8, 8), np.uint8)
     np.savez(tmp_path / "light.npz", images=images, labels=images.mean((1, 2)) / 7 + 0.5)
     task = ("--data", tmp_path / "light.npz", "--task", "regression", "--set", "width=32")
-    code, _, said = bmc("train", "mlp", *task, "--epochs", 3, "--device", "cpu")
-    assert code == 0, said
-    code, _, said = bmc("prune", "mlp-light", "--ratio", 0.25, "--distill", "--epochs", 2)
-    assert code == 0, said
-    made = artifact.describe(workspace / "mlp-light-structured")
-    assert made["origin"]["teacher"]["name"] == "mlp-light"
-    assert "validation_r2" in made["scores"]
+    code, _, err = bmc("train", "mlp", *task, "--epochs", 3, "--device", "cpu")
+    assert code == 0, err
+    code, _, err = bmc("prune", "mlp-light", "--ratio", 0.25, "--distill", "--epochs", 2)
+    assert code == 0, err
+    created = artifact.describe(workspace / "mlp-light-structured")
+    assert created["origin"]["teacher"]["name"] == "mlp-light"
+    assert "validation_r2" in created["scores"]
 
 
 # Outputs
@@ -412,8 +412,8 @@ def test_an_output_of_other_data_is_said_to_be_that(
 ) -> None:
     teacher = make_teacher(workspace / "bert-reviews", january)
     assert bmc("distill", "--teacher", teacher, *SMALL, *QUICK, "--data", january)[0] == 0
-    own = make_teacher(workspace / "other", february)
-    result = bmc("distill", "--teacher", own, *SMALL, *QUICK, "--data", february)
+    entry = make_teacher(workspace / "other", february)
+    result = bmc("distill", "--teacher", entry, *SMALL, *QUICK, "--data", february)
     refused(result, "tiny-reviews exists", "made from other data", str(january), "--force")
     same = bmc("distill", "--teacher", teacher, *SMALL, *QUICK, "--data", january)
     assert "other data" not in refused(same, "tiny-reviews exists")
@@ -448,10 +448,10 @@ def test_a_start_from_a_model_that_learned_held_out_rows_is_said_and_recorded(
     bmc: Run, january: Path, make_teacher: Callable[..., Path], tmp_path: Path
 ) -> None:
     start = make_teacher(tmp_path / "start", january, fold=datasets.Fold(3, 5))
-    code, _, said = bmc("train", start, "--data", january, *QUICK, "-o", tmp_path / "made")
-    assert code == 0, said
-    assert f"{start} has learned " in said
-    assert "held-out rows" in said
+    code, _, err = bmc("train", start, "--data", january, *QUICK, "-o", tmp_path / "made")
+    assert code == 0, err
+    assert f"{start} has learned " in err
+    assert "held-out rows" in err
     assert origin_of(tmp_path / "made")["start"]["learned_test_rows"] > 0
 
 
@@ -469,8 +469,8 @@ def test_a_generator_has_no_teacher_and_that_is_said_before_it_is_pruned(
         result = bmc(verb, "gan", "--distill", "--epochs", 1)
         refused(result, "is a generator", "--distill")
         assert "parameters" not in result[2]
-    code, _, said = bmc("share", "gan", "--method", "cluster", *QUICK)
-    assert code == 0, said
+    code, _, err = bmc("share", "gan", "--method", "cluster", *QUICK)
+    assert code == 0, err
 
 
 def test_a_rebuilt_origin_is_not_named_as_the_one_a_quantized_model_came_from(
@@ -541,10 +541,10 @@ def test_a_checkpoint_of_other_settings_or_data_is_not_resumed_and_that_is_said(
     base = ("train", "mlp", "--epochs", 2, "--precision", "fp32", "--device", "cpu")
     output = ("-o", tmp_path / "out")
     interrupted(bmc, *base, "--data", "digits", "--set", "width=32", *output)
-    code, _, said = bmc(*base, *data, *width, *changed, *output)
-    assert code == 0, said
-    assert ("training resumes from" in said) == resumes
-    assert ("belongs to another run" in said) != resumes
+    code, _, err = bmc(*base, *data, *width, *changed, *output)
+    assert code == 0, err
+    assert ("training resumes from" in err) == resumes
+    assert ("belongs to another run" in err) != resumes
 
 
 def test_a_checkpoint_of_other_start_weights_is_not_resumed(
@@ -559,10 +559,10 @@ def test_a_checkpoint_of_other_start_weights_is_not_resumed(
     with torch.no_grad():
         changed.module.get_parameter("bert.pooler.dense.weight").mul_(1.01)
     artifact.save(changed, start, force=True)
-    code, _, said = bmc(*command)
-    assert code == 0, said
-    assert "belongs to another run" in said
-    assert "going on" not in said
+    code, _, err = bmc(*command)
+    assert code == 0, err
+    assert "belongs to another run" in err
+    assert "going on" not in err
 
 
 def test_a_checkpoint_of_another_command_with_the_same_output_is_not_resumed(
@@ -571,10 +571,10 @@ def test_a_checkpoint_of_another_command_with_the_same_output_is_not_resumed(
     output = ("-o", tmp_path / "out")
     options = ("--epochs", 2, "--precision", "fp32", "--device", "cpu")
     interrupted(bmc, "train", "mlp", "--data", "digits", "--set", "width=32", *options, *output)
-    code, _, said = bmc("prune", "mlp", "--method", "unstructured", "--distill", *options, *output)
-    assert code == 0, said
-    assert "belongs to another run" in said
-    assert "going on" not in said
+    code, _, err = bmc("prune", "mlp", "--method", "unstructured", "--distill", *options, *output)
+    assert code == 0, err
+    assert "belongs to another run" in err
+    assert "going on" not in err
 
 
 @pytest.mark.parametrize("damage", ["cut", "no progress", "no tensors", "empty"])
@@ -595,9 +595,9 @@ def test_a_damaged_checkpoint_is_said_and_training_starts_anew(
         if damage == "no progress":
             metadata["progress"] = "{"
         save_file(tensors if damage == "no progress" else {}, path, metadata)
-    code, _, said = bmc(*command)
-    assert code == 0, said
-    assert "is damaged" in said
+    code, _, err = bmc(*command)
+    assert code == 0, err
+    assert "is damaged" in err
 
 
 def test_the_next_command_of_a_users_own_network_names_its_code(
@@ -611,13 +611,13 @@ def test_the_next_command_of_a_users_own_network_names_its_code(
     )
     monkeypatch.chdir(tmp_path)
     output = ("-o", tmp_path / "flat")
-    code, out, said = bmc("train", "python:own_nets:flat", "--data", "digits", *QUICK, *output)
-    assert code == 0, said
+    code, out, err = bmc("train", "python:own_nets:flat", "--data", "digits", *QUICK, *output)
+    assert code == 0, err
     assert f"bmc export {tmp_path / 'flat'} --target onnx --code own_nets:flat" in out
     command = ("prune", tmp_path / "flat", "--method", "unstructured", "--epochs", 0)
     refused(bmc(*command), "add --code own_nets:flat")
-    code, out, said = bmc(*command, "--code", "own_nets:flat")
-    assert code == 0, said
+    code, out, err = bmc(*command, "--code", "own_nets:flat")
+    assert code == 0, err
     assert "--code own_nets:flat" in out
 
 
@@ -639,6 +639,6 @@ def test_a_changed_network_of_ones_own_is_not_resumed(
     (tmp_path / "changing_nets.py").write_text(code.replace("ReLU", "Tanh"))
     sys.modules.pop("changing_nets")
     importlib.invalidate_caches()
-    done, _, said = bmc(*command)
-    assert done == 0, said
-    assert "belongs to another run" in said
+    done, _, message = bmc(*command)
+    assert done == 0, message
+    assert "belongs to another run" in message

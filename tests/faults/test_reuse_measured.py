@@ -44,8 +44,8 @@ def bench(folder: Path, started: str = "20260101-000000", **other: Any) -> Run:
     return replace(run, versions=machine.runtime_versions(), **other)
 
 
-def kept(place: Path, run: Run) -> Path:
-    path = place / ".bench" / f"{run.started}.json"
+def kept(location: Path, run: Run) -> Path:
+    path = location / ".bench" / f"{run.started}.json"
     results.save(run, path)
     return path
 
@@ -61,7 +61,7 @@ def test_a_bench_of_these_very_bundles_on_this_machine_is_used(place: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [
         ("made anew", "small-onnx was made anew since"),
         ("another machine", "another machine (a faster one)"),
@@ -74,7 +74,7 @@ def test_a_bench_of_these_very_bundles_on_this_machine_is_used(place: Path) -> N
     ],
 )
 def test_a_bench_of_something_else_is_not_used_and_that_is_said(
-    kind: str, said: str, place: Path, capfd: pytest.CaptureFixture[str]
+    kind: str, message: str, place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     folder = place / "small-onnx"
     run, settings, folders = bench(folder), asked(), [folder]
@@ -97,7 +97,7 @@ def test_a_bench_of_something_else_is_not_used_and_that_is_said(
     if kind == "made anew":
         change(folder, parameters=7)
     assert newest_run(folders, settings) is None
-    assert said in " ".join(capfd.readouterr().err.split())
+    assert message in " ".join(capfd.readouterr().err.split())
 
 
 def test_an_older_bench_is_used_where_the_newest_does_not_fit(place: Path) -> None:
@@ -147,7 +147,7 @@ def test_a_damaged_bench_is_said_and_the_others_are_used(
 # Reports
 
 
-def lines_of(place: Path) -> dict[str, Line]:
+def lines_of(path: Path) -> dict[str, Line]:
     return {line.name: line for line in collect(None).lines}
 
 
@@ -176,9 +176,9 @@ def test_agreement_is_with_a_teacher_that_answered_the_same_rows(kind: str, plac
 
 def test_an_origin_that_was_made_anew_is_not_taken_for_the_origin(place: Path) -> None:
     origin = bundles.read(place / "small-onnx").manifest
-    made = Path(shutil.copytree(place / "small-onnx", place / "small-pruned-onnx"))
+    created = Path(shutil.copytree(place / "small-onnx", place / "small-pruned-onnx"))
     known = {"from": origin.name, "from_sha256": origin.lineage["weights_sha256"]}
-    change(made, steps=["prune/unstructured"], **known)
+    change(created, steps=["prune/unstructured"], **known)
     assert lines_of(place)["small-pruned-onnx"].origin == "small-onnx"
     change(place / "small-onnx", weights_sha256="ef" * 32)
     assert lines_of(place)["small-pruned-onnx"].origin is None

@@ -32,23 +32,23 @@ def test_every_verb_shows_the_classes_and_says_which_was_missed(
     three_classes: Path, bmc: Run, workspace: Path
 ) -> None:
     missed = "every row of class odd was missed"
-    code, out, said = bmc("train", "mlp", "--data", three_classes, *QUICK)
-    assert code == 0, said
-    for shown in ("precision", "recall", "F1", "-> dark", missed):
-        assert shown in out
-    found = artifact.describe(workspace / "mlp-three")["scores"]
-    assert found["validation"]["accuracy"]["value"] == pytest.approx(found["validation_accuracy"])
-    assert found["validation"]["by_class"]["recall"][2] == 0
-    assert sum(map(sum, found["validation"]["confusion"])) == found["validation"]["rows"]
+    code, out, err = bmc("train", "mlp", "--data", three_classes, *QUICK)
+    assert code == 0, err
+    for text in ("precision", "recall", "F1", "-> dark", missed):
+        assert text in out
+    result = artifact.describe(workspace / "mlp-three")["scores"]
+    assert result["validation"]["accuracy"]["value"] == pytest.approx(result["validation_accuracy"])
+    assert result["validation"]["by_class"]["recall"][2] == 0
+    assert sum(map(sum, result["validation"]["confusion"])) == result["validation"]["rows"]
 
-    code, out, said = bmc("prune", "mlp-three", "--method", "unstructured", "--ratio", 0.3)
-    assert code == 0, said
+    code, out, err = bmc("prune", "mlp-three", "--method", "unstructured", "--ratio", 0.3)
+    assert code == 0, err
     assert missed in out
     (pruned,) = workspace.glob("mlp-three-*")
     assert artifact.describe(pruned)["scores"]["validation"]["by_class"]["recall"][2] == 0
 
-    code, out, said = bmc("export", "mlp-three", "--target", "onnx,pytorch")
-    assert code == 0, said
+    code, out, err = bmc("export", "mlp-three", "--target", "onnx,pytorch")
+    assert code == 0, err
     assert out.count(missed) == 1, "two targets that answer alike show one table"
     assert "-> light" in out
     assert "test accuracy" in out
@@ -57,33 +57,33 @@ def test_every_verb_shows_the_classes_and_says_which_was_missed(
 def test_json_holds_the_scores_by_class_and_the_matrix(
     three_classes: Path, bmc: Run, workspace: Path
 ) -> None:
-    code, out, said = bmc("train", "mlp", "--data", three_classes, *QUICK, "--json")
-    assert code == 0, said
+    code, out, err = bmc("train", "mlp", "--data", three_classes, *QUICK, "--json")
+    assert code == 0, err
     assert json.loads(out)["scores"]["validation"]["confusion"]
-    code, out, said = bmc("export", "mlp-three", "--target", "onnx", "--json")
-    assert code == 0, said
-    (made,) = json.loads(out)["bundles"]
-    assert made["scores"] == bundles.read(workspace / "mlp-three-onnx").manifest.scores
-    assert made["scores"]["by_class"]["precision"]
+    code, out, err = bmc("export", "mlp-three", "--target", "onnx", "--json")
+    assert code == 0, err
+    (created,) = json.loads(out)["bundles"]
+    assert created["scores"] == bundles.read(workspace / "mlp-three-onnx").manifest.scores
+    assert created["scores"]["by_class"]["precision"]
 
 
 def test_a_regression_shows_three_scores(tmp_path: Path, bmc: Run, workspace: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (90, 8, 8)).astype(np.uint8)
     np.savez(tmp_path / "level.npz", images=images, labels=images.mean(axis=(1, 2)) + 0.5)
     task = ("--task", "regression")
-    code, out, said = bmc("train", "mlp", "--data", tmp_path / "level.npz", *task, *QUICK)
-    assert code == 0, said
+    code, out, err = bmc("train", "mlp", "--data", tmp_path / "level.npz", *task, *QUICK)
+    assert code == 0, err
     assert "validation R2" in out
     assert "MAE" in out
     assert "MSE" in out
     assert set(artifact.describe(workspace / "mlp-level")["scores"]["validation"]) >= {"mae", "r2"}
-    code, out, said = bmc("export", "mlp-level", "--target", "onnx")
+    code, out, err = bmc("export", "mlp-level", "--target", "onnx")
     assert "MAE" in out
 
 
 def test_folds_show_the_classes_of_all_rows_together(three_classes: Path, bmc: Run) -> None:
-    code, out, said = bmc("train", "mlp", "--data", three_classes, "--folds", 2, *QUICK)
-    assert code == 0, said
+    code, out, err = bmc("train", "mlp", "--data", three_classes, "--folds", 2, *QUICK)
+    assert code == 0, err
     assert "every row of class odd was missed (12 of 12)" in out
 
 
@@ -107,6 +107,6 @@ def test_predict_says_what_of_pictures_the_model_does_not_see(
     picture.save(tmp_path / "clear.png")
     picture.convert("RGB").save(tmp_path / "plain.png")
     pictures = [tmp_path / "clear.png", tmp_path / "plain.png"]
-    code, _, said = bmc("predict", "mlp-three-onnx", *pictures)
-    assert code == 0, said
-    assert "1 of 2 images have transparency, which the model does not see" in said
+    code, _, err = bmc("predict", "mlp-three-onnx", *pictures)
+    assert code == 0, err
+    assert "1 of 2 images have transparency, which the model does not see" in err

@@ -63,9 +63,12 @@ def test_eight_threads_get_their_own_answers(made: Made, kind: str, target: str)
     with bmc.load(path, threads=1) as pipeline:
         truth = [pipeline(row) for row in rows]
 
-        def check(answer: Any, place: int) -> None:
-            if answer.label != truth[place].label or abs(answer.score - truth[place].score) > 1e-4:
-                wrong.append((place, answer, truth[place]))
+        def check(prediction: Any, index: int) -> None:
+            if (
+                prediction.label != truth[index].label
+                or abs(prediction.score - truth[index].score) > 1e-4
+            ):
+                wrong.append((index, prediction, truth[index]))
 
         def ask(start: int) -> None:
             try:
@@ -74,9 +77,9 @@ def test_eight_threads_get_their_own_answers(made: Made, kind: str, target: str)
                     turn += 1
                     check(pipeline(rows[turn % len(rows)]), turn % len(rows))
                     places = [(turn + step) % len(rows) for step in range(5)]
-                    found = pipeline([rows[place] for place in places])
-                    for answer, place in zip(found, places, strict=True):
-                        check(answer, place)
+                    result = pipeline([rows[place] for place in places])
+                    for output, position in zip(result, places, strict=True):
+                        check(output, position)
             except BaseException as error:  # noqa: BLE001  whatever it is, it is wrong
                 wrong.append(error)
 
@@ -90,11 +93,11 @@ def test_eight_threads_get_their_own_answers(made: Made, kind: str, target: str)
 
 
 def test_a_pool_makes_no_more_than_its_limit_and_keeps_what_it_made() -> None:
-    made: list[object] = []
+    created: list[object] = []
 
     def make() -> object:
-        made.append(object())
-        return made[-1]
+        created.append(object())
+        return created[-1]
 
     pool, busy = Pool(make, limit=2), []
     lock = threading.Lock()
@@ -114,7 +117,7 @@ def test_a_pool_makes_no_more_than_its_limit_and_keeps_what_it_made() -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert 1 <= len(made) <= 2
+    assert 1 <= len(created) <= 2
 
 
 # Closing
@@ -225,12 +228,12 @@ def test_a_forked_child_answers_or_says_what_to_do(made: Made, target: str) -> N
     *child, parent = done.stdout.splitlines()
     assert parent == "the parent goes on"
     assert len(child) == len(_kinds.KINDS)
-    for said in child:
+    for message in child:
         if target == "openvino":
-            assert "OpenVINO does not survive a fork" in said
-            assert "spawn" in said
+            assert "OpenVINO does not survive a fork" in message
+            assert "spawn" in message
         else:
-            assert said == "same"
+            assert message == "same"
 
 
 _SPAWN = """
@@ -281,9 +284,9 @@ def test_a_deleted_working_folder_is_said_in_a_line(made: Made, tmp_path: Path) 
         "try:\n    bmc.load('relative')\n"
         "except bmc.BmcError as error:\n    print(error)\n"
     )
-    answer, said = _in_child(code).stdout.splitlines()
-    assert answer in ("negative", "positive")
-    assert "the working folder was deleted" in said
+    prediction, message = _in_child(code).stdout.splitlines()
+    assert prediction in ("negative", "positive")
+    assert "the working folder was deleted" in message
 
 
 # Long inputs
@@ -300,11 +303,11 @@ def test_an_iterator_is_answered_without_being_read_to_its_end(made: Made) -> No
             yield rows[read % len(rows)]
 
     with bmc.load(path, threads=1) as pipeline:
-        answers = pipeline(endless())
-        first = [next(answers) for _ in range(100)]
+        predictions = pipeline(endless())
+        first = [next(predictions) for _ in range(100)]
         assert read <= 1024
-        expected = pipeline([rows[place % len(rows)] for place in range(1, 101)])
-        assert [answer.label for answer in first] == [answer.label for answer in expected]
+        expected = pipeline([rows[index % len(rows)] for index in range(1, 101)])
+        assert [prediction.label for prediction in first] == [output.label for output in expected]
 
 
 def test_a_long_list_of_images_is_not_copied_whole(made: Made) -> None:
@@ -329,18 +332,18 @@ def test_a_bad_row_is_counted_and_need_not_lose_the_others(made: Made) -> None:
     with bmc.load(path) as pipeline:
         with pytest.raises(DataError, match="row 2"):
             pipeline(asked)
-        found = pipeline(asked, errors="return")
-        assert [isinstance(answer, DataError) for answer in found] == [
+        result = pipeline(asked, errors="return")
+        assert [isinstance(prediction, DataError) for prediction in result] == [
             *(False, True, False, True, True, True, True, True, False)
         ]
-        assert [f"row {place + 1}" in str(found[place]) for place in (1, 3, 4, 5, 6, 7)] == [
+        assert [f"row {index + 1}" in str(result[index]) for index in (1, 3, 4, 5, 6, 7)] == [
             True
         ] * 6
-        assert found[8].score == pytest.approx(pipeline(rows[2]).score, abs=1e-5)
+        assert result[8].score == pytest.approx(pipeline(rows[2]).score, abs=1e-5)
         far = [rows[0]] * 1500 + [None]
         with pytest.raises(DataError, match="row 1501"):
             pipeline(far)
-        assert all(isinstance(one, DataError) for one in pipeline([None, None], errors="return"))
+        assert all(isinstance(item, DataError) for item in pipeline([None, None], errors="return"))
         with pytest.raises(SettingError, match="errors is 'ignore'"):
             pipeline(asked, errors="ignore")  # type: ignore[arg-type]
 
@@ -348,9 +351,9 @@ def test_a_bad_row_is_counted_and_need_not_lose_the_others(made: Made) -> None:
 def test_a_bad_image_or_series_is_counted_too(made: Made, tmp_path: Path) -> None:
     path, rows = made("series", "onnx")
     with bmc.load(path) as pipeline:
-        found = pipeline([rows[0], rows[1] * np.nan, rows[2]], errors="return")
-        assert "series 2" in str(found[1])
-        assert [isinstance(answer, DataError) for answer in found] == [False, True, False]
+        result = pipeline([rows[0], rows[1] * np.nan, rows[2]], errors="return")
+        assert "series 2" in str(result[1])
+        assert [isinstance(prediction, DataError) for prediction in result] == [False, True, False]
     path, _ = made("image", "onnx")
     (tmp_path / "no.png").write_text("no image")
     with bmc.load(path) as pipeline, pytest.raises(DataError, match=r"2: .*no\.png"):
@@ -404,28 +407,34 @@ def test_a_manifest_cannot_make_batches_that_answer_nothing(made: Made, size: An
 # bmc predict
 
 
-def _asked(path: Path, given: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
+def _asked(path: Path, inputs: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "bmc", "predict", str(path), *options]
-    return subprocess.run(command, input=given, capture_output=True, check=False)
+    return subprocess.run(command, input=inputs, capture_output=True, check=False)
 
 
 def test_every_line_of_input_has_an_answer_and_blank_ones_are_null(made: Made) -> None:
     path, _ = made("text", "onnx")
     done = _asked(path, b"a\n\nb\n", "--json")
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout)
-    assert [answer is None for answer in said["answers"]] == [False, True, False]
-    assert said["rows"] == ["a", "", "b"]
-    assert said["notes"] == [{"row": 2, "note": "standard input: line 2 is an empty text"}]
+    message = json.loads(done.stdout)
+    assert [prediction is None for prediction in message["answers"]] == [False, True, False]
+    assert message["rows"] == ["a", "", "b"]
+    assert message["notes"] == [{"row": 2, "note": "standard input: line 2 is an empty text"}]
 
 
 def test_lines_that_are_no_utf_8_lose_no_others_and_end_in_2(made: Made) -> None:
     path, _ = made("text", "onnx")
     done = _asked(path, b"a\n" + b"caf\xe9\nn\0l\n" + b"x" * 10**6 + b"\nz", "--json")
     assert done.returncode == 2
-    said = json.loads(done.stdout)
-    assert [answer is None for answer in said["answers"]] == [False, True, True, False, False]
-    assert "line 2 holds bytes that are no UTF-8" in said["notes"][0]["note"]
+    message = json.loads(done.stdout)
+    assert [prediction is None for prediction in message["answers"]] == [
+        False,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert "line 2 holds bytes that are no UTF-8" in message["notes"][0]["note"]
     assert b"no answer: standard input: line 2" in done.stderr
 
 
@@ -459,9 +468,9 @@ def test_the_rows_of_a_table_are_answered_not_its_name(
     (tmp_path / name).write_text(content)
     code, out, _ = bmc("predict", path, tmp_path / name, "--json", *options)
     assert code == 0
-    said = json.loads(out)
-    assert said["rows"] == ["fine", "bad, dull"]
-    assert all(said["answers"])
+    message = json.loads(out)
+    assert message["rows"] == ["fine", "bad, dull"]
+    assert all(message["answers"])
 
 
 def test_a_table_without_the_column_or_that_is_not_there_is_refused(
@@ -492,7 +501,7 @@ def test_images_that_are_not_there_lose_no_others(bmc: Run, made: Made, tmp_path
         "predict", path, tmp_path / "a.png", tmp_path / "b.png", tmp_path, "--json"
     )
     assert code == 2
-    assert [answer is None for answer in json.loads(out)["answers"]] == [False, True, True]
+    assert [content is None for content in json.loads(out)["answers"]] == [False, True, True]
     assert "no image file" in err
     assert "is a folder" in err
     refused(bmc("predict", path, tmp_path / "*.jpg"), "no image file", "*.jpg")

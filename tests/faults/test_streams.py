@@ -125,6 +125,6 @@ def test_a_stopped_command_removes_what_it_was_writing(
         assert running.stderr.readline() == "started\n"
         time.sleep(0.1)
         running.send_signal(number)
-        _, said = running.communicate(timeout=60)
-    assert (running.returncode, said) == (code, "bmc: stopped. Nothing was kept\n")
+        _, err = running.communicate(timeout=60)
+    assert (running.returncode, err) == (code, "bmc: stopped. Nothing was kept\n")
     assert [*(tmp_path / "work").iterdir(), *(tmp_path / "tmp").iterdir()] == []

@@ -100,9 +100,9 @@ def refusal(reference: str, **options: Any) -> str:
 def test_a_csv_that_says_no_one_thing_is_refused_with_its_line(
     tmp_path: Path, content: str | bytes, words: str
 ) -> None:
-    said = refusal(written(tmp_path, "t.csv", content))
-    assert re.search(words, said), said
-    assert said.startswith(str(tmp_path / "t.csv"))
+    message = refusal(written(tmp_path, "t.csv", content))
+    assert re.search(words, message), message
+    assert message.startswith(str(tmp_path / "t.csv"))
 
 
 def test_a_ragged_table_is_exit_2_and_nothing_is_trained(
@@ -156,8 +156,8 @@ def test_tables_of_every_ending_are_the_same_data(tmp_path: Path) -> None:
 def test_json_that_says_no_one_thing_is_refused_with_its_line(
     tmp_path: Path, name: str, content: str, words: str
 ) -> None:
-    said = refusal(written(tmp_path, name, content))
-    assert re.search(words, said), said
+    message = refusal(written(tmp_path, name, content))
+    assert re.search(words, message), message
 
 
 @pytest.mark.parametrize("form", [as_jsonl, as_parquet, as_hub])
@@ -175,13 +175,13 @@ def test_json_that_says_no_one_thing_is_refused_with_its_line(
 def test_what_is_no_label_is_refused_in_every_kind_of_table(
     tmp_path: Path, form: Callable[[Path, Any], str], values: list[Any], words: str
 ) -> None:
-    said = refusal(form(tmp_path, values)).replace("line ", "row ")
-    assert re.search(words, said), said
+    message = refusal(form(tmp_path, values)).replace("line ", "row ")
+    assert re.search(words, message), message
 
 
 @pytest.mark.parametrize("form", [as_jsonl, as_parquet, as_hub])
 @pytest.mark.parametrize(
-    ("values", "shown"),
+    ("values", "text"),
     [
         ([5] * 60, "5"),
         ([True] * 60, "True"),
@@ -191,10 +191,10 @@ def test_what_is_no_label_is_refused_in_every_kind_of_table(
     ],
 )
 def test_what_is_no_text_is_refused_in_every_kind_of_table(
-    tmp_path: Path, form: Callable[[Path, Any, str], str], values: list[Any], shown: str
+    tmp_path: Path, form: Callable[[Path, Any, str], str], values: list[Any], text: str
 ) -> None:
-    said = refusal(form(tmp_path, values, "text")).replace("line ", "row ")
-    assert re.search(f"row 1, column 'text', holds {shown}.*, which is no text", said), said
+    message = refusal(form(tmp_path, values, "text")).replace("line ", "row ")
+    assert re.search(f"row 1, column 'text', holds {text}.*, which is no text", message), message
 
 
 @pytest.mark.parametrize(
@@ -213,7 +213,7 @@ def test_truth_values_and_whole_numbers_are_the_classes_that_a_csv_has(
 
 def test_arrow_types_of_text_are_texts_and_others_are_refused(tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
-    texts, labels = ([row[place] for row in ROWS] for place in (0, 1))
+    texts, labels = ([row[index] for row in ROWS] for index in (0, 1))
     plain = datasets.load(written(tmp_path, "plain.csv", csv_of()))
     for array in (
         pyarrow.array(labels).dictionary_encode(),
@@ -348,10 +348,10 @@ def test_what_is_no_file_is_refused_and_never_waited_for(
         path.symlink_to(path)
     else:
         path = Path("x" * 300 + ending)
-    said = refusal(str(path))
-    assert f"{path} cannot be read" in said
-    assert "cannot be written" not in said
-    assert "--output" not in said
+    message = refusal(str(path))
+    assert f"{path} cannot be read" in message
+    assert "cannot be written" not in message
+    assert "--output" not in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file")
@@ -395,8 +395,8 @@ def test_a_large_table_on_disk_is_refused_alike(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bmc.stored_rows.LARGE", 100)
-    said = refusal(written(tmp_path, "t.csv", csv_of([*ROWS, ("a", "b", "c")])))
-    assert "line 62 has 3 fields" in said
+    message = refusal(written(tmp_path, "t.csv", csv_of([*ROWS, ("a", "b", "c")])))
+    assert "line 62 has 3 fields" in message
 
 
 def test_a_table_that_csv_wrote_reads_back_whatever_its_texts_hold(tmp_path: Path) -> None:
@@ -443,7 +443,7 @@ def test_a_parquet_column_that_is_there_twice_is_refused(tmp_path: Path) -> None
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet
 
-    texts, labels = ([row[place] for row in ROWS] for place in (0, 1))
+    texts, labels = ([row[index] for row in ROWS] for index in (0, 1))
     table = pyarrow.table([texts, labels, texts], names=["text", "label", "text"])
     parquet.write_table(table, tmp_path / "t.parquet")
     assert "2 columns named 'text'" in refusal(str(tmp_path / "t.parquet"))

@@ -70,14 +70,14 @@ def length_of(model: Model) -> int:
 
 def assert_same_ids(model: Model, tokenizer: Any, rows: list[Any]) -> None:
     """Check the ids, and the types where the model takes them, of every row."""
-    found = model.encoder.encode(rows)
-    for place, row in enumerate(rows):
+    result = model.encoder.encode(rows)
+    for index, row in enumerate(rows):
         texts = (row,) if isinstance(row, str) else row
-        theirs = tokenizer(*texts, truncation=True, max_length=length_of(model))
-        arrays = model.encoder.batch(found, [place])
-        assert arrays["input_ids"][0].tolist() == theirs["input_ids"], row
+        reference = tokenizer(*texts, truncation=True, max_length=length_of(model))
+        arrays = model.encoder.batch(result, [index])
+        assert arrays["input_ids"][0].tolist() == reference["input_ids"], row
         if "token_type_ids" in arrays:
-            expected = theirs.get("token_type_ids", [0] * len(theirs["input_ids"]))
+            expected = reference.get("token_type_ids", [0] * len(reference["input_ids"]))
             assert arrays["token_type_ids"][0].tolist() == expected, row
 
 
@@ -86,9 +86,9 @@ def their_scores(folder: Path, rows: list[Any], length: int) -> np.ndarray[Any, 
     classify: Any = pipeline("text-classification", model=str(folder), dtype=torch.float32)
     asked = [row if isinstance(row, str) else {"text": row[0], "text_pair": row[1]} for row in rows]
     scores = []
-    for one in asked:
-        answers = classify(one, top_k=None, truncation=True, max_length=length)
-        by_label = {answer["label"]: answer["score"] for answer in answers}
+    for item in asked:
+        predictions = classify(item, top_k=None, truncation=True, max_length=length)
+        by_label = {prediction["label"]: prediction["score"] for prediction in predictions}
         scores.append([by_label[label] for label in LABELS])
     return np.array(scores)
 
@@ -96,8 +96,8 @@ def their_scores(folder: Path, rows: list[Any], length: int) -> np.ndarray[Any, 
 def our_scores(model: Model, rows: list[Any]) -> np.ndarray[Any, Any]:
     encoded = model.encoder.encode(rows)
     logits = [
-        _bundles.module_answers(model, model.encoder.batch(encoded, [place]))[0]
-        for place in range(len(rows))
+        _bundles.module_answers(model, model.encoder.batch(encoded, [index]))[0]
+        for index in range(len(rows))
     ]
     return torch.tensor(np.array(logits)).softmax(dim=1).numpy()
 
@@ -110,12 +110,12 @@ def test_ids_and_scores_are_those_of_transformers(
         pytest.skip("MPNet takes no pairs here")
     rows: list[Any] = pairs() if columns == 2 else list(ODD)
     model = loaded(folder, columns)
-    theirs = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    assert_same_ids(model, theirs, rows)
+    reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    assert_same_ids(model, reference, rows)
     expected = their_scores(folder, rows, length_of(model))
     np.testing.assert_allclose(our_scores(model, rows), expected, atol=1e-5)
     again = artifact.load(artifact.save(model, tmp_path / "model"))
-    assert_same_ids(again, theirs, rows)
+    assert_same_ids(again, reference, rows)
     np.testing.assert_allclose(our_scores(again, rows), expected, atol=1e-5)
 
 
@@ -124,11 +124,11 @@ def test_a_saved_model_directory_reads_texts_in_transformers_as_it_does_here(
 ) -> None:
     model = loaded(folder)
     artifact.save(model, tmp_path / "model")
-    theirs = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
-    assert_same_ids(model, theirs, list(ODD))
-    if theirs.pad_token is not None:
+    reference = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    assert_same_ids(model, reference, list(ODD))
+    if reference.pad_token is not None:
         assert isinstance(model.encoder, TextEncoder)
-        assert theirs.pad_token_id == model.encoder.settings.pad_id
+        assert reference.pad_token_id == model.encoder.settings.pad_id
     expected = their_scores(tmp_path / "model", list(ODD), length_of(model))
     np.testing.assert_allclose(our_scores(model, list(ODD)), expected, atol=1e-5)
 
@@ -154,11 +154,13 @@ def test_a_bundle_scores_texts_as_transformers_does(
         AutoTokenizer.from_pretrained(source, local_files_only=True),
         rows,
     )
-    with bmc.load(bundle.path) as answer:
-        answers = answer(rows)
+    with bmc.load(bundle.path) as prediction:
+        predictions = prediction(rows)
     expected = their_scores(source, rows, length_of(model))
-    assert [one.label for one in answers] == [LABELS[best] for best in expected.argmax(axis=1)]
-    np.testing.assert_allclose([one.score for one in answers], expected.max(axis=1), atol=1e-5)
+    assert [item.label for item in predictions] == [
+        LABELS[best] for best in expected.argmax(axis=1)
+    ]
+    np.testing.assert_allclose([one.score for one in predictions], expected.max(axis=1), atol=1e-5)
 
 
 def in_pairs(data: Dataset) -> Dataset:
@@ -184,10 +186,10 @@ def test_what_was_decided_is_said_and_recorded(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = loaded(_folders.in_conflict(tmp_path / "folder"))
-    said = capsys.readouterr().err
-    assert "BertTokenizer keeps case and keeps accents" in said
-    assert "cut to 20 tokens, which its model_max_length says, not to 24" in said
-    assert "cut at their left end" in said
+    err = capsys.readouterr().err
+    assert "BertTokenizer keeps case and keeps accents" in err
+    assert "cut to 20 tokens, which its model_max_length says, not to 24" in err
+    assert "cut at their left end" in err
     recorded = model.origin["pretrained"]
     assert recorded["tokenizer"] == "BertTokenizer"
     assert "keeps case" in recorded["case"]
@@ -242,9 +244,9 @@ REFUSED: dict[str, tuple[Callable[[Path], None], str]] = {
 def test_a_tokenizer_that_does_not_fit_is_refused_with_the_way_out(
     name: str, tmp_path: Path
 ) -> None:
-    make, said = REFUSED[name]
+    make, message = REFUSED[name]
     make(tmp_path / "folder")
-    with pytest.raises(ArtifactError, match=said):
+    with pytest.raises(ArtifactError, match=message):
         loaded(tmp_path / "folder")
 
 

@@ -58,7 +58,7 @@ def main() -> int:
 
 def _content(subject: str, outcomes: _run.Outcomes, seed: int) -> dict[str, Any]:
     counts = outcomes.counts
-    found = {package: _version(package) for package in _PACKAGES}
+    result = {package: _version(package) for package in _PACKAGES}
     return {
         "subject": subject,
         "cases": outcomes.cases,
@@ -75,7 +75,7 @@ def _content(subject: str, outcomes: _run.Outcomes, seed: int) -> dict[str, Any]
         "seconds": round(outcomes.seconds, 1),
         "seed": seed,
         "command": shlex.join(["python", "-m", "tests.fuzz", *sys.argv[1:]]),
-        "versions": {"python": platform.python_version(), **found},
+        "versions": {"python": platform.python_version(), **result},
     }
 
 

@@ -58,12 +58,12 @@ def drawn(seed: int, names: Sequence[str]) -> list[Any]:
 
 
 def _edit(source: Random, names: Sequence[str]) -> Any:
-    models = [one for one in names if one.endswith((".onnx", ".xml", ".bin", ".safetensors"))]
+    models = [item for item in names if item.endswith((".onnx", ".xml", ".bin", ".safetensors"))]
     jsons = [one for one in names if one.endswith(".json")]
     texts = [one for one in names if one.endswith((".json", ".xml"))]
     arrays = [one for one in names if one.endswith(".npz")] or list(names)
     name = source.choice(models if models and source.random() < 0.5 else names)
-    share, place = source.random(), source.randrange(10**6)
+    share, index = source.random(), source.randrange(10**6)
     kinds: tuple[str, ...] = (
         "bytes",
         "bytes",
@@ -81,14 +81,14 @@ def _edit(source: Random, names: Sequence[str]) -> Any:
     if kind == "insert":
         return (kind, name, share, source.randbytes(source.choice((1, 4, 64))))
     if kind == "json":
-        return (kind, source.choice(jsons), place, _value(source))
+        return (kind, source.choice(jsons), index, _value(source))
     if kind == "number":
-        return (kind, source.choice(texts), place, _value(source))
+        return (kind, source.choice(texts), index, _value(source))
     if kind in ("drop", "twice"):
-        return (kind, source.choice(jsons), place)
+        return (kind, source.choice(jsons), index)
     if kind == "array":
         shape = [source.choice(_LENGTHS) for _ in range(source.randrange(5))]
-        return (kind, source.choice(arrays), place, shape, source.choice(_DTYPES))
+        return (kind, source.choice(arrays), index, shape, source.choice(_DTYPES))
     choices: dict[str, tuple[Sequence[str], Sequence[Any]]] = {
         "deep": (jsons, (10, 70, 1000, 200_000)),
         "bomb": (arrays, (2**20, 2**28, 2**31, 2**40)),
@@ -191,8 +191,8 @@ def names_of(seed: str) -> list[str]:
 def seeds(manifest: str) -> list[str]:
     """Return the seeds with a manifest of this name, at their top."""
     with zipfile.ZipFile(SEEDS) as archive:
-        found = [name.split("/") for name in archive.namelist()]
-    return sorted(parts[0] for parts in found if parts[1:] == [manifest])
+        result = [name.split("/") for name in archive.namelist()]
+    return sorted(parts[0] for parts in result if parts[1:] == [manifest])
 
 
 def _edited(kind: str, data: bytes, rest: Any) -> bytes:
@@ -245,11 +245,11 @@ def _places(content: Any) -> Iterator[tuple[Any, Any]]:
         yield from _places(value)
 
 
-def _with_number(data: bytes, place: int, value: Any) -> bytes:
+def _with_number(data: bytes, index: int, value: Any) -> bytes:
     numbers = list(_NUMBER.finditer(data))
     if not numbers:
         return data
-    span = numbers[place % len(numbers)].span()
+    span = numbers[index % len(numbers)].span()
     return data[: span[0]] + str(value).encode(errors="replace") + data[span[1] :]
 
 
@@ -265,7 +265,7 @@ def _bomb(size: int) -> bytes:
     return content.getvalue()
 
 
-def _with_array(data: bytes, place: int, shape: Sequence[int], dtype: str) -> bytes:
+def _with_array(data: bytes, index: int, shape: Sequence[int], dtype: str) -> bytes:
     if np.prod(shape, dtype=float) > 2**20:
         return data
     try:
@@ -274,7 +274,7 @@ def _with_array(data: bytes, place: int, shape: Sequence[int], dtype: str) -> by
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
         return data  # an earlier edit damaged it
     names = sorted(content)
-    content[names[place % len(names)]] = np.ones(shape, dtype)
+    content[names[index % len(names)]] = np.ones(shape, dtype)
     packed = io.BytesIO()
     np.savez(packed, **content)
     return packed.getvalue()
@@ -283,7 +283,7 @@ def _with_array(data: bytes, place: int, shape: Sequence[int], dtype: str) -> by
 def _replace_entry(kind: str, path: Path, rest: Sequence[Any], folder: Path, outside: Path) -> None:
     if kind == "swap":
         other = folder / rest[0]
-        sizes = [one.lstat().st_size for one in (path, other)]
+        sizes = [item.lstat().st_size for item in (path, other)]
         if path.is_file() and other.is_file() and not other.is_symlink() and max(sizes) < 2**24:
             first, second = path.read_bytes(), other.read_bytes()
             path.write_bytes(second)

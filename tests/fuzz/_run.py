@@ -139,21 +139,21 @@ def _batch(
         with os.fdopen(writing, "wb") as lines:
             _leave(lambda: _child.run_cases(subject, work, lines, explicit, count, seed))
     os.close(writing)
-    said = _listen(reading, outcomes, stop)
+    message = _listen(reading, outcomes, stop)
     os.close(reading)
-    if said == "hang":
+    if message == "hang":
         os.kill(child, signal.SIGUSR1)
         time.sleep(0.2)
-    if said:
+    if message:
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if said == "hang":
+    if message == "hang":
         _add(outcomes, Kept("hang", f"{SECONDS_A_CASE} s at {_fault(work)[0]}", _current(work)))
-    elif not said and code:
-        place, native = _fault(work)
+    elif not message and code:
+        index, native = _fault(work)
         name = signal.Signals(-code).name if code < 0 else f"exit {code}"
         outcome = "crash in a run time" if native else "crash"
-        _add(outcomes, Kept(outcome, f"{name} at {place}", _current(work)))
+        _add(outcomes, Kept(outcome, f"{name} at {index}", _current(work)))
     shutil.rmtree(work / "case", ignore_errors=True)
 
 
@@ -192,7 +192,9 @@ def _count(outcomes: Outcomes, line: dict[str, Any]) -> None:
 def _add(outcomes: Outcomes, kept: Kept) -> None:
     """Count a case and keep it: of crashes in a run time each, of all else three of a kind."""
     outcomes.counts[kept.outcome] += 1
-    alike = [one for one in outcomes.kept if (one.outcome, one.seen) == (kept.outcome, kept.seen)]
+    alike = [
+        item for item in outcomes.kept if (item.outcome, item.seen) == (kept.outcome, kept.seen)
+    ]
     if kept.outcome == "crash in a run time" or len(alike) < _KEPT_OF_A_KIND:
         outcomes.kept.append(kept)
 
@@ -230,5 +232,5 @@ def _leave(work: Any) -> None:
 
 def _say(subject: Any, outcomes: Outcomes, start: float) -> None:
     rate = outcomes.cases / max(time.monotonic() - start, 1e-9)
-    found = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.counts.items()))
-    print(f"{subject.__name__}: {found} ({rate:.0f} cases/s)", file=sys.stderr, flush=True)
+    result = ", ".join(f"{count} {name}" for name, count in sorted(outcomes.counts.items()))
+    print(f"{subject.__name__}: {result} ({rate:.0f} cases/s)", file=sys.stderr, flush=True)

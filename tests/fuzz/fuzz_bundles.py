@@ -50,25 +50,25 @@ def _case(seed: int) -> dict[str, Any]:
 
 def check(case: dict[str, Any], folder: Path) -> None:
     """Change a copy of a bundle, and open it."""
-    made = folder / "bundle"
-    shutil.copytree(folder.parent / "prepared" / case["seed"], made)
+    target_folder = folder / "bundle"
+    shutil.copytree(folder.parent / "prepared" / case["seed"], target_folder)
     for edit in case["edits"]:
-        _edits.apply(edit, made, folder.parent / "outside")
+        _edits.apply(edit, target_folder, folder.parent / "outside")
     if case["fixed"]:
-        if (made / "model").is_dir():
-            _edits.fix(made / "model", "bmc.json")
-        _edits.fix(made, bundles.MANIFEST)
+        if (target_folder / "model").is_dir():
+            _edits.fix(target_folder / "model", "bmc.json")
+        _edits.fix(target_folder, bundles.MANIFEST)
     if case["verb"] == "check":
-        checking.check(made, RuntimeOptions(threads=1))
+        checking.check(target_folder, RuntimeOptions(threads=1))
     elif case["verb"] == "load":
-        with bmc.load(made, threads=1) as pipeline:
+        with bmc.load(target_folder, threads=1) as pipeline:
             row = pipeline.bundle.encoder.example()
             pipeline(row)
             pipeline([row, row])
     else:
-        bundle = bundles.read(made)
+        bundle = bundles.read(target_folder)
         bundle.golden()
         bundle.golden_rows()
         bundle.model_size()
-        if (made / bundles.EVALUATION).exists():
-            bundles.read_arrays(made / bundles.EVALUATION)
+        if (target_folder / bundles.EVALUATION).exists():
+            bundles.read_arrays(target_folder / bundles.EVALUATION)

@@ -73,11 +73,11 @@ def _drawn(seed: int) -> list[Any]:
 
 def check(case: dict[str, Any], folder: Path) -> None:
     """Change a copy of a folder, load it, and let it answer texts."""
-    made = folder / case["seed"]
-    shutil.copytree(folder.parent / "prepared" / case["seed"], made)
+    target_folder = folder / case["seed"]
+    shutil.copytree(folder.parent / "prepared" / case["seed"], target_folder)
     for edit in case["edits"]:
-        _edits.apply(edit, made, folder.parent / "outside")
-    _load(made, _LABELS[case["labels"]], case["columns"])
+        _edits.apply(edit, target_folder, folder.parent / "outside")
+    _load(target_folder, _LABELS[case["labels"]], case["columns"])
 
 
 def _load(folder: Path, labels: tuple[str, ...], columns: int) -> None:

@@ -84,19 +84,19 @@ def _change() -> st.SearchStrategy[tuple[str, float, bytes]]:
 def _changed(original: bytes, changes: list[tuple[str, float, bytes]], mended: bool) -> bytes:
     content = bytearray(original)
     for how, where, new in changes:
-        place = int(where * max(len(content) - 1, 0))
+        index = int(where * max(len(content) - 1, 0))
         if how == "overwrite":
-            content[place : place + len(new)] = new
+            content[index : index + len(new)] = new
         elif how == "flip" and content:
-            content[place] ^= 1 << (new[0] % 8)
+            content[index] ^= 1 << (new[0] % 8)
         elif how == "insert":
-            content[place:place] = new
+            content[index:index] = new
         elif how == "cut":
-            del content[place : place + len(new)]
+            del content[index : index + len(new)]
         elif how == "end":
-            del content[place:]
+            del content[index:]
         elif how == "repeat":
-            content[place:place] = content[place : place + 64]
+            content[index:index] = content[index : index + 64]
     return _with_checksums(bytes(content)) if mended else bytes(content)
 
 
@@ -104,14 +104,14 @@ def _with_checksums(content: bytes) -> bytes:
     """Make a PNG's checksums right again, without which a reader looks no further."""
     if not content.startswith(_PNG):
         return content
-    mended, place = bytearray(content), len(_PNG)
-    while place + 12 <= len(mended):
-        (length,) = struct.unpack_from(">I", mended, place)
-        end = place + 8 + length
+    mended, index = bytearray(content), len(_PNG)
+    while index + 12 <= len(mended):
+        (length,) = struct.unpack_from(">I", mended, index)
+        end = index + 8 + length
         if end + 4 > len(mended):
             break
-        struct.pack_into(">I", mended, end, zlib.crc32(mended[place + 4 : end]))
-        place = end + 4
+        struct.pack_into(">I", mended, end, zlib.crc32(mended[index + 4 : end]))
+        index = end + 4
     return bytes(mended)
 
 

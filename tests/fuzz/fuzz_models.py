@@ -37,10 +37,10 @@ def _case(seed: int) -> dict[str, Any]:
 
 def check(case: dict[str, Any], folder: Path) -> None:
     """Change a copy of a model directory, and load it."""
-    made = folder / "model"
-    shutil.copytree(folder.parent / "prepared" / case["seed"], made)
+    target_folder = folder / "model"
+    shutil.copytree(folder.parent / "prepared" / case["seed"], target_folder)
     for edit in case["edits"]:
-        _edits.apply(edit, made, folder.parent / "outside")
+        _edits.apply(edit, target_folder, folder.parent / "outside")
     if case["fixed"]:
-        _edits.fix(made, artifact.MANIFEST)
-    artifact.load(made)
+        _edits.fix(target_folder, artifact.MANIFEST)
+    artifact.load(target_folder)

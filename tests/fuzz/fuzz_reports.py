@@ -142,14 +142,26 @@ def _saved_bench() -> dict[str, Any]:
         for name in ("one", "two")
     ]
     rows = [
-        Row(str(one.candidate.bundle), "ab", 1, True, {"cut_to": 8}, _INTERVAL, None, None, 1, 2, 3)
-        for one in samples
+        Row(
+            str(sample.candidate.bundle),
+            "ab",
+            1,
+            True,
+            {"cut_to": 8},
+            _INTERVAL,
+            None,
+            None,
+            1,
+            2,
+            3,
+        )
+        for sample in samples
     ]
     machine = {"processor": "one", "cores": 2, "instructions": ["avx2"]}
     run = Run("20260101-000000", machine, BenchSettings(), tuple(rows), {}, tuple(samples))
     content = {**vars(run), "settings": vars(run.settings)}
     content["rows"] = [row.to_json() for row in run.rows]
-    content["samples"] = [{**vars(one), "candidate": vars(one.candidate)} for one in samples]
+    content["samples"] = [{**vars(item), "candidate": vars(item.candidate)} for item in samples]
     saved: dict[str, Any] = json.loads(json.dumps(content, default=str))
     return {**saved, "sha256": "ab" * 32}
 
@@ -193,13 +205,13 @@ def _mend(content: Any) -> None:
 def _changed(content: bytes, changes: list[Any]) -> bytes:
     changed = bytearray(content)
     for where, how, new in changes:
-        place = int(where * max(len(changed) - 1, 0))
+        index = int(where * max(len(changed) - 1, 0))
         if how == "flip" and changed:
-            changed[place] ^= 1 << (len(new) % 8)
+            changed[index] ^= 1 << (len(new) % 8)
         elif how == "cut":
-            del changed[place : place + len(new)]
+            del changed[index : index + len(new)]
         elif how == "end":
-            del changed[place:]
+            del changed[index:]
         else:
-            changed[place:place] = new
+            changed[index:index] = new
     return bytes(changed)

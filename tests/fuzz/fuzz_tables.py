@@ -97,7 +97,7 @@ def _mutated() -> st.SearchStrategy[tuple[str, bytes]]:
     where = st.one_of(st.floats(0, 1), st.floats(0, 0.1), st.floats(0.8, 1))
     changes = st.lists(st.tuples(how, where, new), min_size=1, max_size=5)
     return st.builds(
-        lambda file, made: (file[0], _changed(file[1], made)),
+        lambda file, created: (file[0], _changed(file[1], created)),
         st.sampled_from(originals()),
         changes,
     )
@@ -106,19 +106,19 @@ def _mutated() -> st.SearchStrategy[tuple[str, bytes]]:
 def _changed(original: bytes, changes: list[tuple[str, float, bytes]]) -> bytes:
     content = bytearray(original)
     for how, where, new in changes:
-        place = int(where * max(len(content) - 1, 0))
+        index = int(where * max(len(content) - 1, 0))
         if how == "overwrite":
-            content[place : place + len(new)] = new
+            content[index : index + len(new)] = new
         elif how == "flip" and content:
-            content[place] ^= 1 << (new[0] % 8)
+            content[index] ^= 1 << (new[0] % 8)
         elif how == "insert":
-            content[place:place] = new
+            content[index:index] = new
         elif how == "cut":
-            del content[place : place + len(new)]
+            del content[index : index + len(new)]
         elif how == "end":
-            del content[place:]
+            del content[index:]
         elif how == "repeat":
-            content[place:place] = content[place : place + 200]
+            content[index:index] = content[index : index + 200]
     return bytes(content)
 
 

@@ -82,15 +82,15 @@ def _models(work: Path) -> dict[str, tuple[Model, Dataset]]:
     texts, digits, vowels = (
         datasets.load(name) for name in (str(table), "digits", "japanese-vowels")
     )
-    made = {
+    created = {
         "text": (_baseline("transformer", "transformer", texts, _SMALL), texts),
         "image": (_baseline("mlp", "mlp", digits, {"width": 8, "depth": 1}), digits),
         "series": (_baseline("recurrent", "gru", vowels, {"hidden": 8, "layers": 1}), vowels),
     }
-    made["bert"] = (_bert(made["text"][0]), texts)
-    for model, data in made.values():
+    created["bert"] = (_bert(created["text"][0]), texts)
+    for model, data in created.values():
         model.data = {**model.data, "reference": "a table", "fingerprint": data.fingerprint}
-    return made
+    return created
 
 
 def _baseline(family: str, name: str, data: Dataset, settings: dict[str, Any]) -> Model:

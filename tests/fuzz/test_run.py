@@ -35,9 +35,9 @@ def _check(case: str, folder: Path) -> None:
         (folder / "link").symlink_to(folder.parent / "outside" / "secret.txt")
         (folder / "link").read_bytes()
     if case == "network":
-        with socket.socket() as made:
-            made.settimeout(0.01)
-            made.connect(("127.0.0.1", 9))
+        with socket.socket() as created:
+            created.settimeout(0.01)
+            created.connect(("127.0.0.1", 9))
     if case == "crash":
         os.abort()
     if case == "hang":

@@ -21,10 +21,10 @@ from bmc.quantization.overflow import overflowing_layers
 from tests.compress.conftest import wrapped
 
 
-def answers(model: Model) -> torch.Tensor:
+def outputs_of(model: Model) -> torch.Tensor:
     arrays = model.encoder.probes(4)[-1]
     with torch.inference_mode():
-        return output_of(model.module, {k: torch.from_numpy(one) for k, one in arrays.items()})
+        return output_of(model.module, {k: torch.from_numpy(item) for k, item in arrays.items()})
 
 
 def test_layers_that_would_overflow_stay_in_32_bits(digits: Dataset, work: Work) -> None:
@@ -34,7 +34,7 @@ def test_layers_that_would_overflow_stay_in_32_bits(digits: Dataset, work: Work)
     rows = list(digits.train.rows[:8])
     assert overflowing_layers(model.module, model.encoder, rows) == ["output"]
     assert Fp16(samples=8).apply(model, work)["keep"] == ["output"]
-    assert answers(model).isfinite().all()
+    assert outputs_of(model).isfinite().all()
 
 
 def test_layers_that_read_what_16_bits_cannot_hold_stay_in_32_too(
@@ -44,15 +44,15 @@ def test_layers_that_read_what_16_bits_cannot_hold_stay_in_32_too(
     model = mlp.baseline("mlp", digits, mlp.Settings(depth=2))
     large, reader = (
         path
-        for path, one in model.module.named_modules()
-        if "hidden." in path and isinstance(one, nn.Linear)
+        for path, item in model.module.named_modules()
+        if "hidden." in path and isinstance(item, nn.Linear)
     )
     with torch.no_grad():
         model.module.get_parameter(f"{large}.weight").mul_(1e6)
         model.module.get_parameter(f"{reader}.weight").mul_(1e-6)
-    expected = answers(model)
+    expected = outputs_of(model)
     assert Fp16(samples=8).apply(model, work)["keep"] == [large, reader]
-    torch.testing.assert_close(answers(model), expected, atol=0.02, rtol=0.02)
+    torch.testing.assert_close(outputs_of(model), expected, atol=0.02, rtol=0.02)
 
 
 @pytest.mark.parametrize("step", [Fp16(samples=8), Bf16()])
@@ -64,9 +64,9 @@ def test_a_regressions_answers_have_32_bits_where_its_weights_have_16(
     model = mlp.baseline("mlp", data, mlp.Settings(width=32))
     with torch.no_grad():
         model.module.get_parameter("output.bias").add_(2000)
-    expected = answers(model)
+    expected = outputs_of(model)
     assert step.apply(model, work)["keep"] == ["output"]
-    torch.testing.assert_close(answers(model), expected, atol=0.05, rtol=0)
+    torch.testing.assert_close(outputs_of(model), expected, atol=0.05, rtol=0)
 
 
 class _Squared(nn.Module):
@@ -77,8 +77,8 @@ class _Squared(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         wide = self.first(pixels.flatten(1)) * 1e3
-        made: torch.Tensor = self.last((wide * wide).log1p())
-        return made
+        outputs: torch.Tensor = self.last((wide * wide).log1p())
+        return outputs
 
 
 def test_a_network_that_overflows_between_its_layers_is_refused(
@@ -112,8 +112,8 @@ class _Mixed(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         maps = self.second(self.first(pixels)).flatten(2).transpose(1, 2)
-        made: torch.Tensor = self.last(self.attention(maps, maps, maps)[0].mean(dim=1))
-        return made
+        outputs: torch.Tensor = self.last(self.attention(maps, maps, maps)[0].mean(dim=1))
+        return outputs
 
 
 def test_layers_that_16_bits_are_not_for_compute_in_32_among_those_that_they_are_for() -> None:

@@ -28,12 +28,12 @@ def test_rows_are_stacked_in_the_inputs_types() -> None:
 
 
 def test_a_single_input_takes_a_bare_array() -> None:
-    one = ArrayEncoder([NUMBERS])
-    assert one.batch(one.encode([ROW[0]]), [0])["numbers"].shape == (1, 3)
+    item = ArrayEncoder([NUMBERS])
+    assert item.batch(item.encode([ROW[0]]), [0])["numbers"].shape == (1, 3)
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (ROW[0], "row 2 has 1 arrays; the network takes numbers, category"),
         ((np.zeros(4), 3), r"row 2: numbers has shape \(4,\); the network takes \(3,\)"),
@@ -43,8 +43,8 @@ def test_a_single_input_takes_a_bare_array() -> None:
         ((np.array([1, 1e40, 2]), 3), "row 2: numbers holds numbers that are not finite"),
     ],
 )
-def test_a_row_that_does_not_fit_is_refused_by_its_number(row: Any, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_row_that_does_not_fit_is_refused_by_its_number(row: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         BOTH.encode([ROW, row])
 
 

@@ -34,9 +34,9 @@ def png(image: Image.Image) -> bytes:
 
 
 def test_values_are_brought_to_0_1_and_normalized() -> None:
-    found = pixels(COLOR, encoder())
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found[0], (COLOR.transpose(2, 0, 1) / 255 - 0.5) / 0.25, atol=1e-6)
+    result = pixels(COLOR, encoder())
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result[0], (COLOR.transpose(2, 0, 1) / 255 - 0.5) / 0.25, atol=1e-6)
 
 
 def test_a_file_its_content_and_its_pixels_answer_alike(tmp_path: Path) -> None:
@@ -66,8 +66,8 @@ def test_gray_becomes_color_by_repeating_and_color_gray_by_luminance() -> None:
     assert (repeated == repeated[0]).all()
     np.testing.assert_array_equal(repeated[:1], pixels(gray, encoder(channels=1))[0])
     expected = np.round(COLOR @ np.array([0.299, 0.587, 0.114]))  # ITU-R 601, as Pillow
-    found = read_image(COLOR, channels=1)[:, :, 0].astype(int)
-    assert np.abs(found - expected).max() <= 1
+    result = read_image(COLOR, channels=1)[:, :, 0].astype(int)
+    assert np.abs(result - expected).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ KNOWN = {"a": 219311, "film": 220610, "a film": 189701}
 def bucket(ngram: str, buckets: int, of_characters: bool) -> int:
     """Hash an n-gram with plain integers, one by one."""
     whole, base = 2**64, 0x9E3779B97F4A7C15
-    value: int = sum(ord(character) * base**place for place, character in enumerate(ngram)) % whole
+    value: int = sum(ord(character) * base**index for index, character in enumerate(ngram)) % whole
     value ^= 0x13198A2E03707344 if of_characters else 0x243F6A8885A308D3
     for factor in (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53):
         value = (value ^ value >> 33) * factor % whole
@@ -56,12 +56,12 @@ def test_a_text_has_the_same_buckets_alone_and_among_others() -> None:
 
 def test_many_rows_are_hashed_as_few_are() -> None:
     rows = [(f"film number {number}",) for number in range(2500)]
-    found = ENCODER.encode(rows)
-    assert found[2400].tolist() == buckets_of(ENCODER, rows[2400])[0]
+    result = ENCODER.encode(rows)
+    assert result[2400].tolist() == buckets_of(ENCODER, rows[2400])[0]
 
 
 @pytest.mark.parametrize(
-    ("one", "same"),
+    ("item", "same"),
     [
         ("A FILM", "a film"),
         ("a  film \n", "a film"),
@@ -69,8 +69,8 @@ def test_many_rows_are_hashed_as_few_are() -> None:
         ("caf\u00e9", "cafe\u0301"),
     ],
 )
-def test_case_spaces_and_forms_of_characters_do_not_matter(one: str, same: str) -> None:
-    assert buckets_of(ENCODER, one) == buckets_of(ENCODER, same)
+def test_case_spaces_and_forms_of_characters_do_not_matter(item: str, same: str) -> None:
+    assert buckets_of(ENCODER, item) == buckets_of(ENCODER, same)
 
 
 def test_case_matters_where_it_is_kept() -> None:
@@ -135,7 +135,7 @@ def test_no_text_has_more_n_grams_than_the_encoder_says(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         (("",), "row 2 is an empty text"),
         (("a", "b"), "row 2: the model takes 1 text"),
@@ -143,8 +143,8 @@ def test_no_text_has_more_n_grams_than_the_encoder_says(text: str) -> None:
         (("\ud800",), "row 2: character 1 is half a character"),
     ],
 )
-def test_a_row_that_is_no_text_is_refused_by_its_number(row: Any, said: str) -> None:
-    with pytest.raises(DataError, match=said):
+def test_a_row_that_is_no_text_is_refused_by_its_number(row: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
         ENCODER.encode([(TEXT,), row])
 
 
@@ -165,11 +165,11 @@ def test_rows_on_disk_are_hashed_when_they_are_collated() -> None:
 def test_the_weights_of_n_grams_are_spread_over_the_words(row: Any) -> None:
     (ids,) = ENCODER.encode([row])
     weights = np.linspace(-1, 2, len(ids), dtype=np.float32)
-    found = ENCODER.weights_of_words(row, weights)
+    result = ENCODER.weights_of_words(row, weights)
     text = row if isinstance(row, str) else row[0]
     words = text.lower().replace("!", " !").replace(",", " ,").split()
-    assert [word for word, _ in found] == words
-    assert sum(weight for _, weight in found) == pytest.approx(weights.sum(), rel=1e-5)
+    assert [word for word, _ in result] == words
+    assert sum(weight for _, weight in result) == pytest.approx(weights.sum(), rel=1e-5)
     first = np.zeros_like(weights)
     first[0] = 1  # the first word's own n-gram
     assert ENCODER.weights_of_words(row, first)[0][1] == pytest.approx(1)
@@ -186,7 +186,7 @@ def test_probes_and_timing_inputs_have_the_shapes_that_tensors_say() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"buckets": 0}, "buckets is 0.*262144 is usual"),
         ({"buckets": 2**25}, "must lie in 1..16777216"),
@@ -197,8 +197,8 @@ def test_probes_and_timing_inputs_have_the_shapes_that_tensors_say() -> None:
         ({"columns": 3}, "3 text columns"),
     ],
 )
-def test_settings_out_of_range_are_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(SettingError, match=said):
+def test_settings_out_of_range_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(SettingError, match=message):
         NgramSettings(**settings)
 
 

@@ -23,11 +23,11 @@ def test_each_channel_is_normalized() -> None:
 
 
 def test_shorter_series_are_padded_with_zeros_behind_their_end() -> None:
-    found = BY.batch(BY.encode([LONG[:2], LONG]), [0, 1])
-    assert found["series"].shape == (2, 5, 2)
-    assert found["lengths"].tolist() == [2, 5]
-    assert not found["series"][0, 2:].any()
-    np.testing.assert_array_equal(found["series"][0, :2], BY.encode([LONG])[0][:2])
+    result = BY.batch(BY.encode([LONG[:2], LONG]), [0, 1])
+    assert result["series"].shape == (2, 5, 2)
+    assert result["lengths"].tolist() == [2, 5]
+    assert not result["series"][0, 2:].any()
+    np.testing.assert_array_equal(result["series"][0, :2], BY.encode([LONG])[0][:2])
 
 
 def test_a_batch_holds_the_rows_of_its_places_in_their_order() -> None:

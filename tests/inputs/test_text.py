@@ -55,18 +55,18 @@ def test_batches_hold_every_row_once_and_rows_of_like_length(tokenizer: Tokenize
     encoder = TextEncoder(tokenizer, TextSettings())
     rows = encoder.encode([("film " * count,) for count in (9, 1, 8, 2, 7)])
     batches = list(ordered_batches(encoder, rows, size=2))
-    assert sorted(place for places, _ in batches for place in places) == [0, 1, 2, 3, 4]
+    assert sorted(index for places, _ in batches for index in places) == [0, 1, 2, 3, 4]
     widths = [arrays["input_ids"].shape[1] for _, arrays in batches]
     assert widths == [4, 10, 11]
 
 
 def test_a_tokenizers_own_padding_and_truncation_are_ignored() -> None:
-    own = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
-    own.enable_truncation(5)
-    own.enable_padding(length=40)
-    (tokens,) = TextEncoder(own, TextSettings()).encode([("one two three four five six",)])
+    entry = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
+    entry.enable_truncation(5)
+    entry.enable_padding(length=40)
+    (tokens,) = TextEncoder(entry, TextSettings()).encode([("one two three four five six",)])
     assert len(tokens.ids) == 8
-    assert len(own.encode("one two three four five six").ids) == 40
+    assert len(entry.encode("one two three four five six").ids) == 40
 
 
 @pytest.mark.parametrize(
@@ -135,10 +135,10 @@ BAD_ROWS = {
 
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_a_row_that_is_no_text_is_refused_by_its_number(tokenizer: Tokenizer, name: str) -> None:
-    row, said = BAD_ROWS[name]
+    row, message = BAD_ROWS[name]
     encoder = TextEncoder(tokenizer, TextSettings())
-    said = said if name == "half a character" else re.escape(said)
-    with pytest.raises(DataError, match=rf"^row 3\b.*{said}"):
+    message = message if name == "half a character" else re.escape(message)
+    with pytest.raises(DataError, match=rf"^row 3\b.*{message}"):
         encoder.encode(["a film", "a story", row, "a play"])
 
 
@@ -188,7 +188,7 @@ def test_an_encoder_comes_back_from_what_it_saved(tokenizer: Tokenizer, tmp_path
     encoder.save(tmp_path)
     again = inputs.load(encoder.to_json(), tmp_path)
     row = [("what a film", "indeed it is, and long")]
-    before, after = (one.batch(one.encode(row), [0]) for one in (encoder, again))
+    before, after = (item.batch(item.encode(row), [0]) for item in (encoder, again))
     assert {name: array.tolist() for name, array in before.items()} == {
         name: array.tolist() for name, array in after.items()
     }
@@ -215,7 +215,7 @@ def test_what_is_no_tokenizer_is_refused_by_name(tmp_path: Path) -> None:
 def test_many_rows_are_cut_in_order_like_few(tokenizer: Tokenizer) -> None:
     encoder = TextEncoder(tokenizer, TextSettings())
     rows = [(f"film {number}",) for number in range(10_003)]
-    found = encoder.encode(rows)
-    assert len(found) == len(rows)
-    for place in (0, 9_999, 10_000, 10_002):
-        assert found[place] == encoder.encode([rows[place]])[0]
+    result = encoder.encode(rows)
+    assert len(result) == len(rows)
+    for index in (0, 9_999, 10_000, 10_002):
+        assert result[index] == encoder.encode([rows[index]])[0]

@@ -28,8 +28,8 @@ def content() -> dict[str, Any]:
     tokenizer.pre_tokenizer = BertPreTokenizer()
     tokenizer.post_processor = BertProcessing(("[SEP]", 3), ("[CLS]", 2))
     tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]"])
-    found: dict[str, Any] = json.loads(tokenizer.to_str())
-    return found
+    report: dict[str, Any] = json.loads(tokenizer.to_str())
+    return report
 
 
 def split_at(pattern: str) -> dict[str, Any]:

@@ -22,8 +22,8 @@ from bmc.training.batches import Rows
 
 
 def of(module: nn.Module, *batches: Tensor) -> dict[tuple[str, str], Activation]:
-    found = activations_of(module.eval(), [{"values": batch} for batch in batches])
-    return {(each.path, each.operation): each for each in found}
+    result = activations_of(module.eval(), [{"values": batch} for batch in batches])
+    return {(each.path, each.operation): each for each in result}
 
 
 class Functions(nn.Module):
@@ -47,18 +47,18 @@ class Named(nn.Module):
         self.layer = layer
 
     def forward(self, values: Tensor) -> Tensor:
-        found = self.layer(values)
-        output: Tensor = found[0] if isinstance(found, tuple) else found
+        result = self.layer(values)
+        output: Tensor = result[0] if isinstance(result, tuple) else result
         return output
 
 
 def test_dead_units_are_found_where_relu_is_a_function_and_works_in_place() -> None:
     torch.manual_seed(0)
-    found = of(Functions(dead=3), torch.randn(500, 4), torch.randn(7, 4))
-    assert (found["", "relu"].units, found["", "relu"].dead) == (10, 3)
-    assert found["", "relu"].values == 507 * 10
-    assert found["", "relu 2"].units == 5
-    assert found["first", "Linear"].smallest < 0  # seen before the function worked on it
+    result = of(Functions(dead=3), torch.randn(500, 4), torch.randn(7, 4))
+    assert (result["", "relu"].units, result["", "relu"].dead) == (10, 3)
+    assert result["", "relu"].values == 507 * 10
+    assert result["", "relu 2"].units == 5
+    assert result["first", "Linear"].smallest < 0  # seen before the function worked on it
 
 
 def test_a_unit_that_one_row_wakes_is_not_dead() -> None:
@@ -87,8 +87,8 @@ def test_saturation_is_the_share_of_values_at_the_bounds() -> None:
 
 def test_the_gates_of_an_lstm_are_seen() -> None:
     layer = nn.LSTM(3, 4, batch_first=True)
-    found = of(Named(layer), 50 * torch.randn(6, 9, 3))
-    gates = found["layer", "sigmoid"]
+    result = of(Named(layer), 50 * torch.randn(6, 9, 3))
+    gates = result["layer", "sigmoid"]
     assert gates.values == 6 * 9 * 3 * 4
     assert gates.saturated is not None
     assert gates.saturated > 0.5

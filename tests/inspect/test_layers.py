@@ -75,39 +75,39 @@ def costs(module: nn.Module, name: str, *shape: int) -> Costs:
 
 
 def test_a_convolution_and_a_linear_count_their_macs_and_bytes() -> None:
-    found = costs(
+    result = costs(
         nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.Flatten()),
         "input",
         1, 3, 9, 9,
     )  # fmt: skip
-    convolution, norm, *_ = found.layers
+    convolution, norm, *_ = result.layers
     assert convolution.macs == 9 * 9 * 8 * 3 * 3 * 3
     assert convolution.parameters == 8 * 27 + 8
     assert norm.bytes == 4 * 4 * 8 + 8  # scale, shift, mean, variance, and how many batches
-    assert found.macs == convolution.macs
+    assert result.macs == convolution.macs
 
 
 @pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
 def test_a_recurrent_layers_fused_kernel_is_counted(
     kind: Callable[..., nn.RNNBase], gates: int
 ) -> None:
-    found = costs(Recurrent(kind(12, 20, batch_first=True)), "series", 1, STEPS, 12)
-    assert found.macs == STEPS * (12 + 20) * gates * 20
+    result = costs(Recurrent(kind(12, 20, batch_first=True)), "series", 1, STEPS, 12)
+    assert result.macs == STEPS * (12 + 20) * gates * 20
 
 
 def test_attention_is_counted_though_its_kernel_is_fused() -> None:
-    found = costs(Encoder(), "values", 1, STEPS, WIDTH)
+    result = costs(Encoder(), "values", 1, STEPS, WIDTH)
     linears = STEPS * (4 * WIDTH * WIDTH + 2 * WIDTH * 64)
-    assert found.macs == linears + ATTENTION
+    assert result.macs == linears + ATTENTION
 
 
 def test_berts_attention_stands_with_the_module_that_computes_it(model: Model) -> None:
-    found = costs_at(model, STEPS)
-    own = {layer.path: layer.macs for layer in found.layers}
-    assert own["bert.encoder.layer.0.attention.self"] == ATTENTION
-    assert own["bert.encoder.layer.0.attention.self.query"] == STEPS * WIDTH * WIDTH
-    assert found.inputs["input_ids"] == (1, STEPS)
-    assert found.parameters == sum(each.numel() for each in model.module.parameters())
+    result = costs_at(model, STEPS)
+    entry = {layer.path: layer.macs for layer in result.layers}
+    assert entry["bert.encoder.layer.0.attention.self"] == ATTENTION
+    assert entry["bert.encoder.layer.0.attention.self.query"] == STEPS * WIDTH * WIDTH
+    assert result.inputs["input_ids"] == (1, STEPS)
+    assert result.parameters == sum(each.numel() for each in model.module.parameters())
 
 
 def test_a_length_beyond_what_the_model_takes_is_cut_to_it(model: Model) -> None:
@@ -115,12 +115,12 @@ def test_a_length_beyond_what_the_model_takes_is_cut_to_it(model: Model) -> None
 
 
 def test_a_shared_weight_is_counted_once() -> None:
-    found = costs(Tied(), "values", 1, 6)
-    first, second, *_ = found.layers
+    result = costs(Tied(), "values", 1, 6)
+    first, second, *_ = result.layers
     assert (first.parameters, second.parameters) == (36 + 6, 6)
     assert second.shared_with == "first"
     assert first.macs == second.macs == 36
-    assert found.bytes == 4 * (36 + 6 + 6)
+    assert result.bytes == 4 * (36 + 6 + 6)
 
 
 def test_a_module_that_returns_its_own_parameter_is_counted() -> None:
@@ -130,9 +130,9 @@ def test_a_module_that_returns_its_own_parameter_is_counted() -> None:
 
 
 def test_time_shares_add_up_to_one(make_model: Callable[..., Model]) -> None:
-    found = costs_at(make_model(), STEPS)
-    assert sum(found.time_share(layer) for layer in found.layers) == pytest.approx(1)
-    assert all(layer.milliseconds >= 0 for layer in found.layers)
+    result = costs_at(make_model(), STEPS)
+    assert sum(result.time_share(layer) for layer in result.layers) == pytest.approx(1)
+    assert all(layer.milliseconds >= 0 for layer in result.layers)
 
 
 def test_counting_leaves_the_model_and_torch_as_they_were(model: Model) -> None:

@@ -56,16 +56,16 @@ def test_the_model_is_not_changed_and_every_layer_is_measured(
     model = make_lively()
     before = {name: value.clone() for name, value in model.module.state_dict().items()}
     rows = Rows(reviews.train.rows[:24], reviews.train.labels[:24], model.encoder)
-    found = sensitivity.measure(model, rows)
+    result = sensitivity.measure(model, rows)
     assert all(torch.equal(before[name], each) for name, each in model.module.state_dict().items())
     layers = list(sensitivity.layers_of(model.module))
     assert "bert.encoder.layer.1.output.dense" in layers
     assert "bert.encoder.layer.1.output.LayerNorm" not in layers
     for change in sensitivity.CHANGES:
-        assert list(found.of(change)) == layers
-    near, far = found.of("int8"), found.of("prune-half")
+        assert list(result.of(change)) == layers
+    near, far = result.of("int8"), result.of("prune-half")
     assert all(near[layer].moved < far[layer].moved for layer in layers)
-    assert min(loss.moved for loss in found.losses) > 0
+    assert min(loss.moved for loss in result.losses) > 0
 
 
 def test_layers_that_share_a_weight_are_one() -> None:

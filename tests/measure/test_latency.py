@@ -32,30 +32,30 @@ def measured(bundle_of: Callable[[str], Path]) -> list[Measured]:
 
 
 def test_every_candidate_has_its_turns_in_every_launch(measured: list[Measured]) -> None:
-    for one in measured:
-        assert [len(launch) for launch in one.nanoseconds] == [2, 2]
-        turns = [turn for launch in one.nanoseconds for turn in launch]
+    for item in measured:
+        assert [len(launch) for launch in item.nanoseconds] == [2, 2]
+        turns = [turn for launch in item.nanoseconds for turn in launch]
         assert all(len(turn) >= SHORT.turn_calls for turn in turns)
         assert all(nanoseconds > 0 for turn in turns for nanoseconds in turn)
 
 
 def test_cold_start_and_memory_are_those_of_fresh_processes(measured: list[Measured]) -> None:
-    for one in measured:
-        assert len(one.cold_start_seconds) == len(one.load_seconds) == len(one.peak_mb) == 2
-        for cold, load in zip(one.cold_start_seconds, one.load_seconds, strict=True):
+    for item in measured:
+        assert len(item.cold_start_seconds) == len(item.load_seconds) == len(item.peak_mb) == 2
+        for cold, load in zip(item.cold_start_seconds, item.load_seconds, strict=True):
             assert cold > load > 0
-        assert all(10 < peak < 1000 for peak in one.peak_mb)
+        assert all(10 < peak < 1000 for peak in item.peak_mb)
 
 
 def test_what_it_really_ran_with_is_recorded(measured: list[Measured]) -> None:
-    onnx, openvino = (one.execution for one in measured)
+    onnx, openvino = (item.execution for item in measured)
     assert onnx == {"device": "CPU", "threads": 1, "precision": "fp32"}
     assert openvino["threads"] in (1, 2)  # as many as there are cores
     assert openvino["precision"] == "f32"
 
 
 def test_no_process_is_left_behind(measured: list[Measured]) -> None:
-    names = [str(one.candidate.bundle) for one in measured]
+    names = [str(item.candidate.bundle) for item in measured]
     children = psutil.Process(os.getpid()).children(recursive=True)
     left = [" ".join(child.cmdline()) for child in children if child.status() != "zombie"]
     assert not [line for line in left if any(name in line for name in names)]
@@ -64,8 +64,8 @@ def test_no_process_is_left_behind(measured: list[Measured]) -> None:
 def test_inputs_have_exactly_the_shape_asked_for_and_no_padding(
     bundle_of: Callable[[str], Path],
 ) -> None:
-    made = bundles.read(bundle_of("onnx"))
-    inputs = made.encoder.sized(made.golden()[0], rows=3, length=50)
+    bundle = bundles.read(bundle_of("onnx"))
+    inputs = bundle.encoder.sized(bundle.golden()[0], rows=3, length=50)
     assert {name: array.shape for name, array in inputs.items()} == {
         "input_ids": (3, 50),
         "attention_mask": (3, 50),
@@ -167,5 +167,5 @@ def test_a_bench_that_is_killed_leaves_no_stopped_worker_behind(
     bench.kill()
     bench.wait()
     _, alive = psutil.wait_procs(workers, timeout=10)
-    assert all(one.status() == psutil.STATUS_ZOMBIE for one in alive)
+    assert all(item.status() == psutil.STATUS_ZOMBIE for item in alive)
     assert len(workers) == 2

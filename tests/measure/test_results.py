@@ -51,11 +51,11 @@ def test_what_cannot_run_here_is_skipped_with_its_reason(run: Run) -> None:
 
 def test_one_row_of_each_bundle_is_its_best_and_the_first_is_the_reference(run: Run) -> None:
     for name in ("onnx", "openvino"):
-        own = [row for row in run.rows if row.name == name]
-        (best,) = [row for row in own if row.best]
+        entry = [row for row in run.rows if row.name == name]
+        (best,) = [row for row in entry if row.best]
         assert best.p50 is not None
-        assert all(row.p50 is None or best.p50.value <= row.p50.value for row in own)
-        assert all((row.speed_up is None) == (name == "onnx") for row in own)
+        assert all(row.p50 is None or best.p50.value <= row.p50.value for row in entry)
+        assert all((row.speed_up is None) == (name == "onnx") for row in entry)
 
 
 def test_a_ratio_is_the_speed_up_of_the_better_rows(run: Run) -> None:
@@ -92,9 +92,9 @@ def test_bundles_of_one_name_are_told_apart_by_their_paths(
 ) -> None:
     copy = tmp_path / "onnx"
     shutil.copytree(bundle_of("onnx"), copy)
-    found = results.measure_bundles([bundle_of("onnx"), copy, copy], (1,), SHORT)
-    assert [row.name for row in found.rows] == [str(bundle_of("onnx")), str(copy)]
-    assert all(row.best for row in found.rows)
+    result = results.measure_bundles([bundle_of("onnx"), copy, copy], (1,), SHORT)
+    assert [row.name for row in result.rows] == [str(bundle_of("onnx")), str(copy)]
+    assert all(row.best for row in result.rows)
 
 
 def test_a_precision_that_there_is_not_is_refused_before_measuring(

@@ -13,8 +13,8 @@ from sklearn.metrics import f1_score, recall_score
 from bmc.measure import scores
 
 
-def logits_of(answers: NDArray[np.int64], classes: int = 2) -> NDArray[np.float32]:
-    return np.eye(classes, dtype=np.float32)[answers]
+def logits_of(predictions: NDArray[np.int64], classes: int = 2) -> NDArray[np.float32]:
+    return np.eye(classes, dtype=np.float32)[predictions]
 
 
 def rows(count: int = 1000, right: float = 0.8) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -25,29 +25,31 @@ def rows(count: int = 1000, right: float = 0.8) -> tuple[NDArray[np.float32], ND
 
 
 def test_accuracy_is_the_share_of_right_answers_with_the_binomials_interval() -> None:
-    found = scores.accuracy(*rows())
+    result = scores.accuracy(*rows())
     wide = 1.96 * np.sqrt(0.8 * 0.2 / 1000)
-    assert found.value == pytest.approx(0.8)
-    assert found.low == pytest.approx(0.8 - wide, abs=0.004)
-    assert found.high == pytest.approx(0.8 + wide, abs=0.004)
+    assert result.value == pytest.approx(0.8)
+    assert result.low == pytest.approx(0.8 - wide, abs=0.004)
+    assert result.high == pytest.approx(0.8 + wide, abs=0.004)
 
 
 def test_macro_f1_is_scikit_learns() -> None:
     generator = np.random.default_rng(2)
-    labels, answers = generator.integers(0, 3, (2, 200))
-    found = scores.macro_f1(logits_of(answers, 3), labels)
-    assert found.value == pytest.approx(f1_score(labels, answers, average="macro"))
-    assert found.low < found.value < found.high
+    labels, predictions = generator.integers(0, 3, (2, 200))
+    result = scores.macro_f1(logits_of(predictions, 3), labels)
+    assert result.value == pytest.approx(f1_score(labels, predictions, average="macro"))
+    assert result.low < result.value < result.high
 
 
 def test_a_class_that_is_never_answered_nor_asked_for_is_no_part_of_a_mean() -> None:
     labels = np.zeros(20, np.int64)
     assert scores.macro_f1(logits_of(labels, 2), labels).value == 1
-    answers = np.array([0] * 15 + [2] * 5)
-    expected = f1_score(labels, answers, average="macro")
-    assert scores.macro_f1(logits_of(answers, 4), labels).value == pytest.approx(expected)
-    found = scores.of_task("classification", logits_of(answers, 4), labels)
-    assert found["macro_recall"] == pytest.approx(recall_score(labels, answers, average="macro"))
+    predictions = np.array([0] * 15 + [2] * 5)
+    expected = f1_score(labels, predictions, average="macro")
+    assert scores.macro_f1(logits_of(predictions, 4), labels).value == pytest.approx(expected)
+    result = scores.of_task("classification", logits_of(predictions, 4), labels)
+    assert result["macro_recall"] == pytest.approx(
+        recall_score(labels, predictions, average="macro")
+    )
 
 
 def test_agreement_compares_answers_not_logits() -> None:
@@ -61,10 +63,10 @@ def test_agreement_compares_answers_not_logits() -> None:
 def test_the_kept_share_is_paired_and_so_narrower_than_two_accuracies() -> None:
     teacher, labels = rows(1000, 0.8)
     student, _ = rows(1000, 0.784)  # wrong wherever its teacher is, and on 16 rows more
-    found = scores.kept(student, teacher, labels)
-    assert found.value == pytest.approx(0.98)
+    result = scores.kept(student, teacher, labels)
+    assert result.value == pytest.approx(0.98)
     alone = scores.accuracy(student, labels)
-    assert found.high - found.low < (alone.high - alone.low) / 2
+    assert result.high - result.low < (alone.high - alone.low) / 2
     assert scores.kept(teacher, teacher, labels) == scores.Interval(1.0, 1.0, 1.0)
 
 
@@ -84,18 +86,18 @@ def answered(classes: int = 4) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 
 def test_the_scores_of_a_classification_are_scikit_learns() -> None:
-    labels, answers = answered()
-    found = scores.of_task("classification", logits_of(answers, 4), labels)
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, answers)
-    assert found["by_class"]["precision"] == pytest.approx(precision.tolist())
-    assert found["by_class"]["recall"] == pytest.approx(recall.tolist())
-    assert found["by_class"]["f1"] == pytest.approx(f1.tolist())
-    assert found["macro_precision"] == pytest.approx(precision.mean())
-    assert found["macro_recall"] == pytest.approx(recall.mean())
-    assert found["macro_f1"]["value"] == pytest.approx(f1.mean())
-    assert found["accuracy"]["value"] == pytest.approx(metrics.accuracy_score(labels, answers))
-    assert found["confusion"] == metrics.confusion_matrix(labels, answers).tolist()
-    json.dumps(found)
+    labels, predictions = answered()
+    result = scores.of_task("classification", logits_of(predictions, 4), labels)
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(labels, predictions)
+    assert result["by_class"]["precision"] == pytest.approx(precision.tolist())
+    assert result["by_class"]["recall"] == pytest.approx(recall.tolist())
+    assert result["by_class"]["f1"] == pytest.approx(f1.tolist())
+    assert result["macro_precision"] == pytest.approx(precision.mean())
+    assert result["macro_recall"] == pytest.approx(recall.mean())
+    assert result["macro_f1"]["value"] == pytest.approx(f1.mean())
+    assert result["accuracy"]["value"] == pytest.approx(metrics.accuracy_score(labels, predictions))
+    assert result["confusion"] == metrics.confusion_matrix(labels, predictions).tolist()
+    json.dumps(result)
 
 
 def test_the_calibration_error_equals_a_value_computed_by_hand() -> None:
@@ -111,33 +113,33 @@ def test_the_calibration_error_equals_a_value_computed_by_hand() -> None:
 
 
 def test_the_confusion_matrix_has_true_classes_down_and_answers_across() -> None:
-    labels, answers = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
-    found = scores.confusion(logits_of(answers, 3), labels)
-    assert found.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
+    labels, predictions = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
+    result = scores.confusion(logits_of(predictions, 3), labels)
+    assert result.tolist() == [[1, 2, 0], [0, 0, 0], [0, 0, 1]]
 
 
 def test_a_class_that_no_row_has_scores_zero_and_divides_by_nothing() -> None:
-    labels, answers = np.array([0, 0, 1]), np.array([0, 2, 1])
-    found = scores.of_task("classification", logits_of(answers, 4), labels)
-    assert found["by_class"]["recall"] == [0.5, 1, 0, 0]
-    assert found["by_class"]["precision"] == [1, 1, 0, 0]
+    labels, predictions = np.array([0, 0, 1]), np.array([0, 2, 1])
+    result = scores.of_task("classification", logits_of(predictions, 4), labels)
+    assert result["by_class"]["recall"] == [0.5, 1, 0, 0]
+    assert result["by_class"]["precision"] == [1, 1, 0, 0]
 
 
 def test_the_scores_of_a_regression_are_scikit_learns_with_intervals() -> None:
     generator = np.random.default_rng(4)
     truth = generator.normal(150, 70, 400)
     values = (truth + generator.normal(0, 30, 400)).astype(np.float32)
-    found = scores.of_task("regression", values[:, None], truth)
+    result = scores.of_task("regression", values[:, None], truth)
     expected = {
         "mae": metrics.mean_absolute_error(truth, values),
         "mse": metrics.mean_squared_error(truth, values),
         "r2": metrics.r2_score(truth, values),
     }
-    assert set(found) == set(expected)
+    assert set(result) == set(expected)
     for name, value in expected.items():
-        assert found[name]["value"] == pytest.approx(value)
-        assert found[name]["low"] < value < found[name]["high"]
-    json.dumps(found)
+        assert result[name]["value"] == pytest.approx(value)
+        assert result[name]["low"] < value < result[name]["high"]
+    json.dumps(result)
 
 
 def test_r2_is_one_for_the_truth_zero_for_its_mean_and_below_for_worse() -> None:

@@ -9,7 +9,7 @@ from bmc.measure.shown import is_wide, megabytes, significant, with_interval
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
+    ("value", "text"),
     [
         (0, "0"),
         (0.00487, "0.00487"),
@@ -27,8 +27,8 @@ from bmc.measure.shown import is_wide, megabytes, significant, with_interval
         (float("inf"), "inf"),
     ],
 )
-def test_three_digits_are_kept_whatever_the_size(value: float, shown: str) -> None:
-    assert significant(value) == shown
+def test_three_digits_are_kept_whatever_the_size(value: float, text: str) -> None:
+    assert significant(value) == text
 
 
 def test_a_small_file_has_a_size() -> None:

@@ -16,13 +16,13 @@ def launches(
     generator: np.random.Generator, median: float, count: int = 5, turns: int = 6, calls: int = 20
 ) -> list[list[list[int]]]:
     """Draw nanoseconds around a median in milliseconds; each launch has a speed of its own."""
-    own = median * generator.lognormal(0, 0.02, count)
+    entry = median * generator.lognormal(0, 0.02, count)
     return [
         [
             (speed * MILLISECOND * generator.lognormal(0, 0.1, calls)).astype(int).tolist()
             for _ in range(turns)
         ]
-        for speed in own
+        for speed in entry
     ]
 
 
@@ -52,41 +52,41 @@ def test_a_percentile_that_the_samples_cannot_support_is_none() -> None:
 def test_turns_that_differ_make_the_interval_wide() -> None:
     steady = [[[MILLISECOND] * 20 for _ in range(6)] for _ in range(5)]
     shaky = [[[(1 + turn % 2) * MILLISECOND] * 20 for turn in range(6)] for _ in range(5)]
-    one, other = percentile(steady, 50), percentile(shaky, 50)
-    assert one is not None
+    item, other = percentile(steady, 50), percentile(shaky, 50)
+    assert item is not None
     assert other is not None
-    assert one.high - one.low == 0
+    assert item.high - item.low == 0
     assert other.high - other.low > 0.5
 
 
 def test_a_speed_up_is_the_ratio_of_medians() -> None:
     slow = [[[3 * MILLISECOND] * 5] * 4] * 3
     fast = [[[MILLISECOND] * 5] * 4] * 3
-    found = speed_up(slow, fast)
-    assert (found.value, found.low, found.high) == pytest.approx((3, 3, 3))
+    result = speed_up(slow, fast)
+    assert (result.value, result.low, result.high) == pytest.approx((3, 3, 3))
     assert speed_up(fast, slow).value == pytest.approx(1 / 3)
 
 
 def test_the_interval_of_a_speed_up_is_students_over_launches() -> None:
     slow = [[[round(MILLISECOND * math.exp(log))]] for log in (0.9, 1.0, 1.1)]
     fast = [[[MILLISECOND]]] * 3
-    found = speed_up(slow, fast)
+    result = speed_up(slow, fast)
     wide = 4.303 * 0.1 / math.sqrt(3)  # t with 2 degrees of freedom, 97.5 %: a table of Student's t
-    assert math.log(found.value) == pytest.approx(1.0, abs=1e-5)
-    assert math.log(found.high) == pytest.approx(1.0 + wide, abs=1e-4)
-    assert math.log(found.low) == pytest.approx(1.0 - wide, abs=1e-4)
+    assert math.log(result.value) == pytest.approx(1.0, abs=1e-5)
+    assert math.log(result.high) == pytest.approx(1.0 + wide, abs=1e-4)
+    assert math.log(result.low) == pytest.approx(1.0 - wide, abs=1e-4)
 
 
 def test_what_disturbs_both_candidates_in_one_turn_does_not_move_the_ratio() -> None:
     noise = np.random.default_rng(0).lognormal(0, 1, (3, 4))
     slow = [[[round(2 * MILLISECOND * factor)] * 5 for factor in row] for row in noise]
     fast = [[[round(MILLISECOND * factor)] * 5 for factor in row] for row in noise]
-    found = speed_up(slow, fast)
-    assert (found.low, found.high) == pytest.approx((2, 2), rel=1e-5)
+    result = speed_up(slow, fast)
+    assert (result.low, result.high) == pytest.approx((2, 2), rel=1e-5)
 
 
 def test_equal_candidates_are_found_equal_about_95_times_of_100() -> None:
     generator = np.random.default_rng(0)
     intervals = [speed_up(launches(generator, 1), launches(generator, 1)) for _ in range(200)]
-    right = sum(one.low <= 1 <= one.high for one in intervals)
+    right = sum(interval.low <= 1 <= interval.high for interval in intervals)
     assert 180 <= right <= 199

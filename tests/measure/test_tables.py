@@ -12,8 +12,8 @@ from rich.table import Table
 from bmc.measure import scores, tables
 
 
-def of(labels: list[int], answers: list[int], classes: int) -> dict[str, Any]:
-    logits = np.eye(classes, dtype=np.float32)[answers]
+def of(labels: list[int], predictions: list[int], classes: int) -> dict[str, Any]:
+    logits = np.eye(classes, dtype=np.float32)[predictions]
     return scores.of_task("classification", logits, np.array(labels))
 
 
@@ -42,12 +42,12 @@ def test_the_table_has_each_classs_scores_and_how_its_rows_were_answered() -> No
 
 def test_of_many_classes_the_worst_are_shown_and_what_they_are_taken_for() -> None:
     labels = [number % 30 for number in range(300)]
-    answers = [8 if label == 7 else label for label in labels]
-    found, names = of(labels, answers, 30), tuple(f"k{number}" for number in range(30))
-    shown = text_of(tables.class_table(found, names))
-    assert "the 10 of 30 classes with the lowest F1" in shown
-    assert len(shown.splitlines()) < 20
-    assert tables.remarks(found, names) == [
+    predictions = [8 if label == 7 else label for label in labels]
+    result, names = of(labels, predictions, 30), tuple(f"k{number}" for number in range(30))
+    text = text_of(tables.class_table(result, names))
+    assert "the 10 of 30 classes with the lowest F1" in text
+    assert len(text.splitlines()) < 20
+    assert tables.remarks(result, names) == [
         "every row of class k7 was missed (10 of 10)",
         "class k7 was predicted as k8: 10 of 10 rows",
     ]
@@ -63,9 +63,9 @@ def test_a_matrix_that_is_too_wide_is_left_out_and_its_worst_counts_are_said() -
 
 def test_when_most_classes_are_missed_a_few_are_named_and_the_others_counted() -> None:
     labels = list(range(12))
-    said = tables.remarks(of(labels, [0] * 12, 12), tuple("abcdefghijkl"))
-    assert said[0] == "every row of class b was missed (1 of 1)"
-    assert said[5] == "classes missed altogether besides these: 6"
+    message = tables.remarks(of(labels, [0] * 12, 12), tuple("abcdefghijkl"))
+    assert message[0] == "every row of class b was missed (1 of 1)"
+    assert message[5] == "classes missed altogether besides these: 6"
 
 
 def test_one_line_has_accuracy_and_the_means_of_the_classes() -> None:
@@ -77,11 +77,11 @@ def test_one_line_has_accuracy_and_the_means_of_the_classes() -> None:
 
 def test_a_regressions_line_has_all_three_scores_and_a_generators_none() -> None:
     outputs = np.array([[1.0], [2.0], [4.0]], np.float32)
-    found = scores.of_task("regression", outputs, np.array([1.0, 2.0, 3.0]))
-    shown = tables.line(found, "test")
-    assert shown.startswith("test R2 0.500 [")
-    assert "MAE 0.333 [0, 1.00], MSE 0.333 [0, 1.00]" in shown
-    assert tables.class_table(found, ()) is None
+    result = scores.of_task("regression", outputs, np.array([1.0, 2.0, 3.0]))
+    text = tables.line(result, "test")
+    assert text.startswith("test R2 0.500 [")
+    assert "MAE 0.333 [0, 1.00], MSE 0.333 [0, 1.00]" in text
+    assert tables.class_table(result, ()) is None
     assert tables.line({}, "test") == ""
 
 

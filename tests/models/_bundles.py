@@ -47,8 +47,8 @@ def module_answers(model: Model, inputs: dict[str, NDArray[Any]]) -> NDArray[Any
     """Return the model's outputs in PyTorch."""
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with torch.inference_mode():
-        found: NDArray[Any] = output_of(model.module.eval(), tensors).numpy()
-    return found
+        result: NDArray[Any] = output_of(model.module.eval(), tensors).numpy()
+    return result
 
 
 def saved(model: Model, folder: Path) -> Model:

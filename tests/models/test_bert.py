@@ -58,8 +58,8 @@ def test_the_form_answers_real_text_as_the_module(
     inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
     assert len(set(inputs["attention_mask"].sum(dim=1).tolist())) > 4, "padding of many lengths"
     with torch.inference_mode():
-        found = bert.inference_form(model)(**inputs)
-    torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+        result = bert.inference_form(model)(**inputs)
+    torch.testing.assert_close(result, logits_of(model.module, inputs), atol=1e-5, rtol=0)
 
 
 def test_the_form_of_pairs_reads_the_token_types(make_lively: Callable[..., Model]) -> None:
@@ -81,15 +81,17 @@ def test_a_layer_that_stands_twice_is_emitted_once(
     model = make_lively(columns)
     layers = model.module.get_submodule("bert.encoder.layer")
     assert isinstance(layers, nn.ModuleList)
-    own = list(layers)
-    model.module.get_submodule("bert.encoder").layer = nn.ModuleList(own[place] for place in places)
+    entry = list(layers)
+    model.module.get_submodule("bert.encoder").layer = nn.ModuleList(
+        entry[index] for index in places
+    )
     form = bert.inference_form(model).eval()
     for inputs in bert.examples(model.module):
         if columns == 2:
             inputs["token_type_ids"] = torch.ones_like(inputs["input_ids"])
         with torch.inference_mode():
-            found = form(**inputs)
-        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+            result = form(**inputs)
+        torch.testing.assert_close(result, logits_of(model.module, inputs), atol=1e-5, rtol=0)
     # The form adds one segment vector to the position table and holds the types no longer.
     types = (
         0
@@ -112,8 +114,8 @@ def test_attention_that_two_layers_share_is_emitted_once(
     assert numbers_in(form) == numbers_in(model.module) - left_out
     for inputs in bert.examples(model.module):
         with torch.inference_mode():
-            found = form(**inputs)
-        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+            result = form(**inputs)
+        torch.testing.assert_close(result, logits_of(model.module, inputs), atol=1e-5, rtol=0)
 
 
 def test_layers_of_other_head_counts_keep_their_own(make_lively: Callable[..., Model]) -> None:
@@ -134,8 +136,8 @@ def test_layers_of_other_head_counts_keep_their_own(make_lively: Callable[..., M
     form = bert.inference_form(model).eval()
     for inputs in bert.examples(model.module):
         with torch.inference_mode():
-            found = form(**inputs)
-        torch.testing.assert_close(found, logits_of(model.module, inputs), atol=1e-5, rtol=0)
+            result = form(**inputs)
+        torch.testing.assert_close(result, logits_of(model.module, inputs), atol=1e-5, rtol=0)
 
 
 # students
@@ -268,10 +270,10 @@ def test_a_local_hugging_face_folder_is_taken_with_its_weights(
     hf_folder: Path, make_lively: Callable[..., Model]
 ) -> None:
     loaded = bert.pretrained(str(hf_folder), ("a", "b", "c"), TextSettings(max_length=16))
-    theirs = make_lively().module.state_dict()
+    reference = make_lively().module.state_dict()
     ours = loaded.module.state_dict()
-    kept = [name for name in theirs if not name.startswith("classifier")]
-    assert all(torch.equal(ours[name], theirs[name]) for name in kept)
+    kept = [name for name in reference if not name.startswith("classifier")]
+    assert all(torch.equal(ours[name], reference[name]) for name in kept)
     assert ours["classifier.weight"].shape == (3, 32)
     assert loaded.module.config.id2label == {0: "a", 1: "b", 2: "c"}  # type: ignore[union-attr]
     bert.build(json.loads(json.dumps(loaded.spec))).load_state_dict(ours, strict=True)
@@ -337,8 +339,8 @@ def with_types(hf_folder: Path, to: Path, rows: int) -> Path:
 
 def test_pairs_need_a_model_with_two_token_types(hf_folder: Path, tmp_path: Path) -> None:
     folder = with_types(hf_folder, tmp_path / "one-type", rows=1)
-    made = bert.pretrained(str(folder), LABELS, TextSettings(columns=1))
-    assert made.encoder.to_json()["columns"] == 1
+    created = bert.pretrained(str(folder), LABELS, TextSettings(columns=1))
+    assert created.encoder.to_json()["columns"] == 1
     with pytest.raises(SettingError, match="sentence pairs need two"):
         bert.pretrained(str(folder), LABELS, TextSettings(columns=2))
 

@@ -24,7 +24,7 @@ Make = Callable[..., Model]
 WHOLE = bert.Size(layers=2, hidden=32, intermediate=64, start="teacher")
 
 
-def answers(model: Model, data: Dataset) -> Tensor:
+def logits_of(model: Model, data: Dataset) -> Tensor:
     rows = Rows(data.validation.rows, data.validation.labels, model.encoder)
     return torch.from_numpy(outputs_of(model.module, rows))
 
@@ -36,7 +36,7 @@ def test_a_student_of_its_teachers_size_answers_as_the_teacher_does(
     teacher = make_lively()
     student = bert.student(teacher, WHOLE, reviews)
     torch.testing.assert_close(
-        answers(student, reviews), answers(teacher, reviews), atol=1e-3, rtol=0
+        logits_of(student, reviews), logits_of(teacher, reviews), atol=1e-3, rtol=0
     )
 
 
@@ -44,12 +44,12 @@ def test_a_narrower_student_starts_nearer_to_its_teacher_than_a_fresh_one(
     make_lively: Make, reviews: Dataset
 ) -> None:
     teacher = make_lively()
-    expected = answers(teacher, reviews)
+    expected = logits_of(teacher, reviews)
 
     def distance(start: str) -> float:
         torch.manual_seed(0)
         size = replace(WHOLE, hidden=16, heads=1, intermediate=48, start=start)
-        return float((answers(bert.student(teacher, size, reviews), reviews) - expected).std())
+        return float((logits_of(bert.student(teacher, size, reviews), reviews) - expected).std())
 
     assert distance("teacher") < distance("embeddings")
 
@@ -68,8 +68,8 @@ def test_a_student_keeps_its_teachers_classes_in_the_datas_order(
     teacher = make_lively()
     turned = replace(reviews, labels=tuple(reversed(reviews.labels)))
     student = bert.student(teacher, WHOLE, turned)
-    expected = answers(teacher, reviews).flip(1)
-    torch.testing.assert_close(answers(student, reviews), expected, atol=1e-3, rtol=0)
+    expected = logits_of(teacher, reviews).flip(1)
+    torch.testing.assert_close(logits_of(student, reviews), expected, atol=1e-3, rtol=0)
 
 
 def test_a_student_that_was_cut_loads_again(
@@ -77,8 +77,8 @@ def test_a_student_that_was_cut_loads_again(
 ) -> None:
     student = bert.student(make_lively(), replace(WHOLE, layers=1, hidden=16), reviews)
     loaded = artifact.load(artifact.save(student, tmp_path / "student"))
-    expected = answers(student, reviews)
-    torch.testing.assert_close(answers(loaded, reviews), expected, atol=1e-5, rtol=0)
+    expected = logits_of(student, reviews)
+    torch.testing.assert_close(logits_of(loaded, reviews), expected, atol=1e-5, rtol=0)
 
 
 def test_a_regressions_student_keeps_the_units_of_its_teacher(
@@ -89,7 +89,7 @@ def test_a_regressions_student_keeps_the_units_of_its_teacher(
     spec = {**teacher.spec, "id2label": {"0": "value"}, "label2id": {"value": 0}}
     module = bert.build(spec)
     teacher = replace(teacher, module=module, spec=spec, labels=(), task="regression")
-    train = replace(reviews.train, labels=[1000.0 + place for place in range(len(reviews.train))])
+    train = replace(reviews.train, labels=[1000.0 + index for index in range(len(reviews.train))])
     data = replace(reviews, labels=(), task="regression", train=train)
     chosen = students.choose("tiny", {"start": "teacher", "hidden": 32, "intermediate": 64})
     student = students.untrained(chosen, teacher, data, seed=0)
@@ -176,8 +176,8 @@ def test_a_student_starts_from_its_teachers_layers_where_they_fit_and_says_where
     teacher = make_lively()
     fits = replace(WHOLE, start="auto")
     torch.testing.assert_close(
-        answers(bert.student(teacher, fits, reviews), reviews),
-        answers(teacher, reviews),
+        logits_of(bert.student(teacher, fits, reviews), reviews),
+        logits_of(teacher, reviews),
         atol=1e-3,
         rtol=0,
     )

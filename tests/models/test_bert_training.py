@@ -43,11 +43,11 @@ def test_outputs_and_gradients_are_the_modules(
         inputs["token_type_ids"] = (torch.arange(7) > 2) * torch.ones_like(inputs["input_ids"])
     logits, formed = output_of(model.module, inputs), bert.training_form(model.module)(inputs)
     torch.testing.assert_close(formed, logits, atol=1e-5, rtol=0)
-    expected, found = gradients(model, logits), gradients(model, formed)
-    assert expected.keys() == found.keys()
+    expected, result = gradients(model, logits), gradients(model, formed)
+    assert expected.keys() == result.keys()
     assert max(float(value.abs().max()) for value in expected.values()) > 0.01
     for name, value in expected.items():
-        torch.testing.assert_close(found[name], value, atol=1e-5, rtol=1e-4, msg=name)
+        torch.testing.assert_close(result[name], value, atol=1e-5, rtol=1e-4, msg=name)
 
 
 def test_dropout_is_on_in_training_and_off_in_evaluation(make_lively: Callable[..., Model]) -> None:

@@ -81,24 +81,24 @@ def test_a_trained_generator_is_saved_and_loads_as_it_was(folder: Path) -> None:
     names = {name.partition(".")[0] for name in model.module.state_dict()}
     assert names == {"layers"}, "the discriminator is no part of the model"
     with torch.no_grad():
-        made = model.module(**gan.examples(model.module)[1])
-    assert made.shape == (3, 1, 8, 8)
-    assert made.abs().max() <= 1
-    assert made.std(dim=0).max() > 0, "every noise gives the same image"
+        created = model.module(**gan.examples(model.module)[1])
+    assert created.shape == (3, 1, 8, 8)
+    assert created.abs().max() <= 1
+    assert created.std(dim=0).max() > 0, "every noise gives the same image"
 
 
 @pytest.mark.parametrize("target", ["pytorch", "onnx", "openvino", "tensorrt"])
 def test_a_bundle_makes_the_same_images_as_pytorch(
     folder: Path, bundle_of: Callable[[str], Path], target: str
 ) -> None:
-    made = bundles.read(bundle_of(target))
-    assert made.manifest.task == "generation"
-    assert made.manifest.labels == ()
-    assert made.manifest.parity["max_error"] < 1e-4
-    assert made.manifest.parity["max_error_other_shapes"] < 1e-4
-    if made.manifest.scores:  # it runs here
+    bundle = bundles.read(bundle_of(target))
+    assert bundle.manifest.task == "generation"
+    assert bundle.manifest.labels == ()
+    assert bundle.manifest.parity["max_error"] < 1e-4
+    assert bundle.manifest.parity["max_error_other_shapes"] < 1e-4
+    if bundle.manifest.scores:  # it runs here
         model = artifact.load(folder)
-        with Pipeline(made, RuntimeOptions()) as pipeline:
+        with Pipeline(bundle, RuntimeOptions()) as pipeline:
             images = pipeline.outputs(range(7))
         with torch.no_grad():
             noise = torch.from_numpy(model.encoder.encode(range(7)))
@@ -124,14 +124,14 @@ def test_predict_draws_a_picture_of_each_seed(
 def test_predict_wants_a_folder_for_pictures_and_whole_numbers_for_seeds(
     bmc: Run, bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    code, _, said = bmc("predict", bundle_of("onnx"), 0)
-    assert (code, "--images" in said) == (2, True)
-    code, _, said = bmc("predict", bundle_of("onnx"), "a shoe", "--images", tmp_path)
-    assert (code, "whole number" in said) == (2, True)
+    code, _, err = bmc("predict", bundle_of("onnx"), 0)
+    assert (code, "--images" in err) == (2, True)
+    code, _, err = bmc("predict", bundle_of("onnx"), "a shoe", "--images", tmp_path)
+    assert (code, "whole number" in err) == (2, True)
     (tmp_path / "file").write_text("words")
     for folder in ("file", "file/below"):
-        code, _, said = bmc("predict", bundle_of("onnx"), 0, "--images", tmp_path / folder)
-        assert (code, "there is a file in its place" in said) == (2, True), said
+        code, _, err = bmc("predict", bundle_of("onnx"), 0, "--images", tmp_path / folder)
+        assert (code, "there is a file in its place" in err) == (2, True), err
 
 
 def test_check_and_report_take_a_generator_that_has_no_accuracy(
@@ -139,10 +139,10 @@ def test_check_and_report_take_a_generator_that_has_no_accuracy(
 ) -> None:
     workspace.mkdir()
     (workspace / "little-gan-onnx").symlink_to(bundle_of("onnx"))
-    code, _, said = bmc("check", workspace / "little-gan-onnx")
-    assert code == 0, said
-    code, _, said = bmc("report", "--no-bench", "-o", tmp_path / "report")
-    assert code == 0, said
+    code, _, err = bmc("check", workspace / "little-gan-onnx")
+    assert code == 0, err
+    code, _, err = bmc("report", "--no-bench", "-o", tmp_path / "report")
+    assert code == 0, err
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "little-gan-onnx" in page
     assert "512 rows" not in page, "seeds of noise are no held-out rows"
@@ -206,7 +206,7 @@ def test_a_width_of_nothing_is_refused() -> None:
 
 
 def test_text_is_refused_and_so_are_folds(bmc: Run, reviews_csv: Path) -> None:
-    code, _, said = bmc("train", "gan", "--data", reviews_csv)
-    assert (code, "gan takes image" in said) == (2, True)
-    code, _, said = bmc("train", "gan", "--data", "digits", "--folds", 3)
-    assert (code, "held-out score" in said) == (2, True)
+    code, _, err = bmc("train", "gan", "--data", reviews_csv)
+    assert (code, "gan takes image" in err) == (2, True)
+    code, _, err = bmc("train", "gan", "--data", "digits", "--folds", 3)
+    assert (code, "held-out score" in err) == (2, True)

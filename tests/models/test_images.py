@@ -111,8 +111,8 @@ def exported(model: Model, data: Dataset, target: str, folder: Path) -> Bundle:
 def test_its_recipe_lowers_the_loss_in_bf16_within_a_few_dozen_steps(
     name: str, digits: Dataset, tmp_path: Path
 ) -> None:
-    own: dict[str, str] = {} if name in ("cnn", "mobilenet-v2") else SLIM[name]
-    model = build(name, digits, own)
+    entry: dict[str, str] = {} if name in ("cnn", "mobilenet-v2") else SLIM[name]
+    model = build(name, digits, entry)
     pixels, labels = pixels_of(model, digits), torch.tensor(digits.train.labels)
 
     def loss() -> float:
@@ -140,16 +140,16 @@ def test_maps_of_one_pixel_get_the_gradients_in_bf16_that_they_get_in_fp32(
     module = baselines.choose(name, {}).network.build(spec)
     pixels = torch.randn(16, 1, *shape, generator=torch.Generator().manual_seed(0))
     strided = [part for part in module.modules() if isinstance(part, nn.Conv2d)]
-    found = []
+    results = []
     for bf16 in (False, True):
         module.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = module(pixels)
         (logits.float() ** 2).sum().backward()
         gradients = [part.weight.grad for part in strided if part.weight.grad is not None]
-        found.append([gradient.norm().item() for gradient in gradients])
-    assert len(found[0]) == len(strided)
-    assert found[1] == pytest.approx(found[0], rel=0.2, abs=1e-3)
+        results.append([gradient.norm().item() for gradient in gradients])
+    assert len(results[0]) == len(strided)
+    assert results[1] == pytest.approx(results[0], rel=0.2, abs=1e-3)
 
 
 @pytest.mark.parametrize("name", SLIM)
@@ -168,20 +168,20 @@ def test_a_saved_model_answers_bit_for_bit_when_it_is_loaded(
 def test_the_onnx_file_answers_as_pytorch_does(
     name: str, make: Callable[[str], Model], digits: Dataset, tmp_path: Path
 ) -> None:
-    made = exported(lively(make(name)), digits, "onnx", tmp_path)
-    assert made.manifest.parity["max_error"] < 1e-4
-    assert made.manifest.parity["max_error_other_shapes"] < 1e-4
+    bundle = exported(lively(make(name)), digits, "onnx", tmp_path)
+    assert bundle.manifest.parity["max_error"] < 1e-4
+    assert bundle.manifest.parity["max_error_other_shapes"] < 1e-4
     size = ("height", "width") if name in ANY_SIZE else (8, 8)
-    assert made.manifest.inputs[0].shape == ("batch", 1, *size)
+    assert bundle.manifest.inputs[0].shape == ("batch", 1, *size)
 
 
 @pytest.mark.parametrize("target", ["openvino", "tensorrt", "pytorch"])
 def test_a_network_for_any_size_reaches_every_target(
     target: str, make: Callable[[str], Model], digits: Dataset, tmp_path: Path
 ) -> None:
-    made = exported(lively(make("resnet18")), digits, target, tmp_path)
-    assert made.manifest.parity["max_error_other_shapes"] < 1e-4
-    assert made.model_path.exists()
+    bundle = exported(lively(make("resnet18")), digits, target, tmp_path)
+    assert bundle.manifest.parity["max_error_other_shapes"] < 1e-4
+    assert bundle.model_path.exists()
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

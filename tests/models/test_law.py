@@ -231,6 +231,6 @@ def test_the_inference_form_answers_as_the_module(
     for inputs in inputs_of(model):
         expected = logits_of(model, inputs)
         with torch.inference_mode():
-            found = output_of(form, inputs)
+            result = output_of(form, inputs)
         assert expected.std() > 0.1, "answers that do not differ prove nothing"
-        torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+        torch.testing.assert_close(result, expected, atol=1e-5, rtol=0)

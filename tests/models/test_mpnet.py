@@ -65,14 +65,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory, reviews: Dataset) -> Path:
 def difference(model: Model) -> float:
     """Return how far the form's answers lie from the module's, on ragged rows of many lengths."""
     form = mpnet.inference_form(model).eval()
-    found = []
+    results = []
     for rows, length in (*_bundles.SHAPES, (2, MAX_LENGTH)):
         arrays = _bundles.texts(model, rows, length)
         expected = _bundles.module_answers(model, arrays)
         with torch.inference_mode():
-            answers = form(**{name: torch.from_numpy(array) for name, array in arrays.items()})
-        found.append(float(np.abs(answers.numpy() - expected).max()))
-    return max(found)
+            predictions = form(**{name: torch.from_numpy(array) for name, array in arrays.items()})
+        results.append(float(np.abs(predictions.numpy() - expected).max()))
+    return max(results)
 
 
 def test_the_form_answers_like_the_module() -> None:
@@ -88,8 +88,8 @@ def test_a_padding_token_inside_a_text_has_the_paddings_position(
     arrays["input_ids"][0, [3, 7]] = 1
     expected = _bundles.module_answers(model, arrays)
     bundle = _bundles.exported(folder, reviews, target, tmp_path / target)
-    (answers,) = _bundles.answers_of(bundle, [arrays])
-    np.testing.assert_allclose(answers, expected, atol=5e-5)
+    (predictions,) = _bundles.answers_of(bundle, [arrays])
+    np.testing.assert_allclose(predictions, expected, atol=5e-5)
 
 
 def test_distance_counts_beyond_the_exact_buckets() -> None:
@@ -120,8 +120,8 @@ def test_a_bundle_answers_like_the_module(
     model = small()
     bundle = _bundles.exported(folder, reviews, target, tmp_path / target)
     inputs = [_bundles.texts(model, rows, length) for rows, length in _bundles.SHAPES]
-    for arrays, found in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
-        np.testing.assert_allclose(found, _bundles.module_answers(model, arrays), atol=5e-5)
+    for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        np.testing.assert_allclose(output, _bundles.module_answers(model, arrays), atol=5e-5)
     if target == "onnx":
         kinds = [node.op_type for node in onnx.load(bundle.model_path).graph.node]
         assert kinds.count("Attention") == 2
@@ -135,7 +135,7 @@ def test_tensorrt_builds_an_engine(folder: Path, reviews: Dataset, tmp_path: Pat
 
 
 def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
-    theirs = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
+    reference = AutoModelForSequenceClassification.from_pretrained(folder, local_files_only=True)
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model, texts = small(), ["An uneven but Charming film", "no"]
     inputs = tokenizer(texts, return_tensors="pt", padding=True)
@@ -145,7 +145,7 @@ def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
     assert inputs["input_ids"].tolist() == ours["input_ids"].tolist()
     assert tokenizer.pad_token_id == 1
     with torch.inference_mode():
-        logits = theirs.eval()(**inputs).logits.numpy()
+        logits = reference.eval()(**inputs).logits.numpy()
     np.testing.assert_allclose(logits, _bundles.module_answers(model, ours), atol=1e-6)
 
 
@@ -154,9 +154,9 @@ def test_a_folder_is_fine_tuned_with_its_weights(
 ) -> None:
     assert baselines.choose(str(folder), {}).network is mpnet.NETWORK
     loaded = mpnet.pretrained(str(folder), ("a", "b", "c"), TextSettings(16))
-    theirs, ours = small().module.state_dict(), loaded.module.state_dict()
-    kept = [name for name in theirs if not name.startswith("classifier.out_proj")]
-    assert all(torch.equal(ours[name], theirs[name]) for name in kept)
+    reference, ours = small().module.state_dict(), loaded.module.state_dict()
+    kept = [name for name in reference if not name.startswith("classifier.out_proj")]
+    assert all(torch.equal(ours[name], reference[name]) for name in kept)
     assert ours["classifier.out_proj.weight"].shape == (3, 16)
     assert loaded.encoder.to_json()["pad_id"] == 1
     mpnet.build(json.loads(json.dumps(loaded.spec))).load_state_dict(ours, strict=True)
@@ -196,17 +196,17 @@ def test_a_student_learns_to_read_what_its_mpnet_reads(tmp_path: Path, reviews: 
     teacher = small()
     student = bert.student(teacher, bert.Size(layers=1, hidden=8, heads=2), reviews)
     assert student.encoder.to_json() == teacher.encoder.to_json()
-    own = student.module.get_parameter("bert.embeddings.position_embeddings.weight")
-    assert len(own) == 64, "the teacher's first two positions are no text's"
-    theirs = teacher.module.get_parameter("mpnet.embeddings.position_embeddings.weight")[2:]
+    entry = student.module.get_parameter("bert.embeddings.position_embeddings.weight")
+    assert len(entry) == 64, "the teacher's first two positions are no text's"
+    reference = teacher.module.get_parameter("mpnet.embeddings.position_embeddings.weight")[2:]
     words = "embeddings.word_embeddings.weight"
     pairs = [
         tuple(part.module.get_parameter(f"{part.family}.{words}") for part in (student, teacher)),
-        (own, theirs),
+        (entry, reference),
     ]
     basis = torch.linalg.lstsq(pairs[0][1], pairs[0][0]).solution
-    for ours, its in pairs:  # one projection for both
-        torch.testing.assert_close(its @ basis, ours, atol=2e-3, rtol=2e-3)
+    for ours, teacher_data in pairs:  # one projection for both
+        torch.testing.assert_close(teacher_data @ basis, ours, atol=2e-3, rtol=2e-3)
     assert _bundles.saved(student, tmp_path / "student").family == "bert"
 
 
@@ -216,5 +216,5 @@ def test_a_student_of_an_mpnet_answers_the_same_in_its_bundles(
     student = bert.student(small(), bert.Size(layers=1, hidden=8, heads=2), reviews)
     student.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     _bundles.saved(student, tmp_path / "student")
-    made = _bundles.exported(tmp_path / "student", reviews, "onnx", tmp_path / "bundle")
-    assert made.manifest.parity["max_error"] < 1e-4
+    created = _bundles.exported(tmp_path / "student", reviews, "onnx", tmp_path / "bundle")
+    assert created.manifest.parity["max_error"] < 1e-4

@@ -49,9 +49,9 @@ def test_it_starts_with_no_preference_and_can_tell_all_classes_apart(
     module = model_of(data, width=width).module
     first, _ = ngram.examples(module)
     assert not module(**first).any()
-    found = torch.linalg.svdvals(module.output.weight)
-    assert len(found) == min(width or min(classes - 1, 16), classes)
-    torch.testing.assert_close(found, torch.ones_like(found))
+    result = torch.linalg.svdvals(module.output.weight)
+    assert len(result) == min(width or min(classes - 1, 16), classes)
+    torch.testing.assert_close(result, torch.ones_like(result))
 
 
 def test_the_width_of_two_classes_is_one(reviews: Dataset) -> None:
@@ -79,31 +79,31 @@ def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> Non
     loaded = _bundles.saved(model, tmp_path / "ngram")
     inputs = loaded.encoder.probes(4)
     for target in ("onnx", "openvino", "pytorch"):
-        made = _bundles.exported(tmp_path / "ngram", reviews, target, tmp_path / target)
-        for arrays, found in zip(inputs, _bundles.answers_of(made, inputs), strict=True):
+        created = _bundles.exported(tmp_path / "ngram", reviews, target, tmp_path / target)
+        for arrays, output in zip(inputs, _bundles.answers_of(created, inputs), strict=True):
             np.testing.assert_allclose(
-                found, _bundles.module_answers(loaded, arrays), atol=1e-5, err_msg=target
+                output, _bundles.module_answers(loaded, arrays), atol=1e-5, err_msg=target
             )
     kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
     assert kinds.count("Gather") == 1
     assert len(kinds) < 8
     with load(tmp_path / "onnx") as pipeline:
-        assert [answer.label for answer in pipeline(["a fine film", "नमस्ते"])]
+        assert [prediction.label for prediction in pipeline(["a fine film", "नमस्ते"])]
 
 
 def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
     pytest.importorskip("tensorrt_rtx")
     model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
     _bundles.saved(model, tmp_path / "ngram")
-    made = _bundles.exported(tmp_path / "ngram", reviews, "tensorrt", tmp_path / "bundle")
-    assert made.model_path.stat().st_size > 0
+    created = _bundles.exported(tmp_path / "ngram", reviews, "tensorrt", tmp_path / "bundle")
+    assert created.model_path.stat().st_size > 0
 
 
 def test_pairs_of_texts_are_classified(tmp_path: Path) -> None:
     path = tmp_path / "pairs.csv"
     words = ("red", "green", "blue", "black", "white")
-    rows = [f"a {one} ball {number},a {other} ball,{one == other}" for number in range(8)
-            for one in words for other in words]  # fmt: skip
+    rows = [f"a {word} ball {number},a {other} ball,{word == other}" for number in range(8)
+            for word in words for other in words]  # fmt: skip
     path.write_text("first,second,label\n" + "\n".join(rows) + "\n")
     data = datasets.load(str(path), ("first", "second"))
     model = _bundles.trained("ngram", data, tmp_path / "checkpoints", **SMALL)
@@ -126,12 +126,12 @@ def test_a_bundle_that_says_more_buckets_than_its_table_has_is_refused_when_it_a
 ) -> None:
     model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
     _bundles.saved(model, tmp_path / "ngram")
-    made = _bundles.exported(tmp_path / "ngram", reviews, "onnx", tmp_path / "onnx")
-    content = read_json(made.path / MANIFEST, "bundle")
+    created = _bundles.exported(tmp_path / "ngram", reviews, "onnx", tmp_path / "onnx")
+    content = read_json(created.path / MANIFEST, "bundle")
     content["preprocessing"]["buckets"] = 2**24
     kept = {key: value for key, value in content.items() if key not in (DIGEST, "sizes")}
-    write_json(made.path / MANIFEST, kept)
-    with load(made.path) as pipeline, pytest.raises(ArtifactError):
+    write_json(created.path / MANIFEST, kept)
+    with load(created.path) as pipeline, pytest.raises(ArtifactError):
         pipeline("a film that nobody saw")
 
 

@@ -56,16 +56,16 @@ def test_a_padded_series_answers_like_an_unpadded_one(cell: str, readout: str) -
     padded = torch.cat([series, 100 * torch.randn(1, 4, 12)], dim=1)
     with torch.inference_mode():
         alone = module(series, torch.tensor([5]))
-        found = module(padded, torch.tensor([5]))
+        result = module(padded, torch.tensor([5]))
         longer = module(padded, torch.tensor([9]))
-    torch.testing.assert_close(found, alone, atol=1e-6, rtol=0)
+    torch.testing.assert_close(result, alone, atol=1e-6, rtol=0)
     assert (longer - alone).abs().max() > 1e-3, "what is read must count"
 
 
-@pytest.mark.parametrize(("cell", "theirs"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
-def test_the_states_are_those_of_torchs_own_bidirectional_layer(cell: str, theirs: Any) -> None:
+@pytest.mark.parametrize(("cell", "upstream"), [("lstm", torch.nn.LSTM), ("gru", torch.nn.GRU)])
+def test_the_states_are_those_of_torchs_own_bidirectional_layer(cell: str, upstream: Any) -> None:
     module: Any = recurrent.build(spec_of(cell, layers=1, readout="last"))
-    reference = theirs(12, 6, batch_first=True, bidirectional=True)
+    reference = upstream(12, 6, batch_first=True, bidirectional=True)
     ours = dict(module.layers[0].named_parameters())
     with torch.no_grad():
         for name, value in reference.named_parameters():
@@ -92,9 +92,9 @@ def test_bundles_over_series_answer_ragged_rows_of_any_length(
     inputs = [series_of(rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino"):
         bundle = _bundles.exported(tmp_path / cell, vowels, target, tmp_path / target)
-        for arrays, found in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
             np.testing.assert_allclose(
-                found, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
             )
     graph = onnx.load(tmp_path / "onnx" / "model.onnx").graph
     assert sum(node.op_type == CELLS[cell] for node in graph.node) == 4
@@ -115,9 +115,9 @@ def test_bundles_over_tokens_answer_like_the_module(reviews: Dataset, tmp_path: 
     inputs = [_bundles.texts(loaded, rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino"):
         bundle = _bundles.exported(tmp_path / "gru", reviews, target, tmp_path / target)
-        for arrays, found in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
             np.testing.assert_allclose(
-                found, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
             )
 
 

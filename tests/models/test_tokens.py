@@ -32,9 +32,9 @@ MINIMAL_PAIRS = {
 def test_texts_that_differ_in_a_mark_differ_in_their_tokens(name: str) -> None:
     first, second = MINIMAL_PAIRS[name]
     tokenizer = train_tokenizer([(first,), (second,)] * 5, 200)
-    found = [tokenizer.encode(text) for text in (first, second)]
-    assert found[0].ids != found[1].ids
-    assert not any("[UNK]" in one.tokens for one in found)
+    result = [tokenizer.encode(text) for text in (first, second)]
+    assert result[0].ids != result[1].ids
+    assert not any("[UNK]" in item.tokens for item in result)
 
 
 def test_case_and_marks_are_dropped_where_the_settings_say_so() -> None:

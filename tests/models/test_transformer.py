@@ -41,17 +41,17 @@ def test_padding_changes_no_answer_and_order_does(columns: int) -> None:
     module = transformer.build({**SPEC, "columns": columns})
     ids, types = torch.randint(4, 50, (1, 6)), torch.tensor([[0, 0, 0, 1, 1, 1]])
 
-    def answer(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
+    def prediction(ids: torch.Tensor, mask: torch.Tensor, types: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            found: torch.Tensor = module(ids, mask, types if columns == 2 else None)
-        return found
+            result: torch.Tensor = module(ids, mask, types if columns == 2 else None)
+        return result
 
-    alone = answer(ids, torch.ones_like(ids), types)
+    alone = prediction(ids, torch.ones_like(ids), types)
     more = torch.cat([ids, torch.full((1, 5), 9)], dim=1)
     mask = (torch.arange(11) < 6).long()[None]
-    padded = answer(more, mask, torch.cat([types, torch.zeros(1, 5, dtype=torch.int64)], dim=1))
+    padded = prediction(more, mask, torch.cat([types, torch.zeros(1, 5, dtype=torch.int64)], dim=1))
     torch.testing.assert_close(padded, alone, atol=1e-6, rtol=0)
-    assert (answer(ids.flip(1), torch.ones_like(ids), types) - alone).abs().max() > 1e-3
+    assert (prediction(ids.flip(1), torch.ones_like(ids), types) - alone).abs().max() > 1e-3
 
 
 def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
@@ -60,9 +60,9 @@ def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> Non
     inputs = [_bundles.texts(loaded, rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino"):
         bundle = _bundles.exported(tmp_path / "transformer", reviews, target, tmp_path / target)
-        for arrays, found in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
             np.testing.assert_allclose(
-                found, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
             )
     kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
     assert kinds.count("Attention") == 2
@@ -150,9 +150,9 @@ def test_hugging_face_reads_the_saved_tokenizer(reviews: Dataset, tmp_path: Path
     model = transformer.baseline("transformer", reviews, Settings(vocabulary=300))
     assert isinstance(model.encoder, TextEncoder)
     _bundles.saved(model, tmp_path / "model")
-    theirs = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
+    reference = AutoTokenizer.from_pretrained(tmp_path / "model", local_files_only=True)
     text = "An uneven but Charming film"
-    assert theirs(text)["input_ids"] == model.encoder.tokenizer.encode(text).ids
-    assert theirs.pad_token == "[PAD]"
-    assert theirs.pad_token_id == 0
-    assert theirs.mask_token is None
+    assert reference(text)["input_ids"] == model.encoder.tokenizer.encode(text).ids
+    assert reference.pad_token == "[PAD]"
+    assert reference.pad_token_id == 0
+    assert reference.mask_token is None

@@ -41,16 +41,16 @@ FARTHER = 50.0
 def model(digits: Dataset) -> Model:
     """Build a perceptron of which one hidden unit is far larger than it needs to be."""
     torch.manual_seed(0)
-    made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=32, depth=2))
-    layers: list[Any] = [made.module.get_submodule(name) for name in ("hidden.0", "hidden.3")]
+    copied: Model = mlp.baseline("mlp", digits, mlp.Settings(width=32, depth=2))
+    layers: list[Any] = [copied.module.get_submodule(name) for name in ("hidden.0", "hidden.3")]
     first, last = layers
     with torch.no_grad():
-        largest = rows_of(made)[0]
+        largest = rows_of(copied)[0]
         unit = int(nn.functional.linear(largest.flatten(1), first.weight).amax(0).argmax())
         first.weight[unit] *= FARTHER
         first.bias[unit] *= FARTHER
         last.weight[:, unit] /= FARTHER
-    return made
+    return copied
 
 
 def rows_of(model: Model) -> list[Tensor]:
@@ -59,18 +59,18 @@ def rows_of(model: Model) -> list[Tensor]:
     return [torch.from_numpy(arrays["pixels"]) for _, arrays in batches]
 
 
-def answers(model: Model) -> Tensor:
+def outputs_of(model: Model) -> Tensor:
     with torch.inference_mode():
         module = model.module.eval()
-        return torch.cat([output_of(module, {"pixels": one}) for one in rows_of(model)])
+        return torch.cat([output_of(module, {"pixels": row}) for row in rows_of(model)])
 
 
 EITHER = pytest.mark.parametrize("step", [Static(samples=64), Dynamic(samples=64)])
 
 
 def quantized(model: Model, step: Static | Dynamic, work: Work) -> tuple[Model, dict[str, Any]]:
-    made = replace(model, module=copy.deepcopy(model.module), steps=[])
-    return made, step.apply(made, work)
+    copied = replace(model, module=copy.deepcopy(model.module), steps=[])
+    return copied, step.apply(copied, work)
 
 
 @EITHER
@@ -78,20 +78,20 @@ def test_a_layer_with_an_outlying_channel_is_equalized_and_no_other(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
     _, record = quantized(model, step, work)
-    assert [path for path, own in record.items() if "divided" in own] == ["hidden.3"]
+    assert [path for path, entry in record.items() if "divided" in entry] == ["hidden.3"]
     _, record = quantized(model, replace(step, outlier_threshold=0), work)
-    assert not any("divided" in own for own in record.values())
+    assert not any("divided" in layer_record for layer_record in record.values())
 
 
 @pytest.mark.parametrize("step", [Static(samples=64, calibrator="minmax"), Dynamic(samples=64)])
 def test_an_equalized_model_answers_nearer_to_float(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
-    expected = answers(model)
+    expected = outputs_of(model)
     errors = []
     for threshold in (0.0, 2.0):
-        made, _ = quantized(model, replace(step, outlier_threshold=threshold), work)
-        errors.append(float((answers(made) - expected).abs().mean()))
+        copied, _ = quantized(model, replace(step, outlier_threshold=threshold), work)
+        errors.append(float((outputs_of(copied) - expected).abs().mean()))
     assert 0 < 2 * errors[1] < errors[0]
 
 
@@ -99,64 +99,68 @@ def test_an_equalized_model_answers_nearer_to_float(
 def test_equalization_alone_changes_no_answer(
     step: Static | Dynamic, model: Model, work: Work
 ) -> None:
-    expected = answers(model)
-    made, _ = quantized(model, step, work)
-    for layer in made.module.modules():
+    expected = outputs_of(model)
+    copied, _ = quantized(model, step, work)
+    for layer in copied.module.modules():
         if isinstance(layer, QuantizedLinear):
             layer.enabled = False
-    torch.testing.assert_close(answers(made), expected)
+    torch.testing.assert_close(outputs_of(copied), expected)
 
 
 @EITHER
 def test_a_record_rebuilds_equalized_layers(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:
-    made, record = quantized(model, step, work)
-    save_model(made.module, str(tmp_path / "weights.safetensors"))
+    copied, record = quantized(model, step, work)
+    save_model(copied.module, str(tmp_path / "weights.safetensors"))
     again = replace(model, module=mlp.build(model.spec), steps=[])
     Static.rebuild(again, json.loads(json.dumps(record)))
     load_model(again.module, str(tmp_path / "weights.safetensors"))
-    assert torch.equal(answers(again), answers(made))
+    assert torch.equal(outputs_of(again), outputs_of(copied))
 
 
 @EITHER
 def test_the_exported_graph_scales_its_channels_and_answers_the_same(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:
-    made, _ = quantized(model, step, work)
-    expected = answers(made)
-    write_onnx(made, tmp_path / "model.onnx", opset=18)
+    copied, _ = quantized(model, step, work)
+    expected = outputs_of(copied)
+    write_onnx(copied, tmp_path / "model.onnx", opset=18)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    initializers = {one.name: numpy_helper.to_array(one) for one in graph.initializer}
+    initializers = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     names = [node.input[1] for node in graph.node if node.op_type == "Mul"]
     by = [
-        initializers[one] for one in names if one in initializers and initializers[one].max() == 1
+        initializers[name]
+        for name in names
+        if name in initializers and initializers[name].max() == 1
     ]
-    assert [one.shape for one in by] == [(32,)]
+    assert [item.shape for item in by] == [(32,)]
     assert by[0].min() == pytest.approx(2 / FARTHER, rel=0.9)
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    outputs = [session.run(None, {"pixels": one.numpy()})[0] for one in rows_of(model)]
+    outputs = [session.run(None, {"pixels": row.numpy()})[0] for row in rows_of(model)]
     torch.testing.assert_close(
-        torch.cat([torch.from_numpy(one) for one in outputs]), expected, atol=0.02, rtol=0.02
+        torch.cat([torch.from_numpy(output) for output in outputs]), expected, atol=0.02, rtol=0.02
     )
 
 
 def test_a_layer_taken_back_into_float_has_the_weights_that_it_had(
     model: Model, work: Work
 ) -> None:
-    expected = answers(model)
+    expected = outputs_of(model)
     scores = iter([1.0, *[0.0] * 10])  # never good enough: every layer is taken back
-    made, record = quantized(model, Mixed(samples=64), replace(work, score=lambda _: next(scores)))
+    copied, record = quantized(
+        model, Mixed(samples=64), replace(work, score=lambda _: next(scores))
+    )
     assert record == {}
-    torch.testing.assert_close(answers(made), expected)
+    torch.testing.assert_close(outputs_of(copied), expected)
 
 
 def test_what_is_divided_can_be_trained_on_and_the_divisors_stay(model: Model, work: Work) -> None:
-    made, record = quantized(model, Qat(samples=64), work)
-    layer: Any = made.module.get_submodule("hidden.3")
+    copied, record = quantized(model, Qat(samples=64), work)
+    layer: Any = copied.module.get_submodule("hidden.3")
     assert record["hidden.3"]["divided"]
     before = layer.input_factors.clone()
-    loss: Any = output_of(made.module.train(), {"pixels": rows_of(model)[0]}).square().mean()
+    loss: Any = output_of(copied.module.train(), {"pixels": rows_of(model)[0]}).square().mean()
     loss.backward()
     assert all(value.grad is not None for value in layer.parameters())
     assert torch.equal(layer.input_factors, before)
@@ -195,7 +199,7 @@ def test_an_outlier_threshold_that_means_nothing_is_refused(kind: Any, threshold
 
 
 @pytest.mark.parametrize(
-    ("family", "own"),
+    ("family", "entry"),
     [
         ("mlp", {"divided": False}),
         ("mlp", {"divided": 1}),
@@ -203,12 +207,12 @@ def test_an_outlier_threshold_that_means_nothing_is_refused(kind: Any, threshold
     ],
 )
 def test_a_record_that_divides_what_it_cannot_is_refused(
-    family: str, own: dict[str, Any], digits: Dataset
+    family: str, entry: dict[str, Any], digits: Dataset
 ) -> None:
     module = families.network(family)
-    made = module.baseline(family, digits, families.family(family).settings())
-    become_inference_form(made)
-    first = next(iter(quantizable_layers(made.module)))
-    record = {first: {"bits": 8, "group": 0, "inputs": "static", **own}}
+    copied = module.baseline(family, digits, families.family(family).settings())
+    become_inference_form(copied)
+    first = next(iter(quantizable_layers(copied.module)))
+    record = {first: {"bits": 8, "group": 0, "inputs": "static", **entry}}
     with pytest.raises(ArtifactError):
-        quantize_layers(made.module, record)
+        quantize_layers(copied.module, record)

@@ -37,8 +37,8 @@ FEW = Weights(bits=4, samples=64)
 @pytest.fixture
 def model(digits: Dataset) -> Model:
     torch.manual_seed(0)
-    made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=64, depth=2))
-    return made
+    copied: Model = mlp.baseline("mlp", digits, mlp.Settings(width=64, depth=2))
+    return copied
 
 
 def rows_of(model: Model) -> list[Tensor]:
@@ -48,37 +48,37 @@ def rows_of(model: Model) -> list[Tensor]:
 
 
 @torch.inference_mode()
-def answers(model: Model) -> Tensor:
+def outputs_of(model: Model) -> Tensor:
     module = model.module.eval()
-    return torch.cat([output_of(module, {"pixels": one}) for one in rows_of(model)])
+    return torch.cat([output_of(module, {"pixels": row}) for row in rows_of(model)])
 
 
 def quantized(model: Model, step: Weights, work: Work) -> tuple[Model, dict[str, Any]]:
-    made = replace(model, module=copy.deepcopy(model.module), steps=[])
-    return made, step.apply(made, work)
+    copied = replace(model, module=copy.deepcopy(model.module), steps=[])
+    return copied, step.apply(copied, work)
 
 
 def test_fitted_weights_answer_nearer_to_float_than_the_nearest_ones(
     model: Model, work: Work
 ) -> None:
-    expected = answers(model)
-    made, record = quantized(model, FEW, work)
+    expected = outputs_of(model)
+    copied, record = quantized(model, FEW, work)
     nearest = replace(model, module=copy.deepcopy(model.module), steps=[])
     become_inference_form(nearest)
     plain = {
-        path: {key: value for key, value in own.items() if key != "fitted"}
-        for path, own in record.items()
+        path: {key: value for key, value in entry.items() if key != "fitted"}
+        for path, entry in record.items()
     }
     quantize_layers(nearest.module, plain)
-    errors = [float((answers(one) - expected).square().mean()) for one in (made, nearest)]
+    errors = [float((outputs_of(item) - expected).square().mean()) for item in (copied, nearest)]
     assert 0 < errors[0] < 0.5 * errors[1]
 
 
 def test_each_weight_is_an_integer_times_its_stored_scale(model: Model, work: Work) -> None:
-    made, record = quantized(model, FEW, work)
-    assert {path for path, own in record.items() if "fitted" in own} == set(record)
+    copied, record = quantized(model, FEW, work)
+    assert {path for path, entry in record.items() if "fitted" in entry} == set(record)
     for path in record:
-        layer: Any = made.module.get_submodule(path)
+        layer: Any = copied.module.get_submodule(path)
         torch.testing.assert_close(layer.weight_quantizer(layer.weight), layer.weight)
         integers, scales = layer.weight_quantizer.quantize(layer.weight)
         assert -8 <= integers.min() < integers.max() <= 7
@@ -90,7 +90,7 @@ def test_fitted_scales_err_less_than_those_of_the_largest_weights() -> None:
     weight, quantizer = torch.randn(16, 64) ** 3, WeightQuantizer(4, 32)
     fitted = FittedWeightQuantizer(4, 32, 32)
     fitted.scales.copy_(fit_scales(quantizer, weight))
-    errors = [float((one(weight) - weight).square().mean()) for one in (fitted, quantizer)]
+    errors = [float((item(weight) - weight).square().mean()) for item in (fitted, quantizer)]
     assert 0 < errors[0] < 0.97 * errors[1]
 
 
@@ -101,8 +101,8 @@ def test_rounding_in_turn_keeps_the_outputs_on_the_calibration_samples() -> None
     scales = quantizer.scales_of(weight)[:, None]
     rounded_weight = round_in_turn(weight, scales, values.t() @ values / 500)
     errors = [
-        float((values @ (one - weight).t()).square().mean())
-        for one in (rounded_weight, quantizer(weight))
+        float((values @ (item - weight).t()).square().mean())
+        for item in (rounded_weight, quantizer(weight))
     ]
     assert errors[0] < 0.2 * errors[1]
     integers = rounded_weight / scales
@@ -122,7 +122,7 @@ def test_scales_fitted_to_integers_err_less_and_the_integers_stay() -> None:
     integers = (first / scales.repeat_interleave(32, dim=1)).round()
     again = refit_scales(weight, integers, scales, hessian)
     second = integers * again.repeat_interleave(32, dim=1)
-    errors = [float((values @ (one - weight).t()).square().mean()) for one in (second, first)]
+    errors = [float((values @ (item - weight).t()).square().mean()) for item in (second, first)]
     assert 0 < errors[0] < 0.9 * errors[1]
     both, kept = round_and_fit(weight, scales, hessian)
     integers = both / kept.repeat_interleave(32, dim=1)
@@ -149,20 +149,20 @@ def test_channels_that_are_always_zero_are_rounded_to_the_nearest_step() -> None
 def test_a_record_and_weights_rebuild_the_same_answers(
     model: Model, work: Work, tmp_path: Path
 ) -> None:
-    made, record = quantized(model, FEW, work)
-    save_model(made.module, str(tmp_path / "weights.safetensors"))
+    copied, record = quantized(model, FEW, work)
+    save_model(copied.module, str(tmp_path / "weights.safetensors"))
     again = replace(model, module=mlp.build(model.spec), steps=[])
     Weights.rebuild(again, json.loads(json.dumps(record)))
     load_model(again.module, str(tmp_path / "weights.safetensors"))
-    assert torch.equal(answers(again), answers(made))
+    assert torch.equal(outputs_of(again), outputs_of(copied))
 
 
 def test_the_exported_graph_has_the_fitted_scales(model: Model, work: Work, tmp_path: Path) -> None:
-    made, _ = quantized(model, FEW, work)
-    write_onnx(made, tmp_path / "model.onnx", opset=21)
+    copied, _ = quantized(model, FEW, work)
+    write_onnx(copied, tmp_path / "model.onnx", opset=21)
     graph = onnx.load(tmp_path / "model.onnx").graph
-    initializers = {one.name: one for one in graph.initializer}
-    layers: list[Any] = [part for part in made.module.modules() if isinstance(part, nn.Linear)]
+    initializers = {tensor.name: tensor for tensor in graph.initializer}
+    layers: list[Any] = [part for part in copied.module.modules() if isinstance(part, nn.Linear)]
     scales = [
         numpy_helper.to_array(initializers[node.input[1]])
         for node in graph.node
@@ -174,9 +174,9 @@ def test_the_exported_graph_has_the_fitted_scales(model: Model, work: Work, tmp_
         )
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     got = [
-        torch.from_numpy(session.run(None, {"pixels": one.numpy()})[0]) for one in rows_of(model)
+        torch.from_numpy(session.run(None, {"pixels": row.numpy()})[0]) for row in rows_of(model)
     ]
-    torch.testing.assert_close(torch.cat(got), answers(made), atol=0.005, rtol=0)
+    torch.testing.assert_close(torch.cat(got), outputs_of(copied), atol=0.005, rtol=0)
 
 
 def test_a_weight_that_others_use_keeps_its_values(model: Model, work: Work) -> None:
@@ -184,9 +184,9 @@ def test_a_weight_that_others_use_keeps_its_values(model: Model, work: Work) -> 
     tied.weight = model.module.get_parameter("hidden.3.weight")
     model.module.add_module("tied", tied)
     before = tied.weight.detach().clone()
-    made, record = quantized(model, FEW, work)
+    copied, record = quantized(model, FEW, work)
     assert record["hidden.3"]["fitted"]
-    assert torch.equal(made.module.get_parameter("hidden.3.weight"), before)
+    assert torch.equal(copied.module.get_parameter("hidden.3.weight"), before)
 
 
 def test_one_row_is_refused(model: Model, work: Work) -> None:
@@ -207,31 +207,33 @@ def test_no_rows_is_refused() -> None:
         Weights(bits=4, samples=0)
 
 
-@pytest.mark.parametrize("own", [{"bits": 8, "fitted": True}, {"bits": 4, "fitted": 1}])
-def test_a_record_that_fits_what_it_cannot_is_refused(own: dict[str, Any], model: Model) -> None:
+@pytest.mark.parametrize("entry", [{"bits": 8, "fitted": True}, {"bits": 4, "fitted": 1}])
+def test_a_record_that_fits_what_it_cannot_is_refused(entry: dict[str, Any], model: Model) -> None:
     become_inference_form(model)
     with pytest.raises(ArtifactError, match="hidden"):
-        quantize_layers(model.module, {"hidden.3": {"group": 0, "inputs": "float", **own}})
+        quantize_layers(model.module, {"hidden.3": {"group": 0, "inputs": "float", **entry}})
 
 
 def test_an_embedding_rounded_in_turn_changes_the_outputs_less_than_to_the_nearest_step(
     make_lively: Callable[..., Model], reviews: Dataset
 ) -> None:
-    made = make_lively()
-    form = inference_form(made)
-    path = next(path for path, own in form.named_modules() if isinstance(own, nn.Embedding))
+    copied = make_lively()
+    form = inference_form(copied)
+    path = next(path for path, layer in form.named_modules() if isinstance(layer, nn.Embedding))
     table: Any = form.get_submodule(path)
     rows = list(reviews.validation.rows)
-    [hessian] = hessians(form, {path: table}, made.encoder, list(reviews.train.rows[:100])).values()
+    [hessian] = hessians(
+        form, {path: table}, copied.encoder, list(reviews.train.rows[:100])
+    ).values()
     scales = fit_scales(WeightQuantizer(4, 32), table.weight)[:, None]
-    kept, expected = table.weight.data, text_answers(made, form, rows)
+    kept, expected = table.weight.data, text_answers(copied, form, rows)
     errors = []
     for weight in (
         (kept / scales).round().clamp(-8, 7) * scales,
         round_in_turn(kept, scales, hessian),
     ):
         table.weight.data = weight
-        errors.append(float((text_answers(made, form, rows) - expected).square().mean()))
+        errors.append(float((text_answers(copied, form, rows) - expected).square().mean()))
     assert 0 < errors[1] < 0.7 * errors[0]
 
 

@@ -19,19 +19,19 @@ from bmc.quantization.hessian import hessians
 @pytest.fixture
 def model(digits: Dataset) -> Model:
     torch.manual_seed(0)
-    made: Model = mlp.baseline("mlp", digits, mlp.Settings(width=64, depth=2))
-    return made
+    copied: Model = mlp.baseline("mlp", digits, mlp.Settings(width=64, depth=2))
+    return copied
 
 
 def test_products_leave_the_network_as_it_was(model: Model, work: Work) -> None:
     form = inference_form(model)
-    linears = {path: own for path, own in form.named_modules() if isinstance(own, nn.Linear)}
-    learning = [own.requires_grad for own in form.parameters()]
+    linears = {path: layer for path, layer in form.named_modules() if isinstance(layer, nn.Linear)}
+    learning = [parameter.requires_grad for parameter in form.parameters()]
     by_path = hessians(form, linears, model.encoder, calibration_samples(model, work, 8))
-    assert {path: own.shape[0] for path, own in by_path.items()} == {
-        path: own.in_features for path, own in linears.items()
+    assert {path: entry.shape[0] for path, entry in by_path.items()} == {
+        path: value.in_features for path, value in linears.items()
     }
-    assert [own.requires_grad for own in form.parameters()] == learning
+    assert [tensor.requires_grad for tensor in form.parameters()] == learning
     assert all(own.grad is None for own in form.parameters())
     assert not any(own._forward_hooks for own in linears.values())
 
@@ -75,7 +75,7 @@ def test_a_network_without_gradients_is_fitted_to_what_its_layers_read(
     linears = {"first": form.first, "last": form.last}
     by_path = hessians(form, linears, model.encoder, calibration_samples(model, work, 16))
     assert set(by_path) == ({"last"} if kind == "named" else set(linears))
-    assert all(own.isfinite().all() for own in by_path.values())
+    assert all(entry.isfinite().all() for entry in by_path.values())
 
 
 def test_what_a_layer_read_counts_as_it_was_read(model: Model, work: Work) -> None:

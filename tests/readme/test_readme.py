@@ -70,8 +70,8 @@ def test_the_own_data_example_goes_from_a_table_to_answers(user: Path) -> None:
     home = str(user / "own-data-runs")
     done = run(command, user, BMC_HOME=home, TEACHER_EPOCHS="1", STUDENT_EPOCHS="1")
     assert done.returncode == 0, done.stderr
-    answers = done.stdout.strip().splitlines()[-2:]
-    assert all(line.split()[0] in ("billing", "technical", "delivery") for line in answers)
+    predictions = done.stdout.strip().splitlines()[-2:]
+    assert all(line.split()[0] in ("billing", "technical", "delivery") for line in predictions)
 
 
 def test_extras_and_make_targets_that_the_readme_names_exist() -> None:

@@ -18,30 +18,30 @@ def timed(workspace: Path, microseconds: dict[str, float]) -> Run:
             [
                 [
                     [
-                        int(1000 * time * (1 + 0.02 * (-1) ** (launch + place))) + call
+                        int(1000 * time * (1 + 0.02 * (-1) ** (launch + index))) + call
                         for call in range(30)
                     ]
                 ]
                 for launch in range(4)
             ],
         )
-        for place, (name, time) in enumerate(microseconds.items())
+        for index, (name, time) in enumerate(microseconds.items())
     ]
     rows = [
         Row(
-            name=one.candidate.bundle.name,
+            name=sample.candidate.bundle.name,
             manifest_sha256="",
             threads=1,
             best=True,
-            execution=one.execution,
-            p50=percentile(one.nanoseconds, 50),
+            execution=sample.execution,
+            p50=percentile(sample.nanoseconds, 50),
             p90=None,
             speed_up=None,
             cold_start_seconds=0.1,
             peak_mb=50.0,
             samples=120,
         )
-        for one in samples
+        for sample in samples
     ]
     machine = {"processor": "a processor", "cores": 2, "instructions": ["avx2"]}
     return Run("20260101-000000", machine, BenchSettings(), tuple(rows), {}, tuple(samples))

@@ -205,10 +205,10 @@ def test_remarks_stand_in_the_text_on_the_page_and_in_the_json(
     place: Path, bmc: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     report = collect(timed(place, SLOWER))
-    for shown in (table.markdown(report), page.html(report)):
-        assert LABEL in shown
-        assert "1.25 times slower than dense-onnx" in shown
-    code, said, _ = bmc("report", "--no-bench", "-o", tmp_path / "report")
+    for text in (table.markdown(report), page.html(report)):
+        assert LABEL in text
+        assert "1.25 times slower than dense-onnx" in text
+    code, out, _ = bmc("report", "--no-bench", "-o", tmp_path / "report")
     assert code == 0
-    assert LABEL in " ".join(said.split())
+    assert LABEL in " ".join(out.split())
     assert LABEL in (tmp_path / "report" / "report.json").read_text(encoding="utf-8")

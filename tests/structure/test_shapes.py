@@ -37,9 +37,9 @@ SMALLER: list[tuple[nn.Module, Shape, tuple[int, ...], tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("layer", "shape", "given", "answered"), SMALLER)
+@pytest.mark.parametrize(("layer", "shape", "inputs", "answered"), SMALLER)
 def test_a_layer_of_another_size_computes_in_that_size(
-    layer: nn.Module, shape: Shape, given: tuple[int, ...], answered: tuple[int, ...]
+    layer: nn.Module, shape: Shape, inputs: tuple[int, ...], answered: tuple[int, ...]
 ) -> None:
     holder = nn.ModuleDict({"layer": layer})
     names, bias = set(layer.state_dict()), getattr(layer, "bias", None)
@@ -48,8 +48,8 @@ def test_a_layer_of_another_size_computes_in_that_size(
     assert shapes_of(holder) == {"layer": shape}
     assert set(layer.state_dict()) == names
     assert (getattr(layer, "bias", None) is None) == (bias is None)
-    found = layer(torch.randn(given))
-    assert tuple((found[0] if isinstance(found, tuple) else found).shape) == answered
+    result = layer(torch.randn(inputs))
+    assert tuple((result[0] if isinstance(result, tuple) else result).shape) == answered
 
 
 def test_a_table_of_another_size_is_looked_up_in_that_size() -> None:

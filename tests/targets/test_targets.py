@@ -162,10 +162,10 @@ def engine(bundle_of: Callable[[str], Path], tmp_path: Path) -> Path:
             pytest.skip("there is a GPU here: it would run")
     except MissingError:
         pass  # neither GPU nor TensorRT: the same exit code
-    made = tmp_path / "engine"
-    shutil.copytree(bundle_of("onnx"), made)
-    bundles.write(made, replace(bundles.read(made).manifest, target="tensorrt"))
-    return made
+    folder = tmp_path / "engine"
+    shutil.copytree(bundle_of("onnx"), folder)
+    bundles.write(folder, replace(bundles.read(folder).manifest, target="tensorrt"))
+    return folder
 
 
 @pytest.mark.parametrize("verb", ["check", "predict"])
@@ -185,14 +185,14 @@ def test_a_tensorrt_engine_is_built_without_a_gpu_and_says_whose_scores_it_shows
     bundle_of: Callable[[str], Path],
 ) -> None:
     try:
-        found = targets.load("tensorrt").available()
+        result = targets.load("tensorrt").available()
     except MissingError as error:
         pytest.skip(str(error))
-    if found.devices:
+    if result.devices:
         pytest.skip("there is a GPU here: the engine's own scores are shown")
-    made = bundles.read(bundle_of("tensorrt"))
-    assert made.model_path.stat().st_size > 0
-    assert made.manifest.scores == {}
-    assert made.manifest.stand_in is not None
-    assert made.manifest.stand_in.scores["rows"] > 0
-    assert "GPU" in found.note
+    bundle = bundles.read(bundle_of("tensorrt"))
+    assert bundle.model_path.stat().st_size > 0
+    assert bundle.manifest.scores == {}
+    assert bundle.manifest.stand_in is not None
+    assert bundle.manifest.stand_in.scores["rows"] > 0
+    assert "GPU" in result.note

@@ -53,8 +53,8 @@ def test_a_gpu_that_this_tensorrt_does_not_run_on_is_named_and_counts_as_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As an H100 was seen to be refused."""
-    found = tensorrt.Gpu("NVIDIA H100 80GB HBM3", (9, 0))
-    monkeypatch.setattr(tensorrt, "gpus", lambda: (found,))
+    result = tensorrt.Gpu("NVIDIA H100 80GB HBM3", (9, 0))
+    monkeypatch.setattr(tensorrt, "gpus", lambda: (result,))
     here = tensorrt.available()
     assert here.devices == ()
     assert "NVIDIA H100 80GB HBM3, compute capability 9.0" in here.note
@@ -67,6 +67,6 @@ def test_a_turing_gpu_gets_an_engine_of_its_own(
     settings = ImageSettings(8, 8, 1, (0.5,), (0.5,))
     encoder = ImageEncoder(settings)
     path = _relu(tmp_path, ["batch", 1, 8, 8])
-    made = build_engine(path, encoder.tensors(), {"batch": 2})
+    bundle = build_engine(path, encoder.tensors(), {"batch": 2})
     monkeypatch.setattr(tensorrt, "gpus", lambda: (tensorrt.Gpu("NVIDIA T4", (7, 5)),))
-    assert build_engine(path, encoder.tensors(), {"batch": 2}) != made
+    assert build_engine(path, encoder.tensors(), {"batch": 2}) != bundle

@@ -58,10 +58,10 @@ class _Rows(Rows):
 def pictures(rows: int, seed: int = 0) -> NDArray[np.uint8]:
     """Draw dark pictures with a bright left or right half."""
     generator = np.random.default_rng(seed)
-    found = generator.integers(0, 40, (rows, SIDE, SIDE, 1))
-    for image, right in zip(found, generator.integers(0, 2, rows), strict=True):
+    result = generator.integers(0, 40, (rows, SIDE, SIDE, 1))
+    for image, right in zip(result, generator.integers(0, 2, rows), strict=True):
         image[:, right * SIDE // 2 :][:, : SIDE // 2] += 200
-    return found.astype(np.uint8)
+    return result.astype(np.uint8)
 
 
 def networks() -> tuple[nn.Module, nn.Module]:
@@ -121,10 +121,10 @@ def test_a_stopped_run_goes_on_and_ends_with_the_same_bits(
     with pytest.raises(_KilledError):
         trained(tmp_path, last=last)
     torch.manual_seed(99)  # random numbers come from the checkpoint, not from here
-    tensors, fitted, taken = trained(tmp_path)
+    tensors, fitted, steps_taken = trained(tmp_path)
     assert same(tensors, whole[0])
     assert fitted == whole[1]
-    assert taken == left
+    assert steps_taken == left
 
 
 @pytest.mark.parametrize(
@@ -153,11 +153,11 @@ def test_the_images_come_to_look_like_the_real_ones(tmp_path: Path) -> None:
     train, held_out = (Rows(pictures(640, seed), [], IMAGES) for seed in (0, 1))
     fit_adversarially(generator, discriminator, LATENT, train, held_out, settings, tmp_path)
     with torch.no_grad():
-        made = generator(torch.randn(500, LATENT)).flatten(1).numpy()
+        created = generator(torch.randn(500, LATENT)).flatten(1).numpy()
         noise = networks()[0].eval()(torch.randn(500, LATENT)).flatten(1).numpy()
     real = held_out.batch(range(500)).inputs["pixels"].flatten(1).numpy()
-    assert frechet_distance(made, real) < 0.3 * frechet_distance(noise, real)
-    bright = made.reshape(-1, SIDE, 2, SIDE // 2).mean(axis=(1, 3))
+    assert frechet_distance(created, real) < 0.3 * frechet_distance(noise, real)
+    bright = created.reshape(-1, SIDE, 2, SIDE // 2).mean(axis=(1, 3))
     assert 0.1 < (bright[:, 0] > bright[:, 1]).mean() < 0.9, "it makes one kind of picture alone"
 
 
@@ -208,7 +208,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"optimizer": "sgd"}, "trained with adam"),
         ({"batch_size": 1}, "at least 2 rows"),
@@ -218,17 +218,17 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
     ],
 )
 def test_a_setting_without_a_use_is_refused(
-    tmp_path: Path, change: dict[str, Any], said: str
+    tmp_path: Path, change: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(SettingError, match=said):
+    with pytest.raises(SettingError, match=message):
         trained(tmp_path, replace(SETTINGS, **change))
 
 
-@pytest.mark.parametrize("place", [0, 1])
-def test_a_loss_that_is_no_number_stops_the_run_and_says_where(tmp_path: Path, place: int) -> None:
+@pytest.mark.parametrize("path", [0, 1])
+def test_a_loss_that_is_no_number_stops_the_run_and_says_where(tmp_path: Path, path: int) -> None:
     generator, discriminator = networks()
     with torch.no_grad():
-        next((generator, discriminator)[place].parameters())[0, 0] = torch.nan
+        next((generator, discriminator)[path].parameters())[0, 0] = torch.nan
     rows = Rows(pictures(40), [], IMAGES)
     with pytest.raises(DivergedError, match="epoch 1, step 1"):
         fit_adversarially(generator, discriminator, LATENT, rows, rows, SETTINGS, tmp_path)

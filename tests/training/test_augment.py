@@ -27,20 +27,20 @@ def changed(pixels: Tensor, *names: str, seed: int = 0) -> Tensor:
 @pytest.mark.parametrize("name", IMAGES)
 def test_shape_and_type_stay_and_the_input_is_not_touched(name: str) -> None:
     pixels = images()
-    found = changed(pixels, name)
-    assert found.shape == pixels.shape
-    assert found.dtype == pixels.dtype
+    result = changed(pixels, name)
+    assert result.shape == pixels.shape
+    assert result.dtype == pixels.dtype
     assert torch.equal(pixels, images())
-    assert not torch.equal(found, pixels)
+    assert not torch.equal(result, pixels)
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_a_seed_decides_and_rows_are_changed_each_in_its_way(name: str) -> None:
     pixels = images(1).expand(64, -1, -1, -1)
-    found = changed(pixels, name)
-    assert torch.equal(found, changed(pixels, name))
-    assert not torch.equal(found, changed(pixels, name, seed=1))
-    assert len({row.numpy().tobytes() for row in found}) > 1
+    result = changed(pixels, name)
+    assert torch.equal(result, changed(pixels, name))
+    assert not torch.equal(result, changed(pixels, name, seed=1))
+    assert len({row.numpy().tobytes() for row in result}) > 1
 
 
 def test_without_augmentations_nothing_changes() -> None:
@@ -49,9 +49,9 @@ def test_without_augmentations_nothing_changes() -> None:
 
 def test_a_flipped_image_is_its_mirror_image_and_about_half_of_them_are() -> None:
     pixels = images(400, 1, 4, 4)
-    found = changed(pixels, "flip")
-    mirrored = (found == pixels.flip(3)).flatten(1).all(dim=1)
-    same = (found == pixels).flatten(1).all(dim=1)
+    result = changed(pixels, "flip")
+    mirrored = (result == pixels.flip(3)).flatten(1).all(dim=1)
+    same = (result == pixels).flatten(1).all(dim=1)
     assert bool((mirrored ^ same).all())
     assert 140 < int(mirrored.sum()) < 260
 
@@ -59,22 +59,22 @@ def test_a_flipped_image_is_its_mirror_image_and_about_half_of_them_are() -> Non
 def test_a_cropped_image_is_shifted_by_up_to_an_eighth_and_its_border_repeated() -> None:
     pixels = images(200, 1, 16, 16)
     shifts = set()
-    for row, found in zip(pixels, changed(pixels, "crop"), strict=True):
+    for row, output in zip(pixels, changed(pixels, "crop"), strict=True):
         # One pixel far from every border says where all of them went.
-        ((_, top, left),) = (found == row[0, 8, 8]).nonzero().tolist()
+        ((_, top, left),) = (output == row[0, 8, 8]).nonzero().tolist()
         down, across = top - 8, left - 8
         shifts.add((down, across))
         rows = (torch.arange(16) - down).clamp(0, 15)
         columns = (torch.arange(16) - across).clamp(0, 15)
-        assert torch.equal(found, row[:, rows][:, :, columns])
+        assert torch.equal(output, row[:, rows][:, :, columns])
     assert {down for down, _ in shifts} == {across for _, across in shifts} == {-2, -1, 0, 1, 2}
 
 
 def test_a_cut_out_is_one_square_of_zeros_in_all_channels() -> None:
     pixels = images(200, 3, 32, 32)
-    found = changed(pixels, "cutout")
-    hidden = found == 0
-    assert torch.equal(found[~hidden], pixels[~hidden])
+    result = changed(pixels, "cutout")
+    hidden = result == 0
+    assert torch.equal(result[~hidden], pixels[~hidden])
     assert torch.equal(hidden.all(dim=1), hidden.any(dim=1))
     sizes = []
     for row in hidden[:, 0]:
@@ -92,9 +92,9 @@ def test_dropped_words_leave_the_attention_but_the_first_and_the_padding_stay() 
     mask[:, 15:] = 0
     ids = torch.arange(20).expand(400, -1)
     torch.manual_seed(0)
-    found = augmented({"input_ids": ids, "attention_mask": mask}, ("word-drop",))
-    left = found["attention_mask"]
-    assert torch.equal(found["input_ids"], ids)
+    result = augmented({"input_ids": ids, "attention_mask": mask}, ("word-drop",))
+    left = result["attention_mask"]
+    assert torch.equal(result["input_ids"], ids)
     assert left.dtype == mask.dtype
     assert bool((left[:, 0] == 1).all())
     assert int(left[:, 15:].sum()) == 0
@@ -105,9 +105,9 @@ def test_dropped_words_leave_the_attention_but_the_first_and_the_padding_stay() 
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_of_another_kind_of_data_is_refused(name: str) -> None:
     text = {"input_ids": torch.ones(2, 3), "attention_mask": torch.ones(2, 3)}
-    given = {"pixels": images()} if name == "word-drop" else text
+    inputs = {"pixels": images()} if name == "word-drop" else text
     with pytest.raises(DataError, match=f"{name} is for (text|images)"):
-        augmented(given, (name,))
+        augmented(inputs, (name,))
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -19,12 +19,12 @@ def rows(reviews: Dataset, make_model: Callable[..., Model]) -> Rows:
 
 def padded(rows: Rows, batches: Sequence[Sequence[int]]) -> int:
     """Count the tokens that are computed, padding included."""
-    return sum(max(int(rows.lengths[place]) for place in batch) * len(batch) for batch in batches)
+    return sum(max(int(rows.lengths[index]) for index in batch) * len(batch) for batch in batches)
 
 
 def test_an_epoch_has_every_row_once(rows: Rows) -> None:
     for batches in (rows.shuffled(8, 0, 0), rows.in_order(8)):
-        assert sorted(place for batch in batches for place in batch) == list(range(len(rows)))
+        assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))
         assert all(1 <= len(batch) <= 8 for batch in batches)
 
 
@@ -56,10 +56,10 @@ def test_a_batch_holds_its_rows_padded_and_masked(
     encoded = make_model().encoder.encode(reviews.train.rows)
     batch = rows.batch([5, 0, 7])
     assert batch.rows.tolist() == [5, 0, 7]
-    assert batch.labels.tolist() == [int(rows.labels[place]) for place in (5, 0, 7)]
+    assert batch.labels.tolist() == [int(rows.labels[position]) for position in (5, 0, 7)]
     assert set(batch.inputs) == {"input_ids", "attention_mask"}
-    for number, place in enumerate((5, 0, 7)):
-        ids = encoded[place].ids
+    for number, index in enumerate((5, 0, 7)):
+        ids = encoded[index].ids
         assert batch.inputs["input_ids"][number, : len(ids)].tolist() == list(ids)
         assert batch.inputs["input_ids"][number, len(ids) :].eq(0).all()
         assert int(batch.inputs["attention_mask"][number].sum()) == len(ids)

@@ -261,13 +261,13 @@ def test_a_training_process_killed_with_sigkill_goes_on_and_ends_with_the_same_b
     assert checkpoint.exists()
     assert not (tmp_path / "killed").exists()
     resumed = start(arguments, workspace)
-    _, said = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, said
-    note = re.search(r"training resumes from epoch (\d+), step (\d+)", said)
-    assert note, said
+    _, err = resumed.communicate(timeout=120)
+    assert resumed.returncode == 0, err
+    note = re.search(r"training resumes from epoch (\d+), step (\d+)", err)
+    assert note, err
     assert (int(note[1]), int(note[2])) < (2, 45), "it was killed before the last step"
-    _, said = whole.communicate(timeout=120)
-    assert whole.returncode == 0, said
+    _, err = whole.communicate(timeout=120)
+    assert whole.returncode == 0, err
     first, second = (
         load_file(tmp_path / name / "model.safetensors") for name in ("whole", "killed")
     )

@@ -118,10 +118,10 @@ def test_the_weights_of_the_best_epoch_are_the_ones_left(
         steps = round(done * STEPS * SETTINGS.epochs)
         if not steps:
             return
-        answer = common if steps <= STEPS else 1 - common
+        prediction = common if steps <= STEPS else 1 - common
         with torch.no_grad():
             module.get_parameter("classifier.weight").zero_()
-            module.get_parameter("classifier.bias").zero_()[answer] = 1
+            module.get_parameter("classifier.bias").zero_()[prediction] = 1
         if steps % STEPS == 0:
             ends.append(weights(module))
 
@@ -155,7 +155,7 @@ def test_unlabeled_texts_are_trained_on_after_the_labeled_rows(
 
     texts = (("a first text",), ("a second text",))
     fit_model(model, few, replace(SETTINGS, epochs=1), tmp_path, loss=loss, unlabeled=texts)
-    ordered = [labels[place] for place in range(len(few.train) + 2)]
+    ordered = [labels[index] for index in range(len(few.train) + 2)]
     assert ordered == [*few.train.labels, -1, -1]
 
 
@@ -202,8 +202,8 @@ def test_l1_drives_weights_towards_zero_and_leaves_biases_and_norms_alone(
     fit(module, *digit_rows, settings, tmp_path, lambda logits, _: 0 * logits.sum())
     after = weights(module)
     for name in ("convolution.weight", "output.weight"):
-        taken = 0.001 * 0.5 * before[name].sign()
-        torch.testing.assert_close(after[name], before[name] - taken, atol=1e-6, rtol=0)
+        steps_taken = 0.001 * 0.5 * before[name].sign()
+        torch.testing.assert_close(after[name], before[name] - steps_taken, atol=1e-6, rtol=0)
     for name in ("convolution.bias", "norm.weight", "norm.bias", "output.bias"):
         assert torch.equal(after[name], before[name])
 
@@ -262,10 +262,10 @@ def test_a_row_longer_than_the_tokens_of_a_batch_is_a_batch_of_its_own(
 ) -> None:
     rows = Rows(few.train.rows, few.train.labels, model.encoder)
     batches = rows.shuffled(16, 0, 0, tokens=8)
-    longer = [place for place in range(len(rows)) if rows.lengths[place] > 8]
+    longer = [index for index in range(len(rows)) if rows.lengths[index] > 8]
     assert longer
     for places in batches:
-        assert len(places) == 1 or max(rows.lengths[place] for place in places) <= 8
+        assert len(places) == 1 or max(rows.lengths[position] for position in places) <= 8
 
 
 @pytest.mark.parametrize("due", [True, False])

@@ -50,7 +50,7 @@ def test_balanced_classes_weigh_by_the_inverse_of_their_share() -> None:
 def test_every_class_weighs_the_same_in_all() -> None:
     labels = [0] * 7 + [1] * 2 + [2]
     weights = class_weights(labels, 3)
-    in_all = [float(weights[one]) * labels.count(one) for one in range(3)]
+    in_all = [float(weights[item]) * labels.count(item) for item in range(3)]
     assert in_all == pytest.approx([10 / 3] * 3)
 
 
@@ -66,5 +66,5 @@ def test_rows_without_a_label_do_not_count() -> None:
 
 def test_a_regressions_loss_is_the_mean_squared_distance() -> None:
     loss = loss_of(TrainingSettings(), "regression", (1.0, 5.0), classes=0)
-    found = loss(torch.tensor([[1.0], [2.0]]), batch_of(torch.tensor([1.0, 5.0])))
-    assert float(found) == pytest.approx(4.5)
+    result = loss(torch.tensor([[1.0], [2.0]]), batch_of(torch.tensor([1.0, 5.0])))
+    assert float(result) == pytest.approx(4.5)

@@ -27,11 +27,11 @@ def rates(schedule: str, warmup: float) -> list[float]:
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_the_rate_rises_evenly_to_its_peak_and_never_rises_again(schedule: str) -> None:
-    found = rates(schedule, warmup=0.1)
-    assert found[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
-    assert max(found) == found[10] == 1.0
-    assert found[10:] == sorted(found[10:], reverse=True)
-    assert min(found) > 0
+    result = rates(schedule, warmup=0.1)
+    assert result[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    assert max(result) == result[10] == 1.0
+    assert result[10:] == sorted(result[10:], reverse=True)
+    assert min(result) > 0
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -58,8 +58,8 @@ def test_each_schedule_has_its_middle_and_its_end(schedule: str, middle: float, 
 
 def test_the_step_schedule_falls_after_half_and_after_three_quarters() -> None:
     settings = TrainingSettings(schedule="step", warmup=0.0)
-    found = [rate_at(step, 1000, settings) for step in (1, 499, 502, 749, 752, 999)]
-    assert found == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    result = [rate_at(step, 1000, settings) for step in (1, 499, 502, 749, 752, 999)]
+    assert result == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_a_cosine_is_a_cosine() -> None:

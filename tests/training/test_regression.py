@@ -42,7 +42,7 @@ def fresh(data: Dataset) -> Model:
     return model
 
 
-def answers(model: Model, data: Dataset) -> NDArray[np.float32]:
+def outputs_of(model: Model, data: Dataset) -> NDArray[np.float32]:
     encoder = model.encoder
     rows = encoder.encode(data.test.rows)
     arrays = encoder.batch(rows, range(len(rows)))
@@ -67,7 +67,7 @@ def test_a_regression_on_real_images_explains_most_of_the_variance(
     model = fresh(numbers)
     fitted = fit_model(model, numbers, SETTINGS, tmp_path)
     truth = np.array(numbers.test.labels)
-    error = ((answers(model, numbers) - truth) ** 2).mean()
+    error = ((outputs_of(model, numbers) - truth) ** 2).mean()
     assert fitted.measure == "r2"
     assert fitted.score > 0.75
     assert 1 - error / truth.var() > 0.75
@@ -85,7 +85,7 @@ def test_the_labels_scale_and_offset_are_folded_into_the_last_layer(
     for number, data in enumerate((numbers, other)):
         models.append(fresh(data))
         scores.append(fit_model(models[-1], data, settings, tmp_path / str(number)).score)
-    first, second = answers(models[0], numbers), answers(models[1], other)
+    first, second = outputs_of(models[0], numbers), outputs_of(models[1], other)
     np.testing.assert_allclose((second - offset) / scale, first, atol=0.02)
     assert scores[0] == pytest.approx(scores[1], abs=0.01)
     assert scores[0] > 0.5
@@ -97,10 +97,10 @@ def test_training_goes_on_from_where_a_trained_regression_stood(
     """A rate of nearly nothing leaves the answers of a trained model as they were."""
     model = fresh(numbers)
     fit_model(model, numbers, replace(SETTINGS, epochs=2), tmp_path / "first")
-    before = answers(model, numbers)
+    before = outputs_of(model, numbers)
     still = replace(SETTINGS, epochs=1, learning_rate=1e-9)
     fit_model(model, numbers, still, tmp_path / "second")
-    np.testing.assert_allclose(answers(model, numbers), before, atol=1e-3)
+    np.testing.assert_allclose(outputs_of(model, numbers), before, atol=1e-3)
 
 
 def test_a_model_without_a_linear_last_layer_is_refused(numbers: Dataset, tmp_path: Path) -> None:
@@ -114,30 +114,30 @@ def test_an_exported_regression_answers_in_the_labels_units_and_is_scored_by_the
     bmc: Run, workspace: Path, numbers: Dataset
 ) -> None:
     options = ["--data", "digits", "--task", "regression", "--epochs", 4, "--device", "cpu"]
-    code, _, said = bmc("train", "mlp", *options, "--precision", "fp32")
-    assert code == 0, said
+    code, _, err = bmc("train", "mlp", *options, "--precision", "fp32")
+    assert code == 0, err
     (folder,) = workspace.glob("mlp-digits")
     model = artifact.load(folder)
     assert (model.task, model.labels) == ("regression", ())
     assert model.scores["validation_r2"] > 0.3
-    code, _, said = bmc("export", folder, "--target", "onnx,openvino")
-    assert code == 0, said
-    expected, truth = answers(model, numbers), np.array(numbers.test.labels)
+    code, _, err = bmc("export", folder, "--target", "onnx,openvino")
+    assert code == 0, err
+    expected, truth = outputs_of(model, numbers), np.array(numbers.test.labels)
     for target in ("onnx", "openvino"):
-        made = bundle.read(workspace / f"mlp-digits-{target}")
-        (info,) = made.manifest.outputs
+        exported_bundle = bundle.read(workspace / f"mlp-digits-{target}")
+        (info,) = exported_bundle.manifest.outputs
         assert (info.name, info.shape) == ("values", ("batch", 1))
-        scores = made.manifest.scores
+        scores = exported_bundle.manifest.scores
         assert set(scores) == {"rows", "mae", "mse", "r2"}
         error = expected - truth
         assert scores["rows"] == len(truth)
         assert scores["mae"]["value"] == pytest.approx(np.abs(error).mean(), abs=1e-3)
         assert scores["mse"]["value"] == pytest.approx((error**2).mean(), abs=1e-2)
         assert scores["r2"]["value"] == pytest.approx(1 - (error**2).mean() / truth.var(), abs=1e-2)
-        assert made.manifest.parity["agreement"] is None
-        with load(made.path) as estimate:
-            found = estimate(list(numbers.test.rows[:5]))
-        assert found == pytest.approx(expected[:5].tolist(), abs=1e-3)
+        assert exported_bundle.manifest.parity["agreement"] is None
+        with load(exported_bundle.path) as estimate:
+            result = estimate(list(numbers.test.rows[:5]))
+        assert result == pytest.approx(expected[:5].tolist(), abs=1e-3)
 
 
 load = bmc.load
@@ -167,7 +167,7 @@ def test_a_compressions_score_is_taken_in_fp32_whatever_it_trains_in(
     numbers: Dataset, tmp_path: Path
 ) -> None:
     model = fresh(numbers)
-    found = []
+    results = []
     for precision in ("fp32", "bf16", "auto"):
         settings = replace(SETTINGS, precision=precision)
         work = work_for(
@@ -179,5 +179,5 @@ def test_a_compressions_score_is_taken_in_fp32_whatever_it_trains_in(
             lambda name: artifact.load(Path(name)),
             run="",
         )
-        found.append(work.score(model))
-    assert found[0] == found[1] == found[2]
+        results.append(work.score(model))
+    assert results[0] == results[1] == results[2]

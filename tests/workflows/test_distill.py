@@ -85,8 +85,8 @@ def test_any_model_that_can_be_trained_learns_from_any_teacher_of_its_data(
     teacher = tmp_path / "teacher"
     quick = {"epochs": 1, "device": "cpu"}
     train.train("cnn", source, {"width": "4", "hidden": "8"}, quick, Output(teacher))
-    made = distill.distill(str(teacher), source, settings, Output(tmp_path / "student"))
-    student = artifact.load(made.path)
+    result = distill.distill(str(teacher), source, settings, Output(tmp_path / "student"))
+    student = artifact.load(result.path)
     assert (student.family, student.steps[0].method) == ("mlp", "distill/logits")
     assert student.origin["student_settings"]["width"] == 16
 
@@ -109,8 +109,8 @@ def test_signals_are_learned_before_the_logits_or_together_with_them(
         precision="fp32",
     )
     source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
-    made = distill.distill(str(lively_folder), source, settings, output)
-    student = artifact.load(made.path)
+    result = distill.distill(str(lively_folder), source, settings, output)
+    student = artifact.load(result.path)
     assert [each.method for each in student.steps] == methods
     weights = student.steps[0].settings["weights"]
     assert weights == {"relation": 1.0, "hidden": 0.5} | (

@@ -85,9 +85,9 @@ def sensitivity(**lost: float) -> Sensitivity:
 
 def applied(technique: Any, settings: dict[str, Any], model: Model, work: Work) -> Model:
     """Apply settings to a copy."""
-    made = replace(model, module=copy.deepcopy(model.module))
-    technique(**settings).apply(made, work)
-    return made
+    copied = replace(model, module=copy.deepcopy(model.module))
+    technique(**settings).apply(copied, work)
+    return copied
 
 
 def costs(model: Model) -> Costs:
@@ -132,8 +132,10 @@ def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
     now = costs(trained)
     for what, typed in (("macs", "0.4x"), ("params", "0.3x"), ("size", "9kB")):
         target = Budget(what, typed)
-        found = search("structured", Structured, trained, work, multiple=1).for_budgets((target,))
-        reached = costs(applied(Structured, found, trained, work))
+        settings = search("structured", Structured, trained, work, multiple=1).for_budgets(
+            (target,)
+        )
+        reached = costs(applied(Structured, settings, trained, work))
         assert 0.93 * target.most(now) < target.of(reached) <= target.most(now)
         assert target.missed(now, reached) == ""
     assert all(
@@ -144,22 +146,22 @@ def test_a_target_is_reached_and_not_by_far(trained: Model, work: Work) -> None:
 def test_no_layer_could_keep_eight_units_more_within_the_target(work: Work) -> None:
     model = fresh(cnn, "cnn")
     target = Budget("macs", "0.3x")
-    found = search("structured", Structured, model, work).for_budgets((target,))
+    settings = search("structured", Structured, model, work).for_budgets((target,))
     sizes = {"features.0": 32, "features.3": 64, "hidden": 100}
-    assert set(found["ratios"]) == set(sizes)
+    assert set(settings["ratios"]) == set(sizes)
     for layer, units in sizes.items():
-        if found["ratios"][layer] > 0:
-            more = max(found["ratios"][layer] - 8 / units, 0.0)
+        if settings["ratios"][layer] > 0:
+            more = max(settings["ratios"][layer] - 8 / units, 0.0)
             richer = applied(
-                Structured, {**found, "ratios": {**found["ratios"], layer: more}}, model, work
+                Structured, {**settings, "ratios": {**settings["ratios"], layer: more}}, model, work
             )
             assert target.missed(costs(model), costs(richer))
 
 
 def test_all_of_several_targets_are_met(trained: Model, work: Work) -> None:
     targets = (Budget("params", "0.8x"), Budget("macs", "0.3x"))
-    found = search("structured", Structured, trained, work).for_budgets(targets)
-    reached = costs(applied(Structured, found, trained, work))
+    settings = search("structured", Structured, trained, work).for_budgets(targets)
+    reached = costs(applied(Structured, settings, trained, work))
     assert not any(target.missed(costs(trained), reached) for target in targets)
 
 
@@ -169,8 +171,10 @@ def test_layers_that_lose_little_are_cut_more(work: Work) -> None:
     assert len(names) >= 2
     lost = {name.replace(".", "__"): 0.2 for name in names} | {names[0].replace(".", "__"): 0.001}
     target = (Budget("macs", "0.5x"),)
-    found = search("structured", Structured, model, work, sensitivity(**lost)).for_budgets(target)
-    ratios = found["ratios"]
+    settings = search("structured", Structured, model, work, sensitivity(**lost)).for_budgets(
+        target
+    )
+    ratios = settings["ratios"]
     assert all(ratios[names[0]] > ratios[name] > 0 for name in names[1:])
 
 
@@ -186,17 +190,17 @@ def test_layers_that_hold_little_of_what_is_saved_are_cut_less(work: Work) -> No
 
 def test_typed_settings_stay_beside_those_that_were_found(trained: Model, work: Work) -> None:
     asked = search("structured", Structured, trained, work, criterion="random", multiple=4)
-    found = asked.for_budgets((Budget("params", "0.5x"),))
-    assert found["criterion"] == "random"
-    assert found["multiple"] == 4
+    settings = asked.for_budgets((Budget("params", "0.5x"),))
+    assert settings["criterion"] == "random"
+    assert settings["multiple"] == 4
 
 
 def test_a_search_over_all_layers_at_once_has_one_ratio(trained: Model, work: Work) -> None:
-    found = search("structured", Structured, trained, work, scope="global").for_budgets(
+    settings = search("structured", Structured, trained, work, scope="global").for_budgets(
         (Budget("params", "0.5x"),)
     )
-    assert set(found) == {"scope", "ratio"}
-    reached = costs(applied(Structured, found, trained, work))
+    assert set(settings) == {"scope", "ratio"}
+    reached = costs(applied(Structured, settings, trained, work))
     assert reached.parameters <= 0.5 * costs(trained).parameters
 
 
@@ -204,12 +208,12 @@ def test_a_target_out_of_reach_gives_the_strongest_settings_and_says_what_they_r
     trained: Model, work: Work
 ) -> None:
     target = Budget("params", "10")
-    found = search("structured", Structured, trained, work).for_budgets((target,))
-    assert set(found["ratios"].values()) == {0.95}
-    reached = costs(applied(Structured, found, trained, work))
-    said = target.missed(costs(trained), reached)
-    assert f"{reached.parameters:,} parameters" in said
-    assert "--target-params 10 was not met" in said
+    settings = search("structured", Structured, trained, work).for_budgets((target,))
+    assert set(settings["ratios"].values()) == {0.95}
+    reached = costs(applied(Structured, settings, trained, work))
+    message = target.missed(costs(trained), reached)
+    assert f"{reached.parameters:,} parameters" in message
+    assert "--target-params 10 was not met" in message
 
 
 def test_a_model_that_is_within_the_target_is_refused(trained: Model, work: Work) -> None:
@@ -219,19 +223,21 @@ def test_a_model_that_is_within_the_target_is_refused(trained: Model, work: Work
 
 def test_a_generator_has_no_scores_and_meets_a_target(work: Work) -> None:
     model = fresh(gan, "gan", width=32)
-    found = search("structured", Structured, model, work).for_budgets((Budget("params", "0.3x"),))
-    reached = costs(applied(Structured, found, model, work))
+    settings = search("structured", Structured, model, work).for_budgets(
+        (Budget("params", "0.3x"),)
+    )
+    reached = costs(applied(Structured, settings, model, work))
     assert reached.parameters <= 0.3 * costs(model).parameters
 
 
 def test_no_more_layers_go_than_the_target_asks_for(work: Work) -> None:
     model = fresh(resnet, "resnet18", width=8)
     target = Budget("macs", "0.7x")
-    found = search("depth", Depth, model, work, rule="last").for_budgets((target,))
-    assert found["layers"] == ("layer4.1", "layer3.1", "layer2.1")
+    settings = search("depth", Depth, model, work, rule="last").for_budgets((target,))
+    assert settings["layers"] == ("layer4.1", "layer3.1", "layer2.1")
     most = target.most(costs(model))
-    assert costs(applied(Depth, found, model, work)).macs <= most
-    fewer = {**found, "layers": found["layers"][:-1]}
+    assert costs(applied(Depth, settings, model, work)).macs <= most
+    fewer = {**settings, "layers": settings["layers"][:-1]}
     assert costs(applied(Depth, fewer, model, work)).macs > most
     strongest = search("depth", Depth, model, work, rule="last").for_budgets((Budget("macs", "1"),))
     assert len(strongest["layers"]) == 4
@@ -243,16 +249,16 @@ def test_right_after_pruning_no_more_is_lost_than_may_be(
 ) -> None:
     whole, points = work.score(trained), 2.0
     allowed = points / 100 * (WON_BACK if tuned else 1)
-    found = search("unstructured", Unstructured, trained, work).for_drop(points, tuned)
-    assert whole - work.score(applied(Unstructured, found, trained, work)) <= allowed + 1e-9
-    beyond = {**found, "ratio": found["ratio"] + 0.95 / 2**7}
+    settings = search("unstructured", Unstructured, trained, work).for_drop(points, tuned)
+    assert whole - work.score(applied(Unstructured, settings, trained, work)) <= allowed + 1e-9
+    beyond = {**settings, "ratio": settings["ratio"] + 0.95 / 2**7}
     assert whole - work.score(applied(Unstructured, beyond, trained, work)) > allowed
 
 
 def test_fine_tuning_lets_more_go(trained: Model, work: Work) -> None:
-    one = search("structured", Structured, trained, work, multiple=1)
+    item = search("structured", Structured, trained, work, multiple=1)
     sizes = [
-        costs(applied(Structured, one.for_drop(2.0, tuned), trained, work)).parameters
+        costs(applied(Structured, item.for_drop(2.0, tuned), trained, work)).parameters
         for tuned in (True, False)
     ]
     assert sizes[0] < sizes[1] < costs(trained).parameters
@@ -260,8 +266,8 @@ def test_fine_tuning_lets_more_go(trained: Model, work: Work) -> None:
 
 def test_layers_go_as_long_as_the_score_holds(residual: Model, work: Work) -> None:
     whole, asked = work.score(residual), search("depth", Depth, residual, work)
-    found = asked.for_drop(10.0, tuned=False)
-    assert whole - work.score(applied(Depth, found, residual, work)) <= 0.1
+    settings = asked.for_drop(10.0, tuned=False)
+    assert whole - work.score(applied(Depth, settings, residual, work)) <= 0.1
     assert len(asked.for_drop(100.0, tuned=False)["layers"]) == 4
 
 
@@ -275,9 +281,11 @@ def test_batch_norms_are_measured_anew_where_fine_tuning_will_do_so(
     residual: Model, work: Work
 ) -> None:
     """Pruned maps have other means; the score would fall by what fine-tuning mends at once."""
-    found = search("structured", Structured, residual, work, multiple=8).for_drop(5.0, tuned=True)
+    settings = search("structured", Structured, residual, work, multiple=8).for_drop(
+        5.0, tuned=True
+    )
     pruned, least = (
-        applied(Structured, found, residual, work),
+        applied(Structured, settings, residual, work),
         work.score(residual) - 0.05 * WON_BACK,
     )
     assert work.score(pruned) < least - 1e-9
