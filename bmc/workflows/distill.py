@@ -15,7 +15,7 @@ from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from bmc.workflows import baselines, named_teachers, scoring, students, teachers
+from bmc.workflows import baselines, named_teachers, scoring, student_folders, students, teachers
 from bmc.workflows.against_teacher import against_teacher
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
@@ -76,8 +76,10 @@ def distill(
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
     model = students.untrained(chosen, taught, data, settings.seed)
+    students.say_differences(model, taught)
     del taught
     checkpoints = workspace.checkpoints_of(output)
+    before = students.identity(chosen, model)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
     work = work_for(
         data,
@@ -86,7 +88,7 @@ def distill(
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
-        run=f"{[asdict(step) for _, step in steps]} {texts_sha256}",
+        run=f"{before} {[asdict(step) for _, step in steps]} {texts_sha256}",
     )
     _say_plan(chosen, training, data, texts)
     applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]
@@ -99,12 +101,16 @@ def distill(
     beside_teacher = against_teacher(model, ensemble, work, settings.precision)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
-    model.steps = applied
+    model.steps = [*model.steps, *applied]
     model.origin = {
         "command": "distill",
         "student": settings.student,
         "student_settings": asdict(chosen.options),
-        "teacher": {**taught_by.to_json(more=more), "validation": beside_teacher},
+        **student_folders.start_of(chosen),
+        "teacher": {
+            **taught_by.to_json(student_folders.learned_from(chosen), more),
+            "validation": beside_teacher,
+        },
         "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
         "settings": asdict(training),
         "seconds": seconds,
@@ -140,8 +146,9 @@ def _say_plan(
     """Say what is taught on how much, and whether that is little."""
     named = {name: value for name, value in asdict(student.options).items() if value}
     options = ", ".join(f"{name} {value}" for name, value in named.items())
+    reference = f"{student.reference} ({options})" if options else student.reference
     rows = f"{len(data.train)} labeled and {len(texts)} unlabeled"
-    console.note(f"teaching {student.reference} ({options}) on {rows} rows")
+    console.note(f"teaching {reference} on {rows} rows")
     steps = training.epochs * -(-(len(data.train) + len(texts)) // training.batch_size)
     if steps < _FEW_STEPS:
         console.note(

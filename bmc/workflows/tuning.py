@@ -119,9 +119,9 @@ class Distillation:
     """Settings of a student and of its training with a teacher's logits.
 
     Args:
-        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), or any model that bmc
-            train takes: the name of a built-in model, a local Hugging Face folder, or
-            hf:org/name@revision.
+        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), a model directory, or any
+            model that bmc train takes: the name of a built-in model, a local Hugging Face folder,
+            or hf:org/name@revision.
         layers: number of layers, instead of the student's default.
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.

@@ -1,0 +1,105 @@
+"""A model directory as a student: what it is taught starts from its weights, with all its steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bmc import artifact
+from bmc.contracts import families
+from bmc.data import Dataset
+from bmc.errors import UsageError
+from bmc.inference.form import is_quantized
+from bmc.inference.scripted import refuse_scripted
+from bmc.model import Model
+from bmc.workflows import lineage
+from bmc.workflows.baselines import Chosen
+from bmc.workflows.settings import settings_from
+
+_SLOWER = 0.5  # weights that were trained already want the rate of the end rather than the start
+
+
+@dataclass(frozen=True)
+class AsTrained:
+    """A model directory has no settings: its structure is what it is."""
+
+
+def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
+    """Describe a model directory as a student.
+
+    Args:
+        reference: path of the model directory.
+        options: settings of the student, of which it has none.
+
+    Raises:
+        UnknownError: a setting was named.
+        ArtifactError: the directory is damaged.
+    """
+    manifest = artifact.describe(Path(reference))
+    family = families.family(manifest["family"], manifest.get("plugins"))
+    origin = manifest["origin"]
+    recipe = family.recipe(str(origin.get("student") or origin.get("baseline") or ""))
+    return Chosen(
+        reference,
+        family,
+        families.network(manifest["family"]),
+        AsTrained(**settings_from(AsTrained, options, reference)),
+        replace(recipe, learning_rate=recipe.learning_rate * _SLOWER),
+    )
+
+
+def load(chosen: Chosen, data: Dataset) -> Model:
+    """Load a student, and check that it can be taught and scored on some data.
+
+    Raises:
+        UsageError: it is quantized, has another task, other classes or other inputs, or has learned
+            rows of the test split.
+        ArtifactError: the directory is damaged.
+    """
+    folder = Path(chosen.reference)
+    model = artifact.load(folder)
+    refuse_scripted(folder, model.module)
+    if is_quantized(model.module):
+        raise UsageError(
+            f"the student {folder} is quantized, which comes last: distill the model that it was "
+            f"made from ({model.origin.get('from')})"
+        )
+    columns = model.encoder.to_json().get("columns", 1)
+    _check(folder, "takes", model.encoder.kind, data.kind)
+    _check(folder, "is for", model.task, data.task)
+    _check(folder, "answers", ", ".join(model.labels), ", ".join(data.labels))
+    if data.kind == "text":
+        _check(folder, "takes", f"{columns} text(s) a row", f"{len(data.columns)} text(s) a row")
+    shared = lineage.overlap(folder, data)
+    if shared.test:
+        raise UsageError(
+            f"the student {folder} has learned {shared.test} of the {len(data.test)} rows that are "
+            f"held out here (from {shared.where}): its score would be too high"
+        )
+    return model
+
+
+def start_of(chosen: Chosen) -> dict[str, Any]:
+    """Return what bmc.json says of the model directory that a student starts from."""
+    if not isinstance(chosen.options, AsTrained):
+        return {}
+    folder = Path(chosen.reference)
+    return {"start": {"name": folder.name, "sha256": lineage.weights_sha256(folder)}}
+
+
+def learned_from(chosen: Chosen) -> dict[str, Any] | None:
+    """Return the data that a model directory has learned from, as a teacher's record names it."""
+    if not isinstance(chosen.options, AsTrained):
+        return None
+    return {"data": lineage.learned_from(artifact.describe(Path(chosen.reference)))}
+
+
+def _check(folder: Path, verb: str, mine: str, theirs: str) -> None:
+    """Refuse a student that does not fit the data."""
+    if mine != theirs:
+        raise UsageError(
+            f"the student {folder} {verb} {mine or 'numbers'}; the data here has "
+            f"{theirs or 'numbers'}: train a student on this data, or name another one"
+        )
