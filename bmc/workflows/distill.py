@@ -58,7 +58,8 @@ def distill(
     # A senseless setting is said before a teacher is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    with_preparation(steps_of(settings, [Teacher(Path(), "", "named", ())]), settings)
+    first = steps_of(settings, [Teacher(Path(), "", "named", ())])
+    with_preparation(first, settings, training)
     found = named_teachers.find_all(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
@@ -71,7 +72,7 @@ def distill(
     taught_by, *more = named_teachers.choose_all(
         found, data, source, settings, chosen, learned_from
     )
-    steps = with_preparation(steps_of(settings, [taught_by, *more]), settings)
+    steps = steps_of(settings, [taught_by, *more])
     taught = artifact.load(taught_by.folder)
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
@@ -79,7 +80,9 @@ def distill(
     students.say_differences(model, taught)
     del taught
     checkpoints = workspace.checkpoints_of(output)
-    before = students.identity(chosen, model)
+    parts = f"{students.identity(chosen, model)} {taught_by.sha256} {data.fingerprint}"
+    start = hashlib.sha256(parts.encode()).hexdigest()
+    steps = with_preparation(steps, settings, training, start)
     texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
     work = work_for(
         data,
@@ -88,7 +91,7 @@ def distill(
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
-        run=f"{before} {[asdict(step) for _, step in steps]} {texts_sha256}",
+        run=f"{start} {[asdict(step) for _, step in steps]} {texts_sha256}",
     )
     _say_plan(chosen, training, data, texts)
     applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]

@@ -4,35 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bmc.compress.distill.masked import Masked
 from bmc.compress.distill.weighted import LOGITS, Weighted
 from bmc.compress.prune.vocabulary import Vocabulary
+from bmc.contracts.signals import signal
 from bmc.model import Step
+from bmc.training.settings import TrainingSettings
 from bmc.workflows.tuning import Distillation
+
+_OF_ROWS = {"logits", "rows"}  # what a signal may compare of a row, whatever its tokens
 
 
 def with_preparation(
-    steps: Sequence[tuple[str, Step]], settings: Distillation
+    steps: Sequence[tuple[str, Step]],
+    settings: Distillation,
+    training: TrainingSettings,
+    start: str = "",
 ) -> list[tuple[str, Step]]:
     """Add the steps that prepare a student to those that teach it.
 
     The vocabulary is pruned first: what is trained afterwards is trained on the tokens that stay.
-    Signals other than the logits need the teacher's tokens, so it is pruned after these.
+    Signals that compare tokens need the teacher's, so it is pruned after these.
 
     Args:
         steps: the steps that teach the student, each with its method.
-        settings: settings of the student and of its training.
+        settings: how the student is built and taught.
+        training: how it is trained.
+        start: what tells the student's weights before it is taught, as text.
     """
-    before: list[tuple[str, Step]] = []
+    prepared: list[tuple[str, Step]] = []
     taught = list(steps)
-    if taught and _needs_the_teachers_tokens(taught[0][1]):
-        before.append(taught.pop(0))
+    if settings.pretrain:
+        rate, size = training.learning_rate, training.batch_size
+        masked = Masked(settings.pretrain, rate, size, start, settings.seed)
+        prepared.append(("distill/masked", masked))
     if settings.vocabulary != "keep":
         tokens = 0 if settings.vocabulary == "auto" else int(settings.vocabulary)
-        before.append(("prune/vocabulary", Vocabulary(tokens=tokens)))
-    return [*before, *taught]
+        pruned: tuple[str, Step] = ("prune/vocabulary", Vocabulary(tokens=tokens))
+        if taught and _compares_tokens(taught[0][1]):
+            prepared += [taught.pop(0), pruned]
+        else:
+            prepared.insert(0, pruned)
+    return [*prepared, *taught]
 
 
-def _needs_the_teachers_tokens(step: Step) -> bool:
-    return isinstance(step, Weighted) and any(
-        weight for name, weight in step.weights.items() if name != LOGITS
-    )
+def _compares_tokens(step: Step) -> bool:
+    """Tell whether a step compares what student and teacher compute for each token."""
+    if not isinstance(step, Weighted):
+        return False
+    signals = [name for name, weight in step.weights.items() if weight and name != LOGITS]
+    return any(set(signal(name).needs) - _OF_ROWS for name in signals)

@@ -128,6 +128,7 @@ class Distillation:
         settings: a setting of the student, such as layers=3; several are possible.
         vocabulary: tokens of the student: keep (all that the tokenizer has), auto (those that the
             texts have), or how many of the most frequent ones. Fewer make a smaller file.
+        pretrain: epochs of masked language modeling on all texts, before the student is taught.
         transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
             The default is imdb for movie reviews, and none for other data.
         transfer_size: number of unlabeled texts, at most.
@@ -168,6 +169,7 @@ class Distillation:
     heads: int | None = field(default=None, metadata=about(group="Model"))
     settings: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Model"))
     vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model"))
+    pretrain: int = 0
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0
@@ -188,6 +190,8 @@ class Distillation:
 
     def __post_init__(self) -> None:
         check_choices(self)
+        if self.pretrain < 0:
+            raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
         self.weights()
         self.training(TrainingSettings())
 

@@ -15,6 +15,7 @@ import torch
 from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.masked import Masked
 from bmc.compress.distill.weighted import Weighted
 from bmc.data import Dataset
 from bmc.errors import DataError, SettingError, UnknownError, UsageError
@@ -22,6 +23,7 @@ from bmc.measure import scores
 from bmc.model import Model, Step
 from bmc.models import bert
 from bmc.rendering import models as rendering
+from bmc.training.settings import TrainingSettings
 from bmc.workflows import distill, show, students, train
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
@@ -136,10 +138,10 @@ def test_signals_are_learned_on_the_teachers_tokens() -> None:
     """What two networks compute for each token can be compared if they read the same tokens."""
     signals, logits = Weighted("teacher", "", {"hidden": 1.0}), Logits("teacher", "")
     steps: list[tuple[str, Step]] = [("distill/weighted", signals), ("distill/logits", logits)]
-    prepared = with_preparation(steps, Distillation(vocabulary="auto"))
+    prepared = with_preparation(steps, Distillation(vocabulary="auto"), TrainingSettings())
     methods = [method for method, _ in prepared]
     assert methods == ["distill/weighted", "prune/vocabulary", "distill/logits"]
-    assert with_preparation(steps, Distillation()) == steps
+    assert with_preparation(steps, Distillation(), TrainingSettings()) == steps
 
 
 def test_a_vocabulary_that_is_no_number_is_refused() -> None:
@@ -228,3 +230,17 @@ def test_a_student_of_an_assistant_records_the_data_of_the_assistants_teacher(
     recorded = taught(str(assistant), student).origin["teacher"]
     assert recorded["name"] == "assistant"
     assert [each["reference"] for each in recorded["data"]] == ["digits", "elsewhere"]
+
+
+def test_a_student_is_pretrained_on_the_tokens_that_it_keeps() -> None:
+    settings = Distillation(vocabulary="auto", pretrain=2, seed=5)
+    logits: list[tuple[str, Step]] = [("distill/logits", Logits("teacher", ""))]
+    training = TrainingSettings(learning_rate=2e-3, batch_size=64)
+    prepared = dict(with_preparation(logits, settings, training, "start"))
+    assert list(prepared) == ["prune/vocabulary", "distill/masked", "distill/logits"]
+    assert prepared["distill/masked"] == Masked(2, 2e-3, 64, "start", 5)
+
+
+def test_a_negative_number_of_epochs_of_pretraining_is_refused() -> None:
+    with pytest.raises(SettingError, match="pretrain is -1"):
+        Distillation(pretrain=-1)

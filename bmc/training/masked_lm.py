@@ -1,0 +1,224 @@
+"""Masked language modeling: an encoder learns to predict tokens that are hidden from it.
+
+Source: Devlin et al. 2019, "BERT", section 3.1 (which tokens are hidden, and how).
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, gelu, linear
+
+from bmc.errors import UsageError
+from bmc.model import AfterStep
+from bmc.training import checkpoint
+from bmc.training.batches import Rows
+from bmc.training.device import autocast, device_of
+from bmc.training.epochs import Epochs, Fitted
+from bmc.training.memory import return_large_blocks
+from bmc.training.optimizers import optimizer_of
+from bmc.training.settings import TrainingSettings
+
+MEASURE = "masked_accuracy"
+SHARE = 0.15  # of the tokens are predicted
+_MASKED, _RANDOM = 0.8, 0.1  # of these; the rest stay as they are
+_MASK_NAMES = ("[MASK]", "<mask>")
+_SCORING_BATCH = 64
+
+Hidden = Callable[[Mapping[str, Tensor]], Tensor]
+"""Function from a batch's inputs to the last hidden states, (rows, length, width)."""
+
+
+@dataclass(frozen=True)
+class MaskTokens:
+    """The tokens of a tokenizer that masked language modeling treats in another way.
+
+    Args:
+        mask: id of the token that stands in the place of a hidden one.
+        special: ids that are never hidden, int64.
+        count: number of tokens; random ones lie below.
+    """
+
+    mask: int
+    special: Tensor
+    count: int
+
+    @staticmethod
+    def of(tokenizer: Tokenizer) -> MaskTokens:
+        """Return the mask token and the special tokens of a tokenizer.
+
+        Raises:
+            UsageError: it has no mask token.
+        """
+        ids = [tokenizer.token_to_id(name) for name in _MASK_NAMES]
+        known = [token_id for token_id in ids if token_id is not None]
+        if not known:
+            raise UsageError(
+                f"the student's tokenizer has no mask token ({' or '.join(_MASK_NAMES)}), which "
+                "masked language modeling needs: leave --pretrain out"
+            )
+        added = json.loads(tokenizer.to_str())["added_tokens"]
+        special = {known[0], *(token["id"] for token in added if token["special"])}
+        return MaskTokens(known[0], torch.tensor(sorted(special)), tokenizer.get_vocab_size())
+
+    def hide(
+        self, ids: Tensor, is_token: Tensor, random: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Hide some tokens: of these 80 % become the mask token, 10 % a random one.
+
+        Args:
+            ids: token ids, int64 (rows, length).
+            is_token: which of them are no padding, (rows, length).
+            random: source of the random numbers; torch's own if None.
+
+        Returns:
+            the ids that the encoder reads, and which tokens it must predict, bool (rows, length).
+        """
+        allowed = is_token.bool() & ~torch.isin(ids, self.special)
+        chosen = allowed & (torch.rand(ids.shape, generator=random) < SHARE)
+        draw = torch.rand(ids.shape, generator=random)
+        words = torch.randint(self.count, ids.shape, generator=random)
+        hidden = torch.where(chosen & (draw < _MASKED), self.mask, ids)
+        is_random = chosen & (draw >= _MASKED) & (draw < _MASKED + _RANDOM)
+        return torch.where(is_random, words, hidden), chosen
+
+
+class Networks(nn.Module):
+    """An encoder and the head that predicts tokens, whose output weights are the word embedding.
+
+    Args:
+        module: the network with the encoder.
+        table: path of its word embedding.
+    """
+
+    def __init__(self, module: nn.Module, table: str) -> None:
+        super().__init__()
+        self.module = module
+        self._table = f"{table}.weight"
+        words = module.get_parameter(self._table)
+        width = words.shape[1]
+        self.dense = nn.Linear(width, width)
+        self.norm = nn.LayerNorm(width)
+        self.bias = nn.Parameter(torch.zeros(len(words)))
+        with torch.no_grad():  # embeddings may be large: logits start with a deviation of 1
+            self.norm.weight.div_(words.pow(2).mean().sqrt() * width**0.5)
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Return the logits of all tokens, (tokens, vocabulary), for hidden states."""
+        words = self.module.get_parameter(self._table)
+        return linear(self.norm(gelu(self.dense(hidden))), words, self.bias)
+
+
+def fit_masked(
+    module: nn.Module,
+    table: str,
+    hidden: Hidden,
+    tokens: MaskTokens,
+    train: Rows,
+    validation: Rows,
+    settings: TrainingSettings,
+    folder: Path,
+    run: str = "",
+    after_step: AfterStep | None = None,
+) -> Fitted:
+    """Train an encoder in place to predict hidden tokens; the head is dropped afterwards.
+
+    The score of an epoch is the share of hidden tokens of the validation texts that are predicted.
+    The weights of the last epoch are kept. A run that was stopped resumes from its checkpoint.
+
+    Args:
+        module: the network with the encoder.
+        table: path of its word embedding.
+        hidden: function that computes the last hidden states with the module's weights.
+        tokens: mask token and special tokens.
+        train: training texts.
+        validation: texts to score on.
+        settings: training settings.
+        folder: folder of the checkpoint.
+        run: everything else that the result depends on, as text.
+        after_step: function to call with the module, as `loop.fit` does.
+
+    Raises:
+        DivergedError: the loss or its gradient became NaN or infinite.
+    """
+    return_large_blocks()
+    torch.manual_seed(settings.seed)
+    networks = Networks(module, table).to(device_of(settings.device))
+    epochs = _Masked(networks, hidden, tokens, train, validation, settings, folder, run)
+    epochs.fit(module, after_step)
+    module.to("cpu").eval()
+    progress = epochs.progress
+    history, losses = tuple(progress.history), tuple(progress.losses)
+    return Fitted(progress.best_score, progress.best_epoch, history, MEASURE, losses)
+
+
+class _Masked(Epochs):
+    """Epochs of masked language modeling."""
+
+    score_name = "hidden tokens predicted"
+
+    def __init__(
+        self,
+        networks: Networks,
+        hidden: Hidden,
+        tokens: MaskTokens,
+        train: Rows,
+        validation: Rows,
+        settings: TrainingSettings,
+        folder: Path,
+        run: str,
+    ) -> None:
+        self._parameters = [value for _, value in checkpoint.trainable(networks)]
+        optimizer = optimizer_of(self._parameters, settings)
+        super().__init__(networks, networks.module, optimizer, train, settings, folder, run)
+        self._pair, self._hidden, self._tokens = networks, hidden, tokens
+        self._validation = validation
+        self._device = device_of(settings.device)
+
+    def start_epoch(self) -> None:
+        self._networks.train()
+
+    def learn(self, indices: array[int], step: int) -> float:
+        logits, labels = self._predicted(self._train, indices)
+        # A batch of a few short texts may have no token to predict: the sum is then 0.
+        loss = cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.update(loss, self._parameters, step)
+        return float(loss.detach())
+
+    def end_step(self, step: int) -> None:
+        """Do nothing: there is no work after a step."""
+
+    @torch.no_grad()
+    def score(self) -> float:
+        self._networks.eval()
+        random = torch.Generator().manual_seed(0)  # the same tokens are hidden in every epoch
+        right = total = 0
+        for indices in self._validation.in_order(_SCORING_BATCH):
+            logits, labels = self._predicted(self._validation, array("q", indices), random)
+            right += int((logits.argmax(1) == labels).sum())
+            total += len(labels)
+        return right / max(total, 1)
+
+    def is_better(self, score: float, best: float) -> bool:
+        return score >= best
+
+    def _predicted(
+        self, rows: Rows, indices: array[int], random: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return logits (hidden tokens, vocabulary) for a batch, and the ids of these tokens."""
+        batch = rows.batch(indices)
+        ids = batch.inputs["input_ids"]
+        read, chosen = self._tokens.hide(ids, batch.inputs["attention_mask"], random)
+        batch.inputs["input_ids"] = read
+        inputs = batch.to(self._device).inputs
+        with autocast(self._settings.precision, self._device):
+            logits = self._pair.logits(self._hidden(inputs)[chosen.to(self._device)])
+        return logits.float(), ids[chosen].to(self._device)
