@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import inspect
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from bmc import artifact, console, memory, workspace
@@ -20,6 +22,7 @@ from bmc.errors import UsageError
 from bmc.families.memory import Settings
 from bmc.measure.custom import ScoreFunction
 from bmc.memory import PREFIX
+from bmc.model import Model
 from bmc.models.memory import baseline
 from bmc.training.custom import check_loss
 from bmc.workflows import scoring
@@ -49,7 +52,8 @@ def wrap(
     The module is copied with its present weights; your module is not changed. The data is split
     into a training, a validation and a test part. The model directory and its bundles are written
     to disk. To load the model directory in another process, call `wrap` there first with the same
-    arguments; a bundle needs no such call.
+    arguments; a bundle needs no such call. A call with the network and data of the existing
+    directory keeps the directory, so that a notebook's cell can be run again.
 
     Args:
         module: network of one or several input tensors (rows, ...), float32 or int64. It returns
@@ -114,7 +118,9 @@ def wrap(
     )
     table = table_of(read, labels, task)
     with call(verbose, progress), memory.kept(name, table, network):
-        refuse_output(path, force)
+        may_be_saved = not force and artifact.is_model_directory(path)
+        if not may_be_saved:
+            refuse_output(path, force)
         source = DataSource(data=f"{PREFIX}{name}", task=task)
         split = source.load()
         model = baseline(f"{PREFIX}{name}", split, Settings())
@@ -122,11 +128,29 @@ def wrap(
         model.scores = {"best_epoch": 0}
         scoring.score_validation(model, split.validation)
         model.data = data_record(split, source)
+        if may_be_saved and _is_saved(model, path):
+            console.note(f"{path} holds this network and data already")
+            return ModelHandle(path)
+        refuse_output(path, force)
         seconds = round(time.monotonic() - started, 1)
         model.origin = {"command": "wrap", "baseline": f"{PREFIX}{name}", "seconds": seconds}
         artifact.save(model, path, force)
         console.note(f"wrote {path}")
     return ModelHandle(path)
+
+
+def _is_saved(model: Model, path: Path) -> bool:
+    """Return whether a model directory holds this model: its weights, inputs, data and scores."""
+    saved = artifact.load(path)
+    before, now = saved.module.state_dict(), model.module.state_dict()
+    return (
+        saved.origin.get("command") == "wrap"
+        and (saved.spec, saved.labels, saved.task) == (model.spec, model.labels, model.task)
+        and saved.encoder.tensors() == model.encoder.tensors()
+        and json.dumps([saved.data, saved.scores]) == json.dumps([model.data, model.scores])
+        and before.keys() == now.keys()
+        and all(torch.equal(before[name], value) for name, value in now.items())
+    )
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc import __version__, console
-from bmc.errors import DivergedError
+from bmc.errors import DivergedError, ModelCodeError
 from bmc.model import AfterStep
 from bmc.training import checkpoint
 from bmc.training.batches import Rows
@@ -150,7 +150,7 @@ class Epochs(ABC):
                 self.start_epoch()
                 for indices in self._order(progress.epoch)[progress.step :]:
                     step = min(progress.epoch * self._steps + progress.step, self._total - 1)
-                    loss = self.learn(indices, step)
+                    loss = self._learn(indices, step)
                     progress.step += 1
                     progress.loss_sum += loss
                     if after_step:
@@ -184,6 +184,14 @@ class Epochs(ABC):
             group["lr"] = self._settings.learning_rate * rate
         self._optimizer.step()
         self._optimizer.zero_grad()
+
+    def _learn(self, indices: array[int], step: int) -> float:
+        """Train on a batch as `learn` does; an error of the user's network names the batch."""
+        try:
+            return self.learn(indices, step)
+        except ModelCodeError as error:
+            batch = f"epoch {self.progress.epoch + 1}, batch {self.progress.step + 1}"
+            raise ModelCodeError(f"{error} ({batch}, {len(indices)} rows)") from error
 
     def _order(self, epoch: int) -> list[array[int]]:
         """Return the batches of an epoch."""
