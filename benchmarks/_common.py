@@ -1,4 +1,4 @@
-"""What the benchmarks share: a bar that is met or not, and one way to write what was found."""
+"""Functions of all benchmarks: check requirements, run bmc, and write the results."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def finish(name: str, bars: Sequence[Bar], content: Mapping[str, Any]) -> int:
 
 
 def bmc(*arguments: object) -> None:
-    """Run one command as it is typed; leave where it fails."""
+    """Run one bmc command; end the benchmark if the command fails."""
     words = [str(argument) for argument in arguments]
     if cli.run(words) != 0:
         sys.exit(f"bmc {' '.join(words)} failed")

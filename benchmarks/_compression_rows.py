@@ -1,4 +1,4 @@
-"""The rows of compression.py: a baseline, what is done to it, and what must come of it."""
+"""The rows of compression.py: a model, the commands that compress it, and the requirements."""
 
 from __future__ import annotations
 
@@ -7,19 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline, what is done to it, and what must come of it.
+    """A model, the commands that compress it, and the requirements for the result.
 
     Args:
-        name: of the row.
+        name: name of the row.
         model: the baseline.
         data: its data.
         steps: verb and options of each command of the chain.
         most_lost: held-out points that may be lost, the mean over seeds; None for a generator.
-        fewer: how many times fewer there must be, of what `compression.py` measures.
-        faster: how many times lower the p50 must be, in every target.
-        seeds: the mean over so many is judged.
+        fewer: required factor by which the measure of `compression.py` must be smaller.
+        faster: required factor by which the p50 must be lower, in every target.
+        seeds: number of seeds; the requirements apply to their mean.
         tokens: length of a text or series at which MACs and latency are measured.
-        farther: how many times as far the generated images may be from real ones, likewise.
+        farther: largest accepted factor by which the distance of generated images from real ones
+            grows.
     """
 
     name: str
@@ -38,7 +39,7 @@ TEACHER = "mpnet-movie-reviews-0"  # of the texts' rows: the better of the two b
 
 
 def _taught(texts: int) -> tuple[str, ...]:
-    """Return how a text model learns from the teacher, over so many unlabeled texts."""
+    """Return the options to learn from the teacher, with a number of unlabeled texts."""
     return (
         *("--transfer", "imdb", "--transfer-size", str(texts), "--teacher", TEACHER),
         *("--learning-rate", "1.5e-4"),

@@ -1,4 +1,4 @@
-"""The rows of quantization.py: a baseline, how it is quantized, and what must come of it."""
+"""The rows of quantization.py: a model, how it is quantized, and the requirements."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from _common import RUNS
 
 @dataclass(frozen=True)
 class Row:
-    """A baseline, how it is quantized, and what must come of it.
+    """A model, how it is quantized, and the requirements for the result.
 
     Args:
-        name: of the row.
+        name: name of the row.
         base: the baseline's name, but for its seed.
         made_by: the command that makes it, but for seed and output.
-        options: of `bmc quantize`.
+        options: options of `bmc quantize`.
         most_lost: held-out points that may be lost, in every target, the mean over seeds.
-        faster: how many times faster than fp32 each target must be.
-        over_bf16: how many times faster than the baseline in bf16 OpenVINO must be.
-        over_plain: how many times faster than the plain `torch.onnx.export` ONNX Runtime must be.
-        surely: what the lower end of ONNX Runtime's interval must be above.
-        smaller: how large the file may be, as a share of the fp32 file.
+        faster: required speed-up over fp32, in each target.
+        over_bf16: required speed-up over the fp32 model in OpenVINO with bf16.
+        over_plain: required speed-up over the file of plain `torch.onnx.export` in ONNX Runtime.
+        surely: value that the lower end of ONNX Runtime's interval must exceed.
+        smaller: largest accepted file size, as a fraction of the fp32 file.
         smaller_linears: likewise linear layers' 4 bits with their scales, in the ONNX file.
-        targets: that the row is exported to.
+        targets: targets to which the row is exported.
         lengths: tokens that latencies are measured at.
-        threads: of which the better is taken.
-        seeds: the mean over so many is judged.
+        threads: thread counts; the faster one is used.
+        seeds: number of seeds; the requirements apply to their mean.
     """
 
     name: str

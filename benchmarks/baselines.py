@@ -1,4 +1,4 @@
-"""What does each baseline reach on held-out data, and does it answer alike in every target?
+"""Which held-out accuracy does each built-in model reach, and do all targets agree on it?
 
     python benchmarks/baselines.py                 (every row that has no result yet; hours)
     python benchmarks/baselines.py --row cnn       (one row; make bench-baselines ROW=cnn)
@@ -37,13 +37,13 @@ WITHIN_OF_LINEAR = 0.04
 
 @dataclass(frozen=True)
 class Row:
-    """One baseline on one data set.
+    """One built-in model on one data set.
 
     Args:
         model: the baseline.
         data: the data set.
-        least: held-out accuracy that must be reached; None where nothing is asked.
-        seeds: the mean over so many is judged.
+        least: required held-out accuracy; None for no requirement.
+        seeds: number of seeds; the requirement applies to their mean.
         options: further options of `bmc train`.
         tokens: length of a text or series at which MACs are counted.
     """
@@ -81,7 +81,7 @@ ROWS = (
 
 
 def main() -> int:
-    """Run the rows that were asked for, or print the table."""
+    """Run the selected rows, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--row", help="such as cnn, or lstm-movie-reviews")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
@@ -120,7 +120,7 @@ def _measure(row: Row) -> int:
 
 
 def _seed(row: Row, seed: int) -> dict[str, Any]:
-    """Train, export and read what one seed reached; what is there already is taken."""
+    """Train and export a seed's model and read its scores; existing models are reused."""
     name = f"{row.name}-{seed}"
     folder = workspace.root() / name
     if not folder.is_dir():

@@ -1,10 +1,10 @@
-"""Does calibration stream? What it adds to the memory of a process that holds mpnet.
+"""How much memory does calibration add to a process that holds mpnet?
 
     python benchmarks/calibration_memory.py        (three minutes)
 
-A fresh process loads the baseline mpnet of baselines.py (trained where it is missing) and its data,
-and quantizes it; what counts is by how much its peak of resident memory (VmHWM) grows meanwhile,
-with 100 calibration rows and with 1,000. Linux only; writes results/calibration_memory.json.
+A fresh process loads the model mpnet of baselines.py (trained first if it is missing) and its data,
+and quantizes it with 100 or 1,000 calibration samples. The benchmark measures by how much the peak
+of resident memory (VmHWM) grows. Linux only; writes results/calibration_memory.json.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ def peak():
     status = Path("/proc/self/status").read_text()
     return int(re.search(r"VmHWM:\\s+(\\d+)", status)[1]) * 1024 / 1e9
 
-model, here = artifact.load(Path(sys.argv[1])), Path(".")
+model, folder = artifact.load(Path(sys.argv[1])), Path(".")
 data = datasets.load("movie-reviews")
-work = work_for(data, (), TrainingSettings(), here, here, lambda name: model, run="")
+work = work_for(data, (), TrainingSettings(), folder, folder, lambda name: model, run="")
 before = peak()
 Static(samples=int(sys.argv[2])).apply(model, work)
 print(json.dumps({"before_gb": before, "after_gb": peak()}))

@@ -1,13 +1,13 @@
-"""Which calibrator keeps most of a quantized bert's answers, and what would help it further?
+"""Which calibrator changes the fewest predictions of a quantized bert? Do other methods help?
 
     python benchmarks/calibrators.py        (ten minutes)
 
-Each quantizes the baseline bert of baselines.py (trained where it is missing) with the same 256
-calibration samples. The quantized model's outputs in PyTorch are compared with fp32 on the
+Each calibrator quantizes the model bert of baselines.py (trained first if it is missing) with the
+same 256 calibration samples. The quantized model's outputs in PyTorch are compared with fp32 on the
 validation rows and on 1,000 sentences of IMDB. No held-out row is read.
 
-Beside the calibrators and outlier thresholds of `bmc quantize` there are two methods that it does
-not have:
+Besides the calibrators and outlier thresholds of `bmc quantize`, two methods are measured that bmc
+does not have:
 
 - SmoothQuant (Xiao et al. 2023, equation 4) instead of equalization: each input channel of a linear
   layer is divided by its largest value to the power of alpha, over its largest weight to the power
@@ -51,7 +51,7 @@ from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
 BASE, BATCH = "bert-movie-reviews-0", 32
-SENTENCES, EVERY = 10_000, 10  # of the nearest ones, every tenth
+SENTENCES, EVERY = 10_000, 10  # every tenth of the 10,000 most similar sentences
 TINY = 1e-5
 ALPHAS = (0.5, 0.75, 0.95)
 UNDIVIDED = Static(outlier_threshold=0)
@@ -69,7 +69,7 @@ TRIED = (
 
 
 def main() -> int:
-    """Quantize with each, and compare the answers."""
+    """Quantize with each method, and compare the logits with fp32."""
     argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     if not (workspace.root() / BASE).is_dir():
@@ -80,10 +80,10 @@ def main() -> int:
     rows = [*data.validation.rows, *sentences]
     labels = np.array(data.validation.labels)
     plain = inference_form(model)
-    expected = answers_of(model, plain, rows)
+    expected = logits_of(model, plain, rows)
     lines = []
-    for name, settings, form in _ways(model, data, plain):
-        logits = answers_of(model, form, rows)
+    for name, settings, form in _methods(model, data, plain):
+        logits = logits_of(model, form, rows)
         changed = logits.argmax(axis=1) != expected.argmax(axis=1)
         result = {
             "way": name,
@@ -99,10 +99,10 @@ def main() -> int:
     return finish("calibrators", [], {**counts, "found": lines})
 
 
-def _ways(
+def _methods(
     model: Model, data: Dataset, plain: nn.Module
 ) -> Iterator[tuple[str, dict[str, Any], nn.Module]]:
-    """Yield a name, settings and the quantized form of each way."""
+    """Yield the name, the settings and the quantized network of each method."""
     with tempfile.TemporaryDirectory() as folder:
         models = Path(folder)
         work = work_for(data, (), TrainingSettings(), models, models, lambda name: model, run="")
@@ -125,7 +125,7 @@ def _ways(
 
 
 def _smooth(model: Model, form: nn.Module, rows: Sequence[Any], alpha: float) -> None:
-    """Move the sizes of each linear layer's input channels into its weights, in place."""
+    """Apply SmoothQuant in place: divide input channels, and multiply the weights."""
     linears = {path: part for path, part in form.named_modules() if type(part) is nn.Linear}
     sizes = largest_inputs(form, linears, model.encoder, rows)
     for path, part in linears.items():
@@ -136,11 +136,11 @@ def _smooth(model: Model, form: nn.Module, rows: Sequence[Any], alpha: float) ->
 
 
 def _correct_biases(model: Model, form: nn.Module, plain: nn.Module, rows: Sequence[Any]) -> None:
-    """Give the outputs of each quantized linear layer the means that they have in float."""
+    """Correct the bias of each quantized linear layer by the change of its mean output."""
     for path, part in form.named_modules():
         if isinstance(part, QuantizedLinear):
             quantized_mean, float_mean = (
-                _mean_output(model, one, path, rows) for one in (form, plain)
+                _mean_output(model, network, path, rows) for network in (form, plain)
             )
             part.bias.data += float_mean - quantized_mean
 
@@ -154,14 +154,14 @@ def _mean_output(model: Model, form: nn.Module, path: str, rows: Sequence[Any]) 
         count += output.flatten(0, -2).shape[0]
 
     handle = form.get_submodule(path).register_forward_hook(hook)
-    answers_of(model, form, rows)
+    logits_of(model, form, rows)
     handle.remove()
     return total / count
 
 
 @torch.inference_mode()
-def answers_of(model: Model, form: nn.Module, rows: Sequence[Any]) -> NDArray[np.float32]:
-    """Return a form's logits, (rows, classes)."""
+def logits_of(model: Model, form: nn.Module, rows: Sequence[Any]) -> NDArray[np.float32]:
+    """Return the logits of a network, (rows, classes)."""
     encoded = model.encoder.encode(rows)
     logits = np.empty((len(rows), len(model.labels)), np.float32)
     for places, arrays in inputs.ordered_batches(model.encoder, encoded, BATCH):

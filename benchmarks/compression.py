@@ -44,7 +44,7 @@ JUDGE = "cnn-fashion-mnist-0"
 
 
 def main() -> int:
-    """Run the rows that were asked for, or print the table."""
+    """Run the selected rows, or print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--row", help="such as lstm")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
@@ -103,7 +103,7 @@ def _measure(row: Row, timed: bool, more: bool) -> int:
 
 
 def _seed(row: Row, seed: int) -> dict[str, Any]:
-    """Train, compress, export both ends and compare them; what is there already is taken."""
+    """Train, compress, export and compare both models; existing models are reused."""
     base = f"{row.model}-{row.data}-{seed}"
     if not (workspace.root() / base).is_dir():
         bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
@@ -151,7 +151,7 @@ def _size(name: str, tokens: int) -> dict[str, float]:
 
 
 def _answers(base: str, name: str) -> dict[str, Any]:
-    """Compare what the bundles of a classifier answered on the held-out rows."""
+    """Compare the predictions of two classifiers' bundles for the held-out rows."""
     return {
         "accuracy": {target: _accuracy(name, target) for target in TARGETS},
         "accuracy_before": _accuracy(base, "onnx"),
@@ -160,7 +160,7 @@ def _answers(base: str, name: str) -> dict[str, Any]:
 
 
 def _images(base: str, name: str) -> dict[str, Any]:
-    """Compare how far the images of two generators' bundles are from the held-out ones."""
+    """Compare the distances of two generators' images from the held-out images."""
     if not (workspace.root() / JUDGE).is_dir():
         bmc("train", "cnn", "--data", "fashion-mnist", "-o", workspace.root() / JUDGE)
     judge = artifact.load(workspace.root() / JUDGE)
@@ -201,7 +201,7 @@ def _lost(base: str, name: str, target: str) -> dict[str, float]:
 
 
 def _speed(row: Row) -> dict[str, Any]:
-    """Measure both ends of seed 0 in turn in one run, in each target."""
+    """Measure both bundles of seed 0 alternately in one run, in each target."""
     measures = {}
     for target in TARGETS:
         names = (f"{row.model}-{row.data}-0", f"{row.name}-0-step{len(row.steps)}")

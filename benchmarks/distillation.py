@@ -1,16 +1,16 @@
-"""How much of its teacher does `tiny` keep, from seed to seed and with more transfer texts?
+"""Which share of its teacher's accuracy does `tiny` keep, by seed and number of transfer texts?
 
     python benchmarks/distillation.py --seed 0                            (12 minutes, one row)
     python benchmarks/distillation.py --seed 0 --fresh --transfer-size 30000
 
 One call is one row: the teacher of that seed is trained if the workspace (BMC_HOME, else
-benchmarks/runs/seed-N) has none, then distilled with bmc's defaults and so many transfer texts, and
+benchmarks/runs/seed-N) has none, then distilled with bmc's defaults and --transfer-size texts, and
 both are exported to ONNX Runtime and OpenVINO, whose bundles are scored on the held-out split. With
 --fresh the student's layers start from random weights, at twice the learning rate. A killed call
 resumes when it is typed again.
 
 Writes benchmarks/results/distillation-SEED-SIZE.json, or distillation-SEED-SIZE-fresh.json. Exit
-code 1: it keeps less than 97 %.
+code 1: `tiny` keeps less than 97 % of the accuracy.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FRESH = ("--set", "start=embeddings", "--learning-rate", "2e-3")
 
 
 def main() -> int:
-    """Train, distill, export, score."""
+    """Train the teacher, distill `tiny`, export both, and compare their scores."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--transfer-size", type=int, default=150_000)

@@ -74,7 +74,7 @@ def _lost(case: dict[str, Any], measure: str) -> int:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of the weights and of each target's file; missing ones are exported."""
+    """Return the bytes of the weights and of each target's file; missing files are exported."""
     folder_of = {target: folder.with_name(f"{folder.name}-{target}") for target in TARGETS}
     missing = [target for target, bundle in folder_of.items() if not bundle.is_dir()]
     if missing:
@@ -87,7 +87,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _model_bytes(bundle: Path) -> int:
-    """Return what a runtime reads: for TensorRT the engine, not the ONNX file kept beside it."""
+    """Return the file that the runtime reads: for TensorRT the engine, not the ONNX file."""
     engines = list(bundle.glob("*.engine"))
     return engines[0].stat().st_size if engines else bundles.read(bundle).model_size()
 

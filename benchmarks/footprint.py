@@ -1,4 +1,4 @@
-"""How much time and memory do the command line, a first answer, and a training run take?
+"""How much time and memory do the command line, a first prediction and a training run take?
 
     python benchmarks/footprint.py --bundle TINY-ONNX                       (1 minute)
     python benchmarks/footprint.py --bundle TINY-ONNX --run "bmc train bert" --run "bmc distill ..."
@@ -41,7 +41,7 @@ def main() -> int:
     """Measure, judge."""
     options = _options()
     content: dict[str, Any] = {}
-    runs = [_run(command, content) for command in options.run]  # one may make the bundle
+    runs = [_run(command, content) for command in options.run]  # a command can write the bundle
     bars = [
         *_help(options.processes, content),
         *_first_prediction(workspace.find(options.bundle, "bundle"), options.processes, content),
@@ -88,7 +88,7 @@ def _first_prediction(bundle: Path, processes: int, content: dict[str, Any]) -> 
 
 
 def _run(command: str, content: dict[str, Any]) -> Bar:
-    """Run a command to its end; the kernel says the largest peak of it and of its children."""
+    """Run a command, and return the peak memory of the process and its children."""
     path = f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"
     started = time.perf_counter()
     process = subprocess.Popen(shlex.split(command), env={**os.environ, "PATH": path})
@@ -109,7 +109,7 @@ def _run(command: str, content: dict[str, Any]) -> Bar:
 
 
 def _timed(command: list[str]) -> tuple[float, str]:
-    """Return the seconds from starting a process to its end, and what it printed."""
+    """Return the seconds from the start of a process to its end, and its output."""
     started = time.perf_counter()
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return time.perf_counter() - started, done.stdout

@@ -99,7 +99,7 @@ def drawn(generator: bundle.Bundle, threads: int = 0) -> Images:
 
 @torch.no_grad()
 def features(judge: Model, images: Images) -> NDArray[np.float32]:
-    """Return what the last linear layer of a classifier is given: (rows, features)."""
+    """Return the inputs of a classifier's last linear layer: (rows, features)."""
     last = [layer for layer in judge.module.modules() if isinstance(layer, nn.Linear)][-1]
     activations: list[NDArray[np.float32]] = []
 
@@ -128,7 +128,7 @@ def _gaussian(train: Images) -> Images:
 
 
 def _draw(samples: Images, path: Path) -> None:
-    """Write the first samples as one picture."""
+    """Write the first samples into one picture."""
     height, width, channels = samples.shape[1:]
     path.parent.mkdir(exist_ok=True)
     grid = samples[: ROWS * COLUMNS].reshape(ROWS, COLUMNS, height, width, channels)

@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def _attention(length: int, fused: bool) -> Callable[[], object]:
-    """Return a call of ONNX Runtime that computes one attention of so many tokens."""
+    """Return a function that computes one attention of a number of tokens in ONNX Runtime."""
     held = {"split": [1, -1, HEADS, SIZE], "joined": [-1, WIDTH]}
     nodes = [helper.make_node("Split", ["x"], list("qkv"), axis=-1, num_outputs=3)]
     for name, order in (("q", [0, 2, 1, 3]), ("k", [0, 2, 3, 1]), ("v", [0, 2, 1, 3])):
@@ -129,7 +129,7 @@ def _model(
 
 
 def _in_turn(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Return the median microseconds of each, measured in turn."""
+    """Return the median microseconds of each function; the functions alternate."""
     seen: dict[str, list[int]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():

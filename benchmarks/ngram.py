@@ -39,7 +39,7 @@ _CALLS = 2000
 
 
 def main() -> int:
-    """Teach, export, score, and measure if that is asked for."""
+    """Train three students, export and score them, and measure latency on request."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--teacher", required=True)
     parser.add_argument("--latency", action="store_true")

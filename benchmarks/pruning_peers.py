@@ -60,7 +60,7 @@ LAUNCHES, ROUNDS = 5, 6
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one way of pruning left of one seed's model."""
+    """The result of one pruning method for one seed."""
 
     way: str
     seed: int

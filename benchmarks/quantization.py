@@ -50,7 +50,7 @@ _FOUR_BITS = (onnx.TensorProto.INT4, onnx.TensorProto.UINT4)
 
 
 def main() -> int:
-    """Run the rows that were asked for, or write the table."""
+    """Run the selected rows, or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--row", help="such as bert")
     parser.add_argument("--again", action="store_true", help="measure rows that have a result too")
@@ -93,13 +93,13 @@ def _on_machine(row: Row, machine: str) -> int:
 
 
 def _seed(row: Row, seed: int) -> dict[str, Any]:
-    """Train, quantize, export both ends and compare them; what is there already is taken."""
+    """Train, quantize, export and compare both models; existing models are reused."""
     base, quantized = _prepared(row, seed)
     return {target: _compared(base, quantized, target) for target in row.targets}
 
 
 def _prepared(row: Row, seed: int) -> tuple[str, str]:
-    """Make what a seed's figures are taken from; return the names of both ends."""
+    """Prepare the models of a seed, and return the names of the fp32 and the quantized model."""
     base, quantized = _names(row, seed)
     if SUBSET in row.made_by:
         _write_subset(Path(SUBSET))
@@ -108,7 +108,7 @@ def _prepared(row: Row, seed: int) -> tuple[str, str]:
 
 
 def prepare(row: Row, base: str, quantized: str, options: tuple[str, ...]) -> None:
-    """Train a row's baseline, quantize it and export both; what is there already is taken."""
+    """Train a row's model, quantize it and export both; existing models are reused."""
     root = workspace.root()
     if not (root / base).is_dir():
         bmc(*row.made_by, *options, "-o", root / base)
@@ -122,7 +122,7 @@ def prepare(row: Row, base: str, quantized: str, options: tuple[str, ...]) -> No
 
 
 def _write_subset(path: Path) -> None:
-    """Write the first rows of fashion-mnist's training part as a data set of its own."""
+    """Write the first rows of fashion-mnist's training part as a smaller data set."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         table = fashion_mnist.table()
@@ -181,7 +181,7 @@ def _share_of_linears(path: Path) -> float | None:
 
 
 def _speed(row: Row) -> dict[str, Any]:
-    """Measure seed 0's bundles in turn in each runtime, and against what else is asked for."""
+    """Measure seed 0's bundles alternately in each runtime, and against the row's rivals."""
     root, (base, quantized) = workspace.root(), _names(row, 0)
     measures: dict[str, Any] = {}
     for length in row.lengths:
@@ -206,7 +206,7 @@ def _speed(row: Row) -> dict[str, Any]:
 def _in_turn(
     row: Row, pair: list[Path], settings: BenchSettings, rival: str = "f32"
 ) -> dict[str, Any]:
-    """Measure two bundles in turn; the first computes in the rival's precision."""
+    """Measure two bundles alternately; the first computes in the rival's precision."""
     candidates = [
         Candidate(folder, threads, precision)
         for folder, precision in zip(pair, (rival, "f32"), strict=True)

@@ -1,4 +1,4 @@
-"""What does quantization lose on every row of the data, each answered by a model that never saw it?
+"""How much accuracy does quantization lose over all rows of a five-fold cross-validation?
 
     python benchmarks/quantization_folds.py --row bert --row bert-int4     (an hour)
 
@@ -46,7 +46,7 @@ def main() -> int:
 
 
 def _fold(row: Row, fold: int) -> int:
-    """Measure one fold unless it is measured, and write what all folds so far give."""
+    """Measure one fold if it has no result, and write the result of all measured folds."""
     result = HERE / "results" / "quantization" / f"folds-{row.name}.json"
     done: dict[str, Any] = json.loads(result.read_text())["folds"] if result.is_file() else {}
     if str(fold) not in done:
@@ -60,7 +60,7 @@ def _fold(row: Row, fold: int) -> int:
 
 
 def _measured(row: Row, fold: int) -> dict[str, dict[str, int]]:
-    """Train without a fold, quantize, export both ends, and count what they answer to it."""
+    """Train without a fold, quantize, export, and count the predictions for the fold."""
     root = workspace.root()
     base, quantized = f"{row.base}-fold{fold}", f"quantized-{row.name}-fold{fold}"
     held_out = ("--fold", f"{fold}/{FOLDS}")

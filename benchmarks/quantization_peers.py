@@ -1,22 +1,23 @@
-"""Is bmc's quantized model as fast and as accurate as those of the tools that quantize already?
+"""Is bmc's quantized model as fast and as accurate as those of other quantization tools?
 
     python benchmarks/quantization_peers.py            (bert; twenty minutes)
 
-All start from the same trained model and answer the same held-out rows:
+All tools quantize the same trained model, and are scored on the same held-out rows:
 
 - bmc's static, in ONNX Runtime and in OpenVINO;
 - Optimum: `optimum-cli export onnx`, then `optimum-cli onnxruntime quantize --avx512_vnni`,
   which is ONNX Runtime's `quantize_dynamic`;
-- NNCF: `nncf.quantize` with its defaults (and the model type that its documentation wants for
-  transformers) of bmc's own fp32 OpenVINO model, calibrated on training rows;
+- NNCF: `nncf.quantize` with its defaults and the documented model type for
+  transformers, of bmc's fp32 OpenVINO model, calibrated on training rows;
 - ModelOpt: `modelopt.onnx.quantization.quantize` of the same ONNX file that Optimum starts from,
-  likewise calibrated; it is made for TensorRT, which is not here, so ONNX Runtime runs it;
+  calibrated on the same rows; the tool is made for TensorRT, but here ONNX Runtime runs the model;
 - torch's dynamic quantization of all linear layers, run by PyTorch;
-- torchao's PT2E with its quantizer for x86, likewise calibrated, compiled by `torch.compile`.
+- torchao's PT2E with its quantizer for x86, calibrated on the same rows, compiled by
+`torch.compile`.
 
-Bundles of one runtime are timed in turn in one run; PyTorch takes turns with bmc's ONNX bundle,
-launch by launch. Writes benchmarks/results/quantization_peers.json. Exit code 1: bmc's best is
-slower, or loses more, than a peer, by more than the interval.
+Bundles of one runtime are timed alternately in one run; PyTorch and bmc's ONNX bundle alternate
+launch by launch. Writes benchmarks/results/quantization_peers.json. Exit code 1: bmc is slower
+than a peer, or loses more accuracy, by more than the interval.
 """
 
 from __future__ import annotations
@@ -63,12 +64,12 @@ AGAINST = {
 }
 Launches = list[list[list[int]]]  # samples in nanoseconds, by turn, by launch
 Rows = Sequence[Any]
-Sampler = Callable[[int, int], list[int]]  # of threads and tokens, samples in nanoseconds
-FAR = 100.0  # a peer's logits may be anywhere: what it answers is scored
+Sampler = Callable[[int, int], list[int]]  # (threads, tokens) -> samples in nanoseconds
+FAR = 100.0  # largest accepted error of a peer's logits: any, because its predictions are scored
 
 
 def main() -> int:
-    """Quantize in each way, score, time."""
+    """Quantize with each tool, score the models, and time them."""
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     root = workspace.root()
     if not (root / QUANTIZED).is_dir():
@@ -80,12 +81,12 @@ def main() -> int:
     data = datasets.load(DATA)
     chosen = np.random.default_rng(0).permutation(len(data.train.rows))[:CALIBRATION_ROWS]
     rows = [data.train.rows[index] for index in chosen.tolist()]
-    plain = RUNS / "exports" / "optimum-bert.onnx"
-    plain.parent.mkdir(parents=True, exist_ok=True)
-    optimum.export(root / BASE, plain)
+    exported = RUNS / "exports" / "optimum-bert.onnx"
+    exported.parent.mkdir(parents=True, exist_ok=True)
+    optimum.export(root / BASE, exported)
     bundled = {
-        "Optimum": _optimum(root, plain),
-        "ModelOpt": _modelopt(root, plain, rows),
+        "Optimum": _optimum(root, exported),
+        "ModelOpt": _modelopt(root, exported, rows),
         "NNCF": _nncf(root, rows),
     }
     bundle_of = {peer: root / f"{QUANTIZED}-{target}" for peer, target in AGAINST.items()}
@@ -95,12 +96,12 @@ def main() -> int:
     }
     scores |= {peer: _scored(_logits(path, data), data) for peer, path in bundled.items()}
     module = torch_dynamic.quantized(root / BASE)
-    scores["torch"] = _scored(_answers_of(module, root / BASE, data), data)
+    scores["torch"] = _scored(_pytorch_logits(module, root / BASE, data), data)
     ids, work = _ids(root, rows), RUNS / "exports" / "pt2e"
     scores["PT2E"] = _scored(
         pt2e.logits_of(root / BASE, ids, _ids(root, data.test.rows), work), data
     )
-    few = ids[:8]  # enough to time by
+    few = ids[:8]  # enough for timing
     timed: dict[str, Sampler] = {
         "torch": lambda threads, length: torch_dynamic.samples(root / BASE, threads, length),
         "PT2E": lambda threads, length: pt2e.samples(root / BASE, few, work, threads, length),
@@ -124,21 +125,25 @@ def _ids(root: Path, rows: Many) -> list[NDArray[np.int64]]:
     return [encoder.batch(encoded, [index])["input_ids"][0] for index in range(len(rows))]
 
 
-def _optimum(root: Path, plain: Path) -> Path:
-    path = plain.with_name("optimum-bert-dynamic.onnx")
-    optimum.quantize_dynamic(plain, path)
-    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), plain.with_name("optimum-int8"), FAR)
+def _optimum(root: Path, exported: Path) -> Path:
+    path = exported.with_name("optimum-bert-dynamic.onnx")
+    optimum.quantize_dynamic(exported, path)
+    return wrapped(
+        path, bundles.read(root / f"{BASE}-onnx"), exported.with_name("optimum-int8"), FAR
+    )
 
 
-def _modelopt(root: Path, plain: Path, rows: Rows) -> Path:
-    path = plain.with_name("modelopt-bert.onnx")
+def _modelopt(root: Path, exported: Path, rows: Rows) -> Path:
+    path = exported.with_name("modelopt-bert.onnx")
     names = ("input_ids", "attention_mask", "token_type_ids")
     whole = [
         dict(zip(names, (ids, np.ones_like(ids), np.zeros_like(ids)), strict=True))
         for ids in (ids[None] for ids in _ids(root, rows))
     ]
-    modelopt.quantize(plain, whole, path)
-    return wrapped(path, bundles.read(root / f"{BASE}-onnx"), plain.with_name("modelopt-int8"), FAR)
+    modelopt.quantize(exported, whole, path)
+    return wrapped(
+        path, bundles.read(root / f"{BASE}-onnx"), exported.with_name("modelopt-int8"), FAR
+    )
 
 
 def _nncf(root: Path, rows: Rows) -> Path:
@@ -156,13 +161,14 @@ def _logits(folder: Path, data: Dataset) -> NDArray[np.float32]:
         names = [info.name for info in pipeline.bundle.manifest.inputs]
         encoded = encoder.encode(data.test.rows)
         for places, arrays in ordered_batches(encoder, encoded, 1):
-            whole = {name: arrays.get(name, np.zeros_like(arrays["input_ids"])) for name in names}
-            logits[places] = pipeline.session.run(whole)["logits"]
+            zeros = np.zeros_like(arrays["input_ids"])
+            all_inputs = {name: arrays.get(name, zeros) for name in names}
+            logits[places] = pipeline.session.run(all_inputs)["logits"]
     return logits
 
 
 @torch.inference_mode()
-def _answers_of(module: torch.nn.Module, folder: Path, data: Dataset) -> NDArray[np.float32]:
+def _pytorch_logits(module: torch.nn.Module, folder: Path, data: Dataset) -> NDArray[np.float32]:
     encoder = artifact.load(folder).encoder
     encoded = encoder.encode(data.test.rows)
     logits = np.empty((len(data.test.rows), 2), np.float32)
@@ -173,7 +179,7 @@ def _answers_of(module: torch.nn.Module, folder: Path, data: Dataset) -> NDArray
 
 
 def _scored(logits: NDArray[np.float32], data: Dataset) -> dict[str, Any]:
-    """Hold answers against those of the fp32 ONNX bundle on the same rows."""
+    """Compare logits with those of the fp32 ONNX bundle on the same rows."""
     base_outputs = np.load(workspace.root() / f"{BASE}-onnx" / bundles.EVALUATION)
     labels = np.asarray(data.test.labels)
     if not np.array_equal(labels, base_outputs["labels"]):
@@ -188,7 +194,7 @@ def _scored(logits: NDArray[np.float32], data: Dataset) -> dict[str, Any]:
 
 
 def _in_turn(bundle: Path, peer: Path, length: int) -> dict[str, Any]:
-    """Time both in turn; the ratio says how many times faster bmc's is."""
+    """Time two bundles alternately, and return how many times faster bmc's bundle is."""
     settings = BenchSettings(1, length, SETTINGS.launches, SETTINGS.rounds)
     run = results.measure_bundles([peer, bundle], (1, 2), settings)
     results.save(run, workspace.root() / ".bench" / f"{peer.name}-{length}.json")
@@ -198,8 +204,8 @@ def _in_turn(bundle: Path, peer: Path, length: int) -> dict[str, Any]:
 
 
 def _by_turns(bundle: Path, sampler: Sampler, length: int) -> dict[str, Any]:
-    """Time a bundle and a program launch by launch in turn, each at its better thread count."""
-    settings = BenchSettings(1, length, 2, 2)  # the fewest that it takes
+    """Time a bundle and a program in alternating launches, each with its better thread count."""
+    settings = BenchSettings(1, length, 2, 2)  # the smallest accepted numbers
     bundle_times: dict[int, Launches] = {1: [], 2: []}
     ours: dict[int, Launches] = {1: [], 2: []}
     for _ in range(LAUNCHES):

@@ -1,4 +1,4 @@
-"""Which training recipe suits image networks, seen on validation rows with small copies of them?
+"""Which training recipe suits image networks? Measured on validation rows with small copies.
 
     python benchmarks/recipes.py        (a quarter of an hour)
 

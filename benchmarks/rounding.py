@@ -45,7 +45,7 @@ Rounded = Callable[[str, Any], Tensor]  # a path and its layer: what its weight 
 
 
 def main() -> int:
-    """Round each model in each way, and compare the answers."""
+    """Round each model with each method, and compare the logits."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
     parser.add_argument("--model", action="append", required=True, help="a model directory")
     results = [result for name in parser.parse_args().model for result in _of_model(Path(name))]

@@ -74,7 +74,7 @@ def _bar(name: str, ratios: list[Interval]) -> Bar:
 
 @contextmanager
 def _busy_core(is_busy: bool) -> Iterator[None]:
-    """Keep one core busy with a loop in another process, if that is wanted."""
+    """Keep one core busy with a loop in another process, on request."""
     if not is_busy:
         yield
         return

@@ -1,4 +1,4 @@
-"""Ask bundles for a long time: wrong answers, errors, growth of memory, throughput.
+"""Run bundles for a long time: count wrong predictions and errors, measure memory and speed.
 
     make soak SOAK_MINUTES=60                    all of them, an hour in all
     python benchmarks/soak.py --seconds 60 --beside 15      60 s of eight threads, 15 s of the rest
@@ -39,7 +39,7 @@ _MEASUREMENTS = len(MODELS) * len(TARGETS) * 3
 
 @dataclass
 class Count:
-    """What one measurement saw."""
+    """The counts of one measurement."""
 
     rows: int = 0
     wrong: int = 0
@@ -76,7 +76,7 @@ def bundle_of(kind: str, model: str, data: str, target: str) -> Path:
 
 
 def rows_of(kind: str, data: str) -> list[Any]:
-    """Return rows as an application has them, two long ones among the texts."""
+    """Return rows as in an application; two of the texts are long."""
     test = datasets.load(data).test.rows
     if kind != "text":
         return [np.asarray(test[index]) for index in range(ROWS)]
@@ -88,13 +88,13 @@ def rows_of(kind: str, data: str) -> list[Any]:
 def soaked(
     bundle: Path, rows: list[Any], kind: str, target: str, spans: dict[int, float]
 ) -> list[dict[str, Any]]:
-    """Ask one bundle from one thread, from eight, and from processes (as long as from one).
+    """Run one bundle from one thread, from eight threads, and from processes.
 
     Args:
         bundle: its folder.
-        rows: what is asked.
-        kind: of the rows.
-        target: of the bundle.
+        rows: rows to predict.
+        kind: kind of the rows.
+        target: target of the bundle.
         spans: seconds for each number of threads.
     """
     results = []
@@ -133,7 +133,7 @@ def in_process(
 ) -> tuple[Count, float]:
     """Load the bundle in this process and ask it; return what was seen and the MB of growth.
 
-    Growth is that of the second half: a leak goes on, caches are filled by then.
+    Growth is measured in the second half, when caches are filled and only a leak grows.
     """
     from bmc import Prediction  # noqa: PLC0415  the parent has it already
 
@@ -148,7 +148,7 @@ def in_process(
 def ask(
     pipeline: Pipeline, rows: list[Any], truth: list[Any], count: Count, start: int, seconds: float
 ) -> None:
-    """Ask a row and a list in turn, and hold the answers against those of one thread."""
+    """Predict single rows and lists alternately, and compare with the results of one thread."""
     end, turn = time.monotonic() + seconds, 7 * start
     while time.monotonic() < end:
         turn += 1

@@ -79,7 +79,7 @@ def _completion(line: str) -> tuple[float, bool]:
 
 
 def _run(arguments: list[str], variables: dict[str, str]) -> tuple[float, bool]:
-    """Return the processor time of one process in seconds, and whether it imported torch."""
+    """Return the processor time of a process in seconds, and whether it imported torch."""
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         env={**os.environ, **variables},

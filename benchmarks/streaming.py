@@ -1,4 +1,4 @@
-"""Does data that does not fit in memory stream? Peak memory with a large CSV against a small one.
+"""Does bmc stream data that does not fit in memory? Peak memory with a large and a small CSV.
 
     python benchmarks/streaming.py [MEGABYTES]
 
@@ -19,7 +19,7 @@ from _common import RUNS, Bar, finish
 
 from bmc.data import movie_reviews
 
-SMALL, LARGE = 1, 500  # megabytes; a larger small one would hold its tokens in memory
+SMALL, LARGE = 1, 500  # megabytes; a larger small file would keep its tokens in memory
 MOST = 300
 STEPS = 20
 _PEAK = """

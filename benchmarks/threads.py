@@ -1,4 +1,4 @@
-"""Ask one small bundle from eight threads: freely, one after another, and in turns of 10 ms.
+"""Measure a small bundle from eight threads: without a lock, with a lock, with turns of 10 ms.
 
     python benchmarks/soak.py --seconds 2 --beside 1      makes the bundles
     python benchmarks/threads.py                          three minutes, nothing else running
@@ -105,7 +105,7 @@ def ratios_of(predict: Callable[[Any], Any], rows: list[Any], seconds: float) ->
 
 
 def control(batch: Any) -> Any:
-    """Do for a row, or a list of rows, what a pipeline does around a runtime: a few small arrays.
+    """Do the work of a pipeline around a runtime for a row or a list: a few small arrays.
 
     A matrix product stands where the runtime computes, without Python's lock as it does.
     """

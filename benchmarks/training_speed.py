@@ -42,7 +42,7 @@ from bmc.training.work import fit_model
 from bmc.workflows import baselines
 
 CASES = (("cnn", "fashion-mnist"), ("bert", "movie-reviews"))
-SLACK = 1.03  # the turns of one and the same loop differ by that much
+SLACK = 1.03  # the times of one loop differ by this factor
 
 
 def main() -> int:
@@ -127,7 +127,7 @@ class _Losing(nn.Module):
 
 
 class _OnBatches(Trainer):
-    """A Trainer that takes the batches it is given."""
+    """A Trainer that takes prepared batches."""
 
     def get_train_dataloader(self) -> Any:
         """Return the batches, already collated."""

@@ -74,9 +74,9 @@ def test_a_table_on_disk_is_the_same_data_as_one_in_memory(
     assert isinstance(large.train.rows, StoredRows)
     assert large.fingerprint == small.fingerprint
     for part in ("train", "validation", "test"):
-        item, other = getattr(small, part), getattr(large, part)
-        assert tuple(other.rows) == item.rows
-        assert list(other.labels) == list(item.labels)
+        in_memory, on_disk = getattr(small, part), getattr(large, part)
+        assert tuple(on_disk.rows) == in_memory.rows
+        assert list(on_disk.labels) == list(in_memory.labels)
 
 
 def test_a_large_parquet_table_goes_to_disk_too(

@@ -17,7 +17,7 @@ from bmc.writing import new_folder
 
 
 def wrapped(path: Path, bundle: Bundle, output: Path, largest_error: float) -> Path:
-    """Make a bundle of a peer's file, if it answers the golden rows as bmc's bundle does.
+    """Wrap a peer's file as a bundle, if its outputs for the golden rows match bmc's bundle.
 
     A file that takes token types is wrapped as a model of text pairs: bmc's encoder gives token
     types to those alone. The bench feeds what the golden inputs hold: all types 0, one text.
@@ -26,7 +26,7 @@ def wrapped(path: Path, bundle: Bundle, output: Path, largest_error: float) -> P
         path: .onnx, or OpenVINO's .xml.
         bundle: bmc's bundle of the same model, for the same target.
         output: the folder.
-        largest_error: by which a logit may be off; leave the script where it is more.
+        largest_error: largest accepted difference of a logit; the benchmark ends if it is exceeded.
     """
     target = bundle.manifest.target
     graph = openvino.Core().read_model(path)

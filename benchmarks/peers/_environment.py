@@ -1,4 +1,4 @@
-"""Environments of peers whose pins conflict with bmc's: made when first asked for."""
+"""Create environments of peers whose pinned packages conflict with bmc's, when needed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def run_on_rows(
     batches: Sequence[Mapping[str, NDArray[np.int64]]],
     path: Path,
 ) -> None:
-    """Run a program of a peer's environment, given a model, rows as JSON, and what it writes."""
+    """Run a program in a peer's environment: a model and rows (JSON) in, an output file out."""
     rows = path.with_suffix(".json")
     rows.write_text(
         json.dumps([{name: batch[name].tolist() for name in batch} for batch in batches])

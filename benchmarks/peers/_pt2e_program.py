@@ -1,4 +1,4 @@
-"""What pt2e.py runs in an environment of its own: it knows nothing of bmc.
+"""The program that pt2e.py runs in a separate environment; it does not use bmc.
 
 python _pt2e_program.py answer MODEL ROWS.npz ANSWERS.npy     (calibrates, answers the test rows)
 python _pt2e_program.py time MODEL ROWS.npz THREADS LENGTH    (prints nanoseconds, JSON)

@@ -32,11 +32,11 @@ quantize(
 
 
 def quantize(model: Path, batches: Sequence[Mapping[str, NDArray[np.int64]]], path: Path) -> None:
-    """Quantize an ONNX file to int8 with ModelOpt's defaults, what stays in float in fp32.
+    """Quantize an ONNX file to int8 with ModelOpt's defaults; other operators stay in fp32.
 
     Args:
         model: .onnx, in float.
-        batches: named inputs, one row each.
+        batches: input arrays by name, one row in each batch.
         path: .onnx.
     """
     run_on_rows("modelopt", _PROGRAM, model, batches, path)

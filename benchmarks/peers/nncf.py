@@ -22,7 +22,7 @@ openvino.save_model(quantized, made, compress_to_fp16=False)
 
 
 def quantize(model: Path, batches: Sequence[Mapping[str, NDArray[np.int64]]], path: Path) -> None:
-    """Quantize a transformer's file, as its documentation says of one; write IR to `path`.
+    """Quantize an OpenVINO file with the documented settings for transformers; write it to `path`.
 
     Args:
         model: .xml or .onnx, in float.

@@ -1,4 +1,4 @@
-"""Peer: `optimum-cli export onnx`, as anyone would type it, in an environment of its own."""
+"""Peer: `optimum-cli export onnx` with its defaults, in a separate environment."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Rows = Sequence[NDArray[np.int64]]
 
 
 def logits_of(folder: Path, calibration: Rows, test: Rows, work: Path) -> NDArray[np.float32]:
-    """Quantize a BERT by calibration rows (token ids), and answer test rows; logits in float32."""
+    """Quantize a BERT with calibration rows (token ids); return float32 logits of the test rows."""
     rows = _handed_over(calibration, test, work)
     _run("answer", str(folder), str(rows), str(work / "answers.npy"))
     logits: NDArray[np.float32] = np.load(work / "answers.npy")

@@ -25,7 +25,7 @@ _WARM_UP, _CALLS = 20, 200
 def quantized(folder: Path) -> torch.nn.Module:
     """Load a model directory and quantize its linear layers."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is said to go away
+        warnings.simplefilter("ignore")  # torch announces that this function will be removed
         module = artifact.load(folder).module.eval()
         quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
             module, {torch.nn.Linear}, dtype=torch.qint8

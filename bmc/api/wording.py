@@ -1,4 +1,4 @@
-"""Messages in the words of Python: options of the command line become arguments."""
+"""Rewrite error messages for the API: command-line options become Python arguments."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTION = re.compile(rf"--([a-z][a-z-]*[a-z])(?: ({_VALUE}))?")
 
 
 def in_python(message: str) -> str:
-    """Return a message whose options are named as the arguments of functions.
+    """Replace the command-line options in a message by Python arguments.
 
     Example:
         >>> in_python("x exists; --force replaces it, --output names another place")
@@ -39,7 +39,7 @@ def in_python(message: str) -> str:
 
 @contextmanager
 def worded() -> Iterator[None]:
-    """Give the errors of a block the words of Python."""
+    """Rewrite the messages of errors that the block raises, as `in_python` does."""
     try:
         yield
     except BmcError as error:
@@ -64,7 +64,7 @@ def _name(option: str) -> str:
 
 
 def _literal(value: str) -> str:
-    """Return a typed value as Python writes it; a list where it has commas."""
+    """Return an option's value as a Python literal; a value with commas becomes a list."""
     if re.fullmatch(r"-?\d+(\.\d+)?(e-?\d+)?", value):
         return value
     if "," in value:

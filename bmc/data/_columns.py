@@ -1,4 +1,4 @@
-"""Columns by their names: found exactly, or but for white space, or refused with the nearest."""
+"""Find columns by name: exactly, or without white space at the ends; name the most similar."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def places_of(
 ) -> list[int]:
     """Return the index of each requested column.
 
-    A name that differs only in white space at its ends is accepted if there is one such name, and
-    noted: a space after each comma is part of a name in csv.
+    A name that differs only in white space at its ends is accepted and noted if it is the
+    only one. In csv files, a space after each comma is part of a name.
 
     Args:
-        columns: names, as typed.
+        columns: names that the user typed.
         available: the table's names, in order.
-        values: keeps the notes.
-        where: the file, and the line where its names stand, for messages.
+        values: object that collects notes.
+        where: the file and the line of the column names, for messages.
         way_out: advice to add to the message if none of the columns exists.
 
     Raises:
-        DataError: a column is missing, or two have its name.
+        DataError: a column is missing, or two columns have the same name.
     """
     names = [str(name) for name in available]
     places = []
@@ -58,7 +58,7 @@ def _missing(column: str, names: Sequence[str], where: str) -> str:
     )
     meant = next((name for name in names if near and name.lower().strip() == near[0]), None)
     guess = f"Did you mean {meant!r}? " if meant is not None else ""
-    listed = ", ".join(_shown(name) for name in names[:_LISTED]) or "none"
+    listed = ", ".join(_quoted(name) for name in names[:_LISTED]) or "none"
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return (
         f"{where} has no column {column!r}; it has {listed}{more}. "
@@ -66,6 +66,6 @@ def _missing(column: str, names: Sequence[str], where: str) -> str:
     )
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     is_printable = name.isprintable() and name == name.strip() and name and len(name) <= 40
     return name if is_printable else repr(name[:40])

@@ -1,4 +1,4 @@
-"""Quantize a model: decide which weights and activations get fewer bits, and calibrate."""
+"""Quantize the weights and activations of a model, and calibrate the ranges."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def quantize(
     tuning: Tuning = Tuning(epochs=0),  # noqa: B008  frozen
     files: Files = Files(),  # noqa: B008  frozen
 ) -> Compressed:
-    """Quantize a model and write its model directory; qat trains it on, other methods do not.
+    """Quantize a model and write its model directory; the method qat also trains the model.
 
     Args:
         reference: a model directory, or a model's name in the workspace; the newest when None.
@@ -29,7 +29,8 @@ def quantize(
 
     Raises:
         UnknownError: there is no such model or technique.
-        UsageError: the technique has no such setting, or trains nothing.
+        UsageError: the method has no such setting, or an option on training is set for a method
+            that does not train.
         GateError: more was lost than `tuning.max_drop`; the model is kept as NAME.failed.
     """
     method, typed = quantization.method, quantization.typed()

@@ -11,7 +11,7 @@ import bmc
 
 
 class Sensor(nn.Module):
-    """Judge a window of eight readings of a machine, given which machine it is."""
+    """Classify a window of eight readings of a machine, with the number of the machine as input."""
 
     def __init__(self) -> None:
         super().__init__()

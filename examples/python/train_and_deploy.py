@@ -1,4 +1,4 @@
-"""Train a small network on digits, export it, and answer pictures with the exported file.
+"""Train a small network on digits, export it, and classify pictures with the exported file.
 
 python examples/python/train_and_deploy.py
 """

@@ -1,5 +1,5 @@
-"""Mutated benches, sensitivity files and teachers' answers: each is read, said to be damaged, or
-refused; nothing else, and nothing of it breaks what is shown."""
+"""Mutate files of benches, sensitivities and teachers' logits. Each file must be read, reported as
+damaged, or refused with a BmcError, and a report must still render."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.ma  # a case imports nothing
+import numpy.ma  # imported here, because a case must not import modules
 from hypothesis import strategies as st
 
 from bmc.inspect import kept
@@ -41,7 +41,7 @@ _MANIFEST: dict[str, Any] = {
 
 
 def cases() -> st.SearchStrategy[dict[str, Any]]:
-    """Return files of the three kinds: changed as JSON, as bytes, with hashes made right or not."""
+    """Return mutated files of the three kinds; some get valid hashes after the mutation."""
     values = st.one_of(
         st.none(),
         st.booleans(),
@@ -61,7 +61,7 @@ def cases() -> st.SearchStrategy[dict[str, Any]]:
             "kind": st.sampled_from(["bench", "sensitivity", "answers"]),
             "edits": st.lists(edits, max_size=3),
             "bytes": st.one_of(st.just([]), st.lists(changes, max_size=3)),
-            "mended": st.booleans(),
+            "rehashed": st.booleans(),
         }
     )
 
@@ -70,13 +70,13 @@ def check(case: dict[str, Any], folder: Path) -> None:
     """Read a changed file, and show what was read.
 
     Raises:
-        BmcError: it is refused.
-        AssertionError: damaged answers were taken.
+        BmcError: the file is refused.
+        AssertionError: damaged logits were accepted.
     """
     before = os.environ.get("BMC_HOME")
     os.environ["BMC_HOME"] = str(folder / "runs")
     try:
-        {"bench": _bench, "sensitivity": _sensitivity, "answers": _answers}[case["kind"]](
+        {"bench": _bench, "sensitivity": _sensitivity, "answers": _logits}[case["kind"]](
             case, folder
         )
     finally:
@@ -87,7 +87,7 @@ def check(case: dict[str, Any], folder: Path) -> None:
 
 def _bench(case: dict[str, Any], folder: Path) -> None:
     content = _edited(_saved_bench(), case["edits"])
-    if case["mended"] and isinstance(content, dict):
+    if case["rehashed"] and isinstance(content, dict):
         content.pop("sha256", None)
     path = folder / "runs" / ".bench" / "20260101-000000.json"
     path.parent.mkdir(parents=True)
@@ -111,8 +111,8 @@ def _sensitivity(case: dict[str, Any], folder: Path) -> None:
     loss = Loss("layer", "int8", _INTERVAL, 0.1)
     path = kept.write(model, Sensitivity("accuracy", _INTERVAL, 9, (loss,)), _FINGERPRINT)
     content = _edited(json.loads(path.read_text()), case["edits"])
-    if case["mended"]:
-        _mend(content)
+    if case["rehashed"]:
+        _rehash(content)
     path.write_bytes(_changed(json.dumps(content).encode(), case["bytes"]))
     read = kept.read(model, _FINGERPRINT, 9)
     if read:
@@ -121,7 +121,7 @@ def _sensitivity(case: dict[str, Any], folder: Path) -> None:
     assert kept.read(model, _FINGERPRINT, 8) is not None
 
 
-def _answers(case: dict[str, Any], folder: Path) -> None:
+def _logits(case: dict[str, Any], folder: Path) -> None:
     path = folder / "chunk.npy"
     logits = np.arange(6, dtype=np.float32).reshape(3, 2)
     teacher_logits.write_logits(path, logits)
@@ -135,7 +135,7 @@ def _answers(case: dict[str, Any], folder: Path) -> None:
 
 @cache
 def _saved_bench() -> dict[str, Any]:
-    """Return what `bmc bench` writes of two bundles."""
+    """Return the JSON content of a `bmc bench` of two bundles."""
     turns = [[[1000, 1100, 1200]] * 2] * 2
     samples = [
         Measured(Candidate(Path(name), 1), {"precision": "f32"}, turns, [0.1], [0.1], [50.0])
@@ -186,7 +186,7 @@ def _edited(content: Any, edits: list[Any]) -> Any:
 
 
 def _places(content: Any) -> Any:
-    """Give every entry of a JSON document: what holds it, and its key there."""
+    """Yield the container and the key or index of every value in a JSON document."""
     if not isinstance(content, (dict, list)):
         return
     for key in list(content) if isinstance(content, dict) else range(len(content)):
@@ -194,8 +194,8 @@ def _places(content: Any) -> Any:
         yield from _places(content[key])
 
 
-def _mend(content: Any) -> None:
-    """Make the hashes of a sensitivity file right, without which a reader looks no further."""
+def _rehash(content: Any) -> None:
+    """Recompute the hashes of a sensitivity file; a reader stops at a wrong hash."""
     entries = content.get("entries") if isinstance(content, dict) else None
     for entry in entries.values() if isinstance(entries, dict) else ():
         if isinstance(entry, dict):

@@ -21,7 +21,7 @@ class Net(nn.Module):
     """Convolution, batch norm, dropout and a linear layer, for 8x8 gray images.
 
     Args:
-        outputs: classes, or 1 in a regression.
+        outputs: number of classes, or 1 in a regression.
     """
 
     def __init__(self, outputs: int) -> None:
@@ -51,7 +51,7 @@ def make_net() -> Callable[..., Net]:
 
 @pytest.fixture(scope="session")
 def digits() -> Dataset:
-    """Return the digits with 200 rows to train on and 100 to choose by."""
+    """Return the digits with 200 training rows and 100 validation rows."""
     data = datasets.load("digits")
     train, validation = data.train, data.validation
     return replace(
@@ -63,7 +63,7 @@ def digits() -> Dataset:
 
 @pytest.fixture(scope="session")
 def digit_rows(digits: Dataset) -> tuple[Rows, Rows]:
-    """Return those rows encoded: training and validation."""
+    """Return the encoded training rows and validation rows of `digits`."""
     encoder = ImageEncoder(ImageSettings(8, 8, 1, (0.3,), (0.37,)))
     return (
         Rows(digits.train.rows, digits.train.labels, encoder),

@@ -89,7 +89,7 @@ def lamp_scores(weight: Tensor) -> Tensor:
     """Return the LAMP score of each weight, in (0, 1] where the weight is not 0.
 
     Args:
-        weight: of one layer, any shape.
+        weight: weight of one layer, any shape.
     """
     squares = weight.detach().double().square().flatten()
     ordered, places = squares.sort(descending=True)

@@ -1,7 +1,7 @@
-"""ONNX's own reference implementation: each operator in numpy, as its specification says.
+"""The reference implementation of ONNX computes each operator in numpy, after the specification.
 
-It is slow. Where ONNX Runtime or OpenVINO answers otherwise than PyTorch, it says whether the run
-time or the ONNX file is wrong.
+It is slow. If ONNX Runtime or OpenVINO computes other outputs than PyTorch, it shows whether the
+runtime or the ONNX file is wrong.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from bmc.targets import Arrays, Availability, BaseSession, RuntimeOptions, canno
 
 
 def available() -> Availability:
-    """Say which version of onnx is here."""
+    """Return the installed version of onnx, and the device."""
     return Availability(onnx.__version__, ("CPU",))
 
 
@@ -23,8 +23,8 @@ def load(bundle: Bundle, options: RuntimeOptions) -> ReferenceSession:
     """Load a bundle's ONNX file.
 
     Raises:
-        ArtifactError: the file is no ONNX file, or has an operator that is not ONNX's own.
-        SettingError: another precision than f32 was asked for.
+        ArtifactError: the file is not an ONNX file, or has an operator of another domain.
+        SettingError: the options have another precision than f32.
     """
     if options.precision != "f32":
         raise SettingError(f"onnx-reference computes as the file says, not in {options.precision}")
@@ -32,7 +32,7 @@ def load(bundle: Bundle, options: RuntimeOptions) -> ReferenceSession:
 
 
 class ReferenceSession(BaseSession):
-    """An evaluator, which keeps nothing between two calls: threads may share it."""
+    """A session with an evaluator that has no state, so threads can share it."""
 
     def __init__(self, bundle: Bundle) -> None:
         try:

@@ -21,9 +21,9 @@ class Settings:
 
     Args:
         hidden: channels of every block.
-        blocks: residual blocks; each looks back twice as far as the one before.
+        blocks: number of residual blocks; each looks back twice as far as the previous block.
         kernel: time steps that a convolution reads.
-        dropout: share of the values that is dropped behind each convolution.
+        dropout: fraction of the values that is dropped after each convolution.
         max_length: time steps of a series at most.
 
     Raises:

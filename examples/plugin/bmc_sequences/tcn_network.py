@@ -20,14 +20,14 @@ _MOST = {"channels": 65_536, "outputs": 100_000}
 
 
 class Block(nn.Module):
-    """Two dilated causal convolutions beside a shortcut.
+    """Two dilated causal convolutions with a shortcut.
 
     Args:
-        channels: of the input.
+        channels: number of input channels.
         hidden: channels of the output.
         kernel: time steps that a convolution reads.
         dilation: distance between these steps.
-        dropout: share of the values that is dropped behind each convolution.
+        dropout: fraction of the values that is dropped after each convolution.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return features (rows, hidden, length); a step sees itself and earlier ones alone."""
+        """Return features (rows, hidden, length); a step depends on itself and earlier ones."""
         inner = features
         for convolution in (self.first, self.second):
             padded = functional.pad(inner, (self.past, 0))
@@ -55,15 +55,15 @@ class Block(nn.Module):
 class TemporalConvolutionalNetwork(nn.Module):
     """Blocks of growing dilation, then a linear layer on the state at each series' last step.
 
-    What pads a batch stands behind a series' end, where no earlier step sees it.
+    Padding is after the end of a series, where no earlier step depends on it.
 
     Args:
-        channels: of a time step.
+        channels: number of channels of a time step.
         outputs: classes, or 1 in a regression.
         hidden: channels of every block.
-        blocks: how many.
+        blocks: number of residual blocks.
         kernel: time steps that a convolution reads.
-        dropout: share of the values that is dropped behind each convolution.
+        dropout: fraction of the values that is dropped after each convolution.
     """
 
     def __init__(
