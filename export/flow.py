@@ -51,11 +51,13 @@ class Draft:
     Args:
         bundle: the folder, and a manifest that is not on disk yet.
         source: the model with the zero points that the target accepts.
+        original: the source that all targets share.
         exporter: the target's exporter.
     """
 
     bundle: Bundle
     source: Source
+    original: Source
     exporter: Exporter
 
 
@@ -124,10 +126,11 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
 def write(source: Source, target: str, folder: Path) -> Draft:
     """Write the model in the target's format, and the encoder that turns raw rows into inputs."""
     exporter = exporter_of(target)
-    source = source.adapted_to(target)
-    written = exporter.write(source, folder, source.options)
-    source.model.encoder.save(folder)
-    return Draft(Bundle(folder, manifest_of(source, target, written)), source, exporter)
+    adapted = source.adapted_to(target)
+    written = exporter.write(adapted, folder, adapted.options)
+    adapted.model.encoder.save(folder)
+    draft = Bundle(folder, manifest_of(adapted, target, written))
+    return Draft(draft, adapted, source, exporter)
 
 
 def verify(draft: Draft) -> Verified:
@@ -182,7 +185,7 @@ def time(draft: Draft) -> Timed:
         is_reference = format_of(manifest.target).is_reference
         if is_reference or not targets.load(manifest.target).available().devices:
             return Timed(counted(executed))
-        measured_speed = speed.over_fp32(trial, exporter, draft.source)
+        measured_speed = speed.over_fp32(trial, exporter, draft.original.in_fp32)
     failure = None
     if not draft.source.options.allow_slower:
         try:

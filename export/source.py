@@ -103,13 +103,12 @@ class Source:
         work.mkdir(exist_ok=True)
         return replace(self, model=replace(self.model, module=module), work=work)
 
-    def in_fp32(self, work: Path) -> Source:
-        """Return the source with its quantized model switched to fp32, with the same layers.
-
-        Args:
-            work: scratch folder for the ONNX files.
-        """
+    @cached_property
+    def in_fp32(self) -> Source:
+        """The source with its quantized model switched to fp32, with the same layers."""
         model = replace(self.model, module=in_fp32(self.model.module), steps=self.model.steps[:-1])
+        work = self.work / "fp32"
+        work.mkdir()
         return replace(self, model=model, work=work)
 
     @cached_property

@@ -20,6 +20,7 @@ from bmc.precision import PRECISIONS
 from bmc.writing import scratch
 
 TIMING = BenchSettings(launches=3, rounds=4)
+THREADS = (1, 2)
 _OVERHEAD_MS = 0.3
 
 
@@ -36,7 +37,7 @@ class Speed:
     p50: float | None
 
 
-def over_fp32(quantized: Bundle, exporter: Exporter, source: Source) -> Speed:
+def over_fp32(quantized: Bundle, exporter: Exporter, fp32: Source) -> Speed:
     """Return how many times faster a bundle is than its fp32 export.
 
     The two bundles are measured in turn in one run, with batch size 1 and 32 tokens, each with
@@ -45,19 +46,18 @@ def over_fp32(quantized: Bundle, exporter: Exporter, source: Source) -> Speed:
     Args:
         quantized: the quantized bundle.
         exporter: exporter of the bundle's target.
-        source: source that the bundle was exported from.
+        fp32: source of the same model, switched to fp32.
     """
     with scratch() as work:
         folder = work / "fp32"
         folder.mkdir()
-        fp32 = source.in_fp32(work)
         written = exporter.write(fp32, folder, fp32.options)
         fp32.model.encoder.save(folder)
         bundles.write_golden(folder / bundles.GOLDEN, *quantized.golden())
         bundles.write(folder, manifest_of(fp32, quantized.manifest.target, written))
         console.note(f"{quantized.manifest.target}: timing it against fp32")
         name = quantized.path.name
-        run = results.measure_bundles([folder, quantized.path], (1, 2), TIMING)
+        run = results.measure_bundles([folder, quantized.path], THREADS, TIMING)
         best = next(row for row in run.rows if row.best and row.name == name)
         return Speed(results.ratio(run, "fp32", name), best.p50.value if best.p50 else None)
 

@@ -94,7 +94,7 @@ def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
 
 
 def _save_bert(folder: Path) -> None:
-    """Save an untrained BERT, 6 layers x 128, which stands in the place of MiniLM.
+    """Save an untrained BERT, 4 layers x 128, which stands in the place of MiniLM.
 
     Its matrices have few directions that matter, as trained ones do: low rank finds work.
     """
@@ -103,7 +103,7 @@ def _save_bert(folder: Path) -> None:
         "architectures": ["BertForSequenceClassification"],
         "vocab_size": 30522,
         "hidden_size": 128,
-        "num_hidden_layers": 6,
+        "num_hidden_layers": 4,
         "num_attention_heads": 2,
         "intermediate_size": 256,
         "max_position_embeddings": 128,

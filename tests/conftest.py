@@ -47,6 +47,7 @@ def _short_timing() -> Iterator[None]:
     """An export of a quantized model times it; which is the faster is not what tests ask."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(speed, "TIMING", BenchSettings(launches=2, rounds=2))
+        patch.setattr(speed, "THREADS", (1,))
         yield
 
 
@@ -92,8 +93,8 @@ def reviews(reviews_csv: Path) -> Dataset:
     return datasets.load(str(reviews_csv))
 
 
-def fresh_model(columns: int = 1) -> Model:
-    """Build an untrained BERT, 2 layers x 32, with MiniLM's tokenizer; always the same one."""
+def fresh_model(columns: int = 1, layers: int = 2) -> Model:
+    """Build an untrained BERT, 32 wide, with MiniLM's tokenizer; always the same one."""
     tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -102,7 +103,7 @@ def fresh_model(columns: int = 1) -> Model:
         "architectures": ["BertForSequenceClassification"],
         "vocab_size": 30522,
         "hidden_size": 32,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "intermediate_size": 64,
         "max_position_embeddings": 128,
@@ -129,12 +130,12 @@ def make_model() -> Callable[..., Model]:
     return fresh_model
 
 
-def lively_model(columns: int = 1) -> Model:
+def lively_model(columns: int = 1, layers: int = 2) -> Model:
     """Build that model with larger weights: attention is sharp, and answers differ from row to row.
 
     An untrained BERT answers nearly the same whatever it reads, so that errors would not show.
     """
-    created = fresh_model(columns)
+    created = fresh_model(columns, layers)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, value in created.module.named_parameters():
@@ -202,18 +203,18 @@ def model_folder(
 @pytest.fixture(scope="session")
 def bundle_of(
     model_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Path]:
+) -> Iterator[Callable[[str], Path]]:
     """Return a function that exports the small model to a target, once a session."""
     folder = tmp_path_factory.mktemp("bundles")
+    with source_of(model_folder, reviews, ExportOptions()) as source:
 
-    def export(target: str) -> Path:
-        output = folder / target
-        if not output.exists():
-            with source_of(model_folder, reviews, ExportOptions()) as source:
+        def export(target: str) -> Path:
+            output = folder / target
+            if not output.exists():
                 flow.export(source, target, output, force=False)
-        return output
+            return output
 
-    return export
+        yield export
 
 
 @pytest.fixture

@@ -307,7 +307,7 @@ def test_a_save_killed_at_any_step_leaves_the_old_directory_or_the_new_one(
     copy = tmp_path / "copies" / "saved"
     shutil.copytree(folder, copy)
     command = [sys.executable, "-c", _KILLED_SAVES, str(folder), str(copy)]
-    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, check=False, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     left = done.stdout.split()
     assert left == sorted(left, key=lambda label: label == "changed")

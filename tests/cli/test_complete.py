@@ -23,7 +23,7 @@ def asked(line: str, **more: str) -> dict[str, str]:
 
 def completed(line: str, **more: str) -> list[str]:
     done = subprocess.run(
-        BMC, env=asked(line, **more), capture_output=True, text=True, check=False, timeout=60
+        BMC, env=asked(line, **more), capture_output=True, text=True, check=False, timeout=300
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()

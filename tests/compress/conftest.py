@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from bmc.model import Model, Work
 from bmc.models import image_networks
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests.compress.quantized import build, work_on
 
 QUICK = TrainingSettings(epochs=1, precision="fp32", device="cpu")
 
@@ -38,3 +40,15 @@ def wrapped(network: nn.Module, digits: Dataset) -> Model:
     sizes = encoder.settings.channels, encoder.settings.height, encoder.settings.width
     module = image_networks.Wrapped(sizes, network).eval()
     return Model(module, "python", {"outputs": 10}, digits.labels, encoder, digits.task)
+
+
+@pytest.fixture
+def build_model(reviews: Dataset, digits: Dataset) -> Callable[..., Model]:
+    """Return a function that builds a small model of a family, always the same one."""
+    return lambda family, layers=2: build(family, reviews, digits, layers)
+
+
+@pytest.fixture
+def work_of(reviews: Dataset, digits: Dataset, tmp_path: Path) -> Callable[[Model], Work]:
+    """Return a function that makes the work of a model: on reviews or on digits."""
+    return lambda model: work_on(model, reviews, digits, tmp_path)

@@ -20,7 +20,7 @@ def shell(line: str, folder: Path, **environment: str) -> subprocess.CompletedPr
     command = ["bash", "-o", "pipefail", "-c", line.replace("BMC", BMC)]
     variables = {**os.environ, **environment}
     return subprocess.run(
-        command, cwd=folder, env=variables, capture_output=True, timeout=120, check=False
+        command, cwd=folder, env=variables, capture_output=True, timeout=300, check=False
     )
 
 
@@ -125,6 +125,6 @@ def test_a_stopped_command_removes_what_it_was_writing(
         assert running.stderr.readline() == "started\n"
         time.sleep(0.1)
         running.send_signal(number)
-        _, err = running.communicate(timeout=60)
+        _, err = running.communicate(timeout=300)
     assert (running.returncode, err) == (code, "bmc: stopped. Nothing was kept\n")
     assert [*(tmp_path / "work").iterdir(), *(tmp_path / "tmp").iterdir()] == []

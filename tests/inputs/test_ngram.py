@@ -118,12 +118,12 @@ def test_rows_are_padded_with_what_weighs_nothing() -> None:
 
 def test_a_long_text_is_read_up_to_its_first_words_and_quickly() -> None:
     words = "one two three four five six seven eight"
-    started = time.monotonic()
+    started = time.process_time()
     assert buckets_of(WORDS, f"{words} nine ten") == buckets_of(WORDS, words)
     long = "e\u0301" * 10**7
     (row,) = ENCODER.encode([long])
     assert len(row) <= ENCODER.longest()["sequence"]
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("text", ["!" * 9999, "a " * 9999, "x" * 9999, "İ" * 9999, "。a" * 9999])

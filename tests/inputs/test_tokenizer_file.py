@@ -100,10 +100,10 @@ def test_a_tokenizer_out_of_bounds_is_refused_in_little_time_and_memory(
     BAD[name](file)
     path = tmp_path / "tokenizer.json"
     path.write_text(json.dumps(file))
-    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    before, started = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     with pytest.raises(ArtifactError, match=r"tokenizer\.json is not a tokenizer"):
         load_tokenizer(path)
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
 
 

@@ -166,6 +166,6 @@ def test_a_bench_that_is_killed_leaves_no_stopped_worker_behind(
     time.sleep(1)  # both have said hello, so one of them is stopped
     bench.kill()
     bench.wait()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     assert all(item.status() == psutil.STATUS_ZOMBIE for item in alive)
     assert len(workers) == 2

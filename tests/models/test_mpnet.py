@@ -26,14 +26,14 @@ LABELS = ("negative", "positive")
 MAX_LENGTH = 40
 
 
-def small() -> Model:
-    """Build an untrained MPNet of 2 layers x 16 whose attention is sharp; always the same one."""
+def small(layers: int = 2) -> Model:
+    """Build an untrained MPNet, 16 wide, whose attention is sharp; always the same one."""
     spec = {
         "model_type": "mpnet",
         "architectures": ["MPNetForSequenceClassification"],
         "vocab_size": 30527,
         "hidden_size": 16,
-        "num_hidden_layers": 2,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "intermediate_size": 24,
         "max_position_embeddings": 66,

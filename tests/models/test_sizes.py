@@ -51,10 +51,10 @@ def test_a_hugging_face_config_out_of_range_is_refused_at_once(
 ) -> None:
     spec = {"model_type": family.__name__.rpartition(".")[2], **BERT, "intermediate_size": 8}
     family.build(spec)
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ArtifactError, match=r"config\.json"):
         family.build({**spec, **change})
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize(

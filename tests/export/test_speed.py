@@ -1,0 +1,32 @@
+"""A quantized bundle that is slower than its fp32 export is refused, with the cause."""
+
+from __future__ import annotations
+
+import pytest
+
+from bmc.errors import GateError
+from bmc.export.speed import Speed, refuse_slower
+from bmc.inspect.executed import Executed
+from bmc.measure.scores import Interval
+
+
+def test_a_bundle_that_is_slower_says_why() -> None:
+    executed = [Executed("MatMul", "float32", "a")]
+    slower = Speed(Interval(0.5, 0.4, 0.6), 2.0)
+    with pytest.raises(
+        GateError, match=r"2\.00x slower than fp32 here \(still executed in fp32.*MatMul"
+    ):
+        refuse_slower(slower, executed, "int8")
+    with pytest.raises(GateError, match="overhead-bound"):
+        refuse_slower(Speed(slower.ratio, 0.1), executed, "int8")
+    refuse_slower(Speed(Interval(0.95, 0.9, 1.01), 2.0), executed, "int8")
+
+
+@pytest.mark.parametrize("precision", ["int8-weights", "int4-weights", "fp16", "bf16"])
+def test_what_is_chosen_for_size_is_not_refused_for_speed(
+    precision: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    refuse_slower(Speed(Interval(0.7, 0.6, 0.8), 2.0), [], precision)
+    assert f"1.43x slower than fp32 here; {precision} is chosen for size" in " ".join(
+        capsys.readouterr().err.split()
+    )
