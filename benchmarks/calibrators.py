@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from bmc import artifact, inputs, workspace
 from bmc import data as datasets
 from bmc.compress.quantize.static import Static
-from bmc.data import Dataset, transfer_texts
+from bmc.data import Dataset, transfer_rows
 from bmc.inference.form import inference_form
 from bmc.inference.quantized_form import quantize_layers
 from bmc.inference.quantized_layers import QuantizedLinear
@@ -76,7 +76,7 @@ def main() -> int:
         bmc("train", "bert", "--data", "movie-reviews", "-o", workspace.root() / BASE)
     model = artifact.load(workspace.root() / BASE)
     data = datasets.load("movie-reviews")
-    sentences = transfer_texts("imdb", SENTENCES, data)[::EVERY]
+    sentences = transfer_rows("imdb", SENTENCES, data).rows[::EVERY]
     rows = [*data.validation.rows, *sentences]
     labels = np.array(data.validation.labels)
     plain = inference_form(model)

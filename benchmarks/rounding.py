@@ -25,7 +25,7 @@ from calibrators import answers_of
 from torch import Tensor, nn
 
 from bmc import artifact
-from bmc.data import transfer_texts
+from bmc.data import transfer_rows
 from bmc.inference.form import inference_form
 from bmc.inference.quantizers import WeightQuantizer
 from bmc.inference.samples import calibration_samples
@@ -54,7 +54,7 @@ def main() -> int:
 
 def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
     model, data = artifact.load(folder), data_of(folder, None)
-    rows = [*data.validation.rows, *transfer_texts("imdb", SENTENCES, data)[::EVERY]]
+    rows = [*data.validation.rows, *transfer_rows("imdb", SENTENCES, data).rows[::EVERY]]
     with tempfile.TemporaryDirectory() as name:
         model_folder = Path(name)
         work = work_for(

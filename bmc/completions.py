@@ -57,7 +57,7 @@ def _data(command: UnfinishedCommand) -> list[str]:
 
 
 def _transfers(command: UnfinishedCommand) -> list[str]:
-    return [*with_sentences(), "none"]
+    return [*with_sentences(), "imagefolder:", "none"]
 
 
 def _settings(command: UnfinishedCommand) -> list[str]:

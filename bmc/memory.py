@@ -41,6 +41,7 @@ class Network:
     score: CustomScore | None = None
 
 
+_rows: dict[str, object] = {}
 _tables: dict[str, Table] = {}
 _networks: dict[str, Network] = {}
 
@@ -63,6 +64,35 @@ def kept(name: str, data: Table, network: Network) -> Iterator[None]:
         if table_before is not None and network_before is not None:
             _tables[name], _networks[name] = table_before, network_before
         raise
+
+
+@contextmanager
+def keeping_rows(name: str, rows: object) -> Iterator[None]:
+    """Keep unlabeled rows under a name, while the block runs.
+
+    Args:
+        name: name of the rows.
+        rows: texts, arrays, or a tuple of arrays.
+    """
+    _rows[name] = rows
+    try:
+        yield
+    finally:
+        del _rows[name]
+
+
+def rows(name: str) -> object:
+    """Return unlabeled rows by name.
+
+    Raises:
+        UnknownError: this process was given none of that name.
+    """
+    if name not in _rows:
+        raise UnknownError(
+            f"the rows {PREFIX}{name} were given to an earlier call: give them again with "
+            "transfer=rows"
+        )
+    return _rows[name]
 
 
 def forget_network(name: str) -> None:

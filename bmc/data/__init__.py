@@ -29,7 +29,8 @@ from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize
 from bmc.data._tables import FORMATS as FORMATS
 from bmc.data._tables import records as records
-from bmc.data._transfer import transfer_texts as transfer_texts
+from bmc.data._transfer import TransferRows as TransferRows
+from bmc.data._transfer import transfer_rows as transfer_rows
 from bmc.data._values import Values as Values
 from bmc.data._values import characters as characters
 from bmc.data._where import locate as locate

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bmc.data._npz import Arrays, read_arrays
 from bmc.data._values import Values
 from bmc.errors import DataError
+from bmc.inputs import Many
 from bmc.inputs.series import check_series
 
 if TYPE_CHECKING:
@@ -59,6 +60,25 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
     return table
 
 
+def unlabeled_rows(path: Path) -> tuple[Many, str]:
+    """Read the rows of an .npz file; labels and the official test part are not read.
+
+    Returns:
+        the rows, and their kind: "series" or "image".
+
+    Raises:
+        DataError: the file is none, has neither series nor images, or an array is malformed.
+    """
+    arrays = read_arrays(path, [*_KNOWN, *(f"test_{name}" for name in _KNOWN)])
+    values = Values(str(path))
+    if "series" in arrays:
+        name = f"{path}: series"
+        return series_rows(arrays["series"], name, values, arrays.get("lengths")), "series"
+    if "images" in arrays:
+        return image_rows(arrays["images"], f"{path}: images", values), "image"
+    raise DataError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs series or images")
+
+
 def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) -> Table:
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
@@ -75,9 +95,10 @@ def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) 
     values = Values(str(path))
     rows: Any
     if kind == "series":
-        rows = _series(arrays["series"], arrays.get("lengths"), f"{path}: {prefix}series", values)
+        name = f"{path}: {prefix}series"
+        rows = series_rows(arrays["series"], name, values, arrays.get("lengths"))
     else:
-        rows = _images(arrays["images"], f"{path}: {prefix}images", values)
+        rows = image_rows(arrays["images"], f"{path}: {prefix}images", values)
     labels = _labels(arrays["labels"], f"{prefix}labels", values)
     if len(labels) != len(rows):
         raise DataError(f"{path}: {len(rows)} rows of {prefix}{kind}, {len(labels)} {prefix}labels")
@@ -91,9 +112,21 @@ def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) 
     )
 
 
-def _series(
-    array: NDArray[Any], lengths: NDArray[Any] | None, name: str, values: Values
+def series_rows(
+    array: NDArray[Any], name: str, values: Values, lengths: NDArray[Any] | None = None
 ) -> list[NDArray[np.float32]]:
+    """Return an array as series, each float32 (steps, channels).
+
+    Args:
+        array: numbers (rows, steps, channels) or (rows, steps), or (all steps, channels) with
+            lengths.
+        name: what messages call the array.
+        values: object that keeps the notes.
+        lengths: steps of each series; None where all have the same.
+
+    Raises:
+        DataError: the array has another shape or type, or holds NaN.
+    """
     if array.dtype.kind not in "fiub":
         raise DataError(f"{name} is {array.dtype}; it must hold numbers")
     flat = array.ndim == 2 and lengths is not None
@@ -140,7 +173,17 @@ def _lengths(
     return lengths.astype(np.int64)
 
 
-def _images(array: NDArray[Any], name: str, values: Values) -> NDArray[np.uint8]:
+def image_rows(array: NDArray[Any], name: str, values: Values) -> NDArray[np.uint8]:
+    """Return an array as images, uint8 (rows, height, width, channels).
+
+    Args:
+        array: uint8 (rows, height, width) or (rows, height, width, channels).
+        name: what messages call the array.
+        values: object that keeps the notes.
+
+    Raises:
+        DataError: the array has another shape or type.
+    """
     if array.dtype != np.uint8:
         way_out = (
             "of 0..1, (images * 255).round().astype('uint8')"

@@ -57,6 +57,35 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     return _part(root, None)
 
 
+def images_below(folder: str) -> list[Path]:
+    """Find the images in a folder and its folders; each is decoded once, as `read` does.
+
+    Hidden files and folders, and files of other kinds, are passed over.
+
+    Args:
+        folder: DIR; the names of its folders mean nothing.
+
+    Raises:
+        UnknownError: there is no such folder.
+        DataError: an image cannot be read.
+        MissingError: Pillow is not installed.
+    """
+    root = Path(folder)
+    if not root.is_dir():
+        raise UnknownError(f"no folder {folder!r} with images")
+    images: list[Path] = []
+    pending = [root]
+    while pending:
+        for path in _visible(pending.pop()):
+            if path.is_dir() and not path.is_symlink():  # a link may lead back to its own folder
+                pending.append(path)
+            elif _is_image(path):
+                check_file(path, "image file")
+                check_image(path)
+                images.append(path)
+    return images
+
+
 def _part(folder: Path, official_test: Table | None) -> Table:
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 

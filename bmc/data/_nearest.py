@@ -13,8 +13,8 @@ _CHUNK = 10_000
 _WORD = re.compile(r"[^\W\d_]+(?:'\w+)?|[^\w\s]|\d+")
 
 
-def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
-    """Return the `limit` texts that are most similar to example texts, the most similar first.
+def nearest(texts: Sequence[str], like: Iterable[str]) -> list[int]:
+    """Return the indices of texts, those that read most like the given ones first.
 
     A text's score is the mean over its words of log p(word | like) - log p(word | texts), with
     add-one smoothed word frequencies: the cross-entropy difference of two unigram models.
@@ -22,7 +22,6 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
     Args:
         texts: texts to choose from.
         like: texts of the task.
-        limit: largest number of texts to return.
 
     Source: Moore and Lewis 2010, "Intelligent Selection of Language Model Training Data".
     """
@@ -40,8 +39,7 @@ def nearest(texts: Sequence[str], like: Iterable[str], limit: int) -> list[str]:
             part = texts[start : start + _CHUNK]
             scores += [_mean([gain[word] for word in _words(text)]) for text in part]
             advance(len(part))
-    best = sorted(range(len(texts)), key=lambda index: -scores[index])
-    return [texts[index] for index in best[:limit]]
+    return sorted(range(len(texts)), key=lambda index: -scores[index])
 
 
 def _gains(inside: Counter[str], outside: Counter[str]) -> dict[str, float]:

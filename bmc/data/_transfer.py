@@ -1,79 +1,166 @@
-"""Unlabeled texts for distillation: those most like a task's own."""
+"""Unlabeled rows for distillation: of texts, those most like the task's own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from bmc import console
-from bmc.contracts.data_sets import data_set, with_sentences
 from bmc.data._nearest import nearest
-from bmc.data._values import characters
-from bmc.data_files import check_file, opened
-from bmc.errors import DataError, SettingError, unknown
-from bmc.split import normal
+from bmc.data._unlabeled import is_users, read
+from bmc.errors import DataError, SettingError
+from bmc.inputs import Many
+from bmc.inputs.image import read_image
+from bmc.split import keys_of
 
 if TYPE_CHECKING:
     from bmc.data import Dataset
 
 
-def transfer_texts(reference: str, limit: int, avoid: Dataset) -> tuple[str, ...]:
-    """Load unlabeled texts for distillation: those most similar to the task's texts, in order.
-
-    No text of the held-out splits is among them.
+@dataclass(frozen=True)
+class TransferRows:
+    """Unlabeled rows to distill on, and how many rows of their source were left out.
 
     Args:
-        reference: a data set with `sentences`, a .txt file (one text per line), or "none".
-        limit: largest number of texts; the texts of a smaller limit are the first of a larger
-            limit.
-        avoid: the data whose validation and test texts must not be among them.
+        rows: raw rows of the data's kind.
+        found: number of rows in the source.
+        duplicates: number of rows left out since they equal an earlier row.
+        held_out: number of rows left out since they equal a validation or test row.
+    """
+
+    rows: Many = ()
+    found: int = 0
+    duplicates: int = 0
+    held_out: int = 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+def transfer_rows(
+    reference: str, limit: int, avoid: Dataset, columns: Sequence[str] = ()
+) -> TransferRows:
+    """Load unlabeled rows for distillation; of texts, those most like the task's own come first.
+
+    No row of the held-out splits is among them, by the content of the rows: texts are compared
+    without case and repeated white space, images by their pixels or their files.
+
+    Args:
+        reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
+            file, imagefolder:DIR with images in any folders, memory:NAME, or "none".
+        limit: maximum number of rows; a smaller limit gives the first of a larger one's.
+        avoid: the data whose validation and test rows must not be among them.
+        columns: names of a table's text columns; the data's own when empty.
 
     Raises:
-        UnknownError: no such data set or file.
-        DataError: the file is not a text file.
+        UnknownError: no such data set, file or folder.
+        DataError: the source cannot be read, has no rows, holds another kind of rows than the data,
+            or all of its rows are equal or held out.
         SettingError: the limit is below 0.
     """
     if limit < 0:
-        raise SettingError(f"{limit} transfer texts; it must be 0 or more")
+        raise SettingError(f"{limit} transfer rows; it must be 0 or more")
     if reference == "none" or limit == 0:
-        return ()
-    if Path(reference).suffix == ".txt":
-        texts: Sequence[str] = _lines(Path(reference))
-    else:
-        texts = _sentences_of(reference)
-    if avoid.kind != "text":
-        raise DataError(f"{avoid.name!r} holds no text: use --transfer none")
-    held_out = {normal(row) for part in (avoid.validation, avoid.test) for row in part.rows}
-    transfer = [text for text in texts if normal((text,)) not in held_out]
-    chosen = tuple(nearest(transfer, (text for row in avoid.train.rows for text in row), limit))
-    dropped, less_alike = len(texts) - len(transfer), len(transfer) - len(chosen)
+        return TransferRows()
+    rows, kind = read(reference, avoid.kind, tuple(columns) or avoid.columns or ("text",))
+    _check(reference, rows, kind, avoid)
+    if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
+        rows = _sized(rows, avoid.train.rows.shape[1:])
+    keys = keys_of(rows)
+    is_held_out = np.isin(keys, _held_out(avoid, rows))
+    is_duplicate = _duplicates(keys) if is_users(reference) else np.zeros(len(rows), bool)
+    kept = np.flatnonzero(~(is_held_out | is_duplicate))
+    counts = (len(rows), int((is_duplicate & ~is_held_out).sum()), int(is_held_out.sum()))
+    _check_kept(reference, keys, len(kept), avoid)
+    order = _order(rows, kept, avoid) if kind == "text" else kept[np.argsort(keys[kept])]
+    transfer = TransferRows(_taken(rows, order[:limit]), *counts)
+    _say(reference, transfer, len(kept), kind)
+    return transfer
+
+
+def _check(reference: str, rows: Many, kind: str, avoid: Dataset) -> None:
+    """Refuse a source without rows, and rows of another kind than the data's."""
+    if kind != avoid.kind:
+        raise DataError(
+            f"--transfer {reference} holds {kind} rows, and {avoid.name!r} holds {avoid.kind}: "
+            "name rows of that kind, or use --transfer none"
+        )
+    if not len(rows):
+        raise DataError(f"--transfer {reference} has no rows; add some, or use --transfer none")
+    if kind == "text" and len(rows[0]) != len(avoid.columns):
+        few = "single texts cannot teach sentence pairs"
+        many = "sentence pairs cannot teach a model of single texts"
+        raise DataError(
+            f"--transfer {reference}: {few if len(rows[0]) < len(avoid.columns) else many}: name "
+            f"{len(avoid.columns)} column(s) of a table with --transfer-column, or use "
+            "--transfer none"
+        )
+
+
+def _check_kept(reference: str, keys: NDArray[np.uint64], kept: int, avoid: Dataset) -> None:
+    """Refuse a source of which no row is left, or that has a single row many times."""
+    if not kept:
+        raise DataError(
+            f"--transfer {reference}: all {len(keys)} rows equal validation or test rows of "
+            f"{avoid.name!r}, which no model may learn from; name other rows, or use --transfer "
+            "none"
+        )
+    if len(keys) > 1 and len(np.unique(keys)) == 1:
+        raise DataError(
+            f"--transfer {reference}: all {len(keys)} rows are equal; name a source with different "
+            "rows, or use --transfer none"
+        )
+
+
+def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
+    """Return the keys of the validation and test rows, as they compare with unlabeled rows."""
+    parts: list[Many] = [avoid.validation.rows, avoid.test.rows]
+    is_files = len(parts[0]) > 0 and isinstance(parts[0][0], Path)
+    if avoid.kind == "image" and is_files and isinstance(rows, np.ndarray):
+        parts = [_sized(part, rows.shape[1:]) for part in parts]
+    return np.concatenate([keys_of(part) for part in parts])
+
+
+def _sized(images: Iterable[Any], shape: Sequence[int]) -> NDArray[np.uint8]:
+    """Return images as one array, uint8 (rows, height, width, channels), resized where needed."""
+    if isinstance(images, np.ndarray) and images.shape[1:] == tuple(shape):
+        return images
+    height, width, channels = shape
+    return np.stack([read_image(image, height, width, channels) for image in images])
+
+
+def _duplicates(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Tell of each row whether an earlier one is equal."""
+    is_duplicate = np.ones(len(keys), bool)
+    is_duplicate[np.unique(keys, return_index=True)[1]] = False
+    return is_duplicate
+
+
+def _order(rows: Many, kept: NDArray[np.int64], avoid: Dataset) -> NDArray[np.int64]:
+    """Return the indices of texts, those most like the data's training rows first."""
+    texts = [" ".join(rows[index]) for index in kept]
+    return kept[nearest(texts, _words(avoid.train.rows))]
+
+
+def _words(rows: Many) -> Iterator[str]:
+    return (text for row in rows for text in row)
+
+
+def _taken(rows: Many, indices: NDArray[np.int64]) -> Many:
+    return rows[indices] if isinstance(rows, np.ndarray) else tuple(rows[i] for i in indices)
+
+
+def _say(reference: str, transfer: TransferRows, kept: int, kind: str) -> None:
+    left = kept - len(transfer)
+    why = "as less like the data" if kind == "text" else "beyond the limit"
+    duplicates = f"{transfer.duplicates:,} as duplicates, " if transfer.duplicates else ""
     console.note(
-        f"transfer texts: {len(chosen):,} of {len(texts):,} from {reference}; {dropped:,} dropped "
-        f"as equal to validation or test rows, {less_alike:,} as less like the data"
+        f"transfer {'texts' if kind == 'text' else 'rows'}: {len(transfer):,} of "
+        f"{transfer.found:,} from {reference}; {transfer.held_out:,} dropped as equal to "
+        f"validation or test rows, {duplicates}{left:,} {why}"
     )
-    return chosen
-
-
-def _sentences_of(reference: str) -> Sequence[str]:
-    """Return the unlabeled texts of a data set.
-
-    Raises:
-        UnknownError: there is no such data set, or it has none.
-    """
-    data_sets = with_sentences()
-    sentences = data_set(reference).sentences if reference in data_sets else None
-    if sentences is None:
-        raise unknown("transfer set", reference, [*data_sets, "none"], "or a .txt file")
-    return sentences()
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the texts of a file, one per line; blank lines are skipped."""
-    check_file(path, "file with transfer texts, one a line,")
-    with opened(path) as file:
-        return [
-            characters(line.strip(), f"{path}: line {number}")
-            for number, line in enumerate(file, start=1)
-            if line.strip()
-        ]

@@ -16,7 +16,7 @@ from bmc.inputs import Many
 from bmc.model import Model, Work
 from bmc.training.batches import Batch
 from bmc.training.teacher_logits import cached_logits, live_logits
-from bmc.training.work import mean_and_scale
+from bmc.training.work import joined, mean_and_scale
 
 AVERAGES = ("probabilities", "logits")
 WEIGHTINGS = ("equal", "validation")
@@ -65,7 +65,7 @@ class Ensemble:
 
             return live
 
-        rows = (*work.data.train.rows, *unlabeled) if len(unlabeled) else work.data.train.rows
+        rows = joined(work.data.train.rows, unlabeled)
         logits = self.combined(self._cached(models, orders, work, rows), weights)
 
         def cached(batch: Batch) -> Tensor:

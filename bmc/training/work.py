@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +33,7 @@ from bmc.training.settings import TrainingSettings
 
 def work_for(
     data: Dataset,
-    transfer: tuple[str, ...],
+    unlabeled: Many,
     settings: TrainingSettings,
     checkpoints: Path,
     cache: Path,
@@ -43,7 +44,7 @@ def work_for(
 
     Args:
         data: data set that is checked and split. The test split is removed, so no step can use it.
-        transfer: unlabeled texts.
+        unlabeled: unlabeled rows, for steps that learn from a teacher.
         settings: training settings.
         checkpoints: folder of the checkpoints.
         cache: folder of files that can be computed again.
@@ -102,7 +103,7 @@ def work_for(
         return score_of(model.module, rows, fp32_settings, model.task, custom_score(model))
 
     return Work(
-        without_test, transfer, cache, settings.device, train, load, score, settings.augment
+        without_test, unlabeled, cache, settings.device, train, load, score, settings.augment
     )
 
 
@@ -136,7 +137,7 @@ def fit_model(
             form of the family.
         metrics: function whose numbers of each step are averaged over each epoch.
     """
-    train = Rows(_joined(data.train.rows, unlabeled), data.train.labels, model.encoder)
+    train = Rows(joined(data.train.rows, unlabeled), data.train.labels, model.encoder)
     validation = Rows(data.validation.rows, data.validation.labels, model.encoder)
     digest = hashlib.sha256()
     for row in unlabeled:
@@ -284,5 +285,11 @@ def _fold(layer: nn.Linear, mean: Tensor, scale: Tensor) -> None:
         layer.bias.copy_(layer.bias * scale + mean)
 
 
-def _joined(rows: Many, unlabeled: Many) -> Many:
-    return (*rows, *unlabeled) if len(unlabeled) else rows
+def joined(rows: Many, unlabeled: Many) -> Many:
+    """Return the rows of a training part, and unlabeled rows after them."""
+    if not len(unlabeled):
+        return rows
+    parts = (rows, unlabeled)
+    if all(isinstance(part, np.ndarray) for part in parts) and rows[0].shape == unlabeled[0].shape:
+        return np.concatenate(parts)
+    return (*rows, *unlabeled)

@@ -23,7 +23,7 @@ from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Record, Step, Work
 from bmc.training.custom import measure_of
 from bmc.training.work import work_for
-from bmc.workflows import scoring, teachers
+from bmc.workflows import scoring, teachers, transfer
 from bmc.workflows.baselines import code_of
 from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
 from bmc.workflows.options import Files
@@ -111,14 +111,14 @@ def compress(
         model.data = {**model.data, "location": data.location}
     if tuning.teacher:
         _check_teacher(teacher, folder, model, data)
-    texts = teachers.transfer_texts(tuning.transfer, tuning.transfer_size, data)
+    unlabeled = transfer.rows_of(tuning, tuning.transfer, data).rows
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
         weights = [weights_sha256(path) for path in (folder, teacher)]
         run = f"{weights} {tuning} {run}"
         settings, cache = tuning.settings(model), workspace.cache()
-        return work_for(data, texts, settings, checkpoints, cache, _load, run)
+        return work_for(data, unlabeled, settings, checkpoints, cache, _load, run)
 
     started_from = weights_sha256(folder)
     torch.manual_seed(tuning.seed)

@@ -15,7 +15,14 @@ from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from bmc.workflows import baselines, named_teachers, scoring, student_folders, students, teachers
+from bmc.workflows import (
+    baselines,
+    named_teachers,
+    scoring,
+    student_folders,
+    students,
+    transfer,
+)
 from bmc.workflows.against_teacher import against_teacher
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
@@ -28,7 +35,6 @@ from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
 _FEW_STEPS = 200
-_TRANSFER_OF = {"movie-reviews": "imdb", "imdb": "imdb"}
 
 
 def distill(
@@ -64,10 +70,8 @@ def distill(
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
-    transfer = settings.transfer
-    if transfer is None:
-        transfer = _TRANSFER_OF.get(source.data, "none")
-    texts = teachers.transfer_texts(transfer, settings.transfer_size, data)
+    reference = transfer.reference_of(settings, source)
+    unlabeled = transfer.rows_of(settings, reference, data)
     learned_from = data_record(data, source)
     taught_by, *more = named_teachers.choose_all(
         found, data, source, settings, chosen, learned_from
@@ -83,17 +87,17 @@ def distill(
     parts = f"{students.identity(chosen, model)} {taught_by.sha256} {data.fingerprint}"
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
-    texts_sha256 = hashlib.sha256("\x1e".join(texts).encode()).hexdigest()
+    unlabeled_record = transfer.record(reference, unlabeled)
     work = work_for(
         data,
-        texts,
+        unlabeled.rows,
         training,
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
-        run=f"{start} {[asdict(step) for _, step in steps]} {texts_sha256}",
+        run=f"{start} {[asdict(step) for _, step in steps]} {unlabeled_record['sha256']}",
     )
-    _say_plan(chosen, training, data, texts)
+    _say_plan(chosen, training, data, len(unlabeled))
     applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     ensemble = Ensemble(
@@ -114,7 +118,7 @@ def distill(
             **taught_by.to_json(student_folders.learned_from(chosen), more),
             "validation": beside_teacher,
         },
-        "transfer": {"reference": transfer, "texts": len(texts), "sha256": texts_sha256},
+        "transfer": unlabeled_record,
         "settings": asdict(training),
         "seconds": seconds,
         "history": model.origin.get("history", []),
@@ -143,16 +147,14 @@ def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> Ap
     return AppliedStep(method, asdict(settings), record, seed, seconds)
 
 
-def _say_plan(
-    student: Chosen, training: TrainingSettings, data: Dataset, texts: Sequence[str]
-) -> None:
+def _say_plan(student: Chosen, training: TrainingSettings, data: Dataset, unlabeled: int) -> None:
     """Say what is taught on how much, and whether that is little."""
     named = {name: value for name, value in asdict(student.options).items() if value}
     options = ", ".join(f"{name} {value}" for name, value in named.items())
     reference = f"{student.reference} ({options})" if options else student.reference
-    rows = f"{len(data.train)} labeled and {len(texts)} unlabeled"
+    rows = f"{len(data.train)} labeled and {unlabeled} unlabeled"
     console.note(f"teaching {reference} on {rows} rows")
-    steps = training.epochs * -(-(len(data.train) + len(texts)) // training.batch_size)
+    steps = training.epochs * -(-(len(data.train) + unlabeled) // training.batch_size)
     if steps < _FEW_STEPS:
         console.note(
             f"only {steps} steps; with few rows, more --epochs and a smaller --batch-size help"

@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from bmc import artifact, console, workspace
-from bmc import data as datasets
 from bmc.contracts import families
 from bmc.data import Dataset, Fold
-from bmc.errors import DataError, UnknownError, UsageError
+from bmc.errors import UnknownError, UsageError
 from bmc.workflows import baselines, lineage
 from bmc.workflows.data import DataSource
 
@@ -149,18 +148,6 @@ def train(
     chosen = baselines.choose(reference, {})
     settings = replace(chosen.recipe, seed=seed, device=device)
     baselines.train_baseline(chosen, data, source, settings, output, force=False)
-
-
-def transfer_texts(reference: str, limit: int, data: Dataset) -> tuple[str, ...]:
-    """Load unlabeled texts for a teacher to answer; see `bmc.data.transfer_texts`.
-
-    Raises:
-        DataError: the data's rows are no single texts.
-    """
-    texts = datasets.transfer_texts(reference, limit, avoid=data)
-    if texts and len(data.columns) > 1:
-        raise DataError("unlabeled single texts cannot teach sentence pairs: use --transfer none")
-    return texts
 
 
 def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:

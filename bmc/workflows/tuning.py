@@ -39,8 +39,12 @@ class Tuning:
         distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
         teacher: fine-tune with this model as teacher: a model directory, or its name in the
             workspace.
-        transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
-        transfer_size: number of unlabeled texts, at most.
+        transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
+            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR with images in any
+            folders, or none.
+        transfer_column: text column of that table; two for sentence pairs. The default is the
+            column of the data.
+        transfer_size: number of unlabeled rows, at most.
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
@@ -57,6 +61,7 @@ class Tuning:
     distill: bool = False
     teacher: str | None = None
     transfer: str = "none"
+    transfer_column: tuple[str, ...] = ()
     transfer_size: int = 30_000
     max_drop: float | None = None
     precision: str | None = field(default=None, metadata=about(PRECISION))
@@ -72,7 +77,7 @@ class Tuning:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
         if self.transfer != "none" and not self.has_teacher:
             raise UsageError(
-                f"--transfer {self.transfer}: unlabeled texts need a teacher; add --distill"
+                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill"
             )
 
     @property
@@ -129,9 +134,13 @@ class Distillation:
         vocabulary: tokens of the student: keep (all that the tokenizer has), auto (those that the
             texts have), or how many of the most frequent ones. Fewer make a smaller file.
         pretrain: epochs of masked language modeling on all texts, before the student is taught.
-        transfer: unlabeled texts for the teacher: imdb, a .txt file with a text per line, or none.
+        transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
+            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR with images in any
+            folders, or none.
             The default is imdb for movie reviews, and none for other data.
-        transfer_size: number of unlabeled texts, at most.
+        transfer_column: text column of that table; two for sentence pairs. The default is the
+            column of the data.
+        transfer_size: number of unlabeled rows, at most.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, in addition to the
@@ -171,6 +180,7 @@ class Distillation:
     vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model"))
     pretrain: int = 0
     transfer: str | None = field(default=None, metadata=about(group="Data"))
+    transfer_column: tuple[str, ...] = field(default=(), metadata=about(group="Data"))
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
     temperature: float = 2.0
     hard_label_weight: float = field(default=0.5, metadata=about(alias="hard"))

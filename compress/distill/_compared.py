@@ -54,7 +54,7 @@ class Compared:
     ) -> None:
         self._device, self._seen = device_of(work.device), list[View]()
         self._weights, self._parts = weights, LossParts()
-        self._total = len(work.data.train.rows) + len(work.transfer)
+        self._total = len(work.data.train.rows) + len(work.unlabeled)
         self._networks = tuple(families.network(each.family) for each in (student, teacher))
         self._student, self._teacher = student.module, teacher.module
         chosen = {name: signal(name) for name in weights if name != LOGITS}
@@ -74,7 +74,7 @@ class Compared:
             self._parts_of = answers.parts_of(student, work.data)
             self._aligned = aligned_logits(teacher, student, work.data)
             if not self._runs_teacher or answers.more_teachers:
-                unlabeled = tuple((text,) for text in work.transfer)
+                unlabeled = work.unlabeled
                 self._answers = answers.ensemble().answers(student, work, unlabeled)
         self.metrics = self._parts.metrics
 

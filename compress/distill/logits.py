@@ -66,7 +66,7 @@ class Logits:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Train the student; its structure stays the same, so that the record is empty."""
-        unlabeled = tuple((text,) for text in work.transfer)
+        unlabeled = work.unlabeled
         answers = self.ensemble().answers(model, work, unlabeled)
         parts_of, parts = self.parts_of(model, work.data), LossParts()
 

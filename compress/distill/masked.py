@@ -83,7 +83,7 @@ class Masked:
                 "--pretrain out"
             )
         module = model.module
-        texts = (*work.data.train.rows, *((text,) for text in work.transfer))
+        texts = (*work.data.train.rows, *work.unlabeled)
         identity = self._identity(model, texts, work.device)
         folder = work.cache / f"masked-{identity[:16]}"
         if _restore(model, folder / _FILE):

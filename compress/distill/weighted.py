@@ -87,7 +87,7 @@ class Weighted:
             model.scores = work.fit(
                 model,
                 loss=compared.loss,
-                unlabeled=tuple((text,) for text in work.transfer),
+                unlabeled=work.unlabeled,
                 epochs=self.epochs or None,
                 name="signals" if LOGITS not in weights else "logits-and-signals",
                 form=compared.form(),

@@ -195,7 +195,7 @@ def _say_removed(counts: Mapping[int, int], kept_ids: set[int]) -> None:
 def _chunks(encoder: TextEncoder, work: Work, validation: bool) -> Iterator[list[str]]:
     """Yield chunks of the texts that training reads, and of the validation texts."""
     held = work.data.validation.rows if validation else ()
-    for rows in (work.data.train.rows, held, work.transfer):
+    for rows in (work.data.train.rows, held, work.unlabeled):
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
             yield [

@@ -79,7 +79,7 @@ def test_an_unknown_name_is_named_with_the_way_out(
         (["distill", "--hidden", "0"], ["hidden is 0"]),
         (["distill", "--hidden", "100", "--heads", "3"], ["100", "3 heads", "try 99"]),
         (["distill", "--transfer", "gone.txt"], ["gone.txt"]),
-        (["distill", "--transfer-size", "-1"], ["-1 transfer texts"]),
+        (["distill", "--transfer-size", "-1"], ["-1 transfer rows"]),
         (["export", "--target", "onnx", "--opset", "7"], ["opset is 7"]),
         (["export", "--target", "onnx", "--max-batch", "0"], ["max batch is 0"]),
         (["export", "--target", "onnx,openvino", "--output", "x"], ["--output", "2 targets"]),

@@ -18,6 +18,7 @@ from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError
 from bmc.files import sha256
+from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Work
 from bmc.models import bert
@@ -179,14 +180,14 @@ def few(reviews: Dataset) -> Dataset:
 
 
 def step_and_work(
-    folder: Path, data: Dataset, path: Path, transfer: tuple[str, ...] = (), hard: float = 0.5
+    folder: Path, data: Dataset, path: Path, unlabeled: Many = (), hard: float = 0.5
 ) -> tuple[Logits, Work]:
     step = Logits(str(folder), sha256(folder / "model.safetensors"), hard=hard)
 
     def load(name: str) -> Model:
         return artifact.load(Path(name))
 
-    return step, work_for(data, transfer, SETTINGS, path / "run", path / "cache", load, run="")
+    return step, work_for(data, unlabeled, SETTINGS, path / "run", path / "cache", load, run="")
 
 
 def test_distillation_brings_the_student_nearer_to_its_teacher(
@@ -210,28 +211,30 @@ def test_distillation_brings_the_student_nearer_to_its_teacher(
 def test_the_teacher_answers_training_and_transfer_texts_and_no_others(
     lively_folder: Path, few: Dataset, tmp_path: Path
 ) -> None:
-    transfer = ("some film", "another film")
+    unlabeled = (("some film",), ("another film",))
     student = bert.student(
         artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2), few
     )
-    step, work = step_and_work(lively_folder, few, tmp_path, transfer)
+    step, work = step_and_work(lively_folder, few, tmp_path, unlabeled)
     assert len(few.test) > 0
     assert len(work.data.test) == 0
     step.apply(student, work)
     kept = [np.load(path) for path in (tmp_path / "cache").glob("*/*.npy")]
-    assert sum(len(chunk) for chunk in kept) == len(few.train) + len(transfer)
+    assert sum(len(chunk) for chunk in kept) == len(few.train) + len(unlabeled)
 
 
 def test_hard_labels_and_transfer_texts_both_change_what_is_learned(
     lively_folder: Path, few: Dataset, tmp_path: Path
 ) -> None:
     learned = []
-    for number, (hard, transfer) in enumerate(((0.0, ()), (1.0, ()), (0.0, ("one film",) * 40))):
+    cases: tuple[tuple[float, Many], ...]
+    cases = ((0.0, ()), (1.0, ()), (0.0, (("one film",),) * 40))
+    for number, (hard, unlabeled) in enumerate(cases):
         torch.manual_seed(0)
         student = bert.student(
             artifact.load(lively_folder), bert.Size(layers=1, hidden=16, heads=2), few
         )
-        step, work = step_and_work(lively_folder, few, tmp_path / str(number), transfer, hard)
+        step, work = step_and_work(lively_folder, few, tmp_path / str(number), unlabeled, hard)
         step.apply(student, work)
         learned.append(student.module.get_parameter("classifier.weight").detach())
     assert not torch.equal(learned[0], learned[1])

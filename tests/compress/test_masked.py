@@ -66,7 +66,7 @@ def test_another_start_is_trained_anew(
     Masked().apply(make_model(), work)
     model, step = make_model(), Masked()
     if what == "texts":
-        work = replace(work, transfer=("another text",))
+        work = replace(work, unlabeled=(("another text",),))
     elif what == "weights":
         with torch.no_grad():
             model.module.get_parameter("bert.pooler.dense.bias").add_(1)

@@ -233,7 +233,7 @@ def test_transfer_texts_are_data_too(make_lively: Callable[..., Model], work: Wo
     model = make_lively()
     word = "xylophones"
     before = tokens(model, [word])
-    Vocabulary(margin=0).apply(model, replace(work, transfer=(word,)))
+    Vocabulary(margin=0).apply(model, replace(work, unlabeled=((word,),)))
     assert tokens(model, [word]) == before
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bmc import data as datasets
-from bmc.data import Dataset, Examples, Table, histogram, split, transfer_texts
-from bmc.errors import DataError, SettingError, UnknownError
+from bmc.data import Examples, Table, histogram, split
+from bmc.errors import DataError, UnknownError
 
 
 def table(count: int = 300, prefix: str = "text") -> Table:
@@ -221,23 +221,3 @@ def test_movie_reviews_are_the_8530_of_both_classes() -> None:
     assert len(data.train) + len(data.validation) + len(data.test) == 8530
     assert data.labels == ("negative", "positive")
     assert not texts_of(data.train) & texts_of(data.test)
-
-
-def test_transfer_texts_leave_out_what_is_held_out(reviews: Dataset, tmp_path: Path) -> None:
-    held_out = [reviews.test.rows[0][0].upper(), reviews.validation.rows[0][0]]
-    lines = [*held_out, "  fresh one ", "", "fresh two", "fresh three"]
-    path = write_csv(tmp_path / "more.txt", "\n".join(lines))
-    assert transfer_texts(path, 2, reviews) == ("fresh one", "fresh two")
-    assert transfer_texts("none", 10, reviews) == ()
-
-
-def test_transfer_texts_that_cannot_be_had_are_refused(reviews: Dataset, tmp_path: Path) -> None:
-    (tmp_path / "binary.txt").write_bytes(b"a film\n\xff\x00")
-    with pytest.raises(DataError, match="line 2 is not UTF-8"):
-        transfer_texts(str(tmp_path / "binary.txt"), 5, reviews)
-    with pytest.raises(UnknownError, match="no file"):
-        transfer_texts(str(tmp_path / "gone.txt"), 5, reviews)
-    with pytest.raises(UnknownError, match="no transfer set named 'imbd'"):
-        transfer_texts("imbd", 5, reviews)
-    with pytest.raises(SettingError, match="0 or more"):
-        transfer_texts("imdb", -5, reviews)

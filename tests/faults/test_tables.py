@@ -385,10 +385,10 @@ def test_transfer_texts_are_lines_in_utf8(tmp_path: Path) -> None:
         (b"fine\na\0b\n", "line 2 holds a NUL"),
     ):
         with pytest.raises(DataError, match=words):
-            datasets.transfer_texts(written(tmp_path, "t.txt", content), 5, data)
+            datasets.transfer_rows(written(tmp_path, "t.txt", content), 5, data)
     os.mkfifo(tmp_path / "pipe.txt")
     with pytest.raises(DataError, match="a named pipe"):
-        datasets.transfer_texts(str(tmp_path / "pipe.txt"), 5, data)
+        datasets.transfer_rows(str(tmp_path / "pipe.txt"), 5, data)
 
 
 def test_a_large_table_on_disk_is_refused_alike(

@@ -1,0 +1,78 @@
+"""Unlabeled rows of every kind teach a student, and bmc.json says which and how many."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import bmc
+from bmc import artifact
+from bmc.errors import DataError
+from bmc.workflows import distill, train
+from bmc.workflows.data import DataSource
+from bmc.workflows.options import Output
+from bmc.workflows.tuning import Distillation
+
+QUICK: dict[str, Any] = {"epochs": 1, "device": "cpu", "precision": "fp32"}
+SMALL: dict[str, Any] = {**QUICK, "layers": 1, "hidden": 16, "heads": 2}
+
+
+def test_unlabeled_images_are_learned_and_recorded(tmp_path: Path) -> None:
+    source = DataSource(data="digits")
+    options = {"epochs": 1, "device": "cpu"}
+    train.train("cnn", source, {"width": "4", "hidden": "8"}, options, Output(tmp_path / "teacher"))
+    data = source.load()
+    fresh = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 1), np.uint8)
+    held_out = np.asarray(data.test.rows)[:2]
+    np.savez(tmp_path / "more.npz", images=np.concatenate([fresh, fresh[:1], held_out]))
+    students = {}
+    for transfer in ("none", str(tmp_path / "more.npz")):
+        settings = Distillation("mlp", settings={"width": "16"}, transfer=transfer, **QUICK)
+        output = Output(tmp_path / Path(transfer).stem)
+        made = distill.distill(str(tmp_path / "teacher"), source, settings, output)
+        students[transfer] = artifact.load(made.path)
+    taught, plain = students.pop(str(tmp_path / "more.npz")), students["none"]
+    record = taught.origin["transfer"]
+    assert record.pop("sha256") != plain.origin["transfer"].pop("sha256")
+    assert record == {
+        "reference": str(tmp_path / "more.npz"),
+        "rows": 5,
+        "found": 8,
+        "duplicates": 1,
+        "held_out": 2,
+    }
+    pairs = zip(taught.module.parameters(), plain.module.parameters(), strict=True)
+    assert not all(torch.equal(*pair) for pair in pairs)
+
+
+def test_a_python_caller_passes_texts(model_folder: Path, tmp_path: Path) -> None:
+    texts = ["an unlabeled film", "another one", "An  unlabeled film"]
+    output = tmp_path / "student"
+    bmc.distill(bmc.ModelHandle(model_folder), "tiny", transfer=texts, output=output, **SMALL)
+    record = artifact.describe(output)["origin"]["transfer"]
+    assert (record["rows"], record["found"], record["duplicates"]) == (2, 3, 1)
+    with pytest.raises(DataError, match="transfer is a int"):
+        bmc.distill(bmc.ModelHandle(model_folder), "tiny", transfer=3, **SMALL)  # type: ignore[arg-type]
+
+
+def test_a_python_caller_passes_arrays_to_a_wrapped_network(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(90, 6)).astype(np.float32)
+    labels = (rows[:, 0] > 0).astype(int)
+
+    def network(width: int) -> torch.nn.Module:
+        layers = (torch.nn.Linear(6, width), torch.nn.ReLU(), torch.nn.Linear(width, 2))
+        return torch.nn.Sequential(*layers)
+
+    teacher = bmc.wrap(network(16), (rows, labels), name="large")
+    student = bmc.wrap(network(4), (rows, labels), name="small")
+    unlabeled = generator.normal(size=(20, 6)).astype(np.float32)
+    output = tmp_path / "student"
+    made = bmc.distill(teacher, student, transfer=unlabeled, output=output, epochs=1, device="cpu")
+    assert artifact.describe(made.path)["origin"]["transfer"]["rows"] == 20
+    with pytest.raises(DataError, match="an array \\(rows"):
+        bmc.distill(teacher, student, transfer=["a text"], output=tmp_path / "x", epochs=1)
