@@ -32,7 +32,6 @@ def distill(
     Example:
         bmc distill --teacher bert --student tiny
         bmc distill --teacher bert --data reviews.csv --transfer more.txt
-        bmc distill --teacher bert,mpnet --student small --teacher-weights validation
     """
     from bmc.rendering import models as render
     from bmc.workflows import distill as workflow
