@@ -14,6 +14,7 @@ from bmc.user_code import failure_of
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from bmc.training.adversarial import Guide
     from bmc.training.batches import Batch
 
 Record = dict[str, Any]
@@ -223,6 +224,7 @@ class Fit(Protocol):
         keep: str | None = None,
         form: Form | None = None,
         metrics: Metrics | None = None,
+        guide: Guide | None = None,
     ) -> dict[str, float]:
         """Train on the labeled and the unlabeled rows, and return the validation scores.
 
@@ -240,6 +242,7 @@ class Fit(Protocol):
                 changes the model during training; None leaves the choice to the user's setting.
             form: function that computes a batch's outputs, in place of the family's training form.
             metrics: function that is called after each step; see `Metrics`.
+            guide: teacher of a generator; only for a family that trains its models itself.
         """
 
 

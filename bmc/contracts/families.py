@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from bmc.data import Dataset
     from bmc.measure.custom import CustomScore
     from bmc.model import AfterStep, CustomLoss, Form, Model, Parts
+    from bmc.training.adversarial import Guide
     from bmc.training.epochs import Fitted
     from bmc.training.settings import TrainingSettings
 
@@ -71,8 +72,13 @@ class Train(Protocol):
         folder: Path,
         run: str = "",
         after_step: AfterStep | None = None,
+        guide: Guide | None = None,
     ) -> Fitted:
-        """Train a model in place, with checkpoints in `folder`."""
+        """Train a model in place, with checkpoints in `folder`.
+
+        `guide` is a teacher to learn from. It is passed only when a model is distilled, so a family
+        that is never taught may leave the parameter out.
+        """
 
 
 @dataclass(frozen=True, kw_only=True)

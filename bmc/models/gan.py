@@ -27,7 +27,7 @@ from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import AfterStep, Model, Parts
 from bmc.models import image_networks
-from bmc.training.adversarial import fit_adversarially
+from bmc.training.adversarial import Guide, fit_adversarially
 from bmc.training.batches import Rows
 from bmc.training.epochs import Fitted
 from bmc.training.initialize import initialize
@@ -94,8 +94,18 @@ def train(
     folder: Path,
     run: str = "",
     after_step: AfterStep | None = None,
+    guide: Guide | None = None,
 ) -> Fitted:
     """Train a generator on the images of a data set, against a new discriminator.
+
+    Args:
+        model: the generator, which is trained in place.
+        data: the images.
+        settings: training settings.
+        folder: folder of the checkpoint.
+        run: everything else that the result depends on, as text.
+        after_step: function to call after every step.
+        guide: teacher whose images are learned as well.
 
     Raises:
         SettingError: a setting does not apply to adversarial training.
@@ -112,7 +122,16 @@ def train(
     depends = json.dumps([data.fingerprint, model.spec, run])
     size = model.spec["latent"]
     return fit_adversarially(
-        model.module, judge, size, learned, chosen_by, settings, folder, depends, after_step
+        model.module,
+        judge,
+        size,
+        learned,
+        chosen_by,
+        settings,
+        folder,
+        depends,
+        after_step,
+        guide,
     )
 
 

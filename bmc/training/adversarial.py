@@ -35,6 +35,7 @@ _AVERAGE_DECAY = 0.999
 _SCORING_BATCH = 250
 _MAX_SCORED_IMAGES = 5000
 _FILTERS = (32, 64)
+_LEAST_VARIANCE = 1e-6
 _UNUSED_SETTINGS = ("l1", "batch_tokens", "class_weights", "auxiliary_weight")
 
 
@@ -64,6 +65,57 @@ class Networks(nn.Module):
                 value.copy_(tensors[name])
 
 
+class Guide(nn.Module):
+    """A teacher whose images of the same noise a generator learns, beside its adversarial loss.
+
+    Args:
+        teacher: trained generator from `latent` (rows, size) to images.
+        pixels: weight of the squared error of pixels.
+        features: weight of the squared error of what the discriminator's last linear layer reads.
+    """
+
+    def __init__(self, teacher: nn.Module, pixels: float, features: float) -> None:
+        super().__init__()
+        self.teacher = teacher.eval().requires_grad_(requires_grad=False)
+        self._pixels, self._features = pixels, features
+
+    def loss(self, noise: Tensor, generated: Tensor, discriminator: nn.Module) -> Tensor:
+        """Return the weighted sum of both errors, each in units of the teacher's variance.
+
+        Args:
+            noise: (rows, size).
+            generated: images of the generator in training, from this noise.
+            discriminator: in training mode, which it is in afterwards, too.
+        """
+        with torch.no_grad():
+            target = self.teacher(noise).float()
+        total = self._pixels * _relative_error(generated, target)
+        if self._features:
+            discriminator.eval()  # without dropout, which would differ between the two
+            pair = discriminator_features(discriminator, torch.cat([generated, target]))
+            discriminator.train()
+            total = total + self._features * _relative_error(*pair.chunk(2))
+        return total
+
+
+def discriminator_features(discriminator: nn.Module, images: Tensor) -> Tensor:
+    """Return what a discriminator's last linear layer reads, float32 (rows, features)."""
+    last = [layer for layer in discriminator.modules() if isinstance(layer, nn.Linear)][-1]
+    seen: list[Tensor] = []
+    hook = last.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        discriminator(images)
+    finally:
+        hook.remove()
+    return seen[0].float()
+
+
+def _relative_error(student: Tensor, teacher: Tensor) -> Tensor:
+    """Return the mean squared error in units of the teacher's variance; only the student learns."""
+    teacher = teacher.detach()
+    return (student - teacher).pow(2).mean() / teacher.var(correction=0).clamp(min=_LEAST_VARIANCE)
+
+
 def fit_adversarially(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -74,6 +126,7 @@ def fit_adversarially(
     folder: Path,
     run: str = "",
     after_step: AfterStep | None = None,
+    guide: Guide | None = None,
 ) -> Fitted:
     """Train a generator in place against a discriminator; it ends with its best averaged weights.
 
@@ -94,6 +147,7 @@ def fit_adversarially(
         folder: folder of the checkpoint.
         run: everything else that the result depends on, as text.
         after_step: function to call with the generator, as `loop.fit` calls it with its module.
+        guide: teacher whose images the generator learns as well.
 
     Raises:
         SettingError: a setting does not apply to adversarial training.
@@ -106,7 +160,8 @@ def fit_adversarially(
     _check(settings)
     device = device_of(settings.device)
     networks = Networks(generator, discriminator).to(device)
-    epochs = _Adversarial(networks, size, train, validation, settings, folder, run)
+    guide = guide.to(device) if guide else None
+    epochs = _Adversarial(networks, size, train, validation, settings, folder, run, guide)
     epochs.fit(generator, after_step)
     generator.to("cpu").eval()
     progress = epochs.progress
@@ -127,12 +182,13 @@ class _Adversarial(Epochs):
         settings: TrainingSettings,
         folder: Path,
         run: str,
+        guide: Guide | None,
     ) -> None:
         parameters = [value for _, value in checkpoint.trainable(networks)]
         rate, decay = settings.learning_rate, settings.weight_decay
         optimizer = torch.optim.Adam(parameters, rate, _BETAS, weight_decay=decay, fused=True)
         super().__init__(networks, networks.average, optimizer, train, settings, folder, run)
-        self._networks_pair, self._size = networks, size
+        self._networks_pair, self._size, self._guide = networks, size, guide
         self._device = device_of(settings.device)
         self._real_features = features_of(images_of(validation, self._device))
 
@@ -143,7 +199,9 @@ class _Adversarial(Epochs):
     def learn(self, indices: array[int], step: int) -> float:
         images = self._train.batch(indices).to(self._device).inputs["pixels"]
         total = 0.0
-        for loss, network in _losses(self._networks_pair, images, self._size, self._settings):
+        for loss, network in _losses(
+            self._networks_pair, images, self._size, self._settings, self._guide
+        ):
             parameters = list(network.parameters())
             # Gradients go to this network only; the optimizer skips parameters without one.
             loss.backward(inputs=parameters)  # type: ignore[no-untyped-call]
@@ -178,7 +236,11 @@ def _check(settings: TrainingSettings) -> None:
 
 
 def _losses(
-    networks: Networks, images: Tensor, size: int, settings: TrainingSettings
+    networks: Networks,
+    images: Tensor,
+    size: int,
+    settings: TrainingSettings,
+    guide: Guide | None,
 ) -> Iterator[tuple[Tensor, nn.Module]]:
     """Yield the discriminator's loss, and then the generator's, each with the network to train.
 
@@ -196,7 +258,8 @@ def _losses(
     yield real_loss + _loss_as_generated(generated_logits), networks.discriminator
     with autocast(precision, device):
         logits = networks.discriminator(_augmented(generated.float(), settings)).float()
-    yield _loss_as_real(logits, 0.0), networks.generator
+        further = guide.loss(noise, generated.float(), networks.discriminator) if guide else 0.0
+    yield _loss_as_real(logits, 0.0) + further, networks.generator
 
 
 def _augmented(images: Tensor, settings: TrainingSettings) -> Tensor:

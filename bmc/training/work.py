@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
 from bmc.model import AfterStep, Form, Loss, Metrics, Model, Work
+from bmc.training.adversarial import Guide
 from bmc.training.batches import Batch, Rows
 from bmc.training.custom import custom_loss, custom_score, identity_of, refuse_unread
 from bmc.training.epochs import Fitted
@@ -63,6 +65,7 @@ def work_for(
         keep: str | None = None,
         form: Form | None = None,
         metrics: Metrics | None = None,
+        guide: Guide | None = None,
     ) -> dict[str, float]:
         changed = settings if epochs is None else replace(settings, epochs=epochs)
         if keep is not None:
@@ -91,7 +94,8 @@ def work_for(
                 "from a teacher or unlabeled rows"
             )
         every_step = every_step_of(model, after_step)
-        fitted = family.train(model, without_test, changed, folder, run, every_step)
+        taught: dict[str, Any] = {"guide": guide} if guide else {}
+        fitted = family.train(model, without_test, changed, folder, run, every_step, **taught)
         model.origin = {**model.origin, "history": fitted.epochs()}
         return fitted.to_json()
 

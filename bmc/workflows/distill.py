@@ -64,7 +64,8 @@ def distill(
     # A senseless setting is said before a teacher is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    first = steps_of(settings, [Teacher(Path(), "", "named", ())])
+    draws = students.is_generator(chosen)
+    first = steps_of(settings, [Teacher(Path(), "", "named", ())], draws)
     with_preparation(first, settings, training)
     found = named_teachers.find_all(teacher)
     data = source.load()
@@ -76,7 +77,7 @@ def distill(
     taught_by, *more = named_teachers.choose_all(
         found, data, source, settings, chosen, learned_from
     )
-    steps = steps_of(settings, [taught_by, *more])
+    steps = steps_of(settings, [taught_by, *more], draws)
     taught = artifact.load(taught_by.folder)
     # The step loads the teacher again, and frees it before training.
     teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from bmc.compress.distill.generator import Generator
 from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
+from bmc.errors import UsageError
 from bmc.model import Step
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
 
-def steps_of(settings: Distillation, teachers: Sequence[Teacher]) -> list[tuple[str, Step]]:
+def steps_of(
+    settings: Distillation, teachers: Sequence[Teacher], teaches_generator: bool = False
+) -> list[tuple[str, Step]]:
     """Return the steps that teach a student, in order, each with its method.
 
     Args:
         settings: what is learned.
         teachers: whose logits are learned; the signals are the first one's.
+        teaches_generator: whether the student is a generator, which has no logits.
 
     Raises:
         SettingError: a setting is out of range, or the weights of all signals are 0.
         UnknownError: there is no such signal.
     """
+    if teaches_generator:
+        return [_for_generator(settings, teachers)]
     (teacher, sha256), *more = [(str(each.folder), each.sha256) for each in teachers]
     logits = Logits(
         teacher,
@@ -58,3 +65,19 @@ def steps_of(settings: Distillation, teachers: Sequence[Teacher]) -> list[tuple[
     if not beside:
         return [*first, ("distill/logits", logits)]
     return [*first, weighted({LOGITS: 1.0, **beside}, 0)]
+
+
+def _for_generator(settings: Distillation, teachers: Sequence[Teacher]) -> tuple[str, Step]:
+    """Return the step that teaches a generator.
+
+    Raises:
+        UsageError: there are several teachers, or signals that only classifiers have.
+    """
+    if len(teachers) > 1:
+        raise UsageError("a generator learns from one teacher: the mean of images is no image")
+    if settings.signals:
+        raise UsageError(
+            f"--signals {settings.signals}: a generator has none of them; it learns pixels and the "
+            "discriminator's features"
+        )
+    return "distill/generator", Generator(str(teachers[0].folder), teachers[0].sha256)

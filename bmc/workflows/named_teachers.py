@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc import console
+from bmc.compress.distill.generator import check_generators
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.workflows import baselines, students, teachers
@@ -110,7 +111,10 @@ def _teacher(
             _check_student(reference, data, student)
             teachers.train(reference, data, source, settings.seed, settings.device, folder)
     refuse_another_fold(folder, learned_from)
-    teachers.check(folder, data, data.labels)
+    if students.is_generator(student):
+        teachers.check_generator(folder, data)
+    else:
+        teachers.check(folder, data, data.labels)
     teacher = teachers.teacher_of(folder, chosen)
     if chosen == "named":
         console.note(f"teacher: {folder}, as named (weights {teacher.sha256[:12]})")
@@ -120,6 +124,14 @@ def _teacher(
 def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
     """Build the student of an untrained teacher: what does not fit is said before hours of work."""
     chosen = baselines.choose(teacher, {})
-    if chosen.network.train is not None:
-        raise UsageError(f"{teacher} answers no rows, so it cannot teach: name a classifier")
-    students.untrained(student, baselines.built(chosen, data), data, seed=0)
+    draws = students.is_generator(student)
+    if students.is_generator(chosen) != draws:
+        raise UsageError(
+            f"{teacher} is no generator, so it cannot teach {student.reference}: name a gan"
+            if draws
+            else f"{teacher} answers no rows, so it cannot teach: name a classifier"
+        )
+    built = baselines.built(chosen, data)
+    untrained = students.untrained(student, built, data, seed=0)
+    if draws:
+        check_generators(teacher, built, untrained)

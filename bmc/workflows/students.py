@@ -111,3 +111,8 @@ def identity(chosen: Chosen, student: Model) -> str:
 
 def _parameters(model: Model) -> int:
     return sum(value.numel() for value in model.module.parameters())
+
+
+def is_generator(chosen: Chosen) -> bool:
+    """Tell whether a student draws images of noise, and so has no logits."""
+    return chosen.network.train is not None

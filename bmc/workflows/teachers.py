@@ -173,6 +173,25 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     refuse_learned(teacher, data)
 
 
+def check_generator(teacher: Path, data: Dataset) -> None:
+    """Check that a teacher of a generator is one, and has learned no row that is held out here.
+
+    Args:
+        teacher: its model directory.
+        data: what the student learns from.
+
+    Raises:
+        UsageError: it is no generator, or has learned rows of the test split.
+    """
+    task = artifact.describe(teacher)["task"]
+    if task != "generation":
+        raise UsageError(
+            f"the teacher {teacher} is for {task}, and the student draws images: a generator "
+            "learns from a generator only"
+        )
+    refuse_learned(teacher, data)
+
+
 def refuse_learned(teacher: Path, data: Dataset) -> None:
     """Refuse a teacher that has learned rows of the test split; say what is not known.
 
@@ -213,7 +232,8 @@ def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
             f"this one has {data.fingerprint[:_SHOWN]})"
         )
     columns = trained_on.get("text_columns")
-    if manifest["task"] != data.task or (columns and len(columns) != len(data.columns)):
+    tasks = (data.task, "generation")  # a generator's task is its own, whatever the labels
+    if manifest["task"] not in tasks or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"
     return ""
 
