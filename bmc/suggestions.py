@@ -11,6 +11,7 @@ from bmc.errors import UnknownError, UsageError, unknown
 
 PAIR = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 """A word such as model=bert."""
+_VALUE_OPTIONS = ("--student", "--target", "--method", "--data")  # the most specific first
 
 
 def current_option_name(aliases: Mapping[str, str]) -> Callable[[str], str]:
@@ -58,6 +59,24 @@ def unknown_option(
     instead = "" if is_number else _replacement_for(typed, known, names_model)
     dashed = "; a text that starts with - stands after --" if verb == "bmc predict" else ""
     return UsageError(f"{verb} has no option {typed}. {instead}({hint}{dashed})")
+
+
+def extra_words(verb: str, words: str, known: Sequence[str], hint: str) -> UsageError:
+    """Return the error for words that a command takes as values of an option alone.
+
+    Args:
+        verb: the command, such as "bmc train".
+        words: the words, with spaces between them.
+        known: the command's options.
+        hint: the command that lists all options.
+    """
+    first, _, second = words.partition(" ")
+    option = next((name for name in _VALUE_OPTIONS if name in known), "")
+    meant = f"{option} {first}"
+    if option == "--student":
+        meant = f"--teacher {first} --student {second}" if second else f"--teacher {first}"
+    guess = f" Did you mean {meant}?" if option else ""
+    return UsageError(f"{verb} does not take {words!r}.{guess} ({hint})")
 
 
 def pairs_as_options(verb: str, words: Sequence[str], known: Sequence[str]) -> str:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType
 
 _SIGNALLED = 128  # plus the signal's number: the exit status of a program killed by a signal
+_RESUMABLE = ("train", "distill", "prune", "share")
 BROKEN_PIPE = _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 """The exit code of a program whose results are no longer read, as with `| head`."""
 
@@ -25,6 +27,17 @@ class TerminatedError(KeyboardInterrupt):
 def exit_code_of(interruption: KeyboardInterrupt) -> int:
     """Return the exit code of a program that Ctrl-C or a signal ended."""
     return getattr(interruption, "exit_code", _SIGNALLED + signal.SIGINT)
+
+
+def message_for(arguments: Sequence[str]) -> str:
+    """Return the message for a command that was interrupted: whether it can be resumed.
+
+    Args:
+        arguments: the verb and what follows it.
+    """
+    trains = arguments and (arguments[0] in _RESUMABLE or "qat" in arguments)
+    kept = "The same command goes on from the last checkpoint"
+    return f"stopped. {kept if trains else 'Nothing was kept'}"
 
 
 def raise_on_signals() -> None:

@@ -35,7 +35,7 @@ def usage_error_for(error: Any, arguments: Sequence[str], verbs: Iterable[str]) 
     said = " ".join(error.format_message().split()).rstrip(".")
     extra = re.fullmatch(r"Got unexpected extra argument\(s\) \((.*)\)", said)
     if extra:
-        return UsageError(f"{verb} does not take {extra[1]!r} ({hint})")
+        return suggestions.extra_words(verb, extra[1], known, hint)
     return UsageError(f"{said} ({hint})")
 
 

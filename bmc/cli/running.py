@@ -14,10 +14,8 @@ from bmc.diagnosis import as_bmc_error
 from bmc.files import check_working_folder
 from bmc.rendering.printing import print_result, report_unprinted
 from bmc.rendering.rendered import Rendered
-from bmc.termination import exit_code_of
+from bmc.termination import exit_code_of, message_for
 from bmc.trust import trusting
-
-_TRAINING = ("train", "distill", "prune", "share")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -31,9 +29,7 @@ def run(arguments: Sequence[str]) -> int:
         except typer.Exit as left:
             return left.exit_code
         except KeyboardInterrupt as stopped:
-            trains = arguments and (arguments[0] in _TRAINING or "qat" in arguments)
-            kept = "The same command goes on from the last checkpoint"
-            console.complain(f"stopped. {kept if trains else 'Nothing was kept'}")
+            console.complain(message_for(arguments))
             return exit_code_of(stopped)
         except streams.UnprintedError as error:
             return report_unprinted(error.reason)

@@ -92,3 +92,19 @@ def test_an_option_is_understood_as_another_only_by_the_verb_that_renamed_it(bmc
 
 def test_a_row_with_an_equals_sign_is_a_row(bmc: Run) -> None:
     refused(bmc("predict", "gone", "a=b"), "no bundle named 'gone'")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("train bert movie-reviews", "Did you mean --data movie-reviews?"),
+        ("distill bert tiny", "Did you mean --teacher bert --student tiny?"),
+        ("prune mlp depth", "Did you mean --method depth?"),
+        ("export mlp onnx --target onnx", "Did you mean --target onnx?"),
+        ("show a b", "bmc show does not take 'b'. (bmc show --help lists all)"),
+    ],
+)
+def test_a_value_without_its_option_is_answered_with_the_option(
+    bmc: Run, typed: str, meant: str
+) -> None:
+    refused(bmc(*typed.split()), meant)
