@@ -20,7 +20,7 @@ class Settings(_options.ImageOptions):
 
     Args:
         width: width of each hidden layer.
-        depth: number of hidden layers.
+        depth: number of hidden layers; 0 for a linear model of the pixels.
         dropout: dropout probability after each hidden layer.
     """
 
@@ -31,7 +31,8 @@ class Settings(_options.ImageOptions):
     def __post_init__(self) -> None:
         super().__post_init__()
         _options.check_range("width", self.width)
-        _options.check_range("depth", self.depth, MAX_LAYERS)
+        if self.depth:
+            _options.check_range("depth", self.depth, MAX_LAYERS)
         _options.check_fraction("dropout", self.dropout)
 
 

@@ -22,7 +22,7 @@ from bmc.models.image_networks import examples as examples
 
 
 class Perceptron(image_networks.ImageModule):
-    """Hidden layers with ReLU, then a linear output.
+    """Hidden layers with ReLU, if there are any, then a linear output.
 
     Args:
         image: channels, height and width.
@@ -40,7 +40,7 @@ class Perceptron(image_networks.ImageModule):
         self.hidden = nn.Sequential()
         for inputs, units in pairwise(widths):
             self.hidden.extend([nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(dropout)])
-        self.output = nn.Linear(width, outputs)
+        self.output = nn.Linear(widths[-1], outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Return logits (rows, outputs) of pixels (rows, channels, height, width)."""
@@ -65,7 +65,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         image_networks.image_of(spec),
         image_networks.whole_of(spec, "outputs"),
         image_networks.whole_of(spec, "hidden"),
-        image_networks.whole_of(spec, "depth", most=MAX_LAYERS),
+        image_networks.whole_of(spec, "depth", least=0, most=MAX_LAYERS),
         image_networks.share_of(spec, "dropout"),
     ).eval()
 

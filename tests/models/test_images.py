@@ -304,7 +304,7 @@ def test_a_regression_has_one_output_in_the_units_of_its_labels(name: str, tmp_p
 
 
 NONSENSE: list[tuple[Any, dict[str, Any]]] = [
-    (mlp, {"depth": 0}),
+    (mlp, {"depth": -1}),
     (mlp, {"hidden": True}),
     (mlp, {"dropout": 1.0}),
     (cnn, {"height": 2}),
