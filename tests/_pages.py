@@ -30,7 +30,7 @@ _SMALLER = {
     "prune": ["--epochs", "0"],
     "share": ["--epochs", "0"],
     "bench": ["--launches", "2", "--rounds", "2"],
-    "report": ["--launches", "2"],
+    "report": ["--launches", "2", "--no-floor"],
     "inspect": ["--rows", "8"],
     "export": ["--allow-slower"],  # which is the faster is not what is asked here
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.statistics import speed_up
+from bmc.report.floor import Floor as Floor
 from bmc.report.line import Line as Line
 from bmc.report.line import Report as Report
 from bmc.report.read import Evaluated, read_all, read_failed
@@ -31,7 +32,10 @@ _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was b
 
 
 def collect(
-    run: Run | None, reference: str | None = None, folders: Sequence[Path] | None = None
+    run: Run | None,
+    reference: str | None = None,
+    folders: Sequence[Path] | None = None,
+    floor: Floor = Floor(),  # noqa: B008  frozen
 ) -> Report:
     """Read bundles, and join them with a bench.
 
@@ -39,11 +43,14 @@ def collect(
         run: the bench that holds the times; None leaves them out.
         reference: bundle that the speed-ups of its data set refer to; chosen by bmc when None.
         folders: folders of the bundles; when None, all bundles of the workspace, with failed ones.
+        floor: bundles of simple models, which stand below the other bundles of their data.
     """
     evaluated, broken = read_all(folders)
     failures, unread = read_failed() if folders is None else ([], {})
     evaluated.sort(key=lambda one: (-parameters_of(one.bundle), one.bundle.path.name))
-    titles_of = titles([*(one.bundle for one in evaluated), *failures])
+    simple, damaged = read_all(list(floor.folders))
+    everyone = [*evaluated, *simple]
+    titles_of = titles([*(one.bundle for one in everyone), *failures])
     timed = {row.name for row in run.rows} if run else set()
     groups: dict[str, list[Bundle]] = {}
     for one in evaluated:
@@ -55,10 +62,13 @@ def collect(
             reference if reference in {one.path.name for one in bundles_of_data} else None
         )
         references[data] = reference_name or reference_of(bundles_of_data) or ""
-    lines = [_line(one, evaluated, run, titles_of, references) for one in evaluated]
+    lines = [_line(one, everyone, run, titles_of, references) for one in evaluated]
     lines += [_failed(bundle, titles_of) for bundle in failures]
+    for one in simple:
+        line = _line(one, everyone, run, titles_of, references)
+        lines.append(replace(line, floor=floor.folders[one.bundle.path]))
     lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
-    return Report(tuple(lines), references, run, {**broken, **unread})
+    return Report(tuple(lines), references, run, {**broken, **unread, **damaged}, floor.notes)
 
 
 def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -> Run | None:

@@ -50,6 +50,7 @@ class Line:
         labels: class names, in the order of the matrix; empty in a regression.
         scores: all scores of the task, as `scores.of_task` returns them; empty for a generator.
         history: epochs of the training of the model; see `bmc.curves`.
+        floor: what the model is, where it is a simple model of the report's floor; else "".
     """
 
     name: str
@@ -86,6 +87,7 @@ class Line:
     labels: tuple[str, ...] = ()
     scores: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Epoch, ...] = ()
+    floor: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as a JSON object."""
@@ -101,12 +103,14 @@ class Report:
         references: for each data set, the bundle that speed-ups refer to.
         run: bench that measured the times; None for a report without times.
         broken: bundles that cannot be read or run, each with the reason.
+        notes: sentences on simple models that the floor lacks.
     """
 
     lines: tuple[Line, ...]
     references: Mapping[str, str]
     run: Run | None
     broken: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def by_data(self) -> dict[str, list[Line]]:
         """Return the lines of each data set; data sets are in the order of their first line."""

@@ -45,7 +45,7 @@ def html(report: Report) -> str:
     template = files("bmc.report").joinpath("page.html").read_text(encoding="utf-8")
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"significant": significant, "with_interval": with_interval}
-    fastest = [line for line in report.lines if line.speed_up and line.accuracy]
+    fastest = [line for line in report.lines if line.speed_up and line.accuracy and not line.floor]
     best = max(fastest, key=lambda line: line.speed_up.value if line.speed_up else 0, default=None)
     page = environment.from_string(template).render(
         report=report,

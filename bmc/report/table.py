@@ -83,7 +83,7 @@ def _add(table: Table, line: Line) -> None:
         _point(line.p50) if line.threads is not None else _not_run(line),
         _point(line.p90) if line.threads is not None else "",
         _ratio(line.speed_up),
-        style="red" if line.cannot_run else None,
+        style="red" if line.cannot_run else "dim" if line.floor else None,
     )
 
 
@@ -154,7 +154,7 @@ def notes(report: Report) -> Sequence[str]:
         for sample in report.lines
         if sample.cannot_run
     ]
-    found += _of_scores(report)
+    found += [*_of_floor(report), *report.notes, *_of_scores(report)]
     for line in report.lines:
         if line.kept:
             found.append(f"{line.name} keeps {_percent(line.kept)} % of its teacher's accuracy")
@@ -162,6 +162,19 @@ def notes(report: Report) -> Sequence[str]:
     if report.run:
         found += _of_times(report, report.run)
     return [printable(note) for note in found]
+
+
+def _of_floor(report: Report) -> Iterator[str]:
+    """Say what the simple models are, in one sentence for each data set."""
+    grouped = report.by_data()
+    for data, lines in grouped.items():
+        simple = [f"{line.name} is {line.floor}" for line in lines if line.floor]
+        if simple:
+            floor = f"floor of {data}" if len(grouped) > 1 else "floor"
+            yield (
+                f"{floor}: {'; '.join(simple)}. The difference from these simple models is what a "
+                "network is worth (--no-floor leaves them out)"
+            )
 
 
 def _of_scores(report: Report) -> Iterator[str]:

@@ -64,6 +64,16 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
     return torch.from_numpy(np.concatenate([logits_of_chunks[path] for path in paths]))
 
 
+def cached_rows(sha256: str, cache: Path) -> int:
+    """Return the number of rows, at most, whose logits a cache holds of one teacher.
+
+    Args:
+        sha256: sha256 of the teacher's weights.
+        cache: folder of all chunks.
+    """
+    return CHUNK * sum(1 for _ in (cache / f"teacher-{sha256[:16]}").glob("*.npy"))
+
+
 def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
     """Return a function that computes a teacher's logits for a batch, which may be augmented.
 

@@ -133,9 +133,7 @@ def _check_classes(train: Examples, labels: tuple[str, ...]) -> None:
 
 
 @torch.no_grad()
-def _copy(
-    coefficients: NDArray[np.float64], intercepts: NDArray[np.float64], model: Model
-) -> None:
+def _copy(coefficients: NDArray[np.float64], intercepts: NDArray[np.float64], model: Model) -> None:
     """Copy a linear model into an n-gram model: differences of classes into its embeddings.
 
     Adding one number to all logits of a row changes no probability, so that the last class's

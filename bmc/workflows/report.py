@@ -16,7 +16,9 @@ from bmc.measure.results import Run
 from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import Report, collect, newest_run
+from bmc.report.floor import Floor
 from bmc.report.read import read_all
+from bmc.workflows.floor import floor_of
 from bmc.workflows.options import Measurement, Output, Reporting
 from bmc.writing import hold, new_folder
 
@@ -47,7 +49,8 @@ def report(
         names: bundles' folders, or their names in the workspace; when empty, all bundles, with
             those that failed a check.
         reporting: whether there are latencies, of the newest bench that measured all bundles or
-            measured now, and what speed-ups refer to.
+            measured now; whether there are simple models to compare with; and what speed-ups refer
+            to.
         files: folder to write; the default is `report` in the workspace, which is replaced.
 
     Raises:
@@ -65,15 +68,18 @@ def report(
     reference = reporting.reference
     if reference is not None:
         _check_reference(reference, folders, reporting.bench)
+    floor = floor_of(readable) if reporting.floor else Floor()
+    folders += floor.folders
     run = _bench(folders, reporting) if reporting.bench and folders else None
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
-    collected = collect(run, reference, named)
+    collected = collect(run, reference, named, floor)
     content = {
         "references": dict(collected.references),
         "machine": run.machine if run else None,
         "lines": [line.to_json() for line in collected.lines],
         "broken": dict(collected.broken),
+        "notes": list(collected.notes),
     }
     with new_folder(output, force=replaces) as folder:
         write_json(folder / "report.json", content)

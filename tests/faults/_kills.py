@@ -39,7 +39,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     "export-onnx": ("export", "base", "--target", "onnx"),
     "export-openvino": ("export", "base", "--target", "openvino"),
     "export-pytorch": ("export", "base", "--target", "pytorch"),
-    "report": ("report", "--no-bench"),
+    "report": ("report", "--no-bench", "--no-floor"),
     "distill": (
         *("distill", "--teacher", "teacher", "--data", "{data}", "--transfer", "none"),
         *("--layers", "1", "--hidden", "8", "--heads", "2", "--epochs", "1"),

@@ -1,0 +1,242 @@
+"""Training and exporting the simple models of a report's floor, each in less than a minute.
+
+A budget bounds the work, whatever the size of the data: the epochs first, then the training rows.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bmc import artifact, console, workspace
+from bmc import data as datasets
+from bmc.contracts.targets import exporter_of
+from bmc.data import Dataset, Examples
+from bmc.errors import BmcError, DataError
+from bmc.export import ExportOptions, flow
+from bmc.export.source import source_of
+from bmc.stored_rows import StoredRows
+from bmc.training.settings import TrainingSettings
+from bmc.training.teacher_logits import cached_rows
+from bmc.workflows import baselines, scoring
+from bmc.workflows.baselines import Chosen
+from bmc.workflows.data import DataSource, data_record
+from bmc.workflows.distill import distill
+from bmc.workflows.floor import FloorPlan
+from bmc.workflows.lineage import fold_of, load_recorded
+from bmc.workflows.options import Output
+from bmc.workflows.tuning import Distillation
+
+_MAX_WORDS = 6_400_000
+"""Words of all rows of all epochs of an n-gram model: 40 seconds of one core."""
+_WORDS_OF_A_SENTENCE = 20
+_NGRAM_EPOCHS = 4
+# A step costs as much as the optimizer's pass over the whole table: half as many steps as in the
+# family's recipe, at the rate that suits them.
+_NGRAM_RECIPE: Mapping[str, Any] = {"batch_size": 128, "learning_rate": 0.14}
+_MAX_WEIGHTS = 2**22
+_MIN_BUCKETS = 2**12
+_MAX_PIXELS = 130_000_000
+"""Pixels of all rows of all epochs of an image model: 50 seconds of one core."""
+_FILE_PIXELS = 8_000
+"""Pixels that take as long as reading an image's file."""
+_SIDE = 64
+"""Larger images are scaled down to this height and width."""
+_EPOCHS = {"linear": 4, "cnn": 3}
+_SEED = 0
+
+
+def make(plan: FloorPlan) -> Path:
+    """Train a simple model by its plan, export it, and return its bundle.
+
+    A model directory of an interrupted call is used; training resumes from its checkpoint.
+
+    Raises:
+        DataError: the data is not the data of the plan any more, or has no such model.
+        BmcError: the model cannot be trained or exported.
+    """
+    exporter_of(plan.target)  # a package that it needs is missed before the training
+    data = _data(plan)
+    folder = plan.folder / plan.name
+    if not _is_complete(folder, plan):
+        _train(plan, data, folder)
+    with source_of(folder, data, ExportOptions()) as source:
+        # The report compares bundles of one reference: the one under which its models know the
+        # data, which may lie elsewhere now.
+        reference = plan.data["reference"]
+        source.model.data = {**source.model.data, "reference": reference}
+        flow.export(source, plan.target, plan.bundle, force=True)
+    return plan.bundle
+
+
+def _data(plan: FloorPlan) -> Dataset:
+    """Load the data of a plan.
+
+    Raises:
+        DataError: it was changed since the report's models were trained.
+    """
+    data = load_recorded(plan.data, plan.source)
+    if data.fingerprint != plan.data.get("fingerprint"):
+        raise DataError(
+            f"{plan.data['reference']} was changed since {plan.source.name} was trained on it "
+            f"(fingerprint {data.fingerprint[:12]}, recorded {str(plan.data['fingerprint'])[:12]})"
+        )
+    return data
+
+
+def _is_complete(folder: Path, plan: FloorPlan) -> bool:
+    """Tell whether a call that was interrupted before its export has trained the model."""
+    try:
+        manifest = artifact.describe(folder)
+        artifact.load(folder)
+    except (BmcError, OSError):
+        return False
+    return bool(manifest["data"].get("fingerprint") == plan.data.get("fingerprint"))
+
+
+def _train(plan: FloorPlan, data: Dataset, folder: Path) -> None:
+    if plan.model == "tfidf":
+        _fit_tfidf(plan, data, folder)
+    elif plan.model == "ngram" and plan.teacher and _can_be_taught(plan, data):
+        _teach(plan, data, folder)
+    elif plan.model == "ngram":
+        epochs, train = _within_words(data)
+        chosen = _ngram(data, width=0)
+        _train_on_labels(chosen, replace(data, train=train), plan, folder, epochs)
+    else:
+        _train_on_images(plan, data, folder)
+
+
+def _fit_tfidf(plan: FloorPlan, data: Dataset, folder: Path) -> None:
+    # scikit-learn is needed here alone: without it the other models are still made.
+    from bmc.training.tfidf import fit_tfidf, width_of  # noqa: PLC0415
+
+    started = time.monotonic()
+    data = replace(data, train=_within_words(data)[1])
+    chosen = _ngram(data, width_of(data.task, len(data.labels)))
+    model = baselines.built(chosen, data)
+    fit_tfidf(model, data)
+    scoring.score_validation(model, data.validation)
+    model.data = data_record(data, _source(plan))
+    model.origin = {
+        **model.origin,
+        **{"command": "report", "baseline": "tfidf", "options": asdict(chosen.options)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    artifact.save(model, folder, force=True)
+
+
+def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
+    """Tell whether a teacher's answers are at hand, so that teaching takes seconds."""
+    rows = len(data.train) + int(plan.transfer.get("texts", 0))
+    # Each list of texts ends with a chunk that is not full.
+    if cached_rows(plan.teacher_sha256, workspace.cache()) >= rows:
+        return True
+    console.note(
+        f"{plan.name} is trained on the labels: the answers of {plan.teacher} to the {rows:,} "
+        "texts of its students are not in the cache"
+    )
+    return False
+
+
+def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
+    words = int(datasets.lengths(data.train, data.kind).sum())
+    texts = int(plan.transfer.get("texts", 0))
+    words += texts * _WORDS_OF_A_SENTENCE
+    chosen = _ngram(data, width=0)
+    settings = Distillation(
+        student="ngram",
+        vocabulary="keep",  # hashing has none
+        settings=asdict(chosen.options),
+        transfer=str(plan.transfer.get("reference", "none")) if texts else "none",
+        transfer_size=texts,
+        epochs=_epochs(words, _MAX_WORDS, _NGRAM_EPOCHS),
+        **_NGRAM_RECIPE,
+        seed=_SEED,
+    )
+    distill(str(plan.teacher), _source(plan), settings, Output(folder, force=True))
+
+
+def _train_on_images(plan: FloorPlan, data: Dataset, folder: Path) -> None:
+    rows = data.train.rows
+    height, width, _ = datasets.image_shape(data)
+    size = _SIDE if max(height, width) > _SIDE else 0
+    pixels = size * size or height * width
+    if not isinstance(rows, np.ndarray):
+        pixels = max(pixels, _FILE_PIXELS)
+    train = _part(data, _MAX_PIXELS // pixels)
+    epochs = _epochs(len(train) * pixels, _MAX_PIXELS, _EPOCHS[plan.model])
+    options: dict[str, Any] = {"image_size": size}
+    if plan.model == "linear":
+        chosen = baselines.choose("mlp", {**options, "depth": 0})
+    else:
+        chosen = baselines.choose("cnn", options)
+    _train_on_labels(chosen, replace(data, train=train), plan, folder, epochs)
+
+
+def _train_on_labels(
+    chosen: Chosen, data: Dataset, plan: FloorPlan, folder: Path, epochs: int
+) -> None:
+    settings: TrainingSettings = replace(chosen.recipe, epochs=epochs, seed=_SEED)
+    baselines.train_baseline(chosen, data, _source(plan), settings, folder, force=True)
+
+
+def _source(plan: FloorPlan) -> DataSource:
+    """Return where a plan's data is now, and how it is read."""
+    record = plan.data
+    location = record.get("location")
+    where = datasets.locate(
+        str(record["reference"]), str(location) if location else None, str(plan.source)
+    )
+    columns = record.get("text_columns") or ["text"]
+    return DataSource(
+        text_column=tuple(columns),
+        label_column=str(record.get("label_column", "label")),
+        task=str(record.get("task", "classification")),
+        data=where,
+        fold=fold_of(record, plan.source),
+    )
+
+
+def _ngram(data: Dataset, width: int) -> Chosen:
+    """Return an n-gram model with as many buckets as fit into 16 MB of weights."""
+    numbers = max(width, 1) if width else min(max(len(data.labels) - 1, 1), 16)
+    buckets = 2**18
+    while buckets * numbers > _MAX_WEIGHTS and buckets > _MIN_BUCKETS:
+        buckets //= 2
+    return baselines.choose("ngram", {"width": width, "buckets": buckets})
+
+
+def _within_words(data: Dataset) -> tuple[int, Examples]:
+    """Return how many epochs of which training rows an n-gram model learns from."""
+    words = int(datasets.lengths(data.train, data.kind).sum())
+    if words <= _MAX_WORDS:
+        return _epochs(words, _MAX_WORDS, _NGRAM_EPOCHS), data.train
+    return 1, _part(data, len(data.train) * _MAX_WORDS // words)
+
+
+def _epochs(cost: int, budget: int, most: int) -> int:
+    return min(max(budget // max(cost, 1), 1), most)
+
+
+def _part(data: Dataset, count: int) -> Examples:
+    """Return a random part of the training rows, with rows of every class."""
+    train, labels = data.train, np.array(data.train.labels)
+    if len(train) <= count:
+        return train
+    order = np.random.default_rng(_SEED).permutation(len(train))
+    firsts = np.unique(labels[order], return_index=True)[1] if data.labels else np.arange(0)
+    chosen = np.unique(np.concatenate([order[firsts], order[:count]]))
+    rows: Any = train.rows
+    if isinstance(rows, StoredRows):
+        taken: Any = rows.take(chosen)
+    elif isinstance(rows, np.ndarray):
+        taken = rows[chosen]
+    else:
+        taken = tuple(rows[index] for index in chosen)
+    return Examples(taken, tuple(labels[chosen].tolist()))
