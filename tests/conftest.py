@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import os
+import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,6 +51,14 @@ def _short_timing() -> Iterator[None]:
         patch.setattr(speed, "TIMING", BenchSettings(launches=2, rounds=2))
         patch.setattr(speed, "THREADS", (1,))
         yield
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """No test depends on chance, nor on the tests before it; fixtures of modules come after this."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
