@@ -55,7 +55,7 @@ def _short_timing() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """No test depends on chance, nor on the tests before it; fixtures of modules come after this."""
+    """No test depends on chance, nor on tests before it; fixtures of modules come after this."""
     random.seed(0)
     np.random.seed(0)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""`bmc --help` and `bmc VERB --help`: quick, without torch, in panels, with examples."""
+"""`bmc --help` and `bmc VERB --help`: without torch, in panels, with examples."""
 
 from __future__ import annotations
 
