@@ -57,7 +57,7 @@ class Ensemble:
         self._say(weights, work)
 
         if work.data.kind == "image" and work.augment:  # augmented images are new in every epoch
-            functions = [live_logits(teacher, work.device) for teacher in models]
+            functions = [live_logits(teacher, student, work.device) for teacher in models]
 
             def live(batch: Batch) -> Tensor:
                 pairs = zip(orders, functions, strict=True)

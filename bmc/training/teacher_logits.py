@@ -16,12 +16,14 @@ from bmc import console, disk
 from bmc.contracts import families
 from bmc.data import content_of
 from bmc.inputs import Many
+from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
 from bmc.training.device import autocast, device_of, has_bf16
 from bmc.training.identity import structure_of
 from bmc.training.loop import outputs_of
 from bmc.training.memory import return_large_blocks
+from bmc.training.pixels import converted
 from bmc.writing import write_atomically
 
 CHUNK = 2048
@@ -74,17 +76,30 @@ def cached_rows(sha256: str, cache: Path) -> int:
     return CHUNK * sum(1 for _ in (cache / f"teacher-{sha256[:16]}").glob("*.npy"))
 
 
-def live_logits(teacher: Model, device: str) -> Callable[[Batch], Tensor]:
-    """Return a function that computes a teacher's logits for a batch, which may be augmented.
+def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch], Tensor]:
+    """Return a function that computes a teacher's logits for augmented images.
+
+    A batch has the student's pixels. Where the teacher's encoder has another normalization or
+    size, it gets the same augmented images as its own encoder makes pixels of them.
+
+    Args:
+        teacher: a trained model of images.
+        student: the model whose pixels a batch has.
+        device: "cpu", "cuda", or "auto".
 
     Source: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
     """
     torch_device = device_of(device)
     teacher.module.to(torch_device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    source, target = student.encoder, teacher.encoder
 
     def logits(batch: Batch) -> Tensor:
+        inputs = batch.inputs
+        if isinstance(source, ImageEncoder) and isinstance(target, ImageEncoder):
+            pixels = converted(inputs["pixels"], source.settings, target.settings)
+            inputs = {**inputs, "pixels": pixels}
         with torch.no_grad(), autocast("auto", torch_device):
-            return output_of(teacher.module, batch.inputs).float()
+            return output_of(teacher.module, inputs).float()
 
     return logits
 

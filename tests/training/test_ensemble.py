@@ -13,6 +13,7 @@ from bmc import data as datasets
 from bmc.contracts import families
 from bmc.data import Examples
 from bmc.errors import UsageError
+from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.ensemble import Ensemble, weights_of_classes, weights_of_values
@@ -82,6 +83,25 @@ def test_logits_are_ordered_as_the_students_classes_and_cached_by_teacher(tmp_pa
         "teacher-aaaaaaaaaaaaaaaa",
         "teacher-bbbbbbbbbbbbbbbb",
     ]
+
+
+def test_a_teacher_of_augmented_images_gets_the_normalization_of_its_own_encoder(
+    tmp_path: Path,
+) -> None:
+    data = datasets.load("digits")
+    few = replace(data, train=Examples(data.train.rows[:8], data.train.labels[:8]))
+    teacher, student = network(1), network(0)
+    teacher.encoder = ImageEncoder(ImageSettings(8, 8, 1, (0.9,), (0.1,)))
+    settings = TrainingSettings(precision="fp32", device="cpu", augment=("flip",))
+    work = work_for(few, (), settings, tmp_path, tmp_path, lambda _: teacher, run="")
+    answers = Ensemble(TEACHERS[:1]).answers(student, work, ())
+    batches = [
+        Rows(few.train.rows, few.train.labels, each.encoder).batch(range(8))
+        for each in (student, teacher)
+    ]
+    with torch.no_grad():
+        expected = teacher.module(**batches[1].inputs)
+    torch.testing.assert_close(answers(batches[0]), expected, atol=0.05, rtol=0.02)  # bf16
 
 
 def test_a_teacher_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:
