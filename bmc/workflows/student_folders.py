@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact
+from bmc import artifact, console
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import UsageError
@@ -77,6 +77,15 @@ def load(chosen: Chosen, data: Dataset) -> Model:
         raise UsageError(
             f"the student {folder} has learned {shared.test} of the {len(data.test)} rows that are "
             f"held out here (from {shared.where}): its score would be too high"
+        )
+    if shared.validation:
+        console.note(
+            f"the student {folder} has learned {shared.validation} of the "
+            f"{len(data.validation)} validation rows: their score will be too high"
+        )
+    for why in shared.unknown:
+        console.note(
+            f"not known whether the student {folder} has learned rows that are held out here: {why}"
         )
     return model
 

@@ -170,3 +170,31 @@ def test_a_model_directory_that_has_learned_held_out_rows_is_refused(
     folder = artifact.save(model, tmp_path / "learned")
     with pytest.raises(UsageError, match=r"has learned \d+ of the 60 rows"):
         students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
+
+
+def test_a_model_directory_that_has_learned_validation_rows_is_noted(
+    make_lively: Make, reviews: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "some.csv"
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for (text,), label in zip(reviews.validation.rows, reviews.validation.labels, strict=True):
+            writer.writerow([text, reviews.labels[int(label)]])
+    learned = datasets.load(str(table))
+    model = make_lively()
+    model.data = {
+        "reference": str(table),
+        "text_columns": ["text"],
+        "label_column": "label",
+        "fingerprint": learned.fingerprint,
+    }
+    folder = artifact.save(model, tmp_path / "learned")
+    students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
+    assert (
+        "has learned 20 of the 30 validation rows: their score will be too high"
+        in capfd.readouterr().err
+    )
+    table.unlink()
+    students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
+    assert "not known whether the student" in capfd.readouterr().err
