@@ -48,7 +48,7 @@ def transfer_rows(
     """Load unlabeled rows for distillation; of texts, those most like the task's own come first.
 
     No row of the held-out splits is among them, by the content of the rows: texts are compared
-    without case and repeated white space, images by their pixels or their files.
+    without case and repeated white space, images by their pixels.
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
@@ -71,7 +71,7 @@ def transfer_rows(
     _check(reference, rows, kind, avoid)
     if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
         rows = _sized(rows, avoid.train.rows.shape[1:])
-    keys = keys_of(rows)
+    keys = _keys(rows)
     is_held_out = np.isin(keys, _held_out(avoid, rows))
     is_duplicate = _duplicates(keys) if is_users(reference) else np.zeros(len(rows), bool)
     kept = np.flatnonzero(~(is_held_out | is_duplicate))
@@ -123,7 +123,16 @@ def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
     is_files = len(parts[0]) > 0 and isinstance(parts[0][0], Path)
     if avoid.kind == "image" and is_files and isinstance(rows, np.ndarray):
         parts = [_sized(part, rows.shape[1:]) for part in parts]
-    return np.concatenate([keys_of(part) for part in parts])
+    return np.concatenate([_keys(part) for part in parts])
+
+
+def _keys(rows: Many) -> NDArray[np.uint64]:
+    """Return a key for each row; image files of the same pixels have equal keys."""
+    if not len(rows) or not isinstance(rows[0], Path):
+        return keys_of(rows)
+    # One image at a time: they may be more than fit into memory.
+    every = (keys_of([read_image(path, channels=3)]) for path in rows)
+    return np.concatenate(list(every))
 
 
 def _sized(images: Iterable[Any], shape: Sequence[int]) -> NDArray[np.uint8]:

@@ -175,9 +175,11 @@ def test_images_stay_files_where_the_data_are_files(tmp_path: Path) -> None:
         save(tmp_path / "more" / f"{number}.png", number)
     held_out = data.validation.rows[0]
     (tmp_path / "more" / "copy.png").write_bytes(held_out.read_bytes())
+    with Image.open(held_out) as image:  # the same pixels in other bytes
+        image.convert("RGB").save(tmp_path / "more" / "again.bmp")
     transfer = transfer_rows(f"imagefolder:{tmp_path / 'more'}", 99, data)
     assert all(isinstance(row, Path) for row in transfer.rows)
-    assert "copy.png" not in {row.name for row in transfer.rows}
+    assert not {"copy.png", "again.bmp"} & {row.name for row in transfer.rows}
     array = np.stack([pixels(200), np.asarray(Image.open(held_out))[:, :, None]])
     np.savez(tmp_path / "more.npz", images=array)
     assert transfer_rows(str(tmp_path / "more.npz"), 9, data).held_out == 1
