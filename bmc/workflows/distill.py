@@ -88,7 +88,7 @@ def distill(
     parts = f"{students.identity(chosen, model)} {taught_by.sha256} {data.fingerprint}"
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
-    unlabeled_record = transfer.record(reference, unlabeled)
+    unlabeled_record = transfer.record(reference, unlabeled, settings.transfer_column)
     work = work_for(
         data,
         unlabeled.rows,

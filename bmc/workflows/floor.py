@@ -92,7 +92,8 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
     notes: list[str] = []
     for (data, fingerprint, task), members in groups.items():
         if task == "generation":
-            continue  # it has no score to compare
+            notes.append(f"no floor for {data}: generated images have no score to compare")
+            continue
         try:
             plans = list(_plans(members, fingerprint, task, models, _names(evaluated, folders)))
         except (BmcError, OSError) as error:
@@ -247,9 +248,14 @@ def _record(
 def _teacher(
     members: Sequence[Bundle], models: Mapping[str, tuple[Path, Mapping[str, Any]]]
 ) -> tuple[str, Path | None]:
-    """Return the teacher that taught most of the bundles, by sha256 and model directory."""
+    """Return the teacher that alone taught most of the bundles, by sha256 and model directory.
+
+    Students of several teachers have none whose answers are theirs.
+    """
     teachers = (bundle.manifest.lineage.get("teacher") for bundle in members)
-    counts = Counter(str(teacher["sha256"]) for teacher in teachers if teacher)
+    counts = Counter(
+        str(teacher["sha256"]) for teacher in teachers if teacher and not teacher.get("more")
+    )
     known = [sha256 for sha256, _ in counts.most_common() if sha256 in models]
     return (known[0], models[known[0]][0]) if known else ("", None)
 
@@ -259,15 +265,22 @@ def _transfer(
     teacher: str,
     models: Mapping[str, tuple[Path, Mapping[str, Any]]],
 ) -> Mapping[str, Any]:
-    """Return the record of the unlabeled texts from which the bundles' students learned."""
+    """Return the record of the most unlabeled texts from which one of the students learned.
+
+    Its "rows" is their number, also in a record of bmc 0.2, which has "texts".
+    """
+    records: list[dict[str, Any]] = []
     for bundle in members:
         weights = str(bundle.manifest.lineage.get("weights_sha256"))
         origin = models[weights][1]["origin"] if weights in models else {}
         taught, transfer = origin.get("teacher"), origin.get("transfer")
         same = isinstance(taught, dict) and taught.get("sha256") == teacher
-        if same and isinstance(transfer, dict) and type(transfer.get("texts")) is int:
-            return transfer
-    return {}
+        if not same or not isinstance(transfer, dict):
+            continue
+        rows = transfer.get("rows", transfer.get("texts"))
+        if type(rows) is int:
+            records.append({**transfer, "rows": rows})
+    return max(records, key=lambda record: record["rows"], default={})
 
 
 def _names(evaluated: Sequence[Evaluated], folders: Mapping[Path, str]) -> set[str]:

@@ -17,7 +17,7 @@ from bmc import artifact, console, workspace
 from bmc import data as datasets
 from bmc.contracts.targets import exporter_of
 from bmc.data import Dataset, Examples
-from bmc.errors import BmcError, DataError
+from bmc.errors import BmcError, DataError, UnknownError
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.stored_rows import StoredRows
@@ -102,9 +102,9 @@ def _is_complete(folder: Path, plan: FloorPlan) -> bool:
 def _train(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     if plan.model == "tfidf":
         _fit_tfidf(plan, data, folder)
-    elif plan.model == "ngram" and plan.teacher and _can_be_taught(plan, data):
-        _teach(plan, data, folder)
     elif plan.model == "ngram":
+        if plan.teacher and _can_be_taught(plan, data) and _is_taught(plan, data, folder):
+            return
         epochs, train = _within_words(data)
         chosen = _ngram(data, width=0)
         _train_on_labels(chosen, replace(data, train=train), plan, folder, epochs)
@@ -133,7 +133,7 @@ def _fit_tfidf(plan: FloorPlan, data: Dataset, folder: Path) -> None:
 
 def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
     """Tell whether a teacher's answers are at hand, so that teaching takes seconds."""
-    rows = len(data.train) + int(plan.transfer.get("texts", 0))
+    rows = len(data.train) + int(plan.transfer.get("rows", 0))
     # Each list of texts ends with a chunk that is not full.
     if cached_rows(plan.teacher_sha256, workspace.cache()) >= rows:
         return True
@@ -144,9 +144,19 @@ def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
     return False
 
 
+def _is_taught(plan: FloorPlan, data: Dataset, folder: Path) -> bool:
+    """Teach an n-gram model; return False where the students' unlabeled texts are gone."""
+    try:
+        _teach(plan, data, folder)
+    except (DataError, UnknownError) as error:
+        console.note(f"{plan.name} is trained on the labels: {error}")
+        return False
+    return True
+
+
 def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     words = int(datasets.lengths(data.train, data.kind).sum())
-    texts = int(plan.transfer.get("texts", 0))
+    texts = int(plan.transfer.get("rows", 0))
     words += texts * _WORDS_OF_A_SENTENCE
     chosen = _ngram(data, width=0)
     settings = Distillation(
@@ -154,6 +164,7 @@ def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
         vocabulary="keep",  # hashing has none
         settings=asdict(chosen.options),
         transfer=str(plan.transfer.get("reference", "none")) if texts else "none",
+        transfer_column=tuple(map(str, plan.transfer.get("columns") or ())),
         transfer_size=texts,
         epochs=_epochs(words, _MAX_WORDS, _NGRAM_EPOCHS),
         **_NGRAM_RECIPE,

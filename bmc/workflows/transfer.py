@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from bmc import data as datasets
@@ -42,13 +43,20 @@ def rows_of(settings: Transfer, reference: str, data: Dataset) -> TransferRows:
     return datasets.transfer_rows(reference, settings.transfer_size, data, columns)
 
 
-def record(reference: str, unlabeled: TransferRows) -> dict[str, Any]:
-    """Return what bmc.json records of unlabeled rows."""
+def record(reference: str, unlabeled: TransferRows, columns: Sequence[str] = ()) -> dict[str, Any]:
+    """Return what bmc.json records of unlabeled rows.
+
+    Args:
+        reference: their source.
+        unlabeled: the rows.
+        columns: names of a table's text columns; empty for the data's own.
+    """
     digest = hashlib.sha256()
     for index, row in enumerate(unlabeled.rows):
         digest.update((_SEPARATOR if index else b"") + content_of(row))
     return {
         "reference": reference,
+        **({"columns": list(columns)} if columns else {}),
         "rows": len(unlabeled),
         "found": unlabeled.found,
         "duplicates": unlabeled.duplicates,

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from bmc import bundle as bundles
-from bmc import cli
+from bmc import cli, workspace
 from bmc.description import describe
 from bmc.report.floor import Floor
 from bmc.report.read import read_all
@@ -299,3 +299,58 @@ def test_series_have_no_floor_and_a_line_that_says_so(
     assert bmc("report", "voice-onnx", "--no-bench")[0] == 0
     assert not floor_in(place)
     assert "there is no simple model for series data" in notes(place)
+
+
+def taught(made: Path, bmc: Run, teacher: object, *options: object) -> None:
+    """Distill a student on the reviews, and export it."""
+    data = ("--data", made / "reviews.csv", *QUICK[:2])
+    taught = ("distill", "--teacher", teacher, "--student", "lstm", *options, *data)
+    code, _, said = bmc(*taught, "-o", workspace.root() / "student")
+    assert code == 0, said
+    assert bmc("export", "student", "--target", "onnx")[0] == 0
+
+
+def test_ngrams_are_taught_on_the_unlabeled_texts_of_the_students(
+    place: Path, made: Path, tmp_path: Path, bmc: Run
+) -> None:
+    texts = tmp_path / "more.csv"
+    texts.write_text("body\n" + "".join(f"film number {n} was fine\n" for n in range(40)))
+    taught(made, bmc, "teacher", "--transfer", texts, "--transfer-column", "body")
+    assert bmc("report", "student-onnx", "--no-bench")[0] == 0
+    (ngram,) = [path for path in floor().folders if "ngram" in path.name]
+    model = describe(ngram.with_name(ngram.name.removesuffix("-onnx")))
+    record = describe(place / "student")["origin"]["transfer"]
+    assert record["rows"] == 40
+    assert model["origin"]["transfer"] == record
+
+
+def test_ngrams_learn_from_the_labels_where_the_students_texts_are_gone(
+    place: Path, made: Path, tmp_path: Path, bmc: Run
+) -> None:
+    texts = tmp_path / "more.txt"
+    texts.write_text("".join(f"film number {n} was fine\n" for n in range(40)))
+    taught(made, bmc, "teacher", "--transfer", texts)
+    texts.unlink()
+    code, _, said = bmc("report", "student-onnx", "--no-bench")
+    assert code == 0
+    assert "floor-ngram-reviews is trained on the labels: " in said
+    assert lines(place)["floor-ngram-reviews-onnx"]["teacher"] is None
+
+
+def test_ngrams_learn_from_the_labels_where_the_students_have_several_teachers(
+    place: Path, made: Path, bmc: Run
+) -> None:
+    taught(made, bmc, "teacher,lstm-reviews")
+    assert bmc("report", "student-onnx", "--no-bench")[0] == 0
+    ngram = lines(place)["floor-ngram-reviews-onnx"]
+    assert ngram["teacher"] is None
+    assert "trained on the labels" in ngram["floor"]
+
+
+def test_generators_have_no_floor_and_a_line_that_says_so(place: Path, bmc: Run) -> None:
+    sizes = ("--set", "latent=8", "--set", "width=8")
+    assert bmc("train", "gan", "--data", "digits", *sizes, *QUICK, "-o", place / "gan")[0] == 0
+    assert bmc("export", place / "gan", "--target", "onnx")[0] == 0
+    assert bmc("report", "gan-onnx", "--no-bench")[0] == 0
+    assert not floor_in(place)
+    assert "no floor for digits: generated images have no score to compare" in notes(place)
