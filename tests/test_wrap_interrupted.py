@@ -113,6 +113,9 @@ def test_another_network_of_the_name_is_refused_and_the_directory_stays(
         bmc.wrap(changed, rows, name="taken")
     with pytest.raises(UsageError, match="taken exists"):
         bmc.wrap(network(), (rows[0][:200], rows[1][:200]), name="taken")
+    wider = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 2))
+    with pytest.raises(UsageError, match="taken exists"):
+        bmc.wrap(wider, rows, name="taken")
     assert (first.path / "model.safetensors").read_bytes() == weights
     assert bmc.train(first, **QUICK).data["rows"] == first.data["rows"]
 

@@ -18,7 +18,7 @@ from bmc.api._calls import Progress, call, path_of
 from bmc.api.functions import Loss, custom_loss_of, custom_score_of
 from bmc.api.handles import ModelHandle
 from bmc.api.tables import columns_of, encoder_of, table_of
-from bmc.errors import UsageError
+from bmc.errors import BmcError, UsageError
 from bmc.families.memory import Settings
 from bmc.measure.custom import ScoreFunction
 from bmc.memory import PREFIX
@@ -141,7 +141,10 @@ def wrap(
 
 def _is_saved(model: Model, path: Path) -> bool:
     """Return whether a model directory holds this model: its weights, inputs, data and scores."""
-    saved = artifact.load(path)
+    try:
+        saved = artifact.load(path)
+    except BmcError:  # another network, or a damaged directory: `refuse_output` says that it exists
+        return False
     before, now = saved.module.state_dict(), model.module.state_dict()
     return (
         saved.origin.get("command") == "wrap"

@@ -168,7 +168,8 @@ def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) ->
     """Return the expected calibration error: how far confidence and accuracy are apart, 0 to 1.
 
     Rows are put into 15 bins by the probability of their predicted class. The error is the mean
-    over rows of the distance between accuracy and mean probability in their bin.
+    over rows of the distance between accuracy and mean probability in their bin. Logits that are
+    NaN or positive infinity have no probability: it counts as 0.
 
     Args:
         logits: logits of the model (rows, classes).
@@ -176,8 +177,9 @@ def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) ->
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 2.
     """
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    confidence = 1 / np.exp(shifted).sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    confidence = np.nan_to_num(1 / np.exp(shifted).sum(axis=1), nan=0.0)
     correct = logits.argmax(axis=1) == labels
     bins = np.minimum((confidence * _BINS).astype(int), _BINS - 1)
     gaps = np.bincount(bins, weights=correct - confidence, minlength=_BINS)

@@ -112,6 +112,13 @@ def test_the_calibration_error_equals_a_value_computed_by_hand() -> None:
     )
 
 
+def test_rows_that_are_not_finite_have_a_calibration_error() -> None:
+    """Confidence 0 of a right row, of a wrong one, and 1 of a right one: a third of the rows."""
+    logits = np.array([[np.nan, 0], [np.inf, 0], [0, -np.inf]], np.float32)
+    result = scores.of_task("classification", logits, np.array([0, 1, 0]))
+    assert result["calibration_error"] == pytest.approx(1 / 3)
+
+
 def test_the_confusion_matrix_has_true_classes_down_and_answers_across() -> None:
     labels, predictions = np.array([0, 0, 0, 2]), np.array([0, 1, 1, 2])
     result = scores.confusion(logits_of(predictions, 3), labels)
