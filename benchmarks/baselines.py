@@ -6,8 +6,8 @@
 
 A row trains a baseline with its own recipe, exports it to ONNX, OpenVINO and TensorRT, and takes
 the scores from the bundles. Rows with several seeds report the mean over seeds; the interval is of
-the first seed's held-out rows. A row's result is written to results/baselines/ROW.json, so that a
-stopped run goes on with the next row. Exit code 1: a bar is not met.
+the first seed's held-out rows. The result of a row is written to results/baselines/ROW.json, so
+that an interrupted run continues with the next row. Exit code 1: a requirement is not met.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from bmc import data as datasets
 from bmc.inspect.collect import costs_at
 
 TARGETS = ("onnx", "openvino", "tensorrt")
-LONGEST_MINUTES = 60
-WITHIN_OF_LINEAR = 0.04
+MAX_MINUTES = 60
+MAX_BELOW_LINEAR = 0.04
 
 
 @dataclass(frozen=True)
@@ -57,11 +57,11 @@ class Row:
 
     @property
     def name(self) -> str:
-        """The row's name, which is its result's too."""
+        """The name of the row and of its result file."""
         return f"{self.model}-{self.data}"
 
 
-# The reviews are lower-cased already, all but a few; accents stand in some that are not English.
+# The reviews are lower-cased, except for a few. Some that are not English have accents.
 LOWER_CASE = ("--set", "lowercase=true", "--set", "strip_accents=true")
 ROWS = (
     Row("mlp", "fashion-mnist", 0.88),
@@ -107,15 +107,15 @@ def _measure(row: Row) -> int:
         bars.append(Bar(f"{row.name}: {label} >= {row.least}", f"{mean:.4f}", mean >= row.least))
     if row.data == "fashion-mnist":
         minutes = first["train_seconds"] / 60
-        must = f"{row.name}: trained within {LONGEST_MINUTES} minutes"
-        bars.append(Bar(must, f"{minutes:.1f}", minutes <= LONGEST_MINUTES))
+        requirement = f"{row.name}: trained within {MAX_MINUTES} minutes"
+        bars.append(Bar(requirement, f"{minutes:.1f}", minutes <= MAX_MINUTES))
     content: dict[str, Any] = {"row": asdict(row), "mean_accuracy": mean, "seeds": seeds}
     if row.model == "transformer":
         linear = _linear(row.data)
         content["tfidf_logistic_regression"] = linear
-        least = linear - WITHIN_OF_LINEAR
-        must = f"{row.name}: within 4 points of TF-IDF + logistic regression ({linear:.4f})"
-        bars.append(Bar(must, f"{mean:.4f}", mean >= least))
+        least = linear - MAX_BELOW_LINEAR
+        requirement = f"{row.name}: within 4 points of TF-IDF + logistic regression ({linear:.4f})"
+        bars.append(Bar(requirement, f"{mean:.4f}", mean >= least))
     return finish(f"baselines/{row.name}", bars, content)
 
 

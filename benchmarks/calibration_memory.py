@@ -21,7 +21,7 @@ from bmc import workspace
 
 BASE = "mpnet-movie-reviews-0"
 FEW, MANY = 100, 1_000
-MOST_GB = 1.0
+MAX_GB = 1.0
 _PROGRAM = """
 import json, re, sys
 from pathlib import Path
@@ -45,21 +45,22 @@ print(json.dumps({"before_gb": before, "after_gb": peak()}))
 
 
 def main() -> int:
-    """Quantize with few rows and with many, each in a fresh process."""
+    """Quantize with 100 and with 1,000 calibration samples, each in a fresh process."""
     argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "").parse_args()
     os.environ["BMC_HOME"] = str(RUNS / "baselines")
     if not (workspace.root() / BASE).is_dir():
         bmc("train", "mpnet", "--data", "movie-reviews", "-o", workspace.root() / BASE)
-    memory_by_rows = {rows: _added(rows) for rows in (FEW, MANY)}
+    memory_by_rows = {rows: _measure(rows) for rows in (FEW, MANY)}
     added = {
-        rows: figures["after_gb"] - figures["before_gb"] for rows, figures in memory_by_rows.items()
+        rows: memory["after_gb"] - memory["before_gb"] for rows, memory in memory_by_rows.items()
     }
     text = f"{added[MANY]:.2f} GB ({added[FEW]:.2f} GB with {FEW} rows)"
-    bar = Bar(f"{MANY} rows add at most {MOST_GB:g} GB", text, added[MANY] <= MOST_GB)
+    bar = Bar(f"{MANY} rows add at most {MAX_GB:g} GB", text, added[MANY] <= MAX_GB)
     return finish("calibration_memory", [bar], {"rows": memory_by_rows})
 
 
-def _added(rows: int) -> dict[str, float]:
+def _measure(rows: int) -> dict[str, float]:
+    """Return the peak memory in GB before and after calibration, in a fresh process."""
     command = [sys.executable, "-c", _PROGRAM, str(workspace.root() / BASE), str(rows)]
     output = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     memory: dict[str, float] = json.loads(output.splitlines()[-1])

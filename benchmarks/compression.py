@@ -1,4 +1,4 @@
-"""What do pruning and sharing win, and what do they lose, in the files that are deployed?
+"""How much size and latency do pruning and sharing save, and how much accuracy do they cost?
 
     python benchmarks/compression.py                   (every row that has no result yet; hours)
     python benchmarks/compression.py --row lstm        (one row; make bench-compression ROW=lstm)
@@ -6,12 +6,13 @@
     python benchmarks/compression.py --row bert-layers --more   (the seeds its result lacks)
     python benchmarks/compression.py --table           (docs/results.md's table, from the results)
 
-A row takes a trained baseline (those of baselines.py, trained where they are missing), runs a chain
-of `bmc prune` and `bmc share` on it, exports both ends to ONNX and OpenVINO, and compares what the
-bundles answer on the held-out rows: points lost are paired, a generator's images are judged as
-gan.py judges them. Latencies are measured in turn in one
-run, on a machine where nothing else runs. Settings were chosen on validation rows. A row's result
-is written to results/compression/ROW.json. Exit code 1: a bar is not met.
+A row takes a baseline (of baselines.py; trained first if missing), runs a chain of `bmc prune` and
+`bmc share` on it, exports the baseline and the final model to ONNX and OpenVINO, and compares the
+predictions of the bundles on the held-out rows. Points lost are a difference on the same rows; the
+images of generators are compared by Fréchet distance, as in gan.py. Latencies are measured
+alternately in one run, on a machine where nothing else runs. Settings were chosen on validation
+rows. A row's result is written to results/compression/ROW.json. Exit code 1: a requirement is not
+met.
 """
 
 from __future__ import annotations
@@ -69,10 +70,10 @@ def main() -> int:
 
 
 def _measure(row: Row, timed: bool, more: bool) -> int:
-    seed_results = list(_kept(row)["seeds"]) if more and _result(row).is_file() else []
+    seed_results = list(_read_result(row)["seeds"]) if more and _result(row).is_file() else []
     seed_results += [_seed(row, seed) for seed in range(len(seed_results), row.seeds)]
     if _result(row).is_file() and not timed:
-        speed = _kept(row)["speed"]
+        speed = _read_result(row)["speed"]
     else:
         speed = _speed(row) if row.faster else None
     seeds = f", mean of {row.seeds} seeds" if row.seeds > 1 else ""
@@ -81,23 +82,25 @@ def _measure(row: Row, timed: bool, more: bool) -> int:
         lost = means["mean_lost_points"] = 100 * _mean(
             seed_result["lost"]["onnx"]["value"] for seed_result in seed_results
         )
-        must = f"{row.name}: at most {row.most_lost:.3g} points lost{seeds}"
-        bars.append(Bar(must, f"{lost:.2f}", lost <= row.most_lost))
+        requirement = f"{row.name}: at most {row.most_lost:.3g} points lost{seeds}"
+        bars.append(Bar(requirement, f"{lost:.2f}", lost <= row.most_lost))
     if row.farther is not None:
         far = means["mean_farther"] = _mean(seed_result["farther"] for seed_result in seed_results)
-        must = f"{row.name}: images at most {row.farther:g}x as far from real ones{seeds}"
-        bars.append(Bar(must, f"{far:.3f}", far <= row.farther))
+        requirement = f"{row.name}: images at most {row.farther:g}x as far from real ones{seeds}"
+        bars.append(Bar(requirement, f"{far:.3f}", far <= row.farther))
     first = seed_results[0]
     for measure, least in row.fewer:
         ratio = first["before"][measure] / first["after"][measure]
-        must = f"{row.name}: >= {least:g}x fewer {measure.replace('_', ' ')}"
-        bars.append(Bar(must, f"{ratio:.2f}", ratio >= least))
+        requirement = f"{row.name}: >= {least:g}x fewer {measure.replace('_', ' ')}"
+        bars.append(Bar(requirement, f"{ratio:.2f}", ratio >= least))
     if row.faster and speed:
         for target in TARGETS:
             ratio = speed[target]["value"]
             low, high = speed[target]["low"], speed[target]["high"]
-            must = f"{row.name}: p50 in {target} >= {row.faster}x lower"
-            bars.append(Bar(must, f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio >= row.faster))
+            requirement = f"{row.name}: p50 in {target} >= {row.faster}x lower"
+            bars.append(
+                Bar(requirement, f"{ratio:.2f} [{low:.2f}, {high:.2f}]", ratio >= row.faster)
+            )
     content = {"row": asdict(row), **means, "speed": speed, "seeds": seed_results}
     return finish(f"compression/{row.name}", bars, content)
 
@@ -107,8 +110,8 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
     base = f"{row.model}-{row.data}-{seed}"
     if not (workspace.root() / base).is_dir():
         bmc("train", row.model, "--data", row.data, "--seed", seed, "-o", workspace.root() / base)
-    typed = [word for step in row.steps for word in step]
-    if TEACHER in typed and not (workspace.root() / TEACHER).is_dir():
+    arguments = [argument for step in row.steps for argument in step]
+    if TEACHER in arguments and not (workspace.root() / TEACHER).is_dir():
         bmc("train", "mpnet", "--data", row.data, "-o", workspace.root() / TEACHER)
     names = [base]
     for number, (verb, *options) in enumerate(row.steps, start=1):
@@ -123,7 +126,7 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
         if missing:
             bmc("export", name, "--target", ",".join(missing))
     before, after = (_size(name, row.tokens) for name in (base, names[-1]))
-    compared = _answers(base, names[-1]) if row.farther is None else _images(base, names[-1])
+    compared = _accuracies(base, names[-1]) if row.farther is None else _images(base, names[-1])
     return {
         "seed": seed,
         "before": before,
@@ -134,13 +137,13 @@ def _seed(row: Row, seed: int) -> dict[str, Any]:
 
 
 def _size(name: str, tokens: int) -> dict[str, float]:
-    """Return what a model and its ONNX bundle take."""
+    """Return the parameters, MACs and file sizes of a model and its bundles."""
     folder = workspace.root() / name
     costs = costs_at(artifact.load(folder), tokens, runs=1)
-    inside = [layer.parameters for layer in costs.layers if ".encoder." in f".{layer.path}."]
+    in_encoder = [layer.parameters for layer in costs.layers if ".encoder." in f".{layer.path}."]
     return {
         "parameters": costs.parameters,
-        "encoder_parameters": sum(inside),
+        "encoder_parameters": sum(in_encoder),
         "macs": costs.macs,
         "weights_bytes": (folder / "model.safetensors").stat().st_size,
         **{
@@ -150,8 +153,8 @@ def _size(name: str, tokens: int) -> dict[str, float]:
     }
 
 
-def _answers(base: str, name: str) -> dict[str, Any]:
-    """Compare the predictions of two classifiers' bundles for the held-out rows."""
+def _accuracies(base: str, name: str) -> dict[str, Any]:
+    """Compare the accuracies of two classifiers' bundles on the held-out rows."""
     return {
         "accuracy": {target: _accuracy(name, target) for target in TARGETS},
         "accuracy_before": _accuracy(base, "onnx"),
@@ -248,12 +251,12 @@ def _line(result: dict[str, Any]) -> str:
         for key in ("parameters", "macs", "model_bytes")
     ]
     done = " + ".join(step["method"].partition("/")[2] for step in first["steps"])
-    if "cluster" in done:  # its parameters are the codebooks' values, which compare with nothing
+    if "cluster" in done:  # its parameters are codebook values, so their number is not comparable
         sizes[0] = "codebooks"
     return f"| `{row['model']}` | {done} | {text} | {' | '.join(sizes)} | {times} |"
 
 
-def _kept(row: Row) -> dict[str, Any]:
+def _read_result(row: Row) -> dict[str, Any]:
     return dict(json.loads(_result(row).read_text(encoding="utf-8")))
 
 

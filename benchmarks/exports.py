@@ -4,12 +4,12 @@
     python benchmarks/exports.py --table              (README.md's table, from the result)
 
 The peers are the plain `torch.onnx.export` of the transformers model and `optimum-cli export onnx`
-(the older TorchScript exporter is measured too, but judged by nothing). Every file answers the
-same golden rows before it is measured. A case is a runtime, a number of threads and a length; in
-each case bmc's file and the peers' are measured in turn, by bmc's own bench.
+(the older TorchScript exporter is measured too, but has no requirement). Before the measurement,
+the outputs of every file are checked on the same rows. A case is a runtime, a number of threads and
+a length; in each case bmc's file and the peers' files are measured alternately by `bmc bench`.
 
 Writes benchmarks/results/exports.json; raw samples and the exported files go to benchmarks/runs/.
-Exit code 1: a bar is not met.
+Exit code 1: a requirement is not met.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ from bmc.measure.shown import with_interval
 from bmc.measure.statistics import speed_up
 
 PEERS: dict[str, ModuleType] = {"plain": plain, "optimum": optimum, "torchscript": torchscript}
-JUDGED = ("plain", "optimum")
+REQUIRED_PEERS = ("plain", "optimum")
 AT_LEAST = {"teacher": 1.1, "tiny": 1.4}
 TARGETS, THREADS, LENGTHS = ("onnx", "openvino"), (1, 2), (32, 128)
 WORK = RUNS / "exports"
-LARGEST_ERROR = 1e-3
+MAX_ERROR = 1e-3
 
 
 @dataclass(frozen=True)
 class Case:
-    """How many times faster bmc's file is than a peer's."""
+    """The latencies of bmc's file and of a peer's file in one case, and their ratio."""
 
     model: str
     peer: str
@@ -59,7 +59,7 @@ class Case:
 
 
 def main() -> int:
-    """Export, measure and judge, or write the table."""
+    """Export, measure and check the requirements, or write the table."""
     options = _options()
     if options.table:
         put_table("exports", _table(), HERE / "README.md")
@@ -68,7 +68,7 @@ def main() -> int:
     cases: list[Case] = []
     for name, folder in models.items():
         if folder:
-            bundle_of = {target: _exported(name, folder, target) for target in TARGETS}
+            bundle_of = {target: _export(name, folder, target) for target in TARGETS}
             for target, threads, length in itertools.product(TARGETS, THREADS, LENGTHS):
                 settings = BenchSettings(
                     length=length, launches=options.launches, rounds=options.rounds
@@ -87,19 +87,19 @@ def main() -> int:
     return finish("exports", list(_bars(cases)), content)
 
 
-def _exported(name: str, model: Path, target: str) -> dict[str, Path]:
-    """Return the bundles of one model for one runtime: bmc's first, then the peers'."""
-    own_bundle = WORK / f"{name}-bmc-{target}"
-    command = ["export", str(model), "--target", target, "--output", str(own_bundle), "--force"]
+def _export(name: str, model: Path, target: str) -> dict[str, Path]:
+    """Export a model for a runtime; return the bundles by exporter, bmc's first."""
+    bmc_bundle = WORK / f"{name}-bmc-{target}"
+    command = ["export", str(model), "--target", target, "--output", str(bmc_bundle), "--force"]
     if cli.run(command):
         sys.exit(f"bmc could not export {model} to {target}")
-    folder_of = {"bmc": own_bundle}
+    folder_of = {"bmc": bmc_bundle}
     for peer, exporter in PEERS.items():
         path = WORK / f"{name}-{peer}.onnx"
         if target == TARGETS[0]:
             exporter.export(model, path)
         folder_of[peer] = wrapped(
-            path, bundles.read(own_bundle), WORK / f"{name}-{peer}-{target}", LARGEST_ERROR
+            path, bundles.read(bmc_bundle), WORK / f"{name}-{peer}-{target}", MAX_ERROR
         )
     return folder_of
 
@@ -113,14 +113,14 @@ def _cases(run: results.Run, model: str, target: str, threads: int) -> Iterator[
 
 
 def _bars(cases: list[Case]) -> Iterator[Bar]:
-    for model, peer in itertools.product(AT_LEAST, JUDGED):
+    for model, peer in itertools.product(AT_LEAST, REQUIRED_PEERS):
         pair_cases = [case for case in cases if (case.model, case.peer) == (model, peer)]
         if pair_cases:
             median = statistics.median(case.ratio.value for case in pair_cases)
             least = AT_LEAST[model]
-            must = f"{model} against {peer}: median of {len(pair_cases)} cases >= {least}"
-            yield Bar(must, f"{median:.2f}", median >= least)
-    slower = [case for case in cases if case.peer in JUDGED and case.ratio.high < 1]
+            requirement = f"{model} against {peer}: median of {len(pair_cases)} cases >= {least}"
+            yield Bar(requirement, f"{median:.2f}", median >= least)
+    slower = [case for case in cases if case.peer in REQUIRED_PEERS and case.ratio.high < 1]
     slow_cases = [
         f"{case.model}/{case.peer}/{case.target}/{case.threads}/{case.length}" for case in slower
     ]
@@ -138,7 +138,7 @@ def _show(cases: list[Case]) -> None:
 
 
 def _table() -> list[str]:
-    """Return the result as a table: one line a case, then the bars."""
+    """Return the result as a table: one line per case, then the requirements."""
     content = result("exports")
     ratios: dict[tuple[object, ...], dict[str, str]] = {}
     for case in content["cases"]:
@@ -154,7 +154,7 @@ def _table() -> list[str]:
 
 
 def _peer_pins() -> str:
-    """Return what the peers' environment holds."""
+    """Return the pinned packages of the peers' environment."""
     return Path(optimum.__file__ or "").with_suffix(".txt").read_text(encoding="utf-8")
 
 

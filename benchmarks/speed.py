@@ -5,12 +5,12 @@
 
 NAME is a model's name in the workspace (BMC_HOME): the bundles NAME-pytorch, NAME-onnx and
 NAME-openvino of the teacher and NAME-onnx and NAME-openvino of the student are measured in turn in
-one run, at 32 tokens, batch 1, OpenVINO at precision hint f32, with one and with two threads; a
-ratio takes each at its better thread count. Missing bundles come from `bmc export NAME --target
-pytorch,onnx,openvino`.
+one run, at 32 tokens, batch 1, OpenVINO at precision hint f32, with one and with two threads. A
+ratio compares the latency of each bundle at its better thread count. `bmc export NAME --target
+pytorch,onnx,openvino` writes the bundles.
 
-Writes benchmarks/results/speed.json; raw samples go to benchmarks/runs/. Exit code 1: a bar is not
-met.
+Writes benchmarks/results/speed.json; raw samples go to benchmarks/runs/. Exit code 1: a requirement
+is not met.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ BARS = (
 
 
 def main() -> int:
-    """Measure and judge, or write the table."""
+    """Measure the ratios and check the requirements, or write the table."""
     options = _options()
     if options.table:
         put_table("speed", _table(), HERE / "README.md")
@@ -60,8 +60,8 @@ def main() -> int:
     ratios = []
     for target, teacher, least in BARS:
         ratio = results.ratio(run, f"{options.teacher}-{teacher}", f"{options.tiny}-{target}")
-        must = f"tiny in {target} is >= {least} times faster than the teacher in {teacher}"
-        bars.append(Bar(must, with_interval(ratio), ratio.value >= least))
+        requirement = f"tiny in {target} is >= {least} times faster than the teacher in {teacher}"
+        bars.append(Bar(requirement, with_interval(ratio), ratio.value >= least))
         ratios.append({"tiny": target, "teacher": teacher, "times_faster": asdict(ratio)})
     content = {
         "settings": asdict(settings),
@@ -72,7 +72,7 @@ def main() -> int:
 
 
 def _table() -> list[str]:
-    """Return the result as a table: latencies by number of threads, then the bars."""
+    """Return the result as a table: latencies by number of threads, then the requirements."""
     content = result("speed")
     threads = sorted({row["threads"] for row in content["rows"]})
     cells: dict[str, list[str]] = {}

@@ -1,10 +1,10 @@
-"""Measure a small bundle from eight threads: without a lock, with a lock, with turns of 10 ms.
+"""Measure the throughput of small bundles called from eight threads, with and without locks.
 
     python benchmarks/soak.py --seconds 2 --beside 1      makes the bundles
     python benchmarks/threads.py                          three minutes, nothing else running
 
-Calls of 0.1 ms are mostly Python, which one thread executes at a time. `control` is a function that
-knows no runtime and takes as long: what eight threads lose with it no bundle can win.
+A call of 0.1 ms is mostly Python code, which one thread at a time executes. `control` is a function
+without a runtime that takes as long: no bundle can gain more from threads than this function.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Turns:
         while not self._lock.acquire(timeout=TURN):
             with self._state:
                 if self._owner and not self._inside and time.monotonic() > self._until:
-                    self._owner = 0  # it went elsewhere
+                    self._owner = 0  # the owner's turn is over, and it makes no call
                     self._lock.release()
         with self._state:
             self._waiting -= 1
@@ -68,7 +68,7 @@ LOCKS: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 def main() -> int:
     """Measure every bundle and the control with every lock, and write the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--seconds", type=float, default=4, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=4, help="seconds per measurement")
     seconds = parser.parse_args().seconds
     results = {"control": ratios_of(control, [np.ones(256, np.float32)] * 32, seconds)}
     for name in BUNDLES:
@@ -82,16 +82,18 @@ def main() -> int:
 
 def ratios_of(predict: Callable[[Any], Any], rows: list[Any], seconds: float) -> dict[str, float]:
     """Return the throughput of THREADS threads relative to one thread, by lock."""
-    truth = [predict(row) for row in rows]
+    expected = [predict(row) for row in rows]
 
     def rate(threads: int, lock: AbstractContextManager[Any]) -> float:
-        def gated(batch: Any) -> Any:
+        def locked_predict(batch: Any) -> Any:
             with lock:
                 return predict(batch)
 
         counts = [Count() for _ in range(threads)]
         callers = [
-            threading.Thread(target=ask, args=(gated, rows, truth, count, start, seconds))
+            threading.Thread(
+                target=ask, args=(locked_predict, rows, expected, count, start, seconds)
+            )
             for start, count in enumerate(counts)
         ]
         for caller in callers:
@@ -100,14 +102,16 @@ def ratios_of(predict: Callable[[Any], Any], rows: list[Any], seconds: float) ->
             caller.join()
         return sum(count.rows for count in counts) / seconds
 
-    alone = rate(1, nullcontext())
-    return {lock_name: rate(THREADS, make()) / alone for lock_name, make in LOCKS.items()}
+    single = rate(1, nullcontext())
+    return {
+        lock_name: rate(THREADS, lock_class()) / single for lock_name, lock_class in LOCKS.items()
+    }
 
 
 def control(batch: Any) -> Any:
-    """Do the work of a pipeline around a runtime for a row or a list: a few small arrays.
+    """Do the work of a pipeline for a row or a list of rows: operations on a few small arrays.
 
-    A matrix product stands where the runtime computes, without Python's lock as it does.
+    A matrix product takes the place of the runtime; both release Python's global lock.
     """
     rows = batch if isinstance(batch, list) else [batch]
     stacked = np.stack([np.asarray(row, np.float32) for row in rows])

@@ -56,7 +56,7 @@ class OnnxSession(BaseSession):
                 str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's own classes have no public base
-            raise _unloadable(bundle, error) from error
+            raise _load_error(bundle, error) from error
         self._bundle = bundle
         self._outputs = [output.name for output in self._session.get_outputs()]
         check_names(bundle, [tensor.name for tensor in self._session.get_inputs()], self._outputs)
@@ -75,7 +75,7 @@ class OnnxSession(BaseSession):
         return dict(zip(self._outputs, values, strict=True))
 
 
-def _unloadable(bundle: Bundle, error: Exception) -> ArtifactError:
+def _load_error(bundle: Bundle, error: Exception) -> ArtifactError:
     return ArtifactError(f"ONNX Runtime cannot load {bundle.model_path}: {reason_of(error)}")
 
 

@@ -48,8 +48,8 @@ def _main(command: str, folder: str, rows: str, *rest: str) -> None:
     with np.load(rows) as file:
         held = {name: torch.from_numpy(file[name])[None] for name in sorted(file.files)}
     module = _quantized(folder, [held[name] for name in held if name.startswith("calibration")])
-    compiled = torch.compile(module, dynamic=command == "answer")
-    if command == "answer":
+    compiled = torch.compile(module, dynamic=command == "predict")
+    if command == "predict":
         test = [held[name] for name in held if name.startswith("test")]
         logits = [compiled(row, torch.ones_like(row)).logits.numpy() for row in test]
         np.save(rest[0], np.concatenate(logits))

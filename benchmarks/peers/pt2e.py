@@ -17,24 +17,25 @@ Rows = Sequence[NDArray[np.int64]]
 
 def logits_of(folder: Path, calibration: Rows, test: Rows, work: Path) -> NDArray[np.float32]:
     """Quantize a BERT with calibration rows (token ids); return float32 logits of the test rows."""
-    rows = _handed_over(calibration, test, work)
-    _run("answer", str(folder), str(rows), str(work / "answers.npy"))
-    logits: NDArray[np.float32] = np.load(work / "answers.npy")
+    rows = _write_rows(calibration, test, work)
+    _run("predict", str(folder), str(rows), str(work / "logits.npy"))
+    logits: NDArray[np.float32] = np.load(work / "logits.npy")
     return logits
 
 
 def samples(folder: Path, calibration: Rows, work: Path, threads: int, length: int) -> list[int]:
-    """Time calls in a fresh process; nanoseconds."""
-    rows = _handed_over(calibration, (), work)
+    """Return the durations of single calls in a fresh process, in nanoseconds."""
+    rows = _write_rows(calibration, (), work)
     output = _run("time", str(folder), str(rows), str(threads), str(length))
     return list(json.loads(output.splitlines()[-1]))
 
 
-def _handed_over(calibration: Rows, test: Rows, work: Path) -> Path:
+def _write_rows(calibration: Rows, test: Rows, work: Path) -> Path:
+    """Write the rows to a file for the program in the peer's environment; return its path."""
     work.mkdir(parents=True, exist_ok=True)
-    parts = {f"calibration-{at:05}": row for at, row in enumerate(calibration)}
-    parts |= {f"test-{at:05}": row for at, row in enumerate(test)}
-    np.savez(work / "rows.npz", **parts)  # type: ignore[arg-type]
+    rows = {f"calibration-{index:05}": row for index, row in enumerate(calibration)}
+    rows |= {f"test-{index:05}": row for index, row in enumerate(test)}
+    np.savez(work / "rows.npz", **rows)  # type: ignore[arg-type]
     return work / "rows.npz"
 
 

@@ -12,16 +12,16 @@ from bmc.console import Callback, Event, Terminal
 from bmc.trust import trusting
 
 Progress = Callable[[Event], None]
-"""A caller's function that hears of notes and progress."""
+"""A function of the caller that is called with each note and each progress event."""
 
 
 @contextmanager
 def call(verbose: bool, progress: Progress | None, *models: object) -> Iterator[None]:
     """Run one API function: lock its outputs until it ends, and report progress to the caller.
 
-    Error messages name Python arguments instead of command-line options. The user's code may run
-    only inside this block, and only if one of `models` was opened with that code or the block
-    itself names the code.
+    Error messages name Python arguments instead of command-line options. Python code that a model
+    file names is trusted inside the block only: the code of `models`, and code that is passed to a
+    function inside the block.
 
     Args:
         verbose: write notes and progress to stderr, as the command line does.

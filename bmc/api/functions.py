@@ -16,8 +16,8 @@ from bmc.measure.scores import NAMES
 from bmc.model import CustomLoss
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""A function of outputs (rows, classes), in a regression values (rows), and of labels (rows). It
-returns the mean loss, one number."""
+"""A function of outputs and labels (rows) that returns the mean loss, a scalar. Outputs are logits
+(rows, classes); in a regression they are values (rows)."""
 
 
 def custom_loss_of(function: Loss | None) -> CustomLoss | None:
@@ -41,7 +41,7 @@ def custom_score_of(function: ScoreFunction | None) -> CustomScore | None:
     """Return a caller's own score function with its name; None if the caller passed no function.
 
     Raises:
-        UsageError: the function cannot be called, is a class, or has the name of a score of bmc.
+        UsageError: the function cannot be called, is a class, or has the name of a built-in score.
     """
     if function is None:
         return None

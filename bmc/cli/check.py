@@ -15,9 +15,9 @@ def check(
 ) -> Rendered:
     """Check a bundle on this device: checksums, golden rows and golden outputs.
 
-    The sha256 of every file is compared. Then the bundle's golden rows are preprocessed and run:
-    tensors, outputs and labels must be those that were recorded at export. A TensorRT engine of
-    another TensorRT version or GPU is rebuilt from the bundle's ONNX file first.
+    The sha256 of every file is compared. Then the golden rows, which the bundle stores with the
+    tensors, outputs and labels of the export, are preprocessed and run again and compared. A
+    TensorRT engine of another TensorRT version or GPU is rebuilt from the bundle's ONNX file first.
 
     Example:
         bmc check tiny-movie-reviews-onnx

@@ -1,4 +1,4 @@
-"""Signals of distillation: what of a teacher a student is compared with."""
+"""Contract of distillation signals: in which of its values a student is compared to its teacher."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class View:
-    """What a network computes on a batch, as signals compare it. What it does not have is empty.
+    """The values of one network on a batch, which signals compare; a part that it lacks is empty.
 
     Args:
         logits: (rows, classes), or values (rows, 1).
-        hidden: hidden states of the embeddings, then of each layer, (rows, length, width).
-        attentions: probabilities of each layer, (rows, heads, length, length).
-        queries: of each layer, all heads side by side, (rows, length, units).
-        keys: likewise.
-        values: likewise.
+        hidden: hidden states: the embeddings, then the output of each layer, (rows, length, width).
+        attentions: attention probabilities of each layer, (rows, heads, length, length).
+        queries: queries of each layer, all heads concatenated, (rows, length, units).
+        keys: keys of each layer, in the shape of the queries.
+        values: values of each layer, in the shape of the queries.
         mask: True for tokens that are not padding, bool (rows, length).
         maps: feature maps of an image network, the last of each resolution, (rows, channels,
             height, width).
-        rows: indices of the rows among all training rows, int64 (rows).
+        rows: indices of the batch's rows among all training rows, int64 (rows).
         total: number of all training rows; 0 where `rows` is None.
     """
 
@@ -43,10 +43,10 @@ class View:
     total: int = 0
 
     def parts(self) -> set[str]:
-        """Return the names of what is not empty."""
-        every = {each.name: getattr(self, each.name) for each in fields(self)}
-        every.pop("total")
-        return {name for name, part in every.items() if part is not None and len(part)}
+        """Return the names of the parts that are not empty."""
+        parts = {part.name: getattr(self, part.name) for part in fields(self)}
+        parts.pop("total")
+        return {name for name, part in parts.items() if part is not None and len(part)}
 
     def depth(self) -> int:
         """Return the number of layers, or of feature maps in an image network."""
@@ -55,17 +55,20 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Signal(Contract):
-    """Describe a signal; the file `compress/distill/signals/NAME.py` ends with `SIGNAL`.
+    """A signal of distillation, which the `SIGNAL` of its file describes.
+
+    The file is `compress/distill/signals/NAME.py`, or a module of another package.
 
     Args:
-        about: what is compared, in one sentence.
-        needs: fields of `View` that both sides must have.
-        bind: returns a module that is called with the student's view and the teacher's and returns
-            the loss, a scalar. It may have parameters, which are trained beside the student's and
-            dropped afterwards. It is given a view of each side on one batch, for the shapes, and
-            for each layer of the student the index of the teacher's that it learns from.
-        with_logits: whether it means something only beside the logits, and so is never learned
-            before them.
+        about: the values that the signal compares, in one sentence.
+        needs: fields of `View` that student and teacher must both have.
+        bind: function that builds the loss of the signal, a module. The function takes the views
+            of student and teacher on one batch, for their shapes, and for each layer of the
+            student the index of the teacher's layer that the student's layer learns from. The
+            module is called with the views of student and teacher and returns a scalar. Its
+            parameters, if any, are trained with the student's and dropped after training.
+        with_logits: whether the signal is useful only together with the logits; such a signal is
+            never learned before them.
     """
 
     about: str = field(metadata=value(str))
@@ -87,5 +90,5 @@ SIGNALS = Kind(
 
 
 def signal(name: str) -> Signal:
-    """Return a signal's description by name; see `Kind.load` for what is raised."""
+    """Return a signal by its name; see `Kind.load` for the errors."""
     return SIGNALS.load(name)

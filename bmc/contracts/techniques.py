@@ -87,14 +87,14 @@ def techniques(kind: str) -> Kind[Technique]:
 
 
 def setting_names(kind: str, name: str) -> list[str]:
-    """Return the settings of a technique of bmc, those of its bases first, and import no torch.
+    """Return the names of a technique's settings without importing torch; inherited ones first.
 
-    A technique's file imports torch, so its `STEP` is read from the text of the file. Those of
+    A technique's file imports torch, so its `STEP` is read from the text of the file. The files of
     other packages are not read.
 
     Args:
         kind: "prune", "share", "quantize" or "distill".
-        name: of the technique; none of bmc's has no settings.
+        name: name of the technique; for a technique that is not part of bmc, the list is empty.
     """
     package = f"bmc.compress.{kind}"
     if kind not in kinds() or name not in plugins.names(package):
@@ -102,18 +102,18 @@ def setting_names(kind: str, name: str) -> list[str]:
     module = f"{package}.{name.replace('-', '_')}"
     steps = [
         ast.unparse(node.value)
-        for node in _parsed(module).body
+        for node in _parse(module).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STEP"
     ]
-    return list(dict.fromkeys(field for step in steps for field in _fields_of(module, step)))
+    return list(dict.fromkeys(name for step in steps for name in _fields_of(module, step)))
 
 
-def _fields_of(module: str, kind: str) -> Iterator[str]:
-    """Read the fields of a class that a module of bmc defines or imports."""
-    for node in _parsed(module).body:
-        if isinstance(node, ast.ImportFrom) and kind in {alias.name for alias in node.names}:
-            yield from _fields_of(str(node.module), kind)
-        if isinstance(node, ast.ClassDef) and node.name == kind:
+def _fields_of(module: str, class_name: str) -> Iterator[str]:
+    """Read the names of the fields of a class that a module of bmc defines or imports."""
+    for node in _parse(module).body:
+        if isinstance(node, ast.ImportFrom) and class_name in {alias.name for alias in node.names}:
+            yield from _fields_of(str(node.module), class_name)
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
             for base in node.bases:
                 yield from _fields_of(module, ast.unparse(base))
             for line in node.body:
@@ -121,8 +121,8 @@ def _fields_of(module: str, kind: str) -> Iterator[str]:
                     yield line.target.id
 
 
-def _parsed(module: str) -> ast.Module:
-    """Return a module of bmc, parsed; an empty one where it has no file of its own."""
+def _parse(module: str) -> ast.Module:
+    """Return the syntax tree of a module of bmc; an empty tree if the module is not one file."""
     package, _, name = module.rpartition(".")
     spec = importlib.util.find_spec(package) if package.startswith("bmc.") else None
     for folder in (spec.submodule_search_locations or ()) if spec else ():
@@ -143,10 +143,10 @@ def _technique_with_defaults(step: Any) -> Technique:
 
 def _technique_of(step: Any) -> Technique:
     """Check a step's class, and return its technique."""
-    settings = getattr(step, "__dataclass_params__", None)
-    if not isinstance(step, type) or settings is None:
+    parameters = getattr(step, "__dataclass_params__", None)
+    if not isinstance(step, type) or parameters is None:
         raise PluginError(f"STEP is {step!r:.60}; it must be a frozen dataclass of settings")
-    if not settings.frozen:
+    if not parameters.frozen:
         raise PluginError(f"{step.__name__} must be a frozen dataclass: @dataclass(frozen=True)")
     missing = [name for name in _STEP_METHODS if not callable(getattr(step, name, None))]
     if missing:

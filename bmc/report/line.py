@@ -1,4 +1,4 @@
-"""What a report holds: a line for each bundle, and what the lines are compared with."""
+"""The content of a report: a line for each bundle, and the bundles that speed-ups refer to."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Line:
     """One bundle in a report.
 
     Args:
-        name: the bundle's folder.
-        model: the model it was made from.
+        name: name of the bundle's folder.
+        model: name of the model that the bundle was exported from.
         data: data set of training and scoring; only lines of one data set are compared.
         measure: name of the score: "accuracy", "r2" in a regression, "" for a generator.
-        target: its runtime.
+        target: the bundle's runtime.
         precision: precision of weights and activations.
         parameters: number of parameters of the model.
         teacher: model that the agreement refers to; None for a model without a teacher.
@@ -28,29 +28,30 @@ class Line:
         accuracy: fraction of the rows that are predicted correctly; R2 in a regression.
         macro_f1: mean F1 of the classes.
         agreement: fraction of the rows with the same prediction as the teacher's.
-        kept: accuracy over the teacher's, on the same rows.
-        model_bytes: the model in its target's format.
-        bundle_bytes: everything that is deployed.
+        kept: ratio of the accuracy to the teacher's accuracy on the same rows.
+        model_bytes: size of the model in its target's format.
+        bundle_bytes: size of all files of the bundle.
         threads: the better thread count, which the times below refer to.
-        p50: median latency in milliseconds at that count.
-        p90: 90th percentile, likewise.
-        by_threads: p50 at every thread count.
-        speed_up: times faster than the report's reference.
-        speed_up_same_target: times faster than the teacher in the same runtime.
-        sparsity: share of zero weights, where a step set some to zero.
-        origin: bundle of the model that it was made from, in the same runtime.
-        speed_up_origin: times faster than that.
+        p50: median latency in milliseconds at that thread count.
+        p90: 90th percentile of the latency in milliseconds at that thread count.
+        by_threads: p50 by thread count.
+        speed_up: ratio of the latency of the report's reference to this latency.
+        speed_up_same_target: such a ratio for the teacher in the same runtime.
+        sparsity: fraction of zero weights; None if no step set weights to zero.
+        origin: bundle, in the same runtime, of the model that this model was compressed from.
+        speed_up_origin: ratio of the latency of the bundle `origin` to this latency.
         cold_start_seconds: time from the start of a fresh process to the first prediction.
-        peak_mb: memory of that process.
+        peak_mb: peak memory of the process that measured the cold start.
         execution: device, threads and precision of the session.
         note: a sentence that the reader of the report must know.
         remarks: sentences that explain the times by the steps that made the model.
         failed: reason why the bundle failed a check; None if it passed.
-        cannot_run: why it failed when it was measured, or None.
-        labels: class names, in the order of the matrix; empty in a regression.
+        cannot_run: reason why the latency could not be measured; None if it could.
+        labels: class names, in the order of the confusion matrix; empty in a regression.
         scores: all scores of the task, as `scores.of_task` returns them; empty for a generator.
-        history: epochs of the training of the model; see `bmc.curves`.
-        floor: what the model is, where it is a simple model of the report's floor; else "".
+        history: epochs of the model's training; see `bmc.curves`.
+        floor: description of a simple model that the report adds for comparison (the "floor");
+            "" for all other models.
     """
 
     name: str
@@ -101,9 +102,9 @@ class Report:
     Args:
         lines: the bundles.
         references: for each data set, the bundle that speed-ups refer to.
-        run: bench that measured the times; None for a report without times.
+        run: benchmark run that measured the latencies; None for a report without latencies.
         broken: bundles that cannot be read or run, each with the reason.
-        notes: sentences on simple models that the floor lacks.
+        notes: reasons why simple models could not be added for comparison.
     """
 
     lines: tuple[Line, ...]

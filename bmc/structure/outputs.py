@@ -31,14 +31,14 @@ Pair = tuple[Tensor, Tensor]
 _MAX_ROWS, _MIN_ROWS, _BATCH = 16_384, 256, 32
 _SAMPLES_PER_INPUT = 8  # with fewer samples for each input of a layer, the fit would overfit them
 _MAX_SAMPLES_PER_BATCH = 4096  # neighboring pixels of a feature map are similar
-_RIDGE = 1e-5  # share of the mean variance of a layer's inputs, of which some may be constant
+_RIDGE = 1e-5  # times the mean variance of a layer's inputs; inputs may be constant
 
 
 @dataclass
 class Moments:
-    """Sums of a layer's inputs x, target outputs y, and products x x and x y, over samples.
+    """Sums over samples of a layer's inputs x and target outputs y, of x x^T and of x y^T.
 
-    Sums are float64, in this order.
+    `sums` holds them in this order, in float64.
     """
 
     samples: int = 0
@@ -49,9 +49,8 @@ class Moments:
         """Add samples of inputs (samples, in) and outputs (samples, out)."""
         self.samples += len(inputs)
         self._pending.append((inputs, outputs))
-        if (
-            sum(len(x) for x, _ in self._pending) >= _MAX_SAMPLES_PER_BATCH
-        ):  # few large products are faster
+        # Few large matrix products are faster than many small ones.
+        if sum(len(x) for x, _ in self._pending) >= _MAX_SAMPLES_PER_BATCH:
             self._sum_up()
 
     def means(self) -> tuple[Tensor, Tensor]:
@@ -81,8 +80,8 @@ class Outputs:
     """Outputs of the layers of an original model, to which low-rank layers are fitted.
 
     Args:
-        model: a copy of the original model, which must not be changed.
-        work: the data, whose training rows are the samples.
+        model: a copy of the original model; the caller must not change it.
+        work: the data; its training rows are the samples.
     """
 
     def __init__(self, model: Model, work: Work) -> None:
@@ -108,15 +107,15 @@ class Outputs:
         return deviations
 
     def fit(self, module: nn.Module, paths: Sequence[str], rank: int) -> None:
-        """Give layers that share a weight the best weight of a rank, and biases to match.
+        """Replace the weight that some layers share by the best one of a rank, and their biases.
 
         Args:
             module: a network in which all layers that run before these are fitted already.
-            paths: paths of the layers, which are not split yet.
-            rank: rank of the weight.
+            paths: paths of the layers; they are not factorized yet.
+            rank: rank of the new weight.
 
         Raises:
-            UsageError: a layer shares its bias with layers that are not fitted with it.
+            UsageError: a layer shares its bias with another layer.
         """
         for path in paths:
             bias = getattr(module.get_submodule(path), "bias", None)
@@ -152,7 +151,7 @@ class Outputs:
         Args:
             module: network whose layers' inputs are x; y are the original layers' outputs.
             paths: paths of the layers.
-            of_outputs: take the original layers' outputs as x, and an empty y.
+            of_outputs: whether x are the original layers' outputs, and y is empty.
 
         Raises:
             UsageError: a layer is not called.

@@ -43,17 +43,18 @@ def distill(
     settings: Distillation = Distillation(),  # noqa: B008  frozen
     files: Output = Output(),  # noqa: B008  frozen
 ) -> Distilled:
-    """Train a small student on what a teacher answers, and write its model directory.
+    """Train a small student on a teacher's outputs, and write the student's model directory.
 
-    A baseline that was not trained on this data yet is trained first. The teacher's answers are
-    kept in the workspace's cache. A run that was stopped resumes when it is called again.
+    A baseline named as teacher is trained first if the workspace has none that was trained on this
+    data. The teacher's outputs are cached in the workspace. A run that was stopped resumes when
+    this function is called again with the same arguments.
 
     Args:
         teacher: the name of a built-in model, a model directory, or a model's name in the
-            workspace; several are a sequence, or one string with commas.
+            workspace; a sequence, or one string with commas, names several teachers.
         source: the data that the student learns from.
-        settings: the student, and how it is taught.
-        files: where to write; the default is STUDENT-DATA in the workspace.
+        settings: settings of the student and of its training.
+        files: output folder; the default is STUDENT-DATA in the workspace.
 
     Raises:
         UnknownError: there is no such teacher, student or data set, or no such setting of one.
@@ -61,31 +62,33 @@ def distill(
         DataError: the student takes another kind of data.
     """
     started = time.monotonic()
-    # A senseless setting is said before a teacher is trained.
+    # The steps are built with a placeholder teacher, which refuses wrong settings before a teacher
+    # is trained.
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
-    draws = students.is_generator(chosen)
-    first = steps_of(settings, [Teacher(Path(), "", "named", ())], draws)
-    with_preparation(first, settings, training)
-    found = named_teachers.find_all(teacher)
+    is_generator = students.is_generator(chosen)
+    untaught_steps = steps_of(settings, [Teacher(Path(), "", "named", ())], is_generator)
+    with_preparation(untaught_steps, settings, training)
+    references = named_teachers.find_all(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
     reference = transfer.reference_of(settings, source)
     unlabeled = transfer.rows_of(settings, reference, data)
     learned_from = data_record(data, source)
-    taught_by, *more = named_teachers.choose_all(
-        found, data, source, settings, chosen, learned_from
+    first_teacher, *further_teachers = named_teachers.choose_all(
+        references, data, source, settings, chosen, learned_from
     )
-    steps = steps_of(settings, [taught_by, *more], draws)
-    taught = artifact.load(taught_by.folder)
-    # The step loads the teacher again, and frees it before training.
-    teacher_score = next((v for name, v in taught.scores.items() if name != "best_epoch"), None)
-    model = students.untrained(chosen, taught, data, settings.seed)
-    students.say_differences(model, taught)
-    del taught
+    steps = steps_of(settings, [first_teacher, *further_teachers], is_generator)
+    teacher_model = artifact.load(first_teacher.folder)
+    teacher_score = next(
+        (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
+    )
+    model = students.untrained(chosen, teacher_model, data, settings.seed)
+    students.say_differences(model, teacher_model)
+    del teacher_model  # the step loads the teacher again, and frees it before training
     checkpoints = workspace.checkpoints_of(output)
-    parts = f"{students.identity(chosen, model)} {taught_by.sha256} {data.fingerprint}"
+    parts = f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint}"
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
     unlabeled_record = transfer.record(reference, unlabeled, settings.transfer_column)
@@ -98,15 +101,15 @@ def distill(
         load=lambda reference: artifact.load(Path(reference)),
         run=f"{start} {[asdict(step) for _, step in steps]} {unlabeled_record['sha256']}",
     )
-    _say_plan(chosen, training, data, len(unlabeled))
-    applied = [_applied(method, step, model, work, settings.seed) for method, step in steps]
+    _note_plan(chosen, training, data, len(unlabeled))
+    applied = [_apply(method, step, model, work, settings.seed) for method, step in steps]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     ensemble = Ensemble(
-        [(str(each.folder), each.sha256) for each in (taught_by, *more)],
+        [(str(entry.folder), entry.sha256) for entry in (first_teacher, *further_teachers)],
         settings.teacher_average,
         settings.teacher_weights,
     )
-    beside_teacher = against_teacher(model, ensemble, work, settings.precision)
+    comparison = against_teacher(model, ensemble, work, settings.precision)
     seconds = round(time.monotonic() - started, 1)
     model.data = learned_from
     model.steps = [*model.steps, *applied]
@@ -116,8 +119,8 @@ def distill(
         "student_settings": asdict(chosen.options),
         **student_folders.start_of(chosen),
         "teacher": {
-            **taught_by.to_json(student_folders.learned_from(chosen), more),
-            "validation": beside_teacher,
+            **first_teacher.to_json(student_folders.learned_from(chosen), further_teachers),
+            "validation": comparison,
         },
         "transfer": unlabeled_record,
         "settings": asdict(training),
@@ -133,14 +136,14 @@ def distill(
         seconds=seconds,
         code=baselines.code_of(model),
         validation_rows=len(data.validation),
-        teacher=taught_by.folder,
+        teacher=first_teacher.folder,
         teacher_score=teacher_score,
-        against_teacher=beside_teacher,
+        against_teacher=comparison,
     )
 
 
-def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> AppliedStep:
-    """Apply a step, and return its record."""
+def _apply(method: str, step: Step, model: Model, work: Work, seed: int) -> AppliedStep:
+    """Apply a step to a model; return the step with its record and duration."""
     started = time.monotonic()
     record = step.apply(model, work)
     settings: Any = step
@@ -148,10 +151,10 @@ def _applied(method: str, step: Step, model: Model, work: Work, seed: int) -> Ap
     return AppliedStep(method, asdict(settings), record, seed, seconds)
 
 
-def _say_plan(student: Chosen, training: TrainingSettings, data: Dataset, unlabeled: int) -> None:
-    """Say what is taught on how much, and whether that is little."""
-    named = {name: value for name, value in asdict(student.options).items() if value}
-    options = ", ".join(f"{name} {value}" for name, value in named.items())
+def _note_plan(student: Chosen, training: TrainingSettings, data: Dataset, unlabeled: int) -> None:
+    """Report the student and the number of rows; warn of a small number of training steps."""
+    nonzero = {name: value for name, value in asdict(student.options).items() if value}
+    options = ", ".join(f"{name} {value}" for name, value in nonzero.items())
     reference = f"{student.reference} ({options})" if options else student.reference
     rows = f"{len(data.train)} labeled and {unlabeled} unlabeled"
     console.note(f"teaching {reference} on {rows} rows")

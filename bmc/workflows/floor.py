@@ -1,9 +1,9 @@
-"""The floor of a report: simple models of the same data, which show what the networks are worth.
+"""The floor of a report: simple models of the same data, as a baseline for the networks.
 
-Texts get TF-IDF with a linear model, and hashed n-grams taught by the teacher of the report's
-students; images get a linear model and a small convolutional network. Each is a bundle like any
-other, in the workspace's cache. A bundle is used again where everything that it was made from is
-the same: the data's fingerprint, the teacher's weights, the texts, and this file's recipes.
+For texts the models are TF-IDF with a linear model, and hashed n-grams that learn from the teacher
+of the report's students; for images a linear model and a small convolutional network. Each model
+is exported to a bundle in the workspace's cache. A later report reuses the bundle if its inputs are
+the same: the data's fingerprint, the teacher's weights, the unlabeled texts, and the recipes.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from bmc.report.floor import Floor
 from bmc.report.read import Evaluated
 from bmc.report.reference import key_of
 
-_VERSION = 1  # of the recipes in floor_training.py: other recipes make other bundles
+_RECIPES_VERSION = 1  # part of the cache key; raise it when a recipe in floor_training.py changes
 _TARGETS = ("onnx", "openvino", "pytorch")
 _MODELS = {"text": ("tfidf", "ngram"), "image": ("linear", "cnn")}
-_KINDS = {"text": "text", "ngram": "text", "image": "image"}  # of what bundles read
+_KINDS = {"text": "text", "ngram": "text", "image": "image"}  # preprocessing kind -> data kind
 _WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
 class FloorPlan:
-    """A simple model to make.
+    """The plan of a simple model: what to train, on which data, and where to export.
 
     Args:
         model: "tfidf", "ngram", "linear" or "cnn".
-        name: the name of its model directory.
-        data: record of the data, as a model directory of the workspace has it.
-        source: that model directory.
+        name: name of the simple model's directory.
+        data: record of the data, from a model directory of the workspace.
+        source: the model directory that the record was read from.
         target: name of the target to export to.
         teacher: model directory of the teacher; None for a model that learns from labels.
-        teacher_sha256: sha256 of the teacher's weights; "" where there is none.
-        transfer: record of the unlabeled texts of a student with that teacher; {} where there is
-            none.
+        teacher_sha256: sha256 of the teacher's weights; "" without a teacher.
+        transfer: record of the unlabeled texts that a student of this teacher learned from; {} if
+            there is no such student.
     """
 
     model: str
@@ -62,7 +62,7 @@ class FloorPlan:
     def folder(self) -> Path:
         """The folder of the cache that holds the model directory and the bundle."""
         parts = (
-            *(_VERSION, self.model, self.name, self.target, self.data.get("fingerprint")),
+            *(_RECIPES_VERSION, self.model, self.name, self.target, self.data.get("fingerprint")),
             *(self.data.get("task"), self.data.get("text_columns")),
             *(self.teacher_sha256, dict(self.transfer)),
         )
@@ -76,17 +76,17 @@ class FloorPlan:
 
 
 def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
-    """Return the floor of a report's data sets; what is missing is trained and exported first.
+    """Return the floor of a report's data sets; train and export the models not yet in the cache.
 
-    A model that cannot be made is left out, and a note of the floor says why: a report is written
-    in any case.
+    If a model cannot be built, the floor has a note with the reason in its place, and the report is
+    still written.
 
     Args:
         evaluated: the report's bundles.
     """
     groups: dict[tuple[str, str, str], list[Bundle]] = {}
-    for one in evaluated:
-        groups.setdefault(key_of(one.bundle), []).append(one.bundle)
+    for entry in evaluated:
+        groups.setdefault(key_of(entry.bundle), []).append(entry.bundle)
     models = _models()
     folders: dict[Path, str] = {}
     notes: list[str] = []
@@ -101,8 +101,8 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
             continue
         for plan in plans:
             try:
-                bundle = _made(plan)
-                folders[bundle] = _words(plan)
+                bundle = _make(plan)
+                folders[bundle] = _describe_plan(plan)
             except (BmcError, OSError) as error:
                 notes.append(f"no {plan.model} in the floor for {data}: {error}")
     return Floor(folders, tuple(notes))
@@ -119,32 +119,35 @@ def _plans(
 
     Args:
         members: bundles that are compared with each other.
-        fingerprint: the fingerprint of their data.
-        task: their task.
+        fingerprint: fingerprint of the bundles' data.
+        task: task of the bundles.
         models: the workspace's model directories and their manifests, by the sha256 of the weights.
         taken: names of the report's other bundles.
 
     Raises:
-        DataError: there is no simple model for such data, or the data is not known here.
-        MissingError: no target can run here.
+        DataError: there is no simple model for such data, or no model of the workspace was trained
+            on it.
+        MissingError: no target can run on this machine.
     """
     kind = _KINDS.get(str(members[0].manifest.preprocessing.get("kind")))
     if kind is None:
-        reads = members[0].manifest.preprocessing.get("kind")
-        raise DataError(f"there is no simple model for {reads} data; texts and images have some")
-    own = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
-    source, record = _record(fingerprint, task, models, own)
+        preprocessing = members[0].manifest.preprocessing.get("kind")
+        raise DataError(
+            f"there is no simple model for {preprocessing} data; texts and images have some"
+        )
+    report_weights = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
+    source, record = _record(fingerprint, task, models, report_weights)
     sha256, teacher = _teacher(members, models)
     transfer = _transfer(members, sha256, models) if teacher else {}
-    plain = {
+    uncompressed_families = {
         manifest["family"]
         for weights, (_, manifest) in models.items()
-        if weights in own
+        if weights in report_weights
         and all(str(step.get("method")).startswith("distill/") for step in manifest["steps"])
     }
     for model in _MODELS[kind]:
-        if model in plain:
-            continue  # the report has one already
+        if model in uncompressed_families:
+            continue  # the report has such a model already
         name = f"floor-{model}-{workspace.slug(Path(str(record['reference'])).stem)}"
         target = _target()
         if f"{name}-{target}" in taken:
@@ -155,22 +158,22 @@ def _plans(
         yield plan
 
 
-def _made(plan: FloorPlan) -> Path:
-    """Return the bundle of a plan; it is trained and exported where the cache has none.
+def _make(plan: FloorPlan) -> Path:
+    """Return the bundle of a plan; train and export the model if the cache has no bundle.
 
     Raises:
         MissingError: a package that training needs is not installed.
-        BmcError: it cannot be made.
+        BmcError: the model cannot be trained or exported.
     """
     if _is_made(plan):
         return plan.bundle
-    # Another report may be making the same model: it is waited for, and its bundle used.
+    # Another process may be training the same model; wait for it, and use its bundle.
     with locks.alone(plan.folder / "floor", patience=float("inf")):
         if _is_made(plan):
             return plan.bundle
         console.note(f"floor: making {plan.name}; --no-floor leaves the floor out")
         try:
-            # Training needs packages that a report does not.
+            # Imported here, because training needs packages that a report does not need.
             from bmc.workflows import floor_training  # noqa: PLC0415
 
             return floor_training.make(plan)
@@ -179,7 +182,7 @@ def _made(plan: FloorPlan) -> Path:
 
 
 def _is_made(plan: FloorPlan) -> bool:
-    """Tell whether the cache holds a plan's bundle, whole, and made from the plan's data."""
+    """Tell whether the cache holds a valid bundle of a plan, made from the plan's data."""
     if not (plan.bundle / bundles.MANIFEST).is_file():
         return False
     try:
@@ -191,56 +194,62 @@ def _is_made(plan: FloorPlan) -> bool:
     return isinstance(data, dict) and data.get("fingerprint") == plan.data.get("fingerprint")
 
 
-def _words(plan: FloorPlan) -> str:
-    """Say what a simple model is, and how long its training took."""
+def _describe_plan(plan: FloorPlan) -> str:
+    """Return a short description of a simple model, with the duration of its training."""
     origin: Mapping[str, Any] = {}
-    with suppress(ArtifactError):  # the bundle is whole without the model directory
+    with suppress(ArtifactError):  # the bundle is valid without the model directory
         origin = describe(plan.folder / plan.name)["origin"]
-    taught = origin.get("teacher")
+    teacher = origin.get("teacher")
     linear = "ridge" if plan.data.get("task") == "regression" else "logistic regression"
-    by = f"taught by {taught.get('name')}" if isinstance(taught, dict) else "trained on the labels"
-    kinds = {
+    learned_from = (
+        f"taught by {teacher.get('name')}" if isinstance(teacher, dict) else "trained on the labels"
+    )
+    descriptions = {
         "tfidf": f"TF-IDF with {linear}",
-        "ngram": f"hashed n-grams {by}",
+        "ngram": f"hashed n-grams {learned_from}",
         "linear": "one linear layer on the pixels",
         "cnn": "a small convolutional network",
     }
     seconds = origin.get("seconds")
-    took = f", trained in {seconds:.0f} s" if isinstance(seconds, int | float) else ""
-    return f"{kinds[plan.model]}{took}"
+    duration = f", trained in {seconds:.0f} s" if isinstance(seconds, int | float) else ""
+    return f"{descriptions[plan.model]}{duration}"
 
 
 def _models() -> dict[str, tuple[Path, Mapping[str, Any]]]:
     """Return the workspace's model directories and their manifests, by the weights' sha256."""
-    found: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+    models: dict[str, tuple[Path, Mapping[str, Any]]] = {}
     for folder in workspace.entries("model"):
         try:
             manifest = describe(folder)
         except ArtifactError:
-            continue  # a report reads bundles; `bmc models` names a damaged model
-        found[str(manifest["files"].get(_WEIGHTS))] = (folder, manifest)
-    return found
+            continue  # damaged models are listed by `bmc models`
+        models[str(manifest["files"].get(_WEIGHTS))] = (folder, manifest)
+    return models
 
 
 def _record(
     fingerprint: str,
     task: str,
     models: Mapping[str, tuple[Path, Mapping[str, Any]]],
-    own: set[Any],
+    report_weights: set[Any],
 ) -> tuple[Path, Mapping[str, Any]]:
-    """Return a model directory that says where the bundles' data is, and its record of the data.
+    """Return a model directory that was trained on the bundles' data, and its record of the data.
 
-    A bundle may come from somebody else, so that no path that it names is opened; the models of the
-    workspace are the user's.
+    The record has the path of the data. A bundle's own record is not used: a bundle may come from
+    an untrusted source, and the paths that it names are not opened. Model directories of the
+    workspace are trusted.
 
     Raises:
         DataError: no model of the workspace was trained on the data.
     """
-    # A model of the report first, whose reference is the one that the report shows.
-    for _, (folder, manifest) in sorted(models.items(), key=lambda item: item[0] not in own):
+    # Models of the report come first, because the report shows their name of the data.
+    for _, (folder, manifest) in sorted(
+        models.items(), key=lambda item: item[0] not in report_weights
+    ):
         record = manifest["data"]
-        named = isinstance(record.get("reference"), str)
-        if named and record.get("fingerprint") == fingerprint and manifest["task"] == task:
+        has_reference = isinstance(record.get("reference"), str)
+        same_data = record.get("fingerprint") == fingerprint
+        if has_reference and same_data and manifest["task"] == task:
             return folder, record
     raise DataError(f"no model in {workspace.root()} was trained on it, and says where it is")
 
@@ -248,16 +257,16 @@ def _record(
 def _teacher(
     members: Sequence[Bundle], models: Mapping[str, tuple[Path, Mapping[str, Any]]]
 ) -> tuple[str, Path | None]:
-    """Return the teacher that alone taught most of the bundles, by sha256 and model directory.
+    """Return the sha256 and the model directory of the teacher that taught most of the bundles.
 
-    Students of several teachers have none whose answers are theirs.
+    Students of several teachers do not count, because they learned from an average of outputs.
     """
     teachers = (bundle.manifest.lineage.get("teacher") for bundle in members)
     counts = Counter(
         str(teacher["sha256"]) for teacher in teachers if teacher and not teacher.get("more")
     )
-    known = [sha256 for sha256, _ in counts.most_common() if sha256 in models]
-    return (known[0], models[known[0]][0]) if known else ("", None)
+    in_workspace = [sha256 for sha256, _ in counts.most_common() if sha256 in models]
+    return (in_workspace[0], models[in_workspace[0]][0]) if in_workspace else ("", None)
 
 
 def _transfer(
@@ -265,17 +274,17 @@ def _transfer(
     teacher: str,
     models: Mapping[str, tuple[Path, Mapping[str, Any]]],
 ) -> Mapping[str, Any]:
-    """Return the record of the most unlabeled texts from which one of the students learned.
+    """Return the record of the unlabeled texts of the teacher's student that learned from most.
 
-    Its "rows" is their number, also in a record of bmc 0.2, which has "texts".
+    "rows" of the record is the number of texts; records of bmc 0.2 have it under "texts".
     """
     records: list[dict[str, Any]] = []
     for bundle in members:
         weights = str(bundle.manifest.lineage.get("weights_sha256"))
         origin = models[weights][1]["origin"] if weights in models else {}
-        taught, transfer = origin.get("teacher"), origin.get("transfer")
-        same = isinstance(taught, dict) and taught.get("sha256") == teacher
-        if not same or not isinstance(transfer, dict):
+        recorded, transfer = origin.get("teacher"), origin.get("transfer")
+        same_teacher = isinstance(recorded, dict) and recorded.get("sha256") == teacher
+        if not same_teacher or not isinstance(transfer, dict):
             continue
         rows = transfer.get("rows", transfer.get("texts"))
         if type(rows) is int:
@@ -284,14 +293,14 @@ def _transfer(
 
 
 def _names(evaluated: Sequence[Evaluated], folders: Mapping[Path, str]) -> set[str]:
-    return {one.bundle.path.name for one in evaluated} | {folder.name for folder in folders}
+    return {entry.bundle.path.name for entry in evaluated} | {folder.name for folder in folders}
 
 
 def _target() -> str:
-    """Return the first target that runs here.
+    """Return the first target that can run on this machine.
 
     Raises:
-        MissingError: none does.
+        MissingError: no target can.
     """
     for name in _TARGETS:
         try:

@@ -1,6 +1,6 @@
-"""Training and exporting the simple models of a report's floor, each in less than a minute.
+"""Train and export the simple models of a report's floor, each in less than a minute.
 
-A budget bounds the work, whatever the size of the data: the epochs first, then the training rows.
+For large data, first the number of epochs is reduced, then the number of training rows.
 """
 
 from __future__ import annotations
@@ -33,41 +33,41 @@ from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
 
 _MAX_WORDS = 6_400_000
-"""Words of all rows of all epochs of an n-gram model: 40 seconds of one core."""
-_WORDS_OF_A_SENTENCE = 20
+"""Words that an n-gram model trains on, over all rows and epochs; 40 seconds on one core."""
+_WORDS_PER_TEXT = 20  # estimate for unlabeled texts
 _NGRAM_EPOCHS = 4
-# A step costs as much as the optimizer's pass over the whole table: half as many steps as in the
-# family's recipe, at the rate that suits them.
+# In each step the optimizer updates the whole table, which takes most of the time. So the batch is
+# twice that of the family's recipe, with a learning rate that suits it.
 _NGRAM_RECIPE: Mapping[str, Any] = {"batch_size": 128, "learning_rate": 0.14}
 _MAX_WEIGHTS = 2**22
 _MIN_BUCKETS = 2**12
 _MAX_PIXELS = 130_000_000
-"""Pixels of all rows of all epochs of an image model: 50 seconds of one core."""
+"""Pixels that an image model trains on, over all rows and epochs; 50 seconds on one core."""
 _FILE_PIXELS = 8_000
-"""Pixels that take as long as reading an image's file."""
+"""Number of pixels whose training takes as long as reading one image file."""
 _SIDE = 64
-"""Larger images are scaled down to this height and width."""
+"""Height and width to which larger images are scaled down."""
 _EPOCHS = {"linear": 4, "cnn": 3}
 _SEED = 0
 
 
 def make(plan: FloorPlan) -> Path:
-    """Train a simple model by its plan, export it, and return its bundle.
+    """Train a simple model by its plan, export it, and return the bundle's folder.
 
-    A model directory of an interrupted call is used; training resumes from its checkpoint.
+    After an interruption, training resumes from the last checkpoint; a trained model is reused.
 
     Raises:
-        DataError: the data is not the data of the plan any more, or has no such model.
+        DataError: the data was changed since the plan's record, or does not suit the model.
         BmcError: the model cannot be trained or exported.
     """
-    exporter_of(plan.target)  # a package that it needs is missed before the training
+    exporter_of(plan.target)  # raises MissingError for a missing package before the training
     data = _data(plan)
     folder = plan.folder / plan.name
     if not _is_complete(folder, plan):
         _train(plan, data, folder)
     with source_of(folder, data, ExportOptions()) as source:
-        # The report compares bundles of one reference: the one under which its models know the
-        # data, which may lie elsewhere now.
+        # A report compares bundles whose data has the same reference. If the data was moved, the
+        # loaded reference differs from that of the report's models, so theirs is recorded.
         reference = plan.data["reference"]
         source.model.data = {**source.model.data, "reference": reference}
         flow.export(source, plan.target, plan.bundle, force=True)
@@ -78,7 +78,7 @@ def _data(plan: FloorPlan) -> Dataset:
     """Load the data of a plan.
 
     Raises:
-        DataError: it was changed since the report's models were trained.
+        DataError: the data was changed since the report's models were trained.
     """
     data = load_recorded(plan.data, plan.source)
     if data.fingerprint != plan.data.get("fingerprint"):
@@ -90,7 +90,7 @@ def _data(plan: FloorPlan) -> Dataset:
 
 
 def _is_complete(folder: Path, plan: FloorPlan) -> bool:
-    """Tell whether a call that was interrupted before its export has trained the model."""
+    """Tell whether a folder holds the trained model, as after an interrupted export."""
     try:
         manifest = artifact.describe(folder)
         artifact.load(folder)
@@ -113,7 +113,7 @@ def _train(plan: FloorPlan, data: Dataset, folder: Path) -> None:
 
 
 def _fit_tfidf(plan: FloorPlan, data: Dataset, folder: Path) -> None:
-    # scikit-learn is needed here alone: without it the other models are still made.
+    # Imported here, so that the other models can be trained without scikit-learn.
     from bmc.training.tfidf import fit_tfidf, width_of  # noqa: PLC0415
 
     started = time.monotonic()
@@ -132,9 +132,9 @@ def _fit_tfidf(plan: FloorPlan, data: Dataset, folder: Path) -> None:
 
 
 def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
-    """Tell whether a teacher's answers are at hand, so that teaching takes seconds."""
+    """Tell whether the teacher's logits are cached; computing them would take too long."""
     rows = len(data.train) + int(plan.transfer.get("rows", 0))
-    # Each list of texts ends with a chunk that is not full.
+    # `cached_rows` is an upper bound, because the last chunk of a list of texts may not be full.
     if cached_rows(plan.teacher_sha256, workspace.cache()) >= rows:
         return True
     console.note(
@@ -145,7 +145,7 @@ def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
 
 
 def _is_taught(plan: FloorPlan, data: Dataset, folder: Path) -> bool:
-    """Teach an n-gram model; return False where the students' unlabeled texts are gone."""
+    """Distill an n-gram model; return False if the students' unlabeled texts cannot be loaded."""
     try:
         _teach(plan, data, folder)
     except (DataError, UnknownError) as error:
@@ -157,11 +157,11 @@ def _is_taught(plan: FloorPlan, data: Dataset, folder: Path) -> bool:
 def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     words = int(datasets.lengths(data.train, data.kind).sum())
     texts = int(plan.transfer.get("rows", 0))
-    words += texts * _WORDS_OF_A_SENTENCE
+    words += texts * _WORDS_PER_TEXT
     chosen = _ngram(data, width=0)
     settings = Distillation(
         student="ngram",
-        vocabulary="keep",  # hashing has none
+        vocabulary="keep",  # hashed n-grams have no vocabulary to prune
         settings=asdict(chosen.options),
         transfer=str(plan.transfer.get("reference", "none")) if texts else "none",
         transfer_column=tuple(map(str, plan.transfer.get("columns") or ())),
@@ -224,19 +224,20 @@ def _ngram(data: Dataset, width: int) -> Chosen:
 
 
 def _within_words(data: Dataset) -> tuple[int, Examples]:
-    """Return how many epochs of which training rows an n-gram model learns from."""
+    """Return the number of epochs and the training rows of an n-gram model, within its budget."""
     words = int(datasets.lengths(data.train, data.kind).sum())
     if words <= _MAX_WORDS:
         return _epochs(words, _MAX_WORDS, _NGRAM_EPOCHS), data.train
     return 1, _part(data, len(data.train) * _MAX_WORDS // words)
 
 
-def _epochs(cost: int, budget: int, most: int) -> int:
-    return min(max(budget // max(cost, 1), 1), most)
+def _epochs(cost: int, budget: int, maximum: int) -> int:
+    """Return the number of epochs of a cost that fit into a budget, from 1 to the maximum."""
+    return min(max(budget // max(cost, 1), 1), maximum)
 
 
 def _part(data: Dataset, count: int) -> Examples:
-    """Return a random part of the training rows, with rows of every class."""
+    """Return a random subset of the training rows that has rows of every class."""
     train, labels = data.train, np.array(data.train.labels)
     if len(train) <= count:
         return train
@@ -245,9 +246,9 @@ def _part(data: Dataset, count: int) -> Examples:
     chosen = np.unique(np.concatenate([order[firsts], order[:count]]))
     rows: Any = train.rows
     if isinstance(rows, StoredRows):
-        taken: Any = rows.take(chosen)
+        subset: Any = rows.take(chosen)
     elif isinstance(rows, np.ndarray):
-        taken = rows[chosen]
+        subset = rows[chosen]
     else:
-        taken = tuple(rows[index] for index in chosen)
-    return Examples(taken, tuple(labels[chosen].tolist()))
+        subset = tuple(rows[index] for index in chosen)
+    return Examples(subset, tuple(labels[chosen].tolist()))

@@ -1,4 +1,4 @@
-"""The teachers that `bmc distill` names: one or several, each checked against the data."""
+"""Find the teachers that a user names for a distillation, and check each against the data."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def find_all(references: str | Sequence[str]) -> list[tuple[str, Path | None]]:
     """Return each teacher's reference and its model directory; None for a baseline's name.
 
     Args:
-        references: of the teachers; in one string they have commas between them. A folder whose
-            name has a comma is one teacher.
+        references: references of the teachers, in a sequence or in one string, separated by commas.
+            A string that is the path of a folder names one teacher, even if it has a comma.
 
     Raises:
         UsageError: a reference is empty, or named twice.
@@ -44,40 +44,40 @@ def _split(references: str) -> tuple[str, ...]:
 
 
 def choose_all(
-    found: Sequence[tuple[str, Path | None]],
+    references: Sequence[tuple[str, Path | None]],
     data: Dataset,
     source: DataSource,
     settings: Distillation,
     student: Chosen,
     learned_from: Mapping[str, Any],
 ) -> list[Teacher]:
-    """Return the teachers that may teach on this data; baselines are trained where they were not.
+    """Check the teachers of a student against the data; train baselines that are not trained yet.
 
     Args:
-        found: from `find_all`.
-        data: what the student learns from.
-        source: where that comes from.
-        settings: how the student is taught.
-        student: what is built.
+        references: reference and model directory of each teacher, as `find_all` returns them.
+        data: data that the student learns from.
+        source: source of the data.
+        settings: settings of the student and of its training.
+        student: the student.
         learned_from: record of the data.
 
     Raises:
         UsageError: a teacher does not fit the data, has learned rows that are held out here, or
-            has the weights of another one.
+            has the same weights as another teacher.
     """
-    chosen = [
+    checked = [
         _teacher(reference, folder, data, source, settings, student, learned_from)
-        for reference, folder in found
+        for reference, folder in references
     ]
     folders: dict[str, Path] = {}
-    for teacher in chosen:
+    for teacher in checked:
         if teacher.sha256 in folders:
             raise UsageError(
                 f"the teachers {folders[teacher.sha256]} and {teacher.folder} have the same "
                 "weights: name one of them"
             )
         folders[teacher.sha256] = teacher.folder
-    return chosen
+    return checked
 
 
 def _teacher(
@@ -89,15 +89,15 @@ def _teacher(
     student: Chosen,
     learned_from: Mapping[str, Any],
 ) -> Teacher:
-    """Return a teacher that may teach on this data; a baseline is trained where it was not yet.
+    """Check a teacher against the data; train it first if it is a baseline not trained yet.
 
     Args:
-        reference: as it was named.
-        folder: its model directory; None for the name of a built-in model.
-        data: what the student learns from.
-        source: where that comes from.
-        settings: how the student is taught.
-        student: what is built.
+        reference: reference of the teacher, as the user named it.
+        folder: the teacher's model directory; None for the name of a built-in model.
+        data: data that the student learns from.
+        source: source of the data.
+        settings: settings of the student and of its training.
+        student: the student.
         learned_from: record of the data.
 
     Raises:
@@ -105,9 +105,9 @@ def _teacher(
     """
     chosen = "named"
     if folder is None:
-        folder, is_there = teachers.find_baseline(reference, data, source.fold)
-        chosen = "found" if is_there else "trained"
-        if not is_there:
+        folder, is_trained = teachers.find_baseline(reference, data, source.fold)
+        chosen = "found" if is_trained else "trained"
+        if not is_trained:
             _check_student(reference, data, student)
             teachers.train(reference, data, source, settings.seed, settings.device, folder)
     refuse_another_fold(folder, learned_from)
@@ -122,16 +122,21 @@ def _teacher(
 
 
 def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
-    """Build the student of an untrained teacher: what does not fit is said before hours of work."""
+    """Build a student of an untrained teacher, to raise its errors before a long training.
+
+    Raises:
+        UsageError: one of the two is a generator and the other is not.
+        BmcError: the student cannot be built for this teacher and this data.
+    """
     chosen = baselines.choose(teacher, {})
-    draws = students.is_generator(student)
-    if students.is_generator(chosen) != draws:
+    is_generator = students.is_generator(student)
+    if students.is_generator(chosen) != is_generator:
         raise UsageError(
             f"{teacher} is no generator, so it cannot teach {student.reference}: name a gan"
-            if draws
+            if is_generator
             else f"{teacher} answers no rows, so it cannot teach: name a classifier"
         )
     built = baselines.built(chosen, data)
     untrained = students.untrained(student, built, data, seed=0)
-    if draws:
+    if is_generator:
         check_generators(teacher, built, untrained)

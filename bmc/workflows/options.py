@@ -197,7 +197,7 @@ class Reporting:
         length: tokens or time steps per row for the latencies.
         launches: fresh processes per bundle; up to three times as many if the times vary much.
         reference: bundle that counts as 1.0x in the speed-ups, one per data set. The default is
-            that of the teacher, or of the model that the others were made from.
+            the teacher's bundle, or that of the model from which the others were compressed.
     """
 
     GROUP: ClassVar[str] = "Report"

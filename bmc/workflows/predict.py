@@ -59,8 +59,8 @@ def predict_arguments(
         stream: a text stream such as standard input; None if there is no stream.
 
     Raises:
-        UnknownError: there is no such bundle, or an argument leads to no file.
-        UsageError: the rows are of another kind than the bundle's model takes.
+        UnknownError: there is no such bundle, or an argument names a file that does not exist.
+        UsageError: the bundle's model takes another kind of rows.
         DataError: there are no rows, or they cannot be read.
         BmcError: every row failed; this is the first row's error.
     """
@@ -185,7 +185,7 @@ def _write_pictures(
 
     Raises:
         MissingError: Pillow is not installed.
-        UsageError: the path of the folder is the path of a file.
+        UsageError: `folder` is the path of a file.
     """
     try:
         pillow = importlib.import_module("PIL.Image")

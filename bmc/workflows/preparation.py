@@ -1,4 +1,4 @@
-"""What happens to a student before it learns its teacher's logits."""
+"""Add the steps that prepare a student, such as pretraining, to the steps that teach it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bmc.model import Step
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.tuning import Distillation
 
-_OF_ROWS = {"logits", "rows"}  # what a signal may compare of a row, whatever its tokens
+_NOT_BY_TOKEN = {"logits", "rows"}  # parts of a view that do not depend on the tokens of a row
 
 
 def with_preparation(
@@ -23,14 +23,14 @@ def with_preparation(
 ) -> list[tuple[str, Step]]:
     """Add the steps that prepare a student to those that teach it.
 
-    The vocabulary is pruned first: what is trained afterwards is trained on the tokens that stay.
-    Signals that compare tokens need the teacher's, so it is pruned after these.
+    The vocabulary is pruned first, so later steps train on the tokens that remain. But signals
+    that compare tokens need the teacher's tokens, so the vocabulary is pruned after such signals.
 
     Args:
         steps: the steps that teach the student, each with its method.
-        settings: how the student is built and taught.
-        training: how it is trained.
-        start: what tells the student's weights before it is taught, as text.
+        settings: settings of the student and of its training.
+        training: training settings of the student.
+        start: text that identifies the student's initial weights, for the cache of pretraining.
     """
     prepared: list[tuple[str, Step]] = []
     taught = list(steps)
@@ -49,8 +49,8 @@ def with_preparation(
 
 
 def _compares_tokens(step: Step) -> bool:
-    """Tell whether a step compares what student and teacher compute for each token."""
+    """Tell whether a step compares values of student and teacher for each token."""
     if not isinstance(step, Weighted):
         return False
     signals = [name for name, weight in step.weights.items() if weight and name != LOGITS]
-    return any(set(signal(name).needs) - _OF_ROWS for name in signals)
+    return any(set(signal(name).needs) - _NOT_BY_TOKEN for name in signals)

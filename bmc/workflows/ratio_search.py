@@ -1,4 +1,4 @@
-"""How strongly to prune: settings that reach a budget, or that lose no more than they may."""
+"""Search for pruning settings that meet a budget, or that lose no more than an allowed score."""
 
 from __future__ import annotations
 
@@ -22,29 +22,30 @@ from bmc.training.batches import Rows
 from bmc.workflows.budgets import Budget
 
 WON_BACK = 3.0
-"""How many times the allowed loss may be lost before fine-tuning, which wins most of it back."""
+"""Factor of the allowed drop before fine-tuning; fine-tuning recovers most of the drop."""
 SEARCHED = ("structured", "depth", "unstructured")
-"""Methods whose strength --max-drop alone finds; movement would have to be trained each time."""
+"""Methods whose ratio is searched with --max-drop alone; movement pruning would have to train for
+every ratio that is tried."""
 _TRIALS = 9
-_STRONGEST = 0.95
-_LEAST_WEIGHT, _MOST_WEIGHT = 0.5, 2.0
-_MOVED = 0.1  # of what the outputs move by counts beside the score lost, which is coarse
-_MEASURED = 512
+_MAX_RATIO = 0.95
+_MIN_EXPONENT, _MAX_EXPONENT = 0.5, 2.0
+_MOVED_WEIGHT = 0.1  # weight of the change of the outputs, added to the drop of the coarser score
+_NORM_ROWS = 512  # training rows that batch norm statistics are recomputed on
 _BATCH = 64
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a search tries, and on what.
+    """A search for the settings of a pruning method.
 
     Args:
         method: "structured", "depth" or "unstructured".
-        technique: its class.
-        settings: of it, as typed.
-        model: it is not changed.
-        work: its validation rows score what is tried.
-        measured: returns how much each layer matters, by which the layers are cut more or less;
-            None where that cannot be known.
+        technique: class of the method.
+        settings: settings of the method that the user typed.
+        model: the model to prune; the search prunes copies of it.
+        work: the data; its validation rows score the pruned copies.
+        measured: function that returns the sensitivity of each layer; less sensitive layers are
+            pruned more. It returns None if the sensitivity cannot be measured.
     """
 
     method: str
@@ -55,10 +56,12 @@ class Search:
     measured: Callable[[], Sensitivity | None]
 
     def for_budgets(self, budgets: tuple[Budget, ...]) -> dict[str, Any]:
-        """Return the gentlest settings that meet all budgets; the strongest where none does.
+        """Return the settings that prune least and meet all budgets.
+
+        If no settings meet them, return the settings that prune most.
 
         Raises:
-            UsageError: the model is within the budgets as it is.
+            UsageError: the model meets the budgets without pruning.
         """
         before = costs_at(self.model, TOKENS, runs=1)
 
@@ -71,29 +74,31 @@ class Search:
                 f"the model has {budgets[0].of(before):,} {budgets[0].unit} and so is within "
                 f"--target-{budgets[0].what} {budgets[0].typed} as it is"
             )
-        # Shapes are all that counts; only ranks across layers let the criterion decide on them.
+        # A budget depends on shapes alone. The criterion changes shapes only if units are ranked
+        # across layers (scope=global); otherwise the cheapest criterion does.
         quick = {"rounds": 1} if self._is_global() else {"rounds": 1, "criterion": "l1"}
-        mild, strong = self._edge(are_met, quick, budgets[0])
-        if strong and "ratios" in strong:
-            return self._given_back(strong, are_met, quick)
-        return strong or mild or dict(self.settings)
+        missing, meeting = self._bisect(are_met, quick, budgets[0])
+        if meeting and "ratios" in meeting:
+            return self._restore_units(meeting, are_met, quick)
+        return meeting or missing or dict(self.settings)
 
     def for_drop(self, points: float, tuned: bool) -> dict[str, Any]:
-        """Return the strongest settings that lose few enough points of the validation score.
+        """Return the settings that prune most without losing too many points of validation score.
 
-        The score is measured right after pruning, and may fall by WON_BACK times as much as is
-        allowed in the end, since fine-tuning wins most of it back; batch norms are measured anew
-        before, as training would. What the fine-tuned model lost is for the caller to check.
+        The score is measured right after pruning. If fine-tuning follows, the score may drop by
+        WON_BACK times `points`, because fine-tuning recovers most of the drop; batch norm
+        statistics are recomputed before the score. The caller checks the drop after fine-tuning.
 
         Args:
-            points: that may be lost in the end, 0 to 100.
-            tuned: whether the model is fine-tuned afterwards; else it must hold without.
+            points: allowed drop after fine-tuning, in points, 0 to 100.
+            tuned: whether the model is fine-tuned afterwards; if not, the drop right after pruning
+                may be at most `points`.
 
         Raises:
-            UsageError: nothing that was tried loses as little.
+            UsageError: all settings that were tried lose more.
 
         Source: Li et al. 2020, "EagleEye: Fast Sub-net Evaluation for Efficient Neural Network
-        Pruning", for scores with batch norms that were measured anew.
+        Pruning" (recomputing batch norm statistics before the score).
         """
         before = self.work.score(replace(self.model, module=copy.deepcopy(self.model.module)))
         allowed = points / 100 * (WON_BACK if tuned else 1.0)
@@ -103,166 +108,177 @@ class Search:
                 measure_norms(trial, self.work)
             return before - self.work.score(trial) > allowed + 1e-9
 
-        mild, _ = self._edge(loses_too_much, {"rounds": 1, "epochs": 0}, Budget("macs", "0.5x"))
-        if mild is None:
+        accepted, _ = self._bisect(
+            loses_too_much, {"rounds": 1, "epochs": 0}, Budget("macs", "0.5x")
+        )
+        if accepted is None:
             raise UsageError(
                 f"whatever {self.method} removes loses more than {100 * allowed:g} points right "
                 f"after pruning (--max-drop {points:g}): allow more, or name a --ratio"
             )
-        return mild
+        return accepted
 
-    def _edge(
+    def _bisect(
         self, is_enough: Callable[[Model], bool], quick: Mapping[str, Any], budget: Budget
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Return the strongest settings found that are not enough, and the gentlest that are.
+        """Bisect the strength of pruning at the point where a pruned copy becomes "enough".
+
+        Return the strongest settings that are not enough, and the weakest that are.
 
         Args:
-            is_enough: judges a pruned copy.
-            quick: settings of the trials alone.
-            budget: layers that hold more of what it counts are cut more.
+            is_enough: tells whether a pruned copy is pruned enough (or too much).
+            quick: settings for the trials alone, which make them faster.
+            budget: unit that is counted (such as MACs); layers with more of it are pruned more.
         """
         if self.method == "depth":
-            return self._edge_of_depth(is_enough)
-        losses = {field.name for field in fields(self.technique)}
-        quick = {name: value for name, value in quick.items() if name in losses}
+            return self._remove_layers(is_enough)
+        setting_names = {field.name for field in fields(self.technique)}
+        quick = {name: value for name, value in quick.items() if name in setting_names}
         low, high, strength = 0.0, 1.0, 1.0
-        mild: dict[str, Any] | None = None
-        strong: dict[str, Any] | None = None
-        refused: UsageError | None = None
-        at = self._strengths(budget)
+        weaker: dict[str, Any] | None = None
+        stronger: dict[str, Any] | None = None
+        refusal: UsageError | None = None
+        settings_at = self._settings_by_strength(budget)
         with console.progress("search", _TRIALS, "trials") as advance:
             for _ in range(_TRIALS):
-                settings = at(strength)
+                settings = settings_at(strength)
                 try:
                     trial = self._trial({**settings, **quick})
-                except UsageError as error:  # so strong that a layer would be emptied
-                    refused, high = error, strength
+                except UsageError as error:  # a layer would lose all of its units
+                    refusal, high = error, strength
                 else:
                     if trial is not None and is_enough(trial):
-                        strong, high = settings, strength
+                        stronger, high = settings, strength
                     else:
-                        mild, low = settings if trial else mild, strength
+                        weaker, low = settings if trial else weaker, strength
                 advance(1)
                 if low == high:
                     break
                 strength = (low + high) / 2
-        if refused and not (mild or strong):
-            raise refused
-        return mild, strong
+        if refusal and not (weaker or stronger):
+            raise refusal
+        return weaker, stronger
 
-    def _given_back(
+    def _restore_units(
         self,
         settings: dict[str, Any],
         are_met: Callable[[Model], bool],
         quick: Mapping[str, Any],
     ) -> dict[str, Any]:
-        """Return units to the layers while the budgets still hold: rounding took more than asked.
+        """Lower the ratios of layers while the budgets are still met; return the settings.
 
-        Layers that were cut least, which are those that matter most, come first.
+        Units are removed in multiples, so more may be removed than the budgets need. The layers
+        with the lowest ratios, which are the most sensitive ones, come first.
         """
         groups = [group for group in groups_of(self.model) if not group.reason]
         multiple = self.technique(**settings).multiple or KERNEL_MULTIPLE
         for group in sorted(groups, key=lambda group_: settings["ratios"][group_.layers[0]]):
             step = (1 if group.kind == "heads" else multiple) / group.units
             while settings["ratios"][group.layers[0]] > 0:
-                less = max(settings["ratios"][group.layers[0]] - step, 0.0)
-                ratios = {**settings["ratios"], **dict.fromkeys(group.layers, round(less, 4))}
+                lower = max(settings["ratios"][group.layers[0]] - step, 0.0)
+                ratios = {**settings["ratios"], **dict.fromkeys(group.layers, round(lower, 4))}
                 trial = self._trial({**settings, "ratios": ratios, **quick})
                 if trial is None or not are_met(trial):
                     break
                 settings = {**settings, "ratios": ratios}
         return settings
 
-    def _edge_of_depth(
+    def _remove_layers(
         self, is_enough: Callable[[Model], bool]
     ) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-        """Remove layer after layer, once, until it is enough."""
+        """Remove one layer after another from a copy until it is enough; return as `_bisect`."""
         copied = replace(self.model, module=copy.deepcopy(self.model.module))
         rule = self.settings.get("rule", self.technique().rule)
-        mild: dict[str, Any] | None = None
-        missing: list[str] = []
+        weaker: dict[str, Any] | None = None
+        removed: list[str] = []
         for name in removals(copied, self.work, rule):
-            missing.append(name)
-            settings = {**self.settings, "layers": tuple(missing)}
+            removed.append(name)
+            settings = {**self.settings, "layers": tuple(removed)}
             if is_enough(copied):
-                return mild, settings
-            mild = settings
-        return mild, None
+                return weaker, settings
+            weaker = settings
+        return weaker, None
 
     def _trial(self, settings: Mapping[str, Any]) -> Model | None:
-        """Return a copy of the model, pruned; None where the settings change nothing."""
+        """Return a pruned copy of the model; None if the settings remove nothing."""
         step: Step = self.technique(**settings)
         copied = replace(self.model, module=copy.deepcopy(self.model.module))
         with console.muted():
             record = step.apply(copied, self.work)
         return copied if record else None
 
-    def _strengths(self, budget: Budget) -> Callable[[float], dict[str, Any]]:
-        """Return what makes settings of a strength in (0, 1]."""
+    def _settings_by_strength(self, budget: Budget) -> Callable[[float], dict[str, Any]]:
+        """Return a function from a strength in (0, 1] to settings of the method."""
         if self.method != "structured" or self._is_global():
-            return lambda strength: {**self.settings, "ratio": min(strength, _STRONGEST)}
+            return lambda strength: {**self.settings, "ratio": min(strength, _MAX_RATIO)}
         groups = [group.layers for group in groups_of(self.model)]
-        weights = _weights(groups, self._won(groups, budget), self.measured())
+        exponents = _exponents(groups, self._savings(groups, budget), self.measured())
 
-        def at(strength: float) -> dict[str, Any]:
-            shares = {
-                name: min(1 - (1 - strength) ** weight, _STRONGEST)
-                for name, weight in weights.items()
+        def settings_at(strength: float) -> dict[str, Any]:
+            exact = {
+                name: min(1 - (1 - strength) ** exponent, _MAX_RATIO)
+                for name, exponent in exponents.items()
             }
-            ratios = {name: round(share, 4) for name, share in shares.items()}
-            return {**self.settings, "ratio": median(shares.values()), "ratios": ratios}
+            ratios = {name: round(ratio, 4) for name, ratio in exact.items()}
+            return {**self.settings, "ratio": median(exact.values()), "ratios": ratios}
 
-        return at
+        return settings_at
 
-    def _won(self, groups: Sequence[Sequence[str]], budget: Budget) -> list[float]:
-        """Return the share of what is counted that goes when one group alone loses half."""
+    def _savings(self, groups: Sequence[Sequence[str]], budget: Budget) -> list[float]:
+        """Return for each group the fraction of the budget's unit saved by halving that group."""
         before = budget.of(costs_at(self.model, TOKENS, runs=1))
-        every = {name: 0.0 for layers in groups for name in layers}
-        won = []
+        unpruned = {name: 0.0 for layers in groups for name in layers}
+        savings = []
         for layers in groups:
-            ratios = {**every, **dict.fromkeys(layers, 0.5)}
+            ratios = {**unpruned, **dict.fromkeys(layers, 0.5)}
             quick = {"rounds": 1, "criterion": "l1", "multiple": 1}
             halved = self._trial({**self.settings, **quick, "ratios": ratios})
             after = costs_at(halved, TOKENS, runs=1) if halved else None
-            won.append(1 - budget.of(after) / before if after else 0.0)
-        return won
+            savings.append(1 - budget.of(after) / before if after else 0.0)
+        return savings
 
     def _is_global(self) -> bool:
         return bool(self.settings.get("scope") == "global")
 
 
-def _weights(
-    groups: Sequence[Sequence[str]], won: Sequence[float], measured: Sensitivity | None
+def _exponents(
+    groups: Sequence[Sequence[str]], savings: Sequence[float], measured: Sensitivity | None
 ) -> dict[str, float]:
-    """Return how strongly each layer is to be cut, 1 in the middle: more where much is won for it.
+    """Return an exponent for each layer; layers with more savings per loss get a higher one.
 
-    A layer keeps (1 - strength) to the power of its weight. What it loses is the score that pruning
-    half of its weights costs, and a tenth of what that moves the outputs by (in their deviations),
-    which tells layers apart that lose nothing.
+    Pruning keeps (1 - strength) ** exponent of a layer's units; the median exponent is about 1.
+    The loss of a layer is the drop of the score when half of its weights are pruned, plus a tenth
+    of the change of the outputs (in units of their standard deviation). The second term ranks
+    layers without a drop.
 
     Args:
-        groups: layers that lose the same units; they get the same weight.
-        won: share of what is to be saved that goes with half of each group's units.
-        measured: None takes all to lose alike.
+        groups: groups of layers that share their units and so their exponent.
+        savings: for each group, the fraction of the budget's unit that halving the group saves.
+        measured: sensitivity of the layers; None gives all groups the same loss.
     """
     halved = measured.of("prune-half") if measured else {}
-    lost = {name: max(loss.lost.value, 0.0) + _MOVED * loss.moved for name, loss in halved.items()}
-    known = [[lost[name] for name in layers if name in lost] for layers in groups]
-    losses = [max(sum(each), 1e-9) if each else None for each in known]
-    middle = median([each for each in losses if each is not None] or [1.0])
-    worth = [share / (each or middle) for share, each in zip(won, losses, strict=True)]
-    usual = median([each for each in worth if each > 0] or [1.0])
-    weights = [(each / usual) ** 0.5 for each in worth]
+    layer_loss = {
+        name: max(loss.lost.value, 0.0) + _MOVED_WEIGHT * loss.moved
+        for name, loss in halved.items()
+    }
+    measured_losses = [
+        [layer_loss[name] for name in layers if name in layer_loss] for layers in groups
+    ]
+    losses = [max(sum(values), 1e-9) if values else None for values in measured_losses]
+    median_loss = median([loss for loss in losses if loss is not None] or [1.0])
+    gains = [saving / (loss or median_loss) for saving, loss in zip(savings, losses, strict=True)]
+    median_gain = median([gain for gain in gains if gain > 0] or [1.0])
+    exponents = [(gain / median_gain) ** 0.5 for gain in gains]
     return {
-        name: min(max(weight, _LEAST_WEIGHT), _MOST_WEIGHT)
-        for layers, weight in zip(groups, weights, strict=True)
+        name: min(max(exponent, _MIN_EXPONENT), _MAX_EXPONENT)
+        for layers, exponent in zip(groups, exponents, strict=True)
         for name in layers
     }
 
 
 @torch.no_grad()
 def measure_norms(model: Model, work: Work) -> None:
-    """Measure the means and variances of batch norms anew, on training rows."""
+    """Recompute the running means and variances of batch norms on training rows."""
     norms = [
         layer
         for layer in model.module.eval().modules()
@@ -271,14 +287,14 @@ def measure_norms(model: Model, work: Work) -> None:
     if not norms:
         return
     part = work.data.train
-    rows = Rows(part.rows[:_MEASURED], part.labels[:_MEASURED], model.encoder)
+    rows = Rows(part.rows[:_NORM_ROWS], part.labels[:_NORM_ROWS], model.encoder)
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None  # the mean over all batches
+        norm.momentum = None  # PyTorch then takes the mean over all batches
         norm.train()
-    for places in rows.shuffled(_BATCH, seed=0, epoch=0):
-        output_of(model.module, rows.batch(places).inputs)
+    for indices in rows.shuffled(_BATCH, seed=0, epoch=0):
+        output_of(model.module, rows.batch(indices).inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

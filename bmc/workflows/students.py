@@ -1,4 +1,4 @@
-"""Students: those that families offer by name, and any model that `bmc train` could train."""
+"""Choose and build students: those that families define by name, and models of `bmc train`."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from bmc.workflows.student_folders import AsTrained
 
 
 def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
-    """Find what builds a student, and check the options that it is built with.
+    """Find the family and network of a student, and check the student's settings.
 
     Args:
         reference: a student's name, a model directory, or a model that `bmc train` takes: the name
             of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
             python:module:function.
-        options: settings of the student, by name; as typed, or in their own types.
+        options: settings of the student by name, as typed strings or as values.
 
     Raises:
         UnknownError: there is no such student, or it has no such setting.
@@ -52,18 +52,19 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
 
 
 def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model:
-    """Build an untrained student, or load a model directory, with the data's classes in order.
+    """Build an untrained student, or load a model directory, with the classes of the data.
 
     Args:
         chosen: the student.
         teacher: a trained model.
-        data: what the student learns from.
-        seed: of its fresh weights, whatever was drawn before.
+        data: data that the student learns from.
+        seed: random seed of the student's new weights.
 
     Raises:
         DataError: the student is for another kind of data.
-        UsageError: it cannot be built from this teacher, or is a model directory for other data.
-        SettingError: its settings do not fit the teacher.
+        UsageError: the student cannot be built from this teacher, or is a model directory for
+            other data.
+        SettingError: the student's settings do not fit the teacher.
     """
     if isinstance(chosen.options, AsTrained):
         return student_folders.load(chosen, data)
@@ -83,30 +84,35 @@ def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model
 
 
 def say_differences(student: Model, teacher: Model) -> None:
-    """Say where a student is larger than its teacher, or reads other tokens."""
-    mine, theirs = map(_parameters, (student, teacher))
-    if mine > theirs:
-        console.note(f"the student is larger than its teacher: {mine:,} parameters, and {theirs:,}")
+    """Report that a student is larger than its teacher, or reads other tokens."""
+    size, teacher_size = map(_parameters, (student, teacher))
+    if size > teacher_size:
+        console.note(
+            f"the student is larger than its teacher: {size:,} parameters, and {teacher_size:,}"
+        )
     encoders = student.encoder, teacher.encoder
-    texts = [each.tokenizer.to_str() for each in encoders if isinstance(each, TextEncoder)]
-    if len(texts) == 2 and texts[0] != texts[1]:
+    tokenizers = [
+        encoder.tokenizer.to_str() for encoder in encoders if isinstance(encoder, TextEncoder)
+    ]
+    if len(tokenizers) == 2 and tokenizers[0] != tokenizers[1]:
         console.note(
             "the student reads other tokens than its teacher: the logits are all that it can learn"
         )
 
 
 def identity(chosen: Chosen, student: Model) -> str:
-    """Return what tells a student before it is taught from another of the same structure.
+    """Return a text that identifies the weights of a student before it is taught.
 
-    What is cut out of a teacher has the same weights but for rounding, so its settings stand for
-    them.
+    A student that its family defines by name may be cut out of the teacher. Its weights can differ
+    by rounding errors from build to build, so its settings identify it; the weights of any other
+    student are hashed.
 
     Args:
         chosen: the student.
-        student: as it was built.
+        student: the student's model, untrained.
     """
-    named = chosen.reference in chosen.family.students
-    return f"{chosen.reference} {chosen.options} {'' if named else start_of(student)}"
+    is_named = chosen.reference in chosen.family.students
+    return f"{chosen.reference} {chosen.options} {'' if is_named else start_of(student)}"
 
 
 def _parameters(model: Model) -> int:
@@ -114,5 +120,5 @@ def _parameters(model: Model) -> int:
 
 
 def is_generator(chosen: Chosen) -> bool:
-    """Tell whether a student draws images of noise, and so has no logits."""
+    """Tell whether a student is a generator, which returns images instead of logits."""
     return chosen.network.train is not None

@@ -1,4 +1,4 @@
-"""Find the teacher that a user names, or train a built-in model as teacher.
+"""Find the teacher that a user names, or train a built-in model as the teacher.
 
 The name of a built-in model stands for a model directory of the workspace only if that directory
 holds this model, trained on the same data. Any other teacher may have been trained on other data,
@@ -20,19 +20,24 @@ from bmc.errors import UnknownError, UsageError
 from bmc.workflows import baselines, lineage
 from bmc.workflows.data import DataSource
 
-_SHOWN = 12
-_UNTOLD = ("seed", "device", "checkpoint_every")  # how, not what, a teacher was trained
+_HASH_DIGITS = 12  # digits of a fingerprint in messages
+_NOT_REPORTED = (
+    "seed",
+    "device",
+    "checkpoint_every",
+)  # settings that do not change what is learned
 
 
 @dataclass(frozen=True)
 class Teacher:
-    """A teacher, and why it is this one.
+    """A teacher, and the way in which it was chosen.
 
     Args:
-        folder: its model directory.
-        sha256: of its weights.
-        chosen: "named", "found" (trained on this data before) or "trained" (for this student).
-        data: records of all data that it has learned from.
+        folder: the teacher's model directory.
+        sha256: sha256 of the teacher's weights.
+        chosen: "named" by the user, "found" in the workspace (trained on this data), or "trained"
+            for this student.
+        data: records of all data that the teacher has learned from.
     """
 
     folder: Path
@@ -41,33 +46,33 @@ class Teacher:
     data: Sequence[Mapping[str, Any]]
 
     def to_json(self, before: object = None, more: Sequence[Teacher] = ()) -> dict[str, Any]:
-        """Return what bmc.json says of it.
+        """Return the record of the teacher for bmc.json.
 
         Args:
-            before: the same of an earlier teacher, whose data the student has learned from, too.
-            more: teachers beside this one, whose data the student has learned from likewise.
+            before: such a record of an earlier teacher, from whose data the student has learned.
+            more: further teachers of the same student.
         """
-        recorded = {str(record.get("fingerprint")): dict(record) for record in self.data}
+        records = {str(record.get("fingerprint")): dict(record) for record in self.data}
         for record in lineage.teachers_data(before):
-            recorded.setdefault(str(record.get("fingerprint")), record)
-        for learned in (learned for teacher in more for learned in teacher.data):
-            recorded.setdefault(str(learned.get("fingerprint")), dict(learned))
-        beside = [each._name() for each in more]
+            records.setdefault(str(record.get("fingerprint")), record)
+        for further_record in (record for teacher in more for record in teacher.data):
+            records.setdefault(str(further_record.get("fingerprint")), dict(further_record))
+        further = [teacher._identity() for teacher in more]
         return {
-            **self._name(),
-            "data": list(recorded.values()),
-            **({"more": beside} if beside else {}),
+            **self._identity(),
+            "data": list(records.values()),
+            **({"more": further} if further else {}),
         }
 
-    def _name(self) -> dict[str, str]:
+    def _identity(self) -> dict[str, str]:
         return {"name": self.folder.name, "sha256": self.sha256, "chosen": self.chosen}
 
 
 def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
-    """Describe a teacher that lies in a folder.
+    """Return the teacher in a folder.
 
     Raises:
-        ArtifactError: it is no model directory.
+        ArtifactError: the folder is not a model directory.
     """
     data = lineage.learned_from(artifact.describe(folder))
     return Teacher(folder, lineage.weights_sha256(folder), chosen, data)
@@ -77,7 +82,7 @@ def find(reference: str) -> Path | None:
     """Find the teacher's model directory; None for the name of a built-in model.
 
     Raises:
-        UnknownError: it is neither.
+        UnknownError: the reference is neither a model directory nor a built-in model.
     """
     if is_baseline(reference):
         return None
@@ -94,7 +99,7 @@ def find(reference: str) -> Path | None:
 
 
 def is_baseline(reference: str) -> bool:
-    """Tell whether a reference names a baseline, which is trained where there is none yet."""
+    """Tell whether a reference names a baseline, which bmc can train as a teacher."""
     return reference in _baselines() or reference.startswith("hf:")
 
 
@@ -104,18 +109,20 @@ def _baselines() -> list[str]:
 
 
 def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Path, bool]:
-    """Find a baseline that was trained on some data; say where one of its name was not.
+    """Find the model directory of a baseline that was trained on some data, or a free folder.
+
+    Directories of that name which hold another model, or one trained on other data, are reported.
 
     Args:
         reference: the name of a built-in model, or hf:NAME.
-        data: what the student learns from.
-        fold: how that is split.
+        data: data that the student learns from.
+        fold: fold of a cross-validation that is held out; None for the test split.
 
     Returns:
-        the model directory, and whether it is there already; else it is to be trained into it.
+        the folder, and whether it holds the model; if not, the model can be trained into it.
 
     Raises:
-        UsageError: every name that it could have is taken by another model.
+        UsageError: other models have taken every folder in which the model could be.
     """
     suffix = f"-fold{fold.number}of{fold.of}" if fold else ""
     usual = workspace.root() / f"{workspace.slug(reference)}-{data.name}{suffix}"
@@ -126,11 +133,11 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
             is_output = path in (usual, of_this_data) and not path.exists()
             free = free or (path if is_output else None)
             continue
-        why = _differs(artifact.describe(path), reference, data)
-        if not why:
-            _say_settings(path, reference)
+        difference = _difference(artifact.describe(path), reference, data)
+        if not difference:
+            _note_settings(path, reference)
             return path, True
-        console.note(f"{path} is not used as the teacher: {why}")
+        console.note(f"{path} is not used as the teacher: {difference}")
     if free is None:
         raise UsageError(
             f"{usual} and {of_this_data} are there and neither is a {reference} trained on "
@@ -143,7 +150,7 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
 def train(
     reference: str, data: Dataset, source: DataSource, seed: int, device: str, output: Path
 ) -> None:
-    """Train a baseline by its recipe, to be a teacher; a killed run goes on where it was."""
+    """Train a baseline by its recipe, as a teacher; a run that was stopped resumes."""
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {output}")
     chosen = baselines.choose(reference, {})
     settings = replace(chosen.recipe, seed=seed, device=device)
@@ -154,13 +161,13 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     """Check that a teacher can teach a student, and has learned no row that is held out here.
 
     Args:
-        teacher: its model directory.
-        data: what the student learns from and is scored on.
-        labels: the student's classes, in any order; none in a regression.
+        teacher: the teacher's model directory.
+        data: data that the student learns from and is scored on.
+        labels: the student's classes, in any order; empty in a regression.
 
     Raises:
-        UsageError: it has another task, other classes or other inputs, or has learned rows of the
-            test split.
+        UsageError: the teacher has another task, other classes or other inputs, or has learned
+            rows of the test split.
     """
     manifest = artifact.describe(teacher)
     if manifest["task"] != data.task:
@@ -174,14 +181,14 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
 
 
 def check_generator(teacher: Path, data: Dataset) -> None:
-    """Check that a teacher of a generator is one, and has learned no row that is held out here.
+    """Check that a generator's teacher is a generator, and has learned no row held out here.
 
     Args:
-        teacher: its model directory.
-        data: what the student learns from.
+        teacher: the teacher's model directory.
+        data: data that the student learns from.
 
     Raises:
-        UsageError: it is no generator, or has learned rows of the test split.
+        UsageError: the teacher is not a generator, or has learned rows of the test split.
     """
     task = artifact.describe(teacher)["task"]
     if task != "generation":
@@ -193,10 +200,12 @@ def check_generator(teacher: Path, data: Dataset) -> None:
 
 
 def refuse_learned(teacher: Path, data: Dataset) -> None:
-    """Refuse a teacher that has learned rows of the test split; say what is not known.
+    """Refuse a teacher that has learned rows of the test split.
+
+    Validation rows that the teacher has learned, and data that cannot be compared, are reported.
 
     Raises:
-        UsageError: it has.
+        UsageError: the teacher has learned rows of the test split.
     """
     shared = lineage.overlap(teacher, data)
     if shared.test:
@@ -211,15 +220,15 @@ def refuse_learned(teacher: Path, data: Dataset) -> None:
             f"the teacher {teacher} has learned {shared.validation} of the "
             f"{len(data.validation)} validation rows: their score will be too high"
         )
-    for why in shared.unknown:
+    for reason in shared.unknown:
         console.note(
             f"not known whether the teacher {teacher} has learned rows that are held out here: "
-            f"{why}"
+            f"{reason}"
         )
 
 
-def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
-    """Say why a model directory is no such baseline of some data; "" where it is one."""
+def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
+    """Return why a model directory is not this baseline, trained on this data; "" if it is."""
     origin, trained_on = manifest["origin"], manifest["data"]
     if manifest["steps"] or origin.get("command") != "train":
         return f"it was made by bmc {origin.get('command')}"
@@ -228,8 +237,8 @@ def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
     if trained_on.get("fingerprint") != data.fingerprint:
         return (
             f"it was trained on other data ({trained_on.get('reference')}, fingerprint "
-            f"{str(trained_on.get('fingerprint'))[:_SHOWN]}; "
-            f"this one has {data.fingerprint[:_SHOWN]})"
+            f"{str(trained_on.get('fingerprint'))[:_HASH_DIGITS]}; "
+            f"this one has {data.fingerprint[:_HASH_DIGITS]})"
         )
     columns = trained_on.get("text_columns")
     tasks = (data.task, "generation")  # a generator's task is its own, whatever the labels
@@ -238,21 +247,20 @@ def _differs(manifest: Mapping[str, Any], reference: str, data: Dataset) -> str:
     return ""
 
 
-def _say_settings(path: Path, reference: str) -> None:
-    """Say where a teacher was trained in another way than by its baseline's recipe."""
+def _note_settings(path: Path, reference: str) -> None:
+    """Report the teacher, and the settings in which its training differs from the recipe."""
     origin = artifact.describe(path)["origin"]
     chosen = baselines.choose(reference, {})
-    then: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
-    others = []
+    used: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
+    differences = []
     for settings in (chosen.options, chosen.recipe):
-        for name, value in asdict(settings).items():
-            was = then.get(name, value)
-            was = tuple(was) if isinstance(was, list) else was
-            if was != value and name not in _UNTOLD:
-                others.append(f"{name.replace('_', ' ')} {was} (by its recipe {value})")
-    console.note(
-        f"teacher: {path}, trained on this data" + (f" with {', '.join(others)}" if others else "")
-    )
+        for name, default in asdict(settings).items():
+            value = used.get(name, default)
+            value = tuple(value) if isinstance(value, list) else value
+            if value != default and name not in _NOT_REPORTED:
+                differences.append(f"{name.replace('_', ' ')} {value} (by its recipe {default})")
+    suffix = f" with {', '.join(differences)}" if differences else ""
+    console.note(f"teacher: {path}, trained on this data{suffix}")
 
 
 def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> None:
@@ -270,10 +278,10 @@ def _check_labels(teacher: Path, teacher_labels: tuple[str, ...], labels: tuple[
     if set(teacher_labels) == set(labels):
         return
     missing = ", ".join(sorted(set(labels) - set(teacher_labels)))
-    further = ", ".join(sorted(set(teacher_labels) - set(labels)))
-    unlike = [f"the teacher lacks {missing}"] * bool(missing)
-    unlike += [f"the data lacks {further}"] * bool(further)
+    additional = ", ".join(sorted(set(teacher_labels) - set(labels)))
+    differences = [f"the teacher lacks {missing}"] * bool(missing)
+    differences += [f"the data lacks {additional}"] * bool(additional)
     raise UsageError(
         f"the teacher {teacher} answers {', '.join(teacher_labels)}; "
-        f"the data has {', '.join(labels)} ({'; '.join(unlike)}): train a teacher on this data"
+        f"the data has {', '.join(labels)} ({'; '.join(differences)}): train a teacher on this data"
     )

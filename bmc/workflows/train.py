@@ -29,15 +29,16 @@ def train(
 ) -> Trained:
     """Train a baseline and write its model directory.
 
-    A run that was stopped resumes from its last checkpoint when it is called again.
+    A run that was stopped resumes from its last checkpoint when this function is called again with
+    the same arguments.
 
     Args:
         reference: the name of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
             python:module:function.
         source: the data.
         options: settings of the baseline, by name, such as width; see its family's `Settings`.
-        recipe: fields of `TrainingSettings` that differ from the baseline's own recipe.
-        files: where to write; the default is MODEL-DATA in the workspace.
+        recipe: fields of `TrainingSettings` that differ from the baseline's recipe.
+        files: output folder; the default is MODEL-DATA in the workspace.
 
     Raises:
         UnknownError: there is no such baseline or data set.
@@ -67,21 +68,21 @@ def cross_validate(
     files: Output,
     folds: int,
 ) -> CrossValidated:
-    """Train once for each held-out part; every row is scored by a model that never saw it.
+    """Cross-validate a baseline: train once per fold, and score the rows held out by the fold.
 
     No model is written.
 
     Args:
         reference: a baseline; see `train`.
-        source: the data; its own fold is not used.
+        source: the data; its `fold` is ignored.
         options: settings of the baseline; see `train`.
-        recipe: of training; see `train`.
-        files: must name no output.
-        folds: number of parts.
+        recipe: settings of the training; see `train`.
+        files: must not name an output folder.
+        folds: number of folds.
 
     Raises:
-        UsageError: an output is named.
-        UsageError: the baseline is a generator, which has no held-out score.
+        UsageError: an output folder is named, or the baseline is a generator, which has no
+            held-out score.
     """
     if files.output:
         raise UsageError("--folds writes no model, so there is no --output; train without it")

@@ -1,4 +1,4 @@
-"""Unlabeled rows that a teacher answers: where they come from, and what is recorded of them."""
+"""Load the unlabeled rows that a teacher predicts for a student, and record their source."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _SEPARATOR = b"\x1e"
 
 
 class Transfer(Protocol):
-    """The settings of a verb that are about unlabeled rows."""
+    """The settings of a verb that select unlabeled rows."""
 
     @property
     def transfer(self) -> str | None:
@@ -23,7 +23,7 @@ class Transfer(Protocol):
 
     @property
     def transfer_column(self) -> tuple[str, ...]:
-        """Names of a table's text columns; the data's own when empty."""
+        """Names of a table's text columns; empty for those of the labeled data."""
 
     @property
     def transfer_size(self) -> int:
@@ -31,7 +31,7 @@ class Transfer(Protocol):
 
 
 def reference_of(settings: Transfer, source: DataSource) -> str:
-    """Return the source of unlabeled rows: the user's, or the default of a data set."""
+    """Return the source of unlabeled rows: that of the settings, or the data set's default."""
     if settings.transfer is not None:
         return settings.transfer
     return _DEFAULTS.get(source.data, "none")
@@ -44,12 +44,12 @@ def rows_of(settings: Transfer, reference: str, data: Dataset) -> TransferRows:
 
 
 def record(reference: str, unlabeled: TransferRows, columns: Sequence[str] = ()) -> dict[str, Any]:
-    """Return what bmc.json records of unlabeled rows.
+    """Return the record of unlabeled rows for bmc.json: source, counts and sha256.
 
     Args:
-        reference: their source.
+        reference: source of the rows.
         unlabeled: the rows.
-        columns: names of a table's text columns; empty for the data's own.
+        columns: names of a table's text columns; empty for those of the labeled data.
     """
     digest = hashlib.sha256()
     for index, row in enumerate(unlabeled.rows):

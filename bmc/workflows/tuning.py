@@ -1,4 +1,4 @@
-"""How a compressed model is fine-tuned, and how a student is taught: settings, checked once."""
+"""Settings of fine-tuning after a compression step, and of distillation; each is checked once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bmc.training.settings import DEVICE, PRECISION, TrainingSettings
 if TYPE_CHECKING:
     from bmc.model import Model
 
-_SLOWER = 0.5
+_RATE_FACTOR = 0.5
 _AVERAGE = Choice("average of teachers", ("probabilities", "logits"))
 _WEIGHTS = Choice("weights of teachers", ("equal", "validation"))
 _ORDER = Choice("order of signals", ("first", "together"))
@@ -24,7 +24,7 @@ _STUDENT = Choice(
 _VOCABULARY = Choice(
     "vocabulary", ("keep", "auto"), "or the number of tokens to keep", others=str.isdecimal
 )
-_OF_RECIPE = ("epochs", "learning_rate", "batch_size")
+_RECIPE_FIELDS = ("epochs", "learning_rate", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,16 @@ class Tuning:
 
     @property
     def has_teacher(self) -> bool:
-        """Tell whether a teacher's answers are learned."""
+        """Tell whether the model is fine-tuned with a teacher."""
         return self.distill or self.teacher is not None
 
     def settings(self, model: Model) -> TrainingSettings:
-        """Return how the model was trained, at a lower rate and as these options say.
+        """Return training settings: those of the model's training, changed by these settings.
+
+        The default learning rate is half of that of the model's training.
 
         Raises:
-            ArtifactError: what its bmc.json says of that makes no sense.
+            ArtifactError: the training settings in the model's bmc.json are not valid.
         """
         try:
             return self._settings(model)
@@ -103,7 +105,9 @@ class Tuning:
         family = families.family(model.family)
         setting_names = {field.name for field in fields(TrainingSettings)}
         trained = {
-            name: v for name, v in model.origin.get("settings", {}).items() if name in setting_names
+            name: value
+            for name, value in model.origin.get("settings", {}).items()
+            if name in setting_names
         }
         if "augment" in trained:
             trained["augment"] = tuple(trained["augment"])
@@ -114,8 +118,8 @@ class Tuning:
             for name, value in asdict(self).items()
             if name in setting_names and value is not None
         }
-        # Trained weights need a learning rate like that at the end of a training, not at its start.
-        rate = before.learning_rate * _SLOWER
+        # Trained weights need a lower peak learning rate than new ones.
+        rate = before.learning_rate * _RATE_FACTOR
         return replace(before, **{"learning_rate": rate, **typed, "epochs": max(self.epochs, 1)})
 
 
@@ -148,15 +152,16 @@ class Distillation:
         teacher_average: what is averaged over several teachers: probabilities or logits.
         teacher_weights: weights of several teachers: equal, or validation: those under which their
             mean predicts the validation rows best.
-        signals: internal signals of the teacher to learn in addition to the logits, with weights,
-            such as hidden=1,relation=0.5; possible are attention, embedding, hidden and relation,
-            for convolutional networks features and spatial-attention, and self.
-        signal_order: first learns the signals and then the logits; together adds all of them in one
-            loss; self is always learned together with the logits.
-        signal_epochs: passes over all rows that learn the signals, with the signal order first.
+        signals: signals to learn in addition to the logits, with their weights, such as
+            hidden=1,relation=0.5. For transformers: attention, embedding, hidden, relation. For
+            convolutional networks: features, spatial-attention. For both: self (the student's own
+            logits of earlier epochs).
+        signal_order: "first" trains on the signals and then on the logits; "together" adds all
+            losses. The signal self is always learned together with the logits.
+        signal_epochs: epochs of training on the signals, if the signal order is "first".
         layer_map: layers of the teacher that the layers of the student learn from: uniform (evenly
-            spaced), last, auto (feature maps from those of the nearest size, other layers as
-            uniform), or layer indices, separated by commas.
+            spaced), last, auto (feature maps of the nearest size; uniform for other layers), or
+            layer indices, separated by commas.
         epochs: passes over all rows. The default is the student's recipe, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
             to zero. The default is the student's recipe, 1e-3 for tiny.
@@ -209,7 +214,7 @@ class Distillation:
         """Return the weight of each signal, by its name.
 
         Raises:
-            SettingError: they are not written as NAME=WEIGHT, with commas between them.
+            SettingError: `signals` is not a list of NAME=WEIGHT, separated by commas.
         """
         weights = {}
         for part in filter(None, self.signals.split(",")):
@@ -223,19 +228,21 @@ class Distillation:
         return weights
 
     def of_student(self) -> dict[str, Any]:
-        """Return the settings of the student that were named, by name."""
-        every = {"layers": self.layers, "hidden": self.hidden, "heads": self.heads}
-        sizes = {name: value for name, value in every.items() if value is not None}
-        return {**sizes, **self.settings}
+        """Return the settings of the student that differ from its defaults, by name."""
+        sizes = {"layers": self.layers, "hidden": self.hidden, "heads": self.heads}
+        chosen_sizes = {name: value for name, value in sizes.items() if value is not None}
+        return {**chosen_sizes, **self.settings}
 
     def training(self, recipe: TrainingSettings) -> TrainingSettings:
-        """Return how the student is taught.
+        """Return the training settings of the student.
 
         Args:
-            recipe: the student's own.
+            recipe: the student's recipe, which these settings override.
         """
-        names = (*_OF_RECIPE, "precision", "device", "seed", "checkpoint_every")
+        names = (*_RECIPE_FIELDS, "precision", "device", "seed", "checkpoint_every")
         chosen = {name: getattr(self, name) for name in names}
-        # Few validation rows cannot tell epochs apart whose rate falls to zero: the last is kept.
-        last = replace(recipe, keep="last", patience=0)
-        return replace(last, **{name: v for name, v in chosen.items() if v is not None})
+        # The learning rate decays to zero, so the last epochs differ by less than the error of a
+        # score on few validation rows. The weights of the last epoch are kept.
+        keeping_last = replace(recipe, keep="last", patience=0)
+        typed = {name: value for name, value in chosen.items() if value is not None}
+        return replace(keeping_last, **typed)

@@ -1,4 +1,4 @@
-"""Which of a teacher's layers, or feature maps, those of a student learn from."""
+"""The mapping from a student's layers, or feature maps, to those of its teacher."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ def layers_of(layers: str, student: View, teacher: View) -> list[int]:
     """Return the index of the teacher's layer that each layer of the student learns from.
 
     Args:
-        layers: "auto" (feature maps learn from the teacher's of the nearest size, other layers as
-            in "uniform"), or what `layer_map` takes.
-        student: of one batch.
-        teacher: of the same batch.
+        layers: "auto" (each feature map learns from the teacher's map of the nearest size; other
+            layers are mapped as in "uniform"), or a value that `layer_map` takes.
+        student: the student's view of a batch.
+        teacher: the teacher's view of the same batch.
 
     Raises:
-        SettingError: an index is out of range, or their number is another than the student's.
+        SettingError: an index is out of range, or there is not one index for each layer of the
+            student.
     """
     if layers == "auto" and student.maps:
         return _nearest_sizes(student.maps, teacher.maps)
@@ -34,17 +35,19 @@ def layer_map(layers: str, student: int, teacher: int) -> list[int]:
     """Return the index of the teacher's layer that each layer of the student learns from.
 
     Args:
-        layers: "uniform" or "auto", "last", or indices with commas.
+        layers: "uniform" or "auto" (evenly spaced; the last layers match), "last" (the teacher's
+            last layers), or indices separated by commas.
         student: number of the student's layers.
-        teacher: number of the teacher's.
+        teacher: number of the teacher's layers.
 
     Raises:
-        SettingError: an index is out of range, or their number is another than the student's.
+        SettingError: an index is out of range, or there is not one index for each layer of the
+            student.
     """
     if layers in MAPS and student > teacher:
         raise SettingError(f"{student} layers cannot learn from {teacher}: name a map of layers")
     if layers in ("auto", "uniform"):
-        return [round((place + 1) * teacher / student) - 1 for place in range(student)]
+        return [round((layer + 1) * teacher / student) - 1 for layer in range(student)]
     if layers == "last":
         return list(range(teacher - student, teacher))
     parts = layers.split(",")
@@ -58,12 +61,13 @@ def layer_map(layers: str, student: int, teacher: int) -> list[int]:
 
 
 def _nearest_sizes(student: Sequence[Tensor], teacher: Sequence[Tensor]) -> list[int]:
-    """Return for each map of the student the teacher's whose number of pixels is most like its."""
-    logs = [math.log(maps.shape[-2] * maps.shape[-1]) for maps in teacher]
+    """Return for each map of the student the index of the teacher's map of the nearest size.
+
+    Sizes are numbers of pixels, compared by their logarithms.
+    """
+    teacher_logs = [math.log(maps.shape[-2] * maps.shape[-1]) for maps in teacher]
+    student_logs = [math.log(maps.shape[-2] * maps.shape[-1]) for maps in student]
     return [
-        min(
-            range(len(logs)),
-            key=lambda index: abs(logs[index] - math.log(maps.shape[-2] * maps.shape[-1])),
-        )
-        for maps in student
+        min(range(len(teacher_logs)), key=lambda index: abs(teacher_logs[index] - student_log))
+        for student_log in student_logs
     ]

@@ -1,4 +1,4 @@
-"""Parts of a loss of distillation, by name, and how often student and teacher agree."""
+"""The parts of a distillation loss by name, and the agreement of student and teacher."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ AGREEMENT = "agreement"
 
 
 class LossParts:
-    """The parts of the last batch's loss, as training says and records them by epoch."""
+    """The parts of the last batch's loss, which training reports and records by epoch."""
 
     def __init__(self) -> None:
         self._last: dict[str, Tensor] = {}
@@ -21,9 +21,10 @@ class LossParts:
         """Return the sum of the parts, and keep each for `metrics`.
 
         Args:
-            parts: scalars, as they are added up.
-            student: logits (rows, classes), or values (rows, 1).
-            teacher: likewise; None where its logits are not learned.
+            parts: weighted losses by name, scalars.
+            student: the student's logits (rows, classes), or values (rows, 1).
+            teacher: the teacher's logits or values, in the same shape; None if they are not
+                learned.
         """
         self._last = {f"loss_{name}": part.detach() for name, part in parts.items()}
         if teacher is not None and student.shape[1] > 1:
@@ -32,5 +33,8 @@ class LossParts:
         return sum(parts.values(), start=student.new_zeros(()))
 
     def metrics(self) -> dict[str, float]:
-        """Return the parts of the last batch's loss, and the share of rows with equal classes."""
+        """Return the parts of the last batch's loss, and the agreement, as floats.
+
+        The agreement is the fraction of rows for which student and teacher predict the same class.
+        """
         return {name: float(value) for name, value in self._last.items()}

@@ -1,4 +1,4 @@
-"""Distillation of a generator: the student draws, of the same noise, what its teacher draws."""
+"""Distillation of a generator: the student learns its teacher's images for the same noise."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from bmc.training.adversarial import Guide
 
 @dataclass(frozen=True)
 class Generator:
-    """Train a generator adversarially, and to return its teacher's images of the same noise.
+    """Train a generator adversarially, and to match its teacher's images for the same noise.
 
-    The squared errors between student and teacher, of pixels and of the discriminator's features,
-    are added to the generator's loss, each in units of the teacher's variance.
+    Two squared errors between the images of student and teacher are added to the generator's loss:
+    that of the pixels and that of the discriminator's features. Each is in units of the teacher's
+    variance.
 
     Args:
         teacher: reference of a trained generator with as many noise values and the same image size.
-        teacher_sha256: of the teacher's weights.
-        pixels: weight of the pixels, 0 or more.
-        features: weight of what the discriminator's last layer reads, 0 or more.
+        teacher_sha256: sha256 of the teacher's weights.
+        pixels: weight of the error of the pixels, 0 or more.
+        features: weight of the error of the features, the inputs of the discriminator's last
+            layer; 0 or more.
 
     Raises:
         SettingError: a weight is out of range, or both are 0.
 
     Source: Aguinaldo et al. 2019, "Compressing GANs using Knowledge Distillation", section 3
-    (pixels beside the adversarial loss); Larsen et al. 2016, "Autoencoding beyond pixels using
+    (pixels and an adversarial loss); Larsen et al. 2016, "Autoencoding beyond pixels using
     a learned similarity metric" (the discriminator's features).
     """
 
@@ -44,10 +46,11 @@ class Generator:
             raise SettingError("pixels and features are both 0; one must be above 0")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the student; its structure stays the same, so that the record is empty.
+        """Train the student; return an empty record, because its structure stays the same.
 
         Raises:
-            UsageError: one of the two is no generator, or they differ in noise or image size.
+            UsageError: student or teacher is not a generator, or they differ in noise or image
+                size.
         """
         teacher = work.load(self.teacher)
         check_generators(self.teacher, teacher, model)
@@ -61,10 +64,10 @@ class Generator:
 
 
 def check_generators(reference: str, teacher: Model, student: Model) -> None:
-    """Refuse a teacher and a student that do not turn the same noise into images of one size.
+    """Check that teacher and student map the same number of noise values to images of one size.
 
     Raises:
-        UsageError: they do not.
+        UsageError: one of them is not a generator, or they differ in noise or image size.
     """
     if teacher.task != "generation" or student.task != "generation":
         raise UsageError(

@@ -23,19 +23,19 @@ from bmc.training.work import mean_and_scale
 class Logits:
     """Train a student on T^2 KL(teacher/T || student/T), plus cross-entropy with the true labels.
 
-    The cross-entropy counts the rows that have labels. In a regression both losses are mean squared
-    errors, and there is no temperature. A loss of the caller's own (`bmc.wrap`) takes the place of
-    the loss on the true labels.
+    Only rows with labels add to the cross-entropy. In a regression both losses are mean squared
+    errors, and there is no temperature. A custom loss of the model (`bmc.wrap`) replaces the loss
+    on the true labels.
 
     Args:
         teacher: reference of a trained model with the same labels, in any order.
-        teacher_sha256: of the teacher's weights.
+        teacher_sha256: sha256 of the teacher's weights.
         temperature: T, which divides the logits of teacher and student; above 0.
-        hard: hard-label weight: what the loss on the true labels is multiplied by, 0 or more.
-        more_teachers: reference and weights' sha256 of each further teacher.
+        hard: hard-label weight: factor of the loss on the true labels, 0 or more.
+        more_teachers: reference, and sha256 of the weights, of each further teacher.
         average: what is averaged over several teachers: "probabilities" or "logits".
         weighting: weights of several teachers: "equal", or "validation": those under which their
-            mean answers the validation rows best.
+            mean predicts the validation rows best.
 
     Raises:
         SettingError: a setting is out of range.
@@ -65,13 +65,13 @@ class Logits:
                 raise SettingError(f"{name} is {value!r}; possible: {', '.join(possible)}")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the student; its structure stays the same, so that the record is empty."""
+        """Train the student; return an empty record, because its structure stays the same."""
         unlabeled = work.unlabeled
-        answers = self.ensemble().answers(model, work, unlabeled)
+        teacher_logits = self.ensemble().answers(model, work, unlabeled)
         parts_of, parts = self.parts_of(model, work.data), LossParts()
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
-            teacher = answers(batch)
+            teacher = teacher_logits(batch)
             return parts.total(parts_of(student, teacher, batch.labels), student, teacher)
 
         model.scores = work.fit(model, loss=loss, unlabeled=unlabeled, metrics=parts.metrics)
@@ -85,16 +85,19 @@ class Logits:
     def parts_of(
         self, model: Model, data: Dataset
     ) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
-        """Return the function from a student's outputs, its teacher's, and labels to the losses.
+        """Return a function of the student's outputs, the teacher's outputs and the labels.
+
+        The function returns the losses by name, scalars.
 
         Args:
-            model: the student; a loss of its own takes the place of the true labels' cross-entropy.
-            data: in whose units a regression is trained.
+            model: the student; its custom loss, if any, replaces the cross-entropy with the true
+                labels.
+            data: the training data; its labels give the mean and scale of a regression.
         """
-        of_values = model.task == "regression"
-        soft_loss = mse_loss if of_values else self.soft_loss
-        own = custom_loss(model, *mean_and_scale(data.train.labels))
-        label_loss = own or (_of_values if of_values else _of_classes)
+        is_regression = model.task == "regression"
+        soft_loss = mse_loss if is_regression else self.soft_loss
+        custom = custom_loss(model, *mean_and_scale(data.train.labels))
+        label_loss = custom or (_squared_error if is_regression else _cross_entropy)
 
         def parts(student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
             losses = {"logits": soft_loss(student, teacher)}
@@ -108,8 +111,8 @@ class Logits:
         """Return T^2 KL(teacher/T || student/T), the mean over rows.
 
         Args:
-            student: logits (rows, classes).
-            teacher: logits (rows, classes).
+            student: the student's logits (rows, classes).
+            teacher: the teacher's logits (rows, classes).
         """
         temperature = self.temperature
         target = softmax(teacher / temperature, dim=1)
@@ -121,13 +124,13 @@ class Logits:
         """Do nothing: the student's own spec builds it."""
 
 
-def _of_classes(student: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over rows; a row without a label has -1 and adds nothing."""
+def _cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over rows; the label -1 means no label and adds 0."""
     return cross_entropy(student, labels, ignore_index=-1, reduction="sum") / len(labels)
 
 
-def _of_values(student: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error of values (rows, 1); a row without a label has NaN."""
+def _squared_error(student: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean squared error of values (rows, 1); the label NaN means no label, adds 0."""
     labeled = ~labels.isnan()
     return ((student[:, 0] - labels)[labeled] ** 2).sum() / len(labels)
 

@@ -38,14 +38,15 @@ _FILE = "encoder.safetensors"
 class Masked:
     """Train an encoder to predict hidden tokens of the training and transfer texts.
 
-    The output weights are the word embedding. The encoder is cached: the same start, texts and
-    settings are trained once. A run that was stopped resumes.
+    The weights of the output layer are those of the word embedding. The trained encoder is cached,
+    so the same initial weights, texts and settings are trained once. A run that was stopped
+    resumes.
 
     Args:
         epochs: passes over all texts.
         learning_rate: peak learning rate.
         batch_size: texts per step.
-        start: what tells the weights that training starts from, as text; "" hashes the weights.
+        start: text that identifies the initial weights, for the cache; with "" they are hashed.
         seed: random seed of the batches and of the tokens that are hidden.
 
     Raises:
@@ -67,11 +68,11 @@ class Masked:
         self._settings("auto")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the encoder; its structure stays the same, so that the record is empty.
+        """Train the encoder; return an empty record, because its structure stays the same.
 
         Raises:
-            UsageError: the model reads no text, its tokenizer has no mask token, or its family does
-                not show hidden states.
+            UsageError: the model does not read text, its tokenizer has no mask token, or its family
+                does not return hidden states.
         """
         table, _ = word_table(model, _NAME)
         encoder: Any = model.encoder
@@ -105,7 +106,7 @@ class Masked:
             run=identity,
             after_step=every_step_of(model, None),
         )
-        _keep(model, folder)
+        _save(model, folder)
         return {}
 
     def _settings(self, device: str) -> TrainingSettings:
@@ -136,33 +137,33 @@ class Masked:
 
 
 def _restore(model: Model, path: Path) -> bool:
-    """Give a model the encoder that was kept; return False where there is none that fits."""
+    """Load a cached encoder into a model; return False if there is none of the same shapes."""
     if not path.is_file():
         return False
     tensors = checkpoint.tensors_of(model.module)
     try:
-        kept = load_file(path)
-        fits = kept.keys() == tensors.keys()
-        if not fits or any(kept[name].shape != value.shape for name, value in tensors.items()):
+        cached = load_file(path)
+        fits = cached.keys() == tensors.keys()
+        if not fits or any(cached[name].shape != value.shape for name, value in tensors.items()):
             raise ValueError("it has other tensors")
     except (SafetensorError, OSError, ValueError) as error:
         console.note(f"{path} is damaged ({str(error)[:80]}): the encoder is pretrained again")
         return False
     with torch.no_grad():
         for name, value in tensors.items():
-            value.copy_(kept[name])
+            value.copy_(cached[name])
     return True
 
 
-def _keep(model: Model, folder: Path) -> None:
-    """Keep the trained encoder, and forget its checkpoint."""
+def _save(model: Model, folder: Path) -> None:
+    """Write the trained encoder to the cache, and remove its checkpoint."""
     tensors = checkpoint.tensors_of(model.module)
     disk.make_folders(folder)
     with replacing(folder / _FILE) as path:
         save_file({name: value.detach().contiguous() for name, value in tensors.items()}, path)
-    stopped = checkpoint.find(folder)
-    if stopped is not None:
-        disk.remove(stopped)
+    last_checkpoint = checkpoint.find(folder)
+    if last_checkpoint is not None:
+        disk.remove(last_checkpoint)
 
 
 STEP = Masked

@@ -1,4 +1,4 @@
-"""Distillation from several signals: a weighted sum of what is compared with the teacher."""
+"""Distillation from several signals: the loss is the weighted sum of their losses."""
 
 from __future__ import annotations
 
@@ -16,30 +16,33 @@ from bmc.errors import SettingError, unknown
 from bmc.model import Model, Record, Work
 from bmc.training.ensemble import check_classes
 
-_ADDED = "distillation"  # the module of what is learned beside the student
+_SIGNALS_MODULE = "distillation"  # submodule with the signals' parameters, in training alone
 
 
 @dataclass(frozen=True)
 class Weighted:
-    """Train a student on a weighted sum of signals, which a live teacher gives on each batch.
+    """Train a student on a weighted sum of signals.
+
+    The teacher runs on each batch if a signal needs more than logits.
 
     Args:
         teacher: reference of a trained model with the same labels, in any order.
-        teacher_sha256: of the teacher's weights.
-        weights: of each signal, by name: logits, and the files of `compress/distill/signals`.
-        layers: which of the teacher's layers, or feature maps, those of the student learn from:
-            "uniform" (evenly spaced, the last from the last), "last" (the last ones), "auto" (maps
-            from those of the nearest size, other layers as "uniform"), or indices with commas.
-        temperature: of the logits; see `Logits`.
-        hard: of the true labels beside the logits; see `Logits`.
-        epochs: passes over all rows; 0 for as many as the training has.
-        more_teachers: whose logits are learned, too; see `Logits`.
-        average: of the logits of several teachers; see `Logits`.
-        weighting: of several teachers; see `Logits`.
+        teacher_sha256: sha256 of the teacher's weights.
+        weights: weight of each signal by name: logits, or a file of `compress/distill/signals`.
+        layers: the teacher's layer, or feature map, that each layer of the student learns from:
+            "uniform" (evenly spaced; the last layers match), "last" (the teacher's last layers),
+            "auto" (feature maps of the nearest size; other layers as in "uniform"), or indices
+            separated by commas.
+        temperature: temperature of the softmax; see `Logits`.
+        hard: hard-label weight; see `Logits`.
+        epochs: passes over all rows; 0 for the number in the training settings.
+        more_teachers: further teachers, whose logits are learned, too; see `Logits`.
+        average: what is averaged over several teachers; see `Logits`.
+        weighting: weights of several teachers; see `Logits`.
 
     Raises:
-        SettingError: a weight is negative, all are 0, a signal is learned without the logits that
-            it needs beside it, or another setting is out of range.
+        SettingError: a weight is negative, all weights are 0, a signal that needs the logits is
+            weighted without them, or another setting is out of range.
         UnknownError: there is no such signal.
 
     Source: Jiao et al. 2020, "TinyBERT", section 3.1.
@@ -69,20 +72,21 @@ class Weighted:
                 raise SettingError(f"the signal {name} needs the logits beside it: weight them")
         if self.epochs < 0:
             raise SettingError(f"signal epochs is {self.epochs}; it must be 0 or more")
-        self._answers()
+        self._logits_loss()
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the student; its structure stays the same, so that the record is empty.
+        """Train the student; return an empty record, because its structure stays the same.
 
         Raises:
-            UsageError: the teacher has other classes, or one of the two lacks what a signal needs.
-            SettingError: the layers are not there.
+            UsageError: the teacher has other classes, or student or teacher lacks a part that a
+                signal needs.
+            SettingError: `layers` names a layer that the teacher does not have.
         """
         teacher = work.load(self.teacher)
         check_classes(self.teacher, teacher, model)
         weights = self._weights_above_0()
-        compared = Compared(weights, self.layers, self._answers(), teacher, model, work)
-        model.module.add_module(_ADDED, compared.signals)
+        compared = Compared(weights, self.layers, self._logits_loss(), teacher, model, work)
+        model.module.add_module(_SIGNALS_MODULE, compared.signals)
         try:
             model.scores = work.fit(
                 model,
@@ -94,11 +98,11 @@ class Weighted:
                 metrics=compared.metrics,
             )
         finally:
-            delattr(model.module, _ADDED)
+            delattr(model.module, _SIGNALS_MODULE)
         return {}
 
-    def _answers(self) -> Logits:
-        """Return the loss of the logits."""
+    def _logits_loss(self) -> Logits:
+        """Return the loss on the logits; its constructor checks the settings."""
         return Logits(
             self.teacher,
             self.teacher_sha256,
@@ -123,7 +127,7 @@ def names() -> list[str]:
 
 
 def is_with_logits(name: str) -> bool:
-    """Tell whether a signal is learned together with the logits, whatever the order."""
+    """Tell whether a signal is learned together with the logits in any signal order."""
     return name == LOGITS or signal(name).with_logits
 
 

@@ -1,1 +1,1 @@
-"""Signals of distillation beside the answers: what a teacher computes on the way. One a file."""
+"""Internal signals of distillation, such as hidden states; each file defines one signal."""

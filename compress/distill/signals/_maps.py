@@ -1,4 +1,4 @@
-"""What signals of feature maps share: maps of two networks brought to one size."""
+"""Resize the feature maps of two networks to one size, for the signals that compare maps."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 
 def same_size(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two maps with the smaller height and width of both, by averaging.
+    """Return both maps at the smaller height and the smaller width of the two, by average pooling.
 
     Args:
-        student: (rows, channels, height, width).
-        teacher: likewise, of any channels and size.
+        student: a feature map (rows, channels, height, width).
+        teacher: a feature map of any number of channels and any size.
     """
     pairs = zip(student.shape[-2:], teacher.shape[-2:], strict=True)
     height, width = (min(pair) for pair in pairs)
-    ours, its = (
+    student, teacher = (
         maps if maps.shape[-2:] == (height, width) else adaptive_avg_pool2d(maps, (height, width))
         for maps in (student, teacher)
     )
-    return ours, its
+    return student, teacher

@@ -1,4 +1,4 @@
-"""Attention: a token of the student attends to the tokens that its teacher's attends to."""
+"""Attention signal: the student learns the teacher's attention probabilities."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from torch import Tensor, nn
 from bmc.compress.distill.signals._states import divergence
 from bmc.contracts.signals import Signal, View
 
-_LEAST = 1e-6
+_EPSILON = 1e-6
 
 
 class Attention(nn.Module):
-    """KL between attention probabilities, over layers, heads and tokens.
+    """KL divergence between attention probabilities, the mean over layers, heads and tokens.
 
-    Where the two have other numbers of heads, the mean over each side's heads is compared.
+    If student and teacher differ in their number of heads, the means over heads are compared.
 
     Args:
-        layers: for each layer of the student, the index of the teacher's.
+        layers: for each layer of the student, the index of the teacher's layer.
 
     Source: Wang et al. 2020, "MiniLM", section 3.1 (self-attention distributions).
     """
@@ -31,12 +31,12 @@ class Attention(nn.Module):
     def forward(self, student: View, teacher: View) -> Tensor:
         """Return the loss, a scalar."""
         losses = []
-        for place, index in enumerate(self._layers):
-            ours, its = student.attentions[place].float(), teacher.attentions[index].float()
-            if ours.shape[1] != its.shape[1]:
-                ours, its = ours.mean(1, keepdim=True), its.mean(1, keepdim=True)
-            ours, its = ours.clamp(min=_LEAST).log(), its.clamp(min=_LEAST).log()
-            losses.append(divergence(ours, its, student.mask))
+        for layer, index in enumerate(self._layers):
+            pair = (student.attentions[layer].float(), teacher.attentions[index].float())
+            if pair[0].shape[1] != pair[1].shape[1]:
+                pair = (pair[0].mean(1, keepdim=True), pair[1].mean(1, keepdim=True))
+            student_logs, teacher_logs = (values.clamp(min=_EPSILON).log() for values in pair)
+            losses.append(divergence(student_logs, teacher_logs, student.mask))
         return torch.stack(losses).mean()
 
 

@@ -1,4 +1,4 @@
-"""Embeddings: what the student's first layer reads is what its teacher's first layer reads."""
+"""Embedding signal: the student learns the inputs of its teacher's first layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Embedding(nn.Module):
 
     Args:
         student: width of the student's embeddings.
-        teacher: width of the teacher's.
+        teacher: width of the teacher's embeddings.
 
     Source: Jiao et al. 2020, "TinyBERT", section 3.1 (embedding-layer distillation).
     """

@@ -1,4 +1,4 @@
-"""Features: a convolutional student computes, after a projection, its teacher's feature maps."""
+"""Feature signal: the student's feature maps, projected, learn those of its teacher."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bmc.contracts.signals import Signal, View
 class Features(nn.Module):
     """Mean squared error between projected feature maps and the teacher's, over the maps.
 
-    A 1x1 convolution, learned for each map, gives it the teacher's channels. The larger of two maps
-    is averaged to the size of the smaller. The error is in units of the teacher's variance, so that
-    maps count alike.
+    A learned 1x1 convolution projects each map to the teacher's channels. The larger of two maps
+    is average-pooled to the size of the smaller. The error is in units of the teacher's variance,
+    which gives all maps the same weight.
 
     Args:
         student: feature maps of the student, (rows, channels, height, width).
-        teacher: feature maps of the teacher.
-        layers: for each map of the student, the index of the teacher's.
+        teacher: feature maps of the teacher, (rows, channels, height, width).
+        layers: for each map of the student, the index of the teacher's map.
 
     Source: Romero et al. 2015, "FitNets: Hints for Thin Deep Nets", section 2.2; all maps are
     learned together, and the regressor is a 1x1 convolution.
@@ -42,8 +42,8 @@ class Features(nn.Module):
         """Return the loss, a scalar."""
         errors = []
         for maps, project, index in zip(student.maps, self.projections, self._layers, strict=True):
-            ours, its = same_size(maps.float(), teacher.maps[index].float())
-            errors.append(state_error(project(ours), its, None))
+            student_map, teacher_map = same_size(maps.float(), teacher.maps[index].float())
+            errors.append(state_error(project(student_map), teacher_map, None))
         return torch.stack(errors).mean()
 
 

@@ -1,4 +1,4 @@
-"""Hidden states: each layer of the student computes what a layer of its teacher computes."""
+"""Hidden-state signal: each layer of the student learns the output of a teacher's layer."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bmc.contracts.signals import Signal, View
 class Hidden(nn.Module):
     """Mean squared error between projected hidden states and the teacher's, over layers and tokens.
 
-    The projection from the student's width is learned, one for each layer. The error is in units of
-    the teacher's variance, so that layers count alike.
+    One linear projection for each layer is learned, to the teacher's width. The error is in units
+    of the teacher's variance, which gives all layers the same weight.
 
     Args:
         student: width of the student's hidden states.
-        teacher: width of the teacher's.
-        layers: for each layer of the student, the index of the teacher's.
+        teacher: width of the teacher's hidden states.
+        layers: for each layer of the student, the index of the teacher's layer.
 
     Source: Jiao et al. 2020, "TinyBERT", section 3.1 (hidden states based distillation).
     """
@@ -35,9 +35,9 @@ class Hidden(nn.Module):
         pairs = zip(self.projections, self._layers, strict=True)
         errors = [  # the hidden states of the embeddings come before those of the layers
             state_error(
-                project(student.hidden[place].float()), teacher.hidden[index + 1], student.mask
+                project(student.hidden[layer].float()), teacher.hidden[index + 1], student.mask
             )
-            for place, (project, index) in enumerate(pairs, start=1)
+            for layer, (project, index) in enumerate(pairs, start=1)
         ]
         return torch.stack(errors).mean()
 

@@ -1,4 +1,4 @@
-"""Relations: tokens are to each other, in queries, keys and values, as they are in the teacher."""
+"""Relation signal: the student learns the dot products of tokens in queries, keys and values."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from torch import Tensor, nn
 from bmc.compress.distill.signals._states import divergence
 from bmc.contracts.signals import Signal, View
 
-_MOST_HEADS = 12
+_MAX_HEADS = 12
 _PARTS = ("queries", "keys", "values")
 
 
 class Relation(nn.Module):
-    """KL between scaled dot products of tokens, of the last layer's queries, keys and values.
+    """KL divergence between relations of tokens: softmax of scaled dot products in the last layer.
 
-    Both sides' units are divided into as many relation heads, whatever heads they attend with; so
-    the two may have any widths.
+    The relations are those of the queries, of the keys and of the values. The units of student and
+    teacher are split into the same number of relation heads, independent of their attention heads,
+    so the two may differ in width.
 
     Args:
-        heads: number of relation heads; it divides the units of both.
-        layer: index of the teacher's layer that the student's last one learns from.
+        heads: number of relation heads; the units of both networks are divisible by it.
+        layer: index of the teacher's layer that the student's last layer learns from.
 
     Source: Wang et al. 2021, "MiniLMv2", section 3.
     """
@@ -54,7 +55,7 @@ class Relation(nn.Module):
 def bind(student: View, teacher: View, layers: Sequence[int]) -> Relation:
     """Return the signal for two networks; see `bmc.contracts.signals.Signal`."""
     common = math.gcd(student.queries[-1].shape[-1], teacher.queries[layers[-1]].shape[-1])
-    heads = max(count for count in range(1, _MOST_HEADS + 1) if common % count == 0)
+    heads = max(count for count in range(1, _MAX_HEADS + 1) if common % count == 0)
     return Relation(heads, layers[-1])
 
 

@@ -1,4 +1,4 @@
-"""Self: a student learns from what it answered in its earlier epochs."""
+"""Self-distillation signal: a student learns from its own logits of earlier epochs."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _MOMENTUM = 0.6
 class Self(nn.Module):
     """KL(earlier || now) of the student's own probabilities; squared errors in a regression.
 
-    The target of a row is the running average of the logits of all earlier epochs, corrected for
-    its start at 0. Its weight grows with the number of epochs, from 0 in the first one towards 1.
-    The averages are buffers, so that a checkpoint has them.
+    The target of a row is the exponential moving average of its logits in all earlier epochs, with
+    bias correction. The weight of the row grows from 0 in the first epoch towards 1. The averages
+    are buffers, so a checkpoint contains them.
 
     Args:
         rows: number of training rows.
-        outputs: classes, or 1 in a regression.
+        outputs: number of classes; 1 in a regression.
 
     Source: Laine and Aila 2017, "Temporal Ensembling for Semi-Supervised Learning", section 2.2;
     Kim et al. 2021, "Self-Knowledge Distillation with Progressive Refinement of Targets".

@@ -1,4 +1,4 @@
-"""Spatial attention: a convolutional student responds where in the image its teacher does."""
+"""Spatial-attention signal: the student learns where in the image its teacher responds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bmc.contracts.signals import Signal, View
 class SpatialAttention(nn.Module):
     """Squared distance between attention maps, the mean over rows and maps.
 
-    An attention map is the sum of a feature map's squares over its channels, divided by its norm;
-    so the two networks may have any channels, and nothing is projected. The distance of one row
-    lies in 0 to 2.
+    An attention map is the sum of a feature map's squares over its channels, divided by the norm
+    of the sums. So the two networks may differ in channels without a projection. The distance of
+    one row is between 0 and 2.
 
     Args:
-        layers: for each map of the student, the index of the teacher's.
+        layers: for each map of the student, the index of the teacher's map.
 
     Source: Zagoruyko and Komodakis 2017, "Paying More Attention to Attention", section 3.1 (p = 2).
     """
@@ -34,8 +34,8 @@ class SpatialAttention(nn.Module):
         distances = []
         for maps, index in zip(student.maps, self._layers, strict=True):
             pair = same_size(_energy(maps), _energy(teacher.maps[index]))
-            ours, its = (normalize(each.flatten(1)) for each in pair)
-            distances.append((ours - its).pow(2).sum(1).mean())
+            student_map, teacher_map = (normalize(energy.flatten(1)) for energy in pair)
+            distances.append((student_map - teacher_map).pow(2).sum(1).mean())
         return torch.stack(distances).mean()
 
 
