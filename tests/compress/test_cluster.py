@@ -107,12 +107,16 @@ def test_k_means_finds_separate_clusters_and_their_means(start: str, work: Work)
 
 
 def test_each_weight_gets_its_nearest_value_and_the_error_is_near_the_least() -> None:
+    """k-means++ starts at random: the mean of ten starts is near, each one may be farther."""
     weights = np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32)
-    values, indices = cluster.k_means(weights, 6, "k-means++", zero=False)
-    distances = np.abs(weights[..., None] - values)
-    assert np.array_equal(distances.argmin(axis=-1), indices)
-    error = float(((values[indices] - weights) ** 2).sum())
-    assert error <= 1.5 * best_error(weights.flatten().tolist(), 6)
+    errors = []
+    for seed in range(10):
+        torch.manual_seed(seed)
+        values, indices = cluster.k_means(weights, 6, "k-means++", zero=False)
+        distances = np.abs(weights[..., None] - values)
+        assert np.array_equal(distances.argmin(axis=-1), indices)
+        errors.append(float(((values[indices] - weights) ** 2).sum()))
+    assert np.mean(errors) <= 1.5 * best_error(weights.flatten().tolist(), 6)
 
 
 @pytest.mark.parametrize(("values", "bits"), [(16, 4), (17, 8), (256, 8)])
