@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 from _common import finish
-from calibrators import answers_of
+from calibrators import logits_of
 from torch import Tensor, nn
 
 from bmc import artifact
@@ -70,13 +70,13 @@ def _of_model(folder: Path) -> Iterator[dict[str, Any]]:
     linears = {path: layer for path, layer in layers.items() if type(layer) is nn.Linear}
     read = _products_read(plain, linears, model.encoder, fitted_to)
     counted = hessians(plain, layers, model.encoder, fitted_to)
-    expected = answers_of(model, plain, rows)
+    expected = logits_of(model, plain, rows)
     for method, by in _ways(read, counted):
         form = copy.deepcopy(plain)
         for path in layers:
             layer: Any = form.get_submodule(path)
             layer.weight.data = by(path, layer)
-        logits = answers_of(model, form, rows)
+        logits = logits_of(model, form, rows)
         result = {
             "model": folder.name,
             "way": method,
