@@ -14,7 +14,8 @@ is paired by row and averaged over the seeds; its interval is a bootstrap over t
 --margin is that of `bmc prune --method vocabulary`: how many unused tokens are kept; 11000 makes
 files of just under 4.5 MB.
 
-Writes benchmarks/results/students/ROW.json, or ROW-MARGIN.json where a margin is typed; without --latency it keeps the times that stand there.
+Writes benchmarks/results/students/ROW.json, or ROW-MARGIN.json where a margin is typed; without
+--latency it keeps the times that stand there.
 Exit code 1: a bar is not met.
 """
 
