@@ -1,4 +1,4 @@
-"""Train and export the simple models of a report's floor, each in less than a minute.
+"""Train and export the simple models of a report's floor, each in at most a few minutes.
 
 For large data, first the number of epochs is reduced, then the number of training rows.
 """

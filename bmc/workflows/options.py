@@ -193,7 +193,7 @@ class Reporting:
     Args:
         bench: measure latencies, or leave them out.
         floor: add simple models of the same data, which show what the networks are worth. They are
-            trained in less than a minute each, and kept in the workspace's cache.
+            trained in seconds to a few minutes, and kept in the workspace's cache.
         length: tokens or time steps per row for the latencies.
         launches: fresh processes per bundle; up to three times as many if the times vary much.
         reference: bundle that counts as 1.0x in the speed-ups, one per data set. The default is

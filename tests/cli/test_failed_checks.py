@@ -52,13 +52,16 @@ def test_a_model_that_lost_too_much_is_described_by_its_document(
     assert {"applied", "seconds"} <= document.keys()
 
 
-def test_every_bundle_that_an_export_refused_is_in_its_document(
-    bmc: Run, known: Path, workspace: Path
-) -> None:
+@pytest.fixture
+def broken(known: Path, workspace: Path) -> Path:
+    """Return a model whose weights have a NaN; the workspace knows it as `broken`."""
     model = artifact.load(known)
     with torch.no_grad():
         next(model.module.parameters())[0] = torch.nan
-    artifact.save(model, workspace / "broken")
+    return artifact.save(model, workspace / "broken")
+
+
+def test_every_bundle_that_an_export_refused_is_in_its_document(bmc: Run, broken: Path) -> None:
     targets = "onnx,pytorch"
     document = failed(bmc("export", "broken", "--target", targets, "--json"), "parity", "parity")
     bundles = document["bundles"]
@@ -81,14 +84,10 @@ def test_a_bundle_that_fails_its_check_is_described_by_its_document(
 
 
 def test_a_bundle_that_failed_at_its_export_is_named_without_figures(
-    bmc: Run, known: Path, workspace: Path
+    bmc: Run, broken: Path
 ) -> None:
-    model = artifact.load(known)
-    with torch.no_grad():
-        next(model.module.parameters())[0] = torch.nan
-    artifact.save(model, workspace / "broken")
     assert bmc("export", "broken", "--target", "onnx")[0] == 1
-    bundle = workspace / "broken-onnx.failed"
+    bundle = broken.with_name("broken-onnx.failed")
     document = failed(bmc("check", bundle, "--json"), "export")
     assert document.keys() == {"bundle", "failed"}
 

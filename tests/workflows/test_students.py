@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.quantize.static import Static
-from bmc.data import Dataset
+from bmc.data import Dataset, Examples
 from bmc.errors import ArtifactError, AssetError, UnknownError, UsageError
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings
@@ -148,26 +148,29 @@ def test_a_quantized_model_directory_is_refused(
         students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
 
 
-def test_a_model_directory_that_has_learned_held_out_rows_is_refused(
-    make_lively: Make, reviews: Dataset, tmp_path: Path
-) -> None:
-    """The rows that are held out here are rows that it was trained on."""
-    table = tmp_path / "all.csv"
+def _learned(parts: Sequence[Examples], reviews: Dataset, model: Model, folder: Path) -> Path:
+    """Save a model that records these rows, in a table, as its training data."""
+    table = folder / "learned.csv"
     with table.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["text", "label"])
-        for part in (reviews.test, reviews.train):
+        for part in parts:
             for (text,), label in zip(part.rows, part.labels, strict=True):
                 writer.writerow([text, reviews.labels[int(label)]])
-    learned = datasets.load(str(table))
-    model = make_lively()
     model.data = {
         "reference": str(table),
         "text_columns": ["text"],
         "label_column": "label",
-        "fingerprint": learned.fingerprint,
+        "fingerprint": datasets.load(str(table)).fingerprint,
     }
-    folder = artifact.save(model, tmp_path / "learned")
+    return artifact.save(model, folder / "learned")
+
+
+def test_a_model_directory_that_has_learned_held_out_rows_is_refused(
+    make_lively: Make, reviews: Dataset, tmp_path: Path
+) -> None:
+    """The rows that are held out here are rows that it was trained on."""
+    folder = _learned((reviews.test, reviews.train), reviews, make_lively(), tmp_path)
     with pytest.raises(UsageError, match=r"has learned \d+ of the 60 rows"):
         students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
 
@@ -175,26 +178,12 @@ def test_a_model_directory_that_has_learned_held_out_rows_is_refused(
 def test_a_model_directory_that_has_learned_validation_rows_is_noted(
     make_lively: Make, reviews: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    table = tmp_path / "some.csv"
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        for (text,), label in zip(reviews.validation.rows, reviews.validation.labels, strict=True):
-            writer.writerow([text, reviews.labels[int(label)]])
-    learned = datasets.load(str(table))
-    model = make_lively()
-    model.data = {
-        "reference": str(table),
-        "text_columns": ["text"],
-        "label_column": "label",
-        "fingerprint": learned.fingerprint,
-    }
-    folder = artifact.save(model, tmp_path / "learned")
+    folder = _learned((reviews.validation,), reviews, make_lively(), tmp_path)
     students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
     assert (
         "has learned 20 of the 30 validation rows: their score will be too high"
         in capfd.readouterr().err
     )
-    table.unlink()
+    (tmp_path / "learned.csv").unlink()
     students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
     assert "not known whether the student" in capfd.readouterr().err
