@@ -23,7 +23,7 @@ from bmc.errors import SettingError
 from bmc.measure.frechet import frechet_distance
 from bmc.model import AfterStep
 from bmc.training import checkpoint
-from bmc.training.augment import augmented
+from bmc.training.augment import MIXING, augmented
 from bmc.training.batches import Rows
 from bmc.training.device import autocast, device_of
 from bmc.training.epochs import Epochs, Fitted
@@ -233,6 +233,11 @@ def _check(settings: TrainingSettings) -> None:
                 f"{name.replace('_', ' ')} is {getattr(settings, name)!r}; "
                 "adversarial training does not use this setting: leave it out"
             )
+    for name in set(MIXING) & set(settings.augment):
+        raise SettingError(
+            f"the augmentation {name} mixes labels, and adversarial training has none: leave "
+            f"{name} out of augment"
+        )
 
 
 def _losses(

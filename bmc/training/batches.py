@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -17,6 +17,20 @@ _BATCHES_PER_BUCKET = 50
 
 
 @dataclass(frozen=True)
+class Mixing:
+    """How the rows of a batch were mixed with one another.
+
+    Args:
+        partners: for each row the index, in the batch, of the row that it was mixed with, int64
+            (rows).
+        share: share of the row itself in the mixture, 0 to 1.
+    """
+
+    partners: Tensor
+    share: float
+
+
+@dataclass(frozen=True)
 class Batch:
     """A batch of rows with their labels.
 
@@ -25,16 +39,34 @@ class Batch:
         labels: class indices, int64 (rows), with -1 for a row without a label; in a regression
             values, float32 (rows), with NaN for a row without one.
         rows: indices of the rows in the whole training set, int64 (rows).
+        mixing: how the rows were mixed with one another; None if they were not.
     """
 
     inputs: dict[str, Tensor]
     labels: Tensor
     rows: Tensor
+    mixing: Mixing | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
-        return Batch(inputs, self.labels.to(device), self.rows.to(device))
+        return replace(
+            self, inputs=inputs, labels=self.labels.to(device), rows=self.rows.to(device)
+        )
+
+    def label_loss(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return a loss on the labels; of mixed rows, the mean over both rows' labels, by share.
+
+        Args:
+            loss: function from labels (rows) to the loss, a scalar.
+
+        Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization", section 2. The
+        cross-entropy with mixed labels is the mean of the cross-entropies with each label.
+        """
+        if self.mixing is None:
+            return loss(self.labels)
+        share, partners = self.mixing.share, self.mixing.partners
+        return share * loss(self.labels) + (1 - share) * loss(self.labels[partners])
 
 
 class Rows:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from bmc.errors import SettingError
 from bmc.measure.custom import CustomScore
 from bmc.model import AfterStep, Form, Loss, Metrics, all_outputs_of, output_of
 from bmc.training import checkpoint
-from bmc.training.augment import augmented
+from bmc.training.augment import augmented_batch
 from bmc.training.batches import Batch, Rows
 from bmc.training.device import autocast, device_of
 from bmc.training.epochs import Epochs, Fitted
@@ -122,7 +121,7 @@ class _Supervised(Epochs):
         # Data-parallel training would split `indices` among processes here, and average gradients.
         settings, device = self._settings, self._device
         batch = self._train.batch(indices).to(device)
-        batch = replace(batch, inputs=augmented(batch.inputs, settings.augment))
+        batch = augmented_batch(batch, settings.augment)
         with autocast(settings.precision, device):
             if self._form:
                 outputs = [self._form(batch.inputs)]

@@ -32,8 +32,10 @@ def loss_of(
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         weight = None if weights is None else weights.to(logits.device)
-        return cross_entropy(
-            logits, batch.labels, weight=weight, label_smoothing=smoothing, ignore_index=-1
+        return batch.label_loss(
+            lambda labels: cross_entropy(
+                logits, labels, weight=weight, label_smoothing=smoothing, ignore_index=-1
+            )
         )
 
     return loss
@@ -48,4 +50,4 @@ def class_weights(labels: Sequence[int] | Sequence[float], classes: int) -> Tens
 
 
 def _squared_error(values: Tensor, batch: Batch) -> Tensor:
-    return mse_loss(values.squeeze(1), batch.labels)
+    return batch.label_loss(lambda labels: mse_loss(values.squeeze(1), labels))

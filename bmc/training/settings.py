@@ -12,7 +12,8 @@ from bmc.errors import SettingError
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
 INITIALIZATIONS = ("default", "normal", "xavier", "he")
-AUGMENTATIONS = ("crop", "flip", "cutout", "word-drop")
+AUGMENTATIONS = ("crop", "flip", "cutout", "mixup", "cutmix", "word-drop", "word-swap")
+AUGMENTATION = Choice("augmentation", AUGMENTATIONS, commas=True)
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("auto", "bf16", "fp32")
 DEVICES = ("auto", "cpu", "cuda")
@@ -44,8 +45,8 @@ class TrainingSettings:
         class_weights: balanced weights the loss of a class by the inverse of its frequency.
         initialization: initialization of new weights: the framework's default, normal, xavier or
             he.
-        augment: augmentation: crop, flip and cutout for images, word-drop for text; several are
-            possible.
+        augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
+            word-swap for text; several are possible.
         patience: early stopping after this number of epochs without a better score; 0 for never.
         keep: which epoch's weights are kept: best by validation score, or last.
         precision: auto is bf16 where the processor supports it.
@@ -79,9 +80,7 @@ class TrainingSettings:
         default="default",
         metadata=about(Choice("initialization", INITIALIZATIONS), alias="initialisation"),
     )
-    augment: tuple[str, ...] = field(
-        default=(), metadata=about(Choice("augmentation", AUGMENTATIONS, commas=True), group="Data")
-    )
+    augment: tuple[str, ...] = field(default=(), metadata=about(AUGMENTATION, group="Data"))
     patience: int = 0
     keep: str = field(default="best", metadata=about(Choice("epoch to keep", ("best", "last"))))
     precision: str = field(default="auto", metadata=about(PRECISION))

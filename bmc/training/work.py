@@ -198,7 +198,7 @@ def label_loss(
         return loss_of(settings, model.task, labels, len(model.labels))
 
     def loss(outputs: Tensor, batch: Batch) -> Tensor:
-        return custom(outputs, batch.labels)
+        return batch.label_loss(lambda labels: custom(outputs, labels))
 
     return loss
 

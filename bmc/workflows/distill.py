@@ -12,6 +12,7 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc.data import Dataset
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.training.augment import check_kind
 from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -26,7 +27,7 @@ from bmc.workflows import (
 from bmc.workflows.against_teacher import against_teacher
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
-from bmc.workflows.lessons import steps_of
+from bmc.workflows.lessons import refuse_mixing, steps_of
 from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
 from bmc.workflows.preparation import with_preparation
@@ -69,10 +70,12 @@ def distill(
     is_generator = students.is_generator(chosen)
     untaught_steps = steps_of(settings, [Teacher(Path(), "", "named", ())], is_generator)
     with_preparation(untaught_steps, settings, training)
+    refuse_mixing(settings, training)
     references = named_teachers.find_all(teacher)
     data = source.load()
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
+    check_kind(settings.augment or (), data.kind)
     reference = transfer.reference_of(settings, source)
     unlabeled = transfer.rows_of(settings, reference, data)
     learned_from = data_record(data, source)

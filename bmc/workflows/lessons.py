@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from bmc.compress.distill.generator import Generator
 from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
-from bmc.errors import UsageError
+from bmc.contracts.signals import signal
+from bmc.errors import SettingError, UsageError
 from bmc.model import Step
+from bmc.training.augment import MIXING
+from bmc.training.settings import TrainingSettings
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
@@ -65,6 +68,26 @@ def steps_of(
     if not beside:
         return [*first, ("distill/logits", logits)]
     return [*first, weighted({LOGITS: 1.0, **beside}, 0)]
+
+
+def refuse_mixing(settings: Distillation, training: TrainingSettings) -> None:
+    """Refuse images that are mixed where a signal compares a row with itself in earlier epochs.
+
+    Raises:
+        SettingError: such a signal is learned, and images are mixed.
+    """
+    by_row = [
+        name
+        for name, weight in settings.weights().items()
+        if weight and name != LOGITS and "rows" in signal(name).needs
+    ]
+    mixed = [name for name in training.augment if name in MIXING]
+    if by_row and mixed:
+        raise SettingError(
+            f"the signal {by_row[0]} compares a row with itself in earlier epochs, and {mixed[0]} "
+            f"mixes it with another row each time: leave {mixed[0]} out of augment, or the signal "
+            "out of signals"
+        )
 
 
 def _for_generator(settings: Distillation, teachers: Sequence[Teacher]) -> tuple[str, Step]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc.choices import Choice, about, check_choices
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.training.settings import DEVICE, PRECISION, TrainingSettings
+from bmc.training.settings import AUGMENTATION, DEVICE, PRECISION, TrainingSettings
 
 if TYPE_CHECKING:
     from bmc.model import Model
@@ -145,6 +145,9 @@ class Distillation:
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
+        augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
+            word-swap for text; several are possible, and '' is none. The default is the student's
+            recipe.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, in addition to the
@@ -187,6 +190,9 @@ class Distillation:
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_column: tuple[str, ...] = field(default=(), metadata=about(group="Data"))
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
+    augment: tuple[str, ...] | None = field(
+        default=None, metadata=about(AUGMENTATION, group="Data")
+    )
     temperature: float = 2.0
     hard_label_weight: float = field(default=0.5, metadata=about(alias="hard"))
     teacher_average: str = field(default="probabilities", metadata=about(_AVERAGE))
@@ -239,7 +245,7 @@ class Distillation:
         Args:
             recipe: the student's recipe, which these settings override.
         """
-        names = (*_RECIPE_FIELDS, "precision", "device", "seed", "checkpoint_every")
+        names = (*_RECIPE_FIELDS, "augment", "precision", "device", "seed", "checkpoint_every")
         chosen = {name: getattr(self, name) for name in names}
         # The learning rate decays to zero, so the last epochs differ by less than the error of a
         # score on few validation rows. The weights of the last epoch are kept.

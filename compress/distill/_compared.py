@@ -93,7 +93,7 @@ class Compared:
                     teacher_logits = self._cached_logits(batch)
                 else:
                     teacher_logits = self._align(teacher.logits.float())
-                losses = self._parts_of(logits, teacher_logits, batch.labels)
+                losses = self._parts_of(logits, teacher_logits, batch)
                 parts |= {part: weight * loss for part, loss in losses.items()}
             else:
                 parts[name] = weight * self.signals[name](student, teacher)

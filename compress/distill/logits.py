@@ -72,7 +72,7 @@ class Logits:
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
             teacher = teacher_logits(batch)
-            return parts.total(parts_of(student, teacher, batch.labels), student, teacher)
+            return parts.total(parts_of(student, teacher, batch), student, teacher)
 
         model.scores = work.fit(model, loss=loss, unlabeled=unlabeled, metrics=parts.metrics)
         return {}
@@ -84,8 +84,8 @@ class Logits:
 
     def parts_of(
         self, model: Model, data: Dataset
-    ) -> Callable[[Tensor, Tensor, Tensor], dict[str, Tensor]]:
-        """Return a function of the student's outputs, the teacher's outputs and the labels.
+    ) -> Callable[[Tensor, Tensor, Batch], dict[str, Tensor]]:
+        """Return a function of the student's outputs, the teacher's outputs and the batch.
 
         The function returns the losses by name, scalars.
 
@@ -99,10 +99,11 @@ class Logits:
         custom = custom_loss(model, *mean_and_scale(data.train.labels))
         label_loss = custom or (_squared_error if is_regression else _cross_entropy)
 
-        def parts(student: Tensor, teacher: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        def parts(student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
             losses = {"logits": soft_loss(student, teacher)}
             if self.hard:
-                losses["labels"] = self.hard * label_loss(student, labels)
+                hard_loss = batch.label_loss(lambda labels: label_loss(student, labels))
+                losses["labels"] = self.hard * hard_loss
             return losses
 
         return parts

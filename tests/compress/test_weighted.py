@@ -256,6 +256,20 @@ def test_a_run_with_self_that_was_stopped_ends_with_the_same_weights(tmp_path: P
     assert resumed.origin["history"] == expected.origin["history"]
 
 
+def test_a_run_with_mixed_images_that_was_stopped_ends_with_the_same_weights(
+    tmp_path: Path,
+) -> None:
+    weights, augment = {"logits": 1.0, "features": 0.5}, ("mixup", "cutmix")
+    expected = image_network(4, seed=0)
+    step(weights=weights).apply(expected, images(tmp_path / "whole", augment))
+    stopped, work = image_network(4, seed=0), images(tmp_path / "stopped", augment)
+    with pytest.raises(KeyboardInterrupt):
+        step(weights=weights).apply(stopped, replace(work, fit=interrupted(work.fit, after=0.6)))
+    resumed = image_network(4, seed=0)
+    step(weights=weights).apply(resumed, work)
+    assert resumed.origin["history"] == expected.origin["history"]
+
+
 def interrupted(fit: Any, after: float) -> Any:
     """Return a `Work.fit` that is interrupted when a share of the steps is done."""
 

@@ -215,6 +215,7 @@ def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path: Path) -> None:
         ({"l1": 0.1}, "l1"),
         ({"batch_tokens": 100}, "batch tokens"),
         ({"class_weights": "balanced"}, "class weights"),
+        ({"augment": ("flip", "mixup")}, "leave mixup out of augment"),
     ],
 )
 def test_a_setting_without_a_use_is_refused(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
 
 from bmc.errors import DataError
-from bmc.training.augment import augmented
-from bmc.training.settings import AUGMENTATIONS
+from bmc.training.augment import augmented, augmented_batch, check_kind
+from bmc.training.batches import Batch
+from bmc.training.losses import loss_of
+from bmc.training.settings import AUGMENTATIONS, TrainingSettings
 
 IMAGES = ("crop", "flip", "cutout")
 
@@ -102,12 +106,119 @@ def test_dropped_words_leave_the_attention_but_the_first_and_the_padding_stay() 
     assert float(dropped) == pytest.approx(0.1, abs=0.02)
 
 
+def test_swapped_words_are_neighbors_and_first_token_separators_and_padding_stay() -> None:
+    ids = torch.arange(100, 120).expand(400, -1).clone()
+    ids[:, 9] = ids[:, 14] = 102  # two texts in a row, each with a separator
+    mask = torch.ones_like(ids)
+    mask[:, 15:] = 0
+    torch.manual_seed(0)
+    result = augmented({"input_ids": ids, "attention_mask": mask}, ("word-swap",))
+    swapped = result["input_ids"]
+    assert torch.equal(result["attention_mask"], mask)
+    fixed = [0, 9, 14, 15, 16, 17, 18, 19]
+    assert torch.equal(swapped[:, fixed], ids[:, fixed])
+    assert torch.equal(swapped.sort(dim=1).values, ids.sort(dim=1).values)
+    order = (swapped[:, 3:9] - 100) - torch.arange(3, 9)
+    assert set(order.flatten().tolist()) == {-1, 0, 1}
+    moved = (swapped != ids).float().mean(dim=0)[3:9].mean()
+    assert 0.1 < float(moved) < 0.25  # a tenth of the pairs, and two tokens each
+
+
+# images that are mixed
+
+
+def batch_of(pixels: Tensor) -> Batch:
+    rows = torch.arange(len(pixels))
+    return Batch({"pixels": pixels}, rows * 10, rows)
+
+
+@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+def test_a_mixed_image_has_as_much_of_its_own_as_the_share_of_its_label(name: str) -> None:
+    """An image of ones, mixed with zeros, keeps the share of ones that its label has."""
+    shares = set()
+    for seed in range(20):
+        torch.manual_seed(seed)
+        rows = torch.arange(8, dtype=torch.float32)
+        batch = augmented_batch(batch_of(rows[:, None, None, None].expand(8, 3, 16, 24)), (name,))
+        assert batch.mixing is not None
+        share, partners = batch.mixing.share, batch.mixing.partners
+        shares.add(round(share, 6))
+        expected = share * rows + (1 - share) * rows[partners]
+        torch.testing.assert_close(batch.inputs["pixels"].mean(dim=(1, 2, 3)), expected)
+        assert sorted(partners.tolist()) == list(range(8))
+    assert 10 < len(shares) <= 20
+    assert all(0 <= share <= 1 for share in shares)
+
+
+def test_a_cutmix_pastes_a_rectangle_of_its_partner() -> None:
+    torch.manual_seed(1)
+    pixels = images(4, 1, 16, 16)
+    batch = augmented_batch(batch_of(pixels), ("cutmix",))
+    assert batch.mixing is not None
+    partner = pixels[batch.mixing.partners]
+    result = batch.inputs["pixels"]
+    pasted = (result == partner) & (result != pixels)
+    assert torch.equal(result[~pasted], pixels[~pasted])
+    index = next(row for row in range(4) if batch.mixing.partners[row] != row)
+    places = pasted[index, 0].nonzero()
+    sides = places.max(dim=0).values - places.min(dim=0).values + 1
+    assert int(pasted[index].sum()) == int(sides.prod())
+
+
+def test_with_both_each_batch_is_mixed_by_one_of_the_two_after_all_other_changes() -> None:
+    pixels = torch.zeros(6, 1, 8, 8) + torch.arange(1, 7)[:, None, None, None]
+    kinds = set()
+    for seed in range(30):
+        torch.manual_seed(seed)
+        batch = augmented_batch(batch_of(pixels), ("mixup", "flip", "cutmix"))
+        is_whole = bool((batch.inputs["pixels"].frac() == 0).all())
+        kinds.add("cutmix" if is_whole else "mixup")
+    assert kinds == {"mixup", "cutmix"}
+
+
+def test_the_loss_of_a_mixed_row_is_the_cross_entropy_with_its_mixed_label() -> None:
+    torch.manual_seed(0)
+    batch = augmented_batch(replace(batch_of(images(8)), labels=torch.arange(8) % 3), ("mixup",))
+    assert batch.mixing is not None
+    logits, share = torch.randn(8, 3), batch.mixing.share
+    one_hot = torch.nn.functional.one_hot(batch.labels, 3).float()
+    mixed = share * one_hot + (1 - share) * one_hot[batch.mixing.partners]
+    expected = torch.nn.functional.cross_entropy(logits, mixed)
+    loss = loss_of(TrainingSettings(), "classification", batch.labels.tolist(), 3)
+    torch.testing.assert_close(loss(logits, batch), expected)
+    smooth = loss_of(
+        TrainingSettings(label_smoothing=0.1), "classification", batch.labels.tolist(), 3
+    )
+    expected = torch.nn.functional.cross_entropy(logits, mixed, label_smoothing=0.1)
+    torch.testing.assert_close(smooth(logits, batch), expected)
+
+
+def test_a_mixed_regression_has_the_gradient_of_the_mixed_value() -> None:
+    torch.manual_seed(0)
+    labels = torch.randn(8)
+    batch = augmented_batch(replace(batch_of(images(8)), labels=labels), ("mixup",))
+    assert batch.mixing is not None
+    share = batch.mixing.share
+    values = torch.randn(8, 1, requires_grad=True)
+    loss = loss_of(TrainingSettings(), "regression", labels.tolist(), 0)(values, batch)
+    (gradient,) = torch.autograd.grad(loss, values)
+    mixed = share * labels + (1 - share) * labels[batch.mixing.partners]
+    (expected,) = torch.autograd.grad(((values[:, 0] - mixed) ** 2).mean(), values)
+    torch.testing.assert_close(gradient, expected)
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_of_another_kind_of_data_is_refused(name: str) -> None:
     text = {"input_ids": torch.ones(2, 3), "attention_mask": torch.ones(2, 3)}
-    inputs = {"pixels": images()} if name == "word-drop" else text
+    is_text = name.startswith("word")
+    inputs = {"pixels": images()} if is_text else text
+    rows = torch.arange(2)
     with pytest.raises(DataError, match=f"{name} is for (text|images)"):
-        augmented(inputs, (name,))
+        augmented_batch(Batch(inputs, rows, rows), (name,))
+    for kind in ("image" if is_text else "text", "series", "array"):
+        with pytest.raises(DataError, match=f"leave {name} out of augment"):
+            check_kind((name,), kind)
+    check_kind((name,), "text" if is_text else "image")
 
 
 @pytest.mark.parametrize("name", IMAGES)

@@ -15,6 +15,7 @@ from bmc.data import Examples
 from bmc.errors import UsageError
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.model import Model
+from bmc.training.augment import augmented_batch
 from bmc.training.batches import Rows
 from bmc.training.ensemble import Ensemble, weights_of_classes, weights_of_values
 from bmc.training.settings import TrainingSettings
@@ -102,6 +103,23 @@ def test_a_teacher_of_augmented_images_gets_the_normalization_of_its_own_encoder
     with torch.no_grad():
         expected = teacher.module(**batches[1].inputs)
     torch.testing.assert_close(answers(batches[0]), expected, atol=0.05, rtol=0.02)  # bf16
+
+
+def test_a_teacher_answers_the_mixed_images_that_its_student_sees(tmp_path: Path) -> None:
+    data = datasets.load("digits")
+    few = replace(data, train=Examples(data.train.rows[:8], data.train.labels[:8]))
+    teacher, student = network(1), network(0)
+    names = ("mixup", "cutmix")
+    settings = TrainingSettings(precision="fp32", device="cpu", augment=names)
+    work = work_for(few, (), settings, tmp_path, tmp_path, lambda _: teacher, run="")
+    answers = Ensemble(TEACHERS[:1]).answers(student, work, ())
+    batch = Rows(few.train.rows, few.train.labels, student.encoder).batch(range(8))
+    mixed = augmented_batch(batch, names)
+    with torch.no_grad():
+        expected, unmixed = (teacher.module(**each.inputs) for each in (mixed, batch))
+    torch.testing.assert_close(answers(mixed), expected, atol=0.05, rtol=0.02)  # bf16
+    assert (expected - unmixed).abs().max() > 0.1
+    assert not list(tmp_path.glob("teacher-*"))
 
 
 def test_a_teacher_of_other_classes_is_refused_by_name(tmp_path: Path) -> None:

@@ -218,6 +218,38 @@ def test_a_teacher_named_twice_or_not_at_all_is_refused(
         taught(f"{first},", tmp_path / "student")
 
 
+def test_mixed_images_are_learned_and_recorded(digit_teachers: list[str], tmp_path: Path) -> None:
+    plain = taught(digit_teachers[0], tmp_path / "plain", augment=())
+    mixed = taught(digit_teachers[0], tmp_path / "mixed", augment=("flip", "mixup", "cutmix"))
+    augments = [each.origin["settings"]["augment"] for each in (plain, mixed)]
+    assert augments == [[], ["flip", "mixup", "cutmix"]]
+    losses = [each.origin["history"][0]["training_loss_labels"] for each in (plain, mixed)]
+    assert losses[0] != losses[1]
+
+
+def test_augmentations_that_the_data_or_a_signal_cannot_have_are_refused_before_a_teacher_is_read(
+    reviews_csv: Path, tmp_path: Path
+) -> None:
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    with pytest.raises(DataError, match=r"mixup is for images.*leave mixup out of augment"):
+        distill.distill("bert", source, Distillation(augment=("mixup",)), output)
+    settings = Distillation("cnn", signals="self=1", augment=("cutmix",))
+    with pytest.raises(SettingError, match=r"self compares a row with itself.*leave cutmix out"):
+        distill.distill("cnn", DataSource(data="digits"), settings, output)
+
+
+def test_a_student_of_text_reads_swapped_words_and_its_teacher_does_not(
+    lively_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    augment = ("word-swap", "word-drop")
+    settings = Distillation("tiny", 1, 16, augment=augment, epochs=1, transfer="none", device="cpu")
+    student = artifact.load(distill.distill(str(lively_folder), source, settings, output).path)
+    assert student.origin["settings"]["augment"] == list(augment)
+    cached = list((tmp_path / "runs").glob("**/teacher-*/*.npy"))
+    assert len(cached) == 2  # training and validation rows, once
+
+
 def test_a_student_of_an_assistant_records_the_data_of_the_assistants_teacher(
     digit_teachers: list[str], tmp_path: Path
 ) -> None:
