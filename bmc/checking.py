@@ -15,6 +15,7 @@ from bmc import bundle as bundles
 from bmc import console, targets
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
+from bmc.contracts.tasks import task
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
 from bmc.pipeline import Pipeline
@@ -143,17 +144,17 @@ def _check_labels(
 ) -> None:
     """Check that the raw golden rows get the recorded labels.
 
-    A row is skipped where its two largest outputs are so close that allowed changes of both can
-    swap them.
+    A row is skipped where allowed changes of its outputs can change its prediction.
     """
-    outputs = expected[bundle.manifest.outputs[0].name]
+    classes = task(bundle.manifest.task).classes
+    if classes is None:
+        return
+    margins = classes.margin(expected[bundle.manifest.outputs[0].name])
     for row, label in enumerate(golden.labels):
-        descending = np.sort(outputs[row])[::-1]
-        if len(descending) > 1 and descending[0] - descending[1] <= 2 * result.allowed:
-            continue
-        if predictions[row].label != label:
+        predicted = classes.written(predictions[row])
+        if margins[row] > result.allowed and predicted != label:
             message = (
-                f"{bundle.path} predicts {predictions[row].label!r:.60} for golden row {row + 1}; "
+                f"{bundle.path} predicts {predicted!r:.60} for golden row {row + 1}; "
                 f"it predicted {label!r:.60} when it was exported; export it again"
             )
             raise GateError(message, "parity", result)

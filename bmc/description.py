@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from bmc.contracts.tasks import TASKS
 from bmc.errors import ArtifactError
 from bmc.untrusted import read_json
 from bmc.writing import MODEL_MANIFEST
@@ -12,7 +13,6 @@ from bmc.writing import MODEL_MANIFEST
 SCHEMA = 1
 MANIFEST = MODEL_MANIFEST
 KIND = "model directory"
-_TASKS = ("classification", "regression", "generation")
 _MAX_ENTRIES = {"labels": 2**20, "steps": 1000, "files": 4096, "scores": 1000}
 
 
@@ -51,10 +51,10 @@ def describe(folder: Path) -> dict[str, Any]:
             raise ArtifactError(
                 f"{folder}/{MANIFEST} lacks {key!r}, or its value is not a {kind.__name__}"
             )
-    if manifest["task"] not in _TASKS:
+    if manifest["task"] not in TASKS.names():
         raise ArtifactError(
             f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
-            f"possible: {', '.join(_TASKS)}"
+            f"possible: {', '.join(TASKS.names())}"
         )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from bmc.arrays import DTYPES
+from bmc.contracts.tasks import TASKS
+from bmc.contracts.tasks import task as task_of
 from bmc.inputs import TensorInfo
 from bmc.precision import PRECISIONS
 
 SCHEMA = 1
-TASKS = ("classification", "regression", "generation")
 DIGEST = "digest"
 """The key of the manifest's own sha256, which covers the canonical form without this key."""
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class Manifest:
         inputs: tensors that the model takes.
         outputs: tensors that the model returns.
         labels: class names, in the order of the outputs; empty where there are no classes.
-        task: "classification", "regression" or "generation".
+        task: name of the task, such as "classification".
         preprocessing: kind of the encoder (a file of bmc/inputs), and the encoder's settings.
         lineage: name, weights' sha256, data, steps and teacher of the exported model directory.
         parity: differences between the bundle's outputs and those of the model in PyTorch.
@@ -163,12 +164,12 @@ def parse(content: Mapping[str, Any]) -> Manifest:
         _typed(dict, content[key]) for key in ("lineage", "parity", "scores", "build")
     )
     task, preprocessing = _typed(str, content["task"]), _typed(dict, content["preprocessing"])
-    _check_choice("task", task, TASKS)
+    _check_choice("task", task, TASKS.names())
     _check_choice("precision", precision, tuple(PRECISIONS))
     _check_texts((name, model, *labels))
     _check_distinct("inputs", [info.name for info in inputs])
     _check_distinct("outputs", [info.name for info in outputs])
-    _check_output(task, labels, outputs[0])
+    task_of(task).check_output(labels, outputs[0].shape)
     return Manifest(
         name,
         target,
@@ -255,19 +256,6 @@ def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
         _check_texts((name, *(size for size in shape if isinstance(size, str))))
         tensors.append(TensorInfo(name, dtype, tuple(shape)))
     return tuple(tensors)
-
-
-def _check_output(task: str, labels: Sequence[str], output: TensorInfo) -> None:
-    """Check that the first output has the shape that the task needs."""
-    if task == "classification":
-        _check_distinct("labels", labels)
-        if len(output.shape) != 2 or output.shape[1] != len(labels):
-            raise ValueError(f"{len(labels)} labels for outputs of shape {output.shape}")
-    elif task == "regression":
-        if output.shape[1:] != (1,):
-            raise ValueError(f"a regression's outputs have shape (batch, 1), not {output.shape}")
-    elif len(output.shape) != 4 or output.shape[1] not in (1, 3):
-        raise ValueError(f"generated images have shape (batch, 1 or 3, y, x), not {output.shape}")
 
 
 def _check_texts(texts: Sequence[str]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
+from bmc.contracts.tasks import task as task_of
 from bmc.data import Dataset
 from bmc.inputs import Encoder, Many, TensorInfo
 from bmc.user_code import failure_of
@@ -51,7 +52,7 @@ class Model:
         spec: settings from which the family builds the network, before any step.
         labels: class names, in the order of the outputs; empty where there are no classes.
         encoder: encoder that turns raw rows into the network's input tensors.
-        task: "classification", "regression" or "generation".
+        task: name of the task, such as "classification"; see `bmc/tasks`.
         data: reference, columns and fingerprint of the training data.
         steps: compression steps, in the order in which they were applied.
         scores: validation scores at the end of training.
@@ -71,12 +72,14 @@ class Model:
 
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Return the name, dtype and shape of the model's output tensor."""
-        if self.task == "classification":
-            return (TensorInfo("logits", "float32", ("batch", len(self.labels))),)
-        if self.task == "regression":
-            return (TensorInfo("values", "float32", ("batch", 1)),)
-        sizes = (int(self.spec[size]) for size in ("channels", "height", "width"))
-        return (TensorInfo("pixels", "float32", ("batch", *sizes)),)
+        task = task_of(self.task)
+        shape = task.row_shape(self.labels, self.spec)
+        return (TensorInfo(task.output, "float32", ("batch", *shape)),)
+
+    @property
+    def has_labels(self) -> bool:
+        """Tell whether the model's rows have labels; those of a generator have none."""
+        return task_of(self.task).has_labels
 
 
 _MAIN_OUTPUT_NAMES = ("logits", "out")

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
+from bmc.contracts import tasks
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.inputs import Many, ordered_batches
 from bmc.sessions import SharedSession
@@ -255,28 +256,10 @@ def predictions_of(
     Args:
         outputs: float32: logits (rows, classes), values (rows, 1), or pixels (rows, channels,
             height, width) in [-1, 1].
-        task: "classification", "regression" or "generation".
+        task: name of the task; see `bmc/tasks`.
         labels: names of the classes.
     """
-    predictions: list[PipelineOutput]
-    if task == "regression":
-        values = outputs[:, :1]
-        predictions = [float(value) for value in outputs[:, 0]]
-    elif task == "generation":
-        values = outputs.reshape(len(outputs), -1)
-        pixels = np.clip(np.round((outputs + 1) * 127.5), 0, 255)
-        predictions = list(np.nan_to_num(pixels).astype(np.uint8).transpose(0, 2, 3, 1))
-    else:
-        values = _softmax(outputs)
-        predictions = [
-            Prediction(labels[index], float(row[index]))
-            for index, row in zip(values.argmax(axis=1), values, strict=True)
-        ]
-    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(values), axis=1)
-    return [
-        prediction if is_finite else None
-        for prediction, is_finite in zip(predictions, finite, strict=True)
-    ]
+    return tasks.task(task).predictions(outputs, labels)
 
 
 def load(path: str | Path, threads: int = 0) -> Pipeline:
@@ -316,13 +299,6 @@ def _working_folder_of(folder: Path) -> str:
         return f" (the working folder is {Path.cwd()})"
     except FileNotFoundError:
         return " (the working folder was deleted; name the bundle's whole path)"
-
-
-def _softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
-    with np.errstate(invalid="ignore"):  # the caller checks for NaN
-        shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities: NDArray[np.float32] = shifted / shifted.sum(axis=1, keepdims=True)
-    return probabilities
 
 
 def _renumbered(error: DataError, number: int) -> DataError:

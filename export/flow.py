@@ -23,6 +23,7 @@ from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter
 from bmc.contracts.targets import dialect_of, exporter_of, format_of
+from bmc.contracts.tasks import task as task_of
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingError
 from bmc.export import parity, speed
 from bmc.export.manifests import manifest_of
@@ -284,15 +285,16 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     count = min(_GOLDEN_ROWS, exported.manifest.build.get("max_batch", _GOLDEN_ROWS))
     # Golden rows come from the validation split: bundles are passed on, and the test split must
     # not be passed on with them.
-    is_generator = source.model.task == "generation"
-    candidates = range(count) if is_generator else source.data.validation.rows
+    candidates = source.data.validation.rows if source.model.has_labels else range(count)
     rows = [portable(row) for row in candidates[:count]]
     arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
     outputs = pipeline.session.run(arrays)
     labels: list[str] = []
-    if source.model.task == "classification":
-        classes = outputs[exported.manifest.outputs[0].name].argmax(axis=1)
-        labels = [exported.manifest.labels[index] for index in classes]
+    task = task_of(source.model.task)
+    if task.classes:
+        first_output = outputs[exported.manifest.outputs[0].name]
+        predictions = task.predictions(first_output, exported.manifest.labels)
+        labels = [task.classes.written(prediction) for prediction in predictions]
     golden = GoldenRows(rows, labels)
     bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
 

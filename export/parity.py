@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.contracts.tasks import task as task_of
 from bmc.errors import GateError
+from bmc.measure.scores import same_predictions
 from bmc.precision import PRECISIONS
 
 _MIN_SPREAD = 2e-3  # of the largest output: fp32 sums have about six significant digits
@@ -51,18 +53,16 @@ def compare(
         outputs: the bundle's outputs (rows, ...).
         reference: PyTorch's outputs, of the same shape.
         labels: class indices of the rows, or numbers in a regression.
-        task: "classification", "regression" or "generation".
+        task: name of the task.
     """
     errors = np.abs(outputs.astype(np.float64) - reference)
     flat, expected = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
+    described = task_of(task)
     agreement = points_changed = None
-    if task == "regression":
-        points_changed = _change_of_r2(flat, expected, labels.astype(np.float64))
-    if task == "classification":
-        predictions, expected_predictions = outputs.argmax(axis=1), reference.argmax(axis=1)
-        agreement = float((predictions == expected_predictions).mean())
-        accuracy = (predictions == labels).mean()
-        points_changed = 100 * float(accuracy - (expected_predictions == labels).mean())
+    if described.scoring:
+        points_changed = described.scoring.changed(outputs, reference, labels)
+    if described.classes:
+        agreement = float(same_predictions(outputs, reference, task).mean())
     norms = np.linalg.norm(flat) * np.linalg.norm(expected)
     return Parity(
         rows=len(outputs),
@@ -74,33 +74,19 @@ def compare(
     )
 
 
-def _change_of_r2(
-    values: NDArray[np.float64], reference: NDArray[np.float64], truth: NDArray[np.float64]
-) -> float | None:
-    """Return the change of R2 in points; None where all labels are the same.
-
-    Where the model's squared error exceeds the labels' variance, the change is divided by that
-    error instead of the variance.
-    """
-    if not truth.var():
-        return None
-    error, reference_error = (float(((y - truth) ** 2).mean()) for y in (values, reference))
-    return 100 * (reference_error - error) / max(float(truth.var()), reference_error)
-
-
 def scale_of(reference: NDArray[np.float32], task: str) -> float:
     """Return the scale that changes of an output are relative to.
 
     Args:
         reference: PyTorch's outputs, (rows, ...).
-        task: "classification", "regression" or "generation".
+        task: name of the task.
 
     Returns:
         the largest absolute output, at least 1. In a regression, the standard deviation of the
         outputs, which makes the limits independent of their unit and mean.
     """
     largest = float(np.abs(reference).max())
-    if task != "regression":
+    if not task_of(task).is_numeric:
         return max(1.0, largest)
     return max(float(reference.std(dtype=np.float64)), _MIN_SPREAD * largest) or 1.0
 

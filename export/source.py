@@ -143,14 +143,14 @@ class Source:
     @cached_property
     def rows(self) -> Many:
         """The held-out rows; for a generator, seeds of noise."""
-        if self.model.task == "generation":
+        if not self.model.has_labels:
             return range(_GENERATED)
         return self.data.test.rows
 
     @cached_property
     def labels(self) -> NDArray[Any]:
         """The labels of the held-out rows: class indices or numbers; zeros for a generator."""
-        if self.model.task == "generation":
+        if not self.model.has_labels:
             return np.zeros(_GENERATED, np.int64)
         return np.array(self.data.test.labels)
 

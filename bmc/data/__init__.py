@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
-from bmc.data._labels import check_classes, numbered
+from bmc.contracts.tasks import label_reading, labeled_tasks
+from bmc.data._labels import check_classes
 from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize
 from bmc.data._tables import FORMATS as FORMATS
@@ -46,7 +47,6 @@ from bmc.split import keys_of as keys_of
 from bmc.split import parts_of
 from bmc.stored_rows import StoredRows
 
-TASKS = ("classification", "regression")
 _FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
 _UNPACK = {
     ".gz": "gunzip -k",
@@ -163,8 +163,8 @@ def load(
         DataError: a file cannot be read, a column is missing, a row is malformed, or there is only
             one class.
     """
-    if task not in TASKS:
-        raise unknown("task", task, TASKS)
+    if task not in labeled_tasks():
+        raise unknown("task", task, labeled_tasks())
     columns = tuple(text_columns)
     _check_columns(columns, label_column)
     users = _reader_of(reference)
@@ -261,10 +261,10 @@ def split(
     """
     official = table.official_test if fold is None else None
     _check(table, name)
-    classes, codes, test_codes = numbered(table, name, task)
+    reading = label_reading(task)
+    classes, codes, test_codes = reading.numbered(table, name)
     keys = keys_of(table.rows)
-    strata = codes if task == "classification" else np.zeros(len(codes), np.int32)
-    parts = parts_of(keys, strata, official is None, fold)
+    parts = parts_of(keys, reading.strata(codes), official is None, fold)
     if table.official_test:
         parts[np.isin(keys, keys_of(table.official_test.rows))] = -1
     counted_codes = test_codes if official else test_codes[:0]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.data._labels import as_number
+from bmc.label_names import as_number
 
 _FEW = 10  # rows of a class; with fewer, one row is more than a tenth of the class
 _LISTED = 8

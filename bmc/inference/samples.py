@@ -17,7 +17,7 @@ def calibration_samples(model: Model, work: Work, count: int) -> list[Any]:
         work: work whose training data is drawn from.
         count: number of rows to return; all rows where there are fewer.
     """
-    if model.task == "generation":
+    if not model.has_labels:
         return list(range(count))
     rows = work.data.train.rows
     indices = np.random.default_rng(0).permutation(len(rows))[:count]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bmc import console
+from bmc.contracts import tasks
 from bmc.data import Examples
 from bmc.errors import UsageError
 from bmc.inputs import Many
@@ -36,7 +37,7 @@ class Inspection:
     Args:
         name: name of the model.
         family: family of the model.
-        task: "classification", "regression" or "generation".
+        task: name of the task, such as "classification".
         kind: kind of the input rows.
         costs: costs of each layer.
         rows: number of validation rows (for a generator, of seeds of noise).
@@ -90,7 +91,7 @@ def inspect_model(
         UsageError: sensitivity is asked of a generator, which has no labels to compute a score by.
     """
     model.module.eval()
-    if model.task == "generation" or validation is None:
+    if not model.has_labels or validation is None:
         if settings.sensitivity:
             raise UsageError(
                 f"{name} is a generator, which has no score to measure sensitivity by: leave it out"
@@ -104,13 +105,13 @@ def inspect_model(
     rows = Rows(raw_rows, truth, model.encoder)
     outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
-    measure, score = sensitivity.score_of(model.task, outputs, labels)
+    scoring = tasks.scoring(model.task)
     chosen = importance.choose(outputs, labels, model.task, settings.examples)
     explanations = importance.explain(model, raw_rows, truth, chosen)
     return replace(
         _inspection(name, model, rows, settings),
-        measure=measure,
-        score=score,
+        measure=scoring.measure,
+        score=scoring.interval(outputs, labels),
         explanations=tuple(
             replace(explanation, row=indices[explanation.row]) for explanation in explanations
         ),

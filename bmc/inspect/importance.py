@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from bmc.contracts.tasks import task as task_of
 from bmc.inputs import Arrays, Encoder, Many, Row
 from bmc.inputs.image import ImageEncoder
 from bmc.inputs.ngram import NgramEncoder
@@ -75,10 +76,10 @@ def choose(outputs: Floats, truth: NDArray[Any], task: str, count: int) -> list[
     Args:
         outputs: outputs of the model, float32 (rows, classes or 1).
         truth: class indices or values (rows).
-        task: "classification" or "regression".
+        task: name of a task with labels.
         count: number of rows to choose.
     """
-    if task == "regression":
+    if task_of(task).is_numeric:
         by_error = np.argsort(np.abs(outputs[:, 0] - truth), kind="stable").tolist()
         worst = min(count, len(by_error)) // 2
         return [*by_error[::-1][:worst], *by_error[: min(count, len(by_error)) - worst]]
@@ -215,7 +216,7 @@ def _values(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
 
 
 def _prediction(model: Model, outputs: Floats) -> tuple[str, float | None]:
-    if model.task == "regression":
+    if task_of(model.task).is_numeric:
         return f"{outputs[0, 0]:.4g}", None
     best = int(outputs[0].argmax())
     return model.labels[best], float(_probabilities(outputs)[0, best])

@@ -62,7 +62,7 @@ def how_timed(costs: Costs) -> str:
 
 def notes(inspection: Inspection) -> list[str]:
     """Return notes on the score, dead units, saturation, and values that are NaN or infinite."""
-    kind = "rows of noise" if inspection.task == "generation" else "validation rows"
+    kind = "validation rows" if inspection.measure else "rows of noise"
     rows = f"{inspection.rows} {kind}"
     lines = []
     score = inspection.score

@@ -6,13 +6,13 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bmc.contracts import tasks
 from bmc.inference.ablation import measure_each
 from bmc.measure import scores
 from bmc.measure.scores import Interval
@@ -88,8 +88,9 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
     keys = [(path, change) for path in layers for change in CHANGES]
     losses = measure_each(keys, changed, loss, "sensitivity", "layers")
-    name, score = score_of(model.task, before, labels)
-    return Sensitivity(name, score, len(rows), tuple(losses.values()))
+    scoring = tasks.scoring(model.task)
+    score = scoring.interval(before, labels)
+    return Sensitivity(scoring.measure, score, len(rows), tuple(losses.values()))
 
 
 def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -103,13 +104,6 @@ def layers_of(module: nn.Module) -> dict[str, list[nn.Parameter]]:
         if weights:
             layers[path] = weights
     return layers
-
-
-def score_of(task: str, outputs: NDArray[np.float32], labels: NDArray[Any]) -> tuple[str, Interval]:
-    """Return the name and value of a task's score: accuracy, or R2 in a regression."""
-    if task == "regression":
-        return "r2", scores.r2(outputs[:, 0].astype(np.float64), labels.astype(np.float64))
-    return "accuracy", scores.accuracy(outputs, labels)
 
 
 def without_half(weight: Tensor) -> Tensor:

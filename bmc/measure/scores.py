@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.contracts import tasks
+
 Floats = NDArray[np.float64]
 _DRAWS = 2000
 _BINS = 15  # of confidence
@@ -47,40 +49,16 @@ def of_task(
     """Return all scores of a task on held-out rows, as a JSON object.
 
     Args:
-        task: "classification" gives accuracy, macro F1, precision and recall (means over the
-            classes that occur among labels or predictions), the same of each class, the
-            confusion matrix (rows: true classes), and the calibration error; "regression" gives
-            MAE, MSE and R2; "generation" gives no scores, since there are no labels.
+        task: name of the task; see `bmc/tasks`. Without labels it has no scores.
         outputs: outputs of the model (rows, classes or 1).
         labels: class indices or numbers (rows).
         custom: score function of the user, whose score is returned first; None for none.
     """
-    if task not in ("classification", "regression"):
+    scoring = tasks.task(task).scoring
+    if scoring is None:
         return {}
     scores = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
-    if task == "regression":
-        values, truth = outputs[:, 0].astype(np.float64), labels.astype(np.float64)
-        functions = {"mae": mean_absolute_error, "mse": mean_squared_error, "r2": r2}
-        return scores | {name: asdict(score(values, truth)) for name, score in functions.items()}
-    table = confusion(outputs, labels)
-    correct, actual, predicted = np.diag(table), table.sum(axis=1), table.sum(axis=0)
-    precision, recall = correct / np.maximum(predicted, 1), correct / np.maximum(actual, 1)
-    f1 = 2 * correct / np.maximum(actual + predicted, 1)
-    occurs = actual + predicted > 0
-    return {
-        **scores,
-        "accuracy": asdict(accuracy(outputs, labels)),
-        "macro_f1": asdict(macro_f1(outputs, labels)),
-        "macro_precision": float(precision[occurs].mean()),
-        "macro_recall": float(recall[occurs].mean()),
-        "by_class": {
-            "precision": precision.tolist(),
-            "recall": recall.tolist(),
-            "f1": f1.tolist(),
-        },
-        "confusion": table.tolist(),
-        "calibration_error": calibration_error(outputs, labels),
-    }
+    return scores | scoring.scores(outputs, labels)
 
 
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -124,12 +102,12 @@ def worst_confusions(table: Sequence[Sequence[int]], most: int) -> list[tuple[in
 
 def mean_absolute_error(values: Floats, truth: Floats) -> Interval:
     """Return the mean distance from the truth."""
-    return _mean(np.abs(values - truth))
+    return mean_of(np.abs(values - truth))
 
 
 def mean_squared_error(values: Floats, truth: Floats) -> Interval:
     """Return the mean squared distance from the truth."""
-    return _mean((values - truth) ** 2)
+    return mean_of((values - truth) ** 2)
 
 
 def r2(values: Floats, truth: Floats) -> Interval:
@@ -139,12 +117,12 @@ def r2(values: Floats, truth: Floats) -> Interval:
         spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
         return float(1 - ((values[rows] - truth[rows]) ** 2).sum() / max(spread, 1e-12))
 
-    return _bootstrap(score, len(truth))
+    return bootstrap(score, len(truth))
 
 
 def accuracy(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
     """Return the fraction of correctly predicted rows."""
-    return _mean((logits.argmax(axis=1) == labels).astype(np.float64))
+    return mean_of((logits.argmax(axis=1) == labels).astype(np.float64))
 
 
 def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval:
@@ -161,7 +139,7 @@ def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
         total = np.bincount(true, minlength=classes) + np.bincount(predicted, minlength=classes)
         return float(np.mean(2 * correct[total > 0] / total[total > 0]))
 
-    return _bootstrap(score, len(labels))
+    return bootstrap(score, len(labels))
 
 
 def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> float:
@@ -186,9 +164,28 @@ def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) ->
     return float(np.abs(gaps).sum() / max(len(labels), 1))
 
 
-def agreement(logits: NDArray[np.float32], reference: NDArray[np.float32]) -> Interval:
-    """Return the fraction of rows for which two models predict the same class."""
-    return _mean((logits.argmax(axis=1) == reference.argmax(axis=1)).astype(np.float64))
+def agreement(
+    logits: NDArray[np.float32], reference: NDArray[np.float32], task: str = "classification"
+) -> Interval:
+    """Return the fraction of rows for which two models predict the same."""
+    return mean_of(same_predictions(logits, reference, task).astype(np.float64))
+
+
+def same_predictions(
+    outputs: NDArray[np.float32], reference: NDArray[np.float32], task: str
+) -> NDArray[np.bool_]:
+    """Tell for which rows two models predict the same: bool (rows).
+
+    Raises:
+        ValueError: the task has no classes.
+    """
+    classes = tasks.task(task).classes
+    if classes is None:
+        raise ValueError(f"{task} predicts no classes")
+    equal = np.asarray(classes.predicted(outputs) == classes.predicted(reference))
+    flat = equal.reshape(len(equal), -1)
+    same: NDArray[np.bool_] = np.logical_and.reduce(flat, axis=1)
+    return same
 
 
 def kept(
@@ -207,38 +204,35 @@ def kept(
     def ratio(rows: NDArray[np.int64]) -> float:
         return float(correct[rows].mean() / max(reference_correct[rows].mean(), 1e-9))
 
-    return _bootstrap(ratio, len(labels))
+    return bootstrap(ratio, len(labels))
 
 
 def lost(
     task: str, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[Any]
 ) -> Interval:
-    """Return the accuracy (or R2) lost relative to a reference, with a paired interval.
+    """Return how much of a task's measure is lost relative to a reference, with a paired interval.
 
     Args:
-        task: "classification" or "regression".
+        task: name of a task with labels.
         outputs: outputs of the model (rows, classes or 1).
         reference: outputs of the reference, of the same shape.
         labels: class indices or numbers (rows).
     """
-    if task != "regression":
-        correct = (outputs.argmax(axis=1) == labels).astype(np.float64)
-        return _mean((reference.argmax(axis=1) == labels) - correct)
-    truth = labels.astype(np.float64)
-    errors, reference_errors = ((values[:, 0] - truth) ** 2 for values in (outputs, reference))
-
-    def loss_of_r2(rows: NDArray[np.int64]) -> float:
-        spread = ((truth[rows] - truth[rows].mean()) ** 2).sum()
-        return float((errors[rows] - reference_errors[rows]).sum() / max(spread, 1e-12))
-
-    return _bootstrap(loss_of_r2, len(truth))
+    return tasks.scoring(task).lost(outputs, reference, labels)
 
 
-def _mean(values: Floats) -> Interval:
-    return _bootstrap(lambda rows: float(values[rows].mean()), len(values))
+def mean_of(values: Floats) -> Interval:
+    """Return the mean of values (rows) with its bootstrap interval."""
+    return bootstrap(lambda rows: float(values[rows].mean()), len(values))
 
 
-def _bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int) -> Interval:
+def bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int) -> Interval:
+    """Return a score of all rows with its 95 % bootstrap interval.
+
+    Args:
+        score: function of row indices (rows).
+        rows: number of rows.
+    """
     generator = np.random.default_rng(0)
     resampled = [score(generator.integers(0, rows, rows)) for _ in range(_DRAWS)]
     low, high = np.percentile(resampled, [2.5, 97.5])

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc.contracts import Network
+from bmc.contracts.tasks import GENERATION
 from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.families.gan import MAX_WIDTH
@@ -84,7 +85,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     sizes = {"channels": channels, "height": height, "width": width}
     spec = {"latent": settings.latent, "hidden": settings.width, **sizes}
     encoder = LatentEncoder(settings.latent)
-    return Model(build(spec), "gan", spec, (), encoder, task="generation")
+    return Model(build(spec), "gan", spec, (), encoder, task=GENERATION)
 
 
 def train(

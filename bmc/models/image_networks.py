@@ -82,7 +82,7 @@ def model_for(
         SettingError: a setting does not fit the data's images.
     """
     image = encoder.settings
-    outputs = 1 if data.task == "regression" else len(data.labels)
+    outputs = max(len(data.labels), 1)
     shape = {"channels": image.channels, "height": image.height, "width": image.width}
     complete = {**spec, **shape, "outputs": outputs}
     try:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bmc import memory
 from bmc.contracts import Network
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.families.memory import Settings
@@ -78,7 +79,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         SettingError: the network of a regression does not end in a linear layer.
     """
     name = reference.removeprefix(PREFIX)
-    outputs = 1 if data.task == "regression" else len(data.labels)
+    outputs = max(len(data.labels), 1)
     registered = memory.network(name)
     spec = {"code": f"{PREFIX}{name}", "outputs": outputs}
     spec |= {"loss": registered.loss.name} if registered.loss else {}
@@ -87,7 +88,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     model = Model(module, "memory", spec, data.labels, registered.encoder, data.task)
     _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
     fold_parametrizations(module)
-    if data.task == "regression" and not image_networks.answering_linear(module):
+    if task(data.task).is_numeric and not image_networks.answering_linear(module):
         raise SettingError(f"{name} does not end in a linear layer, as a regression must")
     return model
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bmc import console
 from bmc.contracts import Network
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import ModelCodeError, SettingError, UnknownError, UsageError
 from bmc.families.python import Settings as Settings
@@ -65,7 +66,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
             f"{reference} returns {auxiliary + 1} outputs in training: the first (or the one named "
             "logits) is the prediction, the losses of the others are weighted by --auxiliary-weight"
         )
-    if data.task == "regression":
+    if task(data.task).is_numeric:
         fold_parametrizations(model.module)  # training folds the labels' scale into the last layer
         if not image_networks.answering_linear(model.module):
             raise SettingError(f"{reference} does not end in a linear layer, as a regression must")

@@ -10,6 +10,7 @@ from torch import nn
 
 from bmc import console
 from bmc.contracts import Network
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, AssetError, SettingError, reason_of, unknown
 from bmc.families.timm import Settings as Settings
@@ -32,7 +33,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         raise unknown("timm model", name, timm.list_models(), "timm.list_models() lists all")
     encoder = image_networks.encoder_for(data, settings.image_size or _fixed_size(name))
     model = image_networks.model_for(data, "timm", encoder, {"name": name}, build)
-    if data.task == "regression" and not image_networks.answering_linear(model.module):
+    if task(data.task).is_numeric and not image_networks.answering_linear(model.module):
         raise SettingError(f"{reference} does not end in a linear layer, as a regression must")
     if settings.pretrained:
         image = image_networks.image_of(model.spec)

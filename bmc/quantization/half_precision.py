@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from torch import nn
 
+from bmc.contracts.tasks import task as task_of
 from bmc.errors import ArtifactError
 from bmc.inference.form import become_inference_form, output_linear
 from bmc.inference.half_precision import DTYPES, half_precision_layers, to_half_precision
@@ -21,12 +22,12 @@ def layers_in_fp32(form: nn.Module, task: str, in_float: tuple[str, ...]) -> set
 
     Args:
         form: an inference form.
-        task: "classification", "regression" or "generation".
+        task: name of the task.
         in_float: fnmatch patterns of paths that the user keeps in fp32.
     """
     layers = quantizable_layers(form)
     paths = layers.keys() - without(layers, in_float).keys()
-    last = output_linear(form) if task == "regression" else None
+    last = output_linear(form) if task_of(task).is_numeric else None
     return paths | {last} if last else paths
 
 

@@ -86,6 +86,6 @@ def _lines(inspection: Inspection) -> list[str]:
     lines = page.notes(inspection)
     if inspection.sensitivity:
         lines += [f"most sensitive: {line}" for line in page.worst(inspection.sensitivity)]
-    elif inspection.task != "generation":
+    elif inspection.measure:
         lines.append("--sensitivity prunes and quantizes each layer alone, and scores it")
     return lines

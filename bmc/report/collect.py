@@ -12,6 +12,7 @@ import numpy as np
 from bmc import bundle as bundles
 from bmc import console, curves, workspace
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import task
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
 from bmc.measure import machine, results, scores
@@ -27,7 +28,6 @@ from bmc.report.read import Evaluated, read_all, read_failed
 from bmc.report.reference import Key, key_of, parameters_of, reference_of, titles
 from bmc.report.remarks import remarks_of, steps_of
 
-_MEASURE = {"classification": "accuracy", "regression": "r2"}
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
 
 
@@ -152,13 +152,13 @@ def _line(
         name=name,
         model=manifest.name,
         data=data,
-        measure=_MEASURE.get(manifest.task, ""),
+        measure=_measure_of(manifest.task),
         target=manifest.target,
         precision=manifest.precision,
         parameters=parameters_of(one.bundle),
         teacher=teacher["name"] if teacher else None,
-        rows=0 if one.labels is None or manifest.task == "generation" else len(one.labels),
-        accuracy=_interval(found, _MEASURE.get(manifest.task, "")),
+        rows=len(one.labels) if one.labels is not None and task(manifest.task).has_labels else 0,
+        accuracy=_interval(found, _measure_of(manifest.task)),
         macro_f1=_interval(found, "macro_f1"),
         agreement=agreement,
         kept=kept_accuracy,
@@ -212,6 +212,12 @@ def _samples(run: Run, name: str) -> list[list[list[int]]]:
     return run.samples[index].nanoseconds
 
 
+def _measure_of(name: str) -> str:
+    """Return the name of a task's score; "" for a generator."""
+    scoring = task(name).scoring
+    return scoring.measure if scoring else ""
+
+
 def _interval(found: Mapping[str, Any], measure: str) -> Interval | None:
     return Interval(**found[measure]) if measure in found else None
 
@@ -222,7 +228,7 @@ def _failed(bundle: Bundle, titles_of: Mapping[Key, str]) -> Line:
         name=bundle.path.name,
         model=manifest.name,
         data=titles_of[key_of(bundle)],
-        measure=_MEASURE.get(manifest.task, ""),
+        measure=_measure_of(manifest.task),
         target=manifest.target,
         precision=manifest.precision,
         parameters=parameters_of(bundle),

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bmc import bundle as bundles
 from bmc import workspace
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import Scoring, task
 from bmc.errors import ArtifactError, BmcError
 
 _FAILED = ".failed"
@@ -81,8 +82,9 @@ def evaluated(path: Path) -> Evaluated:
     outputs, labels = arrays.get("logits"), arrays.get("labels")
     if outputs is None or labels is None:
         raise ArtifactError(f"{file} has no logits or no labels; export the bundle again")
-    if bundle.manifest.task != "generation":
-        _check_scorable(outputs, labels, bundle, file)
+    scoring = task(bundle.manifest.task).scoring
+    if scoring:
+        _check_scorable(outputs, labels, bundle, file, scoring)
     return Evaluated(bundle, outputs, labels)
 
 
@@ -112,22 +114,18 @@ def checked(path: Path) -> Bundle:
 
 
 def _check_scorable(
-    outputs: NDArray[Any], labels: NDArray[Any], bundle: Bundle, file: Path
+    outputs: NDArray[Any], labels: NDArray[Any], bundle: Bundle, file: Path, scoring: Scoring
 ) -> None:
     """Check that outputs can be scored: one row for each label, and labels among the classes.
 
     Raises:
         ArtifactError: they cannot.
     """
-    regression = bundle.manifest.task == "regression"
-    width = 1 if regression else len(bundle.manifest.labels)
-    kinds = "iuf" if regression else "iu"
+    width = max(len(bundle.manifest.labels), 1)
     if outputs.dtype.kind != "f" or outputs.shape != (len(labels), width) or not len(labels):
         raise ArtifactError(f"{file}: logits are {outputs.dtype} {outputs.shape}; export it again")
-    if labels.ndim != 1 or labels.dtype.kind not in kinds or not np.isfinite(outputs).all():
+    if not np.isfinite(outputs).all() or not scoring.scorable(labels, len(bundle.manifest.labels)):
         raise ArtifactError(f"{file}: its logits or labels cannot be scored; export it again")
-    if not regression and (labels.min() < 0 or labels.max() >= width):
-        raise ArtifactError(f"{file}: labels reach beyond the {width} classes; export it again")
 
 
 def _malformed(path: Path, what: str, value: object) -> ArtifactError:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc.contracts import families
+from bmc.contracts.tasks import objective, scoring, task
 from bmc.data import Examples
 from bmc.errors import ModelCodeError, SettingError
 from bmc.measure.custom import CustomScore
@@ -16,7 +17,6 @@ from bmc.training.batches import Rows
 from bmc.training.settings import TrainingSettings
 from bmc.user_code import line_of, summary_of
 
-_MEASURES = {"classification": "accuracy", "regression": "r2"}
 _CHECKED_ROWS = 8
 _UNUSED_SETTINGS = ("class_weights", "label_smoothing")
 
@@ -34,7 +34,7 @@ def custom_score(model: Model) -> CustomScore | None:
 def measure_of(model: Model) -> str:
     """Return the name of the score that decides which epoch is best, such as "accuracy"."""
     score = custom_score(model)
-    return score.name if score else _MEASURES[model.task]
+    return score.name if score else scoring(model.task).measure
 
 
 def custom_loss(
@@ -61,16 +61,16 @@ def custom_loss(
     custom = loss(model) if loss else None
     if custom is None:
         return None
-    is_regression = model.task == "regression"
+    is_numeric, is_labeled = task(model.task).is_numeric, objective(model.task).labeled
 
     def loss_of(outputs: Tensor, labels: Tensor) -> Tensor:
-        labeled = ~labels.isnan() if is_regression else labels >= 0
+        labeled = is_labeled(labels)
         share = float(labeled.float().mean())
         if not share:
             return outputs.sum() * 0
         if share < 1:
             outputs, labels = outputs[labeled], labels[labeled]
-        if is_regression:
+        if is_numeric:
             factor, offset = scale.to(labels.device), mean.to(labels.device)
             outputs, labels = outputs[:, 0] * factor + offset, labels * factor + offset
         return share * _call_loss(custom, outputs, labels)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.functional import log_softmax
 
 from bmc import console
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.inputs import Many
@@ -198,7 +199,7 @@ def aligned_logits(teacher: Model, student: Model, data: Dataset) -> Callable[[T
     In a regression it scales the teacher's values as the labels are in training: to mean 0 and
     deviation 1.
     """
-    if student.task == "regression":
+    if task(student.task).is_numeric:
         mean, scale = mean_and_scale(data.train.labels)
         return lambda values: (values - mean.to(values.device)) / scale.to(values.device)
     order = [teacher.labels.index(label) for label in student.labels]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bmc.contracts.tasks import scoring as scoring_of
 from bmc.errors import SettingError
 from bmc.measure.custom import CustomScore
 from bmc.model import AfterStep, Form, Loss, Metrics, all_outputs_of, output_of
@@ -25,7 +26,6 @@ from bmc.training.optimizers import optimizer_of
 from bmc.training.settings import TrainingSettings
 
 _SCORING_BATCH = 64
-_MEASURE = {"classification": "accuracy", "regression": "r2"}
 
 
 def fit(
@@ -56,7 +56,7 @@ def fit(
         loss: function from outputs and batch to the loss.
         after_step: function to call with the module and the share of completed steps, before the
             first step and after each step (for masks and schedules).
-        task: "classification" or "regression", which decides the validation score.
+        task: name of the task, which decides the validation score.
         form: function that computes the outputs with the module's weights, faster than the module.
         run: everything else that the result depends on (data, teacher), as text. A checkpoint with
             another `run` is not used.
@@ -71,7 +71,7 @@ def fit(
     module.to(device_of(settings.device))
     if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measure = score.name if score else _MEASURE[task]
+    measure = score.name if score else scoring_of(task).measure
     scoring = partial(score_of, rows=validation, settings=settings, task=task, score=score)
     epochs = _Supervised(
         module, train, settings, folder, run, loss, form, measure, scoring, metrics
@@ -197,31 +197,18 @@ def score_of(
     task: str,
     score: CustomScore | None = None,
 ) -> float:
-    """Return a module's accuracy on labeled rows, or its R2 in a regression, or a custom score.
+    """Return the score of a module on labeled rows: the measure of its task, or a custom score.
 
     Args:
         module: the module, which is in evaluation mode and on the device afterwards.
         rows: labeled rows.
         settings: training settings, whose precision and device are used.
-        task: "classification" or "regression".
-        score: custom score to compute in place of accuracy or R2.
+        task: name of the task.
+        score: custom score to compute in place of the task's measure.
     """
-    correct, squared_error = 0, 0.0
-    device = device_of(settings.device).type
-    if score:
-        outputs = outputs_of(module, rows, settings.precision, device)
-        return score.value(outputs, rows.labels.numpy())
-    for indices in rows.in_order(_SCORING_BATCH):
-        logits = logits_of(module, rows, indices, settings.precision, device)
-        labels = rows.labels[indices]
-        if task == "regression":
-            squared_error += float(((logits.squeeze(1) - labels) ** 2).sum())
-        else:
-            correct += int((logits.argmax(dim=1) == labels).sum())
-    if task != "regression":
-        return correct / len(rows)
-    squared_deviation = float(((rows.labels - rows.labels.mean()) ** 2).sum())
-    return 1 - squared_error / max(squared_deviation, 1e-12)
+    outputs = outputs_of(module, rows, settings.precision, device_of(settings.device).type)
+    labels = rows.labels.numpy()
+    return score.value(outputs, labels) if score else scoring_of(task).value(outputs, labels)
 
 
 def _auxiliary_loss(outputs: list[Tensor], batch: Batch, loss: Loss) -> Tensor:

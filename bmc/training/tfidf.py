@@ -22,6 +22,7 @@ from scipy import sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from bmc.contracts.tasks import scoring
 from bmc.data import Dataset, Examples
 from bmc.errors import DataError
 from bmc.inputs import Many
@@ -74,8 +75,7 @@ def fit_tfidf(model: Model, data: Dataset) -> None:
     validation = weighted_counts(encoder, data.validation.rows) @ sparse.diags(frequencies * scale)
     fitted = _best(tfidf * scale, validation, data)
     _copy(fitted.coefficients * (frequencies * scale), fitted.intercepts, model)
-    measure = "r2" if model.task == "regression" else "accuracy"
-    model.scores = {f"validation_{measure}": fitted.score}
+    model.scores = {f"validation_{scoring(model.task).measure}": fitted.score}
     model.origin = {**model.origin, "strength": fitted.strength}
 
 

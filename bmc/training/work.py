@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bmc import console
 from bmc.contracts import Network, families
+from bmc.contracts.tasks import task
 from bmc.contracts.techniques import technique
 from bmc.data import Dataset, Examples, content_of
 from bmc.errors import SettingError, UsageError
@@ -153,7 +154,7 @@ def fit_model(
     training_form = None if is_quantized(model.module) else family.training_form
     refuse_unread(model, settings)
     score = custom_score(model)
-    if score and model.task == "regression":
+    if score and task(model.task).is_numeric:
         mean, scale = mean_and_scale(data.train.labels)
         score = score.in_units_of(float(mean), float(scale))
     with _standardized(model, data.train.labels, family) as standardize:
@@ -234,7 +235,7 @@ def _standardized(
     Raises:
         SettingError: the last layer is not a linear layer with a bias.
     """
-    if model.task != "regression":
+    if not task(model.task).is_numeric:
         yield lambda labels: labels
         return
     layer = last_layer(model, family)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.contracts.tasks import task
 from bmc.measure import scores
 from bmc.model import Model, Work
 from bmc.training.ensemble import Ensemble
@@ -29,7 +30,7 @@ def against_teacher(
         "rows", "agreement" with its interval, "calibration_error" and "teacher_calibration_error";
         nothing in a regression.
     """
-    if student.task != "classification":
+    if task(student.task).classes is None:
         return {}
     validation = work.data.validation
     logits = scoring.outputs_on(student, validation, precision, work.device)

@@ -12,6 +12,7 @@ import torch
 
 from bmc import artifact, console, workspace
 from bmc.contracts import Family, Network, families
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, DataError
 from bmc.model import Model
@@ -152,7 +153,7 @@ def built(chosen: Chosen, data: Dataset) -> Model:
 def start_head(model: Model, data: Dataset) -> None:
     """Start the new head of a regression with outputs around the labels' mean, in their scale."""
     has_rows = any(row is not None for row in model.origin.get("pretrained", {}).get("rows", ()))
-    if model.task == "regression" and not has_rows:
+    if task(model.task).is_numeric and not has_rows:
         start_in_units_of(model, data.train.labels)
 
 

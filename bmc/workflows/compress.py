@@ -171,9 +171,9 @@ def _check_model(kind: str, folder: Path, model: Model, tuning: Tuning) -> None:
             f"{folder} is quantized, which comes last: {kind} the model that it was made from "
             f"({_origin(model)})"
         )
-    if model.task == "generation" and tuning.teacher:
+    if not model.has_labels and tuning.teacher:
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --teacher out")
-    if model.task == "generation" and tuning.distill and kind != "quantize":
+    if not model.has_labels and tuning.distill and kind != "quantize":
         raise UsageError(f"{folder} is a generator, which has no teacher: leave --distill out")
 
 
@@ -224,7 +224,7 @@ def size_of(model: Model, work: Work) -> Size:
 
 def _score_of(model: Model, work: Work) -> float | None:
     """Score a model on the validation rows; None for a generator, which has no labels."""
-    return None if model.task == "generation" else work.score(model)
+    return work.score(model) if model.has_labels else None
 
 
 def _origin(model: Model) -> str:

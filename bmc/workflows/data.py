@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc import console
 from bmc.choices import Choice, about
 from bmc.contracts.data_sets import DATA_SETS
+from bmc.contracts.tasks import labeled_tasks
 from bmc.folds import Fold
 
 if TYPE_CHECKING:
@@ -28,9 +29,7 @@ class Columns:
 
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
-    task: str = field(
-        default="classification", metadata=about(Choice("task", ("classification", "regression")))
-    )
+    task: str = field(default="classification", metadata=about(Choice("task", labeled_tasks)))
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from typing import Any
 from bmc import bundle as bundles
 from bmc import console, locks, plugins, targets, workspace
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import task as task_of
 from bmc.description import describe
 from bmc.errors import ArtifactError, BmcError, DataError, MissingError
 from bmc.report.floor import Floor
@@ -91,7 +92,7 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
     folders: dict[Path, str] = {}
     notes: list[str] = []
     for (data, fingerprint, task), members in groups.items():
-        if task == "generation":
+        if not task_of(task).has_labels:
             notes.append(f"no floor for {data}: generated images have no score to compare")
             continue
         try:
@@ -200,7 +201,8 @@ def _describe_plan(plan: FloorPlan) -> str:
     with suppress(ArtifactError):  # the bundle is valid without the model directory
         origin = describe(plan.folder / plan.name)["origin"]
     teacher = origin.get("teacher")
-    linear = "ridge" if plan.data.get("task") == "regression" else "logistic regression"
+    is_numeric = task_of(str(plan.data.get("task", "classification"))).is_numeric
+    linear = "ridge" if is_numeric else "logistic regression"
     learned_from = (
         f"taught by {teacher.get('name')}" if isinstance(teacher, dict) else "trained on the labels"
     )

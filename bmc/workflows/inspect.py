@@ -79,7 +79,7 @@ def inspect(
     output = files.output or path_of(folder).with_suffix(".html")
     model = artifact.load(folder)
     refuse_scripted(folder, model.module)
-    data = None if model.task == "generation" else data_of(folder, files.data)
+    data = data_of(folder, files.data) if model.has_labels else None
     inspection = inspect_model(folder.name, model, data.validation if data else None, settings)
     sensitivity_file = None
     if data and inspection.sensitivity:

@@ -13,6 +13,7 @@ from typing import Any, TextIO
 from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import task
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
@@ -92,7 +93,7 @@ def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
     bundle = bundles.read(folder)
-    if bundle.manifest.task == "generation" and not images:
+    if not task(bundle.manifest.task).has_labels and not images:
         raise UsageError("a generator writes pictures: name a folder for them with --images DIR")
     return bundle
 
@@ -144,7 +145,7 @@ def predict(
         None if number in errors else prediction
         for number, prediction in enumerate(predictions, start=1)
     ]
-    if bundle.manifest.task == "generation" and images:
+    if not task(bundle.manifest.task).has_labels and images:
         rendered = _write_pictures(rendered, [row.shown for row in rows], images)
     for error in errors.values():
         console.note(f"no answer: {error}")

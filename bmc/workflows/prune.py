@@ -67,7 +67,7 @@ def prune(
         chosen = step
         if budgets:
             chosen = technique(**search.for_budgets(budgets))
-        elif by_drop and tuning.max_drop is not None and model.task != "generation":
+        elif by_drop and tuning.max_drop is not None and model.has_labels:
             chosen = technique(**search.for_drop(tuning.max_drop, tuned=tuning.epochs > 0))
         return chosen
 
@@ -82,7 +82,7 @@ def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:
 
     A generator has no score that a layer could lose.
     """
-    if model.task == "generation":
+    if not model.has_labels:
         return None
     part = work.data.validation
     measured = kept.read(folder, work.data.fingerprint, min(_ROWS, len(part)))

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from bmc.contracts.tasks import task
 from bmc.data import Examples
 from bmc.errors import ArtifactError
 from bmc.inference.run import outputs_on_rows
@@ -52,9 +53,9 @@ def score_validation(
             comparable.
         device: cpu, cuda, or auto.
     """
-    if model.task == "generation":
+    if not model.has_labels:
         return
-    if model.task == "regression":
+    if task(model.task).is_numeric:
         precision = "fp32"  # bf16 has 8 bits for a value's level and its differences together
     outputs = outputs_on(model, examples, precision, device)
     labels = np.array(examples.labels)

@@ -39,7 +39,7 @@ class MadeModel:
 
     Args:
         path: the model directory.
-        task: "classification", "regression" or "generation".
+        task: name of the task, such as "classification".
         labels: names of the classes.
         data: record of the training data in bmc.json.
         commands: commands that made the model, in order; equivalent commands if none are recorded.

@@ -15,6 +15,7 @@ from typing import Any
 
 from bmc import artifact, console, workspace
 from bmc.contracts import families
+from bmc.contracts.tasks import GENERATION
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.workflows import baselines, lineage
@@ -191,7 +192,7 @@ def check_generator(teacher: Path, data: Dataset) -> None:
         UsageError: the teacher is not a generator, or has learned rows of the test split.
     """
     task = artifact.describe(teacher)["task"]
-    if task != "generation":
+    if task != GENERATION:
         raise UsageError(
             f"the teacher {teacher} is for {task}, and the student draws images: a generator "
             "learns from a generator only"
@@ -241,7 +242,7 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
             f"this one has {data.fingerprint[:_HASH_DIGITS]})"
         )
     columns = trained_on.get("text_columns")
-    tasks = (data.task, "generation")  # a generator's task is its own, whatever the labels
+    tasks = (data.task, GENERATION)  # a generator's task is its own, whatever the labels
     if manifest["task"] not in tasks or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"
     return ""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc import console, workspace, writing
+from bmc.contracts import tasks
 from bmc.data import Fold
 from bmc.errors import UsageError
 from bmc.measure import scores
@@ -94,7 +95,7 @@ def cross_validate(
     outputs: list[NDArray[np.float32]] = []
     truth: list[NDArray[Any]] = []
     labels: tuple[str, ...] = ()
-    measure = "r2" if source.task == "regression" else "accuracy"
+    scoring_of_task = tasks.scoring(source.task)
     for number in range(1, folds + 1):
         data = replace(source, fold=Fold(number, folds)).load()
         name = f"{workspace.slug(reference)}-{data.name}-fold{number}"
@@ -104,7 +105,9 @@ def cross_validate(
         outputs.append(scoring.outputs_on(model, data.test))
         truth.append(np.array(data.test.labels))
         labels = data.labels
-        score = scores.of_task(source.task, outputs[-1], truth[-1])[measure]["value"]
+        score = scores.of_task(source.task, outputs[-1], truth[-1])[scoring_of_task.measure][
+            "value"
+        ]
         by_fold.append(score)
         console.note(f"fold {number} of {folds}: held-out score {score:.4f}")
         forget_checkpoints(checkpoints)
@@ -114,5 +117,5 @@ def cross_validate(
         standard_deviation=float(np.std(by_fold, ddof=1)),
         pooled=scores.of_task(source.task, np.concatenate(outputs), np.concatenate(truth)),
         labels=labels,
-        measure="R2" if source.task == "regression" else "accuracy",
+        measure=scoring_of_task.title,
     )

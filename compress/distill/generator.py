@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from bmc.contracts.tasks import GENERATION
 from bmc.errors import SettingError, UsageError
 from bmc.model import Model, Record, Work
 from bmc.training.adversarial import Guide
@@ -69,7 +70,7 @@ def check_generators(reference: str, teacher: Model, student: Model) -> None:
     Raises:
         UsageError: one of them is not a generator, or they differ in noise or image size.
     """
-    if teacher.task != "generation" or student.task != "generation":
+    if {teacher.task, student.task} != {GENERATION}:
         raise UsageError(
             f"the teacher {reference} is a {teacher.family} for {teacher.task}, the student a "
             f"{student.family} for {student.task}: a generator learns from a generator only"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, mse_loss, softmax
 
 from bmc.compress.distill._parts import LossParts
+from bmc.contracts.tasks import objective
 from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.model import Model, Record, Work
@@ -94,13 +94,11 @@ class Logits:
                 labels.
             data: the training data; its labels give the mean and scale of a regression.
         """
-        is_regression = model.task == "regression"
-        soft_loss = mse_loss if is_regression else self.soft_loss
         custom = custom_loss(model, *mean_and_scale(data.train.labels))
-        label_loss = custom or (_squared_error if is_regression else _cross_entropy)
+        label_loss = custom or objective(model.task).hard_loss
 
         def parts(student: Tensor, teacher: Tensor, batch: Batch) -> dict[str, Tensor]:
-            losses = {"logits": soft_loss(student, teacher)}
+            losses = {"logits": self.soft_loss(student, teacher, model.task)}
             if self.hard:
                 hard_loss = batch.label_loss(lambda labels: label_loss(student, labels))
                 losses["labels"] = self.hard * hard_loss
@@ -108,32 +106,19 @@ class Logits:
 
         return parts
 
-    def soft_loss(self, student: Tensor, teacher: Tensor) -> Tensor:
-        """Return T^2 KL(teacher/T || student/T), the mean over rows.
+    def soft_loss(self, student: Tensor, teacher: Tensor, task: str = "classification") -> Tensor:
+        """Return how far a student's outputs are from its teacher's, the mean over rows.
 
         Args:
-            student: the student's logits (rows, classes).
-            teacher: the teacher's logits (rows, classes).
+            student: the student's logits (rows, classes), or values (rows, 1).
+            teacher: the teacher's logits or values, in the same shape.
+            task: name of the task, which decides the loss; see `bmc/objectives`.
         """
-        temperature = self.temperature
-        target = softmax(teacher / temperature, dim=1)
-        logs = log_softmax(student / temperature, dim=1)
-        return temperature**2 * kl_div(logs, target, reduction="batchmean")
+        return objective(task).soft_loss(student, teacher, self.temperature)
 
     @staticmethod
     def rebuild(model: Model, record: Record) -> None:
         """Do nothing: the student's own spec builds it."""
-
-
-def _cross_entropy(student: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean cross-entropy over rows; the label -1 means no label and adds 0."""
-    return cross_entropy(student, labels, ignore_index=-1, reduction="sum") / len(labels)
-
-
-def _squared_error(student: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean squared error of values (rows, 1); the label NaN means no label, adds 0."""
-    labeled = ~labels.isnan()
-    return ((student[:, 0] - labels)[labeled] ** 2).sum() / len(labels)
 
 
 STEP = Logits

@@ -137,7 +137,7 @@ class Structured:
                     f"{step.method} has measured scales of units that pruning would remove: "
                     "prune the model from before that step, then quantize"
                 )
-        if model.task == "generation" and self.criterion == "taylor":
+        if not model.has_labels and self.criterion == "taylor":
             raise UsageError(
                 f"criterion taylor needs labels to compute a loss, and a {model.family} model has "
                 "none; take criterion=l2"

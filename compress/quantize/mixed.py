@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.functional import kl_div, log_softmax
 
 from bmc import console
 from bmc.compress.quantize.static import Static
+from bmc.contracts.tasks import objective
 from bmc.errors import SettingError, UsageError
 from bmc.inference.ablation import measure_each
 from bmc.inference.quantized_form import quantized_layers
@@ -54,7 +53,7 @@ class Mixed(Static):
 
     def apply(self, model: Model, work: Work) -> Record:
         """Quantize, measure each layer's sensitivity, and return how each layer is quantized."""
-        if model.task == "generation":
+        if not model.has_labels:
             raise UsageError("mixed chooses by a validation score; a generator has none")
         score_in_float = work.score(model)
         model.module.cpu()  # calibration runs on the CPU
@@ -106,20 +105,14 @@ def _sensitivity(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[
         yield
         layers[path].enabled = False
 
+    change = objective(model.task).change
+
     def mean_change(path: str) -> float:
         outputs = [output_of(model.module, inputs) for inputs in batches]
-        changes = [_change(*pair, model.task) for pair in zip(outputs, expected, strict=True)]
+        changes = [change(*pair) for pair in zip(outputs, expected, strict=True)]
         return sum(changes) / len(rows)
 
     return measure_each(list(layers), quantized, mean_change, "measuring sensitivity")
-
-
-def _change(outputs: Tensor, expected: Tensor, task: str) -> float:
-    """Return the KL divergence of a classifier's outputs, or the sum of squared errors."""
-    if task == "classification":
-        logs = log_softmax(outputs, dim=1), log_softmax(expected, dim=1)
-        return float(kl_div(*logs, reduction="sum", log_target=True))
-    return float(((outputs - expected) ** 2).sum())
 
 
 STEP = Mixed

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from bmc import console
 from bmc.contracts import families
+from bmc.contracts.tasks import task
 from bmc.errors import ArtifactError, SettingError, unknown
 from bmc.inference.codebook import CLUSTERED, Codebook, clustered_layer
 from bmc.inference.replacing import replace_layers
@@ -153,7 +154,7 @@ def _choose_layers(model: Model, patterns: tuple[str, ...]) -> dict[str, nn.Modu
         if not any(fnmatch(name, pattern) for name in layers):
             raise unknown("layer with weights to cluster", pattern, layers)
     # Training folds the scale of a regression's labels into its last layer.
-    excluded = family.parts(model.module).outputs if model.task == "regression" else ()
+    excluded = family.parts(model.module).outputs if task(model.task).is_numeric else ()
     for name in excluded:
         if any(fnmatch(name, pattern) for pattern in patterns):
             raise SettingError(f"{name!r} is a regression's output; leave it out of layers")

@@ -68,7 +68,7 @@ class Layers:
                 has no validation score to find the best layer with.
         """
         refuse_clustered(model.module, "layers")
-        if self.start == "best" and model.task == "generation":
+        if self.start == "best" and not model.has_labels:
             raise UsageError("a generator has no validation score; take start=mean or start=first")
         groups = [
             group

@@ -1,0 +1,81 @@
+"""What classification trains on: cross-entropy, and KL divergence from a teacher."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
+
+from bmc.contracts.tasks import Objective
+
+if TYPE_CHECKING:
+    from bmc.model import Loss
+    from bmc.training.batches import Batch
+    from bmc.training.settings import TrainingSettings
+
+
+def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> Loss:
+    """Return the cross-entropy, with label smoothing and class weights from the settings."""
+    weights = class_weights(labels, classes) if settings.class_weights == "balanced" else None
+    smoothing = settings.label_smoothing
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        weight = None if weights is None else weights.to(logits.device)
+        return batch.label_loss(
+            lambda labels: cross_entropy(
+                logits, labels, weight=weight, label_smoothing=smoothing, ignore_index=-1
+            )
+        )
+
+    return loss
+
+
+def class_weights(labels: Sequence[Any], classes: int) -> Tensor:
+    """Return balanced class weights: rows / (classes x rows of the class), float (classes)."""
+    counts = Counter(labels)
+    return torch.tensor(
+        [len(labels) / (classes * max(counts[label], 1)) for label in range(classes)]
+    )
+
+
+def hard_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy over rows; the label -1 means no label and adds 0."""
+    return cross_entropy(logits, labels, ignore_index=-1, reduction="sum") / len(labels)
+
+
+def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return T^2 KL(teacher/T || student/T), the mean over rows.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the Knowledge in a Neural Network".
+    """
+    target = softmax(teacher / temperature, dim=1)
+    logs = log_softmax(student / temperature, dim=1)
+    return temperature**2 * kl_div(logs, target, reduction="batchmean")
+
+
+def change(outputs: Tensor, reference: Tensor) -> float:
+    """Return KL(reference || outputs), the sum over rows."""
+    logs = log_softmax(outputs, dim=1), log_softmax(reference, dim=1)
+    return float(kl_div(*logs, reduction="sum", log_target=True))
+
+
+def _labeled(labels: Tensor) -> Tensor:
+    return labels >= 0
+
+
+def _same(student: Tensor, teacher: Tensor) -> Tensor:
+    return student.argmax(1) == teacher.argmax(1)
+
+
+OBJECTIVE = Objective(
+    loss=loss_of,
+    labeled=_labeled,
+    hard_loss=hard_loss,
+    soft_loss=soft_loss,
+    change=change,
+    same=_same,
+)

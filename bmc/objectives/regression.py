@@ -1,0 +1,54 @@
+"""What regression trains on: squared errors, of labels and of a teacher's values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.nn.functional import mse_loss
+
+from bmc.contracts.tasks import Objective
+
+if TYPE_CHECKING:
+    from bmc.model import Loss
+    from bmc.training.batches import Batch
+    from bmc.training.settings import TrainingSettings
+
+
+def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> Loss:
+    """Return the mean squared error; no setting changes it."""
+    return _squared_error
+
+
+def hard_loss(values: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean squared error of values (rows, 1); the label NaN means no label, adds 0."""
+    labeled = ~labels.isnan()
+    return ((values[:, 0] - labels)[labeled] ** 2).sum() / len(labels)
+
+
+def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """Return the mean squared error of a student's values; numbers have no temperature."""
+    return mse_loss(student, teacher)
+
+
+def change(outputs: Tensor, reference: Tensor) -> float:
+    """Return the sum of squared errors."""
+    return float(((outputs - reference) ** 2).sum())
+
+
+def _squared_error(values: Tensor, batch: Batch) -> Tensor:
+    return batch.label_loss(lambda labels: mse_loss(values.squeeze(1), labels))
+
+
+def _labeled(labels: Tensor) -> Tensor:
+    return ~labels.isnan()
+
+
+OBJECTIVE = Objective(
+    loss=loss_of,
+    labeled=_labeled,
+    hard_loss=hard_loss,
+    soft_loss=soft_loss,
+    change=change,
+)
