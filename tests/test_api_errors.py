@@ -58,6 +58,7 @@ def calls(model: bmc.ModelHandle) -> dict[str, Callable[[], object]]:
         "output": lambda: bmc.train("mlp", data="digits", output=model.path, **QUICK),
         "data": lambda: bmc.train("bert", data="digits", **QUICK),
         "transfer": lambda: bmc.prune(model, tuning={"transfer": "imdb"}),
+        "augment_texts": lambda: bmc.prune(model, tuning={"augment_texts": 2}),
         "bits": lambda: bmc.quantize(model, bits=4),
         "epochs": lambda: bmc.quantize(model, epochs=3),
         "samples": lambda: bmc.quantize(model, samples=1),

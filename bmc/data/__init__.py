@@ -31,6 +31,7 @@ from bmc.data._summary import summarize
 from bmc.data._tables import FORMATS as FORMATS
 from bmc.data._tables import records as records
 from bmc.data._transfer import TransferRows as TransferRows
+from bmc.data._transfer import fresh_rows as fresh_rows
 from bmc.data._transfer import transfer_rows as transfer_rows
 from bmc.data._values import Values as Values
 from bmc.data._values import characters as characters

@@ -83,6 +83,25 @@ def transfer_rows(
     return transfer
 
 
+def fresh_rows(rows: Many, avoid: Dataset, before: Many = ()) -> TransferRows:
+    """Return made-up rows without those that equal a row of the data, an earlier row or each other.
+
+    Rows are compared as in `transfer_rows`.
+
+    Args:
+        rows: rows that were made from training rows, of the data's kind.
+        avoid: the data; a row that equals a training row counts as a duplicate.
+        before: unlabeled rows that the model learns from already.
+    """
+    keys = _keys(rows)
+    is_held_out = np.isin(keys, _held_out(avoid, rows))
+    known = np.concatenate([_keys(avoid.train.rows), _keys(before)])
+    is_duplicate = (_duplicates(keys) | np.isin(keys, known)) & ~is_held_out
+    kept = np.flatnonzero(~(is_held_out | is_duplicate))
+    counts = len(rows), int(is_duplicate.sum()), int(is_held_out.sum())
+    return TransferRows(_taken(rows, kept), *counts)
+
+
 def _check(reference: str, rows: Many, kind: str, avoid: Dataset) -> None:
     """Refuse a source without rows, and rows of another kind than the data's."""
     if kind != avoid.kind:

@@ -22,6 +22,7 @@ Row = Any
 Many = Sequence[Any] | NDArray[Any]
 """Rows, raw or encoded: any collection with a length, whose items are read by index."""
 _LARGEST = 1e30  # within the range of float32
+_READS = {"ngram": "text"}
 
 
 @runtime_checkable
@@ -126,6 +127,15 @@ def load(settings: Mapping[str, Any], folder: Path) -> Encoder:
         ) from error
     encoder: Encoder = module.load(settings, folder)
     return encoder
+
+
+def kind_of_rows(kind: str) -> str:
+    """Return the kind of the raw rows that an encoder reads, such as "text" for "ngram".
+
+    Args:
+        kind: kind of the encoder.
+    """
+    return _READS.get(kind, kind)
 
 
 def ordered_batches(

@@ -14,6 +14,8 @@ SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
 INITIALIZATIONS = ("default", "normal", "xavier", "he")
 AUGMENTATIONS = ("crop", "flip", "cutout", "mixup", "cutmix", "word-drop", "word-swap")
 AUGMENTATION = Choice("augmentation", AUGMENTATIONS, commas=True)
+NEIGHBORS = "neighbors"
+TEXT_EDITS = (NEIGHBORS, "swap", "drop")
 CLASS_WEIGHTS = ("none", "balanced")
 PRECISIONS = ("auto", "bf16", "fp32")
 DEVICES = ("auto", "cpu", "cuda")

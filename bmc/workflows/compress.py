@@ -22,7 +22,7 @@ from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Record, Step, Work
 from bmc.training.custom import measure_of
-from bmc.training.work import work_for
+from bmc.training.work import joined, work_for
 from bmc.workflows import scoring, teachers, transfer
 from bmc.workflows.baselines import code_of
 from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
@@ -112,6 +112,11 @@ def compress(
     if tuning.teacher:
         _check_teacher(teacher, folder, model, data)
     unlabeled = transfer.rows_of(tuning, tuning.transfer, data).rows
+    edits_words = tuning.augment_texts and tuning.teacher
+    taught_by = artifact.load(teacher) if edits_words else model
+    made = transfer.new_rows_of(tuning, data, unlabeled, taught_by)
+    del taught_by
+    unlabeled = joined(unlabeled, made.rows)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:

@@ -15,7 +15,7 @@ from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.augment import check_kind
 from bmc.training.ensemble import Ensemble
 from bmc.training.settings import TrainingSettings
-from bmc.training.work import work_for
+from bmc.training.work import joined, work_for
 from bmc.workflows import (
     baselines,
     named_teachers,
@@ -76,6 +76,7 @@ def distill(
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
     check_kind(settings.augment or (), data.kind)
+    transfer.check_new_texts(settings, data)
     reference = transfer.reference_of(settings, source)
     unlabeled = transfer.rows_of(settings, reference, data)
     learned_from = data_record(data, source)
@@ -87,6 +88,7 @@ def distill(
     teacher_score = next(
         (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
     )
+    made = transfer.new_rows_of(settings, data, unlabeled.rows, teacher_model)
     model = students.untrained(chosen, teacher_model, data, settings.seed)
     students.say_differences(model, teacher_model)
     del teacher_model  # the step loads the teacher again, and frees it before training
@@ -94,17 +96,17 @@ def distill(
     parts = f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint}"
     start = hashlib.sha256(parts.encode()).hexdigest()
     steps = with_preparation(steps, settings, training, start)
-    unlabeled_record = transfer.record(reference, unlabeled, settings.transfer_column)
+    unlabeled_record = transfer.record(reference, unlabeled, settings, made)
     work = work_for(
         data,
-        unlabeled.rows,
+        joined(unlabeled.rows, made.rows),
         training,
         checkpoints,
         workspace.cache(),
         load=lambda reference: artifact.load(Path(reference)),
         run=f"{start} {[asdict(step) for _, step in steps]} {unlabeled_record['sha256']}",
     )
-    _note_plan(chosen, training, data, len(unlabeled))
+    _note_plan(chosen, training, data, len(work.unlabeled))
     applied = [_apply(method, step, model, work, settings.seed) for method, step in steps]
     scoring.score_validation(model, data.validation, settings.precision, settings.device)
     ensemble = Ensemble(

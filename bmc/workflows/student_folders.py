@@ -13,6 +13,7 @@ from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.scripted import refuse_scripted
+from bmc.inputs import kind_of_rows
 from bmc.model import Model
 from bmc.workflows import lineage
 from bmc.workflows.baselines import Chosen
@@ -67,7 +68,7 @@ def load(chosen: Chosen, data: Dataset) -> Model:
             f"made from ({model.origin.get('from')})"
         )
     columns = model.encoder.to_json().get("columns", 1)
-    _check(folder, "takes", model.encoder.kind, data.kind)
+    _check(folder, "takes", kind_of_rows(model.encoder.kind), data.kind)
     _check(folder, "is for", model.task, data.task)
     _check(folder, "answers", ", ".join(model.labels), ", ".join(data.labels))
     if data.kind == "text":

@@ -18,6 +18,7 @@ from bmc.contracts import families
 from bmc.contracts.tasks import GENERATION
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
+from bmc.inputs import kind_of_rows
 from bmc.workflows import baselines, lineage
 from bmc.workflows.data import DataSource
 
@@ -266,7 +267,7 @@ def _note_settings(path: Path, reference: str) -> None:
 
 def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> None:
     kind, columns = inputs.get("kind"), inputs.get("columns", 1)
-    if kind != data.kind:
+    if kind_of_rows(str(kind)) != data.kind:
         raise UsageError(f"the teacher {teacher} takes {kind}, and {data.name!r} holds {data.kind}")
     if data.kind == "text" and columns != len(data.columns):
         raise UsageError(

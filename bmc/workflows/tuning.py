@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc.choices import Choice, about, check_choices
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
-from bmc.training.settings import AUGMENTATION, DEVICE, PRECISION, TrainingSettings
+from bmc.training.settings import (
+    AUGMENTATION,
+    DEVICE,
+    NEIGHBORS,
+    PRECISION,
+    TEXT_EDITS,
+    TrainingSettings,
+)
 
 if TYPE_CHECKING:
     from bmc.model import Model
@@ -24,6 +31,8 @@ _STUDENT = Choice(
 _VOCABULARY = Choice(
     "vocabulary", ("keep", "auto"), "or the number of tokens to keep", others=str.isdecimal
 )
+_EDITS = Choice("edit of texts", TEXT_EDITS, commas=True)
+_MOST_NEW_TEXTS = 1000
 _RECIPE_FIELDS = ("epochs", "learning_rate", "batch_size")
 
 
@@ -45,6 +54,9 @@ class Tuning:
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
+        augment_texts: new texts that are made of each training text, for the teacher; 0 for none.
+        text_edits: edits that make them, one for each new text, drawn at random: neighbors (words
+            become near ones of the teacher's word vectors), swap or drop (of words).
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
@@ -63,6 +75,8 @@ class Tuning:
     transfer: str = "none"
     transfer_column: tuple[str, ...] = ()
     transfer_size: int = 30_000
+    augment_texts: int = 0
+    text_edits: tuple[str, ...] = field(default=(NEIGHBORS,), metadata=about(_EDITS))
     max_drop: float | None = None
     precision: str | None = field(default=None, metadata=about(PRECISION))
     checkpoint_every: int | None = None
@@ -78,6 +92,12 @@ class Tuning:
         if self.transfer != "none" and not self.has_teacher:
             raise UsageError(
                 f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill"
+            )
+        _check_new_texts(self.augment_texts, self.text_edits)
+        if self.augment_texts and not self.has_teacher:
+            raise UsageError(
+                f"--augment-texts {self.augment_texts}: new texts have no labels and need a "
+                "teacher; add --distill"
             )
 
     @property
@@ -145,6 +165,9 @@ class Distillation:
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
+        augment_texts: new texts that are made of each training text, for the teacher; 0 for none.
+        text_edits: edits that make them, one for each new text, drawn at random: neighbors (words
+            become near ones of the teacher's word vectors), swap or drop (of words).
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
             word-swap for text; several are possible, and '' is none. The default is the student's
             recipe.
@@ -190,6 +213,8 @@ class Distillation:
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_column: tuple[str, ...] = field(default=(), metadata=about(group="Data"))
     transfer_size: int = field(default=150_000, metadata=about(group="Data"))
+    augment_texts: int = field(default=0, metadata=about(group="Data"))
+    text_edits: tuple[str, ...] = field(default=(NEIGHBORS,), metadata=about(_EDITS, group="Data"))
     augment: tuple[str, ...] | None = field(
         default=None, metadata=about(AUGMENTATION, group="Data")
     )
@@ -213,6 +238,7 @@ class Distillation:
         check_choices(self)
         if self.pretrain < 0:
             raise SettingError(f"pretrain is {self.pretrain}; it is a number of epochs, 0 or more")
+        _check_new_texts(self.augment_texts, self.text_edits)
         self.weights()
         self.training(TrainingSettings())
 
@@ -252,3 +278,15 @@ class Distillation:
         keeping_last = replace(recipe, keep="last", patience=0)
         typed = {name: value for name, value in chosen.items() if value is not None}
         return replace(keeping_last, **typed)
+
+
+def _check_new_texts(count: int, edits: tuple[str, ...]) -> None:
+    """Refuse a number of new texts that is out of range, and new texts without an edit.
+
+    Raises:
+        SettingError: it is so.
+    """
+    if not 0 <= count <= _MOST_NEW_TEXTS:
+        raise SettingError(f"augment texts is {count}; it must lie in 0..{_MOST_NEW_TEXTS}")
+    if count and not edits:
+        raise SettingError(f"text edits is empty; name one of {', '.join(TEXT_EDITS)}")

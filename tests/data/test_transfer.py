@@ -13,7 +13,7 @@ from PIL import Image
 
 from bmc import data as datasets
 from bmc import memory
-from bmc.data import Dataset, Table, split, transfer_rows
+from bmc.data import Dataset, Table, fresh_rows, split, transfer_rows
 from bmc.errors import DataError, SettingError, UnknownError
 
 SHAPE = (8, 6, 1)
@@ -146,6 +146,14 @@ def test_what_cannot_be_read_is_refused(reviews: Dataset, tmp_path: Path) -> Non
         transfer_rows("imbd", 5, reviews)
     with pytest.raises(SettingError, match="0 or more"):
         transfer_rows("imdb", -5, reviews)
+
+
+def test_made_texts_that_equal_a_row_or_an_earlier_text_are_left_out(reviews: Dataset) -> None:
+    held_out = [(reviews.test.rows[0][0].upper(),), reviews.validation.rows[1]]
+    made = [*held_out, reviews.train.rows[0], ("Fresh  one",), ("fresh one",), ("two",), ("old",)]
+    fresh = fresh_rows(made, reviews, [("Old",)])
+    assert fresh.rows == (("Fresh  one",), ("two",))
+    assert (fresh.found, fresh.held_out, fresh.duplicates) == (7, 2, 3)
 
 
 # images

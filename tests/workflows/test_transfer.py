@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 import bmc
 from bmc import artifact
-from bmc.errors import DataError
+from bmc.errors import DataError, SettingError, UsageError
 from bmc.workflows import distill, train
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
@@ -76,3 +77,78 @@ def test_a_python_caller_passes_arrays_to_a_wrapped_network(tmp_path: Path) -> N
     assert artifact.describe(made.path)["origin"]["transfer"]["rows"] == 20
     with pytest.raises(DataError, match="an array \\(rows"):
         bmc.distill(teacher, student, transfer=["a text"], output=tmp_path / "x", epochs=1)
+
+
+# new texts
+
+
+def test_new_texts_are_learned_from_the_teachers_answers_and_recorded(
+    model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    texts = ["an unlabeled film", "another one"]
+    made = bmc.distill(
+        bmc.ModelHandle(model_folder),
+        "tiny",
+        transfer=texts,
+        augment_texts=2,
+        text_edits=("neighbors", "swap"),
+        verbose=True,
+        output=tmp_path / "student",
+        **SMALL,
+    )
+    record = artifact.describe(made.path)["origin"]["transfer"]
+    new = record["new_texts"]
+    assert (record["rows"], new["texts"], new["edits"]) == (2, 2, ["neighbors", "swap"])
+    assert new["found"] == 2 * 210
+    assert 300 < new["rows"] == new["found"] - new["duplicates"] - new["held_out"]
+    said = " ".join(capfd.readouterr().err.split())
+    assert f"new texts: {new['rows']} of 420 made of 210 training rows" in said
+    assert f"on 210 labeled and {2 + new['rows']} unlabeled rows" in said
+
+
+def test_a_pruned_model_is_tuned_on_new_texts(
+    model_folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    tuning = {"augment_texts": 1, "text_edits": ("drop",), "device": "cpu"}
+    bmc.prune(
+        bmc.ModelHandle(model_folder),
+        "unstructured",
+        ratio=0.5,
+        epochs=1,
+        distill=True,
+        tuning=tuning,
+        verbose=True,
+        output=tmp_path / "pruned",
+    )
+    assert "made of 210 training rows" in " ".join(capfd.readouterr().err.split())
+
+
+def test_new_texts_that_cannot_be_made_are_refused_with_the_way_out(
+    reviews_csv: Path, tmp_path: Path
+) -> None:
+    for teacher, student in (("cnn", "mlp"), ("gan", "gan")):
+        settings = Distillation(student, augment_texts=3, **QUICK)
+        with pytest.raises(DataError, match=r"--augment-texts 3 is for text.*leave it out"):
+            distill.distill(teacher, DataSource(data="digits"), settings, Output(tmp_path / "x"))
+    with pytest.raises(SettingError, match="augment texts is -1; it must lie in 0"):
+        Distillation(augment_texts=-1)
+    with pytest.raises(SettingError, match="text edits is empty; name one of neighbors"):
+        Distillation(augment_texts=1, text_edits=())
+    with pytest.raises(SettingError, match="text edits is 'synonyms'; possible: neighbors"):
+        Distillation(augment_texts=1, text_edits=("synonyms",))
+
+
+def test_a_teacher_without_word_vectors_takes_other_edits(
+    reviews_csv: Path, tmp_path: Path
+) -> None:
+    source, teacher = DataSource(data=str(reviews_csv)), tmp_path / "teacher"
+    quick = {"epochs": 1, "device": "cpu"}
+    train.train("ngram", source, {"buckets": 100}, quick, Output(teacher))
+    settings = Distillation(
+        "ngram", settings={"buckets": 50}, transfer="none", augment_texts=1, **QUICK
+    )
+    with pytest.raises(UsageError, match=r"this ngram has no plain table.*--text-edits swap,drop"):
+        distill.distill(str(teacher), source, settings, Output(tmp_path / "student"))
+    other = replace(settings, student=str(teacher), settings={}, text_edits=("swap", "drop"))
+    made = distill.distill(str(teacher), source, other, Output(tmp_path / "student"))
+    assert artifact.describe(made.path)["origin"]["transfer"]["new_texts"]["found"] == 210
