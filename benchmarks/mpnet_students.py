@@ -1,0 +1,134 @@
+"""What are small models worth that learn from a large one, mpnet?
+
+    python benchmarks/mpnet_students.py quarter             (70 minutes with the teacher, then 20)
+    python benchmarks/mpnet_students.py fiftieth
+    python benchmarks/mpnet_students.py quarter --latency   (nothing else may run)
+
+quarter: `bert`, taught on 30,000 unlabeled texts, must keep 98.5 % of mpnet's accuracy, with a
+quarter of its file, 4 times faster.
+
+fiftieth: `bert`, its layers, words, heads and hidden units pruned while mpnet teaches it, then in 8
+bits, must keep 97 % of mpnet's accuracy in 8.7 MB and 1/50 of its time; and be above 85.5 %, with
+1/12 of the file and of the time of bert.
+
+The teacher and `bert` are trained if the workspace (BMC_HOME, else benchmarks/runs/mpnet) has none.
+What is missing is made, what is there is kept; --seed makes another student. Settings were chosen
+on validation rows. Scores are those of ONNX Runtime bundles on the held-out split.
+
+Writes benchmarks/results/students/ROW.json; without --latency it keeps the times that stand there.
+Exit code 1: a bar is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from _common import RUNS, Bar, bmc, finish
+from _students import (
+    exported,
+    is_correct,
+    known_latency,
+    latency,
+    made,
+    paired,
+    scores_beside,
+)
+
+from bmc import workspace
+
+TEACHER, BERT = "mpnet-movie-reviews", "bert-movie-reviews"
+TEXTS, LENGTH = 30_000, 32
+TOKENS = 8_000
+TAUGHT = ("--teacher", TEACHER, "--transfer", "imdb", "--transfer-size", TEXTS)
+
+
+def main() -> int:
+    """Make what a row needs, score it, and measure if that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("row", choices=("quarter", "fiftieth"))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--latency", action="store_true")
+    options = parser.parse_args()
+    os.environ.setdefault("BMC_HOME", str(RUNS / "mpnet"))
+    home = workspace.root()
+    for name, model in ((TEACHER, "mpnet"), (BERT, "bert")):
+        if not (home / name).is_dir():
+            bmc("train", model)
+    teacher, bert = exported(home / TEACHER), exported(home / BERT)
+    student = {"quarter": _quarter, "fiftieth": _fiftieth}[options.row](home, options.seed)
+    name = f"students/{options.row}"
+    times = known_latency(name)
+    if options.latency:
+        compared = {"mpnet": teacher, "bert": bert}
+        times = {which: latency(student, other, LENGTH) for which, other in compared.items()}
+    content: dict[str, Any] = {
+        "seed": options.seed,
+        "over_mpnet": scores_beside(student, teacher),
+        "over_bert": scores_beside(student, bert),
+        "points_over_mpnet": asdict(paired([is_correct(student) - is_correct(teacher)])),
+        "points_over_bert": asdict(paired([is_correct(student) - is_correct(bert)])),
+        "latency": times,
+    }
+    bars = {"quarter": _quarter_bars, "fiftieth": _fiftieth_bars}[options.row]
+    return finish(name, bars(content), content)
+
+
+def _quarter(home: Path, seed: int) -> Path:
+    settings = ("--epochs", 2, "--seed", seed)
+    student = home / f"bert-taught-{seed}"
+    return exported(made(student, "distill", *TAUGHT, "--student", "bert", *settings))
+
+
+def _fiftieth(home: Path, seed: int) -> Path:
+    name = f"bert-pruned-{seed}"
+    deep = ("--method", "depth", "--ratio", 0.33, "--epochs", 0)
+    layers = made(home / f"{name}-layers", "prune", home / BERT, *deep)
+    cut = ("--method", "vocabulary", "--set", f"tokens={TOKENS}", "--epochs", 0)
+    words = made(home / f"{name}-words", "prune", layers, *cut, *TAUGHT)
+    taylor = ("--ratio", 0.45, "--set", "criterion=taylor", "--epochs", 3, "--seed", seed)
+    rate = ("--learning-rate", 1.5e-4)
+    pruned = made(home / name, "prune", words, *taylor, *rate, *TAUGHT)
+    return exported(made(home / f"{name}-int8", "quantize", pruned, "--method", "static"))
+
+
+def _quarter_bars(content: dict[str, Any]) -> list[Bar]:
+    scores, times = content["over_mpnet"], content["latency"]
+    kept = scores["accuracy"]["value"] / scores["teacher_accuracy"]["value"]
+    smaller = scores["teacher_bytes"] / scores["bundle_bytes"]
+    bars = [
+        Bar("98.5 % of mpnet's accuracy", f"{100 * kept:.2f} %", kept >= 0.985),
+        Bar("a quarter of its size", f"{smaller:.2f} times smaller", smaller >= 4),
+    ]
+    if times:
+        ratio, shown = times["mpnet"]["ratio"], times["mpnet"]["shown"]
+        bars.append(Bar("4 times faster", f"{ratio:.1f}: {shown}", ratio >= 4))
+    return bars
+
+
+def _fiftieth_bars(content: dict[str, Any]) -> list[Bar]:
+    scores, beside_bert, times = content["over_mpnet"], content["over_bert"], content["latency"]
+    accuracy = scores["accuracy"]["value"]
+    kept = accuracy / scores["teacher_accuracy"]["value"]
+    megabytes = scores["bundle_bytes"] / 1e6
+    smaller = beside_bert["teacher_bytes"] / scores["bundle_bytes"]
+    bars = [
+        Bar("97 % of mpnet's accuracy", f"{100 * kept:.2f} %", kept >= 0.97),
+        Bar("bundle <= 8.7 MB", f"{megabytes:.2f} MB", megabytes <= 8.7),
+        Bar("accuracy >= 85.5 %", f"{100 * accuracy:.2f} %", accuracy >= 0.855),
+        Bar("12 times smaller than bert", f"{smaller:.1f}", smaller >= 12),
+    ]
+    for name, factor in (("mpnet", 50), ("bert", 12)) if times else ():
+        ratio, shown = times[name]["ratio"], times[name]["shown"]
+        bars.append(
+            Bar(f"{factor} times faster than {name}", f"{ratio:.1f}: {shown}", ratio >= factor)
+        )
+    return bars
+
+
+if __name__ == "__main__":
+    sys.exit(main())
