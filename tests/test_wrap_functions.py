@@ -145,9 +145,9 @@ def test_a_wrapped_network_learns_another_ones_answers_and_its_own_loss(
     assert recall(taught.to("onnx")) >= 0
 
 
-def test_a_student_that_is_no_wrapped_network_is_named(trained: bmc.ModelHandle) -> None:
+def test_a_student_for_other_data_than_its_teachers_is_refused(trained: bmc.ModelHandle) -> None:
     plain = bmc.train("mlp", data="digits", width=16, epochs=1, **QUICK)
-    with pytest.raises(UsageError, match="give the name of what is built anew"):
+    with pytest.raises(UsageError, match=r"the student .* takes image; the data here has array"):
         bmc.distill(trained, student=plain)
 
 

@@ -13,7 +13,6 @@ from bmc.api._rows import Unlabeled, referenced
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.api.wording import worded
 from bmc.data import Fold
-from bmc.errors import UsageError
 from bmc.export import ExportOptions
 from bmc.memory import PREFIX
 from bmc.training.settings import TrainingSettings
@@ -30,6 +29,8 @@ from bmc.workflows.tuning import Distillation, Tuning
 
 Reference = ModelHandle | str | Path
 """A model: its handle, its folder, or its name in the workspace."""
+TeacherReference = Reference | BundleHandle
+"""A teacher: a model, or a bundle, whose logits are all that it teaches."""
 
 
 @worded()
@@ -108,7 +109,7 @@ def train(
 
 @worded()
 def distill(
-    teacher: Reference | Sequence[Reference] = "bert",
+    teacher: TeacherReference | Sequence[TeacherReference] = "bert",
     student: str | ModelHandle = "tiny",
     data: str | Path | None = None,
     *,
@@ -127,11 +128,12 @@ def distill(
     """Teach a small student what a trained teacher knows.
 
     Args:
-        teacher: its handle, a model directory, a workspace name, or the name of a pretrained text
-            encoder, which is trained first where the workspace has none. A list of several teaches
-            by the mean of their predictions.
+        teacher: its handle, a model directory, a bundle, a workspace name, or the name of a
+            pretrained text encoder, which is trained first where the workspace has none. A list of
+            several teaches by the mean of their predictions.
         student: "tiny" (2 layers x 128), "mini" (4 x 256), "small" (4 x 384), any model that
-            `train` takes, or the handle of a network that `bmc.wrap` took.
+            `train` takes, the handle of a network that `bmc.wrap` took, or a trained model (its
+            handle, folder or workspace name), which is taught from its own weights.
         data: what the student learns from; None takes the data that the teacher was trained on,
             split in the same way, or movie-reviews if `teacher` names a built-in model.
         student_settings: settings of the student, by name, such as layers=3.
@@ -165,15 +167,13 @@ def distill(
         >>> small = bmc.distill(large, student=bmc.wrap(network, (x, y)))
     """
     values = settings_from(Distillation, settings, "distill")
-    teachers = [teacher] if isinstance(teacher, ModelHandle | str | Path) else list(teacher)
+    if isinstance(teacher, ModelHandle | BundleHandle | str | Path):
+        teachers = [teacher]
+    else:
+        teachers = list(teacher)
     first = teachers[0] if teachers else ""
     source = _source_of_teacher(first, data, text_column, label_column, task, fold)
     name, wrapped = _baseline_of(student)
-    if isinstance(student, ModelHandle) and wrapped is None:
-        raise UsageError(
-            f"student is a handle of {student.path}; give the name of what is built anew, such as "
-            "'tiny' or 'mlp', or the handle of a network that bmc.wrap took"
-        )
     output_path = path_of(output)
     if wrapped and output_path is None:
         output_path = workspace.root() / f"{name.removeprefix(PREFIX)}-distilled"
@@ -201,7 +201,7 @@ def prune(
     epochs: int = 3,
     max_drop: float | None = None,
     distill: bool = False,
-    teacher: Reference | None = None,
+    teacher: TeacherReference | None = None,
     tuning: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     output: str | Path | None = None,
@@ -260,7 +260,7 @@ def share(
     epochs: int = 3,
     max_drop: float | None = None,
     distill: bool = False,
-    teacher: Reference | None = None,
+    teacher: TeacherReference | None = None,
     tuning: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     output: str | Path | None = None,
@@ -312,7 +312,7 @@ def quantize(
     samples: int | None = None,
     epochs: int = 0,
     max_drop: float | None = None,
-    teacher: Reference | None = None,
+    teacher: TeacherReference | None = None,
     tuning: Mapping[str, Any] | None = None,
     data: str | Path | None = None,
     output: str | Path | None = None,
@@ -399,7 +399,7 @@ def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
 
 
 def _source_of_teacher(
-    teacher: Reference,
+    teacher: TeacherReference,
     data: str | Path | None,
     text_column: str | Sequence[str] | None,
     label_column: str | None,
@@ -407,7 +407,9 @@ def _source_of_teacher(
     fold: tuple[int, int] | None,
 ) -> DataSource:
     """Return the student's data: what is named, else what the teacher was trained on."""
-    recorded: Mapping[str, Any] = teacher.data if isinstance(teacher, ModelHandle) else {}
+    recorded: Mapping[str, Any] = {}
+    if isinstance(teacher, ModelHandle | BundleHandle):
+        recorded = teacher.data
     data_name = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
     if fold is None and data is None and recorded.get("fold"):
         number, of = recorded["fold"]
@@ -425,7 +427,7 @@ def _tuning(
     epochs: int,
     max_drop: float | None,
     distill: bool,
-    teacher: Reference | None,
+    teacher: TeacherReference | None,
     more: Mapping[str, Any] | None,
 ) -> Tuning:
     """Return how a model is fine-tuned; what `more` holds goes before the arguments."""

@@ -25,8 +25,8 @@ def distill(
     resumes when the same command is typed again.
 
     Args:
-        teacher: a BERT or MPNet: the name of a built-in model (bert, mpnet), a model directory, or
-            a model's name in the workspace. Several, separated by commas, teach by the mean of
+        teacher: the name of a built-in model (bert, mpnet), a model directory, a bundle, or the
+            name of either in the workspace. Several, separated by commas, teach by the mean of
             their predictions.
 
     Example:

@@ -141,6 +141,8 @@ def _chosen(teacher: Model, size: Size) -> str:
     """Return the best start that a teacher allows, and say why it is not the best of all."""
     if size.copied:
         return _TEACHER
+    if teacher.family not in TEACHERS:
+        return _EMBEDDINGS  # which says that this teacher has none
     try:
         _check_teacher(teacher)
         _check_source(teacher, size)

@@ -19,6 +19,7 @@ from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
+from bmc.training.bundle_network import is_bundle
 from bmc.training.device import autocast, device_of, has_bf16
 from bmc.training.identity import structure_of
 from bmc.training.loop import outputs_of
@@ -106,8 +107,9 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
 
 def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
-    family = families.network(teacher.family)
-    training_form = family.training_form
+    if is_bundle(teacher):
+        return outputs_of(teacher.module, rows, "fp32", "cpu")
+    training_form = families.network(teacher.family).training_form
     form = training_form(teacher.module) if training_form else None
     return outputs_of(teacher.module, rows, "auto", device, form)
 

@@ -103,7 +103,7 @@ def compress(
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"
     refuse_output(output, files.force, source=folder)
     refuse_existing(_failed(output), force=True)
-    teacher = workspace.find(tuning.teacher, "model") if tuning.teacher else folder
+    teacher = teachers.find_folder(tuning.teacher) if tuning.teacher else folder
     model = artifact.load(folder)
     _check_model(kind, folder, model, tuning)
     data = data_of(folder, files.data)
@@ -113,7 +113,7 @@ def compress(
         _check_teacher(teacher, folder, model, data)
     unlabeled = transfer.rows_of(tuning, tuning.transfer, data).rows
     edits_words = tuning.augment_texts and tuning.teacher
-    taught_by = artifact.load(teacher) if edits_words else model
+    taught_by = teachers.load(teacher) if edits_words else model
     made = transfer.new_rows_of(tuning, data, unlabeled, taught_by)
     del taught_by
     unlabeled = joined(unlabeled, made.rows)
@@ -186,6 +186,7 @@ def _check_teacher(teacher: Path, folder: Path, model: Model, data: Dataset) -> 
     """Refuse a teacher that does not fit the model's data, and note the name of the teacher."""
     refuse_another_fold(teacher, artifact.describe(folder)["data"])
     teachers.check(teacher, data, model.labels)
+    teachers.note_failure(teacher)
     console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
 
 
@@ -292,4 +293,4 @@ def _note_lost_zeros(model: Model, before: float, method: str) -> None:
 
 
 def _load(reference: str) -> Model:
-    return artifact.load(Path(reference))
+    return teachers.load(Path(reference))

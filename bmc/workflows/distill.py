@@ -22,6 +22,7 @@ from bmc.workflows import (
     scoring,
     student_folders,
     students,
+    teachers,
     transfer,
 )
 from bmc.workflows.against_teacher import against_teacher
@@ -51,8 +52,8 @@ def distill(
     this function is called again with the same arguments.
 
     Args:
-        teacher: the name of a built-in model, a model directory, or a model's name in the
-            workspace; a sequence, or one string with commas, names several teachers.
+        teacher: the name of a built-in model, a model directory, a bundle, or the name of either
+            in the workspace; a sequence, or one string with commas, names several teachers.
         source: the data that the student learns from.
         settings: settings of the student and of its training.
         files: output folder; the default is STUDENT-DATA in the workspace.
@@ -84,7 +85,7 @@ def distill(
         references, data, source, settings, chosen, learned_from
     )
     steps = steps_of(settings, [first_teacher, *further_teachers], is_generator)
-    teacher_model = artifact.load(first_teacher.folder)
+    teacher_model = teachers.load(first_teacher.folder)
     teacher_score = next(
         (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
     )
@@ -103,7 +104,7 @@ def distill(
         training,
         checkpoints,
         workspace.cache(),
-        load=lambda reference: artifact.load(Path(reference)),
+        load=lambda reference: teachers.load(Path(reference)),
         run=f"{start} {[asdict(step) for _, step in steps]} {unlabeled_record['sha256']}",
     )
     _note_plan(chosen, training, data, len(work.unlabeled))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from bmc.compress.distill.generator import Generator
 from bmc.compress.distill.logits import Logits
 from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
-from bmc.contracts.signals import signal
+from bmc.contracts.signals import SIGNALS, signal
 from bmc.errors import SettingError, UsageError
 from bmc.model import Step
 from bmc.training.augment import MIXING
@@ -88,6 +89,23 @@ def refuse_mixing(settings: Distillation, training: TrainingSettings) -> None:
             f"mixes it with another row each time: leave {mixed[0]} out of augment, or the signal "
             "out of signals"
         )
+
+
+def refuse_signals(settings: Distillation, bundle: Path) -> None:
+    """Refuse signals that a bundle does not give.
+
+    Raises:
+        UsageError: a signal needs more than logits of the teacher; the message lists the signals
+            that are possible.
+    """
+    possible = [LOGITS, *(name for name in SIGNALS.names() if set(signal(name).needs) <= {"rows"})]
+    for name, weight in settings.weights().items():
+        if weight and name not in possible:
+            raise UsageError(
+                f"the signal {name} needs more than logits, which are all that the bundle {bundle} "
+                f"gives; possible: {', '.join(possible)}; or name the model directory that the "
+                "bundle was exported from"
+            )
 
 
 def _for_generator(settings: Distillation, teachers: Sequence[Teacher]) -> tuple[str, Step]:

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from bmc import artifact
+from bmc import artifact, workspace
+from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.data import Dataset, Fold
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
@@ -36,12 +37,40 @@ class Overlap:
     unknown: tuple[str, ...]
 
 
-def weights_sha256(folder: Path) -> str:
-    """Return the sha256 of a model directory's weights: what identifies a model in lineages.
+def described(folder: Path) -> Mapping[str, Any]:
+    """Return what bmc.json says of a model directory, or what a bundle's manifest says, likewise.
 
     Raises:
-        ArtifactError: the model has no record of its data, or the record is malformed.
+        ArtifactError: the folder is neither, or it is damaged.
     """
+    if not is_bundle(folder):
+        return artifact.describe(folder)
+    manifest = bundles.read(folder).manifest
+    return {
+        "task": manifest.task,
+        "inputs": manifest.preprocessing,
+        "labels": list(manifest.labels),
+        "data": manifest.lineage.get("data") or {},
+        "origin": {"command": "export", "teacher": manifest.lineage.get("teacher")},
+        "steps": [],
+    }
+
+
+def is_bundle(folder: Path) -> bool:
+    """Tell whether a folder is a bundle."""
+    return workspace.kind_of(folder) == "bundle"
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return what identifies a model in lineages: the sha256 of a model directory's weights.
+
+    A bundle is identified by its manifest, which has the sha256 of each of its files.
+
+    Raises:
+        ArtifactError: the file cannot be read.
+    """
+    if is_bundle(folder):
+        return sha256(folder / workspace.BUNDLE_MANIFEST)
     path = folder / artifact.WEIGHTS
     try:
         return sha256(path)
@@ -81,13 +110,14 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
     too.
 
     Args:
-        folder: the model directory.
+        folder: the model directory, or a bundle.
         data: the data with its present split.
     """
+    manifest = described(folder)
     test, validation = (datasets.keys_of(part.rows) for part in (data.test, data.validation))
     seen_rows = np.zeros(len(test), bool), np.zeros(len(validation), bool)
-    where, unknown = "", []
-    for record in learned_from(artifact.describe(folder)):
+    where, unknown = "", _unrecorded(folder, manifest)
+    for record in learned_from(manifest):
         if record.get("fingerprint") == data.fingerprint:
             continue
         try:
@@ -106,6 +136,20 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         if not where and any(flags.any() for flags in seen_rows):
             where = str(record["reference"])
     return Overlap(int(seen_rows[0].sum()), int(seen_rows[1].sum()), where, tuple(unknown))
+
+
+def _unrecorded(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    """Return what a bundle does not say of the data that its model has learned from."""
+    if not is_bundle(folder):
+        return []
+    reasons = []
+    if not manifest["data"]:
+        reasons.append("its manifest does not say what it was trained on")
+    teacher = manifest["origin"]["teacher"]
+    if teacher and not teachers_data(teacher):
+        name = str(teacher.get("name"))
+        reasons.append(f"its manifest does not say what its own teacher {name:.60} was trained on")
+    return reasons
 
 
 def load_recorded(
@@ -190,7 +234,7 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
         UsageError: teacher and student were trained on different splits of one data set.
         ArtifactError: a value in bmc.json is malformed.
     """
-    teacher_data = artifact.describe(teacher)["data"]
+    teacher_data = described(teacher)["data"]
     reference = record.get("reference")
     if not reference or not _is_same(reference, teacher_data.get("reference")):
         return

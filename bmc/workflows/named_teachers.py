@@ -13,13 +13,14 @@ from bmc.errors import UsageError
 from bmc.workflows import baselines, students, teachers
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
-from bmc.workflows.lineage import refuse_another_fold
+from bmc.workflows.lessons import refuse_signals
+from bmc.workflows.lineage import is_bundle, refuse_another_fold
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
 
 def find_all(references: str | Sequence[str]) -> list[tuple[str, Path | None]]:
-    """Return each teacher's reference and its model directory; None for a baseline's name.
+    """Return each teacher's reference and its folder; None for a baseline's name.
 
     Args:
         references: references of the teachers, in a sequence or in one string, separated by commas.
@@ -54,7 +55,7 @@ def choose_all(
     """Check the teachers of a student against the data; train baselines that are not trained yet.
 
     Args:
-        references: reference and model directory of each teacher, as `find_all` returns them.
+        references: reference and folder of each teacher, as `find_all` returns them.
         data: data that the student learns from.
         source: source of the data.
         settings: settings of the student and of its training.
@@ -62,9 +63,12 @@ def choose_all(
         learned_from: record of the data.
 
     Raises:
-        UsageError: a teacher does not fit the data, has learned rows that are held out here, or
-            has the same weights as another teacher.
+        UsageError: a teacher does not fit the data, has learned rows that are held out here, has
+            the same weights as another teacher, or is a bundle and lacks what a signal needs.
     """
+    first = references[0][1]
+    if first is not None and is_bundle(first):  # signals beside the logits are the first one's
+        refuse_signals(settings, first)
     checked = [
         _teacher(reference, folder, data, source, settings, student, learned_from)
         for reference, folder in references
@@ -93,7 +97,7 @@ def _teacher(
 
     Args:
         reference: reference of the teacher, as the user named it.
-        folder: the teacher's model directory; None for the name of a built-in model.
+        folder: the teacher's model directory or bundle; None for the name of a built-in model.
         data: data that the student learns from.
         source: source of the data.
         settings: settings of the student and of its training.
@@ -116,8 +120,10 @@ def _teacher(
     else:
         teachers.check(folder, data, data.labels)
     teacher = teachers.teacher_of(folder, chosen)
+    teachers.note_failure(folder)
     if chosen == "named":
-        console.note(f"teacher: {folder}, as named (weights {teacher.sha256[:12]})")
+        what = "manifest" if is_bundle(folder) else "weights"
+        console.note(f"teacher: {folder}, as named ({what} {teacher.sha256[:12]})")
     return teacher
 
 

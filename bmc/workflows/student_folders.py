@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, console
+from bmc import artifact, console, workspace
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import UsageError
@@ -25,6 +25,24 @@ _SLOWER = 0.5  # weights that were trained already want the rate of the end rath
 @dataclass(frozen=True)
 class AsTrained:
     """A model directory has no settings: its structure is what it is."""
+
+
+def find(reference: str) -> Path | None:
+    """Find a student's model directory, by path or by its name in the workspace; None if none is.
+
+    Raises:
+        UsageError: the folder is a bundle.
+    """
+    for path in (Path(reference), workspace.root() / reference):
+        kind = workspace.kind_of(path)
+        if kind == "bundle":
+            raise UsageError(
+                f"the student {path} is a bundle, which cannot be trained: name the model "
+                "directory that it was exported from"
+            )
+        if kind == "model":
+            return path
+    return None
 
 
 def choose(reference: str, options: Mapping[str, Any]) -> Chosen:

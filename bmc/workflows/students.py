@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from bmc import artifact, console
+from bmc import console, workspace
 from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import DataError, unknown
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
+from bmc.training.bundle_network import is_bundle
 from bmc.training.identity import start_of
 from bmc.workflows import baselines, student_folders
 from bmc.workflows.baselines import Chosen
@@ -26,13 +26,14 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     """Find the family and network of a student, and check the student's settings.
 
     Args:
-        reference: a student's name, a model directory, or a model that `bmc train` takes: the name
-            of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
-            python:module:function.
+        reference: a student's name, a model directory or its name in the workspace, or a model
+            that `bmc train` takes: the name of a built-in model, a Hugging Face folder, hf:NAME,
+            timm:NAME, or python:module:function.
         options: settings of the student by name, as typed strings or as values.
 
     Raises:
         UnknownError: there is no such student, or it has no such setting.
+        UsageError: it is a bundle, which cannot be trained.
         SettingError: a setting is out of range.
     """
     owner = families.of_student(reference)
@@ -43,11 +44,12 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
         return Chosen(
             reference, family, families.network(owner), settings, family.recipe(reference)
         )
+    folder = None if reference in families.baselines() else student_folders.find(reference)
+    if folder is not None:
+        return student_folders.choose(str(folder), options)
     if not families.is_reference(reference):
-        raise unknown("student", reference, families.students(), "bmc models lists all")
-    named = reference in families.baselines()
-    if not named and artifact.is_model_directory(Path(reference)):
-        return student_folders.choose(reference, options)
+        possible = [*families.students(), *(path.name for path in workspace.entries("model"))]
+        raise unknown("student", reference, possible, "bmc models lists all")
     return baselines.choose(reference, options)
 
 
@@ -86,7 +88,7 @@ def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model
 def say_differences(student: Model, teacher: Model) -> None:
     """Report that a student is larger than its teacher, or reads other tokens."""
     size, teacher_size = map(_parameters, (student, teacher))
-    if size > teacher_size:
+    if size > teacher_size and not is_bundle(teacher):
         console.note(
             f"the student is larger than its teacher: {size:,} parameters, and {teacher_size:,}"
         )

@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import Any
 
 from bmc import artifact, console, workspace
+from bmc import bundle as bundles
 from bmc.contracts import families
 from bmc.contracts.tasks import GENERATION
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.inputs import kind_of_rows
+from bmc.model import Model
+from bmc.training.bundle_network import load_bundle
 from bmc.workflows import baselines, lineage
 from bmc.workflows.data import DataSource
 
@@ -70,34 +73,53 @@ class Teacher:
         return {"name": self.folder.name, "sha256": self.sha256, "chosen": self.chosen}
 
 
+def load(folder: Path) -> Model:
+    """Load a teacher: a model directory, or a bundle, which gives logits and nothing else.
+
+    Raises:
+        ArtifactError: the folder is damaged.
+        MissingError: the runtime of the bundle is not installed.
+    """
+    return load_bundle(folder) if lineage.is_bundle(folder) else artifact.load(folder)
+
+
 def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
     """Return the teacher in a folder.
 
     Raises:
-        ArtifactError: the folder is not a model directory.
+        ArtifactError: the folder is neither a model directory nor a bundle.
     """
-    data = lineage.learned_from(artifact.describe(folder))
+    data = lineage.learned_from(lineage.described(folder))
     return Teacher(folder, lineage.weights_sha256(folder), chosen, data)
 
 
 def find(reference: str) -> Path | None:
-    """Find the teacher's model directory; None for the name of a built-in model.
+    """Find the teacher's model directory or bundle; None for the name of a built-in model.
 
     Raises:
-        UnknownError: the reference is neither a model directory nor a built-in model.
+        UnknownError: the reference is no model directory, no bundle and no built-in model.
     """
     if is_baseline(reference):
         return None
-    for path in (Path(reference), workspace.root() / reference):
-        if artifact.is_model_directory(path):
-            return path
     try:
-        return workspace.find(reference, "model")
+        return find_folder(reference)
     except UnknownError as error:
         baselines = _baselines()
         near = difflib.get_close_matches(reference, baselines, n=1, cutoff=0.5)
         guess = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownError(f"{error} ({guess}baselines: {', '.join(baselines)})") from error
+
+
+def find_folder(reference: str) -> Path:
+    """Find a teacher's model directory or bundle, by path or by its name in the workspace.
+
+    Raises:
+        UnknownError: there is neither.
+    """
+    for path in (Path(reference), workspace.root() / reference):
+        if workspace.kind_of(path) is not None:
+            return path
+    return workspace.find(reference, "model")
 
 
 def is_baseline(reference: str) -> bool:
@@ -163,7 +185,7 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     """Check that a teacher can teach a student, and has learned no row that is held out here.
 
     Args:
-        teacher: the teacher's model directory.
+        teacher: the teacher's model directory or bundle.
         data: data that the student learns from and is scored on.
         labels: the student's classes, in any order; empty in a regression.
 
@@ -171,7 +193,7 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
         UsageError: the teacher has another task, other classes or other inputs, or has learned
             rows of the test split.
     """
-    manifest = artifact.describe(teacher)
+    manifest = lineage.described(teacher)
     if manifest["task"] != data.task:
         raise UsageError(
             f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}: "
@@ -182,6 +204,16 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     refuse_learned(teacher, data)
 
 
+def note_failure(folder: Path) -> None:
+    """Report a bundle that failed a check when it was exported."""
+    failure = bundles.read(folder).manifest.failure if lineage.is_bundle(folder) else None
+    if failure:
+        console.note(
+            f"the teacher {folder} failed a check at its export, so it may answer worse than the "
+            f"model that it was exported from: {failure}"
+        )
+
+
 def check_generator(teacher: Path, data: Dataset) -> None:
     """Check that a generator's teacher is a generator, and has learned no row held out here.
 
@@ -190,8 +222,14 @@ def check_generator(teacher: Path, data: Dataset) -> None:
         data: data that the student learns from.
 
     Raises:
-        UsageError: the teacher is not a generator, or has learned rows of the test split.
+        UsageError: the teacher is not a generator, is a bundle, or has learned rows of the test
+            split.
     """
+    if lineage.is_bundle(teacher):
+        raise UsageError(
+            f"the teacher {teacher} is a bundle, and a generator learns what its discriminator "
+            "computes, too: name the model directory that the bundle was exported from"
+        )
     task = artifact.describe(teacher)["task"]
     if task != GENERATION:
         raise UsageError(

@@ -12,6 +12,7 @@ from bmc.errors import DataError, UsageError
 from bmc.inputs import Many
 from bmc.model import Model
 from bmc.structure.word_table import word_table
+from bmc.training.bundle_network import is_bundle
 from bmc.training.new_texts import distinct_words, nearest_words, new_texts
 from bmc.training.settings import NEIGHBORS
 from bmc.workflows.data import DataSource
@@ -107,13 +108,16 @@ def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Mod
 
 def _neighbors(rows: Many, teacher: Model) -> dict[str, tuple[str, ...]]:
     """Return the nearest words of each word of some texts, by a teacher's word vectors."""
+    refusal = UsageError(
+        f"words are replaced by near ones of the teacher's word vectors, and this {teacher.family} "
+        "has no plain table of them: take --text-edits swap,drop"
+    )
+    if is_bundle(teacher):
+        raise refusal
     try:
         _, table = word_table(teacher, "replacing words")
     except UsageError as error:
-        raise UsageError(
-            f"words are replaced by near ones of the teacher's word vectors, and this "
-            f"{teacher.family} has no plain table of them: take --text-edits swap,drop"
-        ) from error
+        raise refusal from error
     encoder: Any = teacher.encoder  # a TextEncoder: `word_table` takes no other
     return nearest_words(distinct_words(rows), encoder.tokenizer, table.weight)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from bmc import workspace
 from bmc.choices import Choice, about, check_choices
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
@@ -25,9 +26,14 @@ _RATE_FACTOR = 0.5
 _AVERAGE = Choice("average of teachers", ("probabilities", "logits"))
 _WEIGHTS = Choice("weights of teachers", ("equal", "validation"))
 _ORDER = Choice("order of signals", ("first", "together"))
-_STUDENT = Choice(
-    "student", families.students, "bmc models lists all", others=families.is_reference
-)
+
+
+def _is_other_student(name: str) -> bool:
+    """Tell whether a name can be a student that no family defines: a model, or a folder."""
+    return families.is_reference(name) or workspace.kind_of(workspace.root() / name) is not None
+
+
+_STUDENT = Choice("student", families.students, "bmc models lists all", others=_is_other_student)
 _VOCABULARY = Choice(
     "vocabulary", ("keep", "auto"), "or the number of tokens to keep", others=str.isdecimal
 )
@@ -46,8 +52,8 @@ class Tuning:
             training.
         batch_size: rows per step; the default is the batch size of the model's training.
         distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
-        teacher: fine-tune with this model as teacher: a model directory, or its name in the
-            workspace.
+        teacher: fine-tune with this model as teacher: a model directory or a bundle, or its name in
+            the workspace.
         transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
             (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR with images in any
             folders, or none.
@@ -148,9 +154,9 @@ class Distillation:
     """Settings of a student and of its training with a teacher's logits.
 
     Args:
-        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), a model directory, or any
-            model that bmc train takes: the name of a built-in model, a local Hugging Face folder,
-            or hf:org/name@revision.
+        student: tiny (2 layers x 128), mini (4 x 256), small (4 x 384), a model directory or its
+            name in the workspace, or any model that bmc train takes: the name of a built-in model,
+            a local Hugging Face folder, or hf:org/name@revision.
         layers: number of layers, instead of the student's default.
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.

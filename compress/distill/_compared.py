@@ -55,10 +55,11 @@ class Compared:
         self._device, self._student_views = device_of(work.device), list[View]()
         self._weights, self._parts = weights, LossParts()
         self._total = len(work.data.train.rows) + len(work.unlabeled)
-        self._networks = tuple(families.network(model.family) for model in (student, teacher))
-        self._student, self._teacher = student.module, teacher.module
         internal = {name: signal(name) for name in weights if name != LOGITS}
         self._runs_teacher = any(set(entry.needs) - _FROM_BATCH for entry in internal.values())
+        compared = (student, teacher) if self._runs_teacher else (student,)
+        self._networks = tuple(families.network(model.family) for model in compared)
+        self._student, self._teacher = student.module, teacher.module
 
         self.signals = nn.ModuleDict()
         if internal:
@@ -127,6 +128,8 @@ class Compared:
         with torch.no_grad():
             student_view = _view(self._networks[0], student.module.cpu().eval(), inputs)
             student_view = replace(student_view, rows=rows, total=self._total)
+            if not self._runs_teacher:
+                return student_view, student_view
             if _input_key(student) != _input_key(teacher):
                 reason = _input_difference(student)
                 _refuse_missing(signals, _FROM_BATCH, student, teacher, reason)

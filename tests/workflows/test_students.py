@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.quantize.static import Static
 from bmc.data import Dataset, Examples
-from bmc.errors import ArtifactError, AssetError, UnknownError, UsageError
+from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, UsageError
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -55,6 +56,31 @@ def test_a_model_directory_is_taught_from_its_own_weights_and_keeps_its_steps(
     assert student.origin["start"]["name"] == "start"
     for name, value in student.module.state_dict().items():
         torch.testing.assert_close(value, start.module.state_dict()[name], atol=1e-6, rtol=0)
+
+
+def test_a_student_is_found_by_its_name_in_the_workspace(
+    lively_folder: Path, reviews_csv: Path, workspace: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(lively_folder, workspace / "small-reviews")
+    assert students.choose("small-reviews", {}).reference == str(workspace / "small-reviews")
+    with pytest.raises(UnknownError, match=r"no student named 'small-review'.*'small-reviews'"):
+        students.choose("small-review", {})
+    with pytest.raises(SettingError, match="student is 'small-review'; possible: "):
+        Distillation(student="small-review")
+    settings = Distillation(student="small-reviews", learning_rate=1e-9, **QUICK)
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    start = artifact.load(distill.distill(str(lively_folder), source, settings, output).path)
+    assert start.origin["start"]["name"] == "small-reviews"
+
+
+def test_a_bundle_as_a_student_is_refused_with_the_way_out(
+    bundle_of: Callable[[str], Path], workspace: Path
+) -> None:
+    shutil.copytree(bundle_of("onnx"), workspace / "some-bundle")
+    for name in (str(bundle_of("onnx")), "some-bundle"):
+        settings = Distillation(student=name)
+        with pytest.raises(UsageError, match=r"is a bundle, which cannot be trained: name the mo"):
+            students.choose(settings.student, {})
 
 
 def test_a_checkpoint_reads_its_own_tokens_and_says_that_logits_are_all_it_can_learn(
