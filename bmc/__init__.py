@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bmc.api.comparison import Comparison, compare
     from bmc.api.handles import BundleHandle, ModelHandle
     from bmc.api.handles import open_handle as open  # noqa: A004  bmc.open
+    from bmc.api.onnx import OnnxHandle
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
@@ -41,6 +42,7 @@ __all__ = [
     "Comparison",
     "Event",
     "ModelHandle",
+    "OnnxHandle",
     "Pipeline",
     "Prediction",
     "__version__",
@@ -59,6 +61,7 @@ _HOMES = {
     "Comparison": "bmc.api.comparison",
     "Event": "bmc.console",
     "ModelHandle": "bmc.api.handles",
+    "OnnxHandle": "bmc.api.onnx",
     "Pipeline": "bmc.pipeline",
     "Prediction": "bmc.pipeline",
     "compare": "bmc.api.comparison",

@@ -15,7 +15,7 @@ from bmc import bundle as bundles
 from bmc import console, targets
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
-from bmc.contracts.tasks import task
+from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
 from bmc.pipeline import Pipeline
@@ -161,34 +161,57 @@ def _check_labels(
 
 
 def _largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:
-    """Return the largest absolute change of an output value; NaN if a value became NaN."""
-    changes = []
+    """Return the largest absolute change of an output value; NaN if a value became NaN.
+
+    Where outputs have scales of their own, each change is converted to the scale of the bundle.
+    """
+    changes, scale = [], _scale_of(bundle, expected)
+    scales = bundle.manifest.parity.get("scales", {})
     for name, array in expected.items():
         if outputs[name].shape != array.shape:
             raise ArtifactError(
                 f"bundle {bundle.path}: golden {name} has shape {array.shape}, the output of its "
                 f"model has shape {outputs[name].shape}; export it again"
             )
-        changes.append(_change(outputs[name], array))
+        change = _change(*_unmasked(bundle, outputs[name], array))
+        changes.append(change * scale / scales.get(name, scale))
     return float(np.max(changes))  # np.max returns NaN if there is one; Python's max may not
+
+
+def _unmasked(
+    bundle: Bundle, array: NDArray[Any], expected: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Leave out masked values, which are NaN or infinite in both arrays.
+
+    Only outputs of other tools' files hold such values; a classifier's never do.
+    """
+    if bundle.manifest.task != TENSORS or expected.dtype.kind != "f":
+        return array, expected
+    masked = ~np.isfinite(expected) & ((array == expected) | (np.isnan(array) & np.isnan(expected)))
+    return array[~masked], expected[~masked]
 
 
 def _change(array: NDArray[Any], expected: NDArray[Any]) -> float:
     with np.errstate(all="ignore"):  # infinity minus infinity is NaN, and no NaN is <= a limit
-        return float(np.abs(array.astype(np.float64) - expected.astype(np.float64)).max())
+        difference = np.abs(array.astype(np.float64) - expected.astype(np.float64))
+        return float(difference.max(initial=0))
 
 
 def _allowed_change(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
-    """Return the largest absolute change that an output value may have.
-
-    The limit is a share of the outputs' scale: the scale recorded at the export, or, in bundles
-    without one, the largest golden output (at least 1).
-    """
+    """Return the largest absolute change that an output value may have: a share of the scale."""
     share = PRECISIONS[bundle.manifest.precision].device_tolerance
+    return share * _scale_of(bundle, expected)
+
+
+def _scale_of(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
+    """Return the outputs' scale: the one recorded at the export.
+
+    In bundles without one, it is the largest golden output, at least 1.
+    """
     scale = bundle.manifest.parity.get("scale")
     if isinstance(scale, float) and 0 < scale < math.inf:
-        return share * scale
-    return share * max(1.0, *(float(np.abs(array).max()) for array in expected.values()))
+        return scale
+    return max(1.0, *(float(np.abs(array).max(initial=0)) for array in expected.values()))
 
 
 def _loadable(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bmc.contracts.tasks import TASKS
+from bmc.contracts.tasks import model_tasks
 from bmc.errors import ArtifactError
 from bmc.untrusted import read_json
 from bmc.writing import MODEL_MANIFEST
@@ -51,10 +51,10 @@ def describe(folder: Path) -> dict[str, Any]:
             raise ArtifactError(
                 f"{folder}/{MANIFEST} lacks {key!r}, or its value is not a {kind.__name__}"
             )
-    if manifest["task"] not in TASKS.names():
+    if manifest["task"] not in model_tasks():
         raise ArtifactError(
             f"{folder}/{MANIFEST}: the task is {manifest['task']!r:.60}; "
-            f"possible: {', '.join(TASKS.names())}"
+            f"possible: {', '.join(model_tasks())}"
         )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")

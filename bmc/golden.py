@@ -111,7 +111,7 @@ def tensors_of(arrays: Arrays, kind: str, tensors: Sequence[TensorInfo], path: P
         array = arrays.get(f"{kind}.{info.name}")
         if array is None:
             raise ArtifactError(f"bundle {path}: {ARRAYS} has no tensor {info.name!r:.60}")
-        if not _fits(array, info):
+        if not _fits(array, info, may_be_empty=kind == "output"):
             raise ArtifactError(
                 f"bundle {path}: in {ARRAYS} {info.name!r:.60} is {array.dtype.name} of shape "
                 f"{array.shape}, the manifest says {info.dtype} of {info.shape}; export it again"
@@ -156,12 +156,18 @@ def _row(number: int, row: Any, arrays: Arrays, path: Path) -> Row:
     )
 
 
-def _fits(array: NDArray[Any], info: TensorInfo) -> bool:
-    if array.dtype.name != info.dtype or array.ndim != len(info.shape) or not array.size:
+def _fits(array: NDArray[Any], info: TensorInfo, may_be_empty: bool) -> bool:
+    """Tell whether an array is a tensor of the manifest; an output may hold no detections."""
+    if array.dtype.name != info.dtype or array.ndim != len(info.shape):
         return False
-    sizes_match = all(
+    counts_rows = info.shape[:1] == ("batch",)
+    if counts_rows and not 1 <= len(array) <= _MAX_ROWS:
+        return False
+    free = {size for size in info.shape if isinstance(size, str)} - {"batch"}
+    if not array.size and not (may_be_empty and free):
+        return False
+    return all(
         size == expected
         for size, expected in zip(array.shape, info.shape, strict=True)
         if isinstance(expected, int)
     )
-    return sizes_match and array.shape[0] <= _MAX_ROWS

@@ -55,6 +55,7 @@ RANGES: Mapping[str, Range] = {
     "build.nodes.*": Range(0, 10**9),
     "parity.rows": Range(0, 10**12),
     "parity.scale": Range(1e-30, 1e30, whole=False),
+    "parity.scales.*": Range(1e-30, 1e30, whole=False),
     "lineage.parameters": Range(0, 10**13),
     "lineage.sparsity": Range(0, 1, whole=False, optional=True),
     "lineage.odd_widths.*": Range(1, 2**24),
@@ -71,6 +72,7 @@ _TYPES: Mapping[str, type] = {
     "build.limits": dict,
     "build.nodes": dict,
     "parity.failed": str,
+    "parity.scales": dict,
 }
 _MAX_ENTRIES = {"inputs": 16, "outputs": 16, "labels": 2**20, "files": 4096}
 _MAX_AXES = 8
@@ -249,8 +251,8 @@ def _tensors(entries: Any) -> tuple[TensorInfo, ...]:
         if not all(type(size) in (int, str) for size in shape):
             raise TypeError(f"{name!r:.60} has sizes that are neither numbers nor names")
         _check_choice(f"dtype of {name!r:.60}", dtype, DTYPES)
-        if not 1 <= len(shape) <= _MAX_AXES:
-            raise ValueError(f"{name!r:.60} has {len(shape)} axes; 1..{_MAX_AXES} are possible")
+        if len(shape) > _MAX_AXES:
+            raise ValueError(f"{name!r:.60} has {len(shape)} axes; up to {_MAX_AXES} are possible")
         if math.prod(size for size in shape if isinstance(size, int)) > _MAX_ROW_VALUES:
             raise ValueError(f"a row of {name!r:.60} has more than {_MAX_ROW_VALUES} values")
         _check_texts((name, *(size for size in shape if isinstance(size, str))))

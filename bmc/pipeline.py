@@ -40,9 +40,10 @@ class Prediction:
     score: float
 
 
-PipelineOutput = Prediction | float | NDArray[np.uint8]
-"""The result for one row: a Prediction for classification, a number for regression, and an image,
-uint8 (height, width, channels), for generation."""
+PipelineOutput = Prediction | float | NDArray[np.uint8] | dict[str, NDArray[Any]]
+"""The result for one row: a Prediction for classification, a number for regression, an image,
+uint8 (height, width, channels), for generation, and the outputs by name for an ONNX file of another
+tool."""
 
 
 class Pipeline:
@@ -79,7 +80,8 @@ class Pipeline:
             row: one raw row, a list of rows, or an iterator of rows. A row has the form of the
                 training data: a text (a tuple of two texts for pair models), an image (a file, or
                 uint8 (height, width[, channels])), a series (steps, channels), a tuple of arrays,
-                or a number that seeds a generator.
+                or a number that seeds a generator. The row of an ONNX file of another tool is the
+                model's input tensors by name, with their batch axis where there is one.
             errors: "raise" ends the call with the error of the first row that has no prediction;
                 "return" returns the error in the place of the row's prediction. For lists and
                 iterators.
@@ -100,6 +102,8 @@ class Pipeline:
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):
             return list(self._predict_stream(iter(row), errors == "raise"))
+        if self._returns_tensors:
+            return self.tensors(row)
         prediction = self._predictions(self.outputs([row]))[0]
         if prediction is None:
             raise self._not_finite("this row")
@@ -153,6 +157,21 @@ class Pipeline:
             )
         return outputs
 
+    def tensors(self, row: Any) -> dict[str, NDArray[Any]]:
+        """Compute all outputs of one row, by name.
+
+        Args:
+            row: a raw row; see `__call__`.
+
+        Raises:
+            DataError: the row does not have the form that the model takes.
+            UsageError: the pipeline is closed.
+        """
+        encoder = self.bundle.encoder
+        arrays = encoder.batch(encoder.encode([row]), [0])
+        with self._shared.in_use() as session:
+            return session.run(arrays)
+
     def close(self) -> None:
         """Free the model once the running calls of other threads have ended.
 
@@ -194,6 +213,11 @@ class Pipeline:
             BmcError: a row has no prediction, and `strict` is set.
         """
         errors_by_index: dict[int, BmcError] = {}
+        if self._returns_tensors:
+            errors_by_index = self._bad_rows(rows, first, strict)
+            return [
+                errors_by_index.get(index) or self.tensors(row) for index, row in enumerate(rows)
+            ]
         try:
             outputs = self.outputs(rows)
         except DataError:
@@ -224,6 +248,10 @@ class Pipeline:
                 if strict:
                     raise errors_by_index[index] from error
         return errors_by_index
+
+    @property
+    def _returns_tensors(self) -> bool:
+        return self.bundle.manifest.task == tasks.TENSORS
 
     def _batch_size(self, batch_size: int) -> int:
         """Return the requested batch size, or the largest that the engine was built for."""

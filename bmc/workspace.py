@@ -14,6 +14,7 @@ from bmc.writing import MODEL_MANIFEST as MODEL_MANIFEST
 
 _VERBS = {"model": "bmc train", "bundle": "bmc export"}
 _ELSEWHERE = "name one that --output wrote elsewhere by its path"
+_WHAT = {"model": "model directory", "bundle": "bundle"}
 _KINDS = {MODEL_MANIFEST: "model", BUNDLE_MANIFEST: "bundle"}
 
 
@@ -100,17 +101,29 @@ def find(reference: str, kind: str) -> Path:
         writing.recover(path)
         if kind_of(path) == kind:
             return path
+    for path in candidates:
+        if path.suffix.lower() == ".onnx" and _is_file(path):
+            raise UnknownError(
+                f"{path} is an ONNX file, not a {_WHAT[kind]}; bmc inspect {path} shows it, and "
+                f"bmc export {path} --target onnx --samples ROWS.npz makes a bundle of it"
+            )
     manifest = next(name for name, value in _KINDS.items() if value == kind)
     for path in candidates:
         if _is_folder(path):
-            what = {"model": "model directory", "bundle": "bundle"}[kind]
-            raise UnknownError(f"{path} is not a {what}: it has no {manifest}")
+            raise UnknownError(f"{path} is not a {_WHAT[kind]}: it has no {manifest}")
     if entries(kind):
         raise unknown(kind, reference, [path.name for path in entries(kind)], _ELSEWHERE)
     raise UnknownError(
         f"no {kind} named {reference!r}, and none in {root()} yet; make one with {_VERBS[kind]}, "
         "or name a folder (BMC_HOME says where the workspace is)"
     )
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # raised for a name that is too long
+        return False
 
 
 def _is_folder(path: Path) -> bool:

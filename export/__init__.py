@@ -9,8 +9,7 @@ from typing import Any, Protocol
 from bmc.contracts.export_options import NEWEST_OPSET as NEWEST_OPSET
 from bmc.contracts.export_options import OLDEST_OPSET as OLDEST_OPSET
 from bmc.contracts.export_options import ExportOptions as ExportOptions
-from bmc.inputs import TensorInfo
-from bmc.model import Model
+from bmc.inputs import Encoder, TensorInfo
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,23 @@ class Written:
     build: dict[str, Any] = field(default_factory=dict)
 
 
+class Exported(Protocol):
+    """What an exporter reads of a model: a PyTorch model, or an ONNX file of another tool."""
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder that turns raw rows into the model's inputs."""
+
+    def outputs(self) -> tuple[TensorInfo, ...]:
+        """Return the name, dtype and shape of each output."""
+
+
 class Source(Protocol):
     """A model to export, and its ONNX graph, which all targets share."""
 
     @property
-    def model(self) -> Model:
-        """The PyTorch model."""
+    def model(self) -> Exported:
+        """The model."""
 
     @property
     def options(self) -> ExportOptions:

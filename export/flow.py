@@ -114,14 +114,25 @@ def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
             raise ExportError(f"{target} cannot run the exported model: {error}") from error
         publish(draft, verified, timed)
         if failure := verified.failure or timed.failure:
-            failed = output.with_name(f"{output.name}.failed")
-            with new_folder(failed, force=True) as copy:
-                shutil.copytree(folder, copy, dirs_exist_ok=True)
             check = "parity" if verified.failure else "speed"
-            message = f"{target}: {failure}. Kept as {failed} for inspection"
-            raise GateError(message, check, bundle.read(failed))
-        _check_reloaded(folder, output)
+            raise keep_failed(folder, output, f"{target}: {failure}", check)
+        check_reloaded(folder, output)
     return bundle.read(output)
+
+
+def keep_failed(folder: Path, output: Path, reason: str, check: str) -> GateError:
+    """Keep a bundle that failed a check as NAME.failed, and return the error.
+
+    Args:
+        folder: the bundle, with its manifest.
+        output: path of the bundle, had it passed.
+        reason: the target, and the check that failed.
+        check: name of the check; see `GateError`.
+    """
+    failed = output.with_name(f"{output.name}.failed")
+    with new_folder(failed, force=True) as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+    return GateError(f"{reason}. Kept as {failed} for inspection", check, bundle.read(failed))
 
 
 def write(source: Source, target: str, folder: Path) -> Draft:
@@ -139,7 +150,7 @@ def verify(draft: Draft) -> Verified:
 
     The golden rows and the outputs on the held-out rows are written next to the model.
     """
-    runnable = _runnable(draft.bundle)
+    runnable = as_runnable(draft.bundle)
     source, task = draft.source, draft.source.model.task
     with Pipeline(runnable, RuntimeOptions()) as pipeline:
         _write_golden(draft.bundle, pipeline, source)
@@ -160,7 +171,7 @@ def verify(draft: Draft) -> Verified:
     target = runnable.manifest.target
     figures = {**comparison.to_json(), "max_error_other_shapes": probe_error, "scale": scale}
     return Verified(
-        _finite(figures) if failure else figures,
+        finite(figures) if failure else figures,
         {} if failure else _scores(logits, source),
         target if target != draft.bundle.manifest.target else None,
         failure,
@@ -217,7 +228,7 @@ def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
     return manifest
 
 
-def _finite(figures: Mapping[str, Any]) -> dict[str, Any]:
+def finite(figures: Mapping[str, Any]) -> dict[str, Any]:
     """Return the finite figures: a failed bundle may output NaN, which JSON cannot hold."""
     return {name: value for name, value in figures.items() if value is None or isfinite(value)}
 
@@ -236,14 +247,14 @@ def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
     return {"rows": len(source.labels), **own_scores}
 
 
-def _check_reloaded(folder: Path, output: Path) -> None:
+def check_reloaded(folder: Path, output: Path) -> None:
     """Load the written bundle in a new session, and compare its outputs on the golden rows.
 
     Raises:
         ArtifactError: the bundle cannot be loaded, or its outputs differ; nothing is kept.
     """
     try:
-        runnable = _runnable(bundle.read(folder))
+        runnable = as_runnable(bundle.read(folder))
         inputs, expected = runnable.golden()
         with targets.load(runnable.manifest.target).load(runnable, RuntimeOptions()) as session:
             outputs = session.run(inputs)
@@ -253,14 +264,15 @@ def _check_reloaded(folder: Path, output: Path) -> None:
             f"{output} was not written: the bundle could not be loaded ({reason})"
         ) from error
     for name, array in expected.items():
-        allowed = _RELOAD_TOLERANCE * max(1.0, float(np.abs(array).max(initial=0)))
+        finite_values = np.abs(array[np.isfinite(array)])
+        allowed = _RELOAD_TOLERANCE * max(1.0, float(finite_values.max(initial=0)))
         if not np.allclose(outputs[name], array, rtol=0, atol=allowed, equal_nan=True):
             raise ArtifactError(
                 f"{output} was not written: loaded again, the bundle's outputs differ ({name})"
             )
 
 
-def _runnable(exported: Bundle) -> Bundle:
+def as_runnable(exported: Bundle) -> Bundle:
     """Return a bundle that can run here: the bundle itself, or its source file on a stand-in.
 
     For example, the ONNX file of a TensorRT engine runs in ONNX Runtime where there is no GPU.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 import onnx_ir
@@ -12,6 +11,7 @@ import onnxruntime
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
+from bmc.export.graph_files import copy_graph
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
@@ -22,7 +22,7 @@ _INTEGER = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantiz
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
     path, nodes = source.onnx("onnx")
-    shutil.copyfile(path, folder / "model.onnx")
+    copy_graph(path, folder)
     build = {"opset": onnx_ir.load(path).opset_imports[""], "nodes": nodes}
     build |= source.batch
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)

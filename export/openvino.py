@@ -18,6 +18,7 @@ from bmc.user_code import summary_of
 
 _DEQUANTIZE = ("Convert", "Subtract", "Multiply")
 _RECURRENT = ("GRUSequence", "LSTMSequence", "RNNSequence", "GRUCell", "LSTMCell", "RNNCell")
+_MAX_REASON = 300
 _FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
 _LAYERS = ("Convolution", "FullyConnected", "MatMul", "RNNSeq", "RNNCell")
 _PRECISIONS = {"i8": "int8", "u8": "uint8", "f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -33,11 +34,17 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
         graph = openvino.Core().read_model(path)
         optimize(graph)
     except RuntimeError as error:
-        raise ExportError(f"OpenVINO cannot convert the network: {summary_of(error)}") from error
+        raise ExportError(f"OpenVINO cannot convert the network: {_reason(error)}") from error
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     version = openvino.__version__.partition("-")[0]
     build = {"opset": source.opset, "openvino": version, **source.batch}
     return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)
+
+
+def _reason(error: RuntimeError) -> str:
+    """Return OpenVINO's own list of what it cannot convert; else the whole message."""
+    lines = [line.removeprefix("-- ") for line in str(error).splitlines() if line[:3] == "-- "]
+    return "; ".join(lines)[:_MAX_REASON] or summary_of(error)
 
 
 def optimize(graph: openvino.Model) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from bmc.bundle import Bundle
 from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
 from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
+from bmc.export.graph_files import copy_graph
 from bmc.inspect.executed import Executed
 from bmc.targets.tensorrt import build_engine, layers_of, version
 
@@ -21,7 +21,7 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """
     inputs, outputs = source.model.encoder.tensors(), source.model.outputs()
     path, nodes = source.onnx("tensorrt")
-    shutil.copyfile(path, folder / ENGINE_SOURCE)
+    copy_graph(path, folder)
     max_batch = source.batch.get("max_batch", options.max_batch)
     limits = {"batch": max_batch, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)

@@ -16,6 +16,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ArtifactError
 from bmc.files import size_of
 from bmc.measure.shown import megabytes
+from bmc.onnx_models import finding
 from bmc.pipeline import Pipeline
 from bmc.rendering.summaries import as_html, as_text, measured
 from bmc.targets import RuntimeOptions
@@ -23,6 +24,7 @@ from bmc.trust import named
 from bmc.untrusted import read_json
 
 if TYPE_CHECKING:
+    from bmc.api.onnx import OnnxHandle
     from bmc.model import Model
 
 
@@ -325,16 +327,17 @@ class BundleHandle:
 Handle = ModelHandle | BundleHandle
 
 
-def reference_of(model: ModelHandle | BundleHandle | str | Path) -> str:
+def reference_of(model: ModelHandle | BundleHandle | OnnxHandle | str | Path) -> str:
     """Return the path of a handle; a path or a name is returned unchanged."""
-    return str(model.path if isinstance(model, ModelHandle | BundleHandle) else model)
+    return str(model) if isinstance(model, str | Path) else str(model.path)
 
 
-def open_handle(reference: str | Path, code: str = "") -> Handle:
+def open_handle(reference: str | Path, code: str = "") -> Handle | OnnxHandle:
     """Return the handle of a model directory or a bundle, by path or by its workspace name.
 
     Args:
-        reference: a folder, or a name in the workspace.
+        reference: a folder, or a name in the workspace; or an ONNX file of another tool, or a
+            folder with one.
         code: module:function of yours that builds the model; it may run when this handle, or one
             that is made from it, is used. Nothing that a file names runs otherwise.
 
@@ -351,6 +354,11 @@ def open_handle(reference: str | Path, code: str = "") -> Handle:
         if workspace.kind_of(path) == "model":
             return ModelHandle(path, code)
     with worded():
+        onnx_path = finding.find(str(reference))
+        if onnx_path is not None:
+            from bmc.api.onnx import OnnxHandle  # noqa: PLC0415  imports this module
+
+            return OnnxHandle(onnx_path)
         return ModelHandle(workspace.find(str(reference), "model"), code)
 
 

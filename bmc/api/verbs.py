@@ -20,7 +20,7 @@ from bmc.workflows import distill as distilling
 from bmc.workflows import train as training
 from bmc.workflows.data import DataSource
 from bmc.workflows.export import export as workflows_export
-from bmc.workflows.options import Files, Output, Pruning, Quantization, Sharing
+from bmc.workflows.options import Files, Output, Pruning, Quantization, SampledFiles, Sharing
 from bmc.workflows.prune import prune as workflows_prune
 from bmc.workflows.quantize import quantize as workflows_quantize
 from bmc.workflows.settings import settings_from
@@ -374,7 +374,7 @@ def export_handles(
 ) -> tuple[BundleHandle, ...]:
     """Export a model to targets; see `ModelHandle.to`."""
     options = ExportOptions(opset, max_batch, allow_slower)
-    files = _files(data, output, force)
+    files = SampledFiles(path_of(output), force, _text(data))
     result = workflows_export(reference_of(model), targets, options, files)
     return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
 

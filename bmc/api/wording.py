@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bmc.errors import BmcError
 
-_FLAGS = frozenset({"allow-slower", "distill", "force"})
+_FLAGS = frozenset({"allow-slower", "distill", "force", "random-samples"})
 _WITH_VALUE = frozenset(
     {
         *("calibrator", "data", "device", "in-float", "keep", "method", "precision", "student"),

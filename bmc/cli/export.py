@@ -9,7 +9,7 @@ from bmc.cli.options import ModelName
 from bmc.contracts.export_options import ExportOptions
 from bmc.contracts.targets import TARGETS
 from bmc.rendering.rendered import Rendered, render_result
-from bmc.workflows.options import Files, OwnCode
+from bmc.workflows.options import OwnCode, SampledFiles
 
 PANEL = "Bundle"
 
@@ -19,7 +19,7 @@ def export(
     *,
     target: Annotated[tuple[str, ...], of_plugins(TARGETS, commas=True)],
     options: ExportOptions = ExportOptions(),
-    files: Files = Files(),
+    files: SampledFiles = SampledFiles(),
     code: OwnCode = OwnCode(),
 ) -> Rendered:
     """Export a model to a target, and check its outputs and scores.
@@ -34,6 +34,7 @@ def export(
     Example:
         bmc export tiny-movie-reviews --target onnx,openvino
         bmc export bert-movie-reviews-static --target onnx -o bundle
+        bmc export model.onnx --target onnx,openvino --samples rows.npz
     """
     from bmc.rendering import bundles as render
     from bmc.workflows import export as workflow

@@ -22,8 +22,8 @@ def inspect(
     `bmc bench` for the latency of bundles.
 
     Args:
-        model: a model directory, or its name in the workspace; the newest when left out. For a
-            bundle, the command shows the precision of each operator that the runtime executes.
+        model: a model directory, or its name in the workspace; the newest when left out. Of a
+            bundle, the precision of each operator that runs; of an ONNX file, the cost by layer.
 
     Example:
         bmc inspect bert-movie-reviews --sensitivity

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GENERATION = "generation"
 """The task of generators: their family sets it, whatever labels the data has."""
+TENSORS = "tensors"
+"""The task of ONNX files of other tools; only bundles have it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,4 +224,9 @@ def label_reading(name: str) -> LabelReading:
 
 def labeled_tasks() -> list[str]:
     """Return the tasks that learn from labels, without importing them."""
-    return [name for name in TASKS.names() if name != GENERATION]
+    return [name for name in TASKS.names() if name not in (GENERATION, TENSORS)]
+
+
+def model_tasks() -> list[str]:
+    """Return the tasks of model directories, without importing them."""
+    return [name for name in TASKS.names() if name != TENSORS]

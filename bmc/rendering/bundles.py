@@ -45,6 +45,8 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
 
 def _next(bundle: Bundle) -> str:
     kind = bundle.manifest.preprocessing.get("kind")
+    if kind == "tensors":
+        return f"next: bmc check {bundle.path}    or: bmc bench {bundle.path}"
     rows = {"image": "IMAGE.png", "series": "SERIES.npy", "latent": "1 2 3 --images PICTURES"}
     pair = " --pair 'a fine one'" if bundle.manifest.preprocessing.get("columns") == 2 else ""
     row = rows.get(str(kind), f"'what a film'{pair}")

@@ -11,12 +11,16 @@ from bmc.inspect import page
 from bmc.inspect.collect import Inspection
 from bmc.inspect.executed import counted
 from bmc.inspect.layers import Costs
+from bmc.rendering import onnx
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.inspect import InspectedBundle, InspectedModel
+from bmc.workflows.onnx_files import InspectedOnnx
 
 
-def inspected(result: InspectedModel | InspectedBundle) -> Rendered:
+def inspected(result: InspectedModel | InspectedBundle | InspectedOnnx) -> Rendered:
     """Render what `bmc inspect` found."""
+    if isinstance(result, InspectedOnnx):
+        return onnx.inspected(result)
     return _bundle(result) if isinstance(result, InspectedBundle) else _model(result)
 
 

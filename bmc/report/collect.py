@@ -12,7 +12,7 @@ import numpy as np
 from bmc import bundle as bundles
 from bmc import console, curves, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import task
+from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
 from bmc.measure import machine, results, scores
@@ -164,7 +164,7 @@ def _line(
         kept=kept_accuracy,
         model_bytes=one.bundle.model_size(),
         bundle_bytes=size_of(one.bundle.path),
-        note=_ENGINE_NOTE if manifest.stand_in else "",
+        note=_ENGINE_NOTE if manifest.stand_in and manifest.task != TENSORS else "",
         sparsity=manifest.lineage.get("sparsity"),
         origin=origin.path.name if origin else None,
         remarks=remarks_of(one.bundle, origin, ratio, p50),

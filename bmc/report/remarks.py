@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import TENSORS
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, significant, with_interval
 
@@ -30,7 +31,7 @@ def remarks_of(
         ratio: speed-up relative to `origin`; None if the two were not measured together.
         p50: its median latency in milliseconds.
     """
-    remarks = [_sparse(bundle, origin, ratio), _small(bundle), _taught(bundle)]
+    remarks = [_compared(bundle), _sparse(bundle, origin, ratio), _small(bundle), _taught(bundle)]
     if origin and ratio and ratio.high < 1:
         cause = _cause(bundle, origin, p50)
         remarks.append(
@@ -43,6 +44,16 @@ def remarks_of(
 def steps_of(bundle: Bundle) -> list[str]:
     """Return the methods that made a bundle's model, in order."""
     return [str(step) for step in bundle.manifest.lineage.get("steps") or ()]
+
+
+def _compared(bundle: Bundle) -> str:
+    """Say how the bundle of another tool's ONNX file stands to that file, which has no score."""
+    parity, file = bundle.manifest.parity, bundle.manifest.lineage.get("file")
+    rows, cosine, agreement = (parity.get(key) for key in ("rows", "cosine", "agreement"))
+    if bundle.manifest.task != TENSORS or not isinstance(cosine, float):
+        return ""
+    alike = f"answers {agreement:.2%} alike, " if isinstance(agreement, float) else ""
+    return f"against {file!s:.80} on {rows} samples: {alike}cosine similarity {cosine:.6f}"
 
 
 def _taught(bundle: Bundle) -> str:

@@ -10,13 +10,17 @@ from typing import Any
 from bmc import console, workspace
 from bmc.bundle import Bundle
 from bmc.contracts.targets import TARGETS, exporter_of
+from bmc.contracts.tasks import TENSORS
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.measure.scores import Interval
-from bmc.measure.shown import megabytes, with_interval
+from bmc.measure.shown import megabytes, significant, with_interval
+from bmc.onnx_models import finding
+from bmc.workflows import onnx_files
 from bmc.workflows.lineage import data_of
-from bmc.workflows.options import Files
+from bmc.workflows.onnx_files import Arrays
+from bmc.workflows.options import SampledFiles
 from bmc.workflows.outputs import refuse_output
 
 
@@ -35,16 +39,21 @@ def export(
     reference: str | None,
     targets: Sequence[str],
     options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
-    files: Files = Files(),  # noqa: B008  frozen
+    files: SampledFiles = SampledFiles(),  # noqa: B008  frozen
+    arrays: Arrays | None = None,
 ) -> Exported:
     """Write a bundle for each target, compare its outputs with PyTorch's, and score it.
 
+    The outputs of an ONNX file's bundle are compared with those of the file, on samples.
+
     Args:
-        reference: a model directory, or a model's name in the workspace; the newest when None.
+        reference: a model directory, or a model's name in the workspace, or an ONNX file; the
+            newest model when None.
         targets: names of targets.
         options: settings of the export.
-        files: present location of the model's data, and the output folder for a single target; the
-            default is MODEL-TARGET in the workspace.
+        files: present location of the model's data, samples of an ONNX file, and the output folder
+            for a single target; the default is MODEL-TARGET in the workspace.
+        arrays: samples of an ONNX file in memory, in place of a path.
 
     Raises:
         UnknownError: there is no such model or target.
@@ -53,6 +62,9 @@ def export(
             the bundle is kept as NAME.failed.
     """
     _check_targets(targets, files.output)
+    path = finding.find(reference)
+    if path is not None:
+        return _exported(*onnx_files.export_file(path, targets, options, files, arrays))
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"exporting {folder}, the newest model")
@@ -63,6 +75,7 @@ def export(
     for name, path in outputs.items():
         exporter_of(name)
         refuse_output(path, files.force, source=folder)
+    files.refuse_samples(folder)
     data = data_of(folder, files.data)
     written: list[Bundle] = []
     failures: list[GateError] = []
@@ -78,6 +91,11 @@ def export(
             except BmcError:
                 _say_kept(written, failures)
                 raise
+    return _exported(written, failures)
+
+
+def _exported(written: Sequence[Bundle], failures: Sequence[GateError]) -> Exported:
+    """Return what was exported; raise the failures, if there are any, with what was kept."""
     if failures:
         _say_kept(written, ())
         kept = [error.result for error in failures if isinstance(error.result, Bundle)]
@@ -96,6 +114,8 @@ def line_of(bundle: Bundle) -> str:
     """Return one line on a written bundle and its differences from PyTorch's outputs."""
     manifest = bundle.manifest
     scores = scores_of(bundle)
+    if manifest.task == TENSORS:
+        return _line_of_tensors(bundle)
     built = " of its ONNX file; the engine was built, not run here"
     whose = built if manifest.stand_in else ""
     agreement = manifest.parity["agreement"]
@@ -105,6 +125,22 @@ def line_of(bundle: Bundle) -> str:
         f"({scores['rows']} rows; {alike}"
         f"largest change of an output {manifest.parity['max_error']:.1g}"
         f"{_over_fp32(manifest.build)})"
+    )
+
+
+def _line_of_tensors(bundle: Bundle) -> str:
+    """Return one line on a bundle of an ONNX file, and its differences from the file's outputs."""
+    manifest = bundle.manifest
+    stand_in = manifest.stand_in
+    ran = " (its ONNX file; the engine was built, not run here)" if stand_in else ""
+    parity = manifest.parity
+    agreement = parity.get("agreement")
+    alike = "" if agreement is None else f"{agreement:.2%} answered alike, "
+    return (
+        f"wrote {bundle.path}: {megabytes(bundle.model_size())}; against {manifest.lineage['file']}"
+        f"{ran} on {parity['rows']} samples: {alike}largest change of an output "
+        f"{parity['max_error']:.1g} of up to {significant(parity['scale'])}, cosine "
+        f"{parity['cosine']:.6f}{_over_fp32(manifest.build)}"
     )
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from bmc import bundle as bundles
 from bmc import console, locks, plugins, targets, workspace
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import TENSORS
 from bmc.contracts.tasks import task as task_of
 from bmc.description import describe
 from bmc.errors import ArtifactError, BmcError, DataError, MissingError
@@ -92,6 +93,8 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
     folders: dict[Path, str] = {}
     notes: list[str] = []
     for (data, fingerprint, task), members in groups.items():
+        if task == TENSORS:
+            continue  # an ONNX file of another tool, whose samples have no labels
         if not task_of(task).has_labels:
             notes.append(f"no floor for {data}: generated images have no score to compare")
             continue

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from bmc.choices import Choice, about, of_plugins
 from bmc.contracts.targets import TARGETS, format_of
 from bmc.contracts.techniques import techniques
+from bmc.errors import UsageError
 from bmc.measure.latency import BenchSettings
 from bmc.trust import trust
 
@@ -45,6 +46,32 @@ class Files(Output):
     """
 
     data: str | None = field(default=None, metadata=about(group="Data"))
+
+
+@dataclass(frozen=True)
+class SampledFiles(Files):
+    """Where the data of a model, or samples of an ONNX file's inputs, are.
+
+    Args:
+        samples: .npz file with an array for each input of an ONNX file, by the input's name: rows
+            along the input's first axis, or calls along one more axis in front.
+        random_samples: take generated inputs for an ONNX file instead.
+    """
+
+    samples: Path | None = field(default=None, metadata=about(group="Data"))
+    random_samples: bool = field(default=False, metadata=about(group="Data"))
+
+    def refuse_samples(self, model: object) -> None:
+        """Refuse samples for a model directory, which has data of its own.
+
+        Raises:
+            UsageError: there are samples.
+        """
+        if self.samples is not None or self.random_samples:
+            raise UsageError(
+                f"--samples and --random-samples are for ONNX files, and {model} is a model "
+                "directory, whose own data is taken"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, TextIO
 from bmc import bundle as bundles
 from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import task
+from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
@@ -93,6 +93,12 @@ def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
     bundle = bundles.read(folder)
+    if bundle.manifest.task == TENSORS:
+        names = ", ".join(f"{info.name!r}: ARRAY" for info in bundle.manifest.inputs)
+        raise UsageError(
+            f"{folder} takes arrays by name, which a command line cannot hold; in Python: "
+            f"bmc.load({str(folder)!r})({{{names:.200}}})"
+        )
     if not task(bundle.manifest.task).has_labels and not images:
         raise UsageError("a generator writes pictures: name a folder for them with --images DIR")
     return bundle

@@ -50,6 +50,8 @@ def test_a_bundle_accepts_the_output_shape_of_its_task(name: str) -> None:
     assert isinstance(task, Task)
     shape = task.row_shape(LABELS, SPEC)
     task.check_output(LABELS, ("batch", *shape))
+    if name == tasks.TENSORS:  # an ONNX file's outputs have any shape
+        return
     with pytest.raises(ValueError, match=r"of shape|have shape"):
         task.check_output(LABELS, ("batch", 7, 7))
 

@@ -1,0 +1,159 @@
+"""The handle of an ONNX file of another tool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from numpy.typing import NDArray
+
+from bmc.api._calls import Progress, call, path_of
+from bmc.api.handles import BundleHandle
+from bmc.files import size_of
+from bmc.measure.shown import megabytes
+from bmc.rendering.summaries import as_html, as_text
+
+if TYPE_CHECKING:
+    from bmc.workflows.onnx_files import InspectedOnnx
+
+Samples = Mapping[str, NDArray[Any]] | str | Path
+"""An array for each input, by its name, or an .npz file of such arrays: rows along the input's
+first axis, or calls along one more axis in front."""
+
+
+@dataclass(frozen=True, repr=False)
+class OnnxHandle:
+    """An ONNX file of another tool. Two handles of one path are equal.
+
+    Args:
+        path: the file.
+
+    Example:
+        >>> model = bmc.open("model.onnx")
+        >>> onnx, openvino = model.to("onnx", "openvino", samples={"input": images})
+        >>> onnx.predict({"input": images[:1]})
+    """
+
+    path: Path
+
+    def inspect(self) -> InspectedOnnx:
+        """Return the inputs, outputs and operators, and the cost of each layer: `bmc inspect`."""
+        from bmc.workflows.onnx_files import inspect_file  # noqa: PLC0415  needs the onnx package
+
+        with call(False, None):
+            return inspect_file(self.path)
+
+    def predict(self, rows: Any) -> Any:
+        """Compute the outputs of one row, or of a list of rows, in ONNX Runtime.
+
+        Args:
+            rows: the input tensors by name, as the file takes them; a list holds several rows.
+
+        Returns:
+            the outputs by name; a list for a list of rows.
+
+        Raises:
+            DataError: the file cannot compute a row.
+        """
+        from bmc.onnx_models.running import Reference  # noqa: PLC0415  needs onnxruntime
+
+        with call(False, None):
+            session = Reference(self.path)
+            if isinstance(rows, list):
+                return [session.run(row) for row in rows]
+            return session.run(rows)
+
+    @overload
+    def to(
+        self,
+        target: str,
+        /,
+        *,
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        opset: int | None = None,
+        max_batch: int = 16,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> BundleHandle: ...
+
+    @overload
+    def to(
+        self,
+        target: str,
+        second: str,
+        /,
+        *more: str,
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        opset: int | None = None,
+        max_batch: int = 16,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[BundleHandle, ...]: ...
+
+    def to(
+        self,
+        target: str,
+        /,
+        *more: str,
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        opset: int | None = None,
+        max_batch: int = 16,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> BundleHandle | tuple[BundleHandle, ...]:
+        """Export the file; the outputs of each bundle are compared with the file's, on samples.
+
+        Args:
+            target: "onnx", "openvino" or "tensorrt".
+            more: further targets.
+            samples: an array for each input, by its name, or an .npz file of such arrays.
+            random_samples: generate samples instead.
+            opset: version of the ONNX operators, 18 to 23; that of the file when None.
+            max_batch: largest batch of a TensorRT engine, in rows.
+            output: the bundle of a single target; NAME-TARGET in the workspace when None.
+            force: replace bundles that exist.
+            verbose: write notes and progress to stderr.
+            progress: function that is called with each note and step instead.
+
+        Returns:
+            a handle of the bundle; for several targets a tuple of handles, in the order of the
+            targets.
+
+        Raises:
+            GateError: a bundle's outputs differ too much from the file's; the bundle is kept as
+                NAME.failed.
+            UsageError: there are no samples, or a target cannot execute the file.
+            DataError: the samples do not fit the inputs.
+        """
+        from bmc.export import ExportOptions  # noqa: PLC0415  needs torch
+        from bmc.workflows.export import export  # noqa: PLC0415
+        from bmc.workflows.options import SampledFiles  # noqa: PLC0415
+
+        arrays = samples if isinstance(samples, Mapping) else None
+        path = samples if isinstance(samples, str | Path) else None
+        files = SampledFiles(path_of(output), force, None, path_of(path), random_samples)
+        with call(verbose, progress):
+            options = ExportOptions(opset, max_batch)
+            result = export(str(self.path), (target, *more), options, files, arrays)
+        bundles = tuple(BundleHandle(bundle.path) for bundle in result.bundles)
+        return bundles if more else bundles[0]
+
+    def __repr__(self) -> str:
+        return as_text(f"ONNX file {self.path.name}", self._rows())
+
+    def _repr_html_(self) -> str:
+        return as_html(f"ONNX file {self.path.name}", self._rows())
+
+    def _rows(self) -> dict[str, str]:
+        return {"size": megabytes(size_of(self.path)), "path": str(self.path)}

@@ -1,0 +1,47 @@
+"""Tell which outputs of a graph are logits or probabilities of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import onnx_ir
+
+from bmc.onnx_models.reading import constant_of
+
+_PASSED = ("Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "DequantizeLinear")
+_PASSED_INPUT = ("QuantizeLinear",)
+_PROBABILITIES = ("Softmax", "LogSoftmax")
+_LINEAR = ("Gemm", "MatMul")
+_STEPS = 8
+
+
+def logits_of(graph: onnx_ir.Graph) -> Collection[str]:
+    """Return the names of outputs whose largest value along the last axis is the answer.
+
+    These are outputs of a softmax over the last axis, and matrices (rows, classes) that a linear
+    layer or a global pooling computes. Embeddings that are normalized or pooled are none.
+    """
+    return {str(value.name) for value in graph.outputs if _are_logits(value)}
+
+
+def _are_logits(output: onnx_ir.Value) -> bool:
+    if output.dtype is not None and not output.dtype.is_floating_point():
+        return False
+    node = output.producer()
+    for _ in range(_STEPS):
+        if node is None or node.op_type not in (*_PASSED, *_PASSED_INPUT):
+            break
+        node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+    if node is None:
+        return False
+    rank = len(output.shape) if output.shape is not None else None
+    if node.op_type in _PROBABILITIES:
+        axis = node.attributes.get_int("axis", -1)
+        return axis == -1 or (rank is not None and axis == rank - 1)
+    if rank not in (2, None):
+        return False
+    if node.op_type == "Add":  # a bias
+        sources = [value.producer() for value in node.inputs if value is not None]
+        is_bias = any(constant_of(value) is not None for value in node.inputs)
+        return is_bias and any(n is not None and n.op_type in _LINEAR for n in sources)
+    return node.op_type in (*_LINEAR, "GlobalAveragePool")

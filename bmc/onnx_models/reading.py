@@ -1,0 +1,223 @@
+"""Read an ONNX file of another tool: bounded, and nothing outside its folder."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+import onnx_ir
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx_ir import DataType
+
+from bmc.arrays import DTYPES
+from bmc.errors import ArtifactError, UsageError, reason_of
+from bmc.onnx_files import external_files
+from bmc.untrusted import open_regular
+
+MAX_BYTES = 2 << 30
+"""Bytes of an ONNX file without its external data; protobuf has no larger messages."""
+_MAX_TENSORS = 16  # inputs or outputs of a bundle
+_STANDARD = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")
+_WHAT = "ONNX file"
+_WEIGHTS = (DataType.INT8, DataType.UINT8, DataType.INT4, DataType.UINT4)
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An input or output as the file declares it.
+
+    Args:
+        name: name of the tensor.
+        dtype: name of its numpy dtype.
+        shape: size of each axis; a name for a dynamic axis; None where the file declares no rank.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...] | None
+
+
+@dataclass(frozen=True)
+class OnnxFile:
+    """An ONNX file and its graph; external data is mapped into memory, not copied.
+
+    Args:
+        path: path of the file.
+        model: the graph.
+        external: the files of external data, beside the file.
+    """
+
+    path: Path
+    model: onnx_ir.Model
+    external: tuple[Path, ...] = ()
+
+    @property
+    def graph(self) -> onnx_ir.Graph:
+        """The main graph."""
+        return self.model.graph
+
+    @cached_property
+    def inputs(self) -> tuple[Declared, ...]:
+        """The inputs that a caller must pass; initializers that are listed as inputs are left out.
+
+        Raises:
+            UsageError: bmc has no bundle for inputs of this type or number.
+        """
+        graph = self.graph
+        inputs = [value for value in graph.inputs if value.name not in graph.initializers]
+        return _declared(self.path, "input", inputs)
+
+    @cached_property
+    def outputs(self) -> tuple[Declared, ...]:
+        """The outputs.
+
+        Raises:
+            UsageError: bmc has no bundle for outputs of this type or number.
+        """
+        return _declared(self.path, "output", self.graph.outputs)
+
+    @property
+    def opset(self) -> int:
+        """Version of the standard operators; 0 for a file that uses none."""
+        imports = self.model.opset_imports
+        return imports.get("", imports.get("ai.onnx", 0))
+
+    def weights(self) -> Mapping[str, onnx_ir.TensorProtocol]:
+        """Return the weights by name: constants of floats, or of integers of at most 8 bits."""
+        found: dict[str, onnx_ir.TensorProtocol] = {}
+        for graph in _graphs(self.model):
+            for name, value in graph.initializers.items():
+                if value.const_value is not None:
+                    found[name] = value.const_value
+            for node in graph:
+                if node.op_type == "Constant" and (tensor := constant_of(node.outputs[0])):
+                    found[str(node.outputs[0].name)] = tensor
+        return {name: tensor for name, tensor in found.items() if is_weight(tensor)}
+
+
+def read(path: Path) -> OnnxFile:
+    """Read an ONNX file of another tool.
+
+    Raises:
+        ArtifactError: the file is not an ONNX file, is cut, or names external data that is missing
+            or lies outside its folder.
+        UsageError: the file has operators that no runtime of bmc has.
+    """
+    external = _external(path)
+    try:
+        model = onnx_ir.load(path)
+    except (DecodeError, ValueError, TypeError, KeyError, OSError, IndexError) as error:
+        raise ArtifactError(f"{path} is not a readable ONNX file: {reason_of(error)}") from error
+    if not len(model.graph) and not model.graph.outputs:
+        raise ArtifactError(f"{path} is not a readable ONNX file: it has no operators")
+    _check_operators(path, model)
+    return OnnxFile(path, model, external)
+
+
+def constant_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
+    """Return the constant that a value is: an initializer, or the output of a Constant node."""
+    if value is None:
+        return None
+    if value.const_value is not None:
+        return value.const_value
+    node = value.producer()
+    if node is None or node.op_type != "Constant" or "value" not in node.attributes:
+        return None
+    return node.attributes["value"].as_tensor()
+
+
+def is_weight(tensor: onnx_ir.TensorProtocol) -> bool:
+    """Tell whether a constant counts as a weight: indices, shapes and scalars do not."""
+    return bool(tensor.shape) and (tensor.dtype.is_floating_point() or tensor.dtype in _WEIGHTS)
+
+
+def all_nodes(model: onnx_ir.Model) -> Iterator[onnx_ir.Node]:
+    """Yield the nodes of the main graph, and of the graphs inside If, Loop and Scan."""
+    return iter(onnx_ir.traversal.RecursiveGraphIterator(model.graph))
+
+
+def _graphs(model: onnx_ir.Model) -> list[onnx_ir.Graph]:
+    """Return the main graph, and the graphs inside its nodes."""
+    inside = [node.graph for node in all_nodes(model)]
+    return [model.graph, *{id(graph): graph for graph in inside if graph is not None}.values()]
+
+
+def _external(path: Path) -> tuple[Path, ...]:
+    """Return the files of external data; none may lie outside the folder, or be a link."""
+    with open_regular(path, _WHAT, MAX_BYTES, links=True) as file:
+        if not file.read(1):
+            raise ArtifactError(f"{path} is not a readable ONNX file: it is empty")
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            try:
+                locations = sorted(external_files(content))
+            except ValueError as error:
+                raise ArtifactError(f"{path} is not a readable ONNX file: {error}") from error
+    files = []
+    for location in locations:
+        parts = (PurePosixPath(location), PureWindowsPath(location))
+        if not location or any(part.is_absolute() or ".." in part.parts for part in parts):
+            raise ArtifactError(
+                f"{path} reads weights from {location!r:.80}, outside its folder; refused"
+            )
+        file_path = path.parent / location
+        with open_regular(file_path, f"{path}: external data"):
+            files.append(file_path)
+    return tuple(files)
+
+
+def _check_operators(path: Path, model: onnx_ir.Model) -> None:
+    own = {(function.domain, function.name) for function in model.functions.values()}
+    for node in all_nodes(model):
+        if node.domain not in _STANDARD and (node.domain, node.op_type) not in own:
+            raise UsageError(
+                f"{path} has the custom operator {node.domain}:{node.op_type} "
+                f"({node.name or 'unnamed'}), which no runtime of bmc has; export the model with "
+                "standard operators"
+            )
+
+
+def _declared(path: Path, kind: str, values: Iterable[onnx_ir.Value]) -> tuple[Declared, ...]:
+    declared = [_describe(path, kind, value) for value in values]
+    if not 1 <= len(declared) <= _MAX_TENSORS:
+        raise UsageError(
+            f"{path} has {len(declared)} {kind}s; bundles have 1 to {_MAX_TENSORS}: export the "
+            "model with fewer"
+        )
+    return tuple(declared)
+
+
+def _describe(path: Path, kind: str, value: onnx_ir.Value) -> Declared:
+    name, data_type = str(value.name), value.type
+    if not isinstance(data_type, onnx_ir.TensorType):
+        raise UsageError(
+            f"{path}: {kind} {name!r} is no tensor, and a bundle holds tensors only; export the "
+            "model with tensors (of skl2onnx: options={'zipmap': False})"
+        )
+    dtype = "text" if data_type.dtype == DataType.STRING else _dtype_name(data_type.dtype)
+    if dtype not in DTYPES:
+        raise UsageError(
+            f"{path}: {kind} {name!r} is {dtype}, and a bundle holds numbers only "
+            f"({', '.join(DTYPES)}); export the model with numbers there"
+        )
+    if value.shape is None:
+        return Declared(name, dtype, None)
+    sizes = tuple(
+        size if isinstance(size, int) else _axis_name(size, name, index)
+        for index, size in enumerate(value.shape)
+    )
+    return Declared(name, dtype, sizes)
+
+
+def _axis_name(size: onnx_ir.SymbolicDim, tensor: str, index: int) -> str:
+    return str(size.value) if size.value else f"{tensor}_{index}"
+
+
+def _dtype_name(dtype: DataType) -> str:
+    try:
+        return np.dtype(dtype.numpy()).name
+    except TypeError:
+        return dtype.name.lower()

@@ -1,0 +1,66 @@
+"""Run an ONNX file of another tool in ONNX Runtime, as the reference of its bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import onnxruntime
+from numpy.typing import NDArray
+
+from bmc.errors import ArtifactError, DataError, reason_of
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+class Reference:
+    """A session of the original file.
+
+    Args:
+        path: the ONNX file.
+        optimized: whether ONNX Runtime may fuse operators.
+        profile: prefix of the file that timings of operators, with one thread, are
+            written to; "" for none.
+
+    Raises:
+        ArtifactError: ONNX Runtime cannot load the file.
+    """
+
+    def __init__(self, path: Path, optimized: bool = True, profile: str = "") -> None:
+        settings = onnxruntime.SessionOptions()
+        settings.log_severity_level = 4
+        if not optimized:
+            level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+            settings.graph_optimization_level = level
+        if profile:
+            settings.enable_profiling = True
+            settings.intra_op_num_threads = 1
+            settings.profile_file_prefix = profile
+        self._path = path
+        try:
+            self._session = onnxruntime.InferenceSession(
+                str(path), settings, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's own classes have no public base
+            raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason_of(error)}") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Compute the outputs for named input arrays.
+
+        Raises:
+            DataError: the file cannot compute these inputs.
+        """
+        try:
+            values = self._session.run(self._outputs, dict(inputs))
+        except Exception as error:  # ONNX Runtime's own classes have no public base
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
+            raise DataError(
+                f"{self._path} cannot compute these samples ({shapes:.200}): {reason_of(error)}"
+            ) from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def end_profiling(self) -> Path:
+        """Return the file of timings."""
+        return Path(self._session.end_profiling())

@@ -1,0 +1,183 @@
+"""What verbs do with an ONNX file of another tool: read it, its samples, export it, inspect it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bmc import console, workspace
+from bmc.bundle import Bundle
+from bmc.contracts.targets import exporter_of
+from bmc.errors import BmcError, GateError, UsageError
+from bmc.export import ExportOptions, onnx_flow
+from bmc.export.onnx_source import onnx_source
+from bmc.inspect.settings import InspectSettings
+from bmc.onnx_models.costs import OnnxCosts, costs_of
+from bmc.onnx_models.finding import name_of
+from bmc.onnx_models.precision import precision_of, quantized_operators
+from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes, read
+from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of
+from bmc.workflows.options import Files, SampledFiles
+from bmc.workflows.outputs import refuse_output
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class InspectedOnnx:
+    """An ONNX file of another tool: what it takes, returns, holds and costs.
+
+    Args:
+        path: the file.
+        producer: name and version of the tool that wrote it.
+        opsets: version of the operators of each domain.
+        inputs: inputs that a caller passes.
+        outputs: outputs.
+        operators: number of nodes of each operator, those inside If, Loop and Scan included.
+        parameters: number of weights; a shared weight counts once.
+        bytes: size of the weights.
+        precision: precision of the file, a key of `bmc.precision.PRECISIONS`.
+        quantized: number of nodes of each operator that quantizes or computes with integers.
+        costs: costs by layer.
+    """
+
+    path: Path
+    producer: str
+    opsets: Mapping[str, int]
+    inputs: tuple[Declared, ...]
+    outputs: tuple[Declared, ...]
+    operators: Mapping[str, int]
+    parameters: int
+    bytes: int
+    precision: str
+    quantized: Mapping[str, int]
+    costs: OnnxCosts
+
+
+def inspect_file(
+    path: Path,
+    settings: InspectSettings = InspectSettings(),  # noqa: B008  frozen
+    files: Files = Files(),  # noqa: B008  frozen
+) -> InspectedOnnx:
+    """Describe an ONNX file, and run it once on generated inputs for its costs by layer.
+
+    Raises:
+        UsageError: an option is set that only models with training data have.
+        ArtifactError: the file is damaged.
+    """
+    if settings != InspectSettings() or files.data or files.output:
+        raise UsageError(
+            f"{path} is an ONNX file, which has no training data and gets no page: leave out "
+            "--sensitivity, --length, --rows, --examples, --data and --output"
+        )
+    file = read(path)
+    weights = file.weights()
+    unique = {id(tensor): tensor for tensor in weights.values()}.values()
+    return InspectedOnnx(
+        path=path,
+        producer=f"{file.model.producer_name or ''} {file.model.producer_version or ''}".strip(),
+        opsets={
+            domain or "ai.onnx": version for domain, version in file.model.opset_imports.items()
+        },
+        inputs=file.inputs,
+        outputs=file.outputs,
+        operators=dict(Counter(node.op_type for node in all_nodes(file.model))),
+        parameters=sum(int(tensor.size) for tensor in unique),
+        bytes=sum(tensor.nbytes for tensor in unique),
+        precision=precision_of(file.model),
+        quantized=dict(quantized_operators(file.model)),
+        costs=costs_of(file),
+    )
+
+
+def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = None) -> Samples:
+    """Return the samples that a caller named, or generated ones where those were asked for.
+
+    Args:
+        file: the ONNX file.
+        files: the path of the samples, or whether they are generated.
+        arrays: samples in memory, in place of a path.
+
+    Raises:
+        UsageError: there are no samples, or samples of two kinds.
+    """
+    named = files.samples is not None or arrays is not None
+    if files.data:
+        raise UsageError(
+            f"{file.path} is an ONNX file: name its samples with --samples, not --data"
+        )
+    if named and files.random_samples:
+        raise UsageError("--samples and --random-samples exclude each other")
+    if arrays is not None:
+        return samples_of(file, arrays, "samples")
+    if files.samples is not None:
+        return read_samples(file, files.samples)
+    if not files.random_samples:
+        names = ", ".join(info.name for info in file.inputs)
+        raise UsageError(
+            f"{file.path} comes without data: name an .npz file with arrays of {names}, --samples "
+            "ROWS.npz; or type --random-samples, whose comparison says less"
+        )
+    console.note("samples are generated: outputs are compared on values that mean nothing")
+    return generate(file)
+
+
+def export_file(
+    path: Path,
+    targets: Sequence[str],
+    options: ExportOptions,
+    files: SampledFiles,
+    arrays: Arrays | None = None,
+) -> tuple[list[Bundle], list[GateError]]:
+    """Write a bundle of an ONNX file for each target, and compare its outputs with the file's.
+
+    Args:
+        path: the ONNX file.
+        targets: names of targets, which exist.
+        options: settings of the export.
+        files: samples, and the output folder for a single target; the default is NAME-TARGET in the
+            workspace.
+        arrays: samples in memory, in place of a path.
+
+    Returns:
+        the bundles that passed, and the errors of those that failed, which are kept.
+
+    Raises:
+        UsageError: there are no samples, or a target cannot execute the file.
+        ArtifactError: the file is damaged.
+    """
+    name = name_of(path)
+    outputs = {
+        target: files.output or workspace.root() / f"{workspace.slug(name)}-{target}"
+        for target in targets
+    }
+    for target, output in outputs.items():
+        exporter_of(target)
+        refuse_output(output, files.force)
+    file = read(path)
+    samples = samples_for(file, files, arrays)
+    written: list[Bundle] = []
+    failures: list[GateError] = []
+    with onnx_source(name, file, samples, options) as source:
+        for target in outputs:
+            source.check(target)  # before the first of several is made
+        if source.signature.single:
+            console.note(f"bundles compute one call at a time: {source.signature.single}")
+        if source.precision != "fp32":
+            console.note(f"{path} is {source.precision} already; it is exported as it is")
+        for target, output in outputs.items():
+            console.note(f"{target}: exporting")
+            try:
+                written.append(onnx_flow.export(source, target, output, files.force))
+            except GateError as error:
+                failures.append(error)
+            except BmcError:
+                for bundle in written:
+                    console.note(f"wrote {bundle.path}")
+                raise
+    return written, failures

@@ -1,0 +1,30 @@
+"""Write and copy ONNX files; weights beyond the limit of a file lie beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx_ir
+
+MODEL = "model.onnx"
+WEIGHTS = "model.onnx.data"
+_MOST_INSIDE = 1 << 30  # protobuf reads at most 2 GiB, and onnx_ir's own copies need room
+
+
+def save_graph(model: onnx_ir.Model, path: Path) -> None:
+    """Write a graph; weights of more than 1 GiB go to model.onnx.data in the same folder."""
+    size = sum(
+        value.const_value.nbytes
+        for value in model.graph.initializers.values()
+        if value.const_value is not None
+    )
+    onnx_ir.save(model, path, external_data=WEIGHTS if size > _MOST_INSIDE else None)
+
+
+def copy_graph(path: Path, folder: Path) -> None:
+    """Copy an ONNX file into a bundle as model.onnx, with the weights that `save_graph` wrote."""
+    shutil.copyfile(path, folder / MODEL)
+    weights = path.with_name(WEIGHTS)
+    if weights.exists():
+        shutil.copyfile(weights, folder / WEIGHTS)

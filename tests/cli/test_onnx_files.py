@@ -1,0 +1,103 @@
+"""The verbs on an ONNX file of another tool: inspected, exported, or refused with the way out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import bmc as library
+from tests._onnx import cnn, images
+from tests.cli._refusals import Run, refused
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    folder = tmp_path / "net"
+    folder.mkdir()
+    np.savez(tmp_path / "rows.npz", image=images(8))
+    return cnn(folder / "model.onnx")
+
+
+@pytest.fixture
+def rows(file: Path) -> Path:
+    return file.parent.parent / "rows.npz"
+
+
+def test_inspect_shows_what_a_file_takes_and_costs(bmc: Run, file: Path) -> None:
+    code, out, _ = bmc("inspect", file)
+    assert code == 0
+    for words in ("block/conv:0", "Conv 2", "image float32 (N, 3, 16, 16)", "1,125 parameters"):
+        assert words in out
+    document = json.loads(bmc("inspect", file.parent, "--json")[1])
+    assert document["costs"]["macs"] == 258128
+    assert document["precision"] == "fp32"
+
+
+def test_a_file_goes_from_export_to_report(
+    bmc: Run, file: Path, rows: Path, workspace: Path
+) -> None:
+    code, out, err = bmc("export", file, "--target", "onnx,openvino", "--samples", rows)
+    assert code == 0, err
+    assert "against model.onnx on 8 samples: 100.00% answered alike" in out
+    assert (workspace / "net-onnx" / "model.onnx").is_file()
+    code, out, _ = bmc("check", "net-openvino")
+    assert (code, "right." in out) == (0, True)
+    fast = ("--launches", "2", "--rounds", "2", "--threads", "1")
+    assert bmc("bench", "net-onnx", "net-openvino", *fast)[0] == 0
+    code, out, _ = bmc("report", "--no-bench")
+    assert code == 0
+    assert "net-onnx: against model.onnx on 8 samples: answers 100.00% alike" in out
+    code, out, _ = bmc("show", "net-onnx")
+    assert "for tensors" in out
+    refused(bmc("predict", "net-onnx", "x"), "in Python", "'image': ARRAY")
+    again = bmc("export", file, "--target", "onnx", "--samples", rows)
+    refused(again, "exists", "--force")
+
+
+def test_samples_are_typed_or_their_generation_is(bmc: Run, file: Path, workspace: Path) -> None:
+    refused(bmc("export", file, "--target", "onnx"), "arrays of image", "--random-samples")
+    code, out, err = bmc("export", file, "--target", "onnx", "--random-samples")
+    assert code == 0
+    assert "samples are generated" in err
+    assert "16 samples" in out
+
+
+def test_options_that_exclude_each_other_are_refused(bmc: Run, file: Path, rows: Path) -> None:
+    both = ("--samples", rows, "--random-samples")
+    refused(bmc("export", file, "--target", "onnx", *both), "exclude each other")
+    refused(bmc("export", file, "--target", "onnx", "--data", rows), "--samples, not --data")
+    refused(bmc("inspect", file, "--sensitivity"), "has no training data")
+
+
+def test_samples_are_for_onnx_files_alone(bmc: Run, known: Path, rows: Path) -> None:
+    result = bmc("export", "mlp", "--target", "onnx", "--samples", rows)
+    refused(result, "are for ONNX files", "mlp is a model directory")
+
+
+@pytest.mark.parametrize("verb", ["prune", "share", "quantize", "check", "bench", "show"])
+def test_verbs_that_take_no_file_name_those_that_do(bmc: Run, file: Path, verb: str) -> None:
+    refused(bmc(verb, file), "is an ONNX file, not a", "bmc export", "--samples ROWS.npz")
+
+
+def test_a_damaged_file_is_refused(bmc: Run, file: Path, rows: Path) -> None:
+    file.write_bytes(file.read_bytes()[:700])
+    refused(bmc("export", file, "--target", "onnx", "--samples", rows), "model.onnx")
+    refused(bmc("inspect", file), "model.onnx")
+    refused(bmc("inspect", file.parent / "gone.onnx"), "no ONNX file")
+
+
+def test_python_takes_arrays(file: Path, workspace: Path) -> None:
+    model = library.open(file)
+    assert isinstance(model, library.OnnxHandle)
+    assert model.inspect().parameters == 1125
+    assert model.predict({"image": images(2)})["class/logits:0"].shape == (2, 5)
+    bundle = model.to("onnx", samples={"image": images(4)})
+    assert bundle.predict({"image": images(2)})["class/logits:0"].shape == (2, 5)
+    assert "ONNX file model.onnx" in repr(model)
+    with pytest.raises(library.BmcError, match="random_samples=True"):
+        model.to("openvino")
+    with pytest.raises(library.BmcError, match="is an ONNX file, not a model directory"):
+        library.prune(file)

@@ -1,0 +1,57 @@
+"""The costs of an ONNX file's layers: weights, multiply-accumulates, sharing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from onnx import helper
+
+from bmc.onnx_models.costs import costs_of
+from bmc.onnx_models.reading import read
+from tests._onnx import INT64, cnn, save
+
+
+def test_multiply_accumulates_follow_from_the_shapes(tmp_path: Path) -> None:
+    costs = costs_of(read(cnn(tmp_path / "cnn.onnx")))
+    assert [(layer.name, layer.parameters, layer.macs) for layer in costs.layers] == [
+        ("block/conv:0", 448, 16 * 16 * 16 * 27),
+        ("conv2", 592, 16 * 16 * 16 * 36),
+        ("head", 85, 80),
+    ]
+    assert costs.macs == 258128
+    assert costs.inputs == {"image": (1, 3, 16, 16)}
+    assert costs.milliseconds
+
+
+def test_a_shared_weight_counts_once(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "first"),
+        helper.make_node("MatMul", ["m", "w"], ["y"], "second"),
+    ]
+    weights = {"w": np.ones((2, 2), np.float32)}
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, {"y": ("N", 2)}, weights)
+    assert [(layer.parameters, layer.shared_with) for layer in costs_of(read(path)).layers] == [
+        (4, ""),
+        (0, "first"),
+    ]
+
+
+def test_weights_of_a_recurrent_layer_are_multiplied_at_each_step(tmp_path: Path) -> None:
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y"], "lstm", hidden_size=4)
+    weights = {"w": np.ones((1, 16, 3), np.float32), "r": np.ones((1, 16, 4), np.float32)}
+    path = save(tmp_path / "x.onnx", [node], {"x": (5, 1, 3)}, {"y": (5, 1, 1, 4)}, weights)
+    assert [layer.macs for layer in costs_of(read(path)).layers] == [5 * 16 * 7]
+
+
+def test_a_file_that_generated_inputs_do_not_suit_has_its_parameters(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Reshape", ["x", "shape"], ["y"]),
+        helper.make_node("MatMul", ["y", "w"], ["z"], "linear"),
+    ]
+    weights = {"w": np.ones((2, 2), np.float32)}
+    inputs, kinds = {"x": (1, 4), "shape": (2,)}, {"shape": INT64}
+    path = save(tmp_path / "x.onnx", nodes, inputs, {"z": (2, 2)}, weights, types=kinds)
+    costs = costs_of(read(path))
+    assert "cannot compute" in costs.note
+    assert [(layer.parameters, layer.macs) for layer in costs.layers] == [(4, None)]

@@ -1,0 +1,199 @@
+"""ONNX files of other tools are read within bounds; a bad one is refused in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from bmc.errors import ArtifactError, BmcError, UnknownError, UsageError
+from bmc.onnx_models import finding
+from bmc.onnx_models.logits import logits_of
+from bmc.onnx_models.precision import precision_of
+from bmc.onnx_models.reading import read
+from tests._onnx import cnn, save
+
+
+def one_node(path: Path, operator: str, *, domain: str = "", domains: tuple[str, ...] = ()) -> Path:
+    node = helper.make_node(operator, ["x"], ["y"], domain=domain)
+    return save(path, [node], {"x": (1, 2)}, {"y": (1, 2)}, domains=domains)
+
+
+def test_inputs_and_outputs_are_those_that_the_file_declares(tmp_path: Path) -> None:
+    file = read(cnn(tmp_path / "cnn.onnx"))
+    assert [(info.name, info.dtype, info.shape) for info in file.inputs] == [
+        ("image", "float32", ("N", 3, 16, 16))
+    ]
+    assert [(info.name, info.shape) for info in file.outputs] == [("class/logits:0", ("N", 5))]
+    assert file.opset == 17
+    assert sum(int(tensor.size) for tensor in file.weights().values()) == 1125
+
+
+def test_an_axis_without_a_name_gets_one(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    file = read(save(tmp_path / "x.onnx", [node], {"x": (None, 2)}, {"y": (None, 2)}))
+    assert file.inputs[0].shape == ("x_0", 2)
+
+
+def test_weights_in_constant_nodes_count(tmp_path: Path) -> None:
+    value = helper.make_tensor("w", TensorProto.FLOAT, (2, 3), np.ones(6))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=value),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, {"y": ("N", 3)}))
+    assert [int(tensor.size) for tensor in file.weights().values()] == [6]
+
+
+def test_initializers_that_old_files_list_as_inputs_are_no_inputs(tmp_path: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"])
+    weights = {"w": np.ones((2, 3), np.float32)}
+    inputs: dict[str, Sequence[int | str | None]] = {"x": ("N", 2), "w": (2, 3)}
+    file = read(save(tmp_path / "x.onnx", [node], inputs, {"y": ("N", 3)}, weights))
+    assert [info.name for info in file.inputs] == ["x"]
+
+
+def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
+    file = read(cnn(tmp_path / "cnn.onnx", external="cnn.weights"))
+    assert file.external == (tmp_path / "cnn.weights",)
+    assert file.weights()["b3"].numpy().shape == (5,)
+
+
+@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/../../secret", "C:\\secret"])
+def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(bytes(4096))
+    path = cnn(folder / "cnn.onnx", external="weights")
+    model = onnx.load(str(path), load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            if entry.key == "location":
+                entry.value = location
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match="outside its folder; refused"):
+        read(path)
+
+
+def test_external_data_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    (tmp_path / "weights").rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", tmp_path / "weights")
+    with pytest.raises(ArtifactError, match="is a link"):
+        read(path)
+
+
+def test_missing_external_data_is_named(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    (tmp_path / "weights").unlink()
+    with pytest.raises(ArtifactError, match="'weights'"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04not onnx", b"\x00" * 100, os.urandom(3000)])
+def test_a_file_that_is_no_onnx_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "x.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError, match="not a readable ONNX file") as refused:
+        read(path)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.95])
+def test_a_cut_file_is_refused(tmp_path: Path, kept: float) -> None:
+    path = cnn(tmp_path / "x.onnx")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(BmcError) as refused:
+        read(path)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_pipe_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.onnx")
+    with pytest.raises(ArtifactError, match="not a regular file"):
+        read(tmp_path / "x.onnx")
+
+
+def test_a_custom_operator_is_named(tmp_path: Path) -> None:
+    path = one_node(tmp_path / "x.onnx", "Warp", domain="com.acme", domains=("com.acme",))
+    with pytest.raises(UsageError, match=r"custom operator com.acme:Warp"):
+        read(path)
+
+
+def test_inputs_of_texts_are_refused(tmp_path: Path) -> None:
+    node = helper.make_node("Identity", ["x"], ["y"])
+    types = {"x": TensorProto.STRING, "y": TensorProto.STRING}
+    path = save(tmp_path / "x.onnx", [node], {"x": (1,)}, {"y": (1,)}, types=types)
+    with pytest.raises(UsageError, match="input 'x' is text, and a bundle holds numbers only"):
+        _ = read(path).inputs
+
+
+def test_outputs_that_are_no_tensors_are_refused(tmp_path: Path) -> None:
+    node = helper.make_node("SequenceConstruct", ["x"], ["y"])
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    y = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, None)
+    model = helper.make_model(helper.make_graph([node], "g", [x], [y]))
+    onnx.save_model(model, str(tmp_path / "x.onnx"))
+    with pytest.raises(UsageError, match="output 'y' is no tensor"):
+        _ = read(tmp_path / "x.onnx").outputs
+
+
+def test_more_inputs_than_a_bundle_has_are_refused(tmp_path: Path) -> None:
+    names = {f"x{number}": (1,) for number in range(17)}
+    node = helper.make_node("Sum", list(names), ["y"])
+    with pytest.raises(UsageError, match="has 17 inputs; bundles have 1 to 16"):
+        _ = read(save(tmp_path / "x.onnx", [node], names, {"y": (1,)})).inputs
+
+
+def test_a_folder_with_one_file_or_model_onnx_names_that_file(tmp_path: Path) -> None:
+    folder = tmp_path / "exported"
+    (folder / "onnx").mkdir(parents=True)
+    path = cnn(folder / "onnx" / "model.onnx")
+    cnn(folder / "onnx" / "model_quantized.onnx")
+    assert finding.find(str(folder)) == path
+    assert finding.name_of(path) == "exported"
+    assert finding.find(str(path)) == path
+    path.unlink()
+    cnn(folder / "onnx" / "other.onnx")
+    with pytest.raises(UsageError, match="holds several ONNX files"):
+        finding.find(str(folder))
+
+
+def test_other_references_name_no_file(tmp_path: Path) -> None:
+    assert finding.find(None) is None
+    assert finding.find("bert") is None
+    assert finding.find("x" * 5000) is None
+    assert finding.find(str(tmp_path)) is None
+    with pytest.raises(UnknownError, match=r"no ONNX file 'gone.onnx'"):
+        finding.find("gone.onnx")
+
+
+def test_logits_are_told_from_embeddings(tmp_path: Path) -> None:
+    assert logits_of(read(cnn(tmp_path / "cnn.onnx")).graph) == {"class/logits:0"}
+    weights = {"w": np.ones((2, 3), np.float32)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("LpNormalization", ["m"], ["vector"]),
+        helper.make_node("Softmax", ["m"], ["over_classes"], axis=1),
+        helper.make_node("Softmax", ["m"], ["over_rows"], axis=0),
+    ]
+    shape = ("N", 3)
+    outputs = {"vector": shape, "over_classes": shape, "over_rows": shape}
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, outputs, weights)
+    assert logits_of(read(path).graph) == {"over_classes"}
+
+
+def test_a_quantized_file_says_its_precision(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "s", "z"]),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["y"]),
+    ]
+    path = save(tmp_path / "x.onnx", nodes, {"x": (1, 2)}, {"y": (1, 2)})
+    assert precision_of(read(path).model) == "int8-dynamic"
+    assert precision_of(read(cnn(tmp_path / "cnn.onnx")).model) == "fp32"
