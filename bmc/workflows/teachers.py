@@ -197,7 +197,7 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     if manifest["task"] != data.task:
         raise UsageError(
             f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}: "
-            f"name a teacher for that, or the other task with --task"
+            "no signal remains; name a teacher for that, or the other task with --task"
         )
     _check_inputs(teacher, manifest["inputs"], data)
     _check_labels(teacher, tuple(manifest["labels"]), labels)
@@ -323,5 +323,6 @@ def _check_labels(teacher: Path, teacher_labels: tuple[str, ...], labels: tuple[
     differences += [f"the data lacks {additional}"] * bool(additional)
     raise UsageError(
         f"the teacher {teacher} answers {', '.join(teacher_labels)}; "
-        f"the data has {', '.join(labels)} ({'; '.join(differences)}): train a teacher on this data"
+        f"the data has {', '.join(labels)} ({'; '.join(differences)}). No signal remains, since "
+        "all are learned beside the logits: train a teacher on this data"
     )

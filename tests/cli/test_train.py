@@ -140,6 +140,7 @@ def test_a_teacher_of_other_classes_is_refused_with_both_lists(
     assert (code, out) == (2, "")
     line = err.splitlines()[-1]
     assert "answers negative, positive; the data has negative, positive, short" in line
+    assert "No signal remains" in line
 
 
 def test_a_student_says_which_data_it_learned(

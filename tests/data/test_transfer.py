@@ -218,6 +218,21 @@ def test_rows_of_another_kind_than_the_data_are_refused(
 # arrays
 
 
+def test_images_that_are_all_equal_or_all_held_out_are_refused(
+    images: Dataset, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "equal.npz", images=np.stack([pixels(100)] * 3))
+    np.savez(tmp_path / "held.npz", images=np.asarray(images.test.rows))
+    np.savez(tmp_path / "none.npz", images=np.asarray(images.test.rows)[:0])
+    for name, message in (
+        ("equal", "all 3 rows are equal; name a source with different rows"),
+        ("held", r"all \d+ rows equal validation or test rows"),
+        ("none", "has no rows; add some, or use --transfer none"),
+    ):
+        with pytest.raises(DataError, match=message):
+            transfer_rows(str(tmp_path / f"{name}.npz"), 9, images)
+
+
 def test_an_npz_file_needs_no_labels(images: Dataset, tmp_path: Path) -> None:
     np.savez(tmp_path / "more.npz", images=np.stack([pixels(300), pixels(301), pixels(300)]))
     transfer = transfer_rows(str(tmp_path / "more.npz"), 9, images)
