@@ -153,7 +153,7 @@ def test_no_wrong_value_at_any_place_gets_past_the_reader(bundle: Path, value: A
             continue
         if index[-1] in ("pad_id", "vocabulary") and type(value) is int and value == 0:
             continue
-        if index[-1] in ("pair_types", "html_breaks") and value is True:
+        if index[-1] in ("pair_types", "html_breaks", "type_input") and value is True:
             continue
         put(bundle, changed(content, index, value))
         assert refusal(bundle), f"{index} may be {value!r:.60}"

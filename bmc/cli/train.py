@@ -27,7 +27,7 @@ def train(
     """Train or fine-tune a model on labeled data.
 
     Options left out take their values from the recipe of the built-in model. The command writes a
-    model directory, which for BERT and MPNet is also a valid Hugging Face folder. A run that was
+    model directory, which for an encoder is also a valid Hugging Face folder. A run that was
     stopped or killed resumes from its last checkpoint when the same command is typed again.
 
     Args:

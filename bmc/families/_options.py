@@ -25,6 +25,17 @@ class ImageOptions:
             raise SettingError(f"image size is {self.image_size}; it must lie in 0..4096")
 
 
+@dataclass(frozen=True)
+class EncoderOptions:
+    """Settings of an encoder of transformers that is fine-tuned.
+
+    Args:
+        max_length: largest number of tokens of a text; longer texts are truncated.
+    """
+
+    max_length: int = 128
+
+
 def check_range(name: str, value: int, maximum: int = 2**16) -> None:
     """Check a setting that is a positive count.
 

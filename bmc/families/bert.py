@@ -66,8 +66,31 @@ STUDENTS: Mapping[str, Size] = {
 }
 
 
-TEACHERS: Mapping[str, int] = {"bert": 0, "mpnet": 2}
-"""Families that a student can learn from, and the positions that they keep before a text's."""
+@dataclass(frozen=True)
+class Tables:
+    """The embeddings of a family, which a student's embeddings can start from.
+
+    Args:
+        path: path of the module that has the tables.
+        words: name in it of the table of words.
+        reserved: number of positions before the position of a text's first token.
+    """
+
+    path: str
+    words: str = "word_embeddings"
+    reserved: int = 0
+
+
+TEACHERS: Mapping[str, Tables] = {
+    "albert": Tables("albert.embeddings"),
+    "bert": Tables("bert.embeddings"),
+    "distilbert": Tables("distilbert.embeddings"),
+    "electra": Tables("electra.embeddings"),
+    "mpnet": Tables("mpnet.embeddings", reserved=2),
+    "roberta": Tables("roberta.embeddings", reserved=2),
+    "xlm-roberta": Tables("roberta.embeddings", reserved=2),
+}
+"""Families that a student can learn from."""
 
 
 def recipe(name: str) -> TrainingSettings:
@@ -89,7 +112,8 @@ FAMILY = Family(
     },
     students=STUDENTS,
     references={
-        "hf:ORG/NAME@REV": "a BERT or MPNet on the Hugging Face hub (needs a network)",
+        "hf:ORG/NAME@REV": "an encoder on the Hugging Face hub (needs a network): a BERT, MPNet, "
+        "DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA or ALBERT",
         "FOLDER": "a local Hugging Face folder of one, with model.safetensors",
     },
     model_types=("bert",),

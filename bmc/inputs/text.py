@@ -62,6 +62,7 @@ class TextSettings:
         pair_types: give tokens of the second text type 1; else all tokens have type 0.
         vocabulary: number of rows in the model's token table, larger than every id; 0 if unknown.
         html_breaks: replace HTML line breaks (<br />) by spaces before tokenization.
+        type_input: whether pairs give the model token types, the tensor token_type_ids.
 
     Raises:
         SettingError: a value is outside its range.
@@ -74,6 +75,7 @@ class TextSettings:
     pair_types: bool = True
     vocabulary: int = 0
     html_breaks: bool = False
+    type_input: bool = True
 
     def __post_init__(self) -> None:
         if not 4 <= self.max_length <= 8192:
@@ -109,7 +111,7 @@ class TextSettings:
             for key in ("max_length", "columns", "pad_id", "vocabulary")
         }
         switches: dict[str, Any] = {
-            key: value.get(key, True) for key in ("pair_types", "html_breaks")
+            key: value.get(key, True) for key in ("pair_types", "html_breaks", "type_input")
         }
         for key, switch in switches.items():
             if type(switch) is not bool:
@@ -207,7 +209,8 @@ class TextEncoder:
         """Pad rows to the length of the longest.
 
         Returns:
-            input_ids, attention_mask and, for pairs, token_type_ids: int64 (rows, longest).
+            input_ids, attention_mask and, for pairs of models that read them, token_type_ids: int64
+            (rows, longest).
         """
         rows = [encoded[index] for index in indices]
         if isinstance(encoded, Stored):
@@ -220,7 +223,7 @@ class TextEncoder:
             mask[number, : len(row.ids)] = 1
             types[number, : len(row.ids)] = row.types
         arrays = {"input_ids": ids, "attention_mask": mask}
-        return arrays if self.settings.columns == 1 else {**arrays, "token_type_ids": types}
+        return {**arrays, "token_type_ids": types} if self._has_types else arrays
 
     def lengths(self, encoded: Many) -> list[int] | NDArray[np.int64]:
         """Return the number of tokens of each row; of rows on disk, an estimate from the bytes."""
@@ -374,8 +377,12 @@ class TextEncoder:
 
     def tensors(self) -> tuple[TensorInfo, ...]:
         """Return the name, dtype and shape of each tensor that `batch` returns."""
-        names = ("input_ids", "attention_mask", "token_type_ids")[: self.settings.columns + 1]
+        names = ["input_ids", "attention_mask", *["token_type_ids"][: int(self._has_types)]]
         return tuple(TensorInfo(name, "int64", ("batch", "sequence")) for name in names)
+
+    @property
+    def _has_types(self) -> bool:
+        return self.settings.columns == 2 and self.settings.type_input
 
     def longest(self) -> dict[str, int]:
         """Return the largest number of tokens in a row."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from bmc.inference.attention import additive_mask
 from bmc.inference.sharing import tied_parameters
+from bmc.models._encoder_embeddings import Embeddings, FirstPositions
 from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_layers
 
 
@@ -39,9 +40,8 @@ class InferenceForm(nn.Module):
     def __init__(self, module: Any, pairs: bool, longest: int) -> None:
         super().__init__()
         encoder = module.bert.encoder.layer
-        kind = _PairEmbeddings if pairs else _Embeddings
-        self.embeddings = kind(module.bert.embeddings, longest)
-        layers = [_parts(layer) for layer in encoder]
+        self.embeddings = bert_embeddings(module.bert.embeddings, pairs, longest)
+        layers = [bert_layer(layer) for layer in encoder]
         self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=False)
         self.pooler = module.bert.pooler.dense
         self.classifier = module.classifier
@@ -57,70 +57,25 @@ class InferenceForm(nn.Module):
         return self.classifier(torch.tanh(self.pooler(hidden)))  # type: ignore[no-any-return]
 
 
-class _Embeddings(nn.Module):
-    def __init__(self, embeddings: Any, longest: int) -> None:
-        super().__init__()
-        self.words = embeddings.word_embeddings
-        tables = embeddings.position_embeddings, embeddings.token_type_embeddings
-        have_weights = all(isinstance(table.weight, nn.Parameter) for table in tables)
-        self.positions = (_SummedTable if have_weights else _TableSum)(*tables, longest)
-        self.norm = embeddings.LayerNorm
+def bert_embeddings(
+    embeddings: Any, pairs: bool, longest: int, project: nn.Module | None = None
+) -> Embeddings:
+    """Return the embeddings of a form; see `InferenceForm`.
 
-    def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        return self.norm(self.words(ids) + self.positions()[: ids.shape[1]])  # type: ignore[no-any-return]
-
-
-class _SummedTable(nn.Module):
-    """The sums of the position vectors and the vector of segment 0, as one table."""
-
-    def __init__(self, positions: Any, types: Any, longest: int) -> None:
-        super().__init__()
-        summed = positions.weight[:longest] + types.weight[0]
-        self.table = nn.Parameter(summed.detach().clone(), requires_grad=False)
-
-    def forward(self) -> Tensor:
-        return self.table
+    Args:
+        embeddings: BertEmbeddings, or embeddings of the same parts.
+        pairs: whether token types are an input.
+        longest: largest number of tokens of a row.
+        project: layer from the tables' width to that of the layers; None where they are equal.
+    """
+    words, types = embeddings.word_embeddings, embeddings.token_type_embeddings
+    table = embeddings.position_embeddings
+    positions = FirstPositions(table, longest, None if pairs else types)
+    return Embeddings(words, positions, embeddings.LayerNorm, types if pairs else None, project)
 
 
-class _TableSum(nn.Module):
-    """The same sums, computed in the graph: a stored sum would lose the codebook of a table."""
-
-    def __init__(self, positions: Any, types: Any, longest: int) -> None:
-        super().__init__()
-        self.positions, self.types = _Rows(positions, longest), _Rows(types, 1)
-
-    def forward(self) -> Tensor:
-        return self.positions() + self.types()[:1]  # type: ignore[no-any-return]
-
-
-class _Rows(nn.Module):
-    """The first rows of a table; a table with a codebook keeps its codebook and all rows."""
-
-    def __init__(self, table: Any, count: int) -> None:
-        super().__init__()
-        has_weight = isinstance(table.weight, nn.Parameter)
-        rows = nn.Parameter(table.weight[:count].detach().clone()) if has_weight else table
-        self.table: nn.Parameter | nn.Module = rows
-
-    def forward(self) -> Tensor:
-        return self.table if isinstance(self.table, Tensor) else self.table.weight  # type: ignore[return-value]
-
-
-class _PairEmbeddings(nn.Module):
-    def __init__(self, embeddings: Any, longest: int) -> None:
-        super().__init__()
-        self.words = embeddings.word_embeddings
-        self.types = embeddings.token_type_embeddings
-        self.positions = _Rows(embeddings.position_embeddings, longest)
-        self.norm = embeddings.LayerNorm
-
-    def forward(self, ids: Tensor, types: Tensor | None) -> Tensor:
-        summed = self.words(ids) + self.types(types) + self.positions()[: ids.shape[1]]
-        return self.norm(summed)  # type: ignore[no-any-return]
-
-
-def _parts(layer: Any) -> LayerParts:
-    """Return the parts of a BertLayer."""
+def bert_layer(layer: Any) -> LayerParts:
+    """Return the parts of a BertLayer, or of a layer of the same parts."""
     inner = layer.attention.self
     heads, scale = int(inner.num_attention_heads), inner.scaling
     return LayerParts(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from transformers.activations import ACT2FN
@@ -44,10 +45,45 @@ _ONLY_VALUES: Mapping[str, tuple[Any, ...]] = {
 }
 
 
-def checked(spec: Mapping[str, Any], model_type: str) -> dict[str, Any]:
+@dataclass(frozen=True)
+class FamilyKeys:
+    """How the config.json of a family differs from BERT's.
+
+    Args:
+        names: the family's names of common entries, such as {"hidden_size": "dim"}.
+        integers: smallest and largest value of further whole numbers, by name.
+        numbers: smallest and largest value of further numbers, by name.
+        choices: the values that bmc builds of further entries, by name.
+        hidden: hidden size where config.json does not say it.
+        heads: number of attention heads where config.json does not say it.
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    integers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    hidden: int = 768
+    heads: int = 12
+
+    def name(self, common: str) -> str:
+        """Return the family's name of a common entry."""
+        return self.names.get(common, common)
+
+
+BERT_KEYS = FamilyKeys()
+
+
+def checked(
+    spec: Mapping[str, Any], model_type: str, keys: FamilyKeys = BERT_KEYS
+) -> dict[str, Any]:
     """Check a configuration, and return the entries that determine the model.
 
     Other entries (dtypes, switches of outputs and caches) do not affect a classifier.
+
+    Args:
+        spec: content of config.json.
+        model_type: `model_type` that it must have.
+        keys: entries in which the family differs from BERT.
 
     Raises:
         ArtifactError: the model is of another type, a number is out of range, or an entry requests
@@ -55,40 +91,46 @@ def checked(spec: Mapping[str, Any], model_type: str) -> dict[str, Any]:
     """
     if spec.get("model_type") != model_type:
         raise ArtifactError(f"model type {spec.get('model_type')!r:.60} is not {model_type}")
-    for key, accepted in _ONLY_VALUES.items():
+    for key, accepted in {**_ONLY_VALUES, **keys.choices}.items():
         if key in spec and spec[key] not in accepted:
             raise ArtifactError(
                 f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build"
             )
-    entries = {key: spec[key] for key in (*_INTEGERS, *_NUMBERS, *_OTHER_KEYS) if key in spec}
-    for key, (least, most) in _INTEGERS.items():
+    integers = {**_with_names(_INTEGERS, keys), **keys.integers}
+    numbers = {**_with_names(_NUMBERS, keys), **keys.numbers}
+    others = (*_OTHER_KEYS, *map(keys.name, _OTHER_KEYS), *keys.choices)
+    entries = {key: spec[key] for key in (*integers, *numbers, *others) if key in spec}
+    for key, (least, most) in integers.items():
         if key in entries and not (type(entries[key]) is int and least <= entries[key] <= most):
             raise _out_of_range(key, entries[key], f"a whole number in {least}..{most}")
-    for key, (low, high) in _NUMBERS.items():
+    for key, (low, high) in numbers.items():
         if entries.get(key) is None and key in _MAY_BE_NULL:
             continue
         value = entries.get(key, low)
         if type(value) not in (int, float) or not math.isfinite(value) or not low <= value <= high:
             raise _out_of_range(key, value, f"a number in {low}..{high}")
-    _check_combinations(entries)
+    _check_combinations(entries, keys)
     return entries
 
 
-def _check_combinations(entries: Mapping[str, Any]) -> None:
-    hidden, heads = entries.get("hidden_size", 768), entries.get("num_attention_heads", 12)
+def _with_names(ranges: Mapping[str, Any], keys: FamilyKeys) -> dict[str, Any]:
+    """Return ranges of common entries, by their common names and by those of the family."""
+    return {name: ranges[key] for key in ranges for name in (key, keys.name(key))}
+
+
+def _check_combinations(entries: Mapping[str, Any], keys: FamilyKeys) -> None:
+    width, count = keys.name("hidden_size"), keys.name("num_attention_heads")
+    hidden, heads = entries.get(width, keys.hidden), entries.get(count, keys.heads)
     if hidden % heads:
-        raise ArtifactError(
-            f"config.json: hidden_size {hidden} is not divisible by num_attention_heads {heads}"
-        )
+        raise ArtifactError(f"config.json: {width} {hidden} is not divisible by {count} {heads}")
     padding, vocabulary = entries.get("pad_token_id"), entries.get("vocab_size")
     limit = vocabulary or math.inf
     if padding is not None and not (type(padding) is int and 0 <= padding < limit):
         raise _out_of_range("pad_token_id", padding, f"a token's id, below vocab_size {vocabulary}")
-    activation = entries.get("hidden_act", "gelu")
+    name = keys.name("hidden_act")
+    activation = entries.get(name, "gelu")
     if not isinstance(activation, str) or activation not in ACT2FN:
-        raise ArtifactError(
-            f"config.json: hidden_act is {activation!r:.60}, which transformers lacks"
-        )
+        raise ArtifactError(f"config.json: {name} is {activation!r:.60}, which transformers lacks")
 
 
 def _out_of_range(key: str, value: object, expected: str) -> ArtifactError:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bmc.inference.attention import additive_mask
 from bmc.inference.sharing import tied_parameters
+from bmc.models._encoder_embeddings import CountedPositions
 from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_layers
 
 
@@ -32,7 +33,8 @@ class InferenceForm(nn.Module):
         super().__init__()
         embeddings, encoder = module.mpnet.embeddings, module.mpnet.encoder
         self.words = embeddings.word_embeddings
-        self.positions = _Positions(embeddings, max_length)
+        table, padding = embeddings.position_embeddings, int(embeddings.padding_idx)
+        self.positions = CountedPositions(table, padding, max_length)
         self.norm = embeddings.LayerNorm
         self.bias = _Bias(encoder, max_length)
         layers = [_parts(layer) for layer in encoder.layer]
@@ -48,28 +50,6 @@ class InferenceForm(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         return self.classifier(torch.tanh(self.dense(hidden)))  # type: ignore[no-any-return]
-
-
-class _Positions(nn.Module):
-    """The position vectors of a text; a table with a codebook keeps its codebook.
-
-    A token's position is its number among the tokens that are not padding. A padding token has the
-    padding's position also inside a text, since a text may contain "<pad>".
-    """
-
-    def __init__(self, embeddings: Any, max_length: int) -> None:
-        super().__init__()
-        self.padding = int(embeddings.padding_idx)
-        self.table: nn.Module | nn.Parameter = embeddings.position_embeddings
-        self.start = self.padding
-        if isinstance(self.table.weight, nn.Parameter):
-            rows = self.table.weight[self.start : self.start + 1 + max_length].detach().clone()
-            self.table, self.start = nn.Parameter(rows), 0
-
-    def forward(self, input_ids: Tensor) -> Tensor:
-        rows: Any = self.table if isinstance(self.table, Tensor) else self.table.weight
-        tokens = (input_ids != self.padding).long()
-        return rows[tokens.cumsum(1) * tokens + self.start]  # type: ignore[no-any-return]
 
 
 class _Bias(nn.Module):

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification
 
 from bmc import console
 from bmc.data import Dataset
@@ -25,7 +25,7 @@ from bmc.models._bert_cut import cut_from
 EMBEDDING_SCALE = 20.0
 
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
-_MPNETS_OWN = ("relative_attention_num_buckets",)
+_BERTS_KEYS = frozenset(BertConfig().to_dict())
 _HEAD = 64
 _MEASURED_ROWS, _BATCH = 512, 32
 _Build = Callable[[Mapping[str, Any]], nn.Module]
@@ -71,7 +71,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     its width, which is W V cut likewise, so that positions and types are projected by the same V.
 
     Args:
-        teacher: a trained BERT or MPNet; the student reads its tokens.
+        teacher: a trained encoder; the student reads its tokens.
         size: layers, hidden width and heads of the student.
         build: builds a BERT from its configuration.
 
@@ -85,17 +85,20 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
             "that starts elsewhere with --set start=minilm-l3"
         )
     _check_width(teacher, size)
-    taught = teacher.module.get_submodule(f"{teacher.family}.embeddings")
-    table: Any = taught.get_submodule("word_embeddings")
+    tables = TEACHERS[teacher.family]
+    taught = teacher.module.get_submodule(tables.path)
+    table: Any = taught.get_submodule(tables.words)
     with torch.no_grad():  # the table may be factorized, and have fewer rows than the spec
         words = table(torch.arange(table.num_embeddings))
-    longest = teacher.spec["max_position_embeddings"] - TEACHERS[teacher.family]
+    longest = teacher.spec["max_position_embeddings"] - tables.reserved
+    if getattr(taught, "position_embeddings", None) is None:  # positions are drawn, not copied
+        longest = teacher.encoder.longest()["sequence"]
     spec = {
-        **{key: value for key, value in teacher.spec.items() if key not in _MPNETS_OWN},
+        **{key: value for key, value in teacher.spec.items() if key in _BERTS_KEYS},
         "model_type": "bert",
         "architectures": [BertForSequenceClassification.__name__],
         "max_position_embeddings": longest,
-        "type_vocab_size": teacher.spec.get("type_vocab_size", 1),
+        "type_vocab_size": max(1, teacher.spec.get("type_vocab_size", 1)),
         "vocab_size": len(words),
         "pad_token_id": table.padding_idx,
         **_sizes(size, size.heads or max(1, size.hidden // _HEAD)),
@@ -108,8 +111,10 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
         fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
         for name in ("position_embeddings", "token_type_embeddings"):
             student_table, part = fresh.get_parameter(f"{name}.weight"), getattr(taught, name, None)
-            if part is None:  # MPNet has no token types
+            if part is None and name == "token_type_embeddings":
                 student_table.zero_()
+            elif part is None:  # DeBERTa and ModernBERT compute positions in their attentions
+                student_table.mul_(EMBEDDING_SCALE)
             else:
                 teacher_table = part.weight[-len(student_table) :]  # no parameter in a codebook
                 student_table.copy_(EMBEDDING_SCALE * teacher_table @ basis)
@@ -223,7 +228,9 @@ def _check_source(source: Model, size: Size) -> tuple[list[int], dict[str, Any]]
 
 
 def _check_width(source: Model, size: Size) -> None:
-    width = source.spec["hidden_size"]
+    tables = TEACHERS[source.family]
+    table: Any = source.module.get_submodule(f"{tables.path}.{tables.words}")
+    width = int(table(torch.zeros(1, dtype=torch.long)).shape[-1])
     if size.hidden > width:
         raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import transformers
 from torch import nn
 
 from bmc import assets, console
+from bmc.contracts import families
 from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, reason_of
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
-from bmc.models._hugging_face_config import checked
+from bmc.models._hugging_face_config import BERT_KEYS, FamilyKeys, checked
 from bmc.models._hugging_face_head import Match, head_of, match_head
 from bmc.models._hugging_face_tokenizer import FolderTokenizer, tokenizer_of
 from bmc.models._hugging_face_weights import Weights, check_fit, expected_of, weights_of
@@ -44,6 +45,11 @@ class Architecture:
         output: path of the last layer.
         reserved: number of positions before the position of a text's first token.
         attention: attention implementation that transformers must use; None for its default.
+        base: attribute of the model without its head; "" where it is the model type.
+        keys: entries of config.json in which the family differs from BERT.
+        pairs_need_types: whether the texts of a pair are told apart by token types alone; else
+            rows of pairs need none, and token types are an input where the model has two.
+        prepare: function that rearranges a loaded or new module; None where it stays as it is.
     """
 
     model_type: str
@@ -53,6 +59,16 @@ class Architecture:
     output: str
     reserved: int = 0
     attention: str | None = None
+    base: str = ""
+    keys: FamilyKeys = BERT_KEYS
+    pairs_need_types: bool = True
+    prepare: Callable[[Any], None] | None = None
+
+    def prepared(self, module: Any) -> Any:
+        """Return a module in evaluation mode, rearranged as the family wants it."""
+        if self.prepare is not None:
+            self.prepare(module)
+        return module.eval()
 
 
 def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
@@ -61,7 +77,7 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
     Raises:
         ArtifactError: the configuration is of another kind, or inconsistent.
     """
-    entries = checked(spec, kind.model_type)
+    entries = checked(spec, kind.model_type, kind.keys)
     try:
         config = kind.config(**entries, attn_implementation=kind.attention)
         module: nn.Module = kind.classifier(config)
@@ -69,7 +85,8 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
         raise ArtifactError(
             f"the model's config.json does not fit together ({reason_of(error, -1)})"
         ) from error
-    return module.eval()
+    prepared: nn.Module = kind.prepared(module)
+    return prepared
 
 
 def pretrained(
@@ -98,10 +115,7 @@ def pretrained(
     folder = folder_of(source)
     config = read_json(folder / "config.json", "Hugging Face model folder", links=True)
     if config.get("model_type") != kind.model_type:
-        raise ArtifactError(
-            f"{reference} is a {config.get('model_type')!r:.60} model; `bmc train` accepts bert "
-            "and mpnet models"
-        )
+        raise unknown_type(reference, config)
     weights = weights_of(folder)
     try:
         module, decided = _loaded(folder, config, weights, labels, kind)
@@ -109,7 +123,8 @@ def pretrained(
         raise ArtifactError(f"{reference}: {error}") from error
     spec = {**module.config.to_dict(), "architectures": [kind.classifier.__name__]}
     spec.pop("_name_or_path", None)
-    if text.columns > spec.get("type_vocab_size", 1):
+    module = kind.prepared(module)
+    if kind.pairs_need_types and text.columns > spec.get("type_vocab_size", 1):
         raise SettingError(f"{reference} has one token type; sentence pairs need two")
     positions = spec["max_position_embeddings"] - kind.reserved
     if text.max_length > positions:
@@ -117,7 +132,7 @@ def pretrained(
             f"max length is {text.max_length}; {reference} has {positions} positions"
         )
     tokenizer = tokenizer_of(folder, spec["vocab_size"], spec.get("type_vocab_size", 1))
-    settings = _settings(text, tokenizer, spec, reference)
+    settings = _settings(text, tokenizer, spec, reference, kind.pairs_need_types)
     decided |= {"tokenizer": tokenizer.class_name, **_notes_on(tokenizer, settings, text)}
     for key, note in decided.items():
         if key in _NOTED:
@@ -128,19 +143,39 @@ def pretrained(
     return Model(module, kind.model_type, spec, tuple(labels), encoder, task, origin=origin)
 
 
+def unknown_type(reference: str, config: Mapping[str, Any]) -> ArtifactError:
+    """Return the error for a folder whose `model_type` no family, or another family, loads."""
+    possible = ", ".join(sorted(families.model_types()))
+    model_type = config.get("model_type")
+    if model_type is None:
+        return ArtifactError(
+            f"{reference}: its config.json has no model_type; write one of {possible} into it"
+        )
+    return ArtifactError(
+        f"{reference} is a {model_type!r:.60} model; `bmc train` takes models of the types "
+        f"{possible}"
+    )
+
+
 def _settings(
-    text: TextSettings, tokenizer: FolderTokenizer, spec: Mapping[str, Any], reference: str
+    text: TextSettings,
+    tokenizer: FolderTokenizer,
+    spec: Mapping[str, Any],
+    reference: str,
+    pairs_need_types: bool,
 ) -> TextSettings:
     """Return the requested settings, limited to the tokenizer's maximum length."""
     longest = min(text.max_length, tokenizer.max_length or text.max_length)
     model_pad_id = spec.get("pad_token_id") or 0
+    reads_types = spec.get("type_vocab_size", 0) > 1 and tokenizer.pair_types
     try:
         return replace(
             text,
             max_length=longest,
             pad_id=model_pad_id if tokenizer.pad_id is None else tokenizer.pad_id,
             truncation_side=tokenizer.truncation_side,
-            pair_types=tokenizer.pair_types,
+            pair_types=tokenizer.pair_types if pairs_need_types else reads_types,
+            type_input=pairs_need_types or reads_types,
             vocabulary=spec["vocab_size"],
         )
     except SettingError as error:
@@ -216,7 +251,7 @@ def _loaded(
         the module, and decisions about head and dtype, by the keys under which they are recorded.
     """
     names = dict(enumerate(labels or ("value",)))
-    entries = checked(config, kind.model_type)
+    entries = checked(config, kind.model_type, kind.keys)
     entries |= {
         "id2label": names,
         "label2id": {label: number for number, label in names.items()},
@@ -232,7 +267,7 @@ def _loaded(
         raise ArtifactError(
             f"its config.json does not fit together ({reason_of(error, -1)})"
         ) from error
-    formats = check_fit(weights, expected, kind.model_type, kind.fresh)
+    formats = check_fit(weights, expected, kind.base or kind.model_type, kind.fresh)
     module = _from_pretrained(folder, settings, kind)
     _place_rows(module.get_submodule(kind.output), match, weights, kind.output, module.config)
     decided: dict[str, Any] = {"head": match.explanation, "rows": list(match.rows)}

@@ -37,6 +37,8 @@ _SIZES: Mapping[str, Mapping[str, str]] = {  # what the record calls a layer's a
     "RNN": {"in": "input_size", "hidden": "hidden_size"},
     "attention": {"heads": "heads"},
 }
+_HEADS = ("heads", "num_attention_heads", "n_heads")  # bmc, Hugging Face, its DistilBERT
+_QUERIES = ("query", "q", "q_lin", "query_proj")
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _SIZED = ("weight", "bias", "running_")
 
@@ -121,7 +123,7 @@ def reshape(module: nn.Module, shapes: Mapping[str, Shape]) -> None:
 
 def _check_heads(path: str, layer: Any) -> None:
     """Refuse heads that do not share out what the layer's query projection makes."""
-    query = getattr(layer, "query", getattr(layer, "q", None))
+    query = next((getattr(layer, name) for name in _QUERIES if hasattr(layer, name)), None)
     if isinstance(query, nn.Sequential):  # a low-rank pair
         query = query[-1]
     heads, width = _heads(layer), getattr(query, "out_features", None)
@@ -136,9 +138,9 @@ def _outside(module: nn.Module, path: str, reshaped: set[int]) -> bool:
 
 def _heads(layer: nn.Module) -> int | None:
     """Return the heads of an attention module: bmc's own, or Hugging Face's."""
-    for name in ("heads", "num_attention_heads"):
+    for name in _HEADS:
         heads = getattr(layer, name, None)
-        if type(heads) is int and (name == "heads" or hasattr(layer, "all_head_size")):
+        if type(heads) is int and (name == "heads" or hasattr(layer, "attention_head_size")):
             return heads
     return None
 
@@ -184,11 +186,10 @@ def _tensors(layer: nn.Module, shape: Shape) -> Iterator[tuple[str, Tensor, tupl
 def _set_sizes(layer: nn.Module, shape: Shape) -> None:
     """Tell a layer its new sizes."""
     if shape["type"] == "attention":
-        if not hasattr(layer, "all_head_size"):
-            layer.heads = shape["heads"]
-            return
-        layer.num_attention_heads = shape["heads"]
-        layer.all_head_size = shape["heads"] * int(layer.attention_head_size)  # type: ignore[arg-type]
+        name = next(name for name in _HEADS if hasattr(layer, name))
+        setattr(layer, name, shape["heads"])
+        if hasattr(layer, "all_head_size"):
+            layer.all_head_size = shape["heads"] * int(layer.attention_head_size)  # type: ignore[arg-type]
     elif shape["type"] == "LayerNorm":
         setattr(layer, "normalized_shape", (shape["features"],))  # noqa: B010  no module, as typed
     else:

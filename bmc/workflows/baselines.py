@@ -14,7 +14,7 @@ from bmc import artifact, console, workspace
 from bmc.contracts import Family, Network, families
 from bmc.contracts.tasks import task
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, DataError
+from bmc.errors import DataError
 from bmc.model import Model
 from bmc.training.identity import start_of
 from bmc.training.initialize import initialize
@@ -181,12 +181,9 @@ def _family(reference: str) -> str:
 def _family_of_folder(reference: str) -> str:
     from bmc.models import hugging_face  # noqa: PLC0415  imports transformers
 
-    config = hugging_face.folder_of(reference) / "config.json"
-    model_type = read_json(config, "Hugging Face model folder", links=True).get("model_type")
-    family = families.of_model_type(str(model_type))
+    path = hugging_face.folder_of(reference) / "config.json"
+    config = read_json(path, "Hugging Face model folder", links=True)
+    family = families.of_model_type(str(config.get("model_type")))
     if family is None:
-        raise ArtifactError(
-            f"{reference} is a {model_type!r:.60} model; `bmc train` takes "
-            f"{' and '.join(families.model_types())} models"
-        )
+        raise hugging_face.unknown_type(reference, config)
     return family

@@ -18,6 +18,7 @@ from bmc.data import Dataset
 from bmc.errors import MissingError
 from bmc.model import Model, output_of
 from bmc.training.settings import TrainingSettings
+from tests.models import _encoders
 from tests.models.test_mpnet import small as small_mpnet
 
 EVERY = families.FAMILIES.names()
@@ -44,6 +45,8 @@ def small(make_lively: Callable[..., Model], reviews: Dataset) -> Callable[[str]
             return make_lively()
         if name == "mpnet":
             return small_mpnet()
+        if name in _encoders.ENCODERS:
+            return _encoders.small(name)
         if name not in SMALL:
             pytest.skip("it builds networks of other packages: tests/models/test_timm_and_python")
         described = families.family(name)
@@ -80,7 +83,8 @@ def test_a_family_says_what_it_takes_and_how_its_models_are_named(name: str) -> 
     assert isinstance(family, Family)
     assert family.takes
     assert set(family.takes) <= set(KINDS)
-    assert family.baselines or family.references or family.prefix or family.students
+    named = (family.baselines, family.references, family.prefix, family.students)
+    assert any(named) or family.model_types
     assert all(about for about in (*family.baselines.values(), *family.references.values()))
 
 

@@ -36,8 +36,10 @@ from bmc.inference.form import inference_form
 from bmc.model import Model, Record, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests.models import _encoders
 
-FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "transformer")
+ENCODERS = tuple(_encoders.ENCODERS)
+FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "transformer", *ENCODERS)
 METHODS = [
     f"{kind}/{name}"
     for kind in plugins.folders("bmc.compress")
@@ -66,6 +68,15 @@ LEFT_OUT = {  # methods that a family cannot take, and why
     ("share/tie", "mlp"): "no two of its parameters have one shape",
 }
 LEFT_OUT |= {("distill/generator", "bert"): "it teaches generators"}
+LEFT_OUT |= {
+    ("share/layers", "albert"): "its layers are one already",
+    ("share/tie", "albert"): "its layers are one already",
+}
+LEFT_OUT |= {
+    ("prune/movement", family): "it trains, and a distilbert is of the same layers"
+    for family in ENCODERS
+    if family != "distilbert"
+}
 LEFT_OUT |= {
     (method, "ngram"): "it has an embedding and an output, and no layer between them"
     for method in METHODS
@@ -105,7 +116,7 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
         "share/embedding": lambda: FactorizedEmbedding(energy=0.5),
         "share/layers": lambda: Layers(),
         "share/lowrank": lambda: LowRank(energy=0.5),
-        "share/tie": lambda: Tie((TIED[family],)),
+        "share/tie": lambda: Tie((TIED.get(family) or _encoders.tied(family),)),
     }
     return steps[method]()
 
@@ -117,6 +128,8 @@ def build_model(make_lively: Callable[..., Model], reviews: Dataset) -> Callable
     def build(family: str, columns: int = 1) -> Model:
         if family == "bert":
             return make_lively(columns)
+        if family in ENCODERS:
+            return _encoders.small(family, columns)
         module = families.network(family)
         name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)

@@ -1,0 +1,26 @@
+"""RoBERTa for classification, from a Hugging Face folder.
+
+Source: Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach".
+"""
+
+from __future__ import annotations
+
+from bmc.contracts import Family
+from bmc.families import _options
+from bmc.training.settings import TrainingSettings
+
+Settings = _options.EncoderOptions
+
+
+def recipe(name: str) -> TrainingSettings:
+    """Return the default training settings of a RoBERTa."""
+    return TrainingSettings(epochs=3, learning_rate=2e-5, batch_size=32)
+
+
+FAMILY = Family(
+    takes=("text",),
+    settings=Settings,
+    recipe=recipe,
+    network="bmc.models.roberta",
+    model_types=("roberta",),
+)

@@ -1,0 +1,64 @@
+"""The inference form of an encoder whose layers are those of BERT: see `_bert_inference`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.inference.attention import additive_mask, fusable_activation
+from bmc.inference.sharing import tied_parameters
+from bmc.models._encoder_embeddings import Embeddings
+from bmc.models._encoder_inference import LayerParts, fused_layers
+
+
+class InferenceForm(nn.Module):
+    """An encoder with a classifier of its first token, rewritten for inference.
+
+    Args:
+        module: the classifier; it is not changed.
+        embeddings: its embeddings.
+        layers: the parts of its layers, in order.
+        head: computes logits (rows, classes) of first tokens (rows, width).
+    """
+
+    def __init__(
+        self, module: nn.Module, embeddings: Embeddings, layers: Sequence[LayerParts], head: Head
+    ) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=False)
+        self.head = head
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
+        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
+        mask = additive_mask(attention_mask, hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+
+class Head(nn.Module):
+    """A linear layer, an activation, and the output layer.
+
+    Args:
+        dense: the linear layer.
+        activation: the activation.
+        classifier: the output layer.
+    """
+
+    def __init__(
+        self, dense: nn.Module, activation: Callable[[Tensor], Tensor], classifier: nn.Module
+    ) -> None:
+        super().__init__()
+        self.dense = dense
+        self.activation: Any = fusable_activation(activation)
+        self.classifier = classifier
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Return logits (rows, classes) of vectors (rows, width)."""
+        return self.classifier(self.activation(self.dense(hidden)))  # type: ignore[no-any-return]

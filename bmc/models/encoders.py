@@ -1,0 +1,100 @@
+"""Families of encoders that transformers builds: a description gives bmc what it needs.
+
+A family says where the parts of its network are, and which form of it is exported. Everything else
+is the same in all: loading a folder, examples, and what distillation compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from bmc.contracts import Network
+from bmc.contracts.signals import View
+from bmc.data import Dataset
+from bmc.families._options import EncoderOptions
+from bmc.inputs.text import TextSettings
+from bmc.model import Model, Parts
+from bmc.models import hugging_face
+from bmc.models._encoder_parts import INSIDE, LAYERS, encoder_parts
+from bmc.models._encoder_view import view as encoder_view
+from bmc.models.tokens import token_examples
+
+SHAPES = (2, 12), (3, 7)
+BERT_PROJECTIONS = tuple(f"attention.self.{name}" for name in ("query", "key", "value"))
+Form = Callable[[Any, bool, int], nn.Module]
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """The network of a family of encoders.
+
+    Args:
+        kind: classes of transformers, and names in folders.
+        words: path of the table of words.
+        attention: path in a layer of the module that computes the heads, and returns the
+            attention's probabilities second.
+        projections: paths in a layer of the projections to queries, keys and values; or the path of
+            the one that computes all three.
+        form: function that returns the inference form of a module, given whether token types are an
+            input and the largest number of tokens of a row; None where the module is exported.
+        layers: pattern of the paths of the layers.
+        inside: names, inside each layer, of the attention module and its norm, and of all others.
+        has_heads: whether heads can be pruned.
+    """
+
+    kind: hugging_face.Architecture
+    words: str
+    attention: str
+    projections: tuple[str, ...]
+    form: Form | None = None
+    layers: str = LAYERS
+    inside: tuple[tuple[str, ...], tuple[str, ...]] = INSIDE
+    has_heads: bool = True
+
+    def build(self, spec: Mapping[str, Any]) -> nn.Module:
+        """Build an untrained classifier; see `hugging_face.build`."""
+        return hugging_face.build(spec, self.kind)
+
+    def baseline(self, reference: str, data: Dataset, settings: EncoderOptions) -> Model:
+        """Load a folder's weights for the classes of a data set; see `hugging_face.pretrained`."""
+        text = TextSettings(settings.max_length, columns=len(data.columns))
+        return hugging_face.pretrained(reference, reference, data.labels, text, self.kind)
+
+    def examples(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Return two inputs of different shapes, for tracing and checks."""
+        words: Any = module.get_submodule(self.words)
+        first, second = token_examples(words.num_embeddings, SHAPES, first=self.kind.reserved)
+        return first, second
+
+    def parts(self, module: nn.Module) -> Parts:
+        """Return the paths of the layers, heads, embeddings and output layer."""
+        attention = self.attention if self.has_heads else ""
+        return encoder_parts(module, attention, self.kind.output, self.layers, self.inside)
+
+    def inference_form(self, model: Model) -> nn.Module:
+        """Return the module to export: the same outputs in fewer, larger operations."""
+        names = [info.name for info in model.encoder.tensors()]
+        longest = model.encoder.longest()["sequence"]
+        if self.form is None:
+            return model.module
+        return self.form(model.module, "token_type_ids" in names, longest)
+
+    def view(self, module: nn.Module, inputs: Mapping[str, Tensor]) -> View:
+        """Return what signals of distillation compare."""
+        layers = self.parts(module).layers
+        return encoder_view(module, inputs, layers, self.attention, self.projections)
+
+    def network(self) -> Network:
+        """Return the functions of the family."""
+        return Network(
+            baseline=self.baseline,
+            build=self.build,
+            examples=self.examples,
+            parts=self.parts,
+            inference_form=self.inference_form if self.form else None,
+            view=self.view,
+        )
