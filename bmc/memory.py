@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from bmc.model import CustomLoss
 
 PREFIX = "memory:"
+TABLE = "table-"
+"""Prefix of the name of a table that was passed without a network."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,16 @@ def kept(name: str, data: Table, network: Network) -> Iterator[None]:
         raise
 
 
+def keep_table(name: str, data: Table) -> None:
+    """Keep a table under a name until the process ends.
+
+    Args:
+        name: name of the table, which no other table has.
+        data: the table.
+    """
+    _tables[name] = data
+
+
 @contextmanager
 def keeping_rows(name: str, rows: object) -> Iterator[None]:
     """Keep unlabeled rows under a name, while the block runs.
@@ -106,6 +118,11 @@ def table(name: str) -> Table:
     Raises:
         UnknownError: this process has no table of this name.
     """
+    if name not in _tables and name.startswith(TABLE):
+        raise UnknownError(
+            f"the data {PREFIX}{name} was given in another process: save these rows as a table "
+            "(.csv or .parquet), and name it with --data"
+        )
     if name not in _tables:
         raise UnknownError(
             f"the data {PREFIX}{name} was given in another process: give it again with "

@@ -79,9 +79,11 @@ class Pipeline:
         Args:
             row: one raw row, a list of rows, or an iterator of rows. A row has the form of the
                 training data: a text (a tuple of two texts for pair models), an image (a file, or
-                uint8 (height, width[, channels])), a series (steps, channels), a tuple of arrays,
-                or a number that seeds a generator. The row of an ONNX file of another tool is the
-                model's input tensors by name, with their batch axis where there is one.
+                uint8 (height, width[, channels])), a series (steps, channels), numbers (a
+                dictionary by column, or a tuple or array in the order of the columns; a data frame
+                is several rows), a tuple of arrays, or a number that seeds a generator. The row of
+                an ONNX file of another tool is the model's input tensors by name, with their batch
+                axis where there is one.
             errors: "raise" ends the call with the error of the first row that has no prediction;
                 "return" returns the error in the place of the row's prediction. For lists and
                 iterators.
@@ -98,6 +100,8 @@ class Pipeline:
         """
         if errors not in ("raise", "return"):
             raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
+        if self.kind == "features" and hasattr(row, "to_dict") and hasattr(row, "columns"):
+            row = row.to_dict("records")  # a data frame
         if isinstance(row, Iterator):
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):

@@ -35,6 +35,7 @@ SETTINGS: Mapping[str, tuple[str, ...]] = {
         *("train_data", "input", "file", "datasets"),
     ),
     "text_column": ("text", "text_col", "text_field", "text_column_name"),
+    "features": ("feature_columns", "feature_names", "numeric_columns", "columns", "x_columns"),
     "label_column": ("labels", "label_col", "target_column", "label_column_name"),
     "learning_rate": ("lr", "lr0", "rate"),
     "batch_size": (

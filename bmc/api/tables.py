@@ -28,11 +28,13 @@ class Columns:
         inputs: array (rows, ...) of each input, by name of the input.
         labels: label of each row.
         classes: names of the classes, if the data has names; labels are then indices of `classes`.
+        features: names of the numbers in a row of the only input, if a row has one axis.
     """
 
     inputs: dict[str, NDArray[Any]]
     labels: Sequence[Any]
     classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 def columns_of(
@@ -93,7 +95,8 @@ def _from_table(
         columns_by_name = {**columns_by_name, names[0]: stacked(columns_by_name, columns)}
     key = _label_key(columns_by_name, names, label)
     inputs = {name: _stacked([columns_by_name[name]], name, whole=True) for name in names}
-    return _whole(Columns(inputs, _plain(columns_by_name[key]), classes), names)
+    read = Columns(inputs, _plain(columns_by_name[key]), classes, tuple(columns or ()))
+    return _whole(read, names)
 
 
 def encoder_of(columns: Columns) -> ArrayEncoder:
@@ -115,13 +118,30 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
     """
     arrays = list(columns.inputs.values())
     rows: Any = arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
+    features = _feature_names(columns)
     if task == "regression":
-        return Table(rows, [repr(float(label)) for label in columns.labels], kind="array")
+        labels = [repr(float(label)) for label in columns.labels]
+        return Table(rows, labels, kind="array", features=features)
     classes = classes or columns.classes or None
     if classes is None:
-        return Table(rows, [_name(label) for label in columns.labels], kind="array")
+        labels = [_name(label) for label in columns.labels]
+        return Table(rows, labels, kind="array", features=features)
     names = [_class_of(label, classes) for label in columns.labels]
-    return Table(rows, names, kind="array", classes=tuple(classes))
+    return Table(rows, names, kind="array", classes=tuple(classes), features=features)
+
+
+def _feature_names(columns: Columns) -> tuple[str, ...]:
+    """Return names of the numbers in a row: the table's, or x0, x1, ... of an input x.
+
+    Returns:
+        () where a row is several arrays, or has no or several axes, or whole numbers.
+    """
+    ((name, array), *others) = columns.inputs.items()
+    if others or array.ndim != 2 or array.dtype.kind != "f":
+        return ()
+    if len(columns.features) == array.shape[1]:
+        return columns.features
+    return tuple(f"{name}{index}" for index in range(array.shape[1]))
 
 
 def _pair(inputs: Any, labels: Any, names: Sequence[str]) -> Columns:

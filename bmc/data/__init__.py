@@ -25,6 +25,9 @@ from numpy.typing import NDArray
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
 from bmc.contracts.tasks import label_reading, labeled_tasks
+from bmc.data._features import ALL_FEATURES as ALL_FEATURES
+from bmc.data._features import features_in_memory as features_in_memory
+from bmc.data._features import number_in as number_in
 from bmc.data._labels import check_classes
 from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize
@@ -42,6 +45,7 @@ from bmc.data_files import opened as opened
 from bmc.errors import DataError, SettingError, UnknownError, unknown
 from bmc.folds import Fold as Fold
 from bmc.inputs import Many
+from bmc.inputs.features import listed
 from bmc.inputs.image import shape_of
 from bmc.split import content_of as content_of
 from bmc.split import keys_of as keys_of
@@ -84,10 +88,12 @@ class Table:
         rows: raw rows, all of one kind.
         labels: class name of each row; a number as text in a regression.
         official_test: rows that the authors of the data set aside as the test part.
-        kind: kind of the rows: "text", "image", "series" or "array".
+        kind: kind of the rows: "text", "image", "series", "features" or "array".
         numbers: the labels were floating-point numbers, so that fractions are not class names.
         notes: sentences on decisions of the reader.
         classes: class names in the order of a network's outputs; sorted by name when empty.
+        features: names of the numbers in a row, where rows are float64 (rows, numbers) with NaN
+            for missing values, or arrays of one axis.
     """
 
     rows: Many
@@ -97,6 +103,7 @@ class Table:
     numbers: bool = False
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -115,6 +122,7 @@ class Dataset:
         fingerprint: sha256 of all rows and labels before the split.
         summary: counts, and decisions of the reader.
         location: the reference with an absolute path; None for the name of a data set.
+        features: names of the numbers in a row; empty where rows are none of named numbers.
     """
 
     name: str
@@ -128,10 +136,18 @@ class Dataset:
     fingerprint: str
     summary: Summary
     location: str | None = None
+    features: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of input that the rows can be: named numbers are arrays of one axis, too."""
+        return ("features", "array") if self.features else (self.kind,)
 
     def described(self) -> str:
         """Return the counts and parts of the data set, in one line."""
         columns = f" from {' and '.join(map(repr, self.columns))}" if self.columns else ""
+        if self.features:
+            columns = f" {len(self.features)} ({listed(self.features)})"
         return (
             f"{self.name}: {self.kind}{columns}, {self.summary.counts()}; {len(self.train)} to "
             f"train on, {len(self.validation)} to choose by, {len(self.test)} held out"
@@ -145,6 +161,7 @@ def load(
     task: str = "classification",
     fold: Fold | None = None,
     made_with: object = (),
+    features: Sequence[str] = (),
 ) -> Dataset:
     """Load a data set by name, or the user's data, and split it.
 
@@ -156,6 +173,8 @@ def load(
         task: "classification", or "regression" for labels that are numbers.
         fold: fold of a cross-validation to hold out instead of the usual test part.
         made_with: plug-ins that were recorded with the reference.
+        features: names of a table's columns of numbers to read instead of text; "all" for every
+            such column but the label's. Of a data set by name, the columns to keep.
 
     Raises:
         UnknownError: there is no such data set or file.
@@ -171,9 +190,12 @@ def load(
     users = _reader_of(reference)
     if users is not None:
         reader, argument, name = users
-        table = _reader(reader).read(argument, columns, label_column)
+        if features:
+            reader = _reader_of_features(reader, reference, columns)
+        table = _reader(reader).read(argument, features or columns, label_column)
     else:
         table, name, columns = _table_of(reference, made_with), reference, ("text",)
+        table = _with_features(table, features, reference)
     data = split(table, name, columns if table.kind == "text" else (), task, fold)
     return replace(data, location=location_of(reference))
 
@@ -188,6 +210,47 @@ def _check_columns(text_columns: tuple[str, ...], label_column: str) -> None:
         )
     if len(set(text_columns)) < len(text_columns):
         raise SettingError(f"--text-column names {text_columns[0]!r} twice; name two columns")
+
+
+def _reader_of_features(reader: str, reference: str, columns: tuple[str, ...]) -> str:
+    """Return the module that reads columns of numbers, in place of a reader of other rows.
+
+    Raises:
+        SettingError: columns of text are named, too.
+        DataError: the data is no table.
+    """
+    if columns != ("text",):
+        raise SettingError(
+            "--text-column and --features are both given; a model reads texts or numbers: leave "
+            "one out"
+        )
+    if reader == "_memory":  # rows of numbers that a caller passed; `features` are their columns
+        return reader
+    if reader != "_tables":
+        raise DataError(
+            f"--features names columns of a table ({', '.join(FORMATS)}), which {reference} is "
+            "not; leave it out, or save the rows as a table"
+        )
+    return "_features"
+
+
+def _with_features(table: Table, features: Sequence[str], name: str) -> Table:
+    """Return a named data set with the columns of numbers that were asked for.
+
+    Raises:
+        DataError: it has none, or lacks one.
+    """
+    if not features:
+        return table
+    if table.kind != "features":
+        raise DataError(
+            f"--features names columns of a table, and {name!r} holds {table.kind}; leave it out"
+        )
+    chosen = _reader("_features").chosen(features, table.features, "", name)
+    places = [table.features.index(column) for column in chosen]
+    test = table.official_test and _with_features(table.official_test, features, name)
+    rows = np.asarray(table.rows)[:, places]
+    return replace(table, rows=rows, official_test=test, features=chosen)
 
 
 def _table_of(name: str, made_with: object) -> Table:
@@ -270,6 +333,8 @@ def split(
         parts[np.isin(keys, keys_of(table.official_test.rows))] = -1
     counted_codes = test_codes if official else test_codes[:0]
     notes = tuple(dict.fromkeys((*table.notes, *(official.notes if official else ()))))
+    if table.kind == "features":
+        notes += tuple(_reader("_features").notes_on_missing(table.rows, table.features))
     summary = summarize(keys, codes, counted_codes, classes, int((parts < 0).sum()), notes)
     del keys
     cut = {
@@ -286,7 +351,8 @@ def split(
     check_classes(cut, classes, name)
     fingerprint = _fingerprint(table, task, fold)
     examples = (cut["train"], cut["validation"], cut["test"])
-    return Dataset(name, table.kind, task, columns, classes, *examples, fingerprint, summary)
+    dataset = Dataset(name, table.kind, task, columns, classes, *examples, fingerprint, summary)
+    return replace(dataset, features=table.features)
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

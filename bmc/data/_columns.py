@@ -47,12 +47,13 @@ def places_of(
             )
         if not matches:
             none = not set(columns) & set(names)
-            raise DataError(_missing(column, names, where) + (way_out if none else ""))
+            reason = _missing(column, names, where, values.advice)
+            raise DataError(reason + (way_out if none else ""))
         places.append(matches[0])
     return places
 
 
-def _missing(column: str, names: Sequence[str], where: str) -> str:
+def _missing(column: str, names: Sequence[str], where: str, advice: str) -> str:
     near = difflib.get_close_matches(
         column.lower().strip(), [name.lower().strip() for name in names], n=1, cutoff=0.75
     )
@@ -60,10 +61,7 @@ def _missing(column: str, names: Sequence[str], where: str) -> str:
     guess = f"Did you mean {meant!r}? " if meant is not None else ""
     listed = ", ".join(_quoted(name) for name in names[:_LISTED]) or "none"
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return (
-        f"{where} has no column {column!r}; it has {listed}{more}. "
-        f"{guess}Name yours with --text-column and --label-column"
-    )
+    return f"{where} has no column {column!r}; it has {listed}{more}. {guess}{advice}"
 
 
 def _quoted(name: str) -> str:

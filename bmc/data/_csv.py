@@ -52,6 +52,25 @@ def records(
                 yield line, [fields[index] for index in places]
 
 
+def names(path: Path) -> list[str]:
+    """Return the names of the columns, in order.
+
+    Raises:
+        DataError: the file has no header, or is not UTF-8 text.
+    """
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    with opened(path) as file:
+        rows = csv.reader(_without_nul(file, path), delimiter=delimiter, strict=True)
+        try:
+            for fields in rows:
+                if fields and not (len(fields) == 1 and fields[0].isspace()):
+                    _check_delimiter(path, rows.line_num, fields, delimiter)
+                    return fields
+        except csv.Error as error:
+            raise DataError(_unquoted(path, 1, rows.line_num, error)) from error
+    raise DataError(f"{path} has no rows")
+
+
 def _without_nul(lines: Iterable[str], path: Path) -> Iterator[str]:
     for number, line in enumerate(lines, start=1):
         if "\0" in line:
@@ -71,17 +90,22 @@ def _places(
     values: Values,
 ) -> list[int]:
     """Return the indices of the requested columns; refuse a file with another delimiter."""
-    if len(header) == 1 and header[0] not in columns:
-        other = next((sign for sign in _OTHERS if sign != delimiter and sign in header[0]), None)
-        if other:
-            raise DataError(
-                f"{path}: line {line} is one column, {header[0]!r:.60}, with {_OTHERS[other]} in "
-                f"it; {path.suffix} is read with {_OTHERS[delimiter]}: save it with commas as "
-                ".csv, or with tabs as .tsv"
-            )
+    if header[0] not in columns:
+        _check_delimiter(path, line, header, delimiter)
     sample = delimiter.join(columns)
     way_out = f"; if line {line} is a row already, put a header above it: {sample!r}"
     return places_of(columns, header, values, f"{path}: the header (line {line})", way_out)
+
+
+def _check_delimiter(path: Path, line: int, header: Sequence[str], delimiter: str) -> None:
+    """Refuse a header that is one column with another delimiter in it."""
+    other = next((sign for sign in _OTHERS if sign != delimiter and sign in header[0]), None)
+    if len(header) == 1 and other:
+        raise DataError(
+            f"{path}: line {line} is one column, {header[0]!r:.60}, with {_OTHERS[other]} in "
+            f"it; {path.suffix} is read with {_OTHERS[delimiter]}: save it with commas as "
+            ".csv, or with tabs as .tsv"
+        )
 
 
 def _ragged(

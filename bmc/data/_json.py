@@ -35,6 +35,17 @@ def records(
         yield number, [record[name] for name in names]
 
 
+def names(path: Path) -> list[str]:
+    """Return the keys of the first object, in order.
+
+    Raises:
+        DataError: there is no object.
+    """
+    for _, record in _objects(path):
+        return [str(name) for name in record]
+    raise DataError(f"{path} has no rows")
+
+
 def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if path.suffix.lower() == ".json":
         yield from enumerate(_list(path), start=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,35 +26,61 @@ def records(
             explains.
         MissingError: pyarrow is not installed.
     """
+    number = unpacked = 0
+    with _opened(path, lambda: number) as file:
+        available = file.schema_arrow.names
+        chosen = [
+            available[index] for index in places_of(wanted_columns, available, values, str(path))
+        ]
+        for batch in file.iter_batches(batch_size=_BATCH, columns=chosen):
+            columns = [batch.column(name).to_pylist() for name in chosen]
+            unpacked += sum(
+                len(value)
+                for column in columns
+                for value in column
+                if isinstance(value, str | bytes)
+            )
+            check_unpacked(path, unpacked, "save honest texts as .csv or .jsonl")
+            for row in zip(*columns, strict=True):
+                number += 1
+                yield number, row
+
+
+def names(path: Path) -> list[str]:
+    """Return the names of the columns, in order.
+
+    Raises:
+        DataError: the file is damaged.
+        MissingError: pyarrow is not installed.
+    """
+    with _opened(path, lambda: 0) as file:
+        return [str(name) for name in file.schema_arrow.names]
+
+
+@contextmanager
+def _opened(path: Path, rows_read: Callable[[], int]) -> Iterator[Any]:
+    """Open a file; errors of pyarrow in the block say after which row.
+
+    Args:
+        path: the file.
+        rows_read: function that returns the number of rows that were read.
+
+    Raises:
+        DataError: the file is damaged.
+        MissingError: pyarrow is not installed.
+    """
     try:
         from pyarrow import ArrowException, parquet  # noqa: PLC0415  only this kind of file needs it
     except ModuleNotFoundError as error:
         raise plugins.missing(error, f"reading {path.name}") from error
     check_file(path)
-    number = unpacked = 0
     try:
         with parquet.ParquetFile(path) as file:
-            available = file.schema_arrow.names
-            names = [
-                available[index]
-                for index in places_of(wanted_columns, available, values, str(path))
-            ]
-            for batch in file.iter_batches(batch_size=_BATCH, columns=names):
-                columns = [batch.column(name).to_pylist() for name in names]
-                unpacked += sum(
-                    len(value)
-                    for column in columns
-                    for value in column
-                    if isinstance(value, str | bytes)
-                )
-                check_unpacked(path, unpacked, "save honest texts as .csv or .jsonl")
-                for row in zip(*columns, strict=True):
-                    number += 1
-                    yield number, row
+            yield file
     except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
         if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
             raise unreadable(path, error) from error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
-            f"{path} is not readable as parquet after row {number}: {reason}; write it again"
+            f"{path} is not readable as parquet after row {rows_read()}: {reason}; write it again"
         ) from error

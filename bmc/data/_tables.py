@@ -42,18 +42,19 @@ def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
     return gathered(_pairs(rows, text_columns, label_column, values), _bytes(path), values)
 
 
-def records(path: Path, columns: Sequence[str]) -> tuple[Records, Values]:
+def records(path: Path, columns: Sequence[str], advice: str = "") -> tuple[Records, Values]:
     """Return the requested columns of a table, and the rules that turn its values into texts.
 
     Args:
         path: a file with one of the extensions in FORMATS.
         columns: their names.
+        advice: how the user names columns, for messages; by the options of texts when empty.
 
     Returns:
         an iterator over the line or row number of each record with its values; and `Values`.
     """
     module, unit = FORMATS[path.suffix.lower()]
-    values = Values(str(path), unit)
+    values = Values(str(path), unit, *([advice] if advice else []))
     return importlib.import_module(f"bmc.data.{module}").records(path, columns, values), values
 
 

@@ -15,6 +15,7 @@ from bmc.data._nearest import nearest
 from bmc.data._unlabeled import is_users, read
 from bmc.errors import DataError, SettingError
 from bmc.inputs import Many
+from bmc.inputs.features import listed
 from bmc.inputs.image import read_image
 from bmc.split import keys_of
 
@@ -67,7 +68,15 @@ def transfer_rows(
         raise SettingError(f"{limit} transfer rows; it must be 0 or more")
     if reference == "none" or limit == 0:
         return TransferRows()
-    rows, kind = read(reference, avoid.kind, tuple(columns) or avoid.columns or ("text",))
+    text_columns = tuple(columns) or avoid.columns or ("text",)
+    if columns and avoid.features and tuple(columns) != avoid.features:
+        raise SettingError(
+            f"--transfer-column names {listed(columns)}; rows of numbers have the columns of the "
+            f"data, {listed(avoid.features)}: leave it out"
+        )
+    rows, kind = read(reference, avoid.kind, text_columns, avoid.features)
+    if avoid.kind == "array" and avoid.features and isinstance(rows, np.ndarray):
+        rows = rows.astype(np.float32)  # as the rows that they are compared with
     _check(reference, rows, kind, avoid)
     if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
         rows = _sized(rows, avoid.train.rows.shape[1:])

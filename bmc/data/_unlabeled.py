@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from bmc import memory
 from bmc.contracts.data_sets import data_set, with_sentences
 from bmc.data._arrays import image_rows, series_rows, unlabeled_rows
+from bmc.data._features import rows_of, unlabeled
 from bmc.data._imagefolder import images_below
 from bmc.data._tables import FORMATS, records
 from bmc.data._values import Values, characters
 from bmc.data_files import check_file, opened
 from bmc.errors import DataError, unknown
 from bmc.inputs import Many
+from bmc.inputs.features import FeatureEncoder, FeatureSettings
 from bmc.inputs.series import check_series
 
 _IMAGES = "imagefolder:"
@@ -27,14 +29,18 @@ HINT = (
 )
 
 
-def read(reference: str, kind: str, columns: Sequence[str]) -> tuple[Many, str]:
+def read(
+    reference: str, kind: str, columns: Sequence[str], features: Sequence[str] = ()
+) -> tuple[Many, str]:
     """Read the rows of a source without their labels.
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
             file, imagefolder:DIR, or memory:NAME.
-        kind: kind of the rows that a Python caller passed: "text", "image", "series" or "array".
+        kind: kind of the rows that a Python caller passed: "text", "image", "series", "features"
+            or "array".
         columns: names of a table's text columns.
+        features: names of a table's columns of numbers, in data of such rows.
 
     Returns:
         the rows, and their kind.
@@ -45,6 +51,8 @@ def read(reference: str, kind: str, columns: Sequence[str]) -> tuple[Many, str]:
     """
     if reference.startswith(memory.PREFIX):
         rows = memory.rows(reference.removeprefix(memory.PREFIX))
+        if features:
+            return _numbers(rows, features), kind
         return _passed(rows, kind, len(columns)), kind
     if reference.startswith(_IMAGES):
         return images_below(reference.removeprefix(_IMAGES)), "image"
@@ -52,6 +60,9 @@ def read(reference: str, kind: str, columns: Sequence[str]) -> tuple[Many, str]:
     ending = path.suffix.lower()
     if ending == ".txt":
         return _lines(path), "text"
+    if ending in FORMATS and kind == "features":
+        check_file(path, "table with transfer rows")
+        return unlabeled(path, features), "features"
     if ending in FORMATS:
         return _of_table(path, columns), "text"
     if ending == ".npz":
@@ -146,6 +157,12 @@ def _series(row: Any, number: int) -> NDArray[np.float32]:
     series = array.astype(np.float32)
     check_series(series, f"transfer: row {number}")
     return series
+
+
+def _numbers(rows: Any, features: Sequence[str]) -> NDArray[np.float64]:
+    """Return rows of named numbers: dictionaries, tuples, or one array (rows, numbers)."""
+    settings = FeatureSettings(tuple(features), *[(0.0,) * len(features)] * 3)
+    return rows_of(FeatureEncoder(settings).values_of(rows))
 
 
 def _tuples(rows: Any) -> list[tuple[Any, ...]]:

@@ -22,11 +22,18 @@ class Values:
     Args:
         source: the file or data set, as messages name it.
         unit: word for a row in messages: "line" of a file, or "row".
+        advice: how the user names columns, for messages.
     """
 
-    def __init__(self, source: str, unit: str = "row") -> None:
+    def __init__(
+        self,
+        source: str,
+        unit: str = "row",
+        advice: str = "Name yours with --text-column and --label-column",
+    ) -> None:
         self.source = source
         self.unit = unit
+        self.advice = advice
         self._notes: list[str] = []
         self._kinds: Counter[str] = Counter()
         self._stripped: Counter[str] = Counter()

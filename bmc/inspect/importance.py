@@ -1,4 +1,4 @@
-"""Feature importance of single predictions: gradient x input, for words, pixels and time steps.
+"""Feature importance of single predictions: gradient x input, for words, pixels, steps, numbers.
 
 Source: Shrikumar et al. 2016, "Not Just a Black Box: Learning Important Features Through
 Propagating Activation Differences".
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bmc.contracts.tasks import task as task_of
 from bmc.inputs import Arrays, Encoder, Many, Row
+from bmc.inputs.features import FeatureEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.inputs.ngram import NgramEncoder
 from bmc.inputs.text import TextEncoder
@@ -37,7 +38,8 @@ class Explanation:
         truth: label or value of the row.
         prediction: predicted label or value.
         probability: probability of the predicted label; None in a regression.
-        words: words of a text with their weights, in order; None for other rows.
+        words: words of a text, or columns of a table with their values, with their weights, in
+            order; None for other rows.
         special: sum of the weights of a text's special tokens ([CLS], [SEP]).
         weights: weights of an image's pixels (height, width) or of a series (length, channels).
         values: pixels of the image, uint8 (height, width, channels), or the series (length,
@@ -106,7 +108,7 @@ def explain(
     embeddings, the normalized pixels or the normalized series.
 
     Args:
-        model: a model for text, images or series.
+        model: a model for text, images, series or tables of numbers.
         rows: raw rows.
         truth: class index or value of each row.
         indices: indices of the rows to explain.
@@ -126,6 +128,8 @@ def explain(
         parts: dict[str, Any]
         if isinstance(encoder, NgramEncoder):
             parts = {"words": encoder.weights_of_words(rows[index], weights)}
+        elif isinstance(encoder, FeatureEncoder):
+            parts = {"words": _columns(encoder, rows[index], weights)}
         elif tokenizer:
             parts = _words(tokenizer, rows[index], weights)
         else:
@@ -194,6 +198,13 @@ def _words(tokenizer: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
         (texts[text][start:end], weight) for (text, _), (start, end, weight) in merged.items()
     )
     return {"words": words, "special": special}
+
+
+def _columns(encoder: FeatureEncoder, row: Row, weights: Floats) -> tuple[tuple[str, float], ...]:
+    """Return the columns of a row with their values, each with its weight."""
+    (values,) = encoder.values_of([row])
+    named = zip(encoder.settings.columns, values.tolist(), weights.tolist(), strict=True)
+    return tuple((f"{name}={value:.4g}", weight) for name, value, weight in named)
 
 
 def _truncating_tokenizer(encoder: TextEncoder) -> Tokenizer:

@@ -1,4 +1,4 @@
-"""Multilayer perceptron: an image's pixels as one vector, through fully connected layers.
+"""Multilayer perceptron: an image's pixels, or a table's numbers, through fully connected layers.
 
 Source: Rumelhart, Hinton and Williams 1986, "Learning Representations by Back-propagating Errors".
 """
@@ -10,15 +10,18 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
+from bmc.errors import SettingError
 from bmc.families.mlp import MAX_LAYERS
 from bmc.families.mlp import Settings as Settings
+from bmc.inputs.features import MAX_COLUMNS
+from bmc.inputs.features import encoder_for as feature_encoder_for
 from bmc.model import Model, Parts
 from bmc.models import image_networks
-from bmc.models.image_networks import examples as examples
 
 
 class Perceptron(image_networks.ImageModule):
@@ -37,9 +40,7 @@ class Perceptron(image_networks.ImageModule):
     ) -> None:
         super().__init__(image)
         widths = [math.prod(image), *[width] * depth]
-        self.hidden = nn.Sequential()
-        for inputs, units in pairwise(widths):
-            self.hidden.extend([nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(dropout)])
+        self.hidden = _hidden(widths, dropout)
         self.output = nn.Linear(widths[-1], outputs)
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -48,11 +49,57 @@ class Perceptron(image_networks.ImageModule):
         return logits
 
 
+class FeaturePerceptron(nn.Module):
+    """The same layers over standardized numbers.
+
+    Args:
+        features: numbers in a row.
+        outputs: classes, or 1 in a regression.
+        width: width of each hidden layer.
+        depth: number of hidden layers.
+        dropout: dropout probability after each hidden layer.
+    """
+
+    def __init__(self, features: int, outputs: int, width: int, depth: int, dropout: float) -> None:
+        super().__init__()
+        self.features = features
+        widths = [features, *[width] * depth]
+        self.hidden = _hidden(widths, dropout)
+        self.output = nn.Linear(widths[-1], outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return logits (rows, outputs) of features (rows, features)."""
+        logits: Tensor = self.output(self.hidden(features))
+        return logits
+
+
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
-    """Build an untrained perceptron for the images and classes of a data set."""
+    """Build an untrained perceptron for the rows and classes of a data set.
+
+    Raises:
+        SettingError: an image size is set for a table of numbers.
+    """
+    if data.features:
+        return _of_features(data, settings)
     encoder = image_networks.encoder_for(data, settings.image_size)
     spec = {"hidden": settings.width, "depth": settings.depth, "dropout": settings.dropout}
     return image_networks.model_for(data, "mlp", encoder, spec, build)
+
+
+def _of_features(data: Dataset, settings: Settings) -> Model:
+    if settings.image_size:
+        raise SettingError(
+            f"image size is {settings.image_size}, and {data.name!r} holds numbers; leave it out"
+        )
+    spec = {
+        "features": len(data.features),
+        "outputs": max(len(data.labels), 1),
+        "hidden": settings.width,
+        "depth": settings.depth,
+        "dropout": settings.dropout,
+    }
+    encoder = feature_encoder_for(data.train.rows, data.features)
+    return Model(build(spec), "mlp", spec, data.labels, encoder, data.task)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -61,6 +108,14 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the spec is malformed.
     """
+    if "features" in spec:
+        return FeaturePerceptron(
+            image_networks.whole_of(spec, "features", most=MAX_COLUMNS),
+            image_networks.whole_of(spec, "outputs"),
+            image_networks.whole_of(spec, "hidden"),
+            image_networks.whole_of(spec, "depth", least=0, most=MAX_LAYERS),
+            image_networks.share_of(spec, "dropout"),
+        ).eval()
     return Perceptron(
         image_networks.image_of(spec),
         image_networks.whole_of(spec, "outputs"),
@@ -68,6 +123,23 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         image_networks.whole_of(spec, "depth", least=0, most=MAX_LAYERS),
         image_networks.share_of(spec, "dropout"),
     ).eval()
+
+
+def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two inputs with different numbers of rows, for tracing and checks."""
+    if not isinstance(module, FeaturePerceptron):
+        return image_networks.examples(module)
+    generator = torch.Generator().manual_seed(0)
+    first, second = (torch.randn(rows, module.features, generator=generator) for rows in (2, 3))
+    return {"features": first}, {"features": second}
+
+
+def _hidden(widths: list[int], dropout: float) -> nn.Sequential:
+    """Return fully connected layers, each with ReLU and dropout."""
+    hidden = nn.Sequential()
+    for inputs, units in pairwise(widths):
+        hidden.extend([nn.Linear(inputs, units), nn.ReLU(), nn.Dropout(dropout)])
+    return hidden
 
 
 def parts(module: nn.Module) -> Parts:

@@ -47,7 +47,12 @@ def _next(bundle: Bundle) -> str:
     kind = bundle.manifest.preprocessing.get("kind")
     if kind == "tensors":
         return f"next: bmc check {bundle.path}    or: bmc bench {bundle.path}"
-    rows = {"image": "IMAGE.png", "series": "SERIES.npy", "latent": "1 2 3 --images PICTURES"}
+    rows = {
+        "image": "IMAGE.png",
+        "series": "SERIES.npy",
+        "features": "TABLE.csv",
+        "latent": "1 2 3 --images PICTURES",
+    }
     pair = " --pair 'a fine one'" if bundle.manifest.preprocessing.get("columns") == 2 else ""
     row = rows.get(str(kind), f"'what a film'{pair}")
     return f"next: bmc predict {bundle.path} {row}    or: bmc report"

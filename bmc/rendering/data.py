@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
@@ -33,7 +35,7 @@ def listed() -> Rendered:
         (
             table,
             "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
-            "--label-column ..., FILE.npz, imagefolder:DIR, hf:NAME",
+            "--label-column ..., or --features all; FILE.npz, imagefolder:DIR, hf:NAME",
         ),
     )
 
@@ -48,7 +50,7 @@ def described(data: Dataset) -> Rendered:
         table.add_row(part, str(len(rows)), *(str(count) for count in classes[part].values()))
     lengths = data_sets.lengths(data.train, data.kind)
     lines = [
-        f"{_label(data, label)}: {_short(row)}"
+        f"{_label(data, label)}: {_short(row, data.features)}"
         for row, label in zip(data.train.rows[:_EXAMPLES], data.train.labels, strict=False)
     ]
     return Rendered(
@@ -56,7 +58,7 @@ def described(data: Dataset) -> Rendered:
             "name": data.name,
             "kind": data.kind,
             "task": data.task,
-            "columns": list(data.columns),
+            "columns": list(data.columns or data.features),
             "rows": {part: len(rows) for part, rows in parts.items()},
             "classes": classes,
             "lengths": _counts(lengths),
@@ -78,7 +80,10 @@ def _label(data: Dataset, label: float) -> str:
     return data.labels[int(label)] if data.labels else f"{label:g}"
 
 
-def _short(row: object) -> str:
+def _short(row: object, features: Sequence[str] = ()) -> str:
+    if features and isinstance(row, np.ndarray):
+        pairs = zip(features, row.tolist(), strict=True)
+        return ", ".join(f"{name} {value:.4g}" for name, value in pairs)[:100]
     if isinstance(row, tuple):
         return " | ".join(row)[:100]
     if isinstance(row, np.ndarray):

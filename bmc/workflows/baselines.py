@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,28 @@ _HINT = "bmc models lists all"
 
 @dataclass(frozen=True)
 class Chosen:
-    """A built-in model: its family, and the settings of the network and of its training."""
+    """A model to build: its family, and the settings of the network and of its training.
+
+    Args:
+        reference: name of the model.
+        family: the model's family.
+        network: functions of the family.
+        options: settings of the network.
+        recipe: default settings of the training.
+        recipes: those for kinds of data that need others, by kind.
+    """
 
     reference: str
     family: Family
     network: Network
     options: Any
     recipe: TrainingSettings
+    recipes: Mapping[str, TrainingSettings] = field(default_factory=dict)
+
+    def recipe_for(self, data: Dataset) -> TrainingSettings:
+        """Return the default training settings for a data set's kind of rows."""
+        kinds = (kind for kind in data.kinds if kind in self.recipes)
+        return self.recipes.get(next(kinds, ""), self.recipe)
 
 
 def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
@@ -61,6 +76,7 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
         families.network(name),
         family.settings(**settings_from(family.settings, options, reference)),
         family.recipe(reference),
+        family.recipes,
     )
 
 
@@ -141,7 +157,7 @@ def built(chosen: Chosen, data: Dataset) -> Model:
     Raises:
         DataError: the baseline is for another kind of data.
     """
-    if data.kind not in chosen.family.takes:
+    if not set(data.kinds) & set(chosen.family.takes):
         kinds = " or ".join(chosen.family.takes)
         raise DataError(
             f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "

@@ -23,6 +23,8 @@ class Columns:
         text_column: column of the text in the file; two for sentence pairs.
         label_column: column of the label in the file.
         task: labels are classes (classification) or numbers (regression).
+        features: columns of numbers to read instead of a text, such as age,income; all stands for
+            every column of numbers but the label's.
     """
 
     GROUP: ClassVar[str] = "Data"
@@ -30,6 +32,7 @@ class Columns:
     text_column: tuple[str, ...] = ("text",)
     label_column: str = "label"
     task: str = field(default="classification", metadata=about(Choice("task", labeled_tasks)))
+    features: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,13 +55,24 @@ class DataSource(Columns):
             UnknownError: there is no such data.
             DataError: the data cannot be used.
         """
-        from bmc import data as datasets  # noqa: PLC0415  --help needs no numpy
-
-        data = datasets.load(self.data, self.text_column, self.label_column, self.task, self.fold)
+        data = self.read()
         console.note(f"data {data.described()}")
         for text in data.summary.notes:
             console.note(f"data {data.name}: {text}")
         return data
+
+    def read(self) -> Dataset:
+        """Load and split the data, without a word; see `load`."""
+        from bmc import data as datasets  # noqa: PLC0415  --help needs no numpy
+
+        return datasets.load(
+            self.data,
+            self.text_column,
+            self.label_column,
+            self.task,
+            self.fold,
+            features=self.features,
+        )
 
 
 def data_record(data: Dataset, source: DataSource) -> dict[str, Any]:
@@ -67,6 +81,7 @@ def data_record(data: Dataset, source: DataSource) -> dict[str, Any]:
         "reference": source.data,
         "location": data.location,
         "text_columns": list(data.columns),
+        **({"features": list(data.features)} if data.kind == "features" else {}),
         "label_column": source.label_column,
         "task": data.task,
         "fold": [source.fold.number, source.fold.of] if source.fold else None,

@@ -74,6 +74,7 @@ def distill(
     refuse_mixing(settings, training)
     references = named_teachers.find_all(teacher)
     data = source.load()
+    training = settings.training(chosen.recipe_for(data))
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
     refuse_output(output, files.force, data=data)
     check_kind(settings.augment or (), data.kind)

@@ -1,7 +1,8 @@
 """The floor of a report: simple models of the same data, as a baseline for the networks.
 
 For texts the models are TF-IDF with a linear model, and hashed n-grams that learn from the teacher
-of the report's students; for images a linear model and a small convolutional network. Each model
+of the report's students; for images a linear model and a small convolutional network; for tables
+of numbers a linear model, and gradient boosting, which is scored without a bundle. Each other model
 is exported to a bundle in the workspace's cache. A later report reuses the bundle if its inputs are
 the same: the data's fingerprint, the teacher's weights, the unlabeled texts, and the recipes.
 """
@@ -29,9 +30,11 @@ from bmc.report.read import Evaluated
 from bmc.report.reference import key_of
 
 _RECIPES_VERSION = 1  # part of the cache key; raise it when a recipe in floor_training.py changes
+BOOSTING = "boosting"
 _TARGETS = ("onnx", "openvino", "pytorch")
-_MODELS = {"text": ("tfidf", "ngram"), "image": ("linear", "cnn")}
-_KINDS = {"text": "text", "ngram": "text", "image": "image"}  # preprocessing kind -> data kind
+_MODELS = {"text": ("tfidf", "ngram"), "image": ("linear", "cnn"), "features": ("linear",)}
+_KINDS = {"text": "text", "ngram": "text", "image": "image", "features": "features"}
+"""Kind of the data, by the kind of a bundle's preprocessing."""
 _WEIGHTS = "model.safetensors"
 
 
@@ -40,7 +43,7 @@ class FloorPlan:
     """The plan of a simple model: what to train, on which data, and where to export.
 
     Args:
-        model: "tfidf", "ngram", "linear" or "cnn".
+        model: "tfidf", "ngram", "linear", "cnn" or "boosting".
         name: name of the simple model's directory.
         data: record of the data, from a model directory of the workspace.
         source: the model directory that the record was read from.
@@ -66,6 +69,7 @@ class FloorPlan:
         parts = (
             *(_RECIPES_VERSION, self.model, self.name, self.target, self.data.get("fingerprint")),
             *(self.data.get("task"), self.data.get("text_columns")),
+            *([self.data["features"]] if self.data.get("features") else []),
             *(self.teacher_sha256, dict(self.transfer)),
         )
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -104,6 +108,9 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
             notes.append(f"no floor for {data}: {error}")
             continue
         for plan in plans:
+            if plan.model == BOOSTING:
+                notes.append(_boosted(plan, data))
+                continue
             try:
                 bundle = _make(plan)
                 folders[bundle] = _describe_plan(plan)
@@ -137,7 +144,8 @@ def _plans(
     if kind is None:
         preprocessing = members[0].manifest.preprocessing.get("kind")
         raise DataError(
-            f"there is no simple model for {preprocessing} data; texts and images have some"
+            f"there is no simple model for {preprocessing} data; texts, images and tables of "
+            "numbers have some"
         )
     report_weights = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
     source, record = _record(fingerprint, task, models, report_weights)
@@ -160,6 +168,22 @@ def _plans(
         if model == "ngram" and teacher:
             plan = replace(plan, teacher=teacher, teacher_sha256=sha256, transfer=transfer)
         yield plan
+    if kind == "features":
+        yield FloorPlan(BOOSTING, BOOSTING, record, source, "")
+
+
+def _boosted(plan: FloorPlan, data: str) -> str:
+    """Return a sentence on gradient boosting, which is scored in this process; see `boosting`."""
+    try:
+        # Imported here, because it needs a package that a report does not need.
+        from bmc.workflows import boosting  # noqa: PLC0415
+
+        return f"{data}: {boosting.sentence(plan)}"
+    except ModuleNotFoundError as error:
+        reason: Exception = plugins.missing(error, "gradient boosting")
+    except (BmcError, OSError) as error:
+        reason = error
+    return f"no gradient boosting in the floor for {data}: {reason}"
 
 
 def _make(plan: FloorPlan) -> Path:
@@ -212,7 +236,7 @@ def _describe_plan(plan: FloorPlan) -> str:
     descriptions = {
         "tfidf": f"TF-IDF with {linear}",
         "ngram": f"hashed n-grams {learned_from}",
-        "linear": "one linear layer on the pixels",
+        "linear": f"one linear layer on the {'numbers' if plan.data.get('features') else 'pixels'}",
         "cnn": "a small convolutional network",
     }
     seconds = origin.get("seconds")

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
-from bmc.data import Dataset, Fold
+from bmc.data import Dataset, Examples, Fold
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
 from bmc.files import sha256
 from bmc.untrusted import unreadable
@@ -114,7 +115,7 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         data: the data with its present split.
     """
     manifest = described(folder)
-    test, validation = (datasets.keys_of(part.rows) for part in (data.test, data.validation))
+    test, validation = (_keys(part, data) for part in (data.test, data.validation))
     seen_rows = np.zeros(len(test), bool), np.zeros(len(validation), bool)
     where, unknown = "", _unrecorded(folder, manifest)
     for record in learned_from(manifest):
@@ -128,9 +129,7 @@ def overlap(folder: Path, data: Dataset) -> Overlap:
         if theirs.fingerprint != record.get("fingerprint"):
             unknown.append(f"{record['reference']} was changed since")
             continue
-        learned, chosen_by = (
-            datasets.keys_of(part.rows) for part in (theirs.train, theirs.validation)
-        )
+        learned, chosen_by = (_keys(part, theirs) for part in (theirs.train, theirs.validation))
         seen_rows[0][:] |= np.isin(test, learned) | np.isin(test, chosen_by)
         seen_rows[1][:] |= np.isin(validation, learned)
         if not where and any(flags.any() for flags in seen_rows):
@@ -152,6 +151,14 @@ def _unrecorded(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     return reasons
 
 
+def _keys(part: Examples, data: Dataset) -> NDArray[np.uint64]:
+    """Return a key for each row; named numbers have one key in a table and in memory, float32."""
+    rows = part.rows
+    if data.features and len(rows):
+        rows = np.asarray(rows, np.float32)
+    return datasets.keys_of(rows)
+
+
 def load_recorded(
     recorded: Mapping[str, Any], folder: Path, reference: str | None = None
 ) -> Dataset:
@@ -170,6 +177,9 @@ def load_recorded(
     columns = recorded.get("text_columns") or ["text"]
     if not isinstance(columns, list) or not all(type(part) is str for part in columns):
         raise ArtifactError(f"{folder}: text_columns of its data is recorded as {columns!r:.60}")
+    features = recorded.get("features") or []
+    if not isinstance(features, list) or not all(type(part) is str for part in features):
+        raise ArtifactError(f"{folder}: features of its data is recorded as {features!r:.60}")
     data_name = reference or recorded.get("reference")
     if not data_name:
         raise DataError(f"{folder} does not say which data it was trained on; name it with --data")
@@ -185,6 +195,7 @@ def load_recorded(
         str(recorded.get("task", "classification")),
         fold_of(recorded, folder),
         recorded.get("plugins"),
+        features,
     )
 
 

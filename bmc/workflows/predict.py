@@ -15,6 +15,8 @@ from bmc import console, plugins, workspace
 from bmc.bundle import Bundle
 from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
+from bmc.inputs import Encoder
+from bmc.inputs.features import FeatureEncoder
 from bmc.inputs.image import unread_parts
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
@@ -73,11 +75,20 @@ def predict_arguments(
         raise UnknownError(f"{error} (the bundle comes first: bmc predict BUNDLE ROW)") from error
     kind = str(bundle.manifest.preprocessing.get("kind"))
     columns = options.text_column or text_columns_of(bundle)
+    if isinstance(encoder := _encoder_of(bundle), FeatureEncoder):
+        if options.text_column:
+            raise UsageError("the model takes numbers, no texts: leave --text-column out")
+        columns = encoder.settings.columns
     if arguments:
         rows = from_arguments(kind, arguments, options.pair, columns)
     else:
         rows = from_stream(kind, stream)
     return predict(bundle, rows, options.threads, options.images)
+
+
+def _encoder_of(bundle: Bundle) -> Encoder | None:
+    """Return the encoder of a model of numbers, whose columns it names; None for other kinds."""
+    return bundle.encoder if bundle.manifest.preprocessing.get("kind") == "features" else None
 
 
 def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:

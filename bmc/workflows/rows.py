@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,10 +14,12 @@ from typing import Any, TextIO
 import numpy as np
 
 from bmc import console
-from bmc.data import FORMATS, Values, characters, opened, records
+from bmc.data import FORMATS, Values, characters, number_in, opened, records
 from bmc.errors import BmcError, DataError, UnknownError, UsageError
+from bmc.untrusted import unique_keys
 
 _LINES_SUFFIX = ".txt"
+_LACKS_COLUMN = "The model was trained on this column; name yours alike"
 
 
 @dataclass(frozen=True)
@@ -45,10 +48,11 @@ def from_arguments(
     """Read the rows of command-line arguments.
 
     Args:
-        kind: kind of the model's rows; "text", "image", "series" or "latent".
+        kind: kind of the model's rows; "text", "image", "series", "features" or "latent".
         arguments: the arguments as typed.
         pair: the second text for each argument.
-        columns: names of the columns to read where an argument names a table (text models only).
+        columns: names of the columns to read where an argument names a table (models of texts and
+            of numbers).
 
     Raises:
         DataError: a table cannot be read, `pair` comes with a table, or the number of pairs is not
@@ -58,6 +62,8 @@ def from_arguments(
     """
     if len(set(columns)) < len(columns):
         raise UsageError(f"--text-column names {columns[0]!r} twice; name two columns")
+    if kind == "features":
+        return [row for argument in arguments for row in _numbers(argument, columns)]
     if kind != "text":
         read = _READERS.get(kind, str)
         return [_input_row(argument, partial(read, argument)) for argument in arguments]
@@ -91,6 +97,9 @@ def from_lines(kind: str, lines: Iterable[bytes], source: str) -> list[InputRow]
         lines: the lines as they were read.
         source: name of the stream, for messages.
     """
+    if kind == "features":
+        objects = (line.decode("utf-8", "replace") for line in lines)
+        return [_object(text, f"{source}: line {number}") for number, text in enumerate(objects, 1)]
     if kind != "text":
         names = [line.decode("utf-8", "surrogateescape").strip() for line in lines]
         return from_arguments(kind, names, (), ())
@@ -202,6 +211,76 @@ def _only_column(path: Path) -> list[str] | None:
         except csv.Error:
             return None
     return header if len(header) == 1 and header[0].strip() else None
+
+
+def _numbers(argument: str, columns: Sequence[str]) -> list[InputRow]:
+    """Return the rows of a table of numbers, or the row of a JSON object.
+
+    Args:
+        argument: the argument as typed.
+        columns: names of the model's columns.
+
+    Raises:
+        UnknownError: there is no such file.
+        UsageError: the argument is neither.
+        DataError: the table lacks a column, or cannot be read.
+    """
+    path = Path(argument)
+    if argument.lstrip().startswith("{"):
+        return [_object(argument, "the row")]
+    if path.suffix.lower() not in FORMATS:
+        raise UsageError(
+            f"the model takes numbers, and {argument!r:.60} is neither a table "
+            f"({', '.join(FORMATS)}) nor a JSON object such as '{{\"{columns[0]:.40}\": 1.5}}'"
+        )
+    if not _is_file(path):
+        raise UnknownError(f"no file {argument!r}")
+    read, values = records(path, columns, _LACKS_COLUMN)
+    rows = []
+    for number, cells in read:
+        where = f"{path}: {values.unit} {number}"
+        cells_by_column = dict(zip(columns, cells, strict=True))
+        rows.append(_input_row(where, partial(_features, cells_by_column, where)))
+    for line in values.notes:
+        console.note(line)
+    if not rows:
+        raise DataError(f"{path} has no rows")
+    console.note(f"{path}: {len(rows)} rows of {len(columns)} columns")
+    return rows
+
+
+def _object(text: str, where: str) -> InputRow:
+    """Return the row that a JSON object by column is."""
+    shown = text.strip()
+    if not shown:
+        return InputRow("", None, DataError(f"{where} is empty"))
+    try:
+        cells = json.loads(shown, object_pairs_hook=unique_keys)
+    except (ValueError, RecursionError) as error:
+        return InputRow(shown, None, DataError(f"{where} is not readable as JSON: {error}"))
+    if not isinstance(cells, dict):
+        return InputRow(
+            shown, None, DataError(f'{where} is no JSON object by column, such as {{"age": 40}}')
+        )
+    return InputRow(shown, cells)
+
+
+def _features(cells: Mapping[str, Any], where: str) -> dict[str, float]:
+    """Return the numbers in a table's cells.
+
+    Raises:
+        DataError: a cell holds text.
+    """
+    numbers: dict[str, float] = {}
+    for column, cell in cells.items():
+        number = number_in(cell)
+        if number is None:
+            raise DataError(
+                f"{where}, column {column!r:.60}, holds {cell!r:.40}, which is no number; correct "
+                "it, or leave it empty (missing)"
+            )
+        numbers[column] = number
+    return numbers
 
 
 def _input_row(shown: str, read: Callable[[], Any]) -> InputRow:

@@ -18,6 +18,7 @@ from bmc.model import Model
 from bmc.workflows import lineage
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.settings import settings_from
+from bmc.workflows.teachers import refuse_other_features
 
 _SLOWER = 0.5  # weights that were trained already want the rate of the end rather than the start
 
@@ -60,6 +61,7 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     family = families.family(manifest["family"], manifest.get("plugins"))
     origin = manifest["origin"]
     recipe = family.recipe(str(origin.get("student") or origin.get("baseline") or ""))
+    recipe = family.recipes.get(str(manifest["inputs"].get("kind")), recipe)
     return Chosen(
         reference,
         family,
@@ -86,7 +88,11 @@ def load(chosen: Chosen, data: Dataset) -> Model:
             f"made from ({model.origin.get('from')})"
         )
     columns = model.encoder.to_json().get("columns", 1)
-    _check(folder, "takes", kind_of_rows(model.encoder.kind), data.kind)
+    kind = kind_of_rows(model.encoder.kind)
+    if kind not in data.kinds:
+        _check(folder, "takes", kind, data.kind)
+    elif data.features:
+        refuse_other_features(f"the student {folder}", model.encoder.to_json(), data)
     _check(folder, "is for", model.task, data.task)
     _check(folder, "answers", ", ".join(model.labels), ", ".join(data.labels))
     if data.kind == "text":

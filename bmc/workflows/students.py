@@ -42,7 +42,12 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
         base = family.students[reference]
         settings = replace(base, **settings_from(type(base), options, reference))
         return Chosen(
-            reference, family, families.network(owner), settings, family.recipe(reference)
+            reference,
+            family,
+            families.network(owner),
+            settings,
+            family.recipe(reference),
+            family.recipes,
         )
     folder = None if reference in families.baselines() else student_folders.find(reference)
     if folder is not None:
@@ -74,7 +79,7 @@ def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model
     build = chosen.network.student
     if build is None or chosen.reference not in chosen.family.students:
         model = baselines.built(chosen, data)
-    elif data.kind not in chosen.family.takes:
+    elif not set(data.kinds) & set(chosen.family.takes):
         raise DataError(
             f"the student {chosen.reference} takes {' or '.join(chosen.family.takes)}; "
             f"{data.name!r} holds {data.kind}: name another with --student (bmc models lists all)"

@@ -20,6 +20,7 @@ from bmc.contracts.tasks import GENERATION
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.inputs import kind_of_rows
+from bmc.inputs.features import listed
 from bmc.model import Model
 from bmc.training.bundle_network import load_bundle
 from bmc.workflows import baselines, lineage
@@ -159,7 +160,7 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
             continue
         difference = _difference(artifact.describe(path), reference, data)
         if not difference:
-            _note_settings(path, reference)
+            _note_settings(path, reference, data)
             return path, True
         console.note(f"{path} is not used as the teacher: {difference}")
     if free is None:
@@ -177,7 +178,7 @@ def train(
     """Train a baseline by its recipe, as a teacher; a run that was stopped resumes."""
     console.note(f"no {reference} trained on {data.name} yet: training it first, into {output}")
     chosen = baselines.choose(reference, {})
-    settings = replace(chosen.recipe, seed=seed, device=device)
+    settings = replace(chosen.recipe_for(data), seed=seed, device=device)
     baselines.train_baseline(chosen, data, source, settings, output, force=False)
 
 
@@ -287,13 +288,13 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
     return ""
 
 
-def _note_settings(path: Path, reference: str) -> None:
+def _note_settings(path: Path, reference: str, data: Dataset) -> None:
     """Report the teacher, and the settings in which its training differs from the recipe."""
     origin = artifact.describe(path)["origin"]
     chosen = baselines.choose(reference, {})
     used: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
     differences = []
-    for settings in (chosen.options, chosen.recipe):
+    for settings in (chosen.options, chosen.recipe_for(data)):
         for name, default in asdict(settings).items():
             value = used.get(name, default)
             value = tuple(value) if isinstance(value, list) else value
@@ -305,12 +306,41 @@ def _note_settings(path: Path, reference: str) -> None:
 
 def _check_inputs(teacher: Path, inputs: Mapping[str, Any], data: Dataset) -> None:
     kind, columns = inputs.get("kind"), inputs.get("columns", 1)
-    if kind_of_rows(str(kind)) != data.kind:
+    if kind_of_rows(str(kind)) not in data.kinds:
         raise UsageError(f"the teacher {teacher} takes {kind}, and {data.name!r} holds {data.kind}")
+    if data.features:
+        refuse_other_features(f"the teacher {teacher}", inputs, data)
     if data.kind == "text" and columns != len(data.columns):
         raise UsageError(
             f"the teacher {teacher} takes {columns} text(s) a row, and {data.name!r} has "
             f"{len(data.columns)}: name as many with --text-column"
+        )
+
+
+def refuse_other_features(model: str, inputs: Mapping[str, Any], data: Dataset) -> None:
+    """Refuse a model that takes other numbers than the data has, or in another order.
+
+    Args:
+        model: what messages call the model.
+        inputs: the preprocessing of the model.
+        data: rows of named numbers.
+
+    Raises:
+        UsageError: it does.
+    """
+    if inputs.get("kind") == "features":
+        columns = tuple(inputs.get("columns") or ())
+        if columns != data.features:
+            raise UsageError(
+                f"{model} takes the columns {listed(columns)}, and {data.name!r} has "
+                f"{listed(data.features)}: name the same with --features, in the same order"
+            )
+        return
+    shapes = [info.get("shape") for info in inputs.get("inputs", ())]
+    if shapes != [[len(data.features)]]:
+        raise UsageError(
+            f"{model} takes arrays of shapes {shapes!r:.60}, and a row of {data.name!r} has "
+            f"{len(data.features)} numbers: name as many columns with --features"
         )
 
 

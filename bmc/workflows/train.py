@@ -47,8 +47,9 @@ def train(
         DivergedError: the loss became NaN or infinite.
     """
     chosen = baselines.choose(reference, options)
-    settings = replace(chosen.recipe, **recipe)
+    replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
     data = source.load()
+    settings = replace(chosen.recipe_for(data), **recipe)
     output = files.output or workspace.root() / f"{workspace.slug(reference)}-{data.name}"
     model = baselines.train_baseline(chosen, data, source, settings, output, files.force)
     return Trained(
@@ -88,7 +89,7 @@ def cross_validate(
     if files.output:
         raise UsageError("--folds writes no model, so there is no --output; train without it")
     chosen = baselines.choose(reference, options)
-    settings = replace(chosen.recipe, **recipe)
+    replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
     if chosen.network.train is not None:  # a generator's
         raise UsageError(f"{reference} has no held-out score to fold: leave --folds out")
     by_fold: list[float] = []
@@ -101,6 +102,7 @@ def cross_validate(
         name = f"{workspace.slug(reference)}-{data.name}-fold{number}"
         writing.hold(workspace.root() / name)
         checkpoints = workspace.checkpoints_of(workspace.root() / name)
+        settings = replace(chosen.recipe_for(data), **recipe)
         model = baselines.trained(chosen, data, settings, checkpoints)
         outputs.append(scoring.outputs_on(model, data.test))
         truth.append(np.array(data.test.labels))

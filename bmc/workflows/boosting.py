@@ -1,0 +1,86 @@
+"""Gradient boosting as the floor of a table of numbers: trained and scored in this process.
+
+Trees are no network, and have no bundle: a report names their score in a sentence. The scores are
+kept in the workspace's cache, as the bundles of other simple models are.
+
+Source: Friedman 2001, "Greedy Function Approximation: A Gradient Boosting Machine"; Ke et al. 2017,
+"LightGBM: A Highly Efficient Gradient Boosting Decision Tree" (histograms).
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+from bmc import console, disk, locks
+from bmc.data import Dataset
+from bmc.files import write_json
+from bmc.measure import scores
+from bmc.workflows.floor import FloorPlan
+from bmc.workflows.floor_training import data_of, part_of
+
+_MAX_ROWS = 200_000
+_MEASURES = {"classification": ("accuracy", "accuracy"), "regression": ("r2", "R2")}
+
+
+def sentence(plan: FloorPlan) -> str:
+    """Return a sentence on the score of gradient boosting on the held-out rows of a plan's data.
+
+    Raises:
+        DataError: the data was changed since the plan's record.
+    """
+    path = plan.folder / "scores.json"
+    with locks.alone(plan.folder / "floor", patience=float("inf")):
+        result = _read(path) or _made(plan)
+        disk.make_folders(path.parent)
+        write_json(path, result)
+    interval = f"{result['value']:.3f} [{result['low']:.3f}, {result['high']:.3f}]"
+    return (
+        f"gradient boosting (HistGradientBoosting of scikit-learn) has {result['measure']} "
+        f"{interval} on the {result['rows']} held-out rows, trained in {result['seconds']:.0f} s. "
+        "It was scored in scikit-learn: it is no bundle, and has no size or time here (--no-floor "
+        "leaves it out)"
+    )
+
+
+def fit(data: Dataset) -> Any:
+    """Return a model of scikit-learn with its default settings, fitted to the training rows."""
+    kind = (
+        HistGradientBoostingRegressor
+        if data.task == "regression"
+        else HistGradientBoostingClassifier
+    )
+    train = part_of(data, _MAX_ROWS)
+    return kind(random_state=0).fit(np.asarray(train.rows), np.array(train.labels))
+
+
+def _made(plan: FloorPlan) -> dict[str, Any]:
+    console.note("floor: gradient boosting; --no-floor leaves the floor out")
+    data = data_of(plan)
+    started = time.monotonic()
+    model = fit(data)
+    seconds = time.monotonic() - started
+    rows = np.asarray(data.test.rows)
+    outputs = (
+        model.predict(rows)[:, None] if data.task == "regression" else model.predict_proba(rows)
+    )
+    measure, shown = _MEASURES[data.task]
+    interval = scores.of_task(data.task, outputs, np.array(data.test.labels))[measure]
+    return {"measure": shown, **interval, "rows": len(rows), "seconds": round(seconds, 1)}
+
+
+def _read(path: Any) -> dict[str, Any] | None:
+    """Return the scores that an earlier report left; None where there are none, or damaged ones."""
+    try:
+        result = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    names = ("value", "low", "high", "rows", "seconds")
+    is_whole = isinstance(result, dict) and isinstance(result.get("measure"), str)
+    if is_whole and all(type(result.get(name)) in (int, float) for name in names):
+        return result  # type: ignore[no-any-return]
+    return None

@@ -1,0 +1,141 @@
+"""Tables of numbers: which columns are read, what is missing, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bmc import data as datasets
+from bmc.data import Dataset, transfer_rows
+from bmc.errors import DataError, SettingError
+
+ROWS = [
+    {"name": "n", "a": index, "b, c": -index / 3, "d": index % 4, "y": "no" if index % 3 else "yes"}
+    for index in range(30)
+]
+
+
+def table(path: Path, rows: list[dict[str, Any]] = ROWS, **changes: Any) -> Path:
+    """Write a .csv; `changes` are cells of the row on line 4, by column."""
+    rows = [{**row, **(changes if index == 2 else {})} for index, row in enumerate(rows)]
+    quoted = [[json.dumps(str(cell)) for cell in row.values()] for row in rows]
+    header = [json.dumps(name) for name in rows[0]]
+    path.write_text("\n".join(",".join(line) for line in [header, *quoted]) + "\n")
+    return path
+
+
+def load(path: Path, *features: str) -> Dataset:
+    return datasets.load(str(path), label_column="y", features=features)
+
+
+def test_named_columns_are_read_in_the_order_in_which_they_are_named(tmp_path: Path) -> None:
+    data = load(table(tmp_path / "t.csv"), "d,a")
+    assert (data.kind, data.features, data.labels) == ("features", ("d", "a"), ("no", "yes"))
+    rows = np.concatenate([data.train.rows, data.validation.rows, data.test.rows])
+    assert sorted(map(tuple, rows.tolist())) == sorted((i % 4, i) for i in range(30))
+
+
+def test_a_column_with_a_comma_in_its_name_is_named_as_it_is(tmp_path: Path) -> None:
+    assert load(table(tmp_path / "t.csv"), "b, c", "a").features == ("b, c", "a")
+
+
+def test_all_stands_for_every_column_of_numbers_but_the_labels(tmp_path: Path) -> None:
+    data = load(table(tmp_path / "t.csv"), "all")
+    assert data.features == ("a", "b, c", "d")
+    assert "columns without numbers are left out: name" in data.summary.notes
+
+
+def test_a_csv_a_jsonl_and_a_parquet_file_of_the_same_rows_are_the_same_data(
+    tmp_path: Path,
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, ROWS)))
+    parquet.write_table(arrow.Table.from_pylist(ROWS), tmp_path / "t.parquet")
+    table(tmp_path / "t.csv")
+    prints = {load(path, "all").fingerprint for path in tmp_path.iterdir()}
+    assert len(prints) == 1
+
+
+@pytest.mark.parametrize("missing", ["", "NaN", "null", "N/A", "?"])
+def test_missing_values_are_kept_as_nan_and_said(tmp_path: Path, missing: str) -> None:
+    data = load(table(tmp_path / "t.csv", a=missing), "all")
+    rows = np.concatenate([data.train.rows, data.validation.rows, data.test.rows])
+    assert int(np.isnan(rows).sum()) == 1
+    assert any("median of the training rows, in columns a (1)" in n for n in data.summary.notes)
+
+
+def test_true_and_false_are_one_and_zero(tmp_path: Path) -> None:
+    data = load(table(tmp_path / "t.csv", [{**row, "d": row["a"] > 9} for row in ROWS]), "d,a")
+    assert set(np.asarray(data.train.rows)[:, 0]) == {0.0, 1.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "features", "message"),
+    [
+        ({"a": "old"}, ("all",), "line 4, column 'a', holds 'old', which is no number"),
+        ({"a": "1_000"}, ("a",), "line 4, column 'a', holds '1_000'"),
+        ({"a": "inf"}, ("all",), "line 4, column 'a', has inf; write a finite number"),
+        ({}, ("name",), "line 2, column 'name', holds 'n', which is no number"),
+        ({}, ("a,age",), r"has no column 'age'; it has name, a, .*Name yours with --features"),
+        ({}, ("a,y",), "'y' is named as feature and as label"),
+        ({}, ("a", "a"), "--features names 'a' twice"),
+        ({}, (",",), "no column beside the label"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(
+    tmp_path: Path, changes: Any, features: Any, message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load(table(tmp_path / "t.csv", **changes), *features)
+
+
+def test_a_table_without_a_column_of_numbers_is_refused(tmp_path: Path) -> None:
+    rows = [{"name": "n", "empty": "", "y": row["y"]} for row in ROWS]
+    with pytest.raises(DataError, match=r"no column of numbers .*name, empty.*--text-column"):
+        load(table(tmp_path / "t.csv", rows), "all")
+
+
+def test_a_named_column_without_any_value_is_refused(tmp_path: Path) -> None:
+    rows = [{"a": "", "d": row["a"], "y": row["y"]} for row in ROWS]
+    path = table(tmp_path / "t.csv", rows)
+    with pytest.raises(DataError, match="column 'a' has no value in any line; leave it out of"):
+        load(path, "a,d")
+    assert load(path, "all").features == ("d",)
+
+
+def test_features_are_refused_where_they_mean_nothing(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"--features names columns of a table, and 'digits' holds"):
+        datasets.load("digits", features=("a",))
+    with pytest.raises(DataError, match=r"--features names columns of a table .*hf:x is not"):
+        datasets.load("hf:x", features=("all",))
+    with pytest.raises(SettingError, match="--text-column and --features"):
+        datasets.load(str(table(tmp_path / "t.csv")), ("name",), "y", features=("a",))
+
+
+def test_columns_of_a_named_data_set_can_be_chosen() -> None:
+    data = datasets.load("breast-cancer", features=("worst area,mean radius",))
+    assert data.features == ("worst area", "mean radius")
+    assert np.asarray(data.train.rows).shape[1] == 2
+    with pytest.raises(DataError, match="no column 'age'"):
+        datasets.load("breast-cancer", features=("age",))
+
+
+def test_the_diabetes_data_is_for_a_regression() -> None:
+    data = datasets.load("diabetes", task="regression")
+    assert (len(data.features), len(data.train)) == (10, 310)
+
+
+def test_unlabeled_rows_come_from_a_table_and_held_out_rows_are_left_out(tmp_path: Path) -> None:
+    data = load(table(tmp_path / "t.csv"), "all")
+    more = [{"a": 100 + index, "d": 1, "b, c": 0} for index in range(5)]
+    table(tmp_path / "more.csv", [*more, *[{key: row[key] for key in more[0]} for row in ROWS]])
+    rows = transfer_rows(str(tmp_path / "more.csv"), 100, data)
+    assert rows.held_out == len(data.validation) + len(data.test)
+    assert len(rows) == 5 + len(data.train)
+    with pytest.raises(DataError, match="no column 'b, c'"):
+        transfer_rows(str(table(tmp_path / "less.csv", [{"a": 1, "d": 2}] * 3)), 9, data)
