@@ -42,7 +42,7 @@ def named_data(
     return memory.PREFIX + name
 
 
-def _columns(data: Rows) -> dict[str, Sequence[Any]]:
+def _columns(data: Rows) -> dict[str, list[Any]]:
     """Return the cells of each column, by name.
 
     Raises:

@@ -162,7 +162,7 @@ class FeatureEncoder:
                         f"{listed(columns)}. None stands for a missing value"
                     )
             cells = [row[name] for name in columns]
-        elif isinstance(row, tuple | list | np.ndarray) and np.ndim(row) == 1:  # type: ignore[arg-type]
+        elif isinstance(row, tuple | list | np.ndarray) and np.ndim(row) == 1:
             cells = list(row)
             if len(cells) != len(columns):
                 raise DataError(

@@ -13,7 +13,7 @@ from bmc import data as datasets
 from bmc.data import Dataset, transfer_rows
 from bmc.errors import DataError, SettingError
 
-ROWS = [
+ROWS: list[dict[str, Any]] = [
     {"name": "n", "a": index, "b, c": -index / 3, "d": index % 4, "y": "no" if index % 3 else "yes"}
     for index in range(30)
 ]
