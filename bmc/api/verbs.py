@@ -183,7 +183,9 @@ def distill(
     else:
         teachers = list(teacher)
     first = teachers[0] if teachers else ""
-    recorded: Mapping[str, Any] = first.data if isinstance(first, ModelHandle | BundleHandle) else {}
+    recorded: Mapping[str, Any] = (
+        first.data if isinstance(first, ModelHandle | BundleHandle) else {}
+    )
     with call(verbose, progress, *teachers):
         data = named_data(
             data,

@@ -11,20 +11,22 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
 from bmc import console, disk, locks
+from bmc.contracts import tasks
 from bmc.data import Dataset
+from bmc.errors import DataError
 from bmc.files import write_json
-from bmc.measure import scores
 from bmc.workflows.floor import FloorPlan
 from bmc.workflows.floor_training import data_of, part_of
 
 _MAX_ROWS = 200_000
-_MEASURES = {"classification": ("accuracy", "accuracy"), "regression": ("r2", "R2")}
 
 
 def sentence(plan: FloorPlan) -> str:
@@ -47,30 +49,41 @@ def sentence(plan: FloorPlan) -> str:
     )
 
 
-def fit(data: Dataset) -> Any:
-    """Return a model of scikit-learn with its default settings, fitted to the training rows."""
-    kind = (
-        HistGradientBoostingRegressor
-        if data.task == "regression"
-        else HistGradientBoostingClassifier
-    )
-    train = part_of(data, _MAX_ROWS)
-    return kind(random_state=0).fit(np.asarray(train.rows), np.array(train.labels))
+def outputs_of(data: Dataset) -> NDArray[Any]:
+    """Fit scikit-learn's model with its default settings; return its outputs on held-out rows.
+
+    Returns:
+        probabilities (rows, classes), or the numbers (rows, 1) of a regression.
+
+    Raises:
+        DataError: the task is neither.
+    """
+    train, test = part_of(data, _MAX_ROWS), np.asarray(data.test.rows)
+    rows, labels = np.asarray(train.rows), np.array(train.labels)
+    task = tasks.task(data.task)
+    if task.is_numeric:
+        regressor = HistGradientBoostingRegressor(random_state=0).fit(rows, labels)
+        return np.asarray(regressor.predict(test))[:, None]
+    if task.classes is None:
+        raise DataError(f"there is none for {data.task}")
+    model = HistGradientBoostingClassifier(random_state=0).fit(rows, labels)
+    return np.asarray(model.predict_proba(test))
 
 
 def _made(plan: FloorPlan) -> dict[str, Any]:
     console.note("floor: gradient boosting; --no-floor leaves the floor out")
     data = data_of(plan)
     started = time.monotonic()
-    model = fit(data)
+    outputs = outputs_of(data)
     seconds = time.monotonic() - started
-    rows = np.asarray(data.test.rows)
-    outputs = (
-        model.predict(rows)[:, None] if data.task == "regression" else model.predict_proba(rows)
-    )
-    measure, shown = _MEASURES[data.task]
-    interval = scores.of_task(data.task, outputs, np.array(data.test.labels))[measure]
-    return {"measure": shown, **interval, "rows": len(rows), "seconds": round(seconds, 1)}
+    scoring = tasks.scoring(data.task)
+    interval = scoring.interval(outputs, np.array(data.test.labels))
+    return {
+        "measure": scoring.title,
+        **asdict(interval),
+        "rows": len(outputs),
+        "seconds": round(seconds, 1),
+    }
 
 
 def _read(path: Any) -> dict[str, Any] | None:
