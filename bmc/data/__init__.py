@@ -123,6 +123,8 @@ class Dataset:
         summary: counts, and decisions of the reader.
         location: the reference with an absolute path; None for the name of a data set.
         features: names of the numbers in a row; empty where rows are none of named numbers.
+        unlabeled: rows without labels, in no part, from which a student's network may take its
+            vocabulary; empty where there is no student.
     """
 
     name: str
@@ -137,6 +139,7 @@ class Dataset:
     summary: Summary
     location: str | None = None
     features: tuple[str, ...] = ()
+    unlabeled: Many = ()
 
     @property
     def kinds(self) -> tuple[str, ...]:

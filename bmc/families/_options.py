@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from bmc.errors import SettingError
+from bmc.errors import SettingError, unknown
+
+VECTORS = ("glove-50",)
+"""Names of built-in word vectors, which are names of assets."""
+DEFAULT_VOCABULARY, DEFAULT_EMBEDDING = 8000, 128
 
 _MIN_VOCABULARY, _MAX_VOCABULARY = 100, 200_000
 
@@ -66,3 +71,45 @@ def check_vocabulary(size: int) -> None:
         raise SettingError(
             f"vocabulary is {size}; it must lie in {_MIN_VOCABULARY}..{_MAX_VOCABULARY}"
         )
+
+
+@dataclass(frozen=True)
+class WordOptions:
+    """Settings of every family that reads texts without pretrained layers.
+
+    Args:
+        vectors: start of the token embeddings: glove-50, or a text file with a word and its values
+            a line; random numbers when empty.
+        embedding: width of the token embeddings; 0 for that of the vectors, else 128.
+        vocabulary: largest number of tokens in the vocabulary; 0 for all words of the texts where
+            vectors are named, else 8,000.
+        lowercase: whether the tokenizer lowercases texts; it does where all words that have
+            vectors are in lower case.
+        strip_accents: whether the tokenizer removes accents and all other combining marks,
+            including vowel signs and tone marks.
+        max_length: largest number of tokens or time steps of a row.
+
+    Raises:
+        SettingError: a setting is out of range.
+        UnknownError: there are no such vectors.
+    """
+
+    vectors: str = ""
+    embedding: int = 0
+    vocabulary: int = 0
+    lowercase: bool = False
+    strip_accents: bool = False
+    max_length: int = 256
+
+    def __post_init__(self) -> None:
+        if self.embedding:
+            check_range("embedding", self.embedding, 16_384)
+        if self.vocabulary:
+            check_vocabulary(self.vocabulary)
+        if self.vectors and self.vectors not in VECTORS and not Path(self.vectors).is_file():
+            raise unknown(
+                "word vectors",
+                self.vectors,
+                VECTORS,
+                "or the path of a text file with a word and its values a line",
+            )

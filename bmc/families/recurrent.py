@@ -22,8 +22,8 @@ READOUTS = ("mean", "last")
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of a recurrent network.
+class Settings(_options.WordOptions):
+    """Settings of a recurrent network; those of tokens are for texts.
 
     Args:
         hidden: width of the states of each direction.
@@ -32,12 +32,6 @@ class Settings:
         noise: standard deviation of the noise that training adds to normalized series.
         readout: input of the classifier: mean (of the states of all steps) or last (final state
             of each direction).
-        embedding: width of the token embeddings.
-        vocabulary: largest number of tokens in the vocabulary.
-        lowercase: whether the tokenizer lowercases texts.
-        strip_accents: whether the tokenizer removes accents and all other combining marks,
-            including vowel signs and tone marks.
-        max_length: largest number of tokens or time steps of a row.
 
     Raises:
         SettingError: a setting is out of range.
@@ -48,14 +42,10 @@ class Settings:
     dropout: float = 0.3
     noise: float = 0.1
     readout: str = "mean"
-    embedding: int = 128
-    vocabulary: int = 8000
-    lowercase: bool = False
-    strip_accents: bool = False
-    max_length: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("hidden", "layers", "embedding"):
+        super().__post_init__()
+        for name in ("hidden", "layers"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if not 0 <= self.dropout < 1:
@@ -64,7 +54,6 @@ class Settings:
             raise SettingError(f"noise is {self.noise}; it must lie in [0, 100)")
         if self.readout not in READOUTS:
             raise SettingError(f"readout is {self.readout!r}; possible: {', '.join(READOUTS)}")
-        _options.check_vocabulary(self.vocabulary)
 
 
 def recipe(name: str) -> TrainingSettings:
@@ -74,10 +63,26 @@ def recipe(name: str) -> TrainingSettings:
     )
 
 
+def recipe_with(name: str, settings: Settings, taught: bool) -> TrainingSettings:
+    """Return the default training settings of a recurrent network with some settings.
+
+    Word vectors are trained further in few passes; texts that a teacher answers are many.
+    """
+    if not settings.vectors:
+        return recipe(name)
+    return TrainingSettings(
+        epochs=3 if taught else 8,
+        learning_rate=5e-3 if taught else 2e-3,
+        batch_size=64 if taught else 32,
+        precision="fp32",
+    )
+
+
 FAMILY = Family(
     takes=("text", "series"),
     settings=Settings,
     recipe=recipe,
+    recipe_with=recipe_with,
     network="bmc.models.recurrent",
     baselines={
         "rnn": "plain bidirectional recurrent network over tokens or series",

@@ -20,12 +20,13 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
+from bmc.errors import SettingError
 from bmc.families.recurrent import READOUTS as READOUTS
 from bmc.families.recurrent import Settings as Settings
 from bmc.inference.operators import RecurrentOperator
 from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
-from bmc.models import tokens
+from bmc.models import tokens, word_vectors
 from bmc.models._sizes import sizes_checked
 
 
@@ -42,22 +43,28 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         "outputs": max(len(data.labels), 1),
     }
     encoder: Any
+    table: Tensor | None = None
     if data.kind == "text":
-        encoder = tokens.encoder_for(
-            data,
-            settings.vocabulary,
-            settings.max_length,
-            settings.lowercase,
-            settings.strip_accents,
-        )
-        spec["vocabulary"] = encoder.tokenizer.get_vocab_size()
-        spec["embedding"] = settings.embedding
-        spec["columns"] = len(data.columns)
+        encoder, table = word_vectors.encoder_for(data, settings)
+        spec |= word_vectors.sizes(encoder, table, settings)
     else:
+        _refuse_vectors(settings, data)
         encoder = series_encoder_for(data.train.rows, settings.max_length)
         spec["channels"] = encoder.settings.channels
         spec["noise"] = settings.noise
-    return Model(build(spec), "recurrent", spec, data.labels, encoder, data.task)
+    module: Any = build(spec)
+    if table is not None:
+        word_vectors.fill(module.embedding, table)
+    return Model(module, "recurrent", spec, data.labels, encoder, data.task)
+
+
+def _refuse_vectors(settings: Settings, data: Dataset) -> None:
+    """Refuse word vectors for data without words."""
+    if settings.vectors:
+        raise SettingError(
+            f"vectors is {settings.vectors}, and {data.name!r} holds {data.kind}, which has no "
+            "words: leave vectors out"
+        )
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:

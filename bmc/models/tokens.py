@@ -24,8 +24,8 @@ _MIN_COUNT = 2
 _MAX_CHARACTERS = 400
 # Thai and Lao, Burmese, Khmer, kana: written without spaces, each character is a word of its own,
 # as a Chinese one is. Marks belong to the character before them.
-_NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]"
-_ALONE = re.compile(f"{_NO_SPACES}|[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff]")
+NO_SPACES = "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff]"
+_ALONE = re.compile(f"{NO_SPACES}|[\u4e00-\u9fff\u3400-\u4dbf\uf900-\ufaff]")
 # Controls and characters without width and meaning. Joiners (U+200C, U+200D) tell words apart.
 _INVISIBLE = (
     r"[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u00ad\u200b\u200e\u200f"
@@ -86,13 +86,31 @@ def train_tokenizer(
     )
     tokenizer.train_from_iterator(_texts(rows), trainer)
     trained = empty(WordPiece(tokenizer.get_vocab(), unk_token=UNKNOWN))
-    trained.add_special_tokens(list(SPECIAL))
-    trained.post_processor = TemplateProcessing(
+    add_special_tokens(trained)
+    return trained
+
+
+def add_special_tokens(tokenizer: Tokenizer) -> None:
+    """Let a tokenizer write [CLS] TEXT [SEP], or [CLS] TEXT [SEP] TEXT [SEP]."""
+    tokenizer.add_special_tokens(list(SPECIAL))
+    tokenizer.post_processor = TemplateProcessing(
         single=f"{FIRST} $A {BETWEEN}",
         pair=f"{FIRST} $A {BETWEEN} $B:1 {BETWEEN}:1",
-        special_tokens=[(token, trained.token_to_id(token)) for token in (FIRST, BETWEEN)],
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in (FIRST, BETWEEN)],
     )
-    return trained
+
+
+def normalizer(lowercase: bool, strip_accents: bool) -> normalizers.Normalizer:
+    """Return a normalizer that drops invisible characters, and case and accents where asked to."""
+    return normalizers.Sequence(
+        [
+            normalizers.NFC(),
+            normalizers.Replace(Regex(_INVISIBLE), ""),
+            normalizers.BertNormalizer(
+                clean_text=False, lowercase=lowercase, strip_accents=strip_accents
+            ),
+        ]
+    )
 
 
 class TokenEmbedding(nn.Module):
@@ -149,19 +167,11 @@ def _empty(lowercase: bool, strip_accents: bool) -> Callable[[WordPiece], Tokeni
 
     def make(model: WordPiece) -> Tokenizer:
         tokenizer = Tokenizer(model)
-        tokenizer.normalizer = normalizers.Sequence(
-            [
-                normalizers.NFC(),
-                normalizers.Replace(Regex(_INVISIBLE), ""),
-                normalizers.BertNormalizer(
-                    clean_text=False, lowercase=lowercase, strip_accents=strip_accents
-                ),
-            ]
-        )
+        tokenizer.normalizer = normalizer(lowercase, strip_accents)
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
             [
                 pre_tokenizers.BertPreTokenizer(),
-                pre_tokenizers.Split(Regex(_NO_SPACES + r"\p{M}*"), "isolated"),
+                pre_tokenizers.Split(Regex(NO_SPACES + r"\p{M}*"), "isolated"),
             ]
         )
         return tokenizer

@@ -56,13 +56,14 @@ class Chosen:
         return self.recipes.get(next(kinds, ""), self.recipe)
 
 
-def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
+def choose(reference: str, options: Mapping[str, Any], taught: bool = False) -> Chosen:
     """Find a baseline's family, and check the options that build it.
 
     Args:
         reference: the name of a built-in model, a Hugging Face folder, hf:NAME, timm:NAME, or
             python:module:function.
         options: settings of that family, by name; as typed, or in their own types.
+        taught: whether a teacher teaches it.
 
     Raises:
         UnknownError: there is no such baseline.
@@ -70,14 +71,9 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     """
     name = _family(reference)
     family = families.family(name)
-    return Chosen(
-        reference,
-        family,
-        families.network(name),
-        family.settings(**settings_from(family.settings, options, reference)),
-        family.recipe(reference),
-        family.recipes,
-    )
+    settings = family.settings(**settings_from(family.settings, options, reference))
+    recipe = families.recipe_of(family, reference, settings, taught)
+    return Chosen(reference, family, families.network(name), settings, recipe, family.recipes)
 
 
 def train_baseline(

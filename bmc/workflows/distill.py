@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,8 @@ def distill(
         (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
     )
     made = transfer.new_rows_of(settings, data, unlabeled.rows, teacher_model)
-    model = students.untrained(chosen, teacher_model, data, settings.seed)
+    readable = replace(data, unlabeled=joined(unlabeled.rows, made.rows))
+    model = students.untrained(chosen, teacher_model, readable, settings.seed)
     students.say_differences(model, teacher_model)
     del teacher_model  # the step loads the teacher again, and frees it before training
     checkpoints = workspace.checkpoints_of(output)
@@ -101,7 +102,7 @@ def distill(
     unlabeled_record = transfer.record(reference, unlabeled, settings, made)
     work = work_for(
         data,
-        joined(unlabeled.rows, made.rows),
+        readable.unlabeled,
         training,
         checkpoints,
         workspace.cache(),

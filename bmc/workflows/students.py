@@ -55,7 +55,7 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     if not families.is_reference(reference):
         possible = [*families.students(), *(path.name for path in workspace.entries("model"))]
         raise unknown("student", reference, possible, "bmc models lists all")
-    return baselines.choose(reference, options)
+    return baselines.choose(reference, options, taught=True)
 
 
 def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model:

@@ -24,7 +24,10 @@ from bmc.training.work import work_for
 from tests.conftest import lively_model
 from tests.models.test_mpnet import small as small_mpnet
 
-FAMILIES = ("bert", "cnn", "gan", "mlp", "mpnet", "ngram", "recurrent", "resnet", "transformer")
+FAMILIES = (
+    *("bert", "cnn", "gan", "mlp", "mpnet", "ngram", "recurrent", "resnet", "textcnn"),
+    "transformer",
+)
 STEPS: dict[str, Step] = {
     "static": Static(samples=16),
     "qat": Qat(samples=16),

@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {  # settings of a small network of each that
     "mobilenet-v2": {"pretrained": False, "multiplier": 0.25},
     "recurrent": {"hidden": 8, "embedding": 8, "vocabulary": 200},
     "resnet": {"width": 4},
+    "textcnn": {"filters": 8, "embedding": 8, "vocabulary": 200},
     "transformer": {"hidden": 8, "heads": 2, "feed_forward": 8, "vocabulary": 200},
     "vgg": {"width": 4, "hidden": 8},
 }

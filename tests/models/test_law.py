@@ -39,7 +39,7 @@ from bmc.training.work import work_for
 from tests.models import _encoders
 
 ENCODERS = tuple(_encoders.ENCODERS)
-FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "transformer", *ENCODERS)
+FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "textcnn", "transformer", *ENCODERS)
 METHODS = [
     f"{kind}/{name}"
     for kind in plugins.folders("bmc.compress")
@@ -53,6 +53,7 @@ LEFT_OUT = {  # methods that a family cannot take, and why
     ("prune/depth", "cnn"): "its layers have no shortcut",
     ("prune/depth", "mlp"): "its layers have no shortcut",
     ("prune/depth", "recurrent"): "its layers have no shortcut",
+    ("prune/depth", "textcnn"): "its layers have no shortcut",
     ("prune/movement", "cnn"): "it trains, and the data of these tests are texts",
     ("prune/movement", "mlp"): "it trains, and the data of these tests are texts",
     ("prune/nm", "recurrent"): "it has no linear but its output",
@@ -63,9 +64,11 @@ LEFT_OUT = {  # methods that a family cannot take, and why
     ("share/layers", "cnn"): "no two of its layers in a row are equal",
     ("share/layers", "mlp"): "it has one hidden layer",
     ("share/layers", "recurrent"): "it has one layer",
+    ("share/layers", "textcnn"): "its layers are side by side",
     ("share/lowrank", "recurrent"): "it has no linear but its output",
     ("share/tie", "cnn"): "no two of its parameters have one shape",
     ("share/tie", "mlp"): "no two of its parameters have one shape",
+    ("share/tie", "textcnn"): "no two of its weights have one shape",
 }
 LEFT_OUT |= {("distill/generator", "bert"): "it teaches generators"}
 LEFT_OUT |= {
