@@ -3,7 +3,7 @@
     python benchmarks/students.py ngram         (3 minutes; what tiny wins over n-grams)
     python benchmarks/students.py tiny-int8     (6 minutes; tiny in 8 bits, unused words cut)
     python benchmarks/students.py tiny-int8 --margin 11000     (likewise, with more of the words)
-    python benchmarks/students.py small-int8    (20 minutes a seed; two layers of small, 8,000 words)
+    python benchmarks/students.py small-int8    (20 minutes a seed; two layers, 8,000 words)
     python benchmarks/students.py small-int8 --latency         (nothing else may run)
 
 A row goes through the seeds whose teacher and `tiny` benchmarks/distillation.py made; their
