@@ -91,6 +91,7 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
                 "steps": [asdict(step) for step in model.steps],
                 "scores": model.scores,
                 "origin": provenance.recorded(model.origin),
+                **({"thresholds": list(model.thresholds)} if model.thresholds else {}),
                 "versions": versions(),
                 "plugins": _plugins_of(model),
                 "files": sha256_of_folder(folder, leave_out=MANIFEST),
@@ -185,6 +186,7 @@ def load(folder: Path) -> Model:
             steps=steps,
             scores=manifest["scores"],
             origin=manifest["origin"],
+            thresholds=tuple(manifest.get("thresholds", ())),
         )
         for step in steps:
             _rebuild(model, step, folder)

@@ -18,6 +18,7 @@ from bmc.contracts import Runtime
 from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
+from bmc.measure.scores import relative_to
 from bmc.pipeline import Pipeline
 from bmc.precision import PRECISIONS
 from bmc.targets import Arrays, RuntimeOptions
@@ -149,7 +150,8 @@ def _check_labels(
     classes = task(bundle.manifest.task).classes
     if classes is None:
         return
-    margins = classes.margin(expected[bundle.manifest.outputs[0].name])
+    outputs = expected[bundle.manifest.outputs[0].name]
+    margins = classes.margin(relative_to(outputs, bundle.manifest.thresholds))
     for row, label in enumerate(golden.labels):
         predicted = classes.written(predictions[row])
         if margins[row] > result.allowed and predicted != label:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bmc.contracts.tasks import model_tasks
+from bmc.contracts.tasks import model_tasks, task
 from bmc.errors import ArtifactError
 from bmc.untrusted import read_json
 from bmc.writing import MODEL_MANIFEST
@@ -58,6 +58,7 @@ def describe(folder: Path) -> dict[str, Any]:
         )
     if not all(isinstance(label, str) for label in manifest["labels"]):
         raise ArtifactError(f"{folder}/{MANIFEST}: labels must be strings")
+    _check_thresholds(folder, manifest)
     for key, limit in _MAX_ENTRIES.items():
         if len(manifest[key]) > limit:
             raise ArtifactError(
@@ -69,3 +70,19 @@ def describe(folder: Path) -> dict[str, Any]:
             "bmc runs none from a file: name it on the command line"
         )
     return manifest
+
+
+def _check_thresholds(folder: Path, manifest: dict[str, Any]) -> None:
+    """Check that there is a threshold for each label, or none where the task has none.
+
+    Raises:
+        ArtifactError: there is not.
+    """
+    thresholds = manifest.get("thresholds", [])
+    count = len(manifest["labels"]) if task(manifest["task"]).thresholds else 0
+    is_right = isinstance(thresholds, list) and len(thresholds) == count
+    if not is_right or not all(type(value) is float and 0 < value < 1 for value in thresholds):
+        raise ArtifactError(
+            f"{folder}/{MANIFEST}: thresholds is {thresholds!r:.60}; it must hold a number between "
+            f"0 and 1 for each of {count} labels"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 
 def as_number(label: str) -> float | None:
@@ -23,3 +24,17 @@ def is_whole(label: str) -> bool:
 def natural(label: str) -> tuple[int, int, str]:
     """Return a sort key that puts whole numbers, by value, before names."""
     return (0, int(label), "") if label.isdecimal() else (1, 0, label)
+
+
+SEPARATOR = "\x1f"
+"""Stands between the names of a row's labels where they are one text; no name holds it."""
+
+
+def joined(names: Iterable[str]) -> str:
+    """Return the names of a row's labels as one text, each once and sorted."""
+    return SEPARATOR.join(sorted(set(names)))
+
+
+def names_in(text: str) -> list[str]:
+    """Return the names that `joined` put into a text."""
+    return text.split(SEPARATOR) if text else []

@@ -56,6 +56,7 @@ RANGES: Mapping[str, Range] = {
     "parity.rows": Range(0, 10**12),
     "parity.scale": Range(1e-30, 1e30, whole=False),
     "parity.scales.*": Range(1e-30, 1e30, whole=False),
+    "thresholds.*": Range(1e-9, 1 - 1e-9, whole=False),
     "lineage.parameters": Range(0, 10**13),
     "lineage.sparsity": Range(0, 1, whole=False, optional=True),
     "lineage.odd_widths.*": Range(1, 2**24),
@@ -115,6 +116,8 @@ class Manifest:
             could not run; None where the bundle could run.
         failure: the parity, accuracy or speed check that failed at the export; None where all
             passed.
+        thresholds: probability of each label above which it is predicted, where a row has several
+            labels; empty for other tasks.
     """
 
     name: str
@@ -132,6 +135,7 @@ class Manifest:
     build: dict[str, Any] = field(default_factory=dict)
     stand_in: StandIn | None = None
     failure: str | None = None
+    thresholds: tuple[float, ...] = ()
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -188,7 +192,21 @@ def parse(content: Mapping[str, Any]) -> Manifest:
         build,
         _stand_in(content, build),
         _failure(content, parity),
+        _thresholds(content, task, labels),
     )
+
+
+def _thresholds(content: Mapping[str, Any], task: str, labels: Sequence[str]) -> tuple[float, ...]:
+    """Return the threshold of each label; bundles of earlier versions have none.
+
+    Raises:
+        ValueError: there is not one for each label, or the task has no thresholds.
+    """
+    thresholds = tuple(float(value) for value in _typed(list, content.get("thresholds", [])))
+    expected = len(labels) if task_of(task).thresholds else 0
+    if len(thresholds) != expected:
+        raise ValueError(f"{len(thresholds)} thresholds; {task} has {expected}")
+    return thresholds
 
 
 def _stand_in(content: Mapping[str, Any], build: Mapping[str, Any]) -> StandIn | None:

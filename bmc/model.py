@@ -57,6 +57,8 @@ class Model:
         steps: compression steps, in the order in which they were applied.
         scores: validation scores at the end of training.
         origin: command, settings, seed, seconds and teacher of the training.
+        thresholds: probability of each label above which it is predicted, chosen on validation
+            rows, where a row has several labels; empty for other tasks.
     """
 
     module: nn.Module
@@ -69,6 +71,7 @@ class Model:
     steps: list[AppliedStep] = field(default_factory=list)
     scores: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
+    thresholds: tuple[float, ...] = ()
 
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Return the name, dtype and shape of the model's output tensor."""
@@ -169,7 +172,7 @@ class CustomLoss:
     Args:
         name: name under which the loss is recorded.
         function: function of outputs (rows, classes), in a regression values (rows), and of labels
-            (rows). It returns the mean over the rows, one number.
+            (rows), or (rows, labels). It returns the mean over the rows, one number.
         identity: sha256 of the function's code.
     """
 

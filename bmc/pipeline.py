@@ -40,10 +40,12 @@ class Prediction:
     score: float
 
 
-PipelineOutput = Prediction | float | NDArray[np.uint8] | dict[str, NDArray[Any]]
-"""The result for one row: a Prediction for classification, a number for regression, an image,
-uint8 (height, width, channels), for generation, and the outputs by name for an ONNX file of another
-tool."""
+PipelineOutput = (
+    Prediction | tuple[Prediction, ...] | float | NDArray[np.uint8] | dict[str, NDArray[Any]]
+)
+"""The result for one row: a Prediction for classification, a tuple of them, most probable first,
+where a row has several labels, a number for regression, an image, uint8 (height, width, channels),
+for generation, and the outputs by name for an ONNX file of another tool."""
 
 
 class Pipeline:
@@ -271,7 +273,8 @@ class Pipeline:
 
     def _predictions(self, outputs: NDArray[np.float32]) -> list[PipelineOutput | None]:
         """Turn the model's outputs (rows, ...) into predictions; None where one is not finite."""
-        return predictions_of(outputs, self.bundle.manifest.task, self.bundle.manifest.labels)
+        manifest = self.bundle.manifest
+        return predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
@@ -281,7 +284,10 @@ class Pipeline:
 
 
 def predictions_of(
-    outputs: NDArray[np.float32], task: str, labels: Sequence[str]
+    outputs: NDArray[np.float32],
+    task: str,
+    labels: Sequence[str],
+    thresholds: Sequence[float] = (),
 ) -> list[PipelineOutput | None]:
     """Turn a model's outputs into predictions; None for a row with an output that is not finite.
 
@@ -290,8 +296,9 @@ def predictions_of(
             height, width) in [-1, 1].
         task: name of the task; see `bmc/tasks`.
         labels: names of the classes.
+        thresholds: probability of each label above which it is predicted, where a row has several.
     """
-    return tasks.task(task).predictions(outputs, labels)
+    return tasks.task(task).predictions(outputs, labels, thresholds)
 
 
 def load(path: str | Path, threads: int = 0) -> Pipeline:

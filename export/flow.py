@@ -33,7 +33,7 @@ from bmc.inference.form import inference_form
 from bmc.inspect.executed import counted
 from bmc.manifest import StandIn
 from bmc.measure import scores
-from bmc.measure.scores import Interval
+from bmc.measure.scores import Interval, relative_to
 from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
@@ -161,11 +161,14 @@ def verify(draft: Draft) -> Verified:
             logits = pipeline.outputs(rows, _BATCH, advance)
     evaluation = draft.bundle.path / bundle.EVALUATION
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
-    comparison = parity.compare(logits, source.reference, source.labels, task)
+    thresholds = source.model.thresholds
+    relative, expected = (relative_to(each, thresholds) for each in (logits, source.reference))
+    comparison = parity.compare(relative, expected, source.labels, task)
     scale = parity.scale_of(source.reference, task)
     failure = None
     try:
-        parity.check(comparison, draft.bundle.manifest.precision, scale, probe_error)
+        precision = draft.bundle.manifest.precision
+        parity.check(comparison, precision, scale, probe_error, task)
     except GateError as error:
         failure = str(error)
     target = runnable.manifest.target
@@ -243,7 +246,8 @@ def _link(source: str, copy: str) -> None:
 
 def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
     model = source.model
-    own_scores = scores.of_task(model.task, logits, source.labels, custom_score(model))
+    relative = relative_to(logits, model.thresholds)
+    own_scores = scores.of_task(model.task, relative, source.labels, custom_score(model))
     return {"rows": len(source.labels), **own_scores}
 
 
@@ -305,8 +309,12 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     task = task_of(source.model.task)
     if task.classes:
         first_output = outputs[exported.manifest.outputs[0].name]
-        predictions = task.predictions(first_output, exported.manifest.labels)
-        labels = [task.classes.written(prediction) for prediction in predictions]
+        manifest = exported.manifest
+        predictions = task.predictions(first_output, manifest.labels, manifest.thresholds)
+        labels = [  # a row whose outputs are not finite has none, and fails the parity check
+            "" if prediction is None else task.classes.written(prediction)
+            for prediction in predictions
+        ]
     golden = GoldenRows(rows, labels)
     bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
 

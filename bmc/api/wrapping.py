@@ -70,11 +70,12 @@ def wrap(
             "target" when None.
         columns: columns of a table that together are the only input (rows, columns), in order. When
             None, and no column has the input's name, all columns but the labels'.
-        task: "classification", or "regression" where labels are numbers.
+        task: "classification", "multilabel" where labels are 0 or 1 (rows, labels) or lists of
+            names, or "regression" where labels are numbers.
         loss: loss function that replaces cross-entropy (squared error in a regression): a function
-            or `nn.Module` of outputs (rows, classes) and labels (rows), int64; in a regression of
-            values (rows) and labels (rows), float32. It returns the mean over the rows. The loss of
-            a teacher's logits is added to it.
+            or `nn.Module` of outputs (rows, classes) and labels (rows), int64, or of several labels
+            (rows, labels), float32; in a regression of values (rows) and labels (rows), float32. It
+            returns the mean over the rows. The loss of a teacher's logits is added to it.
         score: score function that chooses the best epoch and by which `max_drop` is measured,
             instead of accuracy (R2 in a regression). It takes the same arguments as `loss`, as
             numpy arrays, and returns a number; higher is better, and a point is 0.01. Models and

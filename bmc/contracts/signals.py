@@ -29,6 +29,7 @@ class View:
             height, width).
         rows: indices of the batch's rows among all training rows, int64 (rows).
         total: number of all training rows; 0 where `rows` is None.
+        task: name of the task, which says what the logits are.
     """
 
     logits: Tensor
@@ -41,11 +42,12 @@ class View:
     maps: Sequence[Tensor] = ()
     rows: Tensor | None = None
     total: int = 0
+    task: str = "classification"
 
     def parts(self) -> set[str]:
         """Return the names of the parts that are not empty."""
         parts = {part.name: getattr(self, part.name) for part in fields(self)}
-        parts.pop("total")
+        del parts["total"], parts["task"]
         return {name for name, part in parts.items() if part is not None and len(part)}
 
     def depth(self) -> int:

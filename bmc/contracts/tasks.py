@@ -76,11 +76,14 @@ class LabelReading(Contract):
             rows of each number are split in the same shares.
         counts: function of labels as numbers (rows, ...) and the number of classes that returns
             the rows of each class: int (classes).
+        several: whether a row has a set of labels, which readers write as one text; see
+            `bmc.label_names.joined`.
     """
 
     numbered: Callable[[Table, str], Numbered] = field(metadata=function("table", "name"))
     strata: Callable[[Labels], Labels] = field(metadata=function("codes"))
     counts: Callable[[Labels, int], Labels] = field(metadata=function("codes", "classes"))
+    several: bool = field(default=False, metadata=value(bool))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +91,23 @@ class Classes(Contract):
     """The predictions of a task whose outputs are logits of classes.
 
     Args:
-        predicted: function of outputs (rows, ...) that returns what is predicted, (rows) or (rows,
-            ...), so that equal entries are equal predictions.
+        agreement: function of the outputs of two models that returns how far their predictions of
+            each row agree: float (rows), 0 to 1.
         margin: function of outputs that returns how far each of a row's outputs may change without
             changing the prediction: float (rows).
         written: function of one row's prediction that returns it as text.
+        calibration_error: function of outputs and labels that returns how far probabilities and
+            frequencies are apart, 0 to 1.
     """
 
-    predicted: Callable[[Outputs], Labels] = field(metadata=function("outputs"))
+    agreement: Callable[[Outputs, Outputs], Labels] = field(
+        metadata=function("outputs", "reference")
+    )
     margin: Callable[[Outputs], Outputs] = field(metadata=function("outputs"))
     written: Callable[[Any], str] = field(metadata=function("prediction"))
+    calibration_error: Callable[[Outputs, Labels], float] = field(
+        metadata=function("outputs", "labels")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,12 +122,15 @@ class Task(Contract):
             output of one row.
         check_output: function of the labels' names and the shape of a bundle's output that raises
             a ValueError if they do not fit.
-        predictions: function of outputs (rows, ...) and the labels' names that returns the
-            prediction of each row; None for a row with an output that is not finite.
+        predictions: function of outputs (rows, ...), the labels' names and the thresholds that
+            returns the prediction of each row; None for a row with an output that is not finite.
         scoring: scores of the task; None where rows have no labels.
         labels: how labels are read; None where rows have no labels.
         classes: predictions of classes; None where outputs are no logits.
         is_numeric: whether a label is a number of any scale, which training standardizes.
+        thresholds: function of outputs and labels of validation rows that returns for each label
+            the probability above which it is predicted; None where the largest output decides.
+            Scores and classes take outputs relative to them; see `bmc.measure.scores.relative_to`.
     """
 
     output: str = field(metadata=value(str))
@@ -127,13 +140,16 @@ class Task(Contract):
     check_output: Callable[[Sequence[str], Sequence[Any]], None] = field(
         metadata=function("labels", "shape")
     )
-    predictions: Callable[[Outputs, Sequence[str]], list[Any]] = field(
-        metadata=function("outputs", "labels")
+    predictions: Callable[[Outputs, Sequence[str], Sequence[float]], list[Any]] = field(
+        metadata=function("outputs", "labels", "limits")
     )
     scoring: Scoring | None = field(default=None, metadata=value(Scoring))
     labels: LabelReading | None = field(default=None, metadata=value(LabelReading))
     classes: Classes | None = field(default=None, metadata=value(Classes))
     is_numeric: bool = field(default=False, metadata=value(bool))
+    thresholds: Callable[[Outputs, Labels], tuple[float, ...]] | None = field(
+        default=None, metadata=function("outputs", "labels")
+    )
 
     @property
     def has_labels(self) -> bool:
@@ -156,10 +172,15 @@ class Objective(Contract):
             divided by the number of all rows.
         soft_loss: function of a student's outputs, a teacher's and a temperature that returns how
             far they are apart, the mean over rows.
-        change: function of outputs and reference outputs that returns how far they are apart, the
-            sum over rows; quantization ranks layers by it.
+        divergence: function of outputs and reference outputs that returns how far they are apart:
+            (rows).
         same: function of a student's outputs and a teacher's that tells which rows have the same
             prediction: bool (rows); None without classes.
+        mixture: function of the logits of several teachers, (teachers, rows, classes), and of
+            their shares, (teachers, 1, 1), that returns the logits of their mean probabilities;
+            None without classes.
+        likelihood: function of such logits and of labels that returns which probability each
+            teacher gives to each label, (teachers, ...); None without classes.
     """
 
     loss: Callable[[TrainingSettings, Sequence[Any], int], Loss] = field(
@@ -170,9 +191,17 @@ class Objective(Contract):
     soft_loss: Callable[[Tensor, Tensor, float], Tensor] = field(
         metadata=function("student", "teacher", "temperature")
     )
-    change: Callable[[Tensor, Tensor], float] = field(metadata=function("outputs", "reference"))
+    divergence: Callable[[Tensor, Tensor], Tensor] = field(
+        metadata=function("outputs", "reference")
+    )
     same: Callable[[Tensor, Tensor], Tensor] | None = field(
         default=None, metadata=function("student", "teacher")
+    )
+    mixture: Callable[[Tensor, Tensor], Tensor] | None = field(
+        default=None, metadata=function("logits", "shares")
+    )
+    likelihood: Callable[[Tensor, Tensor], Tensor] | None = field(
+        default=None, metadata=function("logits", "labels")
     )
 
 

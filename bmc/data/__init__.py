@@ -15,6 +15,7 @@ from array import array
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,7 +61,12 @@ _UNPACK = {
     ".zst": "unzstd",
     ".zip": "unzip",
 }
+_READ_SEVERAL = ("_tables", "_features", "_arrays", "_hub")  # readers of rows with several labels
 _PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub", "memory": "_memory"}
+
+
+Labels = Sequence[Any]
+"""Class indices, numbers, or of several labels a row tuples with 0 or 1 for each label."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +76,12 @@ class Examples:
     Args:
         rows: raw rows: tuples of texts, images (a uint8 array, or files), series, or tuples of
             arrays.
-        labels: class index of each row, -1 for a row without a label; a number in a regression.
+        labels: class index of each row, -1 for a row without a label; a number in a regression; of
+            several labels a row, a tuple with 0 or 1 for each.
     """
 
     rows: Many
-    labels: Sequence[int] | Sequence[float]
+    labels: Labels
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -86,7 +93,8 @@ class Table:
 
     Args:
         rows: raw rows, all of one kind.
-        labels: class name of each row; a number as text in a regression.
+        labels: class name of each row; a number as text in a regression; of several labels a row,
+            their names as `bmc.label_names.joined` writes them.
         official_test: rows that the authors of the data set aside as the test part.
         kind: kind of the rows: "text", "image", "series", "features" or "array".
         numbers: the labels were floating-point numbers, so that fractions are not class names.
@@ -94,6 +102,7 @@ class Table:
         classes: class names in the order of a network's outputs; sorted by name when empty.
         features: names of the numbers in a row, where rows are float64 (rows, numbers) with NaN
             for missing values, or arrays of one axis.
+        several: whether a row has several labels.
     """
 
     rows: Many
@@ -104,6 +113,7 @@ class Table:
     notes: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
+    several: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class Dataset:
     Args:
         name: name of the data set in reports.
         kind: kind of the rows.
-        task: "classification" or "regression".
+        task: name of the task, such as "classification".
         columns: names of the text columns; empty for other kinds.
         labels: class names in the order of their indices; empty in a regression.
         train: the training part.
@@ -172,8 +182,10 @@ def load(
         reference: name of a data set, the path of a .csv, .tsv, .jsonl, .ndjson, .json, .parquet or
             .npz file, imagefolder:DIR, or hf:NAME.
         text_columns: names of a table's columns to read; two columns make sentence pairs.
-        label_column: name of a table's column with the class or number.
-        task: "classification", or "regression" for labels that are numbers.
+        label_column: name of a table's column with the class or number; for several labels a row,
+            of the column with all of them, or of a column for each, separated by commas.
+        task: "classification", "multilabel" for several labels a row, or "regression" for labels
+            that are numbers.
         fold: fold of a cross-validation to hold out instead of the usual test part.
         made_with: plug-ins that were recorded with the reference.
         features: names of a table's columns of numbers to read instead of text; "all" for every
@@ -189,13 +201,17 @@ def load(
     if task not in labeled_tasks():
         raise unknown("task", task, labeled_tasks())
     columns = tuple(text_columns)
-    _check_columns(columns, label_column)
+    several = label_reading(task).several
+    _check_columns(columns, label_column.split(",") if several else [label_column])
     users = _reader_of(reference)
     if users is not None:
         reader, argument, name = users
         if features:
             reader = _reader_of_features(reader, reference, columns)
-        table = _reader(reader).read(argument, features or columns, label_column)
+        read = _reader(reader).read
+        if several and reader in _READ_SEVERAL:
+            read = partial(read, several=True)
+        table = read(argument, features or columns, label_column)
     else:
         table, name, columns = _table_of(reference, made_with), reference, ("text",)
         table = _with_features(table, features, reference)
@@ -203,12 +219,12 @@ def load(
     return replace(data, location=location_of(reference))
 
 
-def _check_columns(text_columns: tuple[str, ...], label_column: str) -> None:
+def _check_columns(text_columns: tuple[str, ...], label_columns: Sequence[str]) -> None:
     if not 1 <= len(text_columns) <= 2:
         raise DataError(f"{len(text_columns)} text columns; bmc reads one, or two for pairs")
-    if label_column in text_columns:
+    if both := [column for column in label_columns if column in text_columns]:
         raise SettingError(
-            f"column {label_column!r} is named as text and as label; a model would read its own "
+            f"column {both[0]!r} is named as text and as label; a model would read its own "
             "answer: name another with --text-column or --label-column"
         )
     if len(set(text_columns)) < len(text_columns):
@@ -249,7 +265,7 @@ def _with_features(table: Table, features: Sequence[str], name: str) -> Table:
         raise DataError(
             f"--features names columns of a table, and {name!r} holds {table.kind}; leave it out"
         )
-    chosen = _reader("_features").chosen(features, table.features, "", name)
+    chosen = _reader("_features").chosen(features, table.features, [], name)
     places = [table.features.index(column) for column in chosen]
     test = table.official_test and _with_features(table.official_test, features, name)
     rows = np.asarray(table.rows)[:, places]
@@ -319,7 +335,7 @@ def split(
         table: the rows.
         name: name of the data set in reports and messages.
         columns: names of the text columns.
-        task: "classification" or "regression".
+        task: name of a task with labels.
         fold: fold of a cross-validation to hold out; an official test part is then left out.
 
     Raises:
@@ -338,7 +354,11 @@ def split(
     notes = tuple(dict.fromkeys((*table.notes, *(official.notes if official else ()))))
     if table.kind == "features":
         notes += tuple(_reader("_features").notes_on_missing(table.rows, table.features))
-    summary = summarize(keys, codes, counted_codes, classes, int((parts < 0).sum()), notes)
+    counts = reading.counts(codes, len(classes)) + reading.counts(counted_codes, len(classes))
+    summary = summarize(
+        *(keys, codes, len(counted_codes), dict(zip(classes, counts.tolist(), strict=True))),
+        *(int((parts < 0).sum()), notes),
+    )
     del keys
     cut = {
         part: _take(table.rows, codes, np.flatnonzero(parts == number))
@@ -351,7 +371,10 @@ def split(
             raise DataError(
                 f"data {name!r}: {len(table.rows)} rows leave the {part} part empty; add more rows"
             )
-    check_classes(cut, classes, name)
+    rows_of_class = {
+        part: reading.counts(np.array(rows.labels), len(classes)) for part, rows in cut.items()
+    }
+    check_classes(rows_of_class, classes, name)
     fingerprint = _fingerprint(table, task, fold)
     examples = (cut["train"], cut["validation"], cut["test"])
     dataset = Dataset(name, table.kind, task, columns, classes, *examples, fingerprint, summary)
@@ -378,7 +401,10 @@ def check_same(data: Dataset, fingerprint: object, model: str) -> None:
 
 
 def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
-    """Count the rows of each class."""
+    """Count the rows of each class, or with each label."""
+    codes = np.array(examples.labels)
+    if codes.ndim == 2:
+        return dict(zip(labels, codes.sum(axis=0).tolist(), strict=True))
     counts = Counter(examples.labels)
     return {label: counts[number] for number, label in enumerate(labels)}
 
@@ -436,13 +462,27 @@ def _check(table: Table, name: str) -> None:
 
 
 def _take(rows: Many, labels: NDArray[Any], indices: NDArray[np.int64]) -> Examples:
+    if labels.ndim == 2:
+        return Examples(_taken(rows, indices), _sets(labels[indices]))
     if isinstance(rows, StoredRows):
         kind = "d" if labels.dtype == np.float64 else "i"
         return Examples(rows.take(indices), array(kind, labels[indices].tobytes()))
-    selected = tuple(labels[indices].tolist())
+    return Examples(_taken(rows, indices), tuple(labels[indices].tolist()))
+
+
+def _taken(rows: Many, indices: NDArray[np.int64]) -> Many:
+    if isinstance(rows, StoredRows):
+        return rows.take(indices)
     if isinstance(rows, np.ndarray):
-        return Examples(rows[indices], selected)
-    return Examples(tuple(rows[index] for index in indices), selected)
+        return rows[indices]
+    return tuple(rows[index] for index in indices)
+
+
+def _sets(codes: NDArray[Any]) -> tuple[tuple[int, ...], ...]:
+    """Return the labels of each row, 0 or 1 (rows, labels), as tuples; equal rows share one."""
+    distinct, places = np.unique(codes, axis=0, return_inverse=True)
+    tuples = [tuple(row) for row in distinct.tolist()]
+    return tuple(tuples[place] for place in places.ravel().tolist())
 
 
 def _fingerprint(table: Table, task: str, fold: Fold | None) -> str:

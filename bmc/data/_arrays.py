@@ -3,7 +3,7 @@
 series   floats (rows, steps, channels), (rows, steps) for one channel, or (all steps, channels)
 lengths  steps of each series: of the flat form, or the steps before the padding
 images   uint8 (rows, height, width) or (rows, height, width, 1, 3 or 4)
-labels   classes (whole numbers or text), or numbers in a regression
+labels   classes (whole numbers or text), numbers in a regression, or 0 and 1 (rows, labels)
 test_series, test_lengths, test_images, test_labels    the official test part, if there is one
 """
 
@@ -29,13 +29,14 @@ _KNOWN = ("series", "lengths", "images", "labels")
 _CHANNELS = (1, 3, 4)
 
 
-def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
+def read(path: Path, columns: Sequence[str], label_column: str, several: bool = False) -> Table:
     """Read the arrays of an .npz file; pickled objects are never loaded.
 
     Args:
         path: the file.
         columns: not used.
         label_column: not used.
+        several: whether a row has several labels: labels are then 0 or 1 (rows, labels).
 
     Raises:
         DataError: the file is none, an array is missing or of another shape or type, or a series
@@ -45,9 +46,9 @@ def read(path: Path, columns: Sequence[str], label_column: str) -> Table:
     test = None
     if any(name.startswith("test_") for name in arrays):
         held = {name.removeprefix("test_"): arrays[name] for name in arrays if name[:5] == "test_"}
-        test = _part(path, held, "test_", None)
+        test = _part(path, held, "test_", None, several)
     main_arrays = {name: array for name, array in arrays.items() if name[:5] != "test_"}
-    table = _part(path, main_arrays, "", test)
+    table = _part(path, main_arrays, "", test, several)
     if test and test.kind != table.kind:
         raise DataError(f"{path}: train holds {table.kind} rows, the test part {test.kind} rows")
     if test and table.kind == "series" and len(table.rows) and len(test.rows):
@@ -79,7 +80,9 @@ def unlabeled_rows(path: Path) -> tuple[Many, str]:
     raise DataError(f"{path} has {', '.join(arrays) or 'nothing'}; it needs series or images")
 
 
-def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) -> Table:
+def _part(
+    path: Path, arrays: Arrays, prefix: str, official_test: Table | None, several: bool
+) -> Table:
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     row_arrays = {"series", "images"} & set(arrays)
@@ -99,7 +102,8 @@ def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) 
         rows = series_rows(arrays["series"], name, values, arrays.get("lengths"))
     else:
         rows = image_rows(arrays["images"], f"{path}: {prefix}images", values)
-    labels = _labels(arrays["labels"], f"{prefix}labels", values)
+    labels_of = _label_sets if several else _labels
+    labels = labels_of(arrays["labels"], f"{prefix}labels", values)
     if len(labels) != len(rows):
         raise DataError(f"{path}: {len(rows)} rows of {prefix}{kind}, {len(labels)} {prefix}labels")
     return Table(
@@ -109,6 +113,7 @@ def _part(path: Path, arrays: Arrays, prefix: str, official_test: Table | None) 
         "series" if kind == "series" else "image",
         values.numbers,
         values.notes,
+        several=several,
     )
 
 
@@ -241,12 +246,31 @@ def _labels(array: NDArray[Any], name: str, values: Values) -> list[str]:
     ]
 
 
+def _label_sets(array: NDArray[Any], name: str, values: Values) -> list[str]:
+    """Return the labels of each row, whose names are the numbers of the columns.
+
+    Raises:
+        DataError: the array is not 0 and 1 (rows, labels).
+    """
+    is_right = array.ndim == 2 and array.dtype.kind in "iufb" and np.isin(array, (0, 1)).all()
+    if not is_right:
+        raise DataError(
+            f"{values.source}: {name} is {array.dtype} of shape {array.shape}; several labels a "
+            "row are 0 or 1 (rows, labels)"
+        )
+    columns = [str(number) for number in range(array.shape[1])]
+    return [
+        values.flagged([int(flag) for flag in row], columns, number)
+        for number, row in enumerate(array, start=1)
+    ]
+
+
 def _way_out(labels: NDArray[Any]) -> str:
     if labels.ndim == 2 and labels.shape[1] == 1:
         return ": labels.ravel()"
     if labels.ndim == 2:
         return (
             ": of a one-hot code it is labels.argmax(1); several labels a row (multi-label) are a "
-            "task of their own, which bmc does not train"
+            "task of their own: --task multilabel"
         )
     return ""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bmc.data._columns import places_of
-from bmc.data._tables import FORMATS, records
+from bmc.data._tables import FORMATS, labels_of, records
 from bmc.data._values import Values
 from bmc.errors import DataError
 from bmc.inputs.features import listed, number_of
@@ -29,22 +30,27 @@ _TRUTH = {"true": 1.0, "false": 0.0}
 _MOSTLY = 0.5  # share of a column's values that are numbers, from which on a text is a mistake
 
 
-def read(path: Path, features: Sequence[str], label_column: str) -> Table:
+def read(path: Path, features: Sequence[str], label_column: str, several: bool = False) -> Table:
     """Read columns of numbers, and the labels.
 
     Args:
         path: a .csv, .tsv, .jsonl, .ndjson, .json or .parquet file.
         features: names of the columns; one name may hold several with commas, and "all" stands for
             every column of numbers but the label's.
-        label_column: name of the column of labels.
+        label_column: name of the column of labels; of several labels a row, also a column for each
+            label, separated by commas.
+        several: whether a row has several labels.
 
     Raises:
         DataError: a column is missing, holds text (the message names the line and the value), has
             no value at all, or no column holds numbers.
     """
-    columns = chosen(features, names_of(path), label_column, str(path))
-    rows, values = records(path, (*columns, label_column), WAY_OUT)
-    return _table(rows, values, columns, label_column, is_all=tuple(features) == (ALL_FEATURES,))
+    label_columns = label_column.split(",") if several else [label_column]
+    columns = chosen(features, names_of(path), label_columns, str(path))
+    rows, values = records(path, (*columns, *label_columns), WAY_OUT)
+    labels = labels_of(values, label_columns, several)
+    table = _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
+    return replace(table, several=several)
 
 
 def features_in_memory(
@@ -60,31 +66,32 @@ def features_in_memory(
     Raises:
         DataError: see `read`.
     """
-    columns = chosen(features, list(columns_by_name), label_column, "the data")
+    columns = chosen(features, list(columns_by_name), [label_column], "the data")
     values = Values("the data", advice=WAY_OUT)
     every = (*columns, label_column)
     places_of(every, list(columns_by_name), values, "the data")
     cells = zip(*(columns_by_name[name] for name in every), strict=True)
     rows = ((number, [*row, _plain(label)]) for number, (*row, label) in enumerate(cells, start=1))
-    return _table(rows, values, columns, label_column, is_all=tuple(features) == (ALL_FEATURES,))
+    labels = labels_of(values, [label_column], several=False)
+    return _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
 
 
 def _table(
     rows: Iterable[tuple[int, Sequence[Any]]],
     values: Values,
     columns: Sequence[str],
-    label_column: str,
+    labels_of_row: Callable[[Sequence[Any], int], str],
     is_all: bool,
 ) -> Table:
-    """Return the table of some records, whose last cell is the label."""
+    """Return the table of some records, whose last cells are those of the label columns."""
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     cells: list[Sequence[Any]] = []
     labels: list[str] = []
     lines: list[int] = []
-    for number, (*row, label) in rows:
-        cells.append(row)
-        labels.append(values.label(label, label_column, number))
+    for number, row in rows:
+        cells.append(row[: len(columns)])
+        labels.append(labels_of_row(row[len(columns) :], number))
         lines.append(number)
     features, array = _Numbers(values, columns, lines, is_all).of(cells)
     return Table(
@@ -112,30 +119,30 @@ def unlabeled(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:
 
 
 def chosen(
-    features: Sequence[str], available: Sequence[str], label_column: str, where: str
+    features: Sequence[str], available: Sequence[str], label_columns: Sequence[str], where: str
 ) -> tuple[str, ...]:
     """Return the names of the columns to read.
 
     Args:
         features: as typed; see `read`.
         available: the table's columns.
-        label_column: name of the column of labels, which is no feature.
+        label_columns: names of the columns of labels, which are no features.
         where: the table, for messages.
 
     Raises:
         DataError: a column is missing, stands twice, or is the label's.
     """
     if tuple(features) == (ALL_FEATURES,):
-        columns = tuple(name for name in available if name != label_column)
+        columns = tuple(name for name in available if name not in label_columns)
     else:
         columns = tuple(
             part.strip() for name in features for part in _parts(name, available) if part.strip()
         )
     if not columns:
         raise DataError(f"{where} has no column beside the label; {WAY_OUT}")
-    if label_column in columns:
+    if both := [name for name in label_columns if name in columns]:
         raise DataError(
-            f"column {label_column!r} is named as feature and as label; a model would read its own "
+            f"column {both[0]!r} is named as feature and as label; a model would read its own "
             "answer: take it out of --features, or name another --label-column"
         )
     if repeated := [name for name, count in Counter(columns).items() if count > 1]:

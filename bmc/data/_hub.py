@@ -6,7 +6,7 @@ Needs the package `datasets`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ import datasets
 from datasets import ClassLabel, Image
 from pandas.errors import ParserWarning
 
-from bmc.data._tables import gathered
+from bmc.data._tables import gathered, labels_of
 from bmc.data._values import Values
 from bmc.data_files import check_file, reading
 from bmc.errors import AssetError, DataError
@@ -25,10 +25,11 @@ if TYPE_CHECKING:
     from bmc.data import Table
 
 _CHUNK = 1000
+LabelsOf = Callable[[Sequence[Any], int], str]
 _UNKNOWN = -1  # the hub's label of rows whose class is kept secret
 
 
-def read(name: str, columns: Sequence[str], label_column: str) -> Table:
+def read(name: str, columns: Sequence[str], label_column: str, several: bool = False) -> Table:
     """Load the `train` part of a data set, and its labeled test part as the official test part.
 
     If no row of `test` has a label, `validation` is the test part. Rows are texts if the text
@@ -43,13 +44,16 @@ def read(name: str, columns: Sequence[str], label_column: str) -> Table:
         raise DataError(f"hf:{name} has no part named train; it has {', '.join(parts)}")
     test = None
     for part in ("test", "validation"):
-        if part in parts and label_column in parts[part].features:
-            test = _table(parts[part], f"hf:{name} ({part})", columns, label_column, None)
+        if part in parts and set(_label_columns(label_column, several)) <= set(
+            parts[part].features
+        ):
+            source = f"hf:{name} ({part})"
+            test = _table(parts[part], source, columns, label_column, None, several)
             if len(test.rows):
                 test = replace(test, notes=(*test.notes, f"{part} is the part held out"))
                 break
             test = None
-    return _table(parts["train"], f"hf:{name}", columns, label_column, test)
+    return _table(parts["train"], f"hf:{name}", columns, label_column, test, several)
 
 
 def _loaded(name: str) -> Any:
@@ -80,7 +84,12 @@ def _loaded(name: str) -> Any:
 
 
 def _table(
-    part: Any, name: str, columns: Sequence[str], label_column: str, official_test: Table | None
+    part: Any,
+    name: str,
+    columns: Sequence[str],
+    label_column: str,
+    official_test: Table | None,
+    several: bool,
 ) -> Table:
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
@@ -88,41 +97,52 @@ def _table(
     images = [column for column, kind in features.items() if isinstance(kind, Image)]
     has_text = all(column in features for column in columns)
     columns_to_read = list(columns) if has_text else images[:1] or list(columns)
-    missing = [column for column in (*columns_to_read, label_column) if column not in features]
+    label_columns = _label_columns(label_column, several)
+    missing = [column for column in (*columns_to_read, *label_columns) if column not in features]
     if missing:
         raise DataError(
             f"{name} has no column {missing[0]!r}; it has {', '.join(features)}. "
             "Name yours with --text-column and --label-column"
         )
-    part = part.select_columns(list(dict.fromkeys([*columns_to_read, label_column])))
+    part = part.select_columns(list(dict.fromkeys([*columns_to_read, *label_columns])))
     values = Values(name)
+    labels = labels_of(values, label_columns, several)
     if has_text:
-        pairs = _texts(part, columns, label_column, values)
+        pairs = _texts(part, columns, label_columns, labels, values)
         table = gathered(pairs, part.data.nbytes or 0, values)
-        return replace(table, official_test=official_test)
+        return replace(table, official_test=official_test, several=several)
     values.note(f"images were read from column {columns_to_read[0]!r}")
     part = part.cast_column(columns_to_read[0], Image(decode=False))
-    records = list(_images(part, columns_to_read[0], label_column, values))
-    rows, labels = [row for row, _ in records], [label for _, label in records]
-    return Table(rows, labels, official_test, "image", values.numbers, values.notes)
+    records = list(_images(part, columns_to_read[0], label_columns, labels, values))
+    rows, texts = [row for row, _ in records], [label for _, label in records]
+    table = Table(rows, texts, official_test, "image", values.numbers, values.notes)
+    return replace(table, several=several)
+
+
+def _label_columns(label_column: str, several: bool) -> list[str]:
+    return label_column.split(",") if several else [label_column]
 
 
 def _texts(
-    part: Any, columns: Sequence[str], label_column: str, values: Values
+    part: Any,
+    columns: Sequence[str],
+    label_columns: Sequence[str],
+    labels: LabelsOf,
+    values: Values,
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    for number, record, label in _labeled(part, label_column, values):
+    for number, record, label in _labeled(part, label_columns, labels, values):
         yield tuple(values.text(record[column], column, number) for column in columns), label
 
 
 def _images(
-    part: Any, column: str, label_column: str, values: Values
+    part: Any, column: str, label_columns: Sequence[str], labels: LabelsOf, values: Values
 ) -> Iterator[tuple[bytes, str]]:
     """Yield each image as its file's content, checked.
 
     Raises:
         DataError: a row has no image, or its image cannot be read; the message names the row.
     """
-    for number, record, label in _labeled(part, label_column, values):
+    for number, record, label in _labeled(part, label_columns, labels, values):
         image: dict[str, Any] = record[column] or {}
         content, path = image.get("bytes"), image.get("path")
         where = f"{values.source}: row {number}, column {column!r},"
@@ -139,15 +159,21 @@ def _images(
         yield content, label
 
 
-def _labeled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict[str, Any], str]]:
-    """Yield the number, the record and the label of each row that has a label."""
-    kind = part.features[column]
+def _labeled(
+    part: Any, label_columns: Sequence[str], labels: LabelsOf, values: Values
+) -> Iterator[tuple[int, dict[str, Any], str]]:
+    """Yield the number, the record and the label or labels of each row that has a label."""
+    kind = part.features[label_columns[0]] if len(label_columns) == 1 else None
+    names = getattr(getattr(kind, "feature", None), "names", None)  # of a list of classes
     number = unknown = 0
     for chunk in part.iter(batch_size=_CHUNK):
         for row in zip(*chunk.values(), strict=True):
             number += 1
             record = dict(zip(chunk, row, strict=True))
-            label = record[column]
+            found = [record[column] for column in label_columns]
+            label = found[0]
+            if names and label is not None:
+                found = [[names[index] for index in label]]
             if isinstance(kind, ClassLabel) and label is not None:
                 if label == _UNKNOWN:
                     unknown += 1
@@ -157,7 +183,7 @@ def _labeled(part: Any, column: str, values: Values) -> Iterator[tuple[int, dict
                         f"{values.source}: row {number} has the label {label}; "
                         f"its {len(kind.names)} classes are numbered from 0"
                     )
-                label = kind.names[label]
-            yield number, record, values.label(label, column, number)
+                found = [kind.names[label]]
+            yield number, record, labels(found, number)
     if unknown:
         values.note(f"{unknown} rows of {values.source} have no label (-1) and are left out")

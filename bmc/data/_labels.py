@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Any
+
+from numpy.typing import NDArray
 
 from bmc.errors import DataError
 
-if TYPE_CHECKING:
-    from bmc.data import Examples
 
+def check_classes(
+    rows_of_class: Mapping[str, NDArray[Any]], classes: tuple[str, ...], name: str
+) -> None:
+    """Check that each class can be learned; a regression has none.
 
-def check_classes(parts: Mapping[str, Examples], classes: tuple[str, ...], name: str) -> None:
-    """Check that each class can be learned; a regression has none."""
-    train_classes = set(parts["train"].labels)
+    Args:
+        rows_of_class: number of rows of each class, by the part's name.
+        classes: names of the classes.
+        name: name of the data, for the message.
+
+    Raises:
+        DataError: a class has no training row.
+    """
     for number, label in enumerate(classes):
-        if number in train_classes:
+        if rows_of_class["train"][number]:
             continue
-        if number in set(parts["validation"].labels):
+        if rows_of_class["validation"][number]:
             raise DataError(
                 f"data {name!r}: no row of class {label!r} falls into train; add more rows"
             )

@@ -61,8 +61,8 @@ class Summary:
 def summarize(
     keys: NDArray[np.uint64],
     codes: NDArray[Any],
-    held: NDArray[Any],
-    classes: Sequence[str],
+    held: int,
+    by_class: Mapping[str, int],
     dropped: int,
     notes: Sequence[str],
 ) -> Summary:
@@ -70,21 +70,16 @@ def summarize(
 
     Args:
         keys: a key of each row; equal rows have equal keys: uint64 (rows).
-        codes: label of each row as a class index or a number: (rows).
-        held: labels of an official test part: (test rows).
-        classes: their names; none in a regression.
+        codes: labels of each row as numbers: (rows) or (rows, labels).
+        held: rows of an official test part.
+        by_class: rows of each class, with those of an official test part; none in a regression.
         dropped: number of rows that the official test part has, too.
         notes: notes of the reader of the data.
     """
-    counts = np.zeros(len(classes), np.int64)
-    if classes:
-        counts = np.bincount(codes, minlength=len(classes)) + np.bincount(
-            held, minlength=len(classes)
-        )
-    by_class = dict(zip(classes, counts.tolist(), strict=True))
     order = np.argsort(keys, kind="stable").astype(np.int32)
     same = keys[order[1:]] == keys[order[:-1]]
-    differs = same & (codes[order[1:]] != codes[order[:-1]])
+    flat = codes.reshape(len(codes), -1)
+    differs = same & (flat[order[1:]] != flat[order[:-1]]).any(axis=1)
     conflicts = len(np.unique(keys[order[1:][differs]]))
     all_notes = [*notes, *notes_on_classes(by_class)]
     if conflicts:
@@ -93,7 +88,7 @@ def summarize(
             f"{conflicts} different rows appear with more than one label (the first is row {first})"
         )
     return Summary(
-        len(codes) + len(held), by_class, int(same.sum()), conflicts, dropped, tuple(all_notes)
+        len(codes) + held, by_class, int(same.sum()), conflicts, dropped, tuple(all_notes)
     )
 
 

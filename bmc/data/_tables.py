@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import importlib
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,16 +31,47 @@ Pairs = Iterable[tuple[tuple[str, ...], str]]
 Records = Iterator[tuple[int, Sequence[Any]]]
 
 
-def read(path: Path, text_columns: Sequence[str], label_column: str) -> Table:
+def read(
+    path: Path, text_columns: Sequence[str], label_column: str, several: bool = False
+) -> Table:
     """Read the named columns of a table.
 
     Rows of a large table go to a temporary file, so that it need not fit in memory.
 
+    Args:
+        path: the file.
+        text_columns: names of the text columns.
+        label_column: name of the label column; of several labels a row, also a column for each
+            label, separated by commas.
+        several: whether a row has several labels.
+
     Raises:
         DataError: a column is missing (the message lists the columns), or a row is unreadable.
     """
-    rows, values = records(path, (*text_columns, label_column))
-    return gathered(_pairs(rows, text_columns, label_column, values), _bytes(path), values)
+    label_columns = label_column.split(",") if several else [label_column]
+    rows, values = records(path, (*text_columns, *label_columns))
+    labels = labels_of(values, label_columns, several)
+    pairs = _pairs(rows, text_columns, labels, values)
+    return replace(gathered(pairs, _bytes(path), values), several=several)
+
+
+def labels_of(
+    values: Values, columns: Sequence[str], several: bool
+) -> Callable[[Sequence[Any], int], str]:
+    """Return a function of a row's values in the label columns, and of the row's number.
+
+    The function returns the row's label, or its labels as `bmc.label_names.joined` writes them.
+
+    Args:
+        values: reader of the values.
+        columns: names of the label columns: one, or of several labels a row one for each label.
+        several: whether a row has several labels.
+    """
+    if not several:
+        return lambda found, number: values.label(found[0], columns[0], number)
+    if len(columns) == 1:
+        return lambda found, number: values.label_set(found[0], columns[0], number)
+    return lambda found, number: values.flagged(found, columns, number)
 
 
 def records(path: Path, columns: Sequence[str], advice: str = "") -> tuple[Records, Values]:
@@ -98,15 +130,16 @@ def _on_disk(pairs: Pairs) -> tuple[Any, Any]:
 def _pairs(
     records: Records,
     text_columns: Sequence[str],
-    label_column: str,
+    labels: Callable[[Sequence[Any], int], str],
     values: Values,
 ) -> Iterator[tuple[tuple[str, ...], str]]:
-    for number, (*texts, label) in records:
+    count = len(text_columns)
+    for number, found in records:
         row = tuple(
             values.text(text, column, number)
-            for text, column in zip(texts, text_columns, strict=True)
+            for text, column in zip(found[:count], text_columns, strict=True)
         )
-        yield row, values.label(label, label_column, number)
+        yield row, labels(found[count:], number)
 
 
 def _bytes(path: Path) -> int:

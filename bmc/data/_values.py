@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 from bmc.errors import DataError
+from bmc.label_names import SEPARATOR, joined
 
-_MULTI_LABEL = "several labels a row (multi-label) are a task of its own, which bmc does not train"
+_MULTI_LABEL = "several labels a row (multi-label) are a task of their own: --task multilabel"
+_BAR = "|"  # between the labels of a row in one text
+_FLAGS = {"0": False, "1": True, "false": False, "true": True}
 
 
 class Values:
@@ -37,6 +41,7 @@ class Values:
         self._notes: list[str] = []
         self._kinds: Counter[str] = Counter()
         self._stripped: Counter[str] = Counter()
+        self._repeated = self._unlabeled = 0  # of rows with several labels
 
     def text(self, value: Any, column: str, number: int) -> str:
         """Return a text.
@@ -75,6 +80,59 @@ class Values:
             self._stripped[value] += 1
         return label
 
+    def label_set(self, value: Any, column: str, number: int) -> str:
+        """Return the labels of a row, which a list or a text a|b holds, as `joined` writes them.
+
+        An empty list or text is a row without a label.
+
+        Raises:
+            DataError: the value is neither, or a label in it is empty or none.
+        """
+        parts: Sequence[Any]
+        if isinstance(value, str | bytes):
+            text = characters(value, self._where(column, number))
+            parts = text.split(_BAR) if text.strip() else []
+        elif isinstance(value, list | tuple) or hasattr(value, "tolist"):
+            parts = value if isinstance(value, list | tuple) else value.tolist()
+        else:
+            raise DataError(
+                f"{self._where(column, number)} has the labels {_shown(value)}; several labels are "
+                "a list or a text a|b; of a row without a label, [] or an empty text"
+            )
+        labels = [self.label(part, column, number) for part in parts]
+        return self._set_of(labels, column, number)
+
+    def flagged(self, flags: Sequence[Any], columns: Sequence[str], number: int) -> str:
+        """Return the labels of a row from a column for each, which holds 0 or 1, true or false.
+
+        Raises:
+            DataError: a value is something else.
+        """
+        labels = []
+        for value, column in zip(flags, columns, strict=True):
+            is_number = isinstance(value, bool | int | float) and value in (0, 1)
+            text = str(int(value)) if is_number else value
+            is_set = _FLAGS.get(text.strip().lower()) if isinstance(text, str) else None
+            if is_set is None:
+                raise DataError(
+                    f"{self._where(column, number)} holds {_shown(value)}; a column for a label "
+                    "holds 0 or 1, or true or false"
+                )
+            if is_set:
+                labels.append(column)
+        return self._set_of(labels, ", ".join(columns), number)
+
+    def _set_of(self, labels: Sequence[str], column: str, number: int) -> str:
+        for label in labels:
+            if SEPARATOR in label:
+                raise DataError(
+                    f"{self._where(column, number)} has a label with the control character U+001F; "
+                    "remove it"
+                )
+        self._repeated += len(labels) - len(set(labels))
+        self._unlabeled += not labels
+        return joined(labels)
+
     def note(self, text: str) -> None:
         """Keep what a user should know about how this table was read."""
         self._notes.append(text)
@@ -94,6 +152,10 @@ class Values:
                 f"white space at the ends of {self._stripped.total()} labels was dropped: "
                 f"{example!r:.40} is {example.strip()!r:.40}"
             )
+        if self._repeated:
+            notes.append(f"{self._repeated} labels stand twice in their row, and count once")
+        if self._unlabeled:
+            notes.append(f"{self._unlabeled} rows have no label")
         kinds = {"number" if kind == "fraction" else kind for kind in self._kinds}
         if len(kinds) > 1:
             counts = ", ".join(f"{kind} {count}" for kind, count in sorted(self._kinds.items()))

@@ -21,7 +21,7 @@ from bmc.inspect.importance import Explanation
 from bmc.inspect.layers import Costs, costs_of
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.inspect.settings import InspectSettings as InspectSettings
-from bmc.measure.scores import Interval
+from bmc.measure.scores import Interval, relative_to
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
@@ -106,12 +106,14 @@ def inspect_model(
     outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
     scoring = tasks.scoring(model.task)
-    chosen = importance.choose(outputs, labels, model.task, settings.examples)
+    chosen = importance.choose(
+        relative_to(outputs, model.thresholds), labels, model.task, settings.examples
+    )
     explanations = importance.explain(model, raw_rows, truth, chosen)
     return replace(
         _inspection(name, model, rows, settings),
         measure=scoring.measure,
-        score=scoring.interval(outputs, labels),
+        score=scoring.interval(relative_to(outputs, model.thresholds), labels),
         explanations=tuple(
             replace(explanation, row=indices[explanation.row]) for explanation in explanations
         ),

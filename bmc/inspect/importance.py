@@ -76,8 +76,8 @@ def choose(outputs: Floats, truth: NDArray[Any], task: str, count: int) -> list[
     smallest errors).
 
     Args:
-        outputs: outputs of the model, float32 (rows, classes or 1).
-        truth: class indices or values (rows).
+        outputs: outputs of the model relative to its thresholds, float32 (rows, classes or 1).
+        truth: class indices or values (rows), or 0 and 1 (rows, labels).
         task: name of a task with labels.
         count: number of rows to choose.
     """
@@ -85,6 +85,8 @@ def choose(outputs: Floats, truth: NDArray[Any], task: str, count: int) -> list[
         by_error = np.argsort(np.abs(outputs[:, 0] - truth), kind="stable").tolist()
         worst = min(count, len(by_error)) // 2
         return [*by_error[::-1][:worst], *by_error[: min(count, len(by_error)) - worst]]
+    if task_of(task).thresholds:
+        return _choose_by_margin(outputs, truth, count)
     predictions, confidence = outputs.argmax(axis=1), _probabilities(outputs).max(axis=1)
     by_confidence = np.argsort(-confidence, kind="stable")
     wrong = [int(row) for row in by_confidence if predictions[row] != truth[row]][: count // 2]
@@ -98,13 +100,26 @@ def choose(outputs: Floats, truth: NDArray[Any], task: str, count: int) -> list[
     return wrong + [row for _, row in ranked[: count - len(wrong)]]
 
 
+def _choose_by_margin(outputs: Floats, truth: NDArray[Any], count: int) -> list[int]:
+    """Return rows with several labels: those with wrong ones, then those that are all right.
+
+    In both, rows whose nearest label is far from its threshold come first.
+    """
+    is_right = ((outputs > 0) == (truth > 0)).all(axis=1)
+    by_margin = np.argsort(-np.abs(outputs).min(axis=1), kind="stable").tolist()
+    wrong = [row for row in by_margin if not is_right[row]][: count // 2]
+    right = [row for row in by_margin if is_right[row]]
+    return wrong + right[: count - len(wrong)]
+
+
 def explain(
     model: Model, rows: Many, truth: Sequence[Any], indices: Sequence[int]
 ) -> list[Explanation]:
     """Return the weights of the parts of some rows, by gradient x input.
 
     The gradient is of the predicted class's logit minus the mean of all logits (adding a constant
-    to all logits does not change a prediction), or of a regression's value. The input is the word
+    to all logits does not change a prediction), of the largest logit of several labels, or of a
+    regression's value. The input is the word
     embeddings, the normalized pixels or the normalized series.
 
     Args:
@@ -122,7 +137,8 @@ def explain(
     explanations = []
     for index in indices:
         arrays = encoder.batch(encoder.encode([rows[index]]), [0])
-        outputs, weights = _gradient_times_input(model.module, arrays)
+        several = task_of(model.task).thresholds is not None
+        outputs, weights = _gradient_times_input(model.module, arrays, several)
         if weights is None:
             return []
         parts: dict[str, Any]
@@ -135,12 +151,14 @@ def explain(
         else:
             parts = {"weights": weights, "values": _values(encoder, arrays)}
         prediction, probability = _prediction(model, outputs)
-        label = model.labels[int(truth[index])] if model.labels else f"{truth[index]:.4g}"
+        label = _written_truth(model, truth[index])
         explanations.append(Explanation(index, label, prediction, probability, **parts))
     return explanations
 
 
-def _gradient_times_input(module: nn.Module, arrays: Arrays) -> tuple[Floats, Floats | None]:
+def _gradient_times_input(
+    module: nn.Module, arrays: Arrays, several: bool
+) -> tuple[Floats, Floats | None]:
     """Return a row's outputs (1, ...) and weights.
 
     Weights are of tokens (length), pixels (height, width) or a series (length, channels); None if
@@ -166,7 +184,8 @@ def _gradient_times_input(module: nn.Module, arrays: Arrays) -> tuple[Floats, Fl
             hook.remove()
     if not inputs:
         return outputs.detach().numpy(), None
-    target = outputs[0].max() - outputs[0].mean() if outputs.shape[1] > 1 else outputs[0, 0]
+    mean = 0 if several or outputs.shape[1] == 1 else outputs[0].mean()
+    target = outputs[0].max() - mean
     weights = [
         value.detach() * gradient
         for value, gradient in zip(inputs, torch.autograd.grad(target, inputs), strict=True)
@@ -226,7 +245,19 @@ def _values(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
     return pixels
 
 
+def _written_truth(model: Model, truth: Any) -> str:
+    if isinstance(truth, tuple):
+        names = zip(model.labels, truth, strict=True)
+        return "|".join(name for name, is_set in names if is_set) or "no label"
+    return model.labels[int(truth)] if model.labels else f"{truth:.4g}"
+
+
 def _prediction(model: Model, outputs: Floats) -> tuple[str, float | None]:
+    described = task_of(model.task)
+    if described.thresholds:
+        (labels,) = described.predictions(outputs, model.labels, model.thresholds)
+        names = "|".join(each.label for each in labels) or "no label"
+        return names, labels[0].score if labels else None
     if task_of(model.task).is_numeric:
         return f"{outputs[0, 0]:.4g}", None
     best = int(outputs[0].argmax())

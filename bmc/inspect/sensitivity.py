@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bmc.contracts import tasks
 from bmc.inference.ablation import measure_each
 from bmc.measure import scores
-from bmc.measure.scores import Interval
+from bmc.measure.scores import Interval, relative_to
 from bmc.model import Model
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
@@ -30,7 +30,7 @@ class Loss:
     Args:
         layer: path of the changed layer.
         change: "prune-half", "int8" or "int4".
-        lost: lost accuracy (in a regression, R2) with a paired 95% interval; negative = it rose.
+        lost: lost score (accuracy, micro F1 or R2) with a paired 95% interval; negative = it rose.
         moved: root mean square change of the outputs, in standard deviations of the outputs. It
             ranks layers where no prediction changed.
     """
@@ -46,7 +46,7 @@ class Sensitivity:
     """The losses of all layers.
 
     Args:
-        measure: name of the score: "accuracy" or "r2".
+        measure: name of the score, such as "accuracy".
         score: score of the unchanged model on the same rows.
         rows: number of validation rows.
         losses: losses of each layer, in the order of the layers in the model.
@@ -75,14 +75,14 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
     module = copy.deepcopy(model.module).eval()
     layers = layers_of(module)
     labels = rows.labels.numpy()
-    before = outputs_of(module, rows)
+    before = relative_to(outputs_of(module, rows), model.thresholds)
 
     def changed(key: tuple[str, str]) -> AbstractContextManager[None]:
         path, change = key
         return _with_change(layers[path], CHANGES[change])
 
     def loss(key: tuple[str, str]) -> Loss:
-        after = outputs_of(module, rows)
+        after = relative_to(outputs_of(module, rows), model.thresholds)
         lost = scores.lost(model.task, after, before, labels)
         return Loss(*key, lost, _relative_change(after, before))
 

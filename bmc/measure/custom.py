@@ -89,7 +89,7 @@ class CustomScore:
     def _in_own_units(
         self, outputs: NDArray[Any], labels: NDArray[Any]
     ) -> tuple[NDArray[Any], NDArray[Any]]:
-        if labels.dtype.kind != "f":
+        if labels.dtype.kind != "f" or labels.ndim == 2:  # classes, or several labels a row
             return outputs, labels
         values = outputs[:, 0] if outputs.ndim == 2 else outputs
         return values * self.scale + self.mean, labels * self.scale + self.mean

@@ -18,6 +18,7 @@ NAMES = frozenset(
     {
         *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
         *("calibration_error", "mae", "mse", "r2", "rows"),
+        *("micro_f1", "exact_match", "mean_average_precision"),
     }
 )
 """Names under which the scores of a task are recorded."""
@@ -50,8 +51,8 @@ def of_task(
 
     Args:
         task: name of the task; see `bmc/tasks`. Without labels it has no scores.
-        outputs: outputs of the model (rows, classes or 1).
-        labels: class indices or numbers (rows).
+        outputs: outputs of the model (rows, classes or 1), relative to its thresholds.
+        labels: class indices or numbers (rows), or 0 and 1 (rows, labels).
         custom: score function of the user, whose score is returned first; None for none.
     """
     scoring = tasks.task(task).scoring
@@ -167,14 +168,7 @@ def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) ->
 def agreement(
     logits: NDArray[np.float32], reference: NDArray[np.float32], task: str = "classification"
 ) -> Interval:
-    """Return the fraction of rows for which two models predict the same."""
-    return mean_of(same_predictions(logits, reference, task).astype(np.float64))
-
-
-def same_predictions(
-    outputs: NDArray[np.float32], reference: NDArray[np.float32], task: str
-) -> NDArray[np.bool_]:
-    """Tell for which rows two models predict the same: bool (rows).
+    """Return how far two models predict the same, the mean over rows.
 
     Raises:
         ValueError: the task has no classes.
@@ -182,10 +176,23 @@ def same_predictions(
     classes = tasks.task(task).classes
     if classes is None:
         raise ValueError(f"{task} predicts no classes")
-    equal = np.asarray(classes.predicted(outputs) == classes.predicted(reference))
-    flat = equal.reshape(len(equal), -1)
-    same: NDArray[np.bool_] = np.logical_and.reduce(flat, axis=1)
-    return same
+    return mean_of(classes.agreement(logits, reference))
+
+
+def relative_to(outputs: NDArray[Any], thresholds: Sequence[float]) -> NDArray[Any]:
+    """Return logits minus those of the thresholds: above 0 a label is predicted.
+
+    Args:
+        outputs: outputs of a model (rows, labels).
+        thresholds: probability of each label above which it is predicted; none where the task has
+            no thresholds, and the outputs stay as they are.
+    """
+    if not len(thresholds):
+        return outputs
+    probabilities = np.array(thresholds, np.float64)
+    logits = np.log(probabilities / (1 - probabilities)).astype(outputs.dtype)
+    relative: NDArray[Any] = outputs - logits
+    return relative
 
 
 def kept(

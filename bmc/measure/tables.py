@@ -19,6 +19,10 @@ _MAX_LABEL = 24  # characters of a label in the table
 _MAX_LABEL_IN_LINE = 60
 _MAX_LABELS = 30  # characters of all labels; the matrix then fits into 100 columns
 _CLASSIFIER = (("macro_precision", "precision"), ("macro_recall", "recall"), ("macro_f1", "F1"))
+_LABELS = (
+    *(("macro_f1", "macro F1"), ("macro_precision", "precision"), ("macro_recall", "recall")),
+    *(("exact_match", "all labels right"), ("mean_average_precision", "mean average precision")),
+)
 _REGRESSION = (("r2", "R2"), ("mae", "MAE"), ("mse", "MSE"))
 
 
@@ -36,6 +40,10 @@ def line(scored: Mapping[str, Any], split: str) -> str:
         means = ", ".join(f"{name} {significant(_value(scored[key]))}" for key, name in _CLASSIFIER)
         accuracy = _interval(scored["accuracy"])
         return f"{split} accuracy {accuracy}, {means} (means of the classes){extra}"
+    if "micro_f1" in scored:
+        parts = [f"micro F1 {_interval(scored['micro_f1'])}"]
+        parts += [f"{name} {significant(_value(scored[key]))}" for key, name in _LABELS]
+        return f"{split} {', '.join(parts)}{extra}"
     if "r2" in scored:
         figures = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
         return f"{split} {figures}{extra}"
@@ -55,10 +63,10 @@ def class_table(scored: Mapping[str, Any], labels: Sequence[str]) -> Table | Non
     Returns:
         the table; None where there are no classes.
     """
-    if "confusion" not in scored:
+    if "by_class" not in scored:
         return None
     classes = class_rows(scored, labels)
-    with_matrix = has_matrix(labels)
+    with_matrix = "confusion" in scored and has_matrix(labels)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("class", overflow="fold")
     predicted = [f"-> {_short(label)}" for label in labels] if with_matrix else []
@@ -85,13 +93,18 @@ def has_matrix(labels: Sequence[str]) -> bool:
 def class_rows(
     scored: Mapping[str, Any], labels: Sequence[str]
 ) -> list[tuple[str, float, float, float, int, list[int]]]:
-    """Return each class's label, precision, recall, F1, rows, and its row of the matrix."""
+    """Return each class's label, precision, recall, F1, rows, and its row of the matrix.
+
+    Rows with several labels have no matrix: its row is empty.
+    """
     by_class = scored["by_class"]
+    rows = by_class.get("rows") or [sum(counts) for counts in scored["confusion"]]
+    matrix = scored.get("confusion") or [[] for _ in labels]
     ratios = zip(by_class["precision"], by_class["recall"], by_class["f1"], strict=True)
     return [
-        (label, precision, recall, f1, sum(counts), list(counts))
-        for label, (precision, recall, f1), counts in zip(
-            labels, ratios, scored["confusion"], strict=True
+        (label, precision, recall, f1, count, list(counts))
+        for label, (precision, recall, f1), count, counts in zip(
+            labels, ratios, rows, matrix, strict=True
         )
     ]
 

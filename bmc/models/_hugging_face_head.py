@@ -11,6 +11,8 @@ from typing import Any
 from bmc.errors import ArtifactError
 
 _DEFAULT_NAME = re.compile(r"LABEL_\d+")
+PROBLEM_TYPES = {"regression": "regression", "multilabel": "multi_label_classification"}
+"""Of each task: what transformers calls it in config.json; of others nothing."""
 _MAX_NAMES = 6  # in a message
 
 
@@ -48,24 +50,26 @@ class Match:
         return sum(row is not None for row in self.rows)
 
 
-def head_of(config: Mapping[str, Any], rows: int) -> Head:
+def head_of(config: Mapping[str, Any], rows: int, task: str = "classification") -> Head:
     """Return the head that a folder's config.json describes.
 
     Args:
         config: content of config.json.
         rows: number of outputs of the last layer in the folder's weights; 0 where there is none.
+        task: name of the task that the model is loaded for.
 
     Raises:
-        ArtifactError: names and numbers contradict each other, or a row has several labels.
+        ArtifactError: names and numbers contradict each other, or the folder's head gives a row
+            several labels and the task is another.
     """
     if not rows:
         return Head(0)
     problem = config.get("problem_type")
-    if problem == "multi_label_classification":
+    if problem == PROBLEM_TYPES["multilabel"] and task != "multilabel":
         raise ArtifactError(
-            "its head gives a text several labels (problem_type multi_label_classification), a "
-            "task that bmc does not have; to train a fresh head, take problem_type and id2label "
-            "out of its config.json"
+            "its head gives a text several labels (problem_type multi_label_classification): "
+            "--task multilabel keeps it; to train a fresh head for one label, take problem_type "
+            "and id2label out of its config.json"
         )
     if problem == "regression" and rows != 1:
         raise ArtifactError(

@@ -51,10 +51,12 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
     text = TextSettings(settings.max_length, columns=len(data.columns))
-    return pretrained(reference, data.labels, text)
+    return pretrained(reference, data.labels, text, data.task)
 
 
-def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
+def pretrained(
+    reference: str, labels: Sequence[str], text: TextSettings, task: str | None = None
+) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
     Args:
@@ -62,6 +64,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             hf:org/name@revision.
         labels: class names; empty for a regression.
         text: settings of tokenization; the padding id comes from the model's configuration.
+        task: name of the task; classification, or regression without labels, when None.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
@@ -71,17 +74,17 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             pairs.
     """
     if reference == _L3:
-        return _minilm_l3(labels, text)
+        return _minilm_l3(labels, text, task)
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _BERT)
+    return hugging_face.pretrained(reference, source, labels, text, _BERT, task)
 
 
-def _minilm_l3(labels: Sequence[str], text: TextSettings) -> Model:
+def _minilm_l3(labels: Sequence[str], text: TextSettings, task: str | None) -> Model:
     """Load paraphrase-MiniLM-L3 under a fresh classifier; it reads MiniLM's tokens.
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT" (paraphrase-MiniLM-L3-v2).
     """
-    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT)
+    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT, task)
     spec = {**model.spec, "num_hidden_layers": _L3_LAYERS}
     module = build(spec)
     weights = bert_weights(assets.fetch(_L3) / _L3_FILE, _L3_PREFIX)
@@ -95,7 +98,7 @@ def student(teacher: Model, settings: Size, data: Dataset) -> Model:
     def load(reference: str) -> Model:
         encoder: Any = teacher.encoder  # of text, as the data is
         text = replace(encoder.settings, vocabulary=0)
-        return pretrained(reference, data.labels, text)
+        return pretrained(reference, data.labels, text, data.task)
 
     return bert_students.student(teacher, settings, data, build, load)
 

@@ -62,7 +62,9 @@ class Encoder:
     def baseline(self, reference: str, data: Dataset, settings: EncoderOptions) -> Model:
         """Load a folder's weights for the classes of a data set; see `hugging_face.pretrained`."""
         text = TextSettings(settings.max_length, columns=len(data.columns))
-        return hugging_face.pretrained(reference, reference, data.labels, text, self.kind)
+        return hugging_face.pretrained(
+            reference, reference, data.labels, text, self.kind, data.task
+        )
 
     def examples(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return two inputs of different shapes, for tracing and checks."""

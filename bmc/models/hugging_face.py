@@ -17,7 +17,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, re
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
 from bmc.models._hugging_face_config import BERT_KEYS, FamilyKeys, checked
-from bmc.models._hugging_face_head import Match, head_of, match_head
+from bmc.models._hugging_face_head import PROBLEM_TYPES, Match, head_of, match_head
 from bmc.models._hugging_face_tokenizer import FolderTokenizer, tokenizer_of
 from bmc.models._hugging_face_weights import Weights, check_fit, expected_of, weights_of
 from bmc.untrusted import read_json
@@ -90,7 +90,12 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
 
 
 def pretrained(
-    reference: str, source: str, labels: Sequence[str], text: TextSettings, kind: Architecture
+    reference: str,
+    source: str,
+    labels: Sequence[str],
+    text: TextSettings,
+    kind: Architecture,
+    task: str | None = None,
 ) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
@@ -104,11 +109,12 @@ def pretrained(
         labels: class names; empty for a regression.
         text: settings of tokenization; other settings come from the folder.
         kind: architecture of the family.
+        task: name of the task; classification, or regression without labels, when None.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
         ArtifactError: the model is of another kind, its weights are pickled, damaged or do not fit
-            its config.json, its head has several labels a row, or its tokenizer does not fit.
+            its config.json, its head is of another task, or its tokenizer does not fit.
         SettingError: the model has fewer positions than `max_length`, or lacks token types for
             pairs.
     """
@@ -118,7 +124,8 @@ def pretrained(
         raise unknown_type(reference, config)
     weights = weights_of(folder)
     try:
-        module, decided = _loaded(folder, config, weights, labels, kind)
+        task = task or ("classification" if labels else "regression")
+        module, decided = _loaded(folder, config, weights, labels, kind, task)
     except ArtifactError as error:
         raise ArtifactError(f"{reference}: {error}") from error
     spec = {**module.config.to_dict(), "architectures": [kind.classifier.__name__]}
@@ -137,7 +144,6 @@ def pretrained(
     for key, note in decided.items():
         if key in _NOTED:
             console.note(f"{reference}: {note}")
-    task = "classification" if labels else "regression"
     encoder = TextEncoder(tokenizer.tokenizer, settings)
     origin = {"pretrained": {"reference": reference, **decided}}
     return Model(module, kind.model_type, spec, tuple(labels), encoder, task, origin=origin)
@@ -244,6 +250,7 @@ def _loaded(
     weights: Weights,
     labels: Sequence[str],
     kind: Architecture,
+    task: str,
 ) -> tuple[Any, dict[str, Any]]:
     """Load weights, with the rows of the head in the order of the labels.
 
@@ -255,10 +262,10 @@ def _loaded(
     entries |= {
         "id2label": names,
         "label2id": {label: number for number, label in names.items()},
-        "problem_type": None if labels else "regression",
+        "problem_type": PROBLEM_TYPES.get(task),
     }
     entries.pop("num_labels", None)
-    head = head_of(config, weights.shapes.get(f"{kind.output}.weight", (0,))[0])
+    head = head_of(config, weights.shapes.get(f"{kind.output}.weight", (0,))[0], task)
     match = match_head(head, labels)
     try:
         settings = kind.config(**entries, attn_implementation=kind.attention)

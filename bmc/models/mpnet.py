@@ -48,10 +48,12 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
     text = TextSettings(settings.max_length, columns=len(data.columns))
-    return pretrained(reference, data.labels, text)
+    return pretrained(reference, data.labels, text, data.task)
 
 
-def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Model:
+def pretrained(
+    reference: str, labels: Sequence[str], text: TextSettings, task: str | None = None
+) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
     Args:
@@ -59,6 +61,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
             hf:org/name@revision.
         labels: class names; empty for a regression.
         text: settings of tokenization; the padding id comes from the model's configuration.
+        task: name of the task; classification, or regression without labels, when None.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
@@ -67,7 +70,7 @@ def pretrained(reference: str, labels: Sequence[str], text: TextSettings) -> Mod
         SettingError: the model has fewer positions than `max_length`, or rows are pairs.
     """
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _MPNET)
+    return hugging_face.pretrained(reference, source, labels, text, _MPNET, task)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from bmc.training.batches import Batch
     from bmc.training.settings import TrainingSettings
 
+_LEAST = 1e-12
+
 
 def loss_of(settings: TrainingSettings, labels: Sequence[Any], classes: int) -> Loss:
     """Return the cross-entropy, with label smoothing and class weights from the settings."""
@@ -57,10 +59,31 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return temperature**2 * kl_div(logs, target, reduction="batchmean")
 
 
-def change(outputs: Tensor, reference: Tensor) -> float:
-    """Return KL(reference || outputs), the sum over rows."""
-    logs = log_softmax(outputs, dim=1), log_softmax(reference, dim=1)
-    return float(kl_div(*logs, reduction="sum", log_target=True))
+def divergence(outputs: Tensor, reference: Tensor) -> Tensor:
+    """Return KL(reference || outputs): (rows)."""
+    logs = log_softmax(outputs, dim=1)
+    return kl_div(logs, softmax(reference, dim=1), reduction="none").sum(1)
+
+
+def mixture(logits: Tensor, shares: Tensor) -> Tensor:
+    """Return the logarithm of the teachers' mean probabilities.
+
+    Args:
+        logits: of each teacher, (teachers, rows, classes).
+        shares: weights of the teachers, with sum 1: (teachers, 1, 1).
+    """
+    return (log_softmax(logits, dim=2) + shares.clamp(min=_LEAST).log()).logsumexp(0)
+
+
+def likelihood(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the probability of each row's label, float64 (teachers, rows).
+
+    Args:
+        logits: of each teacher, (teachers, rows, classes).
+        labels: class indices (rows).
+    """
+    rows = torch.arange(len(labels))
+    return log_softmax(logits.double(), dim=2)[:, rows, labels].exp()
 
 
 def _labeled(labels: Tensor) -> Tensor:
@@ -76,6 +99,8 @@ OBJECTIVE = Objective(
     labeled=_labeled,
     hard_loss=hard_loss,
     soft_loss=soft_loss,
-    change=change,
+    divergence=divergence,
     same=_same,
+    mixture=mixture,
+    likelihood=likelihood,
 )

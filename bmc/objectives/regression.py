@@ -32,9 +32,9 @@ def soft_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
     return mse_loss(student, teacher)
 
 
-def change(outputs: Tensor, reference: Tensor) -> float:
-    """Return the sum of squared errors."""
-    return float(((outputs - reference) ** 2).sum())
+def divergence(outputs: Tensor, reference: Tensor) -> Tensor:
+    """Return the squared errors: (rows)."""
+    return (outputs - reference).pow(2).sum(1)
 
 
 def _squared_error(values: Tensor, batch: Batch) -> Tensor:
@@ -50,5 +50,5 @@ OBJECTIVE = Objective(
     labeled=_labeled,
     hard_loss=hard_loss,
     soft_loss=soft_loss,
-    change=change,
+    divergence=divergence,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,7 +77,10 @@ def described(data: Dataset) -> Rendered:
     )
 
 
-def _label(data: Dataset, label: float) -> str:
+def _label(data: Dataset, label: Any) -> str:
+    if isinstance(label, tuple):
+        names = [name for name, is_set in zip(data.labels, label, strict=True) if is_set]
+        return "|".join(names) or "no label"
     return data.labels[int(label)] if data.labels else f"{label:g}"
 
 

@@ -28,6 +28,8 @@ def predicted(result: PredictedRows) -> Rendered:
 
 
 def _content(prediction: Any) -> Any:
+    if isinstance(prediction, tuple):
+        return [asdict(each) for each in prediction]
     return asdict(prediction) if isinstance(prediction, Prediction) else prediction
 
 
@@ -40,6 +42,8 @@ def _line(prediction: Any, row: str) -> str:
 def _text(prediction: Any) -> str:
     if prediction is None:
         return "no answer"
+    if isinstance(prediction, tuple):
+        return ", ".join(map(_text, prediction)) or "no label"
     if isinstance(prediction, Prediction):
         return f"{prediction.label} {prediction.score:.3f}"
     return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)

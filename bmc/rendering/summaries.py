@@ -11,7 +11,7 @@ from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import significant, with_interval
 
-_MEASURES = {"accuracy": "accuracy", "macro_f1": "macro F1", "r2": "R2"}
+_MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1", "r2": "R2"}
 
 
 def as_text(title: str, rows: Mapping[str, str]) -> str:

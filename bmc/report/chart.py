@@ -11,6 +11,7 @@ from bmc.console import printable
 from bmc.report.line import Line, Report
 
 _SIDE = 330
+_TITLES = {"r2": "R2, %", "micro_f1": "micro F1, %"}
 _EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 _PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2"]
 
@@ -39,7 +40,8 @@ def _row(title: str, lines: list[Line]) -> Any:
     """Draw the lines of one data set, side by side against latency and size."""
     points = [_point(line) for line in lines if line.accuracy]
     timed = [point for point in points if point["p50"] is not None]
-    score = "R2, %" if any(line.measure == "r2" for line in lines) else "test accuracy, %"
+    measures = {line.measure for line in lines}
+    score = next((_TITLES[name] for name in _TITLES if name in measures), "test accuracy, %")
     panels = [_panel(points, "megabytes", "model file, MB (log scale)", score)]
     if timed:
         panels.insert(0, _panel(timed, "p50", "latency, ms at batch 1 (p50, log scale)", score))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc import console, curves, workspace
@@ -131,7 +132,9 @@ def _line(
     reference = references.get(data)
     teacher = manifest.lineage.get("teacher")
     taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
-    teacher_outputs = next((o.outputs for o in taught_by if _answers_the_same_rows(o, one)), None)
+    teacher_outputs = next(
+        (_relative_outputs(o) for o in taught_by if _answers_the_same_rows(o, one)), None
+    )
     same = next(
         (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
     )
@@ -141,10 +144,12 @@ def _line(
     if one.outputs is not None and one.labels is not None:
         recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
         custom = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
-        found = {**custom, **scores.of_task(manifest.task, one.outputs, one.labels)}
+        outputs = scores.relative_to(one.outputs, manifest.thresholds)
+        found = {**custom, **scores.of_task(manifest.task, outputs, one.labels)}
+        if teacher_outputs is not None and task(manifest.task).classes:
+            agreement = scores.agreement(outputs, teacher_outputs, manifest.task)
         if teacher_outputs is not None and "accuracy" in found:
-            agreement = scores.agreement(one.outputs, teacher_outputs)
-            kept_accuracy = scores.kept(one.outputs, teacher_outputs, one.labels)
+            kept_accuracy = scores.kept(outputs, teacher_outputs, one.labels)
     name = one.bundle.path.name
     times = _times(name, run, reference, same, origin.path.name if origin else None)
     ratio, p50 = times.get("speed_up_origin"), times.get("p50")
@@ -210,6 +215,12 @@ def _times(
 def _samples(run: Run, name: str) -> list[list[list[int]]]:
     index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
     return run.samples[index].nanoseconds
+
+
+def _relative_outputs(one: Evaluated) -> NDArray[Any] | None:
+    """Return a bundle's outputs relative to its thresholds; None where it has none."""
+    thresholds = one.bundle.manifest.thresholds
+    return None if one.outputs is None else scores.relative_to(one.outputs, thresholds)
 
 
 def _measure_of(name: str) -> str:

@@ -19,13 +19,15 @@ class Line:
         name: name of the bundle's folder.
         model: name of the model that the bundle was exported from.
         data: data set of training and scoring; only lines of one data set are compared.
-        measure: name of the score: "accuracy", "r2" in a regression, "" for a generator.
+        measure: name of the score: "accuracy", "micro_f1" of several labels a row, "r2" in a
+            regression, "" for a generator.
         target: the bundle's runtime.
         precision: precision of weights and activations.
         parameters: number of parameters of the model.
         teacher: model that the agreement refers to; None for a model without a teacher.
         rows: held-out rows; 0 for a generator, which has no labels to be scored by.
-        accuracy: fraction of the rows that are predicted correctly; R2 in a regression.
+        accuracy: fraction of the rows that are predicted correctly; the micro F1 of several
+            labels a row, R2 in a regression.
         macro_f1: mean F1 of the classes.
         agreement: fraction of the rows with the same prediction as the teacher's.
         kept: ratio of the accuracy to the teacher's accuracy on the same rows.

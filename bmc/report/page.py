@@ -56,7 +56,7 @@ def html(report: Report) -> str:
             for data, lines in report.by_data().items()
         ],
         trainings=_trainings(report),
-        classes=[_classes(line) for line in report.lines if "confusion" in line.scores],
+        classes=[_classes(line) for line in report.lines if "by_class" in line.scores],
         notes=table.notes(report),
         picture=Markup(chart.svg(report)),
     )
@@ -74,8 +74,9 @@ def _trainings(report: Report) -> list[tuple[str, Markup]]:
 
 
 def _classes(line: Line) -> ClassScores:
-    matrix = len(line.labels) <= _MOST_CLASSES
-    worst = [] if matrix else scores.worst_confusions(line.scores["confusion"], _CONFUSIONS)
+    confusion = line.scores.get("confusion", [])
+    matrix = bool(confusion) and len(line.labels) <= _MOST_CLASSES
+    worst = scores.worst_confusions(confusion, _CONFUSIONS) if confusion and not matrix else []
     return ClassScores(
         line,
         tables.line(line.scores, "held-out"),

@@ -28,6 +28,7 @@ COLUMNS = (
     "same target",
 )
 _WIDE = " ?"
+_OWN_LINE = ("r2", "micro_f1")  # measures besides which there are others that the table lacks
 # What Markdown would obey; an underscore inside a word is none.
 _MARKS = re.compile(r"([\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w))")
 
@@ -97,7 +98,7 @@ def markdown(report: Report) -> str:
     found += [
         f"## {escaped(line.name)} by class\n\n{_classes(line)}"
         for line in report.lines
-        if "confusion" in line.scores
+        if "by_class" in line.scores
     ]
     return "\n\n".join(found) + "\n"
 
@@ -123,7 +124,7 @@ def _table(rows: Sequence[Sequence[str]]) -> str:
 
 def _classes(line: Line) -> str:
     """Return a table of a bundle's classes, for few classes with the confusion matrix."""
-    few = tables.has_matrix(line.labels)
+    few = "confusion" in line.scores and tables.has_matrix(line.labels)
     names = [f"answered {label}" for label in line.labels] if few else []
     head = ("class", "precision", "recall", "F1", "rows", *names)
     rows = [_escaped(head), tuple("---" for _ in head)]
@@ -182,7 +183,8 @@ def _of_scores(report: Report) -> Iterator[str]:
     bundles: dict[str, list[str]] = {}
     for line in report.lines:
         remarks = tables.remarks(line.scores, line.labels)
-        if (line.measure == "r2" and line.scores) or custom_scores(line.scores):
+        own_line = line.measure in _OWN_LINE and line.scores
+        if own_line or custom_scores(line.scores):
             remarks.append(tables.line(line.scores, "held-out"))
         for remark in remarks:
             bundles.setdefault(remark, []).append(line.name)
@@ -222,7 +224,7 @@ def _times_of(line: Line) -> tuple[Interval | None, ...]:
 
 
 def _unit(line: Line) -> str:
-    return " R2" if line.measure == "r2" else ""
+    return {"r2": " R2", "micro_f1": " micro F1"}.get(line.measure, "")
 
 
 def _half_width(interval: Interval | None) -> str:

@@ -70,7 +70,9 @@ def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
         raise ValueError(f"{len(labels)} labels for outputs of shape {tuple(shape)}")
 
 
-def predictions(outputs: Logits, labels: Sequence[str]) -> list[Prediction | None]:
+def predictions(
+    outputs: Logits, labels: Sequence[str], limits: Sequence[float] = ()
+) -> list[Prediction | None]:
     """Return the most probable class of each row; None where an output is not finite."""
     probabilities = _softmax(outputs)
     finite = np.logical_and.reduce(np.isfinite(probabilities), axis=1)
@@ -86,6 +88,12 @@ def predicted(outputs: Logits) -> NDArray[np.int64]:
     """Return the index of the class with the largest logit: (rows)."""
     best: NDArray[np.int64] = outputs.argmax(axis=1)
     return best
+
+
+def agreement(outputs: Logits, reference: Logits) -> NDArray[np.float64]:
+    """Return 1 for each row for which two models predict the same class, else 0."""
+    same = np.asarray(predicted(outputs) == predicted(reference))
+    return same.astype(np.float64)
 
 
 def margin(outputs: Logits) -> NDArray[Any]:
@@ -194,5 +202,10 @@ TASK = Task(
         scorable=scorable,
     ),
     labels=LabelReading(numbered=numbered, strata=_strata, counts=counts),
-    classes=Classes(predicted=predicted, margin=margin, written=_written),
+    classes=Classes(
+        agreement=agreement,
+        margin=margin,
+        written=_written,
+        calibration_error=scores.calibration_error,
+    ),
 )

@@ -24,7 +24,7 @@ def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
 
 
 def predictions(
-    outputs: NDArray[np.float32], labels: Sequence[str]
+    outputs: NDArray[np.float32], labels: Sequence[str], limits: Sequence[float] = ()
 ) -> list[NDArray[np.uint8] | None]:
     """Return images, uint8 (height, width, channels), of pixels (rows, ...) in [-1, 1].
 

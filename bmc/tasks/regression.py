@@ -48,7 +48,9 @@ def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
         raise ValueError(f"a regression's outputs have shape (batch, 1), not {tuple(shape)}")
 
 
-def predictions(outputs: Values, labels: Sequence[str]) -> list[float | None]:
+def predictions(
+    outputs: Values, labels: Sequence[str], limits: Sequence[float] = ()
+) -> list[float | None]:
     """Return the number of each row; None where it is not finite."""
     return [float(value) if np.isfinite(value) else None for value in outputs[:, 0]]
 

@@ -19,7 +19,7 @@ def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
 
 
 def predictions(
-    outputs: NDArray[np.float32], labels: Sequence[str]
+    outputs: NDArray[np.float32], labels: Sequence[str], limits: Sequence[float] = ()
 ) -> list[NDArray[np.float32] | None]:
     """Return the outputs of each row; None for a row with an output that is not finite."""
     return [row if np.isfinite(row).all() else None for row in outputs]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bmc.data import Labels
 from bmc.inputs import Encoder, Many
 
 _BATCHES_PER_BUCKET = 50
@@ -37,7 +38,8 @@ class Batch:
     Args:
         inputs: the model's arguments by name, (rows, ...); token ids are int64 (rows, length).
         labels: class indices, int64 (rows), with -1 for a row without a label; in a regression
-            values, float32 (rows), with NaN for a row without one.
+            values, float32 (rows), with NaN for a row without one; of several labels a row 0 or 1,
+            float32 (rows, labels), with NaN for a row without any that is known.
         rows: indices of the rows in the whole training set, int64 (rows).
         mixing: how the rows were mixed with one another; None if they were not.
     """
@@ -81,13 +83,17 @@ class Rows:
     def __init__(
         self,
         rows: Many,
-        labels: Sequence[int] | Sequence[float],
+        labels: Labels,
         encoder: Encoder,
     ) -> None:
         self._encoded = encoder.encode(rows)
         self._encoder = encoder
         self.lengths = np.asarray(encoder.lengths(self._encoded), np.int64)
-        if len(labels) and isinstance(labels[0], float):
+        if len(labels) and isinstance(labels[0], tuple):
+            sets = torch.tensor(np.array(labels), dtype=torch.float32)
+            padding_sets = sets.new_full((len(rows) - len(labels), sets.shape[1]), math.nan)
+            self.labels = torch.cat([sets, padding_sets])
+        elif len(labels) and isinstance(labels[0], float):
             padding = [math.nan] * (len(rows) - len(labels))
             self.labels = torch.tensor([*labels, *padding], dtype=torch.float32)
         else:

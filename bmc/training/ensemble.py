@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
 
 from bmc import console
-from bmc.contracts.tasks import task
+from bmc.contracts.tasks import objective, task
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.inputs import Many
@@ -62,12 +61,13 @@ class Ensemble:
 
             def live(batch: Batch) -> Tensor:
                 pairs = zip(orders, functions, strict=True)
-                return self.combined([order(answer(batch)) for order, answer in pairs], weights)
+                answers = [order(answer(batch)) for order, answer in pairs]
+                return self.combined(answers, weights, student.task)
 
             return live
 
         rows = joined(work.data.train.rows, unlabeled)
-        logits = self.combined(self._cached(models, orders, work, rows), weights)
+        logits = self.combined(self._cached(models, orders, work, rows), weights, student.task)
 
         def cached(batch: Batch) -> Tensor:
             return logits[batch.rows.cpu()].to(batch.rows.device)
@@ -84,22 +84,26 @@ class Ensemble:
         """
         models, orders = self._load(student, work)
         weights = self._weights(models, orders, work)
-        return self.combined(self._cached(models, orders, work, rows), weights)
+        return self.combined(self._cached(models, orders, work, rows), weights, student.task)
 
-    def combined(self, logits: Sequence[Tensor], weights: Tensor) -> Tensor:
+    def combined(
+        self, logits: Sequence[Tensor], weights: Tensor, task: str = "classification"
+    ) -> Tensor:
         """Return the mean of several teachers' logits, or of their values, by weight.
 
         Args:
             logits: of each teacher, (rows, classes), or values (rows, 1).
             weights: of the teachers, with sum 1.
+            task: name of the task, which says what a logit is the logit of.
         """
         if len(logits) == 1:
             return logits[0]
         every = torch.stack(list(logits))
         shares = weights.to(every.device)[:, None, None]
-        if self.average == "logits" or every.shape[2] == 1:
+        mixture = objective(task).mixture
+        if self.average == "logits" or mixture is None or every.shape[2] == 1:
             return (every * shares).sum(0)
-        return (log_softmax(every, dim=2) + shares.clamp(min=_LEAST).log()).logsumexp(0)
+        return mixture(every, shares)
 
     def _load(
         self, student: Model, work: Work
@@ -125,7 +129,7 @@ class Ensemble:
             mean, scale = mean_and_scale(work.data.train.labels)
             weights = weights_of_values(logits, (torch.tensor(rows.labels) - mean) / scale)
         else:
-            weights = weights_of_classes(logits, torch.tensor(rows.labels))
+            weights = weights_of_classes(logits, torch.tensor(rows.labels), work.data.task)
         return weights
 
     def _say(self, weights: Tensor, work: Work) -> None:
@@ -151,17 +155,21 @@ class Ensemble:
         ]
 
 
-def weights_of_classes(logits: Tensor, labels: Tensor) -> Tensor:
+def weights_of_classes(logits: Tensor, labels: Tensor, task: str = "classification") -> Tensor:
     """Return the weights of the mixture of probabilities that makes labels most likely.
 
     Args:
         logits: of each teacher, (teachers, rows, classes).
-        labels: class indices (rows).
+        labels: class indices (rows), or 0 and 1 (rows, labels).
+        task: name of a task with classes.
 
     Source: Dempster, Laird and Rubin 1977, section 4.3 (mixture proportions by EM); Bishop 2006,
     "Pattern Recognition and Machine Learning", section 9.2.
     """
-    likelihood = log_softmax(logits.double(), dim=2)[:, torch.arange(len(labels)), labels].exp()
+    likelihood_of = objective(task).likelihood
+    if likelihood_of is None:
+        raise ValueError(f"{task} has no classes")
+    likelihood = likelihood_of(logits, labels)
     weights = torch.full((len(logits), 1), 1 / len(logits), dtype=torch.float64)
     for _ in range(_ROUNDS):
         shares = weights * likelihood

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from bmc.contracts.tasks import objective
+from bmc.data import Labels
 from bmc.model import Loss
 from bmc.objectives.classification import class_weights as class_weights
 from bmc.training.settings import TrainingSettings
 
 
-def loss_of(
-    settings: TrainingSettings, task: str, labels: Sequence[int] | Sequence[float], classes: int
-) -> Loss:
+def loss_of(settings: TrainingSettings, task: str, labels: Labels, classes: int) -> Loss:
     """Return the loss of a task: cross-entropy, or mean squared error in a regression.
 
     Args:

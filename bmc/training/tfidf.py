@@ -32,6 +32,7 @@ from bmc.model import Model
 STRENGTHS = (1.0, 3.0, 10.0, 30.0)
 """Inverse strengths of the L2 penalty; the one with the best validation score is taken."""
 _ITERATIONS = 200
+_ALWAYS = 10.0  # logit of a label that every training row has
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class LinearModel:
         coefficients: float64 (classes, or 1 for two classes and in a regression; buckets).
         intercepts: float64, one for each row of the coefficients.
         strength: inverse strength of the penalty.
-        score: validation accuracy, or R2 in a regression.
+        score: validation accuracy, micro F1 of several labels, or R2 in a regression.
     """
 
     coefficients: NDArray[np.float64]
@@ -53,6 +54,8 @@ class LinearModel:
 
 def width_of(task: str, classes: int) -> int:
     """Return the width of the embeddings with which an n-gram model holds every linear model."""
+    if task == "multilabel":
+        return classes
     return max(classes - 1, 1) if task == "classification" else 1
 
 
@@ -111,6 +114,8 @@ def _best(tfidf: Any, validation: Any, data: Dataset) -> LinearModel:
 
 
 def _fitted(tfidf: Any, validation: Any, data: Dataset, strength: float) -> LinearModel:
+    if data.task == "multilabel":
+        return _one_for_each_label(tfidf, validation, data, strength)
     if data.task == "regression":
         model = Ridge(alpha=1 / strength)
     else:
@@ -126,8 +131,26 @@ def _fitted(tfidf: Any, validation: Any, data: Dataset, strength: float) -> Line
     return LinearModel(coefficients, intercepts, strength, score)
 
 
+def _one_for_each_label(tfidf: Any, validation: Any, data: Dataset, strength: float) -> LinearModel:
+    """Fit a logistic regression for each label; a label that all rows have is predicted always."""
+    labels = np.array(data.train.labels)
+    coefficients = np.zeros((labels.shape[1], tfidf.shape[1]))
+    intercepts = np.full(labels.shape[1], _ALWAYS)
+    for label, truth in enumerate(labels.T):
+        if truth.all():
+            continue
+        model = LogisticRegression(C=strength, max_iter=_ITERATIONS)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(tfidf, truth)
+        coefficients[label], intercepts[label] = model.coef_[0], model.intercept_[0]
+    logits = (validation @ coefficients.T + intercepts).astype(np.float32)
+    score = scoring(data.task).value(logits, np.array(data.validation.labels))
+    return LinearModel(coefficients, intercepts, strength, score)
+
+
 def _check_classes(train: Examples, labels: tuple[str, ...]) -> None:
-    missing = sorted(set(range(len(labels))) - {int(label) for label in train.labels})
+    missing = sorted(set(range(len(labels))) - set(np.array(train.labels).tolist()))
     if missing:
         raise DataError(f"class {labels[missing[0]]!r} has no training row")
 
@@ -144,6 +167,8 @@ def _copy(coefficients: NDArray[np.float64], intercepts: NDArray[np.float64], mo
     output.weight.zero_()
     if model.task == "regression":
         directions, biases = np.ones((1, 1)), intercepts
+    elif model.task == "multilabel":
+        directions, biases = np.eye(len(coefficients)), intercepts
     elif len(coefficients) == 1:  # the logit of the second class over that of the first
         directions, biases = np.array([[-0.5], [0.5]]), np.array([-0.5, 0.5]) * intercepts
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from bmc import console
 from bmc.contracts import Network, families
 from bmc.contracts.tasks import task
 from bmc.contracts.techniques import technique
-from bmc.data import Dataset, Examples, content_of
+from bmc.data import Dataset, Examples, Labels, content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
@@ -180,7 +180,7 @@ def fit_model(
 
 def label_loss(
     model: Model,
-    labels: Sequence[int] | Sequence[float],
+    labels: Labels,
     settings: TrainingSettings,
     standardized: bool = False,
 ) -> Loss:
@@ -224,7 +224,7 @@ def every_step_of(model: Model, after_step: AfterStep | None) -> AfterStep | Non
 
 @contextmanager
 def _standardized(
-    model: Model, labels: Sequence[float], family: Network
+    model: Model, labels: Labels, family: Network
 ) -> Iterator[Callable[[Tensor], Tensor]]:
     """Let the block train a regression on standardized labels (mean 0, standard deviation 1).
 
@@ -249,7 +249,7 @@ def _standardized(
         _fold(layer, mean, scale)
 
 
-def start_in_units_of(model: Model, labels: Sequence[float]) -> None:
+def start_in_units_of(model: Model, labels: Labels) -> None:
     """Scale the last layer of a new regression so its outputs have the labels' mean and scale.
 
     Initial weights give outputs near 0, from which labels near 2000 would not be reached.
@@ -276,7 +276,7 @@ def last_layer(model: Model, family: Network) -> nn.Linear:
     return layer
 
 
-def mean_and_scale(labels: Sequence[float]) -> tuple[Tensor, Tensor]:
+def mean_and_scale(labels: Labels) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of labels, float scalars."""
     values = torch.tensor(labels)
     values = values if values.is_floating_point() else values.float()

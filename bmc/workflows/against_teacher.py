@@ -30,15 +30,20 @@ def against_teacher(
         "rows", "agreement" with its interval, "calibration_error" and "teacher_calibration_error";
         nothing in a regression.
     """
-    if task(student.task).classes is None:
+    described = task(student.task)
+    if described.classes is None:
         return {}
     validation = work.data.validation
     logits = scoring.outputs_on(student, validation, precision, work.device)
     teacher: NDArray[np.float32] = ensemble.logits(student, work, validation.rows).numpy()
     labels = np.array(validation.labels)
+    relative = scores.relative_to(logits, student.thresholds)
+    limits = described.thresholds(teacher, labels) if described.thresholds else ()
+    expected = scores.relative_to(teacher, limits)
+    calibration_error = described.classes.calibration_error
     return {
         "rows": len(validation),
-        "agreement": asdict(scores.agreement(logits, teacher)),
-        "calibration_error": scores.calibration_error(logits, labels),
-        "teacher_calibration_error": scores.calibration_error(teacher, labels),
+        "agreement": asdict(scores.agreement(relative, expected, student.task)),
+        "calibration_error": calibration_error(logits, labels),
+        "teacher_calibration_error": calibration_error(teacher, labels),
     }

@@ -53,7 +53,8 @@ def outputs_of(data: Dataset) -> NDArray[Any]:
     """Fit scikit-learn's model with its default settings; return its outputs on held-out rows.
 
     Returns:
-        probabilities (rows, classes), or the numbers (rows, 1) of a regression.
+        probabilities (rows, classes), of several labels a row those above a half (rows, labels), or
+        the numbers (rows, 1) of a regression.
 
     Raises:
         DataError: the task is neither.
@@ -66,8 +67,18 @@ def outputs_of(data: Dataset) -> NDArray[Any]:
         return np.asarray(regressor.predict(test))[:, None]
     if task.classes is None:
         raise DataError(f"there is none for {data.task}")
+    if task.thresholds is not None:
+        return np.stack([_probability(rows, truth, test) - 0.5 for truth in labels.T], axis=1)
     model = HistGradientBoostingClassifier(random_state=0).fit(rows, labels)
     return np.asarray(model.predict_proba(test))
+
+
+def _probability(rows: NDArray[Any], truth: NDArray[Any], test: NDArray[Any]) -> NDArray[Any]:
+    """Return the probability of one label on held-out rows; 1 where every training row has it."""
+    if truth.all():
+        return np.ones(len(test))
+    model = HistGradientBoostingClassifier(random_state=0).fit(rows, truth)
+    return np.asarray(model.predict_proba(test))[:, 1]
 
 
 def _made(plan: FloorPlan) -> dict[str, Any]:

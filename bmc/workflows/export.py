@@ -176,7 +176,7 @@ def _over_fp32(build: Mapping[str, Any]) -> str:
 
 def _score(scores: Mapping[str, Any]) -> str:
     """Show accuracy, or R2 of a regression, with its interval; nothing for a generator."""
-    for key, name in (("accuracy", "accuracy"), ("r2", "R2")):
+    for key, name in (("accuracy", "accuracy"), ("micro_f1", "micro F1"), ("r2", "R2")):
         if key in scores:
             return f", test {name} {with_interval(Interval(**scores[key]))}"
     return ""

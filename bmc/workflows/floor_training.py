@@ -250,7 +250,11 @@ def part_of(data: Dataset, count: int) -> Examples:
     if len(train) <= count:
         return train
     order = np.random.default_rng(_SEED).permutation(len(train))
-    firsts = np.unique(labels[order], return_index=True)[1] if data.labels else np.arange(0)
+    firsts = np.arange(0)
+    if labels.ndim == 2:
+        firsts = labels[order].argmax(axis=0)
+    elif data.labels:
+        firsts = np.unique(labels[order], return_index=True)[1]
     chosen = np.unique(np.concatenate([order[firsts], order[:count]]))
     rows: Any = train.rows
     if isinstance(rows, StoredRows):
@@ -259,4 +263,4 @@ def part_of(data: Dataset, count: int) -> Examples:
         subset = rows[chosen]
     else:
         subset = tuple(rows[index] for index in chosen)
-    return Examples(subset, tuple(labels[chosen].tolist()))
+    return Examples(subset, tuple(train.labels[index] for index in chosen.tolist()))

@@ -46,6 +46,8 @@ def score_validation(
 ) -> None:
     """Add all scores of the validation rows to the score that chose the epoch.
 
+    The thresholds of several labels a row are chosen on these rows first.
+
     Args:
         model: model to score; a generator has no labels and no further scores.
         examples: the validation rows.
@@ -55,11 +57,15 @@ def score_validation(
     """
     if not model.has_labels:
         return
-    if task(model.task).is_numeric:
+    described = task(model.task)
+    if described.is_numeric or described.thresholds:
         precision = "fp32"  # bf16 has 8 bits for a value's level and its differences together
     outputs = outputs_on(model, examples, precision, device)
     labels = np.array(examples.labels)
-    scores_ = scores.of_task(model.task, outputs, labels, custom_score(model))
+    if described.thresholds:
+        model.thresholds = described.thresholds(outputs, labels)
+    relative = scores.relative_to(outputs, model.thresholds)
+    scores_ = scores.of_task(model.task, relative, labels, custom_score(model))
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **scores_}}
 
 
@@ -71,7 +77,7 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
         rows: rows of the kind that the model was trained on; see `bmc.pipeline.Pipeline`.
 
     Returns:
-        a `Prediction`, a number or an image for each row.
+        a `Prediction` or a tuple of them, a number or an image for each row.
 
     Raises:
         DataError: a row is not of the kind that the model takes.
@@ -80,7 +86,7 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
     if not rows:
         return []
     outputs = outputs_on_rows(model.module, model.encoder, rows, _BATCH)
-    predictions = predictions_of(outputs, model.task, model.labels)
+    predictions = predictions_of(outputs, model.task, model.labels, model.thresholds)
     for number, prediction in enumerate(predictions, start=1):
         if prediction is None:
             raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")

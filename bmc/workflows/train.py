@@ -104,7 +104,8 @@ def cross_validate(
         checkpoints = workspace.checkpoints_of(workspace.root() / name)
         settings = replace(chosen.recipe_for(data), **recipe)
         model = baselines.trained(chosen, data, settings, checkpoints)
-        outputs.append(scoring.outputs_on(model, data.test))
+        held_out = scoring.outputs_on(model, data.test)
+        outputs.append(scores.relative_to(held_out, model.thresholds))
         truth.append(np.array(data.test.labels))
         labels = data.labels
         score = scores.of_task(source.task, outputs[-1], truth[-1])[scoring_of_task.measure][

@@ -53,7 +53,7 @@ class Compared:
         work: Work,
     ) -> None:
         self._device, self._student_views = device_of(work.device), list[View]()
-        self._weights, self._parts = weights, LossParts()
+        self._weights, self._parts = weights, LossParts(student.task)
         self._total = len(work.data.train.rows) + len(work.unlabeled)
         internal = {name: signal(name) for name in weights if name != LOGITS}
         self._runs_teacher = any(set(entry.needs) - _FROM_BATCH for entry in internal.values())
@@ -127,7 +127,7 @@ class Compared:
         rows = torch.arange(len(next(iter(inputs.values()))))
         with torch.no_grad():
             student_view = _view(self._networks[0], student.module.cpu().eval(), inputs)
-            student_view = replace(student_view, rows=rows, total=self._total)
+            student_view = replace(student_view, rows=rows, total=self._total, task=student.task)
             if not self._runs_teacher:
                 return student_view, student_view
             if _input_key(student) != _input_key(teacher):

@@ -6,13 +6,20 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from bmc.contracts.tasks import objective
+
 AGREEMENT = "agreement"
 
 
 class LossParts:
-    """The parts of the last batch's loss, which training reports and records by epoch."""
+    """The parts of the last batch's loss, which training reports and records by epoch.
 
-    def __init__(self) -> None:
+    Args:
+        task: name of the task, which says when student and teacher predict the same.
+    """
+
+    def __init__(self, task: str = "classification") -> None:
+        self._same = objective(task).same
         self._last: dict[str, Tensor] = {}
 
     def total(
@@ -27,8 +34,8 @@ class LossParts:
                 learned.
         """
         self._last = {f"loss_{name}": part.detach() for name, part in parts.items()}
-        if teacher is not None and student.shape[1] > 1:
-            same = student.detach().argmax(1) == teacher.argmax(1)
+        if teacher is not None and student.shape[1] > 1 and self._same:
+            same = self._same(student.detach(), teacher)
             self._last[AGREEMENT] = same.float().mean()
         return sum(parts.values(), start=student.new_zeros(()))
 

@@ -68,7 +68,7 @@ class Logits:
         """Train the student; return an empty record, because its structure stays the same."""
         unlabeled = work.unlabeled
         teacher_logits = self.ensemble().answers(model, work, unlabeled)
-        parts_of, parts = self.parts_of(model, work.data), LossParts()
+        parts_of, parts = self.parts_of(model, work.data), LossParts(model.task)
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
             teacher = teacher_logits(batch)

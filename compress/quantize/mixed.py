@@ -105,11 +105,11 @@ def _sensitivity(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[
         yield
         layers[path].enabled = False
 
-    change = objective(model.task).change
+    divergence = objective(model.task).divergence
 
     def mean_change(path: str) -> float:
         outputs = [output_of(model.module, inputs) for inputs in batches]
-        changes = [change(*pair) for pair in zip(outputs, expected, strict=True)]
+        changes = [float(divergence(*pair).sum()) for pair in zip(outputs, expected, strict=True)]
         return sum(changes) / len(rows)
 
     return measure_each(list(layers), quantized, mean_change, "measuring sensitivity")

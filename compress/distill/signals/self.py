@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import kl_div, log_softmax, softmax
 
 from bmc.contracts.signals import Signal, View
+from bmc.contracts.tasks import objective
 
 _MOMENTUM = 0.6
 
@@ -23,6 +23,7 @@ class Self(nn.Module):
     Args:
         rows: number of training rows.
         outputs: number of classes; 1 in a regression.
+        task: name of the task, which says how far outputs are apart.
 
     Source: Laine and Aila 2017, "Temporal Ensembling for Semi-Supervised Learning", section 2.2;
     Kim et al. 2021, "Self-Knowledge Distillation with Progressive Refinement of Targets".
@@ -31,8 +32,9 @@ class Self(nn.Module):
     average: Tensor
     epochs: Tensor
 
-    def __init__(self, rows: int, outputs: int) -> None:
+    def __init__(self, rows: int, outputs: int, task: str = "classification") -> None:
         super().__init__()
+        self._divergence = objective(task).divergence
         self.register_buffer("average", torch.zeros(rows, outputs))
         self.register_buffer("epochs", torch.zeros(rows))
 
@@ -44,8 +46,7 @@ class Self(nn.Module):
         if logits.shape[1] == 1:
             errors = (logits - earlier).pow(2).sum(1)
         else:
-            logs = log_softmax(logits, dim=1)
-            errors = kl_div(logs, softmax(earlier, dim=1), reduction="none").sum(1)
+            errors = self._divergence(logits, earlier)
         with torch.no_grad():
             self.average[rows] = _MOMENTUM * self.average[rows] + (1 - _MOMENTUM) * logits
             self.epochs[rows] += 1
@@ -54,7 +55,7 @@ class Self(nn.Module):
 
 def bind(student: View, teacher: View, layers: Sequence[int]) -> Self:
     """Return the signal for two networks; see `bmc.contracts.signals.Signal`."""
-    return Self(student.total, student.logits.shape[1])
+    return Self(student.total, student.logits.shape[1], student.task)
 
 
 SIGNAL = Signal(
