@@ -11,6 +11,7 @@ from typing import Any
 from bmc.errors import DataError
 from bmc.label_names import SEPARATOR, joined
 
+_ADVICE = "Name yours with --text-column and --label-column, or columns of numbers with --features"
 _MULTI_LABEL = "several labels a row (multi-label) are a task of their own: --task multilabel"
 _BAR = "|"  # between the labels of a row in one text
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
@@ -33,7 +34,7 @@ class Values:
         self,
         source: str,
         unit: str = "row",
-        advice: str = "Name yours with --text-column and --label-column",
+        advice: str = _ADVICE,
     ) -> None:
         self.source = source
         self.unit = unit

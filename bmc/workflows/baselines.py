@@ -155,9 +155,11 @@ def built(chosen: Chosen, data: Dataset) -> Model:
     """
     if not set(data.kinds) & set(chosen.family.takes):
         kinds = " or ".join(chosen.family.takes)
+        is_table = data.kind == "text" and "features" in chosen.family.takes
+        columns = "; columns of numbers are read with --features" if is_table else ""
         raise DataError(
             f"{chosen.reference} takes {kinds}; {data.name!r} holds {data.kind}: name other data "
-            f"with --data (bmc datasets lists some) or another model ({_HINT})"
+            f"with --data (bmc datasets lists some) or another model ({_HINT}){columns}"
         )
     return chosen.network.baseline(chosen.reference, data, chosen.options)
 

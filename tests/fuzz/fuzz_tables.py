@@ -8,6 +8,7 @@ import json
 import struct
 import tempfile
 import zipfile
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from bmc import data as datasets
+from bmc.errors import BmcError
 
 Case = tuple[str, bytes, str]
 """A file's ending, its content, and the task."""
@@ -48,6 +50,11 @@ def check(case: Case, folder: Path) -> None:
     ending, content, task = case
     path = folder / f"own{ending}"
     path.write_bytes(content)
+    with suppress(BmcError):
+        numbers = datasets.load(str(path), task=task, features=("all",))
+        for part in (numbers.train, numbers.validation, numbers.test):
+            assert not np.isinf(np.asarray(part.rows)).any()
+            assert np.asarray(part.rows).shape == (len(part), len(numbers.features))
     data = datasets.load(str(path), task=task)
     parts = (data.train, data.validation, data.test)
     assert sum(map(len, parts)) + data.summary.dropped == data.summary.rows
