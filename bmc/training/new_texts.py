@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 NEAREST = 15  # words that may take a word's place: K in the paper
 _REPLACED, _SWAPPED, _DROPPED = 0.4, 0.1, 0.1  # shares of the words: p_t in the paper; EDA's alpha
 _WORD = re.compile(r"[^\W\d_]+")
-_MARKS = "Ġ▁"  # what byte-level and SentencePiece tokenizers write for the space before a word
+_BYTE_LEVEL = "Ġ"  # what a byte-level tokenizer writes for the space before a word
+_MARKS = (_BYTE_LEVEL, "▁")  # the same, and of SentencePiece
 _AT_ONCE = 1024  # words whose similarities to all others are in memory
 
 Neighbors = Mapping[str, Sequence[str]]
@@ -91,20 +92,33 @@ def nearest_words(
 
 
 def _single_tokens(words: Sequence[str], tokenizer: Tokenizer) -> dict[str, int]:
-    """Return the token of each word of two letters or more that is one token."""
+    """Return the token of each word of two letters or more that is one token inside a text."""
     long = [word for word in words if len(word) > 1]
-    encoded = tokenizer.encode_batch(long, add_special_tokens=False)
+    # Byte-level tokens of a word differ at the start of a text, where no space precedes it.
+    space = " " if _marked(tokenizer.get_vocab(), (_BYTE_LEVEL,)) else ""
+    encoded = tokenizer.encode_batch([space + word for word in long], add_special_tokens=False)
     pairs = zip(long, encoded, strict=True)
     return {word: each.ids[0] for word, each in pairs if len(each.ids) == 1}
 
 
 def _whole_words(tokenizer: Tokenizer, tokens: int) -> dict[str, int]:
     """Return the words of a vocabulary, with their tokens: what is encoded as itself."""
-    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
-    names = {token.lstrip(_MARKS): index for token, index in vocabulary if index < tokens}
-    words = [name for name in names if _WORD.fullmatch(name)]
+    vocabulary = tokenizer.get_vocab()
+    tokens_of_words = _marked(vocabulary, _MARKS) or vocabulary
+    # By index, since equally near words would else be in another order in each process.
+    ordered = sorted(tokens_of_words, key=lambda word: tokens_of_words[word])
+    words = [word for word in ordered if _WORD.fullmatch(word) and tokens_of_words[word] < tokens]
     single = _single_tokens(words, tokenizer)
-    return {word: index for word, index in single.items() if names[word] == index}
+    return {word: index for word, index in single.items() if tokens_of_words[word] == index}
+
+
+def _marked(vocabulary: Mapping[str, int], marks: tuple[str, ...]) -> dict[str, int]:
+    """Return the tokens that begin with a mark of a word's start, without the mark."""
+    return {
+        token[1:]: index
+        for token, index in vocabulary.items()
+        if token.startswith(marks) and len(token) > 1
+    }
 
 
 def _edited(

@@ -5,6 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
+from tokenizers.trainers import BpeTrainer
 
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
@@ -76,3 +80,16 @@ def test_the_nearest_words_have_the_most_similar_vectors(make_model: Callable[..
     assert neighbors["Film"] == neighbors["film"]  # the tokenizer makes it lower case
     assert set(neighbors) == {"film", "Film"}
     assert nearest_words(words, tokenizer, table[:5]) == {}
+
+
+def test_words_of_a_byte_level_tokenizer_are_those_after_a_space() -> None:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    texts = ["film film movie movie", "a film a movie a filmmaker"] * 5
+    tokenizer.train_from_iterator(texts, BpeTrainer(initial_alphabet=ByteLevel.alphabet()))
+    film, movie = (tokenizer.token_to_id(f"Ġ{word}") for word in ("film", "movie"))
+    assert None not in (film, movie, tokenizer.token_to_id("film"))
+    table = torch.randn(tokenizer.get_vocab_size(), 8, generator=torch.Generator().manual_seed(0))
+    table[movie] = 2 * table[film]
+    neighbors = nearest_words(["film", "movie"], tokenizer, table, count=1)
+    assert neighbors == {"film": ("movie",), "movie": ("film",)}
