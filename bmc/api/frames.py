@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bmc import memory
+from bmc.contracts.tasks import label_reading, labeled_tasks
 from bmc.data import ALL_FEATURES, Table, content_of, features_in_memory
 from bmc.errors import DataError
 
@@ -19,13 +20,16 @@ def named_data(
     data: str | Path | Rows | None,
     features: str | Sequence[str] | None,
     label_column: str,
+    task: str = "classification",
 ) -> str | Path | None:
     """Return a reference of data, under which bmc finds it until the process ends.
 
     Args:
         data: a reference, or rows.
         features: names of the columns of numbers, or "all"; all when None.
-        label_column: name of the column of labels.
+        label_column: name of the column of labels; of several labels a row, also a column for each
+            label, separated by commas.
+        task: name of the task.
 
     Returns:
         the reference as it is; a name in memory for rows.
@@ -36,7 +40,8 @@ def named_data(
     if data is None or isinstance(data, str | Path):
         return data
     names = (features,) if isinstance(features, str) else tuple(features or (ALL_FEATURES,))
-    table = features_in_memory(_columns(data), names, label_column)
+    several = task in labeled_tasks() and label_reading(task).several
+    table = features_in_memory(_columns(data), names, label_column, several)
     name = f"{memory.TABLE}{_digest(table)}"
     memory.keep_table(name, table)
     return memory.PREFIX + name

@@ -96,7 +96,7 @@ def train(
     wrapped_data = wrapped.data if wrapped else {}
     task = task or wrapped_data.get("task", "classification")
     with call(verbose, progress, model):
-        data = named_data(data, features, _joined(label_column))
+        data = named_data(data, features, _joined(label_column), task)
     source = _source(
         data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
@@ -192,6 +192,7 @@ def distill(
             data,
             features or recorded.get("features"),
             _joined(label_column or str(recorded.get("label_column", "label"))),
+            task or str(recorded.get("task", "classification")),
         )
     source = _source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)

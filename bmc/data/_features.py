@@ -54,26 +54,32 @@ def read(path: Path, features: Sequence[str], label_column: str, several: bool =
 
 
 def features_in_memory(
-    columns_by_name: Mapping[str, Sequence[Any]], features: Sequence[str], label_column: str
+    columns_by_name: Mapping[str, Sequence[Any]],
+    features: Sequence[str],
+    label_column: str,
+    several: bool = False,
 ) -> Table:
     """Read columns of numbers, and the labels, that a Python caller passed.
 
     Args:
         columns_by_name: cells of each column; all columns have as many.
         features: names of the columns; see `read`.
-        label_column: name of the column of labels.
+        label_column: name of the column of labels; see `read`.
+        several: whether a row has several labels.
 
     Raises:
         DataError: see `read`.
     """
-    columns = chosen(features, list(columns_by_name), [label_column], "the data")
+    label_columns = label_column.split(",") if several else [label_column]
+    columns = chosen(features, list(columns_by_name), label_columns, "the data")
     values = Values("the data", advice=WAY_OUT)
-    every = (*columns, label_column)
+    every = (*columns, *label_columns)
     places_of(every, list(columns_by_name), values, "the data")
     cells = zip(*(columns_by_name[name] for name in every), strict=True)
-    rows = ((number, [*row, _plain(label)]) for number, (*row, label) in enumerate(cells, start=1))
-    labels = labels_of(values, [label_column], several=False)
-    return _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
+    rows = ((number, [_plain(cell) for cell in row]) for number, row in enumerate(cells, start=1))
+    labels = labels_of(values, label_columns, several)
+    table = _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
+    return replace(table, several=several)
 
 
 def _table(
@@ -99,9 +105,11 @@ def _table(
     )
 
 
-def _plain(label: Any) -> Any:
-    """Return a label as Python's own value; numpy's numbers are none."""
-    return label.item() if isinstance(label, np.generic) else label
+def _plain(cell: Any) -> Any:
+    """Return a cell as Python's own value, which a label must be; numpy's values are none."""
+    if isinstance(cell, np.ndarray):
+        return cell.tolist()
+    return cell.item() if isinstance(cell, np.generic) else cell
 
 
 def unlabeled(path: Path, columns: Sequence[str]) -> NDArray[np.float64]:

@@ -298,6 +298,25 @@ def test_a_regression_of_a_table_is_trained_and_scored(tmp_path: Path) -> None:
     assert isinstance(bundle.predict((40, 170, 70)), float)
 
 
+@pytest.mark.parametrize("label_column", ["tags", ["heavy", "tall"]])
+def test_rows_in_memory_may_have_several_labels(tmp_path: Path, label_column: Any) -> None:
+    people = [
+        {**row, "tags": [name for name in ("heavy", "tall") if flags[name]], **flags}
+        for row in rows()
+        for flags in [{"heavy": int(row["label"] == "heavy"), "tall": int(row["weight"] > 70)}]
+    ]
+    model = package.train(
+        "mlp",
+        people,
+        features=COLUMNS,
+        label_column=label_column,
+        task="multilabel",
+        epochs=1,
+        output=tmp_path / "model",
+    )
+    assert model.labels == ("heavy", "tall")
+
+
 def test_an_image_size_is_refused_for_a_table(bmc: Run) -> None:
     code, _, said = bmc("train", "mlp", "--data", "breast-cancer", "--set", "image_size=8")
     assert code == 2
