@@ -9,7 +9,7 @@ import onnx_ir
 
 MODEL = "model.onnx"
 WEIGHTS = "model.onnx.data"
-_MOST_INSIDE = 1 << 30  # protobuf reads at most 2 GiB, and onnx_ir's own copies need room
+MOST_INSIDE = 1 << 30  # protobuf reads at most 2 GiB, and onnx_ir's own copies need room
 
 
 def save_graph(model: onnx_ir.Model, path: Path) -> None:
@@ -19,7 +19,7 @@ def save_graph(model: onnx_ir.Model, path: Path) -> None:
         for value in model.graph.initializers.values()
         if value.const_value is not None
     )
-    onnx_ir.save(model, path, external_data=WEIGHTS if size > _MOST_INSIDE else None)
+    onnx_ir.save(model, path, external_data=WEIGHTS if size > MOST_INSIDE else None)
 
 
 def copy_graph(path: Path, folder: Path) -> None:

@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx_ir
 from onnx_ir.passes import common
 from onnxscript import version_converter
 
 from bmc.contracts.targets import TARGETS, dialect_of
 from bmc.errors import ExportError, UsageError, reason_of
-from bmc.export import ExportOptions
+from bmc.export import ExportOptions, onnx_qdq
 from bmc.export.graph_files import save_graph
+from bmc.export.onnx_qdq import Quantized
 from bmc.inputs import TensorInfo
 from bmc.inputs.tensors import TensorsEncoder
 from bmc.onnx_models.precision import precision_of
 from bmc.onnx_models.reading import OnnxFile
 from bmc.onnx_models.running import Reference
-from bmc.onnx_models.samples import Samples
+from bmc.onnx_models.samples import Arrays, Samples
 from bmc.onnx_models.signature import Signature, signature_of
 from bmc.writing import scratch
+
+ROWS = 16  # of a batch of samples
+_LEAST_OPSET = 13  # since then weights have a scale for each channel
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,26 @@ class OnnxSource:
         """The version of the ONNX operators."""
         return self.graph.opset_imports.get("", self.file.opset)
 
+    @cached_property
+    def batches(self) -> tuple[Arrays, ...]:
+        """The samples, with rows of the same shapes put together where the model has a batch."""
+        encoder, calls = self.signature.encoder, self.samples.calls
+        if not encoder.has_batch:
+            return calls
+        alike: dict[tuple[tuple[int, ...], ...], list[Arrays]] = {}
+        for call in calls:
+            alike.setdefault(tuple(call[info.name].shape for info in encoder.inputs), []).append(
+                call
+            )
+        return tuple(
+            {
+                name: np.concatenate([call[name] for call in group[start : start + ROWS]])
+                for name in group[0]
+            }
+            for group in alike.values()
+            for start in range(0, len(group), ROWS)
+        )
+
     def check(self, target: str) -> None:
         """Refuse a target that cannot execute the file.
 
@@ -128,6 +154,71 @@ class OnnxSource:
         path = folder / "model.onnx"
         save_graph(self.graph, path)
         return path, dict(Counter(node.op_type for node in self.graph.graph))
+
+
+@dataclass(frozen=True)
+class QuantizedSource(OnnxSource):
+    """An ONNX file that is written with 8-bit layers, in the dialect of each target.
+
+    Args:
+        quantized: the prepared graph and the ranges of its activations.
+        in_float: names of the nodes that stay in float.
+    """
+
+    quantized: Quantized
+    in_float: tuple[str, ...]
+
+    @property
+    def precision(self) -> str:
+        """Precision of the bundles."""
+        return "int8"
+
+    def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
+        """Return the quantized ONNX file for a target, and its number of nodes by operator."""
+        dialect = dialect_of(target)
+        if dialect is None:
+            raise ValueError(f"the format of {target} has no dialect of ONNX")
+        folder = self.work / f"{target}-int8"
+        folder.mkdir(exist_ok=True)
+        path = folder / "model.onnx"
+        onnx_qdq.write(self.quantized, self.in_float, dialect, path)
+        model = onnx_ir.load(path)
+        common.ClearMetadataAndDocStringPass()(model)
+        save_graph(model, path)
+        return path, dict(Counter(node.op_type for node in model.graph))
+
+
+def quantized_source(
+    source: OnnxSource, calibrator: str, in_float: Sequence[str]
+) -> QuantizedSource:
+    """Calibrate an ONNX file on its samples, and quantize its layers to 8 bits.
+
+    Args:
+        source: the file in fp32.
+        calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
+        in_float: names (fnmatch patterns) of nodes that stay in float.
+
+    Raises:
+        UsageError: nothing can be quantized, or a pattern matches no layer.
+        ExportError: the graph cannot be converted.
+    """
+    model = source.graph.clone()
+    if source.opset < _LEAST_OPSET:
+        convert(model, _LEAST_OPSET, source.file.path)
+    path = source.work / "float.onnx"
+    onnx_ir.save(model, path)
+    quantized = onnx_qdq.prepare(path, source.batches, calibrator, source.work)
+    for pattern in in_float:
+        if not fnmatch.filter(quantized.layers, pattern):
+            names = ", ".join(quantized.layers[:5])
+            raise UsageError(f"--in-float {pattern!r} matches no layer; there are {names}, ...")
+    kept = tuple(
+        name
+        for name in quantized.layers
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in in_float)
+    )
+    values = {field.name: getattr(source, field.name) for field in fields(source)}
+    return QuantizedSource(**values, quantized=quantized, in_float=kept)
 
 
 def convert(model: onnx_ir.Model, opset: int, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from bmc import bundle as bundles
 from bmc import console
@@ -55,11 +56,21 @@ def over_fp32(quantized: Bundle, exporter: Exporter, fp32: Source) -> Speed:
         fp32.model.encoder.save(folder)
         bundles.write_golden(folder / bundles.GOLDEN, *quantized.golden())
         bundles.write(folder, manifest_of(fp32, quantized.manifest.target, written))
-        console.note(f"{quantized.manifest.target}: timing it against fp32")
-        name = quantized.path.name
-        run = results.measure_bundles([folder, quantized.path], THREADS, TIMING)
-        best = next(row for row in run.rows if row.best and row.name == name)
-        return Speed(results.ratio(run, "fp32", name), best.p50.value if best.p50 else None)
+        return over(quantized, folder)
+
+
+def over(quantized: Bundle, fp32: Path) -> Speed:
+    """Return how many times faster a bundle is than another one, measured as in `over_fp32`.
+
+    Args:
+        quantized: the quantized bundle.
+        fp32: the bundle of the same model in fp32; its folder has another name.
+    """
+    console.note(f"{quantized.manifest.target}: timing it against fp32")
+    name = quantized.path.name
+    run = results.measure_bundles([fp32, quantized.path], THREADS, TIMING)
+    best = next(row for row in run.rows if row.best and row.name == name)
+    return Speed(results.ratio(run, fp32.name, name), best.p50.value if best.p50 else None)
 
 
 def refuse_slower(speed: Speed, executed: Sequence[Executed], precision: str) -> None:

@@ -53,11 +53,9 @@ class Comparison:
     def __init__(self, logits: Collection[str]) -> None:
         self._logits = logits
         self._sums: dict[str, _Sums] = {}
-        self.calls = 0
 
     def add(self, outputs: Arrays, expected: Arrays) -> None:
         """Compare the outputs of a call with the original file's."""
-        self.calls += 1
         for name, values in expected.items():
             sums = self._sums.setdefault(name, _Sums(name in self._logits))
             sums.add(outputs[name], values)
@@ -139,12 +137,16 @@ def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any
     }
 
 
-def check(outputs: Mapping[str, OutputParity], precision: str) -> None:
+def check(
+    outputs: Mapping[str, OutputParity], precision: str, min_agreement: float | None = None
+) -> None:
     """Refuse a bundle whose outputs differ by more than its precision allows.
 
     Args:
         outputs: differences of each output.
         precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
+        min_agreement: smallest agreement, or cosine similarity where an output has none; None for
+            the agreement that the precision requires.
 
     Raises:
         GateError: a limit is broken; the message names the output, the limit and the value.
@@ -154,12 +156,18 @@ def check(outputs: Mapping[str, OutputParity], precision: str) -> None:
         if not np.isfinite(parity.max_error):
             raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
         if parity.agreement is not None:
-            required = min(limits.min_agreement, 1 - limits.free_rows / max(parity.rows, 1))
-            if parity.agreement < required:
+            share = limits.min_agreement if min_agreement is None else min_agreement
+            free_rows = limits.free_rows if min_agreement is None else 0
+            if parity.agreement < min(share, 1 - free_rows / max(parity.rows, 1)):
                 raise GateError(
                     f"only {parity.agreement:.2%} of {name!r} agree with the original file; "
-                    f"required is {limits.min_agreement:.2%}"
+                    f"required is {share:.2%}"
                 )
+        elif min_agreement is not None and parity.cosine < min_agreement:
+            raise GateError(
+                f"output {name!r} has cosine similarity {parity.cosine:.4f} with the original "
+                f"file's; required is {min_agreement:g}"
+            )
         largest = limits.max_error
         if parity.agreement is not None and limits.max_row_error is not None:
             largest = limits.max_row_error

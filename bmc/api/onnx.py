@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -148,6 +148,67 @@ class OnnxHandle:
             result = export(str(self.path), (target, *more), options, files, arrays)
         bundles = tuple(BundleHandle(bundle.path) for bundle in result.bundles)
         return bundles if more else bundles[0]
+
+    def quantize(
+        self,
+        target: str = "onnx",
+        /,
+        *more: str,
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        calibrator: str = "mse",
+        in_float: Sequence[str] = (),
+        min_agreement: float = 0.99,
+        allow_slower: bool = False,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+    ) -> tuple[BundleHandle, ...]:
+        """Quantize the file's layers to 8 bits, and write a bundle for each target.
+
+        Args:
+            target: "onnx", "openvino" or "tensorrt".
+            more: further targets.
+            samples: an array for each input, by its name, or an .npz file of such arrays.
+            random_samples: generate samples instead.
+            calibrator: "mse", "minmax" or "percentile".
+            in_float: names or patterns of nodes that stay in float.
+            min_agreement: smallest share of answers equal to the file's, or cosine similarity of
+                outputs that hold no logits; the worst layers stay in float until it holds.
+            allow_slower: keep a bundle that is slower than in fp32.
+            output: the bundle of a single target; NAME-int8-TARGET in the workspace when None.
+            force: replace bundles that exist.
+            verbose: write notes and progress to stderr.
+            progress: function that is called with each note and step instead.
+
+        Returns:
+            handles of the bundles, in the order of the targets.
+
+        Raises:
+            GateError: a bundle answers too differently, or is slower than in fp32; it is kept as
+                NAME.failed.
+            UsageError: there are no samples, or nothing can be quantized.
+        """
+        from bmc.workflows.onnx_quantize import quantize_file  # noqa: PLC0415  needs torch
+        from bmc.workflows.options import Quantization, QuantizedFiles  # noqa: PLC0415
+
+        arrays = samples if isinstance(samples, Mapping) else None
+        path = str(samples) if isinstance(samples, str | Path) else None
+        with call(verbose, progress):
+            quantization = Quantization(
+                samples=path, calibrator=calibrator, in_float=tuple(in_float)
+            )
+            files = QuantizedFiles(
+                output=path_of(output),
+                force=force,
+                target=(target, *more),
+                random_samples=random_samples,
+                min_agreement=min_agreement,
+                allow_slower=allow_slower,
+            )
+            result = quantize_file(self.path, quantization, files, arrays)
+        return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
 
     def __repr__(self) -> str:
         return as_text(f"ONNX file {self.path.name}", self._rows())

@@ -23,7 +23,7 @@ from bmc.workflows.data import DataSource
 from bmc.workflows.export import export as workflows_export
 from bmc.workflows.options import Files, Output, Pruning, Quantization, SampledFiles, Sharing
 from bmc.workflows.prune import prune as workflows_prune
-from bmc.workflows.quantize import quantize as workflows_quantize
+from bmc.workflows.quantize import quantize_model as workflows_quantize
 from bmc.workflows.settings import settings_from
 from bmc.workflows.share import share as workflows_share
 from bmc.workflows.tuning import Distillation, Tuning
@@ -376,7 +376,7 @@ def quantize(
         >>> small = bmc.quantize(student, method="static", samples=256)
     """
     tuned = _tuning(epochs, max_drop, False, teacher, tuning)
-    quantization = Quantization(method, samples, settings=settings)
+    quantization = Quantization(method, _text(samples), settings=settings)
     files = _files(data, output, force)
     with call(verbose, progress, model, teacher):
         result = workflows_quantize(reference_of(model), quantization, tuned, files)

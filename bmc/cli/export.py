@@ -33,7 +33,6 @@ def export(
 
     Example:
         bmc export tiny-movie-reviews --target onnx,openvino
-        bmc export bert-movie-reviews-static --target onnx -o bundle
         bmc export model.onnx --target onnx,openvino --samples rows.npz
     """
     from bmc.rendering import bundles as render

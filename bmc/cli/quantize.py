@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmc.cli.options import ModelName
 from bmc.rendering.rendered import Rendered, render_result
-from bmc.workflows.options import Files, OwnCode, Quantization
+from bmc.workflows.options import OwnCode, Quantization, QuantizedFiles
 from bmc.workflows.tuning import Tuning
 
 
@@ -13,7 +13,7 @@ def quantize(
     *,
     quantization: Quantization = Quantization(),
     tuning: Tuning = Tuning(epochs=0),
-    files: Files = Files(),
+    files: QuantizedFiles = QuantizedFiles(),
     code: OwnCode = OwnCode(),
 ) -> Rendered:
     """Quantize a model's weights and activations to int8, int4 or half precision.
@@ -27,9 +27,9 @@ def quantize(
 
     Example:
         bmc quantize bert-movie-reviews
-        bmc quantize bert-movie-reviews --method weights --bits 4
+        bmc quantize model.onnx --samples rows.npz --target onnx,openvino
     """
-    from bmc.rendering import models as render
+    from bmc.rendering import bundles as render
     from bmc.workflows import quantize as workflow
 
-    return render_result(render.compressed, workflow.quantize, model, quantization, tuning, files)
+    return render_result(render.quantized, workflow.quantize, model, quantization, tuning, files)

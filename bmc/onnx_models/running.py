@@ -30,6 +30,8 @@ class Reference:
     def __init__(self, path: Path, optimized: bool = True, profile: str = "") -> None:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 4
+        # Another runtime computes the same samples meanwhile; idle threads would slow it down.
+        settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
         if not optimized:
             level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
             settings.graph_optimization_level = level

@@ -8,6 +8,7 @@ from bmc.bundle import Bundle
 from bmc.rendering import models
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.export import Exported, line_of, scores_of
+from bmc.workflows.results import Compressed
 
 
 def exported(result: Exported) -> Rendered:
@@ -20,6 +21,11 @@ def exported(result: Exported) -> Rendered:
             *(_next(bundle) for bundle in passed[-1:]),
         ),
     )
+
+
+def quantized(result: Compressed | Exported) -> Rendered:
+    """Render what `bmc quantize` made: a model directory, or bundles of an ONNX file."""
+    return exported(result) if isinstance(result, Exported) else models.compressed(result)
 
 
 def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:

@@ -61,10 +61,10 @@ def export(
         GateError: a bundle's outputs differ too much from PyTorch's, or it is slower than in fp32;
             the bundle is kept as NAME.failed.
     """
-    _check_targets(targets, files.output)
+    check_targets(targets, files.output)
     path = finding.find(reference)
     if path is not None:
-        return _exported(*onnx_files.export_file(path, targets, options, files, arrays))
+        return exported(*onnx_files.export_file(path, targets, options, files, arrays))
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"exporting {folder}, the newest model")
@@ -91,10 +91,10 @@ def export(
             except BmcError:
                 _say_kept(written, failures)
                 raise
-    return _exported(written, failures)
+    return exported(written, failures)
 
 
-def _exported(written: Sequence[Bundle], failures: Sequence[GateError]) -> Exported:
+def exported(written: Sequence[Bundle], failures: Sequence[GateError]) -> Exported:
     """Return what was exported; raise the failures, if there are any, with what was kept."""
     if failures:
         _say_kept(written, ())
@@ -144,7 +144,7 @@ def _line_of_tensors(bundle: Bundle) -> str:
     )
 
 
-def _check_targets(targets: Sequence[str], output: Path | None) -> None:
+def check_targets(targets: Sequence[str], output: Path | None) -> None:
     """Refuse unknown targets, and one output for several targets.
 
     Raises:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from bmc.choices import Choice, about, of_plugins
 from bmc.contracts.targets import TARGETS, format_of
 from bmc.contracts.techniques import techniques
-from bmc.errors import UsageError
+from bmc.errors import SettingError, UsageError
 from bmc.measure.latency import BenchSettings
 from bmc.trust import trust
 
@@ -72,6 +72,51 @@ class SampledFiles(Files):
                 f"--samples and --random-samples are for ONNX files, and {model} is a model "
                 "directory, whose own data is taken"
             )
+
+
+@dataclass(frozen=True)
+class QuantizedFiles(Files):
+    """Where a model's data is, and what is chosen for the bundles of a quantized ONNX file.
+
+    Args:
+        target: target runtimes of an ONNX file's bundles; the default is onnx.
+        random_samples: take generated inputs for an ONNX file instead of --samples ROWS.npz.
+        min_agreement: smallest agreement of an ONNX file's bundle with the file: the share of equal
+            answers, or the cosine similarity of outputs that are no logits. The layers that fit 8
+            bits worst stay in float until it holds. The default is 0.99.
+        allow_slower: accept a bundle of an ONNX file that is slower than in fp32.
+
+    Raises:
+        SettingError: `min_agreement` is outside 0..1.
+    """
+
+    target: tuple[str, ...] = field(default=(), metadata=about(of_plugins(TARGETS, commas=True)))
+    random_samples: bool = field(default=False, metadata=about(group="Data"))
+    min_agreement: float | None = field(default=None, metadata=about(group="Method"))
+    allow_slower: bool = False
+
+    def __post_init__(self) -> None:
+        if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
+            raise SettingError(f"min agreement is {self.min_agreement}; it must lie in 0..1")
+
+    def refuse_for(self, model: object) -> None:
+        """Refuse what only ONNX files have, for a model directory.
+
+        Raises:
+            UsageError: one of these options is set.
+        """
+        options = {
+            "--target": self.target,
+            "--random-samples": self.random_samples,
+            "--min-agreement": self.min_agreement is not None,
+            "--allow-slower": self.allow_slower,
+        }
+        for option, value in options.items():
+            if value:
+                raise UsageError(
+                    f"{option} is for ONNX files, and {model} is a model directory: bmc export "
+                    "makes bundles of it"
+                )
 
 
 @dataclass(frozen=True)
@@ -148,7 +193,7 @@ class Quantization:
             dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
             to int8 or int4; fp16 and bf16 are half precision.
         samples: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
-            --bits 4).
+            --bits 4); for an ONNX file an .npz file with an array for each input, by its name.
         calibrator: calibration method of activation ranges (static, qat, mixed).
         bits: 8 or 4 (weights).
         in_float: layers to leave in float, by name or pattern; several are possible.
@@ -158,7 +203,7 @@ class Quantization:
     GROUP: ClassVar[str] = "Method"
 
     method: str = field(default="static", metadata=about(of_plugins(techniques("quantize"))))
-    samples: int | None = field(default=None, metadata=about(alias="rows"))
+    samples: str | None = field(default=None, metadata=about(alias="rows"))
     calibrator: str | None = field(
         default=None, metadata=about(Choice("calibrator", ("mse", "minmax", "percentile")))
     )
@@ -168,13 +213,24 @@ class Quantization:
 
     def typed(self) -> dict[str, Any]:
         """Return the settings beside `settings` by name; None where one is left out."""
-        names = [name.strip() for entry in self.in_float or () for name in entry.split(",")]
         return {
-            "samples": self.samples,
+            "samples": None if self.samples is None else self._count(self.samples),
             "calibrator": self.calibrator,
             "bits": self.bits,
-            "in_float": tuple(name for name in names if name) or None,
+            "in_float": self.typed_names() or None,
         }
+
+    def typed_names(self) -> tuple[str, ...]:
+        """Return the names and patterns of layers to leave in float."""
+        names = [name.strip() for entry in self.in_float or () for name in entry.split(",")]
+        return tuple(name for name in names if name)
+
+    @staticmethod
+    def _count(samples: str) -> int:
+        try:
+            return int(samples)
+        except ValueError as error:
+            raise SettingError(f"--samples is {samples!r}; it must be a whole number") from error
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
+from bmc.onnx_models import finding
 from bmc.workflows.compress import compress, settings_of, step_class
-from bmc.workflows.options import Files, Quantization
+from bmc.workflows.export import Exported
+from bmc.workflows.onnx_quantize import quantize_file
+from bmc.workflows.options import Files, Quantization, QuantizedFiles
 from bmc.workflows.results import Compressed
 from bmc.workflows.tuning import Tuning
 
 
 def quantize(
+    reference: str | None,
+    quantization: Quantization = Quantization(),  # noqa: B008  frozen
+    tuning: Tuning = Tuning(epochs=0),  # noqa: B008  frozen
+    files: QuantizedFiles = QuantizedFiles(),  # noqa: B008  frozen
+) -> Compressed | Exported:
+    """Quantize a model directory, or an ONNX file, of which bundles are written.
+
+    Args:
+        reference: as for `quantize_model`, or an ONNX file.
+        quantization: the technique and its settings; an ONNX file takes static.
+        tuning: settings of the training (qat) of a model directory.
+        files: what `quantize_model` takes, and the targets and limits of an ONNX file.
+
+    Raises:
+        UsageError: an option does not fit a model directory, or an ONNX file.
+        GateError: a bundle answers too differently, or is slower than in fp32.
+    """
+    path = finding.find(reference)
+    if path is None:
+        files.refuse_for(reference or "the newest model")
+        return quantize_model(reference, quantization, tuning, files)
+    _refuse_for_files(path, quantization, tuning)
+    return quantize_file(path, quantization, files)
+
+
+def _refuse_for_files(path: Path, quantization: Quantization, tuning: Tuning) -> None:
+    """Refuse options that need a PyTorch model or labels.
+
+    Raises:
+        UsageError: such an option is set.
+    """
+    if quantization.method != "static" or quantization.bits is not None:
+        raise UsageError(f"{path} is an ONNX file, which --method static alone quantizes")
+    if quantization.settings:
+        raise UsageError(f"{path} is an ONNX file, whose quantization takes no --set")
+    if tuning.max_drop is not None:
+        raise UsageError(f"{path} has no labels for --max-drop; --min-agreement limits the change")
+    if tuning != Tuning(epochs=0):
+        raise UsageError(f"{path} is an ONNX file, which is not trained: leave its options out")
+
+
+def quantize_model(
     reference: str | None,
     quantization: Quantization = Quantization(),  # noqa: B008  frozen
     tuning: Tuning = Tuning(epochs=0),  # noqa: B008  frozen

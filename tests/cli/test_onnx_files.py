@@ -77,7 +77,7 @@ def test_samples_are_for_onnx_files_alone(bmc: Run, known: Path, rows: Path) -> 
     refused(result, "are for ONNX files", "mlp is a model directory")
 
 
-@pytest.mark.parametrize("verb", ["prune", "share", "quantize", "check", "bench", "show"])
+@pytest.mark.parametrize("verb", ["prune", "share", "check", "bench", "show"])
 def test_verbs_that_take_no_file_name_those_that_do(bmc: Run, file: Path, verb: str) -> None:
     refused(bmc(verb, file), "is an ONNX file, not a", "bmc export", "--samples ROWS.npz")
 
@@ -101,3 +101,25 @@ def test_python_takes_arrays(file: Path, workspace: Path) -> None:
         model.to("openvino")
     with pytest.raises(library.BmcError, match="is an ONNX file, not a model directory"):
         library.prune(file)
+
+
+def test_quantize_writes_bundles_of_a_file(
+    bmc: Run, file: Path, rows: Path, workspace: Path
+) -> None:
+    options = ("--samples", rows, "--min-agreement", "0.5", "--allow-slower")
+    refused(bmc("quantize", file), "arrays of image", "--random-samples")
+    code, out, err = bmc("quantize", file, *options)
+    assert code == 0, err
+    assert "net-int8-onnx" in out
+    assert "times as fast as in fp32" in out
+    refused(bmc("quantize", file, "--method", "qat", *options), "--method static alone")
+    refused(bmc("quantize", file, "--max-drop", "1", *options), "--min-agreement")
+    refused(bmc("quantize", file, "--epochs", "1", *options), "is not trained")
+    refused(bmc("quantize", file, "--set", "a=1", *options), "takes no --set")
+    again = bmc("quantize", workspace / "net-int8-onnx" / "model.onnx", "--samples", rows)
+    refused(again, "is int8 already", "takes it as it is")
+
+
+def test_options_of_onnx_files_are_refused_for_model_directories(bmc: Run, known: Path) -> None:
+    refused(bmc("quantize", "mlp", "--target", "onnx"), "--target is for ONNX files", "bmc export")
+    refused(bmc("quantize", "mlp", "--samples", "x"), "--samples is 'x'; it must be a whole number")

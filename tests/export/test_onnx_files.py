@@ -152,7 +152,7 @@ def test_masked_values_stay_infinite(tmp_path: Path) -> None:
 def test_external_weights_are_part_of_the_bundle(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bmc.export.graph_files._MOST_INSIDE", 1000)
+    monkeypatch.setattr("bmc.export.graph_files.MOST_INSIDE", 1000)
     path = cnn(tmp_path / "cnn.onnx", external="weights")
     for target in ("onnx", "openvino"):
         bundle = export(path, {"image": images(4)}, target, tmp_path / target)

@@ -1,0 +1,91 @@
+"""Calibrate an ONNX graph: the ranges of its activations, with one sample in memory at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from bmc import console
+from bmc.onnx_models.running import Reference
+from bmc.quantization.observers import HistogramObserver, QuantizationRange, not_finite
+
+Arrays = Mapping[str, NDArray[Any]]
+_PERCENTILE = 99.99
+
+
+@dataclass(frozen=True)
+class ActivationRange:
+    """The range of an activation.
+
+    Args:
+        symmetric: scale for a zero point of 0.
+        fitted: scale and zero point that suit values on one side of zero.
+        error: squared error of the fitted integers over the values' squares, with uniform noise.
+    """
+
+    symmetric: QuantizationRange
+    fitted: QuantizationRange
+    error: float
+
+
+def calibrate(
+    path: Path, tensors: Collection[str], calls: Sequence[Arrays], calibrator: str
+) -> dict[str, ActivationRange]:
+    """Run samples, and return the range of each tensor.
+
+    Args:
+        path: file of the graph.
+        tensors: names of float tensors of the main graph.
+        calls: the samples.
+        calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
+
+    Raises:
+        DataError: a tensor becomes NaN or infinite.
+    """
+    observers = {name: HistogramObserver() for name in tensors}
+    squares = dict.fromkeys(tensors, 0.0)
+    counts = dict.fromkeys(tensors, 0)
+    with console.progress("calibrating", len(calls)) as advance:
+        session = Reference(_with_outputs(path, tensors), optimized=False)
+        for call in calls:
+            outputs = {**call, **session.run(call)}
+            for name, observer in observers.items():
+                values = torch.from_numpy(outputs[name])
+                observer.observe(values)
+                squares[name] += float(values.double().square().sum())
+                counts[name] += values.numel()
+            advance(1)
+    ranges = {}
+    for name, observer in observers.items():
+        if observer.largest != observer.largest:
+            raise not_finite(name)
+        mean_square = squares[name] / max(counts[name], 1)
+        ranges[name] = _range_of(observer, calibrator, mean_square)
+    return ranges
+
+
+def _range_of(observer: HistogramObserver, calibrator: str, mean_square: float) -> ActivationRange:
+    symmetric, fitted = (
+        observer.range_up_to(observer.limit(calibrator, _PERCENTILE, alike), alike)
+        for alike in (True, False)
+    )
+    error = fitted.scale**2 / 12 / mean_square if mean_square else 0.0
+    return ActivationRange(symmetric, fitted, error)
+
+
+def _with_outputs(path: Path, tensors: Collection[str]) -> Path:
+    """Write a copy of a graph, beside it, that returns further tensors."""
+    model = onnx.load(str(path), load_external_data=False)
+    returned = {output.name for output in model.graph.output}
+    for name in tensors:
+        if name not in returned:
+            model.graph.output.append(onnx.ValueInfoProto(name=name))
+    copy = path.with_name(f"{path.stem}-observed.onnx")
+    onnx.save_model(model, str(copy))
+    return copy

@@ -1,0 +1,182 @@
+"""Quantize an ONNX graph to 8 bits: choose nodes, calibrate, and write it in a target's dialect."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from bmc.contracts import Dialect
+from bmc.errors import ExportError, UsageError, reason_of
+from bmc.export.onnx_calibration import ActivationRange, Arrays, calibrate
+
+LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# Between convolutions of 8 bits, what is not in 8 bits itself costs more than it saves.
+_BETWEEN = (
+    *("Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"),
+    *("Resize", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "LeakyRelu"),
+)
+_SIGNED, _UNSIGNED = QuantType.QInt8, QuantType.QUInt8
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A graph, the nodes to quantize, and the ranges of their activations.
+
+    Args:
+        path: file of the prepared graph: its batch norms folded, its shapes inferred.
+        layers: names of the nodes with weights that can be quantized, the least accurate first.
+        between: names of the nodes between convolutions.
+        ranges: range of each activation.
+    """
+
+    path: Path
+    layers: tuple[str, ...]
+    between: tuple[str, ...]
+    ranges: Mapping[str, ActivationRange]
+
+
+def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) -> Quantized:
+    """Fold what can be folded, choose the nodes to quantize, and calibrate.
+
+    Args:
+        path: file of the graph, of opset 13 or newer.
+        calls: the samples.
+        calibrator: one of `bmc.quantization.observers.CALIBRATORS`.
+        work: scratch folder.
+
+    Raises:
+        UsageError: the graph has no layer with constant float weights.
+        ExportError: ONNX Runtime cannot prepare the graph.
+    """
+    prepared = work / "prepared.onnx"
+    try:
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    except Exception as error:  # onnxruntime.quantization raises errors of several libraries
+        raise ExportError(f"ONNX Runtime cannot prepare the graph: {reason_of(error)}") from error
+    model = onnx.load(str(prepared))
+    for index, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+    onnx.save_model(model, str(prepared))
+    layers, between = _chosen(model.graph)
+    if not layers:
+        raise UsageError(
+            "nothing can be quantized: the file has no convolution or linear layer with constant "
+            "float weights in its main graph"
+        )
+    tensors = _activations(model.graph, {*layers, *between})
+    ranges = calibrate(prepared, tensors, calls, calibrator)
+    inputs = {node.name: node.input[0] for node in model.graph.node}
+    worst_first = sorted(layers, key=lambda name: -ranges[inputs[name]].error)
+    return Quantized(prepared, tuple(worst_first), between, ranges)
+
+
+def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, output: Path) -> None:
+    """Write a quantized graph in a target's dialect.
+
+    Args:
+        quantized: the graph and its ranges.
+        in_float: names of nodes that stay in float.
+        dialect: dialect of the target.
+        output: file to write.
+
+    Raises:
+        ExportError: ONNX Runtime cannot quantize the graph.
+    """
+    model = onnx.load(str(quantized.path))
+    names = [name for name in (*quantized.layers, *quantized.between) if name not in in_float]
+    kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
+    is_uint8 = dialect.activations == "uint8"
+    ranges, overrides = _in_dialect(quantized.ranges, dialect)
+    options = {
+        "WeightSymmetric": True,
+        "ActivationSymmetric": not is_uint8,
+        "QuantizeBias": dialect.int32_bias,
+        "MatMulConstBOnly": True,
+        "TensorQuantOverrides": overrides,
+    }
+    try:
+        quantizer = QDQQuantizer(
+            model,
+            per_channel=True,
+            reduce_range=False,
+            weight_qType=_SIGNED,
+            activation_qType=_UNSIGNED if is_uint8 else _SIGNED,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, ranges),
+            nodes_to_quantize=names,
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted(kinds),
+            extra_options=options,
+        )
+        quantizer.quantize_model()
+        quantizer.model.save_model_to_file(str(output), False)
+    except Exception as error:  # onnxruntime.quantization raises errors of several libraries
+        raise ExportError(f"ONNX Runtime cannot quantize the graph: {reason_of(error)}") from error
+
+
+def _chosen(graph: onnx.GraphProto) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the layers with constant weights, and the nodes between convolutions."""
+    weights = {each.name for each in graph.initializer if each.data_type == TensorProto.FLOAT}
+    layers, between = [], []
+    convolved: set[str] = set()  # tensors that convolutions, and nodes between them, compute
+    for node in graph.node:
+        if node.op_type in LINEAR and len(node.input) > 1 and node.input[1] in weights:
+            layers.append(node.name)
+            if node.op_type.startswith("Conv"):
+                convolved.update(node.output)
+        elif node.op_type in _BETWEEN and _is_between(node, convolved, weights):
+            between.append(node.name)
+            convolved.update(node.output)
+    return tuple(layers), tuple(between)
+
+
+def _is_between(node: onnx.NodeProto, convolved: Collection[str], weights: Collection[str]) -> bool:
+    """Tell whether a node reads what convolutions compute: all of it, where it adds or joins."""
+    if node.op_type in ("Add", "Concat"):
+        return all(name in convolved for name in node.input)
+    return node.input[0] in convolved
+
+
+def _activations(graph: onnx.GraphProto, names: Collection[str]) -> list[str]:
+    """Return the float tensors that the nodes of these names read and write."""
+    constants = {each.name for each in graph.initializer}
+    values = [*graph.value_info, *graph.input, *graph.output]
+    floats = {each.name for each in values if each.type.tensor_type.elem_type == TensorProto.FLOAT}
+    tensors: dict[str, None] = {}
+    for node in graph.node:
+        if node.name in names:
+            for name in (*node.input, *node.output):
+                if name and name not in constants and name in floats:
+                    tensors[name] = None
+    return list(tensors)
+
+
+def _in_dialect(
+    ranges: Mapping[str, ActivationRange], dialect: Dialect
+) -> tuple[dict[str, tuple[Any, Any]], dict[str, list[dict[str, Any]]]]:
+    """Return the limits of each tensor in a dialect, and the types that differ from its default."""
+    limits: dict[str, tuple[Any, Any]] = {}
+    overrides: dict[str, list[dict[str, Any]]] = {}
+    for name, activation in ranges.items():
+        chosen = activation.symmetric
+        fitted = activation.fitted
+        if dialect.activations == "uint8":
+            chosen = fitted
+        elif dialect.activations == "both" and fitted.unsigned and not fitted.zero_point:
+            chosen = fitted
+            overrides[name] = [{"quant_type": _UNSIGNED, "symmetric": False}]
+        low, high = (0, 255) if chosen.unsigned else (-127, 127)
+        limits[name] = (
+            np.float32((low - chosen.zero_point) * chosen.scale),
+            np.float32((high - chosen.zero_point) * chosen.scale),
+        )
+    return limits, overrides
