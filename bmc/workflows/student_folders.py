@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bmc import artifact, console, workspace
-from bmc.contracts import families
+from bmc.contracts import Family, families
 from bmc.data import Dataset
-from bmc.errors import UsageError
+from bmc.errors import BmcError, UsageError
 from bmc.inference.form import is_quantized
 from bmc.inference.scripted import refuse_scripted
 from bmc.inputs import kind_of_rows
@@ -60,7 +60,8 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     manifest = artifact.describe(Path(reference))
     family = families.family(manifest["family"], manifest.get("plugins"))
     origin = manifest["origin"]
-    recipe = family.recipe(str(origin.get("student") or origin.get("baseline") or ""))
+    name = str(origin.get("student") or origin.get("baseline") or "")
+    recipe = families.recipe_of(family, name, _recorded(family, origin), taught=True)
     recipe = family.recipes.get(str(manifest["inputs"].get("kind")), recipe)
     return Chosen(
         reference,
@@ -69,6 +70,18 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
         AsTrained(**settings_from(AsTrained, options, reference)),
         replace(recipe, learning_rate=recipe.learning_rate * _SLOWER),
     )
+
+
+def _recorded(family: Family, origin: Mapping[str, Any]) -> Any:
+    """Return the recorded settings of a model's network; defaults where they cannot be read.
+
+    Word vectors that a network started from may be gone.
+    """
+    recorded = origin.get("student_settings") or origin.get("options") or {}
+    try:
+        return family.settings(**recorded)
+    except (BmcError, TypeError, ValueError):
+        return family.settings()
 
 
 def load(chosen: Chosen, data: Dataset) -> Model:

@@ -104,6 +104,9 @@ def test_it_has_a_recipe_for_each_of_its_baselines(name: str) -> None:
     family = families.family(name)
     for baseline in family.baselines or ("any",):
         assert isinstance(family.recipe(baseline), TrainingSettings)
+        for taught in (False, True):
+            recipe = families.recipe_of(family, baseline, family.settings(), taught)
+            assert isinstance(recipe, TrainingSettings)
 
 
 @pytest.mark.parametrize("name", EVERY)

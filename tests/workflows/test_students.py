@@ -21,7 +21,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, Us
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from bmc.workflows import distill, students
+from bmc.workflows import baselines, distill, students
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
@@ -92,6 +92,36 @@ def test_a_checkpoint_reads_its_own_tokens_and_says_that_logits_are_all_it_can_l
     assert student.labels == reviews.labels
     students.say_differences(student, teacher)
     assert "reads other tokens than its teacher" in capsys.readouterr().err
+
+
+def test_a_student_over_word_vectors_knows_the_words_of_the_unlabeled_texts(
+    lively_folder: Path, reviews_csv: Path, tmp_path: Path
+) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("film 1 0\nfine -1 0\nzyzzyva 0 1\n")
+    texts = tmp_path / "texts.txt"
+    texts.write_text("a zyzzyva of a film\nno other text\n")
+    settings = Distillation(
+        student="textcnn",
+        settings={"vectors": str(vectors), "filters": "4"},
+        **{**QUICK, "transfer": str(texts)},
+    )
+    source, output = DataSource(data=str(reviews_csv)), Output(tmp_path / "student")
+    student: Any = artifact.load(distill.distill(str(lively_folder), source, settings, output).path)
+    assert "zyzzyva" in student.encoder.tokenizer.encode("Zyzzyva").tokens
+    assert student.spec["embedding"] == 2
+    assert students.choose(str(tmp_path / "student"), {}).recipe.epochs == 3
+    assert students.choose(str(tmp_path / "student"), {}).recipe.learning_rate == 2.5e-3
+
+
+def test_word_vectors_have_another_recipe_where_a_teacher_teaches(tmp_path: Path) -> None:
+    vectors = tmp_path / "vectors.txt"
+    vectors.write_text("film 1 0\n")
+    options = {"vectors": str(vectors)}
+    alone = baselines.choose("lstm", options).recipe
+    taught = students.choose("lstm", options).recipe
+    assert (alone.epochs, taught.epochs) == (8, 3)
+    assert baselines.choose("lstm", {}).recipe == students.choose("lstm", {}).recipe
 
 
 def test_signals_that_other_tokens_rule_out_are_refused_with_those_that_remain(
