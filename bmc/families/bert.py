@@ -84,8 +84,10 @@ class Tables:
 TEACHERS: Mapping[str, Tables] = {
     "albert": Tables("albert.embeddings"),
     "bert": Tables("bert.embeddings"),
+    "deberta-v2": Tables("deberta.embeddings"),
     "distilbert": Tables("distilbert.embeddings"),
     "electra": Tables("electra.embeddings"),
+    "modernbert": Tables("model.embeddings", "tok_embeddings"),
     "mpnet": Tables("mpnet.embeddings", reserved=2),
     "roberta": Tables("roberta.embeddings", reserved=2),
     "xlm-roberta": Tables("roberta.embeddings", reserved=2),
@@ -113,7 +115,7 @@ FAMILY = Family(
     students=STUDENTS,
     references={
         "hf:ORG/NAME@REV": "an encoder on the Hugging Face hub (needs a network): a BERT, MPNet, "
-        "DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA or ALBERT",
+        "DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA, ALBERT, DeBERTa-v3 or ModernBERT",
         "FOLDER": "a local Hugging Face folder of one, with model.safetensors",
     },
     model_types=("bert",),

@@ -18,7 +18,8 @@ class Embeddings(nn.Module):
 
     Args:
         words: table of words.
-        positions: module that returns position vectors (length, width) or (rows, length, width).
+        positions: module that returns position vectors (length, width) or (rows, length, width);
+            None where attentions compute positions.
         norm: norm of the sum.
         types: table of token types; None where they are not an input.
         project: layer from the tables' width to that of the layers; None where they are equal.
@@ -27,7 +28,7 @@ class Embeddings(nn.Module):
     def __init__(
         self,
         words: nn.Module,
-        positions: nn.Module,
+        positions: nn.Module | None,
         norm: nn.Module,
         types: nn.Module | None = None,
         project: nn.Module | None = None,
@@ -36,7 +37,8 @@ class Embeddings(nn.Module):
         self.words = words
         if types is not None:
             self.types = types
-        self.positions = positions
+        if positions is not None:
+            self.positions = positions
         self.norm = norm
         if project is not None:
             self.project = project
@@ -46,7 +48,9 @@ class Embeddings(nn.Module):
         summed = self.words(ids)
         if hasattr(self, "types"):
             summed = summed + self.types(types)
-        hidden: Tensor = self.norm(summed + self.positions(ids))
+        if hasattr(self, "positions"):
+            summed = summed + self.positions(ids)
+        hidden: Tensor = self.norm(summed)
         return self.project(hidden) if hasattr(self, "project") else hidden
 
 

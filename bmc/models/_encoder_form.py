@@ -17,18 +17,16 @@ class InferenceForm(nn.Module):
     """An encoder with a classifier of its first token, rewritten for inference.
 
     Args:
-        module: the classifier; it is not changed.
         embeddings: its embeddings.
-        layers: the parts of its layers, in order.
+        layers: its layers, from hidden states (rows x length, width) and mask; the last one returns
+            the first tokens alone.
         head: computes logits (rows, classes) of first tokens (rows, width).
     """
 
-    def __init__(
-        self, module: nn.Module, embeddings: Embeddings, layers: Sequence[LayerParts], head: Head
-    ) -> None:
+    def __init__(self, embeddings: Embeddings, layers: nn.ModuleList, head: Head) -> None:
         super().__init__()
         self.embeddings = embeddings
-        self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=False)
+        self.layers = layers
         self.head = head
 
     def forward(
@@ -40,6 +38,21 @@ class InferenceForm(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, mask)
         return self.head(hidden)  # type: ignore[no-any-return]
+
+
+def bert_like(
+    module: nn.Module, embeddings: Embeddings, layers: Sequence[LayerParts], head: Head
+) -> InferenceForm:
+    """Return the inference form of an encoder whose attention is that of BERT.
+
+    Args:
+        module: the classifier; it is not changed.
+        embeddings: its embeddings.
+        layers: the parts of its layers, in order.
+        head: its head.
+    """
+    fused = fused_layers(layers, tied_parameters(module), mask_by_query=False)
+    return InferenceForm(embeddings, fused, head)
 
 
 class Head(nn.Module):

@@ -76,7 +76,7 @@ def fused_layers(
     """
     attentions: dict[int, _Attention] = {}
     fused = [
-        _Layer(
+        FusedLayer(
             attentions.setdefault(id(layer.attention.module), _Attention(layer.attention, tied)),
             layer,
         )
@@ -86,11 +86,18 @@ def fused_layers(
     uses = sum(layer.attention.module is last.attention.module for layer in layers)
     shared = attentions[id(last.attention.module)].project if uses > 1 else None
     first_token = _FirstTokenAttention(last.attention, tied, shared, mask_by_query)
-    fused[-1] = _Layer(first_token, last)
+    fused[-1] = FusedLayer(first_token, last)
     return nn.ModuleList(fused)
 
 
-class _Layer(nn.Module):
+class FusedLayer(nn.Module):
+    """A layer of an inference form.
+
+    Args:
+        attention: module from hidden states and mask to the queries' input vectors and the output.
+        layer: parts of the layer.
+    """
+
     def __init__(self, attention: nn.Module, layer: LayerParts) -> None:
         super().__init__()
         self.attention = attention
@@ -102,6 +109,7 @@ class _Layer(nn.Module):
         self.norm = layer.norm
 
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """Return vectors (rows x queries, width) of hidden states (rows x length, width)."""
         queries, mixed = self.attention(hidden, mask)
         hidden = self.attention_norm(self.project(mixed) + queries)
         return self.norm(self.narrow(self.activation(self.widen(hidden))) + hidden)  # type: ignore[no-any-return]

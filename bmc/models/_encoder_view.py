@@ -45,7 +45,8 @@ def view(
                 hook = part.register_forward_hook(lambda _, args, out, kept=kept: kept.append(out))
                 hooks.callback(hook.remove)
         logits = output_of(module, {**inputs, "output_attentions": True})  # type: ignore[dict-item]
-    units = [outputs[name] for name in projections]
+    # DeBERTa projects its distances, too, after the tokens.
+    units = [outputs[name][:: len(outputs[name]) // len(stack)] for name in projections]
     if len(units) == 1:
         units = [list(part) for part in zip(*(each.chunk(3, -1) for each in units[0]), strict=True)]
     queries, keys, values = units

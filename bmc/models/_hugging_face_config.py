@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -54,6 +54,7 @@ class FamilyKeys:
         integers: smallest and largest value of further whole numbers, by name.
         numbers: smallest and largest value of further numbers, by name.
         choices: the values that bmc builds of further entries, by name.
+        tests: functions that tell whether bmc builds a value of further entries, by name.
         hidden: hidden size where config.json does not say it.
         heads: number of attention heads where config.json does not say it.
     """
@@ -62,6 +63,7 @@ class FamilyKeys:
     integers: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     choices: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+    tests: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     hidden: int = 768
     heads: int = 12
 
@@ -91,14 +93,14 @@ def checked(
     """
     if spec.get("model_type") != model_type:
         raise ArtifactError(f"model type {spec.get('model_type')!r:.60} is not {model_type}")
-    for key, accepted in {**_ONLY_VALUES, **keys.choices}.items():
-        if key in spec and spec[key] not in accepted:
-            raise ArtifactError(
-                f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build"
-            )
+    choices = {**_ONLY_VALUES, **keys.choices}
+    unbuildable = [key for key in choices if key in spec and spec[key] not in choices[key]]
+    unbuildable += [key for key, test in keys.tests.items() if key in spec and not test(spec[key])]
+    for key in unbuildable:
+        raise ArtifactError(f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build")
     integers = {**_with_names(_INTEGERS, keys), **keys.integers}
     numbers = {**_with_names(_NUMBERS, keys), **keys.numbers}
-    others = (*_OTHER_KEYS, *map(keys.name, _OTHER_KEYS), *keys.choices)
+    others = (*_OTHER_KEYS, *map(keys.name, _OTHER_KEYS), *keys.choices, *keys.tests)
     entries = {key: spec[key] for key in (*integers, *numbers, *others) if key in spec}
     for key, (least, most) in integers.items():
         if key in entries and not (type(entries[key]) is int and least <= entries[key] <= most):

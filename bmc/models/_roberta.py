@@ -9,7 +9,7 @@ from torch import nn, tanh
 from bmc.models import hugging_face
 from bmc.models._bert_inference import bert_layer
 from bmc.models._encoder_embeddings import CountedPositions, Embeddings
-from bmc.models._encoder_form import Head, InferenceForm
+from bmc.models._encoder_form import Head, bert_like
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
 
 _RESERVED = 2  # tokens have positions from padding id + 1 on, and the padding id is 1
@@ -25,7 +25,7 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm, segments)
     layers = [bert_layer(layer) for layer in module.roberta.encoder.layer]
     head = Head(module.classifier.dense, tanh, module.classifier.out_proj)
-    return InferenceForm(module, embeddings, layers, head)
+    return bert_like(module, embeddings, layers, head)
 
 
 def encoder(model_type: str, classifier: Any, config: Any) -> Encoder:

@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from bmc.models import hugging_face
 from bmc.models._bert_inference import bert_embeddings
-from bmc.models._encoder_form import Head, InferenceForm
+from bmc.models._encoder_form import Head, bert_like
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
@@ -58,7 +58,7 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     project = base.encoder.embedding_hidden_mapping_in
     embeddings = bert_embeddings(base.embeddings, types, longest, project)
     layers = [_parts(group.albert_layers[0]) for group in base.encoder.albert_layer_groups]
-    return InferenceForm(module, embeddings, layers, Head(base.pooler, tanh, module.classifier))
+    return bert_like(module, embeddings, layers, Head(base.pooler, tanh, module.classifier))
 
 
 def _parts(layer: Any) -> LayerParts:

@@ -13,7 +13,7 @@ from transformers import DistilBertConfig, DistilBertForSequenceClassification
 
 from bmc.models import hugging_face
 from bmc.models._encoder_embeddings import Embeddings, FirstPositions
-from bmc.models._encoder_form import Head, InferenceForm
+from bmc.models._encoder_form import Head, bert_like
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
@@ -26,7 +26,7 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm)
     layers = [_parts(layer) for layer in module.distilbert.transformer.layer]
     head = Head(module.pre_classifier, relu, module.classifier)
-    return InferenceForm(module, embeddings, layers, head)
+    return bert_like(module, embeddings, layers, head)
 
 
 def _parts(layer: Any) -> LayerParts:

@@ -12,7 +12,7 @@ from transformers import ElectraConfig, ElectraForSequenceClassification
 
 from bmc.models import hugging_face
 from bmc.models._bert_inference import bert_embeddings, bert_layer
-from bmc.models._encoder_form import Head, InferenceForm
+from bmc.models._encoder_form import Head, bert_like
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
 
@@ -23,9 +23,7 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     project = getattr(base, "embeddings_project", None)
     embeddings = bert_embeddings(base.embeddings, types, longest, project)
     layers = [bert_layer(layer) for layer in base.encoder.layer]
-    return InferenceForm(
-        module, embeddings, layers, Head(head.dense, head.activation, head.out_proj)
-    )
+    return bert_like(module, embeddings, layers, Head(head.dense, head.activation, head.out_proj))
 
 
 ENCODER = Encoder(

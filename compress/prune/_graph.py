@@ -256,9 +256,10 @@ def _group(
     attentions = _attentions(axes, parts)
     kind = "heads" if attentions else _kind(axes)
     units = len(axes[0].coupled.indices)
+    units = units // 2 if _is_gated(axes, units) else units
     try:
         width = _width_of_a_head(attentions, units, parts)
-        members = [_member(axis, module, width, indivisible) for axis in axes]
+        members = [_member(axis, module, width, indivisible, units) for axis in axes]
     except ValueError as error:
         return Group(layers[0], kind, units, layers, reason=str(error))
     to_cut = tuple(member for member in members if member is not None)
@@ -293,6 +294,19 @@ def _kind(axes: list[_Axis]) -> str:
     return "channels" if is_conv else "hidden"
 
 
+def _is_gated(axes: list[_Axis], units: int) -> bool:
+    """Tell whether one half of a layer's outputs multiplies the other half before it is read.
+
+    As in gated linear units, whose readers have half as many inputs. torch-pruning names the second
+    half alone. Cutting is checked afterwards (`cut_mismatch`), so that a wrong guess is harmless.
+    """
+    readers = [axis.coupled for axis in axes if axis.side == "in"]
+    second_half = set(range(units // 2, units))
+    return units % 2 == 0 and all(
+        len(reader.indices) == units // 2 and set(reader.units) == second_half for reader in readers
+    )
+
+
 def _width_of_a_head(attentions: tuple[str, ...], indices: int, parts: Parts) -> int:
     if not attentions:
         return 1
@@ -306,7 +320,7 @@ def _width_of_a_head(attentions: tuple[str, ...], indices: int, parts: Parts) ->
 
 
 def _member(
-    axis: _Axis, module: nn.Module, width: int, indivisible: Mapping[int, str]
+    axis: _Axis, module: nn.Module, width: int, indivisible: Mapping[int, str], count: int
 ) -> Member | None:
     """Return a layer's axis as a member of a group; None where the layer has nothing to cut.
 
@@ -315,6 +329,7 @@ def _member(
         module: the model.
         width: number of indices for each unit: the width of a head, or 1.
         indivisible: parameters that cannot be cut, as `_shared_across_kinds` returns them.
+        count: number of indices that are cut independently; those of a gate are further ones.
 
     Raises:
         ValueError: the axis cannot be cut.
@@ -345,7 +360,7 @@ def _member(
     if None in unit_of_index or max(indices) >= size:
         raise ValueError(f"the graph does not say which index of {path} belongs to which unit")
     units = torch.full((size,), -1)
-    units[torch.tensor(indices)] = torch.tensor(unit_of_index) // width
+    units[torch.tensor(indices)] = torch.tensor(unit_of_index) % count // width
     return Member(axis.paths, axis.side, units)
 
 

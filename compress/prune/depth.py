@@ -259,10 +259,12 @@ def _removable(model: Model) -> set[str]:
         UsageError: the model has no such layer.
     """
     heads = _parts(model).heads
+    has_attention = bool(_parts(model).attention)  # its layers add to a residual stream
     removable = {
         name
         for name in _names(model)
-        if _has_shortcut(model.module.get_submodule(name))
+        if has_attention
+        or _has_shortcut(model.module.get_submodule(name))
         or any(head.startswith(f"{name.rpartition('.')[0]}.") for head in heads)
     }
     if not removable:

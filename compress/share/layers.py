@@ -137,7 +137,8 @@ def _structure(model: Model, name: str, what: str) -> tuple[Any, ...]:
     shared = {path.removeprefix(name): model.module.get_submodule(path) for path in paths}
     sizes = [_shapes(module) for module in shared.values()]
     heads = [count for path, count in parts.heads.items() if path.startswith(f"{name}.")]
-    return name.rpartition(".")[0], str(shared), str(sizes), heads
+    attention = getattr(model.module.get_submodule(name), "attention_type", "")  # local or global
+    return name.rpartition(".")[0], str(shared), str(sizes), heads, attention
 
 
 def _difference(model: Model) -> str:

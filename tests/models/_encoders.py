@@ -11,11 +11,11 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from bmc.contracts import families
 from bmc.inputs.text import TextEncoder, TextSettings
-from bmc.model import Model
+from bmc.model import Model, output_of
 from bmc.models import hugging_face
 from bmc.models.encoders import Encoder
 from tests.faults import _folders
@@ -28,6 +28,8 @@ TEXTS = (
 )
 ROBERTA_SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 ALBERT_SPECIAL = ("<pad>", "<unk>", "[CLS]", "[SEP]", "[MASK]")
+DEBERTA_SPECIAL = ("[PAD]", "[CLS]", "[SEP]", "[UNK]")
+MODERN_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
 SIZES |= {"intermediate_size": 24, "max_position_embeddings": 66}
 PAIRS = [(first, second) for first, second in zip(TEXTS, reversed(TEXTS), strict=True)]
@@ -76,11 +78,38 @@ def pieces(special: tuple[str, ...], unknown: str) -> list[tuple[str, float]]:
     return [*trained, *(piece for piece in whole if piece[0] not in dict(trained))]
 
 
+def with_template(trained: Mapping[str, Any]) -> Any:
+    """Return byte pairs between [CLS] and [SEP], as ModernBERT's tokenizer.json has them."""
+    tokenizer = Tokenizer(models.BPE(**trained))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.add_special_tokens(list(MODERN_SPECIAL))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B [SEP]",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        model_input_names=["input_ids", "attention_mask"],
+        **{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"},
+        **{"sep_token": "[SEP]", "mask_token": "[MASK]"},
+    )
+
+
 ENCODERS: Mapping[str, Small] = {
     "albert": Small(
         transformers.AlbertConfig,
         lambda: transformers.AlbertTokenizer(vocab=pieces(ALBERT_SPECIAL, "<unk>")),
         {"embedding_size": 12},
+    ),
+    "deberta-v2": Small(  # as DeBERTa-v3 is, with few buckets of distances
+        transformers.DebertaV2Config,
+        lambda: transformers.DebertaV2Tokenizer(vocab=pieces(DEBERTA_SPECIAL, "[UNK]")),
+        {
+            **{"relative_attention": True, "position_buckets": 8, "norm_rel_ebd": "layer_norm"},
+            **{"share_att_key": True, "pos_att_type": ["p2c", "c2p"], "type_vocab_size": 0},
+            "position_biased_input": False,
+        },
     ),
     "distilbert": Small(
         transformers.DistilBertConfig,
@@ -91,6 +120,15 @@ ENCODERS: Mapping[str, Small] = {
         transformers.ElectraConfig,
         lambda: transformers.BertTokenizer(vocab=_folders.vocabulary()),
         {"embedding_size": 12},
+    ),
+    "modernbert": Small(  # one layer sees a window of 3, the next all tokens
+        transformers.ModernBertConfig,
+        lambda: with_template(byte_pairs(MODERN_SPECIAL)),
+        {
+            **{"pad_token_id": 0, "local_attention": 2, "global_rope_theta": 500.0},
+            "layer_types": ["sliding_attention", "full_attention"],
+            **{"cls_token_id": 2, "sep_token_id": 3, "bos_token_id": 2, "eos_token_id": 3},
+        },
     ),
     "roberta": Small(
         transformers.RobertaConfig,
@@ -112,11 +150,10 @@ def spec_of(family: str, rows: int, labels: tuple[str, ...] = LABELS, **changes:
     names |= {"label2id": {label: number for number, label in enumerate(labels)}}
     names = {} if changes.pop("headless", False) else names
     settings = {**SIZES, **small.settings, **names, **changes}
-    own = {
-        getattr(small.config, "attribute_map", {}).get(key, key): settings[key] for key in settings
-    }
-    if family == "distilbert":
-        own["hidden_dim"] = own.pop("intermediate_size", 24)
+    if "layer_types" in settings:
+        settings["layer_types"] = settings["layer_types"][: settings["num_hidden_layers"]]
+    name_of = described(family).kind.keys.name
+    own = {name_of(key): value for key, value in settings.items()}
     return small.config(vocab_size=rows, **own)
 
 
@@ -192,6 +229,7 @@ def small(family: str, columns: int = 1, layers: int = 2) -> Model:
     )
     encoder = TextEncoder(tokenizer.backend_tokenizer, settings)
     lively(module)
-    with torch.no_grad():
-        module.get_parameter(f"{described(family).kind.output}.weight").mul_(5)
+    with torch.no_grad():  # answers whose standard deviation is 0.5
+        answers = output_of(module, described(family).examples(module)[0])
+        module.get_parameter(f"{described(family).kind.output}.weight").mul_(0.5 / answers.std())
     return Model(module, family, spec, LABELS, encoder)

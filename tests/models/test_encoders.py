@@ -25,7 +25,7 @@ from bmc.export.source import source_of
 from bmc.inference.form import inference_form
 from bmc.inference.quantized_layers import QuantizedLayer
 from bmc.inputs.text import TextSettings
-from bmc.model import Model, Work, output_of
+from bmc.model import AppliedStep, Model, Work, output_of
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -40,6 +40,13 @@ ROWS: dict[int, list[Any]] = {
     2: [*_encoders.PAIRS, (LONG, "no"), ("no", LONG), ("no", "a film")],
 }
 TARGETS = ("onnx", "openvino", "tensorrt")
+TWO_LAYERS = ("deberta-v2", "modernbert")  # all layers but the last compute every token
+EXPORTED = (
+    "albert",
+    "deberta-v2",
+    "modernbert",
+    "roberta",
+)  # the others are exported by slow tests
 NEEDED = {"onnx": "onnxruntime", "openvino": "openvino", "tensorrt": "tensorrt_rtx"}
 
 every_family = pytest.mark.parametrize("family", FAMILIES)
@@ -194,9 +201,16 @@ def test_a_folder_is_trained_and_is_a_student(
     assert f"{_encoders.described(family).kind.output}.weight" in changed
 
 
-@every_family
+@pytest.mark.parametrize(
+    "family",
+    [
+        pytest.param(name, marks=() if name in EXPORTED else pytest.mark.slow)
+        for name in _encoders.ENCODERS
+    ],
+)
 def test_a_bundle_answers_as_the_model(family: str, reviews: Dataset, tmp_path: Path) -> None:
-    model = _encoders.small(family, layers=1)
+    layers = 2 if family in TWO_LAYERS else 1
+    model = _encoders.small(family, layers=layers)
     model.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     artifact.save(model, tmp_path / "model")
     inputs = [_bundles.texts(model, *shape) for shape in _bundles.SHAPES if max(shape) < 24]
@@ -230,6 +244,26 @@ def test_its_layers_are_quantized(family: str, reviews: Dataset, tmp_path: Path)
     with torch.inference_mode():
         result = output_of(model.module.eval(), inputs)
     assert 0 < (result - expected).abs().max() < 0.3 * expected.abs().max()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", TWO_LAYERS)
+def test_a_quantized_bundle_answers_as_the_quantized_model(
+    family: str, reviews: Dataset, tmp_path: Path
+) -> None:
+    model = _encoders.small(family)
+    model.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
+    settings = TrainingSettings(epochs=1, precision="fp32", device="cpu")
+    work = work_for(
+        reviews, (), settings, tmp_path, tmp_path, lambda name: artifact.load(Path(name)), run=""
+    )
+    record = Static(samples=16).apply(model, work)
+    model.steps.append(AppliedStep("quantize/static", {}, record, 0, 0.0))
+    artifact.save(model, tmp_path / "model")
+    with source_of(tmp_path / "model", reviews, ExportOptions(allow_slower=True)) as source:
+        for target in TARGETS[:2]:
+            bundle = flow.export(source, target, tmp_path / target, force=False)
+            assert bundle.manifest.parity["agreement"] >= 0.99
 
 
 # folders that cannot be loaded

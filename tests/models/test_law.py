@@ -74,6 +74,7 @@ LEFT_OUT |= {("distill/generator", "bert"): "it teaches generators"}
 LEFT_OUT |= {
     ("share/layers", "albert"): "its layers are one already",
     ("share/tie", "albert"): "its layers are one already",
+    ("share/layers", "modernbert"): "one of its two layers sees a window, the other all tokens",
 }
 LEFT_OUT |= {
     ("prune/movement", family): "it trains, and a distilbert is of the same layers"
