@@ -14,7 +14,6 @@ Dai et al. 2019, "Transformer-XL", appendix B (the reshape).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -87,7 +86,7 @@ class _Distances(nn.Module):
     def _table(vectors: Tensor, inner: Any, scale: float) -> nn.Parameter:
         """Return a table (heads, width of a head, distances + 1)."""
         padded = nn.functional.pad(vectors.detach() * scale, (0, 0, 0, 1))
-        heads = padded.unflatten(-1, (int(inner.num_attention_heads), -1))
+        heads = padded.view(len(padded), int(inner.num_attention_heads), -1)
         return nn.Parameter(heads.permute(1, 2, 0).contiguous(), requires_grad=False)
 
     def scores(self, query: Tensor, key: Tensor) -> Tensor | float:
@@ -148,7 +147,7 @@ class _FirstTokenAttention(nn.Module):
         """Return the first tokens, and the attention's output (rows, width)."""
         first = first_tokens(hidden, mask)
         (query,) = self.query(first)
-        query = query.unflatten(-1, (self.heads, -1))[:, :, None]
+        query = query.view(mask.shape[0], self.heads, 1, -1)
         key, value = (_by_head(part, mask, self.heads) for part in self.project(hidden))
         scores = query @ key.transpose(-1, -2) + self.distances.first_scores(query, key)
         return first, _mixed(scores + mask, value)
@@ -170,8 +169,9 @@ def _skewed(scores: Tensor, length: int) -> Tensor:
     Returns:
         (rows, heads, length, length).
     """
-    flat = scores.flatten(2)[:, :, length - 1 :]
-    return flat[:, :, : length * (2 * length - 1)].unflatten(-1, (length, -1))[..., :length]
+    rows, heads, width = *scores.shape[:2], 2 * length - 1
+    flat = scores.flatten(2)[:, :, length - 1 : length - 1 + length * width]
+    return flat.reshape(rows, heads, length, width)[..., :length]
 
 
 def _by_head(part: Tensor, mask: Tensor, heads: int) -> Tensor:
@@ -188,9 +188,9 @@ def _mixed(scores: Tensor, value: Tensor) -> Tensor:
 def _parts(layer: Any) -> LayerParts:
     """Return the parts of a DebertaV2Layer."""
     inner = layer.attention.self
-    linears: Sequence[nn.Module] = (inner.query_proj, inner.key_proj, inner.value_proj)
+    heads, scale = int(inner.num_attention_heads), scale_of(inner)
     return LayerParts(
-        AttentionParts(inner, *linears, int(inner.num_attention_heads), scale_of(inner)),
+        AttentionParts(inner, inner.query_proj, inner.key_proj, inner.value_proj, heads, scale),
         project=layer.attention.output.dense,
         attention_norm=layer.attention.output.LayerNorm,
         widen=layer.intermediate.dense,

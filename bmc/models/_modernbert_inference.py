@@ -115,7 +115,7 @@ class _Layer(nn.Module):
             mask = mask[:, :, :1]
         query, key = rotation(query, False, queries), rotation(key, True, length)
         heads = value.shape[2]
-        parts = [part.flatten(0, 1).flatten(1) for part in (query, key, value)]
-        hidden = hidden + self.output(attend(*parts, mask, heads, queries))
+        query, key, value = (part.flatten(0, 1).flatten(1) for part in (query, key, value))
+        hidden = hidden + self.output(attend(query, key, value, mask, heads, queries))
         widened, gate = self.widen(self.norm(hidden)).chunk(2, dim=-1)
         return hidden + self.narrow(self.activation(widened) * gate)  # type: ignore[no-any-return]

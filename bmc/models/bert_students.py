@@ -107,6 +107,8 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     fresh = module.get_submodule("bert.embeddings")
     eigenvectors = torch.linalg.eigh((words.T @ words).double()).eigenvectors.flip(1)
     basis = eigenvectors[:, : size.hidden].to(words.dtype)
+    # The tables of ELECTRA and ALBERT may be narrower than the student.
+    basis = nn.functional.pad(basis, (0, size.hidden - basis.shape[1]))
     with torch.no_grad():
         fresh.get_parameter("word_embeddings.weight").copy_(EMBEDDING_SCALE * words @ basis)
         for name in ("position_embeddings", "token_type_embeddings"):
@@ -228,9 +230,7 @@ def _check_source(source: Model, size: Size) -> tuple[list[int], dict[str, Any]]
 
 
 def _check_width(source: Model, size: Size) -> None:
-    tables = TEACHERS[source.family]
-    table: Any = source.module.get_submodule(f"{tables.path}.{tables.words}")
-    width = int(table(torch.zeros(1, dtype=torch.long)).shape[-1])
+    width = source.spec["dim" if source.family == "distilbert" else "hidden_size"]
     if size.hidden > width:
         raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
 

@@ -19,7 +19,7 @@ from bmc.models._encoder_form import Head, InferenceForm
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
 
-_KINDS = (None, [], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"])
+_KINDS: tuple[Any, ...] = (None, [], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"])
 _SPELLED = ("c2p", "p2c", "c2p|p2c", "p2c|c2p")
 
 

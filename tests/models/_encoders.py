@@ -88,7 +88,8 @@ def with_template(trained: Mapping[str, Any]) -> Any:
         pair="[CLS] $A [SEP] $B [SEP]",
         special_tokens=[("[CLS]", 2), ("[SEP]", 3)],
     )
-    return transformers.PreTrainedTokenizerFast(
+    fast: Any = transformers.PreTrainedTokenizerFast
+    return fast(
         tokenizer_object=tokenizer,
         model_input_names=["input_ids", "attention_mask"],
         **{"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]"},

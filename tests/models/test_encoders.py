@@ -19,7 +19,7 @@ from bmc import artifact
 from bmc.compress.quantize.static import Static
 from bmc.contracts import families
 from bmc.data import Dataset
-from bmc.errors import ArtifactError, UsageError
+from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.inference.form import inference_form
@@ -182,6 +182,17 @@ def test_a_family_teaches_a_small_bert_that_reads_its_tokens(family: str, review
     with torch.inference_mode():
         expected = output_of(student.module, inputs)
         torch.testing.assert_close(output_of(form, inputs), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("family", ["albert", "electra"])
+def test_a_student_may_be_wider_than_its_teachers_tables(family: str, reviews: Dataset) -> None:
+    teacher = _encoders.small(family)
+    student = bert.student(teacher, bert.Size(layers=1, hidden=16, heads=2), reviews)
+    table = student.module.get_parameter("bert.embeddings.word_embeddings.weight")
+    assert table[:, :12].abs().sum(0).all()
+    assert not table[:, 12:].any()
+    with pytest.raises(SettingError, match="hidden 24 exceeds its teacher's 16"):
+        bert.student(teacher, bert.Size(layers=1, hidden=24, heads=2), reviews)
 
 
 @every_family
