@@ -14,8 +14,8 @@ from tests._pages import ROOT
 _FIGURES = Path("benchmarks") / "README.md"
 _TABLES = """
 import sys
-import baselines, compression, exports, quantization, speed
-for script in (baselines, compression, exports, quantization, speed):
+import ablation, baselines, compression, exports, quantization, speed
+for script in (ablation, baselines, compression, exports, quantization, speed):
     sys.argv = [script.__name__, "--table"]
     assert script.main() == 0
 """
