@@ -128,6 +128,8 @@ def write(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) 
     """
     hashes, sizes = measure_files(folder, MANIFEST, _WHAT, names)
     content = {"schema": SCHEMA, **asdict(manifest), "files": hashes, "sizes": sizes}
+    if not manifest.thresholds:
+        del content["thresholds"]  # of other tasks
     # The digest covers the content as a reader parses it: tuples are lists there.
     content = json.loads(json.dumps(content, allow_nan=False))
     text = json.dumps({**content, DIGEST: digest_of(content)}, indent=2)

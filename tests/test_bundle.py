@@ -165,7 +165,7 @@ def test_no_key_can_be_left_out(bundle: Path) -> None:
         rest = {name: value for name, value in content.items() if name != key}
         put(bundle, rest)
         assert refusal(bundle), f"{key} may be missing"
-    for key in content["preprocessing"]:
+    for key in content["preprocessing"].keys() - {"type_input"}:  # earlier bundles lack it
         rest = {name: value for name, value in content["preprocessing"].items() if name != key}
         put(bundle, {**content, "preprocessing": rest})
         assert refusal(bundle), f"preprocessing.{key} may be missing"

@@ -164,7 +164,7 @@ def test_json_that_says_no_one_thing_is_refused_with_its_line(
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ([["a", "b"], ["c"]] * 30, "row 1.* label \\['a', 'b'\\]: several labels .* not train"),
+        ([["a", "b"], ["c"]] * 30, "row 1.* label \\['a', 'b'\\]: several .*--task multilabel"),
         ([{"en": "a"}] * 60, "has the label dict .*which is no class"),
         ([*["a"] * 40, None, *["b"] * 19], "row 41.* has no label \\(null\\)"),
         ([*[1.0] * 40, float("nan"), *[2.0] * 19], "row 41.* has no label \\(nan\\)"),
