@@ -105,7 +105,7 @@ def read(path: Path) -> OnnxFile:
     Raises:
         ArtifactError: the file is not an ONNX file, is cut, or names external data that is missing
             or lies outside its folder.
-        UsageError: the file has operators that no runtime of bmc has.
+        UsageError: the file has operators that no runtime of bmc has, or sparse initializers.
     """
     external = _external(path)
     try:
@@ -115,6 +115,7 @@ def read(path: Path) -> OnnxFile:
     if not len(model.graph) and not model.graph.outputs:
         raise ArtifactError(f"{path} is not a readable ONNX file: it has no operators")
     _check_operators(path, model)
+    _check_values(path, model.graph)
     return OnnxFile(path, model, external)
 
 
@@ -178,6 +179,18 @@ def _check_operators(path: Path, model: onnx_ir.Model) -> None:
                 f"({node.name or 'unnamed'}), which no runtime of bmc has; export the model with "
                 "standard operators"
             )
+
+
+def _check_values(path: Path, graph: onnx_ir.Graph) -> None:
+    """Refuse values that come from nowhere: onnx_ir reads no sparse initializers."""
+    known = {id(value) for value in (*graph.inputs, *graph.initializers.values())}
+    for node in graph:
+        for value in node.inputs:
+            if value is not None and value.producer() is None and id(value) not in known:
+                raise UsageError(
+                    f"{path}: {str(value.name)!r:.80} is a sparse initializer, or is missing; "
+                    "store it as a dense initializer"
+                )
 
 
 def _declared(path: Path, kind: str, values: Iterable[onnx_ir.Value]) -> tuple[Declared, ...]:

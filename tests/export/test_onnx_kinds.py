@@ -1,0 +1,243 @@
+"""Kinds of ONNX files that other tools write: each is exported, and quantized where that helps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from bmc.bundle import Bundle
+from bmc.errors import UsageError
+from bmc.export import ExportOptions, onnx_flow, speed
+from bmc.export.onnx_source import onnx_source, quantized_source
+from bmc.measure.scores import Interval
+from bmc.onnx_models.reading import read
+from bmc.onnx_models.samples import samples_of
+from tests._onnx import INT64, save
+
+Arrays = dict[str, NDArray[Any]]
+Case = tuple[Path, Arrays]
+RANDOM = np.random.default_rng(0)
+
+
+def floats(*shape: int) -> NDArray[np.float32]:
+    """Return random floats of a shape."""
+    return RANDOM.normal(size=shape).astype(np.float32)
+
+
+def constant_nodes(path: Path) -> Case:
+    value = numpy_helper.from_array(floats(4, 3), "w")
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=value),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    return save(path, nodes, {"x": ("N", 4)}, {"y": ("N", 3)}), {"x": floats(24, 4)}
+
+
+def channels_last(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["t", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Relu", ["c"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["y"], perm=[0, 2, 3, 1]),
+    ]
+    shape = {"x": ("N", 6, 6, 3)}
+    weights = {"w": floats(8, 3, 3, 3)}
+    return save(path, nodes, shape, {"y": ("N", 6, 6, 8)}, weights), {"x": floats(24, 6, 6, 3)}
+
+
+def transposed_convolution(path: Path) -> Case:
+    nodes = [
+        helper.make_node("ConvTranspose", ["x", "w"], ["c"], strides=[2, 2]),
+        helper.make_node("Sigmoid", ["c"], ["y"]),
+    ]
+    weights = {"w": floats(3, 4, 2, 2)}
+    path = save(path, nodes, {"x": ("N", 3, 5, 5)}, {"y": ("N", 4, 10, 10)}, weights)
+    return path, {"x": floats(24, 3, 5, 5)}
+
+
+def resize_and_clip(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("Clip", ["c", "low", "high"], ["clipped"]),
+        helper.make_node("Resize", ["clipped", "", "scales"], ["large"], mode="nearest"),
+        helper.make_node("Conv", ["large", "w2"], ["c2"], group=4),
+        helper.make_node("HardSwish", ["c2"], ["y"]),
+    ]
+    weights = {
+        "w": floats(4, 3, 3, 3),
+        "w2": floats(4, 1, 1, 1),
+        "low": np.array(0, np.float32),
+        "high": np.array(6, np.float32),
+        "scales": np.array([1, 1, 2, 2], np.float32),
+    }
+    path = save(path, nodes, {"x": ("N", 3, 6, 6)}, {"y": ("N", 4, 12, 12)}, weights)
+    return path, {"x": floats(24, 3, 6, 6)}
+
+
+def residual(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        helper.make_node("BatchNormalization", ["a", "g", "b", "m", "v"], ["n"]),
+        helper.make_node("Relu", ["n"], ["r"]),
+        helper.make_node("Conv", ["r", "w2"], ["c"], pads=[1] * 4),
+        helper.make_node("Add", ["c", "r"], ["sum"]),
+        helper.make_node("Concat", ["sum", "r"], ["both"], axis=1),
+        helper.make_node("MaxPool", ["both"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    weights = {
+        "w": floats(4, 3, 3, 3),
+        "w2": floats(4, 4, 3, 3),
+        **{name: np.abs(floats(4)) for name in "gbmv"},
+    }
+    path = save(path, nodes, {"x": ("N", 3, 6, 6)}, {"y": ("N", 8, 3, 3)}, weights)
+    return path, {"x": floats(24, 3, 6, 6)}
+
+
+def a_weight_used_twice(path: Path) -> Case:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Tanh", ["a"], ["b"]),
+        helper.make_node("MatMul", ["b", "w"], ["y"]),
+        helper.make_node("Identity", ["a"], ["second"]),
+    ]
+    outputs = {"y": ("N", 4), "second": ("N", 4)}
+    path = save(path, nodes, {"x": ("N", 4), "unused": ("N", 1)}, outputs, {"w": floats(4, 4)})
+    return path, {"x": floats(24, 4), "unused": floats(24, 1)}
+
+
+def branches(path: Path) -> Case:
+    """An If whose branches multiply, after a linear layer."""
+    graphs = {}
+    for name, factor in (("then_branch", 1.0), ("else_branch", -1.0)):
+        value = numpy_helper.from_array(np.array(factor, np.float32), f"{name}_factor")
+        nodes = [
+            helper.make_node("Constant", [], [f"{name}_factor"], value=value),
+            helper.make_node("Mul", ["m", f"{name}_factor"], [f"{name}_y"]),
+        ]
+        output = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, None)
+        graphs[name] = helper.make_graph(nodes, name, [], [output])
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("ReduceSum", ["m"], ["sum"], keepdims=0),
+        helper.make_node("Greater", ["sum", "zero"], ["positive"]),
+        helper.make_node("If", ["positive"], ["y"], **graphs),
+    ]
+    weights = {"w": floats(4, 3), "zero": np.array(0, np.float32)}
+    return save(path, nodes, {"x": (1, 4)}, {"y": (1, 3)}, weights), {"x": floats(24, 4)}
+
+
+def dynamic_sizes(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("GlobalAveragePool", ["c"], ["y"]),
+    ]
+    inputs = {"x": ("N", 3, None, None)}
+    path = save(path, nodes, inputs, {"y": ("N", 4, 1, 1)}, {"w": floats(4, 3, 3, 3)})
+    return path, {"x": floats(24, 3, 7, 9)}
+
+
+QUANTIZED: list[Callable[[Path], Case]] = [
+    *(constant_nodes, channels_last, transposed_convolution, resize_and_clip, residual),
+    *(a_weight_used_twice, branches, dynamic_sizes),
+]
+
+
+@pytest.fixture
+def untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the timing out, which is not what these tests ask."""
+    fast = speed.Speed(Interval(2.0, 1.9, 2.1), 1.0)
+    monkeypatch.setattr(speed, "over", lambda quantized, folder: fast)
+
+
+def bundles_of(case: Case, output: Path, targets: tuple[str, ...], quantized: bool) -> list[Bundle]:
+    """Export a file to targets, in fp32 or in 8 bits."""
+    file = read(case[0])
+    samples = samples_of(file, case[1], "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as source:
+        if not quantized:
+            return [onnx_flow.export(source, t, output / t, False) for t in targets]
+        small = quantized_source(source, "minmax", ())
+        return [
+            onnx_flow.quantize(small, source, t, output / f"{t}-int8", False, 0.95) for t in targets
+        ]
+
+
+@pytest.mark.parametrize("make", QUANTIZED)
+@pytest.mark.usefixtures("untimed")
+def test_a_file_of_each_kind_is_quantized_for_both_cpu_targets(
+    make: Callable[[Path], Case], tmp_path: Path
+) -> None:
+    case = make(tmp_path / "x.onnx")
+    for bundle in bundles_of(case, tmp_path, ("onnx", "openvino"), quantized=True):
+        assert bundle.manifest.parity["cosine"] >= 0.95
+        assert bundle.manifest.parity["rows"] == 24
+
+
+def lstm(path: Path) -> Case:
+    node = helper.make_node("LSTM", ["x", "w", "r"], ["y", "h"], hidden_size=4)
+    weights = {"w": floats(1, 16, 3), "r": floats(1, 16, 4)}
+    outputs = {"y": (5, 1, 1, 4), "h": (1, 1, 4)}
+    return save(path, [node], {"x": (5, 1, 3)}, outputs, weights), {"x": floats(8, 5, 1, 3)}
+
+
+def loop(path: Path) -> Case:
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["go"], ["go_on"]),
+            helper.make_node("Add", ["state", "state"], ["doubled"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", INT64, []),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 2]),
+        ],
+        [
+            helper.make_tensor_value_info("go_on", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("doubled", TensorProto.FLOAT, [1, 2]),
+        ],
+    )
+    node = helper.make_node("Loop", ["times", "", "x"], ["y"], body=body)
+    weights = {"times": np.array(3, np.int64)}
+    return save(path, [node], {"x": (1, 2)}, {"y": (1, 2)}, weights), {"x": floats(8, 2)}
+
+
+@pytest.mark.parametrize("make", [lstm, loop])
+def test_a_file_without_layers_for_8_bits_is_exported_in_fp32(
+    make: Callable[[Path], Case], tmp_path: Path
+) -> None:
+    case = make(tmp_path / "x.onnx")
+    for bundle in bundles_of(case, tmp_path, ("onnx", "openvino"), quantized=False):
+        assert bundle.manifest.parity["max_error"] < 1e-4
+    with pytest.raises(UsageError, match="nothing can be quantized"):
+        bundles_of(case, tmp_path, ("onnx",), quantized=True)
+
+
+def test_a_scaler_of_scikit_learn_runs_in_onnx_runtime(tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[1.0, 2.0], scale=[2.0, 0.5]
+    )
+    path = save(
+        tmp_path / "x.onnx", [node], {"x": ("N", 2)}, {"y": ("N", 2)}, domains=["ai.onnx.ml"]
+    )
+    (bundle,) = bundles_of((path, {"x": floats(8, 2)}), tmp_path, ("onnx",), quantized=False)
+    assert bundle.manifest.parity["max_error"] == 0
+
+
+def test_sparse_weights_are_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "x.onnx", [helper.make_node("MatMul", ["x", "w"], ["y"])],
+        {"x": ("N", 2)}, {"y": ("N", 2)})  # fmt: skip
+    model = onnx.load(str(path))
+    values = numpy_helper.from_array(np.array([3.0], np.float32), "w")
+    indices = numpy_helper.from_array(np.array([1], np.int64), "w_indices")
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2, 2]))
+    onnx.save_model(model, str(path))
+    with pytest.raises(UsageError, match="'w' is a sparse initializer"):
+        read(path)
