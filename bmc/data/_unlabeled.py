@@ -160,7 +160,14 @@ def _series(row: Any, number: int) -> NDArray[np.float32]:
 
 
 def _numbers(rows: Any, features: Sequence[str]) -> NDArray[np.float64]:
-    """Return rows of named numbers: dictionaries, tuples, or one array (rows, numbers)."""
+    """Return rows of named numbers: dictionaries, tuples, a data frame, or one array (rows, n).
+
+    The array may stand in a tuple, as arrays of a network of several inputs do.
+    """
+    if isinstance(rows, tuple) and len(rows) == 1 and np.ndim(rows[0]) == 2:
+        rows = rows[0]
+    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
+        rows = rows.to_dict("records")
     settings = FeatureSettings(tuple(features), *[(0.0,) * len(features)] * 3)
     return rows_of(FeatureEncoder(settings).values_of(rows))
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bmc.contracts import Network
 from bmc.contracts.signals import View
 from bmc.data import Dataset
-from bmc.families._options import EncoderOptions
+from bmc.families.distilbert import Settings as EncoderOptions
 from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
 from bmc.models import hugging_face

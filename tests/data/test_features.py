@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bmc import data as datasets
+from bmc import memory
 from bmc.data import Dataset, transfer_rows
 from bmc.errors import DataError, SettingError
 
@@ -128,6 +129,25 @@ def test_columns_of_a_named_data_set_can_be_chosen() -> None:
 def test_the_diabetes_data_is_for_a_regression() -> None:
     data = datasets.load("diabetes", task="regression")
     assert (len(data.features), len(data.train)) == (10, 310)
+
+
+@pytest.mark.parametrize("form", ["dictionaries", "array", "tuple of an array", "data frame"])
+def test_unlabeled_rows_of_a_python_caller_are_read_in_every_form(
+    tmp_path: Path, form: str
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    data = load(table(tmp_path / "t.csv"), "d,a")
+    rows = [{"a": 100 + index, "d": 1.0} for index in range(4)]
+    array = np.array([[row["d"], row["a"]] for row in rows])
+    forms: dict[str, Any] = {
+        "dictionaries": rows,
+        "array": array,
+        "tuple of an array": (array,),
+        "data frame": pandas.DataFrame(rows),
+    }
+    with memory.keeping_rows("more", forms[form]):
+        read = transfer_rows(f"{memory.PREFIX}more", 10, data).rows
+    assert sorted(np.asarray(read).tolist()) == array.tolist()
 
 
 def test_unlabeled_rows_come_from_a_table_and_held_out_rows_are_left_out(tmp_path: Path) -> None:
