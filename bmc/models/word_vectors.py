@@ -31,7 +31,7 @@ from bmc.models import _vector_files, tokens
 from bmc.models._vector_files import WordVectors
 from bmc.training.work import joined
 
-_MARGIN = 20_000
+MARGIN = 20_000
 _MOST = 200_000
 _MIN_COUNT = 2  # of a word without a vector
 _PIECES = 4_000
@@ -82,7 +82,7 @@ def start(data: Dataset, options: WordOptions) -> tuple[TextEncoder, Tensor]:
     lowered: Counter[str] = Counter()
     for word, count in spelled.items():
         lowered[word.lower()] += count
-    vectors = _vector_files.read(options.vectors, spelled.keys() | lowered.keys(), _MARGIN)
+    vectors = _vector_files.read(options.vectors, spelled.keys() | lowered.keys(), MARGIN)
     _check_width(options, vectors)
     lowercase = options.lowercase or not vectors.is_cased
     counts = lowered if lowercase else spelled

@@ -92,7 +92,7 @@ def test_a_word_without_a_vector_is_kept_where_the_texts_have_it_twice(
 def test_unlabeled_texts_decide_which_words_are_kept(
     few: Dataset, vectors: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(word_vectors, "_MARGIN", 0)
+    monkeypatch.setattr(word_vectors, "MARGIN", 0)
     encoder, _ = started(few, vectors())
     assert "cheese" not in encoder.tokenizer.get_vocab()
     encoder, _ = started(replace(few, unlabeled=(("cheese",),)), vectors())
