@@ -283,7 +283,9 @@ def test_a_quantized_bundle_answers_as_the_quantized_model(
 def test_an_unknown_type_is_refused_with_the_types_that_are_possible(tmp_path: Path) -> None:
     folder = _encoders.saved("distilbert", tmp_path / "unknown")
     _folders.changed(folder / "config.json", model_type="gpt2")
-    with pytest.raises(ArtifactError, match=r"'gpt2' model; .* types bert, .*distilbert, .*mpnet"):
+    with pytest.raises(
+        ArtifactError, match=r"'gpt2' model; .* types albert, bert, .*distilbert, .*mpnet"
+    ):
         baselines.choose(str(folder), {})
 
 
