@@ -25,7 +25,7 @@ from bmc.models._bert_cut import cut_from
 EMBEDDING_SCALE = 20.0
 
 _AUTO, _EMBEDDINGS, _TEACHER = "auto", "embeddings", "teacher"
-_BERTS_KEYS = frozenset(BertConfig().to_dict())
+_BERTS_KEYS = frozenset((*BertConfig().to_dict(), "num_labels"))
 _HEAD = 64
 _MEASURED_ROWS, _BATCH = 512, 32
 _Build = Callable[[Mapping[str, Any]], nn.Module]

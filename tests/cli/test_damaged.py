@@ -20,8 +20,9 @@ def test_a_folder_that_is_no_model_directory_says_what_it_lacks(
     data = ("--data", reviews_csv)
     for folder in (tmp_path / "empty", bundle_of("onnx")):
         refused(bmc("export", folder, "--target", "onnx"), str(folder), "no bmc.json")
-        refused(bmc("distill", "--teacher", folder, *data), str(folder), "no bmc.json")
         refused(bmc("train", folder, *data), str(folder), "no config.json")
+    empty = tmp_path / "empty"  # a bundle is a teacher
+    refused(bmc("distill", "--teacher", empty, *data), str(empty), "no bmc.json")
 
 
 def test_a_model_directory_is_no_bundle(bmc: Run, model_folder: Path, tmp_path: Path) -> None:

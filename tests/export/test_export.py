@@ -410,14 +410,14 @@ def test_numbers_may_change_by_a_share_of_their_spread_whatever_their_unit(
         result = parity.compare(far, reference, reference[:, 0], "regression")
         for precision in ("fp32", "int8"):
             with pytest.raises(GateError, match=r"outputs change by|R2 changes by"):
-                parity.check(result, precision, scale)
+                parity.check(result, precision, scale, task="regression")
 
 
 def test_a_level_that_32_bits_can_hardly_hold_is_no_error() -> None:
     reference = numbers(1e6, 1.0)
     result = parity.compare(reference + np.float32(0.5), reference, reference[:, 0], "regression")
     with pytest.raises(GateError, match="R2 changes by"):
-        parity.check(result, "fp32", parity.scale_of(reference, "regression"))
+        parity.check(result, "fp32", parity.scale_of(reference, "regression"), task="regression")
     assert parity.scale_of(reference, "regression") == pytest.approx(2000, rel=0.01)
     assert parity.scale_of(np.zeros((4, 1), np.float32), "regression") == 1
     assert parity.scale_of(np.zeros((4, 2), np.float32), "classification") == 1
