@@ -70,7 +70,8 @@ class Gelu(nn.Module):
 
 def fusable_activation(activation: Any) -> Any:
     """Return the activation to export: `Gelu` for an exact GELU, otherwise the same activation."""
-    probe = torch.linspace(-4.0, 4.0, 33)
+    # The large values tell a GELU that is clipped apart.
+    probe = torch.cat([torch.linspace(-4.0, 4.0, 33), torch.tensor([-100.0, 100.0])])
     return Gelu() if torch.equal(activation(probe), nn.functional.gelu(probe)) else activation
 
 

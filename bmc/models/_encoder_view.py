@@ -20,6 +20,7 @@ def view(
     layers: Sequence[str],
     attention: str,
     projections: Sequence[str],
+    norm: str = "",
 ) -> View:
     """Return all that signals of distillation compare.
 
@@ -30,6 +31,7 @@ def view(
         attention: path in a layer of the module that returns the attention's probabilities second.
         projections: paths in a layer of the projections to queries, keys and values; or the path of
             the one that computes all three, in this order.
+        norm: path of a norm after the last layer, which the last hidden states pass; "" for none.
     """
     if module.config._attn_implementation != _EAGER:
         module.set_attn_implementation(_EAGER)
@@ -44,15 +46,23 @@ def view(
                 part = layer.get_submodule(name)
                 hook = part.register_forward_hook(lambda _, args, out, kept=kept: kept.append(out))
                 hooks.callback(hook.remove)
+        ends: list[Tensor] = []
+        if norm:
+            last = module.get_submodule(norm)
+            hook = last.register_forward_hook(lambda _, args, out: ends.append(out))
+            hooks.callback(hook.remove)
         logits = output_of(module, {**inputs, "output_attentions": True})  # type: ignore[dict-item]
     # DeBERTa projects its distances, too, after the tokens.
     units = [outputs[name][:: len(outputs[name]) // len(stack)] for name in projections]
     if len(units) == 1:
         units = [list(part) for part in zip(*(each.chunk(3, -1) for each in units[0]), strict=True)]
     queries, keys, values = units
+    hidden = [entered[0], *(_main(output) for output in outputs[""])]
+    if ends:
+        hidden[-1] = ends[0]
     return View(
         logits=logits,
-        hidden=[entered[0], *(_main(output) for output in outputs[""])],
+        hidden=hidden,
         attentions=[output[1] for output in outputs[attention]],
         queries=queries,
         keys=keys,

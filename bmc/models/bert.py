@@ -19,7 +19,7 @@ from bmc.families.bert import STUDENTS as STUDENTS
 from bmc.families.bert import TEACHERS as TEACHERS
 from bmc.families.bert import Settings as Settings
 from bmc.families.bert import Size as Size
-from bmc.inputs.text import TextSettings
+from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Form, Model, Parts
 from bmc.models import _bert_training, bert_students, hugging_face
 from bmc.models._bert_inference import InferenceForm
@@ -96,8 +96,9 @@ def student(teacher: Model, settings: Size, data: Dataset) -> Model:
     """Build an untrained student with the classes of a data set; see `bert_students.student`."""
 
     def load(reference: str) -> Model:
-        encoder: Any = teacher.encoder  # of text, as the data is
-        text = replace(encoder.settings, vocabulary=0)
+        text = TextSettings(columns=len(data.columns))
+        if isinstance(teacher.encoder, TextEncoder):  # n-grams have other settings
+            text = replace(teacher.encoder.settings, vocabulary=0)
         return pretrained(reference, data.labels, text, data.task)
 
     return bert_students.student(teacher, settings, data, build, load)

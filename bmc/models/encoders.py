@@ -44,6 +44,7 @@ class Encoder:
         layers: pattern of the paths of the layers.
         inside: names, inside each layer, of the attention module and its norm, and of all others.
         has_heads: whether heads can be pruned.
+        norm: path of a norm after the last layer; "" for none.
     """
 
     kind: hugging_face.Architecture
@@ -54,6 +55,7 @@ class Encoder:
     layers: str = LAYERS
     inside: tuple[tuple[str, ...], tuple[str, ...]] = INSIDE
     has_heads: bool = True
+    norm: str = ""
 
     def build(self, spec: Mapping[str, Any]) -> nn.Module:
         """Build an untrained classifier; see `hugging_face.build`."""
@@ -88,7 +90,8 @@ class Encoder:
     def view(self, module: nn.Module, inputs: Mapping[str, Tensor]) -> View:
         """Return what signals of distillation compare."""
         layers = self.parts(module).layers
-        return encoder_view(module, inputs, layers, self.attention, self.projections)
+        paths = self.attention, self.projections, self.norm
+        return encoder_view(module, inputs, layers, *paths)
 
     def network(self) -> Network:
         """Return the functions of the family."""

@@ -29,7 +29,7 @@ _NOTED = ("head", "dtype", "case", "max_length", "truncation_side", "dropped")
 _FILES = (
     *("config.json", "adapter_config.json", "*.safetensors", "model.safetensors.index.json"),
     *("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
-    *("spiece.model", "sentencepiece.bpe.model"),
+    *("spiece.model", "spm.model", "sentencepiece.bpe.model"),
 )
 
 

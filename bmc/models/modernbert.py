@@ -69,6 +69,8 @@ ENCODER = Encoder(
             choices={
                 **dict.fromkeys(("norm_bias", "attention_bias", "mlp_bias"), (False, True)),
                 "classifier_bias": (False, True),
+                "position_embedding_type": ("absolute", "sans_pos", None),  # which it ignores
+                "rope_scaling": (None,),
                 "classifier_pooling": ("cls", "mean"),
                 "classifier_activation": ("gelu", "tanh", "relu", "silu"),
             },
@@ -83,5 +85,6 @@ ENCODER = Encoder(
     layers=r"model\.layers\.\d+",
     inside=(("attn_norm", "attn"), ("mlp_norm", "mlp")),
     has_heads=False,
+    norm="model.final_norm",
 )
 NETWORK = ENCODER.network()

@@ -165,7 +165,7 @@ def _readable(vectors: WordVectors, lowercase: bool, strip_accents: bool) -> lis
     return [
         word
         for word in vectors.words
-        if splitter.normalizer.normalize_str(word) == word
+        if splitter.normalizer.normalize_str(word).strip() == word  # spaces around Chinese ones
         and len(splitter.pre_tokenizer.pre_tokenize_str(word)) == 1
     ]
 

@@ -96,19 +96,20 @@ class Networks(nn.Module):
     Args:
         module: the network with the encoder.
         table: path of its word embedding.
+        width: width of the hidden states, which may be larger than the embedding's.
     """
 
-    def __init__(self, module: nn.Module, table: str) -> None:
+    def __init__(self, module: nn.Module, table: str, width: int) -> None:
         super().__init__()
         self.module = module
         self._table = f"{table}.weight"
         words = module.get_parameter(self._table)
-        width = words.shape[1]
-        self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
+        narrow = words.shape[1]
+        self.dense = nn.Linear(width, narrow)
+        self.norm = nn.LayerNorm(narrow)
         self.bias = nn.Parameter(torch.zeros(len(words)))
         with torch.no_grad():  # embeddings may be large: logits start with a deviation of 1
-            self.norm.weight.div_(words.pow(2).mean().sqrt() * width**0.5)
+            self.norm.weight.div_(words.pow(2).mean().sqrt() * narrow**0.5)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Return the logits of all tokens, (tokens, vocabulary), for hidden states."""
@@ -149,14 +150,23 @@ def fit_masked(
         DivergedError: the loss or its gradient became NaN or infinite.
     """
     return_large_blocks()
+    width = _width(module, hidden, train)
     torch.manual_seed(settings.seed)
-    networks = Networks(module, table).to(device_of(settings.device))
+    networks = Networks(module, table, width).to(device_of(settings.device))
     epochs = _Masked(networks, hidden, tokens, train, validation, settings, folder, run)
     epochs.fit(module, after_step)
     module.to("cpu").eval()
     progress = epochs.progress
     history, losses = tuple(progress.history), tuple(progress.losses)
     return Fitted(progress.best_score, progress.best_epoch, history, MEASURE, losses)
+
+
+@torch.no_grad()
+def _width(module: nn.Module, hidden: Hidden, rows: Rows) -> int:
+    """Return the width of the hidden states of a row."""
+    device = next(module.parameters()).device
+    module.eval()
+    return hidden(rows.batch(array("q", [0])).to(device).inputs).shape[-1]
 
 
 class _Masked(Epochs):

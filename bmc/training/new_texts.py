@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from tokenizers import decoders
 
 from bmc.training.settings import NEIGHBORS
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 NEAREST = 15  # words that may take a word's place: K in the paper
 _REPLACED, _SWAPPED, _DROPPED = 0.4, 0.1, 0.1  # shares of the words: p_t in the paper; EDA's alpha
 _WORD = re.compile(r"[^\W\d_]+")
-_BYTE_LEVEL = "Ġ"  # what a byte-level tokenizer writes for the space before a word
-_MARKS = (_BYTE_LEVEL, "▁")  # the same, and of SentencePiece
+_BYTE_LEVEL = '"type":"ByteLevel"'  # in the tokenizer.json of a byte-level tokenizer
+_MARK = "▁"  # what SentencePiece writes for the space before a word
 _AT_ONCE = 1024  # words whose similarities to all others are in memory
 
 Neighbors = Mapping[str, Sequence[str]]
@@ -95,7 +96,7 @@ def _single_tokens(words: Sequence[str], tokenizer: Tokenizer) -> dict[str, int]
     """Return the token of each word of two letters or more that is one token inside a text."""
     long = [word for word in words if len(word) > 1]
     # Byte-level tokens of a word differ at the start of a text, where no space precedes it.
-    space = " " if _marked(tokenizer.get_vocab(), (_BYTE_LEVEL,)) else ""
+    space = " " if _BYTE_LEVEL in tokenizer.to_str() else ""
     encoded = tokenizer.encode_batch([space + word for word in long], add_special_tokens=False)
     pairs = zip(long, encoded, strict=True)
     return {word: each.ids[0] for word, each in pairs if len(each.ids) == 1}
@@ -104,7 +105,12 @@ def _single_tokens(words: Sequence[str], tokenizer: Tokenizer) -> dict[str, int]
 def _whole_words(tokenizer: Tokenizer, tokens: int) -> dict[str, int]:
     """Return the words of a vocabulary, with their tokens: what is encoded as itself."""
     vocabulary = tokenizer.get_vocab()
-    tokens_of_words = _marked(vocabulary, _MARKS) or vocabulary
+    if _BYTE_LEVEL in tokenizer.to_str():
+        decoder = decoders.ByteLevel()  # such a token spells the bytes of its text
+        texts = {decoder.decode([token]): index for token, index in vocabulary.items()}
+        tokens_of_words = _marked(texts, " ")
+    else:
+        tokens_of_words = _marked(vocabulary, _MARK) or vocabulary
     # By index, since equally near words would else be in another order in each process.
     ordered = sorted(tokens_of_words, key=lambda word: tokens_of_words[word])
     words = [word for word in ordered if _WORD.fullmatch(word) and tokens_of_words[word] < tokens]
@@ -112,12 +118,12 @@ def _whole_words(tokenizer: Tokenizer, tokens: int) -> dict[str, int]:
     return {word: index for word, index in single.items() if tokens_of_words[word] == index}
 
 
-def _marked(vocabulary: Mapping[str, int], marks: tuple[str, ...]) -> dict[str, int]:
+def _marked(vocabulary: Mapping[str, int], mark: str) -> dict[str, int]:
     """Return the tokens that begin with a mark of a word's start, without the mark."""
     return {
         token[1:]: index
         for token, index in vocabulary.items()
-        if token.startswith(marks) and len(token) > 1
+        if token.startswith(mark) and len(token) > 1
     }
 
 

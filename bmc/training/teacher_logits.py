@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bmc import console, disk
 from bmc.contracts import families
+from bmc.contracts.targets import runtime_of
 from bmc.data import content_of
 from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder
@@ -35,9 +36,9 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
     """Return a teacher's logits, float32 (rows, classes).
 
     The logits are stored in chunks. The name of a chunk is a hash of everything that its logits
-    depend on: the teacher's weights and structure, the texts and the tokenizer, the precision, and
-    the version of torch. So a longer list of texts reuses the chunks of a shorter list. A chunk
-    ends with a sha256 of its content; a damaged chunk is computed again.
+    depend on: the teacher's weights and structure, the texts and the tokenizer, the precision, the
+    version of torch, and that of a bundle's runtime. So a longer list of texts reuses the chunks of
+    a shorter list. A chunk ends with a sha256 of its content; a damaged chunk is computed again.
 
     Args:
         teacher: a trained model.
@@ -122,7 +123,13 @@ def _identity(teacher: Model, sha256: str, device: str) -> str:
     """Return everything that a teacher's logits depend on, except the texts."""
     device_type = device_of(device).type
     bf16 = device_type == "cuda" or has_bf16()
-    return f"{sha256} {structure_of(teacher)} {device_type} {bf16} {torch.__version__}"
+    runtime = f" {_runtime(teacher.spec['target'])}" if is_bundle(teacher) else ""
+    return f"{sha256} {structure_of(teacher)} {device_type} {bf16} {torch.__version__}{runtime}"
+
+
+def _runtime(target: str) -> str:
+    """Return the name and the version of a target's runtime."""
+    return f"{target} {runtime_of(target).available().version}"
 
 
 def _name(identity: str, texts: Many) -> str:

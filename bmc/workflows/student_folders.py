@@ -20,6 +20,7 @@ from bmc.workflows.baselines import Chosen
 from bmc.workflows.settings import settings_from
 from bmc.workflows.teachers import refuse_other_features
 
+_BUILT = ("student", "student_settings", "baseline", "options")  # the records of what was built
 _SLOWER = 0.5  # weights that were trained already want the rate of the end rather than the start
 
 
@@ -60,8 +61,9 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     manifest = artifact.describe(Path(reference))
     family = families.family(manifest["family"], manifest.get("plugins"))
     origin = manifest["origin"]
-    name = str(origin.get("student") or origin.get("baseline") or "")
-    recipe = families.recipe_of(family, name, _recorded(family, origin), taught=True)
+    built = _built(origin)
+    name = str(built.get("student") or built.get("baseline") or "")
+    recipe = families.recipe_of(family, name, _recorded(family, built), taught=True)
     recipe = family.recipes.get(str(manifest["inputs"].get("kind")), recipe)
     return Chosen(
         reference,
@@ -72,12 +74,21 @@ def choose(reference: str, options: Mapping[str, Any]) -> Chosen:
     )
 
 
-def _recorded(family: Family, origin: Mapping[str, Any]) -> Any:
+def _built(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a model was built as: itself, or the first one from which it was taught on."""
+    start = origin.get("start")
+    built = start.get("built") if isinstance(start, dict) else None
+    if isinstance(built, dict) and built:
+        return built
+    return {key: origin[key] for key in _BUILT if key in origin}
+
+
+def _recorded(family: Family, built: Mapping[str, Any]) -> Any:
     """Return the recorded settings of a model's network; defaults where they cannot be read.
 
     Word vectors that a network started from may be gone.
     """
-    recorded = origin.get("student_settings") or origin.get("options") or {}
+    recorded = built.get("student_settings") or built.get("options") or {}
     try:
         return family.settings(**recorded)
     except (BmcError, TypeError, ValueError):
@@ -133,7 +144,8 @@ def start_of(chosen: Chosen) -> dict[str, Any]:
     if not isinstance(chosen.options, AsTrained):
         return {}
     folder = Path(chosen.reference)
-    return {"start": {"name": folder.name, "sha256": lineage.weights_sha256(folder)}}
+    start = {"name": folder.name, "sha256": lineage.weights_sha256(folder)}
+    return {"start": {**start, "built": _built(artifact.describe(folder)["origin"])}}
 
 
 def learned_from(chosen: Chosen) -> dict[str, Any] | None:

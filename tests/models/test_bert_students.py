@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from torch import Tensor
 from bmc import artifact
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
+from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model, output_of
-from bmc.models import bert
+from bmc.models import bert, ngram
 from bmc.models.bert_students import layers_of
 from bmc.training.batches import Rows
 from bmc.training.loop import outputs_of
@@ -190,3 +192,13 @@ def test_a_student_starts_from_its_teachers_layers_where_they_fit_and_says_where
 def test_named_layers_that_are_not_there_are_refused(make_lively: Make, reviews: Dataset) -> None:
     with pytest.raises(SettingError, match="0 to 1"):
         bert.student(make_lively(), bert.Size(layers=1, hidden=16, copied=("2",)), reviews)
+
+
+def test_a_student_of_ngrams_starts_from_a_pretrained_bert(
+    hf_folder: Path, reviews: Dataset
+) -> None:
+    teacher = ngram.baseline("ngram", reviews, ngram.Settings(buckets=50))
+    size = bert.Size(layers=1, hidden=16, heads=1, intermediate=8, start=str(hf_folder))
+    student = bert.student(teacher, size, reviews)
+    assert isinstance(student.encoder, TextEncoder)
+    assert student.labels == reviews.labels

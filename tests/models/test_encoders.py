@@ -161,6 +161,10 @@ def test_distillation_reads_states_attentions_and_projections(family: str) -> No
     torch.testing.assert_close(view.logits, expected, atol=1e-5, rtol=0)
     assert [len(part) for part in (view.hidden, view.attentions, view.queries)] == [3, 2, 2]
     rows, length = inputs["input_ids"].shape
+    with torch.no_grad():
+        theirs: Any = model.module(**inputs, output_hidden_states=True)
+    for ours, state in zip(view.hidden, theirs.hidden_states, strict=True):
+        torch.testing.assert_close(ours, state, atol=1e-5, rtol=0)
     assert view.hidden[1].shape == view.keys[0].shape == (rows, length, 16)
     assert view.attentions[0].shape == (rows, 2, length, length)
     kept = view.attentions[0].sum(-1)[inputs["attention_mask"].bool()[:, None].expand(-1, 2, -1)]
@@ -345,3 +349,13 @@ def test_token_types_are_an_input_only_of_models_that_read_them() -> None:
     assert TextSettings.from_json(reads.to_json()) == reads
     names = [info.name for info in _encoders.small("distilbert", columns=2).encoder.tensors()]
     assert names == ["input_ids", "attention_mask"]
+
+
+def test_entries_that_modernbert_ignores_are_read_and_others_are_refused(tmp_path: Path) -> None:
+    folder = _encoders.saved("modernbert", tmp_path / "mmbert")
+    _folders.changed(folder / "config.json", position_embedding_type="sans_pos", rope_scaling=None)
+    expected = their_scores(folder, ROWS[1])
+    np.testing.assert_allclose(our_scores(_encoders.loaded(folder), ROWS[1]), expected, atol=1e-5)
+    _folders.changed(folder / "config.json", rope_scaling={"type": "linear", "factor": 2.0})
+    with pytest.raises(ArtifactError, match=r"rope_scaling is .*, which bmc does not build"):
+        _encoders.loaded(folder)

@@ -256,3 +256,11 @@ def test_built_in_vectors_without_pyarrow_say_what_to_install(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingError, match=r"pip install 'bmc-toolkit\[parquet\]'"):
         started(few, "glove-50")
+
+
+def test_a_chinese_character_with_a_vector_is_a_word(
+    few: Dataset, vectors: Callable[..., str]
+) -> None:
+    encoder, table = started(few, vectors(FILE + "片 5 5 5\n"))
+    index = encoder.tokenizer.get_vocab()["片"]
+    assert table[index].tolist() == [5, 5, 5]

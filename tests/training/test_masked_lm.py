@@ -11,14 +11,15 @@ import torch
 from tokenizers import Tokenizer, models
 from torch import Tensor, nn
 
+from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.errors import UsageError
 from bmc.model import AfterStep, Model
-from bmc.models import bert
 from bmc.training.batches import Rows
 from bmc.training.epochs import Fitted
 from bmc.training.masked_lm import MaskTokens, Networks, fit_masked
 from bmc.training.settings import TrainingSettings
+from tests.models import _encoders
 
 Make = Callable[..., Model]
 TABLE = "bert.embeddings.word_embeddings"
@@ -35,8 +36,9 @@ def fitted(
     folder: Path,
     epochs: int,
     after_step: AfterStep | None = None,
+    table: str = TABLE,
 ) -> Fitted:
-    view = bert.NETWORK.view
+    view = families.network(model.family).view
     assert view is not None
 
     def hidden(inputs: Mapping[str, Tensor]) -> Tensor:
@@ -52,7 +54,7 @@ def fitted(
     )
     return fit_masked(
         model.module,
-        TABLE,
+        table,
         hidden,
         tokens_of(model),
         Rows(data.train.rows, [], model.encoder),
@@ -96,7 +98,7 @@ def test_a_tokenizer_without_a_mask_token_is_refused() -> None:
 
 def test_the_output_weights_are_the_word_embedding(make_model: Make) -> None:
     module = make_model().module
-    networks = Networks(module, TABLE)
+    networks = Networks(module, TABLE, 32)
     words = module.get_parameter(f"{TABLE}.weight")
     own = sum(value.numel() for value in networks.parameters())
     encoder = sum(value.numel() for value in module.parameters())
@@ -116,7 +118,7 @@ def test_logits_start_alike_however_large_the_embeddings_are(
     module = make_model().module
     with torch.no_grad():
         nn.init.normal_(module.get_parameter(f"{TABLE}.weight"), std=scale)
-    logits = Networks(module, TABLE).logits(torch.randn(20, 32))
+    logits = Networks(module, TABLE, 32).logits(torch.randn(20, 32))
     assert float(logits.std()) == pytest.approx(1, rel=0.3)
 
 
@@ -146,3 +148,12 @@ def test_a_stopped_run_ends_with_the_weights_of_one_that_was_not(
     expected = whole.module.state_dict()
     for name, value in again.module.state_dict().items():
         assert torch.equal(value, expected[name]), name
+
+
+@pytest.mark.parametrize("family", ["albert", "electra"])
+def test_hidden_states_may_be_wider_than_the_word_embedding(
+    family: str, reviews: Dataset, tmp_path: Path
+) -> None:
+    model = _encoders.small(family)
+    result = fitted(model, reviews, tmp_path, epochs=1, table=_encoders.described(family).words)
+    assert 0 < result.losses[0] < 100

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from tokenizers import Tokenizer
-from tokenizers.models import BPE
+from tokenizers.models import BPE, WordPiece
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
@@ -93,3 +93,25 @@ def test_words_of_a_byte_level_tokenizer_are_those_after_a_space() -> None:
     table[movie] = 2 * table[film]
     neighbors = nearest_words(["film", "movie"], tokenizer, table, count=1)
     assert neighbors == {"film": ("movie",), "movie": ("film",)}
+
+
+def test_words_of_a_byte_level_tokenizer_need_not_be_ascii() -> None:
+    tokenizer = Tokenizer(BPE())
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
+    texts = ["a фильм кино café film"] * 20
+    tokenizer.train_from_iterator(texts, BpeTrainer(initial_alphabet=ByteLevel.alphabet()))
+    words = ["фильм", "кино", "café"]
+    film, cinema, coffee = (tokenizer.encode(f" {word}").ids[0] for word in words)
+    table = torch.randn(tokenizer.get_vocab_size(), 8, generator=torch.Generator().manual_seed(0))
+    table[cinema] = 2 * table[film]
+    table[coffee] = table[film] + 0.01
+    neighbors = nearest_words(words, tokenizer, table, count=2)
+    assert neighbors["фильм"] == ("кино", "café")
+
+
+def test_a_letter_of_byte_level_tokens_in_other_tokenizers_is_a_letter() -> None:
+    vocabulary = {"[UNK]": 0, "Ġnejna": 1, "film": 2, "movie": 3}
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]"))
+    table = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
+    table[3] = 2 * table[2]
+    assert nearest_words(["film"], tokenizer, table, count=1) == {"film": ("movie",)}

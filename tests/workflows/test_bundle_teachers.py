@@ -192,3 +192,16 @@ def test_a_python_caller_passes_the_handle_of_a_bundle_and_of_a_trained_student(
         output=tmp_path / "pruned",
     )
     assert artifact.describe(pruned.path)["origin"]["teacher"]["name"] == "teacher-onnx"
+
+
+def test_logits_of_a_bundle_are_computed_again_with_another_version_of_its_runtime(
+    bundle_of: Callable[[str], Path],
+    reviews: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    teacher = load_bundle(bundle_of("onnx"))
+    for version in ("1.0", "1.0", "2.0"):
+        monkeypatch.setattr("onnxruntime.__version__", version)
+        cached_logits(teacher, "0" * 64, reviews.train.rows[:3], tmp_path, "cpu")
+    assert len(list(tmp_path.glob("teacher-*/*.npy"))) == 2

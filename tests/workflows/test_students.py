@@ -21,7 +21,7 @@ from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, Us
 from bmc.model import AppliedStep, Model
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from bmc.workflows import baselines, distill, students
+from bmc.workflows import baselines, distill, student_folders, students
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
@@ -243,3 +243,21 @@ def test_a_model_directory_that_has_learned_validation_rows_is_noted(
     (tmp_path / "learned.csv").unlink()
     students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
     assert "not known whether the student" in capfd.readouterr().err
+
+
+def test_a_student_that_is_taught_again_and_again_keeps_the_recipe_of_what_it_was_built_as(
+    make_lively: Make, tmp_path: Path
+) -> None:
+    origins: list[dict[str, Any]] = [{"student": "tiny", "student_settings": {"layers": 2}}]
+    recipes = []
+    for number in range(3):
+        model = make_lively()
+        model.origin = {"command": "distill", **origins[-1]}
+        folder = artifact.save(model, tmp_path / f"generation-{number}")
+        chosen = students.choose(str(folder), {})
+        recipes.append(chosen.recipe)
+        taught = {"student": str(folder), "student_settings": {}}
+        origins.append({**taught, **student_folders.start_of(chosen)})
+    assert recipes[0].batch_size == 128
+    assert recipes[1:] == recipes[:1] * 2
+    assert [origin["start"]["built"] for origin in origins[1:]] == origins[:1] * 3
