@@ -116,7 +116,8 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
         task: name of the task, such as "classification".
 
     Raises:
-        DataError: a label is not one of the classes, or is a list where a row has one label.
+        DataError: a label is not one of the classes, or is a list where a row has one label; or
+            lists of 0 and 1 have different lengths.
     """
     several = tasks.label_reading(task).several
     if several != any(isinstance(label, list | tuple) for label in columns.labels):
@@ -129,7 +130,7 @@ def table_of(columns: Columns, classes: Sequence[str] | None, task: str) -> Tabl
         return Table(rows, labels, kind="array", features=features)
     classes = classes or columns.classes or None
     if several:
-        given = tuple(classes or ())
+        given = tuple(classes or _numbered(columns.labels))
         texts = [_label_set(label, given) for label in columns.labels]
         return Table(rows, texts, kind="array", classes=given, features=features, several=True)
     if classes is None:
@@ -378,12 +379,32 @@ def _wrong_labels(labels: Sequence[Any], several: bool) -> DataError:
     return DataError(_shape_of_labels((len(labels), width)))
 
 
-def _label_set(labels: Any, classes: Sequence[str] | None) -> str:
+def _numbered(rows: Sequence[Any]) -> tuple[str, ...]:
+    """Return the numbers of labels, as their names, where rows are 0 or 1 for each label.
+
+    Returns:
+        () where rows are lists of names.
+
+    Raises:
+        DataError: rows of numbers have different lengths.
+    """
+    lists = [list(row) if isinstance(row, list | tuple) else [row] for row in rows]
+    if all(isinstance(label, str) for row in lists for label in row):
+        return ()
+    for row in lists:
+        if len(row) != len(lists[0]):
+            raise DataError(
+                f"rows have {len(lists[0])} and {len(row)} labels of 0 or 1; each row takes 0 or 1 "
+                "for every label, or a list of the names of its labels"
+            )
+    return tuple(map(str, range(len(lists[0]))))
+
+
+def _label_set(labels: Any, names: Sequence[str]) -> str:
     """Return the labels of a row, a list of names or 0 or 1 for each label, as one text."""
     found = list(labels) if isinstance(labels, list | tuple) else [labels]
     if all(isinstance(label, str) for label in found):
         return joined(found)
-    names = list(classes) if classes else [str(number) for number in range(len(found))]
     if len(found) != len(names):
         raise DataError(f"a row has {len(found)} labels of 0 or 1; there are {len(names)} names")
     if not all(label in (0, 1) for label in found):

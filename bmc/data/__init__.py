@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
 from bmc.contracts.tasks import label_reading, labeled_tasks
+from bmc.data._columns import label_columns_of
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
 from bmc.data._features import features_in_memory as features_in_memory
 from bmc.data._features import number_in as number_in
@@ -202,7 +203,7 @@ def load(
         raise unknown("task", task, labeled_tasks())
     columns = tuple(text_columns)
     several = label_reading(task).several
-    _check_columns(columns, label_column.split(",") if several else [label_column])
+    _check_columns(columns, label_columns_of(label_column, several))
     users = _reader_of(reference)
     if users is not None:
         reader, argument, name = users
@@ -222,12 +223,13 @@ def load(
 def _check_columns(text_columns: tuple[str, ...], label_columns: Sequence[str]) -> None:
     if not 1 <= len(text_columns) <= 2:
         raise DataError(f"{len(text_columns)} text columns; bmc reads one, or two for pairs")
-    if both := [column for column in label_columns if column in text_columns]:
+    texts = {column.strip() for column in text_columns}
+    if both := [column for column in label_columns if column.strip() in texts]:
         raise SettingError(
             f"column {both[0]!r} is named as text and as label; a model would read its own "
             "answer: name another with --text-column or --label-column"
         )
-    if len(set(text_columns)) < len(text_columns):
+    if len(texts) < len(text_columns):
         raise SettingError(f"--text-column names {text_columns[0]!r} twice; name two columns")
 
 

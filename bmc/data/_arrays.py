@@ -114,6 +114,7 @@ def _part(
         values.numbers,
         values.notes,
         several=several,
+        classes=tuple(map(str, range(arrays["labels"].shape[1]))) if several else (),
     )
 
 

@@ -11,6 +11,16 @@ from bmc.errors import DataError
 _LISTED = 12
 
 
+def label_columns_of(label_column: str, several: bool) -> list[str]:
+    """Return the names of the label columns that a user typed: one, or several with commas.
+
+    Args:
+        label_column: as typed.
+        several: whether a row has several labels, of which each may have a column.
+    """
+    return [name.strip() for name in label_column.split(",")] if several else [label_column]
+
+
 def places_of(
     columns: Sequence[str],
     available: Sequence[object],

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.data._columns import places_of
-from bmc.data._tables import FORMATS, labels_of, records
+from bmc.data._columns import label_columns_of, places_of
+from bmc.data._tables import FORMATS, classes_of, labels_of, records
 from bmc.data._values import Values
 from bmc.errors import DataError
 from bmc.inputs.features import listed, number_of
@@ -45,12 +45,12 @@ def read(path: Path, features: Sequence[str], label_column: str, several: bool =
         DataError: a column is missing, holds text (the message names the line and the value), has
             no value at all, or no column holds numbers.
     """
-    label_columns = label_column.split(",") if several else [label_column]
+    label_columns = label_columns_of(label_column, several)
     columns = chosen(features, names_of(path), label_columns, str(path))
     rows, values = records(path, (*columns, *label_columns), WAY_OUT)
     labels = labels_of(values, label_columns, several)
     table = _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
-    return replace(table, several=several)
+    return replace(table, several=several, classes=classes_of(label_columns, several))
 
 
 def features_in_memory(
@@ -70,16 +70,16 @@ def features_in_memory(
     Raises:
         DataError: see `read`.
     """
-    label_columns = label_column.split(",") if several else [label_column]
-    columns = chosen(features, list(columns_by_name), label_columns, "the data")
+    label_columns = label_columns_of(label_column, several)
+    available = list(columns_by_name)
+    columns = chosen(features, available, label_columns, "the data")
     values = Values("the data", advice=WAY_OUT)
-    every = (*columns, *label_columns)
-    places_of(every, list(columns_by_name), values, "the data")
-    cells = zip(*(columns_by_name[name] for name in every), strict=True)
+    places = places_of((*columns, *label_columns), available, values, "the data")
+    cells = zip(*(columns_by_name[available[place]] for place in places), strict=True)
     rows = ((number, [_plain(cell) for cell in row]) for number, row in enumerate(cells, start=1))
     labels = labels_of(values, label_columns, several)
     table = _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
-    return replace(table, several=several)
+    return replace(table, several=several, classes=classes_of(label_columns, several))
 
 
 def _table(
@@ -140,15 +140,16 @@ def chosen(
     Raises:
         DataError: a column is missing, stands twice, or is the label's.
     """
+    labels = {name.strip() for name in label_columns}
     if tuple(features) == (ALL_FEATURES,):
-        columns = tuple(name for name in available if name not in label_columns)
+        columns = tuple(name for name in available if name.strip() not in labels)
     else:
         columns = tuple(
             part.strip() for name in features for part in _parts(name, available) if part.strip()
         )
     if not columns:
         raise DataError(f"{where} has no column beside the label; {WAY_OUT}")
-    if both := [name for name in label_columns if name in columns]:
+    if both := [name for name in columns if name.strip() in labels]:
         raise DataError(
             f"column {both[0]!r} is named as feature and as label; a model would read its own "
             "answer: take it out of --features, or name another --label-column"

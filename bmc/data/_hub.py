@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import datasets
-from datasets import ClassLabel, Image
+from datasets import Image
 from pandas.errors import ParserWarning
 
-from bmc.data._tables import gathered, labels_of
+from bmc.data._columns import label_columns_of
+from bmc.data._tables import classes_of, gathered, labels_of
 from bmc.data._values import Values
 from bmc.data_files import check_file, reading
 from bmc.errors import AssetError, DataError
@@ -39,12 +40,14 @@ def read(name: str, columns: Sequence[str], label_column: str, several: bool = F
         DataError: it has no train part, or a column is missing; the message lists those there are.
         AssetError: the hub cannot be reached, or has no such data set.
     """
-    parts = _loaded(name)
+    parts = {
+        part: _plainly_named(rows, (*columns, label_column)) for part, rows in _loaded(name).items()
+    }
     if "train" not in parts:
         raise DataError(f"hf:{name} has no part named train; it has {', '.join(parts)}")
     test = None
     for part in ("test", "validation"):
-        if part in parts and set(_label_columns(label_column, several)) <= set(
+        if part in parts and set(label_columns_of(label_column, several)) <= set(
             parts[part].features
         ):
             source = f"hf:{name} ({part})"
@@ -83,6 +86,22 @@ def _loaded(name: str) -> Any:
         ) from error
 
 
+def _plainly_named(part: Any, typed: Sequence[str]) -> Any:
+    """Return a part whose columns' names have no white space at the ends, as in other tables.
+
+    Args:
+        part: rows of a data set.
+        typed: names that the user typed, which stay as they are.
+    """
+    plain = [name.strip() for name in part.column_names]
+    names = {
+        name: name.strip()
+        for name in part.column_names
+        if name != name.strip() and name not in typed and plain.count(name.strip()) == 1
+    }
+    return part.rename_columns(names) if names else part
+
+
 def _table(
     part: Any,
     name: str,
@@ -97,7 +116,7 @@ def _table(
     images = [column for column, kind in features.items() if isinstance(kind, Image)]
     has_text = all(column in features for column in columns)
     columns_to_read = list(columns) if has_text else images[:1] or list(columns)
-    label_columns = _label_columns(label_column, several)
+    label_columns = label_columns_of(label_column, several)
     missing = [column for column in (*columns_to_read, *label_columns) if column not in features]
     if missing:
         raise DataError(
@@ -110,17 +129,14 @@ def _table(
     if has_text:
         pairs = _texts(part, columns, label_columns, labels, values)
         table = gathered(pairs, part.data.nbytes or 0, values)
-        return replace(table, official_test=official_test, several=several)
+        classes = classes_of(label_columns, several)
+        return replace(table, official_test=official_test, several=several, classes=classes)
     values.note(f"images were read from column {columns_to_read[0]!r}")
     part = part.cast_column(columns_to_read[0], Image(decode=False))
     records = list(_images(part, columns_to_read[0], label_columns, labels, values))
     rows, texts = [row for row, _ in records], [label for _, label in records]
     table = Table(rows, texts, official_test, "image", values.numbers, values.notes)
-    return replace(table, several=several)
-
-
-def _label_columns(label_column: str, several: bool) -> list[str]:
-    return label_column.split(",") if several else [label_column]
+    return replace(table, several=several, classes=classes_of(label_columns, several))
 
 
 def _texts(
@@ -164,26 +180,35 @@ def _labeled(
 ) -> Iterator[tuple[int, dict[str, Any], str]]:
     """Yield the number, the record and the label or labels of each row that has a label."""
     kind = part.features[label_columns[0]] if len(label_columns) == 1 else None
-    names = getattr(getattr(kind, "feature", None), "names", None)  # of a list of classes
+    names = getattr(getattr(kind, "feature", kind), "names", None)  # of a class, or a list of them
     number = unknown = 0
     for chunk in part.iter(batch_size=_CHUNK):
         for row in zip(*chunk.values(), strict=True):
             number += 1
             record = dict(zip(chunk, row, strict=True))
             found = [record[column] for column in label_columns]
-            label = found[0]
-            if names and label is not None:
-                found = [[names[index] for index in label]]
-            if isinstance(kind, ClassLabel) and label is not None:
-                if label == _UNKNOWN:
+            if names and found[0] is not None:
+                indices = found[0] if isinstance(found[0], list) else [found[0]]
+                if indices and all(index == _UNKNOWN for index in indices):
                     unknown += 1
                     continue
-                if not 0 <= label < len(kind.names):
-                    raise DataError(
-                        f"{values.source}: row {number} has the label {label}; "
-                        f"its {len(kind.names)} classes are numbered from 0"
-                    )
-                found = [kind.names[label]]
+                written = _names_of(indices, names, f"{values.source}: row {number}")
+                found = [written if isinstance(found[0], list) else written[0]]
             yield number, record, labels(found, number)
     if unknown:
         values.note(f"{unknown} rows of {values.source} have no label (-1) and are left out")
+
+
+def _names_of(indices: Sequence[Any], names: Sequence[str], where: str) -> list[str]:
+    """Return the names of class indices.
+
+    Raises:
+        DataError: there is no such class.
+    """
+    for index in indices:
+        if index is None or not 0 <= index < len(names):
+            raise DataError(
+                f"{where} has the label {'null' if index is None else index}; its {len(names)} "
+                "classes are numbered from 0"
+            )
+    return [names[index] for index in indices]

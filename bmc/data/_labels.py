@@ -21,11 +21,16 @@ def check_classes(
         name: name of the data, for the message.
 
     Raises:
-        DataError: a class has no training row.
+        DataError: a class has no training row, or no row at all.
     """
     for number, label in enumerate(classes):
         if rows_of_class["train"][number]:
             continue
+        if not any(rows[number] for rows in rows_of_class.values()):
+            raise DataError(
+                f"data {name!r}: no row has the label {label!r}; leave it out, or add rows that "
+                "have it"
+            )
         if rows_of_class["validation"][number]:
             raise DataError(
                 f"data {name!r}: no row of class {label!r} falls into train; add more rows"

@@ -27,7 +27,7 @@ class Summary:
         classes: rows of each class; empty in a regression.
         duplicates: number of rows that equal an earlier row; texts are compared without case and
             spaces.
-        conflicts: number of different rows that appear with more than one label.
+        conflicts: number of different rows that appear with different labels.
         dropped: number of rows that are removed from training because the official test part has
             them.
         notes: sentences with further facts for the user.
@@ -85,7 +85,7 @@ def summarize(
     if conflicts:
         first = int(min(order[1:][differs].min(), order[:-1][differs].min())) + 1
         all_notes.append(
-            f"{conflicts} different rows appear with more than one label (the first is row {first})"
+            f"{conflicts} different rows appear with different labels (the first is row {first})"
         )
     return Summary(
         len(codes) + held, by_class, int(same.sum()), conflicts, dropped, tuple(all_notes)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmc import stored_rows
+from bmc.data._columns import label_columns_of
 from bmc.data._values import Values
 from bmc.data_files import size_of
 from bmc.files import storage_error
+from bmc.label_names import natural
 
 if TYPE_CHECKING:
     from bmc.data import Table
@@ -48,11 +50,12 @@ def read(
     Raises:
         DataError: a column is missing (the message lists the columns), or a row is unreadable.
     """
-    label_columns = label_column.split(",") if several else [label_column]
+    label_columns = label_columns_of(label_column, several)
     rows, values = records(path, (*text_columns, *label_columns))
     labels = labels_of(values, label_columns, several)
     pairs = _pairs(rows, text_columns, labels, values)
-    return replace(gathered(pairs, _bytes(path), values), several=several)
+    table = gathered(pairs, _bytes(path), values)
+    return replace(table, several=several, classes=classes_of(label_columns, several))
 
 
 def labels_of(
@@ -72,6 +75,11 @@ def labels_of(
     if len(columns) == 1:
         return lambda found, number: values.label_set(found[0], columns[0], number)
     return lambda found, number: values.flagged(found, columns, number)
+
+
+def classes_of(columns: Sequence[str], several: bool) -> tuple[str, ...]:
+    """Return the labels that have a column each, sorted; () where the values name the labels."""
+    return tuple(sorted(columns, key=natural)) if several and len(columns) > 1 else ()
 
 
 def records(path: Path, columns: Sequence[str], advice: str = "") -> tuple[Records, Values]:

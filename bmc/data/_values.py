@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,14 +16,16 @@ _ADVICE = "Name yours with --text-column and --label-column, or columns of numbe
 _MULTI_LABEL = "several labels a row (multi-label) are a task of their own: --task multilabel"
 _BAR = "|"  # between the labels of a row in one text
 _FLAGS = {"0": False, "1": True, "false": False, "true": True}
+_LIST_AS_TEXT = re.compile(r"\[(\s*|[^|]*[,'\"][^|]*|[\d.\s]+)\]")  # [a, b], ['a'], [1 0], []
 
 
 class Values:
     """Converts the values of one table, refuses values without a clear meaning, and keeps notes.
 
     A text is a string, or bytes in UTF-8. A label is a text, a number, or a truth value, which
-    becomes "True" or "False" as in a csv file that pandas wrote. Nothing else is either: no null,
-    list, mapping or date. White space at both ends is dropped.
+    becomes "True" or "False" as in a csv file that pandas wrote. Several labels a row are a list
+    of labels, one text with bars between them, or a column of 0 and 1 for each. Nothing else is a
+    text or a label: no null, mapping or date. White space at both ends is dropped.
 
     Args:
         source: the file or data set, as messages name it.
@@ -43,6 +46,7 @@ class Values:
         self._kinds: Counter[str] = Counter()
         self._stripped: Counter[str] = Counter()
         self._repeated = self._unlabeled = 0  # of rows with several labels
+        self._barred = self._most = 0  # rows whose labels are one text; most labels of such a row
 
     def text(self, value: Any, column: str, number: int) -> str:
         """Return a text.
@@ -87,14 +91,28 @@ class Values:
         An empty list or text is a row without a label.
 
         Raises:
-            DataError: the value is neither, or a label in it is empty or none.
+            DataError: the value is neither, or a label in it is empty or none; or a list holds 0 or
+                1 for each label, or is written as text, which would be read as other labels.
         """
         parts: Sequence[Any]
         if isinstance(value, str | bytes):
             text = characters(value, self._where(column, number))
+            if _LIST_AS_TEXT.fullmatch(text.strip()):
+                raise DataError(
+                    f"{self._where(column, number)} has the labels {_shown(text)}, a list that is "
+                    "written as text; separate the labels by |, as in a|b, or save the rows as "
+                    ".jsonl or .parquet"
+                )
             parts = text.split(_BAR) if text.strip() else []
+            self._barred, self._most = self._barred + 1, max(self._most, len(parts))
         elif isinstance(value, list | tuple) or hasattr(value, "tolist"):
             parts = value if isinstance(value, list | tuple) else value.tolist()
+            if _are_flags(parts):
+                raise DataError(
+                    f"{self._where(column, number)} has the labels {_shown(parts)}, which are 0 or "
+                    "1 for each label; write the names of the row's labels, or a column of 0 and 1 "
+                    "for each label (--label-column a,b,c)"
+                )
         else:
             raise DataError(
                 f"{self._where(column, number)} has the labels {_shown(value)}; several labels are "
@@ -157,6 +175,8 @@ class Values:
             notes.append(f"{self._repeated} labels stand twice in their row, and count once")
         if self._unlabeled:
             notes.append(f"{self._unlabeled} rows have no label")
+        if self._barred and self._most < 2:
+            notes.append("no row has two labels; in one text they are separated by |")
         kinds = {"number" if kind == "fraction" else kind for kind in self._kinds}
         if len(kinds) > 1:
             counts = ", ".join(f"{kind} {count}" for kind, count in sorted(self._kinds.items()))
@@ -217,6 +237,14 @@ def characters(value: str | bytes, where: str) -> str:
             "which is no character; remove it or write the text anew"
         ) from error
     return value
+
+
+def _are_flags(parts: Any) -> bool:
+    """Tell whether a list is 0 or 1 for each label: of labels by number, none stands twice."""
+    if not isinstance(parts, list | tuple):  # a numpy scalar
+        return False
+    are_numbers = all(isinstance(part, int | float) and part in (0, 1) for part in parts)
+    return are_numbers and len(set(parts)) < len(parts)
 
 
 def _is_plain(value: Any) -> bool:

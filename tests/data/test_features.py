@@ -159,3 +159,14 @@ def test_unlabeled_rows_come_from_a_table_and_held_out_rows_are_left_out(tmp_pat
     assert len(rows) == 5 + len(data.train)
     with pytest.raises(DataError, match="no column 'b, c'"):
         transfer_rows(str(table(tmp_path / "less.csv", [{"a": 1, "d": 2}] * 3)), 9, data)
+
+
+def test_the_label_is_no_feature_where_names_differ_in_white_space(tmp_path: Path) -> None:
+    rows = [{"a": row["a"], " y": row["y"] == "yes"} for row in ROWS]
+    path = table(tmp_path / "t.csv", rows)
+    assert load(path, "all").features == ("a",)
+    with pytest.raises(DataError, match="'y' is named as feature and as label"):
+        load(path, "a,y")
+    columns = {name: [row[name] for row in rows] for name in ("a", " y")}
+    read = datasets.features_in_memory(columns, ("all",), "y")
+    assert (read.features, set(read.labels)) == (("a",), {"False", "True"})

@@ -64,3 +64,47 @@ def test_a_data_set_that_cannot_be_had_is_refused_with_the_way_out(tmp_path: Pat
     pytest.importorskip("datasets")
     with pytest.raises(AssetError, match=r"could not be had .*download it elsewhere"):
         datasets.load(f"hf:{tmp_path / 'gone'}")
+
+
+def listed(
+    folder: Path, labels: list[list[int] | None], monkeypatch: pytest.MonkeyPatch
+) -> datasets.Dataset:
+    """Load rows whose labels are lists of indices of the classes a, b and c."""
+    package = pytest.importorskip("datasets")
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(folder / "cache"))
+    classes = package.ClassLabel(names=["a", "b", "c"])
+    kind = package.Features(
+        {"text": package.Value("string"), "label": package.Sequence(package.Value("int64"))}
+    )
+    rows = {"text": [f"text {number}" for number in range(len(labels))], "label": labels}
+    part = package.Dataset.from_dict(rows, kind)
+    kind["label"] = package.Sequence(classes)
+    part.info.features = kind  # a cast would refuse the indices that the readers must refuse
+    monkeypatch.setattr("bmc.data._hub._loaded", lambda name: {"train": part})
+    return datasets.load("hf:own", task="multilabel")
+
+
+def test_lists_of_classes_are_sets_and_rows_of_minus_1_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels: list[list[int] | None] = [[0], [0, 2], [1], [], [-1]]
+    data = listed(tmp_path, labels * 12, monkeypatch)
+    assert data.labels == ("a", "b", "c")
+    assert data.summary.classes == {"a": 24, "b": 12, "c": 12}
+    assert "12 rows of hf:own have no label (-1) and are left out" in data.summary.notes
+
+
+@pytest.mark.parametrize("wrong", [[0, 3], [0, -1], [None]])
+def test_lists_of_classes_that_there_are_not_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: list[int]
+) -> None:
+    with pytest.raises(DataError, match=r"row 2 has the label .*; its 3 classes are numbered"):
+        listed(tmp_path, [[0], wrong], monkeypatch)
+
+
+def test_columns_that_have_a_space_at_an_end_are_found(repository: Path) -> None:
+    for part, count in (("train", 60), ("test", 10)):
+        lines = [f"{part} {number},{number % 2},{int(number % 3 > 0)}" for number in range(count)]
+        (repository / f"{part}.csv").write_text("\n".join(["text, plot, music", *lines]))
+    data = datasets.load(f"hf:{repository}", label_column="plot, music", task="multilabel")
+    assert data.labels == ("music", "plot")

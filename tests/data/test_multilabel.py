@@ -155,3 +155,55 @@ def test_arrays_that_are_no_flags_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "own.npz", series=np.ones((4, 5, 2)), labels=np.arange(4))
     with pytest.raises(BmcError, match=r"several labels a row are 0 or 1"):
         load(tmp_path / "own.npz")
+
+
+@pytest.mark.parametrize("label_column", ["good, long", " good ,long"])
+def test_spaces_around_a_label_columns_name_are_no_part_of_the_label(
+    tmp_path: Path, label_column: str
+) -> None:
+    flags = [f"{int('good' in row)},{'long' in row}" for row in SETS]
+    data = load(table(tmp_path, "text,good, long", flags), label_column)
+    assert data.labels == ("good", "long")
+    with pytest.raises(BmcError, match="'text' is named as text and as label"):
+        load(tmp_path / "data.csv", "good, text")
+
+
+@pytest.mark.parametrize("flags", [[0.0, 1.0, 0.0], [1, 1, 0], [False, True, True]])
+def test_a_list_of_0_and_1_is_refused_where_labels_have_names(
+    tmp_path: Path, flags: list[object]
+) -> None:
+    with pytest.raises(BmcError, match=r"line 2.*are 0 or 1 for each label; write the names"):
+        load(lines(tmp_path, [["a"], flags]))
+
+
+def test_labels_that_are_the_numbers_0_and_1_are_read(tmp_path: Path) -> None:
+    data = load(lines(tmp_path, [[0], [0, 1], [1], []] * 15))
+    assert data.labels == ("0", "1")
+
+
+@pytest.mark.parametrize("text", ["['plot', 'music']", "[plot, music]", '["plot"]', "[1 0]", "[]"])
+def test_a_list_that_is_written_as_text_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(BmcError, match=r"line 2.*a list that is written as text; .* as in a\|b"):
+        load(lines(tmp_path, ["a", text]))
+
+
+def test_a_name_in_brackets_is_a_label(tmp_path: Path) -> None:
+    assert load(lines(tmp_path, ["a|[other]", "a", "[other]"] * 20)).labels == ("[other]", "a")
+
+
+def test_texts_of_one_label_each_are_noted(tmp_path: Path) -> None:
+    data = load(lines(tmp_path, ["a,b", "a", "b"] * 20))
+    note = "no row has two labels; in one text they are separated by |"
+    assert note in data.summary.notes
+    assert note not in load(lines(tmp_path, ["a|b", "a", "b"] * 20)).summary.notes
+    assert note not in load(lines(tmp_path, [["a"], ["b"]] * 20)).summary.notes
+
+
+def test_a_label_that_no_row_has_is_refused(tmp_path: Path) -> None:
+    flags = [f"{int('good' in row)},{int('long' in row)},0" for row in SETS]
+    with pytest.raises(BmcError, match="no row has the label 'never'; leave it out"):
+        load(table(tmp_path, "text,good,long,never", flags), "good,long,never")
+    labels = np.array([[1, 0, 0], [1, 0, 1], [0, 0, 1], [0, 0, 0]] * 15)
+    np.savez(tmp_path / "own.npz", series=np.random.default_rng(0).random((60, 5)), labels=labels)
+    with pytest.raises(BmcError, match="no row has the label '1'"):
+        load(tmp_path / "own.npz")

@@ -244,7 +244,7 @@ def test_what_a_label_column_holds_is_counted_and_noted(tmp_path: Path) -> None:
     assert "white space at the ends of 1 labels was dropped: ' b' is 'b'" in notes
     assert "fewer than 10 rows of 'A' (1), 'nan' (1)" in notes
     assert "the label 'nan' (1 rows) is a class" in notes
-    assert "1 different rows appear with more than one label (the first is row 1)" in notes
+    assert "1 different rows appear with different labels (the first is row 1)" in notes
 
 
 def test_numbers_written_in_two_ways_are_noted(tmp_path: Path) -> None:
