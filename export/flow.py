@@ -246,8 +246,8 @@ def _link(source: str, copy: str) -> None:
 
 def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
     model = source.model
-    relative = relative_to(logits, model.thresholds)
-    own_scores = scores.of_task(model.task, relative, source.labels, custom_score(model))
+    custom = custom_score(model)
+    own_scores = scores.of_task(model.task, logits, source.labels, custom, model.thresholds)
     return {"rows": len(source.labels), **own_scores}
 
 

@@ -124,9 +124,10 @@ def check(
     free_share = limits.free_rows / parity.rows
     required = min(limits.min_agreement, 1 - free_share)
     if parity.agreement is not None and parity.agreement < required:
+        several = task_of(task).thresholds is not None
+        what = "labels of a row are predicted alike" if several else "rows get the same prediction"
         raise GateError(
-            f"only {parity.agreement:.2%} of rows get the same prediction; "
-            f"required is {limits.min_agreement:.2%}"
+            f"only {parity.agreement:.2%} of {what}; required is {limits.min_agreement:.2%}"
         )
     points = max(limits.max_points, 100 * free_share)
     if parity.points_changed is not None and not abs(parity.points_changed) <= points:

@@ -57,7 +57,8 @@ def wrap(
 
     Args:
         module: network of one or several input tensors (rows, ...), float32 or int64. It returns
-            logits (rows, classes), or values (rows, 1) in a regression.
+            logits (rows, classes), of several labels a row (rows, labels), or values (rows, 1) in
+            a regression.
         data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
             dictionary by name; a torch `Dataset` or `DataLoader`, whose items are tuples with the
             label last or dictionaries; a `datasets.Dataset`, a data frame, a dictionary of
@@ -77,9 +78,10 @@ def wrap(
             (rows, labels), float32; in a regression of values (rows) and labels (rows), float32. It
             returns the mean over the rows. The loss of a teacher's logits is added to it.
         score: score function that chooses the best epoch and by which `max_drop` is measured,
-            instead of accuracy (R2 in a regression). It takes the same arguments as `loss`, as
-            numpy arrays, and returns a number; higher is better, and a point is 0.01. Models and
-            bundles record the score under the function's name, with an interval.
+            instead of accuracy (micro F1 of several labels, R2 in a regression). It takes the same
+            arguments as `loss`, as numpy arrays, and returns a number; higher is better, and a
+            point is 0.01. Models and bundles record the score under the function's name, with an
+            interval.
         output: the model directory; NAME in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.

@@ -6,7 +6,7 @@ Propagating Activation Differences".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +119,8 @@ def explain(
 
     The gradient is of the predicted class's logit minus the mean of all logits (adding a constant
     to all logits does not change a prediction), of the largest logit of several labels, or of a
-    regression's value. The input is the word
-    embeddings, the normalized pixels or the normalized series.
+    regression's value. The input is the word embeddings, the normalized pixels or the normalized
+    series.
 
     Args:
         model: a model for text, images, series or tables of numbers.
@@ -248,15 +248,20 @@ def _values(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
 def _written_truth(model: Model, truth: Any) -> str:
     if isinstance(truth, tuple):
         names = zip(model.labels, truth, strict=True)
-        return "|".join(name for name, is_set in names if is_set) or "no label"
+        return _written_set(name for name, is_set in names if is_set)
     return model.labels[int(truth)] if model.labels else f"{truth:.4g}"
+
+
+def _written_set(names: Iterable[str]) -> str:
+    """Return labels as one text, sorted: the truth and the prediction are equal if they are."""
+    return "|".join(sorted(names)) or "no label"
 
 
 def _prediction(model: Model, outputs: Floats) -> tuple[str, float | None]:
     described = task_of(model.task)
     if described.thresholds:
         (labels,) = described.predictions(outputs, model.labels, model.thresholds)
-        names = "|".join(each.label for each in labels) or "no label"
+        names = _written_set(each.label for each in labels)
         return names, labels[0].score if labels else None
     if task_of(model.task).is_numeric:
         return f"{outputs[0, 0]:.4g}", None

@@ -155,6 +155,13 @@ def sigmoid(logits: NDArray[Any]) -> Floats:
     return probabilities
 
 
+def logits_of(probabilities: NDArray[Any]) -> Floats:
+    """Return the logits of probabilities; those of 0 and 1 are finite."""
+    inside = np.clip(probabilities.astype(np.float64), 1 - _MOST, _MOST)
+    logits: Floats = np.log(inside / (1 - inside))
+    return logits
+
+
 def mean(values: Floats) -> float:
     """Return the mean of values, 0 of none."""
     return float(values.mean()) if len(values) else 0.0

@@ -45,21 +45,28 @@ class Custom(Protocol):
 
 
 def of_task(
-    task: str, outputs: NDArray[np.float32], labels: NDArray[Any], custom: Custom | None = None
+    task: str,
+    outputs: NDArray[np.float32],
+    labels: NDArray[Any],
+    custom: Custom | None = None,
+    thresholds: Sequence[float] = (),
 ) -> dict[str, Any]:
     """Return all scores of a task on held-out rows, as a JSON object.
 
     Args:
         task: name of the task; see `bmc/tasks`. Without labels it has no scores.
-        outputs: outputs of the model (rows, classes or 1), relative to its thresholds.
+        outputs: outputs of the model (rows, classes or 1).
         labels: class indices or numbers (rows), or 0 and 1 (rows, labels).
-        custom: score function of the user, whose score is returned first; None for none.
+        custom: score function of the user, whose score is returned first; None for none. It takes
+            the outputs as they are, as in training.
+        thresholds: probability of each label above which it is predicted, for the task's own
+            scores; see `relative_to`.
     """
     scoring = tasks.task(task).scoring
     if scoring is None:
         return {}
     scores = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
-    return scores | scoring.scores(outputs, labels)
+    return scores | scoring.scores(relative_to(outputs, thresholds), labels)
 
 
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:

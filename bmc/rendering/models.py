@@ -60,19 +60,29 @@ def distilled(made: Distilled) -> Rendered:
         (
             f"wrote {made.path}: {chosen_by(made.scores, made.validation_rows)}{beside}",
             *validation(made.scores, made.labels),
-            *against_teacher(made.against_teacher),
+            *against_teacher(made.against_teacher, "micro_f1" in made.scores.get(_VALIDATION, {})),
             next_export(made.path, made.code),
         ),
     )
 
 
-def against_teacher(measured: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the line of how a student stands to its teachers; nothing in a regression."""
+def against_teacher(measured: Mapping[str, Any], several: bool = False) -> tuple[str, ...]:
+    """Return the line of how a student stands to its teachers; nothing in a regression.
+
+    Args:
+        measured: what `bmc.workflows.against_teacher` measured.
+        several: whether a row has several labels.
+    """
     if not measured:
         return ()
     agreement = with_interval(Interval(**measured["agreement"]))
+    alike = (
+        f"has {agreement} of a validation row's labels in common with the teacher"
+        if several
+        else f"predicts as the teacher on {agreement} of the validation rows"
+    )
     return (
-        f"predicts as the teacher on {agreement} of the validation rows; calibration error "
+        f"{alike}; calibration error "
         f"{measured['calibration_error']:.3f}, teacher {measured['teacher_calibration_error']:.3f}",
     )
 

@@ -29,7 +29,8 @@ class Line:
         accuracy: fraction of the rows that are predicted correctly; the micro F1 of several
             labels a row, R2 in a regression.
         macro_f1: mean F1 of the classes.
-        agreement: fraction of the rows with the same prediction as the teacher's.
+        agreement: fraction of the rows with the same prediction as the teacher's; of several
+            labels a row, the mean share of labels in common.
         kept: ratio of the accuracy to the teacher's accuracy on the same rows.
         model_bytes: size of the model in its target's format.
         bundle_bytes: size of all files of the bundle.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import TENSORS
+from bmc.contracts.tasks import TENSORS, task
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, significant, with_interval
 
@@ -68,10 +68,14 @@ def _taught(bundle: Bundle) -> str:
     value = agreement.get("value") if isinstance(agreement, dict) else None
     if not all(isinstance(number, float) for number in (*errors, value)):
         return ""
-    return (
-        f"predicted as its teacher {teacher.get('name')} on {value:.1%} of the validation rows; "
-        f"calibration error {errors[0]:.3f}, teacher {errors[1]:.3f}"
+    name = teacher.get("name")
+    several = task(bundle.manifest.task).thresholds is not None
+    alike = (
+        f"had {value:.1%} of a validation row's labels in common with its teacher {name}"
+        if several
+        else f"predicted as its teacher {name} on {value:.1%} of the validation rows"
     )
+    return f"{alike}; calibration error {errors[0]:.3f}, teacher {errors[1]:.3f}"
 
 
 def _sparse(bundle: Bundle, origin: Bundle | None, ratio: Interval | None) -> str:

@@ -10,7 +10,7 @@ from bmc.training.settings import TrainingSettings
 
 
 def loss_of(settings: TrainingSettings, task: str, labels: Labels, classes: int) -> Loss:
-    """Return the loss of a task: cross-entropy, or mean squared error in a regression.
+    """Return the loss of a task: cross-entropy, binary of several labels, or squared error.
 
     Args:
         settings: training settings, of which label smoothing and class weights are used.

@@ -23,6 +23,8 @@ from bmc.contracts import tasks
 from bmc.data import Dataset
 from bmc.errors import DataError
 from bmc.files import write_json
+from bmc.measure.label_scores import logits_of
+from bmc.measure.scores import relative_to
 from bmc.workflows.floor import FloorPlan
 from bmc.workflows.floor_training import data_of, part_of
 
@@ -53,8 +55,9 @@ def outputs_of(data: Dataset) -> NDArray[Any]:
     """Fit scikit-learn's model with its default settings; return its outputs on held-out rows.
 
     Returns:
-        probabilities (rows, classes), of several labels a row those above a half (rows, labels), or
-        the numbers (rows, 1) of a regression.
+        probabilities (rows, classes), of several labels a row logits relative to the thresholds
+        that are best on the validation rows (rows, labels), or the numbers (rows, 1) of a
+        regression.
 
     Raises:
         DataError: the task is neither.
@@ -68,17 +71,28 @@ def outputs_of(data: Dataset) -> NDArray[Any]:
     if task.classes is None:
         raise DataError(f"there is none for {data.task}")
     if task.thresholds is not None:
-        return np.stack([_probability(rows, truth, test) - 0.5 for truth in labels.T], axis=1)
-    model = HistGradientBoostingClassifier(random_state=0).fit(rows, labels)
-    return np.asarray(model.predict_proba(test))
+        asked = np.concatenate([np.asarray(data.validation.rows), test])
+        probabilities = np.stack([_probability(rows, truth, asked) for truth in labels.T], axis=1)
+        logits = logits_of(probabilities).astype(np.float32)
+        chosen_by, held_out = np.split(logits, [len(data.validation)])
+        thresholds = task.thresholds(chosen_by, np.array(data.validation.labels))
+        return relative_to(held_out, thresholds)
+    return np.asarray(_fitted(rows, labels).predict_proba(test))
 
 
-def _probability(rows: NDArray[Any], truth: NDArray[Any], test: NDArray[Any]) -> NDArray[Any]:
-    """Return the probability of one label on held-out rows; 1 where every training row has it."""
+def _probability(rows: NDArray[Any], truth: NDArray[Any], asked: NDArray[Any]) -> NDArray[Any]:
+    """Return the probability of one label on other rows; 1 where every training row has it."""
     if truth.all():
-        return np.ones(len(test))
-    model = HistGradientBoostingClassifier(random_state=0).fit(rows, truth)
-    return np.asarray(model.predict_proba(test))[:, 1]
+        return np.ones(len(asked))
+    return np.asarray(_fitted(rows, truth).predict_proba(asked))[:, 1]
+
+
+def _fitted(rows: NDArray[Any], labels: NDArray[Any]) -> HistGradientBoostingClassifier:
+    """Fit a classifier; it stops early on a tenth of many rows, which splits every class in two."""
+    is_splittable = np.unique(labels, return_counts=True)[1].min() > 1
+    early_stopping = "auto" if is_splittable else False
+    model = HistGradientBoostingClassifier(random_state=0, early_stopping=early_stopping)
+    return model.fit(rows, labels)
 
 
 def _made(plan: FloorPlan) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 from bmc import console, workspace
 from bmc.bundle import Bundle
 from bmc.contracts.targets import TARGETS, exporter_of
-from bmc.contracts.tasks import TENSORS
+from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
@@ -119,7 +119,8 @@ def line_of(bundle: Bundle) -> str:
     built = " of its ONNX file; the engine was built, not run here"
     whose = built if manifest.stand_in else ""
     agreement = manifest.parity["agreement"]
-    alike = "" if agreement is None else f"{agreement:.2%} answered as in PyTorch, "
+    of_labels = " of a row's labels" if task(manifest.task).thresholds else ""
+    alike = "" if agreement is None else f"{agreement:.2%}{of_labels} answered as in PyTorch, "
     return (
         f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(scores)}{whose} "
         f"({scores['rows']} rows; {alike}"
@@ -175,7 +176,7 @@ def _over_fp32(build: Mapping[str, Any]) -> str:
 
 
 def _score(scores: Mapping[str, Any]) -> str:
-    """Show accuracy, or R2 of a regression, with its interval; nothing for a generator."""
+    """Show accuracy, micro F1 or R2 with its interval; nothing for a generator."""
     for key, name in (("accuracy", "accuracy"), ("micro_f1", "micro F1"), ("r2", "R2")):
         if key in scores:
             return f", test {name} {with_interval(Interval(**scores[key]))}"

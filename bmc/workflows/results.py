@@ -78,12 +78,12 @@ class CrossValidated:
     """Held-out scores of a k-fold cross-validation.
 
     Args:
-        scores: accuracy of each fold; in a regression R2.
+        scores: accuracy of each fold; micro F1 of several labels a row; in a regression R2.
         mean: mean of the folds' scores.
         standard_deviation: standard deviation of the folds' scores, with n - 1.
         pooled: scores of all held-out predictions together; see `bmc.measure.scores.of_task`.
         labels: names of the classes.
-        measure: "accuracy" or "R2".
+        measure: "accuracy", "micro F1" or "R2".
     """
 
     scores: tuple[float, ...]

@@ -64,8 +64,8 @@ def score_validation(
     labels = np.array(examples.labels)
     if described.thresholds:
         model.thresholds = described.thresholds(outputs, labels)
-    relative = scores.relative_to(outputs, model.thresholds)
-    scores_ = scores.of_task(model.task, relative, labels, custom_score(model))
+    custom = custom_score(model)
+    scores_ = scores.of_task(model.task, outputs, labels, custom, model.thresholds)
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **scores_}}
 
 

@@ -380,6 +380,15 @@ def test_answers_out_of_limits_are_refused_with_the_value(
         parity.check(measured, "fp32", scale=4.0)
 
 
+def test_the_share_of_common_labels_is_no_share_of_rows() -> None:
+    logits = np.where(np.eye(4)[np.arange(400) % 4], 4.0, -4.0).astype(np.float32)
+    changed = logits.copy()
+    changed[:80, 0], logits[:80, 0] = 1e-4, -1e-4
+    measured = parity.compare(changed, logits, (logits > 0).astype(int), "multilabel")
+    with pytest.raises(GateError, match=r"only [\d.]+% of labels of a row are predicted alike"):
+        parity.check(measured, "fp32", scale=4.0, task="multilabel")
+
+
 def test_a_row_of_a_quantized_classifier_may_jump_and_nothing_else_may() -> None:
     jumped = parity.Parity(1_000, 3.0, 0.1, 1.0, 0.999, 0.1)
     parity.check(jumped, "int8", scale=2.0, probe_error=0.9)

@@ -54,6 +54,18 @@ def test_the_pixels_of_a_linear_model_add_up_to_its_answer() -> None:
     assert (explanation.truth, explanation.prediction) == ("b", "abc"[best])
 
 
+def test_right_labels_are_the_truth_in_whatever_order_they_are_probable() -> None:
+    module = Pixels(2 * 3 * 3).eval()
+    nn.init.zeros_(module.head.weight)
+    module.head.bias.data = torch.tensor([3.0, 1.0, 2.0])
+    encoder = ImageEncoder(ImageSettings(2, 3, 3, (0.5,) * 3, (0.25,) * 3))
+    limits, labels = (0.5, 0.8, 0.5), ("b", "c", "a")
+    model = Model(module, "mlp", {}, labels, encoder, task="multilabel", thresholds=limits)
+    image = np.zeros((2, 3, 3), np.uint8)
+    (explanation,) = explain(model, [image], [(1, 0, 1)], [0])
+    assert explanation.truth == explanation.prediction == "a|b"
+
+
 def test_a_series_is_weighed_by_step_and_channel() -> None:
     torch.manual_seed(0)
     encoder = SeriesEncoder(SeriesSettings(2, 50, (0.0, 0.0), (1.0, 1.0)))

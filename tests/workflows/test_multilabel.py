@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from bmc import artifact, cli
 from bmc import bundle as bundles
 from bmc.errors import BmcError, DataError
 from bmc.manifest import digest_of
+from bmc.measure.scores import Interval
+from bmc.report import page
+from bmc.report.collect import collect
 from bmc.report.read import read_all
 from bmc.workflows.floor import floor_of
 
@@ -159,6 +163,15 @@ def test_a_report_compares_them_by_micro_f1(place: Path, bmc: Run) -> None:
     assert "by class" in (place / "page" / "report.md").read_text()
 
 
+def test_the_first_sentence_of_a_report_names_micro_f1(place: Path) -> None:
+    report = collect(None, folders=[place / "ngram-films-onnx"])
+    (line,) = report.lines
+    fast = replace(line, speed_up=Interval(2.0, 1.9, 2.1))
+    written = page.html(replace(report, lines=(fast,), references={line.data: "teacher-onnx"}))
+    assert "% micro F1" in written
+    assert "test accuracy" not in written
+
+
 def test_the_floor_has_a_linear_model_for_each_label(place: Path) -> None:
     evaluated, _ = read_all([place / "teacher-onnx"])
     floor = floor_of(evaluated)
@@ -231,6 +244,7 @@ def test_a_network_of_ones_own_learns_flags_or_names(workspace: Path) -> None:
         (np.ones((80, 3), int), {"labels": ["a", "b"]}, "3 labels of 0 or 1; there are 2 names"),
         ([[2, 0, 1]] * 80, {}, "they are names, or 0 or 1 for each"),
         ([["a", "z"]] * 80, {"labels": ["a", "b", "c"]}, "the labels z are none of them"),
+        ([[0, 1, 1], [1, 0]] * 40, {}, "rows have 3 and 2 labels of 0 or 1; each row takes"),
     ],
 )
 def test_labels_of_a_wrapped_network_that_are_no_sets_are_refused(
@@ -238,3 +252,21 @@ def test_labels_of_a_wrapped_network_that_are_no_sets_are_refused(
 ) -> None:
     with pytest.raises(DataError, match=message):
         bmc.wrap(Network(), (np.ones((80, 4), np.float32), labels), task="multilabel", **settings)
+
+
+def test_a_score_of_ones_own_takes_the_outputs_as_they_are(workspace: Path) -> None:
+    def share_above_0(logits: Any, labels: Any) -> float:
+        return float((logits > 0).mean())
+
+    rows = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    flags = (rows[:, :3] > 0.3).astype(int)
+    with pytest.raises(DataError, match="no row has the label '2'"):
+        bmc.wrap(Network(), (rows, flags * [1, 1, 0]), task="multilabel")
+    wrapped = bmc.wrap(Network(), (rows, flags), task="multilabel", score=share_above_0)
+    trained = bmc.train(wrapped, epochs=1, precision="fp32", device="cpu")
+    assert any(limit != 0.5 for limit in artifact.load(trained.path).thresholds)
+    validation = trained.scores["validation"]["share_above_0"]["value"]
+    assert validation == pytest.approx(trained.scores["validation_share_above_0"])
+    bundle = trained.to("onnx")
+    outputs = np.load(bundle.path / "evaluation.npz")["logits"]
+    assert bundle.scores["share_above_0"]["value"] == pytest.approx(float((outputs > 0).mean()))
