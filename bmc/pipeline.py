@@ -20,6 +20,7 @@ from bmc.bundle import Bundle
 from bmc.contracts import tasks
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.inputs import Many, ordered_batches
+from bmc.inputs.features import is_frame, rows_of_frame
 from bmc.sessions import SharedSession
 from bmc.targets import RuntimeOptions, Session
 
@@ -102,8 +103,8 @@ class Pipeline:
         """
         if errors not in ("raise", "return"):
             raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
-        if self.kind == "features" and hasattr(row, "to_dict") and hasattr(row, "columns"):
-            row = row.to_dict("records")  # a data frame
+        if self.kind == "features" and is_frame(row):
+            row = rows_of_frame(row)
         if isinstance(row, Iterator):
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):

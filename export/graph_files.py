@@ -13,12 +13,18 @@ MOST_INSIDE = 1 << 30  # protobuf reads at most 2 GiB, and onnx_ir's own copies 
 
 
 def save_graph(model: onnx_ir.Model, path: Path) -> None:
-    """Write a graph; weights of more than 1 GiB go to model.onnx.data in the same folder."""
+    """Write a graph; weights of more than 1 GiB go to model.onnx.data in the same folder.
+
+    Fewer weights go into the file, also where the graph was read with a file of weights.
+    """
     size = sum(
         value.const_value.nbytes
-        for value in model.graph.initializers.values()
+        for graph in model.graphs()
+        for value in graph.initializers.values()
         if value.const_value is not None
     )
+    if size <= MOST_INSIDE:
+        onnx_ir.external_data.load_to_model(model)
     onnx_ir.save(model, path, external_data=WEIGHTS if size > MOST_INSIDE else None)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import onnx_ir
 import onnxruntime
@@ -23,8 +24,9 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     """Write model.onnx."""
     path, nodes = source.onnx("onnx")
     copy_graph(path, folder)
-    build = {"opset": onnx_ir.load(path).opset_imports[""], "nodes": nodes}
-    build |= source.batch
+    build: dict[str, Any] = {"nodes": nodes, **source.batch}
+    if opset := onnx_ir.load(path).opset_imports.get(""):  # none where all are of ai.onnx.ml
+        build = {"opset": opset, **build}
     return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)
 
 

@@ -84,7 +84,7 @@ def quantize(
     """Write a quantized bundle, with as many layers in float as the agreement takes.
 
     If the outputs differ too much, the layers whose activations fit 8 bits worst return to float,
-    each time twice as many, up to half of all layers.
+    layers that read the same tensor together: of one tensor, two, four, up to half of all layers.
 
     Args:
         source: the quantized source.
@@ -100,16 +100,21 @@ def quantize(
             `output`.failed.
     """
     source.check(target)
-    layers = [name for name in source.quantized.layers if name not in source.in_float]
+    groups = _layers_by_input(source)
+    total = sum(len(group) for group in groups)
     count = 0
     with new_folder(output, force) as folder:
         while True:
-            in_float = (*source.in_float, *layers[:count])
+            returned = [name for group in groups[:count] for name in group]
+            in_float = (*source.in_float, *returned)
             draft, compared = _quantized(source, in_float, target, folder, min_agreement)
             count = max(1, 2 * count)
-            if not compared.failure or count > len(layers) // 2:
+            following = sum(len(group) for group in groups[:count])
+            if not compared.failure or following in (len(returned), total):
                 break
-            console.note(f"{target}: {compared.failure}: {count} of {len(layers)} layers in float")
+            if following > max(total // 2, len(groups[0])):
+                break
+            console.note(f"{target}: {compared.failure}: {following} of {total} layers in float")
         timed = Timed() if compared.failure else _time(draft, fp32)
         publish(draft, compared, timed)
         if failure := compared.failure or timed.failure:
@@ -117,6 +122,18 @@ def quantize(
             raise keep_failed(folder, output, f"{target}: {failure}", check)
         check_reloaded(folder, output)
     return bundle.read(output)
+
+
+def _layers_by_input(source: QuantizedSource) -> list[list[str]]:
+    """Return the layers in 8 bits, the worst first, those that read one tensor together.
+
+    They are as accurate as each other, and the tensor has 8 bits as long as one of them has.
+    """
+    groups: dict[str, list[str]] = {}
+    for name in source.quantized.layers:
+        if name not in source.in_float:
+            groups.setdefault(source.quantized.inputs[name], []).append(name)
+    return list(groups.values())
 
 
 def _quantized(

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from bmc import console
 from bmc.contracts import Dialect
 from bmc.errors import ExportError, UsageError, reason_of
 from bmc.export.onnx_calibration import ActivationRange, Arrays, calibrate
@@ -25,6 +26,7 @@ _BETWEEN = (
     *("Add", "Relu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat"),
     *("Resize", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "LeakyRelu"),
 )
+_FUSED = "/MatMulAddFusion"  # what ONNX Runtime adds to the name of a MatMul with a bias
 _SIGNED, _UNSIGNED = QuantType.QInt8, QuantType.QUInt8
 
 
@@ -37,12 +39,14 @@ class Quantized:
         layers: names of the nodes with weights that can be quantized, the least accurate first.
         between: names of the nodes between convolutions.
         ranges: range of each activation.
+        inputs: tensor that each layer reads; layers that share one are as accurate.
     """
 
     path: Path
     layers: tuple[str, ...]
     between: tuple[str, ...]
     ranges: Mapping[str, ActivationRange]
+    inputs: Mapping[str, str]
 
 
 def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) -> Quantized:
@@ -64,8 +68,8 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
     except Exception as error:  # onnxruntime.quantization raises errors of several libraries
         raise ExportError(f"ONNX Runtime cannot prepare the graph: {reason_of(error)}") from error
     model = onnx.load(str(prepared))
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
+    _name_nodes(model.graph)
+    _flatten_biases(model.graph)
     onnx.save_model(model, str(prepared))
     layers, between = _chosen(model.graph)
     if not layers:
@@ -75,9 +79,9 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
         )
     tensors = _activations(model.graph, {*layers, *between})
     ranges = calibrate(prepared, tensors, calls, calibrator)
-    inputs = {node.name: node.input[0] for node in model.graph.node}
+    inputs = {node.name: node.input[0] for node in model.graph.node if node.name in set(layers)}
     worst_first = sorted(layers, key=lambda name: -ranges[inputs[name]].error)
-    return Quantized(prepared, tuple(worst_first), between, ranges)
+    return Quantized(prepared, tuple(worst_first), between, ranges, inputs)
 
 
 def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, output: Path) -> None:
@@ -123,24 +127,80 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
         raise ExportError(f"ONNX Runtime cannot quantize the graph: {reason_of(error)}") from error
 
 
+def _name_nodes(graph: onnx.GraphProto) -> None:
+    """Name nodes without a name, and give a fused linear layer the name of its MatMul."""
+    taken = {node.name for node in graph.node}
+    for index, node in enumerate(graph.node):
+        name = node.name.partition(_FUSED)[0] or f"{node.op_type}_{index}"
+        if name == node.name:
+            continue
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        node.name = name
+
+
+def _flatten_biases(graph: onnx.GraphProto) -> None:
+    """Make biases (1, columns) of Gemm vectors, in place: QDQQuantizer reads only those."""
+    constants = {each.name: each for each in graph.initializer}
+    for node in graph.node:
+        bias = constants.get(node.input[2]) if node.op_type == "Gemm" and node.input[2:] else None
+        if bias is None or len(bias.dims) != 2 or bias.dims[0] != 1:
+            continue
+        name = f"{bias.name}_vector"
+        if name not in constants:
+            vector = numpy_helper.from_array(numpy_helper.to_array(bias).reshape(-1), name)
+            constants[name] = vector
+            graph.initializer.append(vector)
+        node.input[2] = name
+
+
+def _why_float(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) -> str:
+    """Say why QDQQuantizer cannot quantize a layer; "" if it can."""
+    bias = constants.get(node.input[2]) if len(node.input) > 2 else None
+    if bias is None:
+        return ""
+    attributes = {each.name: each.i for each in node.attribute}
+    if node.op_type == "Gemm":
+        columns = constants[node.input[1]].dims[0 if attributes.get("transB") else 1]
+        return "" if list(bias.dims) == [columns] else f"its bias has shape {tuple(bias.dims)}"
+    if node.op_type == "ConvTranspose" and attributes.get("group", 1) > 1:
+        return "it has groups and a bias"
+    return ""
+
+
 def _chosen(graph: onnx.GraphProto) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the layers with constant weights, and the nodes between convolutions."""
-    weights = {each.name for each in graph.initializer if each.data_type == TensorProto.FLOAT}
+    constants = {each.name: each for each in graph.initializer}
+    weights = {name for name, each in constants.items() if each.data_type == TensorProto.FLOAT}
     layers, between = [], []
     convolved: set[str] = set()  # tensors that convolutions, and nodes between them, compute
     for node in graph.node:
         if node.op_type in LINEAR and len(node.input) > 1 and node.input[1] in weights:
+            if reason := _why_float(node, constants):
+                console.note(f"layer {node.name} stays in float: {reason}")
+                continue
             layers.append(node.name)
             if node.op_type.startswith("Conv"):
                 convolved.update(node.output)
-        elif node.op_type in _BETWEEN and _is_between(node, convolved, weights):
+        elif node.op_type in _BETWEEN and _is_between(node, convolved, constants):
             between.append(node.name)
             convolved.update(node.output)
     return tuple(layers), tuple(between)
 
 
-def _is_between(node: onnx.NodeProto, convolved: Collection[str], weights: Collection[str]) -> bool:
-    """Tell whether a node reads what convolutions compute: all of it, where it adds or joins."""
+def _is_between(
+    node: onnx.NodeProto, convolved: Collection[str], constants: Mapping[str, onnx.TensorProto]
+) -> bool:
+    """Tell whether a node reads what convolutions compute: all of it, where it adds or joins.
+
+    QDQQuantizer removes a Clip, whose limits are then those of the integers: the lower one must be
+    0, as that of unsigned integers is.
+    """
+    if node.op_type == "Clip":
+        low = constants.get(node.input[1]) if len(node.input) > 1 else None
+        if low is None or numpy_helper.to_array(low).item() != 0:
+            return False
     if node.op_type in ("Add", "Concat"):
         return all(name in convolved for name in node.input)
     return node.input[0] in convolved

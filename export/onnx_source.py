@@ -24,7 +24,7 @@ from bmc.export.onnx_qdq import Quantized
 from bmc.inputs import TensorInfo
 from bmc.inputs.tensors import TensorsEncoder
 from bmc.onnx_models.precision import precision_of
-from bmc.onnx_models.reading import OnnxFile
+from bmc.onnx_models.reading import OnnxFile, name_nodes
 from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import Arrays, Samples
 from bmc.onnx_models.signature import Signature, signature_of
@@ -199,15 +199,21 @@ def quantized_source(
         in_float: names (fnmatch patterns) of nodes that stay in float.
 
     Raises:
-        UsageError: nothing can be quantized, or a pattern matches no layer.
+        UsageError: nothing can be quantized, a pattern matches no layer, or there is one sample.
         ExportError: the graph cannot be converted.
     """
+    if len(source.samples) < 2:
+        raise UsageError(
+            f"{source.samples.reference} holds one sample, which does not determine a range; use "
+            "at least 2, better 200 or more"
+        )
     model = source.graph.clone()
+    name_nodes(model)
     if source.opset < _LEAST_OPSET:
         convert(model, _LEAST_OPSET, source.file.path)
     path = source.work / "float.onnx"
-    onnx_ir.save(model, path)
-    quantized = onnx_qdq.prepare(path, source.batches, calibrator, source.work)
+    save_graph(model, path)
+    quantized = onnx_qdq.prepare(path, source.samples.calls, calibrator, source.work)
     for pattern in in_float:
         if not fnmatch.filter(quantized.layers, pattern):
             names = ", ".join(quantized.layers[:5])

@@ -37,7 +37,8 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
         raise ExportError(f"OpenVINO cannot convert the network: {_reason(error)}") from error
     openvino.save_model(graph, folder / "model.xml", compress_to_fp16=False)
     version = openvino.__version__.partition("-")[0]
-    build = {"opset": source.opset, "openvino": version, **source.batch}
+    build: dict[str, Any] = {"opset": source.opset} if source.opset else {}
+    build |= {"openvino": version, **source.batch}
     return Written("model.xml", source.model.encoder.tensors(), source.model.outputs(), build)
 
 

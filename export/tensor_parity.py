@@ -14,6 +14,10 @@ from bmc.precision import PRECISIONS
 
 Arrays = Mapping[str, NDArray[Any]]
 _SMALLEST_SCALE = 1e-3
+_CONSTANT = 1e-9  # of the squares of all values: rounding of the sums
+# A cosine similarity of c leaves 2 (1 - c) of the squares of values around 0 unexplained; what is
+# only far from 0 must not hide errors five times as large.
+_UNEXPLAINED = 10.0
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class OutputParity:
         rows: number of rows, or integers, that the agreement counts.
         scale: largest absolute value of the original output.
         exact: whether the output holds integers, whose size of a change means nothing.
+        unexplained: squared errors over the squared distances of the original values from their
+            mean; 1 for a constant answer; None where the original values are all the same.
     """
 
     values: int
@@ -41,6 +47,7 @@ class OutputParity:
     rows: int
     scale: float
     exact: bool = False
+    unexplained: float | None = None
 
 
 class Comparison:
@@ -71,6 +78,7 @@ class _Sums:
         self.values = self.rows = self.same = 0
         self.max_error = self.total = self.scale = 0.0
         self.dot = self.norm = self.expected_norm = 0.0
+        self.squares = self.expected_sum = 0.0
 
     def add(self, values: NDArray[Any], expected: NDArray[Any]) -> None:
         self.is_exact = expected.dtype.kind in "biu"
@@ -80,7 +88,7 @@ class _Sums:
         if self.is_exact:
             self.rows += expected.size
             self.same += int((values == expected).sum())
-        elif self.are_logits and expected.size:
+        elif self.are_logits and expected.ndim and expected.shape[-1] > 1 and expected.size:
             self.rows += expected.size // expected.shape[-1]
             self.same += int((values.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
         actual, wanted = values.astype(np.float64), expected.astype(np.float64)
@@ -99,6 +107,8 @@ class _Sums:
         self.dot += float(actual @ wanted)
         self.norm += float(actual @ actual)
         self.expected_norm += float(wanted @ wanted)
+        self.squares += float(errors @ errors)
+        self.expected_sum += float(wanted.sum())
 
     def parity(self) -> OutputParity:
         norms = (self.norm * self.expected_norm) ** 0.5
@@ -107,12 +117,19 @@ class _Sums:
             values=self.values,
             max_error=self.max_error,
             mean_error=self.total / max(self.values, 1),
-            cosine=self.dot / norms if norms else 1.0,
+            cosine=self.dot / norms if norms else float(self.norm == self.expected_norm),
             agreement=self.same / self.rows if has_agreement else None,
             rows=self.rows,
             scale=max(self.scale, _SMALLEST_SCALE),
             exact=self.is_exact,
+            unexplained=self._unexplained(),
         )
+
+    def _unexplained(self) -> float | None:
+        spread = self.expected_norm - self.expected_sum**2 / max(self.values, 1)
+        if spread <= _CONSTANT * self.expected_norm:
+            return None
+        return self.squares / spread
 
 
 def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any]:
@@ -145,8 +162,9 @@ def check(
     Args:
         outputs: differences of each output.
         precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
-        min_agreement: smallest agreement, or cosine similarity where an output has none; None for
-            the agreement that the precision requires.
+        min_agreement: smallest agreement, or cosine similarity where an output has none, which
+            then may leave ten times the rest to 1 of the variance unexplained; None for the
+            agreement that the precision requires.
 
     Raises:
         GateError: a limit is broken; the message names the output, the limit and the value.
@@ -168,6 +186,13 @@ def check(
                 f"output {name!r} has cosine similarity {parity.cosine:.4f} with the original "
                 f"file's; required is {min_agreement:g}"
             )
+        elif min_agreement is not None and parity.unexplained is not None:
+            most = _UNEXPLAINED * (1 - min_agreement)
+            if parity.unexplained > most:
+                raise GateError(
+                    f"output {name!r} leaves {parity.unexplained:.2%} of the original file's "
+                    f"variance unexplained; allowed is {most:.2%}"
+                )
         largest = limits.max_error
         if parity.agreement is not None and limits.max_row_error is not None:
             largest = limits.max_row_error

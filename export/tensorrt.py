@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from bmc.bundle import Bundle
 from bmc.bundle_formats.tensorrt import ENGINE_SOURCE
@@ -26,7 +27,8 @@ def write(source: Source, folder: Path, options: ExportOptions) -> Written:
     limits = {"batch": max_batch, **source.model.encoder.longest()}
     engine = build_engine(folder / ENGINE_SOURCE, inputs, limits)
     (folder / "model.engine").write_bytes(engine)
-    build = {"opset": source.opset, "nodes": nodes, "tensorrt": version()}
+    build: dict[str, Any] = {"opset": source.opset} if source.opset else {}
+    build |= {"nodes": nodes, "tensorrt": version()}
     build |= {"max_batch": max_batch, "limits": limits, **source.batch}
     return Written("model.engine", inputs, outputs, build)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -27,6 +28,7 @@ ALL_FEATURES = "all"
 WAY_OUT = "Name yours with --features and --label-column"
 _NO_VALUE = {"", "nan", "none", "null", "na", "n/a", "#n/a", "nil", "<na>", "?"}
 _TRUTH = {"true": 1.0, "false": 0.0}
+_SEPARATED = re.compile(r"[-+]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
 _MOSTLY = 0.5  # share of a column's values that are numbers, from which on a text is a mistake
 
 
@@ -109,6 +111,8 @@ def _plain(cell: Any) -> Any:
     """Return a cell as Python's own value, which a label must be; numpy's values are none."""
     if isinstance(cell, np.ndarray):
         return cell.tolist()
+    if isinstance(cell, np.datetime64 | np.timedelta64):  # .item() of nanoseconds is an int
+        return cell.astype(f"{type(cell).__name__}[us]").item()
     return cell.item() if isinstance(cell, np.generic) else cell
 
 
@@ -155,6 +159,11 @@ def chosen(
             "answer: take it out of --features, or name another --label-column"
         )
     if repeated := [name for name, count in Counter(columns).items() if count > 1]:
+        if tuple(features) == (ALL_FEATURES,):
+            raise DataError(
+                f"{where} has {columns.count(repeated[0])} columns named {repeated[0]!r}; rename "
+                "or remove one"
+            )
         raise DataError(f"--features names {repeated[0]!r} twice; name each column once")
     places_of(columns, available, Values(where, advice=WAY_OUT), where)
     return columns
@@ -205,6 +214,10 @@ def _parts(name: str, available: Sequence[str]) -> Iterable[str]:
     return (name,) if name in available else name.split(",")
 
 
+def _has_separators(cell: Any) -> bool:
+    return isinstance(cell, str) and _SEPARATED.fullmatch(cell.strip()) is not None
+
+
 class _Numbers:
     """Turns the cells of a table into numbers.
 
@@ -230,14 +243,17 @@ class _Numbers:
             raise DataError(f"{self.values.source} has no rows")
         columns: dict[str, NDArray[np.float64]] = {}
         left_out: list[str] = []
+        has_separators = False
         for index, name in enumerate(self.columns):
             numbers = [number_in(row[index]) for row in cells]
             if self.is_all and self._is_text(numbers):
                 left_out.append(name)
+                has_separators |= any(_has_separators(row[index]) for row in cells)
                 continue
             columns[name] = self._column(name, numbers, [row[index] for row in cells])
         if left_out:
-            self.values.note(f"columns without numbers are left out: {listed(left_out)}")
+            hint = " (1,200 is a text: write 1200)" if has_separators else ""
+            self.values.note(f"columns without numbers are left out: {listed(left_out)}{hint}")
         if not columns:
             raise DataError(
                 f"{self.values.source} has no column of numbers but the label's (it has "

@@ -19,7 +19,7 @@ from bmc.data._values import Values, characters
 from bmc.data_files import check_file, opened
 from bmc.errors import DataError, unknown
 from bmc.inputs import Many
-from bmc.inputs.features import FeatureEncoder, FeatureSettings
+from bmc.inputs.features import FeatureEncoder, FeatureSettings, is_frame, rows_of_frame
 from bmc.inputs.series import check_series
 
 _IMAGES = "imagefolder:"
@@ -166,8 +166,8 @@ def _numbers(rows: Any, features: Sequence[str]) -> NDArray[np.float64]:
     """
     if isinstance(rows, tuple) and len(rows) == 1 and np.ndim(rows[0]) == 2:
         rows = rows[0]
-    if hasattr(rows, "to_dict") and hasattr(rows, "columns"):
-        rows = rows.to_dict("records")
+    if is_frame(rows):
+        rows = rows_of_frame(rows)
     settings = FeatureSettings(tuple(features), *[(0.0,) * len(features)] * 3)
     return rows_of(FeatureEncoder(settings).values_of(rows))
 

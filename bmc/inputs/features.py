@@ -238,6 +238,8 @@ def number_of(value: Any) -> float | None:
     """Return a cell as a number: NaN for a missing value, None for what is no number."""
     if value is None or type(value).__name__ in _WITHOUT_VALUE:
         return math.nan
+    if isinstance(value, np.datetime64 | np.timedelta64):  # nanoseconds would become a float
+        return math.nan if np.isnat(value) else None
     if isinstance(value, str | bytes):
         return None
     try:
@@ -246,6 +248,18 @@ def number_of(value: Any) -> float | None:
         return None
     except OverflowError:  # a whole number beyond float64
         return math.inf
+
+
+def is_frame(rows: Any) -> bool:
+    """Tell whether rows are a data frame, of pandas or polars."""
+    return hasattr(rows, "to_dict") and hasattr(rows, "columns")
+
+
+def rows_of_frame(frame: Any) -> list[dict[str, Any]]:
+    """Return the rows of a data frame as dictionaries by column."""
+    rows: list[dict[str, Any]]
+    rows = frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records")
+    return rows
 
 
 def listed(names: Sequence[str]) -> str:

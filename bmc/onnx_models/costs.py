@@ -12,7 +12,7 @@ from typing import Any
 import onnx_ir
 
 from bmc.errors import ArtifactError, BmcError
-from bmc.onnx_models.reading import OnnxFile, constant_of, is_weight
+from bmc.onnx_models.reading import OnnxFile, constant_of, is_weight, name_of_node
 from bmc.onnx_models.running import Reference
 from bmc.onnx_models.samples import generate
 from bmc.writing import scratch
@@ -90,7 +90,7 @@ def costs_of(file: OnnxFile) -> OnnxCosts:
     layers: list[OnnxLayer] = []
     owners: dict[int, str] = {}
     for index, node in enumerate(file.graph):
-        name = node.name or f"{node.op_type}_{index}"
+        name = name_of_node(node, index)
         weights = _weights_of(node)
         if weights or node.op_type in ("MatMul", "Einsum"):
             layers.append(_layer(node, name, weights, timed.get(str(node.name)), owners))

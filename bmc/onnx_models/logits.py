@@ -13,20 +13,25 @@ _PASSED_INPUT = ("QuantizeLinear",)
 _PROBABILITIES = ("Softmax", "LogSoftmax")
 _LINEAR = ("Gemm", "MatMul")
 _STEPS = 8
+_SINCE_LAST = 13  # opset since which a softmax without an axis takes the last one, not axis 1
 
 
 def logits_of(graph: onnx_ir.Graph) -> Collection[str]:
     """Return the names of outputs whose largest value along the last axis is the answer.
 
     These are outputs of a softmax over the last axis, and matrices (rows, classes) that a linear
-    layer or a global pooling computes. Embeddings that are normalized or pooled are none.
+    layer or a global pooling computes. Embeddings that are normalized or pooled are none, and
+    neither is a single value a row.
     """
-    return {str(value.name) for value in graph.outputs if _are_logits(value)}
+    default = -1 if graph.opset_imports.get("", _SINCE_LAST) >= _SINCE_LAST else 1
+    return {str(value.name) for value in graph.outputs if _are_logits(value, default)}
 
 
-def _are_logits(output: onnx_ir.Value) -> bool:
+def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
     if output.dtype is not None and not output.dtype.is_floating_point():
         return False
+    if output.shape is not None and len(output.shape) and output.shape[-1] == 1:
+        return False  # one value a row, which is always the largest
     node = output.producer()
     for _ in range(_STEPS):
         if node is None or node.op_type not in (*_PASSED, *_PASSED_INPUT):
@@ -36,7 +41,7 @@ def _are_logits(output: onnx_ir.Value) -> bool:
         return False
     rank = len(output.shape) if output.shape is not None else None
     if node.op_type in _PROBABILITIES:
-        axis = node.attributes.get_int("axis", -1)
+        axis = node.attributes.get_int("axis", default_axis)
         return axis == -1 or (rank is not None and axis == rank - 1)
     if rank not in (2, None):
         return False

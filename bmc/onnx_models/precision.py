@@ -7,7 +7,7 @@ from collections import Counter
 import onnx_ir
 from onnx_ir import DataType
 
-from bmc.onnx_models.reading import all_nodes, constant_of, is_weight
+from bmc.onnx_models.reading import all_nodes, constant_of, weights_of
 
 DYNAMIC = ("DynamicQuantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul")
 INTEGER = ("QLinear", "MatMulInteger", "ConvInteger", "QGemm", "QAttention")
@@ -31,9 +31,8 @@ def precision_of(model: onnx_ir.Model) -> str:
     if "DequantizeLinear" in operators:
         return "int8-weights"
     sizes: Counter[DataType] = Counter()
-    for value in model.graph.initializers.values():
-        if value.const_value is not None and is_weight(value.const_value):
-            sizes[value.const_value.dtype] += value.const_value.nbytes
+    for tensor in weights_of(model).values():
+        sizes[tensor.dtype] += tensor.nbytes
     if sizes and sizes.most_common(1)[0][0] == DataType.FLOAT16:
         return "fp16"
     if sizes and sizes.most_common(1)[0][0] == DataType.BFLOAT16:

@@ -88,15 +88,7 @@ class OnnxFile:
 
     def weights(self) -> Mapping[str, onnx_ir.TensorProtocol]:
         """Return the weights by name: constants of floats, or of integers of at most 8 bits."""
-        found: dict[str, onnx_ir.TensorProtocol] = {}
-        for graph in _graphs(self.model):
-            for name, value in graph.initializers.items():
-                if value.const_value is not None:
-                    found[name] = value.const_value
-            for node in graph:
-                if node.op_type == "Constant" and (tensor := constant_of(node.outputs[0])):
-                    found[str(node.outputs[0].name)] = tensor
-        return {name: tensor for name, tensor in found.items() if is_weight(tensor)}
+        return weights_of(self.model)
 
 
 def read(path: Path) -> OnnxFile:
@@ -129,6 +121,32 @@ def constant_of(value: onnx_ir.Value | None) -> onnx_ir.TensorProtocol | None:
     if node is None or node.op_type != "Constant" or "value" not in node.attributes:
         return None
     return node.attributes["value"].as_tensor()
+
+
+def weights_of(model: onnx_ir.Model) -> Mapping[str, onnx_ir.TensorProtocol]:
+    """Return the weights by name: constants of floats, or of integers of at most 8 bits."""
+    found: dict[str, onnx_ir.TensorProtocol] = {}
+    for graph in _graphs(model):
+        for name, value in graph.initializers.items():
+            if value.const_value is not None:
+                found[name] = value.const_value
+        for node in graph:
+            if node.op_type == "Constant" and (tensor := constant_of(node.outputs[0])):
+                found[str(node.outputs[0].name)] = tensor
+    return {name: tensor for name, tensor in found.items() if is_weight(tensor)}
+
+
+def name_of_node(node: onnx_ir.Node, index: int) -> str:
+    """Return a node's name; one without a name is called after its operator and its index."""
+    return node.name or f"{node.op_type}_{index}"
+
+
+def name_nodes(model: onnx_ir.Model) -> None:
+    """Give unnamed nodes of the main graph, in place, the names that `name_of_node` returns."""
+    taken = {node.name for node in model.graph}
+    for index, node in enumerate(model.graph):
+        if (name := name_of_node(node, index)) not in taken:
+            node.name = name
 
 
 def is_weight(tensor: onnx_ir.TensorProtocol) -> bool:
@@ -165,6 +183,16 @@ def _external(path: Path) -> tuple[Path, ...]:
                 f"{path} reads weights from {location!r:.80}, outside its folder; refused"
             )
         file_path = path.parent / location
+        if file_path.is_symlink():
+            raise ArtifactError(
+                f"{path}: external data: {file_path} is a link, and links are not followed; "
+                f"refused. Copy the folder with the files themselves: cp -rL {path.parent} COPY"
+            )
+        if not file_path.parent.resolve().is_relative_to(path.parent.resolve()):
+            raise ArtifactError(
+                f"{path} reads weights from {location!r:.80}, which a link leads outside its "
+                "folder; refused"
+            )
         with open_regular(file_path, f"{path}: external data"):
             files.append(file_path)
     return tuple(files)
@@ -219,14 +247,16 @@ def _describe(path: Path, kind: str, value: onnx_ir.Value) -> Declared:
     if value.shape is None:
         return Declared(name, dtype, None)
     sizes = tuple(
-        size if isinstance(size, int) else _axis_name(size, name, index)
+        size if isinstance(size, int) and size >= 0 else _axis_name(size, name, index)
         for index, size in enumerate(value.shape)
     )
     return Declared(name, dtype, sizes)
 
 
-def _axis_name(size: onnx_ir.SymbolicDim, tensor: str, index: int) -> str:
-    return str(size.value) if size.value else f"{tensor}_{index}"
+def _axis_name(size: int | onnx_ir.SymbolicDim, tensor: str, index: int) -> str:
+    """Return the name of a dynamic axis, which old exporters write as -1."""
+    named = not isinstance(size, int) and size.value
+    return str(named) if named else f"{tensor}_{index}"
 
 
 def _dtype_name(dtype: DataType) -> str:

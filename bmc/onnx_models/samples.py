@@ -192,8 +192,8 @@ def _indexed(file: OnnxFile) -> Iterator[tuple[str, int]]:
         for node, index in value.uses():
             if node.op_type == "Gather" and index == 1:
                 table = constant_of(node.inputs[0])
-                if table is not None and table.shape:
-                    yield str(value.name), len(table.numpy())
+                if table is not None and table.shape and isinstance(table.shape[0], int):
+                    yield str(value.name), table.shape[0]
 
 
 def _generated(info: Declared, table: int | None, generator: np.random.Generator) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from bmc.inputs import TensorInfo
 from bmc.inputs.tensors import BATCH, AxisSize, TensorInput, TensorsEncoder
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes
 from bmc.onnx_models.running import Reference
-from bmc.onnx_models.samples import Samples
+from bmc.onnx_models.samples import Arrays, Samples
 
 _SMALLEST_SCALE = 1e-3
 _TOLERANCE = 1e-3  # of the largest value; sums of floats differ by their order
@@ -94,9 +94,12 @@ def _why_single(
             return f"output {info.name} has no batch axis"
         if len(values) != 1:
             return f"the first axis of output {info.name} does not count rows"
-    pair = [samples.calls[0], _of_same_shape(samples)]
-    if any(len(array) != 1 for array in pair[0].values()):
+    if any(len(array) != 1 for array in samples.calls[0].values()):
         return "the first axis of the samples does not count rows"
+    other = _other_of_same_shape(samples)
+    if other is None:
+        return "the samples are all the same, which shows no batch"
+    pair = [samples.calls[0], other]
     together = {name: np.concatenate([call[name] for call in pair]) for name in pair[0]}
     try:
         both, second = reference.run(together), reference.run(pair[1])
@@ -112,16 +115,38 @@ def _why_single(
     return ""
 
 
-def _of_same_shape(samples: Samples) -> Mapping[str, NDArray[Any]]:
-    """Return another sample with the first one's shapes; the first itself if there is none."""
+def _other_of_same_shape(samples: Samples) -> Arrays | None:
+    """Return other values with the first sample's shapes: a sample, or values that are generated.
+
+    Equal rows would prove nothing: what a model subtracts as their mean is each of them.
+
+    Returns:
+        None where there are no other values: all integers are the same, or all floats 0.
+    """
     first = samples.calls[0]
-    shapes = {name: array.shape for name, array in first.items()}
-    others = (
-        call
-        for call in samples.calls[1:]
-        if {name: array.shape for name, array in call.items()} == shapes
-    )
-    return next(others, first)
+    generator = np.random.default_rng(0)
+    generated = {
+        name: _generated([call[name] for call in samples.calls], array.shape, generator)
+        for name, array in first.items()
+    }
+    for call in (*samples.calls[1:], generated):
+        alike = all(call[name].shape == array.shape for name, array in first.items())
+        if alike and not all(np.array_equal(call[name], array) for name, array in first.items()):
+            return call
+    return None
+
+
+def _generated(
+    arrays: Sequence[NDArray[Any]], shape: tuple[int, ...], generator: np.random.Generator
+) -> NDArray[Any]:
+    """Return values within those seen: integers out of them, floats between them and 0."""
+    values = np.concatenate([array.ravel() for array in arrays])
+    if not values.size:
+        return np.empty(shape, values.dtype)
+    if values.dtype.kind != "f":
+        return generator.choice(np.unique(values), shape)
+    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    return generator.uniform(low, high, shape).astype(values.dtype)
 
 
 def _alike(values: NDArray[Any], expected: NDArray[Any]) -> bool:

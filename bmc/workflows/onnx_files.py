@@ -114,9 +114,9 @@ def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = Non
     if named and files.random_samples:
         raise UsageError("--samples and --random-samples exclude each other")
     if arrays is not None:
-        return samples_of(file, arrays, "samples")
+        return _without_padding(samples_of(file, arrays, "samples"))
     if files.samples is not None:
-        return read_samples(file, files.samples)
+        return _without_padding(read_samples(file, files.samples))
     if not files.random_samples:
         names = ", ".join(info.name for info in file.inputs)
         raise UsageError(
@@ -125,6 +125,17 @@ def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = Non
         )
     console.note("samples are generated: outputs are compared on values that mean nothing")
     return generate(file)
+
+
+def _without_padding(samples: Samples) -> Samples:
+    """Return samples as they are; say so where a mask shows that rows are padded."""
+    masks = [name for name in samples.calls[0] if "attention_mask" in name.lower()]
+    if padded := [name for name in masks if any((call[name] == 0).any() for call in samples.calls)]:
+        console.note(
+            f"input {padded[0]} holds zeros: the samples are padded, and what stands at the "
+            "padding counts in ranges and comparisons; pass rows without padding"
+        )
+    return samples
 
 
 def export_file(

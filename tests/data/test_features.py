@@ -11,8 +11,9 @@ import pytest
 
 from bmc import data as datasets
 from bmc import memory
-from bmc.data import Dataset, transfer_rows
+from bmc.data import Dataset, features_in_memory, transfer_rows
 from bmc.errors import DataError, SettingError
+from bmc.inputs.features import number_of
 
 ROWS: list[dict[str, Any]] = [
     {"name": "n", "a": index, "b, c": -index / 3, "d": index % 4, "y": "no" if index % 3 else "yes"}
@@ -170,3 +171,55 @@ def test_the_label_is_no_feature_where_names_differ_in_white_space(tmp_path: Pat
     columns = {name: [row[name] for row in rows] for name in ("a", " y")}
     read = datasets.features_in_memory(columns, ("all",), "y")
     assert (read.features, set(read.labels)) == (("a",), {"False", "True"})
+
+
+def test_a_column_whose_name_has_white_space_is_read_from_memory() -> None:
+    columns: dict[str, Any] = {" a ": [1.0, 2.0], "y": ["no", "yes"]}
+    table = features_in_memory(columns, ("a",), "y")
+    assert (table.features, np.asarray(table.rows).tolist()) == (("a",), [[1.0], [2.0]])
+
+
+@pytest.mark.parametrize("unit", ["ns", "D"])
+def test_dates_are_no_numbers(unit: str) -> None:
+    dates = np.array(["2024-01-01", "2024-01-02"], f"datetime64[{unit}]")
+    columns: dict[str, Any] = {
+        "a": [1.0, 2.0],
+        "day": list(dates),
+        "span": list(dates - dates[0]),
+        "y": ["no", "yes"],
+    }
+    assert features_in_memory(columns, ("all",), "y").features == ("a",)
+    assert number_of(dates[0]) is None
+    assert number_of(dates[1] - dates[0]) is None
+    assert np.isnan(number_of(dates[0] - np.timedelta64("NaT")) or 0)
+
+
+def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,a,y\n1,2,no\n3,4,yes\n")
+    with pytest.raises(DataError, match="has 2 columns named 'a'; rename or remove one"):
+        load(tmp_path / "t.csv", "all")
+
+
+def test_thousands_with_separators_are_texts_and_said(tmp_path: Path) -> None:
+    rows = [{**row, "name": f"1,{row['a'] + 100}"} for row in ROWS]
+    notes = load(table(tmp_path / "t.csv", rows), "all").summary.notes
+    assert "columns without numbers are left out: name (1,200 is a text: write 1200)" in notes
+
+
+class ToDicts:
+    """A data frame with the methods that polars has and pandas has not."""
+
+    columns = ("a", "d")
+
+    def to_dict(self, *, as_series: bool = True) -> dict[str, list[float]]:
+        return {"a": [1.0, 2.0], "d": [3.0, 4.0]}
+
+    def to_dicts(self) -> list[dict[str, float]]:
+        return [{"a": 1.0, "d": 3.0}, {"a": 2.0, "d": 4.0}]
+
+
+def test_frames_with_the_methods_of_polars_are_rows(tmp_path: Path) -> None:
+    data = load(table(tmp_path / "t.csv"), "d,a")
+    with memory.keeping_rows("polars", ToDicts()):
+        read = transfer_rows(f"{memory.PREFIX}polars", 10, data).rows
+    assert sorted(np.asarray(read).tolist()) == [[3.0, 1.0], [4.0, 2.0]]

@@ -229,3 +229,43 @@ def test_a_file_that_is_quantized_already_is_exported_as_it_is(tmp_path: Path) -
     assert bundle.manifest.precision == "int8-dynamic"
     with pytest.raises(UsageError, match="openvino has no int8-dynamic"):
         export(path, arrays, "openvino", tmp_path / "openvino")
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_small_file_of_weights_moves_into_the_bundles_file(tmp_path: Path, target: str) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    bundle = export(path, {"image": images(4)}, target, tmp_path / "b")
+    assert "model.onnx.data" not in bundle.files
+    path.unlink()
+    (tmp_path / "weights").unlink()
+    with bmc.load(bundle.path) as model:
+        assert model({"image": images(1)})["class/logits:0"].shape == (1, 5)
+
+
+def compared(expected: Arrays, outputs: Arrays) -> dict[str, tensor_parity.OutputParity]:
+    """Return the differences of outputs, all of which count as logits."""
+    comparison = tensor_parity.Comparison(tuple(expected))
+    comparison.add(outputs, expected)
+    return comparison.outputs()
+
+
+def test_a_single_value_a_row_has_no_largest_one() -> None:
+    values = np.arange(8, dtype=np.float32)[:, None]
+    assert compared({"y": values}, {"y": values})["y"].agreement is None
+    assert compared({"y": values.T}, {"y": values.T})["y"].agreement == 1
+
+
+def test_a_constant_answer_far_from_zero_is_refused() -> None:
+    values = np.random.default_rng(0).normal(200, 10, (64, 1)).astype(np.float32)
+    outputs = compared({"y": values}, {"y": np.full_like(values, 200)})
+    assert outputs["y"].cosine > 0.99
+    with pytest.raises(GateError, match=r"leaves .* of the original file's variance unexplained"):
+        tensor_parity.check(outputs, "int8", 0.99)
+    tensor_parity.check(compared({"y": values}, {"y": values + 0.5}), "int8", 0.99)
+
+
+def test_zeros_are_similar_to_zeros_alone() -> None:
+    zeros, ones = np.zeros((2, 1), np.float32), np.ones((2, 1), np.float32)
+    assert compared({"y": zeros}, {"y": zeros})["y"].cosine == 1
+    assert compared({"y": zeros}, {"y": ones})["y"].cosine == 0
+    assert compared({"y": ones}, {"y": zeros})["y"].cosine == 0

@@ -241,3 +241,19 @@ def test_sparse_weights_are_refused(tmp_path: Path) -> None:
     onnx.save_model(model, str(path))
     with pytest.raises(UsageError, match="'w' is a sparse initializer"):
         read(path)
+
+
+def test_a_file_without_standard_operators_has_no_opset(tmp_path: Path) -> None:
+    node = helper.make_node(
+        "Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[1.0, 2.0], scale=[1.0, 1.0]
+    )
+    graph = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in "xy"]
+    model = helper.make_model(
+        helper.make_graph([node], "graph", graph[:1], graph[1:]),
+        opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)],
+        ir_version=9,
+    )
+    onnx.save_model(model, str(tmp_path / "x.onnx"))
+    case = (tmp_path / "x.onnx", {"x": floats(4, 2)})
+    (bundle,) = bundles_of(case, tmp_path, ("onnx",), quantized=False)
+    assert "opset" not in bundle.manifest.build

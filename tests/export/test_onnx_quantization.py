@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +18,11 @@ from bmc.errors import DataError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow, onnx_qdq, speed
 from bmc.export.onnx_source import OnnxSource, QuantizedSource, onnx_source, quantized_source
 from bmc.measure.scores import Interval
+from bmc.onnx_models.costs import costs_of
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
-from tests._onnx import cnn, images, save
+from tests._onnx import Arrays, cnn, images, save
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 
@@ -199,3 +201,121 @@ def test_convolutions_keep_8_bits_between_them(
     dialect = dialect_of("onnx")
     assert dialect is not None
     onnx_qdq.write(quantized, (), dialect, sources[1].work / "again.onnx")
+
+
+def quantized(path: Path, arrays: Arrays, in_float: tuple[str, ...] = ()) -> onnx_qdq.Quantized:
+    """Return the layers that can be quantized; all dialects write them."""
+    file = read(path)
+    samples = samples_of(file, arrays, "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", in_float)
+        for target in TARGETS:
+            written(source, target)
+        return source.quantized
+
+
+def test_a_small_file_of_weights_is_quantized(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", external="weights")
+    assert len(quantized(path, {"image": images(4)}).layers) == 3
+
+
+def test_a_single_sample_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"holds one sample, .* at least 2"):
+        quantized(cnn(tmp_path / "cnn.onnx"), {"image": images(1)})
+
+
+def linear(path: Path, bias: np.ndarray) -> Path:
+    """Write a file of three linear layers without names, two of which read the same tensor."""
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Add", ["a", "b"], ["c"]),
+        helper.make_node("Tanh", ["c"], ["t"]),
+        helper.make_node("Gemm", ["t", "w", "bias"], ["g"]),
+        helper.make_node("MatMul", ["t", "w"], ["m"]),
+        helper.make_node("Tanh", ["g"], ["y"]),
+        helper.make_node("Tanh", ["m"], ["z"]),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 4)).astype(np.float32),
+        "b": np.ones(4, np.float32),
+        "bias": bias.astype(np.float32),
+    }
+    return save(path, nodes, {"x": ("N", 4)}, {"y": ("N", 4), "z": ("N", 4)}, weights)
+
+
+ROWS = {"x": np.random.default_rng(1).normal(size=(8, 4))}
+
+
+def test_layers_keep_the_names_that_inspect_shows(tmp_path: Path) -> None:
+    path = linear(tmp_path / "x.onnx", np.ones(4))
+    names = {layer.name for layer in costs_of(read(path)).layers} - {"Add_1"}
+    assert set(quantized(path, ROWS, ("MatMul_0",)).layers) == names
+    assert names == {"MatMul_0", "Gemm_3", "MatMul_4"}
+
+
+def test_layers_that_read_the_same_tensor_are_as_accurate(tmp_path: Path) -> None:
+    layers = quantized(linear(tmp_path / "x.onnx", np.ones(4)), ROWS)
+    assert layers.inputs["Gemm_3"] == layers.inputs["MatMul_4"] != layers.inputs["MatMul_0"]
+
+
+def test_layers_that_read_the_same_tensor_return_to_float_together(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = read(linear(tmp_path / "x.onnx", np.ones(4)))
+    samples = samples_of(file, ROWS, "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", ())
+        error = {"MatMul_0": 0.0, "Gemm_3": 1.0, "MatMul_4": 1.0}
+        worst_first = sorted(source.quantized.layers, key=lambda name: -error[name])
+        source = replace(source, quantized=replace(source.quantized, layers=tuple(worst_first)))
+        with pytest.raises(GateError):
+            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, 1.0)
+    assert "2 of 3 layers in float" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("shape", "is_in_8_bits"), [((1, 4), True), ((1,), False), ((), False)])
+def test_a_bias_that_is_no_vector_is_reshaped_or_its_layer_stays_in_float(
+    tmp_path: Path,
+    shape: tuple[int, ...],
+    is_in_8_bits: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    layers = quantized(linear(tmp_path / "x.onnx", np.ones(shape)), ROWS).layers
+    assert ("Gemm_3" in layers) == is_in_8_bits
+    assert ("layer Gemm_3 stays in float" in capsys.readouterr().err) != is_in_8_bits
+
+
+def test_a_transposed_convolution_with_groups_and_a_bias_stays_in_float(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], "conv"),
+        helper.make_node("ConvTranspose", ["c", "w2", "b"], ["y"], "transposed", group=2),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        "w2": random.normal(size=(4, 3, 2, 2)).astype(np.float32),
+        "b": np.ones(6, np.float32),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 4, 3, 3)}, {"y": ("N", 6, 4, 4)}, weights)
+    assert quantized(path, {"x": random.normal(size=(4, 4, 3, 3))}).layers == ("conv",)
+
+
+@pytest.mark.parametrize(("low", "between"), [(0.0, 1), (-1.0, 0)])
+def test_a_clip_stands_between_convolutions_where_it_starts_at_zero(
+    tmp_path: Path, low: float, between: int
+) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("Clip", ["c", "low", "high"], ["d"], "clip"),
+        helper.make_node("Conv", ["d", "w"], ["y"]),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 4, 1, 1)).astype(np.float32),
+        "low": np.array(low, np.float32),
+        "high": np.array(6, np.float32),
+    }
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 4, 3, 3)}, {"y": ("N", 4, 3, 3)}, weights)
+    layers = quantized(path, {"x": random.normal(size=(4, 4, 3, 3))})
+    assert len(layers.between) == between

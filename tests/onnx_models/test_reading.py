@@ -84,7 +84,7 @@ def test_external_data_that_is_a_link_is_refused(tmp_path: Path) -> None:
     path = cnn(tmp_path / "cnn.onnx", external="weights")
     (tmp_path / "weights").rename(tmp_path / "elsewhere")
     os.symlink(tmp_path / "elsewhere", tmp_path / "weights")
-    with pytest.raises(ArtifactError, match="is a link"):
+    with pytest.raises(ArtifactError, match=r"is a link, and links are not followed.*cp -rL"):
         read(path)
 
 
@@ -197,3 +197,49 @@ def test_a_quantized_file_says_its_precision(tmp_path: Path) -> None:
     path = save(tmp_path / "x.onnx", nodes, {"x": (1, 2)}, {"y": (1, 2)})
     assert precision_of(read(path).model) == "int8-dynamic"
     assert precision_of(read(cnn(tmp_path / "cnn.onnx")).model) == "fp32"
+
+
+def test_a_single_value_a_row_is_no_logits(tmp_path: Path) -> None:
+    weights = {"w": np.ones((2, 1), np.float32)}
+    nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, {"y": ("N", 1)}, weights)
+    assert logits_of(read(path).graph) == set()
+
+
+@pytest.mark.parametrize(("opset", "outputs"), [(12, set()), (13, {"y"})])
+def test_the_axis_of_a_softmax_depends_on_the_opset(
+    tmp_path: Path, opset: int, outputs: set[str]
+) -> None:
+    shape = ("N", 3, 4)
+    node = helper.make_node("Softmax", ["x"], ["y"])
+    path = save(tmp_path / "x.onnx", [node], {"x": shape}, {"y": shape}, opset=opset)
+    assert logits_of(read(path).graph) == outputs
+
+
+def test_a_size_of_minus_one_is_a_dynamic_axis(tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["x"], ["y"])
+    file = read(save(tmp_path / "x.onnx", [node], {"x": (-1, 2)}, {"y": (-1, 2)}))
+    assert [info.shape for info in (*file.inputs, *file.outputs)] == [("x_0", 2), ("y_0", 2)]
+
+
+def test_weights_in_constant_nodes_decide_the_precision(tmp_path: Path) -> None:
+    value = helper.make_tensor("w", TensorProto.FLOAT16, (2, 3), np.ones(6, np.float16))
+    nodes = [
+        helper.make_node("Constant", [], ["w"], value=value),
+        helper.make_node("MatMul", ["x", "w"], ["y"]),
+    ]
+    types = {"x": TensorProto.FLOAT16, "y": TensorProto.FLOAT16}
+    path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, {"y": ("N", 3)}, types=types)
+    assert precision_of(read(path).model) == "fp16"
+
+
+def test_a_linked_folder_leads_to_no_external_data(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "sub").mkdir()
+    path = cnn(folder / "cnn.onnx", external="sub/weights")
+    assert read(path).external
+    (folder / "sub").rename(tmp_path / "elsewhere")
+    os.symlink(tmp_path / "elsewhere", folder / "sub")
+    with pytest.raises(ArtifactError, match="a link leads outside its folder; refused"):
+        read(path)

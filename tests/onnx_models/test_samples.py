@@ -171,3 +171,20 @@ def test_samples_that_the_file_cannot_compute_are_refused(tmp_path: Path) -> Non
     samples = samples_of(file, {"x": np.ones((4, 3)), "z": np.ones((4, 2))}, "x")
     with pytest.raises(DataError, match=r"cannot compute these samples \(x \(1, 3\), z \(1, 2\)\)"):
         signature_of(file, samples, Reference(file.path))
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_equal_samples_prove_no_batch(tmp_path: Path, count: int) -> None:
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0]),
+        helper.make_node("Sub", ["x", "mean"], ["y"]),
+    ]
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 3)}, {"y": ("N", 3)}))
+    samples = samples_of(file, {"x": np.arange(1.0, 4.0)[None].repeat(count, 0)}, "x")
+    assert signature(file, samples)[1] == "rows of one call change each other's y"
+
+
+def test_samples_that_cannot_be_altered_prove_no_batch(tmp_path: Path) -> None:
+    file = identity(tmp_path / "x.onnx", ("N", 3))
+    samples = samples_of(file, {"x0": np.zeros((4, 3))}, "x")
+    assert "all the same" in signature(file, samples)[1]
