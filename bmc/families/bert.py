@@ -73,12 +73,13 @@ class Tables:
     Args:
         path: path of the module that has the tables.
         words: name in it of the table of words.
-        reserved: number of positions before the position of a text's first token.
+        reserved: number of positions before the position of a text's first token; None where that
+            is the position after the padding's id.
     """
 
     path: str
     words: str = "word_embeddings"
-    reserved: int = 0
+    reserved: int | None = 0
 
 
 TEACHERS: Mapping[str, Tables] = {
@@ -89,8 +90,8 @@ TEACHERS: Mapping[str, Tables] = {
     "electra": Tables("electra.embeddings"),
     "modernbert": Tables("model.embeddings", "tok_embeddings"),
     "mpnet": Tables("mpnet.embeddings", reserved=2),
-    "roberta": Tables("roberta.embeddings", reserved=2),
-    "xlm-roberta": Tables("roberta.embeddings", reserved=2),
+    "roberta": Tables("roberta.embeddings", reserved=None),
+    "xlm-roberta": Tables("roberta.embeddings", reserved=None),
 }
 """Families that a student can learn from."""
 

@@ -97,7 +97,10 @@ def checked(
     unbuildable = [key for key in choices if key in spec and spec[key] not in choices[key]]
     unbuildable += [key for key, test in keys.tests.items() if key in spec and not test(spec[key])]
     for key in unbuildable:
-        raise ArtifactError(f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build")
+        raise ArtifactError(
+            f"config.json: {key} is {spec[key]!r:.60}, which bmc does not build: name a model "
+            "without it"
+        )
     integers = {**_with_names(_INTEGERS, keys), **keys.integers}
     numbers = {**_with_names(_NUMBERS, keys), **keys.numbers}
     others = (*_OTHER_KEYS, *map(keys.name, _OTHER_KEYS), *keys.choices, *keys.tests)

@@ -12,8 +12,6 @@ from bmc.models._encoder_embeddings import CountedPositions, Embeddings
 from bmc.models._encoder_form import Head, bert_like
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
 
-_RESERVED = 2  # tokens have positions from padding id + 1 on, and the padding id is 1
-
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     """Return the inference form of a RoBERTa or XLM-RoBERTa with a classification head."""
@@ -42,7 +40,7 @@ def encoder(model_type: str, classifier: Any, config: Any) -> Encoder:
         config,
         fresh=("classifier.",),
         output="classifier.out_proj",
-        reserved=_RESERVED,
+        reserved=None,
         base="roberta",
         pairs_need_types=False,
     )

@@ -96,7 +96,7 @@ def _of_file(path: Path, wanted: Collection[str], margin: int) -> WordVectors:
             if values.count(" ") + 1 < width:
                 raise DataError(
                     f"{path}: line {number} has {values.count(' ') + 1} values after the word "
-                    f"{word!r:.40}, the first line has {width}"
+                    f"{word!r:.40}, the first line has {width}: complete it, or remove it"
                 )
             if values.count(" ") + 1 > width:
                 continue  # the word has a space in it
@@ -133,7 +133,7 @@ def _width(path: Path, number: int, values: str) -> int:
     if not 2 <= width <= _MOST_VALUES:
         raise DataError(
             f"{path}: line {number} has {width} values after its word, separated by spaces; word "
-            f"vectors have 2 to {_MOST_VALUES:,}"
+            f"vectors have 2 to {_MOST_VALUES:,}: name a file with a word and its values a line"
         )
     return width
 
@@ -143,9 +143,15 @@ def _vector(path: Path, number: int, values: list[str]) -> NDArray[np.float32]:
         with np.errstate(over="ignore"):  # infinity is refused below
             vector = np.array([float(value) for value in values]).astype(np.float32)
     except ValueError as error:
-        raise DataError(f"{path}: line {number} has a value that is no number: {error}") from error
+        raise DataError(
+            f"{path}: line {number} has a value that is no number ({error}): correct it, or remove "
+            "the line"
+        ) from error
     if not np.isfinite(vector).all():
-        raise DataError(f"{path}: line {number} has NaN, infinity or a value beyond 32 bits")
+        raise DataError(
+            f"{path}: line {number} has NaN, infinity or a value beyond 32 bits: correct it, or "
+            "remove the line"
+        )
     return vector
 
 

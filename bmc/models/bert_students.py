@@ -86,11 +86,14 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
         )
     _check_width(teacher, size)
     tables = TEACHERS[teacher.family]
-    taught = teacher.module.get_submodule(tables.path)
+    taught: Any = teacher.module.get_submodule(tables.path)
     table: Any = taught.get_submodule(tables.words)
     with torch.no_grad():  # the table may be factorized, and have fewer rows than the spec
         words = table(torch.arange(table.num_embeddings))
-    longest = teacher.spec["max_position_embeddings"] - tables.reserved
+    reserved = tables.reserved
+    if reserved is None:
+        reserved = int(taught.padding_idx) + 1
+    longest = teacher.spec["max_position_embeddings"] - reserved
     if getattr(taught, "position_embeddings", None) is None:  # positions are drawn, not copied
         longest = teacher.encoder.longest()["sequence"]
     spec = {
@@ -190,7 +193,9 @@ def layers_of(size: Size, available: int) -> list[int]:
 
 def _check_teacher(teacher: Model) -> None:
     """Refuse a teacher whose layers cannot be copied."""
-    other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
+    other = "--set start=minilm-l3"
+    if teacher.family in TEACHERS:  # others have no embeddings to start from
+        other = f"--set start={_EMBEDDINGS} or start=minilm-l3"
     if teacher.family != "bert":
         raise UsageError(f"the teacher is a {teacher.family}, whose layers are no BERT's: {other}")
     changed = [step.method for step in teacher.steps if step.record]

@@ -65,6 +65,7 @@ ENCODER = Encoder(
             choices={"sinusoidal_pos_embds": (False, True)},
         ),
         pairs_need_types=False,
+        has_types=False,
     ),
     words="distilbert.embeddings.word_embeddings",
     attention="attention",

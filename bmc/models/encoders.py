@@ -71,7 +71,9 @@ class Encoder:
     def examples(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return two inputs of different shapes, for tracing and checks."""
         words: Any = module.get_submodule(self.words)
-        first, second = token_examples(words.num_embeddings, SHAPES, first=self.kind.reserved)
+        built: Any = module
+        smallest = self.kind.first_position(built.config.pad_token_id)  # no padding's id
+        first, second = token_examples(words.num_embeddings, SHAPES, first=smallest)
         return first, second
 
     def parts(self, module: nn.Module) -> Parts:

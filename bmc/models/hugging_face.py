@@ -43,12 +43,14 @@ class Architecture:
         config: class of the configuration.
         fresh: prefixes of the names of weights that a folder may lack, which are initialized anew.
         output: path of the last layer.
-        reserved: number of positions before the position of a text's first token.
+        reserved: number of positions before the position of a text's first token; None where that
+            is the position after the padding's id.
         attention: attention implementation that transformers must use; None for its default.
         base: attribute of the model without its head; "" where it is the model type.
         keys: entries of config.json in which the family differs from BERT.
         pairs_need_types: whether the texts of a pair are told apart by token types alone; else
             rows of pairs need none, and token types are an input where the model has two.
+        has_types: whether networks of the family have token types, whatever config.json says.
         prepare: function that rearranges a loaded or new module; None where it stays as it is.
     """
 
@@ -57,12 +59,17 @@ class Architecture:
     config: Any
     fresh: tuple[str, ...]
     output: str
-    reserved: int = 0
+    reserved: int | None = 0
     attention: str | None = None
     base: str = ""
     keys: FamilyKeys = BERT_KEYS
     pairs_need_types: bool = True
+    has_types: bool = True
     prepare: Callable[[Any], None] | None = None
+
+    def first_position(self, padding: int | None) -> int:
+        """Return the position of a text's first token, given the padding's id in config.json."""
+        return (padding or 0) + 1 if self.reserved is None else self.reserved
 
     def prepared(self, module: Any) -> Any:
         """Return a module in evaluation mode, rearranged as the family wants it."""
@@ -133,13 +140,14 @@ def pretrained(
     module = kind.prepared(module)
     if kind.pairs_need_types and text.columns > spec.get("type_vocab_size", 1):
         raise SettingError(f"{reference} has one token type; sentence pairs need two")
-    positions = spec["max_position_embeddings"] - kind.reserved
+    positions = spec["max_position_embeddings"] - kind.first_position(spec.get("pad_token_id"))
     if text.max_length > positions:
         raise SettingError(
-            f"max length is {text.max_length}; {reference} has {positions} positions"
+            f"max length is {text.max_length}; {reference} has {positions} positions: take "
+            f"--max-length {positions} or less"
         )
     tokenizer = tokenizer_of(folder, spec["vocab_size"], spec.get("type_vocab_size", 1))
-    settings = _settings(text, tokenizer, spec, reference, kind.pairs_need_types)
+    settings = _settings(text, tokenizer, spec, reference, kind)
     decided |= {"tokenizer": tokenizer.class_name, **_notes_on(tokenizer, settings, text)}
     for key, note in decided.items():
         if key in _NOTED:
@@ -168,20 +176,21 @@ def _settings(
     tokenizer: FolderTokenizer,
     spec: Mapping[str, Any],
     reference: str,
-    pairs_need_types: bool,
+    kind: Architecture,
 ) -> TextSettings:
     """Return the requested settings, limited to the tokenizer's maximum length."""
     longest = min(text.max_length, tokenizer.max_length or text.max_length)
     model_pad_id = spec.get("pad_token_id") or 0
-    reads_types = spec.get("type_vocab_size", 0) > 1 and tokenizer.pair_types
+    has_types = kind.has_types and spec.get("type_vocab_size", 0) > 1
+    reads_types = has_types and tokenizer.pair_types
     try:
         return replace(
             text,
             max_length=longest,
             pad_id=model_pad_id if tokenizer.pad_id is None else tokenizer.pad_id,
             truncation_side=tokenizer.truncation_side,
-            pair_types=tokenizer.pair_types if pairs_need_types else reads_types,
-            type_input=pairs_need_types or reads_types,
+            pair_types=tokenizer.pair_types if kind.pairs_need_types else reads_types,
+            type_input=kind.pairs_need_types or reads_types,
             vocabulary=spec["vocab_size"],
         )
     except SettingError as error:

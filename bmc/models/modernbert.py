@@ -77,6 +77,7 @@ ENCODER = Encoder(
             tests={"layer_types": _are_kinds, "rope_parameters": _are_rotations},
         ),
         pairs_need_types=False,
+        has_types=False,
     ),
     words="model.embeddings.tok_embeddings",
     attention="attn",

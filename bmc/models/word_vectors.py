@@ -183,7 +183,8 @@ def _vocabulary(
     fixed = list(dict.fromkeys([*tokens.SPECIAL, *pieces]))
     if len(fixed) >= most:
         raise SettingError(
-            f"vocabulary is {most}; special tokens and pieces of words alone are {len(fixed)}"
+            f"vocabulary is {most}; special tokens and pieces of words alone are {len(fixed)}: set "
+            "a larger vocabulary"
         )
     return list(dict.fromkeys([*fixed, *words, *with_vector]))[:most]
 

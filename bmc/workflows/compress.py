@@ -111,12 +111,12 @@ def compress(
         model.data = {**model.data, "location": data.location}
     if tuning.teacher:
         _check_teacher(teacher, folder, model, data)
-    unlabeled = transfer.rows_of(tuning, tuning.transfer, data).rows
+    given = transfer.rows_of(tuning, tuning.transfer, data)
     edits_words = tuning.augment_texts and tuning.teacher
     taught_by = teachers.load(teacher) if edits_words else model
-    made = transfer.new_rows_of(tuning, data, unlabeled, taught_by)
+    made = transfer.new_rows_of(tuning, data, given.rows, taught_by)
     del taught_by
-    unlabeled = joined(unlabeled, made.rows)
+    unlabeled = joined(given.rows, made.rows)
     checkpoints = workspace.checkpoints_of(output)
 
     def work_of(run: str) -> Work:
@@ -147,6 +147,9 @@ def compress(
         model.scores = {}  # scores of a generator are not recomputed after a step
     seconds = round(time.monotonic() - started, 1)
     _record_lineage(model, kind, folder.name, started_from, seconds)
+    if len(unlabeled):
+        used = {"step": f"{kind}/{method}", **transfer.record(tuning.transfer, given, tuning, made)}
+        model.origin["step_transfer"] = [*_listed(model.origin.get("step_transfer")), used]
     result = Compressed(
         path=output,
         scores=model.scores,
@@ -216,6 +219,10 @@ def _record_lineage(model: Model, kind: str, name: str, sha256: str, seconds: fl
     model.steps[-1] = replace(model.steps[-1], seconds=seconds)
     lineage = {"from": name, "from_sha256": sha256}
     model.origin = {**model.origin, "command": kind, **lineage, "seconds": seconds}
+
+
+def _listed(recorded: object) -> list[Any]:
+    return recorded if isinstance(recorded, list) else []
 
 
 def size_of(model: Model, work: Work) -> Size:

@@ -10,7 +10,7 @@ from bmc import console
 from bmc.compress.distill.generator import check_generators
 from bmc.data import Dataset
 from bmc.errors import UsageError
-from bmc.workflows import baselines, students, teachers
+from bmc.workflows import baselines, students, teachers, transfer
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
 from bmc.workflows.lessons import refuse_signals
@@ -70,8 +70,8 @@ def choose_all(
     if first is not None and is_bundle(first):  # signals beside the logits are the first one's
         refuse_signals(settings, first)
     checked = [
-        _teacher(reference, folder, data, source, settings, student, learned_from)
-        for reference, folder in references
+        _teacher(reference, folder, data, source, settings, student, learned_from, number == 0)
+        for number, (reference, folder) in enumerate(references)
     ]
     folders: dict[str, Path] = {}
     for teacher in checked:
@@ -92,6 +92,7 @@ def _teacher(
     settings: Distillation,
     student: Chosen,
     learned_from: Mapping[str, Any],
+    is_first: bool,
 ) -> Teacher:
     """Check a teacher against the data; train it first if it is a baseline not trained yet.
 
@@ -103,6 +104,7 @@ def _teacher(
         settings: settings of the student and of its training.
         student: the student.
         learned_from: record of the data.
+        is_first: whether it is the first teacher, whose word vectors make new texts.
 
     Raises:
         UsageError: the teacher does not fit the data, or has learned rows that are held out here.
@@ -112,7 +114,7 @@ def _teacher(
         folder, is_trained = teachers.find_baseline(reference, data, source.fold)
         chosen = "found" if is_trained else "trained"
         if not is_trained:
-            _check_student(reference, data, student)
+            _check_student(reference, data, student, settings, is_first)
             teachers.train(reference, data, source, settings.seed, settings.device, folder)
     refuse_another_fold(folder, learned_from)
     if students.is_generator(student):
@@ -127,11 +129,14 @@ def _teacher(
     return teacher
 
 
-def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
+def _check_student(
+    teacher: str, data: Dataset, student: Chosen, settings: Distillation, is_first: bool
+) -> None:
     """Build a student of an untrained teacher, to raise its errors before a long training.
 
     Raises:
-        UsageError: one of the two is a generator and the other is not.
+        UsageError: one of the two is a generator and the other is not, or words are to be replaced
+            and the teacher has no table of word vectors.
         BmcError: the student cannot be built for this teacher and this data.
     """
     chosen = baselines.choose(teacher, {})
@@ -143,6 +148,8 @@ def _check_student(teacher: str, data: Dataset, student: Chosen) -> None:
             else f"{teacher} answers no rows, so it cannot teach: name a classifier"
         )
     built = baselines.built(chosen, data)
+    if is_first:
+        transfer.check_edits(settings, built)
     untrained = students.untrained(student, built, data, seed=0)
     if is_generator:
         check_generators(teacher, built, untrained)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any, Protocol
 
+from torch import Tensor
+
 from bmc import console
 from bmc import data as datasets
 from bmc.data import Dataset, TransferRows, content_of
@@ -76,6 +78,16 @@ def check_new_texts(settings: Transfer, data: Dataset) -> None:
         )
 
 
+def check_edits(settings: Transfer, teacher: Model) -> None:
+    """Refuse to replace words by a teacher, trained or not, that has no table of word vectors.
+
+    Raises:
+        UsageError: words are to be replaced, and the teacher has no such table.
+    """
+    if settings.augment_texts and NEIGHBORS in settings.text_edits:
+        _word_vectors(teacher)
+
+
 def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Model) -> TransferRows:
     """Make new texts of the training rows, for a teacher to label.
 
@@ -108,6 +120,17 @@ def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Mod
 
 def _neighbors(rows: Many, teacher: Model) -> dict[str, tuple[str, ...]]:
     """Return the nearest words of each word of some texts, by a teacher's word vectors."""
+    table = _word_vectors(teacher)
+    encoder: Any = teacher.encoder  # a TextEncoder: `word_table` takes no other
+    return nearest_words(distinct_words(rows), encoder.tokenizer, table)
+
+
+def _word_vectors(teacher: Model) -> Tensor:
+    """Return a teacher's word vectors (tokens, width).
+
+    Raises:
+        UsageError: it has no plain table of them.
+    """
     refusal = UsageError(
         f"words are replaced by near ones of the teacher's word vectors, and this {teacher.family} "
         "has no plain table of them: take --text-edits swap,drop"
@@ -118,8 +141,7 @@ def _neighbors(rows: Many, teacher: Model) -> dict[str, tuple[str, ...]]:
         _, table = word_table(teacher, "replacing words")
     except UsageError as error:
         raise refusal from error
-    encoder: Any = teacher.encoder  # a TextEncoder: `word_table` takes no other
-    return nearest_words(distinct_words(rows), encoder.tokenizer, table.weight)
+    return table.weight
 
 
 def record(

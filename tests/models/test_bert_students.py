@@ -202,3 +202,9 @@ def test_a_student_of_ngrams_starts_from_a_pretrained_bert(
     student = bert.student(teacher, size, reviews)
     assert isinstance(student.encoder, TextEncoder)
     assert student.labels == reviews.labels
+
+
+def test_the_layers_of_ngrams_are_refused_with_the_start_that_remains(reviews: Dataset) -> None:
+    teacher = ngram.baseline("ngram", reviews, ngram.Settings(buckets=50))
+    with pytest.raises(UsageError, match=r"whose layers are no BERT's: --set start=minilm-l3$"):
+        bert.student(teacher, replace(WHOLE, start="teacher"), reviews)

@@ -26,7 +26,7 @@ from bmc.inference.form import inference_form
 from bmc.inference.quantized_layers import QuantizedLayer
 from bmc.inputs.text import TextSettings
 from bmc.model import AppliedStep, Model, Work, output_of
-from bmc.models import bert
+from bmc.models import bert, hugging_face
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from bmc.workflows import baselines, students
@@ -359,3 +359,25 @@ def test_entries_that_modernbert_ignores_are_read_and_others_are_refused(tmp_pat
     _folders.changed(folder / "config.json", rope_scaling={"type": "linear", "factor": 2.0})
     with pytest.raises(ArtifactError, match=r"rope_scaling is .*, which bmc does not build"):
         _encoders.loaded(folder)
+
+
+@pytest.mark.parametrize("family", ["distilbert", "modernbert"])
+def test_an_entry_for_token_types_gives_no_types_to_a_network_without_them(
+    family: str, tmp_path: Path
+) -> None:
+    folder = _encoders.saved(family, tmp_path / family)
+    _folders.changed(folder / "config.json", type_vocab_size=2)
+    path = folder / "tokenizer_config.json"
+    _folders.changed(path, model_input_names=["input_ids", "token_type_ids", "attention_mask"])
+    model = _encoders.loaded(folder, columns=2)
+    names = [info.name for info in model.encoder.tensors()]
+    assert names == ["input_ids", "attention_mask"]
+    assert output_of(model.module, inputs_of(model, ROWS[2])).shape == (len(ROWS[2]), 2)
+
+
+def test_positions_of_a_roberta_begin_after_the_id_of_its_padding(tmp_path: Path) -> None:
+    folder = _encoders.saved("roberta", tmp_path / "roberta")
+    _folders.changed(folder / "config.json", pad_token_id=50)  # of 66 positions 15 remain
+    kind = _encoders.described("roberta").kind
+    with pytest.raises(SettingError, match=r"has 15 positions: take --max-length 15 or less"):
+        hugging_face.pretrained(str(folder), str(folder), _encoders.LABELS, TextSettings(16), kind)

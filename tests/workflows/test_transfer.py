@@ -121,6 +121,16 @@ def test_a_pruned_model_is_tuned_on_new_texts(
         output=tmp_path / "pruned",
     )
     assert "made of 210 training rows" in " ".join(capfd.readouterr().err.split())
+    origin = artifact.describe(tmp_path / "pruned")["origin"]
+    assert origin.get("transfer") == artifact.describe(model_folder)["origin"].get("transfer")
+    (record,) = origin["step_transfer"]
+    assert (record["step"], record["reference"], record["rows"]) == (
+        "prune/unstructured",
+        "none",
+        0,
+    )
+    assert record["new_texts"]["edits"] == ["drop"]
+    assert record["new_texts"]["rows"] > 0
 
 
 def test_new_texts_that_cannot_be_made_are_refused_with_the_way_out(
@@ -152,3 +162,13 @@ def test_a_teacher_without_word_vectors_takes_other_edits(
     other = replace(settings, student=str(teacher), settings={}, text_edits=("swap", "drop"))
     made = distill.distill(str(teacher), source, other, Output(tmp_path / "student"))
     assert artifact.describe(made.path)["origin"]["transfer"]["new_texts"]["found"] == 210
+
+
+def test_edits_that_a_teacher_cannot_make_are_refused_before_it_is_trained(
+    reviews_csv: Path, workspace: Path, tmp_path: Path
+) -> None:
+    settings = Distillation("ngram", transfer="none", augment_texts=1, **QUICK)
+    source = DataSource(data=str(reviews_csv))
+    with pytest.raises(UsageError, match=r"this ngram has no plain table.*--text-edits swap,drop"):
+        distill.distill("ngram", source, settings, Output(tmp_path / "student"))
+    assert not list(workspace.glob("ngram-*"))
