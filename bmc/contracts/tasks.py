@@ -47,6 +47,8 @@ class Scoring(Contract):
             None where it is not defined.
         scorable: function of the labels (rows, ...) that a bundle records, and the number of
             classes, that tells whether outputs can be scored by them.
+        ranked: function of outputs as they are and labels that returns the scores that do not
+            depend on thresholds, in the form of `scores`; None where there are none.
     """
 
     measure: str = field(metadata=value(str))
@@ -63,6 +65,9 @@ class Scoring(Contract):
         metadata=function("outputs", "reference", "labels")
     )
     scorable: Callable[[Labels, int], bool] = field(metadata=function("labels", "classes"))
+    ranked: Callable[[Outputs, Labels], dict[str, Any]] | None = field(
+        default=None, metadata=function("outputs", "labels")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

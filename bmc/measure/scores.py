@@ -49,7 +49,7 @@ def of_task(
     outputs: NDArray[np.float32],
     labels: NDArray[Any],
     custom: Custom | None = None,
-    thresholds: Sequence[float] = (),
+    thresholds: Sequence[float] | NDArray[Any] = (),
 ) -> dict[str, Any]:
     """Return all scores of a task on held-out rows, as a JSON object.
 
@@ -66,7 +66,11 @@ def of_task(
     if scoring is None:
         return {}
     scores = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
-    return scores | scoring.scores(relative_to(outputs, thresholds), labels)
+    scores |= scoring.scores(relative_to(outputs, thresholds), labels)
+    ranked = scoring.ranked(outputs, labels) if scoring.ranked else {}
+    if "by_class" in scores:
+        ranked["by_class"] = {**scores["by_class"], **ranked.get("by_class", {})}
+    return scores | ranked
 
 
 def confusion(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -186,15 +190,16 @@ def agreement(
     return mean_of(classes.agreement(logits, reference))
 
 
-def relative_to(outputs: NDArray[Any], thresholds: Sequence[float]) -> NDArray[Any]:
+def relative_to(outputs: NDArray[Any], thresholds: Sequence[float] | NDArray[Any]) -> NDArray[Any]:
     """Return logits minus those of the thresholds: above 0 a label is predicted.
 
     Args:
         outputs: outputs of a model (rows, labels).
-        thresholds: probability of each label above which it is predicted; none where the task has
-            no thresholds, and the outputs stay as they are.
+        thresholds: probability of each label above which it is predicted (labels), of each row
+            where outputs of several models are scored together (rows, labels); none where the task
+            has no thresholds, and the outputs stay as they are.
     """
-    if not len(thresholds):
+    if not np.size(thresholds):
         return outputs
     probabilities = np.array(thresholds, np.float64)
     logits = np.log(probabilities / (1 - probabilities)).astype(outputs.dtype)

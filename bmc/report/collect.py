@@ -145,7 +145,8 @@ def _line(
         recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
         custom = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
         outputs = scores.relative_to(one.outputs, manifest.thresholds)
-        found = {**custom, **scores.of_task(manifest.task, outputs, one.labels)}
+        own = scores.of_task(manifest.task, one.outputs, one.labels, thresholds=manifest.thresholds)
+        found = {**custom, **own}
         if teacher_outputs is not None and task(manifest.task).classes:
             agreement = scores.agreement(outputs, teacher_outputs, manifest.task)
         if teacher_outputs is not None and "accuracy" in found:

@@ -155,21 +155,32 @@ def all_scores(outputs: Logits, labels: NDArray[Any]) -> dict[str, Any]:
     table = label_scores.Counted.of(outputs, labels)
     precision, recall, f1 = table.precision(), table.recall(), table.f1()
     occurs = table.actual + table.predicted > 0
-    average_precision = label_scores.average_precision(outputs, labels)
     return {
         "micro_f1": asdict(label_scores.micro_f1(outputs, labels)),
         "macro_f1": asdict(label_scores.macro_f1(outputs, labels)),
         "macro_precision": label_scores.mean(precision[occurs]),
         "macro_recall": label_scores.mean(recall[occurs]),
         "exact_match": asdict(label_scores.exact_match(outputs, labels)),
-        "mean_average_precision": label_scores.mean(average_precision[table.actual > 0]),
         "by_class": {
             "precision": precision.tolist(),
             "recall": recall.tolist(),
             "f1": f1.tolist(),
             "rows": table.actual.tolist(),
-            "average_precision": average_precision.tolist(),
         },
+    }
+
+
+def ranked(outputs: Logits, labels: NDArray[Any]) -> dict[str, Any]:
+    """Return the average precision of each label, and their mean.
+
+    Args:
+        outputs: logits (rows, labels).
+        labels: 0 or 1 (rows, labels).
+    """
+    average_precision = label_scores.average_precision(outputs, labels)
+    return {
+        "mean_average_precision": label_scores.mean(average_precision[labels.any(axis=0)]),
+        "by_class": {"average_precision": average_precision.tolist()},
     }
 
 
@@ -229,6 +240,7 @@ TASK = Task(
         lost=lost,
         changed=changed,
         scorable=scorable,
+        ranked=ranked,
     ),
     labels=LabelReading(numbered=numbered, strata=strata, counts=counts, several=True),
     classes=Classes(

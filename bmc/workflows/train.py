@@ -95,6 +95,7 @@ def cross_validate(
     by_fold: list[float] = []
     outputs: list[NDArray[np.float32]] = []
     truth: list[NDArray[Any]] = []
+    thresholds: list[NDArray[Any]] = []  # of each row: folds have thresholds of their own
     labels: tuple[str, ...] = ()
     scoring_of_task = tasks.scoring(source.task)
     for number in range(1, folds + 1):
@@ -105,12 +106,12 @@ def cross_validate(
         settings = replace(chosen.recipe_for(data), **recipe)
         model = baselines.trained(chosen, data, settings, checkpoints)
         held_out = scoring.outputs_on(model, data.test)
-        outputs.append(scores.relative_to(held_out, model.thresholds))
+        outputs.append(held_out)
         truth.append(np.array(data.test.labels))
+        thresholds.append(np.tile(np.array(model.thresholds), (len(held_out), 1)))
         labels = data.labels
-        score = scores.of_task(source.task, outputs[-1], truth[-1])[scoring_of_task.measure][
-            "value"
-        ]
+        scored = scores.of_task(source.task, held_out, truth[-1], thresholds=model.thresholds)
+        score = scored[scoring_of_task.measure]["value"]
         by_fold.append(score)
         console.note(f"fold {number} of {folds}: held-out score {score:.4f}")
         forget_checkpoints(checkpoints)
@@ -118,7 +119,10 @@ def cross_validate(
         scores=tuple(by_fold),
         mean=float(np.mean(by_fold)),
         standard_deviation=float(np.std(by_fold, ddof=1)),
-        pooled=scores.of_task(source.task, np.concatenate(outputs), np.concatenate(truth)),
+        pooled=scores.of_task(
+            *(source.task, np.concatenate(outputs), np.concatenate(truth)),
+            thresholds=np.concatenate(thresholds),
+        ),
         labels=labels,
         measure=scoring_of_task.title,
     )

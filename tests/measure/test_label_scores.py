@@ -71,6 +71,17 @@ def test_outputs_relative_to_thresholds_are_above_0_where_the_probability_is_abo
     assert scores.relative_to(OUTPUTS, ()) is OUTPUTS
 
 
+def test_average_precision_does_not_depend_on_thresholds_and_f1_takes_those_of_each_row() -> None:
+    limits = np.tile([[0.2, 0.5, 0.7, 0.9], [0.6, 0.5, 0.1, 0.5]], (30, 1))
+    found = scores.of_task("multilabel", OUTPUTS, LABELS, thresholds=limits)
+    predicted = label_scores.sigmoid(OUTPUTS) > limits
+    expected = metrics.f1_score(LABELS, predicted, average="micro")
+    assert found["micro_f1"]["value"] == pytest.approx(expected)
+    precisions = label_scores.average_precision(OUTPUTS, LABELS)
+    assert found["by_class"]["average_precision"] == precisions.tolist()
+    assert found["mean_average_precision"] == pytest.approx(precisions.mean())
+
+
 def test_two_models_agree_by_the_share_of_labels_in_common() -> None:
     ours = np.array([[1, 1, -1], [-1, -1, -1], [1, -1, -1]], np.float32)
     theirs = np.array([[1, -1, -1], [-1, -1, -1], [-1, 1, -1]], np.float32)

@@ -212,6 +212,16 @@ def test_a_teacher_of_one_label_a_row_is_refused(place: Path, bmc: Run, made: Pa
     assert "is for multilabel, and the task here is classification" in err
 
 
+def test_folds_are_scored_by_thresholds_of_their_own(workspace: Path, made: Path, bmc: Run) -> None:
+    data = ("--data", made / "films.jsonl", "--task", "multilabel")
+    fast = ("--epochs", "2", "--device", "cpu", "--folds", "2", "--json")
+    code, out, err = bmc("train", "ngram", *data, *fast)
+    assert code == 0, err
+    pooled = json.loads(out)["pooled"]
+    assert pooled["micro_f1"]["low"] <= pooled["micro_f1"]["value"] <= pooled["micro_f1"]["high"]
+    assert len(pooled["by_class"]["average_precision"]) == 3
+
+
 class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
