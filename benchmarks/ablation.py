@@ -30,6 +30,7 @@ from bmc import artifact, workspace
 from bmc import data as datasets
 from bmc.inference.run import outputs_on_rows
 
+_COMMAND = "bmc distill --teacher bert"
 _TEMPERATURE = 2.0
 _BATCH = 64
 SHORT = ("--transfer-size", 20_000, "--epochs", 1, "--learning-rate", "1e-3")
@@ -130,10 +131,11 @@ def _table(content: dict[str, Any]) -> list[str]:
             row = content["rows"].get(name)
             if row is None:
                 continue
+            options = row["command"].partition("MODEL ")[2]
             scores = (
                 f"{100 * row['accuracy']:.1f} | {100 * row['as_teacher']:.1f} | {row['kl']:.3f}"
             )
-            lines.append(f"| {name} | {scores} | `{row['command'].partition('MODEL ')[2]}` |")
+            lines.append(f"| {name} | {scores} | `{_COMMAND} {options}` |")
         lines.append("")
     return lines[:-1]
 

@@ -1,4 +1,4 @@
-"""Does bmc distill more rows a second than Hugging Face's Trainer with a teacher in its loss?
+"""Does bmc distill more rows per second than Hugging Face's Trainer with a teacher in its loss?
 
     pip install accelerate                     (the Trainer needs it, bmc does not)
     python benchmarks/distilling_speed.py --teacher MODEL      (15 minutes on two quiet cores)

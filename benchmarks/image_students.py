@@ -1,4 +1,4 @@
-"""What does a `cnn` win that learns from `resnet18`, and what is a pruned resnet18 in 8 bits worth?
+"""How much does `cnn` gain from `resnet18`, and how good is a pruned int8 `resnet18`?
 
     python benchmarks/image_students.py cnn                   (60 minutes with the teacher, then 25)
     python benchmarks/image_students.py prune-int8            (30 minutes)

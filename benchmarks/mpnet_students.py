@@ -1,4 +1,4 @@
-"""What are small models worth that learn from a large one, mpnet?
+"""How much accuracy does a small student of `mpnet` keep?
 
     python benchmarks/mpnet_students.py quarter             (70 minutes with the teacher, then 20)
     python benchmarks/mpnet_students.py fiftieth

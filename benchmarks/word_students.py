@@ -1,4 +1,4 @@
-"""What is a small network over word vectors worth that a large model teaches?
+"""How accurate are `lstm` and `textcnn` over word vectors, distilled from `mpnet` or `bert`?
 
     python benchmarks/word_students.py lstm                   (70 minutes of mpnet, 15 a seed)
     python benchmarks/word_students.py textcnn

@@ -125,10 +125,12 @@ def check(
     required = min(limits.min_agreement, 1 - free_share)
     if parity.agreement is not None and parity.agreement < required:
         several = task_of(task).thresholds is not None
-        what = "labels of a row are predicted alike" if several else "rows get the same prediction"
-        raise GateError(
-            f"only {parity.agreement:.2%} of {what}; required is {limits.min_agreement:.2%}"
-        )
+        share, minimum = f"{parity.agreement:.2%}", f"{limits.min_agreement:.2%}"
+        if several:
+            raise GateError(
+                f"only {share} of labels of a row are predicted alike; required is {minimum}"
+            )
+        raise GateError(f"only {share} of rows get the same prediction; required is {minimum}")
     points = max(limits.max_points, 100 * free_share)
     if parity.points_changed is not None and not abs(parity.points_changed) <= points:
         score = scoring(task).title

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from bmc.workflows.onnx_files import InspectedOnnx
 
 Samples = Mapping[str, NDArray[Any]] | str | Path
-"""An array for each input, by its name, or an .npz file of such arrays: rows along the input's
-first axis, or calls along one more axis in front."""
+"""One array per input name, or an .npz file of such arrays: samples along the first axis, or along
+an additional leading axis."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -117,8 +117,8 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: an array for each input, by its name, or an .npz file of such arrays.
-            random_samples: generate samples instead.
+            samples: one array per input name, or an .npz file of such arrays.
+            random_samples: generate the inputs instead; a weaker check.
             opset: version of the ONNX operators, 18 to 23; that of the file when None.
             max_batch: largest batch of a TensorRT engine, in rows.
             output: the bundle of a single target; NAME-TARGET in the workspace when None.
@@ -170,13 +170,14 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: an array for each input, by its name, or an .npz file of such arrays.
-            random_samples: generate samples instead.
+            samples: one array per input name, or an .npz file of such arrays.
+            random_samples: generate the inputs instead; a weaker check.
             calibrator: "mse", "minmax" or "percentile".
             in_float: names or patterns of nodes that stay in float.
-            min_agreement: smallest share of answers equal to the file's, or cosine similarity of
-                outputs that hold no logits; the worst layers stay in float until it holds.
-            allow_slower: keep a bundle that is slower than in fp32.
+            min_agreement: smallest agreement of a bundle with the file: share of equal predictions,
+                or cosine similarity of outputs that are not logits. The layers with the largest
+                quantization error stay in float until it is reached.
+            allow_slower: accept a bundle that is slower than the file.
             output: the bundle of a single target; NAME-int8-TARGET in the workspace when None.
             force: replace bundles that exist.
             verbose: write notes and progress to stderr.
@@ -186,7 +187,7 @@ class OnnxHandle:
             handles of the bundles, in the order of the targets.
 
         Raises:
-            GateError: a bundle answers too differently, or is slower than in fp32; it is kept as
+            GateError: a bundle agrees too little with the file, or is slower; it is kept as
                 NAME.failed.
             UsageError: there are no samples, or nothing can be quantized.
         """

@@ -152,7 +152,7 @@ def chosen(
             part.strip() for name in features for part in _parts(name, available) if part.strip()
         )
     if not columns:
-        raise DataError(f"{where} has no column beside the label; {WAY_OUT}")
+        raise DataError(f"{where} has no column besides the label. {WAY_OUT}")
     if both := [name for name in columns if name.strip() in labels]:
         raise DataError(
             f"column {both[0]!r} is named as feature and as label; a model would read its own "
@@ -192,7 +192,8 @@ def notes_on_missing(rows: NDArray[np.float64], columns: Sequence[str]) -> list[
     if not missing:
         return []
     return [
-        f"missing values take the median of the training rows, in columns {listed(missing)}",
+        "missing values are replaced by the median of the training rows, in columns "
+        f"{listed(missing)}",
     ]
 
 
@@ -253,10 +254,10 @@ class _Numbers:
             columns[name] = self._column(name, numbers, [row[index] for row in cells])
         if left_out:
             hint = " (1,200 is a text: write 1200)" if has_separators else ""
-            self.values.note(f"columns without numbers are left out: {listed(left_out)}{hint}")
+            self.values.note(f"non-numeric columns are left out: {listed(left_out)}{hint}")
         if not columns:
             raise DataError(
-                f"{self.values.source} has no column of numbers but the label's (it has "
+                f"{self.values.source} has no numeric column besides the label (left out: "
                 f"{listed(left_out)}); a table of texts is read with --text-column"
             )
         return tuple(columns), np.stack(list(columns.values()), axis=1)
@@ -274,7 +275,7 @@ class _Numbers:
             where = f"{self.values.source}: {self.values.unit} {line}, column {name!r:.60}"
             if number is None:
                 raise DataError(
-                    f"{where}, holds {cell!r:.40}, which is no number; correct it, leave it empty "
+                    f"{where}, holds {cell!r:.40}, which is not a number; fix it, leave it empty "
                     "(missing), or leave the column out of --features"
                 )
             if math.isinf(number):

@@ -32,7 +32,7 @@ class ImageOptions:
 
 @dataclass(frozen=True)
 class EncoderOptions:
-    """Settings of an encoder of transformers that is fine-tuned.
+    """Settings of a Hugging Face encoder that is fine-tuned.
 
     Args:
         max_length: largest number of tokens of a text; longer texts are truncated.
@@ -75,16 +75,16 @@ def check_vocabulary(size: int) -> None:
 
 @dataclass(frozen=True)
 class WordOptions:
-    """Settings of every family that reads texts without pretrained layers.
+    """Settings of networks whose token embeddings can start from word vectors.
 
     Args:
-        vectors: start of the token embeddings: glove-50, or a text file with a word and its values
-            a line; random numbers when empty.
-        embedding: width of the token embeddings; 0 for that of the vectors, else 128.
-        vocabulary: largest number of tokens in the vocabulary; 0 for all words of the texts where
-            vectors are named, else 8,000.
-        lowercase: whether the tokenizer lowercases texts; it does where all words that have
-            vectors are in lower case.
+        vectors: initial token embeddings: glove-50, or a text file with one word and its vector per
+            line; random when empty.
+        embedding: dimension of the token embeddings; 0 for that of the vectors, or 128 without.
+        vocabulary: largest number of tokens in the vocabulary; 0 for no limit with vectors, and
+            8,000 without.
+        lowercase: whether the tokenizer lowercases texts; always on if all words of the
+            vectors are lowercase.
         strip_accents: whether the tokenizer removes accents and all other combining marks,
             including vowel signs and tone marks.
         max_length: largest number of tokens or time steps of a row.
@@ -111,5 +111,5 @@ class WordOptions:
                 "word vectors",
                 self.vectors,
                 VECTORS,
-                "or the path of a text file with a word and its values a line",
+                "or the path of a text file with one word and its vector per line",
             )

@@ -68,13 +68,13 @@ STUDENTS: Mapping[str, Size] = {
 
 @dataclass(frozen=True)
 class Tables:
-    """The embeddings of a family, which a student's embeddings can start from.
+    """Where a family's network keeps the embeddings that a student starts from.
 
     Args:
-        path: path of the module that has the tables.
-        words: name in it of the table of words.
-        reserved: number of positions before the position of a text's first token; None where that
-            is the position after the padding's id.
+        path: path of the module of embeddings.
+        words: name of the word embedding in that module.
+        reserved: position ids below that of a text's first token (RoBERTa: 2); None where that is
+            the position after the padding's id.
     """
 
     path: str
@@ -117,7 +117,7 @@ FAMILY = Family(
     references={
         "hf:ORG/NAME@REV": "an encoder on the Hugging Face hub (needs a network): a BERT, MPNet, "
         "DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA, ALBERT, DeBERTa-v3 or ModernBERT",
-        "FOLDER": "a local Hugging Face folder of one, with model.safetensors",
+        "FOLDER": "a local Hugging Face folder of such an encoder, with model.safetensors",
     },
     model_types=("bert",),
 )

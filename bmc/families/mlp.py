@@ -47,7 +47,7 @@ FAMILY = Family(
     recipe=recipe,
     network="bmc.models.mlp",
     baselines={
-        "mlp": "perceptron for images and tables of numbers: one hidden layer of 128, ReLU",
+        "mlp": "perceptron for images and tabular data: one hidden layer of 128, ReLU",
     },
     # Tables have few rows: 400 of them make 13 steps of 32 an epoch.
     recipes={

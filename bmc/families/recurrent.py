@@ -23,7 +23,7 @@ READOUTS = ("mean", "last")
 
 @dataclass(frozen=True)
 class Settings(_options.WordOptions):
-    """Settings of a recurrent network; those of tokens are for texts.
+    """Settings of a recurrent network; the token settings apply to text only.
 
     Args:
         hidden: width of the states of each direction.
@@ -66,7 +66,7 @@ def recipe(name: str) -> TrainingSettings:
 def recipe_with(name: str, settings: Settings, taught: bool) -> TrainingSettings:
     """Return the default training settings of a recurrent network with some settings.
 
-    Word vectors are trained further in few passes; texts that a teacher answers are many.
+    Networks over word vectors need few epochs, and fewer on the many texts of a teacher.
     """
     if not settings.vectors:
         return recipe(name)

@@ -17,12 +17,12 @@ MAX_WIDTH, MAX_FILTERS = 16, 4096
 
 @dataclass(frozen=True)
 class Settings(_options.WordOptions):
-    """Settings of the network.
+    """Settings of a TextCNN.
 
     Args:
-        widths: number of neighboring words that a filter reads, for each group of filters.
-        filters: number of filters of each width.
-        dropout: dropout probability of the token embeddings, and before the output layer.
+        widths: kernel sizes in words, such as 3,4,5.
+        filters: number of filters of each kernel size.
+        dropout: dropout probability after the token embeddings and before the output layer.
 
     Raises:
         SettingError: a setting is out of range.
@@ -51,7 +51,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 def recipe_with(name: str, settings: Settings, taught: bool) -> TrainingSettings:
-    """Return the default training settings; texts that a teacher answers are many."""
+    """Return the default training settings, alone or with a teacher."""
     if taught:
         return TrainingSettings(epochs=3, learning_rate=5e-3, batch_size=64, precision="fp32")
     return recipe(name)
@@ -64,6 +64,6 @@ FAMILY = Family(
     recipe_with=recipe_with,
     network="bmc.models.textcnn",
     baselines={
-        "textcnn": "convolutions over 3, 4 and 5 words, maximum over the text",
+        "textcnn": "TextCNN: convolutions over 3, 4 and 5 words, max-over-time pooling",
     },
 )

@@ -1,7 +1,7 @@
 """The encoder of tables of numbers: named columns become one standardized tensor.
 
 Missing values take the median of the training rows. Each column is then shifted and scaled to mean
-0 and deviation 1 of the training rows; a column that is constant there becomes 0.
+0 and standard deviation 1 in the training rows; a column that is constant there becomes 0.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ class FeatureSettings:
     def __post_init__(self) -> None:
         count = len(self.columns)
         if not 1 <= count <= MAX_COLUMNS:
-            raise SettingError(f"{count} columns of numbers; 1 to {MAX_COLUMNS} are possible")
+            raise SettingError(f"{count} feature columns; a model takes 1 to {MAX_COLUMNS}")
         if len(set(self.columns)) < count:
-            raise SettingError("two columns of numbers have the same name")
+            raise SettingError("two feature columns have the same name")
         if not len(self.mean) == len(self.scale) == len(self.median) == count:
             raise SettingError(f"mean, scale and median need a number for each of {count} columns")
         if not all(value >= 0 for value in self.scale):
-            raise SettingError("a scale of the columns is below 0")
+            raise SettingError("the scale of a column is negative")
 
 
 class FeatureEncoder:
@@ -90,7 +90,7 @@ class FeatureEncoder:
             shifted = (values - np.array(settings.mean)) / np.where(scale > 0, scale, 1.0)
             standardized = np.where(scale > 0, shifted, 0.0).astype(np.float32)
         self._check(
-            ~np.isfinite(standardized), values, "that is too far from the training rows for float32"
+            ~np.isfinite(standardized), values, "standardized, it overflows float32; check its unit"
         )
         return standardized
 
@@ -227,7 +227,7 @@ def encoder_for(rows: Many, columns: Sequence[str]) -> FeatureEncoder:
     is_constant = filled.min(axis=0) == filled.max(axis=0)
     if is_constant.any():
         names = [name for name, flag in zip(columns, is_constant, strict=True) if flag]
-        console.note(f"the model ignores what is constant in the training rows: {listed(names)}")
+        console.note(f"columns that are constant in the training rows are ignored: {listed(names)}")
     scale = np.where(is_constant, 0.0, filled.std(axis=0))
     mean = tuple(filled.mean(axis=0).tolist())
     settings = FeatureSettings(tuple(columns), mean, tuple(scale.tolist()), tuple(medians))
@@ -286,7 +286,7 @@ def load(settings: Mapping[str, Any], folder: Path) -> FeatureEncoder:
     """
     columns = settings.get("columns")
     if not isinstance(columns, list) or not all(type(name) is str for name in columns):
-        raise ArtifactError(f"preprocessing needs the names of columns; they are {columns!r:.60}")
+        raise ArtifactError(f"preprocessing.columns must be a list of names; it is {columns!r:.60}")
     mean, scale, median = (numbers(settings, key) for key in ("mean", "scale", "median"))
     try:
         return FeatureEncoder(FeatureSettings(tuple(columns), mean, scale, median))

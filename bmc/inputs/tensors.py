@@ -132,13 +132,13 @@ class TensorsEncoder:
         if len(rows) == 1:
             return rows[0]
         if not self.has_batch:
-            raise DataError(f"{len(rows)} rows, and the model computes one call at a time")
+            raise DataError(f"{len(rows)} rows, and the model has no batch axis: pass one row")
         try:
             return {
                 info.name: np.concatenate([row[info.name] for row in rows]) for info in self.inputs
             }
         except ValueError as error:
-            raise DataError(f"rows of different shapes make no batch: {error}") from error
+            raise DataError(f"rows of different shapes cannot be batched: {error}") from error
 
     def lengths(self, encoded: Many) -> NDArray[np.int64]:
         """Return 1 for each row."""
@@ -169,9 +169,7 @@ class TensorsEncoder:
         """
         if not self.has_batch:
             if rows > 1:
-                raise SettingError(
-                    f"batch is {rows}, and the model computes one call at a time: batch 1"
-                )
+                raise SettingError(f"batch is {rows}, and the model has no batch axis: use batch 1")
             return golden
         return {name: np.repeat(array[:1], rows, axis=0) for name, array in golden.items()}
 
@@ -260,7 +258,7 @@ def converted(values: Any, name: str, dtype: str, where: str) -> NDArray[Any]:
         cast: NDArray[Any] = array.astype(wanted)
     lost = np.isfinite(array) & ~np.isfinite(cast) if wanted.kind == "f" else cast != array
     if lost.any():
-        raise DataError(f"{where}: {name} holds numbers that {dtype} does not")
+        raise DataError(f"{where}: {name} holds values outside the range of {dtype}")
     return cast
 
 
@@ -285,7 +283,7 @@ def load(settings: Mapping[str, Any], folder: Path) -> TensorsEncoder:
     """
     inputs, axes = settings.get("inputs"), settings.get("axes")
     if not isinstance(inputs, list) or not isinstance(axes, dict):
-        raise ArtifactError("preprocessing of tensors lacks its inputs or axes")
+        raise ArtifactError("preprocessing needs a list of inputs and an object of axes")
     try:
         return TensorsEncoder(
             [_read_input(entry) for entry in inputs],

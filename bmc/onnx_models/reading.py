@@ -180,7 +180,7 @@ def _external(path: Path) -> tuple[Path, ...]:
         parts = (PurePosixPath(location), PureWindowsPath(location))
         if not location or any(part.is_absolute() or ".." in part.parts for part in parts):
             raise ArtifactError(
-                f"{path} reads weights from {location!r:.80}, outside its folder; refused"
+                f"{path} reads weights from {location!r:.80}, outside its folder: move them there"
             )
         file_path = path.parent / location
         if file_path.is_symlink():
@@ -204,7 +204,7 @@ def _check_operators(path: Path, model: onnx_ir.Model) -> None:
         if node.domain not in _STANDARD and (node.domain, node.op_type) not in own:
             raise UsageError(
                 f"{path} has the custom operator {node.domain}:{node.op_type} "
-                f"({node.name or 'unnamed'}), which no runtime of bmc has; export the model with "
+                f"({node.name or 'unnamed'}), which no target of bmc runs; export the model with "
                 "standard operators"
             )
 
@@ -225,8 +225,8 @@ def _declared(path: Path, kind: str, values: Iterable[onnx_ir.Value]) -> tuple[D
     declared = [_describe(path, kind, value) for value in values]
     if not 1 <= len(declared) <= _MAX_TENSORS:
         raise UsageError(
-            f"{path} has {len(declared)} {kind}s; bundles have 1 to {_MAX_TENSORS}: export the "
-            "model with fewer"
+            f"{path} has {len(declared)} {kind}s; a bundle takes 1 to {_MAX_TENSORS}: export the "
+            "model with that many"
         )
     return tuple(declared)
 
@@ -235,13 +235,13 @@ def _describe(path: Path, kind: str, value: onnx_ir.Value) -> Declared:
     name, data_type = str(value.name), value.type
     if not isinstance(data_type, onnx_ir.TensorType):
         raise UsageError(
-            f"{path}: {kind} {name!r} is no tensor, and a bundle holds tensors only; export the "
-            "model with tensors (of skl2onnx: options={'zipmap': False})"
+            f"{path}: {kind} {name!r} is not a tensor, and a bundle takes tensors only; export the "
+            "model with tensors (skl2onnx: options={'zipmap': False})"
         )
     dtype = "text" if data_type.dtype == DataType.STRING else _dtype_name(data_type.dtype)
     if dtype not in DTYPES:
         raise UsageError(
-            f"{path}: {kind} {name!r} is {dtype}, and a bundle holds numbers only "
+            f"{path}: {kind} {name!r} is {dtype}, and a bundle takes numeric tensors only "
             f"({', '.join(DTYPES)}); export the model with numbers there"
         )
     if value.shape is None:

@@ -59,7 +59,7 @@ class Reference:
         except Exception as error:  # ONNX Runtime's own classes have no public base
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise DataError(
-                f"{self._path} cannot compute these samples ({shapes:.200}): {reason_of(error)}"
+                f"{self._path} does not run on these samples ({shapes:.200}): {reason_of(error)}"
             ) from error
         return dict(zip(self._outputs, values, strict=True))
 

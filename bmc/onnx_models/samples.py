@@ -62,7 +62,7 @@ def read_samples(file: OnnxFile, path: Path) -> Samples:
             f"{_listed(file.inputs)}"
         )
     if not path.is_file():
-        raise UnknownError(f"no file {str(path)!r} with samples")
+        raise UnknownError(f"--samples: there is no file {str(path)!r}")
     arrays = parse_arrays(read_bytes(path, "samples", MAX_BYTES, links=True), path)
     return samples_of(file, arrays, str(path))
 
@@ -144,7 +144,7 @@ def _parts(info: Declared, values: NDArray[Any], reference: str) -> list[NDArray
         sizes_text = ", ".join(str(size) for size in shape)
         raise DataError(
             f"{reference}: {info.name} has shape {array.shape}; the model takes ({sizes_text}): "
-            "rows along its first axis, or one more axis in front that counts calls"
+            "stack the samples along its first axis, or along an additional leading axis"
         )
     return parts
 
@@ -200,7 +200,7 @@ def _generated(info: Declared, table: int | None, generator: np.random.Generator
     dtype, name = np.dtype(info.dtype), info.name.lower()
     if info.shape is None:
         raise UsageError(
-            f"input {info.name!r} declares no shape, so none can be generated: --samples ROWS.npz"
+            f"input {info.name!r} declares no shape, so none is generated: pass --samples ROWS.npz"
         )
     shape = tuple(_size(info.shape, index) for index in range(len(info.shape)))
     if dtype.kind == "f":

@@ -75,9 +75,9 @@ def _refuse_random(
                 {n.op_type for n in all_nodes(file.model) if n.op_type.startswith(_RANDOM)}
             )
             raise UsageError(
-                f"{file.path} answers the same inputs differently each time (output {name!r}"
+                f"{file.path} returns different outputs for the same inputs (output {name!r}"
                 f"{', operators ' + ', '.join(drawn) if drawn else ''}): nothing can be compared "
-                "with it; export the model without random numbers"
+                "with it; export the model without random operators"
             )
 
 
@@ -93,9 +93,9 @@ def _why_single(
         if not values.shape or (info.shape and isinstance(info.shape[0], int)):
             return f"output {info.name} has no batch axis"
         if len(values) != 1:
-            return f"the first axis of output {info.name} does not count rows"
+            return f"the first axis of output {info.name} is not the batch axis"
     if any(len(array) != 1 for array in samples.calls[0].values()):
-        return "the first axis of the samples does not count rows"
+        return "the first axis of the samples is not a batch axis"
     other = _other_of_same_shape(samples)
     if other is None:
         return "the samples are all the same, which shows no batch"
@@ -104,14 +104,14 @@ def _why_single(
     try:
         both, second = reference.run(together), reference.run(pair[1])
     except DataError:
-        return "the model computes one row a call"
+        return "the model fails on a batch of two rows"
     for name, values in both.items():
         alone = [outputs[name], second[name]]
         if values.shape[1:] != alone[0].shape[1:] or len(values) != 2:
-            return f"output {name} does not have a row for each row"
+            return f"output {name} does not have one row per input row"
         for row, expected in zip(values, alone, strict=True):
             if not _alike(row, expected[0]):
-                return f"rows of one call change each other's {name}"
+                return f"rows of a batch change each other's {name}"
     return ""
 
 

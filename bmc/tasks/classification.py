@@ -46,7 +46,7 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], ND
     if missing := set(classes) ^ set(index_of):
         raise DataError(
             f"data {name!r}: the classes are {', '.join(classes)}, the labels "
-            f"{', '.join(sorted(index_of))}; {', '.join(sorted(missing))} stands in one alone"
+            f"{', '.join(sorted(index_of))}; {', '.join(sorted(missing))} is in only one of the two"
         )
     order = np.empty(len(classes), np.int32)
     order[[index_of[label] for label in classes]] = np.arange(len(classes))
@@ -171,7 +171,7 @@ def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
     if numbers or len(names) > _FRACTIONS:
         raise DataError(
             f"data {data!r}: labels such as {fraction} are numbers, not classes ({len(names)} "
-            "different ones): --task regression learns numbers; classes need whole numbers or names"
+            "different ones): use --task regression, or whole numbers or names as classes"
         )
 
 

@@ -32,7 +32,7 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], ND
     """
     if not table.several:
         raise DataError(
-            f"data {name!r} has one label a row; --task multilabel reads lists (.jsonl, .json, "
+            f"data {name!r} has one label per row; --task multilabel reads lists (.jsonl, .json, "
             ".parquet), a|b in one column, or a column of 0 and 1 for each label "
             "(--label-column a,b,c)"
         )
@@ -42,14 +42,14 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], ND
     if len(found) < 2:
         named = f"only the label {found[0]!r}" if found else "no labels"
         raise DataError(
-            f"data {name!r} has {named} ({len(rows)} rows); several labels are at least two: of "
-            "one, --task classification learns two classes"
+            f"data {name!r} has {named} ({len(rows)} rows); --task multilabel needs two: with "
+            "one, use --task classification with two classes"
         )
     classes = tuple(table.classes) or tuple(found)
     if missing := set(found) - set(classes):
         raise DataError(
             f"data {name!r}: the classes are {', '.join(classes)}; the labels "
-            f"{', '.join(sorted(missing))} are none of them"
+            f"{', '.join(sorted(missing))} are not among them"
         )
     return classes, _codes(rows, classes), _codes(held_rows, classes)
 

@@ -48,7 +48,7 @@ class TrainingSettings:
         initialization: initialization of new weights: the framework's default, normal, xavier or
             he.
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
-            word-swap for text; several are possible.
+            word-swap for text, separated by commas.
         patience: early stopping after this number of epochs without a better score; 0 for never.
         keep: which epoch's weights are kept: best by validation score, or last.
         precision: auto is bf16 where the processor supports it.

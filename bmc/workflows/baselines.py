@@ -122,7 +122,7 @@ def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
     ):
         if count:
             console.note(
-                f"{folder} has learned {count} of the {rows} {name} rows (from {shared.where}): "
+                f"{folder} was trained on {count} of the {rows} {name} rows (from {shared.where}): "
                 "their score will be too high"
             )
     return {"start": {"sha256": weights_sha256(folder), "learned_test_rows": shared.test}}

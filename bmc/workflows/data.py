@@ -23,9 +23,9 @@ class Columns:
         text_column: column of the text in the file; two for sentence pairs.
         label_column: column of the label in the file; with --task multilabel of all labels of a
             row, or a column of 0 and 1 for each, separated by commas.
-        task: a row has one label (classification), several (multilabel) or a number (regression).
-        features: columns of numbers to read instead of a text, such as age,income; all stands for
-            every column of numbers but the label's.
+        task: classification (one class per row), multilabel (any number of labels) or regression.
+        features: numeric columns to read instead of text, such as age,income; "all" reads
+            every numeric column except the label.
     """
 
     GROUP: ClassVar[str] = "Data"

@@ -256,7 +256,7 @@ def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
         )
         raise UsageError(
             f"the teacher {teacher} was made with {first} of {reference} held out, and here it is "
-            f"{second}: it has learned rows that the student will be scored on. Train a teacher "
+            f"{second}: it was trained on rows that the student will be scored on. Train a teacher "
             "with the same --fold"
         )
 

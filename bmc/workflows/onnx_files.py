@@ -121,9 +121,9 @@ def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = Non
         names = ", ".join(info.name for info in file.inputs)
         raise UsageError(
             f"{file.path} comes without data: name an .npz file with arrays of {names}, --samples "
-            "ROWS.npz; or type --random-samples, whose comparison says less"
+            "ROWS.npz; or generate inputs with --random-samples, a weaker check"
         )
-    console.note("samples are generated: outputs are compared on values that mean nothing")
+    console.note("inputs are random: agreement on real inputs can be lower or higher")
     return generate(file)
 
 
@@ -178,7 +178,7 @@ def export_file(
         for target in outputs:
             source.check(target)  # before the first of several is made
         if source.signature.single:
-            console.note(f"bundles compute one call at a time: {source.signature.single}")
+            console.note(f"bundles have no batch axis: {source.signature.single}")
         if source.precision != "fp32":
             console.note(f"{path} is {source.precision} already; it is exported as it is")
         for target, output in outputs.items():

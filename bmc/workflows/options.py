@@ -50,12 +50,12 @@ class Files(Output):
 
 @dataclass(frozen=True)
 class SampledFiles(Files):
-    """Where the data of a model, or samples of an ONNX file's inputs, are.
+    """Where the data of a model is, or the sample inputs of an ONNX file.
 
     Args:
-        samples: .npz file with an array for each input of an ONNX file, by the input's name: rows
-            along the input's first axis, or calls along one more axis in front.
-        random_samples: take generated inputs for an ONNX file instead.
+        samples: .npz file of sample inputs for an ONNX file, one array per input name: samples
+            along the first axis, or along an additional leading axis.
+        random_samples: generate the inputs of an ONNX file instead; a weaker check.
     """
 
     samples: Path | None = field(default=None, metadata=about(group="Data"))
@@ -70,21 +70,21 @@ class SampledFiles(Files):
         if self.samples is not None or self.random_samples:
             raise UsageError(
                 f"--samples and --random-samples are for ONNX files, and {model} is a model "
-                "directory, whose own data is taken"
+                "directory, which has data of its own: leave them out"
             )
 
 
 @dataclass(frozen=True)
 class QuantizedFiles(Files):
-    """Where a model's data is, and what is chosen for the bundles of a quantized ONNX file.
+    """Where a model's data is, and the settings of a quantized ONNX file's bundles.
 
     Args:
         target: target runtimes of an ONNX file's bundles; the default is onnx.
-        random_samples: take generated inputs for an ONNX file instead of --samples ROWS.npz.
-        min_agreement: smallest agreement of an ONNX file's bundle with the file: the share of equal
-            answers, or the cosine similarity of outputs that are no logits. The layers that fit 8
-            bits worst stay in float until it holds. The default is 0.99.
-        allow_slower: accept a bundle of an ONNX file that is slower than in fp32.
+        random_samples: generate the inputs of an ONNX file instead of --samples ROWS.npz.
+        min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
+            predictions, or cosine similarity of outputs that are not logits. The layers with the
+            largest quantization error stay in float until it is reached. The default is 0.99.
+        allow_slower: accept a quantized ONNX file that is slower than the original.
 
     Raises:
         SettingError: `min_agreement` is outside 0..1.
@@ -115,7 +115,7 @@ class QuantizedFiles(Files):
             if value:
                 raise UsageError(
                     f"{option} is for ONNX files, and {model} is a model directory: bmc export "
-                    "makes bundles of it"
+                    f"writes its bundles; leave {option} out"
                 )
 
 
@@ -193,7 +193,7 @@ class Quantization:
             dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
             to int8 or int4; fp16 and bf16 are half precision.
         samples: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
-            --bits 4); for an ONNX file an .npz file with an array for each input, by its name.
+            --bits 4); for an ONNX file, an .npz file with one array per input name.
         calibrator: calibration method of activation ranges (static, qat, mixed).
         bits: 8 or 4 (weights).
         in_float: layers to leave in float, by name or pattern; several are possible.
@@ -230,7 +230,9 @@ class Quantization:
         try:
             return int(samples)
         except ValueError as error:
-            raise SettingError(f"--samples is {samples!r}; it must be a whole number") from error
+            raise SettingError(
+                f"--samples is {samples!r}; for a model directory, give a number, such as 128"
+            ) from error
 
 
 @dataclass(frozen=True)

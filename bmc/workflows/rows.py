@@ -276,7 +276,7 @@ def _features(cells: Mapping[str, Any], where: str) -> dict[str, float]:
         number = number_in(cell)
         if number is None:
             raise DataError(
-                f"{where}, column {column!r:.60}, holds {cell!r:.40}, which is no number; correct "
+                f"{where}, column {column!r:.60}, holds {cell!r:.40}, which is not a number; fix "
                 "it, or leave it empty (missing)"
             )
         numbers[column] = number

@@ -118,23 +118,24 @@ def load(chosen: Chosen, data: Dataset) -> Model:
     elif data.features:
         refuse_other_features(f"the student {folder}", model.encoder.to_json(), data)
     _check(folder, "is for", model.task, data.task)
-    _check(folder, "answers", ", ".join(model.labels), ", ".join(data.labels))
+    _check(folder, "predicts", ", ".join(model.labels), ", ".join(data.labels))
     if data.kind == "text":
         _check(folder, "takes", f"{columns} text(s) a row", f"{len(data.columns)} text(s) a row")
     shared = lineage.overlap(folder, data)
     if shared.test:
         raise UsageError(
-            f"the student {folder} has learned {shared.test} of the {len(data.test)} rows that are "
-            f"held out here (from {shared.where}): its score would be too high"
+            f"the student {folder} was trained on {shared.test} of the {len(data.test)} rows that "
+            f"are held out here (from {shared.where}): its score would be too high"
         )
     if shared.validation:
         console.note(
-            f"the student {folder} has learned {shared.validation} of the "
+            f"the student {folder} was trained on {shared.validation} of the "
             f"{len(data.validation)} validation rows: their score will be too high"
         )
     for why in shared.unknown:
         console.note(
-            f"not known whether the student {folder} has learned rows that are held out here: {why}"
+            f"not known whether the student {folder} was trained on rows that are held out here: "
+            f"{why}"
         )
     return model
 

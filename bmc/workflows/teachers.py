@@ -16,7 +16,7 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc import bundle as bundles
 from bmc.contracts import families
-from bmc.contracts.tasks import GENERATION
+from bmc.contracts.tasks import GENERATION, labeled_tasks
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.inputs import kind_of_rows
@@ -165,7 +165,7 @@ def find_baseline(reference: str, data: Dataset, fold: Fold | None) -> tuple[Pat
         console.note(f"{path} is not used as the teacher: {difference}")
     if free is None:
         raise UsageError(
-            f"{usual} and {of_this_data} are there and neither is a {reference} trained on "
+            f"{usual} and {of_this_data} exist, and neither is a {reference} trained on "
             f"{data.name} as it is now: name a teacher's folder with --teacher, or remove one of "
             "them"
         )
@@ -196,9 +196,11 @@ def check(teacher: Path, data: Dataset, labels: tuple[str, ...]) -> None:
     """
     manifest = lineage.described(teacher)
     if manifest["task"] != data.task:
+        other = f", or pass --task {manifest['task']}"
         raise UsageError(
             f"the teacher {teacher} is for {manifest['task']}, and the task here is {data.task}: "
-            "no signal remains; name a teacher for that, or the other task with --task"
+            f"name a teacher trained for {data.task}"
+            f"{other if manifest['task'] in labeled_tasks() else ''}"
         )
     _check_inputs(teacher, manifest["inputs"], data)
     _check_labels(teacher, tuple(manifest["labels"]), labels)
@@ -228,8 +230,8 @@ def check_generator(teacher: Path, data: Dataset) -> None:
     """
     if lineage.is_bundle(teacher):
         raise UsageError(
-            f"the teacher {teacher} is a bundle, and a generator learns what its discriminator "
-            "computes, too: name the model directory that the bundle was exported from"
+            f"the teacher {teacher} is a bundle, which lacks the discriminator that a generator "
+            "learns from: name the model directory that the bundle was exported from"
         )
     task = artifact.describe(teacher)["task"]
     if task != GENERATION:
@@ -251,19 +253,19 @@ def refuse_learned(teacher: Path, data: Dataset) -> None:
     shared = lineage.overlap(teacher, data)
     if shared.test:
         raise UsageError(
-            f"the teacher {teacher} has learned {shared.test} of the {len(data.test)} rows that "
+            f"the teacher {teacher} was trained on {shared.test} of the {len(data.test)} rows that "
             f"are held out here (from {shared.where}): the student's score would be too high. "
             "Train a teacher on this data with the same --fold, or remove these rows from one of "
             "the two"
         )
     if shared.validation:
         console.note(
-            f"the teacher {teacher} has learned {shared.validation} of the "
+            f"the teacher {teacher} was trained on {shared.validation} of the "
             f"{len(data.validation)} validation rows: their score will be too high"
         )
     for reason in shared.unknown:
         console.note(
-            f"not known whether the teacher {teacher} has learned rows that are held out here: "
+            f"not known whether the teacher {teacher} was trained on rows that are held out here: "
             f"{reason}"
         )
 
@@ -352,7 +354,7 @@ def _check_labels(teacher: Path, teacher_labels: tuple[str, ...], labels: tuple[
     differences = [f"the teacher lacks {missing}"] * bool(missing)
     differences += [f"the data lacks {additional}"] * bool(additional)
     raise UsageError(
-        f"the teacher {teacher} answers {', '.join(teacher_labels)}; "
-        f"the data has {', '.join(labels)} ({'; '.join(differences)}). No signal remains, since "
-        "all are learned beside the logits: train a teacher on this data"
+        f"the teacher {teacher} predicts {', '.join(teacher_labels)}; "
+        f"the data has {', '.join(labels)} ({'; '.join(differences)}). Logits of "
+        "different labels cannot be compared: train a teacher on this data"
     )

@@ -74,7 +74,7 @@ def check_new_texts(settings: Transfer, data: Dataset) -> None:
         other = "; --augment changes images" if data.kind == "image" else ""
         raise DataError(
             f"--augment-texts {settings.augment_texts} is for text, and {data.name!r} holds "
-            f"{data.kind}: leave it out{other}"
+            f"{data.kind} rows: leave it out{other}"
         )
 
 
@@ -111,7 +111,7 @@ def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Mod
     made = new_texts(rows, settings.augment_texts, settings.text_edits, neighbors, settings.seed)
     fresh = datasets.fresh_rows(made, data, unlabeled)
     console.note(
-        f"new texts: {len(fresh):,} of {fresh.found:,} made of {len(rows):,} training rows; "
+        f"new texts: {len(fresh):,} of {fresh.found:,} made from {len(rows):,} training rows; "
         f"{fresh.held_out:,} dropped as equal to validation or test rows, {fresh.duplicates:,} as "
         "duplicates"
     )
@@ -119,7 +119,7 @@ def new_rows_of(settings: Transfer, data: Dataset, unlabeled: Many, teacher: Mod
 
 
 def _neighbors(rows: Many, teacher: Model) -> dict[str, tuple[str, ...]]:
-    """Return the nearest words of each word of some texts, by a teacher's word vectors."""
+    """Return the nearest words of each word of some texts, by a teacher's word embedding."""
     table = _word_vectors(teacher)
     encoder: Any = teacher.encoder  # a TextEncoder: `word_table` takes no other
     return nearest_words(distinct_words(rows), encoder.tokenizer, table)
@@ -129,11 +129,11 @@ def _word_vectors(teacher: Model) -> Tensor:
     """Return a teacher's word vectors (tokens, width).
 
     Raises:
-        UsageError: it has no plain table of them.
+        UsageError: it has no plain word embedding.
     """
     refusal = UsageError(
-        f"words are replaced by near ones of the teacher's word vectors, and this {teacher.family} "
-        "has no plain table of them: take --text-edits swap,drop"
+        f"--text-edits neighbors needs the teacher's word embedding, and this {teacher.family} "
+        "has none, or a factorized one: use --text-edits swap,drop"
     )
     if is_bundle(teacher):
         raise refusal

@@ -29,7 +29,7 @@ _ORDER = Choice("order of signals", ("first", "together"))
 
 
 def _is_other_student(name: str) -> bool:
-    """Tell whether a name can be a student that no family defines: a model, or a folder."""
+    """Tell whether a name is a model directory of the workspace, or a model reference."""
     return families.is_reference(name) or workspace.kind_of(workspace.root() / name) is not None
 
 
@@ -60,9 +60,9 @@ class Tuning:
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
-        augment_texts: new texts that are made of each training text, for the teacher; 0 for none.
-        text_edits: edits that make them, one for each new text, drawn at random: neighbors (words
-            become near ones of the teacher's word vectors), swap or drop (of words).
+        augment_texts: new texts per training text, for the teacher to label; 0 for none.
+        text_edits: edits to draw from, one per new text: neighbors (replaces words by the nearest
+            neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         max_drop: points of the validation score that may be lost; if more is lost, the exit code is
             1 and the model is kept as NAME.failed.
         precision: bf16, fp32, or auto: bf16 where the processor supports it.
@@ -171,11 +171,11 @@ class Distillation:
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
-        augment_texts: new texts that are made of each training text, for the teacher; 0 for none.
-        text_edits: edits that make them, one for each new text, drawn at random: neighbors (words
-            become near ones of the teacher's word vectors), swap or drop (of words).
+        augment_texts: new texts per training text, for the teacher to label; 0 for none.
+        text_edits: edits to draw from, one per new text: neighbors (replaces words by the nearest
+            neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
-            word-swap for text; several are possible, and '' is none. The default is the student's
+            word-swap for text, separated by commas; '' for none. The default is the student's
             recipe.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
@@ -290,7 +290,7 @@ def _check_new_texts(count: int, edits: tuple[str, ...]) -> None:
     """Refuse a number of new texts that is out of range, and new texts without an edit.
 
     Raises:
-        SettingError: it is so.
+        SettingError: the number is out of range, or no edit is named.
     """
     if not 0 <= count <= _MOST_NEW_TEXTS:
         raise SettingError(f"augment texts is {count}; it must lie in 0..{_MOST_NEW_TEXTS}")

@@ -48,7 +48,7 @@ def test_a_column_with_a_comma_in_its_name_is_named_as_it_is(tmp_path: Path) -> 
 def test_all_stands_for_every_column_of_numbers_but_the_labels(tmp_path: Path) -> None:
     data = load(table(tmp_path / "t.csv"), "all")
     assert data.features == ("a", "b, c", "d")
-    assert "columns without numbers are left out: name" in data.summary.notes
+    assert "non-numeric columns are left out: name" in data.summary.notes
 
 
 def test_a_csv_a_jsonl_and_a_parquet_file_of_the_same_rows_are_the_same_data(
@@ -79,14 +79,14 @@ def test_true_and_false_are_one_and_zero(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "features", "message"),
     [
-        ({"a": "old"}, ("all",), "line 4, column 'a', holds 'old', which is no number"),
+        ({"a": "old"}, ("all",), "line 4, column 'a', holds 'old', which is not a number"),
         ({"a": "1_000"}, ("a",), "line 4, column 'a', holds '1_000'"),
         ({"a": "inf"}, ("all",), "line 4, column 'a', has inf; write a finite number"),
-        ({}, ("name",), "line 2, column 'name', holds 'n', which is no number"),
+        ({}, ("name",), "line 2, column 'name', holds 'n', which is not a number"),
         ({}, ("a,age",), r"has no column 'age'; it has name, a, .*Name yours with --features"),
         ({}, ("a,y",), "'y' is named as feature and as label"),
         ({}, ("a", "a"), "--features names 'a' twice"),
-        ({}, (",",), "no column beside the label"),
+        ({}, (",",), "no column besides the label"),
     ],
 )
 def test_what_cannot_be_read_is_refused(
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_refused(
 
 def test_a_table_without_a_column_of_numbers_is_refused(tmp_path: Path) -> None:
     rows = [{"name": "n", "empty": "", "y": row["y"]} for row in ROWS]
-    with pytest.raises(DataError, match=r"no column of numbers .*name, empty.*--text-column"):
+    with pytest.raises(DataError, match=r"no numeric column .*name, empty.*--text-column"):
         load(table(tmp_path / "t.csv", rows), "all")
 
 
@@ -203,7 +203,7 @@ def test_two_columns_of_one_name_are_named(tmp_path: Path) -> None:
 def test_thousands_with_separators_are_texts_and_said(tmp_path: Path) -> None:
     rows = [{**row, "name": f"1,{row['a'] + 100}"} for row in ROWS]
     notes = load(table(tmp_path / "t.csv", rows), "all").summary.notes
-    assert "columns without numbers are left out: name (1,200 is a text: write 1200)" in notes
+    assert "non-numeric columns are left out: name (1,200 is a text: write 1200)" in notes
 
 
 class ToDicts:

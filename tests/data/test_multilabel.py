@@ -142,7 +142,7 @@ def test_columns_that_hold_no_flags_are_refused(
 
 def test_data_with_one_label_a_row_says_how_several_are_written(tmp_path: Path) -> None:
     (tmp_path / "images" / "a").mkdir(parents=True)
-    with pytest.raises(BmcError, match=r"one label a row; --task multilabel reads lists"):
+    with pytest.raises(BmcError, match=r"one label per row; --task multilabel reads lists"):
         datasets.load("digits", task="multilabel")
 
 

@@ -94,7 +94,7 @@ def test_what_a_bundle_cannot_teach_is_refused_with_what_remains(
             r"hidden needs more than logits.*possible: logits, self; or name the model directory",
         ),
         (Distillation("tiny", **QUICK), r"a bundle, which has no embeddings.*start=minilm-l3"),
-        (replace(NGRAM, augment_texts=1), r"this bundle has no plain table.*swap,drop"),
+        (replace(NGRAM, augment_texts=1), r"this bundle has none.*swap,drop"),
     ):
         with pytest.raises(UsageError, match=message):
             distill.distill(str(folder), source, settings, output)
@@ -126,7 +126,9 @@ def test_rows_that_a_bundle_has_learned_are_refused_and_what_is_not_known_is_sai
         tmp_path / "known",
         data={**learned, "fingerprint": data.fingerprint},
     )
-    with pytest.raises(UsageError, match=r"has learned \d+ of the 60 rows that are held out here"):
+    with pytest.raises(
+        UsageError, match=r"was trained on \d+ of the 60 rows that are held out here"
+    ):
         distill.distill(str(known), source, NGRAM, Output(tmp_path / "other"))
 
 
@@ -167,7 +169,9 @@ def test_a_generator_does_not_learn_from_a_bundle(
     digits_bundle: bmc.BundleHandle, tmp_path: Path
 ) -> None:
     settings = Distillation("gan", epochs=1, device="cpu")
-    with pytest.raises(UsageError, match=r"is a bundle, and a generator.*name the model directory"):
+    with pytest.raises(
+        UsageError, match=r"is a bundle, which lacks the discriminator.*name the model directory"
+    ):
         distill.distill(
             str(digits_bundle.path), DataSource(data="digits"), settings, Output(tmp_path / "x")
         )

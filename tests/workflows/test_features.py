@@ -173,7 +173,7 @@ def test_a_row_with_text_in_a_column_of_numbers_gets_no_answer_and_the_others_do
     code, out, said = bmc("predict", "small-onnx", written(tmp_path / "t.csv", people))
     assert code == 2
     assert [line.split()[0] == "no" for line in out.splitlines()] == [False, True, False]
-    assert "line 3, column 'weight', holds 'heavy', which is no number" in said
+    assert "line 3, column 'weight', holds 'heavy', which is not a number" in said
 
 
 def test_the_page_of_an_inspection_names_the_columns(place: Path, tmp_path: Path, bmc: Run) -> None:
@@ -243,7 +243,7 @@ def test_rows_in_memory_are_not_there_in_another_process(tmp_path: Path) -> None
         (5, "data is int; give a file's name, a data frame"),
         ([], "data is list"),
         ({"a": [1, 2], "label": ["x"]}, "different numbers of rows: a 2, label 1"),
-        ({"a": ["x", "y"], "label": ["x", "y"]}, "no column of numbers but the label's"),
+        ({"a": ["x", "y"], "label": ["x", "y"]}, "no numeric column besides the label"),
         ({"a": [1, 2]}, "the data has no column 'label'"),
     ],
 )
@@ -276,7 +276,7 @@ def test_a_wrapped_teacher_that_has_learned_held_out_rows_of_a_table_is_refused(
         name="learned",
     )
     table = written(tmp_path / "others.csv", others[:50])
-    with pytest.raises(UsageError, match=r"has learned .* of the .* rows that are held out"):
+    with pytest.raises(UsageError, match=r"was trained on .* of the .* rows that are held out"):
         package.distill(teacher, "mlp", table, features=COLUMNS, output=tmp_path / "none", epochs=1)
 
 

@@ -253,7 +253,7 @@ def test_a_network_of_ones_own_learns_flags_or_names(workspace: Path) -> None:
         (np.arange(80) % 2, {}, "each row has one label"),
         (np.ones((80, 3), int), {"labels": ["a", "b"]}, "3 labels of 0 or 1; there are 2 names"),
         ([[2, 0, 1]] * 80, {}, "they are names, or 0 or 1 for each"),
-        ([["a", "z"]] * 80, {"labels": ["a", "b", "c"]}, "the labels z are none of them"),
+        ([["a", "z"]] * 80, {"labels": ["a", "b", "c"]}, "the labels z are not among them"),
         ([[0, 1, 1], [1, 0]] * 40, {}, "rows have 3 and 2 labels of 0 or 1; each row takes"),
     ],
 )

@@ -173,7 +173,7 @@ def test_a_model_directory_with_other_classes_is_refused(
     make_lively: Make, lively_folder: Path, reviews: Dataset
 ) -> None:
     data = replace(reviews, labels=("bad", "good"))
-    with pytest.raises(UsageError, match=r"answers negative, positive; the data here has bad, g"):
+    with pytest.raises(UsageError, match=r"predicts negative, positive; the data here has bad, g"):
         students.untrained(students.choose(str(lively_folder), {}), make_lively(), data, seed=0)
 
 
@@ -227,7 +227,7 @@ def test_a_model_directory_that_has_learned_held_out_rows_is_refused(
 ) -> None:
     """The rows that are held out here are rows that it was trained on."""
     folder = _learned((reviews.test, reviews.train), reviews, make_lively(), tmp_path)
-    with pytest.raises(UsageError, match=r"has learned \d+ of the 60 rows"):
+    with pytest.raises(UsageError, match=r"was trained on \d+ of the 60 rows"):
         students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
 
 
@@ -237,7 +237,7 @@ def test_a_model_directory_that_has_learned_validation_rows_is_noted(
     folder = _learned((reviews.validation,), reviews, make_lively(), tmp_path)
     students.untrained(students.choose(str(folder), {}), make_lively(), reviews, seed=0)
     assert (
-        "has learned 20 of the 30 validation rows: their score will be too high"
+        "was trained on 20 of the 30 validation rows: their score will be too high"
         in capfd.readouterr().err
     )
     (tmp_path / "learned.csv").unlink()

@@ -102,7 +102,7 @@ def test_new_texts_are_learned_from_the_teachers_answers_and_recorded(
     assert new["found"] == 2 * 210
     assert 300 < new["rows"] == new["found"] - new["duplicates"] - new["held_out"]
     said = " ".join(capfd.readouterr().err.split())
-    assert f"new texts: {new['rows']} of 420 made of 210 training rows" in said
+    assert f"new texts: {new['rows']} of 420 made from 210 training rows" in said
     assert f"on 210 labeled and {2 + new['rows']} unlabeled rows" in said
 
 
@@ -120,7 +120,7 @@ def test_a_pruned_model_is_tuned_on_new_texts(
         verbose=True,
         output=tmp_path / "pruned",
     )
-    assert "made of 210 training rows" in " ".join(capfd.readouterr().err.split())
+    assert "made from 210 training rows" in " ".join(capfd.readouterr().err.split())
     origin = artifact.describe(tmp_path / "pruned")["origin"]
     assert origin.get("transfer") == artifact.describe(model_folder)["origin"].get("transfer")
     (record,) = origin["step_transfer"]
@@ -157,7 +157,7 @@ def test_a_teacher_without_word_vectors_takes_other_edits(
     settings = Distillation(
         "ngram", settings={"buckets": 50}, transfer="none", augment_texts=1, **QUICK
     )
-    with pytest.raises(UsageError, match=r"this ngram has no plain table.*--text-edits swap,drop"):
+    with pytest.raises(UsageError, match=r"this ngram has none.*--text-edits swap,drop"):
         distill.distill(str(teacher), source, settings, Output(tmp_path / "student"))
     other = replace(settings, student=str(teacher), settings={}, text_edits=("swap", "drop"))
     made = distill.distill(str(teacher), source, other, Output(tmp_path / "student"))
@@ -169,6 +169,6 @@ def test_edits_that_a_teacher_cannot_make_are_refused_before_it_is_trained(
 ) -> None:
     settings = Distillation("ngram", transfer="none", augment_texts=1, **QUICK)
     source = DataSource(data=str(reviews_csv))
-    with pytest.raises(UsageError, match=r"this ngram has no plain table.*--text-edits swap,drop"):
+    with pytest.raises(UsageError, match=r"this ngram has none.*--text-edits swap,drop"):
         distill.distill("ngram", source, settings, Output(tmp_path / "student"))
     assert not list(workspace.glob("ngram-*"))
