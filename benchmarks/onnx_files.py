@@ -58,7 +58,7 @@ def main() -> int:
     name = options.model if options.model == "minilm" else Path(options.model).name
     file = home / f"{name}.onnx"
     data = datasets.load(options.data)
-    train, validation = data.train.rows[:SAMPLES], data.validation.rows[:ROWS]
+    train, validation = list(data.train.rows[:SAMPLES]), list(data.validation.rows[:ROWS])
     if options.model == "minilm":
         folder = assets.fetch("minilm-l3")
         file.write_bytes((folder / "paraphrase-MiniLM-L3-v2.onnx").read_bytes())
@@ -66,9 +66,8 @@ def main() -> int:
         samples, rows = (_tokens(words, texts) for texts in (train, validation))
     else:
         samples, rows = _plain_export(options.model, file, train, validation)
-    np.savez(
-        home / f"{name}.npz", **{key: np.stack([s[key] for s in samples]) for key in samples[0]}
-    )
+    arrays: dict[str, Any] = {key: np.stack([s[key] for s in samples]) for key in samples[0]}
+    np.savez(home / f"{name}.npz", **arrays)
     peer = home / f"{name}-peer.onnx"
     _quantize_static(file, peer, samples)
     bundles = _bundles(home, name, file, peer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -80,7 +81,9 @@ def listed(
     part = package.Dataset.from_dict(rows, kind)
     kind["label"] = package.Sequence(classes)
     part.info.features = kind  # a cast would refuse the indices that the readers must refuse
-    monkeypatch.setattr("bmc.data._hub._loaded", lambda name: {"train": part})
+    builder = SimpleNamespace(config=None)
+    monkeypatch.setattr(package, "load_dataset_builder", lambda path, **settings: builder)
+    monkeypatch.setattr(package, "load_dataset", lambda path, **settings: {"train": part})
     return datasets.load("hf:own", task="multilabel")
 
 
