@@ -123,6 +123,8 @@ def _table(content: dict[str, Any]) -> list[str]:
     """Return one table for each group of rows, in Markdown."""
     lines = [f"The teacher has {100 * content['teacher']['accuracy']:.1f} %.", ""]
     for group, rows in GROUPS.items():
+        if not any(name in content["rows"] for name in rows):
+            continue
         lines += [
             f"| {group} | accuracy % | as teacher % | KL | command |",
             "|---|---|---|---|---|",
