@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 def as_number(label: str) -> float | None:
@@ -24,6 +25,22 @@ def is_whole(label: str) -> bool:
 def natural(label: str) -> tuple[int, int, str]:
     """Return a sort key that puts whole numbers, by value, before names."""
     return (0, int(label), "") if label.isdecimal() else (1, 0, label)
+
+
+def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
+    """Check that an output has one value for each label.
+
+    Args:
+        labels: names of the labels.
+        shape: shape of the output, (rows, labels).
+
+    Raises:
+        ValueError: it has not, or the names are missing or not distinct.
+    """
+    if not labels or len(set(labels)) < len(labels):
+        raise ValueError("labels are missing, or not distinct")
+    if len(shape) != 2 or shape[1] != len(labels):
+        raise ValueError(f"{len(labels)} labels for outputs of shape {tuple(shape)}")
 
 
 SEPARATOR = "\x1f"

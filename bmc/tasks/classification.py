@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bmc.contracts.tasks import Classes, LabelReading, Scoring, Task
 from bmc.errors import DataError
-from bmc.label_names import as_number, is_whole, natural
+from bmc.label_names import as_number, check_output, is_whole, natural
 from bmc.measure import scores
 from bmc.pipeline import Prediction
 
@@ -56,18 +56,6 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], ND
 def counts(codes: NDArray[Any], classes: int) -> NDArray[np.int64]:
     """Return the rows of each class."""
     return np.bincount(codes, minlength=classes)
-
-
-def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
-    """Check that there is one output for each class.
-
-    Raises:
-        ValueError: there is not, or the classes' names are missing or not distinct.
-    """
-    if not labels or len(set(labels)) < len(labels):
-        raise ValueError("labels are missing, or not distinct")
-    if len(shape) != 2 or shape[1] != len(labels):
-        raise ValueError(f"{len(labels)} labels for outputs of shape {tuple(shape)}")
 
 
 def predictions(

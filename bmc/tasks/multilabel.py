@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bmc.contracts.tasks import Classes, LabelReading, Scoring, Task
 from bmc.errors import DataError
-from bmc.label_names import names_in, natural
+from bmc.label_names import check_output, names_in, natural
 from bmc.measure import label_scores, scores
 from bmc.pipeline import Prediction
 
@@ -86,18 +86,6 @@ def thresholds(outputs: Logits, labels: NDArray[Any]) -> tuple[float, ...]:
         label_scores.best_threshold(column, truth > 0) if (truth > 0).sum() >= _FEW else 0.5
         for column, truth in zip(probabilities.T, labels.T, strict=True)
     )
-
-
-def check_output(labels: Sequence[str], shape: Sequence[Any]) -> None:
-    """Check that there is one output for each label.
-
-    Raises:
-        ValueError: there is not, or the labels' names are missing or not distinct.
-    """
-    if not labels or len(set(labels)) < len(labels):
-        raise ValueError("labels are missing, or not distinct")
-    if len(shape) != 2 or shape[1] != len(labels):
-        raise ValueError(f"{len(labels)} labels for outputs of shape {tuple(shape)}")
 
 
 def predictions(
