@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
+import onnx_ir
 
 from bmc import artifact, bundle, console, provenance, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter
 from bmc.contracts.targets import TARGETS, exporter_of
 from bmc.contracts.tasks import TENSORS
-from bmc.errors import ArtifactError, ExportError, GateError
-from bmc.export import Written, speed, tensor_parity
-from bmc.export.flow import Timed, as_runnable, check_reloaded, finite, keep_failed
-from bmc.export.onnx_source import ROWS, OnnxSource, QuantizedSource
+from bmc.errors import ArtifactError, BmcError, ExportError, GateError
+from bmc.export import Written, onnx_qdq, speed
+from bmc.export.flow import Timed, check_reloaded, finite, keep_failed
+from bmc.export.graph_files import copy_graph
+from bmc.export.onnx_compare import Compared, Limits, compare, golden_call
+from bmc.export.onnx_source import OnnxSource, QuantizedSource
 from bmc.files import sha256
 from bmc.golden import GoldenRows
 from bmc.inspect.executed import counted
 from bmc.manifest import StandIn
-from bmc.onnx_models.logits import logits_of
-from bmc.pipeline import Pipeline
-from bmc.targets import RuntimeOptions
 from bmc.writing import new_folder, scratch
 
-_GOLDEN_ROWS = 4
 _UNTIMED = Timed()
-_MAX_ARRAYS = 64  # in golden.npz
-Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Compared:
-    """A bundle's outputs on the samples, compared with the original file's.
-
-    Args:
-        figures: entries of the manifest's `parity`.
-        stand_in: target that ran the bundle's source file where the target has no device here.
-        failure: message about the broken limit; None where no limit is broken.
-    """
-
-    figures: dict[str, Any]
-    stand_in: str | None
-    failure: str | None
+_REFUSED = "export"
 
 
 def export(source: OnnxSource, target: str, output: Path, force: bool) -> Bundle:
@@ -79,9 +62,9 @@ def quantize(
     target: str,
     output: Path,
     force: bool,
-    min_agreement: float,
+    limits: Limits,
 ) -> Bundle:
-    """Write a quantized bundle, with as many layers in float as the agreement takes.
+    """Write a quantized bundle, with as many layers in float as the limits take.
 
     If the outputs differ too much, the layers whose activations fit 8 bits worst return to float,
     layers that read the same tensor together: of one tensor, two, four, up to half of all layers.
@@ -92,12 +75,12 @@ def quantize(
         target: name of the target.
         output: the bundle's folder.
         force: replace the output if it exists.
-        min_agreement: smallest agreement with the original file, or cosine similarity of outputs
-            that hold no logits.
+        limits: how much the outputs may differ from the original file's.
 
     Raises:
-        GateError: the outputs differ too much, or the bundle is slower than in fp32; it is kept as
-            `output`.failed.
+        GateError: the outputs differ too much, the target's runtime refuses the file although it
+            runs it in fp32, or the bundle is slower than in fp32; it is kept as `output`.failed.
+        ExportError: the target's runtime refuses the file in fp32, too.
     """
     source.check(target)
     groups = _layers_by_input(source)
@@ -107,7 +90,9 @@ def quantize(
         while True:
             returned = [name for group in groups[:count] for name in group]
             in_float = (*source.in_float, *returned)
-            draft, compared = _quantized(source, in_float, target, folder, min_agreement)
+            draft, compared = _attempt(source, fp32, in_float, target, folder, limits)
+            if compared.check == _REFUSED:
+                break
             count = max(1, 2 * count)
             following = sum(len(group) for group in groups[:count])
             if not compared.failure or following in (len(returned), total):
@@ -118,7 +103,7 @@ def quantize(
         timed = Timed() if compared.failure else _time(draft, fp32)
         publish(draft, compared, timed)
         if failure := compared.failure or timed.failure:
-            check = "parity" if compared.failure else "speed"
+            check = compared.check if compared.failure else "speed"
             raise keep_failed(folder, output, f"{target}: {failure}", check)
         check_reloaded(folder, output)
     return bundle.read(output)
@@ -136,21 +121,63 @@ def _layers_by_input(source: QuantizedSource) -> list[list[str]]:
     return list(groups.values())
 
 
-def _quantized(
+def _attempt(
     source: QuantizedSource,
+    fp32: OnnxSource,
     in_float: tuple[str, ...],
     target: str,
     folder: Path,
-    min_agreement: float,
+    limits: Limits,
 ) -> tuple[Bundle, Compared]:
     """Write a bundle with these layers in float, over an earlier one, and compare it."""
     for path in folder.iterdir():
         path.unlink()
-    draft = write(replace(source, in_float=in_float), target, folder)
+    source = replace(source, in_float=in_float)
+    graph = source.file_for(target)
+    graph.unlink(missing_ok=True)
     try:
-        return draft, compare(source, draft, min_agreement)
-    except ArtifactError as error:
-        raise ExportError(f"{target} cannot run the quantized file: {error}") from error
+        draft = write(source, target, folder)
+        return draft, compare(source, draft, limits)
+    except (ArtifactError, ExportError) as error:
+        if not graph.is_file():
+            raise
+        _check_fp32(fp32, target)
+        return _refused(source, target, folder, graph, error)
+
+
+def _check_fp32(fp32: OnnxSource, target: str) -> None:
+    """Run the file in fp32 on a target that refuses it in 8 bits.
+
+    Raises:
+        ExportError: the target refuses it, too.
+    """
+    with scratch() as work:
+        draft = write(fp32, target, work)
+        try:
+            compare(fp32, draft)
+        except ArtifactError as error:
+            raise ExportError(f"{target} cannot run {fp32.file.path}: {error}") from error
+
+
+def _refused(
+    source: QuantizedSource, target: str, folder: Path, graph: Path, error: BmcError
+) -> tuple[Bundle, Compared]:
+    """Keep an ONNX file that the target's runtime refuses, as a bundle of the onnx target."""
+    for path in folder.iterdir():
+        path.unlink()
+    copy_graph(graph, folder)
+    encoder = source.model.encoder
+    written = Written(graph.name, encoder.tensors(), source.model.outputs(), source.batch)
+    draft = Bundle(folder, _manifest(source, "onnx", folder, written))
+    rows, arrays = golden_call(source, draft.manifest.build.get("max_batch", len(source.samples)))
+    outputs = source.reference.run(arrays)
+    bundle.write_golden(folder / bundle.GOLDEN, arrays, outputs, GoldenRows(rows, []))
+    operators = sorted({node.op_type for node in onnx_ir.load(graph).graph})
+    reason = str(error).replace(f"{folder}{os.sep}", "")
+    if not any(name in reason for name in operators):
+        layers = {node.op_type for node in source.file.graph if node.op_type in onnx_qdq.LINEAR}
+        reason += f" (operators in 8 bits: {', '.join(sorted(layers))})"
+    return draft, Compared({}, None, f"{reason}; --in-float leaves layers in float", check=_REFUSED)
 
 
 def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
@@ -192,38 +219,6 @@ def write(source: OnnxSource, target: str, folder: Path) -> Bundle:
     return Bundle(folder, _manifest(source, target, folder, written))
 
 
-def compare(source: OnnxSource, draft: Bundle, min_agreement: float | None = None) -> Compared:
-    """Run all samples in the original file and in the bundle; write the golden rows.
-
-    Args:
-        source: the source.
-        draft: the bundle, whose manifest is not on disk yet.
-        min_agreement: see `bmc.export.tensor_parity.check`.
-    """
-    runnable = as_runnable(draft)
-    target, samples = draft.manifest.target, source.samples
-    comparison = tensor_parity.Comparison(logits_of(source.file.graph))
-    with Pipeline(runnable, RuntimeOptions()) as pipeline:
-        _write_golden(draft, pipeline, source)
-        encoder, most = source.model.encoder, draft.manifest.build.get("max_batch", ROWS)
-        with console.progress(f"running {target}", len(samples)) as advance:
-            for rows in samples.calls if most < ROWS else source.batches:
-                comparison.add(pipeline.session.run(rows), source.reference.run(rows))
-                advance(len(rows[encoder.inputs[0].name]) if encoder.has_batch else 1)
-    outputs = comparison.outputs()
-    failure = None
-    try:
-        tensor_parity.check(outputs, draft.manifest.precision, min_agreement)
-    except GateError as error:
-        failure = str(error)
-    stand_in = runnable.manifest.target
-    return Compared(
-        tensor_parity.figures_of(outputs, len(samples)),
-        stand_in if stand_in != target else None,
-        failure,
-    )
-
-
 def publish(draft: Bundle, compared: Compared, timed: Timed = _UNTIMED) -> None:
     """Write the manifest, with the comparison, the speed, and the failure if there is one."""
     figures, build = compared.figures, dict(draft.manifest.build)
@@ -233,10 +228,14 @@ def publish(draft: Bundle, compared: Compared, timed: Timed = _UNTIMED) -> None:
         build["over_fp32"] = asdict(timed.over_fp32)
     if compared.failure:
         figures = finite({key: value for key, value in figures.items() if key not in _NESTED})
+    scores: dict[str, Any] = {}
+    if compared.scored and isfinite(compared.scored.lost):
+        scores, figures = compared.scored.scores(), {**figures, **compared.scored.figures()}
     manifest = replace(
         draft.manifest,
         parity=figures,
-        stand_in=StandIn(compared.stand_in, {}) if compared.stand_in else None,
+        scores={} if compared.stand_in else scores,
+        stand_in=StandIn(compared.stand_in, scores) if compared.stand_in else None,
         failure=compared.failure or timed.failure,
         build=build,
     )
@@ -294,18 +293,3 @@ def _digest(source: OnnxSource) -> str:
     if len(hashes) == 1:
         return hashes[0]
     return hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-def _write_golden(draft: Bundle, pipeline: Pipeline, source: OnnxSource) -> None:
-    encoder, calls = source.model.encoder, source.samples.calls
-    names = [info.name for info in encoder.inputs]
-    shapes = {name: array.shape for name, array in calls[0].items()}
-    alike = [call for call in calls if {n: a.shape for n, a in call.items()} == shapes]
-    count_rows = encoder.has_batch and all(shape[0] == 1 for shape in shapes.values())
-    room = (_MAX_ARRAYS - len(names) - len(source.signature.outputs)) // len(names)
-    count = min(_GOLDEN_ROWS, room, len(alike)) if count_rows else 1
-    count = min(count, draft.manifest.build.get("max_batch", count))
-    rows = [tuple(call[name] for name in names) for call in alike[:count]]
-    arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
-    outputs = pipeline.session.run(arrays)
-    bundle.write_golden(draft.path / bundle.GOLDEN, arrays, outputs, GoldenRows(rows, []))

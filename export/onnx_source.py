@@ -108,25 +108,28 @@ class OnnxSource:
         """The version of the ONNX operators."""
         return self.graph.opset_imports.get("", self.file.opset)
 
-    @cached_property
-    def batches(self) -> tuple[Arrays, ...]:
-        """The samples, with rows of the same shapes put together where the model has a batch."""
+    def groups(self, largest: int = ROWS) -> Iterator[tuple[int, ...]]:
+        """Yield indices of samples that one call computes: rows of the same shapes.
+
+        Args:
+            largest: largest number of rows that the bundle computes in a call.
+        """
         encoder, calls = self.signature.encoder, self.samples.calls
-        if not encoder.has_batch:
-            return calls
-        alike: dict[tuple[tuple[int, ...], ...], list[Arrays]] = {}
-        for call in calls:
-            alike.setdefault(tuple(call[info.name].shape for info in encoder.inputs), []).append(
-                call
-            )
-        return tuple(
-            {
-                name: np.concatenate([call[name] for call in group[start : start + ROWS]])
-                for name in group[0]
-            }
-            for group in alike.values()
-            for start in range(0, len(group), ROWS)
-        )
+        size = ROWS if encoder.has_batch and largest >= ROWS else 1
+        alike: dict[tuple[tuple[int, ...], ...], list[int]] = {}
+        for index, call in enumerate(calls):
+            shapes = tuple(call[info.name].shape for info in encoder.inputs)
+            alike.setdefault(shapes, []).append(index)
+        for indices in alike.values():
+            for start in range(0, len(indices), size):
+                yield tuple(indices[start : start + size])
+
+    def together(self, indices: Sequence[int]) -> Arrays:
+        """Return the samples of these indices in one call."""
+        calls = [self.samples.calls[index] for index in indices]
+        if len(calls) == 1:
+            return calls[0]
+        return {name: np.concatenate([call[name] for call in calls]) for name in calls[0]}
 
     def check(self, target: str) -> None:
         """Refuse a target that cannot execute the file.
@@ -173,14 +176,17 @@ class QuantizedSource(OnnxSource):
         """Precision of the bundles."""
         return "int8"
 
+    def file_for(self, target: str) -> Path:
+        """Return the path of the quantized ONNX file for a target, which `onnx` writes."""
+        return self.work / f"{target}-int8" / "model.onnx"
+
     def onnx(self, target: str) -> tuple[Path, dict[str, int]]:
         """Return the quantized ONNX file for a target, and its number of nodes by operator."""
         dialect = dialect_of(target)
         if dialect is None:
             raise ValueError(f"the format of {target} has no dialect of ONNX")
-        folder = self.work / f"{target}-int8"
-        folder.mkdir(exist_ok=True)
-        path = folder / "model.onnx"
+        path = self.file_for(target)
+        path.parent.mkdir(exist_ok=True)
         onnx_qdq.write(self.quantized, self.in_float, dialect, path)
         model = onnx_ir.load(path)
         common.ClearMetadataAndDocStringPass()(model)

@@ -154,6 +154,17 @@ def figures_of(outputs: Mapping[str, OutputParity], calls: int) -> dict[str, Any
     }
 
 
+def check_finite(outputs: Mapping[str, OutputParity]) -> None:
+    """Refuse a bundle with outputs of other shapes, or with new NaN or infinite values.
+
+    Raises:
+        GateError: there is such an output.
+    """
+    for name, parity in outputs.items():
+        if not np.isfinite(parity.max_error):
+            raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
+
+
 def check(
     outputs: Mapping[str, OutputParity], precision: str, min_agreement: float | None = None
 ) -> None:
@@ -170,9 +181,8 @@ def check(
         GateError: a limit is broken; the message names the output, the limit and the value.
     """
     limits = PRECISIONS[precision].limits
+    check_finite(outputs)
     for name, parity in outputs.items():
-        if not np.isfinite(parity.max_error):
-            raise GateError(f"output {name!r} has other shapes, or NaN or infinity, in the bundle")
         if parity.agreement is not None:
             share = limits.min_agreement if min_agreement is None else min_agreement
             free_rows = limits.free_rows if min_agreement is None else 0

@@ -16,6 +16,7 @@ from bmc.measure.shown import megabytes
 from bmc.rendering.summaries import as_html, as_text
 
 if TYPE_CHECKING:
+    from bmc.export.onnx_scores import ScoreFunction
     from bmc.workflows.onnx_files import InspectedOnnx
 
 Samples = Mapping[str, NDArray[Any]] | str | Path
@@ -158,7 +159,10 @@ class OnnxHandle:
         random_samples: bool = False,
         calibrator: str = "mse",
         in_float: Sequence[str] = (),
-        min_agreement: float = 0.99,
+        labels: str | NDArray[Any] | None = None,
+        score: ScoreFunction | None = None,
+        max_drop: float | None = None,
+        min_agreement: float | None = None,
         allow_slower: bool = False,
         output: str | Path | None = None,
         force: bool = False,
@@ -174,9 +178,16 @@ class OnnxHandle:
             random_samples: generate the inputs instead; a weaker check.
             calibrator: "mse", "minmax" or "percentile".
             in_float: names or patterns of nodes that stay in float.
+            labels: labels of the samples along the first axis: class indices, where negative ones
+                are ignored, or numbers; or the name of their array among the samples.
+            score: function of the outputs of each sample, arrays by name, and of the labels of each
+                sample, which returns a number in 0..1, higher is better. It takes the place of
+                accuracy (class indices) or R2 (numbers).
+            max_drop: points of the score that may be lost; 1 when None.
             min_agreement: smallest agreement of a bundle with the file: share of equal predictions,
-                or cosine similarity of outputs that are not logits. The layers with the largest
-                quantization error stay in float until it is reached.
+                or cosine similarity of outputs that are not logits; 0.99 when None, and none with
+                labels. The layers with the largest quantization error stay in float until the
+                limits hold.
             allow_slower: accept a bundle that is slower than the file.
             output: the bundle of a single target; NAME-int8-TARGET in the workspace when None.
             force: replace bundles that exist.
@@ -187,9 +198,9 @@ class OnnxHandle:
             handles of the bundles, in the order of the targets.
 
         Raises:
-            GateError: a bundle agrees too little with the file, or is slower; it is kept as
-                NAME.failed.
-            UsageError: there are no samples, or nothing can be quantized.
+            GateError: a bundle loses too much, is refused by its runtime, or is slower; it is kept
+                as NAME.failed.
+            UsageError: there are no samples, nothing can be quantized, or the labels fit no output.
         """
         from bmc.workflows.onnx_quantize import quantize_file  # noqa: PLC0415  needs torch
         from bmc.workflows.options import Quantization, QuantizedFiles  # noqa: PLC0415
@@ -208,7 +219,7 @@ class OnnxHandle:
                 min_agreement=min_agreement,
                 allow_slower=allow_slower,
             )
-            result = quantize_file(self.path, quantization, files, arrays)
+            result = quantize_file(self.path, quantization, files, arrays, labels, score, max_drop)
         return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
 
     def __repr__(self) -> str:

@@ -102,11 +102,20 @@ def custom_scores(scores: Mapping[str, Any]) -> dict[str, Interval]:
         scores: scores of a model or bundle, which may come from a file; malformed entries are left
             out.
     """
-    custom = {name: entry for name, entry in scores.items() if name not in NAMES}
+    return intervals({name: entry for name, entry in scores.items() if name not in NAMES})
+
+
+def intervals(scores: Mapping[str, Any]) -> dict[str, Interval]:
+    """Return the recorded scores that have an interval, by name.
+
+    Args:
+        scores: scores of a model or bundle, which may come from a file; malformed entries are left
+            out.
+    """
     keys = ("value", "low", "high")
     return {
         name: Interval(*(float(entry[key]) for key in keys))
-        for name, entry in custom.items()
+        for name, entry in scores.items()
         if isinstance(entry, dict)
         and set(entry) == set(keys)
         and all(type(entry[key]) in (int, float) for key in keys)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,27 +32,38 @@ class Samples:
     Args:
         calls: the calls; each tensor has the rank that the model takes.
         reference: the file that the samples were read from, or "generated".
-        fingerprint: sha256 of the arrays.
+        fingerprint: sha256 of the input arrays.
+        labels: labels of each call; none where the samples have no labels.
     """
 
     calls: tuple[Arrays, ...]
     reference: str
     fingerprint: str
+    labels: tuple[NDArray[Any], ...] = ()
 
     def __len__(self) -> int:
         return len(self.calls)
 
+    def labeled(self, labels: NDArray[Any]) -> Samples:
+        """Return the samples with labels, along the first axis of `labels`.
 
-def read_samples(file: OnnxFile, path: Path) -> Samples:
+        Raises:
+            DataError: the number of labels is not a multiple of the number of calls.
+        """
+        return replace(self, labels=_labels_by_call(labels, len(self), self.reference))
+
+
+def read_samples(file: OnnxFile, path: Path, labels: str | None = None) -> Samples:
     """Read the samples of an .npz file with an array for each input.
 
     Args:
         file: the model.
         path: an .npz file of plain arrays, named as the model's inputs.
+        labels: name of the array of labels; None where there are no labels.
 
     Raises:
         UnknownError: there is no such file.
-        UsageError: it is no .npz file.
+        UsageError: it is no .npz file, or has no such array of labels.
         DataError: the arrays do not fit the model's inputs.
         ArtifactError: the file is damaged, or holds more than plain arrays.
     """
@@ -64,7 +75,34 @@ def read_samples(file: OnnxFile, path: Path) -> Samples:
     if not path.is_file():
         raise UnknownError(f"--samples: there is no file {str(path)!r}")
     arrays = parse_arrays(read_bytes(path, "samples", MAX_BYTES, links=True), path)
-    return samples_of(file, arrays, str(path))
+    if labels is None:
+        return samples_of(file, arrays, str(path))
+    inputs, values = split_labels(file, arrays, labels, str(path))
+    return samples_of(file, inputs, str(path)).labeled(values)
+
+
+def split_labels(
+    file: OnnxFile, arrays: Arrays, name: str, reference: str
+) -> tuple[Arrays, NDArray[Any]]:
+    """Return the arrays of the inputs, and that of the labels.
+
+    Args:
+        file: the model.
+        arrays: arrays by name.
+        name: name of the labels' array.
+        reference: where the arrays come from, for messages.
+
+    Raises:
+        UsageError: there is no such array, or it is an input.
+    """
+    names = {info.name for info in file.inputs}
+    if name not in arrays or name in names:
+        others = ", ".join(sorted(set(arrays) - names))[:200]
+        raise UsageError(
+            f"--labels {name!r}: {reference} has no such array besides the inputs; it has "
+            f"{others or 'no other array'}"
+        )
+    return {key: values for key, values in arrays.items() if key != name}, np.asarray(arrays[name])
 
 
 def samples_of(file: OnnxFile, arrays: Arrays, reference: str) -> Samples:
@@ -101,6 +139,19 @@ def samples_of(file: OnnxFile, arrays: Arrays, reference: str) -> Samples:
         for index in range(number)
     )
     return Samples(calls, reference, fingerprint(calls))
+
+
+def _labels_by_call(labels: NDArray[Any], calls: int, reference: str) -> tuple[NDArray[Any], ...]:
+    """Split labels into those of each call; a call has as many rows as its fixed batch axis.
+
+    Raises:
+        DataError: the number of labels is not a multiple of the number of calls.
+    """
+    count = len(labels) if labels.ndim else 0
+    if not count or count % calls:
+        raise DataError(f"{reference}: {count} labels for {calls} samples; give one for each row")
+    rows = count // calls
+    return tuple(labels[start : start + rows] for start in range(0, count, rows))
 
 
 def fingerprint(calls: Sequence[Arrays]) -> str:

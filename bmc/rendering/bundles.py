@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from bmc.bundle import Bundle
+from bmc.contracts.tasks import TENSORS
 from bmc.rendering import models
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.export import Exported, line_of, scores_of
@@ -31,7 +32,8 @@ def quantized(result: Compressed | Exported) -> Rendered:
 def _lines(bundle: Bundle, first: Bundle) -> tuple[object, ...]:
     """Return a bundle's line, and its scores by class where they are not the first bundle's."""
     scores = scores_of(bundle)
-    if bundle is not first and scores.get("confusion") == scores_of(first).get("confusion"):
+    is_same = bundle is not first and scores.get("confusion") == scores_of(first).get("confusion")
+    if bundle.manifest.task == TENSORS or is_same:
         return (line_of(bundle),)
     return (line_of(bundle), *models.by_class(scores, bundle.manifest.labels, "test"))
 

@@ -9,7 +9,10 @@ from typing import Any
 from rich.table import Table
 
 from bmc import curves
-from bmc.measure.shown import megabytes
+from bmc.bundle import Manifest
+from bmc.contracts.tasks import TENSORS
+from bmc.measure.custom import intervals
+from bmc.measure.shown import megabytes, with_interval
 from bmc.rendering import models
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.show import MadeBundle, MadeModel
@@ -65,9 +68,18 @@ def _bundle(result: MadeBundle) -> Rendered:
             f"{megabytes(result.bytes)}, for {_task(manifest.task, manifest.labels)}",
             *_data(manifest.lineage.get("data") or {}),
             *_commands("made by", result.commands),
-            *models.by_class(manifest.scores or {}, manifest.labels, "test"),
+            *_scores(manifest),
         ),
     )
+
+
+def _scores(manifest: Manifest) -> Iterator[object]:
+    """Yield the scores of a bundle; those of an ONNX file have no classes."""
+    if manifest.task != TENSORS:
+        yield from models.by_class(manifest.scores or {}, manifest.labels, "test")
+        return
+    for name, interval in intervals(manifest.scores).items():
+        yield f"on labeled samples: {name:.80} {with_interval(interval)}"
 
 
 def _task(task: str, labels: Sequence[str]) -> str:

@@ -53,7 +53,18 @@ def _compared(bundle: Bundle) -> str:
     if bundle.manifest.task != TENSORS or not isinstance(cosine, float):
         return ""
     alike = f"answers {agreement:.2%} alike, " if isinstance(agreement, float) else ""
-    return f"against {file!s:.80} on {rows} samples: {alike}cosine similarity {cosine:.6f}"
+    return (
+        f"against {file!s:.80} on {rows} samples: {alike}cosine similarity {cosine:.6f}"
+        f"{_scored(parity.get('score'))}"
+    )
+
+
+def _scored(score: Any) -> str:
+    """Return the points of the score that labeled samples lost; "" without labels."""
+    lost = score.get("lost") if isinstance(score, dict) else None
+    if not isinstance(lost, float):
+        return ""
+    return f", {lost:.2f} points of {score.get('name')!s:.80} lost"
 
 
 def _taught(bundle: Bundle) -> str:

@@ -141,7 +141,19 @@ def _line_of_tensors(bundle: Bundle) -> str:
         f"wrote {bundle.path}: {megabytes(bundle.model_size())}; against {manifest.lineage['file']}"
         f"{ran} on {parity['rows']} samples: {alike}largest change of an output "
         f"{parity['max_error']:.1g} of up to {significant(parity['scale'])}, cosine "
-        f"{parity['cosine']:.6f}{_over_fp32(manifest.build)}"
+        f"{parity['cosine']:.6f}{_scored(bundle)}{_over_fp32(manifest.build)}"
+    )
+
+
+def _scored(bundle: Bundle) -> str:
+    """Return the score of labeled samples, and the original file's; "" without labels."""
+    score = bundle.manifest.parity.get("score")
+    if score is None:
+        return ""
+    value, original = scores_of(bundle)[score["name"]], score["original"]
+    return (
+        f"; {score['name']} {with_interval(Interval(**value))}, of the file "
+        f"{with_interval(Interval(**original))}"
     )
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bmc import console, workspace
@@ -21,7 +22,7 @@ from bmc.onnx_models.costs import OnnxCosts, costs_of
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.precision import precision_of, quantized_operators
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes, read
-from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of
+from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of, split_labels
 from bmc.workflows.options import Files, SampledFiles
 from bmc.workflows.outputs import refuse_output
 
@@ -95,16 +96,22 @@ def inspect_file(
     )
 
 
-def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = None) -> Samples:
+def samples_for(
+    file: OnnxFile,
+    files: SampledFiles,
+    arrays: Arrays | None = None,
+    labels: str | NDArray[Any] | None = None,
+) -> Samples:
     """Return the samples that a caller named, or generated ones where those were asked for.
 
     Args:
         file: the ONNX file.
         files: the path of the samples, or whether they are generated.
         arrays: samples in memory, in place of a path.
+        labels: labels of the samples, or the name of their array among the samples; None for none.
 
     Raises:
-        UsageError: there are no samples, or samples of two kinds.
+        UsageError: there are no samples, or samples of two kinds, or labels of generated samples.
     """
     named = files.samples is not None or arrays is not None
     if files.data:
@@ -113,10 +120,23 @@ def samples_for(file: OnnxFile, files: SampledFiles, arrays: Arrays | None = Non
         )
     if named and files.random_samples:
         raise UsageError("--samples and --random-samples exclude each other")
+    if labels is not None and not named:
+        raise UsageError("--labels needs the samples that the labels belong to: --samples ROWS.npz")
     if arrays is not None:
-        return _without_padding(samples_of(file, arrays, "samples"))
-    if files.samples is not None:
-        return _without_padding(read_samples(file, files.samples))
+        if isinstance(labels, str):
+            arrays, labels = split_labels(file, arrays, labels, "samples")
+        samples = samples_of(file, arrays, "samples")
+    elif files.samples is not None:
+        key = labels if isinstance(labels, str) else None
+        samples = read_samples(file, files.samples, key)
+    else:
+        return _generated(file, files)
+    if labels is not None and not isinstance(labels, str):
+        samples = samples.labeled(np.asarray(labels))
+    return _without_padding(samples)
+
+
+def _generated(file: OnnxFile, files: SampledFiles) -> Samples:
     if not files.random_samples:
         names = ", ".join(info.name for info in file.inputs)
         raise UsageError(

@@ -81,9 +81,13 @@ class QuantizedFiles(Files):
     Args:
         target: target runtimes of an ONNX file's bundles; the default is onnx.
         random_samples: generate the inputs of an ONNX file instead of --samples ROWS.npz.
+        labels: array of the .npz file of samples with the labels: class indices, where negative
+            ones are ignored, or numbers. The bundles are scored, and --max-drop limits what they
+            lose; the default is then 1 point.
         min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
             predictions, or cosine similarity of outputs that are not logits. The layers with the
-            largest quantization error stay in float until it is reached. The default is 0.99.
+            largest quantization error stay in float until it is reached. The default is 0.99, and
+            none with --labels.
         allow_slower: accept a quantized ONNX file that is slower than the original.
 
     Raises:
@@ -92,6 +96,7 @@ class QuantizedFiles(Files):
 
     target: tuple[str, ...] = field(default=(), metadata=about(of_plugins(TARGETS, commas=True)))
     random_samples: bool = field(default=False, metadata=about(group="Data"))
+    labels: str | None = field(default=None, metadata=about(group="Data"))
     min_agreement: float | None = field(default=None, metadata=about(group="Method"))
     allow_slower: bool = False
 
@@ -108,6 +113,7 @@ class QuantizedFiles(Files):
         options = {
             "--target": self.target,
             "--random-samples": self.random_samples,
+            "--labels": self.labels is not None,
             "--min-agreement": self.min_agreement is not None,
             "--allow-slower": self.allow_slower,
         }

@@ -38,12 +38,14 @@ def quantize(
     if path is None:
         files.refuse_for(reference or "the newest model")
         return quantize_model(reference, quantization, tuning, files)
-    _refuse_for_files(path, quantization, tuning)
-    return quantize_file(path, quantization, files)
+    _refuse_for_files(path, quantization, tuning, files)
+    return quantize_file(path, quantization, files, max_drop=tuning.max_drop)
 
 
-def _refuse_for_files(path: Path, quantization: Quantization, tuning: Tuning) -> None:
-    """Refuse options that need a PyTorch model or labels.
+def _refuse_for_files(
+    path: Path, quantization: Quantization, tuning: Tuning, files: QuantizedFiles
+) -> None:
+    """Refuse options that need a PyTorch model, and those that need labels where there are none.
 
     Raises:
         UsageError: such an option is set.
@@ -52,9 +54,12 @@ def _refuse_for_files(path: Path, quantization: Quantization, tuning: Tuning) ->
         raise UsageError(f"{path} is an ONNX file, which --method static alone quantizes")
     if quantization.settings:
         raise UsageError(f"{path} is an ONNX file, whose quantization takes no --set")
-    if tuning.max_drop is not None:
-        raise UsageError(f"{path} has no labels for --max-drop; --min-agreement limits the change")
-    if tuning != Tuning(epochs=0):
+    if tuning.max_drop is not None and files.labels is None:
+        raise UsageError(
+            f"{path} has no labels for --max-drop: --labels names their array in the .npz file; "
+            "without labels, --min-agreement limits the change"
+        )
+    if replace(tuning, max_drop=None) != Tuning(epochs=0):
         raise UsageError(f"{path} is an ONNX file, which is not trained: leave its options out")
 
 

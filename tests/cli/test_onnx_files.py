@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 import bmc as library
+from bmc.errors import GateError
 from tests._onnx import cnn, images
 from tests.cli._refusals import Run, refused
 
@@ -113,11 +116,48 @@ def test_quantize_writes_bundles_of_a_file(
     assert "net-int8-onnx" in out
     assert "times as fast as in fp32" in out
     refused(bmc("quantize", file, "--method", "qat", *options), "--method static alone")
-    refused(bmc("quantize", file, "--max-drop", "1", *options), "--min-agreement")
     refused(bmc("quantize", file, "--epochs", "1", *options), "is not trained")
     refused(bmc("quantize", file, "--set", "a=1", *options), "takes no --set")
     again = bmc("quantize", workspace / "net-int8-onnx" / "model.onnx", "--samples", rows)
     refused(again, "is int8 already", "takes it as it is")
+
+
+def test_labels_make_the_score_the_check(bmc: Run, file: Path, rows: Path, workspace: Path) -> None:
+    labels = library.open(file).predict({"image": images(8)})["class/logits:0"].argmax(axis=1)
+    np.savez(rows, image=images(8), labels=labels)
+    options = ("--samples", rows, "--allow-slower")
+    refused(bmc("quantize", file, "--max-drop", "1", *options), "--labels names their array")
+    refused(bmc("quantize", file, "--labels", "kinds", *options), "no such array", "has labels")
+    random = ("--random-samples", "--labels", "labels")
+    refused(bmc("quantize", file, *random), "--labels needs the samples")
+    code, out, err = bmc("quantize", file, "--labels", "labels", "--max-drop", "50", *options)
+    assert code == 0, err
+    assert "; accuracy " in out
+    assert "of the file 1.00" in out
+    manifest = json.loads((workspace / "net-int8-onnx" / "manifest.json").read_text())
+    assert manifest["parity"]["score"]["original"]["value"] == 1
+    assert manifest["scores"]["rows"] == 8
+    assert "points of accuracy lost" in bmc("report", "--no-bench")[1]
+    assert "on labeled samples: accuracy" in bmc("show", "net-int8-onnx")[1]
+
+
+def test_a_lost_score_is_refused_and_kept(file: Path, workspace: Path) -> None:
+    def worst(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> float:
+        errors = [np.abs(o["class/logits:0"] - v) for o, v in zip(outputs, labels, strict=True)]
+        return 1 - float(np.max(errors))
+
+    model, samples = library.open(file), {"image": images(8)}
+    assert isinstance(model, library.OnnxHandle)
+    labels = model.predict(samples)["class/logits:0"]
+    with pytest.raises(GateError, match=r"worst is .* max_drop allows 0. Kept") as kept:
+        model.quantize(samples=samples, labels=labels, score=worst, max_drop=0)
+    assert [failure.check for failure in kept.value.failures] == ["accuracy"]
+    assert (workspace / "net-int8-onnx.failed" / "manifest.json").is_file()
+    options = {"samples": samples, "labels": labels, "score": worst}
+    (bundle,) = model.quantize(**options, max_drop=90, allow_slower=True)
+    assert bundle.scores["worst"]["value"] > 0.1
+    with pytest.raises(library.BmcError, match="need labels"):
+        model.quantize(samples=samples, max_drop=1, force=True)
 
 
 def test_options_of_onnx_files_are_refused_for_model_directories(bmc: Run, known: Path) -> None:

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from bmc.bundle import Bundle
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow, speed
+from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_source import onnx_source, quantized_source
 from bmc.measure.scores import Interval
 from bmc.onnx_models.reading import read
@@ -165,7 +166,8 @@ def bundles_of(case: Case, output: Path, targets: tuple[str, ...], quantized: bo
             return [onnx_flow.export(source, t, output / t, False) for t in targets]
         small = quantized_source(source, "minmax", ())
         return [
-            onnx_flow.quantize(small, source, t, output / f"{t}-int8", False, 0.95) for t in targets
+            onnx_flow.quantize(small, source, t, output / f"{t}-int8", False, Limits(0.95))
+            for t in targets
         ]
 
 

@@ -6,16 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from bmc import bundle as bundles
 from bmc import checking
 from bmc.contracts.targets import dialect_of
-from bmc.errors import DataError, GateError, UsageError
+from bmc.errors import DataError, ExportError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow, onnx_qdq, speed
+from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_source import OnnxSource, QuantizedSource, onnx_source, quantized_source
 from bmc.measure.scores import Interval
 from bmc.onnx_models.costs import costs_of
@@ -93,7 +96,7 @@ def test_a_quantized_bundle_answers_as_its_file(
     fp32, source = sources
     fast = speed.Speed(Interval(2.0, 1.9, 2.1), 1.0)
     monkeypatch.setattr(speed, "over", lambda quantized, folder: fast)
-    bundle = onnx_flow.quantize(source, fp32, target, tmp_path / "b", False, 0.9)
+    bundle = onnx_flow.quantize(source, fp32, target, tmp_path / "b", False, Limits(0.9))
     assert bundle.manifest.precision == "int8"
     assert bundle.manifest.parity["agreement"] >= 0.9
     assert bundle.manifest.lineage["from_sha256"] != bundle.manifest.lineage["weights_sha256"]
@@ -127,13 +130,13 @@ def test_the_worst_layers_return_to_float_until_the_agreement_holds(tmp_path: Pa
     with onnx_source("x", file, samples, ExportOptions(allow_slower=True)) as fp32:
         source = quantized_source(fp32, "minmax", ())
         assert source.quantized.layers == ("first", "second")
-        bundle = onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, 0.99)
+        bundle = onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, Limits(0.99))
     assert bundle.manifest.build["in_float"] == ["first"]
     assert bundle.manifest.parity["cosine"] >= 0.99
     with onnx_source("x", file, samples, ExportOptions()) as fp32:
         source = quantized_source(fp32, "minmax", ())
         with pytest.raises(GateError, match=r"cosine similarity .* is 0.999999. Kept as"):
-            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "c", False, 0.999999)
+            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "c", False, Limits(0.999999))
     assert (tmp_path / "c.failed" / "manifest.json").is_file()
 
 
@@ -145,9 +148,62 @@ def test_a_slower_bundle_is_kept_as_failed(tmp_path: Path, monkeypatch: pytest.M
     with onnx_source("cnn", file, samples, ExportOptions()) as fp32:
         source = quantized_source(fp32, "minmax", ())
         with pytest.raises(GateError, match=r"2.00x slower than fp32 here") as kept:
-            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, 0.5)
+            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, Limits(0.5))
     assert kept.value.check == "speed"
     assert (tmp_path / "b.failed").is_dir()
+
+
+@pytest.mark.parametrize("target", ["onnx", "openvino"])
+def test_a_file_that_a_runtime_refuses_in_8_bits_is_kept_as_failed_with_its_operator(
+    sources: tuple[OnnxSource, QuantizedSource],
+    target: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    write = onnx_qdq.write
+
+    def with_unknown_operator(*args: Any) -> None:
+        write(*args)
+        model = onnx.load(str(args[-1]))
+        next(n for n in model.graph.node if n.op_type == "QuantizeLinear").op_type = "QuantizeOdd"
+        onnx.save_model(model, str(args[-1]))
+
+    monkeypatch.setattr(onnx_qdq, "write", with_unknown_operator)
+    fp32, source = sources
+    with pytest.raises(GateError, match=r"QuantizeOdd.*Kept as") as kept:
+        onnx_flow.quantize(source, fp32, target, tmp_path / "b", False, Limits(0.5))
+    assert (kept.value.check, kept.value.exit_code) == ("export", 1)
+    manifest = bundles.read(tmp_path / "b.failed").manifest
+    assert "QuantizeOdd" in (manifest.failure or "")
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_file_that_a_runtime_refuses_in_fp32_too_is_an_error_that_names_its_operator(
+    tmp_path: Path,
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Cast", ["a"], ["i"], to=onnx.TensorProto.INT64),
+        helper.make_node(
+            "TfIdfVectorizer",
+            ["i"],
+            ["y"],
+            mode="TF",
+            min_gram_length=1,
+            max_gram_length=1,
+            max_skip_count=0,
+            ngram_counts=[0],
+            ngram_indexes=[0, 1],
+            pool_int64s=[2, 3],
+        ),
+    ]
+    weights = {"w": np.eye(2, dtype=np.float32)}
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, {"y": ("N", 2)}, weights))
+    samples = samples_of(file, {"x": np.array([[2, 3], [3, 2]])}, "samples")
+    with onnx_source("x", file, samples, ExportOptions(allow_slower=True)) as fp32:
+        source = quantized_source(fp32, "minmax", ())
+        with pytest.raises(ExportError, match="TfIdfVectorizer"):
+            onnx_flow.quantize(source, fp32, "openvino", tmp_path / "b", False, Limits(0.5))
 
 
 def test_named_layers_stay_in_float(sources: tuple[OnnxSource, QuantizedSource]) -> None:
@@ -270,7 +326,7 @@ def test_layers_that_read_the_same_tensor_return_to_float_together(
         worst_first = sorted(source.quantized.layers, key=lambda name: -error[name])
         source = replace(source, quantized=replace(source.quantized, layers=tuple(worst_first)))
         with pytest.raises(GateError):
-            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, 1.0)
+            onnx_flow.quantize(source, fp32, "onnx", tmp_path / "b", False, Limits(1.0))
     assert "2 of 3 layers in float" in capsys.readouterr().err
 
 

@@ -1,0 +1,186 @@
+"""Compare a bundle of an ONNX file with the original file on samples, and score both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from math import isfinite
+from typing import Any
+
+from numpy.typing import NDArray
+
+from bmc import bundle, console
+from bmc.bundle import Bundle
+from bmc.errors import GateError
+from bmc.export import tensor_parity
+from bmc.export.flow import as_runnable
+from bmc.export.onnx_scores import Scorer
+from bmc.export.onnx_source import ROWS, OnnxSource
+from bmc.golden import GoldenRows
+from bmc.measure.scores import Interval
+from bmc.onnx_models.logits import logits_of
+from bmc.pipeline import Pipeline
+from bmc.targets import RuntimeOptions
+
+_GOLDEN_ROWS = 4
+_MAX_ARRAYS = 64  # in golden.npz
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much the outputs of a compressed bundle may differ from the original file's.
+
+    Args:
+        min_agreement: smallest agreement; see `bmc.export.tensor_parity.check`. None where the
+            score alone decides.
+        scorer: how labeled samples are scored; None without labels.
+        max_drop: points of the score that may be lost.
+    """
+
+    min_agreement: float | None = None
+    scorer: Scorer | None = None
+    max_drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """The scores of a bundle and of the original file on labeled samples.
+
+    Args:
+        name: name of the score.
+        value: score of the bundle.
+        original: score of the original file.
+        rows: number of samples.
+    """
+
+    name: str
+    value: Interval
+    original: Interval
+    rows: int
+
+    @property
+    def lost(self) -> float:
+        """The points of the score that the bundle lost."""
+        return 100 * (self.original.value - self.value.value)
+
+    def scores(self) -> dict[str, Any]:
+        """Return the entries of the manifest's `scores`."""
+        return {"rows": self.rows, self.name: asdict(self.value)}
+
+    def figures(self) -> dict[str, Any]:
+        """Return the entries of the manifest's `parity`."""
+        return {"score": {"name": self.name, "original": asdict(self.original), "lost": self.lost}}
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A bundle's outputs on the samples, compared with the original file's.
+
+    Args:
+        figures: entries of the manifest's `parity`.
+        stand_in: target that ran the bundle's source file where the target has no device here.
+        failure: message about the broken limit; None where no limit is broken.
+        scored: scores of labeled samples; None without labels.
+        check: name of the broken limit's check; see `bmc.errors.GateError`.
+    """
+
+    figures: dict[str, Any]
+    stand_in: str | None
+    failure: str | None
+    scored: Scored | None = None
+    check: str = "parity"
+
+
+def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> Compared:
+    """Run all samples in the original file and in the bundle; write the golden rows.
+
+    Args:
+        source: the source.
+        draft: the bundle, whose manifest is not on disk yet.
+        limits: how much outputs may differ; what the bundle's precision explains when None.
+    """
+    runnable = as_runnable(draft)
+    target, samples = draft.manifest.target, source.samples
+    comparison = tensor_parity.Comparison(logits_of(source.file.graph))
+    scorer = limits.scorer if limits else None
+    tallies = (scorer.tally(), scorer.tally()) if scorer else ()
+    largest_batch = draft.manifest.build.get("max_batch", ROWS)
+    with Pipeline(runnable, RuntimeOptions()) as pipeline:
+        _write_golden(draft, pipeline, source)
+        with console.progress(f"running {target}", len(samples)) as advance:
+            for indices in source.groups(largest_batch):
+                rows = source.together(indices)
+                outputs = (pipeline.session.run(rows), source.reference.run(rows))
+                comparison.add(*outputs)
+                for tally, values in zip(tallies, outputs, strict=False):
+                    for index, row in zip(indices, _rows(values, len(indices)), strict=True):
+                        tally.add(index, row)
+                advance(len(indices))
+    parity, stand_in = comparison.outputs(), runnable.manifest.target
+    figures = tensor_parity.figures_of(parity, len(samples))
+    stand_in_or_none = stand_in if stand_in != target else None
+    try:
+        _check_parity(parity, draft.manifest.precision, limits)
+    except GateError as error:
+        return Compared(figures, stand_in_or_none, str(error))
+    if scorer is None or limits is None:
+        return Compared(figures, stand_in_or_none, None)
+    value, original = (tally.interval() for tally in tallies)
+    scored = Scored(scorer.name, value, original, len(samples))
+    return Compared(figures, stand_in_or_none, _dropped(scored, limits), scored, "accuracy")
+
+
+def _check_parity(
+    outputs: Mapping[str, tensor_parity.OutputParity], precision: str, limits: Limits | None
+) -> None:
+    """Refuse outputs that differ too much; where a score decides, those that became NaN alone."""
+    if limits is not None and limits.min_agreement is None:
+        tensor_parity.check_finite(outputs)
+    else:
+        tensor_parity.check(outputs, precision, limits.min_agreement if limits else None)
+
+
+def _dropped(scored: Scored, limits: Limits) -> str | None:
+    """Say that a score lost more than it may; None where it did not."""
+    if isfinite(scored.lost) and scored.lost <= limits.max_drop:
+        return None
+    return (
+        f"{scored.name} is {scored.value.value:.4g}, and {scored.original.value:.4g} in the "
+        f"original file: {scored.lost:.2f} points were lost; --max-drop allows {limits.max_drop:g}"
+    )
+
+
+def golden_call(source: OnnxSource, largest_batch: int) -> tuple[list[tuple[Any, ...]], Arrays]:
+    """Return the golden rows of a bundle, and their input tensors.
+
+    Args:
+        source: the source.
+        largest_batch: largest number of rows of a call.
+    """
+    encoder, calls = source.model.encoder, source.samples.calls
+    names = [info.name for info in encoder.inputs]
+    shapes = {name: array.shape for name, array in calls[0].items()}
+    alike = [call for call in calls if {n: a.shape for n, a in call.items()} == shapes]
+    count_rows = encoder.has_batch and all(shape[0] == 1 for shape in shapes.values())
+    room = (_MAX_ARRAYS - len(names) - len(source.signature.outputs)) // len(names)
+    count = min(_GOLDEN_ROWS, room, len(alike)) if count_rows else 1
+    count = min(count, largest_batch)
+    rows = [tuple(call[name] for name in names) for call in alike[:count]]
+    return rows, encoder.batch(encoder.encode(rows), range(len(rows)))
+
+
+def _write_golden(draft: Bundle, pipeline: Pipeline, source: OnnxSource) -> None:
+    rows, arrays = golden_call(source, draft.manifest.build.get("max_batch", _GOLDEN_ROWS))
+    outputs = pipeline.session.run(arrays)
+    bundle.write_golden(draft.path / bundle.GOLDEN, arrays, outputs, GoldenRows(rows, []))
+
+
+def _rows(outputs: Arrays, count: int) -> list[Arrays]:
+    """Split the outputs of a batch into those of each sample."""
+    if count == 1:
+        return [outputs]
+    return [
+        {name: array[index : index + 1] for name, array in outputs.items()}
+        for index in range(count)
+    ]

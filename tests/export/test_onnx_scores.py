@@ -1,0 +1,89 @@
+"""Scores of ONNX files on labeled samples: what labels mean, and when they fit no output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bmc.errors import DataError, ModelCodeError, UsageError
+from bmc.export.onnx_scores import Arrays, ScoreFunction, scorer_of
+from bmc.onnx_models.samples import Samples
+
+
+def score(
+    labels: NDArray[Any],
+    outputs: Sequence[Arrays],
+    logits: tuple[str, ...] = (),
+    function: ScoreFunction | None = None,
+) -> tuple[str, float]:
+    """Return the name and the value of the score of outputs."""
+    samples = Samples(({},) * len(outputs), "samples", "").labeled(labels)
+    scorer = scorer_of(samples, outputs[0], logits, function)
+    tally = scorer.tally()
+    for index, values in enumerate(outputs):
+        tally.add(index, values)
+    return scorer.name, tally.interval().value
+
+
+ONE, TWO = np.array([[0.0, 1.0, 0.0]]), np.array([[0.0, 0.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("labels", "outputs", "expected"),
+    [
+        ([1, 1], [{"y": ONE}, {"y": TWO}], ("accuracy", 0.5)),
+        ([1, -1], [{"y": ONE}, {"y": TWO}], ("accuracy", 1.0)),
+        ([1, 1, 1, 2], [{"y": np.concatenate([ONE, TWO])}] * 2, ("accuracy", 0.75)),
+        ([1, 2], [{"y": ONE[0]}, {"y": TWO[0]}], ("accuracy", 1.0)),
+        ([[1, 2]], [{"y": np.stack([ONE, TWO], 1)}], ("accuracy", 1.0)),  # of each token
+        ([[[1, 2]]], [{"y": np.stack([ONE[0], TWO[0]], 1)[None, :, None]}], ("accuracy", 1.0)),
+        ([4, 5], [{"y": np.array([4])}, {"y": np.array([5])}], ("accuracy", 1.0)),
+        ([0.5, 1.5], [{"y": np.array([[0.5]])}, {"y": np.array([[1.5]])}], ("r2", 1.0)),
+    ],
+)
+def test_labels_are_scored_by_what_they_are(
+    labels: Any, outputs: list[Arrays], expected: tuple[str, float]
+) -> None:
+    assert score(np.array(labels), outputs) == expected
+
+
+def test_logits_are_scored_before_other_outputs() -> None:
+    outputs = [{"vector": TWO, "logits": ONE}]
+    assert score(np.array([1]), outputs, ("logits",)) == ("accuracy", 1.0)
+
+
+def test_a_function_scores_outputs_of_any_shape() -> None:
+    def hits(outputs: Sequence[Arrays], labels: Sequence[NDArray[Any]]) -> float:
+        pairs = zip(outputs, labels, strict=True)
+        return float(np.mean([label[0] in values["y"] for values, label in pairs]))
+
+    outputs = [{"y": np.array([1, 2])}, {"y": np.array([3])}]
+    assert score(np.array([2, 2]), outputs, function=hits) == ("hits", 0.5)
+
+    def fails(outputs: Sequence[Arrays], labels: Sequence[NDArray[Any]]) -> float:
+        raise KeyError("box")
+
+    with pytest.raises(ModelCodeError, match=r"score function fails fails in .*box"):
+        score(np.array([2, 2]), outputs, function=fails)
+
+
+@pytest.mark.parametrize(
+    ("labels", "error", "message"),
+    [
+        (np.array([3]), DataError, "a label is 3, and output 'y' has 3 classes"),
+        (np.array([-1]), DataError, "all labels are negative"),
+        (np.array(["a"]), DataError, "give class indices or numbers"),
+        (np.array([[0, 1]]), UsageError, r"fit no output \(y \(1, 3\)\).*score=FUNCTION"),
+        (np.array([[0.5]] * 2), UsageError, "fit no output"),
+        (np.array(1), DataError, "0 labels for 1 samples"),
+    ],
+)
+def test_labels_that_fit_no_output_are_refused(
+    labels: NDArray[Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        score(labels, [{"y": ONE}])
