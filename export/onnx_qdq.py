@@ -19,6 +19,8 @@ from bmc import console
 from bmc.contracts import Dialect
 from bmc.errors import ExportError, UsageError, reason_of
 from bmc.export.onnx_calibration import ActivationRange, Arrays, calibrate
+from bmc.export.onnx_placement import place
+from bmc.export.onnx_tables import table_error, tables_of, write_tables
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Between convolutions of 8 bits, what is not in 8 bits itself costs more than it saves.
@@ -36,10 +38,12 @@ class Quantized:
 
     Args:
         path: file of the prepared graph: its batch norms folded, its shapes inferred.
-        layers: names of the nodes with weights that can be quantized, the least accurate first.
+        layers: names of the nodes with weights that can be quantized, the least accurate first;
+            those that gather rows of large tables, such as word embeddings, are among them.
         between: names of the nodes between convolutions.
         ranges: range of each activation.
-        inputs: tensor that each layer reads; layers that share one are as accurate.
+        inputs: tensor that each layer reads, or its table; layers that share one are as accurate.
+        tables: table of each Gather among the layers.
     """
 
     path: Path
@@ -47,6 +51,7 @@ class Quantized:
     between: tuple[str, ...]
     ranges: Mapping[str, ActivationRange]
     inputs: Mapping[str, str]
+    tables: Mapping[str, str]
 
 
 def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) -> Quantized:
@@ -72,16 +77,19 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
     _flatten_biases(model.graph)
     onnx.save_model(model, str(prepared))
     layers, between = _chosen(model.graph)
-    if not layers:
+    tables = tables_of(model.graph)
+    if not layers and not tables:
         raise UsageError(
-            "nothing can be quantized: the file has no convolution or linear layer with constant "
-            "float weights in its main graph"
+            "nothing can be quantized: the file has no convolution, linear layer or large table of "
+            "embeddings with constant float weights in its main graph"
         )
     tensors = _activations(model.graph, {*layers, *between})
     ranges = calibrate(prepared, tensors, calls, calibrator)
     inputs = {node.name: node.input[0] for node in model.graph.node if node.name in set(layers)}
-    worst_first = sorted(layers, key=lambda name: -ranges[inputs[name]].error)
-    return Quantized(prepared, tuple(worst_first), between, ranges, inputs)
+    errors = {name: ranges[inputs[name]].error for name in layers}
+    errors |= {name: table_error(model.graph, table) for name, table in tables.items()}
+    worst_first = sorted(errors, key=lambda name: -errors[name])
+    return Quantized(prepared, tuple(worst_first), between, ranges, {**inputs, **tables}, tables)
 
 
 def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, output: Path) -> None:
@@ -97,7 +105,9 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
         ExportError: ONNX Runtime cannot quantize the graph.
     """
     model = onnx.load(str(quantized.path))
-    names = [name for name in (*quantized.layers, *quantized.between) if name not in in_float]
+    layers = [name for name in quantized.layers if name not in in_float]
+    between = [name for name in quantized.between if name not in in_float]
+    names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"
     ranges, overrides = _in_dialect(quantized.ranges, dialect)
@@ -122,9 +132,12 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
             extra_options=options,
         )
         quantizer.quantize_model()
-        quantizer.model.save_model_to_file(str(output), False)
     except Exception as error:  # onnxruntime.quantization raises errors of several libraries
         raise ExportError(f"ONNX Runtime cannot quantize the graph: {reason_of(error)}") from error
+    graph = quantizer.model.model.graph
+    place(graph, set(names) - set(between), between, dialect)
+    write_tables(graph, quantized.tables, layers, dialect)
+    quantizer.model.save_model_to_file(str(output), False)
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:
