@@ -4,6 +4,7 @@ bmc.json            how the model was made, and the sha256 of every other file
 config.json         the settings of the model's family, with the keys of Hugging Face
 model.safetensors   the weights; a tensor that several modules share is stored once
 tokenizer.json      the tokenizer of a text model, with tokenizer_config.json
+reference.safetensors    the vectors with which those of sentence embeddings are compared
 training.svg        a drawing of the training loss and the validation score of each epoch
 """
 
@@ -16,15 +17,19 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
 from bmc import __version__, building, curves, disk, inputs, provenance
 from bmc.checksums import check_files
 from bmc.contracts import families
+from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.techniques import technique, techniques
+from bmc.data import Reference
 from bmc.description import KIND
 from bmc.description import MANIFEST as MANIFEST
 from bmc.description import SCHEMA as SCHEMA
@@ -41,6 +46,7 @@ from bmc.writing import new_folder
 
 WEIGHTS = "model.safetensors"
 CURVES = "training.svg"
+REFERENCE = "reference.safetensors"
 _MAX_PATHS = 10_000
 _PROBE_ROWS = 4
 # Share of the largest output: kernels add numbers in another order where the weights lie at another
@@ -74,6 +80,8 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
         write_weights(model.module, folder / "model.safetensors")
         write_json(folder / "config.json", model.spec)
         model.encoder.save(folder)
+        if model.reference is not None:
+            save_file(vars(model.reference), folder / REFERENCE)
         if isinstance(model.encoder, TextEncoder):
             write_json(folder / "tokenizer_config.json", _tokenizer_config(model.encoder))
         drawing = curves.svg(curves.epochs_of(model.origin.get("history")))
@@ -187,6 +195,7 @@ def load(folder: Path) -> Model:
             scores=manifest["scores"],
             origin=manifest["origin"],
             thresholds=tuple(manifest.get("thresholds", ())),
+            reference=reference_of(folder, manifest),
         )
         for step in steps:
             _rebuild(model, step, folder)
@@ -204,6 +213,32 @@ def load(folder: Path) -> Model:
         ) from error
     model.module.eval()
     return model
+
+
+def reference_of(folder: Path, manifest: Mapping[str, Any]) -> Reference | None:
+    """Return the vectors that sentence embeddings are compared with; None where there are none.
+
+    Args:
+        folder: a model directory.
+        manifest: content of its bmc.json.
+
+    Raises:
+        ArtifactError: the vectors are damaged.
+    """
+    path = folder / REFERENCE
+    if manifest["task"] != EMBEDDING or REFERENCE not in manifest["files"]:
+        return None
+    check_files(folder, {REFERENCE: manifest["files"][REFERENCE]}, KIND)
+    read_header(path, f"{KIND} {folder}")
+    try:
+        arrays = load_file(path)
+        reference = Reference(arrays["validation"], arrays["test"])
+    except (OSError, KeyError, ValueError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read ({reason_of(error)})") from error
+    for array in (reference.validation, reference.test):
+        if array.ndim != 2 or array.dtype != np.float32 or not np.isfinite(array).all():
+            raise ArtifactError(f"{path} holds no vectors (rows, width) of finite numbers")
+    return reference
 
 
 def _rebuild(model: Model, step: AppliedStep, folder: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from bmc.contracts.tasks import task as task_of
-from bmc.data import Dataset
+from bmc.data import Dataset, Reference
 from bmc.inputs import Encoder, Many, TensorInfo
 from bmc.user_code import failure_of
 
@@ -59,6 +59,7 @@ class Model:
         origin: command, settings, seed, seconds and teacher of the training.
         thresholds: probability of each label above which it is predicted, chosen on validation
             rows, where a row has several labels; empty for other tasks.
+        reference: vectors that sentence embeddings are compared with; None for other tasks.
     """
 
     module: nn.Module
@@ -72,6 +73,7 @@ class Model:
     scores: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     thresholds: tuple[float, ...] = ()
+    reference: Reference | None = None
 
     def outputs(self) -> tuple[TensorInfo, ...]:
         """Return the name, dtype and shape of the model's output tensor."""

@@ -42,11 +42,17 @@ class Prediction:
 
 
 PipelineOutput = (
-    Prediction | tuple[Prediction, ...] | float | NDArray[np.uint8] | dict[str, NDArray[Any]]
+    Prediction
+    | tuple[Prediction, ...]
+    | float
+    | NDArray[np.uint8]
+    | NDArray[np.float32]
+    | dict[str, NDArray[Any]]
 )
 """The result for one row: a Prediction for classification, a tuple of them, most probable first,
-where a row has several labels, a number for regression, an image, uint8 (height, width, channels),
-for generation, and the outputs by name for an ONNX file of another tool."""
+where a row has several labels, a number for regression, a vector, float32 (width), for sentence
+embeddings, an image, uint8 (height, width, channels), for generation, and the outputs by name for
+an ONNX file of another tool."""
 
 
 class Pipeline:
@@ -93,7 +99,8 @@ class Pipeline:
 
         Returns:
             a `PipelineOutput` for one row, a list of `PipelineOutput` for a list, and an iterator
-            of `PipelineOutput` for an iterator, from which 1,024 rows are read at a time.
+            of `PipelineOutput` for an iterator, from which 1,024 rows are read at a time. Sentence
+            embeddings of a list are one array, float32 (rows, width), if `errors` is "raise".
 
         Raises:
             DataError: a row does not have the form of the training data; the message counts rows
@@ -108,7 +115,9 @@ class Pipeline:
         if isinstance(row, Iterator):
             return self._predict_stream(row, errors == "raise")
         if isinstance(row, list):
-            return list(self._predict_stream(iter(row), errors == "raise"))
+            results = list(self._predict_stream(iter(row), errors == "raise"))
+            is_matrix = self.bundle.manifest.task == tasks.EMBEDDING and errors == "raise"
+            return self._matrix(results) if is_matrix else results
         if self._returns_tensors:
             return self.tensors(row)
         prediction = self._predictions(self.outputs([row]))[0]
@@ -259,6 +268,11 @@ class Pipeline:
     @property
     def _returns_tensors(self) -> bool:
         return self.bundle.manifest.task == tasks.TENSORS
+
+    def _matrix(self, vectors: list[Any]) -> NDArray[np.float32]:
+        """Return the vectors of a list of rows as one array, float32 (rows, width)."""
+        width = self.bundle.manifest.outputs[0].shape[1]
+        return np.array(vectors, np.float32).reshape(len(vectors), int(width))
 
     def _batch_size(self, batch_size: int) -> int:
         """Return the requested batch size, or the largest that the engine was built for."""

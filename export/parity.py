@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.contracts.tasks import scoring
+from bmc.contracts.tasks import EMBEDDING, scoring
 from bmc.contracts.tasks import task as task_of
 from bmc.errors import GateError
 from bmc.precision import PRECISIONS
@@ -83,10 +83,13 @@ def scale_of(reference: NDArray[np.float32], task: str) -> float:
         task: name of the task.
 
     Returns:
-        the largest absolute output, at least 1. In a regression, the standard deviation of the
+        the largest absolute output, at least 1; of sentence embeddings the largest number, since a
+        vector of length 1 has small numbers. In a regression, the standard deviation of the
         outputs, which makes the limits independent of their unit and mean.
     """
     largest = float(np.abs(reference).max())
+    if task == EMBEDDING:
+        return largest or 1.0
     if not task_of(task).is_numeric:
         return max(1.0, largest)
     return max(float(reference.std(dtype=np.float64)), _MIN_SPREAD * largest) or 1.0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 GENERATION = "generation"
 """The task of generators: their family sets it, whatever labels the data has."""
+EMBEDDING = "embedding"
+"""The task of sentence embeddings, whose outputs are compared with a reference model's vectors."""
 TENSORS = "tensors"
 """The task of ONNX files of other tools; only bundles have it."""
 
@@ -83,12 +85,14 @@ class LabelReading(Contract):
             the rows of each class: int (classes).
         several: whether a row has a set of labels, which readers write as one text; see
             `bmc.label_names.joined`.
+        optional: whether data without a column of labels is read, too; a missing label is "".
     """
 
     numbered: Callable[[Table, str], Numbered] = field(metadata=function("table", "name"))
     strata: Callable[[Labels], Labels] = field(metadata=function("codes"))
     counts: Callable[[Labels, int], Labels] = field(metadata=function("codes", "classes"))
     several: bool = field(default=False, metadata=value(bool))
+    optional: bool = field(default=False, metadata=value(bool))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
-from bmc.contracts.tasks import label_reading, labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, label_reading, labeled_tasks
+from bmc.data import _texts
 from bmc.data._columns import label_columns_of
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
 from bmc.data._features import features_in_memory as features_in_memory
@@ -40,6 +41,10 @@ from bmc.data._transfer import fresh_rows as fresh_rows
 from bmc.data._transfer import transfer_rows as transfer_rows
 from bmc.data._values import Values as Values
 from bmc.data._values import characters as characters
+from bmc.data._vectors import Reference as Reference
+from bmc.data._vectors import compared as compared
+from bmc.data._vectors import labels_of as labels_of
+from bmc.data._vectors import with_reference as with_reference
 from bmc.data._where import locate as locate
 from bmc.data._where import location_of
 from bmc.data_files import check_file
@@ -204,8 +209,13 @@ def load(
     columns = tuple(text_columns)
     several = label_reading(task).several
     _check_columns(columns, label_columns_of(label_column, several))
-    users = _reader_of(reference)
-    if users is not None:
+    unlabeled = None
+    if label_reading(task).optional and not features:
+        unlabeled = _texts.table_without_labels(reference, columns, label_column)
+    users = None if unlabeled else _reader_of(reference)
+    if unlabeled:
+        table, name = unlabeled, Path(reference).stem
+    elif users is not None:
         reader, argument, name = users
         if features:
             reader = _reader_of_features(reader, reference, columns)
@@ -217,6 +227,8 @@ def load(
         table, name, columns = _table_of(reference, made_with), reference, ("text",)
         table = _with_features(table, features, reference)
     data = split(table, name, columns if table.kind == "text" else (), task, fold)
+    if task == EMBEDDING and len(columns) == 2:
+        data = _texts.as_single_texts(data)
     return replace(data, location=location_of(reference))
 
 

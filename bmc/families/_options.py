@@ -39,6 +39,7 @@ class EncoderOptions:
     """
 
     max_length: int = 128
+    prompt: str = ""
 
 
 def check_range(name: str, value: int, maximum: int = 2**16) -> None:

@@ -19,9 +19,12 @@ class Settings:
 
     Args:
         max_length: largest number of tokens of a text; longer texts are truncated.
+        prompt: name of a sentence-transformers folder's prompt, which is put before each text to
+            embed, or none; the folder's default when empty.
     """
 
     max_length: int = 128
+    prompt: str = ""
 
 
 def recipe(name: str) -> TrainingSettings:

@@ -46,6 +46,7 @@ _HTML_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _COUNT_CHARACTERS = 100_000
 _MAX_PAIR_TOKENS = 2_000_000
 _BYTES_A_TOKEN = 4
+_MAX_PROMPT = 10_000  # characters
 # Settings that directories of older versions lack; a directory has all of these or none of them.
 _NEWER_SETTINGS = ("truncation_side", "pair_types", "vocabulary", "html_breaks")
 
@@ -63,6 +64,7 @@ class TextSettings:
         vocabulary: number of rows in the model's token table, larger than every id; 0 if unknown.
         html_breaks: replace HTML line breaks (<br />) by spaces before tokenization.
         type_input: whether pairs give the model token types, the tensor token_type_ids.
+        prompt: text that is put before each text, as some encoders of sentences want it.
 
     Raises:
         SettingError: a value is outside its range.
@@ -76,6 +78,7 @@ class TextSettings:
     vocabulary: int = 0
     html_breaks: bool = False
     type_input: bool = True
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not 4 <= self.max_length <= 8192:
@@ -90,10 +93,17 @@ class TextSettings:
             )
         if not 0 <= self.vocabulary < 2**31:
             raise SettingError(f"vocabulary is {self.vocabulary}; it must be a number of tokens")
+        if len(self.prompt) > _MAX_PROMPT:
+            raise SettingError(
+                f"the prompt has {len(self.prompt)} characters; at most {_MAX_PROMPT} are possible"
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return the settings as a JSON object."""
-        return {"kind": "text", **asdict(self)}
+        entries = {"kind": "text", **asdict(self)}
+        if not self.prompt:  # most models have none
+            del entries["prompt"]
+        return entries
 
     @staticmethod
     def from_json(value: Mapping[str, Any]) -> TextSettings:
@@ -118,9 +128,11 @@ class TextSettings:
                 raise ArtifactError(
                     f"preprocessing needs true or false for {key}; it is {switch!r:.60}"
                 )
-        side = value.get("truncation_side", "right")
+        side, prompt = value.get("truncation_side", "right"), value.get("prompt", "")
+        if type(prompt) is not str:
+            raise ArtifactError(f"preprocessing needs a text for prompt; it is {prompt!r:.60}")
         try:
-            return TextSettings(**sizes, **switches, truncation_side=side)
+            return TextSettings(**sizes, **switches, truncation_side=side, prompt=prompt)
         except SettingError as error:
             raise ArtifactError(f"preprocessing: {error}") from error
 
@@ -269,7 +281,7 @@ class TextEncoder:
         texts = texts_of(row, number, columns)
         if columns == 2 and self._boundaries is None:
             self._check_pair(texts, number)
-        return tuple(self.cleaned(text) for text in texts)
+        return tuple(self.settings.prompt + self.cleaned(text) for text in texts)
 
     def _check_pair(self, texts: tuple[str, ...], number: int) -> None:
         """Refuse a pair of two long texts, of which the tokenizer would take too much memory.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -106,10 +106,12 @@ def inspect_model(
     outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
     scoring = tasks.scoring(model.task)
-    chosen = importance.choose(
-        relative_to(outputs, model.thresholds), labels, model.task, settings.examples
-    )
-    explanations = importance.explain(model, raw_rows, truth, chosen)
+    explanations: Sequence[Explanation] = ()
+    if model.task != tasks.EMBEDDING:  # no single number of a vector is explained
+        chosen = importance.choose(
+            relative_to(outputs, model.thresholds), labels, model.task, settings.examples
+        )
+        explanations = importance.explain(model, raw_rows, truth, chosen)
     return replace(
         _inspection(name, model, rows, settings),
         measure=scoring.measure,

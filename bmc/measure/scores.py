@@ -19,6 +19,8 @@ NAMES = frozenset(
         *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
         *("calibration_error", "mae", "mse", "r2", "rows"),
         *("micro_f1", "exact_match", "mean_average_precision"),
+        *("recall_at_10", "spearman", "spearman_of_labels", "queries", "sentences", "pairs"),
+        *("knn_accuracy", "reference_knn_accuracy"),
     }
 )
 """Names under which the scores of a task are recorded."""

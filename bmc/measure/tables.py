@@ -23,6 +23,12 @@ _LABELS = (
     *(("macro_f1", "macro F1"), ("macro_precision", "precision"), ("macro_recall", "recall")),
     *(("exact_match", "all labels right"), ("mean_average_precision", "mean average precision")),
 )
+_VECTORS = (
+    ("spearman", "Spearman of similarities"),
+    ("spearman_of_labels", "Spearman with the labels"),
+    ("knn_accuracy", "nearest-neighbor accuracy"),
+    ("reference_knn_accuracy", "the reference's"),
+)
 _REGRESSION = (("r2", "R2"), ("mae", "MAE"), ("mse", "MSE"))
 
 
@@ -44,9 +50,13 @@ def line(scored: Mapping[str, Any], split: str) -> str:
         parts = [f"micro F1 {_interval(scored['micro_f1'])}"]
         parts += [f"{name} {significant(_value(scored[key]))}" for key, name in _LABELS]
         return f"{split} {', '.join(parts)}{extra}"
+    if "recall_at_10" in scored:
+        figures = [f"recall@10 {_interval(scored['recall_at_10'])}"]
+        figures += [f"{name} {_interval(scored[key])}" for key, name in _VECTORS if key in scored]
+        return f"{split} {', '.join(figures)} ({_compared(scored)}){extra}"
     if "r2" in scored:
-        figures = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
-        return f"{split} {figures}{extra}"
+        numbers = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
+        return f"{split} {numbers}{extra}"
     return ""
 
 
@@ -128,6 +138,14 @@ def remarks(scored: Mapping[str, Any], labels: Sequence[str]) -> list[str]:
             for true, predicted, count, rows in errors
         ]
     return sentences
+
+
+def _compared(scored: Mapping[str, Any]) -> str:
+    """Say among how many texts the reference's neighbors were sought."""
+    return (
+        f"the reference's neighbors of {scored['queries']:,} among {scored['sentences']:,} texts, "
+        f"similarities of {scored['pairs']:,} pairs"
+    )
 
 
 def _interval(entry: Mapping[str, float]) -> str:

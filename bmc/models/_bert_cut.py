@@ -19,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import layer_norm
 
+from bmc.models.sentences import makes_vectors
+
 _LEAST = 1e-6
 
 
@@ -76,6 +78,8 @@ def cut_from(
     _fit_norm(new.embeddings.LayerNorm, observed.norms["embeddings.LayerNorm"], basis)
     for position, index in enumerate(layers):
         _cut_layer(old.encoder.layer[index], new.encoder.layer[position], basis, index, observed)
+    if makes_vectors(source):
+        return
     new.pooler.dense.weight.copy_(basis.T @ old.pooler.dense.weight @ basis)
     new.pooler.dense.bias.copy_(basis.T @ old.pooler.dense.bias)
     student.classifier.weight.copy_(source.classifier.weight @ basis)
@@ -113,7 +117,7 @@ def _observe(
     hooks.append(bert.embeddings.LayerNorm.register_forward_hook(norm(path, last=False)))
     for index in layers:
         for path in (f"encoder.layer.{index}.attention.output", f"encoder.layer.{index}.output"):
-            last = index == layers[-1]
+            last = index == layers[-1] and not makes_vectors(source)
             part = bert.get_submodule(path)
             hooks.append(part.LayerNorm.register_forward_hook(norm(f"{path}.LayerNorm", last)))
             hooks.append(part.dense.register_forward_hook(reader(f"{path}.dense", last)))

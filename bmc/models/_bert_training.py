@@ -12,6 +12,7 @@ from torch.nn.functional import dropout
 
 from bmc.contracts.signals import View
 from bmc.inference.attention import additive_mask
+from bmc.models.sentences import makes_vectors
 
 
 def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
@@ -32,11 +33,15 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
         is_token = inputs["attention_mask"]
         mask = None if bool(is_token.all()) else additive_mask(is_token, hidden)
         layers = list(bert.encoder.layer)
+        every_token = makes_vectors(module)
         for number, layer in enumerate(layers, start=1):
-            queries = hidden[:, :1] if number == len(layers) else hidden
+            first = number == len(layers) and not every_token
+            queries = hidden[:, :1] if first else hidden
             mixed = _attend(layer.attention.self, queries, hidden, mask)
             attended = layer.attention.output(mixed, queries)
             hidden = layer.output(layer.intermediate(attended), attended)
+        if every_token:
+            return module.head(hidden, is_token)  # type: ignore[no-any-return]
         pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
         return module.classifier(module.dropout(pooled))  # type: ignore[no-any-return]
 
@@ -60,9 +65,13 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
         rows = layer.attention.output(attended[-1].mixed, hidden)
         hidden = layer.output(layer.intermediate(rows), rows)
         states.append(hidden)
-    pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
+    if makes_vectors(module):
+        outputs = module.head(hidden, kept)
+    else:
+        pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
+        outputs = module.classifier(module.dropout(pooled))
     return View(
-        logits=module.classifier(module.dropout(pooled)),
+        logits=outputs,
         hidden=states,
         attentions=[each.weights for each in attended],
         queries=[each.query for each in attended],

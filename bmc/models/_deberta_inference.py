@@ -25,19 +25,20 @@ from bmc.inference.sharing import tied_parameters
 from bmc.models._encoder_inference import AttentionParts, FusedLayer, LayerParts
 
 
-def deberta_layers(module: Any, longest: int) -> nn.ModuleList:
+def deberta_layers(module: Any, longest: int, every_token: bool = False) -> nn.ModuleList:
     """Return the layers of an inference form; the last one computes only the first token.
 
     Args:
         module: a DebertaV2ForSequenceClassification; it is not changed.
         longest: largest number of tokens of a row.
+        every_token: whether the last layer computes every token, which a pooling reads.
     """
     encoder, tied = module.deberta.encoder, tied_parameters(module)
     attentions: dict[int, _Attention] = {}
     layers = []
     for number, layer in enumerate(encoder.layer, start=1):
         inner = layer.attention.self
-        is_last = number == len(encoder.layer)
+        is_last = number == len(encoder.layer) and not every_token
         if is_last:
             attention: nn.Module = _FirstTokenAttention(inner, encoder, longest, tied)
         else:

@@ -11,6 +11,7 @@ from bmc.inference.attention import additive_mask, fusable_activation
 from bmc.inference.sharing import tied_parameters
 from bmc.models._encoder_embeddings import Embeddings
 from bmc.models._encoder_inference import LayerParts, fused_layers
+from bmc.models.sentences import VectorHead, makes_vectors
 
 
 class InferenceForm(nn.Module):
@@ -40,18 +41,58 @@ class InferenceForm(nn.Module):
         return self.head(hidden)  # type: ignore[no-any-return]
 
 
+class VectorForm(nn.Module):
+    """An encoder of sentences, rewritten for inference.
+
+    Args:
+        embeddings: its embeddings.
+        layers: its layers, from hidden states (rows x length, width) and mask, all of them for
+            every token.
+        head: makes vectors (rows, width) of the tokens' vectors.
+    """
+
+    def __init__(self, embeddings: Embeddings, layers: nn.ModuleList, head: VectorHead) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.layers = layers
+        self.head = head
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return vectors (rows, width) for int64 ids, mask and types (rows, length)."""
+        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
+        mask = additive_mask(attention_mask, hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
+
+
+def by_row(hidden: Tensor, attention_mask: Tensor) -> Tensor:
+    """Return vectors (rows, length, width) of vectors (rows x length, width)."""
+    rows, length = attention_mask.shape
+    return hidden.view(rows, length, hidden.shape[-1])
+
+
 def bert_like(
-    module: nn.Module, embeddings: Embeddings, layers: Sequence[LayerParts], head: Head
-) -> InferenceForm:
+    module: Any,
+    embeddings: Embeddings,
+    layers: Sequence[LayerParts],
+    head: Head | VectorHead,
+) -> InferenceForm | VectorForm:
     """Return the inference form of an encoder whose attention is that of BERT.
 
     Args:
-        module: the classifier; it is not changed.
+        module: the classifier, or encoder of sentences; it is not changed.
         embeddings: its embeddings.
         layers: the parts of its layers, in order.
         head: its head.
     """
-    fused = fused_layers(layers, tied_parameters(module), mask_by_query=False)
+    every_token = makes_vectors(module)
+    tied = tied_parameters(module)
+    fused = fused_layers(layers, tied, mask_by_query=False, every_token=every_token)
+    if isinstance(head, VectorHead):
+        return VectorForm(embeddings, fused, head)
     return InferenceForm(embeddings, fused, head)
 
 

@@ -62,7 +62,10 @@ class LayerParts:
 
 
 def fused_layers(
-    layers: Sequence[LayerParts], tied: frozenset[int], mask_by_query: bool
+    layers: Sequence[LayerParts],
+    tied: frozenset[int],
+    mask_by_query: bool,
+    every_token: bool = False,
 ) -> nn.ModuleList:
     """Return the layers of an inference form; the last layer computes only the first token.
 
@@ -73,6 +76,7 @@ def fused_layers(
         layers: parts of the encoder's layers, in order.
         tied: identities of the parameters that several modules hold.
         mask_by_query: whether the additive mask has a row for each query.
+        every_token: whether the last layer computes every token, which a pooling reads.
     """
     attentions: dict[int, _Attention] = {}
     fused = [
@@ -82,6 +86,8 @@ def fused_layers(
         )
         for layer in layers
     ]
+    if every_token:
+        return nn.ModuleList(fused)
     last = layers[-1]
     uses = sum(layer.attention.module is last.attention.module for layer in layers)
     shared = attentions[id(last.attention.module)].project if uses > 1 else None

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from bmc.model import Parts
+from bmc.models.sentences import makes_vectors, output_paths
 
 _HEADS = (
     "num_attention_heads",
@@ -41,4 +42,5 @@ def encoder_parts(
         part: Any = module.get_submodule(name)
         heads[name] = int(next(getattr(part, key) for key in _HEADS if hasattr(part, key)))
     tables = [name for name, part in module.named_modules() if isinstance(part, nn.Embedding)]
-    return Parts(tuple(stack), heads, tuple(tables), (output,), *inside)
+    outputs = output_paths(module, stack) if makes_vectors(module) else (output,)
+    return Parts(tuple(stack), heads, tuple(tables), outputs, *inside)

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from bmc.inference.attention import MASKED, additive_mask, attend, first_tokens, fusable_activation
 from bmc.models._encoder_embeddings import Embeddings
+from bmc.models._encoder_form import by_row
+from bmc.models.sentences import makes_vectors
 
 _FULL = "full_attention"
 
@@ -38,24 +40,30 @@ class InferenceForm(nn.Module):
             {kind: _Rotation(base, kind, longest) for kind in base.rotary_emb.layer_types}
         )
         self.window = int(config.sliding_window)
+        self.every_token = makes_vectors(module)
         self.takes_mean = config.classifier_pooling == "mean"
         self.layers = nn.ModuleList([_Layer(layer) for layer in base.layers])
         self.norm = base.final_norm
+        if self.every_token:
+            self.head = module.head
+            return
         self.dense, self.head_norm = module.head.dense, module.head.norm
         self.activation = fusable_activation(module.head.act)
         self.classifier = module.classifier
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return logits (rows, classes) for int64 ids and mask (rows, length)."""
+        """Return logits (rows, classes), or vectors, for int64 ids and mask (rows, length)."""
         rows, length = input_ids.shape
         hidden = self.embeddings(input_ids, None).flatten(0, 1)
         mask = additive_mask(attention_mask, hidden)
         masks = {_FULL: mask, "sliding_attention": mask + self._outside(length, hidden)}
         for number, layer in enumerate(self.layers, start=1):
             rotation = self.rotations[layer.kind]  # type: ignore[index]
-            first = number == len(self.layers) and not self.takes_mean
+            first = number == len(self.layers) and not (self.takes_mean or self.every_token)
             hidden = layer(hidden, masks[layer.kind], rotation, first)  # type: ignore[index]
         hidden = self.norm(hidden)
+        if self.every_token:
+            return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
         if self.takes_mean:
             kept = attention_mask[:, :, None].to(hidden.dtype)
             hidden = (hidden.unflatten(0, (rows, length)) * kept).sum(1) / kept.sum(1)

@@ -11,6 +11,7 @@ from bmc.models._bert_inference import bert_layer
 from bmc.models._encoder_embeddings import CountedPositions, Embeddings
 from bmc.models._encoder_form import Head, bert_like
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
+from bmc.models.sentences import makes_vectors
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
@@ -22,6 +23,8 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     segments = segments if types else None
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm, segments)
     layers = [bert_layer(layer) for layer in module.roberta.encoder.layer]
+    if makes_vectors(module):
+        return bert_like(module, embeddings, layers, module.head)
     head = Head(module.classifier.dense, tanh, module.classifier.out_proj)
     return bert_like(module, embeddings, layers, head)
 

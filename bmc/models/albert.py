@@ -20,6 +20,7 @@ from bmc.models._encoder_form import Head, bert_like
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
+from bmc.models.sentences import makes_vectors
 
 _INNER = "albert_layers.0"  # the layer of a group
 
@@ -58,6 +59,8 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     project = base.encoder.embedding_hidden_mapping_in
     embeddings = bert_embeddings(base.embeddings, types, longest, project)
     layers = [_parts(group.albert_layers[0]) for group in base.encoder.albert_layer_groups]
+    if makes_vectors(module):
+        return bert_like(module, embeddings, layers, module.head)
     return bert_like(module, embeddings, layers, Head(base.pooler, tanh, module.classifier))
 
 

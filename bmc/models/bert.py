@@ -21,8 +21,9 @@ from bmc.families.bert import Settings as Settings
 from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Form, Model, Parts
-from bmc.models import _bert_training, bert_students, hugging_face
-from bmc.models._bert_inference import InferenceForm
+from bmc.models import _bert_training, bert_students, hugging_face, sentences
+from bmc.models._bert_inference import InferenceForm, bert_embeddings, bert_layer
+from bmc.models._encoder_form import bert_like
 from bmc.models._encoder_parts import encoder_parts
 from bmc.models.onnx_weights import bert_weights
 from bmc.models.tokens import token_examples
@@ -51,11 +52,15 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
     text = TextSettings(settings.max_length, columns=len(data.columns))
-    return pretrained(reference, data.labels, text, data.task)
+    return pretrained(reference, data.labels, text, data.task, settings.prompt)
 
 
 def pretrained(
-    reference: str, labels: Sequence[str], text: TextSettings, task: str | None = None
+    reference: str,
+    labels: Sequence[str],
+    text: TextSettings,
+    task: str | None = None,
+    prompt: str = "",
 ) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
@@ -65,6 +70,7 @@ def pretrained(
         labels: class names; empty for a regression.
         text: settings of tokenization; the padding id comes from the model's configuration.
         task: name of the task; classification, or regression without labels, when None.
+        prompt: name of a prompt; see `hugging_face.pretrained`.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
@@ -74,18 +80,20 @@ def pretrained(
             pairs.
     """
     if reference == _L3:
-        return _minilm_l3(labels, text, task)
+        return _minilm_l3(labels, text, task, prompt)
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _BERT, task)
+    return hugging_face.pretrained(reference, source, labels, text, _BERT, task, prompt)
 
 
-def _minilm_l3(labels: Sequence[str], text: TextSettings, task: str | None) -> Model:
+def _minilm_l3(labels: Sequence[str], text: TextSettings, task: str | None, prompt: str) -> Model:
     """Load paraphrase-MiniLM-L3 under a fresh classifier; it reads MiniLM's tokens.
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT" (paraphrase-MiniLM-L3-v2).
     """
-    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT, task)
+    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT, task, prompt)
     spec = {**model.spec, "num_hidden_layers": _L3_LAYERS}
+    if sentences.KEY in spec:  # unlike those of MiniLM, its vectors are of any length
+        spec[sentences.KEY] = {**spec[sentences.KEY], "normalize": False}
     module = build(spec)
     weights = bert_weights(assets.fetch(_L3) / _L3_FILE, _L3_PREFIX)
     module.get_submodule("bert").load_state_dict(weights, strict=False)
@@ -115,7 +123,13 @@ def inference_form(model: Model) -> nn.Module:
     """Return the module to export: the same outputs in fewer, larger operations."""
     names = [info.name for info in model.encoder.tensors()]
     longest = model.encoder.longest()["sequence"]
-    return InferenceForm(model.module, "token_type_ids" in names, longest)
+    has_types = "token_type_ids" in names
+    module: Any = model.module
+    if not sentences.makes_vectors(module):
+        return InferenceForm(module, has_types, longest)
+    layers = [bert_layer(layer) for layer in module.bert.encoder.layer]
+    embeddings = bert_embeddings(module.bert.embeddings, has_types, longest)
+    return bert_like(module, embeddings, layers, module.head)
 
 
 def training_form(module: nn.Module) -> Form:

@@ -18,6 +18,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.families.bert import TEACHERS, Size
 from bmc.model import Model
+from bmc.models import sentences
 from bmc.models._bert_cut import cut_from
 
 # Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
@@ -105,6 +106,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
         "vocab_size": len(words),
         "pad_token_id": table.padding_idx,
         **_sizes(size, size.heads or max(1, size.hidden // _HEAD)),
+        **sentences.resized(teacher.spec, _width(teacher), size.hidden),
     }
     module = build(spec)
     fresh = module.get_submodule("bert.embeddings")
@@ -140,7 +142,8 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
     """
     copied, sizes = _check_source(source, size)
     table: Any = source.module.get_submodule("bert.embeddings.word_embeddings")
-    spec = {**source.spec, "vocab_size": table.num_embeddings, **sizes}
+    vectors = sentences.resized(source.spec, _width(source), size.hidden)
+    spec = {**source.spec, "vocab_size": table.num_embeddings, **sizes, **vectors}
     module = build(spec)
     cut_from(source.module, module, copied, _batches(source, data))
     origin = {key: value for key, value in source.origin.items() if key == "pretrained"}
@@ -235,9 +238,14 @@ def _check_source(source: Model, size: Size) -> tuple[list[int], dict[str, Any]]
 
 
 def _check_width(source: Model, size: Size) -> None:
-    width = source.spec["dim" if source.family == "distilbert" else "hidden_size"]
+    width = _width(source)
     if size.hidden > width:
         raise SettingError(f"the student's hidden {size.hidden} exceeds its teacher's {width}")
+
+
+def _width(source: Model) -> int:
+    """Return the width of a source's layers."""
+    return int(source.spec["dim" if source.family == "distilbert" else "hidden_size"])
 
 
 def _sizes(size: Size, heads: int) -> dict[str, Any]:

@@ -15,9 +15,10 @@ from transformers.activations import ACT2FN
 from bmc.models import hugging_face
 from bmc.models._deberta_inference import deberta_layers
 from bmc.models._encoder_embeddings import Embeddings, FirstPositions
-from bmc.models._encoder_form import Head, InferenceForm
+from bmc.models._encoder_form import Head, InferenceForm, VectorForm
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
+from bmc.models.sentences import makes_vectors
 
 _KINDS: tuple[Any, ...] = (None, [], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"])
 _SPELLED = ("c2p", "p2c", "c2p|p2c", "p2c|c2p")
@@ -35,6 +36,8 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
         positions = FirstType(added)
     segments = segments if types else None
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm, segments)
+    if makes_vectors(module):
+        return VectorForm(embeddings, deberta_layers(module, longest, True), module.head)
     activation = ACT2FN[module.config.pooler_hidden_act]
     head = Head(module.pooler.dense, activation, module.classifier)
     return InferenceForm(embeddings, deberta_layers(module, longest), head)

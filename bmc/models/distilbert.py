@@ -17,6 +17,7 @@ from bmc.models._encoder_form import Head, bert_like
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
+from bmc.models.sentences import makes_vectors
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
@@ -25,6 +26,8 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     positions = FirstPositions(tables.position_embeddings, longest)
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm)
     layers = [_parts(layer) for layer in module.distilbert.transformer.layer]
+    if makes_vectors(module):
+        return bert_like(module, embeddings, layers, module.head)
     head = Head(module.pre_classifier, relu, module.classifier)
     return bert_like(module, embeddings, layers, head)
 

@@ -15,14 +15,18 @@ from bmc.models._bert_inference import bert_embeddings, bert_layer
 from bmc.models._encoder_form import Head, bert_like
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
+from bmc.models.sentences import makes_vectors
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     """Return the inference form of an ElectraForSequenceClassification."""
-    base, head = module.electra, module.classifier
+    base = module.electra
     project = getattr(base, "embeddings_project", None)
     embeddings = bert_embeddings(base.embeddings, types, longest, project)
     layers = [bert_layer(layer) for layer in base.encoder.layer]
+    if makes_vectors(module):
+        return bert_like(module, embeddings, layers, module.head)
+    head = module.classifier
     return bert_like(module, embeddings, layers, Head(head.dense, head.activation, head.out_proj))
 
 

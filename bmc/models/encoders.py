@@ -65,7 +65,7 @@ class Encoder:
         """Load a folder's weights for the classes of a data set; see `hugging_face.pretrained`."""
         text = TextSettings(settings.max_length, columns=len(data.columns))
         return hugging_face.pretrained(
-            reference, reference, data.labels, text, self.kind, data.task
+            reference, reference, data.labels, text, self.kind, data.task, settings.prompt
         )
 
     def examples(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

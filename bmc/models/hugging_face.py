@@ -13,6 +13,7 @@ from torch import nn
 
 from bmc import assets, console
 from bmc.contracts import families
+from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, reason_of
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
@@ -20,17 +21,23 @@ from bmc.models._hugging_face_config import BERT_KEYS, FamilyKeys, checked
 from bmc.models._hugging_face_head import PROBLEM_TYPES, Match, head_of, match_head
 from bmc.models._hugging_face_tokenizer import FolderTokenizer, tokenizer_of
 from bmc.models._hugging_face_weights import Weights, check_fit, expected_of, weights_of
+from bmc.models._sentence_folder import MODULES, SentenceFolder
+from bmc.models._sentence_folder import read as read_sentence_folder
+from bmc.models.sentences import KEY, SentenceEncoder, VectorSettings
 from bmc.untrusted import read_json
 
 transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
 transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
 
-_NOTED = ("head", "dtype", "case", "max_length", "truncation_side", "dropped")
+_NOTED = ("vectors", "head", "dtype", "case", "max_length", "truncation_side", "dropped")
 _FILES = (
     *("config.json", "adapter_config.json", "*.safetensors", "model.safetensors.index.json"),
     *("tokenizer*", "vocab.*", "merges.txt", "special_tokens_map.json", "added_tokens.json"),
     *("spiece.model", "spm.model", "sentencepiece.bpe.model"),
+    *(MODULES, "sentence_bert_config.json", "config_sentence_transformers.json", "*/config.json"),
+    "*_Dense/*.safetensors",
 )
+_TRANSFORMER = "0_Transformer"  # folder of the encoder in some sentence-transformers folders
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,22 @@ def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
             f"the model's config.json does not fit together ({reason_of(error, -1)})"
         ) from error
     prepared: nn.Module = kind.prepared(module)
-    return prepared
+    if KEY not in spec:
+        return prepared
+    hidden = _hidden_of(spec, kind)
+    return _sentence_encoder(prepared, VectorSettings.of(spec, hidden), kind)
+
+
+def _sentence_encoder(module: Any, settings: VectorSettings, kind: Architecture) -> SentenceEncoder:
+    """Return a classifier's encoder with a head that makes vectors."""
+    base = kind.base or kind.model_type
+    encoder = SentenceEncoder(getattr(module, base), base, settings)
+    return encoder.eval()
+
+
+def _hidden_of(spec: Mapping[str, Any], kind: Architecture) -> int:
+    """Return the width of the tokens' vectors."""
+    return int(spec.get(kind.keys.name("hidden_size"), kind.keys.hidden))
 
 
 def pretrained(
@@ -103,8 +125,11 @@ def pretrained(
     text: TextSettings,
     kind: Architecture,
     task: str | None = None,
+    prompt: str = "",
 ) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
+
+    For sentence embeddings the encoder gets the folder's pooling, dense layers and normalization.
 
     Rows of the folder's head are kept for classes of the same names. Decisions about head, dtype
     and tokenizer are shown as notes and recorded in the model's origin.
@@ -117,14 +142,21 @@ def pretrained(
         text: settings of tokenization; other settings come from the folder.
         kind: architecture of the family.
         task: name of the task; classification, or regression without labels, when None.
+        prompt: name of the folder's prompt that is put before each text to embed; "" for the
+            folder's default.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
         ArtifactError: the model is of another kind, its weights are pickled, damaged or do not fit
             its config.json, its head is of another task, or its tokenizer does not fit.
         SettingError: the model has fewer positions than `max_length`, or lacks token types for
-            pairs.
+            pairs; or a prompt is named for another task, or is not in the folder.
     """
+    if prompt and task != EMBEDDING:
+        raise SettingError(
+            f"prompt is {prompt!r:.60}, and prompts are for sentence embeddings: leave it out, or "
+            "take --task embedding"
+        )
     folder = folder_of(source)
     config = read_json(folder / "config.json", "Hugging Face model folder", links=True)
     if config.get("model_type") != kind.model_type:
@@ -138,9 +170,17 @@ def pretrained(
     spec = {**module.config.to_dict(), "architectures": [kind.classifier.__name__]}
     spec.pop("_name_or_path", None)
     module = kind.prepared(module)
+    if task == EMBEDDING:
+        sentence = read_sentence_folder(folder, _hidden_of(spec, kind), source)
+        module, text = _with_vectors(module, sentence, text, kind, prompt)
+        spec[KEY] = sentence.vectors.to_json()
+        decided = {**decided, "vectors": _described(sentence)}
+        del decided["head"]
     if kind.pairs_need_types and text.columns > spec.get("type_vocab_size", 1):
         raise SettingError(f"{reference} has one token type; sentence pairs need two")
     positions = spec["max_position_embeddings"] - kind.first_position(spec.get("pad_token_id"))
+    if task == EMBEDDING:  # a folder that is named as a teacher has no options of its own
+        text = replace(text, max_length=min(text.max_length, positions))
     if text.max_length > positions:
         raise SettingError(
             f"max length is {text.max_length}; {reference} has {positions} positions: take "
@@ -155,6 +195,23 @@ def pretrained(
     encoder = TextEncoder(tokenizer.tokenizer, settings)
     origin = {"pretrained": {"reference": reference, **decided}}
     return Model(module, kind.model_type, spec, tuple(labels), encoder, task, origin=origin)
+
+
+def _with_vectors(
+    module: Any, sentence: SentenceFolder, text: TextSettings, kind: Architecture, prompt: str
+) -> tuple[SentenceEncoder, TextSettings]:
+    """Return the encoder of sentences of a folder, and the settings of its texts."""
+    encoder = _sentence_encoder(module, sentence.vectors, kind)
+    encoder.head.dense.load_state_dict(sentence.weights)
+    longest = min(text.max_length, sentence.max_length or text.max_length)
+    return encoder, replace(text, max_length=longest, prompt=sentence.prompt(prompt))
+
+
+def _described(sentence: SentenceFolder) -> str:
+    vectors = sentence.vectors
+    dense = f", {len(vectors.dense)} dense" if vectors.dense else ""
+    normal = ", of length 1" if vectors.normalize else ""
+    return f"vectors of {vectors.width} numbers: {'+'.join(vectors.pooling)} pooling{dense}{normal}"
 
 
 def unknown_type(reference: str, config: Mapping[str, Any]) -> ArtifactError:
@@ -234,6 +291,9 @@ def folder_of(source: str) -> Path:
         return assets.fetch(source.removeprefix("asset:"))
     if source.startswith("hf:"):
         return _from_hub(source)
+    nested = Path(source) / _TRANSFORMER
+    if not (Path(source) / "config.json").is_file() and (nested / "config.json").is_file():
+        return nested
     if not (Path(source) / "config.json").is_file():
         raise UnknownError(f"{source} is not a Hugging Face model folder: it has no config.json")
     return Path(source)
@@ -274,8 +334,10 @@ def _loaded(
         "problem_type": PROBLEM_TYPES.get(task),
     }
     entries.pop("num_labels", None)
-    head = head_of(config, weights.shapes.get(f"{kind.output}.weight", (0,))[0], task)
-    match = match_head(head, labels)
+    match = Match((None,), "vectors have no head")
+    if task != EMBEDDING:
+        head = head_of(config, weights.shapes.get(f"{kind.output}.weight", (0,))[0], task)
+        match = match_head(head, labels)
     try:
         settings = kind.config(**entries, attn_implementation=kind.attention)
         expected = expected_of(kind.classifier, settings)

@@ -48,11 +48,15 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
     text = TextSettings(settings.max_length, columns=len(data.columns))
-    return pretrained(reference, data.labels, text, data.task)
+    return pretrained(reference, data.labels, text, data.task, settings.prompt)
 
 
 def pretrained(
-    reference: str, labels: Sequence[str], text: TextSettings, task: str | None = None
+    reference: str,
+    labels: Sequence[str],
+    text: TextSettings,
+    task: str | None = None,
+    prompt: str = "",
 ) -> Model:
     """Load pretrained weights under a classifier for these labels, or one value without labels.
 
@@ -62,6 +66,7 @@ def pretrained(
         labels: class names; empty for a regression.
         text: settings of tokenization; the padding id comes from the model's configuration.
         task: name of the task; classification, or regression without labels, when None.
+        prompt: name of a prompt; see `hugging_face.pretrained`.
 
     Raises:
         UnknownError: the folder is not a Hugging Face model folder.
@@ -70,7 +75,7 @@ def pretrained(
         SettingError: the model has fewer positions than `max_length`, or rows are pairs.
     """
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _MPNET, task)
+    return hugging_face.pretrained(reference, source, labels, text, _MPNET, task, prompt)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -10,15 +10,19 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
 from bmc.contracts import Network
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset
 from bmc.families.ngram import Settings as Settings
 from bmc.inputs.ngram import NgramEncoder, NgramSettings
 from bmc.model import Model, Parts
 from bmc.models._sizes import sizes_checked
+from bmc.models.sentences import KEY
 
 _MOST_WIDTH_BY_ITSELF = 16
+_VECTOR_WIDTH = 64  # of an embedding where outputs are vectors; the table is most of the file
 
 
 class NgramClassifier(nn.Module):
@@ -43,8 +47,21 @@ class NgramClassifier(nn.Module):
         return outputs
 
 
+class NgramVectors(NgramClassifier):
+    """Embeddings of buckets, summed by weight, a linear layer, and a scaling to length 1."""
+
+    def forward(self, input_ids: Tensor, weights: Tensor) -> Tensor:
+        """Return vectors (rows, outputs) for int64 buckets and float weights (rows, n-grams)."""
+        return normalize(super().forward(input_ids, weights), dim=1)
+
+
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Build an untrained classifier for the texts and classes of a data set."""
+    return _built(data, settings, max(len(data.labels), 1))
+
+
+def _built(data: Dataset, settings: Settings, outputs: int, is_vector: bool = False) -> Model:
+    """Build an untrained network with a number of outputs, which may be a vector's."""
     encoder = NgramEncoder(
         NgramSettings(
             settings.buckets,
@@ -55,20 +72,25 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
             lowercase=settings.lowercase,
         )
     )
-    outputs = max(len(data.labels), 1)
-    spec = {
+    most = _VECTOR_WIDTH if is_vector else _MOST_WIDTH_BY_ITSELF
+    spec: dict[str, Any] = {
         "model_type": "ngram",
         "buckets": settings.buckets,
-        "embedding": settings.width or min(max(outputs - 1, 1), _MOST_WIDTH_BY_ITSELF),
+        "embedding": settings.width or min(max(outputs - 1, 1), most),
         "outputs": outputs,
+        **({KEY: {"width": outputs}} if is_vector else {}),
     }
     module = build(spec)
     _start(module)
+    if is_vector:
+        _start_vectors(module)
     return Model(module, "ngram", spec, data.labels, encoder, data.task)
 
 
 def student(teacher: Model, settings: Settings, data: Dataset) -> Model:
     """Build an untrained student; it uses its own n-grams and no tokens of the teacher."""
+    if data.task == EMBEDDING:
+        return _built(data, settings, int(teacher.outputs()[0].shape[1]), is_vector=True)
     return baseline("ngram", data, settings)
 
 
@@ -79,7 +101,8 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the settings do not fit together.
     """
     with sizes_checked(spec):
-        return NgramClassifier(spec["buckets"], spec["embedding"], spec["outputs"]).eval()
+        network = NgramVectors if KEY in spec else NgramClassifier
+        return network(spec["buckets"], spec["embedding"], spec["outputs"]).eval()
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -118,6 +141,13 @@ def _start(module: Any) -> None:
         weight.copy_(torch.linalg.qr(directions - directions.mean(dim=0)).Q)
     else:
         nn.init.orthogonal_(weight)
+
+
+@torch.no_grad()
+def _start_vectors(module: Any) -> None:
+    """Draw the embeddings: a vector of zeros has no direction, and its scaling no gradient."""
+    width = module.embedding.weight.shape[1]
+    module.embedding.weight.normal_(std=width**-0.5)
 
 
 NETWORK = Network(

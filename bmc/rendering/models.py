@@ -108,8 +108,9 @@ def compressed(made: Compressed) -> Rendered:
 
 def chosen_by(scores: Mapping[str, Any], rows: int) -> str:
     """Return the validation score that training went by, as a line for people."""
-    (name, value), best = next(iter(scores.items())), int(scores["best_epoch"])
-    return f"{name.replace('_', ' ')} {significant(value)} ({rows} rows, epoch {best})"
+    (name, value), best = next(iter(scores.items())), scores.get("best_epoch")
+    epoch = "" if best is None else f", epoch {int(best)}"  # a model that was only read has none
+    return f"{name.replace('_', ' ')} {significant(value)} ({rows} rows{epoch})"
 
 
 def next_export(output: Path, code: str | None) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict
 from typing import Any
+
+import numpy as np
 
 from bmc.pipeline import Prediction
 from bmc.rendering.rendered import Rendered
@@ -30,6 +33,8 @@ def predicted(result: PredictedRows) -> Rendered:
 def _content(prediction: Any) -> Any:
     if isinstance(prediction, tuple):
         return [asdict(each) for each in prediction]
+    if isinstance(prediction, np.ndarray):
+        return prediction.tolist()
     return asdict(prediction) if isinstance(prediction, Prediction) else prediction
 
 
@@ -46,4 +51,6 @@ def _text(prediction: Any) -> str:
         return ", ".join(map(_text, prediction)) or "no label"
     if isinstance(prediction, Prediction):
         return f"{prediction.label} {prediction.score:.3f}"
+    if isinstance(prediction, np.ndarray):
+        return json.dumps([float(f"{number:.6g}") for number in prediction])
     return f"{prediction:.4g}" if isinstance(prediction, float) else str(prediction)

@@ -11,7 +11,14 @@ from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import significant, with_interval
 
-_MEASURES = {"accuracy": "accuracy", "micro_f1": "micro F1", "macro_f1": "macro F1", "r2": "R2"}
+_MEASURES = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "macro_f1": "macro F1",
+    "r2": "R2",
+    "recall_at_10": "recall@10",
+    "spearman": "Spearman",
+}
 
 
 def as_text(title: str, rows: Mapping[str, str]) -> str:

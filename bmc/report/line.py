@@ -19,7 +19,8 @@ class Line:
         name: name of the bundle's folder.
         model: name of the model that the bundle was exported from.
         data: data set of training and scoring; only lines of one data set are compared.
-        measure: name of the score: "accuracy", "micro_f1" of several labels a row, "r2" in a
+        measure: name of the score: "accuracy", "micro_f1" of several labels a row,
+            "recall_at_10" of sentence embeddings, "r2" in a
             regression, "" for a generator.
         target: the bundle's runtime.
         precision: precision of weights and activations.

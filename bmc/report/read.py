@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bmc import bundle as bundles
 from bmc import workspace
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import Scoring, task
+from bmc.contracts.tasks import EMBEDDING, Scoring, task
 from bmc.errors import ArtifactError, BmcError
 
 _FAILED = ".failed"
@@ -122,6 +122,8 @@ def _check_scorable(
         ArtifactError: they cannot.
     """
     width = max(len(bundle.manifest.labels), 1)
+    if bundle.manifest.task == EMBEDDING:
+        width = int(bundle.manifest.outputs[0].shape[1])
     if outputs.dtype.kind != "f" or outputs.shape != (len(labels), width) or not len(labels):
         raise ArtifactError(f"{file}: logits are {outputs.dtype} {outputs.shape}; export it again")
     if not np.isfinite(outputs).all() or not scoring.scorable(labels, len(bundle.manifest.labels)):

@@ -28,7 +28,8 @@ COLUMNS = (
     "same target",
 )
 _WIDE = " ?"
-_OWN_LINE = ("r2", "micro_f1")  # measures besides which there are others that the table lacks
+# Measures besides which there are others that the table lacks.
+_OWN_LINE = ("r2", "micro_f1", "recall_at_10")
 # What Markdown would obey; an underscore inside a word is none.
 _MARKS = re.compile(r"([\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w))")
 
@@ -224,7 +225,8 @@ def _times_of(line: Line) -> tuple[Interval | None, ...]:
 
 
 def _unit(line: Line) -> str:
-    return {"r2": " R2", "micro_f1": " micro F1"}.get(line.measure, "")
+    units = {"r2": " R2", "micro_f1": " micro F1", "recall_at_10": " recall@10"}
+    return units.get(line.measure, "")
 
 
 def _half_width(interval: Interval | None) -> str:

@@ -39,7 +39,8 @@ class Batch:
         inputs: the model's arguments by name, (rows, ...); token ids are int64 (rows, length).
         labels: class indices, int64 (rows), with -1 for a row without a label; in a regression
             values, float32 (rows), with NaN for a row without one; of several labels a row 0 or 1,
-            float32 (rows, labels), with NaN for a row without any that is known.
+            float32 (rows, labels), with NaN for a row without any that is known; of texts to embed
+            what `bmc.measure.vector_scores` says, float32 (rows, width + 2).
         rows: indices of the rows in the whole training set, int64 (rows).
         mixing: how the rows were mixed with one another; None if they were not.
     """
@@ -89,7 +90,7 @@ class Rows:
         self._encoded = encoder.encode(rows)
         self._encoder = encoder
         self.lengths = np.asarray(encoder.lengths(self._encoded), np.int64)
-        if len(labels) and isinstance(labels[0], tuple):
+        if len(labels) and isinstance(labels[0], tuple | np.ndarray):
             sets = torch.tensor(np.array(labels), dtype=torch.float32)
             padding_sets = sets.new_full((len(rows) - len(labels), sets.shape[1]), math.nan)
             self.labels = torch.cat([sets, padding_sets])

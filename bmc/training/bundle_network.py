@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from bmc import pipeline
+from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import ArtifactError
 from bmc.model import Model
 from bmc.pipeline import Pipeline
@@ -63,10 +65,13 @@ def load_bundle(folder: Path) -> Model:
     """
     loaded = pipeline.load(folder, threads=torch.get_num_threads())
     manifest = loaded.bundle.manifest
+    spec: dict[str, Any] = {"target": manifest.target, "precision": manifest.precision}
+    if manifest.task == EMBEDDING:
+        spec["vector"] = {"width": manifest.outputs[0].shape[1]}
     return Model(
         BundleNetwork(loaded).eval(),
         "bundle",
-        {"target": manifest.target, "precision": manifest.precision},
+        spec,
         manifest.labels,
         loaded.bundle.encoder,
         manifest.task,

@@ -15,6 +15,7 @@ from torch import Tensor
 from bmc import console, disk
 from bmc.contracts import families
 from bmc.contracts.targets import runtime_of
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data import content_of
 from bmc.inputs import Many
 from bmc.inputs.image import ImageEncoder
@@ -32,7 +33,9 @@ CHUNK = 2048
 _DIGEST_BYTES = 32  # sha256
 
 
-def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device: str) -> Tensor:
+def cached_logits(
+    teacher: Model, sha256: str, texts: Many, cache: Path, device: str, precision: str = "auto"
+) -> Tensor:
     """Return a teacher's logits, float32 (rows, classes).
 
     The logits are stored in chunks. The name of a chunk is a hash of everything that its logits
@@ -46,11 +49,14 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
         texts: rows to compute logits for.
         cache: folder of all chunks, which is safe to delete.
         device: "cpu", "cuda", or "auto".
+        precision: "fp32", or "auto", which may be bf16.
     """
     folder = cache / f"teacher-{sha256[:16]}"
     disk.make_folders(folder)
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     identity = _identity(teacher, sha256, device)
+    if precision != "auto":
+        identity += f" {precision}"
     paths = [folder / f"{_name(identity, chunk)}.npy" for chunk in chunks]
     logits_of_chunks = {}
     for path, chunk in zip(paths, chunks, strict=True):
@@ -62,7 +68,7 @@ def cached_logits(teacher: Model, sha256: str, texts: Many, cache: Path, device:
         with console.progress("teacher's logits", len(texts), done=cached) as advance:
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in logits_of_chunks:
-                    logits_of_chunks[path] = _compute(teacher, chunk, device)
+                    logits_of_chunks[path] = _compute(teacher, chunk, device, precision)
                     write_logits(path, logits_of_chunks[path])
                     advance(len(chunk))
     return torch.from_numpy(np.concatenate([logits_of_chunks[path] for path in paths]))
@@ -106,16 +112,18 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
     return logits
 
 
-def _compute(teacher: Model, texts: Many, device: str) -> NDArray[np.float32]:
+def _compute(teacher: Model, texts: Many, device: str, precision: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
     if is_bundle(teacher):
         return outputs_of(teacher.module, rows, "fp32", "cpu")
     training_form = families.network(teacher.family).training_form
     form = training_form(teacher.module) if training_form else None
-    return outputs_of(teacher.module, rows, "auto", device, form)
+    return outputs_of(teacher.module, rows, precision, device, form)
 
 
 def _width(teacher: Model) -> int:
+    if teacher.task == EMBEDDING:
+        return int(teacher.outputs()[0].shape[1])
     return max(len(teacher.labels), 1)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from bmc import artifact, console, workspace
 from bmc.contracts import Family, Network, families
-from bmc.contracts.tasks import task
+from bmc.contracts.tasks import EMBEDDING, task
 from bmc.data import Dataset
 from bmc.errors import DataError
 from bmc.model import Model
@@ -21,7 +21,7 @@ from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.untrusted import read_json
-from bmc.workflows import scoring
+from bmc.workflows import scoring, vectors
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lineage import overlap, weights_sha256
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
@@ -131,11 +131,17 @@ def _say_start(reference: str, data: Dataset) -> dict[str, Any]:
 def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: Path) -> Model:
     """Build a baseline for some data and train it, with its checkpoints in a folder.
 
+    Encoders of sentences stay as they are: they have no labels to be trained on.
+
     Raises:
         DataError: the baseline is for another kind of data.
+        UsageError: it makes no vectors, which the task asks for.
     """
     torch.manual_seed(settings.seed)
     model = built(chosen, data)
+    if data.task == EMBEDDING:
+        vectors.refuse_other_models(model, chosen.reference)
+        return vectors.as_read(model, data)
     initialize(model.module, settings.initialization)
     start_head(model, data)
     train = chosen.network.train or fit_model

@@ -12,6 +12,8 @@ import torch
 
 from bmc import artifact, console, workspace
 from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.vectors import Vectors, check_widths
+from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.techniques import technique
 from bmc.data import Dataset
 from bmc.errors import GateError, UsageError
@@ -189,6 +191,9 @@ def _check_teacher(teacher: Path, folder: Path, model: Model, data: Dataset) -> 
     """Refuse a teacher that does not fit the model's data, and note the name of the teacher."""
     refuse_another_fold(teacher, artifact.describe(folder)["data"])
     teachers.check(teacher, data, model.labels)
+    if model.task == EMBEDDING:
+        widths = [int(each.outputs()[0].shape[1]) for each in (teachers.load(teacher), model)]
+        check_widths(str(teacher), widths[0], widths[1], may_project=False)
     teachers.note_failure(teacher)
     console.note(f"teacher: {teacher}, as named (weights {weights_sha256(teacher)[:12]})")
 
@@ -209,9 +214,12 @@ def _record_of(step: Step, model: Model, work: Work, nothing: str) -> Record:
 def _teacher_for(kind: str, tuning: Tuning, model: Model, teacher: Path) -> tuple[Path | None, str]:
     """Return the teacher of the fine-tuning, None for no teacher, and how it was chosen."""
     itself = tuning.distill and not tuning.teacher
-    untaught = kind == "quantize" and itself and not model.labels  # numbers have no soft targets
+    needs_teacher = model.task == EMBEDDING  # its rows have no labels
+    is_numeric = not model.labels and not needs_teacher
+    untaught = kind == "quantize" and itself and is_numeric  # numbers have no soft targets
     chosen = "named" if tuning.teacher else "itself"
-    return (teacher if tuning.has_teacher and not untaught else None), chosen
+    has_teacher = (tuning.has_teacher or needs_teacher) and not untaught
+    return (teacher if has_teacher else None), chosen
 
 
 def _record_lineage(model: Model, kind: str, name: str, sha256: str, seconds: float) -> None:
@@ -260,7 +268,10 @@ def _tune(model: Model, work: Work, teacher: Path | None, chosen: str) -> None:
         model.scores = work.fit(model, name="tuning")
         return
     taught_by = teachers.teacher_of(teacher, chosen)
-    Logits(str(teacher), taught_by.sha256).apply(model, work)
+    if model.task == EMBEDDING:
+        Vectors(str(teacher), taught_by.sha256, may_project=False).apply(model, work)
+    else:
+        Logits(str(teacher), taught_by.sha256).apply(model, work)
     model.origin = {**model.origin, "teacher": taught_by.to_json(model.origin.get("teacher"))}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc import console
 from bmc.choices import Choice, about
 from bmc.contracts.data_sets import DATA_SETS
-from bmc.contracts.tasks import labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, labeled_tasks
 from bmc.folds import Fold
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ class Columns:
         text_column: column of the text in the file; two for sentence pairs.
         label_column: column of the label in the file; with --task multilabel of all labels of a
             row, or a column of 0 and 1 for each, separated by commas.
-        task: classification (one class per row), multilabel (any number of labels) or regression.
+        task: classification (one class per row), multilabel (any number of labels), regression,
+            or embedding (a vector per text, which needs no labels).
         features: numeric columns to read instead of text, such as age,income; "all" reads
             every numeric column except the label.
     """
@@ -78,10 +79,12 @@ class DataSource(Columns):
 
 def data_record(data: Dataset, source: DataSource) -> dict[str, Any]:
     """Say in bmc.json which data this was, well enough to find it and to see that it changed."""
+    # Pairs of texts to embed are split into single texts, and are read again from both columns.
+    columns = source.text_column if data.task == EMBEDDING else data.columns
     return {
         "reference": source.data,
         "location": data.location,
-        "text_columns": list(data.columns),
+        "text_columns": list(columns),
         **({"features": list(data.features)} if data.kind == "features" else {}),
         "label_column": source.label_column,
         "task": data.task,

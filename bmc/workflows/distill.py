@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bmc import artifact, console, workspace
-from bmc.data import Dataset
+from bmc.contracts.tasks import EMBEDDING
+from bmc.data import Dataset, with_reference
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.augment import check_kind
 from bmc.training.ensemble import Ensemble
@@ -24,6 +25,7 @@ from bmc.workflows import (
     students,
     teachers,
     transfer,
+    vectors,
 )
 from bmc.workflows.against_teacher import against_teacher
 from bmc.workflows.baselines import Chosen
@@ -69,10 +71,11 @@ def distill(
     chosen = students.choose(settings.student, settings.of_student())
     training = settings.training(chosen.recipe)
     is_generator = students.is_generator(chosen)
-    untaught_steps = steps_of(settings, [Teacher(Path(), "", "named", ())], is_generator)
+    placeholder = Teacher(Path(), "", "named", ())
+    untaught_steps = steps_of(settings, [placeholder], is_generator, source.task)
     with_preparation(untaught_steps, settings, training)
     refuse_mixing(settings, training)
-    references = named_teachers.find_all(teacher)
+    references = named_teachers.find_all(teacher, source.task)
     data = source.load()
     training = settings.training(chosen.recipe_for(data))
     output = files.output or workspace.root() / f"{workspace.slug(settings.student)}-{data.name}"
@@ -85,7 +88,7 @@ def distill(
     first_teacher, *further_teachers = named_teachers.choose_all(
         references, data, source, settings, chosen, learned_from
     )
-    steps = steps_of(settings, [first_teacher, *further_teachers], is_generator)
+    steps = steps_of(settings, [first_teacher, *further_teachers], is_generator, data.task)
     teacher_model = teachers.load(first_teacher.folder)
     teacher_score = next(
         (value for name, value in teacher_model.scores.items() if name != "best_epoch"), None
@@ -93,6 +96,10 @@ def distill(
     made = transfer.new_rows_of(settings, data, unlabeled.rows, teacher_model)
     readable = replace(data, unlabeled=joined(unlabeled.rows, made.rows))
     model = students.untrained(chosen, teacher_model, readable, settings.seed)
+    if data.task == EMBEDDING:
+        sha256, device = first_teacher.sha256, settings.device
+        model.reference = vectors.teachers_reference(teacher_model, sha256, data, device)
+        data = with_reference(data, model.reference)
     students.say_differences(model, teacher_model)
     del teacher_model  # the step loads the teacher again, and frees it before training
     checkpoints = workspace.checkpoints_of(output)

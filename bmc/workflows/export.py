@@ -23,6 +23,13 @@ from bmc.workflows.onnx_files import Arrays
 from bmc.workflows.options import SampledFiles
 from bmc.workflows.outputs import refuse_output
 
+_MEASURES = {
+    "accuracy": "accuracy",
+    "micro_f1": "micro F1",
+    "recall_at_10": "recall@10",
+    "r2": "R2",
+}
+
 
 @dataclass(frozen=True)
 class Exported:
@@ -188,8 +195,8 @@ def _over_fp32(build: Mapping[str, Any]) -> str:
 
 
 def _score(scores: Mapping[str, Any]) -> str:
-    """Show accuracy, micro F1 or R2 with its interval; nothing for a generator."""
-    for key, name in (("accuracy", "accuracy"), ("micro_f1", "micro F1"), ("r2", "R2")):
+    """Show the measure of the task with its interval; nothing for a generator."""
+    for key, name in _MEASURES.items():
         if key in scores:
             return f", test {name} {with_interval(Interval(**scores[key]))}"
     return ""

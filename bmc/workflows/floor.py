@@ -21,7 +21,7 @@ from typing import Any
 from bmc import bundle as bundles
 from bmc import console, locks, plugins, targets, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.tasks import TENSORS
+from bmc.contracts.tasks import EMBEDDING, TENSORS
 from bmc.contracts.tasks import task as task_of
 from bmc.description import describe
 from bmc.errors import ArtifactError, BmcError, DataError, MissingError
@@ -99,6 +99,9 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
     for (data, fingerprint, task), members in groups.items():
         if task == TENSORS:
             continue  # an ONNX file of another tool, whose samples have no labels
+        if task == EMBEDDING:
+            notes.append(f"no floor for {data}: bmc has no simple model that makes vectors")
+            continue
         if not task_of(task).has_labels:
             notes.append(f"no floor for {data}: generated images have no score to compare")
             continue

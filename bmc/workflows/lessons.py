@@ -7,18 +7,24 @@ from pathlib import Path
 
 from bmc.compress.distill.generator import Generator
 from bmc.compress.distill.logits import Logits
+from bmc.compress.distill.vectors import Vectors
 from bmc.compress.distill.weighted import LOGITS, Weighted, is_with_logits
 from bmc.contracts.signals import SIGNALS, signal
+from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import SettingError, UsageError
 from bmc.model import Step
 from bmc.training.augment import MIXING
 from bmc.training.settings import TrainingSettings
+from bmc.workflows import vectors
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
 
 def steps_of(
-    settings: Distillation, teachers: Sequence[Teacher], teaches_generator: bool = False
+    settings: Distillation,
+    teachers: Sequence[Teacher],
+    teaches_generator: bool = False,
+    task: str = "classification",
 ) -> list[tuple[str, Step]]:
     """Return the steps that teach a student, in order, each with its method.
 
@@ -26,13 +32,21 @@ def steps_of(
         settings: what is learned.
         teachers: whose logits are learned; the signals are the first one's.
         teaches_generator: whether the student is a generator, which has no logits.
+        task: name of the task.
 
     Raises:
         SettingError: a setting is out of range, or the weights of all signals are 0.
         UnknownError: there is no such signal.
+        UsageError: a setting is for another task.
     """
     if teaches_generator:
         return [_for_generator(settings, teachers)]
+    if task == EMBEDDING:
+        vectors.refuse_settings(settings, teachers)
+        taught_by, weight = teachers[0], settings.similarity_weight
+        step = Vectors(str(taught_by.folder), taught_by.sha256, weight)
+        return [("distill/vectors", step)]
+    vectors.refuse_similarity(settings, task)
     (teacher, sha256), *more = [(str(each.folder), each.sha256) for each in teachers]
     logits = Logits(
         teacher,

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from bmc import artifact, workspace
 from bmc import bundle as bundles
 from bmc import data as datasets
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset, Examples, Fold
 from bmc.errors import ArtifactError, BmcError, DataError, UsageError
 from bmc.files import sha256
@@ -220,7 +221,8 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
         DataError: it is not the same data, or bmc.json does not say which it was.
         ArtifactError: bmc.json is malformed.
     """
-    recorded = artifact.describe(folder)["data"]
+    manifest = artifact.describe(folder)
+    recorded = manifest["data"]
     data = load_recorded(recorded, folder, reference)
     fingerprint = recorded.get("fingerprint")
     if reference is None and fingerprint and fingerprint != data.fingerprint:
@@ -231,7 +233,15 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
             "with --data, or train the model anew"
         )
     datasets.check_same(data, fingerprint, str(folder))
-    return data
+    if manifest["task"] != EMBEDDING:
+        return data
+    vectors = artifact.reference_of(folder, manifest)
+    if vectors is None:
+        raise ArtifactError(
+            f"{folder} lacks {artifact.REFERENCE}, the vectors that its own are compared with; "
+            "make it again with bmc train or bmc distill"
+        )
+    return datasets.with_reference(data, vectors)
 
 
 def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:

@@ -19,12 +19,15 @@ from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
 
 
-def find_all(references: str | Sequence[str]) -> list[tuple[str, Path | None]]:
+def find_all(
+    references: str | Sequence[str], task: str = "classification"
+) -> list[tuple[str, Path | None]]:
     """Return each teacher's reference and its folder; None for a baseline's name.
 
     Args:
         references: references of the teachers, in a sequence or in one string, separated by commas.
             A string that is the path of a folder names one teacher, even if it has a comma.
+        task: name of the task; folders of Hugging Face and sentence-transformers teach vectors.
 
     Raises:
         UsageError: a reference is empty, or named twice.
@@ -35,7 +38,7 @@ def find_all(references: str | Sequence[str]) -> list[tuple[str, Path | None]]:
         raise UsageError(f"--teacher {references!r} has an empty name: name one teacher or several")
     if len(set(names)) < len(names):
         raise UsageError(f"--teacher {','.join(names)} names a teacher twice: once is enough")
-    return [(name, teachers.find(name)) for name in names]
+    return [(name, teachers.find(name, task)) for name in names]
 
 
 def _split(references: str) -> tuple[str, ...]:

@@ -120,7 +120,8 @@ def text_columns_of(bundle: Bundle) -> tuple[str, ...]:
     data = bundle.manifest.lineage.get("data")
     columns = data.get("text_columns") if isinstance(data, dict) else None
     if isinstance(columns, list) and columns and all(isinstance(name, str) for name in columns):
-        return tuple(columns)
+        count = bundle.manifest.preprocessing.get("columns")
+        return tuple(columns[:count] if isinstance(count, int) else columns)
     return ("text",)
 
 

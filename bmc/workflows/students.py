@@ -10,13 +10,14 @@ import torch
 
 from bmc import console, workspace
 from bmc.contracts import families
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset
 from bmc.errors import DataError, unknown
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
 from bmc.training.bundle_network import is_bundle
 from bmc.training.identity import start_of
-from bmc.workflows import baselines, student_folders
+from bmc.workflows import baselines, student_folders, vectors
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.settings import settings_from
 from bmc.workflows.student_folders import AsTrained
@@ -86,6 +87,8 @@ def untrained(chosen: Chosen, teacher: Model, data: Dataset, seed: int) -> Model
         )
     else:
         model = build(teacher, chosen.options, data)
+    if data.task == EMBEDDING:
+        vectors.refuse_other_models(model, chosen.reference)
     baselines.start_head(model, data)
     return model
 

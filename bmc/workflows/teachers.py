@@ -16,14 +16,14 @@ from typing import Any
 from bmc import artifact, console, workspace
 from bmc import bundle as bundles
 from bmc.contracts import families
-from bmc.contracts.tasks import GENERATION, labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, GENERATION, labeled_tasks
 from bmc.data import Dataset, Fold
 from bmc.errors import UnknownError, UsageError
 from bmc.inputs import kind_of_rows
 from bmc.inputs.features import listed
 from bmc.model import Model
 from bmc.training.bundle_network import load_bundle
-from bmc.workflows import baselines, lineage
+from bmc.workflows import baselines, lineage, vectors
 from bmc.workflows.data import DataSource
 
 _HASH_DIGITS = 12  # digits of a fingerprint in messages
@@ -94,13 +94,18 @@ def teacher_of(folder: Path, chosen: str = "named") -> Teacher:
     return Teacher(folder, lineage.weights_sha256(folder), chosen, data)
 
 
-def find(reference: str) -> Path | None:
+def find(reference: str, task: str = "classification") -> Path | None:
     """Find the teacher's model directory or bundle; None for the name of a built-in model.
+
+    Args:
+        reference: the teacher, as the user named it.
+        task: name of the task; for sentence embeddings a Hugging Face or sentence-transformers
+            folder is read as a built-in model is.
 
     Raises:
         UnknownError: the reference is no model directory, no bundle and no built-in model.
     """
-    if is_baseline(reference):
+    if is_baseline(reference) or (task == EMBEDDING and vectors.is_folder(reference)):
         return None
     try:
         return find_folder(reference)
@@ -176,7 +181,10 @@ def train(
     reference: str, data: Dataset, source: DataSource, seed: int, device: str, output: Path
 ) -> None:
     """Train a baseline by its recipe, as a teacher; a run that was stopped resumes."""
-    console.note(f"no {reference} trained on {data.name} yet: training it first, into {output}")
+    said = f"no {reference} trained on {data.name} yet: training it first, into {output}"
+    if data.task == EMBEDDING:
+        said = f"reading {reference} as the teacher, into {output}"
+    console.note(said)
     chosen = baselines.choose(reference, {})
     settings = replace(chosen.recipe_for(data), seed=seed, device=device)
     baselines.train_baseline(chosen, data, source, settings, output, force=False)
@@ -285,6 +293,8 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
         )
     columns = trained_on.get("text_columns")
     tasks = (data.task, GENERATION)  # a generator's task is its own, whatever the labels
+    if data.task == EMBEDDING:  # of pairs, each text is a row
+        columns = data.columns
     if manifest["task"] not in tasks or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"
     return ""

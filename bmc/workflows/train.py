@@ -14,7 +14,7 @@ from bmc.contracts import tasks
 from bmc.data import Fold
 from bmc.errors import UsageError
 from bmc.measure import scores
-from bmc.workflows import baselines, scoring
+from bmc.workflows import baselines, scoring, vectors
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.outputs import forget_checkpoints
@@ -48,6 +48,8 @@ def train(
     """
     chosen = baselines.choose(reference, options)
     replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
+    if source.task == tasks.EMBEDDING:
+        vectors.refuse_training(recipe, reference)
     data = source.load()
     settings = replace(chosen.recipe_for(data), **recipe)
     output = files.output or workspace.root() / f"{workspace.slug(reference)}-{data.name}"
@@ -90,6 +92,11 @@ def cross_validate(
         raise UsageError("--folds writes no model, so there is no --output; train without it")
     chosen = baselines.choose(reference, options)
     replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
+    if source.task == tasks.EMBEDDING:
+        raise UsageError(
+            f"--folds {folds}: {reference} is not trained for --task embedding, so there is "
+            "nothing to cross-validate: leave --folds out"
+        )
     if chosen.network.train is not None:  # a generator's
         raise UsageError(f"{reference} has no held-out score to fold: leave --folds out")
     by_fold: list[float] = []

@@ -194,6 +194,8 @@ class Distillation:
         layer_map: layers of the teacher that the layers of the student learn from: uniform (evenly
             spaced), last, auto (feature maps of the nearest size; uniform for other layers), or
             layer indices, separated by commas.
+        similarity_weight: weight of the similarities between the texts of a batch, for sentence
+            embeddings; 0 learns the teacher's vectors alone.
         epochs: passes over all rows. The default is the student's recipe, 3 for tiny.
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
             to zero. The default is the student's recipe, 1e-3 for tiny.
@@ -232,6 +234,7 @@ class Distillation:
     signal_order: str = field(default="first", metadata=about(_ORDER))
     signal_epochs: int = 1
     layer_map: str = "auto"
+    similarity_weight: float = 1.0
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None

@@ -14,7 +14,7 @@ from bmc.contracts.tasks import OBJECTIVES, TASKS, Objective, Task
 from bmc.errors import UnknownError
 
 LABELS = ("no", "yes", "perhaps")
-SPEC = {"channels": 1, "height": 4, "width": 4}
+SPEC = {"channels": 1, "height": 4, "width": 4, "vector": {"width": 5}}
 
 
 def test_descriptions_import_no_torch() -> None:

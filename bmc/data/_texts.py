@@ -1,0 +1,64 @@
+"""Read texts whose rows need no label: for sentence embeddings, which learn from a teacher."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bmc.data import _unlabeled
+from bmc.data._tables import FORMATS
+
+if TYPE_CHECKING:
+    from bmc.data import Dataset, Table
+
+LINES = ".txt"
+_PAIR = 2
+
+
+def table_without_labels(
+    reference: str, text_columns: Sequence[str], label_column: str
+) -> Table | None:
+    """Return the texts of a .txt file, or of a table that lacks the column of labels.
+
+    Args:
+        reference: the data, as the user named it.
+        text_columns: names of a table's text columns.
+        label_column: name of the column of labels.
+
+    Returns:
+        the table, whose labels are ""; None where the data is of another kind, or has labels.
+
+    Raises:
+        DataError: the file cannot be read, or lacks a text column.
+    """
+    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
+
+    ending = Path(reference).suffix.lower()
+    if ending != LINES and ending not in FORMATS:
+        return None
+    if ending in FORMATS:
+        if len(text_columns) == _PAIR:  # a pair without a similarity says nothing
+            return None
+        module, _ = FORMATS[ending]
+        if label_column in importlib.import_module(f"bmc.data.{module}").names(Path(reference)):
+            return None
+    rows, _ = _unlabeled.read(reference, "text", text_columns)
+    return Table(rows, [""] * len(rows), notes=("rows have no labels",))
+
+
+def as_single_texts(data: Dataset) -> Dataset:
+    """Return data of pairs with each text as a row; both texts of a pair have its similarity.
+
+    Args:
+        data: pairs of texts, whose labels are similarities.
+    """
+    parts = {}
+    for name in ("train", "validation", "test"):
+        part = getattr(data, name)
+        rows = [(text,) for row in part.rows for text in row]
+        labels = [float(label) for label in part.labels for _ in range(_PAIR)]
+        parts[name] = replace(part, rows=tuple(rows), labels=tuple(labels))
+    return replace(data, **parts, columns=data.columns[:1])
