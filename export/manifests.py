@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from bmc import artifact, curves, provenance
@@ -71,19 +72,25 @@ def _plugins(target: str) -> dict[str, Any]:
 
 
 def _teacher_of(model: Model) -> dict[str, Any] | None:
-    """Return a teacher's name, its sha256 and how its student stands to it, without its data."""
+    """Return a teacher's name, its sha256, the data it learned and how its student compares."""
     teacher = model.origin.get("teacher")
     if not teacher:
         return None
+    data = [_public(record) for record in teacher.get("data") or ()]
     # What was measured of the student does not hold for a model that was made from it.
     measured = ("more", "validation") if model.origin.get("command") == "distill" else ("more",)
     optional = {key: teacher[key] for key in measured if teacher.get(key)}
-    return {**{key: teacher.get(key) for key in ("name", "sha256")}, **optional}
+    identity = {key: teacher.get(key) for key in ("name", "sha256")}
+    return {**identity, **({"data": data} if data else {}), **optional}
 
 
 def data_of(model: Model) -> dict[str, Any]:
     """Return facts about the data, without its location and summary, which are private."""
-    return {key: value for key, value in model.data.items() if key not in ("location", "summary")}
+    return _public(model.data)
+
+
+def _public(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in record.items() if key not in ("location", "summary")}
 
 
 def _widths_not_divisible_by_8(model: Model) -> list[int]:

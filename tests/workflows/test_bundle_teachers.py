@@ -20,7 +20,7 @@ from bmc.errors import ArtifactError, UsageError
 from bmc.files import sha256
 from bmc.training.bundle_network import load_bundle
 from bmc.training.teacher_logits import cached_logits
-from bmc.workflows import distill
+from bmc.workflows import distill, lineage
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
 from bmc.workflows.tuning import Distillation
@@ -163,6 +163,19 @@ def test_a_bundle_answers_augmented_images_and_teaches_beside_a_model_directory(
     made = distill.distill(both, source, MLP, Output(tmp_path / "two"))
     recorded = artifact.load(made.path).origin["teacher"]
     assert [recorded["name"], recorded["more"][0]["name"]] == ["one", "teacher-onnx"]
+
+
+def test_the_bundle_of_a_student_names_the_data_of_its_teacher(
+    digits_bundle: bmc.BundleHandle, tmp_path: Path
+) -> None:
+    output = Output(tmp_path / "student")
+    student = distill.distill(str(digits_bundle.path), DataSource(data="digits"), MLP, output)
+    bundle = bmc.open(student.path).to("onnx", output=tmp_path / "student-onnx")
+    (data,) = bundles.read(bundle.path).manifest.lineage["teacher"]["data"]
+    digits = bmc.data.load("digits")
+    assert data["fingerprint"] == digits.fingerprint
+    assert not {"location", "summary"} & set(data)
+    assert lineage.overlap(bundle.path, digits).unknown == ()
 
 
 def test_a_generator_does_not_learn_from_a_bundle(
