@@ -20,9 +20,9 @@ from bmc.errors import ArtifactError, UsageError
 from bmc.files import sha256
 from bmc.training.bundle_network import load_bundle
 from bmc.training.teacher_logits import cached_logits
-from bmc.workflows import distill, lineage
+from bmc.workflows import distill, export, lineage
 from bmc.workflows.data import DataSource
-from bmc.workflows.options import Output
+from bmc.workflows.options import Output, SampledFiles
 from bmc.workflows.tuning import Distillation
 
 QUICK: dict[str, Any] = {"epochs": 1, "device": "cpu", "precision": "fp32", "transfer": "none"}
@@ -170,7 +170,8 @@ def test_the_bundle_of_a_student_names_the_data_of_its_teacher(
 ) -> None:
     output = Output(tmp_path / "student")
     student = distill.distill(str(digits_bundle.path), DataSource(data="digits"), MLP, output)
-    bundle = bmc.open(student.path).to("onnx", output=tmp_path / "student-onnx")
+    files = SampledFiles(output=tmp_path / "student-onnx")
+    (bundle,) = export.export(str(student.path), ("onnx",), files=files).bundles
     (data,) = bundles.read(bundle.path).manifest.lineage["teacher"]["data"]
     digits = bmc.data.load("digits")
     assert data["fingerprint"] == digits.fingerprint
