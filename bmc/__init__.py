@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bmc.api.wrapping import wrap
     from bmc.console import Event
     from bmc.pipeline import Pipeline, Prediction, load
+    from bmc.vector_precision import quantize_vectors
 
 __version__ = "0.2.0"
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "open",
     "prune",
     "quantize",
+    "quantize_vectors",
     "share",
     "train",
     "wrap",
@@ -70,6 +72,7 @@ _HOMES = {
     "open": "bmc.api.handles:open_handle",
     "prune": "bmc.api.verbs",
     "quantize": "bmc.api.verbs",
+    "quantize_vectors": "bmc.vector_precision",
     "share": "bmc.api.verbs",
     "train": "bmc.api.verbs",
     "wrap": "bmc.api.wrapping",

@@ -5,6 +5,7 @@ the model         a file or folder in the target's format
 tokenizer.json    the tokenizer of a text model
 golden.npz        a few input tensors, and the outputs they had at the export
 golden.json       the raw rows of these inputs, and their labels
+ranges.npz        of sentence embeddings, least and largest value of each number of the vectors
 evaluation.npz    the outputs on the held-out rows, from which the scores were computed
 
 A bundle is untrusted: bmc checks sizes and ranges before it reads anything large, and opens only
@@ -21,6 +22,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from bmc import golden as goldens
@@ -44,6 +46,7 @@ from bmc.writing import write_atomically
 MANIFEST = "manifest.json"
 GOLDEN = goldens.ARRAYS
 EVALUATION = "evaluation.npz"
+RANGES = "ranges.npz"
 _WHAT = "bundle"
 _MODEL_DIRECTORY = "bmc.json"
 
@@ -97,6 +100,21 @@ class Bundle:
             return None
         content = parse_json(self._read(goldens.ROWS), self.path / goldens.ROWS)
         return goldens.rows_of(content, self._arrays(GOLDEN), self.path)
+
+    def ranges(self) -> NDArray[np.float32] | None:
+        """Return the least and the largest value of each number of the vectors, (2, width).
+
+        Bundles of other tasks have none.
+
+        Raises:
+            ArtifactError: ranges.npz is damaged.
+        """
+        if RANGES not in self.files:
+            return None
+        ranges = self._arrays(RANGES).get("ranges")
+        if ranges is None or ranges.shape != (2, *self.manifest.outputs[0].shape[1:]):
+            raise ArtifactError(f"bundle {self.path}: {RANGES} has no ranges; export it again")
+        return ranges.astype(np.float32)
 
     def model_size(self) -> int:
         """Return the size of the model's files in bytes, without tokenizer and golden rows."""

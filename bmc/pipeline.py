@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -187,6 +188,24 @@ class Pipeline:
         arrays = encoder.batch(encoder.encode([row]), [0])
         with self._shared.in_use() as session:
             return session.run(arrays)
+
+    @cached_property
+    def ranges(self) -> NDArray[np.float32]:
+        """The least and the largest value of each number of the vectors, float32 (2, width).
+
+        They are those of the validation texts, for `bmc.quantize_vectors`.
+
+        Raises:
+            UsageError: the bundle makes no vectors of texts.
+            ArtifactError: the file with the ranges is damaged.
+        """
+        ranges = self.bundle.ranges()
+        if ranges is None:
+            raise UsageError(
+                f"bundle {self.bundle.path} has no ranges: it makes no sentence embeddings "
+                f"({self.bundle.manifest.task})"
+            )
+        return ranges
 
     def close(self) -> None:
         """Free the model once the running calls of other threads have ended.

@@ -23,6 +23,7 @@ from bmc import bundle, console, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter
 from bmc.contracts.targets import dialect_of, exporter_of, format_of
+from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.tasks import task as task_of
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingError
 from bmc.export import parity, speed
@@ -159,6 +160,8 @@ def verify(draft: Draft) -> Verified:
         text = f"running {draft.bundle.manifest.target}"
         with console.progress(text, len(rows)) as advance:
             logits = pipeline.outputs(rows, _BATCH, advance)
+        if task == EMBEDDING:
+            _write_ranges(draft.bundle, pipeline, source)
     evaluation = draft.bundle.path / bundle.EVALUATION
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
     thresholds = source.model.thresholds
@@ -317,6 +320,13 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
         ]
     golden = GoldenRows(rows, labels)
     bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
+
+
+def _write_ranges(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
+    """Write the least and the largest value of each number of vectors, of validation texts."""
+    vectors = pipeline.outputs(source.data.validation.rows, _BATCH)
+    ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+    np.savez(exported.path / bundle.RANGES, ranges=ranges)
 
 
 def _error_at_other_shapes(pipeline: Pipeline, source: Source) -> float:

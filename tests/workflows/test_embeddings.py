@@ -117,6 +117,15 @@ def test_a_bundle_gives_vectors_without_torch(workspace: Path) -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_a_bundle_keeps_the_ranges_of_its_vectors(workspace: Path) -> None:
+    data = data_of(workspace / "teacher-texts", None)
+    with bmc.load(workspace / "teacher-texts-onnx") as embed:
+        vectors = embed([text for (text,) in data.validation.rows])
+        quantized = bmc.quantize_vectors(vectors, "int8", embed.ranges)
+    np.testing.assert_allclose(embed.ranges, [vectors.min(0), vectors.max(0)], atol=1e-6)
+    assert {quantized.min(), quantized.max()} == {-128, 127}
+
+
 def test_the_teacher_is_read_as_it_is_and_scores_1(workspace: Path) -> None:
     scores = artifact.describe(workspace / "teacher-texts")["scores"]
     assert scores["validation"]["recall_at_10"]["value"] == 1
