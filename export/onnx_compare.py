@@ -36,11 +36,14 @@ class Limits:
             score alone decides.
         scorer: how labeled samples are scored; None without labels.
         max_drop: points of the score that may be lost.
+        precision: precision, a key of `bmc.precision.PRECISIONS`, whose largest change of a value
+            is allowed.
     """
 
     min_agreement: float | None = None
     scorer: Scorer | None = None
     max_drop: float = 0.0
+    precision: str = "int8"
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,8 @@ def _check_parity(
     if limits is not None and limits.min_agreement is None:
         tensor_parity.check_finite(outputs)
     else:
-        tensor_parity.check(outputs, precision, limits.min_agreement if limits else None)
+        share = limits.min_agreement if limits else None
+        tensor_parity.check(outputs, limits.precision if limits else precision, share)
 
 
 def _dropped(scored: Scored, limits: Limits) -> str | None:

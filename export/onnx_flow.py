@@ -22,22 +22,33 @@ from bmc.export import Written, onnx_qdq, speed
 from bmc.export.flow import Timed, check_reloaded, finite, keep_failed
 from bmc.export.graph_files import copy_graph
 from bmc.export.onnx_compare import Compared, Limits, compare, golden_call
-from bmc.export.onnx_source import OnnxSource, QuantizedSource
-from bmc.files import sha256
+from bmc.export.onnx_source import CompressedSource, OnnxSource, QuantizedSource
+from bmc.files import sha256, size_of
 from bmc.golden import GoldenRows
 from bmc.inspect.executed import counted
+from bmc.inspect.zeros import COMPRESSION, compressed_size
 from bmc.manifest import StandIn
+from bmc.onnx_models.reading import weights_of
 from bmc.writing import new_folder, scratch
 
 _UNTIMED = Timed()
 _REFUSED = "export"
 
 
-def export(source: OnnxSource, target: str, output: Path, force: bool) -> Bundle:
+def export(
+    source: OnnxSource, target: str, output: Path, force: bool, limits: Limits | None = None
+) -> Bundle:
     """Export an ONNX file to one target, and compare its outputs with the original file's.
 
+    Args:
+        source: the file, or a file whose weights were changed.
+        target: name of the target.
+        output: the bundle's folder.
+        force: replace the output if it exists.
+        limits: how much outputs may differ; what the file's precision explains when None.
+
     Raises:
-        GateError: an output differs by more than the precision allows; the bundle is kept as
+        GateError: an output differs by more than the limits allow; the bundle is kept as
             `output`.failed.
         UsageError: the target cannot execute the file.
         ExportError: the target's converter or runtime cannot run the file.
@@ -46,12 +57,12 @@ def export(source: OnnxSource, target: str, output: Path, force: bool) -> Bundle
     with new_folder(output, force) as folder:
         draft = write(source, target, folder)
         try:
-            compared = compare(source, draft)
+            compared = compare(source, draft, limits)
         except ArtifactError as error:
             raise ExportError(f"{target} cannot run {source.file.path}: {error}") from error
         publish(draft, compared)
         if compared.failure:
-            raise keep_failed(folder, output, f"{target}: {compared.failure}", "parity")
+            raise keep_failed(folder, output, f"{target}: {compared.failure}", compared.check)
         check_reloaded(folder, output)
     return bundle.read(output)
 
@@ -276,14 +287,32 @@ def _manifest(source: OnnxSource, target: str, folder: Path, written: Written) -
 
 
 def _made_from(source: OnnxSource, folder: Path, written: Written) -> dict[str, Any]:
-    """Return how a quantized bundle was made; {} for one in the file's own precision."""
-    if not isinstance(source, QuantizedSource):
-        return {}
-    return {
-        "steps": ["quantize/static"],
+    """Return how a compressed bundle was made; {} for one of the file as it is."""
+    made_from = {
         "from": source.name,
         "from_sha256": _digest(source),
         "weights_sha256": sha256(folder / written.model),
+    }
+    if isinstance(source, QuantizedSource):
+        return {"steps": ["quantize/static"], **made_from}
+    if isinstance(source, CompressedSource):
+        zeros = _zeros(source, folder) if "parameters" in source.record else {}
+        return {"steps": [source.step], "record": source.record, **made_from, **zeros}
+    return {}
+
+
+def _zeros(source: CompressedSource, folder: Path) -> dict[str, Any]:
+    """Return the share of zeros among the weights, and the size of the file when compressed."""
+    weights = [w for w in weights_of(source.changed).values() if len(w.shape) > 1]
+    count = sum(int((tensor.numpy() == 0).sum()) for tensor in weights)
+    path = max((path for path in folder.iterdir() if path.is_file()), key=size_of)
+    return {
+        "sparsity": count / max(sum(int(tensor.size) for tensor in weights), 1),
+        "compressed": {
+            "of_bytes": size_of(path),
+            "bytes": compressed_size(path),
+            "by": COMPRESSION,
+        },
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -97,11 +97,16 @@ class OnnxSource:
         Raises:
             ExportError: the graph cannot be converted to the opset.
         """
-        model = self.file.model.clone()
+        model = self._model.clone()
         if self.options.opset is not None and self.options.opset != self.file.opset:
             convert(model, self.options.opset, self.file.path)
         common.ClearMetadataAndDocStringPass()(model)
         return model
+
+    @property
+    def _model(self) -> onnx_ir.Model:
+        """The graph in the opset of the file."""
+        return self.file.model
 
     @property
     def opset(self) -> int:
@@ -192,6 +197,41 @@ class QuantizedSource(OnnxSource):
         common.ClearMetadataAndDocStringPass()(model)
         save_graph(model, path)
         return path, dict(Counter(node.op_type for node in model.graph))
+
+
+@dataclass(frozen=True)
+class CompressedSource(OnnxSource):
+    """An ONNX file whose weights a technique changed.
+
+    Args:
+        changed: the graph with changed weights.
+        step: kind and method of the technique, such as "prune/unstructured".
+        record: what the technique did.
+    """
+
+    changed: onnx_ir.Model
+    step: str
+    record: Mapping[str, Any]
+
+    @property
+    def _model(self) -> onnx_ir.Model:
+        return self.changed
+
+
+def compressed_source(
+    source: OnnxSource, step: str, change: Callable[[onnx_ir.Model], dict[str, Any]]
+) -> CompressedSource:
+    """Change the weights of an ONNX file.
+
+    Args:
+        source: the original file.
+        step: kind and method of the technique.
+        change: function that changes a graph in place, and returns the record of the step.
+    """
+    model = source.file.model.clone()
+    record = change(model)
+    values = {field.name: getattr(source, field.name) for field in fields(source)}
+    return CompressedSource(**values, changed=model, step=step, record=record)
 
 
 def quantized_source(

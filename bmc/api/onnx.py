@@ -17,7 +17,8 @@ from bmc.rendering.summaries import as_html, as_text
 
 if TYPE_CHECKING:
     from bmc.export.onnx_scores import ScoreFunction
-    from bmc.workflows.onnx_files import InspectedOnnx
+    from bmc.workflows.onnx_files import InMemory, InspectedOnnx
+    from bmc.workflows.options import CompressedFiles
 
 Samples = Mapping[str, NDArray[Any]] | str | Path
 """One array per input name, or an .npz file of such arrays: samples along the first axis, or along
@@ -202,6 +203,7 @@ class OnnxHandle:
                 as NAME.failed.
             UsageError: there are no samples, nothing can be quantized, or the labels fit no output.
         """
+        from bmc.workflows.onnx_files import InMemory  # noqa: PLC0415  needs the onnx package
         from bmc.workflows.onnx_quantize import quantize_file  # noqa: PLC0415  needs torch
         from bmc.workflows.options import Quantization, QuantizedFiles  # noqa: PLC0415
 
@@ -219,7 +221,126 @@ class OnnxHandle:
                 min_agreement=min_agreement,
                 allow_slower=allow_slower,
             )
-            result = quantize_file(self.path, quantization, files, arrays, labels, score, max_drop)
+            in_memory = InMemory(arrays, labels, score)
+            result = quantize_file(self.path, quantization, files, in_memory, max_drop)
+        return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
+
+    def prune(
+        self,
+        target: str = "onnx",
+        /,
+        *more: str,
+        method: str = "unstructured",
+        ratio: float | None = None,
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        labels: str | NDArray[Any] | None = None,
+        score: ScoreFunction | None = None,
+        max_drop: float | None = None,
+        min_agreement: float | None = None,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> tuple[BundleHandle, ...]:
+        """Set weights of the file to zero, and write a bundle for each target.
+
+        Nothing is trained, and an ONNX file stores zeros like other numbers: it is smaller only
+        when it is compressed.
+
+        Args:
+            target: "onnx", "openvino" or "tensorrt".
+            more: further targets.
+            method: "unstructured" or "nm".
+            ratio: share of the weights that are zero afterwards (unstructured).
+            samples: one array per input name, or an .npz file of such arrays.
+            random_samples: generate the inputs instead; a weaker check.
+            labels: labels of the samples; see `quantize`.
+            score: score function; see `quantize`.
+            max_drop: points of the score that may be lost; 1 when None.
+            min_agreement: smallest agreement of a bundle with the file; see `quantize`.
+            output: the bundle of a single target; NAME-METHOD-TARGET in the workspace when None.
+            force: replace bundles that exist.
+            verbose: write notes and progress to stderr.
+            progress: function that is called with each note and step instead.
+            settings: the method's own settings, such as scope="layer" or pattern="4:8".
+
+        Returns:
+            handles of the bundles, in the order of the targets.
+
+        Raises:
+            GateError: a bundle agrees too little with the file; it is kept as NAME.failed.
+            UsageError: there are no samples, or nothing can be changed.
+        """
+
+        from bmc.workflows.options import Pruning  # noqa: PLC0415
+        from bmc.workflows.prune import prune_file  # noqa: PLC0415  needs torch
+        from bmc.workflows.tuning import Tuning  # noqa: PLC0415
+
+        files, in_memory = _compressed_files(
+            (target, *more), samples, random_samples, labels, score, min_agreement, output, force
+        )
+        with call(verbose, progress):
+            pruning = Pruning(method, ratio, settings=settings)
+            tuning = Tuning(max_drop=max_drop)
+            result = prune_file(self.path, pruning, tuning, files, in_memory)
+        return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
+
+    def share(
+        self,
+        target: str = "onnx",
+        /,
+        *more: str,
+        method: str = "cluster",
+        samples: Samples | None = None,
+        random_samples: bool = False,
+        labels: str | NDArray[Any] | None = None,
+        score: ScoreFunction | None = None,
+        max_drop: float | None = None,
+        min_agreement: float | None = None,
+        output: str | Path | None = None,
+        force: bool = False,
+        verbose: bool = False,
+        progress: Progress | None = None,
+        **settings: Any,
+    ) -> tuple[BundleHandle, ...]:
+        """Store weights of the file as codebooks, and write a bundle for each target.
+
+        Args:
+            target: "onnx", "openvino" or "tensorrt".
+            more: further targets.
+            method: "cluster".
+            samples: one array per input name, or an .npz file of such arrays.
+            random_samples: generate the inputs instead; a weaker check.
+            labels: labels of the samples; see `quantize`.
+            score: score function; see `quantize`.
+            max_drop: points of the score that may be lost; 1 when None.
+            min_agreement: smallest agreement of a bundle with the file; see `quantize`.
+            output: the bundle of a single target; NAME-METHOD-TARGET in the workspace when None.
+            force: replace bundles that exist.
+            verbose: write notes and progress to stderr.
+            progress: function that is called with each note and step instead.
+            settings: the method's own settings, such as values=256.
+
+        Returns:
+            handles of the bundles, in the order of the targets.
+
+        Raises:
+            GateError: a bundle agrees too little with the file; it is kept as NAME.failed.
+            UsageError: there are no samples, or nothing can be changed.
+        """
+
+        from bmc.workflows.options import Sharing  # noqa: PLC0415
+        from bmc.workflows.share import share_file  # noqa: PLC0415  needs torch
+        from bmc.workflows.tuning import Tuning  # noqa: PLC0415
+
+        files, in_memory = _compressed_files(
+            (target, *more), samples, random_samples, labels, score, min_agreement, output, force
+        )
+        with call(verbose, progress):
+            tuning = Tuning(max_drop=max_drop)
+            result = share_file(self.path, Sharing(method, settings), tuning, files, in_memory)
         return tuple(BundleHandle(bundle.path) for bundle in result.bundles)
 
     def __repr__(self) -> str:
@@ -230,3 +351,30 @@ class OnnxHandle:
 
     def _rows(self) -> dict[str, str]:
         return {"size": megabytes(size_of(self.path)), "path": str(self.path)}
+
+
+def _compressed_files(
+    targets: tuple[str, ...],
+    samples: Samples | None,
+    random_samples: bool,
+    labels: str | NDArray[Any] | None,
+    score: ScoreFunction | None,
+    min_agreement: float | None,
+    output: str | Path | None,
+    force: bool,
+) -> tuple[CompressedFiles, InMemory]:
+    """Return samples, labels and limits as the workflows take them."""
+    from bmc.workflows.onnx_files import InMemory  # noqa: PLC0415  needs the onnx package
+    from bmc.workflows.options import CompressedFiles  # noqa: PLC0415
+
+    arrays = samples if isinstance(samples, Mapping) else None
+    path = samples if isinstance(samples, str | Path) else None
+    files = CompressedFiles(
+        output=path_of(output),
+        force=force,
+        target=targets,
+        random_samples=random_samples,
+        min_agreement=min_agreement,
+        samples=path_of(path),
+    )
+    return files, InMemory(arrays, labels, score)

@@ -22,10 +22,10 @@ from bmc.workflows import train as training
 from bmc.workflows.data import DataSource
 from bmc.workflows.export import export as workflows_export
 from bmc.workflows.options import Files, Output, Pruning, Quantization, SampledFiles, Sharing
-from bmc.workflows.prune import prune as workflows_prune
+from bmc.workflows.prune import prune_model as workflows_prune
 from bmc.workflows.quantize import quantize_model as workflows_quantize
 from bmc.workflows.settings import settings_from
-from bmc.workflows.share import share as workflows_share
+from bmc.workflows.share import share_model as workflows_share
 from bmc.workflows.tuning import Distillation, Tuning
 
 Reference = ModelHandle | str | Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmc.cli.options import ModelName
 from bmc.rendering.rendered import Rendered, render_result
-from bmc.workflows.options import Files, OwnCode, Pruning
+from bmc.workflows.options import CompressedFiles, OwnCode, Pruning
 from bmc.workflows.tuning import Tuning
 
 
@@ -13,7 +13,7 @@ def prune(
     *,
     pruning: Pruning = Pruning(),
     tuning: Tuning = Tuning(),
-    files: Files = Files(),
+    files: CompressedFiles = CompressedFiles(),
     code: OwnCode = OwnCode(),
 ) -> Rendered:
     """Prune a model, then fine-tune it.
@@ -27,8 +27,9 @@ def prune(
     Example:
         bmc prune cnn-fashion-mnist --target-macs 0.25x --distill
         bmc prune bert-movie-reviews --method depth --ratio 0.5 --distill
+        bmc prune model.onnx --method unstructured --ratio 0.3 --samples rows.npz
     """
-    from bmc.rendering import models as render
+    from bmc.rendering import bundles as render
     from bmc.workflows import prune as workflow
 
     return render_result(render.compressed, workflow.prune, model, pruning, tuning, files)

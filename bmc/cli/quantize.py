@@ -32,4 +32,4 @@ def quantize(
     from bmc.rendering import bundles as render
     from bmc.workflows import quantize as workflow
 
-    return render_result(render.quantized, workflow.quantize, model, quantization, tuning, files)
+    return render_result(render.compressed, workflow.quantize, model, quantization, tuning, files)

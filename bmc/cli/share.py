@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bmc.cli.options import ModelName
 from bmc.rendering.rendered import Rendered, render_result
-from bmc.workflows.options import Files, OwnCode, Sharing
+from bmc.workflows.options import CompressedFiles, OwnCode, Sharing
 from bmc.workflows.tuning import Tuning
 
 
@@ -13,7 +13,7 @@ def share(
     *,
     sharing: Sharing = Sharing(),
     tuning: Tuning = Tuning(),
-    files: Files = Files(),
+    files: CompressedFiles = CompressedFiles(),
     code: OwnCode = OwnCode(),
 ) -> Rendered:
     """Factorize or share a model's parameters, then fine-tune it.
@@ -21,8 +21,9 @@ def share(
     Example:
         bmc share bert-movie-reviews --set energy=0.8
         bmc share bert-movie-reviews --method layers --set group=3 --distill
+        bmc share model.onnx --method cluster --samples rows.npz
     """
-    from bmc.rendering import models as render
+    from bmc.rendering import bundles as render
     from bmc.workflows import share as workflow
 
     return render_result(render.compressed, workflow.share, model, sharing, tuning, files)

@@ -47,7 +47,7 @@ class Codebook(nn.Module):
 
     def forward(self) -> Tensor:
         """Return the weight in its original shape."""
-        return self._look_up(self.indices, self._offsets()).view(self.shape)
+        return self._look_up(self.indices, self.offsets()).view(self.shape)
 
     def rows(self, row_indices: Tensor) -> Tensor:
         """Return rows (..., columns) of a weight with one codebook.
@@ -66,6 +66,19 @@ class Codebook(nn.Module):
             indices = padded[:, ::2] + values.shape[1] * padded[:, 1::2]
         self.indices.copy_(indices)
 
+    def table(self) -> Tensor:
+        """Return the values as a table (values, 1), or of pairs of values (pairs, 2)."""
+        return _table(self.values.detach(), self.paired)
+
+    def offsets(self) -> Tensor | None:
+        """Return the start of each row's codebook in the table (rows, 1); None for one."""
+        groups, values = self.values.shape
+        if groups == 1:
+            return None
+        size = values**2 if self.paired else values
+        starts = torch.arange(groups, dtype=torch.int32, device=self.values.device) * size
+        return starts.repeat_interleave(self.shape[0] // groups)[:, None]
+
     def _look_up(self, indices: Tensor, offsets: Tensor | None = None) -> Tensor:
         codes = indices.int() if offsets is None else indices.int() + offsets
         if torch.is_grad_enabled() and self.values.requires_grad:
@@ -74,15 +87,6 @@ class Codebook(nn.Module):
             weights = embedding(codes, _table(self.values, self.paired))
         flat = weights.flatten(-2)
         return flat[..., : self.columns] if flat.shape[-1] > self.columns else flat
-
-    def _offsets(self) -> Tensor | None:
-        """Return the start of each row's codebook in the table (rows, 1); None for one."""
-        groups, values = self.values.shape
-        if groups == 1:
-            return None
-        size = values**2 if self.paired else values
-        starts = torch.arange(groups, dtype=torch.int32, device=self.values.device) * size
-        return starts.repeat_interleave(self.shape[0] // groups)[:, None]
 
 
 class _Lookup(torch.autograd.Function):

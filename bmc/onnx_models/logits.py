@@ -32,11 +32,7 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
         return False
     if output.shape is not None and len(output.shape) and output.shape[-1] == 1:
         return False  # one value a row, which is always the largest
-    node = output.producer()
-    for _ in range(_STEPS):
-        if node is None or node.op_type not in (*_PASSED, *_PASSED_INPUT):
-            break
-        node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+    node = _computed_by(output)
     if node is None:
         return False
     rank = len(output.shape) if output.shape is not None else None
@@ -50,3 +46,25 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
         is_bias = any(constant_of(value) is not None for value in node.inputs)
         return is_bias and any(n is not None and n.op_type in _LINEAR for n in sources)
     return node.op_type in (*_LINEAR, "GlobalAveragePool")
+
+
+def producer_of_logits(output: onnx_ir.Value) -> onnx_ir.Node | None:
+    """Return the linear layer that computes logits; None where another operator does."""
+    node = _computed_by(output)
+    for _ in range(_STEPS):
+        if node is None or node.op_type in _LINEAR:
+            break
+        value = next((v for v in node.inputs if v is not None and constant_of(v) is None), None)
+        is_passed = node.op_type in (*_PROBABILITIES, *_PASSED, "Add")
+        node = _computed_by(value) if value is not None and is_passed else None
+    return node
+
+
+def _computed_by(value: onnx_ir.Value) -> onnx_ir.Node | None:
+    """Return the node that computes a value, apart from shapes and types."""
+    node = value.producer()
+    for _ in range(_STEPS):
+        if node is None or node.op_type not in (*_PASSED, *_PASSED_INPUT):
+            break
+        node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+    return node

@@ -24,8 +24,8 @@ def exported(result: Exported) -> Rendered:
     )
 
 
-def quantized(result: Compressed | Exported) -> Rendered:
-    """Render what `bmc quantize` made: a model directory, or bundles of an ONNX file."""
+def compressed(result: Compressed | Exported) -> Rendered:
+    """Render what a technique made: a model directory, or bundles of an ONNX file."""
     return exported(result) if isinstance(result, Exported) else models.compressed(result)
 
 

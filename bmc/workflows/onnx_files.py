@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bmc.bundle import Bundle
 from bmc.contracts.targets import exporter_of
 from bmc.errors import BmcError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow
+from bmc.export.onnx_scores import ScoreFunction
 from bmc.export.onnx_source import onnx_source
 from bmc.inspect.settings import InspectSettings
 from bmc.onnx_models.costs import OnnxCosts, costs_of
@@ -27,6 +28,21 @@ from bmc.workflows.options import Files, SampledFiles
 from bmc.workflows.outputs import refuse_output
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class InMemory:
+    """Samples that a Python caller passes in place of files.
+
+    Args:
+        arrays: samples by input name; None where a path is named.
+        labels: labels of the samples, or the name of their array; None for the option's.
+        score: score function of the user, in place of accuracy or R2.
+    """
+
+    arrays: Arrays | None = None
+    labels: NDArray[Any] | str | None = None
+    score: ScoreFunction | None = None
 
 
 @dataclass(frozen=True)
@@ -183,32 +199,85 @@ def export_file(
         ArtifactError: the file is damaged.
     """
     name = name_of(path)
-    outputs = {
-        target: files.output or workspace.root() / f"{workspace.slug(name)}-{target}"
-        for target in targets
-    }
-    for target, output in outputs.items():
-        exporter_of(target)
-        refuse_output(output, files.force)
+    outputs = outputs_for(targets, workspace.slug(name), files.output, files.force)
     file = read(path)
     samples = samples_for(file, files, arrays)
-    written: list[Bundle] = []
-    failures: list[GateError] = []
     with onnx_source(name, file, samples, options) as source:
-        for target in outputs:
-            source.check(target)  # before the first of several is made
         if source.signature.single:
             console.note(f"bundles have no batch axis: {source.signature.single}")
         if source.precision != "fp32":
             console.note(f"{path} is {source.precision} already; it is exported as it is")
-        for target, output in outputs.items():
-            console.note(f"{target}: exporting")
-            try:
-                written.append(onnx_flow.export(source, target, output, files.force))
-            except GateError as error:
-                failures.append(error)
-            except BmcError:
-                for bundle in written:
-                    console.note(f"wrote {bundle.path}")
-                raise
+        return write_each(
+            outputs,
+            "exporting",
+            source.check,
+            lambda target, output: onnx_flow.export(source, target, output, files.force),
+        )
+
+
+def outputs_for(
+    targets: Sequence[str], name: str, output: Path | None, force: bool
+) -> dict[str, Path]:
+    """Return the folder of each target's bundle.
+
+    Args:
+        targets: names of targets, which exist.
+        name: name of the folders, without the target.
+        output: the folder for a single target; NAME-TARGET in the workspace when None.
+        force: whether outputs may exist.
+
+    Raises:
+        UsageError: a folder exists.
+        MissingError: a target's package is not installed.
+    """
+    outputs = {target: output or workspace.root() / f"{name}-{target}" for target in targets}
+    for target, folder in outputs.items():
+        exporter_of(target)
+        refuse_output(folder, force)
+    return outputs
+
+
+def fp32_file(path: Path, way_out: str) -> OnnxFile:
+    """Read an ONNX file whose weights are to be changed.
+
+    Raises:
+        UsageError: it is quantized, or in half precision.
+    """
+    file = read(path)
+    if (precision := precision_of(file.model)) != "fp32":
+        raise UsageError(f"{path} is {precision} already; {way_out}")
+    return file
+
+
+def write_each(
+    outputs: Mapping[str, Path],
+    what: str,
+    check: Callable[[str], None],
+    write: Callable[[str, Path], Bundle],
+) -> tuple[list[Bundle], list[GateError]]:
+    """Write a bundle for each target.
+
+    Args:
+        outputs: folder of each target's bundle.
+        what: what is done, for notes.
+        check: function that refuses a target that cannot execute the file.
+        write: function that writes a target's bundle into a folder.
+
+    Returns:
+        the bundles that passed, and the errors of those that failed, which are kept.
+    """
+    written: list[Bundle] = []
+    failures: list[GateError] = []
+    for target in outputs:
+        check(target)  # before the first of several is made
+    for target, output in outputs.items():
+        console.note(f"{target}: {what}")
+        try:
+            written.append(write(target, output))
+        except GateError as error:
+            failures.append(error)
+        except BmcError:
+            for bundle in written:
+                console.note(f"wrote {bundle.path}")
+            raise
     return written, failures

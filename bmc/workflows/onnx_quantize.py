@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-from numpy.typing import NDArray
-
-from bmc import console, workspace
-from bmc.bundle import Bundle
-from bmc.contracts.targets import exporter_of
-from bmc.errors import BmcError, GateError, UsageError
+from bmc import workspace
+from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_scores import ScoreFunction, scorer_of
 from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.logits import logits_of
-from bmc.onnx_models.precision import precision_of
-from bmc.onnx_models.reading import read
 from bmc.workflows.export import Exported, check_targets, exported
-from bmc.workflows.onnx_files import Arrays, samples_for
+from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, samples_for, write_each
 from bmc.workflows.options import Quantization, QuantizedFiles, SampledFiles
-from bmc.workflows.outputs import refuse_output
 
 DEFAULT_TARGETS = ("onnx",)
 _MIN_AGREEMENT = 0.99
@@ -34,9 +26,7 @@ def quantize_file(
     path: Path,
     quantization: Quantization,
     files: QuantizedFiles,
-    arrays: Arrays | None = None,
-    labels: NDArray[Any] | str | None = None,
-    score: ScoreFunction | None = None,
+    samples: InMemory = InMemory(),  # noqa: B008  frozen
     max_drop: float | None = None,
 ) -> Exported:
     """Quantize an ONNX file on samples, and write a bundle for each target.
@@ -46,9 +36,7 @@ def quantize_file(
         quantization: samples, calibrator, and layers to leave in float.
         files: targets, limits, and the output folder for a single target; the default is
             NAME-int8-TARGET in the workspace.
-        arrays: samples in memory, in place of a path.
-        labels: labels of the samples in memory, or their name; that of `files` when None.
-        score: score function of the user, in place of accuracy or R2.
+        samples: samples, labels and score in memory.
         max_drop: points of the score of labeled samples that may be lost; 1 when None.
 
     Raises:
@@ -59,56 +47,51 @@ def quantize_file(
     """
     targets, name = files.target or DEFAULT_TARGETS, name_of(path)
     check_targets(targets, files.output)
-    outputs = {
-        target: files.output or workspace.root() / f"{workspace.slug(name)}-int8-{target}"
-        for target in targets
-    }
-    for target, output in outputs.items():
-        exporter_of(target)
-        refuse_output(output, files.force)
-    file = read(path)
-    if precision_of(file.model) != "fp32":
-        raise UsageError(
-            f"{path} is {precision_of(file.model)} already; bmc export {path} takes it as it is"
-        )
+    folder = f"{workspace.slug(name)}-int8"
+    outputs = outputs_for(targets, folder, files.output, files.force)
+    file = fp32_file(path, f"bmc export {path} takes it as it is")
     named = Path(quantization.samples) if quantization.samples is not None else None
     sampled = SampledFiles(files.output, files.force, files.data, named, files.random_samples)
-    labels = files.labels if labels is None else labels
-    if labels is None and (score is not None or max_drop is not None):
-        raise UsageError("score and max_drop need labels: pass the labels of the samples")
-    samples = samples_for(file, sampled, arrays, labels)
+    labels = files.labels if samples.labels is None else samples.labels
+    rows = samples_for(file, sampled, samples.arrays, labels)
     in_float = quantization.typed_names()
-    written: list[Bundle] = []
-    failures: list[GateError] = []
     options = ExportOptions(allow_slower=files.allow_slower)
-    with onnx_source(name, file, samples, options) as fp32:
-        limits = _limits(fp32, files.min_agreement, score, max_drop)
+    with onnx_source(name, file, rows, options) as fp32:
+        limits = limits_of(fp32, files.min_agreement, samples.score, max_drop)
         source = quantized_source(fp32, quantization.calibrator or _CALIBRATOR, in_float)
-        for target in outputs:
-            source.check(target)  # before the first of several is made
-        for target, output in outputs.items():
-            console.note(f"{target}: quantizing")
-            try:
-                written.append(
-                    onnx_flow.quantize(source, fp32, target, output, files.force, limits)
-                )
-            except GateError as error:
-                failures.append(error)
-            except BmcError:
-                for bundle in written:
-                    console.note(f"wrote {bundle.path}")
-                raise
-    return exported(written, failures)
+        return exported(
+            *write_each(
+                outputs,
+                "quantizing",
+                source.check,
+                lambda target, output: onnx_flow.quantize(
+                    source, fp32, target, output, files.force, limits
+                ),
+            )
+        )
 
 
-def _limits(
+def limits_of(
     source: OnnxSource,
     min_agreement: float | None,
     score: ScoreFunction | None,
     max_drop: float | None,
 ) -> Limits:
-    """Return the limits: of the score where samples have labels, else of the agreement."""
-    if not source.samples.labels:
+    """Return the limits: of the score where samples have labels, else of the agreement.
+
+    Args:
+        source: the original file, with its samples.
+        min_agreement: smallest agreement; 0.99 when None, and none where samples have labels.
+        score: score function of the user, in place of accuracy or R2.
+        max_drop: points of the score that may be lost; 1 when None.
+
+    Raises:
+        UsageError: there are no labels for a score or its limit, or they fit no output.
+    """
+    has_labels = bool(source.samples.labels)
+    if not has_labels and (score is not None or max_drop is not None):
+        raise UsageError("score and max_drop need labels: pass the labels of the samples")
+    if not has_labels:
         return Limits(_MIN_AGREEMENT if min_agreement is None else min_agreement)
     outputs = source.reference.run(source.samples.calls[0])
     scorer = scorer_of(source.samples, outputs, logits_of(source.file.graph), score)

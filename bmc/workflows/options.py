@@ -75,8 +75,8 @@ class SampledFiles(Files):
 
 
 @dataclass(frozen=True)
-class QuantizedFiles(Files):
-    """Where a model's data is, and the settings of a quantized ONNX file's bundles.
+class LimitedFiles(Files):
+    """Where a model's data is, and what the bundles of a compressed ONNX file may lose.
 
     Args:
         target: target runtimes of an ONNX file's bundles; the default is onnx.
@@ -85,10 +85,9 @@ class QuantizedFiles(Files):
             ones are ignored, or numbers. The bundles are scored, and --max-drop limits what they
             lose; the default is then 1 point.
         min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
-            predictions, or cosine similarity of outputs that are not logits. The layers with the
-            largest quantization error stay in float until it is reached. The default is 0.99, and
-            none with --labels.
-        allow_slower: accept a quantized ONNX file that is slower than the original.
+            predictions, or cosine similarity of outputs that are not logits. When quantizing, the
+            layers with the largest error stay in float until it is reached. The default is 0.99,
+            and none with --labels.
 
     Raises:
         SettingError: `min_agreement` is outside 0..1.
@@ -98,7 +97,6 @@ class QuantizedFiles(Files):
     random_samples: bool = field(default=False, metadata=about(group="Data"))
     labels: str | None = field(default=None, metadata=about(group="Data"))
     min_agreement: float | None = field(default=None, metadata=about(group="Method"))
-    allow_slower: bool = False
 
     def __post_init__(self) -> None:
         if self.min_agreement is not None and not 0 <= self.min_agreement <= 1:
@@ -110,19 +108,52 @@ class QuantizedFiles(Files):
         Raises:
             UsageError: one of these options is set.
         """
-        options = {
-            "--target": self.target,
-            "--random-samples": self.random_samples,
-            "--labels": self.labels is not None,
-            "--min-agreement": self.min_agreement is not None,
-            "--allow-slower": self.allow_slower,
-        }
-        for option, value in options.items():
+        for option, value in self.of_onnx_files().items():
             if value:
                 raise UsageError(
                     f"{option} is for ONNX files, and {model} is a model directory: bmc export "
                     f"writes its bundles; leave {option} out"
                 )
+
+    def of_onnx_files(self) -> dict[str, bool]:
+        """Return whether each option that only ONNX files have is set."""
+        return {
+            "--target": bool(self.target),
+            "--random-samples": self.random_samples,
+            "--labels": self.labels is not None,
+            "--min-agreement": self.min_agreement is not None,
+        }
+
+
+@dataclass(frozen=True)
+class QuantizedFiles(LimitedFiles):
+    """Where a model's data is, and the settings of a quantized ONNX file's bundles.
+
+    Args:
+        allow_slower: accept a quantized ONNX file that is slower than the original.
+    """
+
+    allow_slower: bool = False
+
+    def of_onnx_files(self) -> dict[str, bool]:
+        """Return whether each option that only ONNX files have is set."""
+        return {**super().of_onnx_files(), "--allow-slower": self.allow_slower}
+
+
+@dataclass(frozen=True)
+class CompressedFiles(LimitedFiles):
+    """Where a model's data is, and the samples of a pruned or shared ONNX file.
+
+    Args:
+        samples: .npz file of sample inputs for an ONNX file, one array per input name: samples
+            along the first axis, or along an additional leading axis.
+    """
+
+    samples: Path | None = field(default=None, metadata=about(group="Data"))
+
+    def of_onnx_files(self) -> dict[str, bool]:
+        """Return whether each option that only ONNX files have is set."""
+        return {**super().of_onnx_files(), "--samples": self.samples is not None}
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bmc import console, workspace
+from bmc.errors import UsageError
 from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
+from bmc.onnx_models import finding
 from bmc.training.batches import Rows
 from bmc.workflows.budgets import Budget, check_budgets
 from bmc.workflows.compress import compress, settings_of, step_class
-from bmc.workflows.options import Files, Pruning
+from bmc.workflows.export import Exported
+from bmc.workflows.onnx_compress import compress_file, refuse_training
+from bmc.workflows.onnx_files import InMemory
+from bmc.workflows.onnx_weights import zero_nm, zero_unstructured
+from bmc.workflows.options import CompressedFiles, Files, Pruning
 from bmc.workflows.ratio_search import SEARCHED, Search
 from bmc.workflows.results import Compressed
 from bmc.workflows.sizes import Size
 from bmc.workflows.tuning import Tuning
 
 _ROWS = 512
+_OF_FILES: Mapping[str, Any] = {"unstructured": zero_unstructured, "nm": zero_nm}
 
 
 def prune(
+    reference: str | None,
+    pruning: Pruning = Pruning(),  # noqa: B008  frozen
+    tuning: Tuning = Tuning(),  # noqa: B008  frozen
+    files: CompressedFiles = CompressedFiles(),  # noqa: B008  frozen
+) -> Compressed | Exported:
+    """Prune a model directory, or an ONNX file, of which bundles are written.
+
+    Args:
+        reference: as for `prune_model`, or an ONNX file.
+        pruning: the technique and its settings; an ONNX file takes unstructured and nm.
+        tuning: settings of the fine-tuning of a model directory.
+        files: what `prune_model` takes, and the samples, targets and limits of an ONNX file.
+
+    Raises:
+        UsageError: an option does not fit a model directory, or an ONNX file.
+        GateError: a bundle answers too differently, or as `prune_model` says.
+    """
+    path = finding.find(reference)
+    if path is None:
+        files.refuse_for(reference or "the newest model")
+        return prune_model(reference, pruning, tuning, files)
+    return prune_file(path, pruning, tuning, files)
+
+
+def prune_model(
     reference: str | None,
     pruning: Pruning = Pruning(),  # noqa: B008  frozen
     tuning: Tuning = Tuning(),  # noqa: B008  frozen
@@ -75,6 +110,41 @@ def prune(
         return "; ".join(filter(None, (budget.missed(before, after) for budget in budgets)))
 
     return compress("prune", method, str(folder), choose, tuning, files, missed)
+
+
+def prune_file(
+    path: Path,
+    pruning: Pruning,
+    tuning: Tuning,
+    files: CompressedFiles,
+    samples: InMemory = InMemory(),  # noqa: B008  frozen
+) -> Exported:
+    """Prune an ONNX file, and write a bundle for each target.
+
+    Args:
+        path: the ONNX file.
+        pruning: the technique and its settings.
+        tuning: `max_drop` limits the loss of labeled samples; nothing is trained.
+        files: samples, targets, limits, and the output.
+        samples: samples, labels and score in memory.
+
+    Raises:
+        UsageError: the technique needs a PyTorch model, or there is nothing to prune.
+        GateError: a bundle answers too differently; it is kept as NAME.failed.
+    """
+    refuse_training(path, tuning, files, samples)
+    method = pruning.method
+    if method not in _OF_FILES:
+        raise UsageError(
+            f"{path} is an ONNX file, which --method unstructured and --method nm alone prune; "
+            f"{method} needs the network: bmc.wrap takes a PyTorch model"
+        )
+    if pruning.target_macs or pruning.target_params or pruning.target_size:
+        raise UsageError(f"{method} takes no target; --ratio says how much it prunes")
+    technique = step_class("prune", method)
+    step = technique(**settings_of(technique, method, pruning.settings, {"ratio": pruning.ratio}))
+    change = partial(_OF_FILES[method], step=step)
+    return compress_file(path, f"prune/{method}", change, files, samples, tuning.max_drop)
 
 
 def _sensitivity(folder: Path, model: Model, work: Work) -> Sensitivity | None:

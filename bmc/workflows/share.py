@@ -2,14 +2,50 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
+from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
+from bmc.onnx_models import finding
 from bmc.workflows.compress import compress, settings_of, step_class
-from bmc.workflows.options import Files, Sharing
+from bmc.workflows.export import Exported
+from bmc.workflows.onnx_compress import compress_file, refuse_training
+from bmc.workflows.onnx_files import InMemory
+from bmc.workflows.onnx_weights import cluster
+from bmc.workflows.options import CompressedFiles, Files, Sharing
 from bmc.workflows.results import Compressed
 from bmc.workflows.tuning import Tuning
 
+_OF_FILES = "cluster"
+
 
 def share(
+    reference: str | None,
+    sharing: Sharing = Sharing(),  # noqa: B008  frozen
+    tuning: Tuning = Tuning(),  # noqa: B008  frozen
+    files: CompressedFiles = CompressedFiles(),  # noqa: B008  frozen
+) -> Compressed | Exported:
+    """Share parameters of a model directory, or of an ONNX file, of which bundles are written.
+
+    Args:
+        reference: as for `share_model`, or an ONNX file.
+        sharing: the technique and its settings; an ONNX file takes cluster.
+        tuning: settings of the fine-tuning of a model directory.
+        files: what `share_model` takes, and the samples, targets and limits of an ONNX file.
+
+    Raises:
+        UsageError: an option does not fit a model directory, or an ONNX file.
+        GateError: a bundle answers too differently, or as `share_model` says.
+    """
+    path = finding.find(reference)
+    if path is None:
+        files.refuse_for(reference or "the newest model")
+        return share_model(reference, sharing, tuning, files)
+    return share_file(path, sharing, tuning, files)
+
+
+def share_model(
     reference: str | None,
     sharing: Sharing = Sharing(),  # noqa: B008  frozen
     tuning: Tuning = Tuning(),  # noqa: B008  frozen
@@ -36,3 +72,35 @@ def share(
         return step
 
     return compress("share", sharing.method, reference, choose, tuning, files)
+
+
+def share_file(
+    path: Path,
+    sharing: Sharing,
+    tuning: Tuning,
+    files: CompressedFiles,
+    samples: InMemory = InMemory(),  # noqa: B008  frozen
+) -> Exported:
+    """Share the weights of an ONNX file, and write a bundle for each target.
+
+    Args:
+        path: the ONNX file.
+        sharing: the technique and its settings.
+        tuning: `max_drop` limits the loss of labeled samples; nothing is trained.
+        files: samples, targets, limits, and the output.
+        samples: samples, labels and score in memory.
+
+    Raises:
+        UsageError: the technique needs a PyTorch model, or there is nothing to share.
+        GateError: a bundle answers too differently; it is kept as NAME.failed.
+    """
+    refuse_training(path, tuning, files, samples)
+    if sharing.method != _OF_FILES:
+        raise UsageError(
+            f"{path} is an ONNX file, whose weights --method cluster alone shares; "
+            f"{sharing.method} needs the network: bmc.wrap takes a PyTorch model"
+        )
+    technique = step_class("share", _OF_FILES)
+    step = technique(**settings_of(technique, _OF_FILES, sharing.settings, {}))
+    change = partial(cluster, step=step)
+    return compress_file(path, f"share/{_OF_FILES}", change, files, samples, tuning.max_drop)

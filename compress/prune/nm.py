@@ -12,7 +12,8 @@ from bmc.errors import SettingError
 from bmc.model import AfterStep, Model, Record, Work
 from bmc.structure import zeros
 
-_PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
+PATTERNS = {"2:4": (2, 4), "4:8": (4, 8)}
+"""N and M of each pattern."""
 _KINDS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -42,18 +43,18 @@ class NM:
     layers: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.pattern not in _PATTERNS:
-            raise SettingError(f"pattern is {self.pattern!r}; possible: {', '.join(_PATTERNS)}")
+        if self.pattern not in PATTERNS:
+            raise SettingError(f"pattern is {self.pattern!r}; possible: {', '.join(PATTERNS)}")
 
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
-        kept, size = _PATTERNS[self.pattern]
+        kept, size = PATTERNS[self.pattern]
         weights = zeros.weights_of(model, self.layers, _KINDS)
         inputs = {name: weight.shape[1] for name, weight in weights.items()}
         indivisible = {name: count for name, count in inputs.items() if count % size}
-        _check_divisible(indivisible, self.pattern, self.layers, len(weights))
+        check_divisible(indivisible, self.pattern, self.layers, len(weights))
         pruned = {name: weight for name, weight in weights.items() if name not in indivisible}
-        masks = {name: _smallest(weight, kept, size) for name, weight in pruned.items()}
+        masks = {name: smallest(weight, kept, size) for name, weight in pruned.items()}
         zeros.zero(pruned, masks)
         return zeros.record_of(pruned)
 
@@ -68,7 +69,7 @@ class NM:
         return zeros.keep_zeros(record)
 
 
-def _check_divisible(
+def check_divisible(
     indivisible: dict[str, int], pattern: str, layers: tuple[str, ...], count: int
 ) -> None:
     """Refuse an indivisible layer if `layers` has its full name; otherwise print a note.
@@ -101,7 +102,7 @@ def _check_divisible(
 
 
 @torch.no_grad()
-def _smallest(weight: Tensor, kept: int, size: int) -> Tensor:
+def smallest(weight: Tensor, kept: int, size: int) -> Tensor:
     """Return a mask of all but the largest weights of each group along axis 1, bool.
 
     Args:

@@ -54,12 +54,12 @@ class Unstructured:
     def apply(self, model: Model, work: Work) -> Record:
         """Set the weights to zero and return the share of zeros in each parameter."""
         weights = zeros.weights_of(model, self.layers)
-        masks = _smallest(weights, self.ratio, self.scope)
+        masks = smallest(weights, self.ratio, self.scope)
         zeros.refuse_empty(weights, masks)
         if self.epochs:
             gradual = _gradual(tuple(weights), self.ratio, self.scope)
             work.fit(model, after_step=gradual, epochs=self.epochs, name="gradual", keep="last")
-            masks = _smallest(weights, self.ratio, self.scope)
+            masks = smallest(weights, self.ratio, self.scope)
         zeros.zero(weights, masks)
         return zeros.record_of(weights)
 
@@ -75,7 +75,7 @@ class Unstructured:
 
 
 @torch.no_grad()
-def _smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[str, Tensor]:
+def smallest(weights: Mapping[str, Tensor], ratio: float, scope: str) -> dict[str, Tensor]:
     """Return a mask of the weights of the smallest magnitude, by parameter name."""
     if scope == "layer":
         return {name: zeros.lowest(weight.abs(), ratio) for name, weight in weights.items()}
@@ -102,7 +102,7 @@ def _gradual(names: tuple[str, ...], ratio: float, scope: str) -> AfterStep:
         weights = {name: parameters[name] for name in names}
         target = zeros.ratio_at(done, ratio)
         if target > reached:
-            reached, masks = target, _smallest(weights, target, scope)
+            reached, masks = target, smallest(weights, target, scope)
         zeros.zero(weights, masks)
 
     return after_step

@@ -25,7 +25,8 @@ from bmc.model import AfterStep, Model, Record, Work
 
 _STARTS = ("linear", "k-means++")
 _MIN_VALUES, _MAX_VALUES = 2, 256
-_MIN_ZEROS = 0.1  # share of zeros from which a layer counts as pruned
+MIN_ZEROS = 0.1
+"""Share of zeros from which a layer counts as pruned."""
 _MAX_ITERATIONS = 1000
 _SEEDING_SAMPLE = 10_000  # weights
 _ZLIB_LEVEL = 9
@@ -88,11 +89,11 @@ class Cluster:
             weight: Tensor = layer.weight  # type: ignore[assignment]
             is_embedding = nn.Embedding in _user_classes(model.module, weight)
             groups = 1 if is_embedding else math.gcd(self.groups, len(weight))
-            if not _saves_bytes(weight, self.values, groups):
+            if not saves_bytes(weight, self.values, groups):
                 continue
-            zero = bool((weight == 0).float().mean() >= _MIN_ZEROS)
+            zero = bool((weight == 0).float().mean() >= MIN_ZEROS)
             record[name] = {"values": self.values, "groups": groups, "zero": zero}
-            clusters[name] = _clusters(weight.detach().cpu().numpy(), record[name], self.start)
+            clusters[name] = clusters_of(weight.detach().cpu().numpy(), record[name], self.start)
         Cluster.rebuild(model, record)
         for name, (values, indices) in clusters.items():
             codebook: Any = model.module.get_submodule(f"{name}.codebook")
@@ -180,7 +181,7 @@ def _user_classes(module: nn.Module, weight: Any) -> set[type[nn.Module]]:
     return {type(layer) for layer in _users(module, weight)}
 
 
-def _saves_bytes(weight: Tensor, values: int, groups: int) -> bool:
+def saves_bytes(weight: Tensor, values: int, groups: int) -> bool:
     """Return whether exported codebooks and indices take fewer bytes than the weight."""
     codebook = Codebook(tuple(weight.shape), values, groups)
     codebook_bytes = groups * (2 * values**2 if codebook.paired else values) * 4
@@ -207,7 +208,7 @@ def _checked_sizes(name: str, layer: nn.Module, sizes: Any) -> tuple[int, int]:
     return sizes["values"], sizes["groups"]
 
 
-def _clusters(
+def clusters_of(
     weight: NDArray[np.float32], sizes: Mapping[str, Any], start: str
 ) -> tuple[Values, NDArray[np.uint8]]:
     """Return a weight's codebooks (groups, values) and indices (rows, columns)."""

@@ -80,7 +80,7 @@ def test_samples_are_for_onnx_files_alone(bmc: Run, known: Path, rows: Path) -> 
     refused(result, "are for ONNX files", "mlp is a model directory")
 
 
-@pytest.mark.parametrize("verb", ["prune", "share", "check", "bench", "show"])
+@pytest.mark.parametrize("verb", ["check", "bench", "show"])
 def test_verbs_that_take_no_file_name_those_that_do(bmc: Run, file: Path, verb: str) -> None:
     refused(bmc(verb, file), "is an ONNX file, not a", "bmc export", "--samples ROWS.npz")
 
@@ -141,11 +141,13 @@ def test_labels_make_the_score_the_check(bmc: Run, file: Path, rows: Path, works
     assert "on labeled samples: accuracy" in bmc("show", "net-int8-onnx")[1]
 
 
-def test_a_lost_score_is_refused_and_kept(file: Path, workspace: Path) -> None:
-    def worst(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> float:
-        errors = [np.abs(o["class/logits:0"] - v) for o, v in zip(outputs, labels, strict=True)]
-        return 1 - float(np.max(errors))
+def worst(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> float:
+    """Return 1 minus the largest change of a logit."""
+    errors = [np.abs(o["class/logits:0"] - v) for o, v in zip(outputs, labels, strict=True)]
+    return 1 - float(np.max(errors))
 
+
+def test_a_lost_score_is_refused_and_kept(file: Path, workspace: Path) -> None:
     model, samples = library.open(file), {"image": images(8)}
     assert isinstance(model, library.OnnxHandle)
     labels = model.predict(samples)["class/logits:0"]
@@ -160,6 +162,39 @@ def test_a_lost_score_is_refused_and_kept(file: Path, workspace: Path) -> None:
         model.quantize(samples=samples, max_drop=1, force=True)
 
 
+def test_a_file_is_pruned_and_shared(bmc: Run, file: Path, rows: Path, workspace: Path) -> None:
+    options = ("--samples", rows, "--min-agreement", "0.5")
+    unstructured = ("prune", file, "--method", "unstructured")
+    refused(bmc(*unstructured), "arrays of image")
+    code, out, err = bmc(*unstructured, "--ratio", "0.1", *options)
+    assert code == 0, err
+    assert "net-unstructured-onnx" in out
+    assert "stores them like other numbers" in err
+    code, out, err = bmc("share", file, "--method", "cluster", "--set", "values=64", *options)
+    assert code == 0, err
+    assert "smaller only when compressed" in bmc("report", "--no-bench")[1]
+    refused(bmc("prune", file, *options), "unstructured and --method nm alone", "structured needs")
+    refused(bmc("share", file, *options), "--method cluster alone shares", "lowrank needs")
+    refused(bmc(*unstructured, "--epochs", "2", *options), "is not trained")
+    refused(bmc(*unstructured, "--max-drop", "1", *options), "--labels names their array")
+    refused(bmc(*unstructured, "--target-size", "0.5x", *options), "--ratio says")
+
+
+def test_python_prunes_and_shares_a_file(file: Path, workspace: Path) -> None:
+    model, samples = library.open(file), {"image": images(8)}
+    assert isinstance(model, library.OnnxHandle)
+    (pruned,) = model.prune(method="nm", samples=samples, min_agreement=0.1)
+    assert pruned.path == workspace / "net-nm-onnx"
+    labels = model.predict(samples)["class/logits:0"].argmax(axis=1)
+    (shared,) = model.share(samples=samples, labels=labels, max_drop=90, values=32)
+    assert shared.scores["accuracy"]["value"] > 0.1
+    logits = model.predict(samples)["class/logits:0"]
+    with pytest.raises(GateError, match=r"net-unstructured-onnx\.failed"):
+        model.prune(samples=samples, labels=logits, score=worst, max_drop=0)
+
+
 def test_options_of_onnx_files_are_refused_for_model_directories(bmc: Run, known: Path) -> None:
     refused(bmc("quantize", "mlp", "--target", "onnx"), "--target is for ONNX files", "bmc export")
     refused(bmc("quantize", "mlp", "--samples", "x"), "--samples is 'x'; for a model directory")
+    refused(bmc("prune", "mlp", "--samples", "x.npz"), "--samples is for ONNX files")
+    refused(bmc("share", "mlp", "--labels", "x"), "--labels is for ONNX files")
