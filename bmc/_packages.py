@@ -26,6 +26,8 @@ _EXTRA_OF_PACKAGE = {
     "timm": "timm",
     "torchvision": "timm",
     "datasets": "hub",
+    "soundfile": "audio",
+    "soxr": "audio",
 }
 
 

@@ -39,17 +39,23 @@ class GoldenRows:
     labels: list[str]
 
 
-def portable(row: Row) -> Row:
-    """Return a raw row in the form in which a bundle stores it; an image becomes its pixels.
+def portable(row: Row, kind: str = "image") -> Row:
+    """Return a raw row in the form in which a bundle stores it: pixels or samples of a file.
+
+    Args:
+        row: the row.
+        kind: kind of the rows, which says what a file holds: "image" or "audio".
 
     Raises:
-        DataError: the row is a file that is not an image.
+        DataError: the row is a file of another kind.
     """
     if isinstance(row, str):
         return (row,)
     if isinstance(row, Path | bytes):
         # The pixels are stored, not the file: image decoders of devices differ, and a bundle that
-        # holds pixels needs no decoder for an untrusted file.
+        # holds pixels needs no decoder for an untrusted file. The same holds for samples.
+        if kind == "audio":
+            return importlib.import_module("bmc.inputs.audio").read_clip(row)
         return importlib.import_module("bmc.inputs.image").read_image(row)
     if isinstance(row, int | np.integer):
         return int(row)

@@ -21,7 +21,9 @@ from bmc.bundle import Bundle
 from bmc.contracts import tasks
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
 from bmc.inputs import Many, ordered_batches
+from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.features import is_frame, rows_of_frame
+from bmc.listening import ListeningSession
 from bmc.sessions import SharedSession
 from bmc.targets import RuntimeOptions, Session
 
@@ -89,7 +91,8 @@ class Pipeline:
         Args:
             row: one raw row, a list of rows, or an iterator of rows. A row has the form of the
                 training data: a text (a tuple of two texts for pair models), an image (a file, or
-                uint8 (height, width[, channels])), a series (steps, channels), numbers (a
+                uint8 (height, width[, channels])), a clip of sound (a file, or float32 in -1..1 or
+                int16 (samples) at 16 kHz), a series (steps, channels), numbers (a
                 dictionary by column, or a tuple or array in the order of the columns; a data frame
                 is several rows), a tuple of arrays, or a number that seeds a generator. The row of
                 an ONNX file of another tool is the model's input tensors by name, with their batch
@@ -206,6 +209,29 @@ class Pipeline:
                 f"({self.bundle.manifest.task})"
             )
         return ranges
+
+    def listen(self, hop: float = 0.1) -> ListeningSession:
+        """Return a session that predicts on a stream of sound.
+
+        Args:
+            hop: seconds between two predictions.
+
+        Raises:
+            UsageError: the model does not take sound.
+            SettingError: the hop is out of range.
+
+        Example:
+            >>> session = bmc.load("bmc-runs/ds-cnn-words-onnx").listen(hop=0.1)
+            >>> for heard in session.stream(chunk):
+            ...     print(heard.seconds, heard.prediction.label)
+        """
+        encoder = self.bundle.encoder
+        if not isinstance(encoder, AudioEncoder):
+            raise UsageError(
+                f"the model of {self.bundle.path} takes {self.kind}, and only a model for sound "
+                "listens to a stream: call the pipeline with a row or an iterator of rows"
+            )
+        return ListeningSession(self, encoder.settings.samples, hop)
 
     def close(self) -> None:
         """Free the model once the running calls of other threads have ended.
@@ -380,6 +406,6 @@ def _renumbered(error: DataError, number: int) -> DataError:
     A row that was encoded alone is row 1 in its error.
     """
     kind, _, rest = str(error).partition(" 1")
-    if kind in ("row", "series", "text", "image") and not rest[:1].isdigit():
+    if kind in ("row", "series", "text", "image", "clip") and not rest[:1].isdigit():
         return DataError(f"{kind} {number}{rest}")
     return DataError(f"row {number}: {error}")

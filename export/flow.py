@@ -305,7 +305,7 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     # Golden rows come from the validation split: bundles are passed on, and the test split must
     # not be passed on with them.
     candidates = source.data.validation.rows if source.model.has_labels else range(count)
-    rows = [portable(row) for row in candidates[:count]]
+    rows = [portable(row, encoder.kind) for row in candidates[:count]]
     arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
     outputs = pipeline.session.run(arrays)
     labels: list[str] = []

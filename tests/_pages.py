@@ -19,6 +19,7 @@ from PIL import Image
 from bmc import assets, cli
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.models import bert
+from tests._sounds import write_folder
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"^```(bash|python)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -89,6 +90,7 @@ def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
         for number in range(20):
             pixels = generator.integers(shade, shade + 60, (24, 24, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
+    write_folder(folder / "words", 10)
     for command in commands:
         run_command(command, folder)
 

@@ -25,6 +25,7 @@ from bmc.model import Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
+from tests import _sounds
 
 ROWS_A_CLASS = 150
 
@@ -101,6 +102,18 @@ def reviews_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def reviews(reviews_csv: Path) -> Dataset:
     """Return those reviews, checked and split."""
     return datasets.load(str(reviews_csv))
+
+
+@pytest.fixture(scope="session")
+def clips_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder of 30 short clips of each of three classes."""
+    return _sounds.write_folder(tmp_path_factory.mktemp("data") / "tones", 30)
+
+
+@pytest.fixture(scope="session")
+def clips(clips_folder: Path) -> Dataset:
+    """Return those clips, checked and split."""
+    return datasets.load(f"audiofolder:{clips_folder}")
 
 
 def fresh_model(columns: int = 1, layers: int = 2) -> Model:

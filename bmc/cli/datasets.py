@@ -11,7 +11,7 @@ def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Render
 
     Args:
         name: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, or hf:NAME, to show.
+            imagefolder:DIR, audiofolder:DIR, or hf:NAME, to show.
 
     Example:
         bmc datasets

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from bmc.data import Table
 
 HINT = (
-    "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR "
-    "and hf:NAME work too"
+    "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR, "
+    "audiofolder:DIR and hf:NAME work too"
 )
 
 

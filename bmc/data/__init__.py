@@ -54,9 +54,9 @@ from bmc.folds import Fold as Fold
 from bmc.inputs import Many
 from bmc.inputs.features import listed
 from bmc.inputs.image import shape_of
+from bmc.split import TRAIN, VALIDATION, parts_of
 from bmc.split import content_of as content_of
 from bmc.split import keys_of as keys_of
-from bmc.split import parts_of
 from bmc.stored_rows import StoredRows
 
 _FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
@@ -68,7 +68,12 @@ _UNPACK = {
     ".zip": "unzip",
 }
 _READ_SEVERAL = ("_tables", "_features", "_arrays", "_hub")  # readers of rows with several labels
-_PREFIXES = {"imagefolder": "_imagefolder", "hf": "_hub", "memory": "_memory"}
+_PREFIXES = {
+    "imagefolder": "_imagefolder",
+    "audiofolder": "_audiofolder",
+    "hf": "_hub",
+    "memory": "_memory",
+}
 
 
 Labels = Sequence[Any]
@@ -80,8 +85,8 @@ class Examples:
     """The rows of one part of a data set.
 
     Args:
-        rows: raw rows: tuples of texts, images (a uint8 array, or files), series, or tuples of
-            arrays.
+        rows: raw rows: tuples of texts, images (a uint8 array, or files), clips of sound (an int16
+            array, or files), series, or tuples of arrays.
         labels: class index of each row, -1 for a row without a label; a number in a regression; of
             several labels a row, a tuple with 0 or 1 for each.
     """
@@ -102,13 +107,15 @@ class Table:
         labels: class name of each row; a number as text in a regression; of several labels a row,
             their names as `bmc.label_names.joined` writes them.
         official_test: rows that the authors of the data set aside as the test part.
-        kind: kind of the rows: "text", "image", "series", "features" or "array".
+        kind: kind of the rows: "text", "image", "audio", "series", "features" or "array".
         numbers: the labels were floating-point numbers, so that fractions are not class names.
         notes: sentences on decisions of the reader.
         classes: class names in the order of a network's outputs; sorted by name when empty.
         features: names of the numbers in a row, where rows are float64 (rows, numbers) with NaN
             for missing values, or arrays of one axis.
         several: whether a row has several labels.
+        validation: True for the rows that the authors of the data set aside as the validation part,
+            bool (rows); None where they set none aside.
     """
 
     rows: Many
@@ -120,6 +127,7 @@ class Table:
     classes: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
     several: bool = False
+    validation: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -186,7 +194,7 @@ def load(
 
     Args:
         reference: name of a data set, the path of a .csv, .tsv, .jsonl, .ndjson, .json, .parquet or
-            .npz file, imagefolder:DIR, or hf:NAME.
+            .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME.
         text_columns: names of a table's columns to read; two columns make sentence pairs.
         label_column: name of a table's column with the class or number; for several labels a row,
             of the column with all of them, or of a column for each, separated by commas.
@@ -321,7 +329,7 @@ def _reader_of(reference: str) -> tuple[str, Any, str] | None:
     if reference not in names and path.is_dir():
         raise UnknownError(
             f"{reference!r} is a folder; if it holds a folder of images for each class, it is "
-            f"imagefolder:{reference}"
+            f"imagefolder:{reference}, and with sounds audiofolder:{reference}"
         )
     if reference not in names and ending in _UNPACK:
         raise UnknownError(
@@ -362,6 +370,8 @@ def split(
     classes, codes, test_codes = reading.numbered(table, name)
     keys = keys_of(table.rows)
     parts = parts_of(keys, reading.strata(codes), official is None, fold)
+    if table.validation is not None and fold is None:
+        parts = _with_validation(parts, keys, table.validation)
     if table.official_test:
         parts[np.isin(keys, keys_of(table.official_test.rows))] = -1
     counted_codes = test_codes if official else test_codes[:0]
@@ -393,6 +403,20 @@ def split(
     examples = (cut["train"], cut["validation"], cut["test"])
     dataset = Dataset(name, table.kind, task, columns, classes, *examples, fingerprint, summary)
     return replace(dataset, features=table.features)
+
+
+def _with_validation(
+    parts: NDArray[np.int8], keys: NDArray[np.uint64], validation: NDArray[np.bool_]
+) -> NDArray[np.int8]:
+    """Return the part of each row where the validation part is the authors'.
+
+    Rows that the usual split takes for validation go to the training part. A row that equals a
+    validation row is in no part.
+    """
+    parts = np.where(parts == VALIDATION, np.int8(TRAIN), parts)
+    parts[np.isin(keys, keys[validation])] = -1
+    parts[validation] = VALIDATION
+    return parts
 
 
 def check_same(data: Dataset, fingerprint: object, model: str) -> None:

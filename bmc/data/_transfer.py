@@ -15,6 +15,7 @@ from bmc.data._nearest import nearest
 from bmc.data._unlabeled import is_users, read
 from bmc.errors import DataError, SettingError
 from bmc.inputs import Many
+from bmc.inputs.audio import read_clip
 from bmc.inputs.features import listed
 from bmc.inputs.image import read_image
 from bmc.split import keys_of
@@ -53,7 +54,8 @@ def transfer_rows(
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
-            file, imagefolder:DIR with images in any folders, memory:NAME, or "none".
+            file, imagefolder:DIR or audiofolder:DIR with files in any folders, memory:NAME, or
+            "none".
         limit: maximum number of rows; a smaller limit gives the first of a larger one's.
         avoid: the data whose validation and test rows must not be among them.
         columns: names of a table's text columns; the data's own when empty.
@@ -80,7 +82,7 @@ def transfer_rows(
     _check(reference, rows, kind, avoid)
     if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
         rows = _sized(rows, avoid.train.rows.shape[1:])
-    keys = _keys(rows)
+    keys = _keys(rows, avoid.kind)
     is_held_out = np.isin(keys, _held_out(avoid, rows))
     is_duplicate = _duplicates(keys) if is_users(reference) else np.zeros(len(rows), bool)
     kept = np.flatnonzero(~(is_held_out | is_duplicate))
@@ -102,9 +104,9 @@ def fresh_rows(rows: Many, avoid: Dataset, before: Many = ()) -> TransferRows:
         avoid: the data; a row that equals a training row counts as a duplicate.
         before: unlabeled rows that the model learns from already.
     """
-    keys = _keys(rows)
+    keys = _keys(rows, avoid.kind)
     is_held_out = np.isin(keys, _held_out(avoid, rows))
-    known = np.concatenate([_keys(avoid.train.rows), _keys(before)])
+    known = np.concatenate([_keys(avoid.train.rows, avoid.kind), _keys(before, avoid.kind)])
     is_duplicate = (_duplicates(keys) | np.isin(keys, known)) & ~is_held_out
     kept = np.flatnonzero(~(is_held_out | is_duplicate))
     counts = len(rows), int(is_duplicate.sum()), int(is_held_out.sum())
@@ -151,16 +153,17 @@ def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
     is_files = len(parts[0]) > 0 and isinstance(parts[0][0], Path)
     if avoid.kind == "image" and is_files and isinstance(rows, np.ndarray):
         parts = [_sized(part, rows.shape[1:]) for part in parts]
-    return np.concatenate([_keys(part) for part in parts])
+    return np.concatenate([_keys(part, avoid.kind) for part in parts])
 
 
-def _keys(rows: Many) -> NDArray[np.uint64]:
-    """Return a key for each row; image files of the same pixels have equal keys."""
+def _keys(rows: Many, kind: str) -> NDArray[np.uint64]:
+    """Return a key for each row; files of the same pixels or samples have equal keys."""
+    if kind == "audio" and len(rows):
+        return np.concatenate([keys_of([read_clip(row)]) for row in rows])
     if not len(rows) or not isinstance(rows[0], Path):
         return keys_of(rows)
-    # One image at a time: they may be more than fit into memory.
-    every = (keys_of([read_image(path, channels=3)]) for path in rows)
-    return np.concatenate(list(every))
+    # One file at a time: they may be more than fit into memory.
+    return np.concatenate([keys_of([read_image(path, channels=3)]) for path in rows])
 
 
 def _sized(images: Iterable[Any], shape: Sequence[int]) -> NDArray[np.uint8]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from bmc import memory
 from bmc.contracts.data_sets import data_set, with_sentences
 from bmc.data._arrays import image_rows, series_rows, unlabeled_rows
+from bmc.data._audiofolder import clips_below
 from bmc.data._features import rows_of, unlabeled
 from bmc.data._imagefolder import images_below
 from bmc.data._tables import FORMATS, records
@@ -19,13 +20,14 @@ from bmc.data._values import Values, characters
 from bmc.data_files import check_file, opened
 from bmc.errors import DataError, unknown
 from bmc.inputs import Many
+from bmc.inputs.audio import read_clip
 from bmc.inputs.features import FeatureEncoder, FeatureSettings, is_frame, rows_of_frame
 from bmc.inputs.series import check_series
 
-_IMAGES = "imagefolder:"
+_IMAGES, _SOUNDS = "imagefolder:", "audiofolder:"
 HINT = (
-    "or a .txt, .csv, .tsv, .jsonl, .json, .parquet or .npz file, or imagefolder:DIR with images "
-    "in any folders"
+    "or a .txt, .csv, .tsv, .jsonl, .json, .parquet or .npz file, or imagefolder:DIR or "
+    "audiofolder:DIR with images or sounds in any folders"
 )
 
 
@@ -36,9 +38,9 @@ def read(
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
-            file, imagefolder:DIR, or memory:NAME.
-        kind: kind of the rows that a Python caller passed: "text", "image", "series", "features"
-            or "array".
+            file, imagefolder:DIR, audiofolder:DIR, or memory:NAME.
+        kind: kind of the rows that a Python caller passed: "text", "image", "audio", "series",
+            "features" or "array".
         columns: names of a table's text columns.
         features: names of a table's columns of numbers, in data of such rows.
 
@@ -56,6 +58,8 @@ def read(
         return _passed(rows, kind, len(columns)), kind
     if reference.startswith(_IMAGES):
         return images_below(reference.removeprefix(_IMAGES)), "image"
+    if reference.startswith(_SOUNDS):
+        return clips_below(reference.removeprefix(_SOUNDS)), "audio"
     path = Path(reference)
     ending = path.suffix.lower()
     if ending == ".txt":
@@ -137,6 +141,8 @@ def _passed(rows: Any, kind: str, columns: int) -> Many:
         return [_series(row, number) for number, row in enumerate(rows, start=1)]
     if kind == "array":
         return _tuples(rows)
+    if kind == "audio":
+        return [_clip(row, number) for number, row in enumerate(rows, start=1)]
     raise DataError(
         f"transfer holds {type(rows).__name__}; images are one uint8 array (rows, height, width, "
         "channels), or imagefolder:DIR"
@@ -148,6 +154,13 @@ def _texts(row: Any, number: int, values: Values, columns: int) -> tuple[str, ..
     if len(texts) != columns:
         raise DataError(f"transfer: row {number} must hold {columns} text(s): {row!r:.60}")
     return tuple(values.text(text, "text", number) for text in texts)
+
+
+def _clip(row: Any, number: int) -> NDArray[np.float32]:
+    try:
+        return read_clip(row)
+    except DataError as error:
+        raise DataError(f"transfer: row {number}: {error}") from error
 
 
 def _series(row: Any, number: int) -> NDArray[np.float32]:

@@ -11,6 +11,11 @@ VECTORS = ("glove-50",)
 """Names of built-in word vectors, which are names of assets."""
 DEFAULT_VOCABULARY, DEFAULT_EMBEDDING = 8000, 128
 
+MIN_SECONDS, MAX_SECONDS = 0.1, 60
+MIN_MELS, MAX_MELS = 8, 128
+MIN_FREQUENCY, MAX_FREQUENCY = 1000, 8000
+"""Range of the upper end of the mel bands in Hz; 8000 is half of the rate of the samples."""
+
 _MIN_VOCABULARY, _MAX_VOCABULARY = 100, 200_000
 
 
@@ -28,6 +33,35 @@ class ImageOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.image_size <= 4096:
             raise SettingError(f"image size is {self.image_size}; it must lie in 0..4096")
+
+
+@dataclass(frozen=True)
+class AudioOptions:
+    """Settings of networks for sound, which read log-mel energies.
+
+    Args:
+        seconds: length of a clip in seconds; a shorter one is padded, and of a longer one the start
+            is read. Applies to sound only.
+        mels: number of mel bands.
+        max_frequency: upper end of the highest mel band in Hz; 4000 is all that a telephone has.
+    """
+
+    seconds: float = 1.0
+    mels: int = 40
+    max_frequency: int = 4000
+
+    def __post_init__(self) -> None:
+        if not MIN_SECONDS <= self.seconds <= MAX_SECONDS:
+            raise SettingError(
+                f"seconds is {self.seconds}; it must lie in {MIN_SECONDS}..{MAX_SECONDS}"
+            )
+        if not MIN_MELS <= self.mels <= MAX_MELS:
+            raise SettingError(f"mels is {self.mels}; it must lie in {MIN_MELS}..{MAX_MELS}")
+        if not MIN_FREQUENCY <= self.max_frequency <= MAX_FREQUENCY:
+            raise SettingError(
+                f"max frequency is {self.max_frequency}; it must lie in "
+                f"{MIN_FREQUENCY}..{MAX_FREQUENCY} Hz"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Multilayer perceptron: an image's pixels, or a table's numbers, through fully connected layers.
+"""Multilayer perceptron: pixels, numbers, or mean energies of sound, through linear layers.
 
 Source: Rumelhart, Hinton and Williams 1986, "Learning Representations by Back-propagating Errors".
 """
@@ -15,12 +15,13 @@ MAX_LAYERS = 64
 
 
 @dataclass(frozen=True)
-class Settings(_options.ImageOptions):
+class Settings(_options.ImageOptions, _options.AudioOptions):
     """Settings of the perceptron.
 
     Args:
         width: width of each hidden layer.
-        depth: number of hidden layers; 0 for a linear model of the pixels or numbers.
+        depth: number of hidden layers; 0 for a linear model of the pixels, numbers or mean
+            log-mel energies.
         dropout: dropout probability after each hidden layer.
     """
 
@@ -29,7 +30,8 @@ class Settings(_options.ImageOptions):
     dropout: float = 0.0
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _options.ImageOptions.__post_init__(self)
+        _options.AudioOptions.__post_init__(self)
         _options.check_range("width", self.width)
         if self.depth:
             _options.check_range("depth", self.depth, MAX_LAYERS)
@@ -42,17 +44,20 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("image", "features"),
+    takes=("image", "features", "audio"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.mlp",
     baselines={
-        "mlp": "perceptron for images and tabular data: one hidden layer of 128, ReLU",
+        "mlp": "perceptron for images, tabular data and sound: one hidden layer of 128, ReLU",
     },
     # Tables have few rows: 400 of them make 13 steps of 32 an epoch.
     recipes={
         "features": TrainingSettings(
             epochs=40, learning_rate=2e-3, batch_size=32, precision="fp32", checkpoint_every=1000
-        )
+        ),
+        "audio": TrainingSettings(
+            epochs=20, learning_rate=1e-2, batch_size=32, precision="fp32", checkpoint_every=1000
+        ),
     },
 )

@@ -1,4 +1,6 @@
-"""Bidirectional recurrent networks over tokens or series: plain RNN, LSTM and GRU.
+"""Bidirectional recurrent networks over tokens, series or sound: plain RNN, LSTM and GRU.
+
+Of sound they read log-mel energies, one step for each 20 ms.
 
 Padding does not change the outputs of a row, in any target: both directions are layers that read
 forward, and the second layer reads the row reversed within its length. (With packed sequences,
@@ -22,7 +24,7 @@ READOUTS = ("mean", "last")
 
 
 @dataclass(frozen=True)
-class Settings(_options.WordOptions):
+class Settings(_options.WordOptions, _options.AudioOptions):
     """Settings of a recurrent network; the token settings apply to text only.
 
     Args:
@@ -44,7 +46,8 @@ class Settings(_options.WordOptions):
     readout: str = "mean"
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        _options.WordOptions.__post_init__(self)
+        _options.AudioOptions.__post_init__(self)
         for name in ("hidden", "layers"):
             if getattr(self, name) < 1:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least 1")
@@ -79,14 +82,23 @@ def recipe_with(name: str, settings: Settings, taught: bool) -> TrainingSettings
 
 
 FAMILY = Family(
-    takes=("text", "series"),
+    takes=("text", "series", "audio"),
     settings=Settings,
     recipe=recipe,
     recipe_with=recipe_with,
     network="bmc.models.recurrent",
     baselines={
-        "rnn": "plain bidirectional recurrent network over tokens or series",
+        "rnn": "plain bidirectional recurrent network over tokens, series or sound",
         "lstm": "the same with long short-term memory",
         "gru": "the same with gated recurrent units",
+    },
+    recipes={
+        "audio": TrainingSettings(
+            epochs=20,
+            learning_rate=3e-3,
+            batch_size=64,
+            precision="fp32",
+            augment=("shift", "speed", "noise"),
+        )
     },
 )

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from bmc.contracts.tasks import task as task_of
 from bmc.inputs import Arrays, Encoder, Many, Row
+from bmc.inputs.audio import RATE, AudioEncoder
 from bmc.inputs.features import FeatureEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.inputs.ngram import NgramEncoder
@@ -25,6 +26,7 @@ from bmc.inputs.text import TextEncoder
 from bmc.model import Model, output_of
 
 Floats = NDArray[np.float32]
+_BLOCK = RATE // 50  # samples of sound that one weight is shown for: 20 ms
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def explain(
     series.
 
     Args:
-        model: a model for text, images, series or tables of numbers.
+        model: a model for text, images, sound, series or tables of numbers.
         rows: raw rows.
         truth: class index or value of each row.
         indices: indices of the rows to explain.
@@ -161,8 +163,8 @@ def _gradient_times_input(
 ) -> tuple[Floats, Floats | None]:
     """Return a row's outputs (1, ...) and weights.
 
-    Weights are of tokens (length), pixels (height, width) or a series (length, channels); None if
-    no layer looks the token ids up.
+    Weights are of tokens (length), pixels (height, width), a series (length, channels) or blocks
+    of sound (blocks, 1); None if no layer looks the token ids up.
     """
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     token_ids = tensors["input_ids"].flatten() if "input_ids" in tensors else None
@@ -194,8 +196,16 @@ def _gradient_times_input(
         by_token = sum(weight.reshape(len(token_ids), -1).sum(dim=1) for weight in weights)
         return outputs.detach().numpy(), np.asarray(by_token, np.float32)
     row_weights = weights[0][0]
+    if "samples" in tensors:
+        return outputs.detach().numpy(), _blocks(row_weights.numpy()).sum(axis=1, keepdims=True)
     merged = row_weights.sum(dim=0) if "pixels" in tensors else row_weights
     return outputs.detach().numpy(), merged.numpy()
+
+
+def _blocks(samples: Floats) -> Floats:
+    """Return samples of sound (samples) in blocks of 20 ms, (blocks, 320); the last is padded."""
+    blocks = -(-len(samples) // _BLOCK)
+    return np.pad(samples, (0, blocks * _BLOCK - len(samples))).reshape(blocks, _BLOCK)
 
 
 def _words(tokenizer: Tokenizer, row: Row, weights: Floats) -> dict[str, Any]:
@@ -234,7 +244,13 @@ def _truncating_tokenizer(encoder: TextEncoder) -> Tokenizer:
 
 
 def _values(encoder: Encoder, arrays: Arrays) -> NDArray[Any]:
-    """Return the input of a network for display: an image's pixels or a series."""
+    """Return the input of a network for display: an image's pixels, or a series.
+
+    Of sound the series is the loudness of each 20 ms: the root of the mean square, (blocks, 1).
+    """
+    if isinstance(encoder, AudioEncoder):
+        loudness: Floats = np.sqrt((_blocks(arrays["samples"][0]) ** 2).mean(axis=1))
+        return loudness[:, None]
     if not isinstance(encoder, ImageEncoder):
         series: Floats = arrays["series"][0]
         return series

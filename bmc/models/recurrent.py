@@ -1,4 +1,4 @@
-"""Bidirectional recurrent networks over tokens or series: plain RNN, LSTM and GRU.
+"""Bidirectional recurrent networks over tokens, series or sound: plain RNN, LSTM and GRU.
 
 Padding does not change the outputs of a row, in any target: both directions are layers that read
 forward, and the second layer reads the row reversed within its length. (With packed sequences,
@@ -26,7 +26,7 @@ from bmc.families.recurrent import Settings as Settings
 from bmc.inference.operators import RecurrentOperator
 from bmc.inputs.series import encoder_for as series_encoder_for
 from bmc.model import Model, Parts
-from bmc.models import tokens, word_vectors
+from bmc.models import log_mel, tokens, word_vectors
 from bmc.models._sizes import sizes_checked
 
 
@@ -47,6 +47,10 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     if data.kind == "text":
         encoder, table = word_vectors.encoder_for(data, settings)
         spec |= word_vectors.sizes(encoder, table, settings)
+    elif data.kind == "audio":
+        _refuse_vectors(settings, data)
+        encoder = log_mel.encoder_for(settings)
+        spec |= log_mel.spec_of(encoder, settings)
     else:
         _refuse_vectors(settings, data)
         encoder = series_encoder_for(data.train.rows, settings.max_length)
@@ -55,6 +59,8 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     module: Any = build(spec)
     if table is not None:
         word_vectors.fill(module.embedding, table)
+    if data.kind == "audio":
+        log_mel.standardize(module.log_mel, data, encoder)
     return Model(module, "recurrent", spec, data.labels, encoder, data.task)
 
 
@@ -74,7 +80,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec is malformed or inconsistent.
     """
     with sizes_checked(spec):
-        kind = {"text": OverTokens, "series": OverSeries}[spec["input"]]
+        kind = {"text": OverTokens, "series": OverSeries, "audio": OverSound}[spec["input"]]
         return kind(spec).eval()
 
 
@@ -86,6 +92,8 @@ def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         columns = 1 if module.embedding.types is None else 2
         first, second = tokens.token_examples(words, shapes, columns)
         return first, second
+    if isinstance(module, OverSound):
+        return log_mel.examples(module)
     generator = torch.Generator().manual_seed(0)
 
     def example(rows: int, length: int) -> dict[str, Tensor]:
@@ -183,6 +191,23 @@ class OverSeries(_Recurrent):
         if self.training and self.noise:
             series = series + self.noise * torch.randn_like(series)
         return self.answers(series, lengths)
+
+
+class OverSound(_Recurrent):
+    """A recurrent network over the log-mel energies of clips."""
+
+    def __init__(self, spec: Mapping[str, Any]) -> None:
+        samples, mels, max_frequency = log_mel.sizes_of(spec)
+        super().__init__(spec, mels)
+        self.samples = samples
+        self.log_mel = log_mel.LogMel(mels, max_frequency)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """Return outputs (rows, classes) for samples (rows, samples) in -1..1."""
+        energies = self.log_mel(samples)
+        rows, frames, _ = energies.shape
+        lengths = torch.full((rows,), frames, dtype=torch.int64, device=samples.device)
+        return self.answers(energies, lengths)
 
 
 class _BothWays(nn.Module):

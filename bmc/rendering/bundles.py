@@ -57,6 +57,7 @@ def _next(bundle: Bundle) -> str:
         return f"next: bmc check {bundle.path}    or: bmc bench {bundle.path}"
     rows = {
         "image": "IMAGE.png",
+        "audio": "CLIP.wav",
         "series": "SERIES.npy",
         "features": "TABLE.csv",
         "latent": "1 2 3 --images PICTURES",

@@ -36,7 +36,8 @@ def listed() -> Rendered:
         (
             table,
             "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
-            "--label-column ..., or --features all; FILE.npz, imagefolder:DIR, hf:NAME",
+            "--label-column ..., or --features all; FILE.npz, imagefolder:DIR, "
+            "audiofolder:DIR, hf:NAME",
         ),
     )
 

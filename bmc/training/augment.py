@@ -12,11 +12,13 @@ from torch.nn.functional import pad
 
 from bmc.errors import DataError
 from bmc.training.batches import Batch, Mixing
+from bmc.training.sounds import noise, shift, speed
 
 MIXING = ("mixup", "cutmix")
 """Augmentations that mix each image, and its label, with another image of the batch."""
 
 _OF_TOKENS = ("word-drop", "word-swap")
+_OF_SOUND = {"shift": shift, "speed": speed, "noise": noise}
 _CHANGED_WORDS = 0.1
 _MIXUP_ALPHA, _CUTMIX_ALPHA = 0.2, 1.0  # of the Beta distribution, as in the papers
 
@@ -56,7 +58,8 @@ def augmented(inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str,
         names: augmentations: crop (shift by up to an eighth of the height), flip (left to right),
             cutout (set a square of a quarter of the width to the mean), word-drop (mask a tenth of
             the tokens, but not the first), word-swap (exchange a tenth of the tokens with the next
-            one, but not the first and the separators).
+            one, but not the first and the separators); of sound shift, speed and noise, see
+            `bmc.training.sounds`.
 
     Raises:
         DataError: an augmentation is for another kind of data.
@@ -67,7 +70,7 @@ def augmented(inputs: Mapping[str, Tensor], names: tuple[str, ...]) -> dict[str,
     """
     changed = dict(inputs)
     for name in names:
-        key = "attention_mask" if name in _OF_TOKENS else "pixels"
+        key = _INPUT_OF_KIND[_kind_of(name)]
         _check_input(name, key, changed)
         if name == "word-swap":
             changed["input_ids"] = _word_swap(changed["input_ids"], changed[key])
@@ -81,14 +84,21 @@ def check_kind(names: tuple[str, ...], kind: str) -> None:
 
     Args:
         names: augmentations.
-        kind: kind of the data's rows: "text", "image", "series" or "array".
+        kind: kind of the data's rows: "text", "image", "audio", "series" or "array".
 
     Raises:
         DataError: an augmentation is for another kind of data.
     """
     for name in names:
-        if kind != ("text" if name in _OF_TOKENS else "image"):
+        if kind != _kind_of(name):
             raise _refusal(name)
+
+
+def _kind_of(name: str) -> str:
+    """Return the kind of rows that an augmentation changes."""
+    if name in _OF_SOUND:
+        return "audio"
+    return "text" if name in _OF_TOKENS else "image"
 
 
 def _check_input(name: str, key: str, inputs: Mapping[str, Tensor]) -> None:
@@ -97,9 +107,9 @@ def _check_input(name: str, key: str, inputs: Mapping[str, Tensor]) -> None:
 
 
 def _refusal(name: str) -> DataError:
-    kind = "text that is read as tokens" if name in _OF_TOKENS else "images"
+    kinds = {"text": "text that is read as tokens", "image": "images", "audio": "sound"}
     return DataError(
-        f"the augmentation {name} is for {kind}, which this data does not have; "
+        f"the augmentation {name} is for {kinds[_kind_of(name)]}, which this data does not have; "
         f"leave {name} out of augment"
     )
 
@@ -186,4 +196,11 @@ def _word_swap(ids: Tensor, mask: Tensor) -> Tensor:
     return ids.gather(1, order)
 
 
-_AUGMENTATIONS = {"crop": _crop, "flip": _flip, "cutout": _cutout, "word-drop": _word_drop}
+_AUGMENTATIONS = {
+    "crop": _crop,
+    "flip": _flip,
+    "cutout": _cutout,
+    "word-drop": _word_drop,
+    **_OF_SOUND,
+}
+_INPUT_OF_KIND = {"text": "attention_mask", "image": "pixels", "audio": "samples"}

@@ -20,6 +20,9 @@ from bmc.training.work import joined, mean_and_scale
 
 AVERAGES = ("probabilities", "logits")
 WEIGHTINGS = ("equal", "validation")
+_CHANGING = ("image", "audio")
+"""Kinds of rows that augmentation makes new in every epoch, so that a teacher answers each batch.
+Texts without some words keep the cached logits of the whole text."""
 _ROUNDS = 200
 _LEAST = 1e-12
 
@@ -42,7 +45,7 @@ class Ensemble:
     def answers(self, student: Model, work: Work, unlabeled: Many) -> Callable[[Batch], Tensor]:
         """Return a function from a batch to logits (rows, classes), or standardized values.
 
-        They are cached by teacher. Of augmented images they are computed for every batch.
+        They are cached by teacher. Of augmented images and sound they are computed for every batch.
 
         Args:
             student: whose classes they are ordered by.
@@ -56,7 +59,7 @@ class Ensemble:
         weights = self._weights(models, orders, work)
         self._say(weights, work)
 
-        if work.data.kind == "image" and work.augment:  # augmented images are new in every epoch
+        if work.data.kind in _CHANGING and work.augment:
             functions = [live_logits(teacher, student, work.device) for teacher in models]
 
             def live(batch: Batch) -> Tensor:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import pad
 
 from bmc import console, disk
 from bmc.contracts import families
@@ -18,6 +19,7 @@ from bmc.contracts.targets import runtime_of
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import content_of
 from bmc.inputs import Many
+from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
 from bmc.training.batches import Batch, Rows
@@ -85,14 +87,15 @@ def cached_rows(sha256: str, cache: Path) -> int:
 
 
 def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch], Tensor]:
-    """Return a function that computes a teacher's logits for augmented images.
+    """Return a function that computes a teacher's logits for augmented images or sound.
 
-    A batch has the student's pixels. Where the teacher's encoder has another normalization or
-    size, it gets the same augmented images as its own encoder makes pixels of them.
+    A batch has the student's pixels or samples. Where the teacher's encoder has another
+    normalization or size, it gets the same augmented images as its own encoder makes pixels of
+    them; where it has another length of clips, the same clips, padded or cut.
 
     Args:
-        teacher: a trained model of images.
-        student: the model whose pixels a batch has.
+        teacher: a trained model of images or sound.
+        student: the model whose inputs a batch has.
         device: "cpu", "cuda", or "auto".
 
     Source: Beyer et al. 2022, "Knowledge distillation: A good teacher is patient and consistent".
@@ -106,6 +109,10 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
         if isinstance(source, ImageEncoder) and isinstance(target, ImageEncoder):
             pixels = converted(inputs["pixels"], source.settings, target.settings)
             inputs = {**inputs, "pixels": pixels}
+        if isinstance(target, AudioEncoder):
+            samples = inputs["samples"]
+            missing = target.settings.samples - samples.shape[1]
+            inputs = {**inputs, "samples": pad(samples, (0, missing))}
         with torch.no_grad(), autocast("auto", torch_device):
             return output_of(teacher.module, inputs).float()
 

@@ -43,7 +43,7 @@ class DataSource(Columns):
 
     Args:
         data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet or
-            .npz file, imagefolder:DIR, or hf:NAME.
+            .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME.
         fold: hold out one fold of a cross-validation, such as 2/5, instead of the test split.
     """
 

@@ -1,9 +1,10 @@
 """The floor of a report: simple models of the same data, as a baseline for the networks.
 
 For texts the models are TF-IDF with a linear model, and hashed n-grams that learn from the teacher
-of the report's students; for images a linear model and a small convolutional network; for tables
-of numbers a linear model, and gradient boosting, which is scored without a bundle. Each other model
-is exported to a bundle in the workspace's cache. A later report reuses the bundle if its inputs are
+of the report's students; for images a linear model and a small convolutional network; for sound a
+linear model of the mean log-mel energies; for tables of numbers a linear model, and gradient
+boosting, which is scored without a bundle. Each other model is exported to a bundle in the
+workspace's cache. A later report reuses the bundle if its inputs are
 the same: the data's fingerprint, the teacher's weights, the unlabeled texts, and the recipes.
 """
 
@@ -32,8 +33,19 @@ from bmc.report.reference import key_of
 _RECIPES_VERSION = 2  # of floor_training.py and boosting.py; raise it when one changes
 BOOSTING = "boosting"
 _TARGETS = ("onnx", "openvino", "pytorch")
-_MODELS = {"text": ("tfidf", "ngram"), "image": ("linear", "cnn"), "features": ("linear",)}
-_KINDS = {"text": "text", "ngram": "text", "image": "image", "features": "features"}
+_MODELS = {
+    "text": ("tfidf", "ngram"),
+    "image": ("linear", "cnn"),
+    "audio": ("linear",),
+    "features": ("linear",),
+}
+_KINDS = {
+    "text": "text",
+    "ngram": "text",
+    "image": "image",
+    "audio": "audio",
+    "features": "features",
+}
 """Kind of the data, by the kind of a bundle's preprocessing."""
 _WEIGHTS = "model.safetensors"
 
@@ -48,6 +60,7 @@ class FloorPlan:
         data: record of the data, from a model directory of the workspace.
         source: the model directory that the record was read from.
         target: name of the target to export to.
+        kind: kind of the data's rows, such as "text".
         teacher: model directory of the teacher; None for a model that learns from labels.
         teacher_sha256: sha256 of the teacher's weights; "" without a teacher.
         transfer: record of the unlabeled texts that a student of this teacher learned from; {} if
@@ -59,6 +72,7 @@ class FloorPlan:
     data: Mapping[str, Any]
     source: Path
     target: str
+    kind: str = "text"
     teacher: Path | None = None
     teacher_sha256: str = ""
     transfer: Mapping[str, Any] = field(default_factory=dict)
@@ -147,8 +161,8 @@ def _plans(
     if kind is None:
         preprocessing = members[0].manifest.preprocessing.get("kind")
         raise DataError(
-            f"there is no simple model for {preprocessing} data; texts, images and tables of "
-            "numbers have some"
+            f"there is no simple model for {preprocessing} data; texts, images, sound and tables "
+            "of numbers have some"
         )
     report_weights = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
     source, record = _record(fingerprint, task, models, report_weights)
@@ -167,12 +181,12 @@ def _plans(
         target = _target()
         if f"{name}-{target}" in taken:
             name = f"{name}-{fingerprint[:6]}"
-        plan = FloorPlan(model, name, record, source, target)
+        plan = FloorPlan(model, name, record, source, target, kind)
         if model == "ngram" and teacher:
             plan = replace(plan, teacher=teacher, teacher_sha256=sha256, transfer=transfer)
         yield plan
     if kind == "features":
-        yield FloorPlan(BOOSTING, BOOSTING, record, source, "")
+        yield FloorPlan(BOOSTING, BOOSTING, record, source, "", kind)
 
 
 def _boosted(plan: FloorPlan, data: str) -> str:
@@ -239,12 +253,19 @@ def _describe_plan(plan: FloorPlan) -> str:
     descriptions = {
         "tfidf": f"TF-IDF with {linear}",
         "ngram": f"hashed n-grams {learned_from}",
-        "linear": f"one linear layer on the {'numbers' if plan.data.get('features') else 'pixels'}",
+        "linear": f"one linear layer on the {_linear_inputs(plan)}",
         "cnn": "a small convolutional network",
     }
     seconds = origin.get("seconds")
     duration = f", trained in {seconds:.0f} s" if isinstance(seconds, int | float) else ""
     return f"{descriptions[plan.model]}{duration}"
+
+
+def _linear_inputs(plan: FloorPlan) -> str:
+    """Return what the linear model of a plan reads."""
+    if plan.data.get("features"):
+        return "numbers"
+    return "mean log-mel energies" if plan.kind == "audio" else "pixels"
 
 
 def _models() -> dict[str, tuple[Path, Mapping[str, Any]]]:

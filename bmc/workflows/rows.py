@@ -48,7 +48,8 @@ def from_arguments(
     """Read the rows of command-line arguments.
 
     Args:
-        kind: kind of the model's rows; "text", "image", "series", "features" or "latent".
+        kind: kind of the model's rows; "text", "image", "audio", "series", "features" or
+            "latent".
         arguments: the arguments as typed.
         pair: the second text for each argument.
         columns: names of the columns to read where an argument names a table (models of texts and
@@ -292,12 +293,12 @@ def _input_row(shown: str, read: Callable[[], Any]) -> InputRow:
         return InputRow(shown, None, error)
 
 
-def _file(name: str) -> Path:
+def _file(name: str, what: str = "image") -> Path:
     path = Path(name)
     if not _is_file(path):
         if os.path.isdir(path):
-            raise UnknownError(f"{str(path)!r} is a folder; name its images: {path}/*")
-        raise UnknownError(f"no image file {str(path)!r}")
+            raise UnknownError(f"{str(path)!r} is a folder; name its {what}s: {path}/*")
+        raise UnknownError(f"no {what} file {str(path)!r}")
     return path
 
 
@@ -323,4 +324,8 @@ def _series(name: str) -> Any:
         raise DataError(f"{path} is no table of numbers: {error}") from error
 
 
-_READERS: Mapping[str, Callable[[str], Any]] = {"series": _series, "image": _file}
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "series": _series,
+    "image": _file,
+    "audio": partial(_file, what="sound"),
+}

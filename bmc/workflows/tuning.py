@@ -55,8 +55,8 @@ class Tuning:
         teacher: fine-tune with this model as teacher: a model directory or a bundle, or its name in
             the workspace.
         transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
-            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR with images in any
-            folders, or none.
+            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR or
+            audiofolder:DIR with files in any folders, or none.
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
@@ -165,8 +165,8 @@ class Distillation:
             texts have), or how many of the most frequent ones. Fewer make a smaller file.
         pretrain: epochs of masked language modeling on all texts, before the student is taught.
         transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
-            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR with images in any
-            folders, or none.
+            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR or
+            audiofolder:DIR with files in any folders, or none.
             The default is imdb for movie reviews, and none for other data.
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
@@ -175,8 +175,8 @@ class Distillation:
         text_edits: edits to draw from, one per new text: neighbors (replaces words by the nearest
             neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
-            word-swap for text, separated by commas; '' for none. The default is the student's
-            recipe.
+            word-swap for text, shift, speed and noise for sound, separated by commas; '' for none.
+            The default is the student's recipe.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, in addition to the

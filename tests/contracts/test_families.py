@@ -24,6 +24,7 @@ from tests.models.test_mpnet import small as small_mpnet
 EVERY = families.FAMILIES.names()
 SMALL: dict[str, dict[str, Any]] = {  # settings of a small network of each that is built here
     "cnn": {"width": 4, "hidden": 8},
+    "ds-cnn": {"width": 4, "blocks": 1},
     "gan": {"latent": 8, "width": 8},
     "mlp": {"width": 8},
     "ngram": {"buckets": 64},
@@ -38,7 +39,9 @@ KINDS = plugins.names("bmc.inputs")
 
 
 @pytest.fixture
-def small(make_lively: Callable[..., Model], reviews: Dataset) -> Callable[[str], Model]:
+def small(
+    make_lively: Callable[..., Model], reviews: Dataset, clips: Dataset
+) -> Callable[[str], Model]:
     """Return a function that builds a small model of a family."""
 
     def build(name: str) -> Model:
@@ -51,7 +54,9 @@ def small(make_lively: Callable[..., Model], reviews: Dataset) -> Callable[[str]
         if name not in SMALL:
             pytest.skip("it builds networks of other packages: tests/models/test_timm_and_python")
         described = families.family(name)
-        data = reviews if "text" in described.takes else datasets.load("digits")
+        digits = datasets.load("digits")
+        takes = described.takes
+        data = reviews if "text" in takes else clips if takes == ("audio",) else digits
         torch.manual_seed(0)
         settings = described.settings(**SMALL[name])
         baseline = next(iter(described.baselines))

@@ -39,7 +39,17 @@ from bmc.training.work import work_for
 from tests.models import _encoders
 
 ENCODERS = tuple(_encoders.ENCODERS)
-FAMILIES = ("bert", "cnn", "mlp", "ngram", "recurrent", "textcnn", "transformer", *ENCODERS)
+FAMILIES = (
+    "bert",
+    "cnn",
+    "ds-cnn",
+    "mlp",
+    "ngram",
+    "recurrent",
+    "textcnn",
+    "transformer",
+    *ENCODERS,
+)
 METHODS = [
     f"{kind}/{name}"
     for kind in plugins.folders("bmc.compress")
@@ -51,15 +61,19 @@ TRAINING = ("distill/logits", "distill/masked", "distill/weighted", "prune/movem
 DISTILLED = ("bert",)  # families whose students can be taught by the small BERT of these tests
 LEFT_OUT = {  # methods that a family cannot take, and why
     ("prune/depth", "cnn"): "its layers have no shortcut",
+    ("prune/depth", "ds-cnn"): "its layers have no shortcut",
     ("prune/depth", "mlp"): "its layers have no shortcut",
     ("prune/depth", "recurrent"): "its layers have no shortcut",
     ("prune/depth", "textcnn"): "its layers have no shortcut",
     ("prune/movement", "cnn"): "it trains, and the data of these tests are texts",
+    ("prune/movement", "ds-cnn"): "it trains, and the data of these tests are texts",
     ("prune/movement", "mlp"): "it trains, and the data of these tests are texts",
     ("prune/nm", "recurrent"): "it has no linear but its output",
     ("prune/vocabulary", "cnn"): "it reads no text",
+    ("prune/vocabulary", "ds-cnn"): "it reads no text",
     ("prune/vocabulary", "mlp"): "it reads no text",
     ("share/embedding", "cnn"): "it reads no text",
+    ("share/embedding", "ds-cnn"): "it reads no text",
     ("share/embedding", "mlp"): "it reads no text",
     ("share/layers", "cnn"): "no two of its layers in a row are equal",
     ("share/layers", "mlp"): "it has one hidden layer",
@@ -93,7 +107,9 @@ CROSSED = [
     if family in DISTILLED or not method.startswith("distill/")
     if (method, family) not in LEFT_OUT
 ]
+SMALLER = {"ds-cnn": {"width": 32, "blocks": 2}}
 TIED = {  # parameters of one shape
+    "ds-cnn": "features.1.1.0.weight:features.2.1.0.weight",
     "bert": "bert.encoder.layer.0.attention.self.key.weight"
     ":bert.encoder.layer.1.attention.self.key.weight",
     "recurrent": "layers.0.ahead.weight_ih_l0:layers.0.back.weight_ih_l0",
@@ -126,7 +142,9 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
 
 
 @pytest.fixture
-def build_model(make_lively: Callable[..., Model], reviews: Dataset) -> Callable[..., Model]:
+def build_model(
+    make_lively: Callable[..., Model], reviews: Dataset, clips: Dataset
+) -> Callable[..., Model]:
     """Return a function that makes a small model of a family, always the same one."""
 
     def build(family: str, columns: int = 1) -> Model:
@@ -137,8 +155,10 @@ def build_model(make_lively: Callable[..., Model], reviews: Dataset) -> Callable
         module = families.network(family)
         name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
-        data = reviews if "text" in families.family(family).takes else datasets.load("digits")
-        model: Model = module.baseline(name, data, families.family(family).settings())
+        takes, digits = families.family(family).takes, datasets.load("digits")
+        data = reviews if "text" in takes else clips if takes == ("audio",) else digits
+        settings = families.family(family).settings(**SMALLER.get(family, {}))
+        model: Model = module.baseline(name, data, settings)
         with torch.no_grad():  # fresh outputs hardly differ from row to row
             output = module.parts(model.module).outputs[0]
             model.module.get_parameter(f"{output}.weight").mul_(20)

@@ -210,17 +210,68 @@ def test_a_mixed_regression_has_the_gradient_of_the_mixed_value() -> None:
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 def test_an_augmentation_of_another_kind_of_data_is_refused(name: str) -> None:
     text = {"input_ids": torch.ones(2, 3), "attention_mask": torch.ones(2, 3)}
-    is_text = name.startswith("word")
-    inputs = {"pixels": images()} if is_text else text
+    own = "image"
+    if name.startswith("word"):
+        own = "text"
+    elif name in ("shift", "speed", "noise"):
+        own = "audio"
+    inputs = {"pixels": images()} if own == "text" else text
     rows = torch.arange(2)
-    with pytest.raises(DataError, match=f"{name} is for (text|images)"):
+    with pytest.raises(DataError, match=f"{name} is for (text|images|sound)"):
         augmented_batch(Batch(inputs, rows, rows), (name,))
-    for kind in ("image" if is_text else "text", "series", "array"):
+    for kind in {"image", "text", "audio", "series", "array"} - {own}:
         with pytest.raises(DataError, match=f"leave {name} out of augment"):
             check_kind((name,), kind)
-    check_kind((name,), "text" if is_text else "image")
+    check_kind((name,), own)
 
 
 @pytest.mark.parametrize("name", IMAGES)
 def test_the_smallest_images_can_be_changed(name: str) -> None:
     assert changed(images(4, 1, 1, 1), name).shape == (4, 1, 1, 1)
+
+
+def sounds(rows: int = 8) -> Tensor:
+    """Return clips of tones of one second, each row louder than the one before."""
+    times = torch.arange(16_000) / 16_000
+    loudness = torch.arange(1, rows + 1)[:, None] / (2 * rows)
+    return loudness * torch.sin(2 * torch.pi * 440 * times) * torch.hann_window(16_000)
+
+
+def changed_sound(samples: Tensor, *names: str, seed: int = 0) -> Tensor:
+    torch.manual_seed(seed)
+    return augmented({"samples": samples}, names)["samples"]
+
+
+@pytest.mark.parametrize("name", ["shift", "speed", "noise"])
+def test_sound_keeps_its_shape_and_a_seed_decides(name: str) -> None:
+    samples = sounds()
+    result = changed_sound(samples, name)
+    assert result.shape == samples.shape
+    assert result.dtype == samples.dtype
+    assert torch.equal(samples, sounds())
+    assert torch.equal(result, changed_sound(samples, name))
+    assert not torch.equal(result, changed_sound(samples, name, seed=1))
+    assert not changed_sound(torch.zeros(2, 16_000), name).any()
+
+
+def test_a_shifted_clip_is_silent_where_it_was_moved_from() -> None:
+    samples = torch.arange(1, 16_001, dtype=torch.float32).expand(64, -1)
+    for row in changed_sound(samples, "shift"):
+        heard = row[row != 0]
+        assert len(heard) >= 16_000 - 1_600
+        assert torch.equal(heard.diff(), torch.ones(len(heard) - 1))
+
+
+def test_a_faster_clip_has_a_higher_pitch_within_15_percent() -> None:
+    spectra = torch.fft.rfft(changed_sound(sounds(64), "speed")).abs()
+    pitches = spectra.argmax(dim=1)
+    assert 440 / 1.2 < int(pitches.min()) < 420
+    assert 460 < int(pitches.max()) < 440 * 1.16
+
+
+def test_noise_has_a_signal_to_noise_ratio_of_5_to_40_decibels() -> None:
+    samples = sounds(64)
+    added = changed_sound(samples, "noise") - samples
+    ratios = 10 * torch.log10(samples.square().mean(dim=1) / added.square().mean(dim=1))
+    assert 5 - 0.01 < float(ratios.min()) < 12
+    assert 33 < float(ratios.max()) < 40 + 0.01
