@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -52,9 +53,14 @@ def test_a_hop_longer_than_the_window_skips_samples() -> None:
 
 
 def test_memory_does_not_grow_with_the_stream(session: ListeningSession) -> None:
-    for _ in range(100):
-        session.stream(np.zeros(500, np.float32))
-    assert len(session._kept) <= WINDOW + 500
+    chunk = np.zeros(500, np.float32)
+    session.stream(chunk)
+    tracemalloc.start()
+    for _ in range(200):
+        session.stream(chunk)
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 2 * chunk.itemsize * (WINDOW + len(chunk)), "100,000 samples were streamed"
 
 
 def test_a_reset_starts_the_stream_anew(session: ListeningSession) -> None:
