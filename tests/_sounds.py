@@ -26,8 +26,9 @@ def clip(word: str, number: int) -> NDArray[np.float32]:
     generator = np.random.default_rng([number, *word.encode()])
     samples = round(generator.uniform(0.3, 0.5) * RATE)
     noise = generator.normal(0, 1, samples)
-    ends = sorted(generator.uniform((300, 1500), (800, 3000)), reverse=word == "fall")
-    phases = 2 * np.pi * np.cumsum(np.linspace(*ends, samples)) / RATE
+    low, high = generator.uniform(300, 800), generator.uniform(1500, 3000)
+    first, last = (high, low) if word == "fall" else (low, high)
+    phases = 2 * np.pi * np.cumsum(np.linspace(first, last, samples)) / RATE
     content = 0.1 * noise if word == "hiss" else 0.5 * np.sin(phases) + 0.003 * noise
     return (content * np.hanning(samples)).astype(np.float32)
 

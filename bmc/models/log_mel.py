@@ -77,10 +77,10 @@ class LogMel(nn.Module):
 
     def energies(self, samples: Tensor) -> Tensor:
         """Return log-mel energies (rows, frames, mels), natural logarithm, not standardized."""
-        blocks = samples.shape[1] // HOP
-        pieces = samples[:, : blocks * HOP].unflatten(1, (blocks, HOP))
+        rows, blocks = len(samples), samples.shape[1] // HOP
+        pieces = samples[:, : blocks * HOP].reshape(rows, blocks, HOP)
         frames = torch.cat([pieces[:, :-1], pieces[:, 1:]], dim=2) * self.window
-        grid = frames.unflatten(2, (_OUTER, _INNER))
+        grid = frames.reshape(rows, blocks - 1, _OUTER, _INNER)
         partial = torch.matmul(self.outer, grid)
         real, imaginary = partial[:, :, :_OUTER], partial[:, :, _OUTER:]
         twisted = torch.cat(

@@ -66,4 +66,5 @@ def noise(samples: Tensor) -> Tensor:
     power = samples.square().mean(dim=1, keepdim=True)
     noise_power = power * 10 ** (-decibels / 10)
     scale = (noise_power / colored.square().mean(dim=1, keepdim=True)).sqrt()
-    return samples + torch.where(power > _QUIET, scale, 0.0) * colored
+    noisy: Tensor = samples + torch.where(power > _QUIET, scale, 0.0) * colored
+    return noisy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -11,15 +13,15 @@ from bmc.inputs.audio import RATE
 from bmc.models.log_mel import FLOOR, HOP, WINDOW, LogMel, mel_filters
 from tests._sounds import clip, tone
 
-CLIPS = {
-    "speech": sum((clip(word, 0)[:4000] for word in ("rise", "fall", "hiss")), np.zeros(4000)),
+CLIPS: dict[str, NDArray[Any]] = {
+    "speech": np.concatenate([clip(word, 0) for word in ("rise", "fall", "hiss")]),
     "noise": np.random.default_rng(0).normal(0, 0.1, RATE),
     "quiet": np.random.default_rng(0).normal(0, 1e-3, RATE),
     "silence": np.zeros(RATE),
 }
 
 
-def energies(samples: NDArray[np.float64], mels: int, max_frequency: float) -> NDArray[np.float32]:
+def energies(samples: NDArray[Any], mels: int, max_frequency: float) -> NDArray[Any]:
     """Return the energies that the network computes, (frames, mels)."""
     log_mel = LogMel(mels, max_frequency)
     return log_mel.energies(torch.from_numpy(samples.astype(np.float32))[None])[0].numpy()
@@ -41,7 +43,7 @@ def test_the_graph_computes_a_fourier_transform(name: str, mels: int, max_freque
 
 def test_the_graph_computes_what_librosa_does() -> None:
     librosa = pytest.importorskip("librosa")
-    samples = CLIPS["speech"].astype(np.float32)
+    samples = CLIPS["speech"]
     power = librosa.feature.melspectrogram(
         y=samples, sr=RATE, n_fft=WINDOW, hop_length=HOP, center=False, n_mels=40, fmin=20,
         fmax=4000, htk=True, norm=None,
