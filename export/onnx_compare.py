@@ -18,7 +18,7 @@ from bmc.export.onnx_scores import Scorer
 from bmc.export.onnx_source import ROWS, OnnxSource
 from bmc.golden import GoldenRows
 from bmc.measure.scores import Interval
-from bmc.onnx_models.logits import logits_of
+from bmc.onnx_models.logits import logits_of, masks_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
@@ -104,8 +104,8 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         limits: how much outputs may differ; what the bundle's precision explains when None.
     """
     runnable = as_runnable(draft)
-    target, samples = draft.manifest.target, source.samples
-    comparison = tensor_parity.Comparison(logits_of(source.file.graph))
+    target, samples, graph = draft.manifest.target, source.samples, source.file.graph
+    comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph))
     scorer = limits.scorer if limits else None
     tallies = (scorer.tally(), scorer.tally()) if scorer else ()
     largest_batch = draft.manifest.build.get("max_batch", ROWS)

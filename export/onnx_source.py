@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -285,6 +286,7 @@ def convert(model: onnx_ir.Model, opset: int, path: Path) -> None:
         ExportError: an operator has no equivalent in that opset.
     """
     before = model.opset_imports.get("")
+    logging.getLogger("onnxscript").setLevel(logging.ERROR)  # which converter it takes is no news
     try:
         version_converter.convert_version(model, opset, fallback=True)
     except (RuntimeError, ValueError, TypeError, KeyError) as error:

@@ -18,6 +18,7 @@ _CONSTANT = 1e-9  # of the squares of all values: rounding of the sums
 # A cosine similarity of c leaves 2 (1 - c) of the squares of values around 0 unexplained; what is
 # only far from 0 must not hide errors five times as large.
 _UNEXPLAINED = 10.0
+_INSIDE = 0.5  # probability from which a pixel lies inside a mask
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class OutputParity:
         mean_error: mean change of a value.
         cosine: cosine similarity of all values together.
         agreement: share of rows with the same largest value along the last axis, where the output
-            holds logits; share of equal values, where it holds integers; otherwise None.
-        rows: number of rows, or integers, that the agreement counts.
+            holds logits; share of equal values, where it holds integers; intersection over union of
+            the values above 0.5, where it is a mask; otherwise None.
+        rows: number of rows, integers, or values of the union, that the agreement counts.
         scale: largest absolute value of the original output.
         exact: whether the output holds integers, whose size of a change means nothing.
         unexplained: squared errors over the squared distances of the original values from their
             mean; 1 for a constant answer; None where the original values are all the same.
+        is_mask: whether the output is a mask, whose edges change from 0 to 1.
     """
 
     values: int
@@ -48,6 +51,7 @@ class OutputParity:
     scale: float
     exact: bool = False
     unexplained: float | None = None
+    is_mask: bool = False
 
 
 class Comparison:
@@ -55,16 +59,17 @@ class Comparison:
 
     Args:
         logits: names of the outputs that hold logits.
+        masks: names of the outputs that are masks.
     """
 
-    def __init__(self, logits: Collection[str]) -> None:
-        self._logits = logits
+    def __init__(self, logits: Collection[str], masks: Collection[str] = ()) -> None:
+        self._logits, self._masks = logits, masks
         self._sums: dict[str, _Sums] = {}
 
     def add(self, outputs: Arrays, expected: Arrays) -> None:
         """Compare the outputs of a call with the original file's."""
         for name, values in expected.items():
-            sums = self._sums.setdefault(name, _Sums(name in self._logits))
+            sums = self._sums.setdefault(name, _Sums(name in self._logits, name in self._masks))
             sums.add(outputs[name], values)
 
     def outputs(self) -> dict[str, OutputParity]:
@@ -73,8 +78,8 @@ class Comparison:
 
 
 class _Sums:
-    def __init__(self, are_logits: bool) -> None:
-        self.are_logits, self.is_exact = are_logits, False
+    def __init__(self, are_logits: bool, is_mask: bool) -> None:
+        self.are_logits, self.is_mask, self.is_exact = are_logits, is_mask, False
         self.values = self.rows = self.same = 0
         self.max_error = self.total = self.scale = 0.0
         self.dot = self.norm = self.expected_norm = 0.0
@@ -91,6 +96,10 @@ class _Sums:
         elif self.are_logits and expected.ndim and expected.shape[-1] > 1 and expected.size:
             self.rows += expected.size // expected.shape[-1]
             self.same += int((values.argmax(axis=-1) == expected.argmax(axis=-1)).sum())
+        elif self.is_mask:
+            masks = values > _INSIDE, expected > _INSIDE
+            self.rows += int((masks[0] | masks[1]).sum())
+            self.same += int((masks[0] & masks[1]).sum())
         actual, wanted = values.astype(np.float64), expected.astype(np.float64)
         finite = np.isfinite(wanted)
         if not np.array_equal(actual[~finite], wanted[~finite], equal_nan=True):
@@ -112,7 +121,7 @@ class _Sums:
 
     def parity(self) -> OutputParity:
         norms = (self.norm * self.expected_norm) ** 0.5
-        has_agreement = (self.is_exact or self.are_logits) and self.rows
+        has_agreement = (self.is_exact or self.are_logits or self.is_mask) and self.rows
         return OutputParity(
             values=self.values,
             max_error=self.max_error,
@@ -123,6 +132,7 @@ class _Sums:
             scale=max(self.scale, _SMALLEST_SCALE),
             exact=self.is_exact,
             unexplained=self._unexplained(),
+            is_mask=bool(self.is_mask and self.rows),
         )
 
     def _unexplained(self) -> float | None:
@@ -206,7 +216,8 @@ def check(
         largest = limits.max_error
         if parity.agreement is not None and limits.max_row_error is not None:
             largest = limits.max_row_error
-        if not parity.exact and parity.max_error > largest * parity.scale:
+        is_bounded = not parity.exact and not (parity.is_mask and min_agreement is not None)
+        if is_bounded and parity.max_error > largest * parity.scale:
             raise GateError(
                 f"output {name!r} changes by up to {parity.max_error:.2g}; allowed is "
                 f"{largest * parity.scale:.2g}"

@@ -1,4 +1,4 @@
-"""Tell which outputs of a graph are logits or probabilities of classes."""
+"""Tell which outputs of a graph are logits or probabilities of classes, and which are masks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ _PASSED = ("Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "De
 _PASSED_INPUT = ("QuantizeLinear",)
 _PROBABILITIES = ("Softmax", "LogSoftmax")
 _LINEAR = ("Gemm", "MatMul")
+_MASK = "Sigmoid"
 _STEPS = 8
 _SINCE_LAST = 13  # opset since which a softmax without an axis takes the last one, not axis 1
 
@@ -25,6 +26,21 @@ def logits_of(graph: onnx_ir.Graph) -> Collection[str]:
     """
     default = -1 if graph.opset_imports.get("", _SINCE_LAST) >= _SINCE_LAST else 1
     return {str(value.name) for value in graph.outputs if _are_logits(value, default)}
+
+
+def masks_of(graph: onnx_ir.Graph) -> Collection[str]:
+    """Return the names of outputs that are masks: probabilities of each pixel, of one class.
+
+    These are outputs of a sigmoid with three axes or more.
+    """
+    return {str(value.name) for value in graph.outputs if _is_mask(value)}
+
+
+def _is_mask(output: onnx_ir.Value) -> bool:
+    node = _computed_by(output)
+    if node is None or node.op_type != _MASK or output.shape is None:
+        return False
+    return len(output.shape) > 2 and output.shape[-1] != 1
 
 
 def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:

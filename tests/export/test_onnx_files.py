@@ -17,6 +17,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ExportError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow, tensor_parity
 from bmc.export.onnx_source import onnx_source
+from bmc.onnx_models.logits import masks_of
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
@@ -269,3 +270,27 @@ def test_zeros_are_similar_to_zeros_alone() -> None:
     assert compared({"y": zeros}, {"y": zeros})["y"].cosine == 1
     assert compared({"y": zeros}, {"y": ones})["y"].cosine == 0
     assert compared({"y": ones}, {"y": zeros})["y"].cosine == 0
+
+
+def test_masks_agree_by_intersection_over_union() -> None:
+    expected, values = (np.zeros((1, 1, 8, 8), np.float32) for _ in range(2))
+    expected[..., :4, :], values[..., :3, :] = 0.9, 0.9
+    comparison = tensor_parity.Comparison((), ("y",))
+    comparison.add({"y": values}, {"y": expected})
+    parity = comparison.outputs()["y"]
+    assert (parity.agreement, parity.is_mask) == (0.75, True)
+    tensor_parity.check({"y": parity}, "int8", 0.7)  # pixels may change from 0 to 1
+    with pytest.raises(GateError, match=r"only 75.00% of 'y' agree"):
+        tensor_parity.check({"y": parity}, "int8", 0.8)
+    comparison = tensor_parity.Comparison((), ("y",))
+    comparison.add({"y": values * 0}, {"y": expected * 0})
+    assert comparison.outputs()["y"].agreement is None  # nothing is inside
+
+
+@pytest.mark.parametrize(("shape", "is_mask"), [((1, 1, 4, 4), True), ((1, 4), False)])
+def test_a_sigmoid_of_pixels_is_a_mask(
+    tmp_path: Path, shape: tuple[int, ...], is_mask: bool
+) -> None:
+    node = helper.make_node("Sigmoid", ["x"], ["y"])
+    file = read(save(tmp_path / "x.onnx", [node], {"x": shape}, {"y": shape}))
+    assert bool(masks_of(file.graph)) == is_mask

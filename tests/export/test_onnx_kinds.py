@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from bmc.bundle import Bundle
-from bmc.errors import UsageError
+from bmc.errors import ExportError, UsageError
 from bmc.export import ExportOptions, onnx_flow, speed
 from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_source import onnx_source, quantized_source
@@ -144,9 +144,59 @@ def dynamic_sizes(path: Path) -> Case:
     return path, {"x": floats(24, 3, 7, 9)}
 
 
+def scan(path: Path) -> Case:
+    """A Scan that adds up the rows of what a linear layer computes."""
+    shape = {"state": [3], "row": [3], "sum": [3], "copy": [3]}
+    infos = {k: helper.make_tensor_value_info(k, TensorProto.FLOAT, v) for k, v in shape.items()}
+    nodes = [
+        helper.make_node("Add", ["state", "row"], ["sum"]),
+        helper.make_node("Identity", ["sum"], ["copy"]),
+    ]
+    body = helper.make_graph(
+        nodes, "body", [infos["state"], infos["row"]], [infos["sum"], infos["copy"]]
+    )
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Scan", ["start", "m"], ["last", "y"], body=body, num_scan_inputs=1),
+    ]
+    weights = {"w": floats(4, 3), "start": np.zeros(3, np.float32)}
+    outputs = {"y": (5, 3), "last": (3,)}
+    return save(path, nodes, {"x": (5, 4)}, outputs, weights), {"x": floats(24, 5, 4)}
+
+
+def grid_sample(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("GridSample", ["c", "grid"], ["y"], align_corners=0),
+    ]
+    inputs = {"x": (1, 3, 6, 6), "grid": (1, 4, 4, 2)}
+    path = save(path, nodes, inputs, {"y": (1, 4, 4, 4)}, {"w": floats(4, 3, 3, 3)})
+    return path, {"x": floats(24, 3, 6, 6), "grid": np.tanh(floats(24, 4, 4, 2))}
+
+
+def einsum(path: Path) -> Case:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Einsum", ["m", "m"], ["y"], equation="bij,bkj->bik"),
+    ]
+    path = save(path, nodes, {"x": ("N", 5, 4)}, {"y": ("N", 5, 5)}, {"w": floats(4, 8)})
+    return path, {"x": floats(24, 5, 4)}
+
+
+def group_norm(path: Path) -> Case:
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4),
+        helper.make_node("GroupNormalization", ["c", "g", "b"], ["n"], num_groups=2),
+        helper.make_node("Relu", ["n"], ["y"]),
+    ]
+    weights = {"w": floats(4, 3, 3, 3), "g": np.ones(2, np.float32), "b": np.zeros(2, np.float32)}
+    inputs, outputs = {"x": ("N", 3, 6, 6)}, {"y": ("N", 4, 6, 6)}
+    return save(path, nodes, inputs, outputs, weights, opset=18), {"x": floats(24, 3, 6, 6)}
+
+
 QUANTIZED: list[Callable[[Path], Case]] = [
     *(constant_nodes, channels_last, transposed_convolution, resize_and_clip, residual),
-    *(a_weight_used_twice, branches, dynamic_sizes),
+    *(a_weight_used_twice, branches, dynamic_sizes, scan, grid_sample, einsum, group_norm),
 ]
 
 
@@ -211,7 +261,14 @@ def loop(path: Path) -> Case:
     return save(path, [node], {"x": (1, 2)}, {"y": (1, 2)}, weights), {"x": floats(8, 2)}
 
 
-@pytest.mark.parametrize("make", [lstm, loop])
+def gru(path: Path) -> Case:
+    node = helper.make_node("GRU", ["x", "w", "r"], ["y", "h"], hidden_size=4)
+    weights = {"w": floats(1, 12, 3), "r": floats(1, 12, 4)}
+    outputs = {"y": (5, 1, 1, 4), "h": (1, 1, 4)}
+    return save(path, [node], {"x": (5, 1, 3)}, outputs, weights), {"x": floats(8, 5, 1, 3)}
+
+
+@pytest.mark.parametrize("make", [lstm, gru, loop])
 def test_a_file_without_layers_for_8_bits_is_exported_in_fp32(
     make: Callable[[Path], Case], tmp_path: Path
 ) -> None:
@@ -231,6 +288,62 @@ def test_a_scaler_of_scikit_learn_runs_in_onnx_runtime(tmp_path: Path) -> None:
     )
     (bundle,) = bundles_of((path, {"x": floats(8, 2)}), tmp_path, ("onnx",), quantized=False)
     assert bundle.manifest.parity["max_error"] == 0
+
+
+def trees(path: Path) -> Case:
+    """A tree of one split, which gives a class and its probabilities."""
+    node = helper.make_node(
+        "TreeEnsembleClassifier",
+        ["x"],
+        ["label", "probabilities"],
+        domain="ai.onnx.ml",
+        nodes_treeids=[0, 0, 0],
+        nodes_nodeids=[0, 1, 2],
+        nodes_featureids=[0, 0, 0],
+        nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"],
+        nodes_values=[0.0, 0.0, 0.0],
+        nodes_truenodeids=[1, 0, 0],
+        nodes_falsenodeids=[2, 0, 0],
+        nodes_missing_value_tracks_true=[0, 0, 0],
+        class_treeids=[0, 0, 0, 0],
+        class_nodeids=[1, 1, 2, 2],
+        class_ids=[0, 1, 0, 1],
+        class_weights=[0.9, 0.1, 0.2, 0.8],
+        classlabels_int64s=[0, 1],
+    )
+    outputs = {"label": ("N",), "probabilities": ("N", 2)}
+    path = save(
+        path, [node], {"x": ("N", 2)}, outputs, types={"label": INT64}, domains=["ai.onnx.ml"]
+    )
+    return path, {"x": floats(8, 2)}
+
+
+def dynamic_lstm(path: Path) -> Case:
+    """An LSTM as `quantize_dynamic` writes it."""
+    scale, zero = np.array([0.02], np.float32), np.array([0], np.int8)
+    inputs = ["x", "w", "r", "", "", "", "", "", "scale", "zero", "scale", "zero"]
+    node = helper.make_node(
+        "DynamicQuantizeLSTM", inputs, ["y", "h"], domain="com.microsoft", hidden_size=4
+    )
+    integers = RANDOM.integers(-90, 90, (1, 4, 16)).astype(np.int8)
+    weights: Arrays = {"w": integers[:, :3], "r": integers, "scale": scale, "zero": zero}
+    outputs = {"y": (5, 1, 1, 4), "h": (1, 1, 4)}
+    path = save(path, [node], {"x": (5, 1, 3)}, outputs, weights, domains=["com.microsoft"])
+    return path, {"x": floats(8, 5, 1, 3)}
+
+
+@pytest.mark.parametrize(
+    ("make", "operator", "error"),
+    [(trees, "TreeEnsembleClassifier", ExportError), (dynamic_lstm, "int8-dynamic", UsageError)],
+)
+def test_what_openvino_lacks_runs_in_onnx_runtime_as_it_is(
+    make: Callable[[Path], Case], operator: str, error: type[Exception], tmp_path: Path
+) -> None:
+    case = make(tmp_path / "x.onnx")
+    (bundle,) = bundles_of(case, tmp_path, ("onnx",), quantized=False)
+    assert bundle.manifest.parity["max_error"] == 0
+    with pytest.raises(error, match=operator):
+        bundles_of(case, tmp_path, ("openvino",), quantized=False)
 
 
 def test_sparse_weights_are_refused(tmp_path: Path) -> None:

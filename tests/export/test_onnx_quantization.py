@@ -214,8 +214,9 @@ def test_named_layers_stay_in_float(sources: tuple[OnnxSource, QuantizedSource])
         quantized_source(fp32, "minmax", ("gone",))
 
 
-def test_old_opsets_are_raised_for_channels(tmp_path: Path) -> None:
-    file = read(cnn(tmp_path / "cnn.onnx", opset=11))
+@pytest.mark.parametrize("opset", [9, 11, 12])
+def test_old_opsets_are_raised_for_channels(tmp_path: Path, opset: int) -> None:
+    file = read(cnn(tmp_path / "cnn.onnx", opset=opset))
     samples = samples_of(file, {"image": images(8)}, "samples")
     with onnx_source("cnn", file, samples, ExportOptions()) as fp32:
         source = quantized_source(fp32, "minmax", ())
