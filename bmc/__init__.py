@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
-    from bmc.pipeline import Pipeline, Prediction, load
+    from bmc.pipeline import Pipeline, Prediction, Span, load
     from bmc.vector_precision import quantize_vectors
 
 __version__ = "0.2.0"
@@ -46,6 +46,7 @@ __all__ = [
     "OnnxHandle",
     "Pipeline",
     "Prediction",
+    "Span",
     "__version__",
     "compare",
     "distill",
@@ -66,6 +67,7 @@ _HOMES = {
     "OnnxHandle": "bmc.api.onnx",
     "Pipeline": "bmc.pipeline",
     "Prediction": "bmc.pipeline",
+    "Span": "bmc.pipeline",
     "compare": "bmc.api.comparison",
     "distill": "bmc.api.verbs",
     "load": "bmc.pipeline",

@@ -11,6 +11,7 @@ _EXTRA_OF_PACKAGE = {
     "sklearn": "train",
     "torch_pruning": "train",
     "onnx": "train",
+    "seqeval": "train",
     "onnxscript": "export",
     "onnx_ir": "export",
     "onnxruntime": "onnx",

@@ -254,7 +254,7 @@ def _check_listed(
         if checked_path(path, model, _WHAT).exists():
             raise ArtifactError(f"bundle {path}: its model {model!r} has no recorded sha256")
         raise ArtifactError(f"bundle {path} lacks its model {model!r}; export it again")
-    tokenizer = ["tokenizer.json"] * (manifest.preprocessing.get("kind") == "text")
+    tokenizer = ["tokenizer.json"] * (manifest.preprocessing.get("kind") in ("text", "words"))
     for name in (*tokenizer, GOLDEN):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")

@@ -18,6 +18,8 @@ from bmc.contracts import Runtime
 from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
 from bmc.golden import GoldenRows
+from bmc.inputs import OutputRows
+from bmc.label_names import SEPARATOR
 from bmc.measure.scores import relative_to
 from bmc.pipeline import Pipeline
 from bmc.precision import PRECISIONS
@@ -97,8 +99,7 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
             )
             raise GateError(message, "parity", checked)
         if rows is not None:
-            predictions = pipeline(list(rows.rows))
-            _check_labels(bundle, rows, predictions, expected, checked)
+            _check_labels(pipeline, rows, expected, checked)
     return checked
 
 
@@ -137,29 +138,40 @@ def _check_tensors(bundle: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
 
 
 def _check_labels(
-    bundle: Bundle,
-    golden: GoldenRows,
-    predictions: list[Any],
-    expected: Arrays,
-    result: CheckResult,
+    pipeline: Pipeline, golden: GoldenRows, expected: Arrays, result: CheckResult
 ) -> None:
     """Check that the raw golden rows get the recorded labels.
 
-    A row is skipped where allowed changes of its outputs can change its prediction.
+    A label is skipped where allowed changes of its outputs can change the prediction.
     """
-    classes = task(bundle.manifest.task).classes
-    if classes is None:
+    bundle, rows = pipeline.bundle, list(golden.rows)
+    manifest, described = bundle.manifest, task(bundle.manifest.task)
+    predictions = pipeline(rows)
+    if described.classes is None:
         return
-    outputs = expected[bundle.manifest.outputs[0].name]
-    margins = classes.margin(relative_to(outputs, bundle.manifest.thresholds))
+    encoded, indices = bundle.encoder.encode(rows), range(len(rows))
+    places = OutputRows(bundle.encoder, encoded)
+    outputs = places.selected(expected[manifest.outputs[0].name], indices)
+    margins = described.classes.margin(relative_to(outputs, manifest.thresholds))
+    if described.of_words:
+        outputs_now = pipeline.outputs(rows)
+        predictions = described.predictions(outputs_now, manifest.labels, manifest.thresholds)
     for row, label in enumerate(golden.labels):
-        predicted = classes.written(predictions[row])
-        if margins[row] > result.allowed and predicted != label:
-            message = (
-                f"{bundle.path} predicts {predicted!r:.60} for golden row {row + 1}; "
-                f"it predicted {label!r:.60} when it was exported; export it again"
+        of_row = places.at([row])
+        labels = label.split(SEPARATOR) if described.of_words else [label]
+        if len(labels) != len(of_row):
+            raise ArtifactError(
+                f"bundle {bundle.path}: golden row {row + 1} has {len(labels)} labels, and its "
+                f"text has {len(of_row)} words; export it again"
             )
-            raise GateError(message, "parity", result)
+        for index, recorded in zip(of_row, labels, strict=True):
+            predicted = described.classes.written(predictions[index])
+            if margins[index] > result.allowed and predicted != recorded:
+                message = (
+                    f"{bundle.path} predicts {predicted!r:.60} for golden row {row + 1}; "
+                    f"it predicted {recorded!r:.60} when it was exported; export it again"
+                )
+                raise GateError(message, "parity", result)
 
 
 def _largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:

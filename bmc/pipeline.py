@@ -20,9 +20,10 @@ from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.contracts import tasks
 from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
-from bmc.inputs import Many, ordered_batches
+from bmc.inputs import Arrays, Encoder, Many, OutputRows, TensorInfo, ordered_batches
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.features import is_frame, rows_of_frame
+from bmc.inputs.words import WordEncoder
 from bmc.listening import ListeningSession
 from bmc.sessions import SharedSession
 from bmc.targets import RuntimeOptions, Session
@@ -44,18 +45,36 @@ class Prediction:
     score: float
 
 
+@dataclass(frozen=True)
+class Span:
+    """A part of a text that has a label, such as the name of a person.
+
+    Args:
+        label: the label.
+        score: mean probability of the tags of its words, 0 to 1.
+        start: index of the first character in the text.
+        end: index after the last character.
+    """
+
+    label: str
+    score: float
+    start: int
+    end: int
+
+
 PipelineOutput = (
     Prediction
     | tuple[Prediction, ...]
+    | tuple[Span, ...]
     | float
     | NDArray[np.uint8]
     | NDArray[np.float32]
     | dict[str, NDArray[Any]]
 )
 """The result for one row: a Prediction for classification, a tuple of them, most probable first,
-where a row has several labels, a number for regression, a vector, float32 (width), for sentence
-embeddings, an image, uint8 (height, width, channels), for generation, and the outputs by name for
-an ONNX file of another tool."""
+where a row has several labels, a tuple of spans where words have tags, a number for regression, a
+vector, float32 (width), for sentence embeddings, an image, uint8 (height, width, channels), for
+generation, and the outputs by name for an ONNX file of another tool."""
 
 
 class Pipeline:
@@ -90,13 +109,13 @@ class Pipeline:
 
         Args:
             row: one raw row, a list of rows, or an iterator of rows. A row has the form of the
-                training data: a text (a tuple of two texts for pair models), an image (a file, or
-                uint8 (height, width[, channels])), a clip of sound (a file, or float32 in -1..1 or
-                int16 (samples) at 16 kHz), a series (steps, channels), numbers (a
-                dictionary by column, or a tuple or array in the order of the columns; a data frame
-                is several rows), a tuple of arrays, or a number that seeds a generator. The row of
-                an ONNX file of another tool is the model's input tensors by name, with their batch
-                axis where there is one.
+                training data: a text (a tuple of two texts for pair models, a tuple of words for
+                models that tag words), an image (a file, or uint8 (height, width[, channels])), a
+                clip of sound (a file, or float32 in -1..1 or int16 (samples) at 16 kHz), a series
+                (steps, channels), numbers (a dictionary by column, or a tuple or array in the order
+                of the columns; a data frame is several rows), a tuple of arrays, or a number that
+                seeds a generator. The row of an ONNX file of another tool is the model's input
+                tensors by name, with their batch axis where there is one.
             errors: "raise" ends the call with the error of the first row that has no prediction;
                 "return" returns the error in the place of the row's prediction. For lists and
                 iterators.
@@ -124,7 +143,7 @@ class Pipeline:
             return self._matrix(results) if is_matrix else results
         if self._returns_tensors:
             return self.tensors(row)
-        prediction = self._predictions(self.outputs([row]))[0]
+        prediction = self._predictions([row], self.outputs([row]))[0]
         if prediction is None:
             raise self._not_finite("this row")
         return prediction
@@ -146,7 +165,8 @@ class Pipeline:
             advance: called after each batch, with the number of its rows.
 
         Returns:
-            float32 (rows, ...), in the order of the rows.
+            float32 (rows, ...), in the order of the rows; where words have tags (words, tags), the
+            words of all rows one after another.
 
         Raises:
             DataError: a row does not have the form of the training data.
@@ -155,27 +175,44 @@ class Pipeline:
         """
         size, info = self._batch_size(batch_size), self.bundle.manifest.outputs[0]
         shape = tuple(size for size in info.shape[1:] if isinstance(size, int))
-        outputs = np.empty((len(rows), *shape), np.float32)
-        is_done = np.zeros(len(rows), bool)
         with self._shared.in_use() as session:
             encoder = self.bundle.encoder
-            for indices, arrays in ordered_batches(encoder, encoder.encode(rows), size):
+            encoded = encoder.encode(rows)
+            places = OutputRows(encoder, encoded)
+            outputs = np.empty((len(places), *shape), np.float32)
+            is_done = np.zeros(len(places), bool)
+            for indices, arrays in ordered_batches(encoder, encoded, size):
                 batch_outputs = session.run(arrays)[info.name]
-                if batch_outputs.shape != (len(indices), *shape):
+                expected = self._shape_of(info, arrays) if self.kind == "words" else shape
+                if batch_outputs.shape != (len(indices), *expected):
                     raise ArtifactError(
                         f"bundle {self.bundle.path}: the output for a row should have shape "
-                        f"{shape}, and has shape {batch_outputs.shape[1:]}; export it again"
+                        f"{expected}, and has shape {batch_outputs.shape[1:]}; export it again"
                     )
-                outputs[indices] = batch_outputs
-                is_done[indices] = True
+                indices_of_outputs = places.at(indices)
+                outputs[indices_of_outputs] = places.selected(batch_outputs, indices)
+                is_done[indices_of_outputs] = True
                 if advance:
                     advance(len(indices))
         if not is_done.all():  # np.empty leaves arbitrary values in the other rows
             raise ArtifactError(
-                f"bundle {self.bundle.path}: {np.count_nonzero(is_done)} of {len(rows)} rows were "
-                "computed; export it again"
+                f"bundle {self.bundle.path}: {np.count_nonzero(is_done)} of {len(is_done)} rows "
+                "were computed; export it again"
             )
         return outputs
+
+    def _shape_of(self, info: TensorInfo, arrays: Arrays) -> tuple[int, ...]:
+        """Return the shape that an output has for one row of a batch."""
+        sizes = {
+            name: size
+            for tensor in self.bundle.encoder.tensors()
+            for name, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
+        }
+        return tuple(
+            size if isinstance(size, int) else sizes[size]
+            for size in info.shape[1:]
+            if isinstance(size, int) or size in sizes
+        )
 
     def tensors(self, row: Any) -> dict[str, NDArray[Any]]:
         """Compute all outputs of one row, by name.
@@ -279,6 +316,7 @@ class Pipeline:
             return [
                 errors_by_index.get(index) or self.tensors(row) for index, row in enumerate(rows)
             ]
+        rows_of_outputs = rows
         try:
             outputs = self.outputs(rows)
         except DataError:
@@ -287,7 +325,8 @@ class Pipeline:
                 raise
             valid_rows = [row for index, row in enumerate(rows) if index not in errors_by_index]
             outputs = self.outputs(valid_rows) if valid_rows else np.empty((0, 1), np.float32)
-        predictions = iter(self._predictions(outputs) if len(outputs) else [])
+            rows_of_outputs = valid_rows
+        predictions = iter(self._predictions(rows_of_outputs, outputs) if len(outputs) else [])
         results: list[PipelineOutput | BmcError] = []
         for index in range(len(rows)):
             prediction = errors_by_index.get(index) or next(predictions)
@@ -331,10 +370,15 @@ class Pipeline:
             )
         return min(batch_size, max_batch)
 
-    def _predictions(self, outputs: NDArray[np.float32]) -> list[PipelineOutput | None]:
-        """Turn the model's outputs (rows, ...) into predictions; None where one is not finite."""
+    def _predictions(
+        self, rows: Sequence[Any], outputs: NDArray[np.float32]
+    ) -> list[PipelineOutput | None]:
+        """Turn the model's outputs into predictions of rows; None where one is not finite."""
         manifest = self.bundle.manifest
-        return predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
+        predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
+        return predictions_of_rows(
+            predictions, rows, self.bundle.encoder, manifest.task, manifest.labels
+        )
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
@@ -354,11 +398,39 @@ def predictions_of(
     Args:
         outputs: float32: logits (rows, classes), values (rows, 1), or pixels (rows, channels,
             height, width) in [-1, 1].
-        task: name of the task; see `bmc/tasks`.
+        task: name of the task; see `bmc/tasks`. Where words have tags, a row is a word.
         labels: names of the classes.
         thresholds: probability of each label above which it is predicted, where a row has several.
     """
     return tasks.task(task).predictions(outputs, labels, thresholds)
+
+
+def predictions_of_rows(
+    predictions: list[Any],
+    rows: Sequence[Any],
+    encoder: Encoder,
+    task: str,
+    labels: Sequence[str],
+) -> list[Any]:
+    """Return the prediction of each row; where words have tags, from those of the row's words.
+
+    Args:
+        predictions: prediction of each output; None where an output is not finite.
+        rows: raw rows.
+        encoder: encoder of the rows.
+        task: name of the task; see `bmc/tasks`.
+        labels: names of the labels.
+    """
+    of_words = tasks.task(task).of_words
+    if of_words is None or not isinstance(encoder, WordEncoder):
+        return predictions
+    remaining = iter(predictions)
+    results = []
+    for number, row in enumerate(rows, start=1):
+        words = encoder.words_of(row, number)
+        of_row = list(islice(remaining, len(words.words)))
+        results.append(None if None in of_row else of_words(words, of_row, labels))
+    return results
 
 
 def load(path: str | Path, threads: int = 0) -> Pipeline:

@@ -31,7 +31,9 @@ from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
 from bmc.inference.form import inference_form
+from bmc.inputs import OutputRows
 from bmc.inspect.executed import counted
+from bmc.label_names import SEPARATOR
 from bmc.manifest import StandIn
 from bmc.measure import scores
 from bmc.measure.scores import Interval, relative_to
@@ -166,12 +168,12 @@ def verify(draft: Draft) -> Verified:
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
     thresholds = source.model.thresholds
     relative, expected = (relative_to(each, thresholds) for each in (logits, source.reference))
-    comparison = parity.compare(relative, expected, source.labels, task)
+    comparison = parity.compare(relative, expected, source.labels, task, source.model.labels)
     scale = parity.scale_of(source.reference, task)
     failure = None
     try:
         precision = draft.bundle.manifest.precision
-        parity.check(comparison, precision, scale, probe_error, task)
+        parity.check(comparison, precision, scale, probe_error, task, source.model.labels)
     except GateError as error:
         failure = str(error)
     target = runnable.manifest.target
@@ -250,7 +252,9 @@ def _link(source: str, copy: str) -> None:
 def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
     model = source.model
     custom = custom_score(model)
-    own_scores = scores.of_task(model.task, logits, source.labels, custom, model.thresholds)
+    own_scores = scores.of_task(
+        *(model.task, logits, source.labels, custom, model.thresholds), names=model.labels
+    )
     return {"rows": len(source.labels), **own_scores}
 
 
@@ -306,18 +310,22 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     # not be passed on with them.
     candidates = source.data.validation.rows if source.model.has_labels else range(count)
     rows = [portable(row, encoder.kind) for row in candidates[:count]]
-    arrays = encoder.batch(encoder.encode(rows), range(len(rows)))
+    encoded, indices = encoder.encode(rows), range(len(rows))
+    arrays = encoder.batch(encoded, indices)
     outputs = pipeline.session.run(arrays)
     labels: list[str] = []
     task = task_of(source.model.task)
     if task.classes:
         first_output = outputs[exported.manifest.outputs[0].name]
         manifest = exported.manifest
-        predictions = task.predictions(first_output, manifest.labels, manifest.thresholds)
-        labels = [  # a row whose outputs are not finite has none, and fails the parity check
+        places = OutputRows(encoder, encoded)
+        selected = places.selected(first_output, indices)
+        predictions = task.predictions(selected, manifest.labels, manifest.thresholds)
+        written = [  # a row whose outputs are not finite has none, and fails the parity check
             "" if prediction is None else task.classes.written(prediction)
             for prediction in predictions
         ]
+        labels = [SEPARATOR.join(written[index] for index in places.at([row])) for row in indices]
     golden = GoldenRows(rows, labels)
     bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
 

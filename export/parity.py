@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ def compare(
     reference: NDArray[np.float32],
     labels: NDArray[Any],
     task: str = "classification",
+    names: Sequence[str] = (),
 ) -> Parity:
     """Compare a bundle's outputs with PyTorch's.
 
@@ -55,13 +57,14 @@ def compare(
         reference: PyTorch's outputs, of the same shape.
         labels: class indices of the rows, or numbers in a regression.
         task: name of the task.
+        names: names of the labels, on which the scores of tags depend.
     """
     errors = np.abs(outputs.astype(np.float64) - reference)
     flat, expected = outputs.ravel().astype(np.float64), reference.ravel().astype(np.float64)
     described = task_of(task)
     agreement = points_changed = None
-    if described.scoring:
-        points_changed = described.scoring.changed(outputs, reference, labels)
+    if described.has_labels:
+        points_changed = scoring(task, names).changed(outputs, reference, labels)
     if described.classes:
         agreement = float(described.classes.agreement(outputs, reference).mean())
     norms = np.linalg.norm(flat) * np.linalg.norm(expected)
@@ -101,6 +104,7 @@ def check(
     scale: float,
     probe_error: float = 0.0,
     task: str = "classification",
+    names: Sequence[str] = (),
 ) -> None:
     """Refuse an export that breaks a limit of its precision.
 
@@ -110,6 +114,7 @@ def check(
         scale: scale of the outputs, see `scale_of`.
         probe_error: largest change of an output on probe inputs of other shapes.
         task: name of the task, whose score the message names.
+        names: names of the labels, on which the score of tags depends.
 
     Raises:
         GateError: a limit is broken; the message names the limit and the value.
@@ -133,10 +138,11 @@ def check(
             raise GateError(
                 f"only {share} of labels of a row are predicted alike; required is {minimum}"
             )
-        raise GateError(f"only {share} of rows get the same prediction; required is {minimum}")
+        unit = task_of(task).unit
+        raise GateError(f"only {share} of {unit} get the same prediction; required is {minimum}")
     points = max(limits.max_points, 100 * free_share)
     if parity.points_changed is not None and not abs(parity.points_changed) <= points:
-        score = scoring(task).title
+        score = scoring(task, names).title
         raise GateError(
             f"{score} changes by {parity.points_changed:+.2f} points; allowed is {points:g}"
         )

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from bmc import assets
-from bmc.assets import Asset, Debian, JoinedPyPI, PyPI, Source, Url
+from bmc.assets import Asset, Debian, JoinedPyPI, Npm, PyPI, Source, Url
 from bmc.errors import AssetError, UnknownError
 
 CONTENT = b"text,label\n"
@@ -167,6 +167,22 @@ def test_without_apt_a_debian_source_says_what_is_not_installed(
     pin(monkeypatch, Debian("dataset-rows", "usr/share/datasets/rows"))
     with pytest.raises(AssetError, match="Debian package dataset-rows: apt-get is not installed"):
         assets.fetch("rows")
+
+
+def test_an_npm_package_is_packed_without_scripts_and_its_archive_is_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served(tmp_path / "package", CONTENT)
+    programs = tmp_path / "programs"  # an npm that has this package, whatever the network has
+    programs.mkdir()
+    (programs / "npm").write_text(
+        '#!/bin/sh\n[ "$1 $2 $3" = "pack --ignore-scripts rows@1.0" ] && '
+        f"cp {tmp_path}/package/rows.csv .\n"
+    )
+    (programs / "npm").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    pin(monkeypatch, Npm("rows@1.0"))
+    assert (assets.fetch("rows") / "rows.csv").read_bytes() == CONTENT
 
 
 def test_an_installed_debian_package_is_taken_where_it_is(

@@ -59,7 +59,7 @@ class ModelHandle:
 
     @property
     def task(self) -> str:
-        """What the model does: "classification", "multilabel", "regression" or "generation"."""
+        """What the model does: "classification", "multilabel", "tokens", "regression", ..."""
         return str(self._recorded("task", str))
 
     @property
@@ -88,13 +88,14 @@ class ModelHandle:
 
         Args:
             rows: one row of the kind that the model was trained on: a text (a tuple of two texts
-                for a model of pairs), an image (a file, or uint8 (height, width[, channels])), a
-                series (steps, channels), or a number that seeds a generator. A list holds several
-                rows.
+                for a model of pairs, of words for a model that tags them), an image (a file, or
+                uint8 (height, width[, channels])), a series (steps, channels), or a number that
+                seeds a generator. A list holds several rows.
 
         Returns:
-            a `Prediction` of a classifier, a tuple of them where a row has several labels, a number
-            of a regression, or an image of a generator; a list for a list of rows.
+            a `Prediction` of a classifier, a tuple of them where a row has several labels, a tuple
+            of `Span` where words have tags, a number of a regression, or an image of a generator; a
+            list for a list of rows.
 
         Raises:
             DataError: a row is not of the kind that the model takes.
@@ -292,8 +293,9 @@ class BundleHandle:
             threads: threads of the CPU; 0 leaves the choice to the runtime.
 
         Returns:
-            a `Prediction` of a classifier, a tuple of them where a row has several labels, a number
-            of a regression, or an image of a generator; a list for a list of rows.
+            a `Prediction` of a classifier, a tuple of them where a row has several labels, a tuple
+            of `Span` where words have tags, a number of a regression, or an image of a generator; a
+            list for a list of rows.
         """
         with self.load(threads) as pipeline:
             return pipeline(rows)

@@ -60,16 +60,18 @@ def train(
             python:module:function, or the handle of a network that `bmc.wrap` took. Training
             starts from the weights that the network had when `bmc.wrap` copied it.
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
-            imagefolder:DIR, audiofolder:DIR, or hf:NAME; or rows of numbers in memory: a data
-            frame, a dictionary of columns, or a list of dictionaries. When None, the data of a
-            wrapped network, else movie-reviews.
+            imagefolder:DIR, audiofolder:DIR, or hf:NAME; with task="tokens" a .conll, .txt or
+            .jsonl file of words with tags; or rows of numbers in memory: a data frame, a dictionary
+            of columns, or a list of dictionaries. When None, the data of a wrapped network, else
+            movie-reviews.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class; of several labels a row the column with all
             of them, or a list of columns of 0 and 1.
         features: the table's columns of numbers, to be read instead of a text: a list of names, or
             "all" for every column of numbers but the label's.
-        task: "classification", "multilabel" where a row has several labels, or "regression" where
-            labels are numbers; when None, the task of a wrapped network, else classification.
+        task: "classification", "multilabel" where a row has several labels, "tokens" where each
+            word has a tag, or "regression" where labels are numbers; when None, the task of a
+            wrapped network, else classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
         output: the model directory; when None, MODEL-DATA in the workspace, or NAME-trained of a
             wrapped network.
@@ -154,7 +156,7 @@ def distill(
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
         features: the table's columns of numbers, or "all"; the teacher's when None.
-        task: "classification", "multilabel" or "regression"; the teacher's when None.
+        task: "classification", "multilabel", "tokens" or "regression"; the teacher's when None.
         fold: (number, of): held-out part of a cross-validation; the teacher's when `fold` and
             `data` are None.
         output: the model directory; when None, STUDENT-DATA in the workspace, or NAME-distilled of

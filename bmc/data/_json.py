@@ -25,7 +25,7 @@ def records(
         DataError: a line is not a JSON object, names a key twice, or lacks a column.
     """
     names: list[str] | None = None
-    for number, record in _objects(path):
+    for number, record in objects(path):
         where = f"{path}: {values.unit} {number}"
         if names is None or any(name not in record for name in names):
             places = places_of(columns, list(record), values, where)
@@ -41,12 +41,17 @@ def names(path: Path) -> list[str]:
     Raises:
         DataError: there is no object.
     """
-    for _, record in _objects(path):
+    for _, record in objects(path):
         return [str(name) for name in record]
     raise DataError(f"{path} has no rows")
 
 
-def _objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def objects(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the line number (in a .json file: the row number) and the content of each object.
+
+    Raises:
+        DataError: a line is not a JSON object, or names a key twice.
+    """
     if path.suffix.lower() == ".json":
         yield from enumerate(_list(path), start=1)
         return

@@ -1,4 +1,4 @@
-"""BERT encoders for classification: the teacher `bert` and students of any size.
+"""BERT encoders for texts and words: the teacher `bert` and students of any size.
 
 Source: Devlin et al. 2019, "BERT"; Turc et al. 2019, "Well-Read Students Learn Better" (sizes).
 """
@@ -18,7 +18,8 @@ class Settings:
     """Settings of a BERT that is fine-tuned.
 
     Args:
-        max_length: largest number of tokens of a text; longer texts are truncated.
+        max_length: largest number of tokens of a text; longer texts are truncated, or read in
+            overlapping windows where words are classified.
         prompt: name of a sentence-transformers folder's prompt, which is put before each text to
             embed, or none; the folder's default when empty.
     """
@@ -107,7 +108,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.bert",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc import console
-from bmc.inputs import Arrays, Encoder, Many, ordered_batches
+from bmc.inputs import Arrays, Encoder, Many, OutputRows, ordered_batches
 from bmc.model import output_of
 
 Tensors = dict[str, Tensor]
@@ -51,6 +51,8 @@ def outputs_on_rows(
 ) -> NDArray[np.float32]:
     """Return a network's outputs on rows, (rows, ...) in fp32, in the order of the rows.
 
+    Of rows of words, there is an output for each word, (words, classes).
+
     Args:
         module: network in evaluation mode, on the CPU.
         encoder: encoder of the rows.
@@ -58,10 +60,14 @@ def outputs_on_rows(
         size: largest number of rows of a batch.
         title: title of a progress bar; "" shows no bar.
     """
-    outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(rows)
-    with console.progress(title, len(rows)) if title else nullcontext(_no_progress) as advance:
-        for indices, tensors in batches_of(encoder, rows, size):
-            for index, output in zip(indices, output_of(module, tensors).numpy(), strict=True):
+    encoded = encoder.encode(rows)
+    places = OutputRows(encoder, encoded)
+    outputs: list[NDArray[np.float32]] = [np.empty(0, np.float32)] * len(places)
+    with console.progress(title, len(encoded)) if title else nullcontext(_no_progress) as advance:
+        for indices, arrays in ordered_batches(encoder, encoded, size):
+            batch_outputs = output_of(module, tensors_of(arrays)).numpy()
+            selected = places.selected(batch_outputs, indices)
+            for index, output in zip(places.at(indices), selected, strict=True):
                 outputs[index] = output
             advance(len(indices))
     return np.stack(outputs)

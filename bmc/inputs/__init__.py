@@ -37,6 +37,21 @@ class Stored(Protocol):
         """Return the size of each row in bytes."""
 
 
+@runtime_checkable
+class Aligned(Protocol):
+    """An encoder whose rows have several outputs each, such as one for each word.
+
+    An encoded row is a part of a raw row; the outputs of a raw row's parts are its outputs, in
+    order.
+    """
+
+    def counts(self, encoded: Many) -> NDArray[np.int64]:
+        """Return the number of outputs of each encoded row."""
+
+    def positions(self, encoded: Many, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return where the outputs of a batch are in its flattened (rows x length)."""
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """An input or output of a model.
@@ -152,6 +167,53 @@ def ordered_batches(
     for start in range(0, len(order), size):
         indices: list[int] = order[start : start + size].tolist()
         yield indices, encoder.batch(encoded, indices)
+
+
+class OutputRows:
+    """Where the outputs of encoded rows are: one output for each row, or one for each word.
+
+    The outputs of all rows form one array, in the order of the rows.
+
+    Args:
+        encoder: the encoder of the rows.
+        encoded: encoded rows.
+    """
+
+    def __init__(self, encoder: Encoder, encoded: Many) -> None:
+        self._encoded = encoded
+        self._aligned = encoder if isinstance(encoder, Aligned) else None
+        self._total = len(encoded)
+        if self._aligned:
+            self._starts = np.concatenate([[0], np.cumsum(self._aligned.counts(encoded))])
+            self._total = int(self._starts[-1])
+
+    def __len__(self) -> int:
+        return self._total
+
+    def at(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return the indices of the outputs of some encoded rows."""
+        if self._aligned is None:
+            return np.asarray(indices, np.int64)
+        ranges = [np.arange(self._starts[row], self._starts[row + 1]) for row in indices]
+        return np.concatenate(ranges)
+
+    def positions(self, indices: Sequence[int]) -> NDArray[np.int64] | None:
+        """Return where the outputs of a batch are in its flattened (rows x length).
+
+        Returns:
+            None where each row has one output.
+        """
+        return self._aligned.positions(self._encoded, indices) if self._aligned else None
+
+    def selected(self, outputs: NDArray[Any], indices: Sequence[int]) -> NDArray[Any]:
+        """Return the outputs that are read, of all outputs of a batch.
+
+        Args:
+            outputs: (rows, ...); (rows, length, classes) where there is one for each word.
+            indices: the encoded rows of the batch.
+        """
+        positions = self.positions(indices)
+        return outputs if positions is None else outputs.reshape(-1, outputs.shape[-1])[positions]
 
 
 def whole_number(settings: Mapping[str, Any], key: str) -> int:

@@ -105,9 +105,10 @@ def inspect_model(
     rows = Rows(raw_rows, truth, model.encoder)
     outputs = outputs_of(model.module, rows)
     labels = rows.labels.numpy()
-    scoring = tasks.scoring(model.task)
+    scoring = tasks.scoring(model.task, model.labels)
     explanations: Sequence[Explanation] = ()
-    if model.task != tasks.EMBEDDING:  # no single number of a vector is explained
+    # No single number of a vector is explained, and a row of words has a prediction for each word.
+    if model.task not in (tasks.EMBEDDING, tasks.TOKENS):
         chosen = importance.choose(
             relative_to(outputs, model.thresholds), labels, model.task, settings.examples
         )

@@ -83,12 +83,12 @@ def measure(model: Model, rows: Rows) -> Sensitivity:
 
     def loss(key: tuple[str, str]) -> Loss:
         after = relative_to(outputs_of(module, rows), model.thresholds)
-        lost = scores.lost(model.task, after, before, labels)
+        lost = scores.lost(model.task, after, before, labels, model.labels)
         return Loss(*key, lost, _relative_change(after, before))
 
     keys = [(path, change) for path in layers for change in CHANGES]
     losses = measure_each(keys, changed, loss, "sensitivity", "layers")
-    scoring = tasks.scoring(model.task)
+    scoring = tasks.scoring(model.task, model.labels)
     score = scoring.interval(before, labels)
     return Sensitivity(scoring.measure, score, len(rows), tuple(losses.values()))
 

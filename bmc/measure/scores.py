@@ -21,6 +21,7 @@ NAMES = frozenset(
         *("micro_f1", "exact_match", "mean_average_precision"),
         *("recall_at_10", "spearman", "spearman_of_labels", "queries", "sentences", "pairs"),
         *("knn_accuracy", "reference_knn_accuracy"),
+        *("span_f1", "span_precision", "span_recall", "word_accuracy", "by_type"),
     }
 )
 """Names under which the scores of a task are recorded."""
@@ -52,6 +53,7 @@ def of_task(
     labels: NDArray[Any],
     custom: Custom | None = None,
     thresholds: Sequence[float] | NDArray[Any] = (),
+    names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return all scores of a task on held-out rows, as a JSON object.
 
@@ -63,10 +65,11 @@ def of_task(
             the outputs as they are, as in training.
         thresholds: probability of each label above which it is predicted, for the task's own
             scores; see `relative_to`.
+        names: names of the labels, on which the scores of tags depend.
     """
-    scoring = tasks.task(task).scoring
-    if scoring is None:
+    if not tasks.task(task).has_labels:
         return {}
+    scoring = tasks.scoring(task, names)
     scores = {custom.name: asdict(custom.interval(outputs, labels))} if custom else {}
     scores |= scoring.scores(relative_to(outputs, thresholds), labels)
     ranked = scoring.ranked(outputs, labels) if scoring.ranked else {}
@@ -229,7 +232,11 @@ def kept(
 
 
 def lost(
-    task: str, outputs: NDArray[np.float32], reference: NDArray[np.float32], labels: NDArray[Any]
+    task: str,
+    outputs: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    labels: NDArray[Any],
+    names: Sequence[str] = (),
 ) -> Interval:
     """Return how much of a task's measure is lost relative to a reference, with a paired interval.
 
@@ -238,8 +245,9 @@ def lost(
         outputs: outputs of the model (rows, classes or 1).
         reference: outputs of the reference, of the same shape.
         labels: class indices or numbers (rows).
+        names: names of the labels, on which the scores of tags depend.
     """
-    return tasks.scoring(task).lost(outputs, reference, labels)
+    return tasks.scoring(task, names).lost(outputs, reference, labels)
 
 
 def mean_of(values: Floats) -> Interval:

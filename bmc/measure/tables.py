@@ -29,6 +29,10 @@ _VECTORS = (
     ("knn_accuracy", "nearest-neighbor accuracy"),
     ("reference_knn_accuracy", "the reference's"),
 )
+_SPANS = (
+    *(("span_f1", "span F1"), ("span_precision", "precision"), ("span_recall", "recall")),
+    ("word_accuracy", "accuracy of words"),
+)
 _REGRESSION = (("r2", "R2"), ("mae", "MAE"), ("mse", "MSE"))
 
 
@@ -54,6 +58,9 @@ def line(scored: Mapping[str, Any], split: str) -> str:
         figures = [f"recall@10 {_interval(scored['recall_at_10'])}"]
         figures += [f"{name} {_interval(scored[key])}" for key, name in _VECTORS if key in scored]
         return f"{split} {', '.join(figures)} ({_compared(scored)}){extra}"
+    if "span_f1" in scored:
+        spans = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _SPANS)
+        return f"{split} {spans}{extra}"
     if "r2" in scored:
         numbers = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
         return f"{split} {numbers}{extra}"
@@ -73,14 +80,14 @@ def class_table(scored: Mapping[str, Any], labels: Sequence[str]) -> Table | Non
     Returns:
         the table; None where there are no classes.
     """
-    if "by_class" not in scored:
+    if not has_classes(scored):
         return None
     classes = class_rows(scored, labels)
     with_matrix = "confusion" in scored and has_matrix(labels)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("class", overflow="fold")
+    table.add_column("type" if "by_type" in scored else "class", overflow="fold")
     predicted = [f"-> {_short(label)}" for label in labels] if with_matrix else []
-    for column in ("precision", "recall", "F1", "rows", *predicted):
+    for column in ("precision", "recall", "F1", unit_of(scored), *predicted):
         table.add_column(column, justify="right", no_wrap=True)
     if len(classes) > _MAX_CLASSES:
         table.title = f"the {_MAX_CLASSES} of {len(classes)} classes with the lowest F1"
@@ -94,6 +101,16 @@ def class_table(scored: Mapping[str, Any], labels: Sequence[str]) -> Table | Non
     return table
 
 
+def has_classes(scored: Mapping[str, Any]) -> bool:
+    """Tell whether scores are also of each class, or of each type of spans."""
+    return "by_class" in scored or "by_type" in scored
+
+
+def unit_of(scored: Mapping[str, Any]) -> str:
+    """Return what the scores of a class count: "rows", or "spans" of a type."""
+    return "spans" if "by_type" in scored else "rows"
+
+
 def has_matrix(labels: Sequence[str]) -> bool:
     """Tell whether a terminal has room for the confusion matrix."""
     characters = sum(len(_short(label)) for label in labels)
@@ -105,8 +122,13 @@ def class_rows(
 ) -> list[tuple[str, float, float, float, int, list[int]]]:
     """Return each class's label, precision, recall, F1, rows, and its row of the matrix.
 
-    Rows with several labels have no matrix: its row is empty.
+    Rows with several labels, and spans, have no matrix: its row is empty.
     """
+    if "by_type" in scored:
+        return [
+            (kind, *(of_type[key] for key in ("precision", "recall", "f1", "spans")), [])
+            for kind, of_type in scored["by_type"].items()
+        ]
     by_class = scored["by_class"]
     rows = by_class.get("rows") or [sum(counts) for counts in scored["confusion"]]
     matrix = scored.get("confusion") or [[] for _ in labels]

@@ -64,7 +64,8 @@ def cut_from(
     """Give a student the part of a larger BERT that matters most on some texts.
 
     Args:
-        source: a live BertForSequenceClassification of plain layers; it is not changed.
+        source: a live BertForSequenceClassification or BertForTokenClassification of plain layers;
+            it is not changed.
         student: a new BERT that is no wider, with heads of the same size; changed in place.
         layers: indices of the source's layers that become the student's, in order.
         batches: inputs to measure on.
@@ -80,18 +81,24 @@ def cut_from(
         _cut_layer(old.encoder.layer[index], new.encoder.layer[position], basis, index, observed)
     if makes_vectors(source):
         return
-    new.pooler.dense.weight.copy_(basis.T @ old.pooler.dense.weight @ basis)
-    new.pooler.dense.bias.copy_(basis.T @ old.pooler.dense.bias)
+    if new.pooler is not None:
+        new.pooler.dense.weight.copy_(basis.T @ old.pooler.dense.weight @ basis)
+        new.pooler.dense.bias.copy_(basis.T @ old.pooler.dense.bias)
     student.classifier.weight.copy_(source.classifier.weight @ basis)
     student.classifier.bias.copy_(source.classifier.bias)
+
+
+def _reads_every_token(source: Any) -> bool:
+    """Tell whether vectors or tags are computed from all tokens, not from [CLS] alone."""
+    return makes_vectors(source) or source.bert.pooler is None
 
 
 def _observe(
     source: Any, layers: Sequence[int], batches: Iterable[Mapping[str, Tensor]]
 ) -> _Observed:
-    """Run a network and keep what its norms and output layers saw; of the last layer, [CLS] alone.
+    """Run a network and keep what its norms and output layers saw.
 
-    Nothing reads the other tokens of the last layer.
+    Of the last layer it is [CLS] alone where a pooler reads no other token.
     """
     observed, rows = _Observed(), list[Tensor]()  # rows: of the batch under way
     hooks = []
@@ -117,7 +124,7 @@ def _observe(
     hooks.append(bert.embeddings.LayerNorm.register_forward_hook(norm(path, last=False)))
     for index in layers:
         for path in (f"encoder.layer.{index}.attention.output", f"encoder.layer.{index}.output"):
-            last = index == layers[-1] and not makes_vectors(source)
+            last = index == layers[-1] and not _reads_every_token(source)
             part = bert.get_submodule(path)
             hooks.append(part.LayerNorm.register_forward_hook(norm(f"{path}.LayerNorm", last)))
             hooks.append(part.dense.register_forward_hook(reader(f"{path}.dense", last)))

@@ -18,12 +18,12 @@ from bmc.models.sentences import makes_vectors
 def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """Return a function that computes the module's outputs and gradients with less work.
 
-    The last layer is computed only for the [CLS] token, the only token that is read, and batches
-    without padding need no mask. Layers are called unchanged, also low-rank pairs and shared
-    layers.
+    The last layer is computed only for the [CLS] token, the only token that is read, except where
+    words are classified. Batches without padding need no mask. Layers are called unchanged, also
+    low-rank pairs and shared layers.
 
     Args:
-        module: a BertForSequenceClassification.
+        module: a BertForSequenceClassification, or a BertForTokenClassification.
     """
 
     def compute(inputs: Mapping[str, Tensor]) -> Tensor:
@@ -33,17 +33,14 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
         is_token = inputs["attention_mask"]
         mask = None if bool(is_token.all()) else additive_mask(is_token, hidden)
         layers = list(bert.encoder.layer)
-        every_token = makes_vectors(module)
+        every_token = makes_vectors(module) or bert.pooler is None
         for number, layer in enumerate(layers, start=1):
             first = number == len(layers) and not every_token
             queries = hidden[:, :1] if first else hidden
             mixed = _attend(layer.attention.self, queries, hidden, mask)
             attended = layer.attention.output(mixed, queries)
             hidden = layer.output(layer.intermediate(attended), attended)
-        if every_token:
-            return module.head(hidden, is_token)  # type: ignore[no-any-return]
-        pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
-        return module.classifier(module.dropout(pooled))  # type: ignore[no-any-return]
+        return _outputs(module, hidden, is_token)
 
     return compute
 
@@ -52,7 +49,7 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
     """Return all that signals of distillation compare; every layer is computed for all tokens.
 
     Args:
-        module: a BertForSequenceClassification.
+        module: a BertForSequenceClassification, or a BertForTokenClassification.
         inputs: inputs of a batch, by name.
     """
     bert, kept = module.bert, inputs["attention_mask"]
@@ -65,13 +62,8 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
         rows = layer.attention.output(attended[-1].mixed, hidden)
         hidden = layer.output(layer.intermediate(rows), rows)
         states.append(hidden)
-    if makes_vectors(module):
-        outputs = module.head(hidden, kept)
-    else:
-        pooled = torch.tanh(bert.pooler.dense(hidden[:, 0]))
-        outputs = module.classifier(module.dropout(pooled))
     return View(
-        logits=outputs,
+        logits=_outputs(module, hidden, kept),
         hidden=states,
         attentions=[each.weights for each in attended],
         queries=[each.query for each in attended],
@@ -79,6 +71,15 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
         values=[each.value for each in attended],
         mask=kept.bool(),
     )
+
+
+def _outputs(module: Any, hidden: Tensor, is_token: Tensor) -> Tensor:
+    """Return vectors, logits of texts (rows, classes), or of tokens where there is no pooler."""
+    if makes_vectors(module):
+        return module.head(hidden, is_token)  # type: ignore[no-any-return]
+    pooler = module.bert.pooler
+    read = hidden if pooler is None else torch.tanh(pooler.dense(hidden[:, 0]))
+    return module.classifier(module.dropout(read))  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)

@@ -67,7 +67,7 @@ def fused_layers(
     mask_by_query: bool,
     every_token: bool = False,
 ) -> nn.ModuleList:
-    """Return the layers of an inference form; the last layer computes only the first token.
+    """Return the layers of an inference form; the last layer may compute only the first token.
 
     An attention that several layers share is exported once; if the last layer shares it, the last
     layer uses slices of the shared projection.
@@ -76,7 +76,8 @@ def fused_layers(
         layers: parts of the encoder's layers, in order.
         tied: identities of the parameters that several modules hold.
         mask_by_query: whether the additive mask has a row for each query.
-        every_token: whether the last layer computes every token, which a pooling reads.
+        every_token: whether the last layer computes every token, which a pooling or a classifier of
+            words reads.
     """
     attentions: dict[int, _Attention] = {}
     fused = [
@@ -91,8 +92,8 @@ def fused_layers(
     last = layers[-1]
     uses = sum(layer.attention.module is last.attention.module for layer in layers)
     shared = attentions[id(last.attention.module)].project if uses > 1 else None
-    first_token = _FirstTokenAttention(last.attention, tied, shared, mask_by_query)
-    fused[-1] = FusedLayer(first_token, last)
+    attention = _FirstTokenAttention(last.attention, tied, shared, mask_by_query)
+    fused[-1] = FusedLayer(attention, last)
     return nn.ModuleList(fused)
 
 

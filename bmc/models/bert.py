@@ -10,10 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from bmc import assets
 from bmc.contracts import Network
+from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.families.bert import STUDENTS as STUDENTS
 from bmc.families.bert import TEACHERS as TEACHERS
@@ -22,7 +23,7 @@ from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Form, Model, Parts
 from bmc.models import _bert_training, bert_students, hugging_face, sentences
-from bmc.models._bert_inference import InferenceForm, bert_embeddings, bert_layer
+from bmc.models._bert_inference import InferenceForm, TaggerForm, bert_embeddings, bert_layer
 from bmc.models._encoder_form import bert_like
 from bmc.models._encoder_parts import encoder_parts
 from bmc.models.onnx_weights import bert_weights
@@ -38,20 +39,22 @@ _BERT = hugging_face.Architecture(
     fresh=("classifier.", "bert.pooler."),
     output="classifier",
 )
+_TAGGER = replace(_BERT, classifier=BertForTokenClassification, fresh=("classifier.",))
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
-    """Build an untrained classifier from Hugging Face's own configuration keys.
+    """Build an untrained classifier of texts or of words from Hugging Face's configuration keys.
 
     Raises:
         ArtifactError: the configuration is not for a BERT, or is inconsistent.
     """
-    return hugging_face.build(spec, _BERT)
+    is_tagger = spec.get("architectures") == [BertForTokenClassification.__name__]
+    return hugging_face.build(spec, _TAGGER if is_tagger else _BERT)
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
-    text = TextSettings(settings.max_length, columns=len(data.columns))
+    text = TextSettings(settings.max_length, columns=max(len(data.columns), 1))
     return pretrained(reference, data.labels, text, data.task, settings.prompt)
 
 
@@ -82,7 +85,11 @@ def pretrained(
     if reference == _L3:
         return _minilm_l3(labels, text, task, prompt)
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _BERT, task, prompt)
+    return hugging_face.pretrained(reference, source, labels, text, _kind_of(task), task, prompt)
+
+
+def _kind_of(task: str | None) -> hugging_face.Architecture:
+    return _TAGGER if task == TOKENS else _BERT
 
 
 def _minilm_l3(labels: Sequence[str], text: TextSettings, task: str | None, prompt: str) -> Model:
@@ -90,7 +97,8 @@ def _minilm_l3(labels: Sequence[str], text: TextSettings, task: str | None, prom
 
     Source: Reimers and Gurevych 2019, "Sentence-BERT" (paraphrase-MiniLM-L3-v2).
     """
-    model = hugging_face.pretrained(_L3, _SOURCES["minilm"], labels, text, _BERT, task, prompt)
+    minilm, kind = _SOURCES["minilm"], _kind_of(task)
+    model = hugging_face.pretrained(_L3, minilm, labels, text, kind, task, prompt)
     spec = {**model.spec, "num_hidden_layers": _L3_LAYERS}
     if sentences.KEY in spec:  # unlike those of MiniLM, its vectors are of any length
         spec[sentences.KEY] = {**spec[sentences.KEY], "normalize": False}
@@ -104,7 +112,7 @@ def student(teacher: Model, settings: Size, data: Dataset) -> Model:
     """Build an untrained student with the classes of a data set; see `bert_students.student`."""
 
     def load(reference: str) -> Model:
-        text = TextSettings(columns=len(data.columns))
+        text = TextSettings(columns=max(len(data.columns), 1))
         if isinstance(teacher.encoder, TextEncoder):  # n-grams have other settings
             text = replace(teacher.encoder.settings, vocabulary=0)
         return pretrained(reference, data.labels, text, data.task)
@@ -125,6 +133,8 @@ def inference_form(model: Model) -> nn.Module:
     longest = model.encoder.longest()["sequence"]
     has_types = "token_type_ids" in names
     module: Any = model.module
+    if model.task == TOKENS:
+        return TaggerForm(module, longest)
     if not sentences.makes_vectors(module):
         return InferenceForm(module, has_types, longest)
     layers = [bert_layer(layer) for layer in module.bert.encoder.layer]

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, BertForTokenClassification
 
 from bmc import console
+from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
 from bmc.families.bert import TEACHERS, Size
@@ -100,7 +101,7 @@ def from_embeddings(teacher: Model, size: Size, build: _Build) -> Model:
     spec = {
         **{key: value for key, value in teacher.spec.items() if key in _BERTS_KEYS},
         "model_type": "bert",
-        "architectures": [BertForSequenceClassification.__name__],
+        "architectures": [_class_for(teacher.task)],
         "max_position_embeddings": longest,
         "type_vocab_size": max(1, teacher.spec.get("type_vocab_size", 1)),
         "vocab_size": len(words),
@@ -148,6 +149,12 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
     cut_from(source.module, module, copied, _batches(source, data))
     origin = {key: value for key, value in source.origin.items() if key == "pretrained"}
     return Model(module, "bert", spec, source.labels, source.encoder, source.task, origin=origin)
+
+
+def _class_for(task: str) -> str:
+    """Return the name of transformers' class of a student for a task."""
+    kind = BertForTokenClassification if task == TOKENS else BertForSequenceClassification
+    return kind.__name__
 
 
 def _chosen(teacher: Model, size: Size) -> str:

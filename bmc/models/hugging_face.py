@@ -13,9 +13,10 @@ from torch import nn
 
 from bmc import assets, console
 from bmc.contracts import families
-from bmc.contracts.tasks import EMBEDDING
+from bmc.contracts.tasks import EMBEDDING, TOKENS
 from bmc.errors import ArtifactError, AssetError, SettingError, UnknownError, reason_of
 from bmc.inputs.text import TextEncoder, TextSettings
+from bmc.inputs.words import WordEncoder
 from bmc.model import Model
 from bmc.models._hugging_face_config import BERT_KEYS, FamilyKeys, checked
 from bmc.models._hugging_face_head import PROBLEM_TYPES, Match, head_of, match_head
@@ -192,7 +193,8 @@ def pretrained(
     for key, note in decided.items():
         if key in _NOTED:
             console.note(f"{reference}: {note}")
-    encoder = TextEncoder(tokenizer.tokenizer, settings)
+    encoder_type = WordEncoder if task == TOKENS else TextEncoder
+    encoder = encoder_type(tokenizer.tokenizer, settings)
     origin = {"pretrained": {"reference": reference, **decided}}
     return Model(module, kind.model_type, spec, tuple(labels), encoder, task, origin=origin)
 

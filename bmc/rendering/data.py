@@ -18,6 +18,7 @@ from bmc.rendering.rendered import Rendered
 _EXAMPLES = 10
 _BARS = 8
 _BAR = 30
+_TAGS = 60  # characters of a row's tags
 
 
 def listed() -> Rendered:
@@ -37,7 +38,7 @@ def listed() -> Rendered:
             table,
             "your own: --data FILE.csv (.tsv, .jsonl, .json, .parquet) --text-column ... "
             "--label-column ..., or --features all; FILE.npz, imagefolder:DIR, "
-            "audiofolder:DIR, hf:NAME",
+            "audiofolder:DIR, hf:NAME; FILE.conll (.txt, .jsonl) --task tokens",
         ),
     )
 
@@ -52,7 +53,7 @@ def described(data: Dataset) -> Rendered:
         table.add_row(part, str(len(rows)), *(str(count) for count in classes[part].values()))
     lengths = data_sets.lengths(data.train, data.kind)
     lines = [
-        f"{_label(data, label)}: {_short(row, data.features)}"
+        f"{_label(data, label)}: {_short(row, data.features, data.kind)}"
         for row, label in zip(data.train.rows[:_EXAMPLES], data.train.labels, strict=False)
     ]
     return Rendered(
@@ -79,13 +80,17 @@ def described(data: Dataset) -> Rendered:
 
 
 def _label(data: Dataset, label: Any) -> str:
+    if data.kind == "words":
+        return " ".join(data.labels[tag] for tag in label)[:_TAGS]
     if isinstance(label, tuple):
         names = [name for name, is_set in zip(data.labels, label, strict=True) if is_set]
         return "|".join(names) or "no label"
     return data.labels[int(label)] if data.labels else f"{label:g}"
 
 
-def _short(row: object, features: Sequence[str] = ()) -> str:
+def _short(row: object, features: Sequence[str] = (), kind: str = "text") -> str:
+    if kind == "words" and isinstance(row, tuple):
+        return " ".join(row)[:100]
     if features and isinstance(row, np.ndarray):
         pairs = zip(features, row.tolist(), strict=True)
         return ", ".join(f"{name} {value:.4g}" for name, value in pairs)[:100]
@@ -107,7 +112,7 @@ def _counts(lengths: NDArray[np.int32]) -> dict[str, list[float]]:
 
 def _histogram(lengths: NDArray[np.int32], kind: str) -> Table:
     """Draw how long rows are: words of a text, steps of a series."""
-    unit = "words" if kind == "text" else "steps"
+    unit = "words" if kind in ("text", "words") else "steps"
     lines = _counts(lengths)
     table = Table(unit, "rows", "", title=f"train: median {lines['median'][0]:.0f} {unit}")
     for count, low, high in zip(lines["rows"], lines["edges"], lines["edges"][1:], strict=False):

@@ -76,10 +76,11 @@ def against_teacher(measured: Mapping[str, Any], several: bool = False) -> tuple
     if not measured:
         return ()
     agreement = with_interval(Interval(**measured["agreement"]))
+    unit = measured.get("unit", "rows")
     alike = (
         f"has {agreement} of a validation row's labels in common with the teacher"
         if several
-        else f"predicts as the teacher on {agreement} of the validation rows"
+        else f"predicts as the teacher on {agreement} of the validation {unit}"
     )
     return (
         f"{alike}; calibration error "

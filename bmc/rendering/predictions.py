@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bmc.pipeline import Prediction
+from bmc.pipeline import Prediction, Span
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.predict import PredictedRows
 
@@ -35,18 +35,23 @@ def _content(prediction: Any) -> Any:
         return [asdict(each) for each in prediction]
     if isinstance(prediction, np.ndarray):
         return prediction.tolist()
-    return asdict(prediction) if isinstance(prediction, Prediction) else prediction
+    return asdict(prediction) if isinstance(prediction, Prediction | Span) else prediction
 
 
 def _line(prediction: Any, row: str) -> str:
     """Return a prediction and its row in one line; line breaks of the row become \\n."""
     one_line = row.replace("\n", "\\n")
-    return f"{_text(prediction)}  {one_line}"
+    return f"{_text(prediction, row)}  {one_line}"
 
 
-def _text(prediction: Any) -> str:
+def _text(prediction: Any, row: str = "") -> str:
     if prediction is None:
         return "no answer"
+    if isinstance(prediction, tuple) and prediction and isinstance(prediction[0], Span):
+        spans = (
+            f"{row[span.start : span.end]!r} {span.label} {span.score:.3f}" for span in prediction
+        )
+        return ", ".join(spans)
     if isinstance(prediction, tuple):
         return ", ".join(map(_text, prediction)) or "no label"
     if isinstance(prediction, Prediction):

@@ -15,6 +15,7 @@ _MEASURES = {
     "accuracy": "accuracy",
     "micro_f1": "micro F1",
     "macro_f1": "macro F1",
+    "span_f1": "span F1",
     "r2": "R2",
     "recall_at_10": "recall@10",
     "spearman": "Spearman",

@@ -11,7 +11,10 @@ from bmc.console import printable
 from bmc.report.line import Line, Report
 
 _SIDE = 330
-_TITLES = {"r2": "R2, %", "micro_f1": "micro F1, %", "recall_at_10": "recall@10, %"}
+_TITLES = {
+    **{"r2": "R2, %", "micro_f1": "micro F1, %", "span_f1": "span F1, %"},
+    "recall_at_10": "recall@10, %",
+}
 _EMPTY = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
 _PALETTE = ["#4c78a8", "#f58518", "#54a24b", "#b279a2"]
 

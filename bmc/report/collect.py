@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc import console, curves, workspace
-from bmc.bundle import Bundle
-from bmc.contracts.tasks import TENSORS, task
+from bmc.bundle import Bundle, Manifest
+from bmc.contracts.tasks import TENSORS, scoring, task
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
 from bmc.measure import machine, results, scores
@@ -145,12 +145,17 @@ def _line(
         recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
         custom = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
         outputs = scores.relative_to(one.outputs, manifest.thresholds)
-        own = scores.of_task(manifest.task, one.outputs, one.labels, thresholds=manifest.thresholds)
+        own = scores.of_task(
+            *(manifest.task, one.outputs, one.labels),
+            thresholds=manifest.thresholds,
+            names=manifest.labels,
+        )
         found = {**custom, **own}
         if teacher_outputs is not None and task(manifest.task).classes:
             agreement = scores.agreement(outputs, teacher_outputs, manifest.task)
-        if teacher_outputs is not None and "accuracy" in found:
-            kept_accuracy = scores.kept(outputs, teacher_outputs, one.labels)
+        ratio_of = scoring(manifest.task, manifest.labels).kept if own else None
+        if teacher_outputs is not None and ratio_of:
+            kept_accuracy = ratio_of(outputs, teacher_outputs, one.labels)
     name = one.bundle.path.name
     times = _times(name, run, reference, same, origin.path.name if origin else None)
     ratio, p50 = times.get("speed_up_origin"), times.get("p50")
@@ -158,13 +163,13 @@ def _line(
         name=name,
         model=manifest.name,
         data=data,
-        measure=_measure_of(manifest.task),
+        measure=_measure_of(manifest),
         target=manifest.target,
         precision=manifest.precision,
         parameters=parameters_of(one.bundle),
         teacher=teacher["name"] if teacher else None,
         rows=len(one.labels) if one.labels is not None and task(manifest.task).has_labels else 0,
-        accuracy=_interval(found, _measure_of(manifest.task)),
+        accuracy=_interval(found, _measure_of(manifest)),
         macro_f1=_interval(found, "macro_f1"),
         agreement=agreement,
         kept=kept_accuracy,
@@ -177,6 +182,7 @@ def _line(
         cannot_run=run.skipped[name] if run and name in run.failed else None,
         labels=manifest.labels,
         scores=found,
+        unit=task(manifest.task).unit,
         history=curves.epochs_of(manifest.lineage.get("history")),
         **times,
     )
@@ -224,10 +230,11 @@ def _relative_outputs(one: Evaluated) -> NDArray[Any] | None:
     return None if one.outputs is None else scores.relative_to(one.outputs, thresholds)
 
 
-def _measure_of(name: str) -> str:
-    """Return the name of a task's score; "" for a generator."""
-    scoring = task(name).scoring
-    return scoring.measure if scoring else ""
+def _measure_of(manifest: Manifest) -> str:
+    """Return the name of the score of a bundle's task; "" for a generator."""
+    if not task(manifest.task).has_labels:
+        return ""
+    return scoring(manifest.task, manifest.labels).measure
 
 
 def _interval(found: Mapping[str, Any], measure: str) -> Interval | None:
@@ -240,7 +247,7 @@ def _failed(bundle: Bundle, titles_of: Mapping[Key, str]) -> Line:
         name=bundle.path.name,
         model=manifest.name,
         data=titles_of[key_of(bundle)],
-        measure=_measure_of(manifest.task),
+        measure=_measure_of(manifest),
         target=manifest.target,
         precision=manifest.precision,
         parameters=parameters_of(bundle),

@@ -19,16 +19,16 @@ class Line:
         name: name of the bundle's folder.
         model: name of the model that the bundle was exported from.
         data: data set of training and scoring; only lines of one data set are compared.
-        measure: name of the score: "accuracy", "micro_f1" of several labels a row,
-            "recall_at_10" of sentence embeddings, "r2" in a
-            regression, "" for a generator.
+        measure: name of the score: "accuracy", "micro_f1" of several labels a row, "span_f1" of
+            tags that mark spans, "recall_at_10" of sentence embeddings, "r2" in a regression, ""
+            for a generator.
         target: the bundle's runtime.
         precision: precision of weights and activations.
         parameters: number of parameters of the model.
         teacher: model that the agreement refers to; None for a model without a teacher.
         rows: held-out rows; 0 for a generator, which has no labels to be scored by.
         accuracy: fraction of the rows that are predicted correctly; the micro F1 of several
-            labels a row, R2 in a regression.
+            labels a row, the F1 of spans, R2 in a regression.
         macro_f1: mean F1 of the classes.
         agreement: fraction of the rows with the same prediction as the teacher's; of several
             labels a row, the mean share of labels in common.
@@ -56,6 +56,7 @@ class Line:
         history: epochs of the model's training; see `bmc.curves`.
         floor: description of a simple model that the report adds for comparison (the "floor");
             "" for all other models.
+        unit: what `rows` counts: "rows", or "words" that have a tag each.
     """
 
     name: str
@@ -93,6 +94,7 @@ class Line:
     scores: Mapping[str, Any] = field(default_factory=dict)
     history: tuple[Epoch, ...] = ()
     floor: str = ""
+    unit: str = "rows"
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as a JSON object."""

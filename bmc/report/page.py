@@ -29,6 +29,7 @@ class ClassScores:
         remarks: classes without a correct prediction.
         rows: for each class its label, precision, recall, F1, number of rows, and predictions.
         matrix: whether the page shows the confusion matrix.
+        unit: what the scores of a class count: "rows" or "spans".
         confusions: for many classes, the most frequent confusions.
     """
 
@@ -37,6 +38,7 @@ class ClassScores:
     remarks: list[str]
     rows: list[tuple[str, float, float, float, int, list[int]]]
     matrix: bool
+    unit: str
     confusions: list[tuple[str, str, int, int]]
 
 
@@ -56,7 +58,7 @@ def html(report: Report) -> str:
             for data, lines in report.by_data().items()
         ],
         trainings=_trainings(report),
-        classes=[_classes(line) for line in report.lines if "by_class" in line.scores],
+        classes=[_classes(line) for line in report.lines if tables.has_classes(line.scores)],
         notes=table.notes(report),
         picture=Markup(chart.svg(report)),
     )
@@ -83,6 +85,7 @@ def _classes(line: Line) -> ClassScores:
         tables.remarks(line.scores, line.labels),
         tables.class_rows(line.scores, line.labels),
         matrix,
+        tables.unit_of(line.scores),
         [
             (line.labels[true], line.labels[prediction], count, rows)
             for true, prediction, count, rows in worst

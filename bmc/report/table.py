@@ -29,7 +29,7 @@ COLUMNS = (
 )
 _WIDE = " ?"
 # Measures besides which there are others that the table lacks.
-_OWN_LINE = ("r2", "micro_f1", "recall_at_10")
+_OWN_LINE = ("r2", "micro_f1", "span_f1", "recall_at_10")
 # What Markdown would obey; an underscore inside a word is none.
 _MARKS = re.compile(r"([\\`*\[\]<>|~#&]|(?<!\w)_|_(?!\w))")
 
@@ -99,7 +99,7 @@ def markdown(report: Report) -> str:
     found += [
         f"## {escaped(line.name)} by class\n\n{_classes(line)}"
         for line in report.lines
-        if "by_class" in line.scores
+        if tables.has_classes(line.scores)
     ]
     return "\n\n".join(found) + "\n"
 
@@ -127,7 +127,7 @@ def _classes(line: Line) -> str:
     """Return a table of a bundle's classes, for few classes with the confusion matrix."""
     few = "confusion" in line.scores and tables.has_matrix(line.labels)
     names = [f"answered {label}" for label in line.labels] if few else []
-    head = ("class", "precision", "recall", "F1", "rows", *names)
+    head = ("class", "precision", "recall", "F1", tables.unit_of(line.scores), *names)
     rows = [_escaped(head), tuple("---" for _ in head)]
     for label, *ratios, count, row in tables.class_rows(line.scores, line.labels):
         counts = [str(number) for number in row] if few else []
@@ -139,11 +139,17 @@ def _classes(line: Line) -> str:
 def notes(report: Report) -> Sequence[str]:
     """Say what the figures mean, what must be known of bundles, and where they were measured."""
     found = ["[..] is the 95 % interval; scores are of the held-out rows, answered by the bundle"]
-    rows = {line.data: line.rows for line in report.lines if line.rows}
+    rows = {line.data: (line.rows, line.unit) for line in report.lines if line.rows}
+    units = {unit for _, unit in rows.values()}
     if len(rows) == 1:
-        found[0] += f" ({next(iter(rows.values())):,} rows)"
+        count, unit = next(iter(rows.values()))
+        found[0] += f" ({count:,} {unit})"
+    elif rows and units == {"rows"}:
+        listed = ", ".join(f"{data} {count:,}" for data, (count, _) in rows.items())
+        found[0] += f" ({listed} rows)"
     elif rows:
-        found[0] += f" ({', '.join(f'{data} {count:,}' for data, count in rows.items())} rows)"
+        listed = ", ".join(f"{data} {count:,} {unit}" for data, (count, unit) in rows.items())
+        found[0] += f" ({listed})"
     if any(line.note for line in report.lines):
         found.append(
             "* the engine was built, not run here: the score is that of the ONNX file it was "
@@ -225,8 +231,8 @@ def _times_of(line: Line) -> tuple[Interval | None, ...]:
 
 
 def _unit(line: Line) -> str:
-    units = {"r2": " R2", "micro_f1": " micro F1", "recall_at_10": " recall@10"}
-    return units.get(line.measure, "")
+    units = {"r2": " R2", "micro_f1": " micro F1", "span_f1": " span F1"}
+    return {**units, "recall_at_10": " recall@10"}.get(line.measure, "")
 
 
 def _half_width(interval: Interval | None) -> str:

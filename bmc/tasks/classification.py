@@ -188,6 +188,7 @@ TASK = Task(
         lost=lost,
         changed=changed,
         scorable=scorable,
+        kept=scores.kept,
     ),
     labels=LabelReading(numbered=numbered, strata=_strata, counts=counts),
     classes=Classes(

@@ -34,11 +34,16 @@ def augmented_batch(batch: Batch, names: tuple[str, ...]) -> Batch:
             the batch) and cutmix (a rectangle of another image of the batch).
 
     Raises:
-        DataError: an augmentation is for another kind of data.
+        DataError: an augmentation is for another kind of data, or changes words that have tags.
 
     Source: Zhang et al. 2018, "mixup: Beyond Empirical Risk Minimization"; Yun et al. 2019,
     "CutMix: Regularization Strategy to Train Strong Classifiers with Localizable Features".
     """
+    if batch.positions is not None and names:
+        raise DataError(
+            f"the augmentation {names[0]} changes the words of a row, which have a tag each: leave "
+            f"{names[0]} out of augment"
+        )
     inputs = augmented(batch.inputs, tuple(name for name in names if name not in MIXING))
     mixing = [name for name in names if name in MIXING]
     if mixing:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from bmc.data import Labels
-from bmc.inputs import Encoder, Many
+from bmc.inputs import Aligned, Encoder, Many, OutputRows
+from bmc.tag_sequences import TagSequences
 
 _BATCHES_PER_BUCKET = 50
 
@@ -40,22 +41,39 @@ class Batch:
         labels: class indices, int64 (rows), with -1 for a row without a label; in a regression
             values, float32 (rows), with NaN for a row without one; of several labels a row 0 or 1,
             float32 (rows, labels), with NaN for a row without any that is known; of texts to embed
-            what `bmc.measure.vector_scores` says, float32 (rows, width + 2).
-        rows: indices of the rows in the whole training set, int64 (rows).
+            what `bmc.measure.vector_scores` says, float32 (rows, width + 2); of words the tag, -1
+            for a word without one, and the number of the row, int64 (words, 2).
+        rows: indices of the rows in the whole training set, int64 (rows); of words (words).
         mixing: how the rows were mixed with one another; None if they were not.
+        positions: where the outputs of words are in the flattened (rows x length), int64 (words);
+            None where each row has one output.
     """
 
     inputs: dict[str, Tensor]
     labels: Tensor
     rows: Tensor
     mixing: Mixing | None = None
+    positions: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
         inputs = {name: tensor.to(device) for name, tensor in self.inputs.items()}
+        positions = None if self.positions is None else self.positions.to(device)
         return replace(
-            self, inputs=inputs, labels=self.labels.to(device), rows=self.rows.to(device)
+            self,
+            inputs=inputs,
+            labels=self.labels.to(device),
+            rows=self.rows.to(device),
+            positions=positions,
         )
+
+    def selected(self, outputs: Tensor) -> Tensor:
+        """Return the outputs that have labels: of words (words, classes), else all (rows, ...).
+
+        Args:
+            outputs: a network's outputs, (rows, ...) or (rows, length, classes).
+        """
+        return outputs if self.positions is None else outputs.flatten(0, 1)[self.positions]
 
     def label_loss(self, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Return a loss on the labels; of mixed rows, the mean over both rows' labels, by share.
@@ -77,7 +95,8 @@ class Rows:
 
     Args:
         rows: raw rows.
-        labels: class indices or values of the first rows; the rows after these have no label.
+        labels: class indices or values of the first rows, or the tags of their words; the rows
+            after these have no label.
         encoder: encoder that turns rows into tensors.
     """
 
@@ -90,7 +109,10 @@ class Rows:
         self._encoded = encoder.encode(rows)
         self._encoder = encoder
         self.lengths = np.asarray(encoder.lengths(self._encoded), np.int64)
-        if len(labels) and isinstance(labels[0], tuple | np.ndarray):
+        self.outputs = OutputRows(encoder, self._encoded)
+        if isinstance(encoder, Aligned):
+            self.labels = _of_words(labels, len(self.outputs))
+        elif len(labels) and isinstance(labels[0], tuple | np.ndarray):
             sets = torch.tensor(np.array(labels), dtype=torch.float32)
             padding_sets = sets.new_full((len(rows) - len(labels), sets.shape[1]), math.nan)
             self.labels = torch.cat([sets, padding_sets])
@@ -108,8 +130,14 @@ class Rows:
         """Return the rows with these indices as a batch."""
         arrays = self._encoder.batch(self._encoded, indices)
         inputs = {name: torch.from_numpy(array) for name, array in arrays.items()}
-        rows = torch.tensor(indices, dtype=torch.int64)
-        return Batch(inputs, self.labels[rows], rows)
+        rows = torch.from_numpy(self.outputs.at(indices))
+        positions = self.outputs.positions(indices)
+        return Batch(
+            inputs,
+            self.labels[rows],
+            rows,
+            positions=None if positions is None else torch.from_numpy(positions),
+        )
 
     def in_order(self, size: int) -> list[list[int]]:
         """Return the indices of all rows in batches of similar length, shortest first."""
@@ -147,6 +175,18 @@ class Rows:
                 batches.append([])
             batches[-1].append(index)
         return batches
+
+
+def _of_words(labels: Labels, words: int) -> Tensor:
+    """Return the tag and the number of the row of each word, int64 (words, 2).
+
+    Args:
+        labels: tags of the first rows.
+        words: number of words of all rows; those without a tag have the tag -1.
+    """
+    tagged = labels if isinstance(labels, TagSequences) else TagSequences.of(list(labels))
+    known = torch.from_numpy(np.array(tagged))
+    return torch.cat([known, torch.full((words - len(known), 2), -1)])
 
 
 def _by_rows(bucket: list[int], size: int) -> list[list[int]]:

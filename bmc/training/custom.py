@@ -34,7 +34,7 @@ def custom_score(model: Model) -> CustomScore | None:
 def measure_of(model: Model) -> str:
     """Return the name of the score that decides which epoch is best, such as "accuracy"."""
     score = custom_score(model)
-    return score.name if score else scoring(model.task).measure
+    return score.name if score else scoring(model.task, model.labels).measure
 
 
 def custom_loss(
@@ -117,7 +117,7 @@ def check_loss(model: Model, examples: Examples) -> None:
     rows = Rows(examples.rows[:count], examples.labels[:count], model.encoder)
     batch = rows.batch(list(range(count)))
     with torch.enable_grad():
-        loss(output_of(model.module, batch.inputs).float(), batch.labels)
+        loss(batch.selected(output_of(model.module, batch.inputs)).float(), batch.labels)
 
 
 def _call_loss(custom: CustomLoss, outputs: Tensor, labels: Tensor) -> Tensor:

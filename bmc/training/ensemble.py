@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -132,7 +133,8 @@ class Ensemble:
             mean, scale = mean_and_scale(work.data.train.labels)
             weights = weights_of_values(logits, (torch.tensor(rows.labels) - mean) / scale)
         else:
-            weights = weights_of_classes(logits, torch.tensor(rows.labels), work.data.task)
+            labels = torch.from_numpy(np.array(rows.labels))
+            weights = weights_of_classes(logits, labels, work.data.task)
         return weights
 
     def _say(self, weights: Tensor, work: Work) -> None:

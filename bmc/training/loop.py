@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +41,7 @@ def fit(
     run: str = "",
     score: CustomScore | None = None,
     metrics: Metrics | None = None,
+    names: Sequence[str] = (),
 ) -> Fitted:
     """Train a module in place, and leave it with the weights of its best epoch.
 
@@ -62,6 +63,7 @@ def fit(
             another `run` is not used.
         score: custom score that decides which epoch is best; None for the score of the task.
         metrics: function that returns numbers of the last batch; their means are said by epoch.
+        names: names of the labels, on which the score of tags depends.
 
     Raises:
         DivergedError: the loss or its gradient became NaN or infinite.
@@ -71,8 +73,10 @@ def fit(
     module.to(device_of(settings.device))
     if any(isinstance(layer, nn.Conv2d) for layer in module.modules()):
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    measure = score.name if score else scoring_of(task).measure
-    scoring = partial(score_of, rows=validation, settings=settings, task=task, score=score)
+    measure = score.name if score else scoring_of(task, names).measure
+    scoring = partial(
+        score_of, rows=validation, settings=settings, task=task, score=score, names=names
+    )
     epochs = _Supervised(
         module, train, settings, folder, run, loss, form, measure, scoring, metrics
     )
@@ -127,6 +131,7 @@ class _Supervised(Epochs):
                 outputs = [self._form(batch.inputs)]
             else:
                 outputs = all_outputs_of(self._networks, batch.inputs)
+        outputs = [batch.selected(output) for output in outputs]
         loss = self._loss(outputs[0].float(), batch)
         if settings.auxiliary_weight:
             loss = loss + settings.auxiliary_weight * _auxiliary_loss(outputs, batch, self._loss)
@@ -156,13 +161,16 @@ def logits_of(
     device: str,
     form: Form | None = None,
 ) -> Tensor:
-    """Return a module's outputs for one batch of rows, float32 (rows, classes or 1), on the CPU."""
+    """Return a module's outputs for one batch of rows, float32 (rows, classes or 1), on the CPU.
+
+    Of rows of words, there is an output for each word.
+    """
     torch_device = device_of(device)
     module.to(torch_device).eval()
     batch = rows.batch(indices).to(torch_device)
     with autocast(precision, torch_device):
         outputs = form(batch.inputs) if form else output_of(module, batch.inputs)
-        return outputs.float().cpu()
+        return batch.selected(outputs).float().cpu()
 
 
 def outputs_of(
@@ -173,6 +181,8 @@ def outputs_of(
     form: Form | None = None,
 ) -> NDArray[np.float32]:
     """Return a module's outputs for all rows, float32 (rows, classes or 1), in their order.
+
+    Of rows of words, there is an output for each word, (words, classes).
 
     Args:
         module: the module, which is in evaluation mode and on the device afterwards.
@@ -185,8 +195,8 @@ def outputs_of(
     for indices in rows.in_order(_SCORING_BATCH):
         batch_outputs = logits_of(module, rows, indices, precision, device, form).numpy()
         if outputs is None:
-            outputs = np.empty((len(rows), *batch_outputs.shape[1:]), np.float32)
-        outputs[indices] = batch_outputs
+            outputs = np.empty((len(rows.outputs), *batch_outputs.shape[1:]), np.float32)
+        outputs[rows.outputs.at(indices)] = batch_outputs
     return np.empty((0, 1), np.float32) if outputs is None else outputs
 
 
@@ -196,6 +206,7 @@ def score_of(
     settings: TrainingSettings,
     task: str,
     score: CustomScore | None = None,
+    names: Sequence[str] = (),
 ) -> float:
     """Return the score of a module on labeled rows: the measure of its task, or a custom score.
 
@@ -205,10 +216,11 @@ def score_of(
         settings: training settings, whose precision and device are used.
         task: name of the task.
         score: custom score to compute in place of the task's measure.
+        names: names of the labels, on which the measure of tags depends.
     """
     outputs = outputs_of(module, rows, settings.precision, device_of(settings.device).type)
     labels = rows.labels.numpy()
-    return score.value(outputs, labels) if score else scoring_of(task).value(outputs, labels)
+    return score.value(outputs, labels) if score else scoring_of(task, names).value(outputs, labels)
 
 
 def _auxiliary_loss(outputs: list[Tensor], batch: Batch, loss: Loss) -> Tensor:

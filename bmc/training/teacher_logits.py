@@ -18,7 +18,7 @@ from bmc.contracts import families
 from bmc.contracts.targets import runtime_of
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import content_of
-from bmc.inputs import Many
+from bmc.inputs import Aligned, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
@@ -38,7 +38,7 @@ _DIGEST_BYTES = 32  # sha256
 def cached_logits(
     teacher: Model, sha256: str, texts: Many, cache: Path, device: str, precision: str = "auto"
 ) -> Tensor:
-    """Return a teacher's logits, float32 (rows, classes).
+    """Return a teacher's logits, float32 (rows, classes); of rows of words (words, classes).
 
     The logits are stored in chunks. The name of a chunk is a hash of everything that its logits
     depend on: the teacher's weights and structure, the texts and the tokenizer, the precision, the
@@ -62,9 +62,11 @@ def cached_logits(
     paths = [folder / f"{_name(identity, chunk)}.npy" for chunk in chunks]
     logits_of_chunks = {}
     for path, chunk in zip(paths, chunks, strict=True):
-        if (logits := read_logits(path, (len(chunk), _width(teacher)))) is not None:
+        if (logits := read_logits(path, (_outputs(teacher, chunk), _width(teacher)))) is not None:
             logits_of_chunks[path] = logits
-    cached = sum(len(logits) for logits in logits_of_chunks.values())
+    cached = sum(
+        len(chunk) for path, chunk in zip(paths, chunks, strict=True) if path in logits_of_chunks
+    )
     if cached < len(texts):
         return_large_blocks()
         with console.progress("teacher's logits", len(texts), done=cached) as advance:
@@ -126,6 +128,13 @@ def _compute(teacher: Model, texts: Many, device: str, precision: str) -> NDArra
     training_form = families.network(teacher.family).training_form
     form = training_form(teacher.module) if training_form else None
     return outputs_of(teacher.module, rows, precision, device, form)
+
+
+def _outputs(teacher: Model, texts: Many) -> int:
+    """Return the number of outputs for some rows: one each, or one for each word."""
+    encoder = teacher.encoder
+    is_aligned = isinstance(encoder, Aligned)
+    return len(OutputRows(encoder, encoder.encode(texts))) if is_aligned else len(texts)
 
 
 def _width(teacher: Model) -> int:

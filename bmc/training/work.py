@@ -23,6 +23,7 @@ from bmc.errors import SettingError, UsageError
 from bmc.inference.form import is_quantized, output_linear
 from bmc.inputs import Many
 from bmc.model import AfterStep, Form, Loss, Metrics, Model, Work
+from bmc.tag_sequences import TagSequences
 from bmc.training.adversarial import Guide
 from bmc.training.batches import Batch, Rows
 from bmc.training.custom import custom_loss, custom_score, identity_of, refuse_unread
@@ -105,7 +106,10 @@ def work_for(
         rows = Rows(validation.rows, validation.labels, model.encoder)
         # fp32, as in exported files: bf16 changes scores as much as int8 quantization does.
         fp32_settings = replace(settings, precision="fp32")
-        return score_of(model.module, rows, fp32_settings, model.task, custom_score(model))
+        return score_of(
+            *(model.module, rows, fp32_settings, model.task, custom_score(model)),
+            names=model.labels,
+        )
 
     return Work(
         without_test, unlabeled, cache, settings.device, train, load, score, settings.augment
@@ -172,6 +176,7 @@ def fit_model(
             run=run_identity,
             score=score,
             metrics=metrics,
+            names=model.labels,
         )
     if folded := fold_parametrizations(model.module):
         console.note(f"the parametrizations of {', '.join(folded)} are folded into their weights")
@@ -278,7 +283,7 @@ def last_layer(model: Model, family: Network) -> nn.Linear:
 
 def mean_and_scale(labels: Labels) -> tuple[Tensor, Tensor]:
     """Return the mean and the standard deviation of labels, float scalars."""
-    values = torch.tensor(labels)
+    values = torch.tensor(np.array(labels) if isinstance(labels, TagSequences) else labels)
     values = values if values.is_floating_point() else values.float()
     return values.mean(), values.std(correction=0).clamp(min=1e-12)
 

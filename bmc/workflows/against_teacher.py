@@ -27,8 +27,8 @@ def against_teacher(
         precision: precision that the student is computed in.
 
     Returns:
-        "rows", "agreement" with its interval, "calibration_error" and "teacher_calibration_error";
-        nothing in a regression.
+        "rows", "unit" where it is not rows, "agreement" with its interval, "calibration_error" and
+        "teacher_calibration_error"; nothing in a regression.
     """
     described = task(student.task)
     if described.classes is None:
@@ -43,6 +43,7 @@ def against_teacher(
     calibration_error = described.classes.calibration_error
     return {
         "rows": len(validation),
+        **({} if described.unit == "rows" else {"unit": described.unit}),
         "agreement": asdict(scores.agreement(relative, expected, student.task)),
         "calibration_error": calibration_error(logits, labels),
         "teacher_calibration_error": calibration_error(teacher, labels),

@@ -22,9 +22,10 @@ class Columns:
     Args:
         text_column: column of the text in the file; two for sentence pairs.
         label_column: column of the label in the file; with --task multilabel of all labels of a
-            row, or a column of 0 and 1 for each, separated by commas.
-        task: classification (one class per row), multilabel (any number of labels), regression,
-            or embedding (a vector per text, which needs no labels).
+            row, or a column of 0 and 1 for each, separated by commas; with --task tokens the number
+            of the tags' column in a .conll or .txt file (the default is the last).
+        task: classification (one class per row), multilabel (any number of labels), tokens (a tag
+            for each word), regression, or embedding (a vector per text, which needs no labels).
         features: numeric columns to read instead of text, such as age,income; "all" reads
             every numeric column except the label.
     """
@@ -43,7 +44,8 @@ class DataSource(Columns):
 
     Args:
         data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet or
-            .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME.
+            .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME; with --task tokens a .conll,
+            .txt or .jsonl file.
         fold: hold out one fold of a cross-validation, such as 2/5, instead of the test split.
     """
 

@@ -26,6 +26,7 @@ from bmc.workflows.outputs import refuse_output
 _MEASURES = {
     "accuracy": "accuracy",
     "micro_f1": "micro F1",
+    "span_f1": "span F1",
     "recall_at_10": "recall@10",
     "r2": "R2",
 }
@@ -130,7 +131,7 @@ def line_of(bundle: Bundle) -> str:
     alike = "" if agreement is None else f"{agreement:.2%}{of_labels} answered as in PyTorch, "
     return (
         f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(scores)}{whose} "
-        f"({scores['rows']} rows; {alike}"
+        f"({scores['rows']} {task(bundle.manifest.task).unit}; {alike}"
         f"largest change of an output {manifest.parity['max_error']:.1g}"
         f"{_over_fp32(manifest.build)})"
     )

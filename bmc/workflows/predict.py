@@ -6,7 +6,7 @@ import importlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -79,11 +79,20 @@ def predict_arguments(
         if options.text_column:
             raise UsageError("the model takes numbers, no texts: leave --text-column out")
         columns = encoder.settings.columns
+    kind_of_arguments = "text" if kind == "words" else kind
     if arguments:
-        rows = from_arguments(kind, arguments, options.pair, columns)
+        rows = from_arguments(kind_of_arguments, arguments, options.pair, columns)
     else:
-        rows = from_stream(kind, stream)
+        rows = from_stream(kind_of_arguments, stream)
+    if kind == "words":
+        rows = [_as_text(row) for row in rows]
     return predict(bundle, rows, options.threads, options.images)
+
+
+def _as_text(row: InputRow) -> InputRow:
+    """Return a row of a table as a text; for a model of words a tuple would be a row of words."""
+    is_text = isinstance(row.row, tuple) and len(row.row) == 1
+    return replace(row, row=row.row[0]) if is_text else row
 
 
 def _encoder_of(bundle: Bundle) -> Encoder | None:

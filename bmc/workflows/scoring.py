@@ -15,7 +15,7 @@ from bmc.errors import ArtifactError
 from bmc.inference.run import outputs_on_rows
 from bmc.measure import scores
 from bmc.model import Model
-from bmc.pipeline import predictions_of
+from bmc.pipeline import predictions_of, predictions_of_rows
 from bmc.training.batches import Rows
 from bmc.training.custom import custom_score
 from bmc.training.loop import outputs_of
@@ -27,7 +27,7 @@ _BATCH = 64
 def outputs_on(
     model: Model, examples: Examples, precision: str = "fp32", device: str = "cpu"
 ) -> NDArray[np.float32]:
-    """Return a model's outputs (rows, classes or 1), in the order of the examples.
+    """Return a model's outputs (rows, classes or 1) or (words, classes), in the examples' order.
 
     Args:
         model: a classifier or a regression; it is on the CPU afterwards.
@@ -65,7 +65,9 @@ def score_validation(
     if described.thresholds:
         model.thresholds = described.thresholds(outputs, labels)
     custom = custom_score(model)
-    scores_ = scores.of_task(model.task, outputs, labels, custom, model.thresholds)
+    scores_ = scores.of_task(
+        *(model.task, outputs, labels, custom, model.thresholds), names=model.labels
+    )
     model.scores = {**model.scores, VALIDATION: {"rows": len(examples), **scores_}}
 
 
@@ -87,6 +89,7 @@ def predict_in_pytorch(model: Model, rows: Sequence[Any]) -> list[Any]:
         return []
     outputs = outputs_on_rows(model.module, model.encoder, rows, _BATCH)
     predictions = predictions_of(outputs, model.task, model.labels, model.thresholds)
+    predictions = predictions_of_rows(predictions, rows, model.encoder, model.task, model.labels)
     for number, prediction in enumerate(predictions, start=1):
         if prediction is None:
             raise ArtifactError(f"the model answers row {number} with NaN or infinite numbers")

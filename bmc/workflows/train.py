@@ -104,7 +104,6 @@ def cross_validate(
     truth: list[NDArray[Any]] = []
     thresholds: list[NDArray[Any]] = []  # of each row: folds have thresholds of their own
     labels: tuple[str, ...] = ()
-    scoring_of_task = tasks.scoring(source.task)
     for number in range(1, folds + 1):
         data = replace(source, fold=Fold(number, folds)).load()
         name = f"{workspace.slug(reference)}-{data.name}-fold{number}"
@@ -117,8 +116,10 @@ def cross_validate(
         truth.append(np.array(data.test.labels))
         thresholds.append(np.tile(np.array(model.thresholds), (len(held_out), 1)))
         labels = data.labels
-        scored = scores.of_task(source.task, held_out, truth[-1], thresholds=model.thresholds)
-        score = scored[scoring_of_task.measure]["value"]
+        scored = scores.of_task(
+            *(source.task, held_out, truth[-1]), thresholds=model.thresholds, names=labels
+        )
+        score = scored[tasks.scoring(source.task, labels).measure]["value"]
         by_fold.append(score)
         console.note(f"fold {number} of {folds}: held-out score {score:.4f}")
         forget_checkpoints(checkpoints)
@@ -129,7 +130,8 @@ def cross_validate(
         pooled=scores.of_task(
             *(source.task, np.concatenate(outputs), np.concatenate(truth)),
             thresholds=np.concatenate(thresholds),
+            names=labels,
         ),
         labels=labels,
-        measure=scoring_of_task.title,
+        measure=tasks.scoring(source.task, labels).title,
     )

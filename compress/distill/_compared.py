@@ -14,12 +14,14 @@ from bmc.compress.distill.logits import Logits
 from bmc.contracts import Network, families
 from bmc.contracts.signals import SIGNALS, Signal, View, signal
 from bmc.errors import UsageError
+from bmc.inputs import Aligned, OutputRows
 from bmc.inputs.image import ImageEncoder
 from bmc.inputs.text import TextEncoder
 from bmc.model import Form, Model, Work, output_of
 from bmc.training.batches import Batch
 from bmc.training.device import autocast, device_of
 from bmc.training.ensemble import aligned_logits
+from bmc.training.work import joined
 
 LOGITS = "logits"
 _FROM_BATCH = {"rows"}  # parts of a view that come from the training batch, not from a network
@@ -54,7 +56,10 @@ class Compared:
     ) -> None:
         self._device, self._student_views = device_of(work.device), list[View]()
         self._weights, self._parts = weights, LossParts(student.task)
-        self._total = len(work.data.train.rows) + len(work.unlabeled)
+        rows = joined(work.data.train.rows, work.unlabeled)
+        encoder = student.encoder
+        is_aligned = isinstance(encoder, Aligned)
+        self._total = len(OutputRows(encoder, encoder.encode(rows))) if is_aligned else len(rows)
         internal = {name: signal(name) for name in weights if name != LOGITS}
         self._runs_teacher = any(set(entry.needs) - _FROM_BATCH for entry in internal.values())
         compared = (student, teacher) if self._runs_teacher else (student,)
@@ -93,7 +98,7 @@ class Compared:
                 if self._cached_logits:
                     teacher_logits = self._cached_logits(batch)
                 else:
-                    teacher_logits = self._align(teacher.logits.float())
+                    teacher_logits = self._align(batch.selected(teacher.logits.float()))
                 losses = self._parts_of(logits, teacher_logits, batch)
                 parts |= {part: weight * loss for part, loss in losses.items()}
             else:

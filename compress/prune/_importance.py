@@ -73,7 +73,7 @@ def _changes_of_loss(groups: Sequence[Group], model: Model, work: Work) -> dict[
     scores = {group.name: torch.zeros(group.units) for group in groups}
     for batch in map(rows.batch, rows.in_order(_BATCH)):
         module.zero_grad()
-        loss(output_of(module, batch.inputs), batch).backward()  # type: ignore[no-untyped-call]
+        loss(batch.selected(output_of(module, batch.inputs)), batch).backward()  # type: ignore[no-untyped-call]
         for group in groups:
             change = torch.zeros(group.units)
             for member in group.members:

@@ -84,7 +84,7 @@ class Vocabulary:
         Vocabulary.rebuild(model, record)
         with torch.no_grad():
             model.module.get_parameter(f"{path}.weight").copy_(table.weight[kept])
-        model.encoder = TextEncoder(
+        model.encoder = type(encoder)(
             tokenizer, changed(settings, pad_id=new_ids[settings.pad_id], vocabulary=len(kept))
         )
         return record

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from bmc import console
 from bmc.compress.quantize.static import Static
@@ -17,9 +18,9 @@ from bmc.inference.ablation import measure_each
 from bmc.inference.quantized_form import quantized_layers
 from bmc.inference.quantized_layers import plain_layer
 from bmc.inference.replacing import replace_layers
-from bmc.inference.run import batches_of
 from bmc.inference.samples import calibration_samples
 from bmc.model import Model, Record, Work, output_of
+from bmc.training.batches import Rows
 
 _BATCH = 32
 _SAMPLES = 128
@@ -94,10 +95,15 @@ def _sensitivity(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[
         layers: the model's quantized layers, by path.
         rows: calibration samples.
     """
-    batches = [inputs for _, inputs in batches_of(model.encoder, rows, _BATCH)]
+    encoded = Rows(rows, [], model.encoder)
+    batches = [encoded.batch(indices) for indices in encoded.in_order(_BATCH)]
     for layer in layers.values():
         layer.enabled = False
-    expected = [output_of(model.module, inputs) for inputs in batches]
+
+    def run() -> list[Tensor]:
+        return [batch.selected(output_of(model.module, batch.inputs)) for batch in batches]
+
+    expected = run()
 
     @contextmanager
     def quantized(path: str) -> Iterator[None]:
@@ -108,8 +114,7 @@ def _sensitivity(model: Model, layers: dict[str, Any], rows: list[Any]) -> dict[
     divergence = objective(model.task).divergence
 
     def mean_change(path: str) -> float:
-        outputs = [output_of(model.module, inputs) for inputs in batches]
-        changes = [float(divergence(*pair).sum()) for pair in zip(outputs, expected, strict=True)]
+        changes = [float(divergence(*pair).sum()) for pair in zip(run(), expected, strict=True)]
         return sum(changes) / len(rows)
 
     return measure_each(list(layers), quantized, mean_change, "measuring sensitivity")

@@ -55,7 +55,7 @@ class Self(nn.Module):
 
 def bind(student: View, teacher: View, layers: Sequence[int]) -> Self:
     """Return the signal for two networks; see `bmc.contracts.signals.Signal`."""
-    return Self(student.total, student.logits.shape[1], student.task)
+    return Self(student.total, student.logits.shape[-1], student.task)
 
 
 SIGNAL = Signal(

@@ -1,0 +1,99 @@
+"""Words of a text with their places, and windows of words that a model can read at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# A word is letters, digits and underscores, also with apostrophes or hyphens inside; a character of
+# a script that is written without spaces; or any other character.
+_ALONE = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+)
+_PART = rf"(?:(?![{_ALONE}])\w)+"
+_WORD = re.compile(rf"{_PART}(?:['\u2019\-]{_PART})*|[{_ALONE}][\u0e31-\u0e4e\u3099\u309a]*|\S")
+_CONTEXT = 4  # a fourth of a window at most stands in the window before as well
+
+
+@dataclass(frozen=True)
+class Words:
+    """The words of a row.
+
+    Args:
+        text: the text; words that came without one are joined by spaces.
+        words: the words, in order.
+        starts: for each word the index of its first character in the text.
+    """
+
+    text: str
+    words: tuple[str, ...]
+    starts: tuple[int, ...]
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """The start of each word in the text, and the index after its end."""
+        pairs = zip(self.starts, self.words, strict=True)
+        return [(start, start + len(word)) for start, word in pairs]
+
+
+def split_text(text: str) -> Words:
+    """Split a text at white space and around punctuation; apostrophes and hyphens join words."""
+    matches = list(_WORD.finditer(text))
+    words = tuple(match.group() for match in matches)
+    return Words(text, words, tuple(match.start() for match in matches))
+
+
+def joined_words(words: Sequence[str]) -> Words:
+    """Return words as a text in which spaces separate them."""
+    starts, position = [], 0
+    for word in words:
+        starts.append(position)
+        position += len(word) + 1
+    return Words(" ".join(words), tuple(words), tuple(starts))
+
+
+@dataclass(frozen=True)
+class WordWindow:
+    """A window of words, and those of its words whose outputs are read in this window.
+
+    Args:
+        start: index of the first word.
+        stop: index after the last word.
+        read_start: index of the first word that is read.
+        read_stop: index after the last word that is read.
+    """
+
+    start: int
+    stop: int
+    read_start: int
+    read_stop: int
+
+
+def windows(sizes: Sequence[int], room: int) -> list[WordWindow]:
+    """Cover a row of words by windows, so that each word is read in exactly one window.
+
+    Neighboring windows overlap by up to a fourth of their tokens. A word that stands in two windows
+    is read in the one where it is farther from the edge.
+
+    Args:
+        sizes: number of tokens of each word, 1 to `room`.
+        room: largest number of tokens in a window.
+    """
+    spans: list[WordWindow] = []
+    start = read_start = 0
+    while True:
+        stop, used = start, 0
+        while stop < len(sizes) and used + sizes[stop] <= room:
+            used += sizes[stop]
+            stop += 1
+        if stop == len(sizes):
+            return [*spans, WordWindow(start, stop, read_start, stop)]
+        following, context = stop, 0
+        while following - 1 > start and context + sizes[following - 1] <= room // _CONTEXT:
+            following -= 1
+            context += sizes[following]
+        read_stop = (following + stop + 1) // 2
+        if read_stop > read_start:
+            spans.append(WordWindow(start, stop, read_start, read_stop))
+        start, read_start = following, read_stop

@@ -1,0 +1,193 @@
+"""The encoder of rows of words: a text or its words become token ids, with an output for each word.
+
+The output of a word is that of its first token. A row that is longer than the model is read in
+windows that overlap, so that every word has exactly one output.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
+from bmc.errors import ArtifactError, DataError
+from bmc.inputs import Many, Row
+from bmc.inputs._rows_of_text import texts_of
+from bmc.inputs._words import Words as Words
+from bmc.inputs._words import joined_words, windows
+from bmc.inputs._words import split_text as split_text
+from bmc.inputs.text import (
+    TOKENIZER,
+    TextEncoder,
+    TextSettings,
+    Tokens,
+    load_tokenizer,
+    panics_refused,
+)
+
+KIND = "words"
+_CHUNK_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Tokens):
+    """The tokens of one window of a row.
+
+    Args:
+        ids: token ids.
+        types: 0 for each token.
+        firsts: positions of the first tokens of the words that are read in this window.
+    """
+
+    firsts: NDArray[np.int64]
+
+
+class WordEncoder(TextEncoder):
+    """Encode rows of words with a tokenizer.
+
+    A row is a text, which is split into words, or a tuple of words. Encoded rows are windows, at
+    least one for each row, in the order of the rows.
+
+    Args:
+        tokenizer: the tokenizer of a tokenizer.json; padding and truncation in it are ignored.
+        settings: settings of tokenization, for one text a row.
+
+    Raises:
+        ArtifactError: a token or the padding has no row in the model's token table, or the
+            tokenizer adds special tokens in a way that is not supported.
+    """
+
+    kind = KIND
+
+    def __init__(self, tokenizer: Tokenizer, settings: TextSettings) -> None:
+        super().__init__(tokenizer, settings)
+        if settings.columns != 1:
+            raise ArtifactError("rows of words have one text, not a pair")
+        self._before, self._after = self._special_tokens()
+        unknown = getattr(self.tokenizer.model, "unk_token", None)
+        unknown_id = self.tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
+        self._unknown = settings.pad_id if unknown_id is None else unknown_id
+
+    def encode(self, rows: Many) -> list[Window]:
+        """Split rows into windows of tokens.
+
+        Args:
+            rows: texts, or tuples of words.
+
+        Raises:
+            DataError: a row is neither, is empty, or has an empty word or one with white space.
+        """
+        encoded: list[Window] = []
+        with self._progress(len(rows)) as advance:
+            for start in range(0, len(rows), _CHUNK_ROWS):
+                stop = min(start + _CHUNK_ROWS, len(rows))
+                chunk = [self.words_of(rows[index], 1 + index) for index in range(start, stop)]
+                for row in chunk:
+                    encoded += self._windows(row)
+                advance(len(chunk))
+        return encoded
+
+    def words_of(self, row: Row, number: int = 1) -> Words:
+        """Return the words of a row, each with its place in the text.
+
+        Args:
+            row: a text, or a tuple of words.
+            number: number of the row, from 1, for messages.
+
+        Raises:
+            DataError: see `encode`.
+        """
+        if isinstance(row, str):
+            texts_of(row, number, 1)
+            return split_text(row)
+        if not isinstance(row, tuple) or not row:
+            raise DataError(
+                f"row {number}: the model takes a text, or a tuple of its words; this is "
+                f"{row!r:.40} ({type(row).__name__})"
+            )
+        for word in row:
+            texts_of(word, number, 1)
+            if len(word.split()) != 1 or word != word.strip():
+                raise DataError(
+                    f"row {number}: the word {word!r:.40} has white space; pass a text as one "
+                    "string, not in a tuple"
+                )
+        return joined_words(row)
+
+    def counts(self, encoded: Many) -> NDArray[np.int64]:
+        """Return the number of words that are read in each window."""
+        return np.fromiter((len(window.firsts) for window in encoded), np.int64, len(encoded))
+
+    def positions(self, encoded: Many, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Return where the outputs of words are in the flattened (windows x length) of a batch."""
+        chosen = [encoded[index] for index in indices]
+        longest = max(len(window.ids) for window in chosen)
+        return np.concatenate(
+            [number * longest + window.firsts for number, window in enumerate(chosen)]
+        )
+
+    def example(self) -> Row:
+        """Return a short text."""
+        return "an hour of wit and charm"
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the settings as a JSON object."""
+        return {**super().to_json(), "kind": KIND}
+
+    def _special_tokens(self) -> tuple[list[int], list[int]]:
+        """Return the ids of the special tokens before and after a text.
+
+        Raises:
+            ArtifactError: they are not only at the beginning and the end.
+        """
+        text = TextEncoder.example(self)[0]
+        bare = list(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        ids = list(self.tokenizer.encode(text).ids)
+        for start in range(len(ids) - len(bare) + 1):
+            if bare and ids[start : start + len(bare)] == bare:
+                return ids[:start], ids[start + len(bare) :]
+        raise ArtifactError(
+            "the tokenizer does not put its special tokens around a text, so words cannot be found "
+            "among its tokens; use another model for --task tokens"
+        )
+
+    def _windows(self, row: Words) -> list[Window]:
+        """Return the windows of a row; a word longer than a window keeps its first tokens."""
+        pieces = self._pieces(row.words)
+        sizes = [len(piece) for piece in pieces]
+        encoded = []
+        for span in windows(sizes, self._room):
+            starts = len(self._before) + np.cumsum([0, *sizes[span.start : span.stop]])
+            ids = [token for piece in pieces[span.start : span.stop] for token in piece]
+            ids = [*self._before, *ids, *self._after]
+            firsts = starts[span.read_start - span.start : span.read_stop - span.start]
+            encoded.append(Window(array("i", ids), array("b", bytes(len(ids))), firsts))
+        return encoded
+
+    def _pieces(self, words: Sequence[str]) -> list[list[int]]:
+        """Return the token ids of each word, at least one: the unknown token for no token."""
+        with panics_refused("the tokenizer cannot read a text"):
+            encoding = self.tokenizer.encode(
+                list(words), is_pretokenized=True, add_special_tokens=False
+            )
+        pieces: list[list[int]] = [[] for _ in words]
+        for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
+            if word is not None and len(pieces[word]) < self._room:
+                pieces[word].append(token)
+        return [piece or [self._unknown] for piece in pieces]
+
+
+def load(settings: Mapping[str, Any], folder: Path) -> WordEncoder:
+    """Create the encoder of a model directory or bundle.
+
+    Raises:
+        ArtifactError: the settings are malformed, or there is no tokenizer.
+    """
+    checked = TextSettings.from_json(settings)
+    return WordEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)

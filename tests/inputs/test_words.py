@@ -1,0 +1,86 @@
+"""Rows of words: how texts are split, and how long rows are read in windows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bmc import assets
+from bmc.errors import DataError
+from bmc.inputs import OutputRows
+from bmc.inputs.text import TextSettings, load_tokenizer
+from bmc.inputs.words import WordEncoder, split_text
+
+
+@pytest.fixture(scope="module")
+def encoder() -> WordEncoder:
+    tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
+    return WordEncoder(tokenizer, TextSettings(max_length=10))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Ada doesn't stay.", ["Ada", "doesn't", "stay", "."]),
+        ("New-York's (old) 3.5", ["New-York's", "(", "old", ")", "3", ".", "5"]),
+        ("東京は", ["東", "京", "は"]),
+    ],
+)
+def test_a_text_is_split_into_words_with_their_places(text: str, words: list[str]) -> None:
+    split = split_text(text)
+    assert list(split.words) == words
+    assert [text[start:end] for start, end in split.places] == words
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 30, 100])
+def test_every_word_of_a_long_row_is_read_once_and_in_order(
+    encoder: WordEncoder, count: int
+) -> None:
+    words = tuple(np.random.default_rng(0).choice(["a", "the", "unbelievable", "film"], count))
+    encoded = encoder.encode([tuple(map(str, words))])
+    assert all(len(window.ids) <= 10 for window in encoded)
+    read = [window.ids[first] for window in encoded for first in window.firsts]
+    expected = [encoder.encode([(str(word),)])[0].ids[1] for word in words]
+    assert read == expected
+
+
+def test_words_keep_context_on_both_sides_where_windows_overlap(encoder: WordEncoder) -> None:
+    encoded = encoder.encode([("a",) * 30])
+    inner = encoded[1]
+    assert inner.firsts[0] > 1
+    assert inner.firsts[-1] < len(inner.ids) - 2
+
+
+def test_positions_find_the_words_of_a_padded_batch(encoder: WordEncoder) -> None:
+    rows = [("a",), ("the", "unbelievable", "film")]
+    encoded = encoder.encode(rows)
+    arrays = encoder.batch(encoded, [1, 0])
+    outputs = arrays["input_ids"][..., None]
+    selected = OutputRows(encoder, encoded).selected(outputs, [1, 0])
+    tokens = [encoder.tokenizer.id_to_token(int(token)) for token in selected[:, 0]]
+    assert tokens == ["the", "unbelievable", "film", "a"]
+    assert OutputRows(encoder, encoded).at([1, 0]).tolist() == [1, 2, 3, 0]
+
+
+def test_a_word_without_tokens_and_one_longer_than_the_model_have_an_output(
+    encoder: WordEncoder,
+) -> None:
+    encoded = encoder.encode([("a", "\u200b", "x" * 100, "b")])
+    assert encoder.counts(encoded).sum() == 4
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("", "row 1 is an empty text"),
+        ((), "a text, or a tuple of its words"),
+        (("a", ""), "row 1 is an empty text"),
+        (("Ada Lovelace",), "'Ada Lovelace' has white space; pass a text as one string"),
+        (7, "a text, or a tuple of its words"),
+    ],
+)
+def test_a_row_without_words_is_refused(encoder: WordEncoder, row: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        encoder.encode([row])
