@@ -110,7 +110,9 @@ def find(reference: str, kind: str) -> Path:
     manifest = next(name for name, value in _KINDS.items() if value == kind)
     for path in candidates:
         if _is_folder(path):
-            raise UnknownError(f"{path} is not a {_WHAT[kind]}: it has no {manifest}")
+            is_encoder = kind == "model" and _is_file(path / "config.json")
+            hint = f"; a Hugging Face folder is read by bmc train {path}" if is_encoder else ""
+            raise UnknownError(f"{path} is not a {_WHAT[kind]}: it has no {manifest}{hint}")
     if entries(kind):
         raise unknown(kind, reference, [path.name for path in entries(kind)], _ELSEWHERE)
     raise UnknownError(

@@ -70,8 +70,9 @@ def train(
         features: the table's columns of numbers, to be read instead of a text: a list of names, or
             "all" for every column of numbers but the label's.
         task: "classification", "multilabel" where a row has several labels, "tokens" where each
-            word has a tag, or "regression" where labels are numbers; when None, the task of a
-            wrapped network, else classification.
+            word has a tag, "regression" where labels are numbers, or "embedding" for vectors of
+            texts, which need no labels; when None, the task of a wrapped network, else
+            classification.
         fold: (number, of): part of a cross-validation that is held out instead of the test split.
         output: the model directory; when None, MODEL-DATA in the workspace, or NAME-trained of a
             wrapped network.
@@ -156,7 +157,8 @@ def distill(
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
         features: the table's columns of numbers, or "all"; the teacher's when None.
-        task: "classification", "multilabel", "tokens" or "regression"; the teacher's when None.
+        task: "classification", "multilabel", "tokens", "regression" or "embedding"; the teacher's
+            when None.
         fold: (number, of): held-out part of a cross-validation; the teacher's when `fold` and
             `data` are None.
         output: the model directory; when None, STUDENT-DATA in the workspace, or NAME-distilled of

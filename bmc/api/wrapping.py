@@ -18,6 +18,7 @@ from bmc.api._calls import Progress, call, path_of
 from bmc.api.functions import Loss, custom_loss_of, custom_score_of
 from bmc.api.handles import ModelHandle
 from bmc.api.tables import columns_of, encoder_of, table_of
+from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import BmcError, UsageError
 from bmc.families.memory import Settings
 from bmc.measure.custom import ScoreFunction
@@ -96,7 +97,7 @@ def wrap(
         ModelCodeError: the module fails on rows of the data's shapes, or the loss or the score on
             its outputs.
         UsageError: the module's outputs do not fit the labels, or the module cannot be copied; or
-            the score has the name of a score of bmc.
+            the score has the name of a score of bmc; or the task is that of sentence embeddings.
 
     Example:
         >>> def recall_of_yes(logits, labels):
@@ -107,6 +108,11 @@ def wrap(
     """
     if not isinstance(module, nn.Module):
         raise UsageError(f"module is {type(module).__name__}; it must be an nn.Module")
+    if task == EMBEDDING:
+        raise UsageError(
+            "bmc.wrap takes networks of classes or numbers; for sentence embeddings save the "
+            'encoder as a Hugging Face folder: bmc.train(FOLDER, task="embedding")'
+        )
     started = time.monotonic()
     name = workspace.slug(name or type(module).__name__)
     names = tuple(inputs) if inputs else _arguments(module)

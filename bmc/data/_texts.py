@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from bmc.data import _unlabeled
 from bmc.data._tables import FORMATS
+from bmc.data_files import check_file
 
 if TYPE_CHECKING:
     from bmc.data import Dataset, Table
@@ -39,6 +40,7 @@ def table_without_labels(
     ending = Path(reference).suffix.lower()
     if ending != LINES and ending not in FORMATS:
         return None
+    check_file(Path(reference))
     if ending in FORMATS:
         if len(text_columns) == _PAIR:  # a pair without a similarity says nothing
             return None

@@ -227,6 +227,11 @@ def test_what_a_combination_cannot_do_is_refused_with_the_way_out(
             "nothing to cross-validate",
             lambda: cross_validate(teacher, source, {}, {}, Output(), 3),
         ),
+        (
+            UsageError,
+            "save the encoder as a Hugging Face folder",
+            lambda: bmc.wrap(torch.nn.Linear(2, 2), ([], []), task="embedding"),
+        ),
         (UsageError, "2 teachers", lambda: steps_of(Distillation(), named, task="embedding")),
     ]
     for error, message, call in cases:
@@ -247,6 +252,18 @@ def test_verbs_that_need_labels_or_the_same_width_are_refused(
     code, _, error = bmc(*command, "-o", str(tmp_path / "out"))
     assert code == 2
     assert message in error
+
+
+def test_folders_and_files_that_are_named_in_the_wrong_place_are_refused(
+    made: Path, tmp_path: Path, bmc: Run
+) -> None:
+    code, _, error = bmc("quantize", str(made / "teacher"))
+    assert code == 2
+    assert f"is read by bmc train {made / 'teacher'}" in error
+    missing = ("--data", str(tmp_path / "no.txt"), "--task", "embedding")
+    code, _, error = bmc("distill", "--teacher", str(made / "teacher"), *missing)
+    assert code == 2
+    assert "no data file" in error
 
 
 def test_a_directory_without_its_reference_is_refused(workspace: Path, tmp_path: Path) -> None:
