@@ -53,7 +53,7 @@ def _entries(command: UnfinishedCommand) -> list[str]:
 
 
 def _data(command: UnfinishedCommand) -> list[str]:
-    return [*DATA_SETS.names(), "imagefolder:", "hf:"]
+    return [*DATA_SETS.names(), "imagefolder:", "audiofolder:", "hf:"]
 
 
 def _transfers(command: UnfinishedCommand) -> list[str]:

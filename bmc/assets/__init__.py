@@ -6,7 +6,7 @@ import atexit
 import os
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from pathlib import Path
@@ -38,6 +38,7 @@ __all__ = [
     "Source",
     "Url",
     "fetch",
+    "made",
 ]
 
 
@@ -88,6 +89,26 @@ def fetch(name: str) -> Path:
     )
 
 
+def made(name: str, make: Callable[[Path], None]) -> Path:
+    """Return a folder of the cache that is made here instead of downloaded; make it if needed.
+
+    Args:
+        name: name of the folder; another name for another content.
+        make: function that fills an empty folder. An interrupted or failed call leaves none.
+    """
+    folder = _cache() / name
+    if folder.is_dir():
+        return folder
+    with _destination(folder) as destination, locks.alone(destination, patience=float("inf")):
+        if not destination.is_dir():  # another command may have made it meanwhile
+            with writing.scratch(destination.parent) as staging:
+                disk.make_folder(staging / name)
+                make(staging / name)
+                disk.rename(staging / name, destination)
+                disk.sync(destination.parent)
+        return destination
+
+
 def _is_complete(folder: Path, asset: Asset) -> bool:
     return all((folder / file).is_file() for file in asset.files)
 
@@ -101,6 +122,7 @@ def _fetch_from(source: Source, asset: Asset, name: str, folder: Path) -> None:
         complete = staging / name
         disk.make_folder(complete)
         for file in asset.files:
+            disk.make_folders((complete / file).parent)
             disk.rename(fetched / file, complete / file)
             disk.sync(complete / file)
         disk.sync(complete)

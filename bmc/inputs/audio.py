@@ -17,8 +17,18 @@ from numpy.typing import NDArray
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, whole_number
 from bmc.inputs._sound_files import SoundInfo, info_of, read_mono
+from bmc.inputs._sound_files import resampled as resampled_to
 
-__all__ = ["RATE", "AudioEncoder", "AudioSettings", "SoundInfo", "info_of", "load", "read_clip"]
+__all__ = [
+    "RATE",
+    "AudioEncoder",
+    "AudioSettings",
+    "SoundInfo",
+    "info_of",
+    "load",
+    "read_clip",
+    "resampled",
+]
 
 RATE = 16_000
 """Samples a second of every model."""
@@ -175,6 +185,19 @@ def read_clip(row: Row, seconds: float = MAX_SECONDS) -> NDArray[np.float32]:
     if np.ma.is_masked(row):
         raise DataError("it has masked samples; fill them first")
     return _checked(_scaled(values))
+
+
+def resampled(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
+    """Return mono samples of another rate at 16 kHz.
+
+    Args:
+        samples: float32 (samples).
+        rate: samples a second of `samples`.
+
+    Raises:
+        MissingError: soxr is not installed.
+    """
+    return resampled_to(samples, rate, RATE)
 
 
 def _scaled(values: NDArray[Any]) -> NDArray[np.float32]:
