@@ -29,7 +29,7 @@ def test_the_recipe_makes_the_same_clips_again(tmp_path: Path) -> None:
             "test": (14, RATE),
         }
         contents.append(np.concatenate(list(clips.values())))
-    np.testing.assert_array_equal(*contents)
+    np.testing.assert_array_equal(contents[0], contents[1])
     peaks = np.abs(contents[0].astype(np.int32)).max(axis=1)
     assert peaks.min() > 0.08 * 32_768
     assert peaks.max() < 0.95 * 32_768
