@@ -76,7 +76,8 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
     _name_nodes(model.graph)
     _flatten_biases(model.graph)
     onnx.save_model(model, str(prepared))
-    layers, between = _chosen(model.graph)
+    layers = _layers(model.graph)
+    between = _between(model.graph, set(layers))
     tables = tables_of(model.graph)
     if not layers and not tables:
         raise UsageError(
@@ -106,7 +107,7 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
     """
     model = onnx.load(str(quantized.path))
     layers = [name for name in quantized.layers if name not in in_float]
-    between = [name for name in quantized.between if name not in in_float]
+    between = [name for name in _between(model.graph, set(layers)) if name not in in_float]
     names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"
@@ -182,24 +183,37 @@ def _why_float(node: onnx.NodeProto, constants: Mapping[str, onnx.TensorProto]) 
     return ""
 
 
-def _chosen(graph: onnx.GraphProto) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the layers with constant weights, and the nodes between convolutions."""
+def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Return the layers with constant weights that can be quantized."""
     constants = {each.name: each for each in graph.initializer}
     weights = {name for name, each in constants.items() if each.data_type == TensorProto.FLOAT}
-    layers, between = [], []
-    convolved: set[str] = set()  # tensors that convolutions, and nodes between them, compute
+    layers = []
     for node in graph.node:
         if node.op_type in LINEAR and len(node.input) > 1 and node.input[1] in weights:
             if reason := _why_float(node, constants):
                 console.note(f"layer {node.name} stays in float: {reason}")
-                continue
-            layers.append(node.name)
-            if node.op_type.startswith("Conv"):
-                convolved.update(node.output)
+            else:
+                layers.append(node.name)
+    return tuple(layers)
+
+
+def _between(graph: onnx.GraphProto, layers: Collection[str]) -> tuple[str, ...]:
+    """Return the nodes between convolutions in 8 bits.
+
+    Args:
+        graph: the graph.
+        layers: names of the layers in 8 bits.
+    """
+    constants = {each.name: each for each in graph.initializer}
+    between = []
+    convolved: set[str] = set()  # tensors that convolutions, and nodes between them, compute
+    for node in graph.node:
+        if node.name in layers and node.op_type.startswith("Conv"):
+            convolved.update(node.output)
         elif node.op_type in _BETWEEN and _is_between(node, convolved, constants):
             between.append(node.name)
             convolved.update(node.output)
-    return tuple(layers), tuple(between)
+    return tuple(between)
 
 
 def _is_between(

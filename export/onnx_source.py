@@ -102,6 +102,8 @@ class OnnxSource:
         if self.options.opset is not None and self.options.opset != self.file.opset:
             convert(model, self.options.opset, self.file.path)
         common.ClearMetadataAndDocStringPass()(model)
+        # Old files list weights as inputs, which runtimes then do not fold into other constants.
+        common.RemoveInitializersFromInputsPass()(model)
         return model
 
     @property

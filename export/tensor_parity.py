@@ -19,6 +19,7 @@ _CONSTANT = 1e-9  # of the squares of all values: rounding of the sums
 # only far from 0 must not hide errors five times as large.
 _UNEXPLAINED = 10.0
 _INSIDE = 0.5  # probability from which a pixel lies inside a mask
+_OUTSIDE = 0.1  # largest change of a probability where no pixel lies inside
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ class _Sums:
             scale=max(self.scale, _SMALLEST_SCALE),
             exact=self.is_exact,
             unexplained=self._unexplained(),
-            is_mask=bool(self.is_mask and self.rows),
+            is_mask=self.is_mask,
         )
 
     def _unexplained(self) -> float | None:
@@ -200,6 +201,12 @@ def check(
                 raise GateError(
                     f"only {parity.agreement:.2%} of {name!r} agree with the original file; "
                     f"required is {share:.2%}"
+                )
+        elif min_agreement is not None and parity.is_mask:
+            if parity.max_error > _OUTSIDE:
+                raise GateError(
+                    f"output {name!r} is a mask without a pixel inside, and changes by up to "
+                    f"{parity.max_error:.2g}; allowed is {_OUTSIDE}"
                 )
         elif min_agreement is not None and parity.cosine < min_agreement:
             raise GateError(

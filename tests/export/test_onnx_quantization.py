@@ -260,6 +260,18 @@ def test_convolutions_keep_8_bits_between_them(
     onnx_qdq.write(quantized, (), dialect, sources[1].work / "again.onnx")
 
 
+def test_nodes_between_convolutions_return_to_float_with_them(
+    sources: tuple[OnnxSource, QuantizedSource],
+) -> None:
+    source = replace(sources[1], in_float=("block/conv:0", "conv2"))
+    nodes = {node.name: node for node in written(source, "onnx").graph.node}
+    (pooling,) = (node for node in nodes.values() if node.op_type == "GlobalAveragePool")
+    computed = {
+        name for node in nodes.values() for name in node.output if "Quantize" in node.op_type
+    }
+    assert pooling.input[0] not in computed
+
+
 def quantized(path: Path, arrays: Arrays, in_float: tuple[str, ...] = ()) -> onnx_qdq.Quantized:
     """Return the layers that can be quantized; all dialects write them."""
     file = read(path)
@@ -376,3 +388,15 @@ def test_a_clip_stands_between_convolutions_where_it_starts_at_zero(
     path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 4, 3, 3)}, {"y": ("N", 4, 3, 3)}, weights)
     layers = quantized(path, {"x": random.normal(size=(4, 4, 3, 3))})
     assert len(layers.between) == between
+
+
+def test_weights_that_old_files_list_as_inputs_are_constants(tmp_path: Path) -> None:
+    path = cnn(tmp_path / "cnn.onnx", opset=9)
+    model = onnx.load(str(path))
+    model.ir_version = 3
+    for each in model.graph.initializer:
+        kind = onnx.TensorProto.FLOAT
+        model.graph.input.append(helper.make_tensor_value_info(each.name, kind, each.dims))
+    onnx.save_model(model, str(path))
+    layers = quantized(path, {"image": images(4)}).layers
+    assert set(layers) == {"block/conv:0", "conv2", "head"}
