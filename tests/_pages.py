@@ -19,6 +19,7 @@ from PIL import Image
 from bmc import assets, cli
 from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
 from bmc.models import bert
+from tests import _onnx
 from tests._sounds import write_folder
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +92,8 @@ def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
             pixels = generator.integers(shade, shade + 60, (24, 24, 3)).astype(np.uint8)
             Image.fromarray(pixels).save(folder / "photos" / kind / f"{number}.png")
     write_folder(folder / "words", 10)
+    np.savez(folder / "rows.npz", image=_onnx.images(8))
+    _onnx.cnn(folder / "detector.onnx")
     for command in commands:
         run_command(command, folder)
 
@@ -177,6 +180,8 @@ def smaller(words: list[str]) -> list[str]:
     words += _SMALLER.get(verb, [])
     if verb == "inspect" and "onnx" in words[1]:
         words = words[:-2]
+    if verb == "quantize" and words[1].endswith(".onnx"):
+        words.append("--allow-slower")
     return words + ["--force"] * (verb in _OVERWRITES)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, ClassVar
 from bmc import console
 
 ModelName = Annotated[
-    str | None, "a model directory, or its name in the workspace; the newest when left out."
+    str | None, "a model directory or its name, or an .onnx file; the newest model when left out."
 ]
 BundleName = Annotated[
     str | None, "a bundle's folder, or its name in the workspace; the newest when left out."
