@@ -104,19 +104,25 @@ def labeled_similarity(outputs: Vectors, truth: Truth) -> Interval | None:
 def recalls(outputs: Vectors, reference: Vectors) -> Floats:
     """Return for each query which share of its ten nearest rows is the reference's: (queries).
 
-    Up to 1,000 evenly spaced rows are queries; their neighbors are sought among all other rows.
+    Up to 1,000 evenly spaced rows are queries; their neighbors are sought among all other rows. Of
+    fewer than 21 rows, half of the other rows are compared: all of them would always be common.
 
     Args:
         outputs: vectors (rows, width).
         reference: vectors of the reference, of length 1, of any width.
     """
     queries = queries_of(len(outputs))
-    count = min(NEIGHBORS, len(outputs) - 1)
+    count = neighbors_of(len(outputs))
     ours = nearest(unit(outputs), queries, count)
     theirs = nearest(reference, queries, count)
     common = (ours[:, :, None] == theirs[:, None, :]).any(axis=2).sum(axis=1)
     share: Floats = common / count
     return share
+
+
+def neighbors_of(rows: int) -> int:
+    """Return the number of neighbors that are compared among a number of rows."""
+    return max(1, min(NEIGHBORS, (rows - 1) // 2))
 
 
 def queries_of(rows: int) -> NDArray[np.int64]:

@@ -172,6 +172,8 @@ def _note_plan(student: Chosen, training: TrainingSettings, data: Dataset, unlab
     options = ", ".join(f"{name} {value}" for name, value in nonzero.items())
     reference = f"{student.reference} ({options})" if options else student.reference
     rows = f"{len(data.train)} labeled and {unlabeled} unlabeled"
+    if data.task == EMBEDDING:
+        rows = f"{len(data.train) + unlabeled}"  # labels say nothing about vectors
     console.note(f"teaching {reference} on {rows} rows")
     steps = training.epochs * -(-(len(data.train) + unlabeled) // training.batch_size)
     if steps < _FEW_STEPS:

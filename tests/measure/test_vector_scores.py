@@ -58,6 +58,10 @@ def test_many_rows_are_compared_by_10_000_different_pairs_and_1_000_queries() ->
     assert queries[-1] == 4_999
 
 
+def test_few_rows_are_compared_by_half_of_the_others() -> None:
+    assert [vector_scores.neighbors_of(rows) for rows in (2, 9, 21, 1000)] == [1, 4, 10, 10]
+
+
 def test_equal_values_share_the_mean_of_their_ranks() -> None:
     values, truth = np.array([1.0, 2, 2, 3, 0]), np.array([1.0, 1, 5, 7, 7])
     expected = spearmanr(values, truth).statistic
