@@ -17,6 +17,7 @@ from bmc.quantization.observers import HistogramObserver, QuantizationRange, not
 
 Arrays = Mapping[str, NDArray[Any]]
 _PERCENTILE = 99.99
+_MAX_VALUES = 1 << 16  # of a tensor that are counted in each sample
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ def calibrate(
         for call in calls:
             outputs = {**call, **session.run(call)}
             for name, observer in observers.items():
-                values = torch.from_numpy(outputs[name])
-                observer.observe(values)
-                squares[name] += float(values.double().square().sum())
+                values = torch.from_numpy(outputs[name]).flatten()
+                observer.observe(_sampled(values))
+                squares[name] += float(values @ values)
                 counts[name] += values.numel()
             advance(1)
     ranges = {}
@@ -68,6 +69,20 @@ def calibrate(
         mean_square = squares[name] / max(counts[name], 1)
         ranges[name] = _range_of(observer, calibrator, mean_square)
     return ranges
+
+
+def _sampled(values: torch.Tensor) -> torch.Tensor:
+    """Return values of a large tensor at equal distances, and its smallest and largest value.
+
+    A histogram of all values of a feature map takes longer than the convolution that computes it.
+
+    Args:
+        values: values (count).
+    """
+    if values.numel() <= _MAX_VALUES:
+        return values
+    step = values.numel() // _MAX_VALUES | 1  # an odd step meets all columns of a feature map
+    return torch.cat([values[::step], values.min()[None], values.max()[None]])
 
 
 def _range_of(observer: HistogramObserver, calibrator: str, mean_square: float) -> ActivationRange:

@@ -114,7 +114,7 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         with console.progress(f"running {target}", len(samples)) as advance:
             for indices in source.groups(largest_batch):
                 rows = source.together(indices)
-                outputs = (pipeline.session.run(rows), source.reference.run(rows))
+                outputs = (pipeline.session.run(rows), source.expected(indices))
                 comparison.add(*outputs)
                 for tally, values in zip(tallies, outputs, strict=False):
                     for index, row in zip(indices, _rows(values, len(indices)), strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from onnx import TensorProto, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
@@ -29,6 +30,7 @@ _BETWEEN = (
     *("Resize", "Flatten", "Reshape", "Transpose", "Squeeze", "Unsqueeze", "LeakyRelu"),
 )
 _FUSED = "/MatMulAddFusion"  # what ONNX Runtime adds to the name of a MatMul with a bias
+_ERRORS = 3
 _SIGNED, _UNSIGNED = QuantType.QInt8, QuantType.QUInt8
 
 
@@ -68,6 +70,7 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
         ExportError: ONNX Runtime cannot prepare the graph.
     """
     prepared = work / "prepared.onnx"
+    onnxruntime.set_default_logger_severity(_ERRORS)  # it warns of weights that nothing reads
     try:
         quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
     except Exception as error:  # onnxruntime.quantization raises errors of several libraries

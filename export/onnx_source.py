@@ -7,21 +7,24 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx_ir
+from numpy.typing import NDArray
 from onnx_ir.passes import common
 from onnxscript import version_converter
 
+from bmc import console
 from bmc.contracts.targets import TARGETS, dialect_of
 from bmc.errors import ExportError, UsageError, reason_of
 from bmc.export import ExportOptions, onnx_qdq
 from bmc.export.graph_files import save_graph
 from bmc.export.onnx_qdq import Quantized
+from bmc.export.onnx_simplify import simplify
 from bmc.inputs import TensorInfo
 from bmc.inputs.tensors import TensorsEncoder
 from bmc.onnx_models.precision import precision_of
@@ -32,6 +35,7 @@ from bmc.onnx_models.signature import Signature, signature_of
 from bmc.writing import scratch
 
 ROWS = 16  # of a batch of samples
+_MAX_KEPT = 1 << 28  # bytes of the original file's outputs
 _LEAST_OPSET = 13  # since then weights have a scale for each channel
 
 
@@ -64,6 +68,8 @@ class OnnxSource:
         signature: what a bundle takes and returns.
         options: the export's options.
         work: scratch folder for ONNX files.
+        outputs: outputs of the original file by the samples of a call, as far as they were computed
+            and are small.
     """
 
     name: str
@@ -73,6 +79,9 @@ class OnnxSource:
     signature: Signature
     options: ExportOptions
     work: Path
+    outputs: dict[tuple[int, ...], Mapping[str, NDArray[Any]]] = field(
+        default_factory=dict, kw_only=True
+    )
 
     @property
     def model(self) -> ExportedFile:
@@ -104,6 +113,8 @@ class OnnxSource:
         common.ClearMetadataAndDocStringPass()(model)
         # Old files list weights as inputs, which runtimes then do not fold into other constants.
         common.RemoveInitializersFromInputsPass()(model)
+        if self.options.simplify and (removed := simplify(model)):
+            console.note(f"simplified: {', '.join(removed)} folded")
         return model
 
     @property
@@ -131,6 +142,16 @@ class OnnxSource:
         for indices in alike.values():
             for start in range(0, len(indices), size):
                 yield tuple(indices[start : start + size])
+
+    def expected(self, indices: tuple[int, ...]) -> Mapping[str, NDArray[Any]]:
+        """Return the original file's outputs for samples in one call; small ones are kept."""
+        if indices in self.outputs:
+            return self.outputs[indices]
+        outputs = self.reference.run(self.together(indices))
+        kept = sum(array.nbytes for each in self.outputs.values() for array in each.values())
+        if kept + sum(array.nbytes for array in outputs.values()) <= _MAX_KEPT:
+            self.outputs[indices] = outputs
+        return outputs
 
     def together(self, indices: Sequence[int]) -> Arrays:
         """Return the samples of these indices in one call."""
@@ -233,7 +254,7 @@ def compressed_source(
     """
     model = source.file.model.clone()
     record = change(model)
-    values = {field.name: getattr(source, field.name) for field in fields(source)}
+    values = {each.name: getattr(source, each.name) for each in fields(source)}
     return CompressedSource(**values, changed=model, step=step, record=record)
 
 
@@ -272,7 +293,7 @@ def quantized_source(
         for name in quantized.layers
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in in_float)
     )
-    values = {field.name: getattr(source, field.name) for field in fields(source)}
+    values = {each.name: getattr(source, each.name) for each in fields(source)}
     return QuantizedSource(**values, quantized=quantized, in_float=kept)
 
 

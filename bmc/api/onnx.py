@@ -76,6 +76,8 @@ class OnnxHandle:
         samples: Samples | None = None,
         random_samples: bool = False,
         opset: int | None = None,
+        batch: int | None = None,
+        simplify: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -93,6 +95,8 @@ class OnnxHandle:
         samples: Samples | None = None,
         random_samples: bool = False,
         opset: int | None = None,
+        batch: int | None = None,
+        simplify: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -108,6 +112,8 @@ class OnnxHandle:
         samples: Samples | None = None,
         random_samples: bool = False,
         opset: int | None = None,
+        batch: int | None = None,
+        simplify: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -122,6 +128,8 @@ class OnnxHandle:
             samples: one array per input name, or an .npz file of such arrays.
             random_samples: generate the inputs instead; a weaker check.
             opset: version of the ONNX operators, 18 to 23; that of the file when None.
+            batch: number of rows of every call, in place of any number.
+            simplify: fold constants and batch norms, and remove what no output needs.
             max_batch: largest batch of a TensorRT engine, in rows.
             output: the bundle of a single target; NAME-TARGET in the workspace when None.
             force: replace bundles that exist.
@@ -146,7 +154,7 @@ class OnnxHandle:
         path = samples if isinstance(samples, str | Path) else None
         files = SampledFiles(path_of(output), force, None, path_of(path), random_samples)
         with call(verbose, progress):
-            options = ExportOptions(opset, max_batch)
+            options = ExportOptions(opset, max_batch, batch=batch, simplify=simplify)
             result = export(str(self.path), (target, *more), options, files, arrays)
         bundles = tuple(BundleHandle(bundle.path) for bundle in result.bundles)
         return bundles if more else bundles[0]

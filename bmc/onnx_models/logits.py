@@ -52,6 +52,8 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
     if node is None:
         return False
     rank = len(output.shape) if output.shape is not None else None
+    if _is_spelled_softmax(node):
+        return rank in (2, None)
     if node.op_type in _PROBABILITIES:
         axis = node.attributes.get_int("axis", default_axis)
         return axis == -1 or (rank is not None and axis == rank - 1)
@@ -62,6 +64,16 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
         is_bias = any(constant_of(value) is not None for value in node.inputs)
         return is_bias and any(n is not None and n.op_type in _LINEAR for n in sources)
     return node.op_type in (*_LINEAR, "GlobalAveragePool")
+
+
+def _is_spelled_softmax(node: onnx_ir.Node) -> bool:
+    """Tell whether a node is the division that ends a softmax in parts: exp(x) / sum(exp(x))."""
+    if node.op_type != "Div" or len(node.inputs) < 2:
+        return False
+    above, below = (value.producer() if value is not None else None for value in node.inputs)
+    if above is None or below is None or (above.op_type, below.op_type) != ("Exp", "ReduceSum"):
+        return False
+    return below.inputs[0] is node.inputs[0]
 
 
 def producer_of_logits(output: onnx_ir.Value) -> onnx_ir.Node | None:

@@ -84,6 +84,11 @@ def export(
         exporter_of(name)
         refuse_output(path, files.force, source=folder)
     files.refuse_samples(folder)
+    if options.batch is not None or options.simplify:
+        raise UsageError(
+            "--batch and --simplify are for ONNX files: bmc simplifies the graph of a model "
+            "directory itself; leave them out"
+        )
     data = data_of(folder, files.data)
     written: list[Bundle] = []
     failures: list[GateError] = []

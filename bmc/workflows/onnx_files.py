@@ -19,6 +19,7 @@ from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_scores import ScoreFunction
 from bmc.export.onnx_source import onnx_source
 from bmc.inspect.settings import InspectSettings
+from bmc.onnx_models.batches import with_batch
 from bmc.onnx_models.costs import OnnxCosts, costs_of
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.precision import precision_of, quantized_operators
@@ -201,6 +202,8 @@ def export_file(
     name = name_of(path)
     outputs = outputs_for(targets, workspace.slug(name), files.output, files.force)
     file = read(path)
+    if options.batch is not None:
+        file = with_batch(file, options.batch)
     samples = samples_for(file, files, arrays)
     with onnx_source(name, file, samples, options) as source:
         if source.signature.single:

@@ -60,6 +60,22 @@ def test_a_file_goes_from_export_to_report(
     refused(again, "exists", "--force")
 
 
+def test_a_file_is_simplified_for_a_batch_and_an_opset(
+    bmc: Run, file: Path, rows: Path, workspace: Path
+) -> None:
+    options = ("--target", "onnx", "--opset", "21", "--batch", "1", "--simplify")
+    code, _, err = bmc("export", file, "--samples", rows, *options)
+    assert code == 0, err
+    manifest = json.loads((workspace / "net-onnx" / "manifest.json").read_text())
+    assert manifest["inputs"][0]["shape"] == [1, 3, 16, 16]
+    assert manifest["build"]["opset"] == 21
+    again = bmc("export", file, "--samples", rows, "--target", "onnx", "--batch", "3", "--force")
+    refused(again, "shape (8, 3, 16, 16)", "(3, 3, 16, 16)")
+    refused(
+        bmc("export", file, "--samples", rows, "--target", "onnx", "--batch", "0"), "batch is 0"
+    )
+
+
 def test_samples_are_typed_or_their_generation_is(bmc: Run, file: Path, workspace: Path) -> None:
     refused(bmc("export", file, "--target", "onnx"), "arrays of image", "--random-samples")
     code, out, err = bmc("export", file, "--target", "onnx", "--random-samples")
@@ -196,5 +212,7 @@ def test_python_prunes_and_shares_a_file(file: Path, workspace: Path) -> None:
 def test_options_of_onnx_files_are_refused_for_model_directories(bmc: Run, known: Path) -> None:
     refused(bmc("quantize", "mlp", "--target", "onnx"), "--target is for ONNX files", "bmc export")
     refused(bmc("quantize", "mlp", "--samples", "x"), "--samples is 'x'; for a model directory")
+    refused(bmc("export", "mlp", "--target", "onnx", "--batch", "1"), "are for ONNX files")
+    refused(bmc("export", "mlp", "--target", "onnx", "--simplify"), "are for ONNX files")
     refused(bmc("prune", "mlp", "--samples", "x.npz"), "--samples is for ONNX files")
     refused(bmc("share", "mlp", "--labels", "x"), "--labels is for ONNX files")

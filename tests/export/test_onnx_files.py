@@ -17,6 +17,7 @@ from bmc.bundle import Bundle
 from bmc.errors import ExportError, GateError, UsageError
 from bmc.export import ExportOptions, onnx_flow, tensor_parity
 from bmc.export.onnx_source import onnx_source
+from bmc.onnx_models.batches import with_batch
 from bmc.onnx_models.logits import masks_of
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
@@ -299,3 +300,41 @@ def test_a_sigmoid_of_pixels_is_a_mask(
     node = helper.make_node("Sigmoid", ["x"], ["y"])
     file = read(save(tmp_path / "x.onnx", [node], {"x": shape}, {"y": shape}))
     assert bool(masks_of(file.graph)) == is_mask
+
+
+def test_a_simplified_file_has_fewer_operators_and_the_same_outputs(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"]),
+        helper.make_node("BatchNormalization", ["c", "g", "b", "m", "v"], ["n"]),
+        helper.make_node("Identity", ["n"], ["i"]),
+        helper.make_node("Neg", ["i"], ["unused"]),
+        helper.make_node("Add", ["two", "two"], ["four"]),
+        helper.make_node("Mul", ["i", "four"], ["y"]),
+    ]
+    weights = {
+        "w": random.normal(size=(4, 3, 3, 3)).astype(np.float32),
+        **{name: random.uniform(0.5, 2, 4).astype(np.float32) for name in "gbmv"},
+        "two": np.array(2, np.float32),
+    }
+    shapes = {"x": ("N", 3, 5, 5)}, {"y": ("N", 4, 3, 3)}
+    file = read(save(tmp_path / "x.onnx", nodes, *shapes, weights))
+    samples = samples_of(file, {"x": random.normal(size=(4, 3, 5, 5))}, "samples")
+    with onnx_source("x", file, samples, ExportOptions(simplify=True)) as source:
+        bundle = onnx_flow.export(source, "onnx", tmp_path / "b", force=False)
+    graph = onnx.load(str(bundle.model_path)).graph
+    assert [node.op_type for node in graph.node] == ["Conv", "Mul"]
+    assert bundle.manifest.parity["max_error"] < 1e-4
+
+
+def test_a_fixed_batch_takes_that_many_rows(tmp_path: Path) -> None:
+    file = with_batch(read(cnn(tmp_path / "cnn.onnx")), 4)
+    samples = samples_of(file, {"image": images(8)}, "samples")
+    assert len(samples) == 2
+    with onnx_source("x", file, samples, ExportOptions()) as source:
+        for target in ("onnx", "openvino"):
+            bundle = onnx_flow.export(source, target, tmp_path / target, force=False)
+            assert bundle.manifest.inputs[0].shape == (4, 3, 16, 16)
+            assert bundle.manifest.outputs[0].shape == (4, 5)
+    with pytest.raises(UsageError, match="no input with a dynamic first axis"):
+        with_batch(read(cnn(tmp_path / "fixed.onnx", batch=2)), 4)

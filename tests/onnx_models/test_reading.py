@@ -245,3 +245,14 @@ def test_a_linked_folder_leads_to_no_external_data(tmp_path: Path) -> None:
     os.symlink(tmp_path / "elsewhere", folder / "sub")
     with pytest.raises(ArtifactError, match="a link leads outside its folder; refused"):
         read(path)
+
+
+def test_a_softmax_in_parts_gives_probabilities(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Exp", ["x"], ["e"]),
+        helper.make_node("ReduceSum", ["e", "axes"], ["s"]),
+        helper.make_node("Div", ["e", "s"], ["y"]),
+    ]
+    weights = {"axes": np.array([1], np.int64)}
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 4)}, {"y": ("N", 4)}, weights))
+    assert set(logits_of(file.graph)) == {"y"}
