@@ -33,7 +33,7 @@ class Settings(_options.WordOptions, _options.AudioOptions):
         dropout: dropout probability between layers and before the classifier.
         noise: standard deviation of the noise that training adds to normalized series.
         readout: input of the classifier: mean (of the states of all steps) or last (final state
-            of each direction).
+            of each direction). Where words have tags, it is the state of each word.
 
     Raises:
         SettingError: a setting is out of range.
@@ -82,7 +82,7 @@ def recipe_with(name: str, settings: Settings, taught: bool) -> TrainingSettings
 
 
 FAMILY = Family(
-    takes=("text", "series", "audio"),
+    takes=("text", "words", "series", "audio"),
     settings=Settings,
     recipe=recipe,
     recipe_with=recipe_with,
@@ -99,6 +99,6 @@ FAMILY = Family(
             batch_size=64,
             precision="fp32",
             augment=("shift", "speed", "noise"),
-        )
+        ),
     },
 )

@@ -9,7 +9,7 @@ in the Transformer Architecture" (pre-norm).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bmc.contracts import Family
 from bmc.errors import SettingError
@@ -76,11 +76,12 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.transformer",
     baselines={
         "transformer": "transformer encoder with a new vocabulary, trained from scratch",
     },
+    recipes={"words": replace(recipe("transformer"), augment=())},
 )

@@ -44,7 +44,7 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     }
     encoder: Any
     table: Tensor | None = None
-    if data.kind == "text":
+    if data.kind in ("text", "words"):
         encoder, table = word_vectors.encoder_for(data, settings)
         spec |= word_vectors.sizes(encoder, table, settings)
     elif data.kind == "audio":
@@ -80,7 +80,10 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
         ArtifactError: the spec is malformed or inconsistent.
     """
     with sizes_checked(spec):
-        kind = {"text": OverTokens, "series": OverSeries, "audio": OverSound}[spec["input"]]
+        kind = {
+            **{"text": OverTokens, "words": OverTokens},
+            **{"series": OverSeries, "audio": OverSound},
+        }[spec["input"]]
         return kind(spec).eval()
 
 
@@ -133,11 +136,15 @@ class _Recurrent(nn.Module):
         widths = [width] + [2 * hidden] * (int(spec["layers"]) - 1)
         self.layers = nn.ModuleList(_BothWays(cell, input_size, hidden) for input_size in widths)
         self.dropout = nn.Dropout(float(spec["dropout"]))
+        self.by_token = spec["input"] == "words"
         self.only_last = READOUTS.index(spec["readout"]) == READOUTS.index("last")
         self.classifier = nn.Linear(2 * hidden, int(spec["outputs"]))
 
     def answers(self, vectors: Tensor, lengths: Tensor) -> Tensor:
-        """Return outputs (rows, classes) of vectors (rows, length, width), int64 lengths (rows)."""
+        """Return outputs (rows, classes) of vectors (rows, length, width), int64 lengths (rows).
+
+        Where words have tags, outputs are those of each step, (rows, length, classes).
+        """
         steps = torch.arange(vectors.shape[1], device=vectors.device)
         # The step of the row that each step of the reversed row copies; steps after the end of a
         # row copy step 0, and are not read.
@@ -146,6 +153,9 @@ class _Recurrent(nn.Module):
         for number, layer in enumerate(self.layers):
             ahead, back = layer(self.dropout(states) if number else states, reversal)
             states = torch.cat([ahead, _gather_steps(back, reversal)], dim=2)
+        if self.by_token:
+            outputs: Tensor = self.classifier(self.dropout(states).flatten(0, 1))
+            return outputs.view(*states.shape[:2], outputs.shape[-1])
         if self.only_last:
             final = torch.cat(
                 [_gather_steps(part, lengths[:, None] - 1) for part in (ahead, back)], dim=2

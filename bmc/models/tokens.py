@@ -18,6 +18,7 @@ from bmc import console
 from bmc.data import Dataset
 from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder, TextSettings
+from bmc.inputs.words import WordEncoder
 
 PAD, UNKNOWN, FIRST, BETWEEN = SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 _MIN_COUNT = 2
@@ -45,8 +46,22 @@ def encoder_for(
         f"a vocabulary of {size} tokens from the training texts: case is {case}, accents and other "
         f"marks are {accents} (settings lowercase, strip_accents)"
     )
-    settings = TextSettings(max_length, columns=len(data.columns), pad_id=0, vocabulary=size)
-    return TextEncoder(tokenizer, settings)
+    return text_encoder(data, tokenizer, max_length, size)
+
+
+def text_encoder(data: Dataset, tokenizer: Tokenizer, max_length: int, size: int) -> TextEncoder:
+    """Return the encoder of a data set's texts, or of its words.
+
+    Args:
+        data: the data set.
+        tokenizer: tokenizer whose padding has the id 0.
+        max_length: largest number of tokens that the network reads at once.
+        size: number of tokens in the network's table.
+    """
+    columns = max(len(data.columns), 1)
+    settings = TextSettings(max_length, columns=columns, pad_id=0, vocabulary=size)
+    encoder_type = WordEncoder if data.kind == "words" else TextEncoder
+    return encoder_type(tokenizer, settings)
 
 
 def train_tokenizer(

@@ -1,5 +1,7 @@
 """A transformer encoder trained from scratch, with a classifier on the mean of the token vectors.
 
+Where words have tags, the classifier reads the vector of each token.
+
 The layers are pre-norm, which trains well without pretrained weights. Batch size and sequence
 length stay dynamic, the length up to `max_length`.
 
@@ -43,9 +45,10 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         "feed_forward": settings.feed_forward,
         "dropout": settings.dropout,
         "vocabulary": encoder.tokenizer.get_vocab_size(),
-        "columns": len(data.columns),
+        "columns": encoder.settings.columns,
         "max_length": settings.max_length,
         "outputs": max(len(data.labels), 1),
+        **({"by_token": True} if data.kind == "words" else {}),
     }
     return Model(build(spec), "transformer", spec, data.labels, encoder, data.task)
 
@@ -101,18 +104,20 @@ class Transformer(nn.Module):
         self.layers = nn.ModuleList(_Layer(spec) for _ in range(int(spec["layers"])))
         self.norm = nn.LayerNorm(hidden)
         self.classifier = nn.Linear(hidden, int(spec["outputs"]))
+        self.by_token = spec.get("by_token") is True
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """Return outputs (rows, classes) for int64 ids, mask and types (rows, length)."""
+        """Return outputs (rows, classes) for int64 ids, mask and types (rows, length).
+
+        Where the classifier reads each token, outputs are (rows, length, classes).
+        """
         hidden = self.dropout(_embedded(self, input_ids, token_type_ids))
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        pooled = self.dropout(_mean(self.norm(hidden), attention_mask))
-        outputs: Tensor = self.classifier(pooled)
-        return outputs
+        return _classified(self, self.norm(hidden), attention_mask, self.dropout)
 
 
 class _Layer(nn.Module):
@@ -168,6 +173,7 @@ class InferenceForm(nn.Module):
         self.layers = nn.ModuleList(forms[id(layer)] for layer in module.layers)
         self.norm = module.norm
         self.classifier = module.classifier
+        self.by_token = module.by_token
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
@@ -176,8 +182,7 @@ class InferenceForm(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        outputs: Tensor = self.classifier(_mean(self.norm(hidden), attention_mask))
-        return outputs
+        return _classified(self, self.norm(hidden), attention_mask)
 
 
 class _FusedLayer(nn.Module):
@@ -204,6 +209,24 @@ def _embedded(network: Any, ids: Tensor, types: Tensor | None) -> Tensor:
     words = network.embedding(ids, types)
     vectors: Tensor = words * math.sqrt(words.shape[2]) + network.positions[: ids.shape[1]]
     return vectors.flatten(0, 1)
+
+
+def _classified(
+    network: Any, vectors: Tensor, attention_mask: Tensor, dropout: nn.Module | None = None
+) -> Tensor:
+    """Return the outputs of the rows' mean vectors, or of each token.
+
+    Args:
+        network: a `Transformer`, or its inference form.
+        vectors: vectors of the tokens, (rows x length, width).
+        attention_mask: 1 for tokens, 0 for padding, (rows, length).
+        dropout: dropout before the classifier; None for none.
+    """
+    read = vectors if network.by_token else _mean(vectors, attention_mask)
+    outputs: Tensor = network.classifier(read if dropout is None else dropout(read))
+    if not network.by_token:
+        return outputs
+    return outputs.view(*attention_mask.shape, outputs.shape[-1])
 
 
 def _mean(vectors: Tensor, attention_mask: Tensor) -> Tensor:

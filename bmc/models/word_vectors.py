@@ -26,7 +26,7 @@ from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.families import DEFAULT_EMBEDDING, DEFAULT_VOCABULARY, WordOptions
 from bmc.inputs import Many
-from bmc.inputs.text import TextEncoder, TextSettings
+from bmc.inputs.text import TextEncoder
 from bmc.models import _vector_files, tokens
 from bmc.models._vector_files import WordVectors
 from bmc.training.work import joined
@@ -91,10 +91,8 @@ def start(data: Dataset, options: WordOptions) -> tuple[TextEncoder, Tensor]:
     tokenizer = _tokenizer(words, lowercase, strip)
     table = _table(tokenizer, vectors)
     _say(options.vectors, counts, vectors, tokenizer, lowercase)
-    settings = TextSettings(
-        options.max_length, columns=len(data.columns), pad_id=0, vocabulary=len(table)
-    )
-    return TextEncoder(tokenizer, settings), torch.from_numpy(table)
+    encoder = tokens.text_encoder(data, tokenizer, options.max_length, len(table))
+    return encoder, torch.from_numpy(table)
 
 
 def sizes(encoder: TextEncoder, table: Tensor | None, options: WordOptions) -> dict[str, int]:

@@ -264,7 +264,7 @@ def test_a_batch_has_the_tags_of_its_words_in_order(place: Path, made: Path) -> 
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        (("train", "lstm"), "; 'people' holds words: name other data"),
+        (("train", "textcnn"), "textcnn takes text; 'people' holds words: name other data"),
         (("distill", "--teacher", "teacher", "--student", "ngram"), "ngram takes text"),
         (
             ("train", "FOLDER", "--max-length", "16", "--augment", "word-swap"),
@@ -288,6 +288,27 @@ def test_what_is_for_rows_of_one_label_is_refused_by_name(
     code, _, err = bmc(*typed, "--data", made / "people.conll", "--task", "tokens", *output)
     assert code == 2
     assert message in err
+
+
+@pytest.mark.parametrize("name", ["transformer", "lstm"])
+def test_networks_without_pretrained_weights_learn_words_and_are_taught(
+    place: Path, made: Path, bmc: Run, name: str
+) -> None:
+    data = ("--data", made / "people.conll", "--task", "tokens")
+    sizes = {"transformer": ("layers=1", "hidden=16", "heads=2"), "lstm": ("hidden=8",)}[name]
+    typed = [f"--set={size}" for size in (*sizes, "vocabulary=100", "max_length=16")]
+    fast = ("--learning-rate", "0.02", "--batch-size", "16", "--epochs", "5")
+    code, _, err = bmc("train", name, *data, *typed, *fast, "-o", place / name)
+    assert code == 0, err
+    assert artifact.load(place / name).scores["validation"]["span_f1"]["value"] > 0.5
+    taught = ("distill", "--teacher", "teacher", "--student", name, *data, *typed, *fast)
+    code, _, err = bmc(*taught, "-o", place / "taught")
+    assert code == 0, err
+    assert bmc("quantize", "taught")[0] == 0
+    for model, target in ((name, "onnx"), ("taught-static", "pytorch")):
+        code, _, err = bmc("export", model, "--target", target)
+        assert code == 0, err
+        assert bundles.read(place / f"{model}-{target}").manifest.scores["span_f1"]["value"] > 0.5
 
 
 def test_a_wrapped_network_has_no_words(workspace: Path) -> None:
