@@ -11,7 +11,9 @@ trained. The texts are sentences of IMDB, a fifth of them held out: among them t
 better number of threads, and its model at most a quarter of the size.
 
 What is missing in the workspace (BMC_HOME, else benchmarks/runs/embeddings) is made, what is there
-is kept. Writes benchmarks/results/embeddings.json. Exit code 1: a bar is not met.
+is kept. The vocabulary is cut by the training texts, so of few sentences the cut costs more, and
+the neighbors among few are easier to keep. Writes benchmarks/results/embeddings.json. Exit code 1:
+a bar is not met.
 """
 
 from __future__ import annotations
