@@ -11,7 +11,7 @@ from bmc.errors import UnknownError, UsageError, unknown
 
 PAIR = re.compile(r"([A-Za-z][\w-]*)=(.*)", re.DOTALL)
 """A word such as model=bert."""
-_VALUE_OPTIONS = ("--student", "--target", "--method", "--data")  # the most specific first
+_VALUE_OPTIONS = ("--student", "--method", "--target", "--data")  # the most specific first
 
 
 def current_option_name(aliases: Mapping[str, str]) -> Callable[[str], str]:

@@ -27,7 +27,6 @@ def prune(
     Example:
         bmc prune cnn-fashion-mnist --target-macs 0.25x --distill
         bmc prune bert-movie-reviews --method depth --ratio 0.5 --distill
-        bmc prune model.onnx --method unstructured --ratio 0.3 --samples rows.npz
     """
     from bmc.rendering import bundles as render
     from bmc.workflows import prune as workflow

@@ -21,7 +21,6 @@ def share(
     Example:
         bmc share bert-movie-reviews --set energy=0.8
         bmc share bert-movie-reviews --method layers --set group=3 --distill
-        bmc share model.onnx --method cluster --samples rows.npz
     """
     from bmc.rendering import bundles as render
     from bmc.workflows import share as workflow

@@ -87,7 +87,7 @@ class LimitedFiles(Files):
         min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
             predictions, or cosine similarity of outputs that are not logits. When quantizing, the
             layers with the largest error stay in float until it is reached. The default is 0.99,
-            and none with --labels.
+            and there is none if --labels are given.
 
     Raises:
         SettingError: `min_agreement` is outside 0..1.
