@@ -1,8 +1,8 @@
 """How accurate, small and fast is `ds-cnn` on spoken words, and how exact are its features?
 
-    python benchmarks/sound.py                  (half an hour of one core)
-    python benchmarks/sound.py --epochs 1       (a try-out, in a few minutes)
-    python benchmarks/sound.py --features       (the features alone, a minute)
+    python benchmarks/sound.py                                      (half an hour of one core)
+    python benchmarks/sound.py --epochs 1 --launches 2 --rounds 2   (a try-out, a few minutes)
+    python benchmarks/sound.py --features                           (the features alone, a minute)
 
 `ds-cnn` is trained on `spoken-words` by its recipe, quantized by `bmc quantize`, and exported to
 ONNX Runtime and OpenVINO in fp32 and in 8 bits. Accuracies are of the held-out clips, whose voices
@@ -55,6 +55,8 @@ def main() -> int:
     """Train, quantize, export and measure, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--epochs", type=int, help="the recipe's by default")
+    parser.add_argument("--launches", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--features", action="store_true", help="measure the features alone")
     options = parser.parse_args()
     differences, forms = errors(), timed_forms()
@@ -81,7 +83,8 @@ def main() -> int:
         for target in ("onnx", "openvino")
     }
     rows = {name: row_of(path) for name, path in bundles.items()}
-    latencies = timed(list(bundles.values()))
+    settings = BenchSettings(launches=options.launches, rounds=options.rounds)
+    latencies = timed(list(bundles.values()), settings)
     for name, path in bundles.items():
         rows[name]["milliseconds"] = latencies[path.name]
         lost = paired([is_correct(path) - is_correct(bundles["fp32-onnx"])])
@@ -134,9 +137,9 @@ def row_of(path: Path) -> dict[str, Any]:
     }
 
 
-def timed(paths: list[Path]) -> dict[str, float]:
+def timed(paths: list[Path], settings: BenchSettings) -> dict[str, float]:
     """Return the median milliseconds of each bundle, batch 1, the better of one and two threads."""
-    run = results.measure_bundles(paths, (1, 2), BenchSettings())
+    run = results.measure_bundles(paths, (1, 2), settings)
     best = {row.name: row.p50 for row in run.rows if row.best}
     return {name: p50.value for name, p50 in best.items() if p50 is not None}
 
