@@ -86,6 +86,7 @@ def test_an_mp3_named_wav_is_read_by_its_content(tmp_path: Path) -> None:
         (saved(np.array([0, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
         (saved(tone(440), format="FLAC")[:30], "is not a sound file"),
     ],
+    ids=["empty", "text", "no samples", "NaN", "cut"],  # a float file holds the time of its writing
 )
 def test_a_bad_file_is_refused_by_its_name(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.wav"
