@@ -1,9 +1,13 @@
-"""Split rows by the hash of their content: equal rows share a part, each part has every class."""
+"""Split rows by the hash of their content: equal rows share a part, each part has every class.
+
+Rows of groups, such as speakers, are split by group instead.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +72,62 @@ def parts_of(
     parts = np.empty(len(keys), np.int8)
     parts[order] = part_of_key[np.cumsum(is_first, dtype=np.int32) - 1]
     return parts
+
+
+def parts_of_groups(
+    keys: NDArray[np.uint64], groups: Sequence[str], with_test: bool, fold: Fold | None = None
+) -> NDArray[np.int8]:
+    """Return the part of each row where the rows of a group, such as a speaker, share a part.
+
+    The groups are sorted by the sha256 of their names, and the parts are slices of that order:
+    about 10 % of the rows for validation and 20 % for testing, and at least one group for each.
+    A row that equals a test row, or a training row that equals a validation row, is in no part: -1.
+
+    Args:
+        keys: uint64 (rows), from `keys_of`.
+        groups: name of each row's group.
+        with_test: whether to make a test part; without one its rows stay in the training part.
+        fold: the slice to use for testing; None for the usual 20 %.
+    """
+    names, group_of_row, counts = np.unique(
+        np.array(groups), return_inverse=True, return_counts=True
+    )
+    order = np.array(sorted(range(len(names)), key=lambda index: _hashed(str(names[index]))))
+    sizes = counts[order] / len(keys)
+    part_in_order = np.zeros(len(names), np.int8)
+    if fold:
+        middles = np.cumsum(sizes) - sizes / 2
+        is_tested = np.floor(middles * fold.of) == fold.number - 1
+        part_in_order[is_tested] = TEST
+        rest = np.flatnonzero(~is_tested)
+        part_in_order[rest[: _groups(sizes[rest], _VALIDATION_SHARE, 1)]] = VALIDATION
+    else:
+        cut = _groups(sizes, _VALIDATION_SHARE, 1 + with_test)
+        part_in_order[:cut] = VALIDATION
+        if with_test:
+            part_in_order[cut : cut + _groups(sizes[cut:], _TEST_SHARE, 1)] = TEST
+    part_of_group = np.empty(len(names), np.int8)
+    part_of_group[order] = part_in_order
+    parts = part_of_group[group_of_row]
+    for part in (TEST, VALIDATION):
+        parts[(parts != part) & (parts != TEST) & np.isin(keys, keys[parts == part])] = -1
+    return parts
+
+
+def _groups(sizes: NDArray[np.float64], share: float, left: int) -> int:
+    """Return how many groups, from the first, come nearest to a share of the rows: one or more.
+
+    Args:
+        sizes: share of all rows in each group.
+        share: share of all rows.
+        left: number of groups that other parts need.
+    """
+    nearest = int(np.argmin(np.abs(np.cumsum(sizes) - share))) if len(sizes) else 0
+    return max(1, min(1 + nearest, len(sizes) - left))
+
+
+def _hashed(name: str) -> bytes:
+    return hashlib.sha256(name.encode()).digest()
 
 
 def _share(count: int, share: float) -> int:

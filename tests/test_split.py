@@ -7,7 +7,7 @@ import pytest
 
 from bmc.data import Fold, Table, split
 from bmc.errors import SettingError
-from bmc.split import TEST, TRAIN, VALIDATION, keys_of, parts_of
+from bmc.split import TEST, TRAIN, VALIDATION, keys_of, parts_of, parts_of_groups
 
 KEYS = keys_of([(f"row {number}",) for number in range(1000)])
 STRATA = np.array([0] * 900 + [1] * 90 + [2] * 7 + [3] * 3)
@@ -55,6 +55,32 @@ def test_the_folds_hold_out_every_row_exactly_once(of: int) -> None:
         assert {TRAIN, VALIDATION} <= set(parts[STRATA == 0])
         assert (parts == TEST).sum() == pytest.approx(1000 / of, abs=4)
     assert (tested == 1).all()
+
+
+def test_a_group_is_in_one_part_and_its_duplicates_in_no_other() -> None:
+    groups = [f"speaker {number % 97}" for number in range(1000)]
+    keys = KEYS.copy()
+    keys[500:510] = keys[:10]  # said by others
+    tested = np.zeros(len(keys), int)
+    for fold in (None, *(Fold(number, 3) for number in (1, 2, 3))):
+        parts = parts_of_groups(keys, groups, with_test=True, fold=fold)
+        for part in (VALIDATION, TEST):
+            is_other = (parts != part) & (parts >= 0)
+            assert not np.isin(keys[is_other], keys[parts == part]).any()
+            assert not {groups[i] for i in np.flatnonzero(is_other)} & {
+                groups[i] for i in np.flatnonzero(parts == part)
+            }
+        tested += (parts == TEST) if fold else 0
+    assert (tested == 1).all()
+    counts = np.bincount(1 + parts_of_groups(keys, groups, with_test=True), minlength=4)
+    assert counts[1:].tolist() == pytest.approx([700, 100, 200], abs=20)
+    assert TEST not in parts_of_groups(keys, groups, with_test=False)
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 98), (98, 1, 1), (1, 98, 1), (30, 30, 40)])
+def test_three_groups_of_any_size_are_enough(sizes: tuple[int, ...]) -> None:
+    groups = [str(number) for number, size in enumerate(sizes) for _ in range(size)]
+    assert set(parts_of_groups(KEYS[:100], groups, with_test=True)) == {TRAIN, VALIDATION, TEST}
 
 
 @pytest.mark.parametrize(("number", "of"), [(0, 5), (6, 5), (1, 1), (1, 21)])

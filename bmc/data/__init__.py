@@ -54,7 +54,7 @@ from bmc.folds import Fold as Fold
 from bmc.inputs import Many
 from bmc.inputs.features import listed
 from bmc.inputs.image import shape_of
-from bmc.split import TRAIN, VALIDATION, parts_of
+from bmc.split import TRAIN, VALIDATION, parts_of, parts_of_groups
 from bmc.split import content_of as content_of
 from bmc.split import keys_of as keys_of
 from bmc.stored_rows import StoredRows
@@ -118,6 +118,8 @@ class Table:
         several: whether a row has several labels.
         validation: True for the rows that the authors of the data set aside as the validation part,
             bool (rows); None where they set none aside.
+        groups: name of each row's group, such as its speaker, where all rows of a group belong in
+            one part; empty where rows are split one by one.
     """
 
     rows: Many
@@ -130,6 +132,7 @@ class Table:
     features: tuple[str, ...] = ()
     several: bool = False
     validation: NDArray[np.bool_] | None = None
+    groups: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ class Dataset:
         train: the training part.
         validation: the validation part, by which models and settings are chosen.
         test: the held-out part.
-        fingerprint: sha256 of all rows and labels before the split.
+        fingerprint: sha256 of all rows and labels before the split, and of a user's lists and
+            groups, which decide it.
         summary: counts, and decisions of the reader.
         location: the reference with an absolute path; None for the name of a data set.
         features: names of the numbers in a row; empty where rows are none of named numbers.
@@ -374,7 +378,7 @@ def split(
 
     An official test part is kept whole, and its rows are removed from the other parts. Equal rows
     have equal hashes, so that duplicates are in the same part. Every class is split in the same
-    shares.
+    shares. Rows of groups are split by the hash of the group.
 
     Args:
         table: the rows.
@@ -394,7 +398,10 @@ def split(
     reading = label_reading(task)
     classes, codes, test_codes = reading.numbered(table, name)
     keys = keys_of(table.rows)
-    parts = parts_of(keys, reading.strata(codes), official is None, fold)
+    if table.groups:
+        parts = parts_of_groups(keys, table.groups, official is None, fold)
+    else:
+        parts = parts_of(keys, reading.strata(codes), official is None, fold)
     if table.validation is not None and fold is None:
         parts = _with_validation(parts, keys, table.validation)
     if table.official_test:
@@ -562,6 +569,10 @@ def _fingerprint(table: Table, task: str, fold: Fold | None) -> str:
     for part in (table, table.official_test):
         for row, label in zip(part.rows, part.labels, strict=True) if part else ():
             digest.update(content_of(row) + b"\x1f" + label.encode() + b"\x1e")
+    digest.update("\x1f".join(table.groups).encode())
+    is_files = len(table.rows) > 0 and isinstance(table.rows[0], Path)
+    if table.validation is not None and is_files:  # lists of files change while the files stay
+        digest.update(np.packbits(table.validation).tobytes())
     if task != "classification" or fold:
         digest.update(f"{task} {fold}".encode())
     return digest.hexdigest()

@@ -1,8 +1,8 @@
 """A user's own sounds: a folder for each class, DIR/WORD/*.wav, as Speech Commands has them.
 
 The lists `validation_list.txt` and `testing_list.txt` name the clips of these parts, one path a
-line, relative to DIR; without them, or with folders DIR/train and DIR/test, clips are split as
-images are.
+line, relative to DIR. What they leave open is split by speaker where names are
+SPEAKER_nohash_NUMBER, as in Speech Commands, and else clip by clip, as images are.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ _ENDINGS = {".wav": ("WAV", "WAVEX", "RF64"), ".flac": ("FLAC",), ".ogg": ("OGG"
 _VALIDATION, _TEST = "validation_list.txt", "testing_list.txt"
 _BACKGROUND = "_background_noise_"
 _PARTS = {"train", "test"}
+_SPEAKER_ENDS = "_nohash_"
+_FEWEST_SPEAKERS = 3  # one for each part
 
 
 def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
@@ -56,14 +58,14 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
                 f"{folder} holds {extra[0]!r} besides train and test, which bmc would not read; "
                 "move its classes into one of them"
             )
-        return _table(_clips_of(root / "train"), _table(_clips_of(root / "test")))
+        return _table(_clips_of(root / "train"), _test_table(_clips_of(root / "test")))
     clips = _clips_of(root)
     validation, test = (_listed(root, name) for name in (_VALIDATION, _TEST))
     if validation is None and test is None:
         return _table(clips)
     official = clips.only(test) if test else None
     rest = clips.only({path for path in clips.labels if path not in (test or ())})
-    return _table(rest, _table(official) if official else None, validation)
+    return _table(rest, _test_table(official) if official else None, validation)
 
 
 def clips_below(folder: str) -> list[Path]:
@@ -133,6 +135,10 @@ def _clips_of(folder: Path) -> _Clips:
     notes: list[str] = []
     for path in _folders(folder):
         if path.name == _BACKGROUND:
+            notes.append(
+                f"{_BACKGROUND} is not read: for a model of streams, cut it into clips of a class, "
+                "such as silence"
+            )
             continue
         label = characters(path.name, f"the class folder {str(path)!r}")
         inside = _visible(path)
@@ -160,13 +166,56 @@ def _table(clips: _Clips, test: Table | None = None, validation: set[Path] | Non
     if not clips.labels:
         raise DataError("the lists of clips leave no clip to train on; shorten them")
     rows = list(clips.labels)
+    groups = _speakers(rows)
+    notes = [*clips.notes, *clips.described()]
+    if test is None or (groups and validation is None):
+        notes.append(_on_voices(groups))
     return Table(
         rows,
         list(clips.labels.values()),
         test,
         kind="audio",
-        notes=(*clips.notes, *clips.described()),
+        notes=tuple(notes),
+        groups=groups,
         validation=np.array([row in validation for row in rows]) if validation else None,
+    )
+
+
+def _test_table(clips: _Clips) -> Table:
+    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
+
+    notes = (*clips.notes, *clips.described())
+    return Table(list(clips.labels), list(clips.labels.values()), kind="audio", notes=notes)
+
+
+def _speakers(rows: Sequence[Path]) -> tuple[str, ...]:
+    """Return the speaker of each clip; () where the names of the files do not say it.
+
+    A clip without a speaker in its name is a group of its own.
+
+    Source: Warden 2018, "Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition".
+    """
+    speakers = {row.name.partition(_SPEAKER_ENDS)[0] for row in rows if _SPEAKER_ENDS in row.name}
+    if len(speakers) < _FEWEST_SPEAKERS:
+        return ()
+    return tuple(
+        row.name.partition(_SPEAKER_ENDS)[0]
+        if _SPEAKER_ENDS in row.name
+        else f"{row.parent.name}/{row.name}"
+        for row in rows
+    )
+
+
+def _on_voices(groups: Sequence[str]) -> str:
+    if groups:
+        return (
+            f"clips are split by speaker, the name before {_SPEAKER_ENDS}: each of "
+            f"{len(set(groups))} is in one part"
+        )
+    return (
+        "clips are split one by one, so a voice may be in several parts and scores may be too "
+        f"high for new voices: name clips SPEAKER{_SPEAKER_ENDS}0.wav, or write "
+        f"{_VALIDATION} and {_TEST}"
     )
 
 

@@ -46,6 +46,32 @@ def test_one_list_leaves_the_other_part_to_the_split(folder: Path) -> None:
     assert len(data.test) in (5, 6)
 
 
+def test_a_speaker_is_in_one_part(folder: Path) -> None:
+    assert any(
+        "one by one" in note for note in datasets.load(f"audiofolder:{folder}").summary.notes
+    )
+    for word in WORDS:
+        for path in sorted((folder / word).iterdir()):
+            path.rename(path.with_name(f"voice{int(path.stem) % 5}_nohash_{path.stem}.wav"))
+    for fold in (None, datasets.Fold(1, 2)):
+        data = datasets.load(f"audiofolder:{folder}", fold=fold)
+        speakers = [
+            {path.name.partition("_nohash_")[0] for path in part.rows}
+            for part in (data.train, data.validation, data.test)
+        ]
+        assert all(speakers)
+        assert len(set().union(*speakers)) == sum(map(len, speakers)) == 5
+        assert any("split by speaker" in note for note in data.summary.notes)
+
+
+def test_other_lists_are_other_data(folder: Path) -> None:
+    fingerprints = {datasets.load(f"audiofolder:{folder}").fingerprint}
+    for name in ("00.wav", "01.wav"):
+        (folder / "validation_list.txt").write_text(f"rise/{name}\nfall/{name}\nhiss/{name}\n")
+        fingerprints.add(datasets.load(f"audiofolder:{folder}").fingerprint)
+    assert len(fingerprints) == 3
+
+
 def test_train_and_test_folders_are_the_official_parts(tmp_path: Path) -> None:
     write_folder(tmp_path / "train", 8)
     for word in WORDS:
