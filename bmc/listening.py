@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class ListeningSession:
     Args:
         predict: function from clips, each float32 (samples), to their predictions.
         window: samples of a window, which is the length of the model's clips.
-        hop: seconds between two predictions.
+        hop: seconds between two predictions, rounded to a whole sample.
 
     Raises:
         SettingError: the hop is out of range.
@@ -88,9 +89,14 @@ class ListeningSession:
 
 
 def _samples(chunk: Any) -> NDArray[np.float32]:
-    if isinstance(chunk, str | bytes):
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        raise DataError(
+            "a chunk of a stream is an array of samples, not bytes: 16-bit samples of a microphone "
+            "are numpy.frombuffer(chunk, numpy.int16)"
+        )
+    if isinstance(chunk, str | Path):
         raise DataError("a chunk of a stream is an array of samples, not a file: predict the file")
-    if isinstance(chunk, np.ndarray) and not chunk.size:
+    if isinstance(chunk, np.ndarray | list) and not len(chunk):
         return np.zeros(0, np.float32)
     try:
         return read_clip(chunk)

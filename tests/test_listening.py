@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,10 @@ def test_a_refused_chunk_is_not_taken(session: ListeningSession) -> None:
     with pytest.raises(DataError, match="this chunk of the stream: it holds samples that are NaN"):
         session.stream(np.full(10, np.nan, np.float32))
     with pytest.raises(DataError, match="not a file"):
-        session.stream("clip.wav")
+        session.stream(Path("clip.wav"))
+    with pytest.raises(DataError, match="frombuffer"):
+        session.stream(bytes(320))
+    assert session.stream([]) == []
     assert len(session.stream(np.zeros(1, np.float32))) == 1
 
 

@@ -24,6 +24,9 @@ from bmc.errors import DataError
 Samples = NDArray[np.float32]
 _MAX_RATE = 768_000
 _BLOCK = 2**20  # values, of all channels, that are decoded together
+LARGEST = 10.0
+"""Magnitude that no sample in -1..1 reaches, also after noise or resampling."""
+_WIDEST = 4  # bytes of a sample of PCM
 _NEEDED_BY = "reading this sound file"
 
 
@@ -72,7 +75,8 @@ def read_mono(source: Path | str | bytes, rate: int, seconds: float) -> Samples:
         float32 (samples), in -1..1; the mean of the channels.
 
     Raises:
-        DataError: the file is missing, is not a sound file, or holds no sample or NaN.
+        DataError: the file is missing, is not a sound file, or holds no sample, NaN, or samples far
+            outside -1..1.
         MissingError: a package is missing that reads or resamples this file.
     """
     mono, info = _opened(source, seconds)
@@ -81,6 +85,12 @@ def read_mono(source: Path | str | bytes, rate: int, seconds: float) -> Samples:
         raise DataError(f"{name} holds no samples; remove it, or record it again")
     if not np.isfinite(mono).all():
         raise DataError(f"{name} holds samples that are NaN or infinite; record it again")
+    largest = float(np.abs(mono).max())
+    if largest > LARGEST:
+        raise DataError(
+            f"{name} holds float samples up to {largest:.4g}; they lie in -1..1: divide those of "
+            "16-bit sound by 32,768, or write them as 16-bit integers"
+        )
     return mono if info.rate == rate else resampled(mono, info.rate, rate)
 
 
@@ -154,6 +164,8 @@ def _by_wave(
             info = SoundInfo("WAV", sound.getframerate(), sound.getnframes())
             width, channels = sound.getsampwidth(), sound.getnchannels()
             _check_rate(info.rate, source)
+            if width > _WIDEST:
+                raise wave.Error(f"samples of {width} bytes")
             content = sound.readframes(_frames(seconds, info.rate))
     except (wave.Error, EOFError, OSError) as error:
         raise plugins.missing(missing, f"{_NEEDED_BY} ({name_of(source)})") from error

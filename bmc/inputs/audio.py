@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, TensorInfo, whole_number
-from bmc.inputs._sound_files import SoundInfo, info_of, read_mono
+from bmc.inputs._sound_files import LARGEST, SoundInfo, info_of, read_mono
 from bmc.inputs._sound_files import resampled as resampled_to
 
 __all__ = [
@@ -34,7 +34,6 @@ RATE = 16_000
 """Samples a second of every model."""
 MAX_SECONDS = 60
 INT16_RANGE = 32_768
-_LARGEST = 10.0  # magnitude that no sample in -1..1 reaches, also after noise or resampling
 _FORMS = (
     "a file (.wav, .flac, .ogg), or mono samples at 16 kHz: float in -1..1, or int16, (samples,)"
 )
@@ -166,7 +165,8 @@ def read_clip(row: Row, seconds: float = MAX_SECONDS) -> NDArray[np.float32]:
         float32 (samples), in -1..1.
 
     Raises:
-        DataError: the row is not a clip, has no sample, or has samples that are not finite.
+        DataError: the row is not a clip, has no sample, or has samples that are not finite or far
+            outside -1..1.
         MissingError: a package is missing that reads the file.
     """
     if isinstance(row, str | Path | bytes):
@@ -190,6 +190,10 @@ def read_clip(row: Row, seconds: float = MAX_SECONDS) -> NDArray[np.float32]:
 def resampled(samples: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
     """Return mono samples of another rate at 16 kHz.
 
+    An array does not say its rate, and neither training nor a bundle can see that it is another:
+    resample arrays first. For the chunks of a stream, soxr.ResampleStream keeps what lies between
+    two chunks.
+
     Args:
         samples: float32 (samples).
         rate: samples a second of `samples`.
@@ -212,7 +216,7 @@ def _checked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     if not np.isfinite(samples).all():
         raise DataError("it holds samples that are NaN or infinite")
     largest = float(np.abs(samples).max())
-    if largest > _LARGEST:
+    if largest > LARGEST:
         raise DataError(
             f"its samples reach {largest:.4g}; float samples lie in -1..1: divide those of 16-bit "
             f"sound by {INT16_RANGE:,}, or pass them as int16"

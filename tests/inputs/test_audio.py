@@ -47,6 +47,16 @@ def test_without_soundfile_wave_reads_the_same_samples(
     np.testing.assert_array_equal(read_clip(content), expected)
 
 
+def test_without_soundfile_samples_wider_than_32_bits_need_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = bytearray(saved(tone(440), subtype="PCM_16"))
+    content[34:36] = (64).to_bytes(2, "little")  # bits of a sample
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    with pytest.raises(MissingError, match="soundfile"):
+        read_clip(bytes(content))
+
+
 def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     packed, fast = saved(tone(440), format="FLAC"), saved(tone(440, rate=8000), 8000)
     monkeypatch.setitem(sys.modules, "soundfile", None)
@@ -85,6 +95,7 @@ def test_an_mp3_named_wav_is_read_by_its_content(tmp_path: Path) -> None:
         (saved(np.zeros(0, np.float32)), "holds no samples"),
         (saved(np.array([0, np.nan], np.float32), subtype="FLOAT"), "NaN or infinite"),
         (saved(tone(440), format="FLAC")[:30], "is not a sound file"),
+        (saved(1e4 * tone(440), subtype="FLOAT"), "float samples up to .* by 32,768"),
     ],
     ids=["empty", "text", "no samples", "NaN", "cut"],  # a float file holds the time of its writing
 )
