@@ -39,23 +39,27 @@ class GoldenRows:
     labels: list[str]
 
 
-def portable(row: Row, kind: str = "image") -> Row:
+def portable(row: Row, kind: str = "image", samples: int | None = None) -> Row:
     """Return a raw row in the form in which a bundle stores it: pixels or samples of a file.
 
     Args:
         row: the row.
         kind: kind of the rows, which says what a file holds: "image" or "audio".
+        samples: samples that a model reads of a clip of sound; the rest is not stored. None for
+            all.
 
     Raises:
         DataError: the row is a file of another kind.
     """
+    if kind == "audio":
+        is_file = isinstance(row, str | Path | bytes)
+        clip = importlib.import_module("bmc.inputs.audio").read_clip(row) if is_file else row
+        return np.asarray(clip)[:samples]
     if isinstance(row, str):
         return (row,)
     if isinstance(row, Path | bytes):
         # The pixels are stored, not the file: image decoders of devices differ, and a bundle that
         # holds pixels needs no decoder for an untrusted file. The same holds for samples.
-        if kind == "audio":
-            return importlib.import_module("bmc.inputs.audio").read_clip(row)
         return importlib.import_module("bmc.inputs.image").read_image(row)
     if isinstance(row, int | np.integer):
         return int(row)

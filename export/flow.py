@@ -32,6 +32,7 @@ from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
 from bmc.inference.form import inference_form
 from bmc.inputs import OutputRows
+from bmc.inputs.audio import AudioEncoder
 from bmc.inspect.executed import counted
 from bmc.label_names import SEPARATOR
 from bmc.manifest import StandIn
@@ -309,7 +310,8 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     # Golden rows come from the validation split: bundles are passed on, and the test split must
     # not be passed on with them.
     candidates = source.data.validation.rows if source.model.has_labels else range(count)
-    rows = [portable(row, encoder.kind) for row in candidates[:count]]
+    samples = encoder.settings.samples if isinstance(encoder, AudioEncoder) else None
+    rows = [portable(row, encoder.kind, samples) for row in candidates[:count]]
     encoded, indices = encoder.encode(rows), range(len(rows))
     arrays = encoder.batch(encoded, indices)
     outputs = pipeline.session.run(arrays)

@@ -16,6 +16,7 @@ import bmc as package
 from bmc import bundle as bundles
 from bmc import cli
 from bmc.errors import DataError
+from bmc.golden import portable
 from bmc.inputs.audio import RATE
 from bmc.report.read import Evaluated
 from bmc.workflows.floor import floor_of
@@ -71,6 +72,10 @@ def test_every_bundle_answers_as_its_model_does(made: Path) -> None:
         if "ds-cnn" in bundle.name:
             scores = manifest["scores"] or manifest["stand_in"]["scores"]
             assert scores["accuracy"]["value"] > 0.8
+
+
+def test_a_bundle_stores_no_more_of_a_clip_than_it_reads() -> None:
+    assert len(portable(np.zeros(3 * RATE, np.int16), "audio", RATE // 2)) == RATE // 2
 
 
 def test_the_features_stay_in_float_when_a_network_is_quantized(made: Path) -> None:
