@@ -1,6 +1,8 @@
 """Spoken words: the ten digits, star and pound, and a class of other words, in 59 voices.
 
 The clips are synthesized here, once, by espeak-ng; voices of the test part are in no other part.
+Another processor, or another release of numpy or soxr, may make other clips: a note says so, and
+their fingerprint differs.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bmc import assets, console
+from bmc import assets, console, files
 from bmc.contracts import DataSet
 from bmc.data import Table
 from bmc.data._spoken_clips import REST as REST
@@ -22,6 +24,12 @@ from bmc.errors import AssetError
 
 _ASSET = "espeak-ng"
 _RECIPE = "spoken-words-1"  # raise the number when the recipe changes
+_SHA256 = {
+    "train": "04c47a3d44de48af96a9a054b9e0832818501f2bf1ae331cbac08379595c99dc",
+    "validation": "ec770920facbae054a5091c24a348be868a92801372171ea10a878a56f9764f5",
+    "test": "bdce1b88c13f6649a3ff6efaee40dae29710a363ec2c6582208a06f4e97c0008",
+}
+"""sha256 of PART.npy where the scores in the documentation were measured."""
 _REAL = "asterisk-sounds"
 _CHILD = (
     "import sys; from pathlib import Path; from bmc.data._spoken_clips import write; "
@@ -61,10 +69,10 @@ def recorded() -> tuple[list[Path], list[str]]:
         AssetError: the clips cannot be fetched.
     """
     folder = assets.fetch(_REAL)
-    files = sorted(assets.ASSETS[_REAL].files)
+    names = sorted(assets.ASSETS[_REAL].files)
     words = {f"digits/{number}.wav": word for number, word in enumerate(WORDS[:10])}
     words |= {f"digits/{word}.wav": word for word in WORDS[10:]}
-    return [folder / file for file in files], [words.get(file, REST) for file in files]
+    return [folder / name for name in names], [words.get(name, REST) for name in names]
 
 
 def make(folder: Path, share: float = 1.0) -> None:
@@ -87,6 +95,21 @@ def make(folder: Path, share: float = 1.0) -> None:
             f"spoken-words cannot be made: {lines[-1]:.200}; it needs 64-bit Linux on x86 and "
             "pip install 'bmc-toolkit[audio]'"
         )
+    if share == 1 and (changed := changed_parts(folder)):
+        console.note(
+            f"spoken-words: the clips of {', '.join(changed)} are not those whose scores are "
+            "documented (another processor, numpy or soxr): compare scores of this machine only"
+        )
+
+
+def changed_parts(folder: Path) -> list[str]:
+    """Return the parts whose clips are not those whose scores are documented.
+
+    Args:
+        folder: folder with the clips of each part.
+    """
+    sums = {part: files.sha256(folder / f"{part}.npy") for part in _SHA256}
+    return [part for part, sha256 in sums.items() if sha256 != _SHA256[part]]
 
 
 DATA_SET = DataSet(

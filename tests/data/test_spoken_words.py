@@ -30,6 +30,7 @@ def test_the_recipe_makes_the_same_clips_again(tmp_path: Path) -> None:
         }
         contents.append(np.concatenate(list(clips.values())))
     np.testing.assert_array_equal(contents[0], contents[1])
+    assert spoken_words.changed_parts(folder) == ["train", "validation", "test"], "a share of them"
     peaks = np.abs(contents[0].astype(np.int32)).max(axis=1)
     assert peaks.min() > 0.08 * 32_768
     assert peaks.max() < 0.95 * 32_768
