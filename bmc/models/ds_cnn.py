@@ -1,5 +1,8 @@
 """DS-CNN: depthwise-separable convolutions over log-mel energies, for keyword spotting.
 
+The layers are those of DS-CNN-S, which MLPerf Tiny uses, too. Both read 10 cepstral coefficients a
+frame; here it is the log-mel energies, and a convolution before batch norm has no bias.
+
 Source: Zhang et al. 2017, "Hello Edge: Keyword Spotting on Microcontrollers" (DS-CNN-S); Banbury et
 al. 2021, "MLPerf Tiny Benchmark" (keyword spotting).
 """
