@@ -36,7 +36,7 @@ FLOOR = 1e-3
 _OUTER, _INNER = 20, 32  # factors of WINDOW
 _MIN_FREQUENCY = 20.0  # Hz, below which no mel filter reads
 _SAMPLE = 512  # training clips from which mean and deviation are computed
-_MIN_STD = 1e-3
+_MIN_STD = 0.5  # a band without sound in training, as above 4 kHz of telephones, is not magnified
 
 
 class LogMel(nn.Module):

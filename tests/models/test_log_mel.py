@@ -9,8 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from bmc.inputs.audio import RATE
-from bmc.models.log_mel import FLOOR, HOP, WINDOW, LogMel, mel_filters
+from bmc.data import Table, split
+from bmc.inputs.audio import RATE, AudioEncoder, AudioSettings
+from bmc.models.log_mel import FLOOR, HOP, WINDOW, LogMel, mel_filters, standardize
 from tests._sounds import clip, tone
 
 CLIPS: dict[str, NDArray[Any]] = {
@@ -50,6 +51,14 @@ def test_the_graph_computes_what_librosa_does() -> None:
     )  # fmt: skip
     expected = np.log(np.maximum(power, FLOOR)).T
     np.testing.assert_allclose(energies(samples, 40, 4000), expected, rtol=0, atol=1e-4)
+
+
+def test_a_band_without_sound_in_training_is_not_magnified() -> None:
+    tones = [tone(300 + 10 * number) for number in range(20)]
+    data = split(Table(tones, ["low", "high"] * 10, kind="audio"), "tones")
+    log_mel = LogMel(40, 8000)
+    standardize(log_mel, data, AudioEncoder(AudioSettings(RATE // 2)))
+    assert log_mel(torch.from_numpy(CLIPS["noise"].astype(np.float32))[None]).abs().max() < 50
 
 
 def test_autocast_leaves_the_features_in_float32() -> None:
