@@ -97,7 +97,8 @@ def test_an_mp3_named_wav_is_read_by_its_content(tmp_path: Path) -> None:
         (saved(tone(440), format="FLAC")[:30], "is not a sound file"),
         (saved(1e4 * tone(440), subtype="FLOAT"), "float samples up to .* by 32,768"),
     ],
-    ids=["empty", "text", "no samples", "NaN", "cut"],  # a float file holds the time of its writing
+    # A float file holds the time of its writing.
+    ids=["empty", "text", "no samples", "NaN", "cut", "loud"],
 )
 def test_a_bad_file_is_refused_by_its_name(content: bytes, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "bad.wav"
