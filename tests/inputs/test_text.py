@@ -196,7 +196,7 @@ def test_an_encoder_comes_back_from_what_it_saved(tokenizer: Tokenizer, tmp_path
 
 @pytest.mark.parametrize("kind", [None, "sound", "../text", 3])
 def test_preprocessing_of_an_unknown_kind_is_refused(kind: object, tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="this bmc knows array, features, image, latent, "):
+    with pytest.raises(ArtifactError, match=r"this bmc knows array, .*image, .*text"):
         inputs.load({"kind": kind}, tmp_path)
 
 

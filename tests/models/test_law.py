@@ -84,7 +84,10 @@ LEFT_OUT = {  # methods that a family cannot take, and why
     ("share/tie", "mlp"): "no two of its parameters have one shape",
     ("share/tie", "textcnn"): "no two of its weights have one shape",
 }
-LEFT_OUT |= {("distill/generator", "bert"): "it teaches generators"}
+LEFT_OUT |= {
+    ("distill/generator", "bert"): "it teaches generators",
+    ("distill/vectors", "bert"): "it teaches encoders of sentence embeddings, without classes",
+}
 LEFT_OUT |= {
     ("share/layers", "albert"): "its layers are one already",
     ("share/tie", "albert"): "its layers are one already",

@@ -71,7 +71,7 @@ def test_a_student_of_another_kind_of_data_is_refused(
     make_lively: Callable[..., Model], reviews: Dataset
 ) -> None:
     digits = datasets.load("digits")
-    with pytest.raises(DataError, match=r"tiny takes text; 'digits' holds image"):
+    with pytest.raises(DataError, match=r"tiny takes text or words; 'digits' holds image"):
         students.untrained(students.choose("tiny", {}), make_lively(), digits, seed=0)
     with pytest.raises(DataError, match=r"cnn takes image"):
         students.untrained(students.choose("cnn", {}), make_lively(), reviews, seed=0)
