@@ -26,6 +26,9 @@ def encoder() -> WordEncoder:
         ("Ada doesn't stay.", ["Ada", "doesn't", "stay", "."]),
         ("New-York's (old) 3.5", ["New-York's", "(", "old", ")", "3", ".", "5"]),
         ("東京は", ["東", "京", "は"]),
+        ("Jose\u0301 नमस्ते। שָׁלוֹם", ["Jose\u0301", "नमस्ते", "।", "שָׁלוֹם"]),
+        ("می\u200cخواهم Zusammen\u00adarbeit", ["می\u200cخواهم", "Zusammen\u00adarbeit"]),
+        ("\u1019\u103cန် 👍\ufe0f", ["\u1019\u103c", "န်", "👍\ufe0f"]),
     ],
 )
 def test_a_text_is_split_into_words_with_their_places(text: str, words: list[str]) -> None:
