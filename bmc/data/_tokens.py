@@ -75,7 +75,14 @@ def read_columns(
     path: Path, columns: Sequence[str] = ("text",), label_column: str = "label"
 ) -> Table:
     """Read a file of columns, whatever its name ends with; see `read`."""
-    return table_of(list(_of_columns(path, columns, label_column)), str(path))
+    rows = list(_of_columns(path, columns, label_column))
+    if rows and all(row.words == tuple(map(str, range(1, 1 + len(row.words)))) for row in rows):
+        raise DataError(
+            f"{path}: the first column numbers the words of each row, as CoNLL-X and CoNLL-U do; "
+            "write a file with the columns of the word and its tag alone, for example "
+            f"cut -f2,4 {path} for FORM and UPOS"
+        )
+    return table_of(rows, str(path))
 
 
 def table_of(rows: Sequence[TaggedRow], source: str, notes: Sequence[str] = ()) -> Table:

@@ -87,6 +87,7 @@ BROKEN = {
     ),
     "mixed": (["Ada B-PER", "left VERB"], "line 2: the tag 'VERB' has no prefix, and others have"),
     "no tag": (["Ada B-PER", "left"], r"line 2 has 1 column\(s\), and the first has 2"),
+    "numbered words": (["1\tAda\tPROPN", "2\tleft\tVERB"], "the first column numbers the words"),
     "one column": (["Ada"], "a word needs its tag: write the word, white space and its tag"),
     "one tag": (["a O"], "has only the tag 'O'"),
     "empty": ([""], "has no rows"),
