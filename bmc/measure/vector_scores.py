@@ -23,6 +23,7 @@ NEIGHBORS = 10
 MAX_PAIRS = 10_000
 MAX_QUERIES = 1_000
 _BLOCK = 256  # queries whose similarities are in memory at once
+_TIE = 1e-6  # cosines that differ less are equal: more than rounding changes those of equal texts
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,8 @@ def recalls(outputs: Vectors, reference: Vectors) -> Floats:
 
     Up to 1,000 evenly spaced rows are queries; their neighbors are sought among all other rows. Of
     fewer than 21 rows, half of the other rows are compared: all of them would always be common.
+    Rows that are as similar as the last of the reference's ten count as the reference's, too: which
+    of several equal texts are among the ten is chance.
 
     Args:
         outputs: vectors (rows, width).
@@ -114,10 +117,14 @@ def recalls(outputs: Vectors, reference: Vectors) -> Floats:
     queries = queries_of(len(outputs))
     count = neighbors_of(len(outputs))
     ours = nearest(unit(outputs), queries, count)
-    theirs = nearest(reference, queries, count)
-    common = (ours[:, :, None] == theirs[:, None, :]).any(axis=2).sum(axis=1)
-    share: Floats = common / count
-    return share
+    shares = []
+    for start in range(0, len(queries), _BLOCK):
+        part = slice(start, start + _BLOCK)
+        cosines = _cosines(reference, queries[part])
+        least = np.partition(cosines, -count, axis=1)[:, -count, None]
+        chosen = np.take_along_axis(cosines, ours[part], axis=1)
+        shares.append((chosen >= least - _TIE).mean(axis=1))
+    return np.concatenate(shares)
 
 
 def neighbors_of(rows: int) -> int:
@@ -140,11 +147,16 @@ def nearest(vectors: Vectors, queries: NDArray[np.int64], count: int) -> NDArray
     """
     parts = []
     for start in range(0, len(queries), _BLOCK):
-        block = queries[start : start + _BLOCK]
-        cosines = vectors[block] @ vectors.T
-        cosines[np.arange(len(block)), block] = -np.inf
+        cosines = _cosines(vectors, queries[start : start + _BLOCK])
         parts.append(np.argpartition(-cosines, count - 1, axis=1)[:, :count])
     return np.concatenate(parts)
+
+
+def _cosines(vectors: Vectors, queries: NDArray[np.int64]) -> Vectors:
+    """Return the similarity of queries and rows, (queries, rows); -inf of a row with itself."""
+    cosines: Vectors = vectors[queries] @ vectors.T
+    cosines[np.arange(len(queries)), queries] = -np.inf
+    return cosines
 
 
 def neighbors_accuracy(vectors: Vectors, classes: NDArray[np.int64]) -> Interval | None:

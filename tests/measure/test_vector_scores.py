@@ -58,6 +58,14 @@ def test_many_rows_are_compared_by_10_000_different_pairs_and_1_000_queries() ->
     assert queries[-1] == 4_999
 
 
+def test_equal_texts_are_neighbors_of_one_another_in_any_order() -> None:
+    """Five texts, each 20 times: which ten of its copies are nearest is chance."""
+    texts = np.repeat(REFERENCE[:5], 20, axis=0)
+    reference = vector_scores.unit(texts)
+    noise = 1e-4 * RANDOM.normal(size=texts.shape).astype(np.float32)
+    assert vector_scores.recalls(texts + noise, reference).tolist() == [1.0] * 100
+
+
 def test_few_rows_are_compared_by_half_of_the_others() -> None:
     assert [vector_scores.neighbors_of(rows) for rows in (2, 9, 21, 1000)] == [1, 4, 10, 10]
 
