@@ -57,8 +57,13 @@ def _float32(vectors: NDArray[np.float32], ranges: object) -> NDArray[Any]:
     return vectors
 
 
-def _uint8(vectors: NDArray[np.float32], ranges: ArrayLike | None) -> NDArray[np.uint8]:
-    """Return the step in which each number lies, 0 to 255."""
+def _positions(vectors: NDArray[np.float32], ranges: ArrayLike | None) -> NDArray[np.float64]:
+    """Return where each number lies between its least and its largest value, 0 to 255.
+
+    Raises:
+        UsageError: ranges are missing.
+        DataError: ranges are no finite numbers of the vectors' width.
+    """
     if ranges is None:
         raise UsageError(
             "int8 and uint8 need the ranges of the vectors: pass ranges=embed.ranges of the loaded "
@@ -72,12 +77,17 @@ def _uint8(vectors: NDArray[np.float32], ranges: ArrayLike | None) -> NDArray[np
         )
     low, high = limits
     steps = np.maximum((high - low) / _STEPS, np.finfo(np.float32).tiny)
-    numbers: NDArray[np.uint8] = np.clip((vectors - low) / steps, 0, _STEPS).astype(np.uint8)
-    return numbers
+    positions: NDArray[np.float64] = np.clip((vectors - low) / steps, 0, _STEPS)
+    return positions
+
+
+def _uint8(vectors: NDArray[np.float32], ranges: ArrayLike | None) -> NDArray[np.uint8]:
+    return _positions(vectors, ranges).astype(np.uint8)
 
 
 def _int8(vectors: NDArray[np.float32], ranges: ArrayLike | None) -> NDArray[np.int8]:
-    return (_uint8(vectors, ranges).astype(np.int16) - 128).astype(np.int8)
+    # Fractions are cut towards 0 after the shift, as sentence-transformers does.
+    return (_positions(vectors, ranges) - 128).astype(np.int8)
 
 
 def _ubinary(vectors: NDArray[np.float32], ranges: object) -> NDArray[np.uint8]:
