@@ -175,7 +175,7 @@ def pretrained(
         sentence = read_sentence_folder(folder, _hidden_of(spec, kind), source)
         module, text = _with_vectors(module, sentence, text, kind, prompt)
         spec[KEY] = sentence.vectors.to_json()
-        decided = {**decided, "vectors": _described(sentence)}
+        decided = {**decided, "vectors": _described(sentence, text.max_length)}
         del decided["head"]
     if kind.pairs_need_types and text.columns > spec.get("type_vocab_size", 1):
         raise SettingError(f"{reference} has one token type; sentence pairs need two")
@@ -209,11 +209,18 @@ def _with_vectors(
     return encoder, replace(text, max_length=longest, prompt=sentence.prompt(prompt))
 
 
-def _described(sentence: SentenceFolder) -> str:
+def _described(sentence: SentenceFolder, max_length: int) -> str:
+    """Say how vectors are made, and how much of a text the folder would read."""
     vectors = sentence.vectors
     dense = f", {len(vectors.dense)} dense" if vectors.dense else ""
     normal = ", of length 1" if vectors.normalize else ""
-    return f"vectors of {vectors.width} numbers: {'+'.join(vectors.pooling)} pooling{dense}{normal}"
+    made = f"vectors of {vectors.width} numbers: {'+'.join(vectors.pooling)} pooling{dense}{normal}"
+    if (sentence.max_length or 0) <= max_length:
+        return made
+    return (
+        f"{made}; texts are cut to {max_length} tokens, not to the folder's {sentence.max_length} "
+        f"(bmc train --set max_length={sentence.max_length} changes it)"
+    )
 
 
 def unknown_type(reference: str, config: Mapping[str, Any]) -> ArtifactError:

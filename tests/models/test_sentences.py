@@ -148,6 +148,14 @@ def test_pooling_dense_normalization_and_prompt_are_those_of_the_folder(tmp_path
     assert inputs_of(unprompted)["input_ids"].shape[1] < inputs["input_ids"].shape[1]
 
 
+def test_a_folder_that_reads_longer_texts_is_noted(tmp_path: Path) -> None:
+    longer = {"0_Transformer/sentence_bert_config.json": {"max_seq_length": 48}}
+    model = embedding(sentence_folder(tmp_path / "sentences", **longer))
+    assert model.encoder.longest() == {"sequence": 24}
+    note = "cut to 24 tokens, not to the folder's 48"
+    assert note in model.origin["pretrained"]["vectors"]
+
+
 def test_newer_folders_name_their_pooling(tmp_path: Path) -> None:
     named = {"embedding_dimension": 16, "pooling_mode": "max"}
     modules = [
