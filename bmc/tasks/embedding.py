@@ -26,6 +26,7 @@ Vectors = NDArray[np.float32]
 Labels = NDArray[np.float32]
 _MAX_WIDTH = 65_536
 _PAIR = 2
+_FEW_ROWS = 10  # of a class that is not split by itself
 
 
 def numbered(table: Table, name: str) -> tuple[tuple[str, ...], NDArray[Any], NDArray[Any]]:
@@ -147,7 +148,14 @@ def _row_shape(labels: Sequence[str], spec: Mapping[str, Any]) -> tuple[int, ...
 
 
 def _strata(codes: NDArray[Any]) -> NDArray[Any]:
-    return codes if codes.dtype.kind == "i" else np.zeros(len(codes), np.int32)
+    """Return the class of each row; -1 for rows of rare classes, which are split together.
+
+    Labels are optional here, so that a column of labels may be different in every row.
+    """
+    if codes.dtype.kind != "i":
+        return np.zeros(len(codes), np.int32)
+    rows_with = np.bincount(codes + 1)
+    return np.where(rows_with[codes + 1] < _FEW_ROWS, np.int32(-1), codes)
 
 
 def _counts(codes: NDArray[Any], classes: int) -> NDArray[np.int64]:
