@@ -233,7 +233,7 @@ class Pipeline:
     def ranges(self) -> NDArray[np.float32]:
         """The least and the largest value of each number of the vectors, float32 (2, width).
 
-        They are those of the validation texts, for `bmc.quantize_vectors`.
+        They are those of validation and training texts, for `bmc.quantize_vectors`.
 
         Raises:
             UsageError: the bundle makes no vectors of texts.

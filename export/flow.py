@@ -31,7 +31,7 @@ from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
 from bmc.inference.form import inference_form
-from bmc.inputs import OutputRows
+from bmc.inputs import Aligned, Encoder, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
 from bmc.inspect.executed import counted
 from bmc.label_names import SEPARATOR
@@ -42,10 +42,12 @@ from bmc.model import output_of
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 from bmc.training.custom import custom_score
+from bmc.training.work import joined
 from bmc.writing import new_folder, scratch
 
 _GOLDEN_ROWS = 4
 _BATCH = 32
+_RANGE_ROWS = 2_000  # texts from which the ranges of vectors are taken, where there are as many
 _RELOAD_TOLERANCE = 1e-4  # of the largest output: two sessions may sum in a different order
 
 
@@ -311,7 +313,8 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     # not be passed on with them.
     candidates = source.data.validation.rows if source.model.has_labels else range(count)
     samples = encoder.settings.samples if isinstance(encoder, AudioEncoder) else None
-    rows = [portable(row, encoder.kind, samples) for row in candidates[:count]]
+    candidates = _read_at_once(candidates, encoder)[:count]
+    rows = [portable(row, encoder.kind, samples) for row in candidates]
     encoded, indices = encoder.encode(rows), range(len(rows))
     arrays = encoder.batch(encoded, indices)
     outputs = pipeline.session.run(arrays)
@@ -332,9 +335,25 @@ def _write_golden(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
     bundle.write_golden(exported.path / bundle.GOLDEN, arrays, outputs, golden)
 
 
+def _read_at_once(rows: Many, encoder: Encoder) -> Many:
+    """Return the first rows of words that need no second window; all rows of other kinds.
+
+    The golden labels of a row are then those of all its words.
+    """
+    if not isinstance(encoder, Aligned):
+        return rows
+    first = rows[: 16 * _GOLDEN_ROWS]
+    return [row for row in first if len(encoder.encode([row])) == 1] or first
+
+
 def _write_ranges(exported: Bundle, pipeline: Pipeline, source: Source) -> None:
-    """Write the least and the largest value of each number of vectors, of validation texts."""
-    vectors = pipeline.outputs(source.data.validation.rows, _BATCH)
+    """Write the least and the largest value of each number of the vectors of some texts.
+
+    They are the validation texts, and training texts where these are few.
+    """
+    validation, train = source.data.validation.rows, source.data.train.rows
+    rows = joined(validation, train[: max(0, _RANGE_ROWS - len(validation))])
+    vectors = pipeline.outputs(rows, _BATCH)
     ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
     np.savez(exported.path / bundle.RANGES, ranges=ranges)
 

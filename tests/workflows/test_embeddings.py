@@ -121,7 +121,7 @@ def test_a_bundle_gives_vectors_without_torch(workspace: Path) -> None:
 def test_a_bundle_keeps_the_ranges_of_its_vectors(workspace: Path) -> None:
     data = data_of(workspace / "teacher-texts", None)
     with bmc.load(workspace / "teacher-texts-onnx") as embed:
-        vectors = embed([text for (text,) in data.validation.rows])
+        vectors = embed([text for (text,) in (*data.validation.rows, *data.train.rows)])
         quantized = bmc.quantize_vectors(vectors, "int8", embed.ranges)
     np.testing.assert_allclose(embed.ranges, [vectors.min(0), vectors.max(0)], atol=1e-6)
     assert {quantized.min(), quantized.max()} == {-128, 127}
@@ -153,6 +153,11 @@ def test_labels_of_a_table_are_classes_and_similarities_of_pairs(tmp_path: Path)
         writer = csv.writer(file)
         writer.writerows([("text", "label"), *((text, f"c{len(text) % 2}") for text in texts)])
     assert set(datasets.load(str(path), task="embedding").train.labels) == {0, 1}
+    rare = tmp_path / "rare.csv"
+    with rare.open("w", newline="") as file:
+        csv.writer(file).writerows([("text", "label"), *((text, text) for text in texts)])
+    data = datasets.load(str(rare), task="embedding")
+    assert [len(part) for part in (data.validation, data.test)] == [6, 12]
     pairs = tmp_path / "pairs.csv"
     with pairs.open("w", newline="") as file:
         rows = zip(texts[::2], texts[1::2], range(30), strict=True)

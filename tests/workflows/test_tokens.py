@@ -21,6 +21,7 @@ from bmc import artifact, cli
 from bmc import bundle as bundles
 from bmc import data as datasets
 from bmc.errors import BmcError
+from bmc.label_names import SEPARATOR
 from bmc.manifest import digest_of
 from bmc.models.tokens import train_tokenizer
 from bmc.pipeline import Span
@@ -36,10 +37,10 @@ TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 
 
 def rows() -> list[tuple[list[str], list[str]]]:
-    """Return 120 rows of words with tags; one has more words than the model reads at once."""
+    """Return 120 rows of words with tags; 20 have more words than the model reads at once."""
     generator = random.Random(0)
     made = []
-    for count in [30, *(generator.randint(2, 6) for _ in range(119))]:
+    for count in [*[30] * 20, *(generator.randint(2, 6) for _ in range(100))]:
         words, tags = list[str](), list[str]()
         for _ in range(count):
             kind = generator.choice(["O", "O", *NAMES])
@@ -193,6 +194,17 @@ def test_predict_prints_spans_and_check_compares_the_tags_of_golden_rows(
     code, out, err = bmc("check", place / "teacher-onnx")
     assert code == 0, err
     assert "golden rows and their labels too" in out
+
+
+def test_golden_rows_are_read_at_once_so_that_their_tags_are_those_of_all_words(
+    place: Path, made: Path
+) -> None:
+    validation = datasets.load(str(made / "people.conll"), task="tokens").validation
+    assert len(validation.rows[0]) > 16, "a short first row proves nothing"
+    golden = bundles.read(place / "teacher-onnx").golden_rows()
+    assert golden is not None
+    tags = [len(label.split(SEPARATOR)) for label in golden.labels]
+    assert tags == [len(row) for row in golden.rows]
 
 
 def test_check_refuses_other_tags_for_golden_rows(place: Path, bmc: Run) -> None:
