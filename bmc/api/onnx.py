@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -20,9 +20,11 @@ if TYPE_CHECKING:
     from bmc.workflows.onnx_files import InMemory, InspectedOnnx
     from bmc.workflows.options import CompressedFiles
 
-Samples = Mapping[str, NDArray[Any]] | str | Path
+Arrays = Mapping[str, NDArray[Any]]
+Samples = Arrays | Iterable[Arrays] | str | Path
 """One array per input name, or an .npz file of such arrays: samples along the first axis, or along
-an additional leading axis."""
+an additional leading axis. An iterable yields such arrays of one sample, or of several; it is read
+once, and may hold more than fits into memory."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -125,7 +127,7 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: one array per input name, or an .npz file of such arrays.
+            samples: one array per input name, an iterable of such arrays, or an .npz file.
             random_samples: generate the inputs instead; a weaker check.
             opset: version of the ONNX operators, 18 to 23; that of the file when None.
             batch: number of rows of every call, in place of any number.
@@ -150,7 +152,7 @@ class OnnxHandle:
         from bmc.workflows.export import export  # noqa: PLC0415
         from bmc.workflows.options import SampledFiles  # noqa: PLC0415
 
-        arrays = samples if isinstance(samples, Mapping) else None
+        arrays = None if isinstance(samples, str | Path) else samples
         path = samples if isinstance(samples, str | Path) else None
         files = SampledFiles(path_of(output), force, None, path_of(path), random_samples)
         with call(verbose, progress):
@@ -183,7 +185,7 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: one array per input name, or an .npz file of such arrays.
+            samples: one array per input name, an iterable of such arrays, or an .npz file.
             random_samples: generate the inputs instead; a weaker check.
             calibrator: "mse", "minmax" or "percentile".
             in_float: names or patterns of nodes that stay in float.
@@ -215,7 +217,7 @@ class OnnxHandle:
         from bmc.workflows.onnx_quantize import quantize_file  # noqa: PLC0415  needs torch
         from bmc.workflows.options import Quantization, QuantizedFiles  # noqa: PLC0415
 
-        arrays = samples if isinstance(samples, Mapping) else None
+        arrays = None if isinstance(samples, str | Path) else samples
         path = str(samples) if isinstance(samples, str | Path) else None
         with call(verbose, progress):
             quantization = Quantization(
@@ -262,7 +264,7 @@ class OnnxHandle:
             more: further targets.
             method: "unstructured" or "nm".
             ratio: share of the weights that are zero afterwards (unstructured).
-            samples: one array per input name, or an .npz file of such arrays.
+            samples: one array per input name, an iterable of such arrays, or an .npz file.
             random_samples: generate the inputs instead; a weaker check.
             labels: labels of the samples; see `quantize`.
             score: score function; see `quantize`.
@@ -319,7 +321,7 @@ class OnnxHandle:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
             method: "cluster".
-            samples: one array per input name, or an .npz file of such arrays.
+            samples: one array per input name, an iterable of such arrays, or an .npz file.
             random_samples: generate the inputs instead; a weaker check.
             labels: labels of the samples; see `quantize`.
             score: score function; see `quantize`.
@@ -375,7 +377,7 @@ def _compressed_files(
     from bmc.workflows.onnx_files import InMemory  # noqa: PLC0415  needs the onnx package
     from bmc.workflows.options import CompressedFiles  # noqa: PLC0415
 
-    arrays = samples if isinstance(samples, Mapping) else None
+    arrays = None if isinstance(samples, str | Path) else samples
     path = samples if isinstance(samples, str | Path) else None
     files = CompressedFiles(
         output=path_of(output),

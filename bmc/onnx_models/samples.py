@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,18 @@ from bmc.onnx_models.reading import Declared, OnnxFile, constant_of
 from bmc.untrusted import read_bytes
 
 Arrays = Mapping[str, NDArray[Any]]
+
+
+class Calls(Protocol):
+    """Input tensors of each call of a model, in memory or in a file."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Arrays]: ...
+
+    def __getitem__(self, index: int, /) -> Arrays: ...
+
+
 GENERATED = "generated"
 _CALLS = 16  # of generated samples
 _LENGTH = 32  # of a dynamic axis of generated samples
@@ -36,7 +48,7 @@ class Samples:
         labels: labels of each call; none where the samples have no labels.
     """
 
-    calls: tuple[Arrays, ...]
+    calls: Calls
     reference: str
     fingerprint: str
     labels: tuple[NDArray[Any], ...] = ()
@@ -154,7 +166,7 @@ def _labels_by_call(labels: NDArray[Any], calls: int, reference: str) -> tuple[N
     return tuple(labels[start : start + rows] for start in range(0, count, rows))
 
 
-def fingerprint(calls: Sequence[Arrays]) -> str:
+def fingerprint(calls: Iterable[Arrays]) -> str:
     """Return the sha256 of the names, dtypes, shapes and values of samples."""
     digest = hashlib.sha256()
     for call in calls:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,10 +25,13 @@ from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.precision import precision_of, quantized_operators
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes, read
 from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of, split_labels
+from bmc.onnx_models.stored_calls import samples_from
 from bmc.workflows.options import Files, SampledFiles
 from bmc.workflows.outputs import refuse_output
 
 Arrays = Mapping[str, NDArray[Any]]
+SamplesInMemory = Arrays | Iterable[Arrays]
+"""Arrays of all samples by input name, or an iterable of those of each sample."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +39,12 @@ class InMemory:
     """Samples that a Python caller passes in place of files.
 
     Args:
-        arrays: samples by input name; None where a path is named.
+        arrays: samples by input name, or an iterable of them; None where a path is named.
         labels: labels of the samples, or the name of their array; None for the option's.
         score: score function of the user, in place of accuracy or R2.
     """
 
-    arrays: Arrays | None = None
+    arrays: SamplesInMemory | None = None
     labels: NDArray[Any] | str | None = None
     score: ScoreFunction | None = None
 
@@ -116,7 +119,7 @@ def inspect_file(
 def samples_for(
     file: OnnxFile,
     files: SampledFiles,
-    arrays: Arrays | None = None,
+    arrays: SamplesInMemory | None = None,
     labels: str | NDArray[Any] | None = None,
 ) -> Samples:
     """Return the samples that a caller named, or generated ones where those were asked for.
@@ -139,7 +142,10 @@ def samples_for(
         raise UsageError("--samples and --random-samples exclude each other")
     if labels is not None and not named:
         raise UsageError("--labels needs the samples that the labels belong to: --samples ROWS.npz")
-    if arrays is not None:
+    if arrays is not None and not isinstance(arrays, Mapping):
+        key = labels if isinstance(labels, str) else None
+        samples = samples_from(file, arrays, "samples", key)
+    elif arrays is not None:
         if isinstance(labels, str):
             arrays, labels = split_labels(file, arrays, labels, "samples")
         samples = samples_of(file, arrays, "samples")
@@ -180,7 +186,7 @@ def export_file(
     targets: Sequence[str],
     options: ExportOptions,
     files: SampledFiles,
-    arrays: Arrays | None = None,
+    arrays: SamplesInMemory | None = None,
 ) -> tuple[list[Bundle], list[GateError]]:
     """Write a bundle of an ONNX file for each target, and compare its outputs with the file's.
 
