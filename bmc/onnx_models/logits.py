@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import onnx_ir
 
@@ -10,6 +10,7 @@ from bmc.onnx_models.reading import constant_of
 
 _PASSED = ("Identity", "Cast", "Flatten", "Squeeze", "Unsqueeze", "Reshape", "DequantizeLinear")
 _PASSED_INPUT = ("QuantizeLinear",)
+_RESHAPED = ("Flatten", "Squeeze", "Unsqueeze", "Reshape")
 _PROBABILITIES = ("Softmax", "LogSoftmax")
 _LINEAR = ("Gemm", "MatMul")
 _MASK = "Sigmoid"
@@ -36,6 +37,24 @@ def masks_of(graph: onnx_ir.Graph) -> Collection[str]:
     return {str(value.name) for value in graph.outputs if _is_mask(value)}
 
 
+def thresholds_of(graph: onnx_ir.Graph) -> Mapping[str, float]:
+    """Return outputs whose values may each tell two classes apart, with the value between them.
+
+    This is 0.5 for the outputs of a sigmoid, and 0 for a linear layer with one value a row.
+    """
+    thresholds = {}
+    for output in graph.outputs:
+        node = _computed_by(output)
+        if node is None:
+            continue
+        is_single = output.shape is not None and len(output.shape) and output.shape[-1] == 1
+        if node.op_type == _MASK:
+            thresholds[str(output.name)] = 0.5
+        elif is_single and (node.op_type in _LINEAR or _is_biased(node)):
+            thresholds[str(output.name)] = 0.0
+    return thresholds
+
+
 def _is_mask(output: onnx_ir.Value) -> bool:
     node = _computed_by(output)
     if node is None or node.op_type != _MASK or output.shape is None:
@@ -49,7 +68,7 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
     if output.shape is not None and len(output.shape) and output.shape[-1] == 1:
         return False  # one value a row, which is always the largest
     node = _computed_by(output)
-    if node is None:
+    if node is None or _has_other_columns(node, output):
         return False
     rank = len(output.shape) if output.shape is not None else None
     if _is_spelled_softmax(node):
@@ -59,11 +78,57 @@ def _are_logits(output: onnx_ir.Value, default_axis: int) -> bool:
         return axis == -1 or (rank is not None and axis == rank - 1)
     if rank not in (2, None):
         return False
-    if node.op_type == "Add":  # a bias
-        sources = [value.producer() for value in node.inputs if value is not None]
-        is_bias = any(constant_of(value) is not None for value in node.inputs)
-        return is_bias and any(n is not None and n.op_type in _LINEAR for n in sources)
-    return node.op_type in (*_LINEAR, "GlobalAveragePool")
+    return node.op_type in (*_LINEAR, "GlobalAveragePool") or _is_biased(node)
+
+
+def _is_biased(node: onnx_ir.Node) -> bool:
+    """Tell whether a node adds a bias to a linear layer."""
+    if node.op_type != "Add":
+        return False
+    sources = [value.producer() for value in node.inputs if value is not None]
+    is_bias = any(constant_of(value) is not None for value in node.inputs)
+    return is_bias and any(n is not None and n.op_type in _LINEAR for n in sources)
+
+
+def _has_other_columns(node: onnx_ir.Node, output: onnx_ir.Value) -> bool:
+    """Tell whether an output was reshaped after a node so that its last axis is another one.
+
+    Scores of all boxes in one row, for example, are no classes.
+    """
+    if node.op_type == "GlobalAveragePool" or not _is_reshaped(output):
+        return False
+    shape = node.outputs[0].shape
+    columns = shape[-1] if shape is not None and len(shape) else _columns(node)
+    known = isinstance(columns, int) and output.shape is not None and len(output.shape) > 0
+    return not (known and output.shape is not None and output.shape[-1] == columns)
+
+
+def _columns(node: onnx_ir.Node) -> int | None:
+    """Return the number of outputs of a linear layer, from its weight or bias."""
+    sizes = {
+        int(tensor.shape[-1])
+        for value in node.inputs
+        if (tensor := constant_of(value)) is not None and len(tensor.shape) == 1
+    }
+    if len(sizes) == 1:
+        return sizes.pop()
+    weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
+    if node.op_type not in _LINEAR or weight is None or len(weight.shape) != 2:
+        return None
+    is_transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
+    return int(weight.numpy().shape[0 if is_transposed else 1])
+
+
+def _is_reshaped(value: onnx_ir.Value) -> bool:
+    """Tell whether a value has another shape than the output of the node that computes it."""
+    node = value.producer()
+    for _ in range(_STEPS):
+        if node is None or node.op_type not in (*_PASSED, *_PASSED_INPUT):
+            return False
+        if node.op_type in _RESHAPED:
+            return True
+        node = node.inputs[0].producer() if node.inputs and node.inputs[0] else None
+    return False
 
 
 def _is_spelled_softmax(node: onnx_ir.Node) -> bool:

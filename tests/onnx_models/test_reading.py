@@ -13,7 +13,7 @@ from onnx import TensorProto, helper
 
 from bmc.errors import ArtifactError, BmcError, UnknownError, UsageError
 from bmc.onnx_models import finding
-from bmc.onnx_models.logits import logits_of
+from bmc.onnx_models.logits import logits_of, thresholds_of
 from bmc.onnx_models.precision import precision_of
 from bmc.onnx_models.reading import read
 from tests._onnx import cnn, save
@@ -189,6 +189,32 @@ def test_logits_are_told_from_embeddings(tmp_path: Path) -> None:
     outputs = {"vector": shape, "over_classes": shape, "over_rows": shape}
     path = save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, outputs, weights)
     assert logits_of(read(path).graph) == {"over_classes"}
+
+
+@pytest.mark.parametrize(("shape", "outputs"), [((6, 2), {"y"}), ((3, 4), set())])
+def test_scores_that_are_reshaped_to_other_columns_are_no_logits(
+    tmp_path: Path, shape: tuple[int, int], outputs: set[str]
+) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["scores"]),
+        helper.make_node("Reshape", ["scores", "shape"], ["y"]),
+    ]
+    weights = {"w": np.ones((5, 2), np.float32), "shape": np.array(shape, np.int64)}
+    path = save(tmp_path / "x.onnx", nodes, {"x": (6, 5)}, {"y": shape}, weights)
+    assert logits_of(read(path).graph) == outputs
+
+
+def test_outputs_that_tell_two_classes_apart_have_a_threshold(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"]),
+        helper.make_node("Add", ["m", "b"], ["logit"]),
+        helper.make_node("Sigmoid", ["logit"], ["probability"]),
+        helper.make_node("Tanh", ["logit"], ["other"]),
+    ]
+    weights = {"w": np.ones((2, 1), np.float32), "b": np.ones(1, np.float32)}
+    outputs = dict.fromkeys(("logit", "probability", "other"), ("N", 1))
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": ("N", 2)}, outputs, weights))
+    assert thresholds_of(file.graph) == {"logit": 0.0, "probability": 0.5}
 
 
 def test_a_quantized_file_says_its_precision(tmp_path: Path) -> None:
