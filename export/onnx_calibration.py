@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import math
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 
 from bmc import console
 from bmc.onnx_models.running import Reference
+from bmc.onnx_models.samples import Calls
 from bmc.quantization.observers import HistogramObserver, QuantizationRange, not_finite
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -36,7 +38,7 @@ class ActivationRange:
 
 
 def calibrate(
-    path: Path, tensors: Collection[str], calls: Sequence[Arrays], calibrator: str
+    path: Path, tensors: Collection[str], calls: Calls, calibrator: str
 ) -> dict[str, ActivationRange]:
     """Run samples, and return the range of each tensor.
 
@@ -81,7 +83,11 @@ def _sampled(values: torch.Tensor) -> torch.Tensor:
     """
     if values.numel() <= _MAX_VALUES:
         return values
-    step = values.numel() // _MAX_VALUES | 1  # an odd step meets all columns of a feature map
+    step = values.numel() // _MAX_VALUES + 1
+    # A step that divides no axis meets all of its entries: with 3, an image (height, width, 3)
+    # would be seen in red alone.
+    while math.gcd(step, values.numel()) > 1:
+        step += 1
     return torch.cat([values[::step], values.min()[None], values.max()[None]])
 
 
