@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import TensorProto, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import CalibrationMethod, QuantType
 from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -19,9 +19,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from bmc import console
 from bmc.contracts import Dialect
 from bmc.errors import ExportError, UsageError, reason_of
-from bmc.export.onnx_calibration import ActivationRange, Arrays, calibrate
+from bmc.export.onnx_calibration import ActivationRange, calibrate
 from bmc.export.onnx_placement import place
 from bmc.export.onnx_tables import table_error, tables_of, write_tables
+from bmc.onnx_models.samples import Calls
 
 LINEAR = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 # Between convolutions of 8 bits, what is not in 8 bits itself costs more than it saves.
@@ -56,7 +57,7 @@ class Quantized:
     tables: Mapping[str, str]
 
 
-def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) -> Quantized:
+def prepare(path: Path, calls: Calls, calibrator: str, work: Path) -> Quantized:
     """Fold what can be folded, choose the nodes to quantize, and calibrate.
 
     Args:
@@ -78,9 +79,10 @@ def prepare(path: Path, calls: Sequence[Arrays], calibrator: str, work: Path) ->
     model = onnx.load(str(prepared))
     _name_nodes(model.graph)
     _flatten_biases(model.graph)
-    onnx.save_model(model, str(prepared))
     layers = _layers(model.graph)
     between = _between(model.graph, set(layers))
+    _declare_floats(model.graph, set(layers))
+    onnx.save_model(model, str(prepared))
     tables = tables_of(model.graph)
     if not layers and not tables:
         raise UsageError(
@@ -193,11 +195,31 @@ def _layers(graph: onnx.GraphProto) -> tuple[str, ...]:
     layers = []
     for node in graph.node:
         if node.op_type in LINEAR and len(node.input) > 1 and node.input[1] in weights:
+            if node.input[0] in constants:
+                continue
             if reason := _why_float(node, constants):
                 console.note(f"layer {node.name} stays in float: {reason}")
             else:
                 layers.append(node.name)
     return tuple(layers)
+
+
+def _declare_floats(graph: onnx.GraphProto, layers: Collection[str]) -> None:
+    """Declare the inputs and outputs of layers as floats, in place, where no type was inferred.
+
+    QDQQuantizer leaves out a tensor without a type, such as one that an operator of com.microsoft
+    computes.
+    """
+    values = (*graph.value_info, *graph.input, *graph.output)
+    declared = {each.name for each in (*values, *graph.initializer)}
+    for node in graph.node:
+        if node.name in layers:
+            for name in (node.input[0], node.output[0]):
+                if name not in declared:
+                    declared.add(name)
+                    graph.value_info.append(
+                        helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+                    )
 
 
 def _between(graph: onnx.GraphProto, layers: Collection[str]) -> tuple[str, ...]:

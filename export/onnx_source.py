@@ -293,6 +293,11 @@ def quantized_source(
         for name in quantized.layers
         if any(fnmatch.fnmatchcase(name, pattern) for pattern in in_float)
     )
+    if len(kept) == len(quantized.layers):
+        raise UsageError(
+            f"--in-float leaves all {len(kept)} layers in float, so nothing would have 8 bits; "
+            f"bmc export {source.file.path} takes the file as it is"
+        )
     values = {each.name: getattr(source, each.name) for each in fields(source)}
     return QuantizedSource(**values, quantized=quantized, in_float=kept)
 

@@ -60,10 +60,12 @@ def write_tables(
     Args:
         graph: the graph.
         gathers: tables by the name of the Gather; see `tables_of`.
-        names: names of the Gather nodes whose tables get 8 bits.
+        names: names of the Gather nodes whose tables get 8 bits; a table that another Gather reads
+            in float stays as it is.
         dialect: dialect of the target.
     """
-    for table in sorted({gathers[name] for name in names if name in gathers}):
+    in_float = {table for name, table in gathers.items() if name not in names}
+    for table in sorted(set(gathers.values()) - in_float):
         values = _array_of(graph, table)
         scales = np.abs(values).max(axis=1) / np.float32(_LARGEST)
         scales[scales == 0] = 1

@@ -133,6 +133,8 @@ def replace_weight(weight: LayerWeight, nodes: Sequence[onnx_ir.Node]) -> None:
     node = weight.value.producer()
     if node is None:
         del graph.initializers[str(weight.value.name)]
+        if weight.value in graph.inputs:  # old files list weights as inputs
+            graph.inputs.remove(weight.value)
     else:
         graph.remove(node, safe=True)
 

@@ -132,6 +132,27 @@ def test_a_small_table_stays_in_float(tmp_path: Path) -> None:
     assert table.data_type == onnx.TensorProto.FLOAT
 
 
+def test_a_table_that_a_named_layer_reads_stays_in_float(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["rows"], "words"),
+        helper.make_node("Gather", ["table", "first"], ["row"], "start"),
+        helper.make_node("Add", ["rows", "row"], ["sum"]),
+        helper.make_node("MatMul", ["sum", "w"], ["y"], "head"),
+    ]
+    weights = {"table": floats(600, 32), "w": floats(32, 3), "first": np.array([3])}
+    types = {"ids": INT64}
+    path = tmp_path / "x.onnx"
+    save(path, nodes, {"ids": ("N", 5)}, {"y": ("N", 5, 3)}, weights, types=types)
+    file, dialect = read(path), dialect_of("openvino")
+    assert dialect is not None
+    with onnx_source("x", file, samples_of(file, IDS, "samples"), ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", ())
+        onnx_qdq.write(source.quantized, ("words",), dialect, tmp_path / "small.onnx")
+    graph = onnx.load(str(tmp_path / "small.onnx")).graph
+    (table,) = (each for each in graph.initializer if list(each.dims) == [600, 32])
+    assert table.data_type == onnx.TensorProto.FLOAT
+
+
 def test_a_table_that_is_also_a_weight_is_stored_once(tmp_path: Path) -> None:
     graph = written(embedding(tmp_path / "x.onnx", tied=True), IDS, "onnx")
     tables = [each for each in graph.initializer if list(each.dims) == [600, 32]]

@@ -135,6 +135,16 @@ def test_embeddings_shared_weights_and_constants_get_codebooks(
     assert not np.array_equal(after, before)
 
 
+def test_a_weight_that_an_old_file_lists_as_an_input_is_none_with_a_codebook(
+    tmp_path: Path,
+) -> None:
+    nodes = [helper.make_node("Gemm", ["x", "w"], ["y"], "gemm", transB=1)]
+    inputs, weight = {"x": (1, 33), "w": (64, 33)}, floats(64, 33)
+    graph = read(save(tmp_path / "x.onnx", nodes, inputs, {"y": (1, 64)}, {"w": weight})).model
+    cluster(graph, Cluster(values=16))
+    assert [value.name for value in graph.graph.inputs] == ["x"]
+
+
 def nothing(path: Path) -> Path:
     return save(path, [helper.make_node("Relu", ["x"], ["y"])], {"x": ("N", 2)}, {"y": ("N", 2)})
 
