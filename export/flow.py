@@ -94,11 +94,13 @@ class Timed:
         executed: operator, precision and count of the multiplications; None for an fp32 bundle.
         over_fp32: latency of the fp32 export over latency of the bundle; None if not measured.
         failure: message for a bundle that is refused as slower than fp32; None otherwise.
+        warnings: what a caller must know of a bundle that is not refused.
     """
 
     executed: list[tuple[str, str, int]] | None = None
     over_fp32: Interval | None = None
     failure: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
@@ -215,7 +217,8 @@ def time(draft: Draft) -> Timed:
             speed.refuse_slower(measured_speed, executed, manifest.precision)
         except GateError as error:
             failure = str(error)
-    return Timed(counted(executed), measured_speed.ratio, failure)
+    doubt = speed.doubt_of(measured_speed.ratio, manifest.precision)
+    return Timed(counted(executed), measured_speed.ratio, failure, (doubt,) if doubt else ())
 
 
 def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
@@ -226,6 +229,8 @@ def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
         build["executed"] = timed.executed
     if timed.over_fp32 is not None:
         build["over_fp32"] = asdict(timed.over_fp32)
+    if timed.warnings:
+        build["warnings"] = list(timed.warnings)
     stand_in = StandIn(verified.stand_in, verified.scores) if verified.stand_in else None
     manifest = replace(
         manifest,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -33,17 +34,19 @@ class Limits:
 
     Args:
         min_agreement: smallest agreement; see `bmc.export.tensor_parity.check`. None where the
-            score alone decides.
+            score decides.
         scorer: how labeled samples are scored; None without labels.
         max_drop: points of the score that may be lost.
         precision: precision, a key of `bmc.precision.PRECISIONS`, whose largest change of a value
             is allowed.
+        others_agreement: smallest agreement of the other outputs where labels score one of them.
     """
 
     min_agreement: float | None = None
     scorer: Scorer | None = None
     max_drop: float = 0.0
     precision: str = "int8"
+    others_agreement: float = 0.99
 
 
 @dataclass(frozen=True)
@@ -52,20 +55,24 @@ class Scored:
 
     Args:
         name: name of the score.
+        output: the output that is scored; "" for a function of all outputs.
         value: score of the bundle.
         original: score of the original file.
+        lost_interval: points that the bundle lost, with their paired 95 % interval.
         rows: number of samples.
     """
 
     name: str
+    output: str
     value: Interval
     original: Interval
+    lost_interval: Interval
     rows: int
 
     @property
     def lost(self) -> float:
         """The points of the score that the bundle lost."""
-        return 100 * (self.original.value - self.value.value)
+        return self.lost_interval.value
 
     def scores(self) -> dict[str, Any]:
         """Return the entries of the manifest's `scores`."""
@@ -73,7 +80,15 @@ class Scored:
 
     def figures(self) -> dict[str, Any]:
         """Return the entries of the manifest's `parity`."""
-        return {"score": {"name": self.name, "original": asdict(self.original), "lost": self.lost}}
+        return {
+            "score": {
+                "name": self.name,
+                "output": self.output,
+                "original": asdict(self.original),
+                "lost": self.lost,
+                "interval": asdict(self.lost_interval),
+            }
+        }
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,7 @@ class Compared:
         failure: message about the broken limit; None where no limit is broken.
         scored: scores of labeled samples; None without labels.
         check: name of the broken limit's check; see `bmc.errors.GateError`.
+        warnings: what a caller must know although no limit is broken.
     """
 
     figures: dict[str, Any]
@@ -93,6 +109,7 @@ class Compared:
     failure: str | None
     scored: Scored | None = None
     check: str = "parity"
+    warnings: tuple[str, ...] = ()
 
 
 def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> Compared:
@@ -129,20 +146,40 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
         return Compared(figures, stand_in_or_none, str(error))
     if scorer is None or limits is None:
         return Compared(figures, stand_in_or_none, None)
-    value, original = (tally.interval() for tally in tallies)
-    scored = Scored(scorer.name, value, original, len(samples))
-    return Compared(figures, stand_in_or_none, _dropped(scored, limits), scored, "accuracy")
+    bundle_tally, original_tally = tallies
+    scored = Scored(
+        scorer.name,
+        scorer.output,
+        bundle_tally.interval(),
+        original_tally.interval(),
+        bundle_tally.lost(original_tally),
+        len(samples),
+    )
+    failure = _dropped(scored, limits)
+    warnings = () if failure else _warnings(scored, scorer, limits)
+    return Compared(figures, stand_in_or_none, failure, scored, "accuracy", warnings)
 
 
 def _check_parity(
     outputs: Mapping[str, tensor_parity.OutputParity], precision: str, limits: Limits | None
 ) -> None:
-    """Refuse outputs that differ too much; where a score decides, those that became NaN alone."""
-    if limits is not None and limits.min_agreement is None:
-        tensor_parity.check_finite(outputs)
-    else:
+    """Refuse outputs that differ too much.
+
+    Where labels score an output, that output must be finite, and the others must agree. Integers
+    need not: most often they are the classes of the scored output.
+    """
+    if limits is None or limits.min_agreement is not None:
         share = limits.min_agreement if limits else None
         tensor_parity.check(outputs, limits.precision if limits else precision, share)
+        return
+    tensor_parity.check_finite(outputs)
+    if limits.scorer is not None and limits.scorer.output:
+        others = {
+            name: parity
+            for name, parity in outputs.items()
+            if name != limits.scorer.output and not parity.exact
+        }
+        tensor_parity.check(others, limits.precision, limits.others_agreement)
 
 
 def _dropped(scored: Scored, limits: Limits) -> str | None:
@@ -155,6 +192,22 @@ def _dropped(scored: Scored, limits: Limits) -> str | None:
     )
 
 
+def _warnings(scored: Scored, scorer: Scorer, limits: Limits) -> tuple[str, ...]:
+    """Say what a score that was kept does not show."""
+    warnings = []
+    if scorer.baseline is not None and scored.original.value <= scorer.baseline:
+        warnings.append(
+            f"the original file's {scored.name} is {scored.original.value:.4g}, no better than one "
+            f"answer for every label ({scorer.baseline:.4g}): do the labels belong to the samples?"
+        )
+    if scored.lost_interval.high > limits.max_drop:
+        warnings.append(
+            f"{scored.rows} samples do not show that at most {limits.max_drop:g} points are lost: "
+            f"up to {scored.lost_interval.high:.2g} may be; pass more"
+        )
+    return tuple(warnings)
+
+
 def golden_call(source: OnnxSource, largest_batch: int) -> tuple[list[tuple[Any, ...]], Arrays]:
     """Return the golden rows of a bundle, and their input tensors.
 
@@ -165,7 +218,8 @@ def golden_call(source: OnnxSource, largest_batch: int) -> tuple[list[tuple[Any,
     encoder, calls = source.model.encoder, source.samples.calls
     names = [info.name for info in encoder.inputs]
     shapes = {name: array.shape for name, array in calls[0].items()}
-    alike = [call for call in calls if {n: a.shape for n, a in call.items()} == shapes]
+    same_shape = (call for call in calls if {n: a.shape for n, a in call.items()} == shapes)
+    alike = list(islice(same_shape, _GOLDEN_ROWS))
     count_rows = encoder.has_batch and all(shape[0] == 1 for shape in shapes.values())
     room = (_MAX_ARRAYS - len(names) - len(source.signature.outputs)) // len(names)
     count = min(_GOLDEN_ROWS, room, len(alike)) if count_rows else 1

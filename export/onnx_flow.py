@@ -28,6 +28,7 @@ from bmc.golden import GoldenRows
 from bmc.inspect.executed import counted
 from bmc.inspect.zeros import COMPRESSION, compressed_size
 from bmc.manifest import StandIn
+from bmc.measure.shown import megabytes
 from bmc.onnx_models.reading import weights_of
 from bmc.writing import new_folder, scratch
 
@@ -204,6 +205,7 @@ def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
             return Timed(counted(executed))
         original.mkdir()
         reference = write(fp32, manifest.target, original)
+        warnings = _larger(draft.model_size(), reference.model_size())
         bundle.write_golden(original / bundle.GOLDEN, *trial.golden(), trial.golden_rows())
         bundle.write(original, reference.manifest)
         measured = speed.over(trial, original)
@@ -213,7 +215,17 @@ def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
             speed.refuse_slower(measured, executed, manifest.precision)
         except GateError as error:
             failure = str(error)
-    return Timed(counted(executed), measured.ratio, failure)
+    doubt = speed.doubt_of(measured.ratio, manifest.precision)
+    return Timed(
+        counted(executed), measured.ratio, failure, (*warnings, *([doubt] if doubt else []))
+    )
+
+
+def _larger(size: int, fp32: int) -> tuple[str, ...]:
+    """Say that a file in 8 bits is larger than in fp32; sizes are bytes."""
+    if size <= fp32:
+        return ()
+    return (f"8 bits make the file larger: {megabytes(size)}, in fp32 {megabytes(fp32)}",)
 
 
 def write(source: OnnxSource, target: str, folder: Path) -> Bundle:
@@ -237,6 +249,8 @@ def publish(draft: Bundle, compared: Compared, timed: Timed = _UNTIMED) -> None:
         build["executed"] = timed.executed
     if timed.over_fp32 is not None:
         build["over_fp32"] = asdict(timed.over_fp32)
+    if warnings := [*compared.warnings, *timed.warnings]:
+        build["warnings"] = warnings
     if compared.failure:
         figures = finite({key: value for key, value in figures.items() if key not in _NESTED})
     scores: dict[str, Any] = {}
@@ -270,6 +284,7 @@ def _manifest(source: OnnxSource, target: str, folder: Path, written: Written) -
     }
     build = {**written.build, "versions": artifact.versions()}
     if isinstance(source, QuantizedSource):
+        build["layers"] = len(source.quantized.layers)
         build["in_float"] = list(source.in_float)
     return Manifest(
         name=source.name,

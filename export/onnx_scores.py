@@ -2,33 +2,87 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmc.errors import DataError, ModelCodeError, UsageError
-from bmc.measure.scores import Interval, bootstrap, r2
+from bmc.measure.scores import Interval
 from bmc.onnx_models.samples import Samples
 from bmc.user_code import line_of, summary_of
 
 Arrays = Mapping[str, NDArray[Any]]
 ScoreFunction = Callable[[Sequence[Arrays], Sequence[NDArray[Any]]], Any]
 """Function of the outputs and the labels of each sample. It returns a number; higher is better."""
-_DRAWS = 100  # bootstrap samples of a user's function, which may be slow
+_SMALLEST_SPREAD = 1e-12  # of labels that are all the same
 
 
-class Tally(Protocol):
-    """What is kept of the outputs until all samples have been computed."""
+class Tally(ABC):
+    """What is kept of the outputs until all samples have been computed.
 
+    Args:
+        calls: number of samples.
+    """
+
+    draws = 1000
+    """Number of bootstrap samples."""
+
+    def __init__(self, calls: int) -> None:
+        self._calls = calls
+
+    @abstractmethod
     def add(self, index: int, outputs: Arrays) -> None:
         """Take the outputs of a sample."""
 
+    @abstractmethod
+    def score(self, calls: NDArray[np.int64]) -> float:
+        """Return the score of the samples with these indices."""
+
+    @cached_property
+    def value(self) -> float:
+        """The score of all samples."""
+        return self.score(np.arange(self._calls))
+
+    @cached_property
+    def resampled(self) -> NDArray[np.float64]:
+        """Scores of bootstrap samples, the same ones in every tally; NaN where there is none."""
+        generator = np.random.default_rng(0)
+        scores = []
+        for _ in range(self.draws):
+            calls = generator.integers(0, self._calls, self._calls)
+            try:
+                scores.append(self.score(calls))
+            except ModelCodeError:  # for example, the draw may lack a class
+                scores.append(float("nan"))
+        return np.array(scores)
+
     def interval(self) -> Interval:
         """Return the score of all samples, with its 95 % bootstrap interval."""
+        return _interval(self.value, self.resampled)
+
+    def lost(self, original: Tally) -> Interval:
+        """Return the points that are lost against another tally, with their paired interval.
+
+        Where no bootstrap sample differs from the others, nothing that is rarer than one in a third
+        of the samples can be seen: the interval then ends at three samples (the rule of three).
+        """
+        differences = 100 * (original.resampled - self.resampled)
+        lost = _interval(100 * (original.value - self.value), differences)
+        if lost.low == lost.high:
+            return replace(lost, high=lost.high + 300 / self._calls)
+        return lost
+
+
+def _interval(value: float, resampled: NDArray[np.float64]) -> Interval:
+    scores = resampled[np.isfinite(resampled)]
+    low, high = np.percentile(scores, [2.5, 97.5]) if scores.size else (value, value)
+    return Interval(value, float(low), float(high))
 
 
 @dataclass(frozen=True)
@@ -38,10 +92,14 @@ class Scorer:
     Args:
         name: name of the score, such as "accuracy".
         tally: function that returns an empty tally.
+        output: the output that is scored; "" for a function, which takes all outputs.
+        baseline: score of the same answer for every label; None where it is not known.
     """
 
     name: str
     tally: Callable[[], Tally]
+    output: str = ""
+    baseline: float | None = None
 
 
 def scorer_of(
@@ -49,6 +107,7 @@ def scorer_of(
     outputs: Arrays,
     logits: Collection[str],
     function: ScoreFunction | None = None,
+    thresholds: Mapping[str, float] = MappingProxyType({}),
 ) -> Scorer:
     """Return how the outputs of labeled samples are scored.
 
@@ -60,6 +119,8 @@ def scorer_of(
         outputs: outputs of the first sample.
         logits: names of outputs that hold logits; they are scored before others.
         function: score function of the user, in place of accuracy and R2.
+        thresholds: outputs that tell two classes apart with one value, and the value above which
+            the class is 1.
 
     Raises:
         UsageError: the labels fit no output.
@@ -76,14 +137,19 @@ def scorer_of(
         values = outputs[name]
         if is_class and (classes := _classes_of(values, first)) is not None:
             _check_classes(samples, name, classes)
-            return Scorer("accuracy", partial(_Accuracy, name, samples.labels))
+            tally = partial(_Accuracy, name, samples.labels)
+            return Scorer("accuracy", tally, name, _most_frequent(samples))
+        if is_class and name in thresholds and _are_binary(values, samples):
+            _check_classes(samples, name, 2)
+            tally = partial(_Accuracy, name, samples.labels, thresholds[name])
+            return Scorer("accuracy", tally, name, _most_frequent(samples))
         if not is_class and values.size == first.size and values.dtype.kind == "f":
-            return Scorer("r2", partial(_R2, name, samples.labels))
+            return Scorer("r2", partial(_R2, name, samples.labels), name, 0.0)
     shapes = ", ".join(f"{name} {array.shape}" for name, array in outputs.items())
     raise UsageError(
         f"labels of shape {first.shape} a sample fit no output ({shapes:.200}): class indices have "
-        "the shape of an output without its axis of classes, numbers that of an output. In Python, "
-        "quantize(score=FUNCTION) scores outputs of any shape"
+        "the shape of an output without its axis of classes, numbers (floats) that of an output. "
+        "In Python, quantize(score=FUNCTION) scores outputs of any shape"
     )
 
 
@@ -91,92 +157,122 @@ def _classes_of(values: NDArray[Any], labels: NDArray[Any]) -> int | None:
     """Return an output's number of classes, 0 where it holds class indices; None if none fits."""
     if values.dtype.kind in "iu" and values.size == labels.size:
         return 0
-    if values.dtype.kind == "f" and values.ndim:
-        axis = _class_axis(values, labels)
-        classes = int(values.shape[axis])
-        if classes > 1 and values.size == classes * labels.size:
-            return classes
-    return None
+    axis = _class_axis(values, labels) if values.dtype.kind == "f" else None
+    return None if axis is None else int(values.shape[axis])
 
 
-def _class_axis(values: NDArray[Any], labels: NDArray[Any]) -> int:
-    """Return the axis of the classes: 1 for the maps of a segmentation, else the last one."""
-    is_map = values.ndim > 2 and values.shape[2:] == labels.shape[1:]
-    return 1 if is_map and values.shape[:-1] != labels.shape else -1
+def _class_axis(values: NDArray[Any], labels: NDArray[Any]) -> int | None:
+    """Return the axis of the classes: the last one, or 1 as in maps of a segmentation.
+
+    Without it the output has the shape of the labels, apart from axes of one entry. Rows of a
+    matrix may be labels of several axes.
+
+    Returns:
+        None where there is no such axis.
+    """
+    for axis in (values.ndim - 1, 1):
+        if 0 <= axis < values.ndim and values.shape[axis] > 1:
+            rest = values.shape[:axis] + values.shape[axis + 1 :]
+            if _without_ones(rest) == _without_ones(labels.shape):
+                return axis
+    is_flat = values.ndim == 2 and values.shape[1] > 1 and len(values) == labels.size
+    return 1 if is_flat else None
+
+
+def _without_ones(shape: Sequence[int]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _are_binary(values: NDArray[Any], samples: Samples) -> bool:
+    """Tell whether labels are 0 and 1 (or ignored), one for each value of an output."""
+    if _without_ones(values.shape) != _without_ones(samples.labels[0].shape):
+        return False
+    return all(int(labels.max(initial=0)) <= 1 for labels in samples.labels)
+
+
+def _most_frequent(samples: Samples) -> float:
+    """Return the share of the most frequent label."""
+    labels = np.concatenate([each.ravel() for each in samples.labels]).astype(np.int64)
+    counts = np.bincount(labels[labels >= 0])
+    return float(counts.max() / counts.sum())
 
 
 def _check_classes(samples: Samples, output: str, classes: int) -> None:
-    largest = max(int(labels.max(initial=-1)) for labels in samples.labels)
+    largest = max(int(labels.astype(np.int64).max(initial=-1)) for labels in samples.labels)
     if classes and largest >= classes:
         raise DataError(f"a label is {largest}, and output {output!r} has {classes} classes")
     if all((labels < 0).all() for labels in samples.labels):
         raise DataError("all labels are negative, so there is nothing to score")
 
 
-class _Accuracy:
-    """The share of labels that the largest value predicts."""
+class _Accuracy(Tally):
+    """The share of labels that the largest value predicts, or a value above a threshold."""
 
-    def __init__(self, output: str, labels: Sequence[NDArray[Any]]) -> None:
-        self._output, self._labels = output, labels
+    def __init__(
+        self, output: str, labels: Sequence[NDArray[Any]], threshold: float | None = None
+    ) -> None:
+        super().__init__(len(labels))
+        self._output, self._labels, self._threshold = output, labels, threshold
         self._correct, self._counts = (np.zeros(len(labels), np.int64) for _ in range(2))
 
     def add(self, index: int, outputs: Arrays) -> None:
-        values, labels = outputs[self._output], self._labels[index]
-        if values.dtype.kind == "f":
-            values = values.argmax(axis=_class_axis(values, labels))
-        predicted, truth = values.ravel(), labels.ravel().astype(np.int64)
-        self._correct[index] = (predicted == truth)[truth >= 0].sum()
-        self._counts[index] = (truth >= 0).sum()
+        labels = self._labels[index].astype(np.int64)
+        predicted = self._predicted(outputs[self._output], labels)
+        self._counts[index] = (labels >= 0).sum()
+        if predicted is not None and predicted.size == labels.size:
+            is_right = predicted.ravel() == labels.ravel()
+            self._correct[index] = is_right[labels.ravel() >= 0].sum()
 
-    def interval(self) -> Interval:
-        def accuracy(calls: NDArray[np.int64]) -> float:
-            return float(self._correct[calls].sum() / max(int(self._counts[calls].sum()), 1))
+    def _predicted(self, values: NDArray[Any], labels: NDArray[Any]) -> NDArray[Any] | None:
+        if self._threshold is not None:
+            return values > self._threshold
+        if values.dtype.kind != "f":
+            return values
+        axis = _class_axis(values, labels)
+        return None if axis is None else values.argmax(axis=axis)
 
-        return bootstrap(accuracy, len(self._labels))
+    def score(self, calls: NDArray[np.int64]) -> float:
+        return float(self._correct[calls].sum() / max(int(self._counts[calls].sum()), 1))
 
 
-class _R2:
+class _R2(Tally):
     """The share of the labels' variance that the values explain."""
 
     def __init__(self, output: str, labels: Sequence[NDArray[Any]]) -> None:
+        super().__init__(len(labels))
         self._output = output
-        self._truth = np.concatenate([each.ravel() for each in labels]).astype(np.float64)
-        self._values: dict[int, NDArray[np.float64]] = {}
+        self._truth = [each.astype(np.float64).ravel() for each in labels]
+        self._center = float(np.concatenate(self._truth).mean())
+        # Of each sample: squared errors; then number, sum and squares of the centered labels.
+        self._sums = np.zeros((len(labels), 4))
 
     def add(self, index: int, outputs: Arrays) -> None:
-        self._values[index] = outputs[self._output].astype(np.float64).ravel()
+        values, truth = outputs[self._output].astype(np.float64).ravel(), self._truth[index]
+        error = ((values - truth) ** 2).sum() if values.size == truth.size else np.inf
+        centered = truth - self._center
+        self._sums[index] = error, truth.size, centered.sum(), (centered**2).sum()
 
-    def interval(self) -> Interval:
-        return r2(np.concatenate([self._values[index] for index in sorted(self._values)]),
-                  self._truth)  # fmt: skip
+    def score(self, calls: NDArray[np.int64]) -> float:
+        error, count, total, squares = self._sums[calls].sum(axis=0)
+        return float(1 - error / max(squares - total**2 / max(count, 1), _SMALLEST_SPREAD))
 
 
-class _FunctionTally:
+class _FunctionTally(Tally):
     """The outputs of all samples, for a function of the user."""
 
+    draws = 100  # the function may be slow
+
     def __init__(self, name: str, function: ScoreFunction, labels: Sequence[NDArray[Any]]) -> None:
+        super().__init__(len(labels))
         self._name, self._function, self._labels = name, function, labels
         self._outputs: dict[int, Arrays] = {}
 
     def add(self, index: int, outputs: Arrays) -> None:
         self._outputs[index] = outputs
 
-    def interval(self) -> Interval:
-        value = self._value(range(len(self._labels)))
-        generator = np.random.default_rng(0)
-        resampled = []
-        for _ in range(_DRAWS):
-            calls = generator.integers(0, len(self._labels), len(self._labels))
-            try:
-                resampled.append(self._value(calls.tolist()))
-            except ModelCodeError:  # for example, the draw may lack a class
-                continue
-        low, high = np.percentile(resampled, [2.5, 97.5]) if resampled else (value, value)
-        return Interval(value, float(low), float(high))
-
-    def _value(self, calls: Sequence[int]) -> float:
-        outputs = [self._outputs[index] for index in calls]
-        labels = [self._labels[index] for index in calls]
+    def score(self, calls: NDArray[np.int64]) -> float:
+        outputs = [self._outputs[index] for index in calls.tolist()]
+        labels = [self._labels[index] for index in calls.tolist()]
         try:
             score = float(self._function(outputs, labels))
         except Exception as error:  # the user's code may raise any error

@@ -17,12 +17,14 @@ from bmc.inspect.executed import Executed
 from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.scores import Interval
+from bmc.measure.shown import with_interval
 from bmc.precision import PRECISIONS
 from bmc.writing import scratch
 
 TIMING = BenchSettings(launches=3, rounds=4)
 THREADS = (1, 2)
 _OVERHEAD_MS = 0.3
+_CLEARLY_SLOWER = 0.9  # speed over fp32, at the median
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def refuse_slower(speed: Speed, executed: Sequence[Executed], precision: str) ->
         GateError: the whole interval of the speed ratio lies below 1.
     """
     if speed.ratio.high >= 1:
-        return
+        return  # `doubt_of` says where that does not show that the bundle is fast enough
     slowdown = f"{precision} is {1 / speed.ratio.value:.2f}x slower than fp32 here"
     if not PRECISIONS[precision].for_speed:
         console.note(f"{slowdown}; {precision} is chosen for size, so the bundle is not refused")
@@ -99,3 +101,22 @@ def refuse_slower(speed: Speed, executed: Sequence[Executed], precision: str) ->
     elif in_fp32:
         cause = f"still executed in fp32: {', '.join(in_fp32)}"
     raise GateError(f"{slowdown} ({cause}); --allow-slower accepts it")
+
+
+def doubt_of(ratio: Interval, precision: str) -> str:
+    """Say that a bundle is probably slower than in fp32, where its timings do not prove it.
+
+    Args:
+        ratio: latency of the fp32 export over latency of the bundle.
+        precision: the bundle's precision, a key of `bmc.precision.PRECISIONS`.
+
+    Returns:
+        "" where it is not slower, where its whole interval lies below 1, and for a precision that
+        serves size alone.
+    """
+    if not PRECISIONS[precision].for_speed or ratio.value >= _CLEARLY_SLOWER or ratio.high < 1:
+        return ""
+    return (
+        f"probably {1 / ratio.value:.2f}x slower than fp32: its timings vary too much to tell "
+        f"(speed over fp32 {with_interval(ratio)}); compare the two with bmc bench"
+    )

@@ -31,7 +31,8 @@ def remarks_of(
         ratio: speed-up relative to `origin`; None if the two were not measured together.
         p50: its median latency in milliseconds.
     """
-    remarks = [_compared(bundle), _sparse(bundle, origin, ratio), _small(bundle), _taught(bundle)]
+    remarks = [_failed(bundle), _compared(bundle), *_warnings(bundle)]
+    remarks += [_sparse(bundle, origin, ratio), _small(bundle), _taught(bundle)]
     if origin and ratio and ratio.high < 1:
         cause = _cause(bundle, origin, p50)
         remarks.append(
@@ -44,6 +45,18 @@ def remarks_of(
 def steps_of(bundle: Bundle) -> list[str]:
     """Return the methods that made a bundle's model, in order."""
     return [str(step) for step in bundle.manifest.lineage.get("steps") or ()]
+
+
+def _failed(bundle: Bundle) -> str:
+    """Say that a bundle failed a check, where it was named or moved to another folder."""
+    failure = bundle.manifest.failure
+    return "" if failure is None else f"failed a check when it was exported: {failure:.200}"
+
+
+def _warnings(bundle: Bundle) -> list[str]:
+    """Return what the export warned of."""
+    warnings = bundle.manifest.build.get("warnings")
+    return [str(text)[:200] for text in warnings[:3]] if isinstance(warnings, list) else []
 
 
 def _compared(bundle: Bundle) -> str:

@@ -48,6 +48,9 @@ def bench(
     folders = folders or workspace.entries("bundle")
     if not folders:
         raise UsageError(f"no bundle in {workspace.root()} yet; make one with bmc export")
+    for folder in folders:
+        if folder.name.endswith(".failed"):
+            console.note(f"{folder.name} failed a check when it was exported; bmc check says which")
     if measurement.length is not None:
         _refuse_longer(folders, measurement.length)
     if save:

@@ -19,7 +19,7 @@ from bmc.measure.shown import megabytes, significant, with_interval
 from bmc.onnx_models import finding
 from bmc.workflows import onnx_files
 from bmc.workflows.lineage import data_of
-from bmc.workflows.onnx_files import Arrays
+from bmc.workflows.onnx_files import SamplesInMemory
 from bmc.workflows.options import SampledFiles
 from bmc.workflows.outputs import refuse_output
 
@@ -48,7 +48,7 @@ def export(
     targets: Sequence[str],
     options: ExportOptions = ExportOptions(),  # noqa: B008  frozen
     files: SampledFiles = SampledFiles(),  # noqa: B008  frozen
-    arrays: Arrays | None = None,
+    arrays: SamplesInMemory | None = None,
 ) -> Exported:
     """Write a bundle for each target, compare its outputs with PyTorch's, and score it.
 
@@ -138,7 +138,7 @@ def line_of(bundle: Bundle) -> str:
         f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(scores)}{whose} "
         f"({scores['rows']} {task(bundle.manifest.task).unit}; {alike}"
         f"largest change of an output {manifest.parity['max_error']:.1g}"
-        f"{_over_fp32(manifest.build)})"
+        f"{_over_fp32(manifest.build)}{_warnings(manifest.build)})"
     )
 
 
@@ -155,6 +155,7 @@ def _line_of_tensors(bundle: Bundle) -> str:
         f"{ran} on {parity['rows']} samples: {alike}largest change of an output "
         f"{parity['max_error']:.1g} of up to {significant(parity['scale'])}, cosine "
         f"{parity['cosine']:.6f}{_scored(bundle)}{_over_fp32(manifest.build)}"
+        f"{_in_float(manifest.build)}{_warnings(manifest.build)}"
     )
 
 
@@ -164,9 +165,12 @@ def _scored(bundle: Bundle) -> str:
     if score is None:
         return ""
     value, original = scores_of(bundle)[score["name"]], score["original"]
+    is_named = score["output"] and len(bundle.manifest.outputs) > 1
+    of_output = f" of output {score['output']!r}" if is_named else ""
     return (
-        f"; {score['name']} {with_interval(Interval(**value))}, of the file "
-        f"{with_interval(Interval(**original))}"
+        f"; {score['name']}{of_output} {with_interval(Interval(**value))}, of the file "
+        f"{with_interval(Interval(**original))}, points lost "
+        f"{with_interval(Interval(**score['interval']))}"
     )
 
 
@@ -198,6 +202,16 @@ def _say_kept(written: Sequence[Bundle], failures: Sequence[GateError]) -> None:
 def _over_fp32(build: Mapping[str, Any]) -> str:
     ratio = build.get("over_fp32")
     return f"; {with_interval(Interval(**ratio))} times as fast as in fp32" if ratio else ""
+
+
+def _in_float(build: Mapping[str, Any]) -> str:
+    """Say how many layers of an ONNX file are not in 8 bits."""
+    names = build.get("in_float")
+    return f"; {len(names)} of {build['layers']} layers in float" if names else ""
+
+
+def _warnings(build: Mapping[str, Any]) -> str:
+    return "".join(f"; warning: {text}" for text in build.get("warnings", ()))
 
 
 def _score(scores: Mapping[str, Any]) -> str:

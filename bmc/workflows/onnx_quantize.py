@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc import workspace
+from bmc import console, workspace
 from bmc.errors import UsageError
 from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_compare import Limits
 from bmc.export.onnx_scores import ScoreFunction, scorer_of
 from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
-from bmc.onnx_models.logits import logits_of
+from bmc.onnx_models.logits import logits_of, thresholds_of
 from bmc.workflows.export import Exported, check_targets, exported
 from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, samples_for, write_each
 from bmc.workflows.options import Quantization, QuantizedFiles, SampledFiles
@@ -94,5 +94,12 @@ def limits_of(
     if not has_labels:
         return Limits(_MIN_AGREEMENT if min_agreement is None else min_agreement)
     outputs = source.reference.run(source.samples.calls[0])
-    scorer = scorer_of(source.samples, outputs, logits_of(source.file.graph), score)
-    return Limits(min_agreement, scorer, _MAX_DROP if max_drop is None else max_drop)
+    graph = source.file.graph
+    scorer = scorer_of(source.samples, outputs, logits_of(graph), score, thresholds_of(graph))
+    if scorer.output and len(outputs) > 1:
+        console.note(
+            f"labels score output {scorer.output!r}; the other outputs must agree by "
+            f"{_MIN_AGREEMENT}"
+        )
+    drop = _MAX_DROP if max_drop is None else max_drop
+    return Limits(min_agreement, scorer, drop, others_agreement=_MIN_AGREEMENT)

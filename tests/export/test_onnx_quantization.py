@@ -13,6 +13,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+import bmc as library
 from bmc import bundle as bundles
 from bmc import checking
 from bmc.contracts.targets import dialect_of
@@ -25,6 +26,7 @@ from bmc.onnx_models.costs import costs_of
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
+from bmc.workflows.export import line_of
 from tests._onnx import Arrays, cnn, images, save
 
 TARGETS = ("onnx", "openvino", "tensorrt")
@@ -212,6 +214,8 @@ def test_named_layers_stay_in_float(sources: tuple[OnnxSource, QuantizedSource])
     assert source.in_float == ("conv2",)
     with pytest.raises(UsageError, match="--in-float 'gone' matches no layer"):
         quantized_source(fp32, "minmax", ("gone",))
+    with pytest.raises(UsageError, match=r"leaves all 3 layers in float.*bmc export"):
+        quantized_source(fp32, "minmax", ("*",))
 
 
 @pytest.mark.parametrize("opset", [9, 11, 12])
@@ -400,3 +404,34 @@ def test_weights_that_old_files_list_as_inputs_are_constants(tmp_path: Path) -> 
     onnx.save_model(model, str(path))
     layers = quantized(path, {"image": images(4)}).layers
     assert set(layers) == {"block/conv:0", "conv2", "head"}
+
+
+def test_a_layer_after_an_operator_without_inferred_type_is_quantized(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"], "first"),
+        helper.make_node("QuickGelu", ["a"], ["b"], "gelu", domain="com.microsoft"),
+        helper.make_node("MatMul", ["b", "w"], ["c"], "second"),
+        helper.make_node("Tanh", ["c"], ["y"]),
+    ]
+    weights = {"w": np.random.default_rng(0).normal(size=(4, 4)).astype(np.float32)}
+    shape, domains = ("N", 4), ("com.microsoft",)
+    path = save(tmp_path / "x.onnx", nodes, {"x": shape}, {"y": shape}, weights, domains=domains)
+    file = read(path)
+    with onnx_source("x", file, samples_of(file, ROWS, "samples"), ExportOptions()) as fp32:
+        model = written(quantized_source(fp32, "minmax", ()), "onnx")
+    assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 2
+
+
+def test_a_bundle_that_is_larger_than_in_fp32_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    doubtful = speed.Speed(Interval(0.6, 0.4, 1.2), 1.0)
+    monkeypatch.setattr(speed, "over", lambda quantized, folder: doubtful)
+    path = linear(tmp_path / "x.onnx", np.ones(4))
+    (bundle,) = library.open(path).quantize(samples=ROWS, output=tmp_path / "b", min_agreement=0.5)
+    warnings = bundles.read(bundle.path).manifest.build["warnings"]
+    assert [text.partition(":")[0] for text in warnings] == [
+        "8 bits make the file larger",
+        "probably 1.67x slower than fp32",
+    ]
+    assert "warning: 8 bits make the file larger" in line_of(bundles.read(bundle.path))

@@ -42,6 +42,9 @@ ONE, TWO = np.array([[0.0, 1.0, 0.0]]), np.array([[0.0, 0.0, 1.0]])
         ([[1, 2]], [{"y": np.stack([ONE, TWO], 1)}], ("accuracy", 1.0)),  # of each token
         ([[[1, 2]]], [{"y": np.stack([ONE[0], TWO[0]], 1)[None, :, None]}], ("accuracy", 1.0)),
         ([4, 5], [{"y": np.array([4])}, {"y": np.array([5])}], ("accuracy", 1.0)),
+        ([[[1, 2]]], [{"y": np.concatenate([ONE, TWO])}], ("accuracy", 1.0)),  # flattened rows
+        ([[[1, 1, 1]]] * 2, [{"y": np.eye(3)[None]}] * 2, ("accuracy", 1 / 3)),
+        (np.array([1, 2], np.uint8), [{"y": ONE}, {"y": TWO}], ("accuracy", 1.0)),
         ([0.5, 1.5], [{"y": np.array([[0.5]])}, {"y": np.array([[1.5]])}], ("r2", 1.0)),
     ],
 )
@@ -54,6 +57,44 @@ def test_labels_are_scored_by_what_they_are(
 def test_logits_are_scored_before_other_outputs() -> None:
     outputs = [{"vector": TWO, "logits": ONE}]
     assert score(np.array([1]), outputs, ("logits",)) == ("accuracy", 1.0)
+
+
+@pytest.mark.parametrize(
+    ("threshold", "values", "labels", "expected"),
+    [
+        (0.5, [[0.4]], [0, 0], 1.0),
+        (0.5, [[0.4]], [1, 0], 0.5),
+        (0.0, [[0.4]], [1, -1], 1.0),
+        (0.5, [[0.4, 0.6]], [[0, 1], [1, 1]], 0.75),  # several labels a row
+    ],
+)
+def test_a_single_value_tells_two_classes_apart(
+    threshold: float, values: Any, labels: Any, expected: float
+) -> None:
+    samples = Samples(({}, {}), "samples", "").labeled(np.array(labels))
+    outputs = {"y": np.array(values)}
+    tally = scorer_of(samples, outputs, (), None, {"y": threshold}).tally()
+    for index in range(2):
+        tally.add(index, outputs)
+    assert tally.interval().value == expected
+    with pytest.raises(UsageError, match="fit no output"):
+        scorer_of(samples.labeled(np.array(labels) + 2), outputs, (), None, {"y": threshold})
+
+
+def test_lost_points_have_a_paired_interval() -> None:
+    labels = np.arange(200) % 2
+    samples = Samples(({},) * 200, "samples", "").labeled(labels)
+    scorer = scorer_of(samples, {"y": np.eye(2)[:1]}, ())
+    right, same, worse = (scorer.tally() for _ in range(3))
+    for index, label in enumerate(labels):
+        for tally in (right, same):
+            tally.add(index, {"y": np.eye(2)[[label]]})
+        worse.add(index, {"y": np.eye(2)[[0 if index < 8 else label]]})
+    lost = worse.lost(right)
+    assert lost.value == pytest.approx(2.0)
+    assert 0 < lost.low < 2 < lost.high < 5
+    assert (same.lost(right).value, same.lost(right).high) == (0, 1.5)  # three of 200
+    assert (scorer.output, scorer.baseline) == ("y", 0.5)
 
 
 def test_a_function_scores_outputs_of_any_shape() -> None:

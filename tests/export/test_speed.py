@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bmc.errors import GateError
-from bmc.export.speed import Speed, refuse_slower
+from bmc.export.speed import Speed, doubt_of, refuse_slower
 from bmc.inspect.executed import Executed
 from bmc.measure.scores import Interval
 
@@ -30,3 +30,12 @@ def test_what_is_chosen_for_size_is_not_refused_for_speed(
     assert f"1.43x slower than fp32 here; {precision} is chosen for size" in " ".join(
         capsys.readouterr().err.split()
     )
+
+
+def test_a_wide_interval_around_a_slow_median_is_said() -> None:
+    ratio = Interval(0.62, 0.4, 1.1)
+    refuse_slower(Speed(ratio, 2.0), [], "int8")
+    assert doubt_of(ratio, "int8").startswith("probably 1.61x slower than fp32")
+    assert not doubt_of(ratio, "int8-weights")
+    for clear in (Interval(0.97, 0.9, 1.1), Interval(2, 1.9, 2.1), Interval(0.5, 0.4, 0.6)):
+        assert not doubt_of(clear, "int8")
