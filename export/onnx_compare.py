@@ -15,7 +15,7 @@ from bmc.bundle import Bundle
 from bmc.errors import GateError
 from bmc.export import tensor_parity
 from bmc.export.flow import as_runnable
-from bmc.export.onnx_scores import Scorer
+from bmc.export.onnx_scores import Scorer, Tally
 from bmc.export.onnx_source import ROWS, OnnxSource
 from bmc.golden import GoldenRows
 from bmc.measure.scores import Interval
@@ -124,7 +124,7 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
     target, samples, graph = draft.manifest.target, source.samples, source.file.graph
     comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph))
     scorer = limits.scorer if limits else None
-    tallies = (scorer.tally(), scorer.tally()) if scorer else ()
+    tallies: tuple[Tally, ...] = (scorer.tally(), scorer.tally()) if scorer else ()
     largest_batch = draft.manifest.build.get("max_batch", ROWS)
     with Pipeline(runnable, RuntimeOptions()) as pipeline:
         _write_golden(draft, pipeline, source)

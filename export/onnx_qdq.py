@@ -113,6 +113,7 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
     model = onnx.load(str(quantized.path))
     layers = [name for name in quantized.layers if name not in in_float]
     between = [name for name in _between(model.graph, set(layers)) if name not in in_float]
+    _copy_shared_weights(model.graph, layers, set(quantized.layers) - set(layers))
     names = [name for name in (*layers, *between) if name not in quantized.tables]
     kinds = {node.op_type for node in model.graph.node if node.name in set(names)}
     is_uint8 = dialect.activations == "uint8"
@@ -144,6 +145,27 @@ def write(quantized: Quantized, in_float: Collection[str], dialect: Dialect, out
     place(graph, set(names) - set(between), between, dialect)
     write_tables(graph, quantized.tables, layers, dialect)
     quantizer.model.save_model_to_file(str(output), False)
+
+
+def _copy_shared_weights(
+    graph: onnx.GraphProto, layers: Collection[str], in_float: Collection[str]
+) -> None:
+    """Give layers in float, in place, a copy of a weight that layers in 8 bits read as well.
+
+    QDQQuantizer rounds a weight for all of its readers.
+    """
+    linear = [node for node in graph.node if node.op_type in LINEAR]
+    rounded = {node.input[1] for node in linear if node.name in layers}
+    constants = {each.name: each for each in graph.initializer}
+    for node in linear:
+        if node.name not in in_float or node.input[1] not in rounded:
+            continue
+        name = f"{node.input[1]}_float"
+        if name not in constants:
+            constants[name] = graph.initializer.add()
+            constants[name].CopyFrom(constants[node.input[1]])
+            constants[name].name = name
+        node.input[1] = name
 
 
 def _name_nodes(graph: onnx.GraphProto) -> None:

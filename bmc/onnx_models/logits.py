@@ -106,7 +106,7 @@ def _has_other_columns(node: onnx_ir.Node, output: onnx_ir.Value) -> bool:
 def _columns(node: onnx_ir.Node) -> int | None:
     """Return the number of outputs of a linear layer, from its weight or bias."""
     sizes = {
-        int(tensor.shape[-1])
+        int(tensor.size)
         for value in node.inputs
         if (tensor := constant_of(value)) is not None and len(tensor.shape) == 1
     }

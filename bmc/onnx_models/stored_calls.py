@@ -86,7 +86,8 @@ def samples_from(
         UsageError: an item is no mapping, or has no such array of labels.
         DataError: an item does not fit the model's inputs, or there is none.
     """
-    calls, values = StoredCalls(), []
+    calls = StoredCalls()
+    values: list[NDArray[Any]] = []
     for index, item in enumerate(items):
         where = f"{reference}[{index}]"
         if not isinstance(item, Mapping):

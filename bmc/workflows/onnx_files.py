@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,13 +142,14 @@ def samples_for(
         raise UsageError("--samples and --random-samples exclude each other")
     if labels is not None and not named:
         raise UsageError("--labels needs the samples that the labels belong to: --samples ROWS.npz")
-    if arrays is not None and not isinstance(arrays, Mapping):
+    if isinstance(arrays, Mapping):
+        by_input = cast("Arrays", arrays)
+        if isinstance(labels, str):
+            by_input, labels = split_labels(file, by_input, labels, "samples")
+        samples = samples_of(file, by_input, "samples")
+    elif arrays is not None:
         key = labels if isinstance(labels, str) else None
         samples = samples_from(file, arrays, "samples", key)
-    elif arrays is not None:
-        if isinstance(labels, str):
-            arrays, labels = split_labels(file, arrays, labels, "samples")
-        samples = samples_of(file, arrays, "samples")
     elif files.samples is not None:
         key = labels if isinstance(labels, str) else None
         samples = read_samples(file, files.samples, key)

@@ -327,6 +327,22 @@ def test_layers_keep_the_names_that_inspect_shows(tmp_path: Path) -> None:
     assert names == {"MatMul_0", "Gemm_3", "MatMul_4"}
 
 
+def test_a_layer_in_float_reads_a_weight_in_float_that_others_read_in_8_bits(
+    tmp_path: Path,
+) -> None:
+    file = read(linear(tmp_path / "x.onnx", np.ones(4)))
+    samples = samples_of(file, ROWS, "samples")
+    with onnx_source("x", file, samples, ExportOptions()) as fp32:
+        graph = written(quantized_source(fp32, "minmax", ("MatMul_0",)), "onnx").graph
+    weights = {each.name: each for each in graph.initializer if list(each.dims) == [4, 4]}
+    read_by = {node.name: node.input[1] for node in graph.node if len(node.input) > 1}
+    assert weights[read_by["MatMul_0"]].data_type == onnx.TensorProto.FLOAT
+    assert sorted(each.data_type for each in weights.values()) == [
+        onnx.TensorProto.FLOAT,
+        onnx.TensorProto.INT8,
+    ]
+
+
 def test_layers_that_read_the_same_tensor_are_as_accurate(tmp_path: Path) -> None:
     layers = quantized(linear(tmp_path / "x.onnx", np.ones(4)), ROWS)
     assert layers.inputs["Gemm_3"] == layers.inputs["MatMul_4"] != layers.inputs["MatMul_0"]
