@@ -444,10 +444,44 @@ def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     doubtful = speed.Speed(Interval(0.6, 0.4, 1.2), 1.0)
     monkeypatch.setattr(speed, "over", lambda quantized, folder: doubtful)
     path = linear(tmp_path / "x.onnx", np.ones(4))
-    (bundle,) = library.open(path).quantize(samples=ROWS, output=tmp_path / "b", min_agreement=0.5)
+    (bundle,) = library.OnnxHandle(path).quantize(
+        samples=ROWS, output=tmp_path / "b", min_agreement=0.5
+    )
     warnings = bundles.read(bundle.path).manifest.build["warnings"]
     assert [text.partition(":")[0] for text in warnings] == [
         "8 bits make the file larger",
         "probably 1.67x slower than fp32",
     ]
     assert "warning: 8 bits make the file larger" in line_of(bundles.read(bundle.path))
+
+
+def test_outputs_without_labels_must_agree_where_labels_score_another(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("MatMul", ["x", "w1"], ["a"], "first"),
+        helper.make_node("Tanh", ["a"], ["boxes"]),
+        helper.make_node("MatMul", ["z", "w2"], ["logits"], "head"),
+    ]
+    weights = {
+        "w1": random.normal(size=(8, 16)).astype(np.float32),
+        "w2": random.normal(size=(8, 3)).astype(np.float32),
+    }
+    weights["w1"][0] = 0
+    values = random.normal(size=(32, 8))
+    values[:, 0] *= 2000
+    inputs, outputs = {"x": ("N", 8), "z": ("N", 8)}, {"boxes": ("N", 16), "logits": ("N", 3)}
+    path = save(tmp_path / "x.onnx", nodes, inputs, outputs, weights)
+    samples = {"x": values, "z": random.normal(size=(32, 8))}
+    (bundle,) = library.OnnxHandle(path).quantize(
+        samples=samples,
+        labels=np.zeros(32, np.uint8),
+        calibrator="minmax",
+        allow_slower=True,
+        output=tmp_path / "b",
+    )
+    manifest = bundles.read(bundle.path).manifest
+    assert manifest.build["in_float"] == ["first"]
+    assert manifest.parity["score"]["output"] == "logits"
+    chance, few = manifest.build["warnings"][:2]
+    assert "no better than one answer for every label" in chance
+    assert few.startswith("32 samples do not show that at most 1 points are lost")
