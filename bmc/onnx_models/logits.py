@@ -115,7 +115,7 @@ def _columns(node: onnx_ir.Node) -> int | None:
     weight = constant_of(node.inputs[1]) if len(node.inputs) > 1 else None
     if node.op_type not in _LINEAR or weight is None or len(weight.shape) != 2:
         return None
-    is_transposed = node.op_type == "Gemm" and node.attributes.get_int("transB", 0)
+    is_transposed: int = node.attributes.get_int("transB", 0)
     return int(weight.numpy().shape[0 if is_transposed else 1])
 
 

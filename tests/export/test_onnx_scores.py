@@ -89,7 +89,7 @@ def test_lost_points_have_a_paired_interval() -> None:
     for index, label in enumerate(labels):
         for tally in (right, same):
             tally.add(index, {"y": np.eye(2)[[label]]})
-        worse.add(index, {"y": np.eye(2)[[0 if index < 8 else label]]})
+        worse.add(index, {"y": np.eye(2)[[0 if index < 8 else int(label)]]})
     lost = worse.lost(right)
     assert lost.value == pytest.approx(2.0)
     assert 0 < lost.low < 2 < lost.high < 5

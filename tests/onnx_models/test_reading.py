@@ -16,7 +16,7 @@ from bmc.onnx_models import finding
 from bmc.onnx_models.logits import logits_of, thresholds_of
 from bmc.onnx_models.precision import precision_of
 from bmc.onnx_models.reading import read
-from tests._onnx import cnn, save
+from tests._onnx import Arrays, cnn, save
 
 
 def one_node(path: Path, operator: str, *, domain: str = "", domains: tuple[str, ...] = ()) -> Path:
@@ -199,7 +199,7 @@ def test_scores_that_are_reshaped_to_other_columns_are_no_logits(
         helper.make_node("MatMul", ["x", "w"], ["scores"]),
         helper.make_node("Reshape", ["scores", "shape"], ["y"]),
     ]
-    weights = {"w": np.ones((5, 2), np.float32), "shape": np.array(shape, np.int64)}
+    weights: Arrays = {"w": np.ones((5, 2), np.float32), "shape": np.array(shape, np.int64)}
     path = save(tmp_path / "x.onnx", nodes, {"x": (6, 5)}, {"y": shape}, weights)
     assert logits_of(read(path).graph) == outputs
 
