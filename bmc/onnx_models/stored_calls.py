@@ -15,7 +15,8 @@ from bmc.errors import DataError, UsageError
 from bmc.onnx_models.reading import OnnxFile
 from bmc.onnx_models.samples import Arrays, Samples, fingerprint, samples_of, split_labels
 
-_MAX_BYTES = 16 << 30  # of the temporary file; an iterable may have no end
+MAX_BYTES = 16 << 30
+"""Bytes of the temporary file; an iterable may have no end."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,9 @@ class StoredCalls:
         """
         stored = {}
         for name, array in call.items():
-            if self._end + array.nbytes > _MAX_BYTES:
+            if self._end + array.nbytes > MAX_BYTES:
                 raise UsageError(
-                    f"samples: the first {len(self)} take {_MAX_BYTES >> 30} GiB: pass fewer, for "
+                    f"samples: the first {len(self)} take {MAX_BYTES >> 30} GiB: pass fewer, for "
                     "example itertools.islice(samples, 512)"
                 )
             self._file.seek(self._end)

@@ -66,7 +66,7 @@ def test_an_iterable_without_an_end_is_refused(
         while True:
             yield {"image": images(1)}
 
-    monkeypatch.setattr(stored_calls, "_MAX_BYTES", 100_000)
+    monkeypatch.setattr(stored_calls, "MAX_BYTES", 100_000)
     with pytest.raises(UsageError, match="islice"):
         samples_from(file, endless(), "samples")
 
