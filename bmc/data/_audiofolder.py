@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmc.data._folders import first_of, folders_in, visible
 from bmc.data._values import characters
-from bmc.data_files import check_file, opened, reading
+from bmc.data_files import check_file, opened
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.audio import SoundInfo, info_of, read_clip
 
@@ -51,7 +52,7 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     root = Path(folder)
     if not root.is_dir():
         raise UnknownError(f"no folder {folder!r} with sounds")
-    names = {path.name for path in _folders(root)}
+    names = {path.name for path in folders_in(root)}
     if names >= _PARTS:
         if extra := sorted(names - _PARTS - {_BACKGROUND}):
             raise DataError(
@@ -84,7 +85,7 @@ def clips_below(folder: str) -> list[Path]:
     clips: list[Path] = []
     pending = [root]
     while pending:
-        for path in _visible(pending.pop()):
+        for path in visible(pending.pop()):
             if path.is_dir() and not path.is_symlink():  # a link may lead back to its own folder
                 pending.append(path)
             elif _is_clip(path):
@@ -133,7 +134,7 @@ def _clips_of(folder: Path) -> _Clips:
     labels: dict[Path, str] = {}
     infos: dict[Path, SoundInfo] = {}
     notes: list[str] = []
-    for path in _folders(folder):
+    for path in folders_in(folder):
         if path.name == _BACKGROUND:
             notes.append(
                 f"{_BACKGROUND} is not read: for a model of streams, cut it into clips of a class, "
@@ -141,7 +142,7 @@ def _clips_of(folder: Path) -> _Clips:
             )
             continue
         label = characters(path.name, f"the class folder {str(path)!r}")
-        inside = _visible(path)
+        inside = visible(path)
         clips = [clip for clip in inside if _is_clip(clip)]
         if not clips:
             raise DataError(
@@ -152,11 +153,11 @@ def _clips_of(folder: Path) -> _Clips:
             infos[clip] = _info(clip)
             labels[clip] = label
         if others := [other for other in inside if other not in infos]:
-            notes.append(f"not read: {_some(others)}")
+            notes.append(f"not read: {first_of(others)}")
     if not labels:
         raise DataError(f"{folder} has no class folders; clips are read from {folder}/WORD/*.wav")
-    if loose := [path for path in _visible(folder) if _is_clip(path)]:
-        notes.append(f"not read, since they lie in no class folder: {_some(loose)}")
+    if loose := [path for path in visible(folder) if _is_clip(path)]:
+        notes.append(f"not read, since they lie in no class folder: {first_of(loose)}")
     return _Clips(labels, infos, notes)
 
 
@@ -255,17 +256,3 @@ def _info(path: Path) -> SoundInfo:
 
 def _is_clip(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS and not path.is_dir()
-
-
-def _some(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"{str(paths[0])!r}{more}"
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
-
-
-def _visible(folder: Path) -> list[Path]:
-    with reading(folder):
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

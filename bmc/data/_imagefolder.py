@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bmc.data._folders import first_of, folders_in, visible
 from bmc.data._values import characters
 from bmc.data_files import check_file, reading
 from bmc.errors import DataError, UnknownError
@@ -40,7 +41,7 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     root = Path(folder)
     if not root.is_dir():
         raise UnknownError(f"no folder {folder!r} with images")
-    names = {path.name for path in _folders(root)}
+    names = {path.name for path in folders_in(root)}
     if names >= _PARTS:
         if extra := sorted(names - _PARTS):
             raise DataError(
@@ -76,7 +77,7 @@ def images_below(folder: str) -> list[Path]:
     images: list[Path] = []
     pending = [root]
     while pending:
-        for path in _visible(pending.pop()):
+        for path in visible(pending.pop()):
             if path.is_dir() and not path.is_symlink():  # a link may lead back to its own folder
                 pending.append(path)
             elif _is_image(path):
@@ -93,8 +94,8 @@ def _part(folder: Path, official_test: Table | None) -> Table:
     labels: list[str] = []
     notes: list[str] = []
     unread: Counter[str] = Counter()
-    loose = [path for path in _visible(folder) if _is_image(path)]
-    for path in _folders(folder):
+    loose = [path for path in visible(folder) if _is_image(path)]
+    for path in folders_in(folder):
         label = characters(path.name, f"the class folder {str(path)!r}")
         images = _images(path, notes, unread)
         rows += images
@@ -104,19 +105,19 @@ def _part(folder: Path, official_test: Table | None) -> Table:
     for part, count in unread.items():
         notes.append(f"{count} of {len(rows)} images have {part}, which no model sees")
     if loose:
-        notes.append(f"not read, since they lie in no class folder: {_some(loose)}")
+        notes.append(f"not read, since they lie in no class folder: {first_of(loose)}")
     if hidden := _hidden_images(folder):
-        notes.append(f"not read, since their folder's name starts with a dot: {_some(hidden)}")
+        notes.append(f"not read, since their folder's name starts with a dot: {first_of(hidden)}")
     return Table(rows, labels, official_test, kind="image", notes=tuple(notes))
 
 
 def _images(folder: Path, notes: list[str], unread: Counter[str]) -> list[Path]:
     """Return the images of a class after decoding each; note files and parts that are not read."""
-    inside = _visible(folder)
+    inside = visible(folder)
     images = [path for path in inside if _is_image(path)]
     others = [path for path in inside if not _is_image(path) and not path.is_dir()]
     below = [
-        path for child in inside if child.is_dir() for path in _visible(child) if _is_image(path)
+        path for child in inside if child.is_dir() for path in visible(child) if _is_image(path)
     ]
     if not images:
         hint = "add some or remove it"
@@ -125,9 +126,9 @@ def _images(folder: Path, notes: list[str], unread: Counter[str]) -> list[Path]:
             hint += f"imagefolder:{folder}"
         raise DataError(f"the class folder {folder} has no image ({', '.join(_ENDINGS)}); {hint}")
     if below:
-        notes.append(f"not read, since they lie below a class folder: {_some(below)}")
+        notes.append(f"not read, since they lie below a class folder: {first_of(below)}")
     if others:
-        notes.append(f"not read, since their endings are no image's: {_some(others)}")
+        notes.append(f"not read, since their endings are no image's: {first_of(others)}")
     for path in images:
         check_file(path, "image file")
         unread.update(check_image(path))
@@ -138,24 +139,10 @@ def _is_image(path: Path) -> bool:
     return path.suffix.lower() in _ENDINGS and not path.is_dir()
 
 
-def _some(paths: Sequence[Path]) -> str:
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-    return f"{str(paths[0])!r}{more}"
-
-
-def _folders(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if path.is_dir()]
-
-
 def _hidden_images(folder: Path) -> list[Path]:
     """Return the images of folders that look like classes with a dot before their name."""
     with reading(folder):
         hidden = sorted(path for path in folder.iterdir() if path.name.startswith("."))
     return [
-        path for child in hidden if child.is_dir() for path in _visible(child) if _is_image(path)
+        path for child in hidden if child.is_dir() for path in visible(child) if _is_image(path)
     ]
-
-
-def _visible(folder: Path) -> list[Path]:
-    with reading(folder):
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

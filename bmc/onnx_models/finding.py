@@ -35,7 +35,10 @@ def find(reference: str | None) -> Path | None:
         if path.suffix.lower() == SUFFIX and _is(path.is_file):
             return path
     if reference.lower().endswith(SUFFIX):
-        raise UnknownError(f"no ONNX file {reference!r}")
+        raise UnknownError(
+            f"no ONNX file {reference!r}; a relative path starts at the present folder, or at the "
+            f"workspace {workspace.root()}"
+        )
     return None
 
 
