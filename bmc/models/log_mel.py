@@ -77,7 +77,7 @@ class LogMel(nn.Module):
 
     def energies(self, samples: Tensor) -> Tensor:
         """Return log-mel energies (rows, frames, mels), natural logarithm, not standardized."""
-        rows, blocks = len(samples), samples.shape[1] // HOP
+        rows, blocks = samples.shape[0], samples.shape[1] // HOP
         pieces = samples[:, : blocks * HOP].reshape(rows, blocks, HOP)
         frames = torch.cat([pieces[:, :-1], pieces[:, 1:]], dim=2) * self.window
         grid = frames.reshape(rows, blocks - 1, _OUTER, _INNER)

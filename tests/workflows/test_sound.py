@@ -69,6 +69,7 @@ def test_every_bundle_answers_as_its_model_does(made: Path) -> None:
     for bundle in bundles:
         manifest = json.loads((bundle / "manifest.json").read_text())
         assert manifest["failure"] is None
+        assert "fixed_batch" not in manifest["build"], "a batch of clips is answered at once"
         if "ds-cnn" in bundle.name:
             scores = manifest["scores"] or manifest["stand_in"]["scores"]
             assert scores["accuracy"]["value"] > 0.8
