@@ -42,8 +42,8 @@ from _students import (
 from bmc import workspace
 
 TEACHER, BERT = "mpnet-movie-reviews", "bert-movie-reviews"
-TEXTS, LENGTH = 30_000, 32
-TOKENS = 8_000
+TEXTS, LENGTH = 50_000, 32
+TOKENS = 7_400
 TAUGHT = ("--teacher", TEACHER, "--transfer", "imdb", "--transfer-size", TEXTS)
 
 
@@ -79,9 +79,13 @@ def main() -> int:
 
 
 def _quarter(home: Path, seed: int) -> Path:
-    settings = ("--epochs", 2, "--seed", seed)
-    student = home / f"bert-taught-{seed}"
-    return exported(made(student, "distill", *TAUGHT, "--student", "bert", *settings))
+    name = f"mpnet-pruned-{seed}"
+    half = ("--method", "depth", "--ratio", 0.5, "--epochs", 0)
+    layers = made(home / f"{name}-layers", "prune", home / TEACHER, *half)
+    cut = ("--method", "vocabulary", "--set", f"tokens={TOKENS}", "--epochs", 0)
+    words = made(home / f"{name}-words", "prune", layers, *cut, *TAUGHT)
+    taylor = ("--ratio", 0.55, "--set", "criterion=taylor", "--epochs", 2, "--seed", seed)
+    return exported(made(home / name, "prune", words, *taylor, "--learning-rate", 1e-4, *TAUGHT))
 
 
 def _fiftieth(home: Path, seed: int) -> Path:

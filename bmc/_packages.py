@@ -29,6 +29,10 @@ _EXTRA_OF_PACKAGE = {
     "datasets": "hub",
     "soundfile": "audio",
     "soxr": "audio",
+    "fastapi": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "prometheus_client": "serve",
 }
 
 

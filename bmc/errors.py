@@ -12,6 +12,7 @@ BmcError                      exit  cause
 ├── ExportError               2     an exporter or a runtime cannot convert the network
 ├── AssetError                2     a pinned file has the wrong content, or no source has the file
 ├── StorageError              2     the disk is full or not writable
+├── RequestError              2     a service refuses a request: too large, too many, too slow
 ├── DivergedError             1     the loss became NaN or infinite
 ├── GateError                 1     a parity, accuracy, speed or budget check failed
 └── MissingError              3     a package or a device is missing
@@ -77,6 +78,19 @@ class AssetError(BmcError):
 
 class StorageError(BmcError):
     """The disk is full or not writable."""
+
+
+class RequestError(BmcError):
+    """A service refuses a request.
+
+    Args:
+        message: the limit, the value and the way out.
+        status: the HTTP status of the answer.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class GateError(BmcError):

@@ -21,6 +21,7 @@ from bmc.errors import BmcError, unknown
         (errors.ArtifactError, 2),
         (errors.AssetError, 2),
         (errors.StorageError, 2),
+        (errors.RequestError, 2),
         (errors.GateError, 1),
         (errors.DivergedError, 1),
         (errors.MissingError, 3),

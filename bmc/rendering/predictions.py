@@ -19,7 +19,7 @@ def predicted(result: PredictedRows) -> Rendered:
     return Rendered(
         {
             "bundle": str(result.path),
-            "answers": [_content(prediction) for prediction in result.predictions],
+            "answers": [content_of(prediction) for prediction in result.predictions],
             "rows": [row.shown for row in result.rows],
             "notes": [
                 {"row": number, "note": str(error)} for number, error in result.errors.items()
@@ -30,7 +30,8 @@ def predicted(result: PredictedRows) -> Rendered:
     )
 
 
-def _content(prediction: Any) -> Any:
+def content_of(prediction: Any) -> Any:
+    """Return a prediction in the form of JSON."""
     if isinstance(prediction, tuple):
         return [asdict(each) for each in prediction]
     if isinstance(prediction, np.ndarray):

@@ -23,6 +23,7 @@ _NEEDED = {
     "images": ("PIL",),
     "hub": ("datasets",),
     "timm": ("timm",),
+    "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
 _X86 = ("x86_64", "AMD64")
 _VNNI = {"avx512_vnni", "avx_vnni"}

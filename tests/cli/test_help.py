@@ -13,8 +13,8 @@ from tests.cli._refusals import Run, refused
 
 Blocked = Callable[..., CompletedProcess[str]]
 VERBS = (
-    *("train", "distill", "prune", "share", "quantize", "export", "predict", "check", "inspect"),
-    *("bench", "report", "show", "models", "rename", "remove", "datasets", "doctor"),
+    *("train", "distill", "prune", "share", "quantize", "export", "predict", "serve", "check"),
+    *("inspect", "bench", "report", "show", "models", "rename", "remove", "datasets", "doctor"),
 )
 HEAVY = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino")
 

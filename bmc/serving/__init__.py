@@ -1,0 +1,1 @@
+"""A bundle behind HTTP: batches, limits, health and metrics; `bmc serve` starts it."""
