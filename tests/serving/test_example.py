@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.serving.test_service import start
+from tests.serving._service import start
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "service"

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,24 +16,10 @@ import httpx
 import pytest
 
 import bmc as package
+from tests.serving._service import start
 
 TEXTS = ["a triumph of wit and charm", "a bore", "it never finds its feet", "warm and funny"]
 LIMITS = ("--max-waiting", "64", "--max-body", "0.2", "--timeout", "2", "--max-batch", "8")
-
-
-def start(bundle: Path, *options: str) -> tuple[subprocess.Popen[str], str]:
-    """Start `bmc serve` on a free port; return the process and the service's address."""
-    command = [sys.executable, "-c", "from bmc.cli import main; main()", "serve", str(bundle)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [*command, "--port", "0", *options], stderr=subprocess.PIPE, text=True, env=environment
-    )
-    assert process.stderr
-    for line in process.stderr:
-        if address := re.search(r"http://[\d.:]+", line):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
-            return process, address[0]
-    raise AssertionError(f"it ended with code {process.wait()}")
 
 
 @pytest.fixture(scope="module")
