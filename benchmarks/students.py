@@ -3,7 +3,7 @@
     python benchmarks/students.py ngram         (3 minutes; what tiny wins over n-grams)
     python benchmarks/students.py tiny-int8     (6 minutes; tiny in 8 bits, unused words cut)
     python benchmarks/students.py tiny-int8 --margin 11000     (likewise, with more of the words)
-    python benchmarks/students.py small-int8    (20 minutes a seed; two layers, 8,000 words)
+    python benchmarks/students.py small-int8    (20 minutes a seed; two layers x 256, 17,000 words)
     python benchmarks/students.py small-int8 --latency         (nothing else may run)
 
 A row goes through the seeds whose teacher and `tiny` benchmarks/distillation.py made; their
@@ -95,7 +95,8 @@ def _tiny_int8(seed: int, home: Path, margin: int | None) -> Path:
 
 
 def _small_int8(seed: int, home: Path, margin: int | None) -> Path:
-    student = ("--student", "small", "--layers", 2, "--vocabulary", 8_000, "--seed", seed)
+    size = ("--layers", 2, "--set", "hidden=256", "--vocabulary", 17_000)
+    student = ("--student", "small", *size, "--seed", seed)
     model = made(home / "small", "distill", "--teacher", TEACHER, *student)
     static = ("--method", "static", "--seed", seed)
     return exported(made(home / "small-int8", "quantize", model, *static))
