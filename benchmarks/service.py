@@ -101,12 +101,16 @@ def _alone(pipeline: Pipeline, texts: list[str]) -> dict[str, float]:
     encoder = pipeline.bundle.encoder
     encoded = encoder.encode([(text,) for text in texts])
     batches = [arrays for _, arrays in ordered_batches(encoder, encoded, BATCH)]
-    work = {
-        "runtime": lambda: [pipeline.session.run(arrays) for arrays in batches],
-        "pipeline": lambda: [
-            pipeline(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)
-        ],
-    }
+
+    def run_tensors() -> None:
+        for arrays in batches:
+            pipeline.session.run(arrays)
+
+    def run_texts() -> None:
+        for start in range(0, len(texts), BATCH):
+            pipeline(texts[start : start + BATCH])
+
+    work = {"runtime": run_tensors, "pipeline": run_texts}
     speeds = {}
     for name, run in work.items():
         run()

@@ -17,17 +17,15 @@ class Metrics:
     """Counts requests, rows and batches; each service has its own."""
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        make = {"registry": self._registry}
-        self._requests = Counter(
-            "bmc_requests", "Requests for predictions, by HTTP status.", ["status"], **make
-        )
-        self._rows = Counter("bmc_rows", "Rows that were computed.", **make)
-        self._seconds = Histogram(
-            "bmc_request_seconds", "Seconds of a request.", buckets=_SECONDS, **make
-        )
-        self._batches = Histogram("bmc_batch_rows", "Rows of a batch.", buckets=_ROWS, **make)
-        self._waiting = Gauge("bmc_waiting_rows", "Rows that wait.", **make)
+        own = self._registry = CollectorRegistry()
+        title = "Requests for predictions, by HTTP status."
+        self._requests = Counter("bmc_requests", title, ["status"], registry=own)
+        self._rows = Counter("bmc_rows", "Rows that were computed.", registry=own)
+        title = "Seconds of a request."
+        self._seconds = Histogram("bmc_request_seconds", title, buckets=_SECONDS, registry=own)
+        title = "Rows of a batch."
+        self._batches = Histogram("bmc_batch_rows", title, buckets=_ROWS, registry=own)
+        self._waiting = Gauge("bmc_waiting_rows", "Rows that wait.", registry=own)
 
     def watch(self, waiting: Callable[[], int]) -> None:
         """Report how many rows wait by calling this function."""

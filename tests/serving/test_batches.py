@@ -81,7 +81,8 @@ def test_rows_beyond_the_limit_are_refused_before_they_wait() -> None:
             assert refused.value.status == status
         last = await started(batcher, [5])
         doubling.gate.set()
-        assert await asyncio.gather(running, waiting, last) == [[2], list(range(0, 18, 2)), [10]]
+        results = await asyncio.gather(running, waiting, last)
+        assert list(results) == [[2], list(range(0, 18, 2)), [10]]
 
     with_batcher(work)
 
