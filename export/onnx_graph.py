@@ -21,6 +21,7 @@ import torch
 from onnx_ir.passes import common
 from onnxscript.rewriter import onnx_fusions
 from torch import nn
+from torch.fx import config as fx_config
 
 from bmc.contracts import families
 from bmc.errors import ExportError
@@ -88,7 +89,7 @@ def _exported(
     Raises:
         ExportError: torch.onnx cannot export the network.
     """
-    with _silence(), torch.no_grad():
+    with _silence(), _without_stack_traces(), torch.no_grad():
         try:
             program = torch.onnx.export(
                 module,
@@ -189,6 +190,17 @@ def _example(model: Model) -> dict[str, torch.Tensor]:
     names = [info.name for info in model.encoder.tensors()]
     zeros = torch.zeros_like(next(iter(example.values())))
     return {name: example.get(name, zeros) for name in names}
+
+
+@contextlib.contextmanager
+def _without_stack_traces() -> Iterator[None]:
+    """Let torch store no stack trace for each node, which takes time: node metadata is removed."""
+    before = getattr(fx_config, "do_not_emit_stack_traces", False)  # newer than torch 2.7
+    fx_config.do_not_emit_stack_traces = True
+    try:
+        yield
+    finally:
+        fx_config.do_not_emit_stack_traces = before
 
 
 @contextlib.contextmanager
