@@ -9,6 +9,7 @@ Das and McDonald 2012, "A Universal Part-of-Speech Tagset" (the mapping).
 
 from __future__ import annotations
 
+import functools
 import re
 import tarfile
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ _TAGS = {
 _UNIVERSAL = {tag: name for name, tags in _TAGS.items() for tag in tags.split()}
 
 
+@functools.cache  # a million words have 472 tags
 def universal(tag: str) -> str:
     """Return the universal tag of one of Brown's tags.
 
