@@ -7,6 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -179,9 +180,15 @@ class TextEncoder:
             )
         if settings.vocabulary:
             self.check_table(settings.vocabulary)
-        self._cutting = Tokenizer.from_str(self.tokenizer.to_str())
-        self._cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
         self._boundaries = long_text.boundaries_of(self.tokenizer)
+
+    @cached_property
+    def _cutting(self) -> Tokenizer:
+        """The tokenizer with the truncation of the settings; many encoders never read a text."""
+        tokenizer = Tokenizer.from_str(self.tokenizer.to_str())
+        settings = self.settings
+        tokenizer.enable_truncation(settings.max_length, direction=settings.truncation_side)
+        return tokenizer
 
     def check_table(self, rows: int) -> None:
         """Check that a model's token table has a row for every token and for the padding.
