@@ -16,11 +16,12 @@ import pytest
 import torch
 from PIL import Image
 
-from bmc import assets, cli
-from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from bmc import cli
+from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.models import bert
 from tests import _onnx
 from tests._sounds import write_folder
+from tests._tokenizers import built_in_tokenizer
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(r"^```(bash|python)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -31,7 +32,7 @@ _SMALLER = {
     "distill": [*_EPOCH, "--transfer-size", "200"],
     "prune": ["--epochs", "0"],
     "share": ["--epochs", "0"],
-    "bench": ["--launches", "2", "--rounds", "2"],
+    "bench": ["--launches", "2", "--rounds", "2", "--threads", "1"],
     "report": ["--launches", "2", "--no-floor"],
     "inspect": ["--rows", "8"],
     "export": ["--allow-slower"],  # which is the faster is not what is asked here
@@ -123,8 +124,7 @@ def _save_bert(folder: Path) -> None:
                 rows, columns = weight.shape
                 weight.copy_(0.005 * torch.randn(rows, 16) @ torch.randn(16, columns))
     network.save_pretrained(folder)  # type: ignore[operator]
-    tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
-    TextEncoder(tokenizer, TextSettings(max_length=64)).save(folder)
+    TextEncoder(built_in_tokenizer("minilm"), TextSettings(max_length=64)).save(folder)
 
 
 def run_page(page: Path, folder: Path) -> None:
@@ -152,7 +152,7 @@ def run_command(command: str, folder: Path) -> None:
 
 def run_python(code: str, folder: Path) -> None:
     """Run one Python snippet of a page, made small, as a script."""
-    code = code.replace("compare(bundles)", "compare(bundles, launches=2, rounds=2)")
+    code = code.replace("compare(bundles)", "compare(bundles, threads=(1,), launches=2, rounds=2)")
     with _inside(folder):
         exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
 

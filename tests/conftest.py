@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+import copy
 import csv
+import functools
+import gc
 import os
 import random
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
+from sklearn.datasets import load_digits
+from torch.onnx._internal.exporter._registration import ONNXRegistry
 
-from bmc import artifact, assets, cli, console
+from bmc import artifact, cli, console
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
 from bmc.export import ExportOptions, flow, speed
 from bmc.export.source import source_of
-from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
-from bmc.measure.latency import BenchSettings
+from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
 from bmc.models import bert
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
-from tests import _sounds
+from tests import _sounds, _timing
+from tests._tokenizers import built_in_tokenizer
 
 ROWS_A_CLASS = 150
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _one_thread() -> None:
+def _one_thread() -> Iterator[None]:
     """Small models are fastest so, and by far where other processes keep the cores busy."""
     torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # for the processes that tests start
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _few_collections() -> None:
+    """An export makes millions of objects: collect garbage rarely, and never what was imported."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _read_once() -> Iterator[None]:
+    """Keep what packages make anew at each call: ONNX's functions for torch, the digits."""
+    functions = functools.cache(ONNXRegistry.from_torchlib)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ONNXRegistry, "from_torchlib", staticmethod(functions))
+        patch.setattr(sklearn.datasets, "load_digits", functools.cache(load_digits))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -49,9 +76,14 @@ def _scripted_once() -> None:
 def _short_timing() -> Iterator[None]:
     """An export of a quantized model times it; which is the faster is not what tests ask."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(speed, "TIMING", BenchSettings(launches=2, rounds=2))
-        patch.setattr(speed, "THREADS", (1,))
+        _timing.shorten(patch)
         yield
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let exports of quantized models time them in fresh processes, as users' exports do."""
+    monkeypatch.setattr(speed, "over", _timing.over_in_processes)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -116,12 +148,12 @@ def clips(clips_folder: Path) -> Dataset:
     return datasets.load(f"audiofolder:{clips_folder}")
 
 
-def fresh_model(columns: int = 1, layers: int = 2) -> Model:
-    """Build an untrained BERT, 32 wide, with MiniLM's tokenizer; always the same one."""
-    tokenizer = load_tokenizer(assets.fetch("minilm") / "tokenizer.json")
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    spec = {
+BERT_LABELS = ("negative", "positive")
+
+
+def _spec_of(layers: int) -> dict[str, Any]:
+    """Return the configuration of a BERT, 32 wide, that reads MiniLM's tokens."""
+    return {
         "model_type": "bert",
         "architectures": ["BertForSequenceClassification"],
         "vocab_size": 30522,
@@ -135,10 +167,21 @@ def fresh_model(columns: int = 1, layers: int = 2) -> Model:
         "id2label": {"0": "negative", "1": "positive"},
         "label2id": {"negative": 0, "positive": 1},
     }
+
+
+@functools.cache
+def _built(layers: int) -> tuple[torch.nn.Module, torch.Tensor]:
+    """Build that BERT with the seed 0; return it and the state of the random numbers after that."""
     torch.manual_seed(0)
-    text = TextSettings(max_length=64, columns=columns)
-    encoder = TextEncoder(tokenizer, text)
-    return Model(bert.build(spec), "bert", spec, ("negative", "positive"), encoder)
+    return bert.build(_spec_of(layers)), torch.get_rng_state()
+
+
+def fresh_model(columns: int = 1, layers: int = 2) -> Model:
+    """Build an untrained BERT, 32 wide, with MiniLM's tokenizer; always the same one."""
+    module, state = _built(layers)
+    torch.set_rng_state(state)
+    encoder = TextEncoder(built_in_tokenizer("minilm"), TextSettings(64, columns))
+    return Model(copy.deepcopy(module), "bert", _spec_of(layers), BERT_LABELS, encoder)
 
 
 @pytest.fixture

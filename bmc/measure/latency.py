@@ -21,6 +21,7 @@ from bmc import console
 from bmc.errors import BmcError, MissingError, SettingError
 
 LIMIT_SECONDS = 600.0  # for a start, and for a turn; a process that takes longer is stopped
+WARM_UP_SECONDS = 2.0  # calls before the first turn take so long at most
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,7 @@ class _Worker:
             "precision": candidate.precision,
             "batch": settings.batch,
             "length": settings.length,
+            "warm_up_seconds": WARM_UP_SECONDS,
         }
         environment = {**os.environ, "OMP_NUM_THREADS": str(candidate.threads or os.cpu_count())}
         started = time.perf_counter()

@@ -24,7 +24,6 @@ from bmc.errors import BmcError
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
-_MAX_WARM_UP_SECONDS = 2.0
 _STEADY = 0.03  # relative change of the median between blocks of calls
 _UNTIMED_CALLS = 2  # at the start of each turn
 _PARENT_DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG
@@ -55,7 +54,7 @@ def _serve(settings: dict[str, Any]) -> None:
         _send({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
         golden, _ = bundle.golden()
         inputs = bundle.encoder.sized(golden, settings["batch"], length)
-        _warm_up(pipeline, inputs)
+        _warm_up(pipeline, inputs, settings["warm_up_seconds"])
         _send({"warm": True})
         for line in sys.stdin:
             turn = json.loads(line)
@@ -89,9 +88,9 @@ def _end_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
 
 
-def _warm_up(pipeline: Pipeline, inputs: dict[str, NDArray[Any]]) -> None:
+def _warm_up(pipeline: Pipeline, inputs: dict[str, NDArray[Any]], max_seconds: float) -> None:
     """Run calls until two blocks in a row have similar medians, or for the maximum time."""
-    end = time.perf_counter() + _MAX_WARM_UP_SECONDS
+    end = time.perf_counter() + max_seconds
     last = 0.0
     while time.perf_counter() < end:
         block = []

@@ -122,6 +122,7 @@ def test_python_takes_arrays(file: Path, workspace: Path) -> None:
         library.prune(file)
 
 
+@pytest.mark.usefixtures("timed")
 def test_quantize_writes_bundles_of_a_file(
     bmc: Run, file: Path, rows: Path, workspace: Path
 ) -> None:

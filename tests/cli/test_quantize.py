@@ -14,6 +14,7 @@ Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--precision", "fp32", "--device", "cpu")
 
 
+@pytest.mark.usefixtures("timed")
 def test_a_quantized_model_is_exported_inspected_and_checked(
     known: Path, workspace: Path, bmc: Run
 ) -> None:

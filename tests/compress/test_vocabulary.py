@@ -14,19 +14,20 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch import Tensor, nn
 
-from bmc import artifact, assets
+from bmc import artifact
 from bmc import data as datasets
 from bmc.compress.prune.vocabulary import Vocabulary
 from bmc.compress.share.embedding import FactorizedEmbedding
 from bmc.compress.share.tie import Tie
 from bmc.data import Dataset
 from bmc.errors import SettingError, UsageError
-from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import bert, cnn, mpnet, recurrent, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 from tests._records import refusal_of
+from tests._tokenizers import built_in_tokenizer
 from tests.models import _bundles
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -115,7 +116,6 @@ def tokens(model: Model, texts: list[str]) -> list[list[str]]:
 
 
 def small_mpnet() -> Model:
-    tokenizer = load_tokenizer(assets.fetch("mpnet") / "tokenizer.json")
     spec = {
         "model_type": "mpnet",
         "vocab_size": 30527,
@@ -131,7 +131,7 @@ def small_mpnet() -> Model:
     with torch.no_grad():
         for value in module.parameters():
             value.mul_(10)
-    encoder = TextEncoder(tokenizer, TextSettings(64, pad_id=1))
+    encoder = TextEncoder(built_in_tokenizer("mpnet"), TextSettings(64, pad_id=1))
     return Model(module, "mpnet", spec, ("negative", "positive"), encoder)
 
 

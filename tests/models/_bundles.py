@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,44 @@ def exported(folder: Path, data: Dataset, target: str, output: Path) -> Bundle:
     """Export a model directory."""
     with source_of(folder, data, ExportOptions(max_batch=8)) as source:
         return flow.export(source, target, output, force=False)
+
+
+@contextmanager
+def exporting(folder: Path, data: Dataset) -> Iterator[Callable[[str], Bundle]]:
+    """Give the block a function that exports a model directory to a target, once.
+
+    The bundles lie next to the directory, and share one ONNX graph, as those of one command do.
+    """
+    with source_of(folder, data, ExportOptions(max_batch=8)) as source:
+
+        @functools.cache
+        def export(target: str) -> Bundle:
+            output = folder.with_name(f"{folder.name}-{target}")
+            return flow.export(source, target, output, force=False)
+
+        yield export
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model and its bundles.
+
+    Args:
+        model: the model, as it was loaded from its directory.
+        bundle: function that exports the model to a target, once.
+    """
+
+    model: Model
+    bundle: Callable[[str], Bundle]
+
+
+@contextmanager
+def exports_of(reference: str, data: Dataset, folder: Path, **options: str) -> Iterator[Exported]:
+    """Give the block a baseline after one epoch on a data set, saved, and its bundles."""
+    model = trained(reference, data, folder / "checkpoints", **options)
+    loaded = saved(model, folder / "model")
+    with exporting(folder / "model", data) as export:
+        yield Exported(loaded, export)
 
 
 def answers_of(bundle: Bundle, inputs: list[dict[str, NDArray[Any]]]) -> list[NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 from collections.abc import Callable, Mapping
@@ -144,6 +145,12 @@ ENCODERS: Mapping[str, Small] = {
 }
 
 
+@functools.cache
+def tokenizer_of(family: str) -> Any:
+    """Return the tokenizer of a family, which is trained once; nobody may change it."""
+    return ENCODERS[family].tokenizer()
+
+
 def spec_of(family: str, rows: int, labels: tuple[str, ...] = LABELS, **changes: Any) -> Any:
     """Return the configuration of a small model."""
     small = ENCODERS[family]
@@ -187,7 +194,7 @@ def classifier(family: str, rows: int, **changes: Any) -> Any:
 
 def saved(family: str, folder: Path, **changes: Any) -> Path:
     """Save a small folder of a family."""
-    tokenizer = ENCODERS[family].tokenizer()
+    tokenizer = tokenizer_of(family)
     classifier(family, len(tokenizer), **changes).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
@@ -216,7 +223,7 @@ def tied(family: str) -> str:
 
 def small(family: str, columns: int = 1, layers: int = 2) -> Model:
     """Build a small model of a family, always the same one."""
-    tokenizer = ENCODERS[family].tokenizer()
+    tokenizer = tokenizer_of(family)
     spec = spec_of(family, len(tokenizer), num_hidden_layers=layers).to_dict()
     module = families.network(family).build(spec)
     has_types = "token_type_ids" in tokenizer.model_input_names

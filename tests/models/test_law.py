@@ -144,9 +144,15 @@ def step_of(method: str, teacher: Path, family: str) -> Step:
     return steps[method]()
 
 
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    """Return the images of 8 x 8 that come with scikit-learn."""
+    return datasets.load("digits")
+
+
 @pytest.fixture
 def build_model(
-    make_lively: Callable[..., Model], reviews: Dataset, clips: Dataset
+    make_lively: Callable[..., Model], reviews: Dataset, clips: Dataset, digits: Dataset
 ) -> Callable[..., Model]:
     """Return a function that makes a small model of a family, always the same one."""
 
@@ -158,7 +164,7 @@ def build_model(
         module = families.network(family)
         name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
-        takes, digits = families.family(family).takes, datasets.load("digits")
+        takes = families.family(family).takes
         data = reviews if "text" in takes else clips if takes == ("audio",) else digits
         settings = families.family(family).settings(**SMALLER.get(family, {}))
         model: Model = module.baseline(name, data, settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from bmc import assets
+from bmc.bundle import Bundle
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError
-from bmc.inputs.text import TextEncoder, TextSettings, load_tokenizer
+from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Model
 from bmc.models import bert, mpnet
 from bmc.workflows import baselines
+from tests._tokenizers import built_in_tokenizer
 from tests.models import _bundles
 
 LABELS = ("negative", "positive")
@@ -47,8 +48,7 @@ def small(layers: int = 2) -> Model:
         for value in module.parameters():
             noise = torch.randn(value.shape, generator=generator)
             value.copy_(value + 0.2 * noise if value.dim() == 1 else noise / 2)
-    tokenizer = load_tokenizer(assets.fetch("mpnet") / "tokenizer.json")
-    encoder = TextEncoder(tokenizer, TextSettings(MAX_LENGTH, pad_id=1))
+    encoder = TextEncoder(built_in_tokenizer("mpnet"), TextSettings(MAX_LENGTH, pad_id=1))
     return Model(module, "mpnet", spec, LABELS, encoder)
 
 
@@ -60,6 +60,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory, reviews: Dataset) -> Path:
     path = tmp_path_factory.mktemp("mpnet") / "small"
     _bundles.saved(model, path)
     return path
+
+
+@pytest.fixture(scope="module")
+def bundle(folder: Path, reviews: Dataset) -> Iterator[Callable[[str], Bundle]]:
+    """Return a function that exports that directory to a target, once."""
+    with _bundles.exporting(folder, reviews) as export:
+        yield export
 
 
 def difference(model: Model) -> float:
@@ -81,14 +88,13 @@ def test_the_form_answers_like_the_module() -> None:
 
 @pytest.mark.parametrize("target", ["pytorch", "onnx", "openvino"])
 def test_a_padding_token_inside_a_text_has_the_paddings_position(
-    target: str, folder: Path, reviews: Dataset, tmp_path: Path
+    target: str, bundle: Callable[[str], Bundle]
 ) -> None:
     model = small()
     arrays = _bundles.texts(model, 2, 12)
     arrays["input_ids"][0, [3, 7]] = 1
     expected = _bundles.module_answers(model, arrays)
-    bundle = _bundles.exported(folder, reviews, target, tmp_path / target)
-    (predictions,) = _bundles.answers_of(bundle, [arrays])
+    (predictions,) = _bundles.answers_of(bundle(target), [arrays])
     np.testing.assert_allclose(predictions, expected, atol=5e-5)
 
 
@@ -114,24 +120,20 @@ def test_a_layer_that_stands_twice_is_emitted_once() -> None:
 
 
 @pytest.mark.parametrize("target", ["onnx", "openvino"])
-def test_a_bundle_answers_like_the_module(
-    target: str, folder: Path, reviews: Dataset, tmp_path: Path
-) -> None:
-    model = small()
-    bundle = _bundles.exported(folder, reviews, target, tmp_path / target)
+def test_a_bundle_answers_like_the_module(target: str, bundle: Callable[[str], Bundle]) -> None:
+    model, created = small(), bundle(target)
     inputs = [_bundles.texts(model, rows, length) for rows, length in _bundles.SHAPES]
-    for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+    for arrays, output in zip(inputs, _bundles.answers_of(created, inputs), strict=True):
         np.testing.assert_allclose(output, _bundles.module_answers(model, arrays), atol=5e-5)
     if target == "onnx":
-        kinds = [node.op_type for node in onnx.load(bundle.model_path).graph.node]
+        kinds = [node.op_type for node in onnx.load(created.model_path).graph.node]
         assert kinds.count("Attention") == 2
         assert not {"IsNaN", "Where", "Log"} & set(kinds)
 
 
-def test_tensorrt_builds_an_engine(folder: Path, reviews: Dataset, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(bundle: Callable[[str], Bundle]) -> None:
     pytest.importorskip("tensorrt_rtx")
-    bundle = _bundles.exported(folder, reviews, "tensorrt", tmp_path / "bundle")
-    assert bundle.model_path.stat().st_size > 0
+    assert bundle("tensorrt").model_path.stat().st_size > 0
 
 
 def test_a_saved_mpnet_is_a_hugging_face_folder(folder: Path) -> None:
