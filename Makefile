@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Some benchmarks import ONNX Runtime before bmc, which would switch its telemetry off.
 export ORT_DISABLE_TELEMETRY := 1
 
-.PHONY: faults soak install demo test test-all docs fix fuzz bench bench-baselines bench-compression bench-quantization clean
+.PHONY: faults soak install demo test types suite test-all docs fix fuzz bench bench-baselines bench-compression bench-quantization clean
 
 install: .venv/installed
 
@@ -23,9 +23,15 @@ demo: install
 test: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(MAKE) --no-print-directory --jobs=2 types suite
+
+# What make test runs side by side: the type checker uses one core.
+types:
 	$(BIN)/mypy
 	MYPYPATH=benchmarks $(BIN)/mypy benchmarks/*.py
 	$(BIN)/lint-imports
+
+suite:
 	$(BIN)/pytest -n logical
 
 # The slow tests as well: every command of docs/, the examples with full-size networks.

@@ -19,7 +19,8 @@ from bmc import console
 from bmc import data as datasets
 from bmc.errors import DataError, GateError, SettingError, UnknownError, UsageError
 
-EXAMPLES = Path(__file__).parents[1] / "examples" / "python"
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples" / "python").glob("*.py"))
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu"}
 
 
@@ -278,20 +279,22 @@ def test_an_interrupted_training_resumes_where_it_was(workspace: Path) -> None:
 
 
 def test_nothing_is_printed_unless_asked(tmp_path: Path) -> None:
-    def run(options: str) -> subprocess.CompletedProcess[str]:
-        code = (
-            "import bmc\n"
-            f"model = bmc.train('mlp', data='digits', width=16, epochs=1, force=True{options})\n"
-            f"model.to('onnx', force=True{options})\n"
-        )
-        environment = {**os.environ, "BMC_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
-        command = [sys.executable, "-c", code]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-
-    silent, verbose = run(""), run(", verbose=True")
-    assert (silent.stdout, silent.stderr) == ("", "")
-    assert verbose.stdout == ""
-    assert "epoch 1 of 1: validation accuracy" in verbose.stderr
+    code = (
+        "import sys, bmc\n"
+        "def run(**options):\n"
+        "    options = {'force': True, **options}\n"
+        "    model = bmc.train('mlp', data='digits', width=16, epochs=1, **options)\n"
+        "    model.to('onnx', **options)\n"
+        "run()\n"
+        "print('now aloud', file=sys.stderr, flush=True)\n"
+        "run(verbose=True)\n"
+    )
+    environment = {**os.environ, "BMC_HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    silent, verbose = done.stderr.split("now aloud\n")
+    assert (done.stdout, silent) == ("", "")
+    assert "epoch 1 of 1: validation accuracy" in verbose
 
 
 def test_a_callers_function_hears_instead_of_the_terminal(
@@ -306,17 +309,42 @@ def test_a_callers_function_hears_instead_of_the_terminal(
     assert np.all(np.diff([event.done or 0 for event in steps]) >= 0)
 
 
-@pytest.mark.parametrize("script", sorted(EXAMPLES.glob("*.py")), ids=lambda path: path.stem)
-def test_an_example_runs_as_it_stands(script: Path, tmp_path: Path) -> None:
-    environment = {**os.environ, "BMC_HOME": "bmc-runs", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout
-    assert done.stderr == ""
+_RUN_EXAMPLES = """
+import os, runpy, sys, traceback
+from pathlib import Path
+import pytest
+from tests import _timing
+
+_timing.shorten(pytest.MonkeyPatch())
+for script in map(Path, sys.argv[2:]):
+    os.chdir(sys.argv[1])
+    os.mkdir(script.stem)
+    os.chdir(script.stem)
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), number)
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+"""
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Run all examples in one process; return the folder of what each printed.
+
+    A process that starts for each example would take longer for its imports than for the example.
+    """
+    folder = tmp_path_factory.mktemp("examples")
+    environment = {**os.environ, "BMC_HOME": "bmc-runs", "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", _RUN_EXAMPLES, str(folder), *map(str, EXAMPLES)]
+    subprocess.run(command, env=environment, capture_output=True, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_runs_as_it_stands(script: Path, examples: Path) -> None:
+    assert (examples / script.stem / "stderr").read_text() == ""
+    assert (examples / script.stem / "stdout").read_text()

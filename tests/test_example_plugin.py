@@ -15,8 +15,19 @@ import numpy as np
 import pytest
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
-BMC = (sys.executable, "-c", "from bmc.cli import main; main()")
-Run = Callable[..., CompletedProcess[str]]
+Run = RunCode = Callable[..., CompletedProcess[str]]
+RunAll = Callable[..., list[tuple[int, str, str]]]
+_ALL = """
+import contextlib, io, json, sys
+from bmc import cli
+results = []
+for words in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = cli.run(words)
+    results.append((code, out.getvalue(), err.getvalue()))
+print(json.dumps(results))
+"""
 
 
 @pytest.fixture(scope="module")
@@ -39,51 +50,83 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(site: Path, home: Path) -> Run:
-    """Return a function that runs bmc beside the example, or without it."""
+def run_code(site: Path, home: Path) -> RunCode:
+    """Return a function that runs Python code next to the example, or without it."""
 
-    def command(*arguments: object, installed: bool = True) -> CompletedProcess[str]:
+    def run(code: str, *arguments: str, installed: bool = True) -> CompletedProcess[str]:
         environment = {**os.environ, "BMC_HOME": str(home), "OMP_NUM_THREADS": "1"}
         environment["PYTHONPATH"] = str(site) if installed else ""
-        typed = [str(argument) for argument in arguments]
-        return subprocess.run(
-            [*BMC, *typed], env=environment, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-c", code, *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def run(run_code: RunCode) -> Run:
+    """Return a function that runs bmc next to the example, or without it."""
+
+    def command(*arguments: object, installed: bool = True) -> CompletedProcess[str]:
+        typed = map(str, arguments)
+        return run_code("from bmc.cli import main; main()", *typed, installed=installed)
 
     return command
 
 
 @pytest.fixture(scope="module")
-def trained(run: Run, home: Path) -> Path:
-    """Train its family on its data."""
-    options = ("--epochs", 4, "--set", "hidden=16", "--device", "cpu", "--precision", "fp32")
-    done = run("train", "tcn", "--data", "digit-rows", *options)
-    assert done.returncode == 0, done.stderr
-    return home / "tcn-digit-rows"
+def run_all(run_code: RunCode) -> RunAll:
+    """Return a function that runs several commands in one process: exit code and output of each.
+
+    Importing torch takes longer than what the commands do.
+    """
+
+    def commands(*typed: tuple[object, ...], installed: bool = True) -> list[tuple[int, str, str]]:
+        words = [[str(word) for word in command] for command in typed]
+        done = run_code(_ALL, json.dumps(words), installed=installed)
+        assert done.returncode == 0, done.stderr
+        return [(code, out, err) for code, out, err in json.loads(done.stdout)]
+
+    return commands
 
 
 @pytest.fixture(scope="module")
-def pruned(run: Run, trained: Path, home: Path) -> Path:
-    """Prune that model with its technique."""
-    options = ("--ratio", 0.7, "--epochs", 1, "--device", "cpu", "--precision", "fp32")
-    done = run("prune", trained, "--method", "lamp", *options)
-    assert done.returncode == 0, done.stderr
-    return home / "tcn-digit-rows-lamp"
+def made(run_all: RunAll, home: Path) -> Path:
+    """Train its family on its data, prune with its technique, export to its target and to ONNX."""
+    quick = ("--device", "cpu", "--precision", "fp32")
+    model, pruned = home / "tcn-digit-rows", home / "tcn-digit-rows-lamp"
+    results = run_all(
+        ("train", "tcn", "--data", "digit-rows", "--epochs", 4, "--set", "hidden=16", *quick),
+        ("prune", model, "--method", "lamp", "--ratio", 0.7, "--epochs", 1, *quick),
+        ("export", pruned, "--target", "onnx-reference,onnx"),
+    )
+    assert [code for code, _, _ in results] == [0, 0, 0], results
+    return home
 
 
 @pytest.fixture(scope="module")
-def exported(run: Run, pruned: Path, home: Path) -> Path:
-    """Export it to its target, and to ONNX Runtime."""
-    done = run("export", pruned, "--target", "onnx-reference,onnx")
-    assert done.returncode == 0, done.stderr
-    return home / "tcn-digit-rows-lamp-onnx-reference"
+def trained(made: Path) -> Path:
+    """Return the trained model."""
+    return made / "tcn-digit-rows"
 
 
-def test_lists_name_its_plug_ins(run: Run) -> None:
-    assert "tcn" in json.loads(run("models", "--json").stdout)["baselines"]
-    data = json.loads(run("datasets", "--json").stdout)["datasets"]
-    assert "digit-rows" in {entry["name"] for entry in data}
-    assert "target onnx-reference" in json.loads(run("doctor", "--json").stdout)["found"]
+@pytest.fixture(scope="module")
+def pruned(made: Path) -> Path:
+    """Return the pruned model."""
+    return made / "tcn-digit-rows-lamp"
+
+
+@pytest.fixture(scope="module")
+def exported(made: Path) -> Path:
+    """Return the bundle for its target."""
+    return made / "tcn-digit-rows-lamp-onnx-reference"
+
+
+def test_lists_name_its_plug_ins(run_all: RunAll) -> None:
+    results = run_all(*((verb, "--json") for verb in ("models", "datasets", "doctor")))
+    models, data, doctor = (json.loads(out) for _, out, _ in results)
+    assert "tcn" in models["baselines"]
+    assert "digit-rows" in {entry["name"] for entry in data["datasets"]}
+    assert "target onnx-reference" in doctor["found"]
 
 
 def test_its_family_learns_its_data(trained: Path) -> None:
@@ -132,14 +175,14 @@ def test_a_plain_target_needs_the_plug_in_no_more(run: Run, exported: Path) -> N
 
 
 def test_without_the_package_its_model_directory_and_bundle_name_it(
-    run: Run, pruned: Path, exported: Path
+    run_all: RunAll, pruned: Path, exported: Path
 ) -> None:
-    for command in (
+    commands: list[tuple[object, ...]] = [
         ("prune", pruned, "--method", "unstructured"),
         ("export", pruned, "--target", "onnx", "--force"),
         ("check", exported),
         ("predict", exported, "x.npy"),
-    ):
-        done = run(*command, installed=False)
-        assert done.returncode == 3, done.stderr
-        assert "pip install bmc-sequences" in done.stderr.splitlines()[-1]
+    ]
+    for code, _, err in run_all(*commands, installed=False):
+        assert code == 3, err
+        assert "pip install bmc-sequences" in err.splitlines()[-1]

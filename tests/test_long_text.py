@@ -54,12 +54,17 @@ def odd_text(draw: random.Random, words: int) -> str:
     return text if text.strip() else f"a{text}"  # blank rows are refused
 
 
-def whole_ids(encoder: TextEncoder, row: tuple[str, ...]) -> list[int]:
-    """Tokenize the whole texts, as the tokenizer itself cuts them."""
-    cutting = Tokenizer.from_str(encoder.tokenizer.to_str())
+def cutting(encoder: TextEncoder) -> Tokenizer:
+    """Return the encoder's tokenizer with a truncation of its own, which reads whole texts."""
+    tokenizer = Tokenizer.from_str(encoder.tokenizer.to_str())
     settings = encoder.settings
-    cutting.enable_truncation(settings.max_length, direction=settings.truncation_side)
-    return list(cutting.encode(*row).ids)  # type: ignore[arg-type]
+    tokenizer.enable_truncation(settings.max_length, direction=settings.truncation_side)
+    return tokenizer
+
+
+def whole_ids(tokenizer: Tokenizer, row: tuple[str, ...]) -> list[int]:
+    """Tokenize the whole texts, as the tokenizer itself cuts them."""
+    return list(tokenizer.encode(*row).ids)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("side", ["right", "left"])
@@ -74,8 +79,9 @@ def test_a_long_texts_tokens_are_those_of_the_whole_text(
             tuple(odd_text(draw, draw.choice((1, 20, 200))) for _ in range(columns))
             for _ in range(40)
         ]
+        whole = cutting(encoder)
         for row, tokens in zip(rows, encoder.encode(rows), strict=True):
-            assert list(tokens.ids) == whole_ids(encoder, row), row
+            assert list(tokens.ids) == whole_ids(whole, row), row
 
 
 def test_only_a_part_of_a_long_text_is_tokenized(tokenizer: Tokenizer) -> None:
@@ -117,7 +123,7 @@ print((peak() - before) // 2**20)
 def test_two_long_texts_take_little_memory_and_keep_their_order(tokenizer: Tokenizer) -> None:
     """A tokenizer makes a row for every pair of the parts that it cuts off."""
     encoder = TextEncoder(tokenizer, TextSettings(10, 2))
-    longer, shorter = "a film " * 30_000, "the story " * 25_000
+    whole, longer, shorter = cutting(encoder), "a film " * 30_000, "the story " * 25_000
     for row in (
         (longer, shorter),
         (shorter, longer),
@@ -127,10 +133,10 @@ def test_two_long_texts_take_little_memory_and_keep_their_order(tokenizer: Token
     ):
         (tokens,) = encoder.encode([row])
         first, second = (len(text.split()) for text in row)
-        expected = whole_ids(encoder, tuple(" ".join(text.split()[:40]) for text in row))
+        expected = whole_ids(whole, tuple(" ".join(text.split()[:40]) for text in row))
         if min(first, second) > 40 and first != second:  # the parts must differ as the texts do
             cut = [" ".join(text.split()[: 40 + (len(text.split()) > 50_000)]) for text in row]
-            expected = whole_ids(encoder, tuple(cut))
+            expected = whole_ids(whole, tuple(cut))
         assert list(tokens.ids) == expected
 
 

@@ -9,7 +9,13 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-NOTEBOOK = Path(__file__).parents[1] / "examples" / "python" / "compress.ipynb"
+ROOT = Path(__file__).parents[1]
+NOTEBOOK = ROOT / "examples" / "python" / "compress.ipynb"
+_SHORT_TIMING = """
+import pytest
+from tests import _timing
+_timing.shorten(pytest.MonkeyPatch())
+"""
 
 
 def test_the_notebook_is_kept_without_outputs() -> None:
@@ -24,6 +30,10 @@ def test_the_notebook_runs_and_shows_tables(
     monkeypatch.setenv("BMC_HOME", str(tmp_path / "runs"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    startup = tmp_path / "ipython" / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "timing.py").write_text(_SHORT_TIMING)
     notebook = nbformat.reads(NOTEBOOK.read_text(), as_version=4)  # type: ignore[no-untyped-call]
     NotebookClient(notebook, timeout=300, resources={"metadata": {"path": tmp_path}}).execute()
     (tmp_path / "run.ipynb").write_text(json.dumps(notebook))

@@ -10,4 +10,4 @@ pruned = bmc.prune(model, ratio=0.5, epochs=2, force=True)
 small = bmc.quantize(pruned, method="static", samples=128, force=True)
 
 bundles = [made.to("onnx", force=True, allow_slower=True) for made in (model, pruned, small)]
-bmc.compare(bundles, launches=2, rounds=2).show()
+bmc.compare(bundles, threads=(1,), launches=2, rounds=2).show()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -37,34 +38,52 @@ def kept(workspace: Path) -> Path:
     return workspace
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("bmc qu", {"quantize"}),
-        ("bmc quantize ", {"mine", "other"}),
-        ("bmc check ", {"b"}),
-        ("bmc bench b ", {"b"}),
-        ("bmc inspect ", {"mine", "other", "b"}),
-        ("bmc quantize mine --method s", {"static"}),
-        ("bmc prune --method un", {"unstructured"}),
-        ("bmc export mine --target open", {"openvino"}),
-        ("bmc export mine --target onnx,open", {"onnx,openvino"}),
-        ("bmc train resnet", {"resnet18", "resnet34", "resnet50"}),
-        ("bmc train --data fash", {"fashion-mnist"}),
-        ("bmc train --schedule co", {"cosine"}),
-        ("bmc datasets dig", {"digits"}),
-        ("bmc distill --student ", {"tiny", "mini", "small", "ngram"}),
-        ("bmc distill --student mini --set la", {"layers="}),
-        ("bmc share --method lowrank --set en", {"energy="}),
-        ("bmc quantize --set calib", {"calibrator="}),
-        ("bmc quantize --method qat --set calib", {"calibrator="}),  # declared by static
-        ("bmc train mlp --set dep", {"depth="}),
-        ("bmc export --allow", {"--allow-slower"}),
-        ("bmc train bert --set nothing", set()),
-    ],
-)
-def test_a_shell_completes(kept: Path, line: str, words: set[str]) -> None:
-    assert set(completed(line)) == words
+_COMPLETIONS: dict[str, set[str]] = {
+    "bmc qu": {"quantize"},
+    "bmc quantize ": {"mine", "other"},
+    "bmc check ": {"b"},
+    "bmc bench b ": {"b"},
+    "bmc inspect ": {"mine", "other", "b"},
+    "bmc quantize mine --method s": {"static"},
+    "bmc prune --method un": {"unstructured"},
+    "bmc export mine --target open": {"openvino"},
+    "bmc export mine --target onnx,open": {"onnx,openvino"},
+    "bmc train resnet": {"resnet18", "resnet34", "resnet50"},
+    "bmc train --data fash": {"fashion-mnist"},
+    "bmc train --schedule co": {"cosine"},
+    "bmc datasets dig": {"digits"},
+    "bmc distill --student ": {"tiny", "mini", "small", "ngram"},
+    "bmc distill --student mini --set la": {"layers="},
+    "bmc share --method lowrank --set en": {"energy="},
+    "bmc quantize --set calib": {"calibrator="},
+    "bmc quantize --method qat --set calib": {"calibrator="},  # declared by static
+    "bmc train mlp --set dep": {"depth="},
+    "bmc export --allow": {"--allow-slower"},
+    "bmc train bert --set nothing": set(),
+}
+_COMPLETE_ALL = """
+import contextlib, io, json, os, sys
+from bmc.cli import main
+for line in json.loads(sys.argv[1]):
+    os.environ.update(COMP_WORDS=line, COMP_CWORD=str(line.count(" ")))
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        main()
+    print(json.dumps(out.getvalue().split()))
+"""
+
+
+def test_a_shell_completes(kept: Path) -> None:
+    """In one process: each line would take a start of Python."""
+    done = subprocess.run(
+        [sys.executable, "-c", _COMPLETE_ALL, json.dumps([*_COMPLETIONS])],
+        env=asked("bmc "),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    completions = [set(json.loads(line)) for line in done.stdout.splitlines()]
+    assert dict(zip(_COMPLETIONS, completions, strict=True)) == _COMPLETIONS
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +19,13 @@ from bmc import data as datasets
 from bmc.compress.share.lowrank import LowRank
 from bmc.data import Table, split
 from bmc.errors import ArtifactError, SettingError
-from bmc.export import ExportOptions, flow
-from bmc.export.source import source_of
 from bmc.inputs.latent import LatentEncoder
 from bmc.model import Model
 from bmc.models import gan
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 from bmc.training.settings import TrainingSettings
+from tests.models import _bundles
 
 Run = Callable[..., tuple[int, str, str]]
 SPEC = {"latent": 10, "hidden": 8, "channels": 3, "height": 5, "width": 7}
@@ -42,19 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def bundle_of(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+def bundle_of(folder: Path) -> Iterator[Callable[[str], Path]]:
     """Return a function that exports that model to a target, once."""
-    parent = tmp_path_factory.mktemp("bundles")
-    data = datasets.load("digits")
-
-    def export(target: str) -> Path:
-        output = parent / f"little-gan-{target}"
-        if not output.exists():
-            with source_of(folder, data, ExportOptions()) as source:
-                flow.export(source, target, output, force=False)
-        return output
-
-    return export
+    with _bundles.exporting(folder, datasets.load("digits")) as export:
+        yield lambda target: export(target).path
 
 
 def lively() -> Model:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bmc.models import cnn, image_networks, mlp, mobilenet_v2, resnet, vgg
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.workflows import baselines
+from tests.models import _bundles
 
 SLIM = {
     "mlp": {"width": "32", "depth": "2"},
@@ -175,11 +176,23 @@ def test_the_onnx_file_answers_as_pytorch_does(
     assert bundle.manifest.inputs[0].shape == ("batch", 1, *size)
 
 
+@pytest.fixture(scope="module")
+def for_any_size(
+    digits: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Bundle]]:
+    """Return a function that exports a slim resnet18 to a target."""
+    model = lively(build("resnet18", digits))
+    model.data = {"fingerprint": digits.fingerprint}
+    folder = artifact.save(model, tmp_path_factory.mktemp("any-size") / "model")
+    with _bundles.exporting(folder, digits) as export:
+        yield export
+
+
 @pytest.mark.parametrize("target", ["openvino", "tensorrt", "pytorch"])
 def test_a_network_for_any_size_reaches_every_target(
-    target: str, make: Callable[[str], Model], digits: Dataset, tmp_path: Path
+    target: str, for_any_size: Callable[[str], Bundle]
 ) -> None:
-    bundle = exported(lively(make("resnet18")), digits, target, tmp_path)
+    bundle = for_any_size(target)
     assert bundle.manifest.parity["max_error_other_shapes"] < 1e-4
     assert bundle.model_path.exists()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -74,29 +76,34 @@ def test_a_spec_out_of_bounds_is_refused(spec: dict[str, Any]) -> None:
         ngram.build({"embedding": 1, "outputs": 2, **spec})
 
 
-def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
-    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
-    loaded = _bundles.saved(model, tmp_path / "ngram")
-    inputs = loaded.encoder.probes(4)
+@pytest.fixture(scope="module")
+def small(
+    reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_bundles.Exported]:
+    """Return a small network after one epoch, and its bundles."""
+    folder = tmp_path_factory.mktemp("small")
+    with _bundles.exports_of("ngram", reviews, folder, **SMALL) as exported:
+        yield exported
+
+
+def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
+    inputs = small.model.encoder.probes(4)
     for target in ("onnx", "openvino", "pytorch"):
-        created = _bundles.exported(tmp_path / "ngram", reviews, target, tmp_path / target)
-        for arrays, output in zip(inputs, _bundles.answers_of(created, inputs), strict=True):
+        outputs = _bundles.answers_of(small.bundle(target), inputs)
+        for arrays, output in zip(inputs, outputs, strict=True):
             np.testing.assert_allclose(
-                output, _bundles.module_answers(loaded, arrays), atol=1e-5, err_msg=target
+                output, _bundles.module_answers(small.model, arrays), atol=1e-5, err_msg=target
             )
-    kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
+    kinds = [node.op_type for node in onnx.load(small.bundle("onnx").model_path).graph.node]
     assert kinds.count("Gather") == 1
     assert len(kinds) < 8
-    with load(tmp_path / "onnx") as pipeline:
+    with load(small.bundle("onnx").path) as pipeline:
         assert [prediction.label for prediction in pipeline(["a fine film", "नमस्ते"])]
 
 
-def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(small: _bundles.Exported) -> None:
     pytest.importorskip("tensorrt_rtx")
-    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
-    _bundles.saved(model, tmp_path / "ngram")
-    created = _bundles.exported(tmp_path / "ngram", reviews, "tensorrt", tmp_path / "bundle")
-    assert created.model_path.stat().st_size > 0
+    assert small.bundle("tensorrt").model_path.stat().st_size > 0
 
 
 def test_pairs_of_texts_are_classified(tmp_path: Path) -> None:
@@ -122,16 +129,14 @@ def test_a_model_whose_table_is_of_another_size_is_refused(
 
 
 def test_a_bundle_that_says_more_buckets_than_its_table_has_is_refused_when_it_answers(
-    reviews: Dataset, tmp_path: Path
+    small: _bundles.Exported, tmp_path: Path
 ) -> None:
-    model = _bundles.trained("ngram", reviews, tmp_path / "checkpoints", **SMALL)
-    _bundles.saved(model, tmp_path / "ngram")
-    created = _bundles.exported(tmp_path / "ngram", reviews, "onnx", tmp_path / "onnx")
-    content = read_json(created.path / MANIFEST, "bundle")
+    folder = Path(shutil.copytree(small.bundle("onnx").path, tmp_path / "onnx"))
+    content = read_json(folder / MANIFEST, "bundle")
     content["preprocessing"]["buckets"] = 2**24
     kept = {key: value for key, value in content.items() if key not in (DIGEST, "sizes")}
-    write_json(created.path / MANIFEST, kept)
-    with load(created.path) as pipeline, pytest.raises(ArtifactError):
+    write_json(folder / MANIFEST, kept)
+    with load(folder) as pipeline, pytest.raises(ArtifactError):
         pipeline("a film that nobody saw")
 
 

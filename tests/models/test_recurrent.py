@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -82,43 +83,47 @@ def test_the_states_are_those_of_torchs_own_bidirectional_layer(cell: str, upstr
         torch.testing.assert_close(module(series, lengths), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_bundles_over_series_answer_ragged_rows_of_any_length(
-    cell: str, vowels: Dataset, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module", params=CELLS)
+def of_series(
+    request: pytest.FixtureRequest, vowels: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, _bundles.Exported]]:
+    """Return a cell, and a network of it for series with its bundles."""
     options = {name: SMALL[name] for name in ("hidden", "layers")}
-    model = _bundles.trained(cell, vowels, tmp_path / "checkpoints", **options)
-    loaded = _bundles.saved(model, tmp_path / cell)
+    folder = tmp_path_factory.mktemp(request.param)
+    with _bundles.exports_of(request.param, vowels, folder, **options) as exported:
+        yield request.param, exported
+
+
+def test_bundles_over_series_answer_ragged_rows_of_any_length(
+    of_series: tuple[str, _bundles.Exported],
+) -> None:
+    cell, network = of_series
     inputs = [series_of(rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino"):
-        bundle = _bundles.exported(tmp_path / cell, vowels, target, tmp_path / target)
-        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        outputs = _bundles.answers_of(network.bundle(target), inputs)
+        for arrays, output in zip(inputs, outputs, strict=True):
             np.testing.assert_allclose(
-                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(network.model, arrays), atol=2e-5, err_msg=target
             )
-    graph = onnx.load(tmp_path / "onnx" / "model.onnx").graph
+    graph = onnx.load(network.bundle("onnx").model_path).graph
     assert sum(node.op_type == CELLS[cell] for node in graph.node) == 4
 
 
-@pytest.mark.parametrize("cell", CELLS)
-def test_tensorrt_builds_an_engine(cell: str, vowels: Dataset, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(of_series: tuple[str, _bundles.Exported]) -> None:
     pytest.importorskip("tensorrt_rtx")
-    model = _bundles.trained(cell, vowels, tmp_path / "checkpoints", hidden="8")
-    _bundles.saved(model, tmp_path / cell)
-    bundle = _bundles.exported(tmp_path / cell, vowels, "tensorrt", tmp_path / "bundle")
-    assert bundle.model_path.stat().st_size > 0
+    assert of_series[1].bundle("tensorrt").model_path.stat().st_size > 0
 
 
 def test_bundles_over_tokens_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
-    model = _bundles.trained("gru", reviews, tmp_path / "checkpoints", **SMALL)
-    loaded = _bundles.saved(model, tmp_path / "gru")
-    inputs = [_bundles.texts(loaded, rows, length) for rows, length in _bundles.SHAPES]
-    for target in ("onnx", "openvino"):
-        bundle = _bundles.exported(tmp_path / "gru", reviews, target, tmp_path / target)
-        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
-            np.testing.assert_allclose(
-                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
-            )
+    with _bundles.exports_of("gru", reviews, tmp_path, **SMALL) as network:
+        model = network.model
+        inputs = [_bundles.texts(model, rows, length) for rows, length in _bundles.SHAPES]
+        for target in ("onnx", "openvino"):
+            outputs = _bundles.answers_of(network.bundle(target), inputs)
+            for arrays, output in zip(inputs, outputs, strict=True):
+                np.testing.assert_allclose(
+                    output, _bundles.module_answers(model, arrays), atol=2e-5, err_msg=target
+                )
 
 
 def test_each_channel_is_normalized_by_the_training_series_alone(vowels: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +69,23 @@ def test_padding_changes_no_answer_and_order_does(columns: int) -> None:
     assert (logits(ids.flip(1), torch.ones_like(ids), types) - alone).abs().max() > 1e-3
 
 
-def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
-    model = _bundles.trained("textcnn", reviews, tmp_path / "checkpoints", **SMALL)
-    loaded = _bundles.saved(model, tmp_path / "textcnn")
-    inputs = [_bundles.texts(loaded, rows, length) for rows, length in _bundles.SHAPES]
+@pytest.fixture(scope="module")
+def small(
+    reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_bundles.Exported]:
+    """Return a small network after one epoch, and its bundles."""
+    folder = tmp_path_factory.mktemp("small")
+    with _bundles.exports_of("textcnn", reviews, folder, **SMALL) as exported:
+        yield exported
+
+
+def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
+    inputs = [_bundles.texts(small.model, rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino", "pytorch"):
-        bundle = _bundles.exported(tmp_path / "textcnn", reviews, target, tmp_path / target)
-        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        outputs = _bundles.answers_of(small.bundle(target), inputs)
+        for arrays, output in zip(inputs, outputs, strict=True):
             np.testing.assert_allclose(
-                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(small.model, arrays), atol=2e-5, err_msg=target
             )
 
 
@@ -98,12 +107,9 @@ def test_openvino_answers_in_8_bits_like_the_module(reviews: Dataset, tmp_path: 
         np.testing.assert_allclose(output, expected, atol=0.05)
 
 
-def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(small: _bundles.Exported) -> None:
     pytest.importorskip("tensorrt_rtx")
-    model = _bundles.trained("textcnn", reviews, tmp_path / "checkpoints", **SMALL)
-    _bundles.saved(model, tmp_path / "textcnn")
-    bundle = _bundles.exported(tmp_path / "textcnn", reviews, "tensorrt", tmp_path / "bundle")
-    assert bundle.model_path.stat().st_size > 0
+    assert small.bundle("tensorrt").model_path.stat().st_size > 0
 
 
 @pytest.mark.parametrize(

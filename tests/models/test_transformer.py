@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,27 +55,32 @@ def test_padding_changes_no_answer_and_order_does(columns: int) -> None:
     assert (prediction(ids.flip(1), torch.ones_like(ids), types) - alone).abs().max() > 1e-3
 
 
-def test_bundles_answer_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
-    model = _bundles.trained("transformer", reviews, tmp_path / "checkpoints", **SMALL)
-    loaded = _bundles.saved(model, tmp_path / "transformer")
-    inputs = [_bundles.texts(loaded, rows, length) for rows, length in _bundles.SHAPES]
+@pytest.fixture(scope="module")
+def small(
+    reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[_bundles.Exported]:
+    """Return a small network after one epoch, and its bundles."""
+    folder = tmp_path_factory.mktemp("small")
+    with _bundles.exports_of("transformer", reviews, folder, **SMALL) as exported:
+        yield exported
+
+
+def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
+    inputs = [_bundles.texts(small.model, rows, length) for rows, length in _bundles.SHAPES]
     for target in ("onnx", "openvino"):
-        bundle = _bundles.exported(tmp_path / "transformer", reviews, target, tmp_path / target)
-        for arrays, output in zip(inputs, _bundles.answers_of(bundle, inputs), strict=True):
+        outputs = _bundles.answers_of(small.bundle(target), inputs)
+        for arrays, output in zip(inputs, outputs, strict=True):
             np.testing.assert_allclose(
-                output, _bundles.module_answers(loaded, arrays), atol=2e-5, err_msg=target
+                output, _bundles.module_answers(small.model, arrays), atol=2e-5, err_msg=target
             )
-    kinds = [node.op_type for node in onnx.load(tmp_path / "onnx" / "model.onnx").graph.node]
+    kinds = [node.op_type for node in onnx.load(small.bundle("onnx").model_path).graph.node]
     assert kinds.count("Attention") == 2
     assert "IsNaN" not in kinds
 
 
-def test_tensorrt_builds_an_engine(reviews: Dataset, tmp_path: Path) -> None:
+def test_tensorrt_builds_an_engine(small: _bundles.Exported) -> None:
     pytest.importorskip("tensorrt_rtx")
-    model = _bundles.trained("transformer", reviews, tmp_path / "checkpoints", **SMALL)
-    _bundles.saved(model, tmp_path / "transformer")
-    bundle = _bundles.exported(tmp_path / "transformer", reviews, "tensorrt", tmp_path / "bundle")
-    assert bundle.model_path.stat().st_size > 0
+    assert small.bundle("tensorrt").model_path.stat().st_size > 0
 
 
 def test_the_form_emits_a_shared_layer_once() -> None:
