@@ -110,7 +110,7 @@ def test_a_bert_of_sentence_pairs_is_quantized_and_exported(
 ) -> None:
     rows = [(*row, *row) for row in reviews.train.rows]
     pairs = replace(reviews, columns=("a", "b"), train=replace(reviews.train, rows=rows))
-    model = make_lively(columns=2)
+    model = make_lively(columns=2, layers=1)
     taken(model, f"quantize/{method}", METHODS[method], work_on(pairs, tmp_path))
     assert largest_error(model, tmp_path) < 0.1
 
