@@ -35,6 +35,11 @@ from tests import _sounds, _timing
 from tests._tokenizers import built_in_tokenizer
 
 ROWS_A_CLASS = 150
+_LONG_FILES = (
+    *("test_readme", "test_quantize_after", "test_floor", "test_quantize_export", "test_law"),
+    *("test_encoders", "test_quantize", "test_api", "test_notebook", "test_pages", "test_site"),
+    *("test_multilabel", "test_sound", "test_example_plugin", "test_checkpoint", "test_kills"),
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -95,8 +100,9 @@ def pytest_runtest_setup() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start with the README, the longest file, so that no core waits for it at the end."""
-    items.sort(key=lambda item: "readme" not in item.path.parts)
+    """Start with the files that take longest, so that no core waits for one at the end."""
+    rank = {name: number for number, name in enumerate(_LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "plugin"
-Run = RunCode = Callable[..., CompletedProcess[str]]
+Run = Callable[..., CompletedProcess[str]]
+RunCode = Callable[..., CompletedProcess[str]]
 RunAll = Callable[..., list[tuple[int, str, str]]]
 _ALL = """
 import contextlib, io, json, sys
