@@ -51,6 +51,11 @@ class Setting:
         return get_origin(self.kind) in (tuple, Mapping)
 
     @property
+    def has_names(self) -> bool:
+        """Whether the field holds values by name, each typed as NAME=VALUE."""
+        return get_origin(self.kind) is Mapping
+
+    @property
     def element(self) -> Any:
         """The type of the field's value, or of each of its values."""
         return get_args(self.kind)[0] if self.is_several else self.kind
@@ -64,8 +69,9 @@ class Setting:
         """
         if value is None:
             return self.default
-        if get_origin(self.kind) is Mapping:
-            return pairs(value)
+        if self.has_names:
+            option = "--set" if self.name == "settings" else f"--{self.name.replace('_', '-')}"
+            return pairs(value, option)
         if not self.is_several:
             return value
         parts = (each if isinstance(each, tuple) else (each,) for each in value)
@@ -120,8 +126,12 @@ def without_none(hint: Any) -> Any:
     return parts[0] if isinstance(hint, UnionType) else hint
 
 
-def pairs(texts: Any) -> dict[str, str]:
+def pairs(texts: Any, option: str) -> dict[str, str]:
     """Return the settings that texts such as "width=256" name.
+
+    Args:
+        texts: the texts.
+        option: the option that they were typed for, for messages.
 
     Raises:
         SettingError: a setting is not of this form.
@@ -130,6 +140,6 @@ def pairs(texts: Any) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            raise SettingError(f"--set {text!r}; it must look like NAME=VALUE")
+            raise SettingError(f"{option} {text!r}; it must look like NAME=VALUE")
         named[name] = value
     return named

@@ -37,6 +37,7 @@ def build(classes, channels, height, width):
         ("--target-macs 0.25x was not", 'target_macs="0.25x" was not'),
         ("add --code mine:build", 'open it with bmc.open(path, code="mine:build")'),
         ("name it with --data", "name it with data"),
+        ("add --preprocess scale=1/255 or", 'add preprocess={"scale": "1/255"} or'),
         ("two words -- and a-b--c", "two words -- and a-b--c"),
     ],
 )

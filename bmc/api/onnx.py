@@ -24,7 +24,8 @@ Arrays = Mapping[str, NDArray[Any]]
 Samples = Arrays | Iterable[Arrays] | str | Path
 """One array per input name, or an .npz file of such arrays: samples along the first axis, or along
 an additional leading axis. An iterable yields such arrays of one sample, or of several; it is read
-once, and may hold more than fits into memory."""
+once, and may hold more than fits into memory. Texts, numbers and images are read from a table, or
+from "imagefolder:DIR"."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,6 +78,7 @@ class OnnxHandle:
         *,
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
@@ -96,6 +98,7 @@ class OnnxHandle:
         *more: str,
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
@@ -113,6 +116,7 @@ class OnnxHandle:
         *more: str,
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
@@ -127,8 +131,12 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: one array per input name, an iterable of such arrays, or an .npz file.
+            samples: one array per input name, an iterable of such arrays, an .npz file, a table of
+                texts or numbers, or "imagefolder:DIR".
             random_samples: generate the inputs instead; a weaker check.
+            preprocess: how images, texts or numbers become inputs, where no file beside the ONNX
+                file says so, such as {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406)};
+                `bmc.onnx_models.preprocessing.Preprocessing` has the names.
             opset: version of the ONNX operators, 18 to 23; that of the file when None.
             batch: number of rows of every call, in place of any number.
             simplify: fold constants and batch norms, and remove what no output needs.
@@ -153,8 +161,10 @@ class OnnxHandle:
         from bmc.workflows.options import SampledFiles  # noqa: PLC0415
 
         arrays = None if isinstance(samples, str | Path) else samples
-        path = samples if isinstance(samples, str | Path) else None
-        files = SampledFiles(path_of(output), force, None, path_of(path), random_samples)
+        path = str(samples) if isinstance(samples, str | Path) else None
+        files = SampledFiles(
+            path_of(output), force, None, path, random_samples, dict(preprocess or {})
+        )
         with call(verbose, progress):
             options = ExportOptions(opset, max_batch, batch=batch, simplify=simplify)
             result = export(str(self.path), (target, *more), options, files, arrays)
@@ -168,6 +178,7 @@ class OnnxHandle:
         *more: str,
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         calibrator: str = "mse",
         in_float: Sequence[str] = (),
         labels: str | NDArray[Any] | None = None,
@@ -185,12 +196,17 @@ class OnnxHandle:
         Args:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
-            samples: one array per input name, an iterable of such arrays, or an .npz file.
+            samples: one array per input name, an iterable of such arrays, an .npz file, a table of
+                texts or numbers, or "imagefolder:DIR".
             random_samples: generate the inputs instead; a weaker check.
+            preprocess: how images, texts or numbers become inputs, where no file beside the ONNX
+                file says so, such as {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406)};
+                `bmc.onnx_models.preprocessing.Preprocessing` has the names.
             calibrator: "mse", "minmax" or "percentile".
             in_float: names or patterns of nodes that stay in float.
             labels: labels of the samples along the first axis: class indices, where negative ones
-                are ignored, or numbers; or the name of their array among the samples.
+                are ignored, or numbers; or the name of their array among the samples, or of their
+                column in a table. Class folders and a column "label" need no name.
             score: function of the outputs of each sample, arrays by name, and of the labels of each
                 sample, which returns a number in 0..1, higher is better. It takes the place of
                 accuracy (class indices) or R2 (numbers).
@@ -228,6 +244,7 @@ class OnnxHandle:
                 force=force,
                 target=(target, *more),
                 random_samples=random_samples,
+                preprocess=dict(preprocess or {}),
                 min_agreement=min_agreement,
                 allow_slower=allow_slower,
             )
@@ -244,6 +261,7 @@ class OnnxHandle:
         ratio: float | None = None,
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         labels: str | NDArray[Any] | None = None,
         score: ScoreFunction | None = None,
         max_drop: float | None = None,
@@ -264,8 +282,12 @@ class OnnxHandle:
             more: further targets.
             method: "unstructured" or "nm".
             ratio: share of the weights that are zero afterwards (unstructured).
-            samples: one array per input name, an iterable of such arrays, or an .npz file.
+            samples: one array per input name, an iterable of such arrays, an .npz file, a table of
+                texts or numbers, or "imagefolder:DIR".
             random_samples: generate the inputs instead; a weaker check.
+            preprocess: how images, texts or numbers become inputs, where no file beside the ONNX
+                file says so, such as {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406)};
+                `bmc.onnx_models.preprocessing.Preprocessing` has the names.
             labels: labels of the samples; see `quantize`.
             score: score function; see `quantize`.
             max_drop: points of the score that may be lost; 1 when None.
@@ -289,7 +311,15 @@ class OnnxHandle:
         from bmc.workflows.tuning import Tuning  # noqa: PLC0415
 
         files, in_memory = _compressed_files(
-            (target, *more), samples, random_samples, labels, score, min_agreement, output, force
+            (target, *more),
+            samples,
+            labels,
+            score,
+            output,
+            force=force,
+            random_samples=random_samples,
+            preprocess=dict(preprocess or {}),
+            min_agreement=min_agreement,
         )
         with call(verbose, progress):
             pruning = Pruning(method, ratio, settings=settings)
@@ -305,6 +335,7 @@ class OnnxHandle:
         method: str = "cluster",
         samples: Samples | None = None,
         random_samples: bool = False,
+        preprocess: Mapping[str, Any] | None = None,
         labels: str | NDArray[Any] | None = None,
         score: ScoreFunction | None = None,
         max_drop: float | None = None,
@@ -321,8 +352,12 @@ class OnnxHandle:
             target: "onnx", "openvino" or "tensorrt".
             more: further targets.
             method: "cluster".
-            samples: one array per input name, an iterable of such arrays, or an .npz file.
+            samples: one array per input name, an iterable of such arrays, an .npz file, a table of
+                texts or numbers, or "imagefolder:DIR".
             random_samples: generate the inputs instead; a weaker check.
+            preprocess: how images, texts or numbers become inputs, where no file beside the ONNX
+                file says so, such as {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406)};
+                `bmc.onnx_models.preprocessing.Preprocessing` has the names.
             labels: labels of the samples; see `quantize`.
             score: score function; see `quantize`.
             max_drop: points of the score that may be lost; 1 when None.
@@ -346,7 +381,15 @@ class OnnxHandle:
         from bmc.workflows.tuning import Tuning  # noqa: PLC0415
 
         files, in_memory = _compressed_files(
-            (target, *more), samples, random_samples, labels, score, min_agreement, output, force
+            (target, *more),
+            samples,
+            labels,
+            score,
+            output,
+            force=force,
+            random_samples=random_samples,
+            preprocess=dict(preprocess or {}),
+            min_agreement=min_agreement,
         )
         with call(verbose, progress):
             tuning = Tuning(max_drop=max_drop)
@@ -366,25 +409,25 @@ class OnnxHandle:
 def _compressed_files(
     targets: tuple[str, ...],
     samples: Samples | None,
-    random_samples: bool,
     labels: str | NDArray[Any] | None,
     score: ScoreFunction | None,
-    min_agreement: float | None,
     output: str | Path | None,
-    force: bool,
+    **options: Any,
 ) -> tuple[CompressedFiles, InMemory]:
-    """Return samples, labels and limits as the workflows take them."""
+    """Return samples, labels and limits as the workflows take them.
+
+    Args:
+        targets: names of the targets.
+        samples: samples of any kind.
+        labels: labels of the samples, or their name.
+        score: score function of the caller.
+        output: the bundle of a single target.
+        options: fields of `CompressedFiles` by name.
+    """
     from bmc.workflows.onnx_files import InMemory  # noqa: PLC0415  needs the onnx package
     from bmc.workflows.options import CompressedFiles  # noqa: PLC0415
 
     arrays = None if isinstance(samples, str | Path) else samples
-    path = samples if isinstance(samples, str | Path) else None
-    files = CompressedFiles(
-        output=path_of(output),
-        force=force,
-        target=targets,
-        random_samples=random_samples,
-        min_agreement=min_agreement,
-        samples=path_of(path),
-    )
+    path = str(samples) if isinstance(samples, str | Path) else None
+    files = CompressedFiles(output=path_of(output), target=targets, samples=path, **options)
     return files, InMemory(arrays, labels, score)

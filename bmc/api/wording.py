@@ -20,6 +20,7 @@ _CODE = re.compile(rf"add --code ({_VALUE})")
 _VERB = re.compile(r"bmc (train|distill|prune|share|quantize)(?= --)")
 _TARGETS = re.compile(r"--target (?!names )([a-z]+(?:,[a-z]+)*)")
 _SET = re.compile(r"--set ([\w-]+)=([\w.,*-]*[\w*])")
+_PREPROCESS = re.compile(r"--preprocess (\w+)=([\w.,/-]*\w)")
 _OPTION = re.compile(rf"--([a-z][a-z-]*[a-z])(?: ({_VALUE}))?")
 
 
@@ -34,6 +35,9 @@ def in_python(message: str) -> str:
     message = _VERB.sub(r"bmc.\1 with", message)
     message = _TARGETS.sub(lambda match: f".to({_quoted(match[1].split(','))})", message)
     message = _SET.sub(lambda match: f"{_name(match[1])}={_literal(match[2])}", message)
+    message = _PREPROCESS.sub(
+        lambda match: f'preprocess={{"{match[1]}": {_literal(match[2])}}}', message
+    )
     return _OPTION.sub(_argument, message)
 
 

@@ -84,7 +84,7 @@ def _parameter(setting: Setting) -> inspect.Parameter:
     info.metavar = _SHOWN.get(element, "TEXT" if setting.group else None)
     if name in completions.BY_NAME:
         info.autocompletion = _completion(name)
-    if name == _SET:
+    if setting.has_names:
         info.metavar = "NAME=VALUE"
     elif element not in (bool, str) or setting.choice:
         info.parser = lambda typed: (

@@ -29,8 +29,10 @@ from bmc.contracts.tasks import EMBEDDING, TOKENS, LabelReading, label_reading, 
 from bmc.data import _texts
 from bmc.data._columns import label_columns_of
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
+from bmc.data._features import column_names as column_names
 from bmc.data._features import features_in_memory as features_in_memory
 from bmc.data._features import number_in as number_in
+from bmc.data._imagefolder import images_in as images_in
 from bmc.data._labels import check_classes
 from bmc.data._summary import Summary as Summary
 from bmc.data._summary import summarize

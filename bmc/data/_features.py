@@ -48,7 +48,7 @@ def read(path: Path, features: Sequence[str], label_column: str, several: bool =
             no value at all, or no column holds numbers.
     """
     label_columns = label_columns_of(label_column, several)
-    columns = chosen(features, names_of(path), label_columns, str(path))
+    columns = chosen(features, column_names(path), label_columns, str(path))
     rows, values = records(path, (*columns, *label_columns), WAY_OUT)
     labels = labels_of(values, label_columns, several)
     table = _table(rows, values, columns, labels, is_all=tuple(features) == (ALL_FEATURES,))
@@ -169,7 +169,7 @@ def chosen(
     return columns
 
 
-def names_of(path: Path) -> list[str]:
+def column_names(path: Path) -> list[str]:
     """Return the names of a table's columns, in order."""
     module, _ = FORMATS[path.suffix.lower()]
     names: list[str] = importlib.import_module(f"bmc.data.{module}").names(path)

@@ -58,6 +58,28 @@ def read(folder: str, columns: Sequence[str], label_column: str) -> Table:
     return _part(root, None)
 
 
+def images_in(folder: str) -> Table:
+    """List the images of a folder: with its classes as `read` does, or without labels.
+
+    Args:
+        folder: DIR, with a folder for each class, or with images alone.
+
+    Raises:
+        UnknownError: there is no such folder.
+        DataError: as `read`, or the folder holds no image.
+        MissingError: Pillow is not installed.
+    """
+    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
+
+    root = Path(folder)
+    if not root.is_dir() or folders_in(root):
+        return read(folder, (), "")
+    images = images_below(folder)
+    if not images:
+        raise DataError(f"{folder} holds no image ({', '.join(_ENDINGS)})")
+    return Table(images, [], kind="image")
+
+
 def images_below(folder: str) -> list[Path]:
     """Find the images in a folder and its folders; each is decoded once, as `read` does.
 

@@ -15,6 +15,7 @@ _PROBABILITIES = ("Softmax", "LogSoftmax")
 _LINEAR = ("Gemm", "MatMul")
 _MASK = "Sigmoid"
 _STEPS = 8
+_BINARY = 2
 _SINCE_LAST = 13  # opset since which a softmax without an axis takes the last one, not axis 1
 
 
@@ -53,6 +54,37 @@ def thresholds_of(graph: onnx_ir.Graph) -> Mapping[str, float]:
         elif is_single and (node.op_type in _LINEAR or _is_biased(node)):
             thresholds[str(output.name)] = 0.0
     return thresholds
+
+
+def single_values_of(graph: onnx_ir.Graph) -> Collection[str]:
+    """Return the names of outputs of floats with one value a row."""
+    return {
+        str(value.name)
+        for value in graph.outputs
+        if value.shape is not None
+        and len(value.shape) > 0
+        and all(size == 1 for size in list(value.shape)[1:])
+        and (value.dtype is None or value.dtype.is_floating_point())
+    }
+
+
+def classes_of(graph: onnx_ir.Graph) -> int | None:
+    """Return the number of classes that the first output of logits tells apart.
+
+    An output with one value a row tells two classes apart.
+
+    Returns:
+        None where there are no such outputs, or the number is not known.
+    """
+    names = logits_of(graph)
+    for output in graph.outputs:
+        if output.name in names:
+            size = output.shape[-1] if output.shape is not None and len(output.shape) else None
+            node = producer_of_logits(output)
+            if isinstance(size, int) and size > 0:
+                return size
+            return _columns(node) if node is not None else None
+    return _BINARY if thresholds_of(graph) else None
 
 
 def _is_mask(output: onnx_ir.Value) -> bool:

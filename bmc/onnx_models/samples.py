@@ -82,7 +82,7 @@ def read_samples(file: OnnxFile, path: Path, labels: str | None = None) -> Sampl
     if path.suffix.lower() != ".npz":
         raise UsageError(
             f"--samples is {str(path)!r}; it must be an .npz file with an array for each input: "
-            f"{_listed(file.inputs)}"
+            f"{_listed(file.inputs)}; or a table of texts or numbers (.csv), or imagefolder:DIR"
         )
     if not path.is_file():
         raise UnknownError(f"--samples: there is no file {str(path)!r}")

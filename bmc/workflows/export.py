@@ -19,7 +19,7 @@ from bmc.measure.shown import megabytes, significant, with_interval
 from bmc.onnx_models import finding
 from bmc.workflows import onnx_files
 from bmc.workflows.lineage import data_of
-from bmc.workflows.onnx_files import SamplesInMemory
+from bmc.workflows.onnx_samples import SamplesInMemory
 from bmc.workflows.options import SampledFiles
 from bmc.workflows.outputs import refuse_output
 

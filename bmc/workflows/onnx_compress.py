@@ -15,8 +15,9 @@ from bmc.export import ExportOptions, onnx_flow
 from bmc.export.onnx_source import compressed_source, onnx_source
 from bmc.onnx_models.finding import name_of
 from bmc.workflows.export import Exported, check_targets, exported
-from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, samples_for, write_each
+from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
 from bmc.workflows.onnx_quantize import DEFAULT_TARGETS, limits_of
+from bmc.workflows.onnx_samples import may_have_labels, no_labels, samples_for
 from bmc.workflows.options import CompressedFiles, SampledFiles
 from bmc.workflows.tuning import Tuning
 
@@ -52,7 +53,10 @@ def compress_file(
     outputs = outputs_for(targets, folder, files.output, files.force)
     file = fp32_file(path, f"bmc {step.partition('/')[0]} comes before a quantization")
     sampled = SampledFiles(
-        files.output, files.force, files.data, files.samples, files.random_samples
+        data=files.data,
+        samples=files.samples,
+        random_samples=files.random_samples,
+        preprocess=files.preprocess,
     )
     labels = files.labels if samples.labels is None else samples.labels
     rows = samples_for(file, sampled, samples.arrays, labels)
@@ -79,8 +83,6 @@ def refuse_training(path: Path, tuning: Tuning, files: CompressedFiles, samples:
     """
     if replace(tuning, max_drop=None) != Tuning():
         raise UsageError(f"{path} is an ONNX file, which is not trained: leave its options out")
-    if tuning.max_drop is not None and files.labels is None and samples.labels is None:
-        raise UsageError(
-            f"{path} has no labels for --max-drop: --labels names their array in the .npz file; "
-            "without labels, --min-agreement limits the change"
-        )
+    has_labels = files.labels is not None or samples.labels is not None
+    if tuning.max_drop is not None and not has_labels and not may_have_labels(files.samples):
+        raise no_labels(path)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bmc import console, workspace
@@ -24,14 +23,9 @@ from bmc.onnx_models.costs import OnnxCosts, costs_of
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.precision import precision_of, quantized_operators
 from bmc.onnx_models.reading import Declared, OnnxFile, all_nodes, read
-from bmc.onnx_models.samples import Samples, generate, read_samples, samples_of, split_labels
-from bmc.onnx_models.stored_calls import samples_from
+from bmc.workflows.onnx_samples import SamplesInMemory, samples_for
 from bmc.workflows.options import Files, SampledFiles
 from bmc.workflows.outputs import refuse_output
-
-Arrays = Mapping[str, NDArray[Any]]
-SamplesInMemory = Arrays | Iterable[Arrays]
-"""Arrays of all samples by input name, or an iterable of those of each sample."""
 
 
 @dataclass(frozen=True)
@@ -116,72 +110,6 @@ def inspect_file(
     )
 
 
-def samples_for(
-    file: OnnxFile,
-    files: SampledFiles,
-    arrays: SamplesInMemory | None = None,
-    labels: str | NDArray[Any] | None = None,
-) -> Samples:
-    """Return the samples that a caller named, or generated ones where those were asked for.
-
-    Args:
-        file: the ONNX file.
-        files: the path of the samples, or whether they are generated.
-        arrays: samples in memory, in place of a path.
-        labels: labels of the samples, or the name of their array among the samples; None for none.
-
-    Raises:
-        UsageError: there are no samples, or samples of two kinds, or labels of generated samples.
-    """
-    named = files.samples is not None or arrays is not None
-    if files.data:
-        raise UsageError(
-            f"{file.path} is an ONNX file: name its samples with --samples, not --data"
-        )
-    if named and files.random_samples:
-        raise UsageError("--samples and --random-samples exclude each other")
-    if labels is not None and not named:
-        raise UsageError("--labels needs the samples that the labels belong to: --samples ROWS.npz")
-    if isinstance(arrays, Mapping):
-        by_input = cast("Arrays", arrays)
-        if isinstance(labels, str):
-            by_input, labels = split_labels(file, by_input, labels, "samples")
-        samples = samples_of(file, by_input, "samples")
-    elif arrays is not None:
-        key = labels if isinstance(labels, str) else None
-        samples = samples_from(file, arrays, "samples", key)
-    elif files.samples is not None:
-        key = labels if isinstance(labels, str) else None
-        samples = read_samples(file, files.samples, key)
-    else:
-        return _generated(file, files)
-    if labels is not None and not isinstance(labels, str):
-        samples = samples.labeled(np.asarray(labels))
-    return _without_padding(samples)
-
-
-def _generated(file: OnnxFile, files: SampledFiles) -> Samples:
-    if not files.random_samples:
-        names = ", ".join(info.name for info in file.inputs)
-        raise UsageError(
-            f"{file.path} comes without data: name an .npz file with arrays of {names}, --samples "
-            "ROWS.npz; or generate inputs with --random-samples, a weaker check"
-        )
-    console.note("inputs are random: agreement on real inputs can be lower or higher")
-    return generate(file)
-
-
-def _without_padding(samples: Samples) -> Samples:
-    """Return samples as they are; say so where a mask shows that rows are padded."""
-    masks = [name for name in samples.calls[0] if "attention_mask" in name.lower()]
-    if padded := [name for name in masks if any((call[name] == 0).any() for call in samples.calls)]:
-        console.note(
-            f"input {padded[0]} holds zeros: the samples are padded, and what stands at the "
-            "padding counts in ranges and comparisons; pass rows without padding"
-        )
-    return samples
-
-
 def export_file(
     path: Path,
     targets: Sequence[str],
@@ -211,7 +139,7 @@ def export_file(
     file = read(path)
     if options.batch is not None:
         file = with_batch(file, options.batch)
-    samples = samples_for(file, files, arrays)
+    samples = samples_for(file, files, arrays, are_scored=False)
     with onnx_source(name, file, samples, options) as source:
         if source.signature.single:
             console.note(f"bundles have no batch axis: {source.signature.single}")

@@ -13,7 +13,8 @@ from bmc.export.onnx_source import OnnxSource, onnx_source, quantized_source
 from bmc.onnx_models.finding import name_of
 from bmc.onnx_models.logits import logits_of, thresholds_of
 from bmc.workflows.export import Exported, check_targets, exported
-from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, samples_for, write_each
+from bmc.workflows.onnx_files import InMemory, fp32_file, outputs_for, write_each
+from bmc.workflows.onnx_samples import samples_for
 from bmc.workflows.options import Quantization, QuantizedFiles, SampledFiles
 
 DEFAULT_TARGETS = ("onnx",)
@@ -50,8 +51,12 @@ def quantize_file(
     folder = f"{workspace.slug(name)}-int8"
     outputs = outputs_for(targets, folder, files.output, files.force)
     file = fp32_file(path, f"bmc export {path} takes it as it is")
-    named = Path(quantization.samples) if quantization.samples is not None else None
-    sampled = SampledFiles(files.output, files.force, files.data, named, files.random_samples)
+    sampled = SampledFiles(
+        data=files.data,
+        samples=quantization.samples,
+        random_samples=files.random_samples,
+        preprocess=files.preprocess,
+    )
     labels = files.labels if samples.labels is None else samples.labels
     rows = samples_for(file, sampled, samples.arrays, labels)
     in_float = quantization.typed_names()

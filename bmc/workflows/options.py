@@ -53,13 +53,20 @@ class SampledFiles(Files):
     """Where the data of a model is, or the sample inputs of an ONNX file.
 
     Args:
-        samples: .npz file of sample inputs for an ONNX file, one array per input name: samples
-            along the first axis, or along an additional leading axis.
+        samples: sample inputs for an ONNX file: an .npz file with one array per input name, samples
+            along the first axis or along an additional leading axis; imagefolder:DIR; or a table
+            (.csv, .tsv, .jsonl, .json, .parquet) of texts, with tokenizer.json beside the ONNX
+            file, or of numbers.
         random_samples: generate the inputs of an ONNX file instead; a weaker check.
+        preprocess: how images, texts or numbers become inputs, where no file beside the ONNX file
+            says so: scale=1/255, mean=0.485,0.456,0.406, std=0.229,0.224,0.225, order=bgr,
+            crop=0.875, size=224 or layout=NHWC (images); text=COLUMN or max_length=128 (texts);
+            features=a,b,c (numbers); several are possible.
     """
 
-    samples: Path | None = field(default=None, metadata=about(group="Data"))
+    samples: str | None = field(default=None, metadata=about(group="Data"))
     random_samples: bool = field(default=False, metadata=about(group="Data"))
+    preprocess: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Data"))
 
     def refuse_samples(self, model: object) -> None:
         """Refuse samples for a model directory, which has data of its own.
@@ -67,10 +74,10 @@ class SampledFiles(Files):
         Raises:
             UsageError: there are samples.
         """
-        if self.samples is not None or self.random_samples:
+        if self.samples is not None or self.random_samples or self.preprocess:
             raise UsageError(
-                f"--samples and --random-samples are for ONNX files, and {model} is a model "
-                "directory, which has data of its own: leave them out"
+                f"--samples, --random-samples and --preprocess are for ONNX files, and {model} is "
+                "a model directory, which has data of its own: leave them out"
             )
 
 
@@ -81,13 +88,18 @@ class LimitedFiles(Files):
     Args:
         target: target runtimes of an ONNX file's bundles; the default is onnx.
         random_samples: generate the inputs of an ONNX file instead of --samples ROWS.npz.
-        labels: array of the .npz file of samples with the labels: class indices, where negative
-            ones are ignored, or numbers. The bundles are scored, and --max-drop limits what they
-            lose; the default is then 1 point.
+        preprocess: how images, texts or numbers become inputs, where no file beside the ONNX file
+            says so: scale=1/255, mean=0.485,0.456,0.406, std=0.229,0.224,0.225, order=bgr,
+            crop=0.875, size=224 or layout=NHWC (images); text=COLUMN or max_length=128 (texts);
+            features=a,b,c (numbers); several are possible.
+        labels: array of the .npz file, or column of the table, of samples with the labels: class
+            indices, where negative ones are ignored, or numbers; a table's also names of classes.
+            The bundles are scored, and --max-drop limits what they lose; the default is then 1
+            point. The class folders of imagefolder:DIR and a column `label` need no option.
         min_agreement: smallest agreement of a bundle with the original ONNX file: share of equal
             predictions, or cosine similarity of outputs that are not logits. When quantizing, the
             layers with the largest error stay in float until it is reached. The default is 0.99,
-            and there is none if --labels are given.
+            and there is none if the samples have labels.
 
     Raises:
         SettingError: `min_agreement` is outside 0..1.
@@ -95,6 +107,7 @@ class LimitedFiles(Files):
 
     target: tuple[str, ...] = field(default=(), metadata=about(of_plugins(TARGETS, commas=True)))
     random_samples: bool = field(default=False, metadata=about(group="Data"))
+    preprocess: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Data"))
     labels: str | None = field(default=None, metadata=about(group="Data"))
     min_agreement: float | None = field(default=None, metadata=about(group="Method"))
 
@@ -120,6 +133,7 @@ class LimitedFiles(Files):
         return {
             "--target": bool(self.target),
             "--random-samples": self.random_samples,
+            "--preprocess": bool(self.preprocess),
             "--labels": self.labels is not None,
             "--min-agreement": self.min_agreement is not None,
         }
@@ -145,11 +159,12 @@ class CompressedFiles(LimitedFiles):
     """Where a model's data is, and the samples of a pruned or shared ONNX file.
 
     Args:
-        samples: .npz file of sample inputs for an ONNX file, one array per input name: samples
-            along the first axis, or along an additional leading axis.
+        samples: sample inputs for an ONNX file: an .npz file with one array per input name, samples
+            along the first axis or along an additional leading axis; imagefolder:DIR; or a table of
+            texts, with tokenizer.json beside the ONNX file, or of numbers.
     """
 
-    samples: Path | None = field(default=None, metadata=about(group="Data"))
+    samples: str | None = field(default=None, metadata=about(group="Data"))
 
     def of_onnx_files(self) -> dict[str, bool]:
         """Return whether each option that only ONNX files have is set."""
@@ -230,7 +245,9 @@ class Quantization:
             dynamic is int8 with ranges computed at each call; weights quantizes the weights alone,
             to int8 or int4; fp16 and bf16 are half precision.
         samples: number of calibration samples (static, qat, mixed, dynamic, fp16, and weights with
-            --bits 4); for an ONNX file, an .npz file with one array per input name.
+            --bits 4); for an ONNX file, an .npz file with one array per input name,
+            imagefolder:DIR, or a table of texts, with tokenizer.json beside the ONNX file, or of
+            numbers.
         calibrator: calibration method of activation ranges (static, qat, mixed).
         bits: 8 or 4 (weights).
         in_float: layers to leave in float, by name or pattern; several are possible.

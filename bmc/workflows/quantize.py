@@ -11,6 +11,7 @@ from bmc.onnx_models import finding
 from bmc.workflows.compress import compress, settings_of, step_class
 from bmc.workflows.export import Exported
 from bmc.workflows.onnx_quantize import quantize_file
+from bmc.workflows.onnx_samples import may_have_labels, no_labels
 from bmc.workflows.options import Files, Quantization, QuantizedFiles
 from bmc.workflows.results import Compressed
 from bmc.workflows.tuning import Tuning
@@ -54,11 +55,9 @@ def _refuse_for_files(
         raise UsageError(f"{path} is an ONNX file, which --method static alone quantizes")
     if quantization.settings:
         raise UsageError(f"{path} is an ONNX file, whose quantization takes no --set")
-    if tuning.max_drop is not None and files.labels is None:
-        raise UsageError(
-            f"{path} has no labels for --max-drop: --labels names their array in the .npz file; "
-            "without labels, --min-agreement limits the change"
-        )
+    has_labels = files.labels is not None or may_have_labels(quantization.samples)
+    if tuning.max_drop is not None and not has_labels:
+        raise no_labels(path)
     if replace(tuning, max_drop=None) != Tuning(epochs=0):
         raise UsageError(f"{path} is an ONNX file, which is not trained: leave its options out")
 

@@ -9,10 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import helper
+from PIL import Image
 
 import bmc as library
 from bmc.errors import GateError
-from tests._onnx import cnn, images
+from bmc.export import speed
+from bmc.measure.scores import Interval
+from tests._onnx import cnn, images, save
 from tests.cli._refusals import Run, refused
 
 
@@ -158,6 +162,63 @@ def test_labels_make_the_score_the_check(bmc: Run, file: Path, rows: Path, works
     assert "on labeled samples: accuracy" in bmc("show", "net-int8-onnx")[1]
 
 
+@pytest.fixture
+def pictures(tmp_path: Path) -> str:
+    """Return a folder of 10 images in 5 classes."""
+    for number in range(10):
+        path = tmp_path / "pictures" / f"c{number % 5}" / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 256, (16, 16, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    return f"imagefolder:{tmp_path / 'pictures'}"
+
+
+@pytest.fixture
+def _untimed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take 8 bits for twice as fast; timing is not what the test asks."""
+    fast = speed.Speed(Interval(2.0, 1.9, 2.1), 1.0)
+    monkeypatch.setattr(speed, "over", lambda quantized, folder: fast)
+
+
+@pytest.mark.usefixtures("_untimed")
+def test_every_verb_takes_folders_of_images(
+    bmc: Run, file: Path, pictures: str, workspace: Path
+) -> None:
+    named = ("--samples", pictures)
+    refused(bmc("quantize", file, *named), "--preprocess scale=1/255", "preprocessor_config.json")
+    images = (*named, "--preprocess", "scale=1/255", "--preprocess", "mean=0.5", "--max-drop", "99")
+    refused(bmc("quantize", file, *images, "--preprocess", "std"), "--preprocess 'std'; it must")
+    refused(bmc("quantize", file, *images, "--labels", "x"), "the names of its class folders")
+    code, out, err = bmc("quantize", file, *images, "--allow-slower")
+    assert code == 0, err
+    assert "0 c0, 1 c1, 2 c2, 3 c3, 4 c4" in err
+    assert "; accuracy " in out
+    manifest = json.loads((workspace / "net-int8-onnx" / "manifest.json").read_text())
+    assert manifest["lineage"]["data"]["reference"] == pictures
+    code, _, err = bmc("prune", file, "--method", "unstructured", "--ratio", "0.1", *images)
+    assert code == 0, err
+    code, out, err = bmc("export", file, "--target", "onnx", *images[:-2])
+    assert code == 0, err
+    assert "on 10 samples" in out
+
+
+@pytest.mark.usefixtures("_untimed")
+def test_every_verb_takes_tables(bmc: Run, tmp_path: Path, workspace: Path) -> None:
+    node = helper.make_node("MatMul", ["x", "w"], ["y"], "layer")
+    weights = {"w": np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)}
+    file = save(tmp_path / "t.onnx", [node], {"x": ("N", 2)}, {"y": ("N", 3)}, weights)
+    table = tmp_path / "rows.csv"
+    table.write_text("a,b,kind\n1,2,low\n3,-1,mid\n-2,1,high\n0,5,mid\n")
+    options = ("--samples", table, "--preprocess", "features=a,b")
+    code, _, err = bmc("export", file, "--target", "onnx", *options)
+    assert code == 0, err
+    labels = (*options, "--labels", "kind", "--max-drop", "99")
+    code, out, err = bmc("quantize", file, *labels, "--allow-slower")
+    assert code == 0, err
+    assert "; accuracy " in out
+    refused(bmc("share", file, "--method", "cluster", "--samples", table), "features=a,b,c")
+
+
 def worst(outputs: Sequence[Mapping[str, Any]], labels: Sequence[Any]) -> float:
     """Return 1 minus the largest change of a logit."""
     errors = [np.abs(o["class/logits:0"] - v) for o, v in zip(outputs, labels, strict=True)]
@@ -217,3 +278,6 @@ def test_options_of_onnx_files_are_refused_for_model_directories(bmc: Run, known
     refused(bmc("export", "mlp", "--target", "onnx", "--simplify"), "are for ONNX files")
     refused(bmc("prune", "mlp", "--samples", "x.npz"), "--samples is for ONNX files")
     refused(bmc("share", "mlp", "--labels", "x"), "--labels is for ONNX files")
+    refused(bmc("prune", "mlp", "--preprocess", "scale=1"), "--preprocess is for ONNX files")
+    both = ("--target", "onnx", "--preprocess", "scale=1")
+    refused(bmc("export", "mlp", *both), "--preprocess are for ONNX files")

@@ -9,7 +9,7 @@ import pytest
 from onnx import helper
 
 from bmc.onnx_models.reading import read
-from bmc.workflows.onnx_files import samples_for
+from bmc.workflows.onnx_samples import samples_for
 from bmc.workflows.options import SampledFiles
 from tests._onnx import INT64, save
 
@@ -19,8 +19,8 @@ def test_padded_samples_are_said(
     tmp_path: Path, padding: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     node = helper.make_node("Neg", ["attention_mask"], ["y"])
-    inputs, kinds = {"attention_mask": ("N", 3)}, {"attention_mask": INT64, "y": INT64}
-    file = read(save(tmp_path / "x.onnx", [node], inputs, {"y": ("N", 3)}, types=kinds))
+    inputs, kinds = {"attention_mask": ("N", "S")}, {"attention_mask": INT64, "y": INT64}
+    file = read(save(tmp_path / "x.onnx", [node], inputs, {"y": ("N", "S")}, types=kinds))
     masks = np.array([[1, 1, 1], [1, 1, not padding]])
     samples_for(file, SampledFiles(), {"attention_mask": masks})
     assert ("attention_mask holds zeros" in capsys.readouterr().err) == padding
