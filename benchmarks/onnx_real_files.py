@@ -2,10 +2,13 @@
 
     python benchmarks/onnx_real_files.py                 (all files: an hour on two quiet cores)
     python benchmarks/onnx_real_files.py magika centerface --targets onnx
+    python benchmarks/onnx_real_files.py centerface --ranked-by inputs      (for decision 42)
 
 Each file is exported to each target and quantized for it, on inputs that resemble those it was made
 for (`_onnx_inputs.py`). Recorded are the agreement with the original file, the size, the layers
 that stay in float, and the speed against fp32 in the same runtime; or the reason of a refusal.
+Layers return to float by what they change in the outputs, or, `--ranked-by inputs`, by how badly
+the tensors that they read are rounded.
 
 Writes benchmarks/results/onnx_files/real.json. Exit code 1: a file fails without a reason, or an
 8-bit bundle that was kept agrees by less than 99 % or is slower than in fp32.
@@ -19,6 +22,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from _common import RUNS, Bar, finish
 from _onnx_inputs import REAL, Arrays, RealFile
@@ -26,6 +30,7 @@ from _onnx_inputs import REAL, Arrays, RealFile
 import bmc as api
 from bmc import workspace
 from bmc.bundle import read
+from bmc.export import onnx_flow
 
 SAMPLES = 64
 TARGETS = ("onnx", "openvino", "tensorrt")
@@ -39,7 +44,10 @@ def main() -> int:
     parser.add_argument("files", nargs="*", help=f"of {', '.join(REAL)}; all when left out")
     parser.add_argument("--targets", default=",".join(TARGETS))
     parser.add_argument("--samples", type=int, default=SAMPLES)
+    parser.add_argument("--ranked-by", choices=("outputs", "inputs"), default="outputs")
     options = parser.parse_args()
+    if options.ranked_by == "inputs":
+        patch.object(onnx_flow, "most_harmful_first", lambda source, groups, target: groups).start()
     os.environ.setdefault("BMC_HOME", str(RUNS / "onnx_real"))
     workspace.root().mkdir(parents=True, exist_ok=True)
     rows: list[Row] = []
@@ -56,7 +64,8 @@ def main() -> int:
         Bar("8-bit bundles agree by 99 %", f"{len(agree)} of {len(kept)}", agree == kept),
         Bar("8-bit bundles are not slower", f"{len(fast)} of {len(kept)}", fast == kept),
     ]
-    return finish("onnx_files/real", bars, {"samples": options.samples, "rows": rows})
+    name = "onnx_files/real" if options.ranked_by == "outputs" else "onnx_files/real-by-inputs"
+    return finish(name, bars, {"samples": options.samples, "rows": rows})
 
 
 def _file(name: str, real: RealFile, count: int) -> tuple[Path, Arrays]:

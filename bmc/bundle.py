@@ -120,6 +120,9 @@ class Bundle:
         """Return the size of the model's files in bytes, without tokenizer and golden rows."""
         parts = format_of(self.manifest.target).parts
         names = parts(self.manifest.model) if parts else (self.manifest.model,)
+        beside = f"{self.manifest.model}.data"  # where large weights of an ONNX file are
+        if beside in self.files:
+            names = (*names, beside)
         return sum(size_of(checked_path(self.path, name, _WHAT)) for name in names)
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:

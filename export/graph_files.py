@@ -17,15 +17,23 @@ def save_graph(model: onnx_ir.Model, path: Path) -> None:
 
     Fewer weights go into the file, also where the graph was read with a file of weights.
     """
+    if is_large(model):
+        onnx_ir.save(model, path, external_data=WEIGHTS)
+        return
+    onnx_ir.external_data.load_to_model(model)
+    onnx_ir.save(model, path)
+    path.with_name(WEIGHTS).unlink(missing_ok=True)
+
+
+def is_large(model: onnx_ir.Model) -> bool:
+    """Tell whether a graph has more weights than are written into one file."""
     size = sum(
         value.const_value.nbytes
         for graph in model.graphs()
         for value in graph.initializers.values()
         if value.const_value is not None
     )
-    if size <= MOST_INSIDE:
-        onnx_ir.external_data.load_to_model(model)
-    onnx_ir.save(model, path, external_data=WEIGHTS if size > MOST_INSIDE else None)
+    return size > MOST_INSIDE
 
 
 def copy_graph(path: Path, folder: Path) -> None:

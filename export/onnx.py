@@ -12,12 +12,13 @@ import onnxruntime
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
 from bmc.export import ExportOptions, Source, Written
-from bmc.export.graph_files import copy_graph
+from bmc.export.graph_files import WEIGHTS, copy_graph
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
 _FLOAT = re.compile(r"(Fused)?(Conv|Gemm|MatMul)|Attention|LSTM|GRU|RNN")
 _INTEGER = re.compile(r"Q(Gemm|Linear(Conv|MatMul))|MatMulInteger|DynamicQuantize|MatMulNBits")
+_EXTERNAL = "session.optimized_model_external_initializers_file_name"
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
@@ -36,6 +37,8 @@ def executed(bundle: Bundle) -> list[Executed]:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
         settings.optimized_model_filepath = str(folder / "optimized.onnx")
+        if (bundle.path / WEIGHTS).exists():  # more than one file may hold
+            settings.add_session_config_entry(_EXTERNAL, "optimized.onnx.data")
         onnxruntime.InferenceSession(
             str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
         )

@@ -125,11 +125,12 @@ def compare(source: OnnxSource, draft: Bundle, limits: Limits | None = None) -> 
     comparison = tensor_parity.Comparison(logits_of(graph), masks_of(graph))
     scorer = limits.scorer if limits else None
     tallies: tuple[Tally, ...] = (scorer.tally(), scorer.tally()) if scorer else ()
-    largest_batch = draft.manifest.build.get("max_batch", ROWS)
+    groups = list(source.groups(draft.manifest.build.get("max_batch", ROWS)))
+    source.keep_expected(groups)
     with Pipeline(runnable, RuntimeOptions()) as pipeline:
         _write_golden(draft, pipeline, source)
         with console.progress(f"running {target}", len(samples)) as advance:
-            for indices in source.groups(largest_batch):
+            for indices in groups:
                 rows = source.together(indices)
                 outputs = (pipeline.session.run(rows), source.expected(indices))
                 comparison.add(*outputs)

@@ -18,10 +18,12 @@ from bmc.contracts import Exporter
 from bmc.contracts.targets import TARGETS, exporter_of
 from bmc.contracts.tasks import TENSORS
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError
-from bmc.export import Written, onnx_qdq, speed
+from bmc.export import Written, speed
 from bmc.export.flow import Timed, check_reloaded, finite, keep_failed
 from bmc.export.graph_files import copy_graph
 from bmc.export.onnx_compare import Compared, Limits, compare, golden_call
+from bmc.export.onnx_ladder import layers_by_input, most_harmful_first
+from bmc.export.onnx_nodes import LINEAR
 from bmc.export.onnx_source import CompressedSource, OnnxSource, QuantizedSource
 from bmc.files import sha256, size_of
 from bmc.golden import GoldenRows
@@ -78,8 +80,8 @@ def quantize(
 ) -> Bundle:
     """Write a quantized bundle, with as many layers in float as the limits take.
 
-    If the outputs differ too much, the layers whose activations fit 8 bits worst return to float,
-    layers that read the same tensor together: of one tensor, two, four, up to half of all layers.
+    If the outputs differ too much, the layers that change them most return to float, layers that
+    read the same tensor together: of one tensor, two, four, up to half of all layers.
 
     Args:
         source: the quantized source.
@@ -95,7 +97,7 @@ def quantize(
         ExportError: the target's runtime refuses the file in fp32, too.
     """
     source.check(target)
-    groups = _layers_by_input(source)
+    groups = layers_by_input(source)
     total = sum(len(group) for group in groups)
     count = 0
     with new_folder(output, force) as folder:
@@ -105,6 +107,8 @@ def quantize(
             draft, compared = _attempt(source, fp32, in_float, target, folder, limits)
             if compared.check == _REFUSED:
                 break
+            if compared.failure and not count:
+                groups = most_harmful_first(source, groups, target)
             count = max(1, 2 * count)
             following = sum(len(group) for group in groups[:count])
             if not compared.failure or following in (len(returned), total):
@@ -121,18 +125,6 @@ def quantize(
     return bundle.read(output)
 
 
-def _layers_by_input(source: QuantizedSource) -> list[list[str]]:
-    """Return the layers in 8 bits, the worst first, those that read one tensor together.
-
-    They are as accurate as each other, and the tensor has 8 bits as long as one of them has.
-    """
-    groups: dict[str, list[str]] = {}
-    for name in source.quantized.layers:
-        if name not in source.in_float:
-            groups.setdefault(source.quantized.inputs[name], []).append(name)
-    return list(groups.values())
-
-
 def _attempt(
     source: QuantizedSource,
     fp32: OnnxSource,
@@ -147,6 +139,7 @@ def _attempt(
     source = replace(source, in_float=in_float)
     graph = source.file_for(target)
     graph.unlink(missing_ok=True)
+    source.reference.release()
     try:
         draft = write(source, target, folder)
         return draft, compare(source, draft, limits)
@@ -187,7 +180,7 @@ def _refused(
     operators = sorted({node.op_type for node in onnx_ir.load(graph).graph})
     reason = str(error).replace(f"{folder}{os.sep}", "")
     if not any(name in reason for name in operators):
-        layers = {node.op_type for node in source.file.graph if node.op_type in onnx_qdq.LINEAR}
+        layers = {node.op_type for node in source.file.graph if node.op_type in LINEAR}
         reason += f" (operators in 8 bits: {', '.join(sorted(layers))})"
     return draft, Compared({}, None, f"{reason}; --in-float leaves layers in float", check=_REFUSED)
 
@@ -195,6 +188,7 @@ def _refused(
 def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
     """List what a quantized bundle executes, and time it against the same file in fp32."""
     manifest, exporter = draft.manifest, exporter_of(draft.manifest.target)
+    fp32.reference.release()  # the process that times the file in fp32 loads it again
     with scratch() as work:
         folder, original = work / "quantized", work / "fp32"
         shutil.copytree(draft.path, folder)

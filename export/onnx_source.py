@@ -153,6 +153,27 @@ class OnnxSource:
             self.outputs[indices] = outputs
         return outputs
 
+    def keep_expected(self, groups: Sequence[tuple[int, ...]]) -> None:
+        """Compute the original file's outputs as far as they are kept, and free its session.
+
+        A bundle that runs afterwards need not share the memory with the original file.
+
+        Args:
+            groups: indices of the samples of each call.
+        """
+        missing = [indices for indices in groups if indices not in self.outputs]
+        if missing:
+            self._keep(missing)
+        self.reference.release()
+
+    def _keep(self, groups: Sequence[tuple[int, ...]]) -> None:
+        with console.progress("running the original file", sum(map(len, groups))) as advance:
+            for indices in groups:
+                self.expected(indices)
+                advance(len(indices))
+                if indices not in self.outputs:  # the next ones would not be kept, either
+                    break
+
     def together(self, indices: Sequence[int]) -> Arrays:
         """Return the samples of these indices in one call."""
         calls = [self.samples.calls[index] for index in indices]
@@ -277,6 +298,7 @@ def quantized_source(
             f"{source.samples.reference} holds one sample, which does not determine a range; use "
             "at least 2, better 200 or more"
         )
+    source.reference.release()  # calibration has a session of its own
     model = source.graph.clone()
     name_nodes(model)
     if source.opset < _LEAST_OPSET:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
+from onnx.external_data_helper import uses_external_data
 
 from bmc.contracts import Dialect
 
@@ -41,11 +43,19 @@ def tables_of(graph: onnx.GraphProto) -> dict[str, str]:
     return {name: table for name, table in gathers.items() if table not in others}
 
 
-def table_error(graph: onnx.GraphProto, table: str) -> float:
-    """Return the squared error of a table in 8 bits over its squares, with uniform noise."""
-    values = _array_of(graph, table)
-    mean_square = float(np.mean(np.square(values, dtype=np.float64)))
-    scales = np.abs(values).max(axis=1).astype(np.float64) / _LARGEST
+def table_error(graph: onnx.GraphProto, table: str, folder: Path) -> float:
+    """Return the squared error of a table in 8 bits over its squares, with uniform noise.
+
+    Args:
+        graph: the graph.
+        table: name of the table.
+        folder: folder of the file of large weights, where the graph has one.
+    """
+    values = _array_of(graph, table, folder)
+    total = np.einsum("ij,ij->", values, values, dtype=np.float64)  # without a copy in float64
+    mean_square = float(total) / values.size
+    largest = np.maximum(values.max(axis=1), -values.min(axis=1))
+    scales = largest.astype(np.float64) / _LARGEST
     return float(np.mean(scales**2)) / 12 / mean_square if mean_square else 0.0
 
 
@@ -144,8 +154,13 @@ def _names_inside(node: onnx.NodeProto) -> set[str]:
     return names
 
 
-def _array_of(graph: onnx.GraphProto, name: str) -> NDArray[Any]:
-    return numpy_helper.to_array(next(each for each in graph.initializer if each.name == name))
+def _array_of(graph: onnx.GraphProto, name: str, folder: Path | None = None) -> NDArray[Any]:
+    constant = next(each for each in graph.initializer if each.name == name)
+    if folder is None or not uses_external_data(constant):
+        return numpy_helper.to_array(constant)
+    copy = TensorProto()  # `to_array` stores the values in what it is given
+    copy.CopyFrom(constant)
+    return numpy_helper.to_array(copy, str(folder))
 
 
 def _remove_initializer(graph: onnx.GraphProto, name: str) -> None:

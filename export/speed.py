@@ -23,6 +23,8 @@ from bmc.writing import scratch
 
 TIMING = BenchSettings(launches=3, rounds=4)
 THREADS = (1, 2)
+LARGE = 1 << 30
+"""Bytes of a bundle that is timed with one thread count; each has a process with all weights."""
 _OVERHEAD_MS = 0.3
 _CLEARLY_SLOWER = 0.9  # speed over fp32, at the median
 
@@ -64,13 +66,17 @@ def over_fp32(quantized: Bundle, exporter: Exporter, fp32: Source) -> Speed:
 def over(quantized: Bundle, fp32: Path) -> Speed:
     """Return how many times faster a bundle is than another one, measured as in `over_fp32`.
 
+    Bundles of more than 1 GiB are measured with two threads alone, for the sake of memory.
+
     Args:
         quantized: the quantized bundle.
         fp32: the bundle of the same model in fp32; its folder has another name.
     """
     console.note(f"{quantized.manifest.target}: timing it against fp32")
     name = quantized.path.name
-    run = results.measure_bundles([fp32, quantized.path], THREADS, TIMING)
+    size = sum(path.stat().st_size for path in fp32.iterdir())
+    threads = THREADS if size <= LARGE else THREADS[-1:]
+    run = results.measure_bundles([fp32, quantized.path], threads, TIMING)
     best = next(row for row in run.rows if row.best and row.name == name)
     return Speed(results.ratio(run, fp32.name, name), best.p50.value if best.p50 else None)
 

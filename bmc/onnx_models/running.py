@@ -15,7 +15,7 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Reference:
-    """A session of the original file.
+    """A session of the original file, whose memory can be freed between two runs.
 
     Args:
         path: the ONNX file.
@@ -39,14 +39,9 @@ class Reference:
             settings.enable_profiling = True
             settings.intra_op_num_threads = 1
             settings.profile_file_prefix = profile
-        self._path = path
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(path), settings, providers=["CPUExecutionProvider"]
-            )
-        except Exception as error:  # ONNX Runtime's own classes have no public base
-            raise ArtifactError(f"ONNX Runtime cannot load {path}: {reason_of(error)}") from error
-        self._outputs = [output.name for output in self._session.get_outputs()]
+        self._path, self._settings = path, settings
+        self._session: onnxruntime.InferenceSession | None = None
+        self._outputs = [output.name for output in self._loaded().get_outputs()]
 
     def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Compute the outputs for named input arrays.
@@ -54,8 +49,9 @@ class Reference:
         Raises:
             DataError: the file cannot compute these inputs.
         """
+        session = self._loaded()
         try:
-            values = self._session.run(self._outputs, dict(inputs))
+            values = session.run(self._outputs, dict(inputs))
         except Exception as error:  # ONNX Runtime's own classes have no public base
             shapes = ", ".join(f"{name} {array.shape}" for name, array in inputs.items())
             raise DataError(
@@ -63,6 +59,22 @@ class Reference:
             ) from error
         return dict(zip(self._outputs, values, strict=True))
 
+    def release(self) -> None:
+        """Free the session, which takes as much memory as the weights; the next run loads it."""
+        self._session = None
+
     def end_profiling(self) -> Path:
         """Return the file of timings."""
-        return Path(self._session.end_profiling())
+        return Path(self._loaded().end_profiling())
+
+    def _loaded(self) -> onnxruntime.InferenceSession:
+        if self._session is None:
+            try:
+                self._session = onnxruntime.InferenceSession(
+                    str(self._path), self._settings, providers=["CPUExecutionProvider"]
+                )
+            except Exception as error:  # ONNX Runtime's own classes have no public base
+                raise ArtifactError(
+                    f"ONNX Runtime cannot load {self._path}: {reason_of(error)}"
+                ) from error
+        return self._session
