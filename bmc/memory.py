@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PREFIX = "memory:"
 TABLE = "table-"
 """Prefix of the name of a table that was passed without a network."""
+CLIPS = "clips-"
+"""Prefix of the name of clips of sound that were passed without a network."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,11 @@ def table(name: str) -> Table:
         raise UnknownError(
             f"the data {PREFIX}{name} was given in another process: save these rows as a table "
             "(.csv or .parquet), and name it with --data"
+        )
+    if name not in _tables and name.startswith(CLIPS):
+        raise UnknownError(
+            f"the data {PREFIX}{name} was given in another process: save these clips as files, a "
+            "folder for each class, and name them with --data audiofolder:DIR"
         )
     if name not in _tables:
         raise UnknownError(

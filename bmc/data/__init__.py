@@ -27,6 +27,7 @@ from bmc import plugins
 from bmc.contracts.data_sets import DATA_SETS, HINT, data_set
 from bmc.contracts.tasks import EMBEDDING, TOKENS, LabelReading, label_reading, labeled_tasks
 from bmc.data import _texts
+from bmc.data._clips import clips_in_memory as clips_in_memory
 from bmc.data._columns import label_columns_of
 from bmc.data._features import ALL_FEATURES as ALL_FEATURES
 from bmc.data._features import column_names as column_names

@@ -102,8 +102,8 @@ def _part(
         rows = series_rows(arrays["series"], name, values, arrays.get("lengths"))
     else:
         rows = image_rows(arrays["images"], f"{path}: {prefix}images", values)
-    labels_of = _label_sets if several else _labels
-    labels = labels_of(arrays["labels"], f"{prefix}labels", values)
+    read_labels = label_sets_of if several else labels_of
+    labels = read_labels(arrays["labels"], f"{prefix}labels", values)
     if len(labels) != len(rows):
         raise DataError(f"{path}: {len(rows)} rows of {prefix}{kind}, {len(labels)} {prefix}labels")
     return Table(
@@ -225,7 +225,7 @@ def _check_layout(shape: tuple[int, ...], name: str) -> None:
         )
 
 
-def _labels(array: NDArray[Any], name: str, values: Values) -> list[str]:
+def labels_of(array: NDArray[Any], name: str, values: Values) -> list[str]:
     """Return labels as text; floating-point numbers without fractions are whole numbers."""
     if array.ndim != 1 or array.dtype.kind not in "iufbUS":
         raise DataError(
@@ -247,7 +247,7 @@ def _labels(array: NDArray[Any], name: str, values: Values) -> list[str]:
     ]
 
 
-def _label_sets(array: NDArray[Any], name: str, values: Values) -> list[str]:
+def label_sets_of(array: NDArray[Any], name: str, values: Values) -> list[str]:
     """Return the labels of each row, whose names are the numbers of the columns.
 
     Raises:

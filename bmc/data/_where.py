@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bmc.errors import UnknownError
 
-_FOLDERS = ("imagefolder", "hf")
+_FOLDERS = ("imagefolder", "audiofolder", "hf")
 
 
 def location_of(reference: str) -> str | None:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ import soundfile
 import bmc as package
 from bmc import bundle as bundles
 from bmc import cli
-from bmc.errors import DataError
+from bmc import data as datasets
+from bmc.errors import DataError, UsageError
 from bmc.golden import portable
 from bmc.inputs.audio import RATE
 from bmc.report.read import Evaluated
@@ -158,6 +160,58 @@ def test_a_page_shows_what_speaks_for_a_prediction(bmc: Run, place: Path) -> Non
     code, _, err = bmc("inspect", "ds-cnn-tones", "--output", page)
     assert code == 0, err
     assert "gradient x input, by 20 ms" in page.read_text()
+
+
+def test_clips_in_memory_are_trained_on_taught_compressed_and_exported(tmp_path: Path) -> None:
+    labels = [word for word in WORDS for _ in range(10)]
+    clips = [clip(word, number) for word in WORDS for number in range(10)]
+    small: dict[str, Any] = {"blocks": 1, "seconds": 0.5, "max_frequency": 4000}
+    quick: dict[str, Any] = {"epochs": 1, "batch_size": 8, "device": "cpu"}
+    model = package.train(
+        "ds-cnn", clips, labels, width=8, output=tmp_path / "model", **small, **quick
+    )
+    assert model.labels == ("fall", "hiss", "rise")
+    assert model.data["reference"].startswith("memory:clips-")
+    int8 = package.quantize(model, output=tmp_path / "int8")
+    student = package.distill(
+        *(model, "ds-cnn"),
+        student_settings={"width": 4, **small},
+        transfer=[clip("rise", 100), clip("hiss", 100)],
+        output=tmp_path / "student",
+        **quick,
+    )
+    assert student.data["fingerprint"] == model.data["fingerprint"]
+    bundle = int8.to("onnx", output=tmp_path / "bundle", allow_slower=True)
+    assert bundle.predict(clips[0]).label in WORDS
+    assert bundle.scores["accuracy"]
+
+
+def test_clips_in_memory_that_cannot_be_data_are_refused() -> None:
+    clips = [clip(word, number) for word in WORDS for number in range(10)]
+    labels = [word for word in WORDS for _ in range(10)]
+    for error, message, call in (
+        (DataError, "or clips of sound, with labels", lambda: package.train("ds-cnn", clips)),
+        (
+            UsageError,
+            "is clips of sound",
+            lambda: package.train("mlp", clips, labels, features="a"),
+        ),
+        (UsageError, "sampling_rate is for", lambda: package.train("mlp", sampling_rate=8000)),
+        (DataError, "cnn takes image", lambda: package.train("cnn", clips, labels)),
+    ):
+        with pytest.raises(error, match=message):
+            call()
+
+
+def test_a_folder_of_sounds_is_found_from_another_folder(
+    clips_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(clips_folder.parent)
+    data = datasets.load(f"audiofolder:{clips_folder.name}")
+    monkeypatch.chdir(tmp_path)
+    assert data.location == f"audiofolder:{clips_folder}"
+    found = datasets.locate(f"audiofolder:{clips_folder.name}", data.location, "model")
+    assert found == data.location
 
 
 def test_networks_and_augmentations_of_other_data_are_refused(
