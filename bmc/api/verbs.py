@@ -254,7 +254,7 @@ def prune(
     """Prune a model, then fine-tune it.
 
     Args:
-        model: a handle, a model directory, or a workspace name.
+        model: a handle, a model directory, a workspace name, or the folder of a sentence encoder.
         method: "structured", "depth", "unstructured", "movement", "nm" or "vocabulary".
         ratio: fraction to remove, 0 to 1; searched when a target or `max_drop` is given.
         target_macs: maximum of multiply-accumulates per row: a number, or a fraction of the present
@@ -266,7 +266,8 @@ def prune(
         distill: fine-tune with the unpruned model as teacher, in addition to the true labels.
         teacher: another model as teacher instead.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: present location of the model's data, if the data was moved.
+        data: present location of the model's data, if the data was moved; for the folder of a
+            sentence encoder, its texts: a .txt file, a table, or the name of a data set.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -313,14 +314,15 @@ def share(
     """Factorize or share a model's parameters, then fine-tune it.
 
     Args:
-        model: a handle, a model directory, or a workspace name.
+        model: a handle, a model directory, a workspace name, or the folder of a sentence encoder.
         method: "layers", "embedding", "lowrank", "cluster" or "tie".
         epochs: epochs of fine-tuning; 0 for none.
         max_drop: points of the validation score that may be lost.
         distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
         teacher: another model as teacher instead.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: present location of the model's data, if the data was moved.
+        data: present location of the model's data, if the data was moved; for the folder of a
+            sentence encoder, its texts: a .txt file, a table, or the name of a data set.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -365,7 +367,7 @@ def quantize(
     """Quantize a model's weights and activations to fewer bits.
 
     Args:
-        model: a handle, a model directory, or a workspace name.
+        model: a handle, a model directory, a workspace name, or the folder of a sentence encoder.
         method: "static" (8 bits, calibrated), "qat" (static, then quantization-aware training),
             "mixed" (static, with the most sensitive layers in float), "dynamic" (8 bits, activation
             ranges at each call), "weights" (weights of 8 or 4 bits, computed in float), "fp16" or
@@ -375,7 +377,8 @@ def quantize(
         max_drop: points of the validation score that may be lost.
         teacher: model whose outputs are learned (qat); the unchanged model when None.
         tuning: further fields of `bmc.workflows.tuning.Tuning`, such as learning_rate or seed.
-        data: present location of the model's data, if the data was moved.
+        data: present location of the model's data, if the data was moved; for the folder of a
+            sentence encoder, its texts: a .txt file, a table, or the name of a data set.
         output: the model directory; MODEL-METHOD in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.

@@ -90,8 +90,13 @@ def _built(data: Dataset, settings: Settings, outputs: int, is_vector: bool = Fa
 def student(teacher: Model, settings: Settings, data: Dataset) -> Model:
     """Build an untrained student; it uses its own n-grams and no tokens of the teacher."""
     if data.task == EMBEDDING:
-        return _built(data, settings, int(teacher.outputs()[0].shape[1]), is_vector=True)
+        return of_vectors(data, settings, int(teacher.outputs()[0].shape[1]))
     return baseline("ngram", data, settings)
+
+
+def of_vectors(data: Dataset, settings: Settings, width: int) -> Model:
+    """Build an untrained network that makes vectors (width) of the texts of a data set."""
+    return _built(data, settings, width, is_vector=True)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:

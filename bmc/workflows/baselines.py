@@ -99,6 +99,7 @@ def train_baseline(
         "settings": asdict(settings),
         "seconds": round(time.monotonic() - started, 1),
         **start,
+        **vectors.folder_record(chosen.reference, data.task),
     }
     artifact.save(model, output, force)
     forget_checkpoints(checkpoints)

@@ -100,6 +100,7 @@ def compress(
     """
     started = time.monotonic()
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
+    tuning.refuse_untaught_rows(artifact.describe(folder)["task"])
     if not reference:
         console.note(f"{kind}: {folder}, the newest model")
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-{method}"

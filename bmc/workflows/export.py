@@ -16,8 +16,8 @@ from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, significant, with_interval
-from bmc.onnx_models import finding
 from bmc.workflows import onnx_files
+from bmc.workflows.encoder_folders import as_model, onnx_file, texts_of
 from bmc.workflows.lineage import data_of
 from bmc.workflows.onnx_samples import SamplesInMemory
 from bmc.workflows.options import SampledFiles
@@ -55,12 +55,13 @@ def export(
     The outputs of an ONNX file's bundle are compared with those of the file, on samples.
 
     Args:
-        reference: a model directory, or a model's name in the workspace, or an ONNX file; the
-            newest model when None.
+        reference: a model directory, or a model's name in the workspace, the folder of a sentence
+            encoder, or an ONNX file; the newest model when None.
         targets: names of targets.
         options: settings of the export.
-        files: present location of the model's data, samples of an ONNX file, and the output folder
-            for a single target; the default is MODEL-TARGET in the workspace.
+        files: present location of the model's data, or the texts of a sentence encoder, samples of
+            an ONNX file, and the output folder for a single target; the default is MODEL-TARGET in
+            the workspace.
         arrays: samples of an ONNX file in memory, in place of a path.
 
     Raises:
@@ -70,9 +71,14 @@ def export(
             the bundle is kept as NAME.failed.
     """
     check_targets(targets, files.output)
-    path = finding.find(reference)
+    has_samples = files.samples is not None or files.random_samples or arrays is not None
+    path = onnx_file(reference, has_samples)
     if path is not None:
         return exported(*onnx_files.export_file(path, targets, options, files, arrays))
+    texts = texts_of(reference, files.data)
+    if texts is not None:  # before a folder is read, which takes a while
+        _refuse_options_of_files(reference, options, files)
+    reference, files = as_model(reference, texts, files)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"exporting {folder}, the newest model")
@@ -83,12 +89,7 @@ def export(
     for name, path in outputs.items():
         exporter_of(name)
         refuse_output(path, files.force, source=folder)
-    files.refuse_samples(folder)
-    if options.batch is not None or options.simplify:
-        raise UsageError(
-            "--batch and --simplify are for ONNX files: bmc simplifies the graph of a model "
-            "directory itself; leave them out"
-        )
+    _refuse_options_of_files(folder, options, files)
     data = data_of(folder, files.data)
     written: list[Bundle] = []
     failures: list[GateError] = []
@@ -105,6 +106,20 @@ def export(
                 _say_kept(written, failures)
                 raise
     return exported(written, failures)
+
+
+def _refuse_options_of_files(model: object, options: ExportOptions, files: SampledFiles) -> None:
+    """Refuse options of ONNX files for a model directory, or the folder of a sentence encoder.
+
+    Raises:
+        UsageError: such an option is set.
+    """
+    files.refuse_samples(model)
+    if options.batch is not None or options.simplify:
+        raise UsageError(
+            "--batch and --simplify are for ONNX files: bmc simplifies the graph of a model "
+            "directory itself; leave them out"
+        )
 
 
 def exported(written: Sequence[Bundle], failures: Sequence[GateError]) -> Exported:

@@ -1,11 +1,12 @@
 """The floor of a report: simple models of the same data, as a baseline for the networks.
 
 For texts the models are TF-IDF with a linear model, and hashed n-grams that learn from the teacher
-of the report's students; for images a linear model and a small convolutional network; for sound a
-linear model of the mean log-mel energies; for tables of numbers a linear model, and gradient
-boosting, which is scored without a bundle. Each other model is exported to a bundle in the
-workspace's cache. A later report reuses the bundle if its inputs are
-the same: the data's fingerprint, the teacher's weights, the unlabeled texts, and the recipes.
+of the report's students; for sentence embeddings TF-IDF with a truncated SVD, and such n-grams; for
+images a linear model and a small convolutional network; for sound a linear model of the mean
+log-mel energies; for tables of numbers a linear model, and gradient boosting, which is scored
+without a bundle. Each other model is exported to a bundle in the workspace's cache. A later report
+reuses the bundle if its inputs are the same: the data's fingerprint, the teacher's weights, the
+unlabeled texts, and the recipes.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from bmc.report.reference import key_of
 _RECIPES_VERSION = 2  # of floor_training.py and boosting.py; raise it when one changes
 BOOSTING = "boosting"
 _TARGETS = ("onnx", "openvino", "pytorch")
+_VECTOR_MODELS = ("svd", "ngram")
 _MODELS = {
     "text": ("tfidf", "ngram"),
     "image": ("linear", "cnn"),
@@ -48,6 +50,9 @@ _KINDS = {
 }
 """Kind of the data, by the kind of a bundle's preprocessing."""
 _WEIGHTS = "model.safetensors"
+_MAX_ORIGINS = 64  # models of which one was made from the other; bmc.json is untrusted
+Models = Mapping[str, tuple[Path, Mapping[str, Any]]]
+"""Model directories and their manifests, by the sha256 of the weights."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +60,14 @@ class FloorPlan:
     """The plan of a simple model: what to train, on which data, and where to export.
 
     Args:
-        model: "tfidf", "ngram", "linear", "cnn" or "boosting".
+        model: "tfidf", "svd", "ngram", "linear", "cnn" or "boosting".
         name: name of the simple model's directory.
         data: record of the data, from a model directory of the workspace.
         source: the model directory that the record was read from.
         target: name of the target to export to.
         kind: kind of the data's rows, such as "text".
-        teacher: model directory of the teacher; None for a model that learns from labels.
+        teacher: model directory of the teacher, with whose vectors those of sentence embeddings are
+            compared; None for a model that learns from labels.
         teacher_sha256: sha256 of the teacher's weights; "" without a teacher.
         transfer: record of the unlabeled texts that a student of this teacher learned from; {} if
             there is no such student.
@@ -107,18 +113,16 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
     groups: dict[tuple[str, str, str], list[Bundle]] = {}
     for entry in evaluated:
         groups.setdefault(key_of(entry.bundle), []).append(entry.bundle)
-    models = _models()
+    entries = _entries()
     folders: dict[Path, str] = {}
     notes: list[str] = []
     for (data, fingerprint, task), members in groups.items():
         if task == TENSORS:
             continue  # an ONNX file of another tool, whose samples have no labels
-        if task == EMBEDDING:
-            notes.append(f"no floor for {data}: bmc has no simple model that makes vectors")
-            continue
         if not task_of(task).has_labels:
             notes.append(f"no floor for {data}: generated images have no score to compare")
             continue
+        models = _models(entries, fingerprint)
         try:
             plans = list(_plans(members, fingerprint, task, models, _names(evaluated, folders)))
         except (BmcError, OSError) as error:
@@ -140,7 +144,7 @@ def _plans(
     members: Sequence[Bundle],
     fingerprint: str,
     task: str,
-    models: Mapping[str, tuple[Path, Mapping[str, Any]]],
+    models: Models,
     taken: set[str],
 ) -> Iterator[FloorPlan]:
     """Plan the simple models for the bundles of one data set.
@@ -165,8 +169,18 @@ def _plans(
             "of numbers have some"
         )
     report_weights = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
-    source, record = _record(fingerprint, task, models, report_weights)
-    sha256, teacher = _teacher(members, models)
+    comparable = models
+    if task == EMBEDDING:
+        sha256 = _compared_with(members, models)
+        teacher = models[sha256][0] if sha256 in models else None
+        comparable = {
+            weights: model
+            for weights, model in models.items()
+            if _reference_model(weights, models) == sha256
+        }
+    else:
+        sha256, teacher = _teacher(members, models)
+    source, record = _record(fingerprint, task, comparable, report_weights)
     transfer = _transfer(members, sha256, models) if teacher else {}
     uncompressed_families = {
         manifest["family"]
@@ -174,7 +188,7 @@ def _plans(
         if weights in report_weights
         and all(str(step.get("method")).startswith("distill/") for step in manifest["steps"])
     }
-    for model in _MODELS[kind]:
+    for model in _VECTOR_MODELS if task == EMBEDDING else _MODELS[kind]:
         if model in uncompressed_families:
             continue  # the report has such a model already
         name = f"floor-{model}-{workspace.slug(Path(str(record['reference'])).stem)}"
@@ -182,7 +196,7 @@ def _plans(
         if f"{name}-{target}" in taken:
             name = f"{name}-{fingerprint[:6]}"
         plan = FloorPlan(model, name, record, source, target, kind)
-        if model == "ngram" and teacher:
+        if task == EMBEDDING or (model == "ngram" and teacher):
             plan = replace(plan, teacher=teacher, teacher_sha256=sha256, transfer=transfer)
         yield plan
     if kind == "features":
@@ -252,6 +266,7 @@ def _describe_plan(plan: FloorPlan) -> str:
     )
     descriptions = {
         "tfidf": f"TF-IDF with {linear}",
+        "svd": "TF-IDF with a truncated SVD",
         "ngram": f"hashed n-grams {learned_from}",
         "linear": f"one linear layer on the {_linear_inputs(plan)}",
         "cnn": "a small convolutional network",
@@ -268,22 +283,37 @@ def _linear_inputs(plan: FloorPlan) -> str:
     return "mean log-mel energies" if plan.kind == "audio" else "pixels"
 
 
-def _models() -> dict[str, tuple[Path, Mapping[str, Any]]]:
-    """Return the workspace's model directories and their manifests, by the weights' sha256."""
-    models: dict[str, tuple[Path, Mapping[str, Any]]] = {}
+def _entries() -> list[tuple[Path, Mapping[str, Any]]]:
+    """Return the workspace's model directories and their manifests."""
+    entries = []
     for folder in workspace.entries("model"):
         try:
-            manifest = describe(folder)
+            entries.append((folder, describe(folder)))
         except ArtifactError:
             continue  # damaged models are listed by `bmc models`
-        models[str(manifest["files"].get(_WEIGHTS))] = (folder, manifest)
-    return models
+    return entries
+
+
+def _models(entries: Sequence[tuple[Path, Mapping[str, Any]]], fingerprint: str) -> Models:
+    """Return model directories and their manifests, by the weights' sha256.
+
+    An encoder of sentences that was read with several texts has the same weights in each of its
+    model directories: the one with the given texts counts.
+
+    Args:
+        entries: model directories and their manifests.
+        fingerprint: fingerprint of data.
+    """
+    ordered = sorted(entries, key=lambda entry: entry[1]["data"].get("fingerprint") == fingerprint)
+    return {
+        str(manifest["files"].get(_WEIGHTS)): (folder, manifest) for folder, manifest in ordered
+    }
 
 
 def _record(
     fingerprint: str,
     task: str,
-    models: Mapping[str, tuple[Path, Mapping[str, Any]]],
+    models: Models,
     report_weights: set[Any],
 ) -> tuple[Path, Mapping[str, Any]]:
     """Return a model directory that was trained on the bundles' data, and its record of the data.
@@ -307,9 +337,7 @@ def _record(
     raise DataError(f"no model in {workspace.root()} was trained on it, and says where it is")
 
 
-def _teacher(
-    members: Sequence[Bundle], models: Mapping[str, tuple[Path, Mapping[str, Any]]]
-) -> tuple[str, Path | None]:
+def _teacher(members: Sequence[Bundle], models: Models) -> tuple[str, Path | None]:
     """Return the sha256 and the model directory of the teacher that taught most of the bundles.
 
     Students of several teachers do not count, because they learned from an average of outputs.
@@ -322,10 +350,51 @@ def _teacher(
     return (in_workspace[0], models[in_workspace[0]][0]) if in_workspace else ("", None)
 
 
+def _compared_with(members: Sequence[Bundle], models: Models) -> str:
+    """Return the sha256 of the weights of the model with whose vectors most bundles' are compared.
+
+    Raises:
+        DataError: the workspace does not have the models of the bundles.
+    """
+    weights = (str(bundle.manifest.lineage.get("weights_sha256")) for bundle in members)
+    counts = Counter(filter(None, (_reference_model(sha256, models) for sha256 in weights)))
+    if not counts:
+        raise DataError(
+            f"no model in {workspace.root()} says with which vectors theirs are compared"
+        )
+    return counts.most_common(1)[0][0]
+
+
+def _reference_model(weights: str, models: Models) -> str:
+    """Return the sha256 of the weights of the model with whose vectors a model's are compared.
+
+    A student is compared with its teacher, and a model that was read with itself. What is made of a
+    model is compared as the model is.
+
+    Args:
+        weights: sha256 of the weights of a model that makes vectors.
+        models: the workspace's model directories and their manifests, by the weights' sha256.
+
+    Returns:
+        "" where the workspace lacks a model that it was made from.
+    """
+    for _ in range(_MAX_ORIGINS):
+        if weights not in models:
+            return ""
+        origin = models[weights][1]["origin"]
+        teacher = origin.get("teacher")
+        if origin.get("command") == "distill":
+            return str(teacher.get("sha256")) if isinstance(teacher, dict) else ""
+        if origin.get("command") == "train":
+            return weights
+        weights = str(origin.get("from_sha256"))
+    return ""
+
+
 def _transfer(
     members: Sequence[Bundle],
     teacher: str,
-    models: Mapping[str, tuple[Path, Mapping[str, Any]]],
+    models: Models,
 ) -> Mapping[str, Any]:
     """Return the record of the unlabeled texts of the teacher's student that learned from most.
 

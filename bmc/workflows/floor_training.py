@@ -16,14 +16,16 @@ import numpy as np
 from bmc import artifact, console, workspace
 from bmc import data as datasets
 from bmc.contracts.targets import exporter_of
+from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset, Examples
 from bmc.errors import BmcError, DataError, UnknownError
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
+from bmc.models import ngram
 from bmc.stored_rows import StoredRows
 from bmc.training.settings import TrainingSettings
 from bmc.training.teacher_logits import cached_rows
-from bmc.workflows import baselines, scoring
+from bmc.workflows import baselines, scoring, vectors
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.distill import distill
@@ -39,6 +41,12 @@ _NGRAM_EPOCHS = 4
 # In each step the optimizer updates the whole table, which takes most of the time. So the batch is
 # twice that of the family's recipe, with a learning rate that suits it.
 _NGRAM_RECIPE: Mapping[str, Any] = {"batch_size": 128, "learning_rate": 0.14}
+_VECTOR_EPOCHS = 10
+_VECTOR_WIDTH = 64  # numbers in a row of the table from which vectors are computed
+_MAX_TAUGHT = 30_000
+"""Texts, at most, of which the teacher's vectors are computed for the floor; some minutes."""
+# Words alone, as in the literature; the table is as large as that of the n-grams.
+_SVD_SETTINGS: Mapping[str, Any] = {"width": 128, "buckets": 2**15, "words": 1, "characters": 0}
 _MAX_WEIGHTS = 2**22
 _MIN_BUCKETS = 2**12
 _MAX_PIXELS = 130_000_000
@@ -69,6 +77,9 @@ def make(plan: FloorPlan) -> Path:
     folder = plan.folder / plan.name
     if not _is_complete(folder, plan):
         _train(plan, data, folder)
+    vectors_of_teacher = artifact.reference_of(folder, artifact.describe(folder))
+    if vectors_of_teacher is not None:
+        data = datasets.with_reference(data, vectors_of_teacher)
     with source_of(folder, data, ExportOptions()) as source:
         # A report compares bundles whose data has the same reference. If the data was moved, the
         # loaded reference differs from that of the report's models, so theirs is recorded.
@@ -106,6 +117,11 @@ def _is_complete(folder: Path, plan: FloorPlan) -> bool:
 def _train(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     if plan.model == "tfidf":
         _fit_tfidf(plan, data, folder)
+    elif plan.model == "svd":
+        _fit_vectors(plan, data, folder)
+    elif data.task == EMBEDDING:
+        _check_teacher(plan, data)
+        _teach(plan, data, folder)
     elif plan.model == "ngram":
         if plan.teacher and _can_be_taught(plan, data) and _is_taught(plan, data, folder):
             return
@@ -149,6 +165,49 @@ def _fit_tfidf(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     artifact.save(model, folder, force=True)
 
 
+def _fit_vectors(plan: FloorPlan, data: Dataset, folder: Path) -> None:
+    # Imported here, so that the other models can be trained without scikit-learn.
+    from bmc.training.tfidf_vectors import fit_vectors  # noqa: PLC0415
+
+    started = time.monotonic()
+    reference = artifact.reference_of(plan.source, artifact.describe(plan.source))
+    if reference is None:
+        raise DataError(
+            f"{plan.source} lacks {artifact.REFERENCE}, with which vectors are compared"
+        )
+    chosen = baselines.choose("ngram", _SVD_SETTINGS)
+    model = ngram.of_vectors(data, chosen.options, _SVD_SETTINGS["width"])
+    fit_vectors(model, _within_words(data)[1].rows)
+    model.reference = reference
+    vectors.add_scores(model, data, reference)
+    model.data = data_record(data, _source(plan))
+    model.origin = {
+        **model.origin,
+        **{"command": "report", "baseline": "svd", "options": asdict(chosen.options)},
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    artifact.save(model, folder, force=True)
+
+
+def _check_teacher(plan: FloorPlan, data: Dataset) -> None:
+    """Check that a teacher's vectors can be had in a few minutes: texts have no labels instead.
+
+    Raises:
+        DataError: the teacher is not in the workspace, or there are many texts, whose vectors are
+            not in the cache.
+    """
+    if plan.teacher is None:
+        raise DataError(f"its teacher (weights {plan.teacher_sha256[:12]}) is not in the workspace")
+    compared = datasets.compared(data)
+    texts = len(data.train) + int(plan.transfer.get("rows", 0))
+    texts += len(compared.validation) + len(compared.test)
+    if texts > _MAX_TAUGHT and cached_rows(plan.teacher_sha256, workspace.cache()) < texts:
+        raise DataError(
+            f"the vectors of {plan.teacher} for {texts:,} texts are not in the cache, and "
+            "computing them takes long"
+        )
+
+
 def _can_be_taught(plan: FloorPlan, data: Dataset) -> bool:
     """Tell whether the teacher's logits are cached; computing them would take too long."""
     rows = len(data.train) + int(plan.transfer.get("rows", 0))
@@ -176,7 +235,10 @@ def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
     words = int(datasets.lengths(data.train, data.kind).sum())
     texts = int(plan.transfer.get("rows", 0))
     words += texts * _WORDS_PER_TEXT
-    chosen = _ngram(data, width=0)
+    is_vector = data.task == EMBEDDING
+    chosen = _ngram(data, width=_VECTOR_WIDTH if is_vector else 0)
+    recipe: Mapping[str, Any] = {} if is_vector else _NGRAM_RECIPE
+    max_epochs = _VECTOR_EPOCHS if is_vector else _NGRAM_EPOCHS
     settings = Distillation(
         student="ngram",
         vocabulary="keep",  # hashed n-grams have no vocabulary to prune
@@ -184,8 +246,8 @@ def _teach(plan: FloorPlan, data: Dataset, folder: Path) -> None:
         transfer=str(plan.transfer.get("reference", "none")) if texts else "none",
         transfer_column=tuple(map(str, plan.transfer.get("columns") or ())),
         transfer_size=texts,
-        epochs=_epochs(words, _MAX_WORDS, _NGRAM_EPOCHS),
-        **_NGRAM_RECIPE,
+        epochs=_epochs(words, _MAX_WORDS, max_epochs),
+        **recipe,
         seed=_SEED,
     )
     distill(str(plan.teacher), _source(plan), settings, Output(folder, force=True))

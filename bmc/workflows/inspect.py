@@ -15,7 +15,7 @@ from bmc.inspect.collect import Inspection, inspect_model
 from bmc.inspect.executed import Executed
 from bmc.inspect.kept import path_of, write
 from bmc.inspect.settings import InspectSettings
-from bmc.onnx_models import finding
+from bmc.workflows.encoder_folders import as_model, onnx_file, texts_of
 from bmc.workflows.lineage import data_of
 from bmc.workflows.onnx_files import InspectedOnnx, inspect_file
 from bmc.workflows.options import Files
@@ -60,22 +60,23 @@ def inspect(
     """Inspect a model and write an HTML page; of a bundle, list what its runtime executes.
 
     Args:
-        reference: a model directory or a bundle, or its name in the workspace, or an ONNX file; the
-            newest model when None.
+        reference: a model directory or a bundle, or its name in the workspace, the folder of a
+            sentence encoder, or an ONNX file; the newest model when None.
         settings: settings of the inspection.
-        files: present location of the model's data, and the output; the default is a page next to
-            the model, which is replaced.
+        files: present location of the model's data, or the texts of a sentence encoder, and the
+            output; the default is a page next to the model, which is replaced.
 
     Raises:
         UnknownError: there is no such model.
         UsageError: the output exists.
     """
-    onnx_path = finding.find(reference)
+    onnx_path = onnx_file(reference)
     if onnx_path is not None:
         return inspect_file(onnx_path, settings, files)
     places = (Path(reference), workspace.root() / reference) if reference else ()
     if reference and any(workspace.kind_of(path) == "bundle" for path in places):
         return _inspect_bundle(workspace.find(reference, "bundle"))
+    reference, files = as_model(reference, texts_of(reference, files.data), files)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     if not reference:
         console.note(f"inspecting {folder}, the newest model")

@@ -42,7 +42,8 @@ class Files(Output):
     """Where a model's data is, and where what is made of the model is written.
 
     Args:
-        data: where the model's training data is now, if it was moved.
+        data: where the model's training data is now, if it was moved. For the folder of a sentence
+            encoder, its texts: a .txt file with a text per line, a table, or a data set.
     """
 
     data: str | None = field(default=None, metadata=about(group="Data"))

@@ -14,10 +14,10 @@ from bmc.errors import UsageError
 from bmc.inspect import kept, sensitivity
 from bmc.inspect.sensitivity import Sensitivity
 from bmc.model import Model, Step, Work
-from bmc.onnx_models import finding
 from bmc.training.batches import Rows
 from bmc.workflows.budgets import Budget, check_budgets
 from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
 from bmc.workflows.export import Exported
 from bmc.workflows.onnx_compress import compress_file, refuse_training
 from bmc.workflows.onnx_files import InMemory
@@ -50,7 +50,7 @@ def prune(
         UsageError: an option does not fit a model directory, or an ONNX file.
         GateError: a bundle answers too differently, or as `prune_model` says.
     """
-    path = finding.find(reference)
+    path = onnx_file(reference, any(files.of_onnx_files().values()))
     if path is None:
         files.refuse_for(reference or "the newest model")
         return prune_model(reference, pruning, tuning, files)
@@ -68,11 +68,12 @@ def prune_model(
     With a budget, or with `tuning.max_drop` and no ratio, the ratio is searched.
 
     Args:
-        reference: a model directory, or a model's name in the workspace; the newest when None.
+        reference: a model directory, a model's name in the workspace, or the folder of a sentence
+            encoder; the newest when None.
         pruning: the technique, its settings, and what the pruned model may cost at most.
         tuning: settings of the fine-tuning.
-        files: present location of the model's data, and the output; the default is MODEL-METHOD in
-            the workspace.
+        files: present location of the model's data, or the texts of a sentence encoder, and the
+            output; the default is MODEL-METHOD in the workspace.
 
     Raises:
         UnknownError: there is no such model or technique.
@@ -80,6 +81,7 @@ def prune_model(
         GateError: a budget was not met, or more was lost than `tuning.max_drop`; the model is kept
             as NAME.failed.
     """
+    texts, tuning = texts_and_tuning(reference, files.data, tuning)
     method = pruning.method
     technique = step_class("prune", method)
     settings = settings_of(technique, method, pruning.settings, {"ratio": pruning.ratio})
@@ -91,6 +93,7 @@ def prune_model(
     }
     budgets = tuple(Budget(quantity, text) for quantity, text in limits.items() if text is not None)
     check_budgets(method, settings, budgets)
+    reference, files = as_model(reference, texts, files)
     folder = workspace.find(reference, "model") if reference else workspace.newest("model")
     decided = {"ratio", "layers"} if method == "depth" else {"ratio"}
     by_drop = tuning.max_drop is not None and method in SEARCHED and not decided & settings.keys()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
-from bmc.onnx_models import finding
 from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
 from bmc.workflows.export import Exported
 from bmc.workflows.onnx_quantize import quantize_file
 from bmc.workflows.onnx_samples import may_have_labels, no_labels
@@ -35,7 +35,8 @@ def quantize(
         UsageError: an option does not fit a model directory, or an ONNX file.
         GateError: a bundle answers too differently, or is slower than in fp32.
     """
-    path = finding.find(reference)
+    names_file = quantization.samples is not None and not quantization.samples.isdecimal()
+    path = onnx_file(reference, names_file or any(files.of_onnx_files().values()))
     if path is None:
         files.refuse_for(reference or "the newest model")
         return quantize_model(reference, quantization, tuning, files)
@@ -71,11 +72,12 @@ def quantize_model(
     """Quantize a model and write its model directory; the method qat also trains the model.
 
     Args:
-        reference: a model directory, or a model's name in the workspace; the newest when None.
+        reference: a model directory, a model's name in the workspace, or the folder of a sentence
+            encoder; the newest when None.
         quantization: the technique and its settings; unknown settings are refused.
         tuning: settings of the training (qat); `max_drop` also limits the loss of mixed.
-        files: present location of the model's data, and the output; the default is MODEL-METHOD in
-            the workspace.
+        files: present location of the model's data, or the texts of a sentence encoder, and the
+            output; the default is MODEL-METHOD in the workspace.
 
     Raises:
         UnknownError: there is no such model or technique.
@@ -83,6 +85,7 @@ def quantize_model(
             that does not train.
         GateError: more was lost than `tuning.max_drop`; the model is kept as NAME.failed.
     """
+    texts, tuning = texts_and_tuning(reference, files.data, tuning)
     method, typed = quantization.method, quantization.typed()
     technique = step_class("quantize", method)
     if quantization.bits is not None and method != "weights":
@@ -98,6 +101,7 @@ def quantize_model(
     def choose(model: Model, work: Work) -> Step:
         return step
 
+    reference, files = as_model(reference, texts, files)
     return compress("quantize", method, reference, choose, tuning, files)
 
 
@@ -109,6 +113,7 @@ def _of_training(tuning: Tuning) -> str:
         "--batch-size": tuning.batch_size,
         "--distill": tuning.distill,
         "--teacher": tuning.teacher,
+        "--transfer": tuning.transfer != "none",
         "--checkpoint-every": tuning.checkpoint_every,
     }
     return next((option for option, value in typed.items() if value), "")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
-from bmc.onnx_models import finding
 from bmc.workflows.compress import compress, settings_of, step_class
+from bmc.workflows.encoder_folders import as_model, onnx_file, texts_and_tuning
 from bmc.workflows.export import Exported
 from bmc.workflows.onnx_compress import compress_file, refuse_training
 from bmc.workflows.onnx_files import InMemory
@@ -38,7 +38,7 @@ def share(
         UsageError: an option does not fit a model directory, or an ONNX file.
         GateError: a bundle answers too differently, or as `share_model` says.
     """
-    path = finding.find(reference)
+    path = onnx_file(reference, any(files.of_onnx_files().values()))
     if path is None:
         files.refuse_for(reference or "the newest model")
         return share_model(reference, sharing, tuning, files)
@@ -54,23 +54,26 @@ def share_model(
     """Share or factorize a model's parameters, fine-tune it, and write its model directory.
 
     Args:
-        reference: a model directory, or a model's name in the workspace; the newest when None.
+        reference: a model directory, a model's name in the workspace, or the folder of a sentence
+            encoder; the newest when None.
         sharing: the technique, and its settings.
         tuning: settings of the fine-tuning.
-        files: present location of the model's data, and the output; the default is MODEL-METHOD in
-            the workspace.
+        files: present location of the model's data, or the texts of a sentence encoder, and the
+            output; the default is MODEL-METHOD in the workspace.
 
     Raises:
         UnknownError: there is no such model or technique.
         SettingError: a setting is out of range.
         GateError: more was lost than `tuning.max_drop`; the model is kept as NAME.failed.
     """
+    texts, tuning = texts_and_tuning(reference, files.data, tuning)
     technique = step_class("share", sharing.method)
     step: Step = technique(**settings_of(technique, sharing.method, sharing.settings, {}))
 
     def choose(model: Model, work: Work) -> Step:
         return step
 
+    reference, files = as_model(reference, texts, files)
     return compress("share", sharing.method, reference, choose, tuning, files)
 
 

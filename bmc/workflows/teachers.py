@@ -297,6 +297,8 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
         columns = data.columns
     if manifest["task"] not in tasks or (columns and len(columns) != len(data.columns)):
         return "it has another task or other text columns"
+    if vectors.was_changed(reference, data.task, origin):
+        return f"{reference} was changed since it was read"
     return ""
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from bmc import workspace
 from bmc.choices import Choice, about, check_choices
 from bmc.contracts import families
+from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.training.settings import (
     AUGMENTATION,
@@ -95,10 +96,6 @@ class Tuning:
             raise SettingError(f"epochs is {self.epochs}; it must be 0 or more")
         if self.max_drop is not None and not 0 <= self.max_drop <= 100:
             raise SettingError(f"max drop is {self.max_drop}; it is in points, 0 to 100")
-        if self.transfer != "none" and not self.has_teacher:
-            raise UsageError(
-                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill"
-            )
         _check_new_texts(self.augment_texts, self.text_edits)
         if self.augment_texts and not self.has_teacher:
             raise UsageError(
@@ -110,6 +107,20 @@ class Tuning:
     def has_teacher(self) -> bool:
         """Tell whether the model is fine-tuned with a teacher."""
         return self.distill or self.teacher is not None
+
+    def refuse_untaught_rows(self, task: str) -> None:
+        """Refuse unlabeled rows where no teacher predicts them.
+
+        Args:
+            task: name of the model's task; sentence embeddings always have a teacher.
+
+        Raises:
+            UsageError: there are such rows, and no teacher.
+        """
+        if self.transfer != "none" and not self.has_teacher and task != EMBEDDING:
+            raise UsageError(
+                f"--transfer {self.transfer}: unlabeled rows need a teacher; add --distill"
+            )
 
     def settings(self, model: Model) -> TrainingSettings:
         """Return training settings: those of the model's training, changed by these settings.

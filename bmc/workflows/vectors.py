@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,19 @@ from bmc.contracts import families
 from bmc.contracts.tasks import EMBEDDING, scoring
 from bmc.data import Dataset, Reference
 from bmc.errors import UsageError
+from bmc.files import sha256
 from bmc.model import Model
 from bmc.training.teacher_logits import cached_logits
 from bmc.workflows import scoring as model_scores
 from bmc.workflows.tuning import Distillation
 
 _MODELS = "minilm, minilm-l3, mpnet, or a Hugging Face or sentence-transformers folder"
+FOLDER_SHA256 = "folder_sha256"
+"""Key of the record, in a model's origin, of the files from which the model was read."""
 _TRAINING = ("epochs", "learning_rate", "batch_size")
+_TRANSFORMER = "0_Transformer"  # folder of the encoder in some sentence-transformers folders
+_MODULES = "modules.json"
+_READ_ENDINGS = (".json", ".safetensors", ".txt", ".model")
 _OF_CLASSES = (
     "hard_label_weight",
     "temperature",
@@ -36,7 +43,63 @@ def is_folder(reference: str) -> bool:
     path = Path(reference)
     if workspace.kind_of(path) is not None:
         return False
-    return any((path / name / "config.json").is_file() for name in ("", "0_Transformer"))
+    return any((path / name / "config.json").is_file() for name in ("", _TRANSFORMER))
+
+
+def encoder_in(folder: Path) -> Path:
+    """Return the folder of an encoder's files, which may be a sub-folder for the first module."""
+    nested = folder / _TRANSFORMER
+    is_nested = not (folder / "config.json").is_file() and (nested / "config.json").is_file()
+    return nested if is_nested else folder
+
+
+def has_modules(encoder: Path) -> bool:
+    """Tell whether an encoder's folder is one of sentence-transformers."""
+    return (_root_of(encoder) / _MODULES).is_file()
+
+
+def folder_sha256(reference: str) -> str:
+    """Return a sha256 of the files that an encoder is read from: settings, tokenizer and weights.
+
+    Args:
+        reference: a Hugging Face or sentence-transformers folder.
+    """
+    root = _root_of(Path(reference))
+    digest = hashlib.sha256()
+    for path in sorted([*root.glob("*"), *root.glob("*/*")]):
+        if path.suffix in _READ_ENDINGS and path.is_file():
+            digest.update(f"{path.relative_to(root).as_posix()} {sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def folder_record(reference: str, task: str) -> dict[str, str]:
+    """Return what a model's origin says of the folder that the model was read from.
+
+    Args:
+        reference: name or folder of the model.
+        task: name of the task; models of other tasks are trained, and have no such record.
+    """
+    if task != EMBEDDING or not is_folder(reference):
+        return {}
+    return {FOLDER_SHA256: folder_sha256(reference)}
+
+
+def was_changed(reference: str, task: str, origin: Mapping[str, Any]) -> bool:
+    """Tell whether a folder was changed since a model was read from it.
+
+    Args:
+        reference: name or folder of the model.
+        task: name of the model's task.
+        origin: origin in the model's bmc.json; older ones have no record of the folder.
+    """
+    recorded = origin.get(FOLDER_SHA256)
+    return recorded is not None and folder_record(reference, task) != {FOLDER_SHA256: recorded}
+
+
+def _root_of(folder: Path) -> Path:
+    """Return the folder of modules.json for an encoder's folder, which may be its first module."""
+    is_module = folder.name.startswith("0_") and (folder.parent / _MODULES).is_file()
+    return folder.parent if is_module else folder
 
 
 def as_read(model: Model, data: Dataset) -> Model:
@@ -51,26 +114,39 @@ def as_read(model: Model, data: Dataset) -> Model:
         model_scores.outputs_on(model, compared.validation),
         model_scores.outputs_on(model, compared.test),
     )
-    labeled = datasets.with_reference(data, model.reference)
+    add_scores(model, data, model.reference)
+    return model
+
+
+def add_scores(model: Model, data: Dataset, reference: Reference) -> None:
+    """Add the scores of the validation texts to a model that was not trained.
+
+    Args:
+        model: a model that makes vectors; it is changed in place.
+        data: texts.
+        reference: the vectors that the model's are compared with.
+    """
+    labeled = datasets.with_reference(data, reference)
     model_scores.score_validation(model, labeled.validation)
     measure = scoring(EMBEDDING).measure
     recall = model.scores[model_scores.VALIDATION][measure]["value"]
     model.scores = {f"validation_{measure}": recall, **model.scores}
-    return model
 
 
-def teachers_reference(teacher: Model, sha256: str, data: Dataset, device: str) -> Reference:
+def teachers_reference(
+    teacher: Model, weights_sha256: str, data: Dataset, device: str
+) -> Reference:
     """Return a teacher's vectors of the rows that a student is scored on.
 
     Args:
         teacher: the teacher.
-        sha256: sha256 of its weights.
+        weights_sha256: sha256 of its weights.
         data: texts.
         device: "cpu", "cuda" or "auto".
     """
     compared = datasets.compared(data)
     parts = (
-        cached_logits(teacher, sha256, part.rows, workspace.cache(), device, "fp32").numpy()
+        cached_logits(teacher, weights_sha256, part.rows, workspace.cache(), device, "fp32").numpy()
         for part in (compared.validation, compared.test)
     )
     return Reference(*parts)

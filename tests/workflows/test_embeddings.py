@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import random
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +14,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertModel, BertTokenizer
 
 import bmc
 from bmc import artifact, cli
@@ -25,46 +23,21 @@ from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UsageEr
 from bmc.inference.run import outputs_on_rows
 from bmc.measure.vector_scores import neighbors_of
 from bmc.report.collect import collect
+from bmc.report.read import read_all
 from bmc.workflows.data import DataSource
 from bmc.workflows.distill import distill
+from bmc.workflows.floor import floor_of
 from bmc.workflows.lessons import steps_of
 from bmc.workflows.lineage import data_of
 from bmc.workflows.options import Output
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.train import cross_validate, train
 from bmc.workflows.tuning import Distillation
-from tests.faults import _folders
+from tests._sentences import sentences, teacher_folder
 
 Run = Callable[..., tuple[int, str, str]]
 TEXTS = ("the great film", "a new york café")
 EVERY = "onnx,openvino,tensorrt,pytorch"
-
-
-def sentences(folder: Path) -> Path:
-    """Write 90 different texts, one a line."""
-    generator = random.Random(0)
-    words = [word for word in _folders.WORDS if not word.startswith("##")]
-    lines = {" ".join(generator.choices(words, k=6)) for _ in range(100)}
-    path = folder / "texts.txt"
-    path.write_text("\n".join(sorted(lines)[:90]))
-    return path
-
-
-def teacher_folder(folder: Path) -> Path:
-    """Save an encoder of one layer with a lively, normalized mean of its tokens' vectors."""
-    sizes: dict[str, Any] = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
-    sizes |= {"intermediate_size": 24, "max_position_embeddings": 64}
-    config = BertConfig(vocab_size=len(_folders.vocabulary()), **sizes)
-    _folders.lively(BertModel(config)).save_pretrained(folder)
-    BertTokenizer(vocab=_folders.vocabulary()).save_pretrained(folder)
-    kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
-    modules = [
-        {"path": path, "type": f"sentence_transformers.{kind}"} for path, kind in kinds.items()
-    ]
-    (folder / "modules.json").write_text(json.dumps(modules))
-    (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode": "mean"}))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -261,11 +234,11 @@ def test_verbs_that_need_labels_or_the_same_width_are_refused(
 
 
 def test_folders_and_files_that_are_named_in_the_wrong_place_are_refused(
-    made: Path, tmp_path: Path, bmc: Run
+    made: Path, hf_folder: Path, tmp_path: Path, bmc: Run
 ) -> None:
-    code, _, error = bmc("quantize", str(made / "teacher"))
+    code, _, error = bmc("quantize", str(hf_folder))
     assert code == 2
-    assert f"is read by bmc train {made / 'teacher'}" in error
+    assert f"is read by bmc train {hf_folder}" in error
     missing = ("--data", str(tmp_path / "no.txt"), "--task", "embedding")
     code, _, error = bmc("distill", "--teacher", str(made / "teacher"), *missing)
     assert code == 2
@@ -295,6 +268,29 @@ def test_verbs_that_read_take_models_and_bundles_of_vectors(
     assert code == 0, error
     if verb == "predict":
         assert len(json.loads(out[: out.index("]") + 1])) == 16
+
+
+def test_the_floor_is_tfidf_and_ngrams_taught_by_the_teacher(
+    workspace: Path, tmp_path: Path, bmc: Run
+) -> None:
+    names = ("tiny-texts-static-onnx", "teacher-texts-onnx")
+    written = tmp_path / "report"
+    code, _, error = bmc("report", *names, "--no-bench", "--output", written)
+    assert code == 0, error
+    lines = {
+        line["name"]: line for line in json.loads((written / "report.json").read_text())["lines"]
+    }
+    svd, ngram = lines["floor-svd-texts-onnx"], lines["floor-ngram-texts-onnx"]
+    assert svd["floor"].startswith("TF-IDF with a truncated SVD")
+    assert ngram["floor"].startswith("hashed n-grams taught by teacher-texts")
+    for line in (svd, ngram):
+        assert line["rows"] == lines[names[0]]["rows"]
+        assert line["accuracy"]["value"] > neighbors_of(line["rows"]) / (line["rows"] - 1)
+        assert line["scores"]["spearman"]["value"] > 0
+    assert "floor-svd-texts-onnx: " in (written / "report.md").read_text()
+    everything = floor_of(read_all()[0])
+    assert [folder.name for folder in everything.folders] == ["floor-svd-texts-onnx"]
+    assert not everything.notes
 
 
 def test_axes_keep_most_of_the_vectors() -> None:
