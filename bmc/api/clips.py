@@ -17,6 +17,7 @@ def named_clips(
     clips: Any,
     labels: Any,
     sampling_rate: int | None,
+    speakers: Any,
     features: str | Sequence[str] | None,
     task: str,
 ) -> str:
@@ -26,6 +27,7 @@ def named_clips(
         clips: an array (clips, samples), or a sequence of arrays (samples).
         labels: a label for each clip.
         sampling_rate: samples a second of each clip; 16,000 when None.
+        speakers: the speaker of each clip; None where clips are split one by one.
         features: names of columns, which clips do not have.
         task: name of the task.
 
@@ -41,14 +43,15 @@ def named_clips(
         )
     several = task in labeled_tasks() and label_reading(task).several
     rate = RATE if sampling_rate is None else sampling_rate
-    table = clips_in_memory(clips, labels, rate, several)
+    table = clips_in_memory(clips, labels, rate, several, speakers)
     name = f"{memory.CLIPS}{_digest(table)}"
     memory.keep_table(name, table)
     return memory.PREFIX + name
 
 
 def _digest(table: Table) -> str:
-    digest = hashlib.sha256("\x1f".join(table.classes).encode())
+    names = "\x1f".join((*table.classes, *table.groups))
+    digest = hashlib.sha256(names.encode())
     for row, label in zip(table.rows, table.labels, strict=True):
         digest.update(content_of(row) + b"\x1f" + label.encode() + b"\x1e")
     return digest.hexdigest()[:12]

@@ -24,6 +24,7 @@ def named_data(
     task: str = "classification",
     labels: Any = None,
     sampling_rate: int | None = None,
+    speakers: Any = None,
 ) -> str | Path | None:
     """Return a reference of data, under which bmc finds it until the process ends.
 
@@ -35,6 +36,7 @@ def named_data(
         task: name of the task.
         labels: a label for each clip of sound; None for other data, which has a column of labels.
         sampling_rate: samples a second of the clips.
+        speakers: the speaker of each clip.
 
     Returns:
         the reference as it is; a name in memory for rows and clips.
@@ -42,13 +44,14 @@ def named_data(
     Raises:
         DataError: the rows are of another form, lack a column, or hold no numbers; or clips or
             labels cannot be used.
-        UsageError: a sampling rate is given for other data than clips.
+        UsageError: a sampling rate or speakers are given for other data than clips.
     """
     if labels is not None:
-        return named_clips(data, labels, sampling_rate, features, task)
-    if sampling_rate is not None:
+        return named_clips(data, labels, sampling_rate, speakers, features, task)
+    if sampling_rate is not None or speakers is not None:
+        name = "speakers" if sampling_rate is None else "sampling_rate"
         raise UsageError(
-            "sampling_rate is for clips of sound in memory, with labels; a file says its own: "
+            f"{name} is for clips of sound in memory, with labels; files say both themselves: "
             "leave it out"
         )
     if data is None or isinstance(data, str | Path):

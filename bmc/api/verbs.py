@@ -41,6 +41,7 @@ def train(
     labels: Any = None,
     *,
     sampling_rate: int | None = None,
+    speakers: Any = None,
     text_column: str | Sequence[str] = "text",
     label_column: str | Sequence[str] = "label",
     features: str | Sequence[str] | None = None,
@@ -70,6 +71,8 @@ def train(
         labels: a label for each clip of sound in memory; other data has a column of labels.
         sampling_rate: samples a second of the clips in memory, which are resampled to 16,000;
             16,000 when None.
+        speakers: the speaker of each clip in memory, all of whose clips are then in one part; when
+            None, clips are split one by one.
         text_column: the file's column with the text, or two for sentence pairs.
         label_column: the file's column with the class; of several labels a row the column with all
             of them, or a list of columns of 0 and 1.
@@ -107,7 +110,7 @@ def train(
     task = task or wrapped_data.get("task", "classification")
     with call(verbose, progress, model):
         column = _joined(label_column)
-        data = named_data(data, features, column, task, labels, sampling_rate)
+        data = named_data(data, features, column, task, labels, sampling_rate, speakers)
     source = _source(
         data or wrapped_data.get("reference", "movie-reviews"),
         text_column,
@@ -136,6 +139,7 @@ def distill(
     labels: Any = None,
     *,
     sampling_rate: int | None = None,
+    speakers: Any = None,
     student_settings: Mapping[str, Any] | None = None,
     transfer: Unlabeled | None = None,
     text_column: str | Sequence[str] | None = None,
@@ -163,6 +167,7 @@ def distill(
         labels: a label for each clip of sound, if `data` is clips in memory; see `train`.
         sampling_rate: samples a second of such clips; 16,000 when None. Those of `transfer` always
             have 16,000.
+        speakers: the speaker of each such clip; see `train`.
         student_settings: settings of the student, by name, such as layers=3.
         transfer: unlabeled rows for the teacher: a list of texts or of pairs of texts, an array of
             images or series, an array for each input of a wrapped network; or a source's name, such
@@ -212,6 +217,7 @@ def distill(
             task or str(recorded.get("task", "classification")),
             labels,
             sampling_rate,
+            speakers,
         )
     source = _source_of_teacher(recorded, data, text_column, label_column, features, task, fold)
     name, wrapped = _baseline_of(student)

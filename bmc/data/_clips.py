@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bmc.data import Table
 
 _MAX_RATE = 768_000
+_MIN_SPEAKERS = 3  # one for each part
 _FORMS = (
     "clips in memory are an array (clips, samples), or a list of arrays (samples) of any lengths"
 )
@@ -31,7 +32,11 @@ _SOURCE = "the clips"
 
 
 def clips_in_memory(
-    clips: Any, labels: Any, sampling_rate: int = RATE, several: bool = False
+    clips: Any,
+    labels: Any,
+    sampling_rate: int = RATE,
+    several: bool = False,
+    speakers: Any = None,
 ) -> Table:
     """Read clips and their labels.
 
@@ -43,10 +48,13 @@ def clips_in_memory(
         sampling_rate: samples a second of each clip; clips of another rate than 16,000 are
             resampled.
         several: whether a row has several labels.
+        speakers: name or number of each clip's speaker, all of whose clips are then in one part;
+            None where clips are split one by one.
 
     Raises:
         DataError: the clips are of another form, a clip has no sample or samples that are not
-            finite, or there are more or fewer labels than clips; the message counts clips from 1.
+            finite, there are more or fewer labels or speakers than clips, or fewer than three
+            different speakers; the message counts clips from 1.
         SettingError: the sampling rate is not a whole number in its range.
         MissingError: soxr is not installed, which resamples.
     """
@@ -59,7 +67,8 @@ def clips_in_memory(
     names, classes = _labels(labels, values, several)
     if len(names) != len(rows):
         raise DataError(f"there are {len(rows)} clips and {len(names)} labels; each clip needs one")
-    for note in _notes(rows, rate):
+    groups = _groups(speakers, len(rows))
+    for note in _notes(rows, rate, groups):
         values.note(note)
     return Table(
         rows,
@@ -69,6 +78,7 @@ def clips_in_memory(
         notes=values.notes,
         classes=classes,
         several=several,
+        groups=groups,
     )
 
 
@@ -149,7 +159,32 @@ def _labels(labels: Any, values: Values, several: bool) -> tuple[Sequence[str], 
     ], ()
 
 
-def _notes(rows: Many, rate: int) -> Iterator[str]:
+def _groups(speakers: Any, clips: int) -> tuple[str, ...]:
+    """Return the name of each clip's speaker; () where clips are split one by one.
+
+    Raises:
+        DataError: there are more or fewer names than clips, or too few different ones.
+    """
+    if speakers is None:
+        return ()
+    if isinstance(speakers, str | bytes | Mapping) or not hasattr(speakers, "__len__"):
+        raise DataError(
+            f"speakers is {type(speakers).__name__}; give a list with the speaker of each clip"
+        )
+    if len(speakers) != clips:
+        raise DataError(
+            f"there are {clips} clips and {len(speakers)} speakers; each clip needs one"
+        )
+    names = tuple(str(speaker) for speaker in speakers)
+    if len(set(names)) < _MIN_SPEAKERS:
+        raise DataError(
+            f"the clips have {len(set(names))} different speakers; {_MIN_SPEAKERS} are needed, one "
+            "for each part: leave speakers out to split clips one by one"
+        )
+    return names
+
+
+def _notes(rows: Many, rate: int, groups: Sequence[str]) -> Iterator[str]:
     """Yield sentences on the clips: their lengths, their rate, and how they are split."""
     seconds = np.array([len(row) for row in rows]) / RATE
     low, middle, high = np.quantile(seconds, (0, 0.5, 1))
@@ -163,6 +198,8 @@ def _notes(rows: Many, rate: int) -> Iterator[str]:
         else f"clips have {RATE} samples a second"
     )
     yield (
-        "clips are split one by one, so a voice may be in several parts and scores may be too high "
-        "for new voices: save them as files named SPEAKER_nohash_0.wav to split them by speaker"
+        f"clips are split by speaker: each of {len(set(groups))} is in one part"
+        if groups
+        else "clips are split one by one, so a voice may be in several parts and scores may be too "
+        "high for new voices: speakers=, the speaker of each clip, splits them by speaker"
     )

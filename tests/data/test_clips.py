@@ -88,6 +88,32 @@ def test_clips_of_another_process_are_to_be_saved_as_files() -> None:
         datasets.load("memory:clips-0123456789ab")
 
 
+def test_clips_of_a_speaker_are_in_one_part() -> None:
+    speakers = np.arange(len(RAGGED)) % 5
+    table = clips_in_memory(RAGGED, LABELS, speakers=speakers)
+    data = datasets.split(table, "clips")
+    speaker_of = {row.tobytes(): name for row, name in zip(RAGGED, speakers, strict=True)}
+    parts = [
+        {speaker_of[row.tobytes()] for row in part.rows}
+        for part in (data.train, data.validation, data.test)
+    ]
+    assert sum(map(len, parts)) == len(set(speakers))
+    assert "clips are split by speaker: each of 5 is in one part" in table.notes
+
+
+@pytest.mark.parametrize(
+    ("speakers", "message"),
+    [
+        (["a"] * 17, "there are 18 clips and 17 speakers"),
+        (["a", "b"] * 9, "the clips have 2 different speakers; 3 are needed"),
+        ("ab", "speakers is str; give a list"),
+    ],
+)
+def test_speakers_that_cannot_split_clips_are_refused(speakers: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        clips_in_memory(RAGGED, LABELS, speakers=speakers)
+
+
 def test_a_table_of_clips_is_split_like_every_other() -> None:
     table: Table = clips_in_memory(RAGGED, LABELS)
     data = datasets.split(table, "clips")

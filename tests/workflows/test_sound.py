@@ -197,6 +197,7 @@ def test_clips_in_memory_that_cannot_be_data_are_refused() -> None:
             lambda: package.train("mlp", clips, labels, features="a"),
         ),
         (UsageError, "sampling_rate is for", lambda: package.train("mlp", sampling_rate=8000)),
+        (UsageError, "speakers is for", lambda: package.train("mlp", "digits", speakers=["a"])),
         (DataError, "cnn takes image", lambda: package.train("cnn", clips, labels)),
     ):
         with pytest.raises(error, match=message):
