@@ -285,7 +285,7 @@ def _linear_inputs(plan: FloorPlan) -> str:
 
 def _entries() -> list[tuple[Path, Mapping[str, Any]]]:
     """Return the workspace's model directories and their manifests."""
-    entries = []
+    entries: list[tuple[Path, Mapping[str, Any]]] = []
     for folder in workspace.entries("model"):
         try:
             entries.append((folder, describe(folder)))
