@@ -17,7 +17,7 @@ import bmc as package
 from bmc import bundle as bundles
 from bmc import cli
 from bmc import data as datasets
-from bmc.errors import DataError, UsageError
+from bmc.errors import BmcError, DataError, UsageError
 from bmc.golden import portable
 from bmc.inputs.audio import RATE
 from bmc.report.read import Evaluated
@@ -189,7 +189,7 @@ def test_clips_in_memory_are_trained_on_taught_compressed_and_exported(tmp_path:
 def test_clips_in_memory_that_cannot_be_data_are_refused() -> None:
     clips = [clip(word, number) for word in WORDS for number in range(10)]
     labels = [word for word in WORDS for _ in range(10)]
-    for error, message, call in (
+    cases: list[tuple[type[BmcError], str, Callable[[], object]]] = [
         (DataError, "or clips of sound, with labels", lambda: package.train("ds-cnn", clips)),
         (
             UsageError,
@@ -199,7 +199,8 @@ def test_clips_in_memory_that_cannot_be_data_are_refused() -> None:
         (UsageError, "sampling_rate is for", lambda: package.train("mlp", sampling_rate=8000)),
         (UsageError, "speakers is for", lambda: package.train("mlp", "digits", speakers=["a"])),
         (DataError, "cnn takes image", lambda: package.train("cnn", clips, labels)),
-    ):
+    ]
+    for error, message, call in cases:
         with pytest.raises(error, match=message):
             call()
 
