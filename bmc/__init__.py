@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from bmc.api.handles import BundleHandle, ModelHandle
     from bmc.api.handles import open_handle as open  # noqa: A004  bmc.open
     from bmc.api.onnx import OnnxHandle
+    from bmc.api.packing import pack, unpack
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
@@ -55,11 +56,13 @@ __all__ = [
     "distill",
     "load",
     "open",
+    "pack",
     "prune",
     "quantize",
     "quantize_vectors",
     "share",
     "train",
+    "unpack",
     "wrap",
 ]
 _HOMES = {
@@ -77,11 +80,13 @@ _HOMES = {
     "distill": "bmc.api.verbs",
     "load": "bmc.pipeline",
     "open": "bmc.api.handles:open_handle",
+    "pack": "bmc.api.packing",
     "prune": "bmc.api.verbs",
     "quantize": "bmc.api.verbs",
     "quantize_vectors": "bmc.vector_precision",
     "share": "bmc.api.verbs",
     "train": "bmc.api.verbs",
+    "unpack": "bmc.api.packing",
     "wrap": "bmc.api.wrapping",
 }
 

@@ -5,18 +5,19 @@ the model         a file or folder in the target's format
 tokenizer.json    the tokenizer of a text model
 golden.npz        a few input tensors, and the outputs they had at the export
 golden.json       the raw rows of these inputs, and their labels
+README.md         what the manifest says, for people
 ranges.npz        of sentence embeddings, least and largest value of each number of the vectors
 evaluation.npz    the outputs on the held-out rows, from which the scores were computed
 
-A bundle is untrusted: bmc checks sizes and ranges before it reads anything large, and opens only
-regular files that the manifest lists.
+The folder may be packed into one file; see `bmc.packed`. A bundle is untrusted: bmc checks sizes
+and ranges before it reads anything large, and opens only regular files that the manifest lists.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import cards, packed
 from bmc import golden as goldens
 from bmc import inputs as input_kinds
 from bmc.arrays import MAX_BYTES, parse_arrays
@@ -40,13 +42,15 @@ from bmc.inputs import TensorInfo as TensorInfo
 from bmc.manifest import DIGEST, digest_of, parse
 from bmc.manifest import SCHEMA as SCHEMA
 from bmc.manifest import Manifest as Manifest
-from bmc.untrusted import parse_json, read_bytes, read_json
+from bmc.packed import Archive
+from bmc.untrusted import MAX_JSON, parse_json, read_bytes, read_json
 from bmc.writing import write_atomically
 
 MANIFEST = "manifest.json"
 GOLDEN = goldens.ARRAYS
 EVALUATION = "evaluation.npz"
 RANGES = "ranges.npz"
+CARD = "README.md"
 _WHAT = "bundle"
 _MODEL_DIRECTORY = "bmc.json"
 
@@ -56,16 +60,18 @@ class Bundle:
     """A bundle on disk, with its checked manifest.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle's folder; of a packed bundle the file.
         manifest: the content of manifest.json.
         files: sha256 of each listed file, by name; empty while the bundle is being written.
         uncovered: sentences on the parts of an older bundle that have no hash or no golden rows.
+        archive: the files of a packed bundle; None for a folder.
     """
 
     path: Path
     manifest: Manifest
     files: Mapping[str, str] = field(default_factory=dict)
     uncovered: tuple[str, ...] = ()
+    archive: Archive | None = None
 
     @property
     def model_path(self) -> Path:
@@ -75,7 +81,25 @@ class Bundle:
     @cached_property
     def encoder(self) -> Encoder:
         """The encoder that turns raw rows into the model's inputs, as in training."""
-        return input_kinds.load(self.manifest.preprocessing, self.path)
+        return input_kinds.load(self.manifest.preprocessing, self.archive or self.path)
+
+    @cached_property
+    def runs_from_memory(self) -> bool:
+        """Whether the runtime loads the model of this packed bundle without files.
+
+        Raises:
+            ArtifactError: the model is not a file of the target's format.
+        """
+        check = format_of(self.manifest.target).packed
+        return check is not None and check(self.read_file, self.manifest.model)
+
+    def read_file(self, name: str) -> bytes:
+        """Return the content of a listed file of a packed bundle.
+
+        Raises:
+            ArtifactError: there is no such file, or the bundle was changed since it was read.
+        """
+        return self._read(name, MAX_BYTES if self.archive is None else packed.MAX_BYTES)
 
     def golden(self) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
         """Return the golden inputs, and the outputs that they had at the export, by name.
@@ -98,7 +122,7 @@ class Bundle:
         """
         if goldens.ROWS not in self.files:
             return None
-        content = parse_json(self._read(goldens.ROWS), self.path / goldens.ROWS)
+        content = parse_json(self._read(goldens.ROWS, MAX_BYTES), self.path / goldens.ROWS)
         return goldens.rows_of(content, self._arrays(GOLDEN), self.path)
 
     def ranges(self) -> NDArray[np.float32] | None:
@@ -123,30 +147,41 @@ class Bundle:
         beside = f"{self.manifest.model}.data"  # where large weights of an ONNX file are
         if beside in self.files:
             names = (*names, beside)
+        if self.archive is not None:
+            return sum(self.archive.size_of(name) for name in names)
         return sum(size_of(checked_path(self.path, name, _WHAT)) for name in names)
 
     def _arrays(self, name: str) -> dict[str, NDArray[Any]]:
-        return parse_arrays(self._read(name), self.path / name)
+        return parse_arrays(self._read(name, MAX_BYTES), self.path / name)
 
-    def _read(self, name: str) -> bytes:
+    def _read(self, name: str, max_bytes: int) -> bytes:
         """Return a file's content, and check the hash of exactly these bytes.
 
         The file may have changed since `read` checked its hash.
         """
-        data = read_bytes(self.path / name, f"bundle {self.path}", MAX_BYTES)
+        if self.archive is not None:
+            data = self.archive.read(name, max_bytes)
+        else:
+            data = read_bytes(self.path / name, f"bundle {self.path}", max_bytes)
         if self.files and hashlib.sha256(data).hexdigest() != self.files[name]:
             raise ArtifactError(f"bundle {self.path}: {name!r} was changed while it was read")
         return data
 
 
-def write(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) -> None:
-    """Write manifest.json in one step, with the hashes of the files that are in `folder` already.
+def write(folder: Path, manifest: Manifest, names: Collection[str] | None = None) -> None:
+    """Write README.md, then manifest.json in one step, with the hashes of all files in `folder`.
 
     Args:
         folder: the bundle's folder.
         manifest: the content to write.
-        names: names of the files to list; all files in the folder when None.
+        names: names of the files to list; all files in the folder when None. README.md is written
+            if it is among them.
     """
+    if names is None or CARD in names:
+        weights = f"{manifest.model}.data"
+        files = {weights: ""} if (folder / weights).is_file() else {}
+        text = cards.readme(manifest, Bundle(folder, manifest, files).model_size())
+        write_atomically(folder / CARD, text.encode())
     hashes, sizes = measure_files(folder, MANIFEST, _WHAT, names)
     content = {"schema": SCHEMA, **asdict(manifest), "files": hashes, "sizes": sizes}
     if not manifest.thresholds:
@@ -160,26 +195,34 @@ def write(folder: Path, manifest: Manifest, names: Iterable[str] | None = None) 
 def read(path: Path) -> Bundle:
     """Read a bundle and check every file against its recorded sha256.
 
+    Args:
+        path: the bundle's folder, or the file of a packed bundle.
+
     Raises:
         ArtifactError: the folder is not a bundle, is damaged, has a newer schema, or names a path
             outside the folder.
     """
-    content = _content(path)
+    archive = packed.open_archive(path) if packed.is_packed(path) else None
+    content = _content(path, archive)
     files, sizes = _listed(content, path)
-    check_files(path, files, _WHAT, sizes)
+    if archive is not None:
+        archive.check(files, sizes)
+    else:
+        check_files(path, files, _WHAT, sizes)
     try:
         manifest = parse(content)
     except KeyError as error:
         raise ArtifactError(f"{path}/{MANIFEST} lacks {error}; export the bundle again") from error
     except (TypeError, ValueError) as error:
         raise ArtifactError(f"{path}/{MANIFEST}: {error}; export the bundle again") from error
-    _check_listed(path, manifest, files, _format(manifest, path))
     uncovered = []
     if DIGEST not in content:
         uncovered.append("no hash covers its manifest")
     if goldens.ROWS not in files:
         uncovered.append("it has no raw golden rows, which would prove its preprocessing")
-    return Bundle(path, manifest, files, tuple(uncovered))
+    bundle = Bundle(path, manifest, files, tuple(uncovered), archive)
+    _check_listed(bundle, _format(manifest, path))
+    return bundle
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -191,16 +234,22 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     return parse_arrays(read_bytes(path, _WHAT, MAX_BYTES), path)
 
 
-def _content(path: Path) -> dict[str, Any]:
+def _content(path: Path, archive: Archive | None) -> dict[str, Any]:
     """Read manifest.json, and check its schema and its digest."""
-    if path.exists() and not path.is_dir():
-        raise ArtifactError(f"{path} is a file; a bundle is the folder that `bmc export` wrote")
+    if archive is None and path.exists() and not path.is_dir():
+        raise ArtifactError(
+            f"{path} is a file; a bundle is the folder that `bmc export` wrote, or the "
+            f"{packed.SUFFIX} file that `bmc pack` wrote"
+        )
     if (path / _MODEL_DIRECTORY).exists() and not (path / MANIFEST).exists():
         raise ArtifactError(
             f"{path} is not a bundle: it has no {MANIFEST}. It is a model directory; "
             f"bmc export {path} --target onnx makes a bundle of it"
         )
-    content = read_json(path / MANIFEST, _WHAT)
+    if archive is not None:
+        content = parse_json(archive.read(MANIFEST, MAX_JSON), path / MANIFEST)
+    else:
+        content = read_json(path / MANIFEST, _WHAT)
     schema = content.get("schema")
     if type(schema) is not int or schema < 1:
         raise ArtifactError(f"{path}/{MANIFEST} has no schema number; it was not written by bmc")
@@ -248,10 +297,9 @@ def _format(manifest: Manifest, path: Path) -> Format:
         ) from error
 
 
-def _check_listed(
-    path: Path, manifest: Manifest, files: Mapping[str, str], model_format: Format
-) -> None:
+def _check_listed(bundle: Bundle, model_format: Format) -> None:
     """Check that the manifest lists every file that loading the bundle opens."""
+    path, manifest, files = bundle.path, bundle.manifest, bundle.files
     model = manifest.model
     if not any((name + "/").startswith(model + "/") for name in files):
         if checked_path(path, model, _WHAT).exists():
@@ -261,6 +309,9 @@ def _check_listed(
     for name in (*tokenizer, GOLDEN):
         if name not in files:
             raise ArtifactError(f"bundle {path} lacks {name}; export it again")
+    if bundle.archive is not None:
+        _ = bundle.runs_from_memory  # checks the model; one that needs files is checked there
+        return
     for name in model_format.files(path, model):
         if name not in files:
             raise ArtifactError(

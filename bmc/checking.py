@@ -16,7 +16,7 @@ from bmc import console, targets
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
 from bmc.contracts.tasks import TENSORS, task
-from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError
+from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError, UsageError
 from bmc.golden import GoldenRows
 from bmc.inputs import OutputRows
 from bmc.label_names import SEPARATOR
@@ -59,10 +59,11 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     A TensorRT engine that was built for another version or GPU is rebuilt first.
 
     Args:
-        folder: the bundle.
+        folder: the bundle's folder, or the packed bundle.
         options: threads and precision of the runtime.
 
     Raises:
+        UsageError: the bundle is packed, and its engine may have to be rebuilt.
         ArtifactError: the bundle is damaged, or its parts do not fit each other.
         GateError: its outputs on this device differ by more than its precision allows, or it failed
             its parity, accuracy or speed check when it was exported.
@@ -78,6 +79,11 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     if not runtime.devices:
         raise MissingError(f"{folder}: checksums are right, but it was not run: {runtime.note}")
     if target.rebuild is not None:
+        if bundle.archive is not None:
+            raise UsageError(
+                f"{folder}: the engine of a packed bundle cannot be rebuilt for this device; "
+                f"bmc unpack {folder}, and check the folder"
+            )
         bundle = _loadable(bundle, options, target, target.rebuild)
     _check_encoder(bundle)
     inputs, expected = bundle.golden()

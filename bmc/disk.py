@@ -12,6 +12,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 Watcher = Callable[[str, Path], None]
 """A function that is called with the name and path of each operation before the operation; it may
@@ -43,6 +44,12 @@ def write(path: Path, data: bytes) -> None:
     _about_to("open", path)
     with path.open("wb") as file:
         file.write(data)
+
+
+def opened(path: Path) -> BinaryIO:
+    """Open a file for writing, and empty it; its mode is set by the umask."""
+    _about_to("open", path)
+    return path.open("wb")
 
 
 def create(path: Path) -> None:

@@ -2,11 +2,14 @@
 
 One pipeline serves a whole process: several threads may call the pipeline at the same time. Lists
 and iterators are computed in batches, and memory does not grow with the length of an iterator.
+A packed bundle is loaded from memory where its runtime can; else it is unpacked into a temporary
+folder, which is removed when the pipeline is closed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -16,6 +19,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc import batching
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.contracts import tasks
@@ -25,11 +29,11 @@ from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.features import is_frame, rows_of_frame
 from bmc.inputs.words import WordEncoder
 from bmc.listening import ListeningSession
-from bmc.sessions import SharedSession
+from bmc.sessions import SharedSession, for_target, with_files
 from bmc.targets import RuntimeOptions, Session
 
 _BATCH_SIZE = 32
-_WINDOW_ROWS = 32 * _BATCH_SIZE  # rows that are encoded together and sorted by length into batches
+_MEMORY_MB = 256.0
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,13 @@ class Pipeline:
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         is_absolute = bundle.path.is_absolute()
         self.bundle = bundle if is_absolute else replace(bundle, path=bundle.path.absolute())
-        self._shared = SharedSession(self.bundle, options)
-        self.kind = self.bundle.encoder.kind  # reads the encoder's files now, not at the first call
+        self.bundle, self._remove_files = with_files(self.bundle, self)
+        try:
+            self._shared = SharedSession(self.bundle, options)
+            self.kind = self.bundle.encoder.kind  # reads its files now, not at the first call
+        except BaseException:
+            self._remove_files()
+            raise
 
     @property
     def session(self) -> Session:
@@ -131,8 +140,7 @@ class Pipeline:
             ArtifactError: the outputs of the model are NaN or infinite.
             UsageError: the pipeline is closed.
         """
-        if errors not in ("raise", "return"):
-            raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
+        _check_errors(errors)
         if self.kind == "features" and is_frame(row):
             row = rows_of_frame(row)
         if isinstance(row, Iterator):
@@ -147,6 +155,51 @@ class Pipeline:
         if prediction is None:
             raise self._not_finite("this row")
         return prediction
+
+    def batch(
+        self,
+        rows: Iterable[Any],
+        size: int = _BATCH_SIZE,
+        memory_mb: float = _MEMORY_MB,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> Iterator[Any]:
+        """Predict many rows in batches, with a bound on memory; results come in the rows' order.
+
+        Rows are read as results are taken: as many at a time as fit into memory with their input
+        and output tensors, and at most 1,024. Memory that the runtime needs for a batch comes on
+        top, and is less with a smaller `size`.
+
+        Args:
+            rows: raw rows, in any iterable, such as a generator that reads a file.
+            size: rows in a batch at most; fewer where their tensors would not fit.
+            memory_mb: bound on raw rows, input tensors and output tensors together, in MB. A row
+                that is larger alone is predicted alone.
+            errors: "raise" ends the iteration with the error of the first row that has no
+                prediction; "return" yields the error in the place of the row's prediction.
+
+        Returns:
+            an iterator of `PipelineOutput`.
+
+        Raises:
+            SettingError: an argument is out of range.
+            DataError: a row does not have the form of the training data; the message counts rows
+                from 1.
+            UsageError: the pipeline is closed.
+
+        Example:
+            >>> with bmc.load("bmc-runs/tiny-movie-reviews-onnx") as classify:
+            ...     for prediction in classify.batch(open("texts.txt"), size=8):
+            ...         print(prediction.label)
+        """
+        _check_errors(errors)
+        if not memory_mb > 0:
+            raise SettingError(f"memory_mb is {memory_mb!r}; it must be above 0")
+        self._shared.current()  # raises where the pipeline is closed
+        limit = 1e6 * memory_mb
+        fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
+        batch_size = int(min(self._batch_size(size), fitting))
+        windows = batching.windows(rows, batching.cost_of(self.bundle), limit)
+        return self._predict_windows(windows, errors == "raise", batch_size)
 
     def outputs(
         self,
@@ -270,13 +323,26 @@ class Pipeline:
             )
         return ListeningSession(self, encoder.settings.samples, hop)
 
+    def warm(self) -> None:
+        """Predict the first golden row, so that the first call is as fast as later calls.
+
+        An error is not raised: a call that has the same cause raises it, with its row.
+        """
+        with suppress(BmcError):
+            golden = self.bundle.golden_rows()
+            if golden is None:  # bundles of earlier versions have tensors alone
+                self.session.run(self.bundle.golden()[0])
+            else:
+                self([golden.rows[0]], errors="return")
+
     def close(self) -> None:
         """Free the model once the running calls of other threads have ended.
 
         A second `close` does nothing; a later call of the pipeline raises a UsageError.
         """
         self._shared.close()
-        self.bundle = Bundle(self.bundle.path, self.bundle.manifest)  # drops the cached encoder
+        self.bundle = replace(self.bundle)  # drops the cached encoder
+        self._remove_files()
 
     def __enter__(self) -> Pipeline:
         return self
@@ -292,13 +358,19 @@ class Pipeline:
 
     def _predict_stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
         """Predict window by window: only the rows of one window are in memory."""
+        windows = iter(lambda: list(islice(rows, batching.MAX_ROWS)), [])
+        return self._predict_windows(windows, strict, _BATCH_SIZE)
+
+    def _predict_windows(
+        self, windows: Iterator[list[Any]], strict: bool, batch_size: int
+    ) -> Iterator[Any]:
         first = 1
-        while window := list(islice(rows, _WINDOW_ROWS)):
-            yield from self._predict_window(window, first, strict)
+        for window in windows:
+            yield from self._predict_window(window, first, strict, batch_size)
             first += len(window)
 
     def _predict_window(
-        self, rows: list[Any], first: int, strict: bool
+        self, rows: list[Any], first: int, strict: bool, batch_size: int
     ) -> list[PipelineOutput | BmcError]:
         """Predict for the rows of a window; a row without a prediction gets its error.
 
@@ -306,6 +378,7 @@ class Pipeline:
             rows: raw rows.
             first: number of the first row, for messages.
             strict: raise the first error.
+            batch_size: rows in a batch.
 
         Raises:
             BmcError: a row has no prediction, and `strict` is set.
@@ -318,13 +391,15 @@ class Pipeline:
             ]
         rows_of_outputs = rows
         try:
-            outputs = self.outputs(rows)
+            outputs = self.outputs(rows, batch_size)
         except DataError:
             errors_by_index = self._bad_rows(rows, first, strict)
             if not errors_by_index:  # every row can be encoded alone, but not all rows together
                 raise
             valid_rows = [row for index, row in enumerate(rows) if index not in errors_by_index]
-            outputs = self.outputs(valid_rows) if valid_rows else np.empty((0, 1), np.float32)
+            outputs = np.empty((0, 1), np.float32)
+            if valid_rows:
+                outputs = self.outputs(valid_rows, batch_size)
             rows_of_outputs = valid_rows
         predictions = iter(self._predictions(rows_of_outputs, outputs) if len(outputs) else [])
         results: list[PipelineOutput | BmcError] = []
@@ -433,19 +508,29 @@ def predictions_of_rows(
     return results
 
 
-def load(path: str | Path, threads: int = 0) -> Pipeline:
+def load(
+    path: str | Path, target: str | None = None, threads: int | None = None, warm: bool = True
+) -> Pipeline:
     """Load a bundle for inference.
 
-    All files of the bundle are read now, and only a forked child reads them again. bmc writes no
-    file, and reads nothing but the bundle and the installed packages.
+    All files of the bundle are read now, and only a forked child reads them again. bmc reads
+    nothing but the bundle and the installed packages, and writes no file, except for a packed
+    bundle whose runtime needs files: it is unpacked into a temporary folder until the pipeline is
+    closed.
 
     Args:
-        path: the folder that `bmc export` wrote.
-        threads: number of CPU threads; 0 leaves the choice to the runtime.
+        path: the folder that `bmc export` wrote, or the .bmc file that `bmc pack` wrote.
+        target: runtime of the model; the bundle's own when None. A bundle runs with its own
+            runtime; of an engine that holds the ONNX file from which it was built, "onnx" and
+            "openvino" run that file, on machines without its device.
+        threads: number of CPU threads; None or 0 leaves the choice to the runtime.
+        warm: predict a row that the bundle holds now, so that the first call is as fast as later
+            calls.
 
     Raises:
-        UnknownError: there is no such folder.
+        UnknownError: there is no such folder, or no such target.
         ArtifactError: the bundle is damaged or too new.
+        UsageError: the bundle is for another target.
         MissingError: the runtime of the bundle is not installed.
 
     Example:
@@ -459,7 +544,16 @@ def load(path: str | Path, threads: int = 0) -> Pipeline:
         exists = False
     if not exists:
         raise UnknownError(f"no bundle at {str(path)!r}{_working_folder_of(folder)}")
-    return Pipeline(bundles.read(folder.absolute()), RuntimeOptions(threads=threads))
+    bundle = for_target(bundles.read(folder.absolute()), target)
+    pipeline = Pipeline(bundle, RuntimeOptions(threads=threads or 0))
+    if warm:
+        pipeline.warm()
+    return pipeline
+
+
+def _check_errors(errors: object) -> None:
+    if errors not in ("raise", "return"):
+        raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
 
 
 def _working_folder_of(folder: Path) -> str:

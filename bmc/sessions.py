@@ -1,18 +1,22 @@
-"""Share one loaded model between all threads of a process and with its forked children."""
+"""Load one model for all threads of a process and for its forked children."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import tempfile
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 
 from bmc import bundle as bundles
-from bmc import targets
+from bmc import disk, packed, targets
 from bmc.bundle import Bundle
-from bmc.errors import ArtifactError, UsageError
+from bmc.contracts.targets import TARGETS, format_of
+from bmc.errors import ArtifactError, SettingError, UsageError, unknown
 from bmc.targets import RuntimeOptions, Session
 
 
@@ -28,7 +32,7 @@ class SharedSession:
     """
 
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
-        self._bundle = Bundle(bundle.path, bundle.manifest)  # without the cached encoder
+        self._bundle = replace(bundle)  # without the cached encoder
         self._options = options
         self._lock = threading.Lock()
         self._calls = 0
@@ -84,7 +88,7 @@ class SharedSession:
         return self._session
 
     def _load_again(self) -> Session:
-        bundle = bundles.read(self._bundle.path)
+        bundle = for_target(bundles.read(self._bundle.path), self._bundle.manifest.target)
         if bundle.manifest != self._bundle.manifest:
             raise ArtifactError(
                 f"bundle {bundle.path} was replaced between its loading and the first call of "
@@ -109,6 +113,69 @@ class SharedSession:
             # has. The extra reference keeps Python from ever freeing it.
             ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._session))
             self._forked = True
+
+
+def for_target(bundle: Bundle, target: str | None) -> Bundle:
+    """Return a bundle as a target's runtime loads it.
+
+    Args:
+        bundle: the bundle.
+        target: name of the target; the bundle's own when None.
+
+    Raises:
+        SettingError: `target` is a number.
+        UnknownError: there is no such target.
+        UsageError: the bundle has no model for the target.
+    """
+    own = bundle.manifest.target
+    if target is None or target == own:
+        return bundle
+    if not isinstance(target, str):
+        raise SettingError(
+            f'target is {target!r:.40}; it names a runtime, such as "onnx". threads= sets the '
+            "number of threads"
+        )
+    if target not in TARGETS.names():
+        raise unknown("target", target, TARGETS.names())
+    model_format = format_of(own)
+    if target in model_format.stand_ins and model_format.source in bundle.files:
+        manifest = replace(bundle.manifest, target=target, model=model_format.source)
+        return replace(bundle, manifest=manifest)
+    raise UsageError(
+        f"bundle {bundle.path} is for {own}, and has no model for {target}: "
+        f"bmc export {bundle.manifest.name:.60} --target {target} makes a bundle that has"
+    )
+
+
+def with_files(bundle: Bundle, owner: object) -> tuple[Bundle, Callable[[], object]]:
+    """Return a bundle that its runtime can load, and a function that removes its temporary files.
+
+    A packed bundle whose runtime needs files is unpacked into a temporary folder, which is removed
+    at the latest when `owner` is freed or the process ends. Other bundles are returned as they are.
+
+    Args:
+        bundle: the bundle.
+        owner: object that uses the files.
+
+    Raises:
+        ArtifactError: the packed bundle is damaged.
+    """
+    if bundle.archive is None or bundle.runs_from_memory:
+        return bundle, lambda: None
+    folder = Path(tempfile.mkdtemp(prefix="bmc-"))  # which no other user may enter
+    remove = weakref.finalize(owner, _remove, folder, os.getpid())
+    try:
+        packed.unpack(bundle.archive, folder)
+        return replace(bundles.read(folder), manifest=bundle.manifest), remove
+    except BaseException:
+        remove()
+        raise
+
+
+def _remove(folder: Path, made_by: int) -> None:
+    """Remove a temporary folder; a forked child leaves it to its parent."""
+    if os.getpid() == made_by:
+        disk.remove_tree(folder)
 
 
 _LOADED: weakref.WeakSet[SharedSession] = weakref.WeakSet()

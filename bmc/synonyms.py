@@ -14,6 +14,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "export": ("convert", "compile", "build", "to", "deploy", "onnx", "package"),
     "inspect": ("explain", "analyze", "analyse", "summary", "profile-layers", "visualize"),
     "models": ("list", "ls", "model", "runs"),
+    "pack": ("zip", "archive", "pack-bundle"),
     "predict": ("infer", "inference", "run", "classify", "generate", "test"),
     "prune": ("sparsify", "slim", "sparse"),
     "quantize": ("quantise", "quantization", "quant", "ptq", "qat", "int8", "calibrate"),
@@ -24,6 +25,7 @@ VERBS: Mapping[str, tuple[str, ...]] = {
     "share": ("factorize", "factorise", "lowrank", "low-rank", "tie", "cluster", "palettize"),
     "show": ("lineage", "history", "describe", "cat"),
     "train": ("fit", "finetune", "fine-tune", "learn", "pretrain"),
+    "unpack": ("unzip", "extract"),
 }
 SETTINGS: Mapping[str, tuple[str, ...]] = {
     "output": (

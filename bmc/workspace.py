@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bmc import writing
 from bmc.errors import UnknownError, unknown
+from bmc.packed import is_packed
 from bmc.writing import BUNDLE_MANIFEST as BUNDLE_MANIFEST
 from bmc.writing import MODEL_MANIFEST as MODEL_MANIFEST
 
@@ -85,12 +86,13 @@ def newest(kind: str) -> Path:
     return paths[-1]
 
 
-def find(reference: str, kind: str) -> Path:
+def find(reference: str, kind: str, packed: bool = False) -> Path:
     """Find a model directory or bundle by path, or by its name in the workspace.
 
     Args:
         reference: path or name.
         kind: "model" or "bundle".
+        packed: whether a packed bundle is meant, too.
 
     Raises:
         UnknownError: there is no such bundle or model; the message names the most similar name, or
@@ -101,6 +103,13 @@ def find(reference: str, kind: str) -> Path:
         writing.recover(path)
         if kind_of(path) == kind:
             return path
+        if is_packed(path):
+            if packed and kind == "bundle":
+                return path
+            raise UnknownError(
+                f"{path} is a packed bundle, which bmc check, bmc predict and bmc.load take; "
+                f"bmc unpack {path} makes the folder that other commands take"
+            )
     for path in candidates:
         if path.suffix.lower() == ".onnx" and _is_file(path):
             raise UnknownError(

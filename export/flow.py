@@ -36,7 +36,7 @@ from bmc.inputs.audio import AudioEncoder
 from bmc.inspect.executed import counted
 from bmc.label_names import SEPARATOR
 from bmc.manifest import StandIn
-from bmc.measure import scores
+from bmc.measure import machine, scores
 from bmc.measure.scores import Interval, relative_to
 from bmc.model import output_of
 from bmc.pipeline import Pipeline
@@ -95,12 +95,27 @@ class Timed:
         over_fp32: latency of the fp32 export over latency of the bundle; None if not measured.
         failure: message for a bundle that is refused as slower than fp32; None otherwise.
         warnings: what a caller must know of a bundle that is not refused.
+        p50_ms: median latency of the bundle in milliseconds; None if not measured.
     """
 
     executed: list[tuple[str, str, int]] | None = None
     over_fp32: Interval | None = None
     failure: str | None = None
     warnings: tuple[str, ...] = ()
+    p50_ms: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what the manifest records under `build`, without the warnings."""
+        facts: dict[str, Any] = {}
+        if self.executed is not None:
+            facts["executed"] = self.executed
+        if self.over_fp32 is not None:
+            described = machine.describe()
+            facts["over_fp32"] = asdict(self.over_fp32)
+            facts["machine"] = {name: described[name] for name in machine.HARDWARE}
+        if self.p50_ms is not None:
+            facts["p50_ms"] = self.p50_ms
+        return facts
 
 
 def export(source: Source, target: str, output: Path, force: bool) -> Bundle:
@@ -218,17 +233,15 @@ def time(draft: Draft) -> Timed:
         except GateError as error:
             failure = str(error)
     doubt = speed.doubt_of(measured_speed.ratio, manifest.precision)
-    return Timed(counted(executed), measured_speed.ratio, failure, (doubt,) if doubt else ())
+    warnings = (doubt,) if doubt else ()
+    p50 = measured_speed.p50
+    return Timed(counted(executed), measured_speed.ratio, failure, warnings, p50)
 
 
 def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
     """Write the manifest, with parity, scores, speed and the failure if there is one."""
     manifest = draft.bundle.manifest
-    build = dict(manifest.build)
-    if timed.executed is not None:
-        build["executed"] = timed.executed
-    if timed.over_fp32 is not None:
-        build["over_fp32"] = asdict(timed.over_fp32)
+    build = {**manifest.build, **timed.to_json()}
     if timed.warnings:
         build["warnings"] = list(timed.warnings)
     stand_in = StandIn(verified.stand_in, verified.scores) if verified.stand_in else None

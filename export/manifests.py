@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bmc import artifact, curves, provenance
+from bmc import artifact, assets, curves, provenance
 from bmc.bundle import Manifest
 from bmc.contracts import families
+from bmc.contracts.data_sets import DATA_SETS, data_set
 from bmc.contracts.targets import TARGETS
+from bmc.errors import MissingError, PluginError
 from bmc.export import Written
 from bmc.export.source import Source
 from bmc.files import sha256
@@ -40,6 +42,8 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         "history": list(curves.epochs_of(model.origin.get("history"))),
         provenance.KEY: provenance.commands_of(provenance.recorded(model.origin)),
     }
+    if terms := _license_of(model.data.get("reference")):
+        lineage["data_license"] = terms
     # Steps that set single weights to zero record the names of the parameters.
     if any("parameters" in step.record for step in model.steps):
         weights = source.folder / "model.safetensors"
@@ -63,6 +67,18 @@ def manifest_of(source: Source, target: str, written: Written) -> Manifest:
         thresholds=model.thresholds,
         build={**written.build, "versions": artifact.versions(), **_plugins(target)},
     )
+
+
+def _license_of(reference: object) -> str:
+    """Return the license of a named data set; "" for other data, whose license bmc cannot know."""
+    if not isinstance(reference, str) or reference not in DATA_SETS.names():
+        return ""
+    try:
+        described = data_set(reference)
+    except (MissingError, PluginError):  # a plug-in that was removed after the training
+        return ""
+    asset = assets.ASSETS.get(described.asset or "")
+    return described.license or (asset.license if asset else "")
 
 
 def _plugins(target: str) -> dict[str, Any]:

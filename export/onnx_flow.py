@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -210,9 +210,8 @@ def _time(draft: Bundle, fp32: OnnxSource) -> Timed:
         except GateError as error:
             failure = str(error)
     doubt = speed.doubt_of(measured.ratio, manifest.precision)
-    return Timed(
-        counted(executed), measured.ratio, failure, (*warnings, *([doubt] if doubt else []))
-    )
+    warnings = (*warnings, *([doubt] if doubt else []))
+    return Timed(counted(executed), measured.ratio, failure, warnings, measured.p50)
 
 
 def _larger(size: int, fp32: int) -> tuple[str, ...]:
@@ -238,11 +237,7 @@ def write(source: OnnxSource, target: str, folder: Path) -> Bundle:
 
 def publish(draft: Bundle, compared: Compared, timed: Timed = _UNTIMED) -> None:
     """Write the manifest, with the comparison, the speed, and the failure if there is one."""
-    figures, build = compared.figures, dict(draft.manifest.build)
-    if timed.executed is not None:
-        build["executed"] = timed.executed
-    if timed.over_fp32 is not None:
-        build["over_fp32"] = asdict(timed.over_fp32)
+    figures, build = compared.figures, {**draft.manifest.build, **timed.to_json()}
     if warnings := [*compared.warnings, *timed.warnings]:
         build["warnings"] = warnings
     if compared.failure:

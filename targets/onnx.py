@@ -51,9 +51,11 @@ class OnnxSession(BaseSession):
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
+        in_memory = bundle.archive is not None
+        model = bundle.read_file(bundle.manifest.model) if in_memory else str(bundle.model_path)
         try:
             self._session = onnxruntime.InferenceSession(
-                str(bundle.model_path), settings, providers=["CPUExecutionProvider"]
+                model, settings, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's own classes have no public base
             raise _load_error(bundle, error) from error

@@ -10,6 +10,7 @@ import openvino
 from numpy.typing import NDArray
 
 from bmc.bundle import Bundle
+from bmc.bundle_formats.openvino import weights_of
 from bmc.contracts import Runtime
 from bmc.errors import ArtifactError, reason_of
 from bmc.inputs import TensorInfo
@@ -62,8 +63,9 @@ class OpenVinoSession(BaseSession):
         }
         if options.threads:
             settings["INFERENCE_NUM_THREADS"] = options.threads
+        core = openvino.Core()
         try:
-            compiled = openvino.Core().compile_model(str(bundle.model_path), "CPU", settings)
+            compiled = core.compile_model(_model(core, bundle), "CPU", settings)
         except RuntimeError as error:
             reason = reason_of(error, line=-1)
             raise ArtifactError(f"OpenVINO cannot load {bundle.model_path}: {reason}") from error
@@ -90,6 +92,14 @@ class OpenVinoSession(BaseSession):
                 name: request.get_output_tensor(number).data.copy()
                 for number, name in enumerate(self._outputs)
             }
+
+
+def _model(core: openvino.Core, bundle: Bundle) -> Any:
+    """Return what OpenVINO compiles: the path of a model, or a packed bundle's model in memory."""
+    if bundle.archive is None:
+        return str(bundle.model_path)
+    name = bundle.manifest.model
+    return core.read_model(bundle.read_file(name), bundle.read_file(weights_of(name)))
 
 
 def _names(tensors: Iterable[Any], infos: Iterable[TensorInfo]) -> list[str]:

@@ -19,6 +19,7 @@ from bmc.measure.shown import megabytes
 from bmc.onnx_models import finding
 from bmc.pipeline import Pipeline
 from bmc.rendering.summaries import as_html, as_text, measured
+from bmc.sessions import for_target
 from bmc.targets import RuntimeOptions
 from bmc.trust import named
 from bmc.untrusted import read_json
@@ -281,9 +282,15 @@ class BundleHandle:
         """Bytes of the model in its target's format."""
         return self._bundle().model_size()
 
-    def load(self, threads: int = 0) -> Pipeline:
+    def load(
+        self, threads: int | None = None, target: str | None = None, warm: bool = True
+    ) -> Pipeline:
         """Load the bundle for many calls; see `bmc.load`."""
-        return Pipeline(self._bundle(), RuntimeOptions(threads=threads))
+        bundle = for_target(self._bundle(), target)
+        pipeline = Pipeline(bundle, RuntimeOptions(threads=threads or 0))
+        if warm:
+            pipeline.warm()
+        return pipeline
 
     def predict(self, rows: Any, threads: int = 0) -> Any:
         """Load the bundle, predict one row or a list of rows, and free the bundle.
@@ -297,7 +304,7 @@ class BundleHandle:
             of `Span` where words have tags, a number of a regression, or an image of a generator; a
             list for a list of rows.
         """
-        with self.load(threads) as pipeline:
+        with self.load(threads, warm=False) as pipeline:
             return pipeline(rows)
 
     def show(self) -> None:

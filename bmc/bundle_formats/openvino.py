@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 from xml.parsers import expat
 
 from bmc.bundle_formats._names import check_suffix
@@ -26,7 +27,7 @@ def files(folder: Path, model: str) -> tuple[str, ...]:
 
 def parts(model: str) -> tuple[str, ...]:
     """Return the paths of the graph's file and of the weights file in the bundle."""
-    return (model, _weights_of(model))
+    return (model, weights_of(model))
 
 
 def check(folder: Path, model: str) -> None:
@@ -40,16 +41,43 @@ def check(folder: Path, model: str) -> None:
         ArtifactError: a constant reads beyond the weights file, or a layer is not in a standard
             opset, so that OpenVINO would load an extension for it.
     """
-    _check_ir(folder / model, (folder / _weights_of(model)).stat().st_size)
+    path = folder / model
+    with open_regular(path, "bundle", _MAX_XML_BYTES) as file:
+        _check_ir(file, str(path), (folder / weights_of(model)).stat().st_size)
 
 
-def _weights_of(model: str) -> str:
+def packed(read: Callable[[str], bytes], model: str) -> bool:
+    """Check the graph of a packed bundle as `check` does; OpenVINO loads it from memory.
+
+    An ONNX file, which OpenVINO runs in place of an engine, is unpacked.
+
+    Args:
+        read: function that returns the bytes of a file of the bundle.
+        model: path of the XML or ONNX file in the bundle.
+
+    Raises:
+        ArtifactError: see `check`; or the bundle has no weights file.
+    """
+    if PurePosixPath(model).suffix == ".onnx":
+        return False
+    check_suffix(None, model, ".xml", "OpenVINO IR")
+    _check_ir(io.BytesIO(read(model)), model, len(read(weights_of(model))))
+    return True
+
+
+def weights_of(model: str) -> str:
     """Return the path of the weights file that belongs to a graph's XML file."""
     return PurePosixPath(model).with_suffix(".bin").as_posix()
 
 
-def _check_ir(path: Path, weights_size: int) -> None:
-    """Check the constants and layers of an XML file; `weights_size` is in bytes."""
+def _check_ir(file: BinaryIO, name: str, weights_size: int) -> None:
+    """Check the constants and layers of an XML file.
+
+    Args:
+        file: the XML file.
+        name: path of the file, for messages.
+        weights_size: size of the weights file in bytes.
+    """
     layer: Mapping[str, str] = {}
 
     def start(name: str, attributes: Mapping[str, str]) -> None:
@@ -77,13 +105,12 @@ def _check_ir(path: Path, weights_size: int) -> None:
     parser.StartElementHandler = start
     parser.StartDoctypeDeclHandler = refuse
     parser.EntityDeclHandler = refuse
-    with open_regular(path, "bundle", _MAX_XML_BYTES) as file:
-        try:
-            while chunk := file.read(_XML_CHUNK):
-                parser.Parse(chunk, False)
-            parser.Parse(b"", True)
-        except (expat.ExpatError, ValueError) as error:
-            raise ArtifactError(f"OpenVINO cannot load {path}: {error}") from error
+    try:
+        while chunk := file.read(_XML_CHUNK):
+            parser.Parse(chunk, False)
+        parser.Parse(b"", True)
+    except (expat.ExpatError, ValueError) as error:
+        raise ArtifactError(f"OpenVINO cannot load {name}: {error}") from error
 
 
 def _integer(text: str | None) -> int:
@@ -100,5 +127,6 @@ FORMAT = Format(
     dialect="bmc.export.dialects.openvino",
     parts=parts,
     check=check,
+    packed=packed,
     precisions=("f32", "bf16"),
 )

@@ -22,7 +22,7 @@ _HELP_WIDTH = 70  # characters of an option's help in a shell's list of completi
 COMPLETING = "_BMC_COMPLETE"  # set by a shell that completes a command line
 PANELS = {
     "Train and compress": ("train", "distill", "prune", "share", "quantize"),
-    "Deploy": ("export", "predict", "serve", "check"),
+    "Deploy": ("export", "predict", "serve", "check", "pack", "unpack"),
     "Inspect and compare": ("inspect", "bench", "report", "show"),
     "Workspace": ("models", "rename", "remove", "datasets", "doctor"),
 }

@@ -38,6 +38,10 @@ class Format(Contract):
             given the model's name; None where only the model's file or folder counts.
         check: function that refuses a model that reads files outside the bundle or loads code, as
             far as a cheap check can tell; None where there is no such check.
+        packed: function that checks the model of a packed bundle as `files` and `check` do, and
+            tells whether `Runtime.load` loads the model from the bytes that `Bundle.read_file`
+            returns. It is given a function that returns the bytes of a file by name, and the
+            model's name. None where the runtime needs files: bmc then unpacks the bundle.
         dialect: name of the module with `DIALECT = Dialect(...)`; "" for a target that does not
             read ONNX.
         source: file of the bundle that the model was built from and that other targets can run;
@@ -55,6 +59,9 @@ class Format(Contract):
     parts: Callable[[str], tuple[str, ...]] | None = field(default=None, metadata=function("model"))
     check: Callable[[Path, str], None] | None = field(
         default=None, metadata=function("folder", "model")
+    )
+    packed: Callable[[Callable[[str], bytes], str], bool] | None = field(
+        default=None, metadata=function("read", "model")
     )
     dialect: str = field(default="", metadata=value(str))
     source: str = field(default="", metadata=value(str))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from bmc import plugins
 from bmc.errors import ArtifactError, UnknownError
+from bmc.packed import Archive
 
 Arrays = dict[str, NDArray[Any]]
 Row = Any
@@ -121,12 +122,12 @@ class Encoder(Protocol):
         """Return the kind and the settings as a JSON object."""
 
 
-def load(settings: Mapping[str, Any], folder: Path) -> Encoder:
+def load(settings: Mapping[str, Any], folder: Path | Archive) -> Encoder:
     """Create an encoder from the results of `to_json` and `save`.
 
     Args:
         settings: the JSON object of `to_json`.
-        folder: the folder with the files that `save` wrote.
+        folder: the folder with the files that `save` wrote, or the files of a packed bundle.
 
     Raises:
         ArtifactError: the kind is unknown, the settings are malformed, or a file is missing.

@@ -12,7 +12,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from bmc.errors import ArtifactError, reason_of
+from bmc.packed import Archive
 
+TOKENIZER = "tokenizer.json"
 _MOST_BYTES = 32 * 2**20
 _MOST_IDS = 4_000_000
 _MOST_ADDED = 20_000
@@ -41,14 +43,38 @@ def load_tokenizer(path: Path, rows: int = 0) -> Tokenizer:
     if size > _MOST_BYTES:
         raise ArtifactError(f"{path} has {size:,} bytes; bmc reads up to {_MOST_BYTES:,}")
     try:
-        text = path.read_text(encoding="utf-8")
-        content = json.loads(text)
-        check_tokenizer(content, rows)
-    except (OSError, ValueError, RecursionError) as error:
+        data = path.read_bytes()
+    except OSError as error:
         raise ArtifactError(
             f"{path} is not a tokenizer that bmc can read: {reason_of(error)}"
         ) from error
-    with panics_refused(f"{path} is not a tokenizer that bmc can read"):
+    return _parsed(data, path, rows)
+
+
+def tokenizer_in(folder: Path | Archive, rows: int = 0) -> Tokenizer:
+    """Read the tokenizer.json of a model directory, a bundle or a packed bundle.
+
+    Args:
+        folder: the folder, or the files of the packed bundle.
+        rows: number of rows in the model's token table; 0 if unknown.
+
+    Raises:
+        ArtifactError: the file is missing, is not a tokenizer, or exceeds a limit.
+    """
+    if isinstance(folder, Path):
+        return load_tokenizer(folder / TOKENIZER, rows)
+    return _parsed(folder.read(TOKENIZER, _MOST_BYTES), folder.path / TOKENIZER, rows)
+
+
+def _parsed(data: bytes, path: Path, rows: int) -> Tokenizer:
+    """Build a tokenizer from the content of a tokenizer.json."""
+    what = f"{path} is not a tokenizer that bmc can read"
+    try:
+        text = data.decode("utf-8")
+        check_tokenizer(json.loads(text), rows)
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{what}: {reason_of(error)}") from error
+    with panics_refused(what):
         return Tokenizer.from_str(text)
 
 

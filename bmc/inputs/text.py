@@ -20,13 +20,17 @@ from bmc.errors import ArtifactError, DataError, SettingError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
 from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._tokenizer_file import (
+    TOKENIZER,
     beyond_table,
     check_tokenizer,
     load_tokenizer,
     panics_refused,
+    tokenizer_in,
 )
+from bmc.packed import Archive
 
 __all__ = [
+    "TOKENIZER",
     "TextEncoder",
     "TextSettings",
     "beyond_table",
@@ -34,9 +38,9 @@ __all__ = [
     "load",
     "load_tokenizer",
     "panics_refused",
+    "tokenizer_in",
 ]
 
-TOKENIZER = "tokenizer.json"
 SIDES = ("right", "left")
 _CHUNK_ROWS = 10_000
 _CHUNK_CHARACTERS = 1_000_000  # a tokenizer takes about 100 bytes of memory for each character
@@ -442,11 +446,11 @@ class TextEncoder:
         return self.settings.to_json()
 
 
-def load(settings: Mapping[str, Any], folder: Path) -> TextEncoder:
+def load(settings: Mapping[str, Any], folder: Path | Archive) -> TextEncoder:
     """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed, or there is no tokenizer.
     """
     checked = TextSettings.from_json(settings)
-    return TextEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)
+    return TextEncoder(tokenizer_in(folder, checked.vocabulary), checked)

@@ -23,13 +23,13 @@ from bmc.inputs._words import Words as Words
 from bmc.inputs._words import joined_words, windows
 from bmc.inputs._words import split_text as split_text
 from bmc.inputs.text import (
-    TOKENIZER,
     TextEncoder,
     TextSettings,
     Tokens,
-    load_tokenizer,
     panics_refused,
+    tokenizer_in,
 )
+from bmc.packed import Archive
 
 KIND = "words"
 _CHUNK_ROWS = 10_000
@@ -183,11 +183,11 @@ class WordEncoder(TextEncoder):
         return [piece or [self._unknown] for piece in pieces]
 
 
-def load(settings: Mapping[str, Any], folder: Path) -> WordEncoder:
+def load(settings: Mapping[str, Any], folder: Path | Archive) -> WordEncoder:
     """Create the encoder of a model directory or bundle.
 
     Raises:
         ArtifactError: the settings are malformed, or there is no tokenizer.
     """
     checked = TextSettings.from_json(settings)
-    return WordEncoder(load_tokenizer(folder / TOKENIZER, checked.vocabulary), checked)
+    return WordEncoder(tokenizer_in(folder, checked.vocabulary), checked)

@@ -19,7 +19,7 @@ class BundleCheck:
     """A bundle that was checked on this device.
 
     Args:
-        path: the bundle's folder.
+        path: the bundle's folder, or the packed bundle.
         result: measured differences; None if the bundle failed before it was run.
     """
 
@@ -34,7 +34,8 @@ def check(
     """Compare the hashes of a bundle's files, then its outputs for its golden rows.
 
     Args:
-        reference: a bundle's folder, or its name in the workspace; the newest when None.
+        reference: a bundle's folder, its name in the workspace, or a packed bundle; the newest
+            bundle when None.
         checking: threads of the CPU, and whether to check in a child process with limits.
 
     Raises:
@@ -43,7 +44,10 @@ def check(
         GateError: the outputs on this device differ by more than the precision allows.
         MissingError: the bundle's runtime is not installed.
     """
-    folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
+    if reference:
+        folder = workspace.find(reference, "bundle", packed=True)
+    else:
+        folder = workspace.newest("bundle")
     try:
         if checking.isolated:
             limits = Limits(checking.memory_limit, checking.time_limit)

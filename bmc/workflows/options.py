@@ -38,6 +38,27 @@ class Output:
 
 
 @dataclass(frozen=True)
+class PackedOutput(Output):
+    """Where a packed bundle is written.
+
+    Args:
+        output: file to write, NAME.bmc. The default is the bundle's folder with .bmc appended.
+        force: replace the output if it exists.
+    """
+
+
+@dataclass(frozen=True)
+class UnpackedOutput(Output):
+    """Where the folder of a packed bundle is written.
+
+    Args:
+        output: folder to write. The default is a folder of the workspace with the name of the
+            file, without .bmc.
+        force: replace the output if it exists.
+    """
+
+
+@dataclass(frozen=True)
 class Files(Output):
     """Where a model's data is, and where what is made of the model is written.
 

@@ -56,7 +56,8 @@ def predict_arguments(
     """Find a bundle, read the rows of a command line, and predict them.
 
     Args:
-        reference: a bundle's folder, or its name in the workspace; the newest when None.
+        reference: a bundle's folder, its name in the workspace, or a packed bundle; the newest
+            bundle when None.
         arguments: rows, or files with rows; without arguments, rows are the lines of `stream`.
         options: how rows are read, and the threads that predict them.
         stream: a text stream such as standard input; None if there is no stream.
@@ -104,14 +105,18 @@ def find_bundle(reference: str | None, images: Path | None = None) -> Bundle:
     """Find the bundle to predict with.
 
     Args:
-        reference: a bundle's folder, or its name in the workspace; the newest when None.
+        reference: a bundle's folder, its name in the workspace, or a packed bundle; the newest
+            bundle when None.
         images: folder for the pictures of a generator.
 
     Raises:
         UnknownError: there is no such bundle.
         UsageError: the bundle is a generator, and `images` is None.
     """
-    folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
+    if reference:
+        folder = workspace.find(reference, "bundle", packed=True)
+    else:
+        folder = workspace.newest("bundle")
     bundle = bundles.read(folder)
     if bundle.manifest.task == TENSORS:
         names = ", ".join(f"{info.name!r}: ARRAY" for info in bundle.manifest.inputs)

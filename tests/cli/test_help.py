@@ -5,16 +5,19 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
 
+from bmc.cli import app
 from tests.cli._refusals import Run, refused
 
 Blocked = Callable[..., CompletedProcess[str]]
 VERBS = (
     *("train", "distill", "prune", "share", "quantize", "export", "predict", "serve", "check"),
     *("inspect", "bench", "report", "show", "models", "rename", "remove", "datasets", "doctor"),
+    *("pack", "unpack"),
 )
 HEAVY = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino")
 
@@ -130,3 +133,11 @@ def test_a_choice_of_calibrators_is_what_the_technique_takes() -> None:
 
     for name in ("mse", "minmax", "percentile"):
         assert Static(calibrator=name).calibrator == name
+
+
+def test_the_command_line_only_parses_and_prints_and_stays_short() -> None:
+    """Decision 43: 1,200 lines in all, and 60 in the file of a verb."""
+    folder = Path(app.__file__).parent
+    lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob("*.py")}
+    assert sum(lines.values()) <= 1_200
+    assert {verb: lines[verb] for verb in app.VERBS if lines[verb] > 60} == {}

@@ -25,6 +25,7 @@ def engine(lively_bundle: Callable[[str], Bundle]) -> Bundle:
 def test_an_engine_is_built_without_a_gpu(engine: Bundle) -> None:
     result = {file.name for file in engine.path.iterdir()}
     assert result == {
+        "README.md",
         "model.onnx",
         "model.engine",
         "manifest.json",

@@ -45,6 +45,7 @@ FILES = {
     | {"model/tokenizer.json", "model/tokenizer_config.json"},
 }
 PROOFS = {"manifest.json", "tokenizer.json", "golden.npz", "golden.json", "evaluation.npz"}
+PROOFS |= {"README.md"}
 
 
 def reference(folder: Path, rows: Many) -> NDArray[np.float32]:
