@@ -76,7 +76,7 @@ class Archive:
         if entry is None:
             raise ArtifactError(f"{_WHAT} {self.path} lacks its file {name!r:.80}; pack it again")
         left = entry.size
-        with open_regular(self.path, _WHAT) as file:
+        with open_regular(self.path, _WHAT, links=True) as file:
             file.seek(entry.offset)
             while left:
                 chunk = file.read(min(left, _CHUNK))
@@ -158,7 +158,7 @@ def open_archive(path: Path) -> Archive:
         ArtifactError: the file does not have the form that `write` gives it, or names a path
             outside a folder.
     """
-    with open_regular(path, _WHAT) as file:
+    with open_regular(path, _WHAT, links=True) as file:
         try:
             entries = _entries(file, os.fstat(file.fileno()).st_size)
         except (ValueError, struct.error, UnicodeDecodeError) as error:

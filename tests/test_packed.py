@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import struct
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +113,38 @@ def test_the_files_of_a_pipeline_that_is_forgotten_are_removed(
     assert not unpacked.path.exists()
 
 
+_FORK = """
+import os, sys
+from pathlib import Path
+import bmc
+from bmc import bundle
+from bmc.sessions import with_files
+
+class Owner: pass
+
+owner = Owner()
+unpacked, _ = with_files(bundle.read(Path(sys.argv[2])), owner)
+pipeline = bmc.load(sys.argv[1])
+before = pipeline("a fine film").score
+child = os.fork()
+if not child:
+    print(abs(pipeline("a fine film").score - before) < 1e-5, flush=True)
+    sys.exit(0)
+os.waitpid(child, 0)
+print(unpacked.path.is_dir(), pipeline("a fine film").score == before)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_reads_the_archive_again_and_leaves_the_parents_files(
+    archive: Path, bundle_of: BundleOf, tmp_path: Path
+) -> None:
+    needs_files = package.pack(bundle_of("pytorch"), tmp_path / "x.bmc")
+    command = [sys.executable, "-c", _FORK, str(archive), str(needs_files)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.stdout.split() == ["True"] * 3, done.stderr
+
+
 def _entry(data: bytes, name: str) -> zipfile.ZipInfo:
     with zipfile.ZipFile(io.BytesIO(data)) as file:
         return file.getinfo(name)
@@ -188,6 +223,12 @@ def test_a_hostile_archive_is_refused_before_anything_is_written(
             read(path)
     assert [item.name for item in path.parent.iterdir()] == ["x.bmc"]
     assert not workspace.exists()
+
+
+def test_a_link_to_a_packed_bundle_is_followed(archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "current.bmc").symlink_to(archive)
+    with package.load(tmp_path / "current.bmc") as classify:
+        assert classify(TEXT).label in ("negative", "positive")
 
 
 def test_a_file_that_the_manifest_does_not_list_is_refused(
