@@ -200,10 +200,10 @@ HOSTILE: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "not a valid file name",
     ),
     "order": (lambda data: data.replace(b"README.md", b"zzzzzz.md"), "order"),
-    "link": (_as_link, "plain, stored file"),
+    "link": (_as_link, "plain file, stored"),
     "size": (_with_size, "not that of the directory|reaches into"),
-    "stored elsewhere": (lambda data: _repacked(data, zipfile.ZIP_STORED), "plain, stored file"),
-    "compressed": (lambda data: _repacked(data, zipfile.ZIP_DEFLATED), "plain, stored file"),
+    "stored elsewhere": (lambda data: _repacked(data, zipfile.ZIP_STORED), "plain file, stored"),
+    "compressed": (lambda data: _repacked(data, zipfile.ZIP_DEFLATED), "plain file, stored"),
     "changed": (_flipped, "'model.onnx' was changed"),
 }
 
