@@ -29,8 +29,8 @@ def test_batches_predict_what_single_calls_do(classify: Pipeline) -> None:
     for size, memory_mb in ((7, 256.0), (64, 0.01), (1, 1e-6), (64, float("inf"))):
         predictions = list(classify.batch(iter(TEXTS), size, memory_mb))
         assert [each.label for each in predictions] == [each.label for each in expected]
-        scores = [[each.score for each in many] for many in (predictions, expected)]
-        assert np.allclose(*scores, atol=1e-5)
+        scores, others = ([each.score for each in many] for many in (predictions, expected))
+        assert np.allclose(scores, others, atol=1e-5)
     assert list(classify.batch([])) == []
 
 

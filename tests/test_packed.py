@@ -218,7 +218,8 @@ def test_a_hostile_archive_is_refused_before_anything_is_written(
     path = tmp_path / "folder" / "x.bmc"
     path.parent.mkdir()
     path.write_bytes(data)
-    for read in (package.load, package.unpack):
+    readers: tuple[Callable[[Path], object], ...] = (package.load, package.unpack)
+    for read in readers:
         with pytest.raises(ArtifactError, match=words):
             read(path)
     assert [item.name for item in path.parent.iterdir()] == ["x.bmc"]

@@ -35,8 +35,8 @@ def pack(
         >>> classify = bmc.load(path)
     """
     with call(False, None, bundle):
-        options = PackedOutput(path_of(output), force)
-        return workflow.pack(reference_of(bundle), options).path
+        result = workflow.pack(reference_of(bundle), PackedOutput(path_of(output), force))
+    return result.path
 
 
 def unpack(path: str | Path, output: str | Path | None = None, force: bool = False) -> BundleHandle:
@@ -59,5 +59,5 @@ def unpack(path: str | Path, output: str | Path | None = None, force: bool = Fal
         >>> bundle = bmc.unpack("reviews.bmc", "reviews-onnx")
     """
     with call(False, None):
-        options = UnpackedOutput(path_of(output), force)
-        return BundleHandle(workflow.unpack(str(path), options).path)
+        result = workflow.unpack(str(path), UnpackedOutput(path_of(output), force))
+    return BundleHandle(result.path)
