@@ -26,7 +26,12 @@ TEXTS = (
     "x",
 )
 _64 = 2**64
-_ALONE = ((0xE00, 0xEFF), (0x1000, 0x109F), (0x1780, 0x17FF), (0x3040, 0x30FF))
+_ALONE: tuple[tuple[int, int], ...] = (
+    (0xE00, 0xEFF),
+    (0x1000, 0x109F),
+    (0x1780, 0x17FF),
+    (0x3040, 0x30FF),
+)
 _ALONE += ((0x3400, 0x4DBF), (0x4E00, 0x9FFF), (0xF900, 0xFAFF))
 _PUNCTUATION = "!-/:-@\\[-`{-~\u00a1-\u00bf\u2010-\u2027\u2030-\u205e\u3001-\u303f\uff01-\uff0f"
 
@@ -203,15 +208,13 @@ def canonical(value: Any) -> str:
         units = np.frombuffer(value.encode("utf-16-le"), "<u2")
         chars = [chr(unit) if 32 <= unit < 127 else f"\\u{unit:04x}" for unit in units]
         return '"' + "".join(short.get(chr(u), c) for u, c in zip(units, chars, strict=True)) + '"'
-    return (
-        {None: "null", True: "true", False: "false"}.get(value, repr(value))
-        if (value is None or isinstance(value, bool))
-        else repr(value)
-    )
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return repr(value)
 
 
 def test_the_digest_is_that_of_the_page() -> None:
-    content = {
+    content: dict[str, Any] = {
         "b": [1.0, 1e-05, 1e16, 0.0001, -3, 10**20],
         "ä": 'a\n"\\\u007fé😀\x00',
         "digest": "",
