@@ -75,21 +75,21 @@ def code(text: object) -> str:
         >>> code("a `b`")
         '`` a `b` ``'
     """
-    shown = printable(" ".join(str(text)[: 4 * _MAX_LENGTH].split()))
-    if len(shown) > _MAX_LENGTH:
-        shown = f"{shown[:_MAX_LENGTH]}…"
-    if not shown:
+    content = printable(" ".join(str(text)[: 4 * _MAX_LENGTH].split()))
+    if len(content) > _MAX_LENGTH:
+        content = f"{content[:_MAX_LENGTH]}…"
+    if not content:
         return "(empty)"
-    fence = "`" * (_longest_run(shown) + 1)
-    space = " " if "`" in (shown[0], shown[-1]) else ""
-    return f"{fence}{space}{shown}{space}{fence}"
+    fence = "`" * (_longest_run(content) + 1)
+    space = " " if "`" in (content[0], content[-1]) else ""
+    return f"{fence}{space}{content}{space}{fence}"
 
 
 def code_block(lines: Sequence[str], language: str = "") -> str:
     """Return lines of any origin as a Markdown code block, a line each."""
-    shown = [printable(line[:_MAX_LINE].replace("\n", "\\n")) for line in lines]
-    fence = "`" * max(3, _longest_run("\n".join(shown)) + 1)
-    return "\n".join([f"{fence}{language}", *shown, fence])
+    content = [printable(line[:_MAX_LINE].replace("\n", "\\n")) for line in lines]
+    fence = "`" * max(3, _longest_run("\n".join(content)) + 1)
+    return "\n".join([f"{fence}{language}", *content, fence])
 
 
 def _longest_run(text: str) -> int:
@@ -138,12 +138,12 @@ def _scores(manifest: Manifest) -> Iterator[str]:
     figures = {name: _figure(value) for name, value in scores.items() if name != "rows"}
     lines = [f"- {code(name)}: {figure}" for name, figure in figures.items() if figure]
     if lines:
-        whose = "this bundle"
+        origin = "this bundle"
         if manifest.stand_in:
-            whose = f"its ONNX file in {code(manifest.stand_in.target)}; the engine was not run"
+            origin = f"its ONNX file in {code(manifest.stand_in.target)}; the engine was not run"
         unit = "samples" if manifest.task == TENSORS else f"held-out {task(manifest.task).unit}"
         count = f"{rows:,.0f} {unit}" if rows else unit
-        yield f"Of {whose}, on {count}; [..] is the 95 % interval:"
+        yield f"Of {origin}, on {count}; [..] is the 95 % interval:"
         yield "\n".join(lines[:_MAX_SCORES])
         yield from _by_label(scores.get("by_class"), manifest.labels)
     else:

@@ -75,14 +75,14 @@ class Archive:
         entry = self.entries.get(name)
         if entry is None:
             raise ArtifactError(f"{_WHAT} {self.path} lacks its file {name!r:.80}; pack it again")
-        left = entry.size
+        remaining = entry.size
         with open_regular(self.path, _WHAT, links=True) as file:
             file.seek(entry.offset)
-            while left:
-                chunk = file.read(min(left, _CHUNK))
+            while remaining:
+                chunk = file.read(min(remaining, _CHUNK))
                 if not chunk:
                     raise ArtifactError(f"{_WHAT} {self.path} was cut while it was read")
-                left -= len(chunk)
+                remaining -= len(chunk)
                 yield chunk
 
     def read(self, name: str, max_bytes: int) -> bytes:

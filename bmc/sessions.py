@@ -127,8 +127,8 @@ def for_target(bundle: Bundle, target: str | None) -> Bundle:
         UnknownError: there is no such target.
         UsageError: the bundle has no model for the target.
     """
-    own = bundle.manifest.target
-    if target is None or target == own:
+    bundle_target = bundle.manifest.target
+    if target is None or target == bundle_target:
         return bundle
     if not isinstance(target, str):
         raise SettingError(
@@ -137,12 +137,12 @@ def for_target(bundle: Bundle, target: str | None) -> Bundle:
         )
     if target not in TARGETS.names():
         raise unknown("target", target, TARGETS.names())
-    model_format = format_of(own)
+    model_format = format_of(bundle_target)
     if target in model_format.stand_ins and model_format.source in bundle.files:
         manifest = replace(bundle.manifest, target=target, model=model_format.source)
         return replace(bundle, manifest=manifest)
     raise UsageError(
-        f"bundle {bundle.path} is for {own}, and has no model for {target}: "
+        f"bundle {bundle.path} is for {bundle_target}, and has no model for {target}: "
         f"bmc export {bundle.manifest.name:.60} --target {target} makes a bundle that has"
     )
 

@@ -77,7 +77,7 @@ def test_a_bundle_without_a_card_loads_and_gets_none_when_its_own_files_are_list
         assert classify("what a film").label in ("negative", "positive")
 
 
-def test_names_of_strangers_are_shown_and_never_rendered(manifest: Manifest) -> None:
+def test_untrusted_names_are_shown_and_never_rendered(manifest: Manifest) -> None:
     hostile = replace(
         manifest,
         name=HOSTILE,
