@@ -89,7 +89,7 @@ def test_a_model_with_external_data_is_unpacked(bundle_of: BundleOf, tmp_path: P
     shutil.copytree(bundle_of("onnx"), folder)
     model = onnx.load(folder / "model.onnx")
     onnx.save_model(
-        model, folder / "model.onnx", save_as_external_data=True, location="w", size_threshold=0
+        model, folder / "model.onnx", save_as_external_data=True, location="w", size_threshold=1024
     )
     bundles.write(folder, bundles.read(bundle_of("onnx")).manifest)
     bundle = bundles.read(package.pack(folder))
