@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markdown_it import MarkdownIt
@@ -119,7 +120,18 @@ def test_untrusted_names_are_shown_and_never_rendered(manifest: Manifest) -> Non
 
 
 def test_whatever_a_manifest_holds_a_card_is_written(manifest: Manifest) -> None:
-    values = (None, True, 10**30, 1e308, "x", [], [1], {}, {"value": "x"}, {"a": {"b": 1}})
+    values: tuple[Any, ...] = (
+        None,
+        True,
+        10**30,
+        1e308,
+        "x",
+        [],
+        [1],
+        {},
+        {"value": "x"},
+        {"a": {"b": 1}},
+    )
     for value in values:
         odd = dict.fromkeys(("accuracy", "by_class", "rows"), value)
         lineage = dict.fromkeys(("parameters", "data", "steps", "teacher", "commands"), value)

@@ -148,7 +148,7 @@ def words_of(text: str) -> list[str]:
 
 def windows_of(sizes: list[int], room: int) -> list[tuple[int, int, int, int]]:
     """Follow step 3 of "words": first word, stop, first word that is read, stop of reading."""
-    windows = []
+    windows: list[tuple[int, int, int, int]] = []
     start = read = 0
     while True:
         stop = start
