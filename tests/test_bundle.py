@@ -63,11 +63,12 @@ def shared_bundle(
 
 @pytest.fixture
 def bundle(shared_bundle: Path) -> Iterator[Path]:
-    """Return that copy, and put its manifest back afterwards."""
-    manifest = shared_bundle / bundles.MANIFEST
-    before = manifest.read_bytes()
+    """Return that copy, and put its manifest and its README.md back afterwards."""
+    paths = [shared_bundle / name for name in (bundles.MANIFEST, bundles.CARD)]
+    before = [path.read_bytes() for path in paths]
     yield shared_bundle
-    manifest.write_bytes(before)
+    for path, content in zip(paths, before, strict=True):
+        path.write_bytes(content)
     (shared_bundle / "link").unlink(missing_ok=True)
 
 
