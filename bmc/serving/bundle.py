@@ -29,6 +29,6 @@ def serve(reference: str | None, settings: ServingSettings) -> str:
     address = server.listen(settings)
     with address.listener:
         check(folder, RuntimeOptions(threads=settings.threads))
-        with pipeline.load(folder, settings.threads) as loaded:
+        with pipeline.load(folder, threads=settings.threads) as loaded:
             server.run(app.application(loaded, settings), address, settings)
     return address.url
