@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from bmc.data import Table
-    from bmc.inputs.array import ArrayEncoder
+    from bmc.inputs import Encoder
     from bmc.measure.custom import CustomScore
     from bmc.model import CustomLoss
 
@@ -40,7 +40,7 @@ class Network:
     """
 
     module: nn.Module
-    encoder: ArrayEncoder
+    encoder: Encoder
     loss: CustomLoss | None = None
     score: CustomScore | None = None
 

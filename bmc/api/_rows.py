@@ -15,8 +15,8 @@ from bmc.data import content_of
 from bmc.errors import DataError
 
 Unlabeled = str | Path | Sequence[Any] | NDArray[Any]
-"""The name of a source of unlabeled rows; or the rows: texts, pairs of texts, an array of images or
-series, or an array for each input of a wrapped network."""
+"""The name of a source of unlabeled rows; or the rows: texts, pairs of texts, tuples of words, an
+array of images or series, or an array for each input of a wrapped network."""
 
 
 @contextmanager

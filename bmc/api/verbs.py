@@ -169,9 +169,10 @@ def distill(
             have 16,000.
         speakers: the speaker of each such clip; see `train`.
         student_settings: settings of the student, by name, such as layers=3.
-        transfer: unlabeled rows for the teacher: a list of texts or of pairs of texts, an array of
-            images or series, an array for each input of a wrapped network; or a source's name, such
-            as "imdb", a .txt, .csv or .npz file, or "none". None takes imdb for movie reviews.
+        transfer: unlabeled rows for the teacher: a list of texts, of pairs of texts, or of tuples
+            of words where words have tags; an array of images or series, an array for each input of
+            a wrapped network; or a source's name, such as "imdb", a .txt, .csv or .npz file, or
+            "none". None takes imdb for movie reviews.
         text_column: the file's column with the text; the teacher's when None.
         label_column: the file's column with the class; the teacher's when None.
         features: the table's columns of numbers, or "all"; the teacher's when None.

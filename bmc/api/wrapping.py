@@ -14,13 +14,16 @@ import torch
 from torch import nn
 
 from bmc import artifact, console, memory, workspace
+from bmc.api import words
 from bmc.api._calls import Progress, call, path_of
 from bmc.api.functions import Loss, custom_loss_of, custom_score_of
 from bmc.api.handles import ModelHandle
 from bmc.api.tables import columns_of, encoder_of, table_of
-from bmc.contracts.tasks import EMBEDDING
+from bmc.contracts.tasks import EMBEDDING, TOKENS
 from bmc.errors import BmcError, UsageError
 from bmc.families.memory import Settings
+from bmc.inputs import Encoder
+from bmc.inputs.text import TextEncoder
 from bmc.measure.custom import ScoreFunction
 from bmc.memory import PREFIX
 from bmc.model import Model
@@ -43,6 +46,8 @@ def wrap(
     task: str = "classification",
     loss: Loss | None = None,
     score: ScoreFunction | None = None,
+    tokenizer: Any = None,
+    max_length: int = 128,
     output: str | Path | None = None,
     force: bool = False,
     verbose: bool = False,
@@ -59,11 +64,14 @@ def wrap(
     Args:
         module: network of one or several input tensors (rows, ...), float32 or int64. It returns
             logits (rows, classes), of several labels a row (rows, labels), or values (rows, 1) in
-            a regression.
+            a regression. For words with tags it takes input_ids and attention_mask, int64 (rows,
+            length), in this order, and returns logits (rows, length, tags).
         data: `(inputs, labels)`, where inputs is an array (rows, ...), a tuple of them, or a
             dictionary by name; a torch `Dataset` or `DataLoader`, whose items are tuples with the
             label last or dictionaries; a `datasets.Dataset`, a data frame, a dictionary of
-            columns, or a table's file (.csv, .tsv, .jsonl, .json, .parquet).
+            columns, or a table's file (.csv, .tsv, .jsonl, .json, .parquet). Words with tags are
+            a file that `--task tokens` reads, the name of such a data set, `(words, tags)` with
+            a list of each for every row, or columns named tokens and tags.
         name: name of the model; the class of the module when None.
         inputs: names of the inputs, in the order of `forward`'s arguments; the names of these
             arguments when None.
@@ -73,7 +81,7 @@ def wrap(
         columns: columns of a table that together are the only input (rows, columns), in order. When
             None, and no column has the input's name, all columns but the labels'.
         task: "classification", "multilabel" where labels are 0 or 1 (rows, labels) or lists of
-            names, or "regression" where labels are numbers.
+            names, "tokens" where each word has a tag, or "regression" where labels are numbers.
         loss: loss function that replaces cross-entropy (squared error in a regression): a function
             or `nn.Module` of outputs (rows, classes) and labels (rows), int64, or of several labels
             (rows, labels), float32; in a regression of values (rows) and labels (rows), float32. It
@@ -83,6 +91,10 @@ def wrap(
             arguments as `loss`, as numpy arrays, and returns a number; higher is better, and a
             point is 0.01. Models and bundles record the score under the function's name, with an
             interval.
+        tokenizer: for words with tags, the tokenizer whose ids the network takes: a
+            `tokenizers.Tokenizer`, a fast tokenizer of transformers, or a tokenizer.json's path.
+        max_length: largest number of tokens of such a network; longer texts are read in
+            overlapping windows.
         output: the model directory; NAME in the workspace when None.
         force: replace the output if it exists.
         verbose: write notes and progress to stderr.
@@ -97,7 +109,8 @@ def wrap(
         ModelCodeError: the module fails on rows of the data's shapes, or the loss or the score on
             its outputs.
         UsageError: the module's outputs do not fit the labels, or the module cannot be copied; or
-            the score has the name of a score of bmc; or the task is that of sentence embeddings.
+            the score has the name of a score of bmc; or the task is that of sentence embeddings; or
+            words with tags have no tokenizer, or an argument that is not for them.
 
     Example:
         >>> def recall_of_yes(logits, labels):
@@ -115,17 +128,18 @@ def wrap(
         )
     started = time.monotonic()
     name = workspace.slug(name or type(module).__name__)
-    names = tuple(inputs) if inputs else _arguments(module)
-    if invalid_names := [name for name in names if not name.isidentifier() or name == "self"]:
-        raise UsageError(
-            f"an input is named {invalid_names[0]!r}; take a name that Python's arguments can have"
-        )
-    read = columns_of(data, names, label_column, columns)
+    encoder: Encoder
+    if task == TOKENS:
+        words.refuse_unread(inputs=inputs, columns=columns, loss=loss, score=score)
+        encoder = words.encoder_of(tokenizer, max_length)
+        table = words.words_of(data, labels, label_column)
+    elif tokenizer is not None:
+        raise UsageError(f"tokenizer is for task='tokens', and the task is {task!r}: leave it out")
+    else:
+        read = columns_of(data, _names_of(module, inputs), label_column, columns)
+        encoder, table = encoder_of(read), table_of(read, labels, task)
     path = path_of(output) or workspace.root() / name
-    network = memory.Network(
-        _copied(module), encoder_of(read), custom_loss_of(loss), custom_score_of(score)
-    )
-    table = table_of(read, labels, task)
+    network = memory.Network(_copied(module), encoder, custom_loss_of(loss), custom_score_of(score))
     with call(verbose, progress), memory.kept(name, table, network):
         may_be_saved = not force and artifact.is_model_directory(path)
         if not may_be_saved:
@@ -158,11 +172,32 @@ def _is_saved(model: Model, path: Path) -> bool:
     return (
         saved.origin.get("command") == "wrap"
         and (saved.spec, saved.labels, saved.task) == (model.spec, model.labels, model.task)
-        and saved.encoder.tensors() == model.encoder.tensors()
+        and saved.encoder.to_json() == model.encoder.to_json()
+        and _tokenizer_of(saved) == _tokenizer_of(model)
         and json.dumps([saved.data, saved.scores]) == json.dumps([model.data, model.scores])
         and before.keys() == now.keys()
         and all(torch.equal(before[name], value) for name, value in now.items())
     )
+
+
+def _tokenizer_of(model: Model) -> str:
+    """Return the content of a model's tokenizer.json; "" where rows are arrays."""
+    encoder = model.encoder
+    return encoder.tokenizer.to_str() if isinstance(encoder, TextEncoder) else ""
+
+
+def _names_of(module: nn.Module, inputs: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the names of a network's inputs, in the order of its arguments.
+
+    Raises:
+        UsageError: a name is none of an argument, or there is none.
+    """
+    names = tuple(inputs) if inputs else _arguments(module)
+    if invalid_names := [name for name in names if not name.isidentifier() or name == "self"]:
+        raise UsageError(
+            f"an input is named {invalid_names[0]!r}; take a name that Python's arguments can have"
+        )
+    return names
 
 
 def _copied(module: nn.Module) -> nn.Module:

@@ -121,6 +121,8 @@ class Classes(Contract):
         written: function of one row's prediction that returns it as text.
         calibration_error: function of outputs and labels that returns how far probabilities and
             frequencies are apart, 0 to 1.
+        row_starts: function of labels that returns the index of the first output of each row; None
+            where each row has one output.
     """
 
     agreement: Callable[[Outputs, Outputs], Labels] = field(
@@ -131,6 +133,7 @@ class Classes(Contract):
     calibration_error: Callable[[Outputs, Labels], float] = field(
         metadata=function("outputs", "labels")
     )
+    row_starts: Callable[[Labels], Labels] | None = field(default=None, metadata=function("labels"))
 
 
 @dataclass(frozen=True, kw_only=True)

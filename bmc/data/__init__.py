@@ -224,7 +224,8 @@ def load(
     if task not in labeled_tasks():
         raise unknown("task", task, labeled_tasks())
     columns = tuple(text_columns)
-    if task == TOKENS and Path(reference).suffix:
+    is_file = Path(reference).suffix and reference.partition(":")[0] not in _PREFIXES
+    if task == TOKENS and is_file:
         return _words(reference, columns, label_column, fold, features)
     several = label_reading(task).several
     _check_columns(columns, label_columns_of(label_column, several))
@@ -266,6 +267,40 @@ def _words(
     table = _reader("_tokens").read(path, columns, label_column)
     data = split(table, path.stem, (), TOKENS, fold)
     return replace(data, location=location_of(reference))
+
+
+def words_table(reference: str, label_column: str = "label") -> Table:
+    """Return rows of words with tags, before the split.
+
+    Args:
+        reference: a file that `--task tokens` reads, or the name of a data set of such rows.
+        label_column: name or number of the column of tags; "label" for the usual one.
+
+    Raises:
+        UnknownError: there is no such data set or file.
+        DataError: the file is of another format, or a row is malformed.
+    """
+    path = Path(reference)
+    if not path.suffix:
+        return _table_of(reference, ())
+    check_file(path)
+    table: Table = _reader("_tokens").read(path, ("text",), label_column)
+    return table
+
+
+def words_in_memory(rows: Sequence[Any], tags: Sequence[Any], names: Sequence[str] = ()) -> Table:
+    """Return rows of words with tags, before the split.
+
+    Args:
+        rows: words of each row.
+        tags: tag of each word of each row: a name, or an index of `names`.
+        names: names of the tags, in the order of a network's outputs; sorted by name when empty.
+
+    Raises:
+        DataError: a row is malformed.
+    """
+    table: Table = _reader("_tokens").in_memory(rows, tags, names)
+    return table
 
 
 def _check_columns(text_columns: tuple[str, ...], label_columns: Sequence[str]) -> None:

@@ -8,11 +8,14 @@ spans       {"text": "Ada left", "spans": [[0, 3, "PER"]]}, by characters
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bmc.data._json import objects
+from bmc.data._values import characters
 from bmc.data_files import opened
 from bmc.errors import DataError, SettingError
 from bmc.inputs.words import split_text
@@ -76,13 +79,134 @@ def read_columns(
 ) -> Table:
     """Read a file of columns, whatever its name ends with; see `read`."""
     rows = list(_of_columns(path, columns, label_column))
-    if rows and all(row.words == tuple(map(str, range(1, 1 + len(row.words)))) for row in rows):
+    _refuse_numbers([row.words for row in rows], path)
+    return table_of(rows, str(path))
+
+
+def _refuse_numbers(rows: Sequence[tuple[str, ...]], path: Path) -> None:
+    """Refuse rows whose words are the numbers 1, 2, 3 and so on.
+
+    Raises:
+        DataError: all rows are.
+    """
+    if rows and all(words == tuple(map(str, range(1, 1 + len(words)))) for words in rows):
         raise DataError(
             f"{path}: the first column numbers the words of each row, as CoNLL-X and CoNLL-U do; "
             "write a file with the columns of the word and its tag alone, for example "
             f"cut -f2,4 {path} for FORM and UPOS"
         )
-    return table_of(rows, str(path))
+
+
+def _first_columns(path: Path) -> Iterator[tuple[str, ...]]:
+    """Yield the first columns of a file, an empty line between rows."""
+    words = list[str]()
+    with opened(path) as file:
+        for line in file:
+            if not line.strip() or line.startswith(_DOCUMENT):
+                if words:
+                    yield tuple(words)
+                words = []
+                continue
+            words.append((line.split("\t") if "\t" in line else line.split())[0].strip())
+    if words:
+        yield tuple(words)
+
+
+def in_memory(rows: Sequence[Any], tags: Sequence[Any], names: Sequence[str]) -> Table:
+    """Return rows of words with tags as a table; see `bmc.data.words_in_memory`.
+
+    Raises:
+        DataError: a row is malformed.
+    """
+    if len(rows) != len(tags):
+        raise DataError(f"data has {len(rows)} rows of words and {len(tags)} rows of tags")
+    tagged = []
+    for number, (words, row_tags) in enumerate(zip(rows, tags, strict=True), start=1):
+        where = f"data: row {number}"
+        named = _plain(row_tags)
+        if isinstance(named, list):
+            named = [_name_of(tag, names, where) for tag in named]
+        row = _of_tokens(_plain(words), named, ("tokens", "tags"), where, number)
+        for text in (*row.words, *row.tags):
+            characters(text, where)
+        tagged.append(row)
+    return replace(table_of(tagged, "data"), classes=tuple(names))
+
+
+def _plain(values: Any) -> Any:
+    """Return a list of a tuple or an array; other values as they are."""
+    if hasattr(values, "tolist"):
+        return values.tolist()
+    return list(values) if isinstance(values, tuple) else values
+
+
+def _name_of(tag: Any, names: Sequence[str], where: str) -> Any:
+    """Return the name of a tag that may be an index of names."""
+    if not isinstance(tag, int | np.integer):
+        return tag
+    if not names:
+        return str(tag)
+    if not 0 <= tag < len(names):
+        raise DataError(f"{where} has the tag {tag}; there are {len(names)} names, from 0")
+    return names[int(tag)]
+
+
+def untagged(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Read rows of words without their tags.
+
+    Args:
+        path: a .conll file, whose first column holds the words, or a .jsonl file of objects with
+            tokens or a text.
+        columns: name of the key of the tokens or the text; ("text",) for the usual ones.
+
+    Raises:
+        DataError: a row is malformed.
+        SettingError: a column is named that this format does not have.
+    """
+    if path.suffix.lower() in COLUMNS:
+        if tuple(columns) != ("text",):
+            raise SettingError(
+                f"--transfer-column {columns[0]}: in {path} the first column holds the words; "
+                "leave it out"
+            )
+        words = [words_in(row, f"{path}: a row") for row in _first_columns(path)]
+        _refuse_numbers(words, path)
+        return words
+    key, rows = columns[0], []
+    for number, record in objects(path):
+        where = f"{path}: line {number}"
+        name = "tokens" if key == "text" and "tokens" in record else key
+        if name not in record:
+            raise DataError(
+                f"{where} has the keys {', '.join(map(str, record))[:100]}; it needs tokens or "
+                "text (--transfer-column names another)"
+            )
+        rows.append(words_in(record[name], where))
+    return rows
+
+
+def words_in(row: Any, where: str) -> tuple[str, ...]:
+    """Return the words of a row: of a text, split as a bundle splits it, or of a list of words.
+
+    Args:
+        row: a text, or a list or tuple of words.
+        where: name of the row, for messages.
+
+    Raises:
+        DataError: it is neither, is empty, or a word has white space or a lone surrogate.
+    """
+    if isinstance(row, str) and row.strip():
+        return split_text(characters(row, where)).words
+    is_list = isinstance(row, list | tuple) and all(isinstance(word, str) for word in row)
+    if isinstance(row, str) or not is_list or not row:
+        raise DataError(f"{where} is {row!r:.60}; it must be a text, or a list of words")
+    for word in row:
+        if len(word.split()) != 1 or word != word.strip():
+            raise DataError(
+                f"{where}: the word {word!r:.40} is empty or has white space; split it, or remove "
+                "it"
+            )
+    return tuple(characters(word, where) for word in row)
 
 
 def table_of(rows: Sequence[TaggedRow], source: str, notes: Sequence[str] = ()) -> Table:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bmc import console
 from bmc.data._nearest import nearest
-from bmc.data._unlabeled import is_users, read
+from bmc.data._unlabeled import is_users, read, words_of_texts
 from bmc.errors import DataError, SettingError
 from bmc.inputs import Many
 from bmc.inputs.audio import read_clip
@@ -22,6 +22,9 @@ from bmc.split import keys_of
 
 if TYPE_CHECKING:
     from bmc.data import Dataset
+
+
+_TEXTS = ("text", "words")
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ def transfer_rows(
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
             file, imagefolder:DIR or audiofolder:DIR with files in any folders, memory:NAME, or
-            "none".
+            "none". Of rows of words also a .conll file, or a .jsonl file with tokens; texts are
+            split into words as a bundle splits them.
         limit: maximum number of rows; a smaller limit gives the first of a larger one's.
         avoid: the data whose validation and test rows must not be among them.
         columns: names of a table's text columns; the data's own when empty.
@@ -76,9 +80,13 @@ def transfer_rows(
             f"--transfer-column names {listed(columns)}; rows of numbers have the columns of the "
             f"data, {listed(avoid.features)}: leave it out"
         )
+    if avoid.kind == "words":
+        _check_columns(reference, text_columns)
     rows, kind = read(reference, avoid.kind, text_columns, avoid.features)
     if avoid.kind == "array" and avoid.features and isinstance(rows, np.ndarray):
         rows = rows.astype(np.float32)  # as the rows that they are compared with
+    if avoid.kind == "words" and kind == "text":
+        rows, kind = words_of_texts([row[0] for row in rows], f"--transfer {reference}"), "words"
     _check(reference, rows, kind, avoid)
     if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
         rows = _sized(rows, avoid.train.rows.shape[1:])
@@ -88,7 +96,7 @@ def transfer_rows(
     kept = np.flatnonzero(~(is_held_out | is_duplicate))
     counts = (len(rows), int((is_duplicate & ~is_held_out).sum()), int(is_held_out.sum()))
     _check_kept(reference, keys, len(kept), avoid)
-    order = _order(rows, kept, avoid) if kind == "text" else kept[np.argsort(keys[kept])]
+    order = _order(rows, kept, avoid) if kind in _TEXTS else kept[np.argsort(keys[kept])]
     transfer = TransferRows(_taken(rows, order[:limit]), *counts)
     _say(reference, transfer, len(kept), kind)
     return transfer
@@ -132,6 +140,14 @@ def _check(reference: str, rows: Many, kind: str, avoid: Dataset) -> None:
         )
 
 
+def _check_columns(reference: str, columns: Sequence[str]) -> None:
+    if len(columns) > 1:
+        raise SettingError(
+            f"--transfer-column names {len(columns)} columns of {reference}; rows of words have "
+            "one text: name one"
+        )
+
+
 def _check_kept(reference: str, keys: NDArray[np.uint64], kept: int, avoid: Dataset) -> None:
     """Refuse a source of which no row is left, or that has a single row many times."""
     if not kept:
@@ -157,7 +173,12 @@ def _held_out(avoid: Dataset, rows: Many) -> NDArray[np.uint64]:
 
 
 def _keys(rows: Many, kind: str) -> NDArray[np.uint64]:
-    """Return a key for each row; files of the same pixels or samples have equal keys."""
+    """Return a key for each row; files of the same pixels or samples have equal keys.
+
+    Words are compared by their characters, since files split texts differently.
+    """
+    if kind == "words":
+        return keys_of([("".join(row),) for row in rows])
     if kind == "audio" and len(rows):
         return np.concatenate([keys_of([read_clip(row)]) for row in rows])
     if not len(rows) or not isinstance(rows[0], Path):
@@ -182,7 +203,7 @@ def _duplicates(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
 
 
 def _order(rows: Many, kept: NDArray[np.int64], avoid: Dataset) -> NDArray[np.int64]:
-    """Return the indices of texts, those most like the data's training rows first."""
+    """Return the indices of texts or rows of words, those most like the training rows first."""
     texts = [" ".join(rows[index]) for index in kept]
     return kept[nearest(texts, _words(avoid.train.rows))]
 
@@ -197,10 +218,10 @@ def _taken(rows: Many, indices: NDArray[np.int64]) -> Many:
 
 def _say(reference: str, transfer: TransferRows, kept: int, kind: str) -> None:
     left = kept - len(transfer)
-    why = "as less like the data" if kind == "text" else "beyond the limit"
+    why = "as less like the data" if kind in _TEXTS else "beyond the limit"
     duplicates = f"{transfer.duplicates:,} as duplicates, " if transfer.duplicates else ""
     console.note(
-        f"transfer {'texts' if kind == 'text' else 'rows'}: {len(transfer):,} of "
+        f"transfer {'texts' if kind in _TEXTS else 'rows'}: {len(transfer):,} of "
         f"{transfer.found:,} from {reference}; {transfer.held_out:,} dropped as equal to "
         f"validation or test rows, {duplicates}{left:,} {why}"
     )

@@ -1,4 +1,4 @@
-"""Read rows without labels, for a teacher to answer: texts, images, series or arrays."""
+"""Read rows without labels, for a teacher to predict: texts, words, images, series or arrays."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from bmc.inputs.features import FeatureEncoder, FeatureSettings, is_frame, rows_
 from bmc.inputs.series import check_series
 
 _IMAGES, _SOUNDS = "imagefolder:", "audiofolder:"
+_FILES_OF_WORDS = (".conll", ".jsonl", ".ndjson")
 HINT = (
     "or a .txt, .csv, .tsv, .jsonl, .json, .parquet or .npz file, or imagefolder:DIR or "
     "audiofolder:DIR with images or sounds in any folders"
@@ -38,9 +39,9 @@ def read(
 
     Args:
         reference: a data set with `sentences`, a .txt file (one text per line), a table, an .npz
-            file, imagefolder:DIR, audiofolder:DIR, or memory:NAME.
-        kind: kind of the rows that a Python caller passed: "text", "image", "audio", "series",
-            "features" or "array".
+            file, imagefolder:DIR, audiofolder:DIR, or memory:NAME; of words a .conll file, too.
+        kind: kind of the data's rows: "text", "words", "image", "audio", "series", "features" or
+            "array".
         columns: names of a table's text columns.
         features: names of a table's columns of numbers, in data of such rows.
 
@@ -62,6 +63,9 @@ def read(
         return clips_below(reference.removeprefix(_SOUNDS)), "audio"
     path = Path(reference)
     ending = path.suffix.lower()
+    if kind == "words" and ending in _FILES_OF_WORDS:
+        check_file(path, "file with transfer rows")
+        return _of_words(path, columns), "words"
     if ending == ".txt":
         return _lines(path), "text"
     if ending in FORMATS and kind == "features":
@@ -91,6 +95,26 @@ def _sentences_of(reference: str) -> Sequence[str]:
     if sentences is None:
         raise unknown("transfer set", reference, [*known, "none"], HINT)
     return sentences()
+
+
+def _of_words(path: Path, columns: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return the rows of a file of words; see `bmc.data._tokens.untagged`."""
+    from bmc.data import _tokens  # noqa: PLC0415  needs tokenizers, which only texts need
+
+    return _tokens.untagged(path, columns)
+
+
+def words_of_texts(rows: Sequence[Any], source: str) -> list[tuple[str, ...]]:
+    """Return texts, or rows of words, as rows of words; texts are split as a bundle splits them.
+
+    Raises:
+        DataError: a row is neither.
+    """
+    from bmc.data import _tokens  # noqa: PLC0415  needs tokenizers, which only texts need
+
+    return [
+        _tokens.words_in(row, f"{source}: row {number}") for number, row in enumerate(rows, start=1)
+    ]
 
 
 def _lines(path: Path) -> list[tuple[str]]:
@@ -137,6 +161,8 @@ def _passed(rows: Any, kind: str, columns: int) -> Many:
         return series_rows(rows, "transfer", values)
     if kind == "text":
         return [_texts(row, number, values, columns) for number, row in enumerate(rows, start=1)]
+    if kind == "words":
+        return words_of_texts(list(rows), "transfer")
     if kind == "series":
         return [_series(row, number) for number, row in enumerate(rows, start=1)]
     if kind == "array":

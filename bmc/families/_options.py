@@ -69,7 +69,8 @@ class EncoderOptions:
     """Settings of a Hugging Face encoder that is fine-tuned.
 
     Args:
-        max_length: largest number of tokens of a text; longer texts are truncated.
+        max_length: largest number of tokens of a text; longer texts are truncated, or read in
+            overlapping windows where words are classified.
     """
 
     max_length: int = 128

@@ -1,4 +1,4 @@
-"""ALBERT for classification, from a Hugging Face folder.
+"""ALBERT for classification of texts or words, from a Hugging Face folder.
 
 Source: Lan et al. 2020, "ALBERT: A Lite BERT for Self-supervised Learning".
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.albert",

@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and DeBERTa-v3 for classification, from a Hugging Face folder.
+"""DeBERTa-v2 and DeBERTa-v3 for classification of texts or words, from a Hugging Face folder.
 
 Source: He et al. 2021, "DeBERTa: Decoding-enhanced BERT with Disentangled Attention"; He et al.
 2023, "DeBERTaV3".
@@ -19,7 +19,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.deberta_v2",

@@ -1,4 +1,4 @@
-"""DistilBERT for classification, from a Hugging Face folder.
+"""DistilBERT for classification of texts or words, from a Hugging Face folder.
 
 Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT".
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.distilbert",

@@ -1,4 +1,4 @@
-"""ELECTRA for classification, from a Hugging Face folder.
+"""ELECTRA for classification of texts or words, from a Hugging Face folder.
 
 Source: Clark et al. 2020, "ELECTRA: Pre-training Text Encoders as Discriminators".
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.electra",

@@ -1,4 +1,4 @@
-"""Networks that a Python caller wraps with `bmc.wrap`; rows are arrays."""
+"""Networks that a Python caller wraps with `bmc.wrap`; rows are arrays, or words with tags."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("array",),
+    takes=("array", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.memory",

@@ -1,4 +1,4 @@
-"""ModernBERT for classification, from a Hugging Face folder.
+"""ModernBERT for classification of texts or words, from a Hugging Face folder.
 
 Source: Warner et al. 2024, "Smarter, Better, Faster, Longer" (ModernBERT).
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.modernbert",

@@ -1,4 +1,4 @@
-"""MPNet encoders for classification: the size of BERT-base, with higher accuracy.
+"""MPNet encoders for texts and words: the size of BERT-base, with higher accuracy.
 
 MPNet takes texts of one column only: it has no token types to distinguish the texts of a pair.
 
@@ -18,7 +18,8 @@ class Settings:
     """Settings of an MPNet that is fine-tuned.
 
     Args:
-        max_length: largest number of tokens of a text; longer texts are truncated.
+        max_length: largest number of tokens of a text; longer texts are truncated, or read in
+            overlapping windows where words are classified.
         prompt: name of a sentence-transformers folder's prompt, which is put before each text to
             embed, or none; the folder's default when empty.
     """
@@ -33,7 +34,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.mpnet",

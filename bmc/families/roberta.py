@@ -1,4 +1,4 @@
-"""RoBERTa for classification, from a Hugging Face folder.
+"""RoBERTa for classification of texts or words, from a Hugging Face folder.
 
 Source: Liu et al. 2019, "RoBERTa: A Robustly Optimized BERT Pretraining Approach".
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.roberta",

@@ -1,4 +1,4 @@
-"""XLM-RoBERTa for classification, from a Hugging Face folder.
+"""XLM-RoBERTa for classification of texts or words, from a Hugging Face folder.
 
 Source: Conneau et al. 2020, "Unsupervised Cross-lingual Representation Learning at Scale".
 """
@@ -18,7 +18,7 @@ def recipe(name: str) -> TrainingSettings:
 
 
 FAMILY = Family(
-    takes=("text",),
+    takes=("text", "words"),
     settings=Settings,
     recipe=recipe,
     network="bmc.models.xlm_roberta",

@@ -228,6 +228,10 @@ class TextEncoder:
         """Return a text with HTML line breaks replaced by spaces, if the settings say so."""
         return _HTML_BREAK.sub(" ", text) if self.settings.html_breaks and "<" in text else text
 
+    def texts_of(self, row: Row) -> tuple[str, ...]:
+        """Return the texts that the tokenizer reads of a row, one after the other."""
+        return tuple(self.cleaned(text) for text in ((row,) if isinstance(row, str) else row))
+
     def batch(self, encoded: Many, indices: Sequence[int]) -> Arrays:
         """Pad rows to the length of the longest.
 

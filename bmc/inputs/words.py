@@ -7,6 +7,7 @@ windows that overlap, so that every word has exactly one output.
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,11 +49,27 @@ class Window(Tokens):
     firsts: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """The tokens of one word, or of neighboring words that share a token.
+
+    Args:
+        ids: token ids, at least one.
+        firsts: index in `ids` of the first token of each of the words.
+    """
+
+    ids: list[int]
+    firsts: list[int]
+
+
 class WordEncoder(TextEncoder):
     """Encode rows of words with a tokenizer.
 
     A row is a text, which is split into words, or a tuple of words. Encoded rows are windows, at
     least one for each row, in the order of the rows.
+
+    WordPiece reads each word by itself. Other tokenizers mark in their tokens where a space is, so
+    that they read the whole text, in which the words of a tuple have a space between them.
 
     Args:
         tokenizer: the tokenizer of a tokenizer.json; padding and truncation in it are ignored.
@@ -73,6 +90,9 @@ class WordEncoder(TextEncoder):
         unknown = getattr(self.tokenizer.model, "unk_token", None)
         unknown_id = self.tokenizer.token_to_id(unknown) if isinstance(unknown, str) else None
         self._unknown = settings.pad_id if unknown_id is None else unknown_id
+        # transformers' token-classification pipeline tells tokenizers apart by the same attribute.
+        prefix = getattr(self.tokenizer.model, "continuing_subword_prefix", None)
+        self._reads_words = bool(prefix)
 
     def encode(self, rows: Many) -> list[Window]:
         """Split rows into windows of tokens.
@@ -120,6 +140,11 @@ class WordEncoder(TextEncoder):
                 )
         return joined_words(row)
 
+    def texts_of(self, row: Row) -> tuple[str, ...]:
+        """Return the texts that the tokenizer reads of a row: its words, or one text."""
+        words = self.words_of(row)
+        return words.words if self._reads_words else (words.text,)
+
     def counts(self, encoded: Many) -> NDArray[np.int64]:
         """Return the number of words that are read in each window."""
         return np.fromiter((len(window.firsts) for window in encoded), np.int64, len(encoded))
@@ -159,28 +184,56 @@ class WordEncoder(TextEncoder):
 
     def _windows(self, row: Words) -> list[Window]:
         """Return the windows of a row; a word longer than a window keeps its first tokens."""
-        pieces = self._pieces(row.words)
-        sizes = [len(piece) for piece in pieces]
+        pieces = self._of_words(row.words) if self._reads_words else self._of_text(row)
+        sizes = [len(piece.ids) for piece in pieces]
         encoded = []
         for span in windows(sizes, self._room):
-            starts = len(self._before) + np.cumsum([0, *sizes[span.start : span.stop]])
-            ids = [token for piece in pieces[span.start : span.stop] for token in piece]
-            ids = [*self._before, *ids, *self._after]
-            firsts = starts[span.read_start - span.start : span.read_stop - span.start]
-            encoded.append(Window(array("i", ids), array("b", bytes(len(ids))), firsts))
+            ids, firsts = list(self._before), list[int]()
+            for index in range(span.start, span.stop):
+                if span.read_start <= index < span.read_stop:
+                    firsts += [len(ids) + first for first in pieces[index].firsts]
+                ids += pieces[index].ids
+            ids += self._after
+            types = array("b", bytes(len(ids)))
+            encoded.append(Window(array("i", ids), types, np.array(firsts, np.int64)))
         return encoded
 
-    def _pieces(self, words: Sequence[str]) -> list[list[int]]:
-        """Return the token ids of each word, at least one: the unknown token for no token."""
+    def _of_words(self, words: Sequence[str]) -> list[_Piece]:
+        """Return the tokens of each word by itself; the unknown token for a word without any."""
         with panics_refused("the tokenizer cannot read a text"):
             encoding = self.tokenizer.encode(
                 list(words), is_pretokenized=True, add_special_tokens=False
             )
-        pieces: list[list[int]] = [[] for _ in words]
+        ids: list[list[int]] = [[] for _ in words]
         for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
-            if word is not None and len(pieces[word]) < self._room:
-                pieces[word].append(token)
-        return [piece or [self._unknown] for piece in pieces]
+            if word is not None and len(ids[word]) < self._room:
+                ids[word].append(token)
+        return [_Piece(tokens or [self._unknown], [0]) for tokens in ids]
+
+    def _of_text(self, row: Words) -> list[_Piece]:
+        """Return the tokens of the whole text, by the word in which a token begins.
+
+        A token of a space alone belongs to the word after it. Words inside one token share it, and
+        a word without any token has the unknown token.
+        """
+        with panics_refused("the tokenizer cannot read a text"):
+            encoding = self.tokenizer.encode(row.text, add_special_tokens=False)
+        ends = [end for _, end in row.places]
+        pieces: list[_Piece] = []
+        count = 0  # words that have a first token
+        for token, (start, stop) in zip(encoding.ids, encoding.offsets, strict=True):
+            word = min(bisect_right(ends, start), len(ends) - 1)
+            pieces += [_Piece([self._unknown], [0]) for _ in range(count, word)]
+            count = max(count, word)
+            if count == word:
+                pieces.append(_Piece([token], [0]))
+                count += 1
+            elif len(pieces[-1].ids) < self._room:
+                pieces[-1].ids.append(token)
+            while count < len(ends) and row.starts[count] < stop:
+                pieces[-1].firsts.append(len(pieces[-1].ids) - 1)
+                count += 1
+        return [*pieces, *(_Piece([self._unknown], [0]) for _ in range(count, len(ends)))]
 
 
 def load(settings: Mapping[str, Any], folder: Path | Archive) -> WordEncoder:

@@ -182,9 +182,19 @@ def calibration_error(logits: NDArray[np.float32], labels: NDArray[np.int64]) ->
 
 
 def agreement(
-    logits: NDArray[np.float32], reference: NDArray[np.float32], task: str = "classification"
+    logits: NDArray[np.float32],
+    reference: NDArray[np.float32],
+    task: str = "classification",
+    labels: NDArray[Any] | None = None,
 ) -> Interval:
-    """Return how far two models predict the same, the mean over rows.
+    """Return how far two models predict the same, the mean over outputs.
+
+    Args:
+        logits: logits of a model, (outputs, classes).
+        reference: logits of the other model, of the same shape.
+        task: name of the task.
+        labels: labels of the outputs, which tell the words of a row, so that the interval resamples
+            rows; None where each row has one output.
 
     Raises:
         ValueError: the task has no classes.
@@ -192,7 +202,10 @@ def agreement(
     classes = tasks.task(task).classes
     if classes is None:
         raise ValueError(f"{task} predicts no classes")
-    return mean_of(classes.agreement(logits, reference))
+    values = classes.agreement(logits, reference)
+    if classes.row_starts is None or labels is None:
+        return mean_of(values)
+    return mean_of_rows(values, classes.row_starts(labels))
 
 
 def relative_to(outputs: NDArray[Any], thresholds: Sequence[float] | NDArray[Any]) -> NDArray[Any]:
@@ -253,6 +266,18 @@ def lost(
 def mean_of(values: Floats) -> Interval:
     """Return the mean of values (rows) with its bootstrap interval."""
     return bootstrap(lambda rows: float(values[rows].mean()), len(values))
+
+
+def mean_of_rows(values: Floats, starts: NDArray[np.int64]) -> Interval:
+    """Return the mean of values of rows, with a bootstrap interval that resamples whole rows.
+
+    Args:
+        values: one or several values of each row, those of a row one after the other.
+        starts: index of the first value of each row.
+    """
+    sums = np.add.reduceat(values, starts)
+    counts = np.diff(np.append(starts, len(values)))
+    return bootstrap(lambda rows: float(sums[rows].sum() / counts[rows].sum()), len(starts))
 
 
 def bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int) -> Interval:

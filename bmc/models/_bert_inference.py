@@ -57,32 +57,6 @@ class InferenceForm(nn.Module):
         return self.classifier(torch.tanh(self.pooler(hidden)))  # type: ignore[no-any-return]
 
 
-class TaggerForm(nn.Module):
-    """A BERT that classifies words, rewritten for inference; all tokens pass through all layers.
-
-    Args:
-        module: a BertForTokenClassification; it is not changed.
-        longest: largest number of tokens of a row; later positions are removed.
-    """
-
-    def __init__(self, module: Any, longest: int) -> None:
-        super().__init__()
-        self.embeddings = bert_embeddings(module.bert.embeddings, False, longest)
-        layers = [bert_layer(layer) for layer in module.bert.encoder.layer]
-        tied = tied_parameters(module)
-        self.layers = fused_layers(layers, tied, mask_by_query=False, every_token=True)
-        self.classifier = module.classifier
-
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return logits (rows, length, tags) for int64 ids and mask (rows, length)."""
-        hidden = self.embeddings(input_ids, None).flatten(0, 1)
-        mask = additive_mask(attention_mask, hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
-        logits: Tensor = self.classifier(hidden)
-        return logits.view(mask.shape[0], mask.shape[-1], logits.shape[-1])
-
-
 def bert_embeddings(
     embeddings: Any, pairs: bool, longest: int, project: nn.Module | None = None
 ) -> Embeddings:

@@ -68,6 +68,46 @@ class VectorForm(nn.Module):
         return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
 
 
+class TaggerForm(nn.Module):
+    """An encoder with a classifier of every token, rewritten for inference.
+
+    Args:
+        embeddings: its embeddings.
+        layers: its layers, from hidden states (rows x length, width) and mask, all of them for
+            every token.
+        classifier: computes logits (rows x length, tags) of the tokens' vectors.
+    """
+
+    def __init__(
+        self, embeddings: Embeddings, layers: nn.ModuleList, classifier: nn.Module
+    ) -> None:
+        super().__init__()
+        self.embeddings = embeddings
+        self.layers = layers
+        self.classifier = classifier
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Return logits (rows, length, tags) for int64 ids, mask and types (rows, length)."""
+        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
+        mask = additive_mask(attention_mask, hidden)
+        for layer in self.layers:
+            hidden = layer(hidden, mask)
+        logits: Tensor = self.classifier(hidden)
+        return logits.view(mask.shape[0], mask.shape[-1], logits.shape[-1])
+
+
+def tags_words(module: nn.Module) -> bool:
+    """Tell whether a module is a token classifier of transformers."""
+    return type(module).__name__.endswith("ForTokenClassification")
+
+
+def reads_every_token(module: nn.Module) -> bool:
+    """Tell whether a module reads the vectors of all tokens, not of the first alone."""
+    return makes_vectors(module) or tags_words(module)
+
+
 def by_row(hidden: Tensor, attention_mask: Tensor) -> Tensor:
     """Return vectors (rows, length, width) of vectors (rows x length, width)."""
     rows, length = attention_mask.shape
@@ -75,25 +115,41 @@ def by_row(hidden: Tensor, attention_mask: Tensor) -> Tensor:
 
 
 def bert_like(
-    module: Any,
-    embeddings: Embeddings,
-    layers: Sequence[LayerParts],
-    head: Head | VectorHead,
-) -> InferenceForm | VectorForm:
-    """Return the inference form of an encoder whose attention is that of BERT.
+    module: Any, embeddings: Embeddings, layers: Sequence[LayerParts], head: Head
+) -> nn.Module:
+    """Return the inference form of a classifier of texts whose attention is that of BERT.
 
     Args:
-        module: the classifier, or encoder of sentences; it is not changed.
+        module: the classifier; it is not changed.
         embeddings: its embeddings.
         layers: the parts of its layers, in order.
         head: its head.
     """
-    every_token = makes_vectors(module)
-    tied = tied_parameters(module)
-    fused = fused_layers(layers, tied, mask_by_query=False, every_token=every_token)
-    if isinstance(head, VectorHead):
-        return VectorForm(embeddings, fused, head)
+    fused = fused_layers(layers, tied_parameters(module), mask_by_query=False)
     return InferenceForm(embeddings, fused, head)
+
+
+def bert_like_of_every_token(
+    module: Any, embeddings: Embeddings, layers: Sequence[LayerParts]
+) -> nn.Module:
+    """Return the inference form of a token classifier, or of an encoder of sentences.
+
+    Args:
+        module: a module that reads every token, and whose attention is that of BERT; it is not
+            changed.
+        embeddings: its embeddings.
+        layers: the parts of its layers, in order.
+    """
+    tied = tied_parameters(module)
+    fused = fused_layers(layers, tied, mask_by_query=False, every_token=True)
+    return form_of_every_token(module, embeddings, fused)
+
+
+def form_of_every_token(module: Any, embeddings: Embeddings, layers: nn.ModuleList) -> nn.Module:
+    """Return the inference form of a module that reads every token, given its fused layers."""
+    if makes_vectors(module):
+        return VectorForm(embeddings, layers, module.head)
+    return TaggerForm(embeddings, layers, module.classifier)
 
 
 class Head(nn.Module):

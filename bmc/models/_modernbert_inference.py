@@ -18,17 +18,17 @@ from torch import Tensor, nn
 
 from bmc.inference.attention import MASKED, additive_mask, attend, first_tokens, fusable_activation
 from bmc.models._encoder_embeddings import Embeddings
-from bmc.models._encoder_form import by_row
+from bmc.models._encoder_form import by_row, reads_every_token
 from bmc.models.sentences import makes_vectors
 
 _FULL = "full_attention"
 
 
 class InferenceForm(nn.Module):
-    """A ModernBERT classifier rewritten for inference.
+    """A ModernBERT with a head, rewritten for inference.
 
     Args:
-        module: a ModernBertForSequenceClassification; it is not changed.
+        module: a classifier of texts or of tokens, or an encoder of sentences; it is not changed.
         longest: largest number of tokens of a row.
     """
 
@@ -40,11 +40,12 @@ class InferenceForm(nn.Module):
             {kind: _Rotation(base, kind, longest) for kind in base.rotary_emb.layer_types}
         )
         self.window = int(config.sliding_window)
-        self.every_token = makes_vectors(module)
-        self.takes_mean = config.classifier_pooling == "mean"
+        self.every_token = reads_every_token(module)
+        self.makes_vectors = makes_vectors(module)
+        self.takes_mean = config.classifier_pooling == "mean" and not self.every_token
         self.layers = nn.ModuleList([_Layer(layer) for layer in base.layers])
         self.norm = base.final_norm
-        if self.every_token:
+        if self.makes_vectors:
             self.head = module.head
             return
         self.dense, self.head_norm = module.head.dense, module.head.norm
@@ -52,7 +53,12 @@ class InferenceForm(nn.Module):
         self.classifier = module.classifier
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return logits (rows, classes), or vectors, for int64 ids and mask (rows, length)."""
+        """Return logits (rows, classes) or (rows, length, tags), or vectors (rows, width).
+
+        Args:
+            input_ids: token ids, int64 (rows, length).
+            attention_mask: 1 for tokens and 0 for padding, int64 (rows, length).
+        """
         rows, length = input_ids.shape
         hidden = self.embeddings(input_ids, None).flatten(0, 1)
         mask = additive_mask(attention_mask, hidden)
@@ -62,12 +68,13 @@ class InferenceForm(nn.Module):
             first = number == len(self.layers) and not (self.takes_mean or self.every_token)
             hidden = layer(hidden, masks[layer.kind], rotation, first)  # type: ignore[index]
         hidden = self.norm(hidden)
-        if self.every_token:
+        if self.makes_vectors:
             return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
         if self.takes_mean:
             kept = attention_mask[:, :, None].to(hidden.dtype)
             hidden = (hidden.unflatten(0, (rows, length)) * kept).sum(1) / kept.sum(1)
-        return self.classifier(self.head_norm(self.activation(self.dense(hidden))))  # type: ignore[no-any-return]
+        logits: Tensor = self.classifier(self.head_norm(self.activation(self.dense(hidden))))
+        return by_row(logits, attention_mask) if self.every_token else logits
 
     def _outside(self, length: int, hidden: Tensor) -> Tensor:
         """Return what hides tokens outside of the window, (length, length)."""

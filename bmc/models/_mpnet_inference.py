@@ -18,16 +18,16 @@ from torch import Tensor, nn
 from bmc.inference.attention import additive_mask
 from bmc.inference.sharing import tied_parameters
 from bmc.models._encoder_embeddings import CountedPositions
-from bmc.models._encoder_form import by_row
+from bmc.models._encoder_form import by_row, reads_every_token, tags_words
 from bmc.models._encoder_inference import AttentionParts, LayerParts, fused_layers
 from bmc.models.sentences import makes_vectors
 
 
 class InferenceForm(nn.Module):
-    """An MPNet classifier or encoder of sentences, rewritten for inference.
+    """An MPNet with a head, rewritten for inference.
 
     Args:
-        module: an MPNetForSequenceClassification, or an encoder of sentences; it is not changed.
+        module: a classifier of texts or of tokens, or an encoder of sentences; it is not changed.
         max_length: largest number of tokens of a text.
     """
 
@@ -40,23 +40,34 @@ class InferenceForm(nn.Module):
         self.norm = embeddings.LayerNorm
         self.bias = _Bias(encoder, max_length)
         layers = [_parts(layer) for layer in encoder.layer]
-        self.every_token = makes_vectors(module)
-        self.layers = fused_layers(layers, tied_parameters(module), True, self.every_token)
-        if self.every_token:
+        self.makes_vectors, self.tags_words = makes_vectors(module), tags_words(module)
+        self.layers = fused_layers(
+            layers, tied_parameters(module), True, every_token=reads_every_token(module)
+        )
+        if self.makes_vectors:
             self.head = module.head
+        elif self.tags_words:
+            self.classifier = module.classifier
         else:
             self.dense = module.classifier.dense
             self.classifier = module.classifier.out_proj
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Return logits (rows, classes), or vectors, for int64 ids and mask (rows, length)."""
+        """Return logits (rows, classes) or (rows, length, tags), or vectors (rows, width).
+
+        Args:
+            input_ids: token ids, int64 (rows, length).
+            attention_mask: 1 for tokens and 0 for padding, int64 (rows, length).
+        """
         length = input_ids.shape[1]
         hidden = self.norm(self.words(input_ids) + self.positions(input_ids)).flatten(0, 1)
         mask = additive_mask(attention_mask, hidden) + self.bias(length)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        if self.every_token:
+        if self.makes_vectors:
             return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
+        if self.tags_words:
+            return by_row(self.classifier(hidden), attention_mask)
         return self.classifier(torch.tanh(self.dense(hidden)))  # type: ignore[no-any-return]
 
 

@@ -49,15 +49,17 @@ def check_network(
     outputs: int,
     again: Callable[[], nn.Module],
     name: str,
+    by_token: bool = False,
 ) -> int:
     """Refuse a network that could not be trained, saved, loaded and exported.
 
     Args:
         module: network to check; it is not changed.
         inputs: example inputs with several rows, by name.
-        outputs: required number of outputs for each row.
+        outputs: required number of outputs for each row, or each token.
         again: function that builds the network again, as loading a model directory does.
         name: name of the network, for messages.
+        by_token: whether each token has outputs, (rows, length, outputs).
 
     Returns:
         the number of auxiliary outputs in training.
@@ -67,8 +69,12 @@ def check_network(
         UsageError: the outputs are invalid, or the network cannot be saved and loaded.
     """
     with undisturbed(module):
-        _check_evaluated(module, inputs, outputs, name)
-        trained = _trained(module, inputs, outputs, name)
+        rows, *length = next(iter(inputs.values())).shape
+        shape = (rows, length[0], outputs) if by_token else (rows, outputs)
+        _check_evaluated(module, inputs, shape, name)
+        if by_token:
+            _check_padding(module, inputs, name)
+        trained = _trained(module, inputs, shape, name)
         _check_reloads(again, inputs, name)
     return len(trained) - 1
 
@@ -91,13 +97,13 @@ def undisturbed(module: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def _check_evaluated(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
+    module: nn.Module, inputs: Mapping[str, Tensor], shape: tuple[int, ...], name: str
 ) -> None:
     """Refuse a network whose outputs in evaluation depend on more than the row itself."""
     module.eval()
     passed = _copied(inputs)
     output = output_of(module, passed)
-    _check_output(output, _rows_of(inputs), outputs, name)
+    _check_output(output, shape, name)
     if not all(torch.equal(passed[key], value) for key, value in inputs.items()):
         raise UsageError(
             f"{name}: the network changes its input in place (such as mul_ or inplace=True on "
@@ -124,8 +130,24 @@ def _check_evaluated(
         )
 
 
+@torch.no_grad()
+def _check_padding(module: nn.Module, inputs: Mapping[str, Tensor], name: str) -> None:
+    """Refuse a network in which the padding of a row changes the outputs of the row's tokens."""
+    kept = int(inputs["attention_mask"][0].sum())
+    padded = output_of(module, {key: value[:1] for key, value in inputs.items()})[:, :kept]
+    alone = output_of(module, {key: value[:1, :kept] for key, value in inputs.items()})
+    if not (padded.isfinite().all() and alone.isfinite().all()):
+        return  # outputs cannot be compared; training reports NaN and infinity
+    tolerance = _TOLERANCE * max(float(alone.abs().max()), 1e-3)
+    if (padded - alone).abs().max() > tolerance:
+        raise UsageError(
+            f"{name}: in evaluation, the outputs of a row's tokens depend on the padding after "
+            "them, which differs from batch to batch: leave out what attention_mask marks with 0"
+        )
+
+
 def _trained(
-    module: nn.Module, inputs: Mapping[str, Tensor], outputs: int, name: str
+    module: nn.Module, inputs: Mapping[str, Tensor], shape: tuple[int, ...], name: str
 ) -> list[Tensor]:
     """Return the outputs of a network in training; refuse a network without trainable outputs."""
     if not any(value.requires_grad for value in module.parameters()):
@@ -133,7 +155,7 @@ def _trained(
     module.train()
     with torch.enable_grad():
         answers = all_outputs_of(module, _copied(inputs))
-    _check_output(answers[0], _rows_of(inputs), outputs, name)
+    _check_output(answers[0], shape, name)
     if not answers[0].requires_grad:
         raise UsageError(
             f"{name}: the network's output depends on none of its parameters (it is detached, or "
@@ -142,14 +164,16 @@ def _trained(
     return answers
 
 
-def _check_output(output: Any, rows: int, outputs: int, name: str) -> None:
+def _check_output(output: Any, expected: tuple[int, ...], name: str) -> None:
     shape = tuple(getattr(output, "shape", ()))
-    if not isinstance(output, Tensor) or shape != (rows, outputs):
+    if not isinstance(output, Tensor) or shape != expected:
         value = f"shape {shape}" if isinstance(output, Tensor) else f"{output!r:.60}"
+        rows, *tokens, outputs = expected
+        of_tokens = f"of {tokens[0]} tokens with {outputs} tags" if tokens else ""
         raise UsageError(
-            f"{name}: the network returns {value}; {rows} rows of {outputs} outputs need shape "
-            f"{(rows, outputs)}. If it returns several outputs, the one named logits, or the "
-            "first, is used"
+            f"{name}: the network returns {value}; {rows} rows "
+            f"{of_tokens or f'of {outputs} outputs'} need shape {expected}. If it returns several "
+            "outputs, the one named logits, or the first, is used"
         )
     if not output.is_floating_point():
         raise UsageError(f"{name}: the network returns {output.dtype}; logits are real numbers")

@@ -9,13 +9,17 @@ from torch import nn, tanh
 from bmc.models import hugging_face
 from bmc.models._bert_inference import bert_layer
 from bmc.models._encoder_embeddings import CountedPositions, Embeddings
-from bmc.models._encoder_form import Head, bert_like
+from bmc.models._encoder_form import (
+    Head,
+    bert_like,
+    bert_like_of_every_token,
+    reads_every_token,
+)
 from bmc.models.encoders import BERT_PROJECTIONS, Encoder
-from bmc.models.sentences import makes_vectors
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
-    """Return the inference form of a RoBERTa or XLM-RoBERTa with a classification head."""
+    """Return the inference form of a RoBERTa or XLM-RoBERTa with a head."""
     tables = module.roberta.embeddings
     table, segments = tables.position_embeddings, tables.token_type_embeddings
     padding = int(tables.padding_idx)
@@ -23,18 +27,19 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
     segments = segments if types else None
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm, segments)
     layers = [bert_layer(layer) for layer in module.roberta.encoder.layer]
-    if makes_vectors(module):
-        return bert_like(module, embeddings, layers, module.head)
+    if reads_every_token(module):
+        return bert_like_of_every_token(module, embeddings, layers)
     head = Head(module.classifier.dense, tanh, module.classifier.out_proj)
     return bert_like(module, embeddings, layers, head)
 
 
-def encoder(model_type: str, classifier: Any, config: Any) -> Encoder:
+def encoder(model_type: str, classifier: Any, tagger: Any, config: Any) -> Encoder:
     """Describe a RoBERTa.
 
     Args:
         model_type: `model_type` in config.json, and the name of the family.
         classifier: class with a classification head.
+        tagger: class with a head for each token.
         config: class of the configuration.
     """
     kind = hugging_face.Architecture(
@@ -48,4 +53,4 @@ def encoder(model_type: str, classifier: Any, config: Any) -> Encoder:
         pairs_need_types=False,
     )
     words = "roberta.embeddings.word_embeddings"
-    return Encoder(kind, words, "attention.self", BERT_PROJECTIONS, inference_form)
+    return Encoder(kind, tagger, words, "attention.self", BERT_PROJECTIONS, inference_form)

@@ -1,4 +1,4 @@
-"""ALBERT for classification: one layer that is computed many times.
+"""ALBERT for classification of texts or words: one layer that is computed many times.
 
 The layer stands in a list once for each time that it is computed, so that depth can be pruned and
 each use has a path. It stays one layer: it is stored, pruned and exported once.
@@ -11,16 +11,24 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor, nn, tanh
-from transformers import AlbertConfig, AlbertForSequenceClassification
+from transformers import (
+    AlbertConfig,
+    AlbertForSequenceClassification,
+    AlbertForTokenClassification,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from bmc.models import hugging_face
 from bmc.models._bert_inference import bert_embeddings
-from bmc.models._encoder_form import Head, bert_like
+from bmc.models._encoder_form import (
+    Head,
+    bert_like,
+    bert_like_of_every_token,
+    reads_every_token,
+)
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
-from bmc.models.sentences import makes_vectors
 
 _INNER = "albert_layers.0"  # the layer of a group
 
@@ -54,13 +62,13 @@ def list_layers(module: Any) -> None:
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
-    """Return the inference form of an AlbertForSequenceClassification with a list of layers."""
+    """Return the inference form of an ALBERT with a head and a list of layers."""
     base = module.albert
     project = base.encoder.embedding_hidden_mapping_in
     embeddings = bert_embeddings(base.embeddings, types, longest, project)
     layers = [_parts(group.albert_layers[0]) for group in base.encoder.albert_layer_groups]
-    if makes_vectors(module):
-        return bert_like(module, embeddings, layers, module.head)
+    if reads_every_token(module):
+        return bert_like_of_every_token(module, embeddings, layers)
     return bert_like(module, embeddings, layers, Head(base.pooler, tanh, module.classifier))
 
 
@@ -96,6 +104,7 @@ ENCODER = Encoder(
         pairs_need_types=False,
         prepare=list_layers,
     ),
+    AlbertForTokenClassification,
     words="albert.embeddings.word_embeddings",
     attention=f"{_INNER}.attention",
     projections=tuple(f"{_INNER}.attention.{name}" for name in ("query", "key", "value")),

@@ -23,8 +23,8 @@ from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Form, Model, Parts
 from bmc.models import _bert_training, bert_students, hugging_face, sentences
-from bmc.models._bert_inference import InferenceForm, TaggerForm, bert_embeddings, bert_layer
-from bmc.models._encoder_form import bert_like
+from bmc.models._bert_inference import InferenceForm, bert_embeddings, bert_layer
+from bmc.models._encoder_form import bert_like_of_every_token, reads_every_token
 from bmc.models._encoder_parts import encoder_parts
 from bmc.models.onnx_weights import bert_weights
 from bmc.models.tokens import token_examples
@@ -39,7 +39,7 @@ _BERT = hugging_face.Architecture(
     fresh=("classifier.", "bert.pooler."),
     output="classifier",
 )
-_TAGGER = replace(_BERT, classifier=BertForTokenClassification, fresh=("classifier.",))
+_TAGGER = hugging_face.tagger_of(_BERT, BertForTokenClassification)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
@@ -48,8 +48,7 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the configuration is not for a BERT, or is inconsistent.
     """
-    is_tagger = spec.get("architectures") == [BertForTokenClassification.__name__]
-    return hugging_face.build(spec, _TAGGER if is_tagger else _BERT)
+    return hugging_face.build(spec, _TAGGER if _TAGGER.is_named_in(spec) else _BERT)
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
@@ -133,13 +132,11 @@ def inference_form(model: Model) -> nn.Module:
     longest = model.encoder.longest()["sequence"]
     has_types = "token_type_ids" in names
     module: Any = model.module
-    if model.task == TOKENS:
-        return TaggerForm(module, longest)
-    if not sentences.makes_vectors(module):
+    if not reads_every_token(module):
         return InferenceForm(module, has_types, longest)
     layers = [bert_layer(layer) for layer in module.bert.encoder.layer]
     embeddings = bert_embeddings(module.bert.embeddings, has_types, longest)
-    return bert_like(module, embeddings, layers, module.head)
+    return bert_like_of_every_token(module, embeddings, layers)
 
 
 def training_form(module: nn.Module) -> Form:

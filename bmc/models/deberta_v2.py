@@ -1,4 +1,4 @@
-"""DeBERTa-v2 and DeBERTa-v3 for classification: attention to words and to distances.
+"""DeBERTa-v2 and v3 for classification of texts or words: attention to words and to distances.
 
 Source: He et al. 2021, "DeBERTa: Decoding-enhanced BERT with Disentangled Attention"; He et al.
 2023, "DeBERTaV3".
@@ -9,23 +9,31 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from transformers import DebertaV2Config, DebertaV2ForSequenceClassification
+from transformers import (
+    DebertaV2Config,
+    DebertaV2ForSequenceClassification,
+    DebertaV2ForTokenClassification,
+)
 from transformers.activations import ACT2FN
 
 from bmc.models import hugging_face
 from bmc.models._deberta_inference import deberta_layers
 from bmc.models._encoder_embeddings import Embeddings, FirstPositions
-from bmc.models._encoder_form import Head, InferenceForm, VectorForm
+from bmc.models._encoder_form import (
+    Head,
+    InferenceForm,
+    form_of_every_token,
+    reads_every_token,
+)
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
-from bmc.models.sentences import makes_vectors
 
 _KINDS: tuple[Any, ...] = (None, [], ["c2p"], ["p2c"], ["c2p", "p2c"], ["p2c", "c2p"])
 _SPELLED = ("c2p", "p2c", "c2p|p2c", "p2c|c2p")
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
-    """Return the inference form of a DebertaV2ForSequenceClassification."""
+    """Return the inference form of a DeBERTa with a head."""
     tables = module.deberta.embeddings
     table, segments = tables.position_embeddings, tables.token_type_embeddings
     added = None if types else segments  # where types are no input, all tokens have type 0
@@ -36,8 +44,9 @@ def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
         positions = FirstType(added)
     segments = segments if types else None
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm, segments)
-    if makes_vectors(module):
-        return VectorForm(embeddings, deberta_layers(module, longest, True), module.head)
+    if reads_every_token(module):
+        layers = deberta_layers(module, longest, every_token=True)
+        return form_of_every_token(module, embeddings, layers)
     activation = ACT2FN[module.config.pooler_hidden_act]
     head = Head(module.pooler.dense, activation, module.classifier)
     return InferenceForm(embeddings, deberta_layers(module, longest), head)
@@ -90,6 +99,7 @@ ENCODER = Encoder(
         pairs_need_types=False,
         attention="eager",  # there is no other
     ),
+    DebertaV2ForTokenClassification,
     words="deberta.embeddings.word_embeddings",
     attention="attention.self",
     projections=tuple(f"attention.self.{name}_proj" for name in ("query", "key", "value")),

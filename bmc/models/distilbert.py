@@ -1,4 +1,4 @@
-"""DistilBERT for classification: BERT's layers without token types and pooler.
+"""DistilBERT for classification of texts or words: BERT's layers without token types and pooler.
 
 Source: Sanh et al. 2019, "DistilBERT, a distilled version of BERT".
 """
@@ -9,25 +9,33 @@ from typing import Any
 
 from torch import nn
 from torch.nn.functional import relu
-from transformers import DistilBertConfig, DistilBertForSequenceClassification
+from transformers import (
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    DistilBertForTokenClassification,
+)
 
 from bmc.models import hugging_face
 from bmc.models._encoder_embeddings import Embeddings, FirstPositions
-from bmc.models._encoder_form import Head, bert_like
+from bmc.models._encoder_form import (
+    Head,
+    bert_like,
+    bert_like_of_every_token,
+    reads_every_token,
+)
 from bmc.models._encoder_inference import AttentionParts, LayerParts
 from bmc.models._hugging_face_config import FamilyKeys
 from bmc.models.encoders import Encoder
-from bmc.models.sentences import makes_vectors
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
-    """Return the inference form of a DistilBertForSequenceClassification."""
+    """Return the inference form of a DistilBERT with a head."""
     tables = module.distilbert.embeddings
     positions = FirstPositions(tables.position_embeddings, longest)
     embeddings = Embeddings(tables.word_embeddings, positions, tables.LayerNorm)
     layers = [_parts(layer) for layer in module.distilbert.transformer.layer]
-    if makes_vectors(module):
-        return bert_like(module, embeddings, layers, module.head)
+    if reads_every_token(module):
+        return bert_like_of_every_token(module, embeddings, layers)
     head = Head(module.pre_classifier, relu, module.classifier)
     return bert_like(module, embeddings, layers, head)
 
@@ -70,6 +78,7 @@ ENCODER = Encoder(
         pairs_need_types=False,
         has_types=False,
     ),
+    DistilBertForTokenClassification,
     words="distilbert.embeddings.word_embeddings",
     attention="attention",
     projections=("attention.q_lin", "attention.k_lin", "attention.v_lin"),

@@ -14,11 +14,13 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.contracts.signals import View
+from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.families.distilbert import Settings as EncoderOptions
 from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
 from bmc.models import hugging_face
+from bmc.models._encoder_form import tags_words
 from bmc.models._encoder_parts import INSIDE, LAYERS, encoder_parts
 from bmc.models._encoder_view import view as encoder_view
 from bmc.models.tokens import token_examples
@@ -33,7 +35,8 @@ class Encoder:
     """The network of a family of encoders.
 
     Args:
-        kind: classes of transformers, and names in folders.
+        kind: classes of transformers for texts, and names in folders.
+        tagger: class of transformers with a head for each token.
         words: path of the table of words.
         attention: path in a layer of the module that computes the heads, and returns the
             attention's probabilities second.
@@ -48,6 +51,7 @@ class Encoder:
     """
 
     kind: hugging_face.Architecture
+    tagger: Any
     words: str
     attention: str
     projections: tuple[str, ...]
@@ -57,15 +61,21 @@ class Encoder:
     has_heads: bool = True
     norm: str = ""
 
+    def kind_of(self, task: str | None) -> hugging_face.Architecture:
+        """Return the classes and names of a task's models; those of texts when None."""
+        return hugging_face.tagger_of(self.kind, self.tagger) if task == TOKENS else self.kind
+
     def build(self, spec: Mapping[str, Any]) -> nn.Module:
-        """Build an untrained classifier; see `hugging_face.build`."""
-        return hugging_face.build(spec, self.kind)
+        """Build an untrained classifier of texts or of words; see `hugging_face.build`."""
+        tagger = self.kind_of(TOKENS)
+        return hugging_face.build(spec, tagger if tagger.is_named_in(spec) else self.kind)
 
     def baseline(self, reference: str, data: Dataset, settings: EncoderOptions) -> Model:
         """Load a folder's weights for the classes of a data set; see `hugging_face.pretrained`."""
-        text = TextSettings(settings.max_length, columns=len(data.columns))
+        text = TextSettings(settings.max_length, columns=max(len(data.columns), 1))
+        kind = self.kind_of(data.task)
         return hugging_face.pretrained(
-            reference, reference, data.labels, text, self.kind, data.task, settings.prompt
+            reference, reference, data.labels, text, kind, data.task, settings.prompt
         )
 
     def examples(self, module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -79,7 +89,8 @@ class Encoder:
     def parts(self, module: nn.Module) -> Parts:
         """Return the paths of the layers, heads, embeddings and output layer."""
         attention = self.attention if self.has_heads else ""
-        return encoder_parts(module, attention, self.kind.output, self.layers, self.inside)
+        output = self.kind_of(TOKENS if tags_words(module) else None).output
+        return encoder_parts(module, attention, output, self.layers, self.inside)
 
     def inference_form(self, model: Model) -> nn.Module:
         """Return the module to export: the same outputs in fewer, larger operations."""

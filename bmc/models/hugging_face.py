@@ -85,6 +85,21 @@ class Architecture:
             self.prepare(module)
         return module.eval()
 
+    def is_named_in(self, spec: Mapping[str, Any]) -> bool:
+        """Tell whether a configuration names the class of this architecture."""
+        return bool(spec.get("architectures") == [self.classifier.__name__])
+
+
+def tagger_of(kind: Architecture, tagger: Any) -> Architecture:
+    """Return the architecture of a family's token classifiers, whose head is one linear layer.
+
+    Args:
+        kind: architecture of the family's classifiers of texts.
+        tagger: class of transformers with a head for each token.
+    """
+    fresh = ("classifier.", "head.") if "head." in kind.fresh else ("classifier.",)
+    return replace(kind, classifier=tagger, fresh=fresh, output="classifier")
+
 
 def build(spec: Mapping[str, Any], kind: Architecture) -> nn.Module:
     """Build an untrained classifier from Hugging Face's own configuration keys.

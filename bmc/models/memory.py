@@ -1,4 +1,4 @@
-"""A network that a Python caller gave by value, for rows of arrays: memory:NAME."""
+"""A network that a Python caller gave by value, for rows of arrays or words: memory:NAME."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, SettingError, UnknownError, UsageError
 from bmc.families.memory import Settings
+from bmc.inputs import Aligned, Arrays, Encoder
 from bmc.measure.custom import CustomScore
 from bmc.memory import PREFIX
 from bmc.model import CustomLoss, Model, Parts, find_outputs
@@ -47,7 +48,7 @@ class Wrapped(nn.Module):
         self.examples = examples
 
     def outputs_of(self, inputs: Mapping[str, Tensor]) -> Any:
-        """Return the outputs (rows, outputs); in training, also the auxiliary outputs."""
+        """Return the outputs (rows, ...); in training, also the auxiliary outputs."""
         returned = self.network(*(inputs[name] for name in self.names))
         if self.training:
             return returned
@@ -86,7 +87,10 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     spec |= {"score": registered.score.name} if registered.score else {}
     module = _built(spec)
     model = Model(module, "memory", spec, data.labels, registered.encoder, data.task)
-    _networks.check_network(module, module.examples[-1], outputs, lambda: build(spec), name)
+    by_token = isinstance(registered.encoder, Aligned)
+    _networks.check_network(
+        module, module.examples[-1], outputs, lambda: build(spec), name, by_token=by_token
+    )
     fold_parametrizations(module)
     if task(data.task).is_numeric and not image_networks.answering_linear(module):
         raise SettingError(f"{name} does not end in a linear layer, as a regression must")
@@ -180,12 +184,19 @@ def _built(spec: Mapping[str, Any]) -> Wrapped:
         network = copy.deepcopy(registered.module)
     except (RuntimeError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{name} cannot be copied ({error}); bmc works on copies") from error
-    names = tuple(info.name for info in registered.encoder.inputs)
+    names = tuple(info.name for info in registered.encoder.tensors())
     made_up = [
-        {name: torch.from_numpy(array) for name, array in rows.items()}
-        for rows in registered.encoder.probes(3)[-2:]
+        {name: torch.from_numpy(array) for name, array in batch.items()}
+        for batch in _probes(registered.encoder)
     ]
     return _class_for(names)(network, names, made_up).eval()
+
+
+def _probes(encoder: Encoder) -> list[Arrays]:
+    """Return two batches with different numbers of rows; texts have several tokens in each."""
+    if not isinstance(encoder, Aligned):
+        return encoder.probes(3)[-2:]
+    return [max(encoder.probes(rows), key=lambda batch: len(batch["input_ids"])) for rows in (2, 3)]
 
 
 NETWORK = Network(

@@ -1,6 +1,7 @@
-"""ModernBERT for classification: rotary positions, local attention and gated hidden units.
+"""ModernBERT for classification of texts or words.
 
-One linear layer computes queries, keys and values, whose heads bmc does not prune.
+It has rotary positions, local attention and gated hidden units. One linear layer computes queries,
+keys and values, whose heads bmc does not prune.
 
 Source: Warner et al. 2024, "Smarter, Better, Faster, Longer" (ModernBERT).
 """
@@ -10,7 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from torch import nn
-from transformers import ModernBertConfig, ModernBertForSequenceClassification
+from transformers import (
+    ModernBertConfig,
+    ModernBertForSequenceClassification,
+    ModernBertForTokenClassification,
+)
 
 from bmc.models import hugging_face
 from bmc.models._hugging_face_config import FamilyKeys
@@ -39,7 +44,7 @@ def _are_rotations(value: Any) -> bool:
 
 
 def inference_form(module: Any, types: bool, longest: int) -> nn.Module:
-    """Return the inference form of a ModernBertForSequenceClassification."""
+    """Return the inference form of a ModernBERT with a head."""
     return InferenceForm(module, longest)
 
 
@@ -79,6 +84,7 @@ ENCODER = Encoder(
         pairs_need_types=False,
         has_types=False,
     ),
+    ModernBertForTokenClassification,
     words="model.embeddings.tok_embeddings",
     attention="attn",
     projections=("attn.Wqkv",),

@@ -1,4 +1,4 @@
-"""MPNet encoders for classification: the size of BERT-base, with higher accuracy.
+"""MPNet encoders for classification of texts or words: the size of BERT-base, with higher accuracy.
 
 MPNet takes texts of one column only: it has no token types to distinguish the texts of a pair.
 
@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import MPNetConfig, MPNetForSequenceClassification
+from transformers import MPNetConfig, MPNetForSequenceClassification, MPNetForTokenClassification
 
 from bmc.contracts import Network
+from bmc.contracts.tasks import TOKENS
 from bmc.data import Dataset
 from bmc.families.mpnet import Settings as Settings
 from bmc.inputs.text import TextSettings
 from bmc.model import Model, Parts
 from bmc.models import hugging_face
+from bmc.models._encoder_form import tags_words
 from bmc.models._encoder_parts import encoder_parts
 from bmc.models._mpnet_inference import InferenceForm
 from bmc.models.tokens import token_examples
@@ -34,20 +36,21 @@ _MPNET = hugging_face.Architecture(
     reserved=_RESERVED,
     attention="eager",  # MPNet has no other implementation, and its masks depend on this setting
 )
+_TAGGER = hugging_face.tagger_of(_MPNET, MPNetForTokenClassification)
 
 
 def build(spec: Mapping[str, Any]) -> nn.Module:
-    """Build an untrained classifier from Hugging Face's own configuration keys.
+    """Build an untrained classifier of texts or of words from Hugging Face's configuration keys.
 
     Raises:
         ArtifactError: the configuration is not for an MPNet, or is inconsistent.
     """
-    return hugging_face.build(spec, _MPNET)
+    return hugging_face.build(spec, _TAGGER if _TAGGER.is_named_in(spec) else _MPNET)
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
-    text = TextSettings(settings.max_length, columns=len(data.columns))
+    text = TextSettings(settings.max_length, columns=max(len(data.columns), 1))
     return pretrained(reference, data.labels, text, data.task, settings.prompt)
 
 
@@ -75,7 +78,8 @@ def pretrained(
         SettingError: the model has fewer positions than `max_length`, or rows are pairs.
     """
     source = _SOURCES.get(reference, reference)
-    return hugging_face.pretrained(reference, source, labels, text, _MPNET, task, prompt)
+    kind = _TAGGER if task == TOKENS else _MPNET
+    return hugging_face.pretrained(reference, source, labels, text, kind, task, prompt)
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -92,7 +96,8 @@ def inference_form(model: Model) -> nn.Module:
 
 def parts(module: nn.Module) -> Parts:
     """Return the paths of the layers, heads, embeddings and output layer."""
-    return encoder_parts(module, "attention.attn", "classifier.out_proj")
+    output = _TAGGER.output if tags_words(module) else _MPNET.output
+    return encoder_parts(module, "attention.attn", output)
 
 
 NETWORK = Network(

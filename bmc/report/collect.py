@@ -152,7 +152,7 @@ def _line(
         )
         found = {**custom, **own}
         if teacher_outputs is not None and task(manifest.task).classes:
-            agreement = scores.agreement(outputs, teacher_outputs, manifest.task)
+            agreement = scores.agreement(outputs, teacher_outputs, manifest.task, one.labels)
         ratio_of = scoring(manifest.task, manifest.labels).kept if own else None
         if teacher_outputs is not None and ratio_of:
             kept_accuracy = ratio_of(outputs, teacher_outputs, one.labels)

@@ -46,7 +46,13 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], Labels, Labels]:
         )
     held = table.official_test.labels if table.official_test else ()
     rows, held_rows = ([names_in(text) for text in texts] for texts in (table.labels, held))
-    tags = sorted({tag for row in (*rows, *held_rows) for tag in row}, key=natural)
+    in_rows = {tag for row in (*rows, *held_rows) for tag in row}
+    tags = list(table.classes) or sorted(in_rows, key=natural)
+    if missing := set(tags) ^ in_rows:
+        raise DataError(
+            f"data {name!r}: the tags are named {', '.join(tags)}, and rows have "
+            f"{', '.join(sorted(in_rows))}; {', '.join(sorted(missing))} is in only one of the two"
+        )
     if len(tags) < 2:
         raise DataError(
             f"data {name!r} has only the tag {tags[0]!r} ({len(rows)} rows); --task tokens needs "
@@ -203,6 +209,7 @@ TASK = Task(
         margin=classification.margin,
         written=_written,
         calibration_error=tag_scores.calibration_error,
+        row_starts=tag_scores.row_starts,
     ),
     unit="words",
     of_words=of_words,

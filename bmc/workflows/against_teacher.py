@@ -44,7 +44,7 @@ def against_teacher(
     return {
         "rows": len(validation),
         **({} if described.unit == "rows" else {"unit": described.unit}),
-        "agreement": asdict(scores.agreement(relative, expected, student.task)),
+        "agreement": asdict(scores.agreement(relative, expected, student.task, labels)),
         "calibration_error": calibration_error(logits, labels),
         "teacher_calibration_error": calibration_error(teacher, labels),
     }

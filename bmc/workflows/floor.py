@@ -3,15 +3,17 @@
 For texts the models are TF-IDF with a linear model, and hashed n-grams that learn from the teacher
 of the report's students; for sentence embeddings TF-IDF with a truncated SVD, and such n-grams; for
 images a linear model and a small convolutional network; for sound a linear model of the mean
-log-mel energies; for tables of numbers a linear model, and gradient boosting, which is scored
-without a bundle. Each other model is exported to a bundle in the workspace's cache. A later report
-reuses the bundle if its inputs are the same: the data's fingerprint, the teacher's weights, the
-unlabeled texts, and the recipes.
+log-mel energies; for tables of numbers a linear model, and gradient boosting; for words with tags
+the most frequent tag of each word, and a linear model of words and their neighbors. Gradient
+boosting and the models of words are scored without a bundle. Each other model is exported to a
+bundle in the workspace's cache. A later report reuses the bundle if its inputs are the same: the
+data's fingerprint, the teacher's weights, the unlabeled texts, and the recipes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,15 +33,23 @@ from bmc.report.floor import Floor
 from bmc.report.read import Evaluated
 from bmc.report.reference import key_of
 
-_RECIPES_VERSION = 2  # of floor_training.py and boosting.py; raise it when one changes
-BOOSTING = "boosting"
+# Of floor_training.py, boosting.py, majority_tags.py and word_features.py; raise it when one
+# changes.
+_RECIPES_VERSION = 2
+_SCORED = {
+    "boosting": "gradient boosting",
+    "majority-tags": "majority tags",
+    "word-features": "a linear model of words",
+}
+"""Titles of the models that are scored without a bundle, by name."""
 _TARGETS = ("onnx", "openvino", "pytorch")
 _VECTOR_MODELS = ("svd", "ngram")
 _MODELS = {
     "text": ("tfidf", "ngram"),
     "image": ("linear", "cnn"),
     "audio": ("linear",),
-    "features": ("linear",),
+    "features": ("linear", "boosting"),
+    "words": ("majority-tags", "word-features"),
 }
 _KINDS = {
     "text": "text",
@@ -47,6 +57,7 @@ _KINDS = {
     "image": "image",
     "audio": "audio",
     "features": "features",
+    "words": "words",
 }
 """Kind of the data, by the kind of a bundle's preprocessing."""
 _WEIGHTS = "model.safetensors"
@@ -60,11 +71,11 @@ class FloorPlan:
     """The plan of a simple model: what to train, on which data, and where to export.
 
     Args:
-        model: "tfidf", "svd", "ngram", "linear", "cnn" or "boosting".
+        model: "tfidf", "svd", "ngram", "linear" or "cnn", or the name of a model without a bundle.
         name: name of the simple model's directory.
         data: record of the data, from a model directory of the workspace.
         source: the model directory that the record was read from.
-        target: name of the target to export to.
+        target: name of the target to export to; "" for a model without a bundle.
         kind: kind of the data's rows, such as "text".
         teacher: model directory of the teacher, with whose vectors those of sentence embeddings are
             compared; None for a model that learns from labels.
@@ -129,8 +140,8 @@ def floor_of(evaluated: Sequence[Evaluated]) -> Floor:
             notes.append(f"no floor for {data}: {error}")
             continue
         for plan in plans:
-            if plan.model == BOOSTING:
-                notes.append(_boosted(plan, data))
+            if plan.model in _SCORED:
+                notes.append(_scored(plan, data))
                 continue
             try:
                 bundle = _make(plan)
@@ -165,8 +176,8 @@ def _plans(
     if kind is None:
         preprocessing = members[0].manifest.preprocessing.get("kind")
         raise DataError(
-            f"there is no simple model for {preprocessing} data; texts, images, sound and tables "
-            "of numbers have some"
+            f"there is no simple model for {preprocessing} data; texts, words with tags, images, "
+            "sound and tables of numbers have some"
         )
     report_weights = {bundle.manifest.lineage.get("weights_sha256") for bundle in members}
     comparable = models
@@ -189,6 +200,9 @@ def _plans(
         and all(str(step.get("method")).startswith("distill/") for step in manifest["steps"])
     }
     for model in _VECTOR_MODELS if task == EMBEDDING else _MODELS[kind]:
+        if model in _SCORED:
+            yield FloorPlan(model, model, record, source, "", kind)
+            continue
         if model in uncompressed_families:
             continue  # the report has such a model already
         name = f"floor-{model}-{workspace.slug(Path(str(record['reference'])).stem)}"
@@ -199,22 +213,23 @@ def _plans(
         if task == EMBEDDING or (model == "ngram" and teacher):
             plan = replace(plan, teacher=teacher, teacher_sha256=sha256, transfer=transfer)
         yield plan
-    if kind == "features":
-        yield FloorPlan(BOOSTING, BOOSTING, record, source, "", kind)
 
 
-def _boosted(plan: FloorPlan, data: str) -> str:
-    """Return a sentence on gradient boosting, which is scored in this process; see `boosting`."""
+def _scored(plan: FloorPlan, data: str) -> str:
+    """Return a sentence on a model that is scored in this process; see `scored_floor`."""
+    title = _SCORED[plan.model]
     try:
-        # Imported here, because it needs a package that a report does not need.
-        from bmc.workflows import boosting  # noqa: PLC0415
+        # Imported here, because the models need packages that a report does not need.
+        from bmc.workflows import scored_floor  # noqa: PLC0415
 
-        return f"{data}: {boosting.sentence(plan)}"
+        name = plan.model.replace("-", "_")
+        model = importlib.import_module(f"bmc.workflows.{name}").MODEL
+        return f"{data}: {scored_floor.sentence(plan, model)}"
     except ModuleNotFoundError as error:
-        reason: Exception = plugins.missing(error, "gradient boosting")
+        reason: Exception = plugins.missing(error, title)
     except (BmcError, OSError) as error:
         reason = error
-    return f"no gradient boosting in the floor for {data}: {reason}"
+    return f"no {title} in the floor for {data}: {reason}"
 
 
 def _make(plan: FloorPlan) -> Path:

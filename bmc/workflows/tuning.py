@@ -56,8 +56,8 @@ class Tuning:
         teacher: fine-tune with this model as teacher: a model directory or a bundle, or its name in
             the workspace.
         transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
-            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR or
-            audiofolder:DIR with files in any folders, or none.
+            (.csv, .tsv, .jsonl, .json, .parquet), for words with tags also a .conll file, an .npz
+            file, imagefolder:DIR or audiofolder:DIR with files in any folders, or none.
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.
         transfer_size: number of unlabeled rows, at most.
@@ -176,8 +176,8 @@ class Distillation:
             texts have), or how many of the most frequent ones. Fewer make a smaller file.
         pretrain: epochs of masked language modeling on all texts, before the student is taught.
         transfer: unlabeled rows for the teacher: imdb, a .txt file with a text per line, a table
-            (.csv, .tsv, .jsonl, .json, .parquet), an .npz file, imagefolder:DIR or
-            audiofolder:DIR with files in any folders, or none.
+            (.csv, .tsv, .jsonl, .json, .parquet), for words with tags also a .conll file, an .npz
+            file, imagefolder:DIR or audiofolder:DIR with files in any folders, or none.
             The default is imdb for movie reviews, and none for other data.
         transfer_column: text column of that table; two for sentence pairs. The default is the
             column of the data.

@@ -198,11 +198,7 @@ def _chunks(encoder: TextEncoder, work: Work, validation: bool) -> Iterator[list
     for rows in (work.data.train.rows, held, work.unlabeled):
         for start in range(0, len(rows), _CHUNK):
             chunk = rows[start : start + _CHUNK]
-            yield [
-                encoder.cleaned(text)
-                for row in chunk
-                for text in ((row,) if isinstance(row, str) else row)
-            ]
+            yield [text for row in chunk for text in encoder.texts_of(row)]
 
 
 STEP = Vocabulary

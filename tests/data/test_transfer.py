@@ -13,7 +13,7 @@ from PIL import Image
 
 from bmc import data as datasets
 from bmc import memory
-from bmc.data import Dataset, Table, fresh_rows, split, transfer_rows
+from bmc.data import Dataset, Table, fresh_rows, split, transfer_rows, words_in_memory
 from bmc.errors import DataError, SettingError, UnknownError
 
 SHAPE = (8, 6, 1)
@@ -258,3 +258,76 @@ def test_rows_of_a_python_caller_are_checked_as_rows_of_the_datas_kind(
         transfer_rows("memory:rows", 9, images)
     with pytest.raises(UnknownError, match="give them again"):
         transfer_rows("memory:rows", 9, images)
+
+
+# words
+
+
+@pytest.fixture(scope="module")
+def people() -> Dataset:
+    rows = [("Ada", "left", "town", str(number), ".") for number in range(60)]
+    tags = [("B-PER", "O", "O", "O", "O")] * 60
+    return split(words_in_memory(rows, tags), "people", task="tokens")
+
+
+def test_texts_teach_words_and_are_split_as_a_bundle_splits_them(
+    people: Dataset, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    held_out = " ".join(people.test.rows[0][:-1]).upper() + "."
+    lines = [held_out, "Grace didn't leave.", "grace  didn't leave .", "new text"]
+    transfer = transfer_rows(write(tmp_path / "more.txt", "\n".join(lines)), 9, people)
+    assert set(transfer.rows) == {("Grace", "didn't", "leave", "."), ("new", "text")}
+    assert (transfer.found, transfer.held_out, transfer.duplicates) == (4, 1, 1)
+    assert "transfer texts: 2 of 4 from" in " ".join(capfd.readouterr().err.split())
+    table = write(tmp_path / "more.csv", 'id,sentence\n1,"Ada, left"\n')
+    columns = transfer_rows(table, 9, people, ("sentence",))
+    assert columns.rows == (("Ada", ",", "left"),)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("more.conll", "-DOCSTART- O\n\nAda B-PER\nleft O\n\ndo O\nn't O\n"),
+        ("words.conll", "Ada\nleft\n\ndo\nn't\n"),
+        ("more.jsonl", '{"tokens": ["Ada", "left"]}\n{"tokens": ["do", "n\'t"], "tags": [1, 2]}\n'),
+        ("mixed.jsonl", '{"text": "Ada left"}\n{"tokens": ["do", "n\'t"]}\n'),
+    ],
+)
+def test_words_that_a_file_has_split_stay_so(
+    people: Dataset, tmp_path: Path, name: str, content: str
+) -> None:
+    transfer = transfer_rows(write(tmp_path / name, content), 9, people)
+    assert set(transfer.rows) == {("Ada", "left"), ("do", "n't")}
+
+
+def test_rows_of_words_of_a_python_caller_are_checked(people: Dataset) -> None:
+    rows: list[object] = ["Ada left.", ("do", "n't"), ["a", "b"]]
+    with memory.keeping_rows("rows", rows):
+        transfer = transfer_rows("memory:rows", 9, people)
+    assert set(transfer.rows) == {("Ada", "left", "."), ("do", "n't"), ("a", "b")}
+    for row, message in ((7, "must be a text, or a list"), (("a b",), "has white space")):
+        with memory.keeping_rows("rows", [row]), pytest.raises(DataError, match=message):
+            transfer_rows("memory:rows", 9, people)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "columns", "message"),
+    [
+        ("a.conll", "1\tAda\n2\tleft\n", (), "the first column numbers the words"),
+        ("a.conll", "Ada O\n", ("word",), "--transfer-column word: .* leave it out"),
+        ("a.jsonl", '{"words": ["a"]}\n', (), "it needs tokens or text"),
+        ("a.jsonl", '{"tokens": [1]}\n', (), "it must be a text, or a list of words"),
+        ("a.csv", "text,b\nx,y\n", ("text", "b"), "names 2 columns of .*: name one"),
+    ],
+)
+def test_words_that_cannot_be_read_are_refused(
+    people: Dataset, tmp_path: Path, name: str, content: str, columns: Sequence[str], message: str
+) -> None:
+    with pytest.raises((DataError, SettingError), match=message):
+        transfer_rows(write(tmp_path / name, content), 9, people, columns)
+
+
+def test_images_do_not_teach_words(people: Dataset, tmp_path: Path) -> None:
+    save(tmp_path / "images" / "a.png", 1)
+    with pytest.raises(DataError, match="holds image rows, and 'people' holds words"):
+        transfer_rows(f"imagefolder:{tmp_path / 'images'}", 9, people)

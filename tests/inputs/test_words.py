@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tokenizers import normalizers
 
 from bmc import assets
 from bmc.errors import DataError
 from bmc.inputs import OutputRows
 from bmc.inputs.text import TextSettings, load_tokenizer
 from bmc.inputs.words import WordEncoder, split_text
+from tests.models import _encoders
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +89,49 @@ def test_a_word_without_tokens_and_one_longer_than_the_model_have_an_output(
 def test_a_row_without_words_is_refused(encoder: WordEncoder, row: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         encoder.encode([row])
+
+
+@pytest.fixture
+def byte_level() -> WordEncoder:
+    """Return an encoder whose tokens mark the spaces before words; ?! is one token."""
+    tokenizer = _encoders.ENCODERS["roberta"].tokenizer().backend_tokenizer
+    tokenizer.add_tokens(["?!"])
+    tokenizer.normalizer = normalizers.Replace("~", "")
+    return WordEncoder(tokenizer, TextSettings(max_length=10, pad_id=1))
+
+
+def read(encoder: WordEncoder, row: Any) -> list[str | None]:
+    """Return the first token of each word."""
+    encoded = encoder.encode([row])
+    ids = [window.ids[first] for window in encoded for first in window.firsts]
+    return [encoder.tokenizer.id_to_token(token) for token in ids]
+
+
+def test_words_of_tokenizers_that_mark_spaces_are_read_in_their_text(
+    byte_level: WordEncoder,
+) -> None:
+    assert read(byte_level, "the great film") == ["the", "\u0120great", "\u0120film"]
+    assert read(byte_level, ("the", "great", "film")) == read(byte_level, "the great film")
+    assert read(byte_level, "film, film") == ["fi", ",", "\u0120film"]
+
+
+def test_words_inside_one_token_share_its_output(byte_level: WordEncoder) -> None:
+    (window,) = byte_level.encode(["the?! film"])
+    assert len(window.firsts) == 4
+    assert window.firsts[1] == window.firsts[2]
+    assert read(byte_level, "the?! film")[1:] == ["?!", "?!", "\u0120film"]
+
+
+def test_a_word_that_the_tokenizer_drops_has_its_space_or_the_unknown_token(
+    byte_level: WordEncoder,
+) -> None:
+    assert read(byte_level, ("the", "~", "film")) == ["the", "\u0120", "\u0120film"]
+    assert read(byte_level, ("~",))[0] in ("<unk>", "<pad>")
+
+
+@pytest.mark.parametrize("count", [1, 8, 9, 30, 100])
+def test_long_texts_of_tokenizers_that_mark_spaces_are_read_once_and_in_order(
+    byte_level: WordEncoder, count: int
+) -> None:
+    words = [str(word) for word in np.random.default_rng(0).choice(["great", "film"], count)]
+    assert read(byte_level, tuple(words))[1:] == [f"\u0120{word}" for word in words[1:]]

@@ -7,7 +7,7 @@ import pytest
 from seqeval.metrics import f1_score, precision_score, recall_score
 
 from bmc.contracts import tasks
-from bmc.measure import tag_scores
+from bmc.measure import scores, tag_scores
 
 NAMES = ("B-A", "B-B", "I-A", "I-B", "O")
 PLAIN = ("DET", "NOUN", "VERB")
@@ -67,3 +67,16 @@ def test_lost_kept_and_changed_agree(names: tuple[str, ...]) -> None:
 def test_the_measure_depends_on_the_tags() -> None:
     assert tasks.scoring("tokens", NAMES).measure == "span_f1"
     assert tasks.scoring("tokens", PLAIN).measure == "accuracy"
+
+
+def test_the_interval_of_agreement_resamples_rows_not_words() -> None:
+    rows = np.repeat(np.arange(40), 25)
+    labels = np.stack([np.zeros_like(rows), rows], axis=1)
+    outputs = np.eye(2, dtype=np.float32)[np.zeros(len(rows), int)]
+    other = np.eye(2, dtype=np.float32)[rows % 2]  # all words of a row agree, or none
+    of_rows = scores.agreement(outputs, other, "tokens", labels)
+    of_words = scores.agreement(outputs, other, "tokens")
+    assert of_rows.value == of_words.value == 0.5
+    assert of_rows.high - of_rows.low > 4 * (of_words.high - of_words.low)
+    one_each = np.stack([labels[:, 0], np.arange(len(rows))], axis=1)
+    assert scores.agreement(outputs, other, "tokens", one_each) == of_words

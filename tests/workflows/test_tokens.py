@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -20,7 +21,6 @@ import bmc
 from bmc import artifact, cli
 from bmc import bundle as bundles
 from bmc import data as datasets
-from bmc.errors import BmcError
 from bmc.label_names import SEPARATOR
 from bmc.manifest import digest_of
 from bmc.models.tokens import train_tokenizer
@@ -242,11 +242,19 @@ def test_a_report_compares_bundles_by_the_f1_of_spans(place: Path, bmc: Run) -> 
     assert " words)" in (place / "page" / "report.md").read_text()
 
 
-def test_the_floor_says_that_there_is_no_simple_model_of_words(place: Path) -> None:
+def test_the_floor_has_majority_tags_and_a_linear_model_of_words_in_sentences(
+    place: Path,
+) -> None:
     evaluated, _ = read_all([place / "teacher-onnx"])
     floor = floor_of(evaluated)
     assert floor.folders == {}
-    assert "no simple model for words" in floor.notes[0]
+    majority, linear = floor.notes
+    assert "people.conll: the most frequent tag of each word" in majority
+    assert "a linear model of words, endings and neighbors" in linear
+    scored = r"has span F1 [01]\.\d+ \[.*\] on the \d+ held-out words, trained in"
+    for note in floor.notes:
+        assert re.search(scored, note)
+    assert floor_of(evaluated).notes == floor.notes
 
 
 def test_inspect_measures_layers_by_the_f1_of_spans(place: Path, bmc: Run) -> None:
@@ -286,10 +294,6 @@ def test_a_batch_has_the_tags_of_its_words_in_order(place: Path, made: Path) -> 
             ("distill", "--teacher", "teacher", "--student", "tiny", "--augment-texts", "2"),
             "--augment-texts 2 is for text, and 'people' holds words rows: leave it out",
         ),
-        (
-            ("distill", "--teacher", "teacher", "--student", "tiny", "--transfer", "imdb"),
-            "holds text rows, and 'people' holds words: name rows of that kind, or use --transfer",
-        ),
     ],
 )
 def test_what_is_for_rows_of_one_label_is_refused_by_name(
@@ -323,10 +327,19 @@ def test_networks_without_pretrained_weights_learn_words_and_are_taught(
         assert bundles.read(place / f"{model}-{target}").manifest.scores["span_f1"]["value"] > 0.5
 
 
-def test_a_wrapped_network_has_no_words(workspace: Path) -> None:
-    rows = np.ones((40, 4), np.float32)
-    with pytest.raises(BmcError, match=r"holds array rows; .* reads words with a tag each"):
-        bmc.wrap(torch.nn.Linear(4, 2), (rows, np.arange(40) % 2), task="tokens")
+def test_texts_without_tags_teach_a_student(
+    place: Path, made: Path, bmc: Run, tmp_path: Path
+) -> None:
+    texts = tmp_path / "more.txt"
+    texts.write_text("\n".join(f"{name} saw oslo, and ada left." for name in ("kurt", "alan")))
+    code, _, err = bmc(
+        *("distill", "--teacher", "teacher", "--student", "tiny", "--epochs", "1"),
+        *("--set=hidden=16", "--set=layers=1", "--set=heads=1", "--transfer", texts),
+        *("--data", made / "people.conll", "--task", "tokens", "-o", place / "taught"),
+    )
+    assert code == 0, err
+    transfer = artifact.load(place / "taught").origin["transfer"]
+    assert (transfer["rows"], transfer["found"]) == (2, 2)
 
 
 def test_folds_and_plain_tags_are_scored_by_accuracy(
