@@ -254,7 +254,9 @@ def _right(answers: Answers, labels: NDArray[np.int64] | None) -> NDArray[np.boo
     """Tell for each row whether its largest logit is that of its class."""
     if labels is None:
         return None
-    return np.array([each.argmax() for each in answers]) == labels
+    return np.array(
+        [int(each.argmax()) == label for each, label in zip(answers, labels, strict=True)]
+    )
 
 
 def _agreement(answers: Answers, reference: Answers) -> dict[str, float]:
