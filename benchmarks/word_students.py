@@ -1,11 +1,13 @@
 """How accurate are `lstm` and `textcnn` over word vectors, distilled from `mpnet` or `bert`?
 
     python benchmarks/word_students.py lstm                   (70 minutes of mpnet, 15 a seed)
+    python benchmarks/word_students.py lstm --epochs 6
     python benchmarks/word_students.py textcnn
     python benchmarks/word_students.py lstm --teacher bert    (15 minutes a seed)
 
 `lstm` or `textcnn` over GloVe vectors, by its recipe, taught on 50,000 unlabeled texts, must keep
 94 % of its teacher's accuracy, and be better than the same network trained alone, interval above 0.
+--epochs are those of the student alone; without it, both have their recipe's.
 
 The teacher is trained if the workspace (BMC_HOME, else benchmarks/runs/words) has none. What is
 missing is made, what is there is kept. Settings were chosen on validation rows. Scores are those of
@@ -40,6 +42,7 @@ def main() -> int:
     parser.add_argument("row", choices=("lstm", "textcnn"))
     parser.add_argument("--teacher", choices=("mpnet", "bert"), default="mpnet")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int)
     options = parser.parse_args()
     os.environ.setdefault("BMC_HOME", str(RUNS / "words"))
     home = workspace.root()
@@ -49,7 +52,7 @@ def main() -> int:
     teacher = exported(home / name)
     rows, differences = [], []
     for seed in options.seeds:
-        alone, taught = _bundles(home, options.row, options.teacher, seed)
+        alone, taught = _bundles(home, options.row, options.teacher, seed, options.epochs)
         row = scores_beside(taught, teacher)
         rows.append({"seed": seed, **row, "alone": scores_beside(alone, teacher)["accuracy"]})
         differences.append(is_correct(taught) - is_correct(alone))
@@ -60,18 +63,28 @@ def main() -> int:
         Bar("94 % of its teacher's accuracy", f"{100 * kept:.2f} %", kept >= 0.94),
         Bar("points won by the teacher, interval above 0", shown, won.low > 0),
     ]
-    content = {"rows": rows, "kept_of_teacher": kept, "points_won": asdict(won)}
+    content = {
+        "epochs": options.epochs,
+        "rows": rows,
+        "kept_of_teacher": kept,
+        "points_won": asdict(won),
+    }
     return finish(f"students/{options.row}-{options.teacher}", bars, content)
 
 
-def _bundles(home: Path, row: str, teacher: str, seed: int) -> tuple[Path, Path]:
+def _bundles(
+    home: Path, row: str, teacher: str, seed: int, epochs: int | None
+) -> tuple[Path, Path]:
     """Return the bundles of a network that is trained alone, and of one that is taught."""
-    settings = (*VECTORS, "--seed", seed)
+    settings: tuple[object, ...] = (*VECTORS, "--seed", seed)
     alone = ("train", row, "--data", DATA, *settings)
     taught = ("--teacher", f"{teacher}-{DATA}", "--student", row, "--transfer-size", TEXTS)
+    name = f"{row}-{teacher}-{seed}"
+    if epochs:
+        settings, name = (*settings, "--epochs", epochs), f"{name}-{epochs}"
     return (
         exported(made(home / f"{row}-alone-{seed}", *alone)),
-        exported(made(home / f"{row}-{teacher}-{seed}", "distill", *taught, *settings)),
+        exported(made(home / name, "distill", *taught, *settings)),
     )
 
 
