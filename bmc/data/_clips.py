@@ -61,6 +61,8 @@ def clips_in_memory(
     from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     rate = _rate(sampling_rate)
+    if hasattr(clips, "iloc") and not hasattr(clips, "columns"):
+        clips = clips.tolist()  # a pandas series, whose [0] is the row with the index 0
     _check_form(clips)
     rows: Many = clips.copy() if _are_whole(clips, rate) else list(_samples(clips, rate))
     values = Values(_SOURCE)

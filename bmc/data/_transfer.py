@@ -86,6 +86,7 @@ def transfer_rows(
     if avoid.kind == "array" and avoid.features and isinstance(rows, np.ndarray):
         rows = rows.astype(np.float32)  # as the rows that they are compared with
     if avoid.kind == "words" and kind == "text":
+        _check_no_tags(reference, rows, avoid.labels)
         rows, kind = words_of_texts([row[0] for row in rows], f"--transfer {reference}"), "words"
     _check(reference, rows, kind, avoid)
     if kind == "image" and isinstance(avoid.train.rows, np.ndarray):
@@ -145,6 +146,28 @@ def _check_columns(reference: str, columns: Sequence[str]) -> None:
         raise SettingError(
             f"--transfer-column names {len(columns)} columns of {reference}; rows of words have "
             "one text: name one"
+        )
+
+
+def _check_no_tags(reference: str, rows: Many, tags: Sequence[str]) -> None:
+    """Refuse a .txt file of words with their tags, each line of which would be read as a text.
+
+    Args:
+        reference: the source.
+        rows: the source's texts.
+        tags: the tags of the data.
+
+    Raises:
+        DataError: all lines have the same number of columns, and the last holds tags of the data.
+    """
+    if not reference.lower().endswith(".txt"):
+        return
+    lines = [row[0].split() for row in rows]
+    widths, last = {len(line) for line in lines}, {line[-1] for line in lines}
+    if len(widths) == 1 and min(widths) > 1 and len(last & {*tags}) > 1:
+        raise DataError(
+            f"--transfer {reference}: each line is a word with its tag, and a .txt file of "
+            "unlabeled texts has a text per line: rename it to .conll, whose tags are not read"
         )
 
 

@@ -78,6 +78,20 @@ def joined_words(words: Sequence[str]) -> Words:
     return Words(" ".join(words), tuple(words), tuple(starts))
 
 
+def single_spaced(row: Words) -> Words:
+    """Return words as a text in which one space stands for all white space between two words."""
+    parts, starts, position, end_before = list[str](), list[int](), 0, 0
+    for word, (start, end) in zip(row.words, row.places, strict=True):
+        if parts and start > end_before:
+            parts.append(" ")
+            position += 1
+        starts.append(position)
+        parts.append(word)
+        position += len(word)
+        end_before = end
+    return Words("".join(parts), row.words, tuple(starts))
+
+
 @dataclass(frozen=True)
 class WordWindow:
     """A window of words, and those of its words whose outputs are read in this window.

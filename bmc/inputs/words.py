@@ -21,7 +21,7 @@ from bmc.errors import ArtifactError, DataError
 from bmc.inputs import Many, Row
 from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._words import Words as Words
-from bmc.inputs._words import joined_words, windows
+from bmc.inputs._words import joined_words, single_spaced, windows
 from bmc.inputs._words import split_text as split_text
 from bmc.inputs.text import (
     TextEncoder,
@@ -69,7 +69,9 @@ class WordEncoder(TextEncoder):
     least one for each row, in the order of the rows.
 
     WordPiece reads each word by itself. Other tokenizers mark in their tokens where a space is, so
-    that they read the whole text, in which the words of a tuple have a space between them.
+    that they read the whole text, in which the words of a tuple have a space between them. White
+    space of a text is read as one space, too: the token of a line break would be a word's first,
+    and no model has learned the tags of those.
 
     Args:
         tokenizer: the tokenizer of a tokenizer.json; padding and truncation in it are ignored.
@@ -143,7 +145,7 @@ class WordEncoder(TextEncoder):
     def texts_of(self, row: Row) -> tuple[str, ...]:
         """Return the texts that the tokenizer reads of a row: its words, or one text."""
         words = self.words_of(row)
-        return words.words if self._reads_words else (words.text,)
+        return words.words if self._reads_words else (single_spaced(words).text,)
 
     def counts(self, encoded: Many) -> NDArray[np.int64]:
         """Return the number of words that are read in each window."""
@@ -184,7 +186,8 @@ class WordEncoder(TextEncoder):
 
     def _windows(self, row: Words) -> list[Window]:
         """Return the windows of a row; a word longer than a window keeps its first tokens."""
-        pieces = self._of_words(row.words) if self._reads_words else self._of_text(row)
+        by_word = self._reads_words
+        pieces = self._of_words(row.words) if by_word else self._of_text(single_spaced(row))
         sizes = [len(piece.ids) for piece in pieces]
         encoded = []
         for span in windows(sizes, self._room):

@@ -52,6 +52,7 @@ def numbered(table: Table, name: str) -> tuple[tuple[str, ...], Labels, Labels]:
         raise DataError(
             f"data {name!r}: the tags are named {', '.join(tags)}, and rows have "
             f"{', '.join(sorted(in_rows))}; {', '.join(sorted(missing))} is in only one of the two"
+            ": add rows that have it, or correct the names"
         )
     if len(tags) < 2:
         raise DataError(

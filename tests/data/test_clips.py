@@ -37,6 +37,15 @@ def test_one_array_of_16_bits_stays_as_it_is() -> None:
     np.testing.assert_allclose(floats.rows[1], clips[1] / 32_768, atol=1e-6)
 
 
+def test_a_series_of_clips_is_read_in_its_order_whatever_its_index() -> None:
+    pandas = pytest.importorskip("pandas")
+    shuffled = pandas.DataFrame({"clip": RAGGED, "word": LABELS}).iloc[::-1]
+    table = clips_in_memory(shuffled["clip"], shuffled["word"])
+    assert list(table.labels) == LABELS[::-1]
+    np.testing.assert_array_equal(table.rows[0], RAGGED[-1])
+    assert len(clips_in_memory(shuffled["clip"][:3], LABELS[:3]).rows) == 3
+
+
 def test_clips_of_another_rate_are_resampled() -> None:
     table = clips_in_memory([tone(440, 0.5, 8_000)], ["a"], sampling_rate=8_000)
     assert len(table.rows[0]) == RATE // 2

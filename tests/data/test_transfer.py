@@ -315,6 +315,7 @@ def test_rows_of_words_of_a_python_caller_are_checked(people: Dataset) -> None:
     [
         ("a.conll", "1\tAda\n2\tleft\n", (), "the first column numbers the words"),
         ("a.conll", "Ada O\n", ("word",), "--transfer-column word: .* leave it out"),
+        ("a.txt", "Ada B-PER\nleft O\n\nGrace B-PER\n", (), "rename it to .conll"),
         ("a.jsonl", '{"words": ["a"]}\n', (), "it needs tokens or text"),
         ("a.jsonl", '{"tokens": [1]}\n', (), "it must be a text, or a list of words"),
         ("a.csv", "text,b\nx,y\n", ("text", "b"), "names 2 columns of .*: name one"),

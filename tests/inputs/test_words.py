@@ -115,6 +115,18 @@ def test_words_of_tokenizers_that_mark_spaces_are_read_in_their_text(
     assert read(byte_level, "film, film") == ["fi", ",", "\u0120film"]
 
 
+def test_line_breaks_and_runs_of_spaces_are_read_as_the_space_that_models_learned(
+    byte_level: WordEncoder,
+) -> None:
+    text = "\tthe\n\ngreat,  film\n"
+    assert read(byte_level, text) == read(byte_level, "the great, film")
+    assert read(byte_level, text) == ["the", "\u0120great", ",", "\u0120film"]
+    assert [text[start:end] for start, end in byte_level.words_of(text).places] == [
+        *("the", "great", ",", "film")
+    ]
+    assert byte_level.texts_of(text) == ("the great, film",)
+
+
 def test_words_inside_one_token_share_its_output(byte_level: WordEncoder) -> None:
     (window,) = byte_level.encode(["the?! film"])
     assert len(window.firsts) == 4
