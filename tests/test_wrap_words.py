@@ -62,6 +62,13 @@ def tags_of(part: str) -> list[str]:
     return ["B-LOC", "I-LOC"] if part == "new york" else [NAMES.get(part, "O")]
 
 
+def saved_rows(folder: Path) -> Path:
+    path = folder / "people.conll"
+    blocks = (zip(*pair, strict=True) for pair in zip(*rows(), strict=True))
+    path.write_text("\n\n".join("\n".join(map(" ".join, block)) for block in blocks))
+    return path
+
+
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return train_tokenizer([(" ".join(words),) for words in rows()[0]] * 2, 100)
@@ -106,9 +113,7 @@ def test_words_with_tags_are_read_in_every_form(
     workspace: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     words, tags = rows()
-    path = tmp_path / "people.conll"
-    blocks = (zip(*pair, strict=True) for pair in zip(words, tags, strict=True))
-    path.write_text("\n\n".join("\n".join(map(" ".join, block)) for block in blocks))
+    path = saved_rows(tmp_path)
     numbers = [[TAGS.index(tag) for tag in row] for row in tags]
     named = datasets.Features(
         {
@@ -131,12 +136,14 @@ def test_words_with_tags_are_read_in_every_form(
 
 
 def test_labels_are_the_tags_in_the_order_of_the_outputs(
-    workspace: Path, tokenizer: Tokenizer
+    workspace: Path, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     order = TAGS[::-1]
     options: dict[str, Any] = {"task": "tokens", "tokenizer": tokenizer}
     model = bmc.wrap(network(tokenizer), rows(), labels=order, name="my.net", **options)
     assert model.labels == order
+    with pytest.raises(BmcError, match=r"has outputs for O, I-LOC.* leave the data out"):
+        bmc.share(model, "cluster", epochs=0, data=str(saved_rows(tmp_path)))
     with pytest.raises(BmcError, match=r"B-ORG is in only one of the two"):
         bmc.wrap(network(tokenizer, 5), rows(), labels=[*order, "B-ORG"], name="b", **options)
 

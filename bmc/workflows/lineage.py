@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,7 +218,8 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
     """Load the data that a model directory was trained on, from where it was or where it is now.
 
     Raises:
-        DataError: it is not the same data, or bmc.json does not say which it was.
+        DataError: it is not the same data, or has its labels in another order; or bmc.json does not
+            say which it was.
         ArtifactError: bmc.json is malformed.
     """
     manifest = artifact.describe(folder)
@@ -233,6 +234,7 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
             "with --data, or train the model anew"
         )
     datasets.check_same(data, fingerprint, str(folder))
+    _check_order(manifest["labels"], data, folder)
     if manifest["task"] != EMBEDDING:
         return data
     vectors = artifact.reference_of(folder, manifest)
@@ -242,6 +244,23 @@ def data_of(folder: Path, reference: str | None) -> Dataset:
             "make it again with bmc train or bmc distill"
         )
     return datasets.with_reference(data, vectors)
+
+
+def _check_order(labels: Sequence[str], data: Dataset, folder: Path) -> None:
+    """Refuse data whose labels are numbered in another order than a model's outputs.
+
+    Rows in memory have the order that the caller of `bmc.wrap` named; a file of the same rows has
+    its own.
+
+    Raises:
+        DataError: the labels are the same, in another order.
+    """
+    if set(labels) == set(data.labels) and tuple(labels) != data.labels:
+        raise DataError(
+            f"{folder} has outputs for {', '.join(labels)}, in this order, and {data.name!r} has "
+            f"the order {', '.join(data.labels)}: leave the data out, or call bmc.wrap again with "
+            "the network, its data and labels"
+        )
 
 
 def refuse_another_fold(teacher: Path, record: Mapping[str, Any]) -> None:
