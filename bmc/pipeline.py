@@ -8,7 +8,7 @@ folder, which is removed when the pipeline is closed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -96,6 +96,7 @@ class Pipeline:
     def __init__(self, bundle: Bundle, options: RuntimeOptions) -> None:
         is_absolute = bundle.path.is_absolute()
         self.bundle = bundle if is_absolute else replace(bundle, path=bundle.path.absolute())
+        self._path = self.bundle.path  # of a packed bundle, `bundle` may be a temporary folder
         self.bundle, self._remove_files = with_files(self.bundle, self)
         try:
             self._shared = SharedSession(self.bundle, options)
@@ -170,7 +171,8 @@ class Pipeline:
         top, and is less with a smaller `size`.
 
         Args:
-            rows: raw rows, in any iterable, such as a generator that reads a file.
+            rows: raw rows, in any iterable, such as a generator that reads a file, or in a data
+                frame.
             size: rows in a batch at most; fewer where their tensors would not fit.
             memory_mb: bound on raw rows, input tensors and output tensors together, in MB. A row
                 that is larger alone is predicted alone.
@@ -182,8 +184,8 @@ class Pipeline:
 
         Raises:
             SettingError: an argument is out of range.
-            DataError: a row does not have the form of the training data; the message counts rows
-                from 1.
+            DataError: `rows` is one row; or a row does not have the form of the training data, and
+                the message counts rows from 1.
             UsageError: the pipeline is closed.
 
         Example:
@@ -195,6 +197,9 @@ class Pipeline:
         if not memory_mb > 0:
             raise SettingError(f"memory_mb is {memory_mb!r}; it must be above 0")
         self._shared.current()  # raises where the pipeline is closed
+        if self.kind == "features" and is_frame(rows):
+            rows = rows_of_frame(rows)
+        _check_several(rows)
         limit = 1e6 * memory_mb
         fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
         batch_size = int(min(self._batch_size(size), fitting))
@@ -353,7 +358,7 @@ class Pipeline:
     def __reduce__(self) -> NoReturn:
         raise UsageError(
             "a pipeline cannot be pickled or copied; pass the folder on and load it there: "
-            f"bmc.load({str(self.bundle.path)!r})"
+            f"bmc.load({str(self._path)!r})"
         )
 
     def _predict_stream(self, rows: Iterator[Any], strict: bool) -> Iterator[Any]:
@@ -419,7 +424,7 @@ class Pipeline:
             try:
                 encoder.batch(encoder.encode([row]), [0])
             except DataError as error:
-                errors_by_index[index] = _renumbered(error, first + index)
+                errors_by_index[index] = renumbered(error, first + index)
                 if strict:
                     raise errors_by_index[index] from error
         return errors_by_index
@@ -556,6 +561,20 @@ def _check_errors(errors: object) -> None:
         raise SettingError(f'errors is {errors!r}; "raise" and "return" are possible')
 
 
+def _check_several(rows: object) -> None:
+    """Refuse one row in place of several: the characters of a text are no rows.
+
+    Raises:
+        DataError: `rows` is one row.
+    """
+    is_row = isinstance(rows, str | bytes | bytearray | Mapping)
+    if is_row or (not hasattr(rows, "__iter__") and not hasattr(rows, "__getitem__")):
+        raise DataError(
+            f"batch takes an iterable of rows, and this is {type(rows).__name__}: pass a list of "
+            "rows, or call the pipeline with one row"
+        )
+
+
 def _working_folder_of(folder: Path) -> str:
     """Return the working folder, in words, for a message about a relative path."""
     if folder.is_absolute():
@@ -566,12 +585,15 @@ def _working_folder_of(folder: Path) -> str:
         return " (the working folder was deleted; name the bundle's whole path)"
 
 
-def _renumbered(error: DataError, number: int) -> DataError:
-    """Return the error of a row with the row's number in place of 1.
+def renumbered(error: DataError, number: int, before: int = 1) -> DataError:
+    """Return the error of a row with another number of the row.
 
-    A row that was encoded alone is row 1 in its error.
+    Args:
+        error: the error.
+        number: the row's number in the new error.
+        before: the row's number in `error`; a row that was encoded alone is row 1.
     """
-    kind, _, rest = str(error).partition(" 1")
+    kind, _, rest = str(error).partition(f" {before}")
     if kind in ("row", "series", "text", "image", "clip") and not rest[:1].isdigit():
         return DataError(f"{kind} {number}{rest}")
     return DataError(f"row {number}: {error}")

@@ -80,6 +80,9 @@ def test_arguments_that_make_no_sense_and_closed_pipelines_are_refused_at_the_ca
         classify.batch(TEXTS, memory_mb=0)
     with pytest.raises(SettingError, match="batch_size is 0"):
         classify.batch(TEXTS, size=0)
+    for one_row in (TEXTS[0], b"a film", {"text": "a film"}, 7):
+        with pytest.raises(DataError, match="batch takes an iterable of rows"):
+            classify.batch(one_row)  # type: ignore[arg-type]
     with pytest.raises(SettingError, match="errors is 'ignore'"):
         classify.batch(TEXTS, errors="ignore")  # type: ignore[arg-type]
     closed = bmc.load(bundle_of("onnx"), threads=1)

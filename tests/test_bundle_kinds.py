@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from starlette.testclient import TestClient
 from torch import nn
 
 import bmc
@@ -21,6 +22,9 @@ from bmc.data import Dataset
 from bmc.export import ExportOptions, flow
 from bmc.export.source import source_of
 from bmc.model import Model
+from bmc.rendering.predictions import content_of
+from bmc.serving.app import application
+from bmc.serving.settings import ServingSettings
 from bmc.targets import RuntimeOptions
 from tests import _onnx
 from tests._pages import ROOT
@@ -131,6 +135,42 @@ def test_a_packed_bundle_of_each_kind_is_checked_and_predicts_in_batches(
         same = packed.batch(iter(rows), size=2, memory_mb=0.01)
         for prediction, other in zip(same, expected, strict=True):
             assert _close(prediction, other)
+
+
+@pytest.mark.parametrize(
+    "kind", ["words", "ngram", "features", "latent", "array", "tensors", "series"]
+)
+def test_a_service_answers_rows_of_a_kind_in_json(
+    bundle_of_kind: Callable[[str], Path], kind: str
+) -> None:
+    with bmc.load(bundle_of_kind(kind), threads=1) as pipeline:
+        golden = pipeline.bundle.golden_rows()
+        assert golden is not None
+        row = golden.rows[0]
+        (expected,) = pipeline([row])
+        names = [info.name for info in pipeline.bundle.encoder.tensors()]
+        with TestClient(application(pipeline, ServingSettings())) as client:
+            answer = client.post("/predict", json={"rows": [_as_json(row, kind, names)]})
+    assert answer.status_code == 200, answer.text
+    (content,) = answer.json()["predictions"]
+    assert json.dumps(content)[:1] == json.dumps(content_of(expected))[:1]
+    if kind == "tensors":
+        assert content.keys() == expected.keys()
+        assert all(np.allclose(content[name], expected[name], atol=1e-5) for name in expected)
+
+
+def _as_json(row: Any, kind: str, names: list[str]) -> Any:
+    """Return a golden row as a request sends it."""
+    if kind == "tensors":
+        arrays = row.values() if isinstance(row, dict) else row if type(row) is tuple else [row]
+        return {name: array.tolist() for name, array in zip(names, arrays, strict=True)}
+    return row.tolist() if isinstance(row, np.ndarray) else row
+
+
+def test_outputs_that_are_not_finite_are_null_in_json() -> None:
+    outputs = {"scores": np.array([[1.5, np.nan], [-np.inf, 0]], np.float16), "ids": np.array([7])}
+    content = {"scores": [[1.5, None], [None, 0.0]], "ids": [7]}
+    assert json.loads(json.dumps(content_of(outputs), allow_nan=False)) == content
 
 
 def _close(first: Any, second: Any) -> bool:

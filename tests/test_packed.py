@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pickle
 import shutil
 import struct
 import subprocess
@@ -259,6 +260,30 @@ def test_an_archive_that_is_replaced_is_noticed(archive: Path, tmp_path: Path) -
     path.write_bytes(archive.read_bytes()[:1000])
     with pytest.raises(ArtifactError, match="was cut while it was read"):
         bundle.read_file("model.onnx")
+
+
+def test_the_folder_in_which_one_works_is_packed_beside_itself(
+    bundle_of: BundleOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "reviews"
+    shutil.copytree(bundle_of("onnx"), folder)
+    (folder / "inner").mkdir()
+    for working, reference in ((folder, "."), (folder / "inner", "..")):
+        monkeypatch.chdir(working)
+        path = package.pack(reference)
+        assert path.resolve() == tmp_path.resolve() / "reviews.bmc"
+        path.unlink()
+
+
+def test_a_pipeline_that_is_pickled_names_the_packed_file(
+    bundle_of: BundleOf, tmp_path: Path
+) -> None:
+    path = package.pack(bundle_of("pytorch"), tmp_path / "x.bmc")
+    with (
+        package.load(path, threads=1) as pipeline,
+        pytest.raises(UsageError, match=r"x\.bmc'\)$"),
+    ):
+        pickle.dumps(pipeline)
 
 
 def test_what_cannot_be_packed_is_refused(bundle_of: BundleOf, tmp_path: Path) -> None:

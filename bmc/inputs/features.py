@@ -162,7 +162,7 @@ class FeatureEncoder:
                         f"{listed(columns)}. None stands for a missing value"
                     )
             cells = [row[name] for name in columns]
-        elif isinstance(row, tuple | list | np.ndarray) and np.ndim(row) == 1:
+        elif isinstance(row, tuple | list | np.ndarray) and _is_flat(row):
             cells = list(row)
             if len(cells) != len(columns):
                 raise DataError(
@@ -266,6 +266,14 @@ def listed(names: Sequence[str]) -> str:
     """Return the first names of columns, and how many more there are."""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     return ", ".join(f"{name:.40}" for name in names[:_LISTED]) + more
+
+
+def _is_flat(row: Row) -> bool:
+    """Tell whether a row holds cells; one with lists of different lengths has a bad cell."""
+    try:
+        return np.ndim(row) == 1
+    except ValueError:
+        return True
 
 
 def _shown(row: Row) -> str:

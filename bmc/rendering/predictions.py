@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bmc.pipeline import Prediction, Span
 from bmc.rendering.rendered import Rendered
@@ -31,12 +32,21 @@ def predicted(result: PredictedRows) -> Rendered:
 
 
 def content_of(prediction: Any) -> Any:
-    """Return a prediction in the form of JSON."""
+    """Return a prediction in the form of JSON, which has no NaN and no infinity: they are null."""
     if isinstance(prediction, tuple):
         return [asdict(each) for each in prediction]
+    if isinstance(prediction, dict):
+        return {name: content_of(array) for name, array in prediction.items()}
     if isinstance(prediction, np.ndarray):
-        return prediction.tolist()
+        return _numbers(prediction)
     return asdict(prediction) if isinstance(prediction, Prediction | Span) else prediction
+
+
+def _numbers(array: NDArray[Any]) -> Any:
+    """Return the numbers of an array in nested lists; None for one that is not finite."""
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        return np.where(np.isfinite(array), array.astype(object), None).tolist()
+    return array.tolist()
 
 
 def _line(prediction: Any, row: str) -> str:

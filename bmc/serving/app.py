@@ -16,7 +16,7 @@ from starlette.types import ASGIApp
 
 from bmc import __version__
 from bmc.errors import BmcError, DataError, RequestError
-from bmc.pipeline import Pipeline
+from bmc.pipeline import Pipeline, renumbered
 from bmc.rendering.predictions import content_of
 from bmc.serving.batches import Batcher
 from bmc.serving.bodies import BodyReader
@@ -51,7 +51,7 @@ def application(pipeline: Pipeline, settings: ServingSettings) -> ASGIApp:
         settings: how rows are batched, and what is refused.
     """
     metrics = Metrics()
-    batcher = Batcher(lambda rows: list(pipeline(rows, errors="return")), settings, metrics.batch)
+    batcher = Batcher(lambda rows: _predictions(pipeline, rows), settings, metrics.batch)
     metrics.watch(lambda: batcher.waiting)
     service = FastAPI(
         title=f"bmc: {pipeline.bundle.path.name}",
@@ -64,6 +64,25 @@ def application(pipeline: Pipeline, settings: ServingSettings) -> ASGIApp:
     _add_predictions(service, pipeline, batcher, BodyReader(settings))
     _add_refusals(service)
     return Counted(service, metrics, _PREDICT, time.perf_counter)
+
+
+def _predictions(pipeline: Pipeline, rows: list[Any]) -> list[Any]:
+    """Predict rows of several requests; each error calls its row "row 1".
+
+    A number in the batch would mean nothing to the client, whose request has other numbers.
+    """
+    results = pipeline(rows, errors="return")
+    return [
+        _of_row_1(result, number) if isinstance(result, BmcError) else result
+        for number, result in enumerate(results, start=1)
+    ]
+
+
+def _of_row_1(error: BmcError, number: int) -> DataError:
+    if isinstance(error, DataError):
+        return renumbered(error, 1, number)
+    # Its message names the bundle's folder, which is no client's business.
+    return DataError("row 1 has no prediction: the model's outputs for it are NaN or infinite")
 
 
 def _running(batcher: Batcher) -> Any:
@@ -121,14 +140,14 @@ def _add_predictions(
             kind = request.headers.get("content-type", "")
             results = await batcher.predict(rows_of(content, kind, pipeline.kind))
         errors = {
-            number: str(result)
+            number: str(renumbered(result, number))
             for number, result in enumerate(results, start=1)
-            if isinstance(result, BmcError)
+            if isinstance(result, DataError)
         }
         if results and len(errors) == len(results):
             raise DataError(errors[1])
         predictions = [
-            None if isinstance(result, BmcError) else content_of(result) for result in results
+            None if isinstance(result, DataError) else content_of(result) for result in results
         ]
         notes = [{"row": number, "note": note} for number, note in errors.items()]
         return JSONResponse({"predictions": predictions, "notes": notes})

@@ -93,6 +93,7 @@ class Batcher:
                 if not self._waiting:
                     self._arrived.clear()
                 if batch:
+                    self._observe(sum(len(part) for _, part in batch))
                     await self._compute(batch, loop)
         finally:
             self._thread.shutdown(wait=False)
@@ -100,14 +101,19 @@ class Batcher:
     async def _compute(
         self, batch: list[tuple[_Waiting, list[Any]]], loop: asyncio.AbstractEventLoop
     ) -> None:
+        """Compute a batch; where that fails, the parts of its requests, each by itself."""
         rows = [row for _, part in batch for row in part]
-        self._observe(len(rows))
         try:
             results = list(await loop.run_in_executor(self._thread, self._predict, rows))
-        except Exception as error:  # noqa: BLE001  whatever a runtime raises ends these requests alone
-            for request, _ in batch:
+        except Exception as error:  # noqa: BLE001  whatever a runtime raises ends one request alone
+            if len(batch) == 1:
+                request, _ = batch[0]
                 if not request.done.done():
                     request.done.set_exception(error)
+                return
+            for request, part in batch:
+                if not request.done.done():
+                    await self._compute([(request, part)], loop)
             return
         first = 0
         for request, part in batch:

@@ -61,7 +61,7 @@ def _listed(content: bytes) -> list[Any]:
     """Return the value of "rows" in a JSON object."""
     try:
         document = json.loads(_decoded(content), parse_constant=_refuse_constant)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also of a number with thousands of digits
         raise RequestError(f"the body is not JSON: {error}", _UNREADABLE) from error
     rows = document.get("rows") if isinstance(document, dict) else None
     if not isinstance(rows, list) or len(document) > 1:
@@ -79,7 +79,7 @@ def _row(row: Any, kind: str, number: int) -> Any:
         raise DataError(f"rows of {kind} cannot be sent as JSON")
     try:
         return read(row)
-    except (TypeError, ValueError, OverflowError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DataError(f"row {number}: {error}") from error
 
 

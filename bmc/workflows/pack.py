@@ -62,7 +62,7 @@ def pack(
         StorageError: the disk is full, or the folder cannot be written.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
-    output = options.output or folder.with_name(f"{folder.absolute().name}{packed.SUFFIX}")
+    output = options.output or _beside(folder)
     _check_output(output, options.force)
     bundle = bundles.read(folder)
     with writing.replacing(output) as temporary:
@@ -98,6 +98,12 @@ def unpack(
         packed.unpack(archive, folder)
         bundles.read(folder)
     return UnpackedBundle(output, path, len(archive.entries))
+
+
+def _beside(folder: Path) -> Path:
+    """Return the path of a packed bundle next to the bundle's folder, which may be "." or ".."."""
+    named = folder if folder.name not in ("", "..") else folder.resolve()
+    return named.with_name(f"{named.name}{packed.SUFFIX}")
 
 
 def _check_output(output: Path, force: bool) -> None:

@@ -42,6 +42,7 @@ def test_none_and_nan_take_the_median_of_the_training_rows() -> None:
     [
         ({"a": 1, "same": 7}, "row 2 has no column 'b'; the model takes a, b, same. None stands"),
         ((1, 2), "row 2 has 2 values; the model takes 3: a, b, same"),
+        ((1, [2, 3], 7), r"row 2, column 'b' holds \[2, 3\] \(list\); the model takes numbers"),
         ((1, "2", 7), r"row 2, column 'b' holds '2' \(str\); the model takes numbers"),
         ((1, math.inf, 7), "row 2, column 'b' has inf; give a finite number, or None"),
         ((1, 10**400, 7), "row 2, column 'b' has inf; give a finite number"),

@@ -115,6 +115,20 @@ def test_an_error_of_the_runtime_ends_the_requests_of_its_batch_alone() -> None:
     with_batcher(work)
 
 
+def test_rows_that_fail_do_not_end_the_other_requests_of_their_batch() -> None:
+    async def work(batcher: Batcher, doubling: Doubling) -> None:
+        running = await started(batcher, [1])
+        bad, good = await started(batcher, [13]), await started(batcher, [4, 5])
+        doubling.gate.set()
+        with pytest.raises(RuntimeError, match="thirteen"):
+            await bad
+        assert await good == [8, 10]
+        assert await running == [2]
+        assert doubling.batches == [[1], [13, 4, 5], [13], [4, 5]]
+
+    assert with_batcher(work) == [1, 3]
+
+
 def test_a_batch_waits_for_more_rows_until_it_is_full_or_its_time_is_over() -> None:
     async def work(batcher: Batcher, doubling: Doubling) -> None:
         doubling.gate.set()

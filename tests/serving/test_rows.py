@@ -90,6 +90,7 @@ def test_other_bodies_are_one_text_or_one_file() -> None:
         (b'{"rows": "a film"}', JSON, 400),
         (b'{"rows": [], "max_batch": 9}', JSON, 400),
         (b'{"rows": [NaN]}', JSON, 400),
+        (b'{"rows": [' + b"1" * 5_000 + b"]}", JSON, 400),
         (b"a=b", "application/x-www-form-urlencoded", 415),
         (b"", "", 415),
     ],

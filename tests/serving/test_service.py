@@ -96,6 +96,26 @@ def test_a_row_without_a_prediction_is_noted_beside_the_others(address: str) -> 
     assert "empty" in alone.json()["error"]
 
 
+def test_an_error_counts_rows_of_its_request_also_where_requests_share_a_batch(
+    address: str,
+) -> None:
+    errors: set[str] = set()
+
+    def ask() -> None:
+        with httpx.Client() as client:
+            for _ in range(20):
+                answer = client.post(f"{address}/predict", json={"rows": ["a film", " "]})
+                if answer.status_code != 429:
+                    errors.update(note["note"] for note in answer.json()["notes"])
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == {"row 2 is an empty text; leave it out"}
+
+
 @pytest.mark.parametrize(
     ("content", "status", "message"),
     [
