@@ -51,7 +51,8 @@ def application(pipeline: Pipeline, settings: ServingSettings) -> ASGIApp:
         settings: how rows are batched, and what is refused.
     """
     metrics = Metrics()
-    batcher = Batcher(lambda rows: _predictions(pipeline, rows), settings, metrics.batch)
+    size = settings.max_batch
+    batcher = Batcher(lambda rows: _predictions(pipeline, rows, size), settings, metrics.batch)
     metrics.watch(lambda: batcher.waiting)
     service = FastAPI(
         title=f"bmc: {pipeline.bundle.path.name}",
@@ -66,12 +67,12 @@ def application(pipeline: Pipeline, settings: ServingSettings) -> ASGIApp:
     return Counted(service, metrics, _PREDICT, time.perf_counter)
 
 
-def _predictions(pipeline: Pipeline, rows: list[Any]) -> list[Any]:
+def _predictions(pipeline: Pipeline, rows: list[Any], size: int) -> list[Any]:
     """Predict rows of several requests; each error calls its row "row 1".
 
     A number in the batch would mean nothing to the client, whose request has other numbers.
     """
-    results = pipeline(rows, errors="return")
+    results = pipeline.batch(rows, size, errors="return")
     return [
         _of_row_1(result, number) if isinstance(result, BmcError) else result
         for number, result in enumerate(results, start=1)
