@@ -165,8 +165,13 @@ def _numbers(
     """Return the factor of the bytes, and mean and std of each channel.
 
     Raises:
-        UsageError: they are not known, do not fit the channels, or the input takes bytes.
+        UsageError: they are not known, do not fit the channels, or the input takes bytes or int8.
     """
+    if info.dtype == "int8":
+        raise UsageError(
+            f"input {info.name!r} is int8, which does not hold the bytes of images, 0 to 255: "
+            f"{_AS_ARRAYS}"
+        )
     if np.dtype(info.dtype).kind != "f":
         if typed.scale is not None or typed.mean or typed.std:
             raise UsageError(

@@ -28,7 +28,7 @@ def preprocessing_beside(model: Path) -> Preprocessing | None:
         ArtifactError: the file is damaged, or says something that bmc does not do.
 
     Source: transformers 5, the image processors of ViT, ResNet (ConvNextImageProcessor), CLIP,
-        MobileNet and MobileViT.
+        MobileNet, MobileViT, EfficientNet and PoolFormer.
     """
     path = beside(model, PREPROCESSOR)
     if path is None:
@@ -49,6 +49,9 @@ def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
     scale = _number(config, "rescale_factor", _BYTE) if config.get("do_rescale", True) else 1.0
     is_normalized = config.get("do_normalize", "image_mean" in config)
     mean, std = (_numbers(config, name) if is_normalized else () for name in _NORMALIZATION)
+    if config.get("include_top"):  # EfficientNet divides by image_std a second time
+        once = _numbers(config, "image_std")
+        std = tuple(number**2 for number in once) if is_normalized else once
     size, crop = _size_and_crop(config)
     order = "bgr" if config.get("do_flip_channel_order") else "rgb"
     return Preprocessing(scale, mean, std, order, crop, size, "NCHW")
@@ -57,16 +60,16 @@ def _preprocessing(config: Mapping[str, Any]) -> Preprocessing:
 def _size_and_crop(config: Mapping[str, Any]) -> tuple[tuple[int, ...], float | None]:
     """Return height and width, () where they vary, and the share of the shorter side kept."""
     size = _sides(config.get("size"))
+    share = 1.0 if config.get("crop_pct") is None else _number(config, "crop_pct", 1.0)
     if config.get("do_center_crop"):
         crop = _sides(config.get("crop_size"))
         if "height" not in crop or "width" not in crop:
             raise ValueError("do_center_crop is set, and crop_size has no height and width")
         height, width = crop["height"], crop["width"]
         shorter = size.get("shortest_edge", size.get("height", min(height, width)))
-        return (height, width), min(1.0, min(height, width) / shorter)
+        return (height, width), min(1.0, min(height, width) * share / shorter)
     edge = size.get("shortest_edge", size.get("height"))
-    if edge is not None and "crop_pct" in config:
-        share = _number(config, "crop_pct", 1.0)
+    if edge is not None and config.get("crop_pct") is not None:
         return (edge, edge), None if edge >= _STRETCHED_FROM else share
     if "height" in size and "width" in size:
         return (size["height"], size["width"]), None

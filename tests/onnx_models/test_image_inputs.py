@@ -82,6 +82,29 @@ def test_bytes_keep_their_values_in_the_order_and_layout_of_the_model(tmp_path: 
             0.875,
             (0.01, (0.0,) * 3, (1.0,) * 3),
         ),
+        (
+            {
+                "size": {"shortest_edge": 16},
+                "do_center_crop": True,
+                "crop_size": 16,
+                "crop_pct": 0.75,
+            },
+            (16, 16, 3),
+            0.75,
+            (1 / 255, (0.0,) * 3, (1.0,) * 3),
+        ),
+        (
+            {
+                "size": {"height": 8, "width": 8},
+                "crop_pct": None,
+                "image_mean": [0.5] * 3,
+                "image_std": [0.5] * 3,
+                "include_top": True,
+            },
+            (8, 8, 3),
+            None,
+            (1 / 255, (0.5,) * 3, (0.25,) * 3),
+        ),
     ],
 )
 def test_preprocessor_config_says_what_the_shape_does_not(
@@ -142,6 +165,9 @@ def test_other_inputs_than_one_image_are_refused(tmp_path: Path) -> None:
     of_bytes = identity(tmp_path / "y.onnx", ("N", 3, 8, 8), TensorProto.UINT8)
     with pytest.raises(BmcError, match="takes the bytes of images as they are"):
         pixel_format(of_bytes, Preprocessing(scale=1.0))
+    signed = identity(tmp_path / "z.onnx", ("N", 3, 8, 8), TensorProto.INT8)
+    with pytest.raises(BmcError, match="int8, which does not hold the bytes of images"):
+        pixel_format(signed, Preprocessing())
 
 
 @pytest.mark.parametrize(
