@@ -178,7 +178,8 @@ def _external(path: Path) -> tuple[Path, ...]:
     files = []
     for location in locations:
         parts = (PurePosixPath(location), PureWindowsPath(location))
-        if not location or any(part.is_absolute() or ".." in part.parts for part in parts):
+        is_name = location and "\0" not in location
+        if not is_name or any(part.is_absolute() or ".." in part.parts for part in parts):
             raise ArtifactError(
                 f"{path} reads weights from {location!r:.80}, outside its folder: move them there"
             )

@@ -64,7 +64,9 @@ def test_external_data_beside_the_file_is_read(tmp_path: Path) -> None:
     assert file.weights()["b3"].numpy().shape == (5,)
 
 
-@pytest.mark.parametrize("location", ["../secret", "/etc/passwd", "a/../../secret", "C:\\secret"])
+@pytest.mark.parametrize(
+    "location", ["../secret", "/etc/passwd", "a/../../secret", "C:\\secret", "a\0b"]
+)
 def test_external_data_outside_the_folder_is_refused(tmp_path: Path, location: str) -> None:
     folder = tmp_path / "model"
     folder.mkdir()
