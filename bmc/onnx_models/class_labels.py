@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from bmc.onnx_models.reading import OnnxFile
 
 _INDEX = re.compile(r"[-+]?[0-9]{1,9}")
 _LISTED = 5
+_DIGITS = 10
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,10 @@ def row_labels(
 ) -> RowLabels:
     """Return the labels of rows as they are scored.
 
-    Whole numbers are class indices, or values where the model has one value a row; other numbers
-    are values. Names are class indices by id2label of the config.json beside the file, or else in
-    alphabetical order, where there are as many as the model has classes.
+    Labels that id2label of the config.json beside the file names are its classes; upper and lower
+    case are alike. Other whole numbers are class indices, or values where the model has one value a
+    row; other numbers are values. Other names are class indices in alphabetical order, where there
+    are as many as the model has classes, and id2label names none of them.
 
     Args:
         file: the model.
@@ -49,11 +51,17 @@ def row_labels(
         where: where they come from, for notes.
         are_named: whether the caller named the labels. Others must fit an output.
     """
-    if all(_INDEX.fullmatch(label) for label in labels):
+    configured = _index_by_name(json_beside(file.path, CONFIG))
+    index_of = _configured_classes(configured, names)
+    are_whole = all(_INDEX.fullmatch(label) for label in labels)
+    is_complete = len(set(index_of.values())) == len(names)
+    if is_complete and (not are_whole or classes_of(file.graph) is not None):
+        return _by_config(file, [index_of[label] for label in labels], where)
+    if are_whole:
         return _whole_numbers(file, [int(label) for label in labels], where, are_named)
     numbers = [number for label in labels if (number := as_number(label)) is not None]
     if len(numbers) < len(labels):
-        return _named_classes(file, labels, sorted(names, key=natural), where)
+        return _named_classes(file, labels, sorted(names, key=natural), where, set(index_of))
     if not are_named and not single_values_of(file.graph):
         return RowLabels(None, _unfit(where, "no output has one value a row"))
     return RowLabels(np.array(numbers, np.float64), "")
@@ -77,14 +85,38 @@ def _unfit(where: str, reason: str) -> str:
     return f"the labels of {where} fit no output: {reason}"
 
 
+def _configured_classes(configured: Mapping[str, int], names: Sequence[str]) -> Mapping[str, int]:
+    """Return the class indices of names, of those that id2label knows."""
+    folded = {name.casefold(): index for name, index in configured.items()}
+    indices = {name: configured.get(name, folded.get(name.casefold())) for name in names}
+    return {name: index for name, index in indices.items() if index is not None}
+
+
+def _by_config(file: OnnxFile, indices: Sequence[int], where: str) -> RowLabels:
+    """Return class indices of id2label; none where it names more classes than the model has."""
+    classes, largest = classes_of(file.graph), max(indices)
+    if classes is not None and largest >= classes:
+        reason = f"{CONFIG} has a class {largest}, and the model has {classes} classes"
+        return RowLabels(None, _unfit(where, reason))
+    return RowLabels(np.array(indices, np.int64), f"{where}: classes are those of {CONFIG}")
+
+
 def _named_classes(
-    file: OnnxFile, labels: Sequence[str], names: Sequence[str], where: str
+    file: OnnxFile,
+    labels: Sequence[str],
+    names: Sequence[str],
+    where: str,
+    configured: Collection[str],
 ) -> RowLabels:
-    """Return the class indices of names."""
-    configured = _index_by_name(json_beside(file.path, CONFIG))
-    if set(names) <= configured.keys():
-        indices = [configured[label] for label in labels]
-        return RowLabels(np.array(indices, np.int64), f"{where}: classes are those of {CONFIG}")
+    """Return the class indices of names.
+
+    Args:
+        file: the model.
+        labels: label of each row.
+        names: all labels, in order.
+        where: where they come from, for notes.
+        configured: those that id2label names, which are not all, or share a class.
+    """
     classes = classes_of(file.graph)
     if classes != len(names):
         count = "an unknown number" if classes is None else classes
@@ -93,6 +125,13 @@ def _named_classes(
             f"{where} has {len(names)} classes ({_listed(names)}), and the model has {count}: name "
             "them by the indices of the model's classes, or write their names into id2label of a "
             f"{CONFIG} beside {file.path.name}",
+        )
+    if configured:
+        unknown = [name for name in names if name not in configured] or names
+        return RowLabels(
+            None,
+            f"{where}: id2label of {CONFIG} beside {file.path.name} has some of the classes, and "
+            f"none of its own for {_listed(unknown)}: name them as it does",
         )
     index_of = {name: index for index, name in enumerate(names)}
     return RowLabels(
@@ -110,7 +149,7 @@ def _index_by_name(config: Mapping[str, Any]) -> Mapping[str, int]:
     return {
         name: int(index)
         for index, name in names.items()
-        if isinstance(name, str) and index.isdecimal()
+        if isinstance(name, str) and index.isdecimal() and len(index) < _DIGITS
     }
 
 

@@ -69,22 +69,29 @@ def single_values_of(graph: onnx_ir.Graph) -> Collection[str]:
 
 
 def classes_of(graph: onnx_ir.Graph) -> int | None:
-    """Return the number of classes that the first output of logits tells apart.
+    """Return the number of classes that the first output with logits of a row tells apart.
 
-    An output with one value a row tells two classes apart.
+    An output with one value a row tells two classes apart. Logits of pixels or tokens are none of
+    a row, and values of several labels are no classes.
 
     Returns:
         None where there are no such outputs, or the number is not known.
     """
     names = logits_of(graph)
     for output in graph.outputs:
-        if output.name in names:
+        if output.name in names and _is_row(output):
             size = output.shape[-1] if output.shape is not None and len(output.shape) else None
             node = producer_of_logits(output)
             if isinstance(size, int) and size > 0:
                 return size
             return _columns(node) if node is not None else None
-    return _BINARY if thresholds_of(graph) else None
+    is_binary = thresholds_of(graph).keys() & set(single_values_of(graph))
+    return _BINARY if is_binary else None
+
+
+def _is_row(output: onnx_ir.Value) -> bool:
+    """Tell whether an output has one vector a row, apart from axes of one entry."""
+    return output.shape is None or all(size == 1 for size in list(output.shape)[1:-1])
 
 
 def _is_mask(output: onnx_ir.Value) -> bool:

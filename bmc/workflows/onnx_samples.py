@@ -29,6 +29,7 @@ Arrays = Mapping[str, NDArray[Any]]
 SamplesInMemory = Arrays | Iterable[Arrays]
 """Arrays of all samples by input name, or an iterable of those of each sample."""
 _IMAGES = "imagefolder:"
+_FRACTIONS = ("scale", "mean", "std", "crop")  # names of columns may have a slash
 MAX_ROWS = 1000
 """Rows of a folder or table that are used: they determine ranges, and show a drop of one point."""
 
@@ -116,7 +117,10 @@ def _read(
         UsageError: the reference, a setting, or the model's inputs do not fit each other.
         DataError: the samples cannot be read, or do not fit the model's inputs.
     """
-    values = {name: _as_number(name, value) for name, value in preprocess.items()}
+    values = {
+        name: _as_number(name, value) if name in _FRACTIONS else value
+        for name, value in preprocess.items()
+    }
     typed = Preprocessing(**settings_from(Preprocessing, values, "--preprocess"))
     if reference.startswith(_IMAGES):
         return _image_samples(file, reference, labels, typed)

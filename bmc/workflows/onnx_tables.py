@@ -72,7 +72,7 @@ def texts_of(file: OnnxFile, path: Path, labels: str | None, typed: Preprocessin
     typed.refuse_except(OF_TEXTS, f"the model takes integers, so {path} holds texts")
     check_file(path, _WHAT)
     columns = datasets.column_names(path)
-    label = _label_column(columns, labels)
+    label = _label_column(columns, labels, typed.text)
     texts = typed.text or _text_columns(columns, label, path)
     inputs = text_inputs(file, len(texts), typed.max_length)
     advice = "Name yours with --preprocess text=COLUMN and --labels COLUMN"
@@ -105,7 +105,7 @@ def numbers_of(file: OnnxFile, path: Path, labels: str | None, typed: Preprocess
     count, rows_a_call = _columns_and_rows(file)
     check_file(path, _WHAT)
     available = datasets.column_names(path)
-    label = _label_column(available, labels)
+    label = _label_column(available, labels, typed.features)
     columns = typed.features or tuple(name for name in available if name not in label)
     if not columns or (count is not None and len(columns) != count):
         raise DataError(
@@ -125,11 +125,19 @@ def numbers_of(file: OnnxFile, path: Path, labels: str | None, typed: Preprocess
     return NumberRows(np.array(rows, np.float64), row_labels, rows_a_call)
 
 
-def _label_column(columns: Sequence[str], labels: str | None) -> tuple[str, ...]:
-    """Return the name of the column of labels; () where there is none."""
+def _label_column(
+    columns: Sequence[str], labels: str | None, inputs: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the name of the column of labels; () where there is none.
+
+    Args:
+        columns: the columns of the table.
+        labels: the column that the caller named.
+        inputs: columns that the caller named as inputs.
+    """
     if labels is not None:
         return (labels,)
-    return (_LABEL,) if _LABEL in columns else ()
+    return (_LABEL,) if _LABEL in columns and _LABEL not in inputs else ()
 
 
 def _text_columns(columns: Sequence[str], label: Sequence[str], path: Path) -> tuple[str, ...]:

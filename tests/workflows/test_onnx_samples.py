@@ -110,6 +110,34 @@ def test_classes_are_those_of_the_config_beside_the_file(
     )
 
 
+@pytest.mark.parametrize(
+    ("classes", "labels", "expected"),
+    [
+        (("Dog", "Cat"), ("cat", "dog"), [1, 0]),
+        (("1", "10", "2"), ("1", "2", "10"), [0, 2, 1]),
+        (("cat", "dog", "hen"), ("cat", "cow", "hen"), []),
+        (("cat", "dog"), ("cat", "Cat"), []),
+    ],
+)
+def test_labels_are_classes_of_the_config_or_none(
+    tmp_path: Path, classes: tuple[str, ...], labels: tuple[str, ...], expected: list[int]
+) -> None:
+    file = linear(tmp_path / "x.onnx", 1, len(classes))
+    names = {str(index): name for index, name in enumerate(classes)}
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": names}))
+    rows = table(tmp_path / "rows.csv", "a,label", *(f"1,{name}" for name in labels))
+    assert labels_of(samples(file, rows)) == expected
+
+
+def test_folders_are_no_labels_where_outputs_are_masks(tmp_path: Path) -> None:
+    shape = ("N", 3, 16, 16)
+    node = helper.make_node("Sigmoid", ["x"], ["y"])
+    file = read(save(tmp_path / "x.onnx", [node], {"x": shape}, {"y": shape}))
+    for name in ("cat", "dog"):
+        draw(tmp_path / "images" / name / "0.png", 0)
+    assert labels_of(samples(file, f"imagefolder:{tmp_path / 'images'}", scale="1")) == []
+
+
 def test_a_folder_without_classes_has_no_labels(classifier: OnnxFile, tmp_path: Path) -> None:
     for number in range(3):
         draw(tmp_path / "flat" / f"{number}.png", number)
@@ -237,6 +265,13 @@ def test_numbers_come_in_the_order_of_their_columns(tmp_path: Path) -> None:
     assert [call["x"].tolist() for call in found.calls] == [[[1, 2]], [[3, 4]]]
     assert labels_of(found) == [0, 2]
     assert samples(file, rows, features="b,a").calls[0]["x"].tolist() == [[2, 1]]
+
+
+def test_named_columns_are_inputs_whatever_their_names(tmp_path: Path) -> None:
+    rows = table(tmp_path / "rows.csv", "km/h,label,id", "1,2,9")
+    found = samples(linear(tmp_path / "x.onnx", 2, 3), rows, features="km/h,label")
+    assert found.calls[0]["x"].tolist() == [[1, 2]]
+    assert found.labels == ()
 
 
 @pytest.mark.parametrize(
