@@ -104,10 +104,17 @@ def _channels_axis(
         default: the layout of the files beside the model, for a shape that does not tell.
 
     Raises:
-        UsageError: the layout is not known, or has another number of channels than 1 and 3.
+        UsageError: the layout is not known, or has another number of channels than 1 and 3, or the
+            shape may be that of a batch of gray images.
     """
     axes = {"NCHW": first, "NHWC": len(shape) - 1}
     sizes = ", ".join(map(str, shape))
+    is_free, last = isinstance(shape[0], str), shape[-1]
+    if first == 0 and is_free and isinstance(last, int) and last not in _CHANNELS:
+        raise UsageError(
+            f"input {info.name!r} is ({sizes}), gray images without an axis of channels: "
+            f"{_AS_ARRAYS}"
+        )
     if typed is None:
         possible = [axis for axis in axes.values() if shape[axis] in _CHANNELS]
         if len(possible) == 1:

@@ -149,6 +149,7 @@ def test_a_preprocessor_config_that_cannot_be_followed_is_refused(
         (("N", 3, 8, 8), {"scale": 1.0, "mean": (1.0, 2.0)}, "mean has 2 numbers; .* 3 channels"),
         (("N", 4, 8, 8), {"scale": 1.0, "layout": "NCHW"}, "with 4 channels in layout NCHW"),
         (("N", 8), {"scale": 1.0}, "which is not a batch of images: save arrays"),
+        (("N", 8, 8), {"scale": 1.0, "layout": "NCHW"}, "without an axis of channels: save arrays"),
     ],
 )
 def test_what_is_not_known_is_refused_with_the_setting(
