@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -30,6 +31,7 @@ SamplesInMemory = Arrays | Iterable[Arrays]
 """Arrays of all samples by input name, or an iterable of those of each sample."""
 _IMAGES = "imagefolder:"
 _FRACTIONS = ("scale", "mean", "std", "crop")  # names of columns may have a slash
+_SEVERAL = ("mean", "std", "size")
 MAX_ROWS = 1000
 """Rows of a folder or table that are used: they determine ranges, and show a drop of one point."""
 
@@ -117,10 +119,7 @@ def _read(
         UsageError: the reference, a setting, or the model's inputs do not fit each other.
         DataError: the samples cannot be read, or do not fit the model's inputs.
     """
-    values = {
-        name: _as_number(name, value) if name in _FRACTIONS else value
-        for name, value in preprocess.items()
-    }
+    values = {name: _as_numbers(name, value) for name, value in preprocess.items()}
     typed = Preprocessing(**settings_from(Preprocessing, values, "--preprocess"))
     if reference.startswith(_IMAGES):
         return _image_samples(file, reference, labels, typed)
@@ -131,10 +130,26 @@ def _read(
     return read_samples(file, path, labels), None
 
 
-def _as_number(name: str, value: Any) -> Any:
-    """Return the quotient of a fraction such as 1/255; other values stay as they are."""
-    if not isinstance(value, str) or "/" not in value:
+def _as_numbers(name: str, value: Any) -> Any:
+    """Return the quotient of a fraction such as 1/255, and one number of several as a tuple.
+
+    Raises:
+        SettingError: a list that a Python caller gave holds something else than numbers.
+    """
+    if isinstance(value, str):
+        return _as_number(name, value) if name in _FRACTIONS and "/" in value else value
+    if name not in _SEVERAL:
         return value
+    numbers = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if name == "size" and not all(isinstance(number, Integral) for number in numbers):
+        raise SettingError(f"{name} is {value!r:.60}; it must be a whole number, or a list of them")
+    if not all(isinstance(number, Real) for number in numbers):
+        raise SettingError(f"{name} is {value!r:.60}; it must be a number, or a list of them")
+    return numbers
+
+
+def _as_number(name: str, value: str) -> float:
+    """Return the quotient of a fraction."""
     above, _, below = value.partition("/")
     try:
         return float(above) / float(below)

@@ -89,7 +89,7 @@ def table(path: Path, *lines: str) -> Path:
 def test_images_are_normalized_and_their_folders_are_classes(
     classifier: OnnxFile, folder: str
 ) -> None:
-    found = samples(classifier, folder, scale="1/255", mean="0.5,0.4,0.3", std=[0.2])
+    found = samples(classifier, folder, scale="1/255", mean=[0.5, 0.4, 0.3], std=0.2)
     assert (len(found), found.reference) == (10, folder)
     expected = draw(Path(folder.partition(":")[2]) / "c0" / "0.png", 0) / 255
     expected = (expected - np.array([0.5, 0.4, 0.3])) / 0.2
@@ -166,6 +166,7 @@ def test_many_rows_are_drawn(
     [
         ("imagefolder:{}/images", None, {}, "how the bytes of images become input 'image'"),
         ("imagefolder:{}/images", None, {"scale": "1/0"}, "scale is '1/0'; .* such as 1/255"),
+        ("imagefolder:{}/images", None, {"mean": ["a"]}, "must be a number, or a list of them"),
         ("imagefolder:{}/images", None, {"means": "1"}, "no setting of --preprocess named 'means'"),
         ("imagefolder:{}/images", None, {"scale": 1, "text": "a"}, "text does not fit: .* images"),
         ("imagefolder:{}/images", "x", {"scale": "1"}, "its labels are the names of its class"),
