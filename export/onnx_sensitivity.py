@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ def _squared_error(values: NDArray[Any], expected: NDArray[Any]) -> float:
         return float((values != expected).sum())
     finite = np.isfinite(expected)
     errors = values[finite].astype(np.float64) - expected[finite]
-    return float(errors @ errors)
+    total = float(errors @ errors)
+    return math.inf if math.isnan(total) else total  # no order holds among NaN
 
 
 def _with_switches(quantized: Quantized, groups: Sequence[Sequence[str]], dialect: Dialect) -> Path:

@@ -92,3 +92,20 @@ def test_tables_and_integer_outputs_are_measured(tmp_path: Path, opset: int) -> 
         assert 1e-5 < table < 0.5
         assert 1e-7 < layer < 0.5
         assert output_errors(source.quantized, [["head"]], samples.calls, dialect) == [layer]
+
+
+def test_a_layer_that_makes_outputs_nan_is_the_most_harmful(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["m"], "layer"),
+        helper.make_node("Div", ["m", "m"], ["y"]),
+    ]
+    shape, weights = ("N", 4), {"w": np.ones((4, 4), np.float32)}
+    file = read(save(tmp_path / "x.onnx", nodes, {"x": shape}, {"y": shape}, weights))
+    values = np.full((8, 4), 1e-4, np.float32)
+    values[0] = 100  # beside it, the others are rounded to 0
+    dialect = dialect_of("onnx")
+    assert dialect is not None
+    with onnx_source("x", file, samples_of(file, {"x": values}, "x"), ExportOptions()) as fp32:
+        source = quantized_source(fp32, "minmax", ())
+        calls = fp32.samples.calls
+        assert output_errors(source.quantized, [["layer"]], calls, dialect) == [np.inf]
