@@ -45,7 +45,9 @@ def content_of(prediction: Any) -> Any:
 def _numbers(array: NDArray[Any]) -> Any:
     """Return the numbers of an array in nested lists; None for one that is not finite."""
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        return np.where(np.isfinite(array), array.astype(object), None).tolist()
+        numbers = array.astype(object)
+        numbers[~np.isfinite(array)] = None
+        return numbers.tolist()
     return array.tolist()
 
 

@@ -81,7 +81,7 @@ def test_every_kind_of_outcome_is_told_apart(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_drawn_cases_are_counted_and_the_same_seed_draws_the_same() -> None:
-    """In a process of its own, as the harness runs: a fork keeps no thread of thousands of tests."""
+    """In a process of its own, as the harness runs: forks keep no thread of other tests."""
     done = subprocess.run(
         [sys.executable, "-c", _DRAW], cwd=ROOT, capture_output=True, text=True, check=False
     )
