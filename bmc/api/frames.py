@@ -72,11 +72,8 @@ def _columns(data: Rows) -> dict[str, list[Any]]:
     """
     if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
         data = _of_rows(data)
-    names = getattr(data, "column_names", None)
-    names = getattr(data, "columns", None) if names is None else names
-    if names is None and isinstance(data, Mapping):
-        names = list(data)
-    if names is None or callable(names):
+    names = column_names(data)
+    if names is None:
         raise DataError(
             f"data is {type(data).__name__}; give a file's name, a data frame, a dictionary of "
             "columns or a list of dictionaries; or clips of sound, with labels"
@@ -102,3 +99,12 @@ def _digest(table: Table) -> str:
     for row, label in zip(table.rows, table.labels, strict=True):
         digest.update(content_of(row) + b"\x1f" + label.encode() + b"\x1e")
     return digest.hexdigest()[:12]
+
+
+def column_names(data: Any) -> list[Any] | None:
+    """Return the columns of a data frame, a `datasets.Dataset` or a dictionary; None for others."""
+    names = getattr(data, "column_names", None)
+    names = getattr(data, "columns", None) if names is None else names
+    if names is None and isinstance(data, Mapping):
+        names = list(data)
+    return None if names is None or callable(names) else list(names)

@@ -9,6 +9,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from bmc.api.frames import column_names
 from bmc.data import Table, words_in_memory, words_table
 from bmc.errors import DataError, UnknownError, UsageError
 from bmc.inputs.text import TOKENIZER, TextSettings, load_tokenizer
@@ -39,11 +40,8 @@ def words_of(data: Any, names: Sequence[str] | None, label_column: str | None) -
         return replace(table, classes=classes)
     if isinstance(data, tuple) and len(data) == 2:
         return words_in_memory(list(data[0]), list(data[1]), classes)
-    columns = getattr(data, "column_names", None)
-    columns = getattr(data, "columns", None) if columns is None else columns
-    if columns is None and isinstance(data, Mapping):
-        columns = list(data)
-    if columns is None or callable(columns):
+    columns = column_names(data)
+    if columns is None:
         raise DataError(
             f"data is {type(data).__name__}; for task='tokens' give a file, (words, tags), or "
             "columns named tokens and tags"

@@ -34,10 +34,7 @@ class InferenceForm(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""
-        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
-        mask = additive_mask(attention_mask, hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
+        hidden, _ = _encoded(self, input_ids, attention_mask, token_type_ids)
         return self.head(hidden)  # type: ignore[no-any-return]
 
 
@@ -61,10 +58,7 @@ class VectorForm(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return vectors (rows, width) for int64 ids, mask and types (rows, length)."""
-        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
-        mask = additive_mask(attention_mask, hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
+        hidden, _ = _encoded(self, input_ids, attention_mask, token_type_ids)
         return self.head(by_row(hidden, attention_mask), attention_mask)  # type: ignore[no-any-return]
 
 
@@ -90,10 +84,7 @@ class TaggerForm(nn.Module):
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return logits (rows, length, tags) for int64 ids, mask and types (rows, length)."""
-        hidden = self.embeddings(input_ids, token_type_ids).flatten(0, 1)
-        mask = additive_mask(attention_mask, hidden)
-        for layer in self.layers:
-            hidden = layer(hidden, mask)
+        hidden, mask = _encoded(self, input_ids, attention_mask, token_type_ids)
         logits: Tensor = self.classifier(hidden)
         return logits.view(mask.shape[0], mask.shape[-1], logits.shape[-1])
 
@@ -172,3 +163,17 @@ class Head(nn.Module):
     def forward(self, hidden: Tensor) -> Tensor:
         """Return logits (rows, classes) of vectors (rows, width)."""
         return self.classifier(self.activation(self.dense(hidden)))  # type: ignore[no-any-return]
+
+
+def _encoded(
+    form: InferenceForm | VectorForm | TaggerForm,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    token_type_ids: Tensor | None,
+) -> tuple[Tensor, Tensor]:
+    """Return the last layer's hidden states (tokens, width), and the mask that layers add."""
+    hidden = form.embeddings(input_ids, token_type_ids).flatten(0, 1)
+    mask = additive_mask(attention_mask, hidden)
+    for layer in form.layers:
+        hidden = layer(hidden, mask)
+    return hidden, mask
