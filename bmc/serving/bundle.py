@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bmc import bundle as bundles
 from bmc import pipeline, workspace
 from bmc.checking import check
 from bmc.serving import app, server
@@ -25,7 +24,6 @@ def serve(reference: str | None, settings: ServingSettings) -> str:
         MissingError: the bundle's runtime is not installed.
     """
     folder = workspace.find(reference, "bundle") if reference else workspace.newest("bundle")
-    bundles.read(folder)
     address = server.listen(settings)
     with address.listener:
         check(folder, RuntimeOptions(threads=settings.threads))
