@@ -1,0 +1,45 @@
+/** Runs the example's library on cases from stdin: node reader.mjs FOLDER < cases.json */
+
+import path from "node:path";
+import { json } from "node:stream/consumers";
+import { pathToFileURL } from "node:url";
+
+const load = (name) => import(pathToFileURL(path.join(process.argv[2], "lib", name)));
+const { RowTokenizer } = await load("tokenizer.js");
+const { TextEncoder } = await load("encoders/text.js");
+const { ImageEncoder } = await load("encoders/image.js");
+const { parseObject } = await load("strict_json.js");
+const { readWav } = await load("wav.js");
+const { resampled } = await load("resample.js");
+
+const bytes = (base64) => Uint8Array.from(Buffer.from(base64, "base64"));
+
+const actions = {
+  tokens: ({ content, rows, length, side }) => {
+    const tokenizer = new RowTokenizer(content);
+    return rows.map((row) => tokenizer.encode(row, length, side));
+  },
+  tensors: ({ settings, content, rows }) => {
+    const tensors = Object.entries(new TextEncoder(settings, content).batch(rows));
+    return tensors.map(([name, { dims, data }]) => [name, dims, Array.from(data, Number)]);
+  },
+  pixels: ({ settings, image }) => {
+    const row = { ...image, data: bytes(image.data) };
+    return Array.from(new ImageEncoder(settings).batch([row]).pixels.data);
+  },
+  clip: ({ file, rate }) => {
+    const sound = readWav(bytes(file));
+    return Array.from(resampled(sound.samples, sound.rate, rate));
+  },
+  written: ({ text, without }) => parseObject(text).written(without),
+};
+
+const cases = await json(process.stdin);
+const results = cases.map(({ action, ...values }) => {
+  try {
+    return { result: actions[action](values) };
+  } catch (error) {
+    return { error: error.message };
+  }
+});
+process.stdout.write(JSON.stringify(results));

@@ -1,0 +1,237 @@
+"""The page's library computes what bmc computes: tokens, pixels, clips, and a manifest's digest."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import random
+import string
+import subprocess
+import unicodedata
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from tokenizers.trainers import BpeTrainer, WordPieceTrainer
+
+from bmc.data import Dataset
+from bmc.inputs.audio import RATE, read_clip
+from bmc.inputs.image import ImageEncoder, ImageSettings
+from bmc.inputs.text import TextEncoder, TextSettings
+from bmc.models.tokens import add_special_tokens, normalizer, train_tokenizer
+from tests._tokenizers import built_in_tokenizer
+from tests.browser import _site
+
+Run = Callable[..., list[dict[str, Any]]]
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+LETTERS = 30  # the fewest characters that count as a script
+SPECIAL_CASES = (
+    *("it doesn't IT'S I'M N'T naïve", "ΟΔΟΣ ΣΑΣ", "İstanbul ẞ ſ's", "..... -- '' ...a"),
+    *("[MASK] a [CLS]b <mask> <UNK>", "\x85a\ufeffb \u200b", "\tx\n y", "x" * 200, "e\u0301\u0323"),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Return a function that runs the library on cases, in one process."""
+    folder = _site.copied(tmp_path_factory.mktemp("reader") / "browser")
+
+    def run_cases(*cases: dict[str, Any]) -> list[dict[str, Any]]:
+        command = ["node", str(Path(__file__).with_name("reader.mjs")), str(folder)]
+        text = json.dumps(cases)
+        done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        results: list[dict[str, Any]] = json.loads(done.stdout)
+        return results
+
+    return run_cases
+
+
+def random_texts(count: int) -> list[str]:
+    """Return texts, each mostly of one script or kind of sign, as many of one as of another."""
+    generator = random.Random(0)
+    scripts: dict[str, list[str]] = {}
+    for char in map(chr, range(0x32000)):  # above are private characters, and some without a glyph
+        if unicodedata.category(char) not in ("Cn", "Co", "Cs"):
+            scripts.setdefault(unicodedata.name(char, "").split(" ")[0], []).append(char)
+    letters = [script for script in scripts.values() if len(script) >= LETTERS]
+    others = [*string.printable, *(char for script in letters for char in script)]
+
+    def text() -> str:
+        script, length = generator.choice(letters), generator.randint(1, 60)
+        mixed = generator.choices([script, others, [" "]], (75, 10, 15), k=length)
+        return "".join(map(generator.choice, mixed))
+
+    return [text() for _ in range(count)]
+
+
+def tokenizers_of(reviews: Dataset) -> dict[str, Tokenizer]:
+    """Return a tokenizer of each kind of bundles that a page reads."""
+    rows = [*reviews.train.rows, *((text,) for text in random_texts(200))]
+    texts = [text for (text,) in rows]
+    words = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words.normalizer = normalizer(lowercase=False, strip_accents=True)
+    ends = r"(?i)n't(?!\w)|'(?:s|re|ve|ll|d|m)(?!\w)|\.\.\.|--|[^\w\s]"  # as word_vectors.py splits
+    words.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex(ends), "isolated")]
+    )
+    trainer = WordPieceTrainer(vocab_size=1000, special_tokens=SPECIAL, show_progress=False)
+    words.train_from_iterator(texts, trainer)
+    add_special_tokens(words)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    options: dict[str, Any] = {"vocab_size": 800, "initial_alphabet": alphabet}
+    options["show_progress"] = False
+    roberta = Tokenizer(models.BPE())
+    roberta.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    roberta.train_from_iterator(texts, BpeTrainer(special_tokens=["<s>", "</s>"], **options))
+    roberta.post_processor = processors.RobertaProcessing(("</s>", 1), ("<s>", 0))
+    modern = Tokenizer(models.BPE())
+    modern.normalizer = normalizers.NFC()
+    modern.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    modern.train_from_iterator(texts, BpeTrainer(special_tokens=SPECIAL, **options))
+    modern.add_tokens([AddedToken("   ", normalized=True), "  "])
+    add_special_tokens(modern)
+    trained = train_tokenizer(rows, 1000, lowercase=True)
+    minilm = built_in_tokenizer("minilm")
+    named = {"bert": minilm, "own": trained, "words": words, "roberta": roberta, "modern": modern}
+    return {name: Tokenizer.from_str(tokenizer.to_str()) for name, tokenizer in named.items()}
+
+
+def compare_tokens(run: Run, reviews: Dataset, count: int) -> None:
+    """Compare `count` rows of each tokenizer: whole, cut at either end, and as pairs."""
+    whole = [[text] for (text,) in reviews.test.rows] + [[text] for text in SPECIAL_CASES]
+    whole += [[text] for text in random_texts(count - len(whole))]
+    short = whole[: count // 10]
+    pairs = [[first, second] for (first,), (second,) in zip(short, reversed(whole), strict=False)]
+    plans = [(whole, 10_000, "right"), (short, 17, "left"), (pairs, 17, "right")]
+    for name, tokenizer in tokenizers_of(reviews).items():
+        tokenizer.no_truncation()
+        content = json.loads(tokenizer.to_str())
+        cases = [
+            {"action": "tokens", "content": content, "rows": rows, "length": length, "side": side}
+            for rows, length, side in plans
+        ]
+        for (rows, length, side), found in zip(plans, run(*cases), strict=True):
+            tokenizer.enable_truncation(length, direction=side)
+            expected = tokenizer.encode_batch_fast(
+                [tuple(row) if row[1:] else row[0] for row in rows]
+            )
+            for row, tokens, encoding in zip(rows, found["result"], expected, strict=True):
+                assert tokens["ids"] == encoding.ids, (name, row)
+                assert tokens["types"] == encoding.type_ids, (name, row)
+
+
+def test_tokens_are_those_of_python_in_many_scripts(run: Run, reviews: Dataset) -> None:
+    compare_tokens(run, reviews, 600)
+
+
+@pytest.mark.slow
+def test_tokens_of_ten_thousand_texts_are_those_of_python(run: Run, reviews: Dataset) -> None:
+    compare_tokens(run, reviews, 10_000)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        TextSettings(12, columns=2, html_breaks=True),
+        TextSettings(12, columns=2, type_input=False, pad_id=3),
+        TextSettings(9, columns=2, pair_types=False),
+        TextSettings(9, truncation_side="left", prompt="query: "),
+    ],
+)
+def test_tensors_of_texts_are_those_of_python(run: Run, settings: TextSettings) -> None:
+    encoder = TextEncoder(built_in_tokenizer("minilm"), settings)
+    texts = ["a film<br />of wit", "", "it goes on and on and on for ever", "电影 naïve"]
+    rows = [(text, other)[: settings.columns] for text in texts for other in texts if text or other]
+    rows = [row for row in rows if any(row)]
+    content = json.loads(encoder.tokenizer.to_str())
+    case = {"action": "tensors", "settings": encoder.to_json(), "content": content, "rows": rows}
+    (found,) = run(case)
+    expected = encoder.batch(encoder.encode(rows), range(len(rows)))
+    assert {name for name, *_ in found["result"]} == expected.keys()
+    for name, dims, values in found["result"]:
+        assert np.array_equal(np.reshape(values, dims), expected[name]), name
+
+
+@pytest.mark.parametrize(
+    ("part", "step", "name"),
+    [
+        ("normalizer", {"type": "Precompiled", "precompiled_charsmap": ""}, "Precompiled"),
+        ("pre_tokenizer", {"type": "Metaspace"}, "Metaspace"),
+        ("model", {"type": "Unigram", "vocab": []}, "Unigram"),
+    ],
+)
+def test_a_tokenizer_that_was_not_compared_is_refused_by_name(
+    run: Run, part: str, step: dict[str, Any], name: str
+) -> None:
+    content = json.loads(built_in_tokenizer("minilm").to_str())
+    content["model"]["vocab"] = {"[UNK]": 0}
+    content[part] = step
+    case = {"action": "tokens", "content": content, "rows": [["a"]], "length": 9, "side": "right"}
+    (refused,) = run(case)
+    assert f"the step {name}," in refused["error"]
+    assert "bmc serve" in refused["error"]
+
+
+def _random(*shape: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(sum(shape)).integers(0, 256, shape, np.uint8)
+
+
+def test_pixels_are_those_of_python(run: Run) -> None:
+    color = ImageSettings(24, 24, 3, (0.5, 0.4, 0.3), (0.2, 0.3, 0.25))
+    gray = ImageSettings(16, 31, 1, (0.5,), (0.2,))
+    shapes = ((37, 53, 3), (60, 20, 3), (9, 5, 1), (24, 24, 4), (50, 33, 3), (16, 31, 1))
+    images = [_random(*shape) for shape in shapes]
+    cases, expected = [], []
+    for image in images:
+        height, width, channels = image.shape
+        data = base64.b64encode(image.tobytes()).decode()
+        row = {"height": height, "width": width, "channels": channels, "data": data}
+        for encoder in map(ImageEncoder, (color, gray)):
+            cases.append({"action": "pixels", "settings": encoder.to_json(), "image": row})
+            expected.append(encoder.batch(encoder.encode([image]), [0])["pixels"])
+    for found, pixels in zip(run(*cases), expected, strict=True):
+        assert np.array_equal(np.float32(found["result"]), pixels.ravel())
+
+
+def test_clips_of_wav_files_are_those_of_python(run: Run) -> None:
+    times = np.arange(4410) / 44_100
+    tone = 0.5 * np.sin(2 * np.pi * 440 * times)
+    stereo = np.stack([tone, tone[::-1]], axis=1).astype(np.float32)
+    files = []
+    for rate, kind in ((RATE, "PCM_16"), (RATE, "PCM_24"), (RATE, "FLOAT"), (44_100, "PCM_16")):
+        buffer = io.BytesIO()
+        soundfile.write(buffer, stereo, rate, format="WAV", subtype=kind)
+        files.append((rate, buffer.getvalue()))
+    cases = [
+        {"action": "clip", "file": base64.b64encode(file).decode(), "rate": RATE}
+        for _, file in files
+    ]
+    for (rate, file), found in zip(files, run(*cases), strict=True):
+        clip, expected = np.float32(found["result"]), read_clip(file)
+        assert clip.shape == expected.shape
+        inner = slice(100, -100)  # at its ends a resampled clip depends on the filter's length
+        assert np.abs(clip - expected)[inner].max() <= (0 if rate == RATE else 1e-3)
+
+
+def test_the_form_of_a_manifest_that_has_the_digest_is_that_of_python(run: Run) -> None:
+    content = {"b": [1.0, 1e-05, 1e16, 0.0001, -3, 10**20, 1e22], "ä😀": 'a\n"\\\u007fé😀\x00'}
+    text = json.dumps({**content, "digest": "", "a": {"z": None, "y": [True, False], "x": {}}})
+    refused = ['{"a": 1, "a": 2}', '{"a": NaN}', "[1]", '{"a": "\\ud800"}', '{"a": 1e400}']
+    cases = [{"action": "written", "text": each, "without": "digest"} for each in (text, *refused)]
+    first, *others = run(*cases)
+    rest = {key: value for key, value in json.loads(text).items() if key != "digest"}
+    assert first["result"] == json.dumps(rest, sort_keys=True, separators=(",", ":"))
+    assert all("error" in other for other in others)
+
+
+def test_the_library_has_the_types_that_it_says(tmp_path: Path) -> None:
+    folder = _site.copied(tmp_path / "browser")
+    done = subprocess.run(["npm", "run", "types"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
