@@ -1,66 +1,24 @@
 """Print notes and progress on stderr, and results on stdout.
 
-Called from Python, bmc prints nothing unless a reporter is set; the command line sets `Terminal`.
+Called from Python, bmc prints nothing unless a reporter is set; the command line sets
+`bmc.terminal.Terminal`.
 """
 
 from __future__ import annotations
 
-import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
+from typing import Protocol
 
 from bmc import streams
 from bmc.errors import UsageError
+from bmc.printable import printable as printable
 
 _FILE_WIDTH = 120
-# Characters that a terminal acts on instead of showing them: control characters, marks of the text
-# direction, invisible characters (but for the joiners, which some scripts need) and surrogates.
-_CONTROLS = re.compile(
-    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b\\u200e\\u200f\\u2028-\\u202e"
-    "\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb\\ud800-\\udfff\\U000e0000-\\U000e007f]"
-)
 _mode = {"json": False}  # for the whole process: one command runs at a time
-
-
-def printable(text: str) -> str:
-    """Escape the control characters in a text, such as \\x1b; line breaks and tabs stay.
-
-    Labels, file names and messages of libraries are data: they must not move the cursor, set the
-    terminal's title, or change the order in which characters are shown.
-
-    Example:
-        >>> printable("good\\x1b[2J")
-        'good\\\\x1b[2J'
-    """
-    return _CONTROLS.sub(lambda match: ascii(match[0])[1:-1], text)
-
-
-class _PlainConsole(Console):
-    """A console that prints text literally, also in tables: no markup, control codes escaped."""
-
-    def on_broken_pipe(self) -> None:
-        """Raise ReaderLeftError when the reader of a pipe has ended, where rich would exit."""
-        raise streams.ReaderLeftError
-
-    def render_str(self, text: str, **settings: Any) -> Text:
-        return super().render_str(printable(text), **{**settings, "markup": False, "emoji": False})
 
 
 class Reporter(Protocol):
@@ -141,35 +99,6 @@ class Callback:
         yield advance
 
 
-class Terminal:
-    """Write notes and progress to stderr: a progress bar on a terminal, lines in a log file."""
-
-    def note(self, text: str) -> None:
-        stderr().print(text)
-
-    @contextmanager
-    def progress(
-        self, text: str, total: int, unit: str, done: int
-    ) -> Iterator[Callable[[int], None]]:
-        terminal = stderr()
-        if not terminal.is_terminal:
-            yield _Lines(text, total, unit, done).advance
-            return
-        counts = DownloadColumn() if unit == "bytes" else MofNCompleteColumn()
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            counts,
-            TimeElapsedColumn(),
-            TextColumn("left"),
-            TimeRemainingColumn(),
-        ]
-        bar = Progress(*columns, console=terminal, refresh_per_second=4)
-        with bar:
-            task = bar.add_task(text, total=total, completed=done)
-            yield lambda count: bar.update(task, advance=count)
-
-
 _SILENT_REPORTER = Silent()
 _reporter: ContextVar[Reporter] = ContextVar("reporter", default=_SILENT_REPORTER)
 
@@ -181,6 +110,9 @@ def set_mode(quiet: bool, json: bool) -> None:
         quiet: drop notes and progress.
         json: print results as one JSON document.
     """
+    # Imported when something is shown: devices do not have the package rich.
+    from bmc.terminal import Terminal  # noqa: PLC0415
+
     _reporter.set(_SILENT_REPORTER if quiet else Terminal())
     _mode["json"] = json
 
@@ -198,11 +130,6 @@ def reporting(reporter: Reporter) -> Iterator[None]:
 def wants_json() -> bool:
     """Tell whether results are to be printed as JSON."""
     return _mode["json"]
-
-
-def stderr() -> Console:
-    """Return a console on the current `sys.stderr`, which tests and callers may have replaced."""
-    return _PlainConsole(file=streams.stderr(), highlight=False, soft_wrap=True)
 
 
 def note(text: str) -> None:
@@ -234,44 +161,17 @@ def progress(
     return _reporter.get().progress(text, total, unit, done)
 
 
-class _Lines:
-    """Print progress as lines: the first after two seconds, then one every ten seconds."""
-
-    def __init__(self, text: str, total: int, unit: str, done: int) -> None:
-        self._text, self._total, self._unit = text, total, unit
-        self._resumed_at = self._done = done
-        self._started = time.monotonic()
-        self._next = self._started + 2
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        now = time.monotonic()
-        if now < self._next and self._done < self._total:
-            return
-        elapsed = now - self._started
-        if self._done >= self._total and elapsed < 2:
-            return
-        self._next = now + 10
-        rate = (self._done - self._resumed_at) / max(elapsed, 1e-9)
-        left = (self._total - self._done) / rate if rate else 0
-        stderr().print(
-            f"{self._text}: {self._amount(self._done)} of {self._amount(self._total)}, "
-            f"{elapsed:.0f} s, {left:.0f} s left"
-        )
-
-    def _amount(self, count: int) -> str:
-        return f"{count / 1e6:.1f} MB" if self._unit == "bytes" else str(count)
-
-
 def say(*results: object) -> None:
     """Print texts or rich tables on stdout.
 
     Args:
         results: the result of a command, for a person to read.
     """
+    from bmc.terminal import PlainConsole  # noqa: PLC0415  see `set_mode`
+
     stdout = streams.results()
     width = None if stdout.isatty() else _FILE_WIDTH
-    console = _PlainConsole(file=stdout, highlight=False, width=width)
+    console = PlainConsole(file=stdout, highlight=False, width=width)
     for item in results:
         console.print(item, soft_wrap=isinstance(item, str))
 
@@ -282,6 +182,8 @@ def confirm(question: str) -> bool:
     Raises:
         UsageError: nobody can answer, because stdin is not a terminal.
     """
+    from bmc.terminal import stderr  # noqa: PLC0415  see `set_mode`
+
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody can answer here: --yes does")
     stderr().print(f"{question} [y/N]:", end=" ")

@@ -18,12 +18,16 @@ _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FAILURE_WORDS = ("input/output error", "iostream error")  # OpenVINO reports only the second
 _MAX_NAME_BYTES = 255
+_CHUNK = 1 << 20  # bytes
 
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file as 64 hexadecimal digits."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def sha256_of_folder(folder: Path, leave_out: str) -> dict[str, str]:

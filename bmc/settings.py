@@ -89,6 +89,8 @@ class Setting:
         """
         if self.choice:
             return self.choice.read(text)
+        if self.is_several and self.element is int and "," in text:
+            return tuple(self.read(part.strip(), shown) for part in text.split(","))
         if self.element in _READERS:
             return _READERS[self.element](text)
         if self.element is bool:

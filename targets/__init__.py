@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -18,6 +18,9 @@ from bmc._telemetry import no_temporary_files
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime, targets
 from bmc.errors import ArtifactError, SettingError, UsageError, reason_of
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11; devices may have 3.10
 
 _MAX_THREADS = 1024  # a runtime starts as many threads as it is asked for, without a limit
 Arrays = Mapping[str, NDArray[Any]]

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from bmc import console, writing
 from bmc.api.wording import worded
-from bmc.console import Callback, Event, Terminal
+from bmc.console import Callback, Event
+from bmc.terminal import Terminal
 from bmc.trust import trusting
 
 Progress = Callable[[Event], None]

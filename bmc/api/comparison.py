@@ -65,6 +65,8 @@ def compare(
     length: int = 32,
     launches: int = 5,
     rounds: int = 6,
+    on: str | None = None,
+    python: str = "python3",
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
@@ -79,6 +81,9 @@ def compare(
         launches: fresh processes of each bundle; where times are unsteady, up to three times as
             many.
         rounds: turns of each bundle in a launch.
+        on: machine to measure on over ssh, as user@host or user@host:port, with keys only; the
+            bundles are copied there and removed again. This machine by default.
+        python: the Python to use on that machine, such as "venv/bin/python".
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead.
 
@@ -87,12 +92,16 @@ def compare(
 
     Raises:
         UnknownError: there is no such bundle.
+        MissingError: the machine cannot be reached, or lacks Python or a package.
+        GateError: a bundle has other outputs on that machine.
 
     Example:
         >>> bmc.compare(model.to("onnx", "openvino")).show()
+        >>> bmc.compare(["tiny-onnx", "bert-onnx"], on="pi@raspberrypi").show()
     """
     from bmc.workflows.compare import compare as workflow  # noqa: PLC0415  only then
+    from bmc.workflows.options import Device  # noqa: PLC0415
 
-    folders = as_bundles(bundles)
+    folders, device = as_bundles(bundles), Device(on=on, python=python)
     with call(verbose, progress):
-        return Comparison(workflow(folders, bench, threads, length, launches, rounds))
+        return Comparison(workflow(folders, bench, threads, length, launches, rounds, device))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc.rendering.rendered import Rendered
-from bmc.workflows.options import Measurement, OwnCode
+from bmc.rendering.rendered import Rendered, render_result
+from bmc.workflows.options import Device, Measurement, OwnCode
 
 PANEL = "Measurement"
 
@@ -14,10 +14,11 @@ def bench(
     bundle: tuple[str, ...] = (),
     *,
     measurement: Measurement = Measurement(),
+    device: Device = Device(),
     save: Path | None = None,
     code: OwnCode = OwnCode(),
 ) -> Rendered:
-    """Measure latency with confidence intervals, cold start and memory of bundles.
+    """Measure latency with confidence intervals, throughput, cold start and memory of bundles.
 
     Bundles are measured alternately, each in a process of its own that is paused while another is
     measured. This is repeated with fresh processes (--launches). Speed-ups refer to the first
@@ -28,10 +29,15 @@ def bench(
         save: file for the raw samples; in the workspace when left out.
 
     Example:
-        bmc bench
-        bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1
+        bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1 --batches 8,64
+        bmc bench tiny-movie-reviews-onnx --on pi@raspberrypi --python venv/bin/python
     """
     from bmc.rendering import bench as render
-    from bmc.workflows import bench as workflow
+    from bmc.workflows import bench as here
+    from bmc.workflows import device_bench as there
 
-    return render.benched(workflow.bench(bundle, measurement, save))
+    if device.make_runner is not None:
+        return render.runner(there.make_runner(bundle, measurement, device.make_runner))
+    if device.on is not None or device.read is not None:
+        return render_result(render.benched, there.bench, bundle, measurement, save, device)
+    return render.benched(here.bench(bundle, measurement, save))

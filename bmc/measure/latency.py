@@ -10,15 +10,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 from bmc import console
 from bmc.errors import BmcError, MissingError, SettingError
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11; devices may have 3.10
 
 LIMIT_SECONDS = 600.0  # for a start, and for a turn; a process that takes longer is stopped
 WARM_UP_SECONDS = 2.0  # calls before the first turn take so long at most
@@ -36,6 +39,7 @@ class BenchSettings:
         turn_seconds: length of a turn.
         turn_calls: calls of a turn at least.
         most_launches: where intervals are wide after `launches`, so many are made; 0 for no more.
+        batches: further numbers of rows a call, for throughput; each has `rounds` turns a launch.
     """
 
     batch: int = 1
@@ -45,6 +49,7 @@ class BenchSettings:
     turn_seconds: float = 0.05
     turn_calls: int = 5
     most_launches: int = 0
+    batches: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         for name, least in (("batch", 1), ("length", 1), ("launches", 2), ("rounds", 2)):
@@ -52,6 +57,10 @@ class BenchSettings:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")
         if not 0 <= self.turn_seconds < math.inf or self.turn_calls < 1:
             raise SettingError("a turn takes 0 seconds or more, and at least 1 call")
+        if any(rows < 1 for rows in self.batches):
+            raise SettingError(f"batches are {self.batches}; each must be at least 1")
+        if len({self.batch, *self.batches}) <= len(self.batches):
+            raise SettingError(f"batches are {self.batches}, and batch is {self.batch}; each once")
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,10 @@ class Measured:
         load_seconds: part of `cold_start_seconds` for reading the bundle, loading the model and
             running one row, by launch.
         peak_mb: peak resident memory of the process after its first output, by launch.
+        microjoules: energy of all processors during each turn, nested by launch and turn; no turns
+            where the machine does not tell.
+        batch_nanoseconds: duration of each call with another number of rows, nested likewise, by
+            the number of rows as text.
     """
 
     candidate: Candidate
@@ -83,6 +96,8 @@ class Measured:
     cold_start_seconds: list[float] = field(default_factory=list)
     load_seconds: list[float] = field(default_factory=list)
     peak_mb: list[float] = field(default_factory=list)
+    microjoules: list[list[int]] = field(default_factory=list)
+    batch_nanoseconds: dict[str, list[list[list[int]]]] = field(default_factory=dict)
 
 
 def measure(
@@ -109,7 +124,8 @@ def measure(
         BmcError: a candidate's bundle cannot be loaded.
     """
     measured = [Measured(candidate) for candidate in candidates]
-    total = settings.launches * (settings.rounds + 1) * len(candidates)
+    turns = settings.rounds * (1 + len(settings.batches))
+    total = settings.launches * (turns + 1) * len(candidates)
     with console.progress("measuring", total, unit="turns") as advance:
         for launch in range(settings.launches):
             measured = _launch(measured, settings, launch, advance, failed)
@@ -137,17 +153,43 @@ def _launch(
         for entry in measured if launch % 2 == 0 else reversed(measured):
             with _failures(entry, broken, keep=failed is not None):
                 pairs.append((entry, stack.enter_context(_Worker(entry, settings))))
-                entry.nanoseconds.append([])
+                _add_launch(entry, settings)
             advance(1)
-        for turn in range(settings.rounds):
-            for entry, worker in pairs if turn % 2 == 0 else reversed(pairs):
-                if entry.candidate.bundle not in broken:
-                    with _failures(entry, broken, keep=failed is not None):
-                        entry.nanoseconds[-1].append(worker.turn(settings))
-                advance(1)
+        for rows in (settings.batch, *settings.batches):
+            is_main = rows == settings.batch
+            for turn in range(settings.rounds):
+                for entry, worker in pairs if turn % 2 == 0 else reversed(pairs):
+                    if entry.candidate.bundle not in broken:
+                        with _failures(entry, broken, keep=failed is not None):
+                            _record(entry, worker.turn(settings, rows), None if is_main else rows)
+                    advance(1)
     if failed is not None:
         failed |= broken
     return [entry for entry in measured if entry.candidate.bundle not in broken]
+
+
+def _add_launch(measured: Measured, settings: BenchSettings) -> None:
+    """Add an empty list of turns to everything that is measured in turns."""
+    measured.nanoseconds.append([])
+    measured.microjoules.append([])
+    for rows in settings.batches:
+        measured.batch_nanoseconds.setdefault(str(rows), []).append([])
+
+
+def _record(measured: Measured, turn: Mapping[str, Any], rows: int | None) -> None:
+    """Add a turn to the last launch.
+
+    Args:
+        measured: measurements of the candidate.
+        turn: what the process measured.
+        rows: rows a call, if the turn is one of another batch size.
+    """
+    if rows is not None:
+        measured.batch_nanoseconds[str(rows)][-1].append(turn["nanoseconds"])
+        return
+    measured.nanoseconds[-1].append(turn["nanoseconds"])
+    if turn["microjoules"] is not None:
+        measured.microjoules[-1].append(turn["microjoules"])
 
 
 @contextmanager
@@ -170,7 +212,7 @@ class _Worker:
             "bundle": str(candidate.bundle),
             "threads": candidate.threads,
             "precision": candidate.precision,
-            "batch": settings.batch,
+            "batches": [settings.batch, *settings.batches],
             "length": settings.length,
             "warm_up_seconds": WARM_UP_SECONDS,
         }
@@ -197,11 +239,16 @@ class _Worker:
         self._candidate = candidate
         self._pause()
 
-    def turn(self, settings: BenchSettings) -> list[int]:
-        """Let the process run the calls of a turn, and return their nanoseconds."""
+    def turn(self, settings: BenchSettings, rows: int) -> dict[str, Any]:
+        """Let the process run the calls of a turn; return their nanoseconds and microjoules.
+
+        Args:
+            settings: length of the turn.
+            rows: rows a call, one of the numbers that the process was started with.
+        """
         if hasattr(signal, "SIGCONT"):
             self._process.send_signal(signal.SIGCONT)
-        order = {"seconds": settings.turn_seconds, "calls": settings.turn_calls}
+        order = {"seconds": settings.turn_seconds, "calls": settings.turn_calls, "batch": rows}
         stdin = self._process.stdin
         if stdin is None:
             raise BmcError("the measuring process has no input")
@@ -209,9 +256,9 @@ class _Worker:
             print(json.dumps(order), file=stdin, flush=True)
         except BrokenPipeError as error:
             raise BmcError(f"the process of {self._candidate.bundle} ended early") from error
-        samples: list[int] = self._read(self._candidate)["nanoseconds"]
+        measured = self._read(self._candidate)
         self._pause()
-        return samples
+        return measured
 
     def __enter__(self) -> Self:
         return self

@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 _INSTRUCTIONS = (
     "avx2",
     "avx512f",
@@ -19,7 +17,15 @@ _INSTRUCTIONS = (
     "avx512_bf16",
     "amx_int8",
     "amx_bf16",
+    # of ARM: vectors, dot products of 8 bits, matrix products of 8 bits, half precision, bfloat16
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "asimdhp",
+    "sve",
+    "bf16",
 )
+_BOARD = Path("/proc/device-tree/model")
 _RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "torch")
 
 
@@ -54,13 +60,25 @@ def describe() -> dict[str, Any]:
         fields[name.strip()] = value.strip()
     flags = set(fields.get("flags", fields.get("Features", "")).split())
     return {
-        "processor": fields.get("model name") or platform.processor() or platform.machine(),
+        "processor": fields.get("model name")
+        or _read(_BOARD).strip("\0\n ")
+        or platform.processor()
+        or platform.machine(),
         "instructions": [flag for flag in _INSTRUCTIONS if flag in flags],
         "cores": os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "memory_gib": round(_memory_bytes() / 2**30, 1),
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
+
+
+def _memory_bytes() -> int:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):  # Windows
+        import psutil  # noqa: PLC0415  devices do not need it
+
+        return int(psutil.virtual_memory().total)
 
 
 def _read(path: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import json
 import statistics
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -21,7 +21,7 @@ from bmc.measure import machine
 from bmc.measure.latency import BenchSettings, Candidate, Measured, measure
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide
-from bmc.measure.statistics import percentile, speed_up
+from bmc.measure.statistics import energy, percentile, percentiles, speed_up, throughput
 from bmc.targets import RuntimeOptions
 from bmc.targets import load as load_target
 from bmc.typed import read_as
@@ -46,6 +46,10 @@ class Row:
             launches.
         peak_mb: peak memory of that process after its first output in MB, median of the launches.
         samples: number of measured calls.
+        p99: 99th percentile of the latency in milliseconds; None where there are too few samples.
+        throughput: rows per second by rows a call, as text; one entry for each batch size.
+        millijoules: energy of all processors a row, idle power included; None where the machine
+            does not tell.
     """
 
     name: str
@@ -59,10 +63,28 @@ class Row:
     cold_start_seconds: float
     peak_mb: float
     samples: int
+    p99: Interval | None = None
+    throughput: dict[str, Interval] = field(default_factory=dict)
+    millijoules: Interval | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the row as a JSON object."""
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class GoldenCheck:
+    """The outputs of a bundle for its golden rows, on the device that measured it.
+
+    Args:
+        max_error: largest absolute change of an output value since the export.
+        allowed: largest absolute change that passes.
+        rows: number of raw golden rows that got the same labels.
+    """
+
+    max_error: float
+    allowed: float
+    rows: int
 
 
 @dataclass(frozen=True)
@@ -80,6 +102,9 @@ class Run:
         skipped_sha256: sha256 of the manifest of each skipped bundle, by name; empty in files of
             bmc 0.1.
         failed: names of the skipped bundles that failed while they were run.
+        device: name of the device that measured, such as "pi@board"; "" for this machine.
+        checks: check of each bundle's golden outputs on that device, by name; empty for this
+            machine, where `bmc check` makes it.
     """
 
     started: str
@@ -91,6 +116,8 @@ class Run:
     versions: dict[str, str] = field(default_factory=dict)
     skipped_sha256: dict[str, str] = field(default_factory=dict)
     failed: tuple[str, ...] = ()
+    device: str = ""
+    checks: dict[str, GoldenCheck] = field(default_factory=dict)
 
 
 def measure_bundles(
@@ -115,7 +142,7 @@ def measure_bundles(
             otherwise the first failure is an error.
     """
     RuntimeOptions(precision=precision)  # checks the precision before any process is started
-    started = datetime.datetime.now(datetime.UTC).strftime("%Y%m%d-%H%M%S")
+    started = now()
     candidates: list[Candidate] = []
     skipped: dict[str, str] = {}
     folders = list(dict.fromkeys(folders))
@@ -139,7 +166,7 @@ def measure_bundles(
         started=started,
         machine=machine.describe(),
         settings=settings,
-        rows=_rows(measured, names),
+        rows=_rows(measured, names, settings.batch),
         skipped=skipped,
         samples=tuple(measured),
         versions=machine.runtime_versions(),
@@ -150,6 +177,11 @@ def measure_bundles(
         },
         failed=tuple(names[folder] for folder in failed),
     )
+
+
+def now() -> str:
+    """Return the time in UTC, as runs record it and as their files are named."""
+    return time.strftime("%Y%m%d-%H%M%S", time.gmtime())
 
 
 def ratio(run: Run, slower: str, faster: str) -> Interval:
@@ -173,6 +205,8 @@ def save(run: Run, path: Path) -> None:
         "skipped": run.skipped,
         "skipped_sha256": run.skipped_sha256,
         "failed": run.failed,
+        "device": run.device,
+        "checks": {name: asdict(check) for name, check in run.checks.items()},
         "versions": run.versions,
         "rows": [row.to_json() for row in run.rows],
         "samples": [asdict(measured) for measured in run.samples],
@@ -226,23 +260,8 @@ def _names(folders: Sequence[Path]) -> dict[Path, str]:
     return {folder: folder.name if counts[folder.name] == 1 else str(folder) for folder in folders}
 
 
-def _rows(measured: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row, ...]:
-    rows = [
-        Row(
-            name=names[entry.candidate.bundle],
-            manifest_sha256=sha256(entry.candidate.bundle / bundles.MANIFEST),
-            threads=entry.candidate.threads,
-            best=False,
-            execution=entry.execution,
-            p50=percentile(entry.nanoseconds, 50),
-            p90=percentile(entry.nanoseconds, 90),
-            speed_up=None,
-            cold_start_seconds=statistics.median(entry.cold_start_seconds),
-            peak_mb=statistics.median(entry.peak_mb),
-            samples=sum(len(turn) for launch in entry.nanoseconds for turn in launch),
-        )
-        for entry in measured
-    ]
+def _rows(measured: Sequence[Measured], names: Mapping[Path, str], batch: int) -> tuple[Row, ...]:
+    rows = [_row(entry, names[entry.candidate.bundle], batch) for entry in measured]
     best = {name: _best(rows, name) for name in dict.fromkeys(row.name for row in rows)}
     complete = []
     for index, row in enumerate(rows):
@@ -255,6 +274,36 @@ def _rows(measured: Sequence[Measured], names: Mapping[Path, str]) -> tuple[Row,
         is_best = best[row.name] == index
         complete.append(replace(row, best=is_best, speed_up=ratio_to_reference))
     return tuple(complete)
+
+
+def _row(measured: Measured, name: str, batch: int) -> Row:
+    """Return the figures of a candidate without those that compare it with others.
+
+    Args:
+        measured: measurements of the candidate.
+        name: name of its bundle.
+        batch: rows a call of the latencies.
+    """
+    p50, p90, p99 = percentiles(measured.nanoseconds, (50, 90, 99))
+    launches_of = {str(batch): measured.nanoseconds, **measured.batch_nanoseconds}
+    return Row(
+        name=name,
+        manifest_sha256=sha256(measured.candidate.bundle / bundles.MANIFEST),
+        threads=measured.candidate.threads,
+        best=False,
+        execution=measured.execution,
+        p50=p50,
+        p90=p90,
+        speed_up=None,
+        cold_start_seconds=statistics.median(measured.cold_start_seconds),
+        peak_mb=statistics.median(measured.peak_mb),
+        samples=sum(len(turn) for launch in measured.nanoseconds for turn in launch),
+        p99=p99,
+        throughput={
+            rows: throughput(launches, int(rows)) for rows, launches in launches_of.items()
+        },
+        millijoules=energy(measured.microjoules, measured.nanoseconds, batch),
+    )
 
 
 def _best(rows: Sequence[Row], name: str) -> int:

@@ -33,25 +33,92 @@ def supported(percent: float, samples: int) -> bool:
     return samples * (1 - percent / 100) >= _MIN_SAMPLES_BEYOND - 1e-9
 
 
+def needed(percent: float) -> int:
+    """Return the number of samples of which ten lie beyond a percentile."""
+    return math.ceil(_MIN_SAMPLES_BEYOND / (1 - percent / 100) - 1e-6)
+
+
 def percentile(launches: Launches, percent: float) -> Interval | None:
     """Return a latency percentile in milliseconds, with its bootstrap interval.
-
-    The bootstrap resamples whole turns, since a disturbance affects all calls of a turn.
 
     Returns:
         the interval; None where there are too few samples for that percentile.
     """
+    return percentiles(launches, (percent,))[0]
+
+
+def percentiles(launches: Launches, percents: Sequence[float]) -> list[Interval | None]:
+    """Return latency percentiles in milliseconds, with their bootstrap intervals.
+
+    The bootstrap resamples whole turns, since a disturbance affects all calls of a turn.
+
+    Args:
+        launches: latencies of one candidate.
+        percents: the percentiles, such as 50 for the median.
+
+    Returns:
+        an interval for each percentile; None where there are too few samples for it.
+    """
     turns = [np.array(turn, np.float64) / 1e6 for launch in launches for turn in launch]
     samples = np.concatenate(turns)
-    if not supported(percent, len(samples)):
-        return None
-    generator = np.random.default_rng(0)
+    enough = [percent for percent in percents if supported(percent, len(samples))]
+    if not enough:
+        return [None] * len(percents)
     resampled = [
-        np.percentile(np.concatenate([turns[index] for index in indices]), percent)
-        for indices in generator.integers(0, len(turns), (_DRAWS, len(turns)))
+        np.percentile(np.concatenate([turns[index] for index in indices]), enough)
+        for indices in _draws(len(turns))
     ]
-    low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(np.percentile(samples, percent)), float(low), float(high))
+    values = np.percentile(samples, enough)
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=0)
+    intervals = {
+        percent: Interval(float(values[index]), float(low[index]), float(high[index]))
+        for index, percent in enumerate(enough)
+    }
+    return [intervals.get(percent) for percent in percents]
+
+
+def throughput(launches: Launches, rows: int) -> Interval:
+    """Return the rows that were computed per second, with a bootstrap interval over turns.
+
+    Args:
+        launches: latencies of one candidate.
+        rows: rows a call.
+    """
+    turns = [turn for launch in launches for turn in launch]
+    calls = np.array([len(turn) for turn in turns], np.float64)
+    seconds = np.array([sum(turn) for turn in turns], np.float64) / 1e9
+    return _ratio_of_sums(rows * calls, seconds)
+
+
+def energy(microjoules: Sequence[Sequence[int]], launches: Launches, rows: int) -> Interval | None:
+    """Return the millijoules a row, with a bootstrap interval over turns.
+
+    Args:
+        microjoules: energy of each turn, nested by launch and turn.
+        launches: latencies of the same turns.
+        rows: rows a call.
+
+    Returns:
+        the interval; None where the energy of a turn is missing.
+    """
+    if [len(turns) for turns in microjoules] != [len(turns) for turns in launches]:
+        return None
+    millijoules = np.array([turn for turns in microjoules for turn in turns], np.float64) / 1e3
+    calls = np.array([len(turn) for turns in launches for turn in turns], np.float64)
+    return _ratio_of_sums(millijoules, rows * calls)
+
+
+def _ratio_of_sums(numerators: NDArray[np.float64], denominators: NDArray[np.float64]) -> Interval:
+    """Return the ratio of two sums over turns, with its bootstrap interval."""
+    drawn = _draws(len(numerators))
+    ratios = numerators[drawn].sum(axis=1) / denominators[drawn].sum(axis=1)
+    low, high = np.percentile(ratios, [2.5, 97.5])
+    return Interval(float(numerators.sum() / denominators.sum()), float(low), float(high))
+
+
+def _draws(turns: int) -> NDArray[np.int64]:
+    """Return the indices of resampled turns, always drawn the same way: (draws, turns)."""
+    return np.random.default_rng(0).integers(0, turns, (_DRAWS, turns))
 
 
 def speed_up(slower: Launches, faster: Launches) -> Interval:

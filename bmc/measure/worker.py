@@ -1,7 +1,8 @@
 """The process of one candidate of a bench: `python -m bmc.measure.worker SETTINGS`.
 
 The process loads a bundle, runs one row (the cold start) and prints a JSON line about it. Each line
-on stdin then requests a number of calls, and the process prints their nanoseconds as a JSON line.
+on stdin then requests a number of calls of a batch size, and the process prints their nanoseconds,
+and the energy that they took, as a JSON line.
 Between turns the bench stops the whole process, since idle threads that busy-wait would slow other
 candidates down.
 """
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc.errors import BmcError
+from bmc.measure.energy import Meter
 from bmc.pipeline import Pipeline
 from bmc.targets import RuntimeOptions
 
@@ -53,20 +55,25 @@ def _serve(settings: dict[str, Any]) -> None:
         execution = {**pipeline.session.execution, **cut}
         _send({"load_seconds": loaded, "execution": execution, "peak_mb": peak_memory_mb()})
         golden, _ = bundle.golden()
-        inputs = bundle.encoder.sized(golden, settings["batch"], length)
-        _warm_up(pipeline, inputs, settings["warm_up_seconds"])
+        batches = settings["batches"]
+        inputs_of = {rows: bundle.encoder.sized(golden, rows, length) for rows in batches}
+        _warm_up(pipeline, inputs_of[batches[0]], settings["warm_up_seconds"])
         _send({"warm": True})
+        meter = Meter()
         for line in sys.stdin:
             turn = json.loads(line)
+            inputs = inputs_of[turn["batch"]]
             for _ in range(_UNTIMED_CALLS):
                 pipeline.session.run(inputs)
             samples: list[int] = []
+            energy = meter.read()
             end = time.perf_counter() + turn["seconds"]
             while len(samples) < turn["calls"] or time.perf_counter() < end:
                 before = time.perf_counter_ns()
                 pipeline.session.run(inputs)
                 samples.append(time.perf_counter_ns() - before)
-            _send({"nanoseconds": samples})
+            microjoules = meter.between(energy, meter.read())
+            _send({"nanoseconds": samples, "microjoules": microjoules})
 
 
 def peak_memory_mb() -> float:

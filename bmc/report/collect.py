@@ -90,6 +90,8 @@ def newest_run(folders: Sequence[Path], settings: BenchSettings | None = None) -
         except ArtifactError as error:
             console.note(str(error))
             continue
+        if run.device:  # of another device
+            continue
         why = _unfit(run, hashes, settings or BenchSettings())
         if not why:
             return run

@@ -221,7 +221,7 @@ def _of_times(report: Report, run: results.Run) -> Iterator[str]:
         headings = [f"{name} ({data})" if several else name for data, name in compared.items()]
         yield f"times faster: than {', '.join(headings)}; same target: than the teacher there"
     yield (
-        f"machine: {machine['processor']}, {machine['cores']} cores, "
+        f"{run.device or 'machine'}: {machine['processor']}, {machine['cores']} cores, "
         f"{', '.join(machine['instructions'])}"
     )
 

@@ -42,7 +42,32 @@ def bench(
 
     Raises:
         UnknownError: there is no such bundle.
-        UsageError: there is no bundle, or a bundle takes fewer tokens than the length.
+        UsageError: there is no bundle, or a bundle takes fewer tokens than the length, or fewer
+            rows a call than a batch has.
+    """
+    folders = find_bundles(references, measurement)
+    if save:
+        writing.hold(save)
+    settings = measurement.settings()
+    run = results.measure_bundles(
+        folders, measurement.threads, settings, measurement.runtime_precision
+    )
+    path = save or workspace.root() / ".bench" / f"{run.started}.json"
+    results.save(run, path)
+    console.note(f"raw samples: {path}")
+    return Benched(run, path)
+
+
+def find_bundles(references: Sequence[str], measurement: Measurement) -> list[Path]:
+    """Return the folders of the bundles to measure.
+
+    Args:
+        references: bundles' folders or their names in the workspace; all bundles when empty.
+        measurement: settings that each bundle must accept.
+
+    Raises:
+        UnknownError: there is no such bundle.
+        UsageError: there is no bundle, or a bundle does not accept the settings.
     """
     folders = [workspace.find(name, "bundle") for name in references]
     folders = folders or workspace.entries("bundle")
@@ -53,15 +78,9 @@ def bench(
             console.note(f"{folder.name} failed a check when it was exported; bmc check says which")
     if measurement.length is not None:
         _refuse_longer(folders, measurement.length)
-    if save:
-        writing.hold(save)
-    precision = "f32" if measurement.precision == "fp32" else measurement.precision
-    settings = measurement.settings()
-    run = results.measure_bundles(folders, measurement.threads, settings, precision)
-    path = save or workspace.root() / ".bench" / f"{run.started}.json"
-    results.save(run, path)
-    console.note(f"raw samples: {path}")
-    return Benched(run, path)
+    if measurement.batches:
+        _refuse_larger(folders, max(measurement.batches))
+    return folders
 
 
 def _refuse_longer(folders: Sequence[Path], length: int) -> None:
@@ -74,3 +93,18 @@ def _refuse_longer(folders: Sequence[Path], length: int) -> None:
         most = bundles.read(folder).encoder.longest().get("sequence", length)
         if most < length:
             raise UsageError(f"{folder} takes at most {most} tokens or steps; length is {length}")
+
+
+def _refuse_larger(folders: Sequence[Path], rows: int) -> None:
+    """Refuse a batch that a bundle does not take.
+
+    Raises:
+        UsageError: a bundle takes fewer rows a call.
+    """
+    for folder in folders:
+        most = bundles.read(folder).manifest.build.get("max_batch", rows)
+        if isinstance(most, int) and most < rows:
+            raise UsageError(
+                f"{folder} takes at most {most} rows a call, and --batches has {rows}; leave the "
+                "larger ones out, or bmc export with a larger --max-batch"
+            )

@@ -9,7 +9,8 @@ from bmc import workspace
 from bmc.errors import UsageError
 from bmc.measure import results
 from bmc.report.collect import Report, collect, newest_run
-from bmc.workflows.options import Measurement
+from bmc.workflows import device_bench
+from bmc.workflows.options import Device, Measurement
 
 
 def compare(
@@ -19,6 +20,7 @@ def compare(
     length: int = 32,
     launches: int = 5,
     rounds: int = 6,
+    device: Device = Device(),  # noqa: B008  frozen
 ) -> Report:
     """Compare bundles; the newest bench that measured just these is used, else they are measured.
 
@@ -29,15 +31,22 @@ def compare(
         length: tokens or time steps of a row.
         launches: fresh processes per bundle; up to three times as many if the times vary much.
         rounds: turns of each bundle in a launch.
+        device: the device to measure on; this machine by default.
 
     Raises:
         UsageError: there are no bundles.
+        MissingError: the device cannot be reached, or lacks what the bundles need.
     """
     if not folders:
         raise UsageError("there are no bundles to compare")
     run = None
     if bench:
-        settings = Measurement(length=length, launches=launches, rounds=rounds).settings()
+        measurement = Measurement(tuple(threads), length=length, launches=launches, rounds=rounds)
+        if device.on is not None:
+            names = [str(folder) for folder in folders]
+            run = device_bench.bench(names, measurement, device=device).run
+            return collect(run, folders=folders)
+        settings = measurement.settings()
         run = newest_run(folders, settings)
         if run is None:
             run = results.measure_bundles(folders, threads, settings, skip_broken=True)

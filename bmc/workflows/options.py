@@ -323,6 +323,8 @@ class Measurement:
         precision: inference precision of OpenVINO and PyTorch; f32 and fp32 are the same.
         launches: fresh processes per bundle; up to three times as many if the times vary much.
         rounds: how often each bundle is timed per launch, alternating with the others.
+        batches: further batch sizes, such as 8,64, for the throughput in rows per second. Each
+            takes as long as the latency.
 
     Raises:
         SettingError: a setting is out of range.
@@ -336,15 +338,58 @@ class Measurement:
     precision: str = field(default="f32", metadata=about(Choice("precision", _precisions)))
     launches: int = 5
     rounds: int = 6
+    batches: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         self.settings()
 
     def settings(self) -> BenchSettings:
         """Return how each bundle's calls are timed."""
-        length = BenchSettings.length if self.length is None else self.length
-        most = 3 * self.launches
-        return BenchSettings(self.batch, length, self.launches, self.rounds, most_launches=most)
+        return BenchSettings(
+            self.batch,
+            BenchSettings.length if self.length is None else self.length,
+            self.launches,
+            self.rounds,
+            most_launches=3 * self.launches,
+            batches=tuple(rows for rows in dict.fromkeys(self.batches) if rows != self.batch),
+        )
+
+    @property
+    def runtime_precision(self) -> str:
+        """The precision as runtimes name it: "f32" or "bf16"."""
+        return "f32" if self.precision == "fp32" else self.precision
+
+
+@dataclass(frozen=True)
+class Device:
+    """The machine on which bundles are measured.
+
+    Args:
+        on: measure on another machine over ssh (user@host or user@host:port, keys only). The
+            bundles and a runner are copied there, golden outputs are checked, and everything is
+            removed again. Needs there Python 3.10 or newer, numpy, the runtime, and for texts
+            tokenizers.
+        python: the Python to use on that machine, such as venv/bin/python.
+        make_runner: write a folder to carry to a machine by hand, and to run there with python
+            run.py, instead of measuring.
+        read: result.json that such a run wrote, or its folder, to read instead of measuring.
+
+    Raises:
+        UsageError: two of `on`, `make_runner` and `read` are set.
+    """
+
+    GROUP: ClassVar[str] = "Device"
+
+    on: str | None = None
+    python: str = "python3"
+    make_runner: Path | None = None
+    read: Path | None = None
+
+    def __post_init__(self) -> None:
+        named = {"--on": self.on, "--make-runner": self.make_runner, "--read": self.read}
+        used = [option for option, value in named.items() if value is not None]
+        if len(used) > 1:
+            raise UsageError(f"{' and '.join(used)} exclude each other; leave one out")
 
 
 @dataclass(frozen=True)

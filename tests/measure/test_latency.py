@@ -137,6 +137,9 @@ def test_an_engine_without_a_gpu_says_so(bundle_of: Callable[[str], Path], tmp_p
         {"turn_seconds": -1.0},
         {"turn_seconds": float("nan")},
         {"turn_calls": 0},
+        {"batches": (0,)},
+        {"batches": (8, 8)},
+        {"batch": 4, "batches": (4,)},
     ],
 )
 def test_settings_that_measure_nothing_are_refused(settings: dict[str, Any]) -> None:

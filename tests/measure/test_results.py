@@ -18,7 +18,9 @@ from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.targets import load
 
-SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6)
+SHORT = BenchSettings(
+    launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6, batches=(3,)
+)
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +38,15 @@ def test_each_bundle_is_measured_with_each_thread_count(run: Run) -> None:
     assert rows == [("onnx", 1), ("onnx", 2), ("openvino", 1), ("openvino", 2)]
     assert all(row.samples == 0 or row.samples >= 24 for row in run.rows)
     assert all(len(row.manifest_sha256) == 64 for row in run.rows)
+
+
+def test_each_batch_size_has_its_turns_and_its_throughput(run: Run) -> None:
+    for row, sample in zip(run.rows, run.samples, strict=True):
+        turns = [[len(turn) >= 6 for turn in launch] for launch in sample.batch_nanoseconds["3"]]
+        assert turns == [[True, True], [True, True]]
+        assert set(row.throughput) == {"1", "3"}
+        for rate in row.throughput.values():
+            assert 0 < rate.low <= rate.value <= rate.high
 
 
 def test_what_cannot_run_here_is_skipped_with_its_reason(run: Run) -> None:

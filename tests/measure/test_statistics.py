@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from bmc.measure.statistics import percentile, speed_up, supported
+from bmc.measure.statistics import (
+    needed,
+    percentile,
+    percentiles,
+    speed_up,
+    supported,
+    throughput,
+)
 
 MILLISECOND = 1_000_000
 
@@ -90,3 +97,27 @@ def test_equal_candidates_are_found_equal_about_95_times_of_100() -> None:
     intervals = [speed_up(launches(generator, 1), launches(generator, 1)) for _ in range(200)]
     right = sum(interval.low <= 1 <= interval.high for interval in intervals)
     assert 180 <= right <= 199
+
+
+def test_a_percentile_needs_ten_samples_beyond_it() -> None:
+    assert [needed(percent) for percent in (50, 90, 99)] == [20, 100, 1000]
+    for percent in (50, 90, 99):
+        count = needed(percent)
+        assert supported(percent, count)
+        assert not supported(percent, count - 1)
+
+
+def test_percentiles_are_those_that_are_computed_one_by_one() -> None:
+    generator = np.random.default_rng(3)
+    launches = [generator.integers(1000, 9000, (6, 40)).tolist() for _ in range(5)]
+    together = percentiles(launches, (50, 90, 99))
+    assert together == [percentile(launches, percent) for percent in (50, 90, 99)]
+    assert percentiles([[[5] * 30]], (50, 99))[1] is None
+
+
+def test_throughput_is_rows_over_time() -> None:
+    launches = [[[1_000_000] * 10, [3_000_000] * 10]]
+    rate = throughput(launches, 8)
+    assert rate.value == pytest.approx(4000)
+    assert rate.low == pytest.approx(8 / 0.003)
+    assert rate.high == pytest.approx(8 / 0.001)

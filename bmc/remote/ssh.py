@@ -1,0 +1,243 @@
+"""Run a program on another machine with the OpenSSH client; keys only, and known hosts only."""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+import subprocess
+import tempfile
+import threading
+import zlib
+from contextlib import suppress
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO
+
+from bmc.errors import BmcError, MissingError, UsageError
+
+HEARTBEAT_SECONDS = 5.0
+_CLOSING_SECONDS = 15.0
+_MAX_LINE = 1 << 20
+_DESTINATION = re.compile(
+    r"(?:(?P<user>[A-Za-z0-9._][A-Za-z0-9._-]*)@)?"
+    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])"
+    r"(?::(?P<port>\d{1,5}))?"
+)
+_OPTIONS = (
+    *("-T", "-a", "-x"),  # no terminal, and neither the agent nor the display is forwarded
+    *("-o", "BatchMode=yes"),  # keys alone: nobody is there to type a password
+    *("-o", "StrictHostKeyChecking=yes"),
+    *("-o", "ClearAllForwardings=yes"),
+    *("-o", "ConnectTimeout=20"),
+    *("-o", "ServerAliveInterval=15"),
+    *("-o", "ServerAliveCountMax=4"),
+)
+
+
+@dataclass(frozen=True)
+class Destination:
+    """A machine to log in to.
+
+    Args:
+        text: the machine as the user typed it.
+        login: user and host as ssh takes them.
+        port: port of the ssh server; None for the one in the user's ssh configuration.
+    """
+
+    text: str
+    login: str
+    port: int | None = None
+
+    @staticmethod
+    def read(text: str) -> Destination:
+        """Read user@host, user@host:port, or a host of the user's ssh configuration.
+
+        Raises:
+            UsageError: the text is none of these.
+        """
+        match = _DESTINATION.fullmatch(text)
+        port = int(match["port"]) if match and match["port"] else None
+        if match is None or (port is not None and not 0 < port < 65536):
+            raise UsageError(
+                f"{text!r:.80} is not a machine to log in to; write user@host or user@host:port "
+                "(an IPv6 address in brackets)"
+            )
+        host = match["host"].strip("[]")
+        return Destination(text, f"{match['user']}@{host}" if match["user"] else host, port)
+
+    @property
+    def by_hand(self) -> str:
+        """The command that a person types to log in."""
+        port = f"-p {self.port} " if self.port else ""
+        return f"ssh {port}{self.login}"
+
+
+class Connection:
+    """A program that runs on another machine, with its stdin and stdout; a context manager.
+
+    When the block ends, stdin is closed: the program must end then.
+
+    Args:
+        destination: the machine.
+        command: command line for the login shell there.
+
+    Raises:
+        MissingError: there is no OpenSSH client here.
+    """
+
+    def __init__(self, destination: Destination, command: str) -> None:
+        self._destination = destination
+        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
+        self._stop = threading.Event()
+        self._pulse: threading.Thread | None = None
+        port = ["-p", str(destination.port)] if destination.port else []
+        try:
+            self._process = subprocess.Popen(
+                ["ssh", *_OPTIONS, *port, "--", destination.login, command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._errors,
+                # Ctrl-C reaches bmc alone, which closes stdin: the program there then cleans up.
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            self._errors.close()
+            raise MissingError(
+                "a device is reached with the OpenSSH client, and there is no ssh here: install it "
+                "(apt install openssh-client)"
+            ) from error
+
+    def send(self, data: bytes) -> bool:
+        """Send bytes; return whether the program still reads."""
+        try:
+            self._stdin.write(data)
+            self._stdin.flush()
+        except OSError:
+            return False
+        return True
+
+    def line(self) -> bytes:
+        """Return the next line of the program's output; b"" at its end."""
+        return self._stdout.readline(_MAX_LINE)
+
+    def exactly(self, size: int) -> bytes:
+        """Return the next bytes of the program's output; fewer at its end."""
+        return self._stdout.read(size)
+
+    def keep_alive(self) -> None:
+        """Send a byte every few seconds from now on, which tells that this side is there."""
+        self._pulse = threading.Thread(target=self._beat, daemon=True)
+        self._pulse.start()
+
+    def failure(self, code: int | None = None) -> BmcError:
+        """Return the error for a program that ended too early, from what ssh says.
+
+        Args:
+            code: exit code of the program; None for that of ssh.
+        """
+        ended = self._wait()
+        code = ended if code is None else code
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
+        said = [line.strip() for line in lines if line.strip()]
+        return failure_of(self._destination, code, said)
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._wait()
+        self._stdout.close()
+        self._errors.close()
+
+    @property
+    def _stdin(self) -> IO[bytes]:
+        if self._process.stdin is None:
+            raise BmcError("the ssh process has no input")
+        return self._process.stdin
+
+    @property
+    def _stdout(self) -> IO[bytes]:
+        if self._process.stdout is None:
+            raise BmcError("the ssh process has no output")
+        return self._process.stdout
+
+    def _beat(self) -> None:
+        while not self._stop.wait(HEARTBEAT_SECONDS):
+            if not self.send(b"\n"):
+                return
+
+    def _wait(self) -> int:
+        """Close stdin, and wait until ssh ends; one that does not end is killed."""
+        self._stop.set()
+        if self._pulse is not None:
+            self._pulse.join()
+        with suppress(OSError):
+            self._stdin.close()
+        try:
+            return self._process.wait(_CLOSING_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
+
+
+def failure_of(destination: Destination, code: int, said: list[str]) -> BmcError:
+    """Return the error for a connection that failed.
+
+    Args:
+        destination: the machine.
+        code: exit code of ssh; 255 for an error of ssh itself.
+        said: lines that ssh and the program wrote to stderr.
+    """
+    name, text = destination.text, "\n".join(said)
+    reason = said[-1] if said else f"ssh ended with code {code}"
+    if "Host key verification failed" in text or "REMOTE HOST IDENTIFICATION" in text:
+        changed = "REMOTE HOST IDENTIFICATION" in text
+        problem = "has another host key than before" if changed else "has an unknown host key"
+        return MissingError(
+            f"{name} {problem}; compare its fingerprint, and log in once by hand: "
+            f"{destination.by_hand}"
+        )
+    if "Permission denied" in text:
+        port = f"-p {destination.port} " if destination.port else ""
+        return MissingError(
+            f"{name} accepts no key of yours, and bmc types no password; "
+            f"ssh-copy-id {port}{destination.login} installs one"
+        )
+    if code == 255:
+        return MissingError(
+            f"the connection to {name} failed or was cut ({reason:.200}); nothing was kept, and "
+            f"what ran there ends; does {destination.by_hand} work?"
+        )
+    return BmcError(
+        f"the runner on {name} ended with code {code} ({reason:.200}); {destination.by_hand} shows "
+        "whether its memory suffices"
+    )
+
+
+def python_command(python: str, program: str, argument: str) -> str:
+    """Return the command line that runs a Python program on a machine with a Unix shell.
+
+    The program is encoded: login shells differ in how they read quotes and line breaks.
+
+    Args:
+        python: the Python there, such as "python3"; a path is relative to the home folder.
+        program: text of the program.
+        argument: its argument.
+    """
+    there = shlex.quote(python.removeprefix("~/"))
+    absent = shlex.quote('{"bmc": "no python"}')
+    encoded = base64.b64encode(zlib.compress(program.encode())).decode()
+    line = f'import base64, zlib; exec(zlib.decompress(base64.b64decode("{encoded}")))'
+    shell = (
+        f"if command -v {there} >/dev/null 2>&1; "
+        f"then exec {there} -c {shlex.quote(line)} {shlex.quote(argument)}; "
+        f"else echo {absent}; fi"
+    )
+    return f"exec sh -c {shlex.quote(shell)}"
