@@ -9,6 +9,7 @@ from typing import Any
 from bmc.curves import Epoch
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
+from bmc.report.device import Device
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class Report:
         run: benchmark run that measured the latencies; None for a report without latencies.
         broken: bundles that cannot be read or run, each with the reason.
         notes: reasons why simple models could not be added for comparison.
+        devices: times of the bundles on other devices.
     """
 
     lines: tuple[Line, ...]
@@ -118,6 +120,7 @@ class Report:
     run: Run | None
     broken: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
 
     def by_data(self) -> dict[str, list[Line]]:
         """Return the lines of each data set; data sets are in the order of their first line."""

@@ -13,6 +13,7 @@ from bmc.measure import results, tables
 from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
+from bmc.report import devices
 from bmc.report.line import Line, Report
 
 COLUMNS = (
@@ -60,19 +61,21 @@ def terminal(report: Report) -> Table:
     table.add_column("bundle", overflow="fold")
     for column in ("accuracy %", "F1 %", "as teacher", "MB", "p50 ms", "p90 ms", "times faster"):
         table.add_column(column, justify="right", no_wrap=True)
+    for column in devices.columns(report):
+        table.add_column(column.replace(": ", "\n"), justify="right", no_wrap=True)
     grouped = report.by_data()
     for data, lines in grouped.items():
         if len(grouped) > 1:
             table.add_row(f"{data}:", style="bold")
         for line in lines:
-            _add(table, line)
+            _add(table, report, line)
         table.add_section()
     for name in report.broken:
         table.add_row(name, "broken", style="red")
     return table
 
 
-def _add(table: Table, line: Line) -> None:
+def _add(table: Table, report: Report, line: Line) -> None:
     if line.failed:
         table.add_row(line.name, "failed", style="red")
         return
@@ -85,6 +88,7 @@ def _add(table: Table, line: Line) -> None:
         _point(line.p50) if line.threads is not None else _not_run(line),
         _point(line.p90) if line.threads is not None else "",
         _ratio(line.speed_up),
+        *devices.cells(report, line),
         style="red" if line.cannot_run else "dim" if line.floor else None,
     )
 
@@ -93,7 +97,9 @@ def markdown(report: Report) -> str:
     """Return the report as Markdown; names and labels are shown as they are, never obeyed."""
     found = ["# bmc report"]
     for data, lines in report.by_data().items():
-        rows = [COLUMNS, tuple("---" for _ in COLUMNS), *(_row(line) for line in lines)]
+        head = (*COLUMNS, *map(escaped, devices.columns(report)))
+        rows = [head, tuple("---" for _ in head)]
+        rows += [(*_row(line), *devices.cells(report, line)) for line in lines]
         found.append(f"## {escaped(data)}\n\n{_table(rows)}")
     found.append("\n".join(f"- {escaped(note)}" for note in notes(report)))
     found += [
@@ -169,6 +175,7 @@ def notes(report: Report) -> Sequence[str]:
     found += [f"{line.name}: {remark}" for line in report.lines for remark in line.remarks]
     if report.run:
         found += _of_times(report, report.run)
+    found += devices.notes(report)
     return [printable(note) for note in found]
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bmc import console, disk, workspace
+from bmc.bundle import MANIFEST
 from bmc.errors import UsageError, unknown
-from bmc.files import write_json
+from bmc.files import sha256, write_json
 from bmc.measure import results
 from bmc.measure.results import Run
 from bmc.report import page, table
 from bmc.report.chart import svg
 from bmc.report.collect import Report, collect, newest_run
+from bmc.report.devices import device_runs, with_devices
 from bmc.report.floor import Floor
 from bmc.report.read import read_all
 from bmc.workflows.floor import floor_of
@@ -74,9 +76,12 @@ def report(
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
     collected = collect(run, reference, named, floor)
+    if reporting.bench:
+        collected = _with_devices(collected, folders, reporting)
     content = {
         "references": dict(collected.references),
         "machine": run.machine if run else None,
+        "devices": [asdict(device) for device in collected.devices],
         "lines": [line.to_json() for line in collected.lines],
         "broken": dict(collected.broken),
         "notes": list(collected.notes),
@@ -112,6 +117,13 @@ def _check_reference(reference: str, folders: Sequence[Path], bench: bool) -> No
         raise unknown("bundle", reference, names)
     if not bench:
         raise UsageError("--reference is what latencies are compared with; leave --no-bench out")
+
+
+def _with_devices(report: Report, folders: Sequence[Path], reporting: Reporting) -> Report:
+    """Add the times of the report's bundles on other devices, where `bmc bench --on` measured."""
+    settings = Measurement(length=reporting.length, launches=reporting.launches).settings()
+    hashes = {folder.name: sha256(folder / MANIFEST) for folder in folders}
+    return with_devices(report, device_runs(folders, settings), hashes)
 
 
 def _bench(folders: Sequence[Path], reporting: Reporting) -> Run:
