@@ -37,7 +37,7 @@ def bench(
     from bmc.workflows import device_bench as there
 
     if device.make_runner is not None:
-        return render.runner(there.make_runner(bundle, measurement, device.make_runner))
+        return render.runner(there.make_runner(bundle, measurement, device.make_runner, save))
     if device.on is not None or device.read is not None:
         return render_result(render.benched, there.bench, bundle, measurement, save, device)
     return render.benched(here.bench(bundle, measurement, save))

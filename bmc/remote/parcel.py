@@ -103,7 +103,9 @@ def parcel_of(
     read = {folder: bundles.read(folder) for folder in dict.fromkeys(folders)}
     _refuse_equal_names(list(read))
     for bundle in read.values():
-        _refuse_unsent(bundle)
+        reason = reason_against(bundle)
+        if reason:
+            raise UsageError(f"{bundle.path} {reason}")
     needed = modules.needed_by([*_ROOTS, *_modules_of(list(read.values()))])
     asked = Request(
         {folder.name: sha256(folder / bundles.MANIFEST) for folder in read},
@@ -119,6 +121,23 @@ def parcel_of(
         for name in (bundles.MANIFEST, *bundle.files):
             files[f"{BUNDLES}/{folder.name}/{name}"] = Content.of_file(folder / name)
     return Parcel(files, asked)
+
+
+def reason_against(bundle: Bundle) -> str:
+    """Say why a bundle cannot be measured with what is sent to a device; "" if it can."""
+    target = bundle.manifest.target
+    package = TARGETS.origin(target).package or TASKS.origin(bundle.manifest.task).package
+    if package:
+        return (
+            f"needs a plug-in of the package {package}, which is not sent to devices; install "
+            "bmc-toolkit and the package there, and run bmc bench there"
+        )
+    if format_of(target).is_reference:
+        return (
+            "runs in PyTorch, which is not measured on devices; export its model with bmc export "
+            "--target onnx, openvino or tensorrt, and measure that bundle"
+        )
+    return ""
 
 
 def write(parcel: Parcel, folder: Path) -> None:
@@ -148,26 +167,6 @@ def _refuse_equal_names(folders: Sequence[Path]) -> None:
     name, count = Counter(folder.name for folder in folders).most_common(1)[0]
     if count > 1:
         raise UsageError(f"two bundles are named {name}: rename one, or measure each alone")
-
-
-def _refuse_unsent(bundle: Bundle) -> None:
-    """Refuse a bundle whose runtime is not among what is sent.
-
-    Raises:
-        UsageError: the bundle needs PyTorch or a plug-in.
-    """
-    target = bundle.manifest.target
-    package = TARGETS.origin(target).package or TASKS.origin(bundle.manifest.task).package
-    if package:
-        raise UsageError(
-            f"{bundle.path} needs a plug-in of the package {package}, which is not sent to "
-            "devices; install bmc-toolkit and the package there, and run bmc bench there"
-        )
-    if format_of(target).is_reference:
-        raise UsageError(
-            f"{bundle.path} runs in PyTorch, which is not measured on devices; export its model "
-            "with bmc export --target onnx, openvino or tensorrt, and measure that bundle"
-        )
 
 
 def _readme(asked: Request) -> str:

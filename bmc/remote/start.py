@@ -22,7 +22,8 @@ def main() -> None:
         needed = " ".join(missing)
         sys.exit(f"bmc: packages are missing; run: {sys.executable} -m pip install {needed}")
     os.chdir(folder)  # so that no other bmc is imported from the working folder
-    os.environ["PYTHONPATH"] = str(folder)
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *([before] if before else [])])
     sys.path.insert(0, str(folder))
     importlib.import_module("bmc.remote.runner").main(folder, "--watched" in sys.argv)
 

@@ -78,19 +78,24 @@ def bench(
     return Benched(run, path)
 
 
-def make_runner(references: Sequence[str], measurement: Measurement, folder: Path) -> RunnerFolder:
+def make_runner(
+    references: Sequence[str], measurement: Measurement, folder: Path, save: Path | None = None
+) -> RunnerFolder:
     """Write a folder that measures bundles on another machine.
 
     Args:
         references: bundles' folders or their names in the workspace; all bundles when empty.
         measurement: settings of the measurement.
         folder: the folder to write, which does not exist.
+        save: refused: a runner has its own file of raw samples.
 
     Raises:
         UnknownError: there is no such bundle.
         UsageError: the folder exists, there is no bundle, or one cannot be measured on a device.
         StorageError: the disk is full or not writable.
     """
+    if save is not None:
+        raise UsageError("--save is for bmc bench --read; the runner itself writes result.json")
     if folder.exists():
         raise UsageError(f"{folder} exists; name a folder that does not, after --make-runner")
     writing.refuse_existing(folder, force=False)
@@ -104,8 +109,29 @@ def make_runner(references: Sequence[str], measurement: Measurement, folder: Pat
 
 def _parcel(references: Sequence[str], measurement: Measurement) -> parcel.Parcel:
     folders = find_bundles(references, measurement)
+    if not references:
+        folders = _measurable(folders)
     precision = measurement.runtime_precision
     return parcel.parcel_of(folders, measurement.threads, measurement.settings(), precision)
+
+
+def _measurable(folders: Sequence[Path]) -> list[Path]:
+    """Return the bundles that can be measured on a device; notes say why others are left out.
+
+    Raises:
+        UsageError: there is none.
+    """
+    reasons = {folder: parcel.reason_against(bundles.read(folder)) for folder in folders}
+    for folder, reason in reasons.items():
+        if reason:
+            console.note(f"{folder} is left out: it {reason}")
+    chosen = [folder for folder, reason in reasons.items() if not reason]
+    if not chosen:
+        raise UsageError(
+            f"no bundle in {workspace.root()} can be measured on a device; make one with "
+            "bmc export --target onnx, openvino or tensorrt"
+        )
+    return chosen
 
 
 def _read(path: Path, references: Sequence[str]) -> Run:

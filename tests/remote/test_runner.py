@@ -133,9 +133,26 @@ def test_options_that_exclude_each_other_and_bundles_that_no_device_runs_are_ref
     shutil.copytree(bundle_of("onnx"), copy)
     code, _, err = bmc("bench", bundle_of("onnx"), copy, *runner)
     assert (code, "two bundles are named onnx" in err) == (2, True)
+    code, _, err = bmc("bench", copy, *runner, "--save", tmp_path / "samples.json")
+    assert (code, "writes result.json" in err) == (2, True)
     code, _, err = bmc("bench", copy, "--make-runner", copy)
     assert (code, "exists" in err) == (2, True)
     assert bmc("bench", "--on", "pi@board", "--batches", "0")[0] == 2
+
+
+def test_bundles_that_no_device_runs_are_left_out_of_all_bundles_with_a_note(
+    bmc: Command, bundle_of: Callable[[str], Path], workspace: Path
+) -> None:
+    for target in ("pytorch", "openvino"):
+        workspace.mkdir(exist_ok=True)
+        shutil.copytree(bundle_of(target), workspace / target)
+    code, out, err = bmc("bench", "--make-runner", workspace / "runner", *FAST, "--json")
+    assert code == 0
+    assert json.loads(out)["bundles"] == ["openvino"]
+    assert "pytorch is left out: it runs in PyTorch" in err
+    shutil.rmtree(workspace / "openvino")
+    code, _, err = bmc("bench", "--make-runner", workspace / "other")
+    assert (code, "can be measured on a device" in err) == (2, True)
 
 
 def test_a_runner_is_told_by_its_request(carried: Path) -> None:
