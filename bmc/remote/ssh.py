@@ -90,6 +90,7 @@ class Connection:
         self._destination = destination
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  closed in __exit__
         self._stop = threading.Event()
+        self._is_open = False  # whether the program has sent something
         self._pulse: threading.Thread | None = None
         port = ["-p", str(destination.port)] if destination.port else []
         try:
@@ -119,7 +120,9 @@ class Connection:
 
     def line(self) -> bytes:
         """Return the next line of the program's output; b"" at its end."""
-        return self._stdout.readline(_MAX_LINE)
+        line = self._stdout.readline(_MAX_LINE)
+        self._is_open = self._is_open or bool(line)
+        return line
 
     def exactly(self, size: int) -> bytes:
         """Return the next bytes of the program's output; fewer at its end."""
@@ -141,7 +144,7 @@ class Connection:
         self._errors.seek(0)
         lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
         said = [line.strip() for line in lines if line.strip()]
-        return failure_of(self._destination, code, said)
+        return failure_of(self._destination, code, said, self._is_open)
 
     def __enter__(self) -> Connection:
         return self
@@ -187,13 +190,14 @@ class Connection:
             return self._process.wait()
 
 
-def failure_of(destination: Destination, code: int, said: list[str]) -> BmcError:
+def failure_of(destination: Destination, code: int, said: list[str], was_open: bool) -> BmcError:
     """Return the error for a connection that failed.
 
     Args:
         destination: the machine.
         code: exit code of ssh; 255 for an error of ssh itself.
         said: lines that ssh and the program wrote to stderr.
+        was_open: whether the program has run there.
     """
     name, text = destination.text, "\n".join(said)
     reason = said[-1] if said else f"ssh ended with code {code}"
@@ -210,10 +214,14 @@ def failure_of(destination: Destination, code: int, said: list[str]) -> BmcError
             f"{name} accepts no key of yours, and bmc types no password; "
             f"ssh-copy-id {port}{destination.login} installs one"
         )
+    if code == 255 and not was_open:
+        return MissingError(
+            f"{name} cannot be reached ({reason:.200}); find out why with {destination.by_hand}"
+        )
     if code == 255:
         return MissingError(
-            f"the connection to {name} failed or was cut ({reason:.200}); nothing was kept, and "
-            f"what ran there ends; does {destination.by_hand} work?"
+            f"the connection to {name} was cut ({reason:.200}); nothing was kept here, and what "
+            "ran there ends within a minute: run the command again"
         )
     return BmcError(
         f"the runner on {name} ended with code {code} ({reason:.200}); {destination.by_hand} shows "

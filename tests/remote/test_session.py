@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
 
 from bmc import console
 from bmc.console import Callback, Event
@@ -101,7 +102,7 @@ def test_a_machine_without_python_or_the_runtime_says_what_to_install(
         measure_on(device, parcel, "python3.99")
     packages = device.folder / "packages"
     packages.mkdir()
-    for module in (np, __import__("tokenizers")):
+    for module in (np, tokenizers):
         folder = Path(module.__path__[0])
         (packages / folder.name).symlink_to(folder)
     bare = device.folder / "bare"  # a Python without site-packages, run as a relative path
