@@ -178,8 +178,10 @@ def _follow(connection: Connection, destination: Destination) -> int:
                 shown.show(message)
             elif message["bmc"] == "result" and 0 < message["bytes"] <= _MAX_RESULT:
                 return int(message["bytes"])
+            elif message["bmc"] == "died":
+                raise connection.death(int(message["code"]))
             else:
-                raise connection.failure(message.get("code"))
+                raise connection.failure()
 
 
 class _Progress:

@@ -133,18 +133,15 @@ class Connection:
         self._pulse = threading.Thread(target=self._beat, daemon=True)
         self._pulse.start()
 
-    def failure(self, code: int | None = None) -> BmcError:
-        """Return the error for a program that ended too early, from what ssh says.
+    def failure(self) -> BmcError:
+        """Return the error for a connection that ended too early, from what ssh says."""
+        code = self._wait()
+        return failure_of(self._destination, code, self._said(), self._is_open)
 
-        Args:
-            code: exit code of the program; None for that of ssh.
-        """
-        ended = self._wait()
-        code = ended if code is None else code
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        said = [line.strip() for line in lines if line.strip()]
-        return failure_of(self._destination, code, said, self._is_open)
+    def death(self, code: int) -> BmcError:
+        """Return the error for a program there that ended with a code, or by a signal below 0."""
+        self._wait()
+        return _death(self._destination, code, self._said())
 
     def __enter__(self) -> Connection:
         return self
@@ -171,6 +168,12 @@ class Connection:
             raise BmcError("the ssh process has no output")
         return self._process.stdout
 
+    def _said(self) -> list[str]:
+        """Return the lines that ssh and the program wrote to stderr."""
+        self._errors.seek(0)
+        lines = self._errors.read().decode("utf-8", "replace").splitlines()
+        return [line.strip() for line in lines if line.strip()]
+
     def _beat(self) -> None:
         while not self._stop.wait(HEARTBEAT_SECONDS):
             if not self.send(b"\n"):
@@ -195,12 +198,20 @@ def failure_of(destination: Destination, code: int, said: list[str], was_open: b
 
     Args:
         destination: the machine.
-        code: exit code of ssh; 255 for an error of ssh itself.
+        code: exit code of ssh: 255 for an error of ssh itself, below 0 if ssh was killed, else that
+            of the program.
         said: lines that ssh and the program wrote to stderr.
         was_open: whether the program has run there.
     """
     name, text = destination.text, "\n".join(said)
     reason = said[-1] if said else f"ssh ended with code {code}"
+    if was_open:
+        if code != 255 and code >= 0:
+            return _death(destination, code, said)
+        return MissingError(
+            f"the connection to {name} was cut ({reason:.200}); nothing was kept here, and what "
+            "ran there ends within a minute: run the command again"
+        )
     if "Host key verification failed" in text or "REMOTE HOST IDENTIFICATION" in text:
         changed = "REMOTE HOST IDENTIFICATION" in text
         problem = "has another host key than before" if changed else "has an unknown host key"
@@ -214,18 +225,16 @@ def failure_of(destination: Destination, code: int, said: list[str], was_open: b
             f"{name} accepts no key of yours, and bmc types no password; "
             f"ssh-copy-id {port}{destination.login} installs one"
         )
-    if code == 255 and not was_open:
-        return MissingError(
-            f"{name} cannot be reached ({reason:.200}); find out why with {destination.by_hand}"
-        )
-    if code == 255:
-        return MissingError(
-            f"the connection to {name} was cut ({reason:.200}); nothing was kept here, and what "
-            "ran there ends within a minute: run the command again"
-        )
+    return MissingError(
+        f"{name} cannot be reached ({reason:.200}); find out why with {destination.by_hand}"
+    )
+
+
+def _death(destination: Destination, code: int, said: list[str]) -> BmcError:
+    reason = said[-1] if said else "no message"
     return BmcError(
-        f"the runner on {name} ended with code {code} ({reason:.200}); {destination.by_hand} shows "
-        "whether its memory suffices"
+        f"the runner on {destination.text} ended with code {code} ({reason:.200}); "
+        f"{destination.by_hand} shows whether its memory suffices"
     )
 
 
