@@ -34,9 +34,9 @@ from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.measure.shown import with_interval
 from bmc.measure.statistics import speed_up
+from bmc.remote.destination import Destination
 from bmc.remote.parcel import parcel_of
 from bmc.remote.session import measure_on
-from bmc.remote.ssh import Destination
 
 ROOT = Path(__file__).parents[1]
 SHARE = 0.9

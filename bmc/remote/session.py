@@ -14,8 +14,9 @@ from bmc import console, disk
 from bmc.errors import ArtifactError, BmcError, MissingError, StorageError
 from bmc.measure import results
 from bmc.measure.results import Run
+from bmc.remote.destination import Destination
 from bmc.remote.parcel import Parcel
-from bmc.remote.ssh import Connection, Destination, python_command
+from bmc.remote.ssh import Connection, python_command
 
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 _OLDEST_PYTHON = (3, 10)

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import base64
-import re
 import shlex
 import subprocess
 import tempfile
 import threading
 import zlib
 from contextlib import suppress
-from dataclasses import dataclass
 from types import TracebackType
 from typing import IO
 
-from bmc.errors import BmcError, MissingError, UsageError
+from bmc.errors import BmcError, MissingError
+from bmc.remote.destination import Destination
+from bmc.remote.failures import death_of, failure_of
 
 HEARTBEAT_SECONDS = 5.0
 _CLOSING_SECONDS = 15.0
 _MAX_LINE = 1 << 20
-_DESTINATION = re.compile(
-    r"(?:(?P<user>[A-Za-z0-9._][A-Za-z0-9._-]*)@)?"
-    r"(?P<host>[A-Za-z0-9_][A-Za-z0-9._-]*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])"
-    r"(?::(?P<port>\d{1,5}))?"
-)
 _OPTIONS = (
     *("-T", "-a", "-x"),  # no terminal, and neither the agent nor the display is forwarded
     *("-o", "BatchMode=yes"),  # keys alone: nobody is there to type a password
@@ -33,44 +28,6 @@ _OPTIONS = (
     *("-o", "ServerAliveInterval=15"),
     *("-o", "ServerAliveCountMax=4"),
 )
-
-
-@dataclass(frozen=True)
-class Destination:
-    """A machine to log in to.
-
-    Args:
-        text: the machine as the user typed it.
-        login: user and host as ssh takes them.
-        port: port of the ssh server; None for the one in the user's ssh configuration.
-    """
-
-    text: str
-    login: str
-    port: int | None = None
-
-    @staticmethod
-    def read(text: str) -> Destination:
-        """Read user@host, user@host:port, or a host of the user's ssh configuration.
-
-        Raises:
-            UsageError: the text is none of these.
-        """
-        match = _DESTINATION.fullmatch(text)
-        port = int(match["port"]) if match and match["port"] else None
-        if match is None or (port is not None and not 0 < port < 65536):
-            raise UsageError(
-                f"{text!r:.80} is not a machine to log in to; write user@host or user@host:port "
-                "(an IPv6 address in brackets)"
-            )
-        host = match["host"].strip("[]")
-        return Destination(text, f"{match['user']}@{host}" if match["user"] else host, port)
-
-    @property
-    def by_hand(self) -> str:
-        """The command that a person types to log in."""
-        port = f"-p {self.port} " if self.port else ""
-        return f"ssh {port}{self.login}"
 
 
 class Connection:
@@ -141,7 +98,7 @@ class Connection:
     def death(self, code: int) -> BmcError:
         """Return the error for a program there that ended with a code, or by a signal below 0."""
         self._wait()
-        return _death(self._destination, code, self._said())
+        return death_of(self._destination, code, self._said())
 
     def __enter__(self) -> Connection:
         return self
@@ -191,51 +148,6 @@ class Connection:
         except subprocess.TimeoutExpired:
             self._process.kill()
             return self._process.wait()
-
-
-def failure_of(destination: Destination, code: int, said: list[str], was_open: bool) -> BmcError:
-    """Return the error for a connection that failed.
-
-    Args:
-        destination: the machine.
-        code: exit code of ssh: 255 for an error of ssh itself, below 0 if ssh was killed, else that
-            of the program.
-        said: lines that ssh and the program wrote to stderr.
-        was_open: whether the program has run there.
-    """
-    name, text = destination.text, "\n".join(said)
-    reason = said[-1] if said else f"ssh ended with code {code}"
-    if was_open:
-        if code != 255 and code >= 0:
-            return _death(destination, code, said)
-        return MissingError(
-            f"the connection to {name} was cut ({reason:.200}); nothing was kept here, and what "
-            "ran there ends within a minute: run the command again"
-        )
-    if "Host key verification failed" in text or "REMOTE HOST IDENTIFICATION" in text:
-        changed = "REMOTE HOST IDENTIFICATION" in text
-        problem = "has another host key than before" if changed else "has an unknown host key"
-        return MissingError(
-            f"{name} {problem}; compare its fingerprint, and log in once by hand: "
-            f"{destination.by_hand}"
-        )
-    if "Permission denied" in text:
-        port = f"-p {destination.port} " if destination.port else ""
-        return MissingError(
-            f"{name} accepts no key of yours, and bmc types no password; "
-            f"ssh-copy-id {port}{destination.login} installs one"
-        )
-    return MissingError(
-        f"{name} cannot be reached ({reason:.200}); find out why with {destination.by_hand}"
-    )
-
-
-def _death(destination: Destination, code: int, said: list[str]) -> BmcError:
-    reason = said[-1] if said else "no message"
-    return BmcError(
-        f"the runner on {destination.text} ended with code {code} ({reason:.200}); "
-        f"{destination.by_hand} shows whether its memory suffices"
-    )
 
 
 def python_command(python: str, program: str, argument: str) -> str:

@@ -14,9 +14,9 @@ from bmc.files import sha256
 from bmc.measure import results
 from bmc.measure.results import Run
 from bmc.remote import parcel
+from bmc.remote.destination import Destination
 from bmc.remote.request import RESULT
 from bmc.remote.session import check_bundles, measure_on
-from bmc.remote.ssh import Destination
 from bmc.workflows.bench import Benched, find_bundles
 from bmc.workflows.options import Device, Measurement
 

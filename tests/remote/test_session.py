@@ -24,8 +24,8 @@ from bmc.files import sha256
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.remote import session
+from bmc.remote.destination import Destination
 from bmc.remote.parcel import Parcel
-from bmc.remote.ssh import Destination
 from tests._ssh_server import Server
 from tests.remote._parcels import SHORT, short_parcel, with_other_golden_outputs
 
