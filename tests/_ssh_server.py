@@ -10,11 +10,12 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ class Server:
         self.temporary = folder / "tmp"
         self.temporary.mkdir()
         self.prefix = ""  # shell text that stands before each command
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[int] = []  # of logins, the newest last
         self.port = 0
         self._ssh = shutil.which("ssh")
         self._loop = asyncio.new_event_loop()
@@ -103,8 +104,9 @@ class Server:
     def stop(self) -> None:
         """Kill what still runs, and end."""
         for process in self.processes:
-            process.kill()
-            process.wait()
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self, ready: threading.Event) -> None:
@@ -112,6 +114,14 @@ class Server:
         self._loop.run_until_complete(self._listen())
         ready.set()
         self._loop.run_forever()
+
+    async def _end(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _listen(self) -> None:
         authorized = self.folder / "authorized_keys"
@@ -127,8 +137,8 @@ class Server:
         self.port = self._acceptor.get_port()
 
     async def _serve(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        child: subprocess.Popen[bytes] = subprocess.Popen(
-            ["/bin/sh", "-c", f"{self.prefix}{process.command}"],
+        child = await asyncio.create_subprocess_exec(
+            *("/bin/sh", "-c", f"{self.prefix}{process.command}"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,16 +146,24 @@ class Server:
             env={**os.environ, "TMPDIR": str(self.temporary)},
             start_new_session=True,
         )
-        self.processes.append(child)
-        streams: dict[str, Any] = {
-            "stdin": child.stdin,
-            "stdout": child.stdout,
-            "stderr": child.stderr,
-        }
-        await process.redirect(**streams)
-        await process.stdout.drain()
-        code = await asyncio.get_running_loop().run_in_executor(None, child.wait)
+        self.processes.append(child.pid)
+        incoming = asyncio.create_task(_pass_on(process.stdin, child.stdin))
+        await asyncio.gather(
+            _pass_on(child.stdout, process.stdout), _pass_on(child.stderr, process.stderr)
+        )
+        code = await child.wait()
+        incoming.cancel()
         process.exit(code if code >= 0 else 128 - code)
+
+
+async def _pass_on(reader: Any, writer: Any) -> None:
+    """Copy bytes until the reader ends or one of both is gone; a program's stdin is closed then."""
+    with suppress(asyncssh.Error, OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    if isinstance(writer, asyncio.StreamWriter):
+        writer.close()
 
 
 @contextmanager

@@ -149,7 +149,7 @@ def test_a_run_that_is_cut_in_the_middle_leaves_nothing_there(
             if how == "the connection is cut":
                 device.cut()
             else:
-                device.processes[-1].kill()
+                os.kill(device.processes[-1], signal.SIGKILL)
 
     thread = threading.Thread(target=interrupt)
     thread.start()

@@ -24,7 +24,7 @@ def test_a_p99_of_too_few_calls_is_not_shown_and_what_it_needs_is(tmp_path: Path
     assert "p99 of small needs 1,000 calls, and 120 were measured: --rounds 50" in lines_of(run)
     slow = replace(run.rows[0], p99=Interval(0.2, 0.19, 0.21), samples=1000)
     text = lines_of(replace(run, rows=(slow,)))
-    assert "p99 of small: 0.2 [0.19, 0.21] ms (1,000 calls)" in text
+    assert "p99 of small: 0.200 [0.190, 0.210] ms (1,000 calls)" in text
     assert "energy" not in text
 
 
@@ -41,7 +41,7 @@ def test_energy_throughput_and_the_device_are_shown_where_they_are_known(tmp_pat
     run = replace(run, rows=(row,), settings=settings, device="pi@board", checks=checks)
     rendered = benched(Benched(run, Path("samples.json")))
     text = lines_of(run)
-    assert "energy of small: 1.5 [1.4, 1.6] mJ a row" in text
+    assert "energy of small: 1.50 [1.40, 1.60] mJ a row" in text
     assert "golden outputs of small: changed by 1e-05 at most, allowed is 0.002" in text
     assert "pi@board: a processor, 2 cores" in text
     headers = [str(column.header) for column in rendered.shown[1].columns]  # type: ignore[attr-defined]
