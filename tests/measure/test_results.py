@@ -18,9 +18,7 @@ from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.targets import load
 
-SHORT = BenchSettings(
-    launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6, batches=(3,)
-)
+SHORT = BenchSettings(launches=2, rounds=2, length=8, turn_seconds=0.01, turn_calls=6, batches=(3,))
 
 
 @pytest.fixture(scope="module")
