@@ -122,7 +122,7 @@ def _bmc(
         Logits(str(teacher), lineage.weights_sha256(teacher)).apply(student, work)
 
 
-class _Distilling(Trainer):
+class _Distilling(Trainer):  # type: ignore[misc]
     """A Trainer whose loss runs the teacher on each of its prepared batches."""
 
     def __init__(

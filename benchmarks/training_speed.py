@@ -126,7 +126,7 @@ class _Losing(nn.Module):
         return {"loss": cross_entropy(output_of(self.module, inputs).float(), labels)}
 
 
-class _OnBatches(Trainer):
+class _OnBatches(Trainer):  # type: ignore[misc]
     """A Trainer that takes prepared batches."""
 
     def get_train_dataloader(self) -> Any:

@@ -24,6 +24,8 @@ from tests._sounds import write_folder
 from tests._tokenizers import built_in_tokenizer
 
 ROOT = Path(__file__).parents[1]
+QUICK_PAGES = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
+"""Pages of docs/ that `make test` runs; `make test-all` runs all of them."""
 _BLOCK = re.compile(r"^```(bash|python)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ROWS = 160
 _EPOCH = ["--epochs", "1"]
@@ -72,20 +74,21 @@ def commands(page: Path) -> list[str]:
     return [_bare(line) for line in lines if line.strip()]
 
 
-def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
+def prepare(folder: Path, reviews: Path, commands: Sequence[str], layers: int = 2) -> None:
     """Make a folder as a user's: the examples, small data, and what some commands made.
 
     Args:
         folder: an empty folder.
         reviews: a table of movie reviews, of which some are taken.
         commands: what the user typed before.
+        layers: of the BERT that stands in the place of MiniLM.
     """
     (folder / "examples").symlink_to(ROOT / "examples")
     with reviews.open(encoding="utf-8") as file:
         rows = list(csv.reader(file))[: _ROWS + 1]
     with (folder / "movie-reviews.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-    _save_bert(folder / "little")
+    _save_bert(folder / "little", layers)
     generator = np.random.default_rng(0)
     for kind, shade in (("cat", 60), ("dog", 180)):
         (folder / "photos" / kind).mkdir(parents=True)
@@ -99,8 +102,8 @@ def prepare(folder: Path, reviews: Path, commands: Sequence[str]) -> None:
         run_command(command, folder)
 
 
-def _save_bert(folder: Path) -> None:
-    """Save an untrained BERT, 4 layers x 128, which stands in the place of MiniLM.
+def _save_bert(folder: Path, layers: int) -> None:
+    """Save an untrained BERT, 128 wide, which stands in the place of MiniLM.
 
     Its matrices have few directions that matter, as trained ones do: low rank finds work.
     """
@@ -109,7 +112,7 @@ def _save_bert(folder: Path) -> None:
         "architectures": ["BertForSequenceClassification"],
         "vocab_size": 30522,
         "hidden_size": 128,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": layers,
         "num_attention_heads": 2,
         "intermediate_size": 256,
         "max_position_embeddings": 128,

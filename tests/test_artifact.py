@@ -26,7 +26,7 @@ from bmc.errors import ArtifactError, UnknownError, UsageError
 from bmc.files import sha256_of_folder
 from bmc.inputs.text import TextEncoder
 from bmc.model import AppliedStep, Model
-from bmc.models import bert
+from bmc.models import bert, transformer
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
 
@@ -66,9 +66,16 @@ def split_model(model: Model, data: Dataset, folder: Path) -> Model:
     return model
 
 
+@pytest.fixture(scope="module")
+def saved(make_model: Callable[..., Model], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the directory of the model that the fixture `model` returns."""
+    return artifact.save(make_model(), tmp_path_factory.mktemp("model") / "saved")
+
+
 @pytest.fixture
-def folder(model: Model, tmp_path: Path) -> Path:
-    return artifact.save(model, tmp_path / "saved")
+def folder(saved: Path, tmp_path: Path) -> Path:
+    """Return a copy of that directory."""
+    return Path(shutil.copytree(saved, tmp_path / "saved"))
 
 
 def test_a_saved_model_comes_back_bit_equal(model: Model, tmp_path: Path) -> None:
@@ -271,6 +278,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)  # a fork of a process with threads would wait for them for ever
+os.fsync = lambda descriptor: None  # the processes are killed, not the machine
 from bmc import artifact, disk
 
 def save_and_die(folder, number):
@@ -301,9 +309,15 @@ while True:
 
 
 def test_a_save_killed_at_any_step_leaves_the_old_directory_or_the_new_one(
-    folder: Path, model: Model, tmp_path: Path
+    reviews: Dataset, tmp_path: Path
 ) -> None:
-    """Processes kill themselves before each change on disk: no handler can run then."""
+    """Processes kill themselves before each change on disk: no handler can run then.
+
+    Their network needs no transformers, whose import takes longer than the saves.
+    """
+    small = transformer.Settings(layers=1, hidden=16, heads=2, vocabulary=200)
+    model = transformer.baseline("transformer", reviews, small)
+    folder = artifact.save(model, tmp_path / "model")
     copy = tmp_path / "copies" / "saved"
     shutil.copytree(folder, copy)
     command = [sys.executable, "-c", _KILLED_SAVES, str(folder), str(copy)]
@@ -339,7 +353,8 @@ def test_the_hugging_face_tokenizer_keeps_the_case_that_ours_keeps(
 ) -> None:
     from tokenizers.normalizers import BertNormalizer
 
-    encoder = text_encoder(model)
+    lowercase = text_encoder(model)
+    model.encoder = encoder = TextEncoder(lowercase.tokenizer, lowercase.settings)
     encoder.tokenizer.normalizer = BertNormalizer(lowercase=False)
     folder = artifact.save(model, tmp_path / "cased")
     reference = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -91,16 +91,25 @@ def run_all(run_code: RunCode) -> RunAll:
 
 
 @pytest.fixture(scope="module")
-def made(run_all: RunAll, home: Path) -> Path:
-    """Train its family on its data, prune with its technique, export to its target and to ONNX."""
+def results(run_all: RunAll, home: Path) -> list[tuple[int, str, str]]:
+    """Train its family on its data, prune with its technique, export to its target and to ONNX.
+
+    Then list models, data sets and what is installed.
+    """
     quick = ("--device", "cpu", "--precision", "fp32")
     model, pruned = home / "tcn-digit-rows", home / "tcn-digit-rows-lamp"
-    results = run_all(
+    return run_all(
         ("train", "tcn", "--data", "digit-rows", "--epochs", 4, "--set", "hidden=16", *quick),
         ("prune", model, "--method", "lamp", "--ratio", 0.7, "--epochs", 1, *quick),
         ("export", pruned, "--target", "onnx-reference,onnx"),
+        *((verb, "--json") for verb in ("models", "datasets", "doctor")),
     )
-    assert [code for code, _, _ in results] == [0, 0, 0], results
+
+
+@pytest.fixture(scope="module")
+def made(results: list[tuple[int, str, str]], home: Path) -> Path:
+    """Return the workspace with what was made."""
+    assert [code for code, _, _ in results[:3]] == [0, 0, 0], results
     return home
 
 
@@ -122,9 +131,8 @@ def exported(made: Path) -> Path:
     return made / "tcn-digit-rows-lamp-onnx-reference"
 
 
-def test_lists_name_its_plug_ins(run_all: RunAll) -> None:
-    results = run_all(*((verb, "--json") for verb in ("models", "datasets", "doctor")))
-    models, data, doctor = (json.loads(out) for _, out, _ in results)
+def test_lists_name_its_plug_ins(results: list[tuple[int, str, str]]) -> None:
+    models, data, doctor = (json.loads(out) for _, out, _ in results[3:])
     assert "tcn" in models["baselines"]
     assert "digit-rows" in {entry["name"] for entry in data["datasets"]}
     assert "target onnx-reference" in doctor["found"]

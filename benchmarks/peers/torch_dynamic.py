@@ -27,7 +27,7 @@ def quantized(folder: Path) -> torch.nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces that this function will be removed
         module = artifact.load(folder).module.eval()
-        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+        quantized: torch.nn.Module = torch.ao.quantization.quantize_dynamic(
             module, {torch.nn.Linear}, dtype=torch.qint8
         )
     return quantized

@@ -153,7 +153,7 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
 
 def _class_for(task: str) -> str:
     """Return the name of transformers' class of a student for a task."""
-    kind = BertForTokenClassification if task == TOKENS else BertForSequenceClassification
+    kind: type = BertForTokenClassification if task == TOKENS else BertForSequenceClassification
     return kind.__name__
 
 

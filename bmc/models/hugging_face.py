@@ -27,8 +27,8 @@ from bmc.models._sentence_folder import read as read_sentence_folder
 from bmc.models.sentences import KEY, SentenceEncoder, VectorSettings
 from bmc.untrusted import read_json
 
-transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
-transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
 
 _NOTED = ("vectors", "head", "dtype", "case", "max_length", "truncation_side", "dropped")
 _FILES = (

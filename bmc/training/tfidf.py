@@ -76,8 +76,11 @@ def fit_tfidf(model: Model, data: Dataset) -> None:
     # Rows of length 1 on average, as TF-IDF has them, so that a strength means the same everywhere.
     scale = 1 / max(np.sqrt(tfidf.multiply(tfidf).sum() / tfidf.shape[0]), 1e-12)
     validation = weighted_counts(encoder, data.validation.rows) @ sparse.diags(frequencies * scale)
-    fitted = _best(tfidf * scale, validation, data)
-    _copy(fitted.coefficients * (frequencies * scale), fitted.intercepts, model)
+    columns = _columns(counts, data.task)
+    fitted = _best((tfidf * scale)[:, columns], validation[:, columns], data)
+    coefficients = np.zeros((len(fitted.coefficients), counts.shape[1]))
+    coefficients[:, columns] = fitted.coefficients
+    _copy(coefficients * (frequencies * scale), fitted.intercepts, model)
     model.scores = {f"validation_{scoring(model.task).measure}": fitted.score}
     model.origin = {**model.origin, "strength": fitted.strength}
 
@@ -105,6 +108,18 @@ def inverse_document_frequencies(counts: Any) -> NDArray[np.float64]:
     rows = counts.shape[0]
     frequencies: NDArray[np.float64] = np.log((1 + rows) / (1 + counts.getnnz(axis=0))) + 1
     return frequencies
+
+
+def _columns(counts: Any, task: str) -> NDArray[np.intp]:
+    """Return the columns to fit: the n-grams of training rows, or all of them in a regression.
+
+    The coefficients of other n-grams are 0 in every step of a logistic regression, whose time grows
+    with the columns. Ridge regression is solved in another way where there are fewer columns than
+    rows.
+    """
+    if task == "regression":
+        return np.arange(counts.shape[1], dtype=np.intp)
+    return np.flatnonzero(counts.getnnz(axis=0))
 
 
 def _best(tfidf: Any, validation: Any, data: Dataset) -> LinearModel:

@@ -9,11 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
-from subprocess import CompletedProcess
 
 import pytest
 import torch
 
+from bmc import disk
 from tests.cli._refusals import BMC, Blocked, Run, contents, refused, room_for_files_of
 
 # Outputs
@@ -112,46 +112,46 @@ def test_a_disk_without_space_is_named(
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(
-    hf_folder: Path, reviews_csv: Path, tmp_path: Path
+    bmc: Run, hf_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
+    """The second command runs here, and is stopped at its first checkpoint."""
     output = tmp_path / "trained"
-    command = [*BMC, "train", str(hf_folder)]
-    command += ["--data", str(reviews_csv), "--output", str(output), "--max-length", "16"]
-    endless = [*command, "--epochs", "100000", "--checkpoint-every", "1"]
-
-    def stopped() -> CompletedProcess[str]:
-        before = max(
-            (path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")), default=0
-        )
-        process = subprocess.Popen(
-            endless,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            # A shell's background jobs ignore SIGINT, and so do their children.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        try:
-            deadline = time.monotonic() + 300
-            while process.poll() is None and time.monotonic() < deadline:
-                now = [path.stat().st_mtime_ns for path in tmp_path.rglob("checkpoint.safetensors")]
-                if now and now[0] > before:
-                    break
-                time.sleep(0.05)
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=300)
-        finally:
-            process.kill()
-        return CompletedProcess(endless, process.returncode, out, err)
-
-    first = stopped()
-    line = refused((first.returncode, first.stdout, first.stderr), "stopped", code=130)
+    words = ["train", str(hf_folder), "--data", str(reviews_csv), "--output", str(output)]
+    words += ["--max-length", "16", "--epochs", "100000", "--checkpoint-every", "1"]
+    process = subprocess.Popen(
+        [*BMC, *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs ignore SIGINT, and so do their children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
+            if list(tmp_path.rglob("checkpoint.safetensors")):
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=300)
+    finally:
+        process.kill()
+    line = refused((process.returncode, out, err), "stopped", code=130)
     assert "same command goes on from the last checkpoint" in line
     assert not output.exists()
     assert not list(tmp_path.rglob("*.tmp"))
-    second = stopped()
-    assert second.returncode == 130
-    assert "training resumes from epoch" in second.stderr
+
+    def stop(operation: str, path: Path) -> None:
+        if "checkpoint.safetensors" in path.name:
+            raise KeyboardInterrupt
+
+    disk.watch(stop)
+    try:
+        code, _, err = bmc(*words)
+    finally:
+        disk.unwatch(stop)
+    assert code == 130
+    assert "training resumes from epoch" in " ".join(err.split())
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -21,7 +21,7 @@ from bmc.data import Dataset
 from bmc.model import AppliedStep, Model, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
-from tests.conftest import lively_model
+from tests._small_bert import lively_model
 from tests.models.test_mpnet import small as small_mpnet
 
 FAMILIES = (

@@ -148,7 +148,7 @@ def test_onnx_and_openvino_files_hold_indices_and_run_times_unfold_them(
     work: Work,
     tmp_path: Path,
 ) -> None:
-    model = make_lively() if family == "bert" else image_model(family)
+    model = make_lively(layers=1) if family == "bert" else image_model(family)
     step.apply(model, work)
     write_onnx(model, tmp_path / "model.onnx", 18)
     graph = onnx.load(tmp_path / "model.onnx").graph

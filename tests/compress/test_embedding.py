@@ -193,8 +193,9 @@ def test_word_importance_goes_through_both_factors(
 
 
 def test_the_exported_file_has_both_factors_and_not_their_product(
-    lively: Model, work: Work, reviews: Dataset, tmp_path: Path
+    make_lively: Callable[..., Model], work: Work, reviews: Dataset, tmp_path: Path
 ) -> None:
+    lively = make_lively(layers=1)
     lively.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     record = FactorizedEmbedding(rank=8).apply(lively, work)
     lively.steps = [AppliedStep("share/embedding", {"rank": 8}, record, 0, 0.0)]

@@ -40,8 +40,8 @@ from bmc.models import cnn, gan, mlp, transformer
 from bmc.precision import precision_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import last_layer, work_for
+from tests._small_bert import lively_model
 from tests.compress.conftest import wrapped
-from tests.conftest import lively_model
 from tests.models.test_mpnet import small as small_mpnet
 
 QUICK = TrainingSettings(epochs=1, precision="fp32", device="cpu")
@@ -88,16 +88,21 @@ def largest_error(model: Model, folder: Path, opset: int = 21) -> float:
     return float(max(errors)) / largest
 
 
-@pytest.mark.parametrize("before", [LAYERS, CODEBOOKS, QUERIES], ids=["layers", "all", "queries"])
+@pytest.mark.parametrize(
+    ("before", "layers"),
+    [(LAYERS, 2), (CODEBOOKS, 1), (QUERIES, 1)],
+    ids=["layers", "all", "queries"],
+)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_shared_bert_is_quantized_reloaded_and_exported(
     before: tuple[str, Any],
+    layers: int,
     method: str,
     make_lively: Callable[..., Model],
     reviews_work: Work,
     tmp_path: Path,
 ) -> None:
-    model = make_lively()
+    model = make_lively(layers=layers)
     taken(model, *before, reviews_work)
     taken(model, f"quantize/{method}", METHODS[method], reviews_work)
     loaded = artifact.load(artifact.save(model, tmp_path / "model"))
@@ -228,7 +233,7 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
     reviews: Dataset, reviews_csv: Path, tmp_path: Path, bmc: Callable[..., tuple[int, str, str]]
 ) -> None:
     torch.manual_seed(0)
-    sizes = transformer.Settings(hidden=32, max_length=6)
+    sizes = transformer.Settings(layers=1, hidden=32, max_length=6)
     model = transformer.baseline("transformer", reviews, sizes)
     taken(model, "quantize/static", Static(samples=8), work_on(reviews, tmp_path))
     model.data = {
@@ -237,17 +242,15 @@ def test_a_model_of_short_texts_is_quantized_and_exported(
         "label_column": "label",
         "fingerprint": reviews.fingerprint,
     }
-    folder = artifact.save(model, tmp_path / "short")
-    for target in ("onnx", "pytorch"):
-        target_folder = tmp_path / target
-        code, _, err = bmc(
-            "export", folder, "--target", target, "--allow-slower", "-o", target_folder
-        )
-        assert code == 0, err
-        assert bmc("check", target_folder)[0] == 0
-    code, text, err = bmc("bench", tmp_path / "onnx", "--launches", "2", "--rounds", "2")
+    folder = artifact.save(model, tmp_path / "runs" / "short")
+    code, _, err = bmc("export", folder, "--target", "onnx,pytorch", "--allow-slower")
     assert code == 0, err
-    assert "onnx was measured with 6 tokens" in text
+    for target in ("onnx", "pytorch"):
+        assert bmc("check", f"short-{target}")[0] == 0
+    options = ("--threads", "1", "--launches", "2", "--rounds", "2")
+    code, text, err = bmc("bench", "short-onnx", *options)
+    assert code == 0, err
+    assert "short-onnx was measured with 6 tokens" in text
 
 
 class _ReadPast(nn.Module):

@@ -25,6 +25,7 @@ from bmc.inference.quantized_form import stored_bytes
 from bmc.model import AppliedStep, Model, Work
 from bmc.models import mlp, recurrent
 from bmc.targets import RuntimeOptions
+from tests import _timing
 from tests.compress.quantized import applied, build, outputs_of, work_on
 
 
@@ -48,7 +49,10 @@ def sourced(
 def bundles_of(
     reviews: Dataset, digits: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str, str], dict[str, Bundle]]:
-    """Return a function that quantizes a model, and exports it to every target, once."""
+    """Return a function that quantizes a model, and exports it to every target, once.
+
+    These exports write and run the fp32 bundles that quantized ones are timed against, too.
+    """
 
     @functools.cache
     def export(method: str, family: str) -> dict[str, Bundle]:
@@ -56,7 +60,11 @@ def bundles_of(
         model = build(family, reviews, digits, layers=1)
         applied(model, method, work_on(model, reviews, digits, folder))
         data = digits if family == "cnn" else reviews
-        with sourced(model, data, folder) as (source, output):
+        with (
+            pytest.MonkeyPatch.context() as patch,
+            sourced(model, data, folder) as (source, output),
+        ):
+            _timing.run_in_fp32_too(patch)
             return {
                 target: flow.export(source, target, output / target, force=False)
                 for target in ("onnx", "openvino", "tensorrt")

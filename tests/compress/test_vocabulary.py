@@ -277,7 +277,7 @@ def test_pruning_the_vocabulary_twice_changes_nothing_more(
 def test_a_pruned_model_is_saved_loaded_and_exported_with_its_few_rows(
     make_lively: Callable[..., Model], work: Work, reviews: Dataset, tmp_path: Path
 ) -> None:
-    model = make_lively()
+    model = make_lively(layers=1)
     model.data = {"reference": reviews.name, "fingerprint": reviews.fingerprint}
     whole = artifact.save(model, tmp_path / "whole")
     step = Vocabulary(margin=0)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests._pages import ROOT, blocks, prepare, run_page
+from tests._pages import QUICK_PAGES, ROOT, blocks, prepare, run_page
 
 DOCS = ROOT / "docs"
-_QUICK = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
 _PATH = re.compile(r"`((?:bmc|compress|export|targets|tests|benchmarks|examples|docs)/[\w./-]+)`")
 _LINK = re.compile(r"\]\(([^)\s#]+)(?:#[^)\s]*)?\)")
 
@@ -21,11 +20,10 @@ def name_of(page: Path) -> str:
 
 
 PAGES = [
-    pytest.param(
-        page, id=name_of(page), marks=() if name_of(page) in _QUICK else (pytest.mark.slow,)
-    )
+    pytest.param(page, id=name_of(page))
     for page in sorted(DOCS.rglob("*.md"))
     if "decisions" not in page.parts and page.name != "architecture.md" and blocks(page)
+    if name_of(page) not in QUICK_PAGES  # tests/readme runs them, on what the README made
 ]
 
 
@@ -39,10 +37,11 @@ def user(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path) -> Path:
         "bmc export bert-movie-reviews --target onnx",
         "bmc export tiny-movie-reviews --target onnx",
     ]
-    prepare(folder, reviews_csv, commands)
+    prepare(folder, reviews_csv, commands, layers=4)
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES)
 def test_every_command_of_a_page_runs(page: Path, user: Path) -> None:
     run_page(page, user)

@@ -258,9 +258,9 @@ def test_a_lowrank_model_exports_with_parity(
     workspace: Path,
     tmp_path: Path,
 ) -> None:
-    model, step = make_lively(), LowRank(energy=0.5)
+    model, step = make_lively(layers=1), LowRank(energy=0.5)
     settings = TrainingSettings(device="cpu")
-    work = work_for(reviews, (), settings, tmp_path, tmp_path, lambda _: make_lively(), run="")
+    work = work_for(reviews, (), settings, tmp_path, tmp_path, lambda _: model, run="")
     record = step.apply(model, work)
     model.steps = [AppliedStep("share/lowrank", asdict(step), record, 0, 0.0)]
     model.data = {"reference": str(reviews_csv), "text_columns": ["text"]}

@@ -46,6 +46,7 @@ VERBS: dict[str, tuple[str, ...]] = {
     ),
     "bench": ("bench", "base-onnx", "--threads", "1", "--launches", "2", "--rounds", "2"),
 }
+_BASE = ("train", "mlp", "-d", "digits", "--epochs", "2", "--set", "width=32")
 WITHOUT_OUTPUT = {"bench": ("--quiet", "--save")}
 """What goes before the path instead of OPTIONS and --output."""
 MANIFESTS = {"bmc.json": "model directory", "manifest.json": "bundle", "report.json": "report"}
@@ -66,7 +67,7 @@ class Bench:
         small = cased(folder / "hugging-face")
         of_texts = ("--data", str(self.data), "--epochs", "1", "--max-length", "16")
         base, bundle_of_base, teacher = (
-            ("train", "mlp", "-d", "digits", "--epochs", "2", "-o", str(self.home / "base")),
+            (*_BASE, "-o", str(self.home / "base")),
             ("export", "base", "--target", "onnx", "-o", str(self.home / "base-onnx")),
             ("train", str(small), *of_texts, "-o", str(self.home / "teacher")),
         )
@@ -272,6 +273,7 @@ def main() -> None:
     parser.add_argument("--full", action="store_true", help="also fill the disk at each change")
     options = parser.parse_args()
     torch.set_num_threads(1)  # a fork of a process with threads waits for them for ever
+    os.fsync = lambda fd: None  # the commands are killed, not the machine
     bench = Bench(options.folder, options.verbs)
     result: dict[str, Any] = {"verbs": {}, "random": 0}
     seconds = {}

@@ -32,7 +32,7 @@ from tests.cli._refusals import Run, refused
 from tests.faults import _kinds
 
 Made = Callable[[str, str], tuple[Path, list[Any]]]
-_SECONDS = 0.5
+_SECONDS = 0.3
 EACH = pytest.mark.parametrize(
     ("kind", "target"), [(kind, target) for kind in _kinds.KINDS for target in _kinds.TARGETS]
 )
@@ -153,7 +153,7 @@ def test_closing_frees_the_model_although_the_variable_lives(made: Made, target:
 
 def test_a_call_under_way_ends_when_another_thread_closes(made: Made) -> None:
     path, rows = made("text", "openvino")
-    for _ in range(10):
+    for _ in range(6):
         pipeline = bmc.load(path, threads=1)
         outcomes: list[str] = []
 

@@ -6,6 +6,7 @@ does not answer, the case that it had is kept, and the next child goes on with o
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -218,7 +219,12 @@ def _fault(work: Path) -> tuple[str, bool]:
 
 
 def _leave(work: Any) -> None:
-    """Do the work of a child and end it without the parent's clean-up."""
+    """Do the work of a child and end it without the parent's clean-up.
+
+    What the parent has left is never freed here: the destructors of runtimes' sessions wait for
+    threads that only the parent has.
+    """
+    gc.freeze()
     code = 1
     try:
         work()

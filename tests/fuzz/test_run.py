@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -45,6 +46,8 @@ def _check(case: str, folder: Path) -> None:
         os.abort()
     if case == "hang":
         time.sleep(60)
+    if case == "collect":
+        gc.collect()
     (folder / "file").write_text(case)
 
 
@@ -90,6 +93,29 @@ def test_drawn_cases_are_counted_and_the_same_seed_draws_the_same() -> None:
     assert sum(first["counts"].values()) == 40
     assert first == second
     assert first["errors"] == {"DataError": first["counts"]["refused"]}
+
+
+class _Left:
+    """Stands for a session that a test left: a child that frees it would wait for ever."""
+
+    def __init__(self, freed: Path) -> None:
+        self.freed, self.itself = freed, self
+
+    def __del__(self) -> None:
+        self.freed.touch()
+
+
+def test_a_child_frees_nothing_that_its_parent_left(tmp_path: Path) -> None:
+    gc.disable()
+    try:
+        _Left(tmp_path / "freed")
+        outcomes = _run.replay(SUBJECT, ["collect"])
+        assert dict(outcomes.counts) == {"success": 1}
+        assert not (tmp_path / "freed").exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert (tmp_path / "freed").exists()
 
 
 def test_a_kept_case_is_read_back(tmp_path: Path) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +36,7 @@ from bmc.contracts import families
 from bmc.data import Dataset
 from bmc.files import sha256
 from bmc.inference.form import inference_form
+from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Step, Work, output_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
@@ -110,7 +114,13 @@ CROSSED = [
     if family in DISTILLED or not method.startswith("distill/")
     if (method, family) not in LEFT_OUT
 ]
-SMALLER = {"ds-cnn": {"width": 32, "blocks": 2}}
+SMALLER: dict[str, dict[str, int]] = {
+    "ds-cnn": {"width": 32, "blocks": 2},
+    "ngram": {"buckets": 4096},
+    "recurrent": {"hidden": 32, "embedding": 32},
+    "textcnn": {"filters": 32, "embedding": 32},
+    "transformer": {"hidden": 64, "heads": 2, "feed_forward": 128},
+}
 TIED = {  # parameters of one shape
     "ds-cnn": "features.1.1.0.weight:features.2.1.0.weight",
     "bert": "bert.encoder.layer.0.attention.self.key.weight"
@@ -150,17 +160,16 @@ def digits() -> Dataset:
     return datasets.load("digits")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def build_model(
     make_lively: Callable[..., Model], reviews: Dataset, clips: Dataset, digits: Dataset
 ) -> Callable[..., Model]:
     """Return a function that makes a small model of a family, always the same one."""
 
-    def build(family: str, columns: int = 1) -> Model:
-        if family == "bert":
-            return make_lively(columns)
+    @functools.cache
+    def built(family: str, columns: int) -> tuple[Model, Tensor]:
         if family in ENCODERS:
-            return _encoders.small(family, columns)
+            return _encoders.small(family, columns), torch.get_rng_state()
         module = families.network(family)
         name = next(iter(families.family(family).baselines))
         torch.manual_seed(0)
@@ -175,7 +184,18 @@ def build_model(
                 weight = model.module.get_parameter(f"{table}.weight")
                 if not weight.any():  # those of an n-gram classifier start at zero
                     weight.normal_()
-        return model
+        return model, torch.get_rng_state()
+
+    def build(family: str, columns: int = 1) -> Model:
+        if family == "bert":
+            return make_lively(columns)
+        model, state = built(family, columns)
+        torch.set_rng_state(state)
+        encoder = model.encoder
+        if type(encoder) is TextEncoder:  # steps may change its tokenizer
+            encoder = TextEncoder(encoder.tokenizer, encoder.settings)
+        module, spec = copy.deepcopy(model.module), copy.deepcopy(model.spec)
+        return replace(model, module=module, spec=spec, encoder=encoder, steps=[])
 
     return build
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bmc import targets
-from tests._pages import ROOT, commands, prepare, run_command, run_page
+from tests._pages import QUICK_PAGES, ROOT, commands, prepare, run_command, run_page
 
 README = ROOT / "README.md"
 _MOST_LINES = 150
@@ -23,6 +24,20 @@ def user(tmp_path_factory: pytest.TempPathFactory, reviews_csv: Path) -> Path:
     """Return a user's folder with small data and a small teacher."""
     folder = tmp_path_factory.mktemp("user")
     prepare(folder, reviews_csv, ["bmc train bert"])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def reader(user: Path, reviews_csv: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of another user, who has the student and its bundle of the README."""
+    names = ("tiny-movie-reviews", "tiny-movie-reviews-onnx")
+    if not (user / "bmc-runs" / names[1]).exists():  # the README's own test did not run
+        run_command("bmc distill --teacher bert --student tiny", user)
+        run_command("bmc export tiny-movie-reviews --target onnx", user)
+    folder = tmp_path_factory.mktemp("reader")
+    prepare(folder, reviews_csv, [])
+    for name in names:
+        shutil.copytree(user / "bmc-runs" / name, folder / "bmc-runs" / name)
     return folder
 
 
@@ -43,6 +58,11 @@ def run(command: str, folder: Path, **more: str) -> subprocess.CompletedProcess[
 
 def test_every_command_of_the_readme_runs(user: Path) -> None:
     run_page(README, user)
+
+
+@pytest.mark.parametrize("page", QUICK_PAGES)
+def test_every_command_of_a_page_runs_on_what_the_readme_made(page: str, reader: Path) -> None:
+    run_page(ROOT / "docs" / f"{page}.md", reader)
 
 
 def test_the_embedding_example_answers_what_it_is_asked(user: Path) -> None:

@@ -113,7 +113,7 @@ def test_only_what_changed_is_told() -> None:
 
 def test_layers_that_cannot_be_resized_have_no_shape() -> None:
     layers = [nn.LSTM(4, 4, num_layers=2), nn.GRU(4, 4, bidirectional=True), nn.GroupNorm(2, 4)]
-    assert shapes_of(nn.Sequential(*layers, nn.LayerNorm((2, 4)), nn.Conv1d(4, 4, 1))) == {}
+    assert shapes_of(nn.Sequential(*layers, nn.LayerNorm([2, 4]), nn.Conv1d(4, 4, 1))) == {}
 
 
 def tied() -> nn.Sequential:

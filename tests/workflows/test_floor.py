@@ -6,7 +6,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from bmc import bundle as bundles
 from bmc import cli, workspace
 from bmc.description import describe
+from bmc.measure import results
 from bmc.report.floor import Floor
 from bmc.report.read import read_all
 from bmc.workflows.floor import floor_of
@@ -116,7 +117,19 @@ def test_no_floor_leaves_it_out(place: Path, bmc: Run) -> None:
     assert "floor-" not in out
 
 
-def test_the_floor_is_timed_in_turn_like_every_bundle(place: Path, bmc: Run) -> None:
+def test_the_floor_is_timed_in_turn_like_every_bundle(
+    place: Path, bmc: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread count of each bundle takes two processes, so one of the two is measured here."""
+    measure, asked = results.measure_bundles, list[Sequence[int]]()
+
+    def with_one_thread(
+        folders: Sequence[Path], threads: Sequence[int], *rest: Any, **more: Any
+    ) -> results.Run:
+        asked.append(threads)
+        return measure(folders, threads[:1], *rest, **more)
+
+    monkeypatch.setattr(results, "measure_bundles", with_one_thread)
     code, _, said = bmc("report", "mlp-digits-onnx", "--launches", "2")
     assert code == 0, said
     assert {name: bool(line["p50"]) for name, line in lines(place).items()} == {
@@ -124,8 +137,9 @@ def test_the_floor_is_timed_in_turn_like_every_bundle(place: Path, bmc: Run) -> 
         "floor-linear-digits-onnx": True,
         "floor-cnn-digits-onnx": True,
     }
+    assert asked == [(1, 2)]
     (bench,) = (place / ".bench").glob("*.json")
-    assert len(json.loads(bench.read_text())["rows"]) == 6
+    assert len(json.loads(bench.read_text())["rows"]) == 3
 
 
 def test_a_floor_that_was_made_is_used_again_also_when_the_data_is_gone(

@@ -62,7 +62,7 @@ def folder_of(folder: Path, texts: list[tuple[str]]) -> Path:
     tags = ("O", "B-PER", "B-ORG")
     names: dict[str, Any] = {"id2label": dict(enumerate(tags))}
     names |= {"label2id": {name: number for number, name in enumerate(tags)}}
-    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
     sizes |= {"intermediate_size": 64, "max_position_embeddings": 40}
     config = BertConfig(vocab_size=tokenizer.get_vocab_size(), **sizes, **names)
     BertForTokenClassification(config).save_pretrained(folder)
