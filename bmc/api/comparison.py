@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from bmc import console
+from bmc import console, plugins
 from bmc.api._calls import Progress, call
 from bmc.api.handles import BundleHandle, as_bundles
+from bmc.api.wording import worded
 from bmc.rendering.reports import compared
 from bmc.report import table
+from bmc.report.answer import answer
+from bmc.report.gates import read_gates
+from bmc.report.judging import judge, raise_failures
 from bmc.report.line import Line, Report
+from bmc.writing import new_folder
 
 
 @dataclass(frozen=True, repr=False)
@@ -24,6 +29,10 @@ class Comparison:
 
     Args:
         report: a line for each bundle, and what their speed-ups refer to.
+
+    Example:
+        >>> comparison = bmc.compare(model.to("onnx", "openvino"))
+        >>> comparison.gate("accuracy>=0.80 size<=5MB p50<=1ms").write("report")
     """
 
     report: Report
@@ -32,6 +41,54 @@ class Comparison:
     def rows(self) -> tuple[Line, ...]:
         """A bundle's figures each: accuracy, size, latency, with 95 % intervals."""
         return self.report.lines
+
+    @property
+    def answer(self) -> str:
+        """The comparison in one sentence: what is faster or smaller, and at what score."""
+        return answer(self.report)
+
+    def gate(self, *gates: str) -> Comparison:
+        """Check that every bundle keeps limits, such as "accuracy>=0.80 size<=5MB max-drop<=1".
+
+        Args:
+            gates: limits; a text holds one limit or several.
+
+        Returns:
+            the comparison with the result of each check, which `write` shows.
+
+        Raises:
+            GateError: a bundle misses a limit, or what is limited was not measured; `failures` of
+                the error has a message for each.
+            SettingError: a text is not a limit.
+        """
+        with worded():
+            judged = Comparison(replace(self.report, gates=judge(self.report, read_gates(gates))))
+            raise_failures(judged.report.gates, judged)
+        return judged
+
+    def write(self, output: str | Path, *, force: bool = False) -> Path:
+        """Write the files of `bmc report`: index.html, and report.md, .json, .csv and .svg.
+
+        Args:
+            output: folder to write.
+            force: replace the folder if bmc wrote it.
+
+        Returns:
+            the path of index.html.
+
+        Raises:
+            UsageError: the folder exists and `force` is off.
+            MissingError: a package that draws the pictures is not installed.
+        """
+        try:
+            # Imported here, because the pictures need packages that a comparison does not need.
+            from bmc.report import output as forms  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            raise plugins.missing(error, "writing a comparison") from error
+        folder = Path(output)
+        with worded(), new_folder(folder, force=force) as temporary:
+            forms.write(self.report, temporary)
+        return folder / "index.html"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as plain values."""

@@ -15,7 +15,8 @@ def report(
     """Compare accuracy, size and latency of all bundles in the workspace, or of those named.
 
     Latencies come from the newest `bmc bench` of all these bundles; without one they are measured
-    now. The command writes index.html (opens offline), report.md, report.json and report.svg.
+    now. The command writes index.html (one file, opens offline), report.md, report.json,
+    report.csv and report.svg. With --gate, the exit code is 1 if a bundle misses a limit.
 
     Args:
         bundle: bundles' folders, or their names in the workspace. The default is all bundles, also
@@ -23,9 +24,9 @@ def report(
 
     Example:
         bmc report
-        bmc report bert-movie-reviews-onnx tiny-movie-reviews-onnx
+        bmc report --gate "accuracy>=0.80 size<=5MB p50<=1ms max-drop<=1"
     """
     from bmc.rendering import reports as render
     from bmc.workflows import report as workflow
 
-    return render.reported(workflow.report(bundle, reporting, files))
+    return render.reported(workflow.report, bundle, reporting, files)

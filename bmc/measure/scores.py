@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,6 +15,11 @@ from bmc.contracts import tasks
 Floats = NDArray[np.float64]
 _DRAWS = 2000
 _BINS = 15  # of confidence
+# Sums over resampled rows are products with a matrix (samples, rows) of at most so many numbers,
+# 40 MB; of more rows, and of more classes, the rows of each sample are taken one by one.
+_MAX_WEIGHTS = 10_000_000
+_MAX_CLASSES = 32
+_MAX_EXACT = 2**24  # float32 adds whole numbers below it exactly
 NAMES = frozenset(
     {
         *("accuracy", "macro_f1", "macro_precision", "macro_recall", "by_class", "confusion"),
@@ -150,11 +156,24 @@ def macro_f1(logits: NDArray[np.float32], labels: NDArray[np.int64]) -> Interval
     predictions = logits.argmax(axis=1)
     classes = logits.shape[1]
 
+    def mean_f1(correct: NDArray[Any], total: NDArray[Any]) -> float:
+        return float(np.mean(2 * correct[total > 0] / total[total > 0]))
+
+    if classes <= _MAX_CLASSES:
+        names = np.arange(classes)
+        true, predicted = labels[:, None] == names, predictions[:, None] == names
+        columns = np.hstack([true & predicted, true.astype(np.int64) + predicted])
+        resampled = _resampled_sums(columns)
+        if resampled is not None:
+            scores = [mean_f1(sums[:classes], sums[classes:]) for sums in resampled]
+            sums = columns.sum(axis=0)
+            return _interval(mean_f1(sums[:classes], sums[classes:]), scores)
+
     def score(rows: NDArray[np.int64]) -> float:
         true, predicted = labels[rows], predictions[rows]
         correct = np.bincount(true[true == predicted], minlength=classes)
         total = np.bincount(true, minlength=classes) + np.bincount(predicted, minlength=classes)
-        return float(np.mean(2 * correct[total > 0] / total[total > 0]))
+        return mean_f1(correct, total)
 
     return bootstrap(score, len(labels))
 
@@ -238,10 +257,17 @@ def kept(
     correct = (logits.argmax(axis=1) == labels).astype(np.float64)
     reference_correct = (reference.argmax(axis=1) == labels).astype(np.float64)
 
+    count = len(labels)
+    resampled = _resampled_sums(np.column_stack([correct, reference_correct]))
+    if resampled is not None:
+        ratios = (resampled[:, 0] / count) / np.maximum(resampled[:, 1] / count, 1e-9)
+        value = float(correct.mean() / max(reference_correct.mean(), 1e-9))
+        return _interval(value, ratios)
+
     def ratio(rows: NDArray[np.int64]) -> float:
         return float(correct[rows].mean() / max(reference_correct[rows].mean(), 1e-9))
 
-    return bootstrap(ratio, len(labels))
+    return bootstrap(ratio, count)
 
 
 def lost(
@@ -265,6 +291,9 @@ def lost(
 
 def mean_of(values: Floats) -> Interval:
     """Return the mean of values (rows) with its bootstrap interval."""
+    sums = _resampled_sums(values[:, None])
+    if sums is not None:
+        return _interval(float(values.mean()), sums[:, 0] / len(values))
     return bootstrap(lambda rows: float(values[rows].mean()), len(values))
 
 
@@ -289,5 +318,40 @@ def bootstrap(score: Callable[[NDArray[np.int64]], float], rows: int) -> Interva
     """
     generator = np.random.default_rng(0)
     resampled = [score(generator.integers(0, rows, rows)) for _ in range(_DRAWS)]
+    return _interval(score(np.arange(rows)), resampled)
+
+
+def _interval(value: float, resampled: Sequence[float] | Floats) -> Interval:
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return Interval(float(score(np.arange(rows))), float(low), float(high))
+    return Interval(float(value), float(low), float(high))
+
+
+def _resampled_sums(columns: NDArray[Any]) -> Floats | None:
+    """Return the sums of columns over the rows of each bootstrap sample, (samples, columns).
+
+    The samples are those of `bootstrap`, and the sums are exact: all numbers are whole.
+
+    Args:
+        columns: a few numbers of each row, (rows, columns).
+
+    Returns:
+        None where numbers are not whole, negative or too large, or there are too many rows.
+    """
+    rows = len(columns)
+    if _DRAWS * rows > _MAX_WEIGHTS or columns.size == 0:
+        return None
+    is_whole = bool((columns >= 0).all()) and bool((columns == np.rint(columns)).all())
+    if not is_whole or columns.max() * rows >= _MAX_EXACT:
+        return None
+    sums: Floats = (_sample_counts(rows) @ columns.astype(np.float32)).astype(np.float64)
+    return sums
+
+
+@lru_cache(maxsize=1)
+def _sample_counts(rows: int) -> NDArray[np.float32]:
+    """Return how often each row is in each sample of `bootstrap`: (samples, rows)."""
+    generator = np.random.default_rng(0)
+    counts = np.empty((_DRAWS, rows), np.float32)
+    for sample in counts:
+        sample[:] = np.bincount(generator.integers(0, rows, rows), minlength=rows)
+    return counts

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ParamSpec, cast
 
+from bmc.errors import GateError
 from bmc.rendering.rendered import Rendered
 from bmc.report import table
 from bmc.report.line import Report
@@ -11,13 +13,33 @@ from bmc.report.line import Report
 if TYPE_CHECKING:
     from bmc.workflows.report import Reported
 
+P = ParamSpec("P")
 
-def reported(result: Reported) -> Rendered:
-    """Render a report that was written."""
+
+def reported(work: Callable[P, Reported], *args: P.args, **kwargs: P.kwargs) -> Rendered:
+    """Write a report, and render it, also if a bundle failed a gate.
+
+    Args:
+        work: the workflow; it is called with `args` and `kwargs`.
+    """
+    try:
+        return _written(work(*args, **kwargs))
+    except GateError as error:
+        written = _written(cast("Reported", error.result))
+        failed = [{"check": each.check, "message": str(each)} for each in error.failures]
+        lines = tuple(f"FAILED {each}" for each in error.failures)
+        shown, data = (*written.shown, *lines), {**written.data, "failed": failed}
+        return Rendered(data, shown, error.exit_code, str(error))
+
+
+def _written(result: Reported) -> Rendered:
     page = result.path / "index.html"
     wrote = f"wrote {result.path}: open {page} in a browser"
     content = {"output": str(result.path), **result.content}
-    return Rendered(content, (*compared(result.report).shown, wrote))
+    gates = result.report.gates
+    has_passed = bool(gates) and all(verdict.passed for verdict in gates)
+    passed = (f"all {len(gates)} checks of gates passed",) if has_passed else ()
+    return Rendered(content, (*compared(result.report).shown, wrote, *passed))
 
 
 def compared(report: Report) -> Rendered:

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from bmc import bundle as bundles
@@ -16,19 +15,24 @@ from bmc.bundle import Bundle, Manifest
 from bmc.contracts.tasks import TENSORS, scoring, task
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
+from bmc.inspect.recorded_costs import layer_costs_of
 from bmc.measure import machine, results, scores
 from bmc.measure.custom import custom_scores
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
-from bmc.measure.statistics import speed_up
+from bmc.report.disagreements import disagreements_of
 from bmc.report.floor import Floor as Floor
 from bmc.report.line import Line as Line
 from bmc.report.line import Report as Report
+from bmc.report.lineage import lineage_of
 from bmc.report.read import Evaluated, read_all, read_failed
 from bmc.report.reference import Key, key_of, parameters_of, reference_of, titles
-from bmc.report.remarks import remarks_of, steps_of
+from bmc.report.relatives import have_the_same_rows, origin_of, taught_by
+from bmc.report.remarks import remarks_of
+from bmc.report.times import times_of
 
+_CLASSIFICATION = "classification"
 _ENGINE_NOTE = "built, not run here; the score is that of the ONNX file it was built from"
 
 
@@ -69,6 +73,7 @@ def collect(
         line = _line(one, everyone, run, titles_of, references)
         lines.append(replace(line, floor=floor.folders[one.bundle.path]))
     lines.sort(key=lambda line: line.data)  # stable: within a data set, as above
+    lines = [replace(line, drop=_drop(line, lines)) for line in lines]
     return Report(tuple(lines), references, run, {**broken, **unread, **damaged}, floor.notes)
 
 
@@ -131,36 +136,30 @@ def _line(
     references: Mapping[str, str],
 ) -> Line:
     manifest, data = one.bundle.manifest, titles_of[key_of(one.bundle)]
-    reference = references.get(data)
-    teacher = manifest.lineage.get("teacher")
-    taught_by = _bundles_of(teacher["sha256"], everyone) if teacher else []
-    teacher_outputs = next(
-        (_relative_outputs(o) for o in taught_by if _answers_the_same_rows(o, one)), None
-    )
+    teachers = taught_by(one, everyone)
+    teacher = next((other for other in teachers if have_the_same_rows(other, one)), None)
     same = next(
-        (o.bundle.path.name for o in taught_by if o.bundle.manifest.target == manifest.target), None
+        (o.bundle.path.name for o in teachers if o.bundle.manifest.target == manifest.target), None
     )
-    origin = _origin_of(one.bundle, everyone)
+    origin = origin_of(one.bundle, everyone)
     found: dict[str, Any] = {}
-    agreement = kept_accuracy = None
+    relative: dict[str, Any] = {"agreement": None, "kept": None}
     if one.outputs is not None and one.labels is not None:
         recorded = manifest.stand_in.scores if manifest.stand_in else manifest.scores
         custom = {name: asdict(interval) for name, interval in custom_scores(recorded).items()}
-        outputs = scores.relative_to(one.outputs, manifest.thresholds)
         own = scores.of_task(
             *(manifest.task, one.outputs, one.labels),
             thresholds=manifest.thresholds,
             names=manifest.labels,
         )
         found = {**custom, **own}
-        if teacher_outputs is not None and task(manifest.task).classes:
-            agreement = scores.agreement(outputs, teacher_outputs, manifest.task, one.labels)
-        ratio_of = scoring(manifest.task, manifest.labels).kept if own else None
-        if teacher_outputs is not None and ratio_of:
-            kept_accuracy = ratio_of(outputs, teacher_outputs, one.labels)
+        if teacher is not None:
+            relative |= _relative_to_teacher(one, teacher, has_scores=bool(own))
     name = one.bundle.path.name
-    times = _times(name, run, reference, same, origin.path.name if origin else None)
+    reference = references.get(data)
+    times = times_of(name, run, reference, same, origin.path.name if origin else None)
     ratio, p50 = times.get("speed_up_origin"), times.get("p50")
+    lineage = lineage_of(manifest)
     return Line(
         name=name,
         model=manifest.name,
@@ -169,12 +168,10 @@ def _line(
         target=manifest.target,
         precision=manifest.precision,
         parameters=parameters_of(one.bundle),
-        teacher=teacher["name"] if teacher else None,
+        teacher=lineage.teacher or None,
         rows=len(one.labels) if one.labels is not None and task(manifest.task).has_labels else 0,
         accuracy=_interval(found, _measure_of(manifest)),
         macro_f1=_interval(found, "macro_f1"),
-        agreement=agreement,
-        kept=kept_accuracy,
         model_bytes=one.bundle.model_size(),
         bundle_bytes=size_of(one.bundle.path),
         note=_ENGINE_NOTE if manifest.stand_in and manifest.task != TENSORS else "",
@@ -186,44 +183,52 @@ def _line(
         scores=found,
         unit=task(manifest.task).unit,
         history=curves.epochs_of(manifest.lineage.get("history")),
+        kind=str(manifest.preprocessing.get("kind"))[:40],
+        lineage=lineage,
+        teacher_bundle=teacher.bundle.path.name if teacher else None,
+        layers=layer_costs_of(lineage.weights),
+        **relative,
         **times,
     )
 
 
-def _times(
-    name: str,
-    run: Run | None,
-    reference: str | None,
-    same_target: str | None,
-    origin: str | None,
-) -> dict[str, Any]:
-    rows = [row for row in run.rows if row.name == name] if run else []
-    if not run or not rows:
+def _relative_to_teacher(one: Evaluated, teacher: Evaluated, has_scores: bool) -> dict[str, Any]:
+    """Return how a student's predictions and its score stand to its teacher's, on the same rows."""
+    manifest, labels = one.bundle.manifest, one.labels
+    outputs, expected = _relative_outputs(one), _relative_outputs(teacher)
+    if outputs is None or expected is None or labels is None:
         return {}
-    best = next(row for row in rows if row.best)
-
-    def faster_than(other: str | None) -> Interval | None:
-        if other is None or other == name or not any(row.name == other for row in run.rows):
-            return None
-        return speed_up(_samples(run, other), _samples(run, name))
-
-    return {
-        "threads": best.threads,
-        "p50": best.p50,
-        "p90": best.p90,
-        "by_threads": {row.threads: row.p50 for row in rows},
-        "speed_up": faster_than(reference),
-        "speed_up_same_target": faster_than(same_target),
-        "speed_up_origin": faster_than(origin),
-        "cold_start_seconds": best.cold_start_seconds,
-        "peak_mb": best.peak_mb,
-        "execution": best.execution,
-    }
+    described = task(manifest.task)
+    members: dict[str, Any] = {}
+    if described.classes:
+        members["agreement"] = scores.agreement(outputs, expected, manifest.task, labels)
+    kept = scoring(manifest.task, manifest.labels).kept if has_scores else None
+    if kept:
+        members["kept"] = kept(outputs, expected, labels)
+    if manifest.task == _CLASSIFICATION:
+        names, teacher_name = manifest.labels, teacher.bundle.path.name
+        members["disagreements"] = disagreements_of(outputs, expected, labels, names, teacher_name)
+    return members
 
 
-def _samples(run: Run, name: str) -> list[list[list[int]]]:
-    index = next(index for index, row in enumerate(run.rows) if row.name == name and row.best)
-    return run.samples[index].nanoseconds
+def _drop(line: Line, lines: Sequence[Line]) -> float | None:
+    """Return the points of the score that a bundle lost to its teacher, else to its first origin.
+
+    Returns:
+        None where there is no bundle to compare with.
+    """
+    by_name = {other.name: other for other in lines}
+    before = by_name.get(line.teacher_bundle or "")
+    if before is None and not line.teacher:
+        seen = {line.name}
+        origin = by_name.get(line.origin or "")
+        while origin is not None and origin.name not in seen:
+            before = origin
+            seen.add(origin.name)
+            origin = by_name.get(origin.origin or "")
+    if before is None or before.accuracy is None or line.accuracy is None:
+        return None
+    return 100 * (before.accuracy.value - line.accuracy.value)
 
 
 def _relative_outputs(one: Evaluated) -> NDArray[Any] | None:
@@ -261,44 +266,7 @@ def _failed(bundle: Bundle, titles_of: Mapping[Key, str]) -> Line:
         kept=None,
         model_bytes=bundle.model_size(),
         bundle_bytes=size_of(bundle.path),
+        kind=str(manifest.preprocessing.get("kind"))[:40],
+        lineage=lineage_of(manifest),
         failed=manifest.failure or "it failed a gate",
     )
-
-
-def _bundles_of(weights_sha256: str, everyone: Sequence[Evaluated]) -> list[Evaluated]:
-    return [
-        one
-        for one in everyone
-        if one.bundle.manifest.lineage.get("weights_sha256") == weights_sha256
-    ]
-
-
-def _answers_the_same_rows(one: Evaluated, other: Evaluated) -> bool:
-    """Tell whether two bundles were scored on the same test rows, with classes in one order."""
-    if one.outputs is None or other.outputs is None:
-        return False
-    return (
-        key_of(one.bundle) == key_of(other.bundle)
-        and one.bundle.manifest.labels == other.bundle.manifest.labels
-        and one.outputs.shape == other.outputs.shape
-        and np.array_equal(one.labels, other.labels)  # type: ignore[arg-type]
-    )
-
-
-def _origin_of(bundle: Bundle, everyone: Sequence[Evaluated]) -> Bundle | None:
-    """Find the bundle of the model from which another bundle's model was made, for one runtime.
-
-    The model is identified by the sha256 of its weights; bundles of earlier versions record its
-    name only. Its steps must be the first steps of the other model, which excludes other models of
-    the same name.
-    """
-    steps, lineage = steps_of(bundle), bundle.manifest.lineage
-    key, ours = "weights_sha256", lineage.get("from_sha256")
-    hashes = (bundle.manifest.target, key_of(bundle), ours or lineage.get("from"))
-    for other in (one.bundle for one in everyone):
-        before = steps_of(other)
-        origin_name = other.manifest.lineage.get(key) if ours else other.manifest.name
-        found = (other.manifest.target, key_of(other), origin_name)
-        if found == hashes and len(before) < len(steps) and steps[: len(before)] == before:
-            return other
-    return None

@@ -7,9 +7,14 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bmc.curves import Epoch
+from bmc.inspect.recorded_costs import LayerCosts
 from bmc.measure.results import Run
 from bmc.measure.scores import Interval
 from bmc.report.device import Device
+from bmc.report.disagreements import Disagreements
+from bmc.report.distribution import Distribution
+from bmc.report.gates import Verdict
+from bmc.report.lineage import Lineage
 
 
 @dataclass(frozen=True)
@@ -58,6 +63,16 @@ class Line:
         floor: description of a simple model that the report adds for comparison (the "floor");
             "" for all other models.
         unit: what `rows` counts: "rows", or "words" that have a tag each.
+        kind: kind of the rows, such as "text".
+        lineage: how the model was made.
+        teacher_bundle: the teacher's bundle that `agreement` and `kept` refer to; None without one.
+        drop: points of the score that the model lost to its teacher, or without a teacher to the
+            model that it was compressed from; negative where the score rose; None where there is no
+            bundle of theirs.
+        distribution: distribution of the latency at that thread count.
+        disagreements: rows that the model and its teacher predict differently; None where there is
+            no teacher's bundle, or a row has no single class.
+        layers: costs of the model's layers, where `bmc inspect` measured them.
     """
 
     name: str
@@ -96,6 +111,13 @@ class Line:
     history: tuple[Epoch, ...] = ()
     floor: str = ""
     unit: str = "rows"
+    kind: str = ""
+    lineage: Lineage = field(default_factory=Lineage)
+    teacher_bundle: str | None = None
+    drop: float | None = None
+    distribution: Distribution | None = None
+    disagreements: Disagreements | None = None
+    layers: LayerCosts | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the line as a JSON object."""
@@ -113,6 +135,8 @@ class Report:
         broken: bundles that cannot be read or run, each with the reason.
         notes: reasons why simple models could not be added for comparison.
         devices: times of the bundles on other devices.
+        gates: for each gate and each bundle, whether the bundle passed the gate.
+        command: the command that made the report; "" for a report made in Python.
     """
 
     lines: tuple[Line, ...]
@@ -121,6 +145,8 @@ class Report:
     broken: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     devices: tuple[Device, ...] = ()
+    gates: tuple[Verdict, ...] = ()
+    command: str = ""
 
     def by_data(self) -> dict[str, list[Line]]:
         """Return the lines of each data set; data sets are in the order of their first line."""
@@ -128,3 +154,12 @@ class Report:
         for line in self.lines:
             groups.setdefault(line.data, []).append(line)
         return groups
+
+    def line_of(self, name: str | None) -> Line | None:
+        """Return the line of a bundle; None where the report has none of that name."""
+        return next((line for line in self.lines if line.name == name), None)
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """The number of each bundle in tables and pictures, by name, in the order of the lines."""
+        return {line.name: number for number, line in enumerate(self.lines, start=1)}

@@ -1,93 +1,82 @@
-"""Write a report as one HTML page that opens offline."""
+"""Write a report as one HTML page, which opens offline, on dark and light screens and on paper."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.resources import files
 
-import jinja2
 from markupsafe import Markup
 
-from bmc import curves
 from bmc.console import printable
-from bmc.measure import scores, tables
-from bmc.measure.shown import significant, with_interval
-from bmc.report import chart, table
-from bmc.report.line import Line, Report
+from bmc.report import table
+from bmc.report.answer import answer, answers
+from bmc.report.line import Report
+from bmc.report.sections import (
+    circumstances,
+    classes,
+    comparison,
+    disagreements,
+    gates,
+    latencies,
+    layers,
+    lineage,
+    tradeoffs,
+    training,
+)
+from bmc.report.templates import render, source
 
-_MOST_CLASSES = 100  # a page has the confusion matrix of at most so many classes
-_CONFUSIONS = 50
+_SECTIONS: tuple[tuple[str, str, Callable[[Report], Markup]], ...] = (
+    ("gates", "Gates", gates.section),
+    ("bundles", "Every bundle", comparison.section),
+    ("tradeoffs", "Score against cost", tradeoffs.section),
+    ("latency", "Latency", latencies.section),
+    ("classes", "By class", classes.section),
+    ("disagreements", "Where student and teacher disagree", disagreements.section),
+    ("layers", "By layer", layers.section),
+    ("training", "Training", training.section),
+    ("lineage", "How the models were made", lineage.section),
+    ("circumstances", "How it was measured", circumstances.section),
+)
 
 
 @dataclass(frozen=True)
-class ClassScores:
-    """A bundle's scores by class, as the page shows them.
+class Section:
+    """A section of the page.
 
     Args:
-        line: the bundle.
-        summary: scores of the bundle in one line.
-        remarks: classes without a correct prediction.
-        rows: for each class its label, precision, recall, F1, number of rows, and predictions.
-        matrix: whether the page shows the confusion matrix.
-        unit: what the scores of a class count: "rows" or "spans".
-        confusions: for many classes, the most frequent confusions.
+        anchor: name by which the contents link to it.
+        title: its heading.
+        body: its HTML.
     """
 
-    line: Line
-    summary: str
-    remarks: list[str]
-    rows: list[tuple[str, float, float, float, int, list[int]]]
-    matrix: bool
-    unit: str
-    confusions: list[tuple[str, str, int, int]]
+    anchor: str
+    title: str
+    body: Markup
 
 
 def html(report: Report) -> str:
-    """Return the page: picture, tables and notes, with nothing loaded from outside."""
-    template = files("bmc.report").joinpath("page.html").read_text(encoding="utf-8")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"significant": significant, "with_interval": with_interval}
-    fastest = [line for line in report.lines if line.speed_up and line.accuracy and not line.floor]
-    best = max(fastest, key=lambda line: line.speed_up.value if line.speed_up else 0, default=None)
-    page = environment.from_string(template).render(
-        report=report,
-        best=best,
-        columns=table.COLUMNS,
-        groups=[
-            (data, [(line, table.cells(line)) for line in lines])
-            for data, lines in report.by_data().items()
+    """Return the page; nothing is loaded from outside, and no text of a bundle can run."""
+    script = source("page.js")
+    values = {
+        "answer": answer(report),
+        "others": list(answers(report).values())[1:],
+        "sections": [
+            Section(anchor, title, body)
+            for anchor, title, write in _SECTIONS
+            if (body := write(report).strip())
         ],
-        trainings=_trainings(report),
-        classes=[_classes(line) for line in report.lines if tables.has_classes(line.scores)],
-        notes=table.notes(report),
-        picture=Markup(chart.svg(report)),
-    )
-    return "\n".join(printable(line) for line in page.splitlines()) + "\n"
+        "notes": table.notes(report),
+        # Neither is escaped: both are files of this package.
+        "style": Markup(source("page.css")),
+        "script": Markup(script),
+        "script_sha256": _script_hash(script),
+    }
+    written = render("page.html", values)
+    return "\n".join(printable(line) for line in written.splitlines()) + "\n"
 
 
-def _trainings(report: Report) -> list[tuple[str, Markup]]:
-    """Return the learning curves of each training, with the models that come from it."""
-    names: dict[str, list[str]] = {}
-    for line in report.lines:
-        drawn = curves.svg(line.history)
-        if drawn and line.model not in names.setdefault(drawn, []):
-            names[drawn].append(line.model)
-    return [(", ".join(models), Markup(drawn)) for drawn, models in names.items()]
-
-
-def _classes(line: Line) -> ClassScores:
-    confusion = line.scores.get("confusion", [])
-    matrix = bool(confusion) and len(line.labels) <= _MOST_CLASSES
-    worst = scores.worst_confusions(confusion, _CONFUSIONS) if confusion and not matrix else []
-    return ClassScores(
-        line,
-        tables.line(line.scores, "held-out"),
-        tables.remarks(line.scores, line.labels),
-        tables.class_rows(line.scores, line.labels),
-        matrix,
-        tables.unit_of(line.scores),
-        [
-            (line.labels[true], line.labels[prediction], count, rows)
-            for true, prediction, count, rows in worst
-        ],
-    )
+def _script_hash(script: str) -> str:
+    """Return the hash by which the page's policy allows its script, and no other."""
+    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Sequence
 from rich import box
 from rich.table import Table
 
+from bmc.cards import code_block
 from bmc.console import printable
 from bmc.measure import results, tables
 from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
 from bmc.report import devices
+from bmc.report.answer import answers
 from bmc.report.line import Line, Report
 
 COLUMNS = (
@@ -95,7 +97,9 @@ def _add(table: Table, report: Report, line: Line) -> None:
 
 def markdown(report: Report) -> str:
     """Return the report as Markdown; names and labels are shown as they are, never obeyed."""
-    found = ["# bmc report"]
+    found = ["# bmc report", *(f"**{escaped(text)}**" for text in answers(report).values())]
+    if report.gates:
+        found.append("\n".join(_verdicts(report)))
     for data, lines in report.by_data().items():
         head = (*COLUMNS, *map(escaped, devices.columns(report)))
         rows = [head, tuple("---" for _ in head)]
@@ -107,7 +111,16 @@ def markdown(report: Report) -> str:
         for line in report.lines
         if tables.has_classes(line.scores)
     ]
+    commands = dict.fromkeys(line for each in report.lines for line in each.lineage.commands)
+    if commands:
+        found.append(f"## Commands\n\n{code_block(list(commands))}")
     return "\n\n".join(found) + "\n"
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    """Yield a line for each gate and bundle, those that failed first."""
+    for verdict in sorted(report.gates, key=lambda verdict: verdict.passed):
+        yield f"- {'' if verdict.passed else '**failed** '}{escaped(verdict.message)}"
 
 
 def escaped(text: str) -> str:

@@ -10,13 +10,16 @@ from bmc import bundle as bundles
 from bmc.contracts import targets
 from bmc.errors import UsageError
 from bmc.inference.scripted import refuse_scripted
-from bmc.inspect import page
+from bmc.inspect import page, recorded_costs
 from bmc.inspect.collect import Inspection, inspect_model
 from bmc.inspect.executed import Executed
 from bmc.inspect.kept import path_of, write
+from bmc.inspect.layers import Costs
+from bmc.inspect.recorded_costs import LayerCost, LayerCosts
 from bmc.inspect.settings import InspectSettings
+from bmc.measure import machine
 from bmc.workflows.encoder_folders import as_model, onnx_file, texts_of
-from bmc.workflows.lineage import data_of
+from bmc.workflows.lineage import data_of, weights_sha256
 from bmc.workflows.onnx_files import InspectedOnnx, inspect_file
 from bmc.workflows.options import Files
 from bmc.writing import write_atomically
@@ -90,9 +93,26 @@ def inspect(
     sensitivity_file = None
     if data and inspection.sensitivity:
         sensitivity_file = write(folder, inspection.sensitivity, data.fingerprint)
+    recorded_costs.write(weights_sha256(folder), _recorded(inspection.costs))
     disk.make_folders(output.parent)
     write_atomically(output, page.html(inspection).encode())
     return InspectedModel(output, sensitivity_file, inspection)
+
+
+def _recorded(costs: Costs) -> LayerCosts:
+    """Return the costs of a model's layers in the form that a report reads."""
+    return LayerCosts(
+        str(machine.describe()["processor"]),
+        costs.threads,
+        {name: tuple(shape) for name, shape in costs.inputs.items()},
+        tuple(
+            LayerCost(
+                *(layer.path, layer.kind, layer.parameters),
+                *(layer.bytes, layer.macs, layer.milliseconds),
+            )
+            for layer in costs.layers
+        ),
+    )
 
 
 def _inspect_bundle(folder: Path) -> InspectedBundle:

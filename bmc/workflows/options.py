@@ -12,6 +12,7 @@ from bmc.contracts.targets import TARGETS, format_of
 from bmc.contracts.techniques import techniques
 from bmc.errors import SettingError, UsageError
 from bmc.measure.latency import BenchSettings
+from bmc.report.gates import Gate, read_gates
 from bmc.trust import trust
 
 
@@ -404,6 +405,14 @@ class Reporting:
         launches: fresh processes per bundle; up to three times as many if the times vary much.
         reference: bundle that counts as 1.0x in the speed-ups, one per data set. The default is
             the teacher's bundle, or that of the model from which the others were compressed.
+        gate: limits that every bundle must keep, such as "accuracy>=0.80 size<=5MB p50<=1ms
+            max-drop<=1"; otherwise the exit code is 1. Several are possible.
+        texts: show texts that a student and its teacher predict differently, where the data is in
+            the workspace's reach.
+
+    Raises:
+        SettingError: a gate is not of this form.
+        UnknownError: a gate limits an unknown figure.
     """
 
     GROUP: ClassVar[str] = "Report"
@@ -413,6 +422,15 @@ class Reporting:
     length: int = 32
     launches: int = 5
     reference: str | None = None
+    gate: tuple[str, ...] = ()
+    texts: bool = True
+
+    def __post_init__(self) -> None:
+        self.gates()
+
+    def gates(self) -> tuple[Gate, ...]:
+        """Return the limits that every bundle must keep."""
+        return read_gates(self.gate)
 
 
 @dataclass(frozen=True)

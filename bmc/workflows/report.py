@@ -1,28 +1,32 @@
-"""Compare everything in the workspace: accuracy, size, latency."""
+"""Compare everything in the workspace: accuracy, size, latency; and judge it by gates."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import console, disk, workspace
+from bmc import console, provenance, workspace
 from bmc.bundle import MANIFEST
 from bmc.errors import UsageError, unknown
-from bmc.files import sha256, write_json
+from bmc.files import sha256
 from bmc.measure import results
 from bmc.measure.results import Run
-from bmc.report import page, table
-from bmc.report.chart import svg
+from bmc.report import output as forms
 from bmc.report.collect import Report, collect, newest_run
 from bmc.report.devices import device_runs, with_devices
 from bmc.report.floor import Floor
-from bmc.report.read import read_all
+from bmc.report.gates import Gate
+from bmc.report.judging import judge, raise_failures
+from bmc.report.read import Evaluated, read_all
 from bmc.workflows.floor import floor_of
 from bmc.workflows.options import Measurement, Output, Reporting
+from bmc.workflows.report_rows import with_texts
 from bmc.writing import hold, new_folder
+
+_RELATIVE = ("max-drop", "kept", "agreement")  # gates that compare with another bundle
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,7 @@ class Reported:
     """A report that was written.
 
     Args:
-        path: the folder with index.html, report.md, report.json and report.svg.
+        path: the folder with index.html, report.md, report.json, report.csv and report.svg.
         report: its lines, references, and what could not be read.
         content: content of report.json.
     """
@@ -51,13 +55,14 @@ def report(
         names: bundles' folders, or their names in the workspace; when empty, all bundles, with
             those that failed a check.
         reporting: whether there are latencies, of the newest bench that measured all bundles or
-            measured now; whether there are simple models to compare with; and what speed-ups refer
-            to.
+            measured now; whether there are simple models to compare with; what speed-ups refer to;
+            and the gates that every bundle must pass.
         files: folder to write; the default is `report` in the workspace, which is replaced.
 
     Raises:
         UsageError: there is no bundle, or the reference could not be measured.
         UnknownError: there is no such reference.
+        GateError: a bundle failed a gate; the report is written all the same.
     """
     named = _named(names)
     if not named and not workspace.entries("bundle"):
@@ -75,23 +80,60 @@ def report(
     run = _bench(folders, reporting) if reporting.bench and folders else None
     if run and reference and reference not in {row.name for row in run.rows}:
         raise UsageError(f"{reference} was not measured here: {run.skipped[reference]}")
-    collected = collect(run, reference, named, floor)
+    collected = _collect(run, reference, named, floor, readable, reporting.gates())
     if reporting.bench:
         collected = _with_devices(collected, folders, reporting)
-    content = {
-        "references": dict(collected.references),
-        "machine": run.machine if run else None,
-        "devices": [asdict(device) for device in collected.devices],
-        "lines": [line.to_json() for line in collected.lines],
-        "broken": dict(collected.broken),
-        "notes": list(collected.notes),
-    }
+    if reporting.texts:
+        collected = with_texts(collected)
     with new_folder(output, force=replaces) as folder:
-        write_json(folder / "report.json", content)
-        disk.write(folder / "report.md", table.markdown(collected).encode())
-        disk.write(folder / "report.svg", svg(collected).encode())
-        disk.write(folder / "index.html", page.html(collected).encode())
-    return Reported(output, collected, content)
+        content = forms.write(collected, folder)
+    result = Reported(output, collected, content)
+    raise_failures(collected.gates, result)
+    return result
+
+
+def _collect(
+    run: Run | None,
+    reference: str | None,
+    named: Sequence[Path] | None,
+    floor: Floor,
+    readable: Sequence[Evaluated],
+    gates: Sequence[Gate],
+) -> Report:
+    """Gather the report of the named bundles, and judge it.
+
+    For gates that compare a bundle with its teacher or with the model that it was made from, their
+    bundles are read from the workspace, too; the report shows the named bundles alone.
+    """
+    relatives: list[Path] = []
+    if named is not None and any(gate.metric in _RELATIVE for gate in gates):
+        relatives = _relatives(readable)
+    whole = collect(run, reference, [*named, *relatives] if named is not None else None, floor)
+    hidden = {path.name for path in relatives}
+    collected = replace(
+        whole,
+        lines=tuple(line for line in whole.lines if line.name not in hidden),
+        command=" ".join(provenance.commands_of(provenance.recorded({}))),
+    )
+    return replace(collected, gates=judge(collected, gates))
+
+
+def _relatives(readable: Sequence[Evaluated]) -> list[Path]:
+    """Return the workspace's bundles of the models that bundles were taught by or made from."""
+    names = {one.bundle.path.name for one in readable}
+    others, _ = read_all([path for path in workspace.entries("bundle") if path.name not in names])
+    pending = [one.bundle.manifest.lineage for one in readable]
+    folders: dict[Path, None] = {}
+    while pending:
+        lineage = pending.pop()
+        teacher = lineage.get("teacher") or {}
+        ancestors = {teacher.get("sha256"), lineage.get("from_sha256")} - {None}
+        for other in others:
+            path, recorded = other.bundle.path, other.bundle.manifest.lineage
+            if recorded.get("weights_sha256") in ancestors and path not in folders:
+                folders[path] = None
+                pending.append(recorded)
+    return list(folders)
 
 
 def _named(names: Sequence[str]) -> list[Path] | None:

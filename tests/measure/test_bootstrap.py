@@ -1,0 +1,44 @@
+"""Intervals of counts: computed by one product of matrices, the same bits as row by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bmc.measure import scores
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(150, 2), (90, 10), (60, 40)])
+def test_intervals_of_counts_are_those_of_the_same_samples_row_by_row(
+    rows: int, classes: int
+) -> None:
+    random = np.random.default_rng(rows)
+    labels = random.integers(0, classes, rows)
+    logits, reference = (
+        (random.standard_normal((rows, classes)) + np.eye(classes)[labels]).astype(np.float32)
+        for _ in range(2)
+    )
+    predictions = logits.argmax(axis=1)
+    correct = (predictions == labels).astype(np.float64)
+    expected = (reference.argmax(axis=1) == labels).astype(np.float64)
+
+    def mean_f1(chosen: NDArray[np.int64]) -> float:
+        true, predicted = labels[chosen], predictions[chosen]
+        both = np.bincount(true[true == predicted], minlength=classes)
+        total = np.bincount(true, minlength=classes) + np.bincount(predicted, minlength=classes)
+        return float(np.mean(2 * both[total > 0] / total[total > 0]))
+
+    def kept(chosen: NDArray[np.int64]) -> float:
+        return float(correct[chosen].mean() / max(expected[chosen].mean(), 1e-9))
+
+    assert scores.macro_f1(logits, labels) == scores.bootstrap(mean_f1, rows)
+    assert scores.kept(logits, reference, labels) == scores.bootstrap(kept, rows)
+    mean = scores.bootstrap(lambda chosen: float(correct[chosen].mean()), rows)
+    assert scores.accuracy(logits, labels) == mean
+
+
+def test_numbers_that_are_not_whole_are_taken_row_by_row() -> None:
+    values = np.random.default_rng(0).random(50)
+    by_row = scores.bootstrap(lambda chosen: float(values[chosen].mean()), 50)
+    assert scores.mean_of(values) == by_row
