@@ -45,6 +45,7 @@ EXAMPLE = Path(__file__).parents[1] / "examples" / "browser"
 RATIO, CLOSE = 3.0, 1e-3
 MEGABYTES = {"fp32": 25.0, "int8": 10.0}
 ROWS, TEXTS, TIMED, ROUNDS = 500, 10_000, 50, 20
+_WARM_UP = 3  # rounds, after which the browser has compiled what is called often
 _CHUNK = 500  # texts in a message to the page
 _ENCODE = """async (rows) => {
   const { input_ids, attention_mask } = await window.bmc.engine.encode(rows);
@@ -186,14 +187,14 @@ def _unequal_tokens(page: Page, pipeline: Pipeline, texts: list[str]) -> int:
 
 
 def _times(page: Page, pipeline: Pipeline, rows: list[str], rounds: int) -> dict[str, list[float]]:
-    """Return milliseconds of each row in each round, after a first round that does not count."""
+    """Return milliseconds of each row in each round, after the rounds that warm up."""
     times: dict[str, list[float]] = {
         name: [] for name in ("native_run", "native_predict", "browser_run", "browser_predict")
     }
-    for number in range(1 + rounds):
+    for number in range(_WARM_UP + rounds):
         native = _native_times(pipeline, rows)
         browser = page.evaluate("rows => window.bmc.engine.times(rows)", rows)
-        if number:
+        if number >= _WARM_UP:
             times["native_run"] += native["run"]
             times["native_predict"] += native["predict"]
             times["browser_run"] += browser["run"]

@@ -43,14 +43,18 @@ def dist(tmp_path_factory: pytest.TempPathFactory, clips: Dataset) -> Path:
     for kind in ("text", "image"):
         seed = folder / "seeds" / f"{kind}-onnx"
         bundles.write(seed, bundles.read(seed).manifest)  # with sizes and a digest
-    command = ["npm", "run", "build", "--", str(folder / "seeds" / "text-onnx"), "--out", "dist"]
-    done = subprocess.run(command, cwd=site, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    built = site / "dist"
+    built = _build(site, folder / "seeds" / "text-onnx", "dist")
     for name in ("image-onnx", "image-openvino", "series-onnx"):
         shutil.copytree(folder / "seeds" / name, built / name)
     _export_sound(clips, folder / "sound", built / "sound-onnx")
     return built
+
+
+def _build(site: Path, bundle: Path, name: str, *options: str) -> Path:
+    command = ["npm", "run", "build", "--", str(bundle), "--out", name, *options]
+    done = subprocess.run(command, cwd=site, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return site / name
 
 
 def _export_sound(clips: Dataset, folder: Path, output: Path) -> None:
@@ -264,3 +268,23 @@ def test_a_bundle_for_another_target_a_changed_one_and_other_kinds_are_refused(
         assert page.is_visible("#problem")
     page.goto(f"{address}?bundle=missing/")
     assert "HTTP 404; put a bundle there" in str(ready(page)["problem"])
+
+
+@pytest.mark.slow
+def test_a_gpu_is_used_where_the_browser_has_one(
+    chromium: Browser, dist: Path, tmp_path: Path
+) -> None:
+    seed = dist.parents[1] / "seeds" / "text-onnx"
+    built = _build(dist.parent, seed, str(tmp_path / "dist"), "--webgpu")
+    software = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--no-sandbox")
+    browser = chromium.browser_type.launch(executable_path=_site.browser(), args=software)
+    with _site.served(built) as address, opened(browser.new_context(), address) as page:
+        assert ready(page)["problem"] is None
+        if not page.query_selector("#gpu"):
+            pytest.skip("this Chromium offers no GPU, not even in software")
+        page.click("#gpu")
+        page.wait_for_function("() => document.querySelector('#about').textContent.includes('GPU')")
+        result = check(page)
+        assert result["ok"]
+        assert result["execution"]["device"] == "webgpu"
+    browser.close()

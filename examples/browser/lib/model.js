@@ -3,6 +3,8 @@
 import { BundleError, shown } from "./errors.js";
 import { predictionsOf, rowsOf } from "./predictions.js";
 
+const ERRORS = 3; // of the levels of ONNX Runtime's log: no warnings
+
 /**
  * @typedef {import("./encoders/index.js").Tensor} Tensor
  * @typedef {import("./predictions.js").Output} Output
@@ -21,7 +23,8 @@ export class Model {
   static async load(bundle, runtime) {
     const encoder = await bundle.encoder();
     const content = await bundle.read(bundle.manifest.model);
-    const options = { executionProviders: [runtime.device] };
+    /** @type {import("onnxruntime-web").InferenceSession.SessionOptions} */
+    const options = { executionProviders: [runtime.device], logSeverityLevel: ERRORS };
     let session;
     try {
       session = await runtime.ort.InferenceSession.create(content, options);
@@ -124,6 +127,19 @@ export class Model {
    */
   first(outputs) {
     return /** @type {Output} */ (outputs.get(this.bundle.manifest.outputs[0].name));
+  }
+
+  /**
+   * Predict for a golden row, so that the first answer comes as fast as later ones. An error is not
+   * thrown: the check, which reads the same files, tells it.
+   */
+  async warm() {
+    try {
+      const { rows } = await this.bundle.golden();
+      await this.predict(rows[0]);
+    } catch (error) {
+      if (!(error instanceof BundleError)) throw error;
+    }
   }
 
   /** Free the model's memory. */

@@ -35,6 +35,7 @@ export class Engine {
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
     await this.loaded?.close();
     this.loaded = await Model.load(bundle, runtime);
+    await this.loaded.warm();
     const { name, task, precision, labels, preprocessing } = bundle.manifest;
     return { name, task, precision, labels, preprocessing, device, threads: runtime.threads };
   }
