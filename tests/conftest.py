@@ -11,6 +11,7 @@ _LONG_FILES = (
     *("test_readme", "test_quantize_after", "test_floor", "test_quantize_export", "test_law"),
     *("test_encoders", "test_quantize", "test_api", "test_notebook", "test_site", "test_sound"),
     *("test_multilabel", "test_example_plugin", "test_checkpoint", "test_kills"),
+    "test_example_cpp",  # compiles the programs where they are not compiled yet
 )
 
 
