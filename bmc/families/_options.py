@@ -17,6 +17,7 @@ MIN_FREQUENCY, MAX_FREQUENCY = 1000, 8000
 """Range of the upper end of the mel bands in Hz; 8000 is half of the rate of the samples."""
 
 _MIN_VOCABULARY, _MAX_VOCABULARY = 100, 200_000
+_MAX_BUCKETS = 2**24
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,19 @@ def check_fraction(name: str, value: float) -> None:
     """
     if not 0 <= value < 1:
         raise SettingError(f"{name} is {value}; it must lie in [0, 1)")
+
+
+def check_ngrams(buckets: int) -> None:
+    """Check the number of buckets of the n-grams that are added to a network; 0 is for none.
+
+    Raises:
+        SettingError: the number is out of range.
+    """
+    if not 0 <= buckets <= _MAX_BUCKETS:
+        raise SettingError(
+            f"ngrams is {buckets}; it is a number of buckets in 1..{_MAX_BUCKETS}, or 0 for no "
+            "n-grams (20000 is usual)"
+        )
 
 
 def check_vocabulary(size: int) -> None:

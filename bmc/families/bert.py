@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from bmc.contracts import Family
 from bmc.errors import SettingError
+from bmc.families import _options
 from bmc.training.settings import TrainingSettings
 
 
@@ -22,10 +23,19 @@ class Settings:
             overlapping windows where words are classified.
         prompt: name of a sentence-transformers folder's prompt, which is put before each text to
             embed, or none; the folder's default when empty.
+        ngrams: number of buckets of hashed n-grams of the tokens, whose summed vectors are added to
+            the vector that the classifier reads; 0 for none.
+
+    Raises:
+        SettingError: `ngrams` is out of range.
     """
 
     max_length: int = 128
     prompt: str = ""
+    ngrams: int = 0
+
+    def __post_init__(self) -> None:
+        _options.check_ngrams(self.ngrams)
 
 
 @dataclass(frozen=True)
@@ -43,6 +53,11 @@ class Size:
             be, else "embeddings"; the name of a built-in model (minilm-l3), a local Hugging Face
             folder or hf:NAME copies layers of another pretrained BERT.
         copied: indices of the layers that are copied, such as 2,5; evenly spaced when empty.
+        ngrams: number of buckets of hashed n-grams of the tokens, whose summed vectors are added to
+            the vector that the classifier reads; 0 for none.
+
+    Raises:
+        SettingError: a setting is out of range.
     """
 
     layers: int = 2
@@ -51,8 +66,10 @@ class Size:
     intermediate: int = 0
     start: str = "auto"
     copied: tuple[str, ...] = ()
+    ngrams: int = 0
 
     def __post_init__(self) -> None:
+        _options.check_ngrams(self.ngrams)
         for name, least in (("layers", 1), ("hidden", 1), ("heads", 0), ("intermediate", 0)):
             if getattr(self, name) < least:
                 raise SettingError(f"{name} is {getattr(self, name)}; it must be at least {least}")

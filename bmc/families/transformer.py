@@ -33,6 +33,8 @@ class Settings:
         strip_accents: whether the tokenizer removes accents and all other combining marks,
             including vowel signs and tone marks.
         max_length: largest number of tokens of a text; longer texts are truncated.
+        ngrams: number of buckets of hashed n-grams of the tokens, whose summed vectors are added to
+            the vector that the classifier reads; 0 for none.
 
     Raises:
         SettingError: a setting is out of range.
@@ -47,6 +49,7 @@ class Settings:
     lowercase: bool = False
     strip_accents: bool = False
     max_length: int = 256
+    ngrams: int = 0
 
     def __post_init__(self) -> None:
         for name in ("layers", "hidden", "heads", "feed_forward"):
@@ -61,6 +64,7 @@ class Settings:
         if not 0 <= self.dropout < 1:
             raise SettingError(f"dropout is {self.dropout}; it must lie in [0, 1)")
         _options.check_vocabulary(self.vocabulary)
+        _options.check_ngrams(self.ngrams)
 
 
 def recipe(name: str) -> TrainingSettings:

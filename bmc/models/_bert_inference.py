@@ -32,7 +32,7 @@ class InferenceForm(nn.Module):
     The form assumes [CLS] pooling and, without `pairs`, that all tokens belong to segment 0.
 
     Args:
-        module: a BertForSequenceClassification; it is not changed.
+        module: a BertForSequenceClassification, or one with n-grams; it is not changed.
         pairs: whether rows are sentence pairs, which have token types.
         longest: largest number of tokens of a row; later positions are removed.
     """
@@ -43,6 +43,7 @@ class InferenceForm(nn.Module):
         self.embeddings = bert_embeddings(module.bert.embeddings, pairs, longest)
         layers = [bert_layer(layer) for layer in encoder]
         self.layers = fused_layers(layers, tied_parameters(module), mask_by_query=False)
+        self.ngrams = getattr(module, "ngrams", None)
         self.pooler = module.bert.pooler.dense
         self.classifier = module.classifier
 
@@ -54,7 +55,10 @@ class InferenceForm(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return self.classifier(torch.tanh(self.pooler(hidden)))  # type: ignore[no-any-return]
+        read = torch.tanh(self.pooler(hidden))
+        if self.ngrams is not None:
+            read = read + self.ngrams(input_ids, attention_mask)
+        return self.classifier(read)  # type: ignore[no-any-return]
 
 
 def bert_embeddings(

@@ -40,7 +40,7 @@ def training_form(module: Any) -> Callable[[Mapping[str, Tensor]], Tensor]:
             mixed = _attend(layer.attention.self, queries, hidden, mask)
             attended = layer.attention.output(mixed, queries)
             hidden = layer.output(layer.intermediate(attended), attended)
-        return _outputs(module, hidden, is_token)
+        return _outputs(module, hidden, inputs)
 
     return compute
 
@@ -63,7 +63,7 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
         hidden = layer.output(layer.intermediate(rows), rows)
         states.append(hidden)
     return View(
-        logits=_outputs(module, hidden, kept),
+        logits=_outputs(module, hidden, inputs),
         hidden=states,
         attentions=[each.weights for each in attended],
         queries=[each.query for each in attended],
@@ -73,12 +73,15 @@ def view(module: Any, inputs: Mapping[str, Tensor]) -> View:
     )
 
 
-def _outputs(module: Any, hidden: Tensor, is_token: Tensor) -> Tensor:
+def _outputs(module: Any, hidden: Tensor, inputs: Mapping[str, Tensor]) -> Tensor:
     """Return vectors, logits of texts (rows, classes), or of tokens where there is no pooler."""
     if makes_vectors(module):
-        return module.head(hidden, is_token)  # type: ignore[no-any-return]
+        return module.head(hidden, inputs["attention_mask"])  # type: ignore[no-any-return]
     pooler = module.bert.pooler
     read = hidden if pooler is None else torch.tanh(pooler.dense(hidden[:, 0]))
+    ngrams = getattr(module, "ngrams", None)
+    if ngrams is not None:
+        read = read + ngrams(inputs["input_ids"], inputs["attention_mask"])
     return module.classifier(module.dropout(read))  # type: ignore[no-any-return]
 
 

@@ -16,6 +16,8 @@ _RANGES: Mapping[str, tuple[int, int]] = {
     "vocabulary": (1, 4_000_000),
     "embedding": (1, 16_384),
     "buckets": (1, 2**24),
+    "ngram_buckets": (1, 2**24),
+    "ngram_width": (1, 1_024),
     "channels": (1, 65_536),
     "columns": (1, 2),
     "max_length": (1, 8_192),

@@ -22,7 +22,7 @@ from bmc.families.bert import Settings as Settings
 from bmc.families.bert import Size as Size
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.model import Form, Model, Parts
-from bmc.models import _bert_training, bert_students, hugging_face, sentences
+from bmc.models import _bert_ngrams, _bert_training, bert_students, hugging_face, sentences
 from bmc.models._bert_inference import InferenceForm, bert_embeddings, bert_layer
 from bmc.models._encoder_form import bert_like_of_every_token, reads_every_token
 from bmc.models._encoder_parts import encoder_parts
@@ -48,13 +48,15 @@ def build(spec: Mapping[str, Any]) -> nn.Module:
     Raises:
         ArtifactError: the configuration is not for a BERT, or is inconsistent.
     """
-    return hugging_face.build(spec, _TAGGER if _TAGGER.is_named_in(spec) else _BERT)
+    kinds = (kind for kind in (_TAGGER, _bert_ngrams.KIND) if kind.is_named_in(spec))
+    return hugging_face.build(spec, next(kinds, _BERT))
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
     """Load pretrained weights for the classes of a data set; see `pretrained`."""
     text = TextSettings(settings.max_length, columns=max(len(data.columns), 1))
-    return pretrained(reference, data.labels, text, data.task, settings.prompt)
+    model = pretrained(reference, data.labels, text, data.task, settings.prompt)
+    return _bert_ngrams.with_ngrams(model, settings.ngrams) if settings.ngrams else model
 
 
 def pretrained(
@@ -116,7 +118,8 @@ def student(teacher: Model, settings: Size, data: Dataset) -> Model:
             text = replace(teacher.encoder.settings, vocabulary=0)
         return pretrained(reference, data.labels, text, data.task)
 
-    return bert_students.student(teacher, settings, data, build, load)
+    model = bert_students.student(teacher, settings, data, build, load)
+    return _bert_ngrams.with_ngrams(model, settings.ngrams) if settings.ngrams else model
 
 
 def examples(module: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

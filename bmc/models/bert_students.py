@@ -21,6 +21,7 @@ from bmc.families.bert import TEACHERS, Size
 from bmc.model import Model
 from bmc.models import sentences
 from bmc.models._bert_cut import cut_from
+from bmc.models._bert_ngrams import without_ngrams
 
 # Adam's steps do not depend on a weight's size, so larger embeddings keep more of the teacher's;
 # the layer norm after them removes the factor again.
@@ -144,7 +145,12 @@ def from_layers(source: Model, size: Size, data: Dataset, build: _Build) -> Mode
     copied, sizes = _check_source(source, size)
     table: Any = source.module.get_submodule("bert.embeddings.word_embeddings")
     vectors = sentences.resized(source.spec, _width(source), size.hidden)
-    spec = {**source.spec, "vocab_size": table.num_embeddings, **sizes, **vectors}
+    spec = {
+        **without_ngrams(source.spec),
+        "vocab_size": table.num_embeddings,
+        **sizes,
+        **vectors,
+    }
     module = build(spec)
     cut_from(source.module, module, copied, _batches(source, data))
     origin = {key: value for key, value in source.origin.items() if key == "pretrained"}

@@ -20,16 +20,27 @@ from torch import Tensor, nn
 
 from bmc.contracts import Network
 from bmc.data import Dataset
+from bmc.errors import SettingError
 from bmc.families.transformer import Settings as Settings
 from bmc.inference.attention import additive_mask, attend, fusable_activation, fused_projection
 from bmc.inference.sharing import tied_parameters
+from bmc.inference.token_ngrams import TokenNgrams, width_for
 from bmc.model import Model, Parts
 from bmc.models import tokens
 from bmc.models._sizes import sizes_checked
 
 
 def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
-    """Build an untrained transformer with a tokenizer for a data set."""
+    """Build an untrained transformer with a tokenizer for a data set.
+
+    Raises:
+        SettingError: n-grams are to be added, and words are classified.
+    """
+    if settings.ngrams and data.kind == "words":
+        raise SettingError(
+            f"ngrams is {settings.ngrams}: n-grams of a whole text are added to the vector that a "
+            "classifier of texts reads, and here each word has a tag; leave ngrams out"
+        )
     encoder = tokens.encoder_for(
         data,
         settings.vocabulary,
@@ -37,6 +48,8 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         settings.lowercase,
         settings.strip_accents,
     )
+    outputs = max(len(data.labels), 1)
+    ngrams = {"ngram_buckets": settings.ngrams, "ngram_width": width_for(outputs)}
     spec = {
         "model_type": "transformer",
         "layers": settings.layers,
@@ -47,8 +60,9 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         "vocabulary": encoder.tokenizer.get_vocab_size(),
         "columns": encoder.settings.columns,
         "max_length": settings.max_length,
-        "outputs": max(len(data.labels), 1),
+        "outputs": outputs,
         **({"by_token": True} if data.kind == "words" else {}),
+        **(ngrams if settings.ngrams else {}),
     }
     return Model(build(spec), "transformer", spec, data.labels, encoder, data.task)
 
@@ -103,6 +117,7 @@ class Transformer(nn.Module):
         self.dropout = nn.Dropout(float(spec["dropout"]))
         self.layers = nn.ModuleList(_Layer(spec) for _ in range(int(spec["layers"])))
         self.norm = nn.LayerNorm(hidden)
+        self.ngrams = _token_ngrams(spec)
         self.classifier = nn.Linear(hidden, int(spec["outputs"]))
         self.by_token = spec.get("by_token") is True
 
@@ -117,7 +132,7 @@ class Transformer(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return _classified(self, self.norm(hidden), attention_mask, self.dropout)
+        return _classified(self, self.norm(hidden), input_ids, attention_mask, self.dropout)
 
 
 class _Layer(nn.Module):
@@ -172,6 +187,7 @@ class InferenceForm(nn.Module):
             forms.setdefault(id(layer), _FusedLayer(layer, fused))
         self.layers = nn.ModuleList(forms[id(layer)] for layer in module.layers)
         self.norm = module.norm
+        self.ngrams = module.ngrams
         self.classifier = module.classifier
         self.by_token = module.by_token
 
@@ -182,7 +198,7 @@ class InferenceForm(nn.Module):
         mask = additive_mask(attention_mask, hidden)
         for layer in self.layers:
             hidden = layer(hidden, mask)
-        return _classified(self, self.norm(hidden), attention_mask)
+        return _classified(self, self.norm(hidden), input_ids, attention_mask)
 
 
 class _FusedLayer(nn.Module):
@@ -211,18 +227,38 @@ def _embedded(network: Any, ids: Tensor, types: Tensor | None) -> Tensor:
     return vectors.flatten(0, 1)
 
 
+def _token_ngrams(spec: Mapping[str, Any]) -> TokenNgrams | None:
+    """Return the n-grams that are added to a text's mean vector; None where there are none.
+
+    Raises:
+        ValueError: the classifier reads each token.
+    """
+    if "ngram_buckets" not in spec:
+        return None
+    if spec.get("by_token") is True:
+        raise ValueError("n-grams are of whole texts, and by_token is true")
+    return TokenNgrams(spec["ngram_buckets"], spec["ngram_width"], int(spec["hidden"]))
+
+
 def _classified(
-    network: Any, vectors: Tensor, attention_mask: Tensor, dropout: nn.Module | None = None
+    network: Any,
+    vectors: Tensor,
+    input_ids: Tensor,
+    attention_mask: Tensor,
+    dropout: nn.Module | None = None,
 ) -> Tensor:
     """Return the outputs of the rows' mean vectors, or of each token.
 
     Args:
         network: a `Transformer`, or its inference form.
         vectors: vectors of the tokens, (rows x length, width).
+        input_ids: ids of the tokens, (rows, length).
         attention_mask: 1 for tokens, 0 for padding, (rows, length).
         dropout: dropout before the classifier; None for none.
     """
     read = vectors if network.by_token else _mean(vectors, attention_mask)
+    if network.ngrams is not None:
+        read = read + network.ngrams(input_ids, attention_mask)
     outputs: Tensor = network.classifier(read if dropout is None else dropout(read))
     if not network.by_token:
         return outputs

@@ -8,6 +8,7 @@ from bmc.compress.distill.masked import Masked
 from bmc.compress.distill.weighted import LOGITS, Weighted
 from bmc.compress.prune.vocabulary import Vocabulary
 from bmc.contracts.signals import signal
+from bmc.errors import UsageError
 from bmc.model import Step
 from bmc.training.settings import TrainingSettings
 from bmc.workflows.tuning import Distillation
@@ -31,6 +32,9 @@ def with_preparation(
         settings: settings of the student and of its training.
         training: training settings of the student.
         start: text that identifies the student's initial weights, for the cache of pretraining.
+
+    Raises:
+        UsageError: n-grams of tokens would be trained before the vocabulary is pruned.
     """
     prepared: list[tuple[str, Step]] = []
     taught = list(steps)
@@ -42,10 +46,27 @@ def with_preparation(
         tokens = 0 if settings.vocabulary == "auto" else int(settings.vocabulary)
         pruned: tuple[str, Step] = ("prune/vocabulary", Vocabulary(tokens=tokens))
         if taught and _compares_tokens(taught[0][1]):
+            _refuse_trained_ngrams(settings, taught[0][1])
             prepared += [taught.pop(0), pruned]
         else:
             prepared.insert(0, pruned)
     return [*prepared, *taught]
+
+
+def _refuse_trained_ngrams(settings: Distillation, step: Step) -> None:
+    """Refuse a step that trains n-grams, which are looked up by token ids, before ids change.
+
+    Raises:
+        UsageError: the student has n-grams, and the step learns the logits.
+    """
+    has_ngrams = str(settings.of_student().get("ngrams", 0)) != "0"
+    if has_ngrams and isinstance(step, Weighted) and step.weights.get(LOGITS):
+        raise UsageError(
+            f"--vocabulary {settings.vocabulary}: the vocabulary is pruned after signals that need "
+            "the teacher's tokens, and n-grams that were trained by then could not be looked up "
+            "afterwards: learn the signals before the logits (--signal-order first), or leave one "
+            "of --vocabulary and --set ngrams out"
+        )
 
 
 def _compares_tokens(step: Step) -> bool:

@@ -24,6 +24,7 @@ from bmc.compress.prune._tokenizer import (
 )
 from bmc.errors import SettingError, UsageError
 from bmc.inference.replacing import replace_layers
+from bmc.inference.token_ngrams import TokenNgrams
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Record, Work
 from bmc.structure.word_table import word_table
@@ -66,6 +67,7 @@ class Vocabulary:
 
     def apply(self, model: Model, work: Work) -> Record:
         """Prune the embedding and the tokenizer, and return the number of rows."""
+        _check_ngrams(model)
         path, table = word_table(model, "vocabulary")
         encoder: Any = model.encoder
         settings = encoder.settings
@@ -143,6 +145,21 @@ class Vocabulary:
             )
         smaller = nn.Embedding(rows, table.embedding_dim, padding_idx=padding)
         replace_layers(model.module, {table: smaller})
+
+
+def _check_ngrams(model: Model) -> None:
+    """Check that no trained n-grams are looked up by token ids, which pruning changes.
+
+    Raises:
+        UsageError: the model has such n-grams.
+    """
+    branches = [part for part in model.module.modules() if isinstance(part, TokenNgrams)]
+    if any(not branch.is_untrained() for branch in branches):
+        raise UsageError(
+            "the n-grams of this model are looked up by the ids of its tokens, which a smaller "
+            "vocabulary would change: distill a new student with --vocabulary and --set ngrams, "
+            "whose vocabulary is pruned before it is taught"
+        )
 
 
 def _check_positions(model: Model, path: str, old: int | None, new: int | None) -> None:
