@@ -66,7 +66,19 @@ SIGNALS: dict[str, tuple[object, ...]] = {
     "relation-together": (*SHORT, "--signals", "relation=1", "--signal-order", "together"),
     "hidden-together": (*SHORT, "--signals", "hidden=1", "--signal-order", "together"),
 }
-GROUPS = {"what it starts from": STARTS, "unlabeled texts": TEXTS, "what is compared": SIGNALS}
+ADDED: dict[str, tuple[object, ...]] = {
+    "ngrams": (*SHORT, "--set", "ngrams=20000"),
+    "fresh-ngrams": (*SHORT, "--set", "start=embeddings", "--set", "ngrams=20000"),
+    "mixkd": (*SHORT, "--augment", "mixkd"),
+    "no-texts": ("--transfer", "none", "--epochs", 33),
+    "no-texts-mixkd": ("--transfer", "none", "--epochs", 33, "--augment", "mixkd"),
+}
+GROUPS = {
+    "what it starts from": STARTS,
+    "unlabeled texts": TEXTS,
+    "what is compared": SIGNALS,
+    "n-grams and mixed texts": ADDED,
+}
 ROWS = {name: row for group in GROUPS.values() for name, row in group.items()}
 
 

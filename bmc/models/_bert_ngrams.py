@@ -18,9 +18,10 @@ from bmc.models import hugging_face
 from bmc.models._hugging_face_config import FamilyKeys
 
 _BUCKETS, _WIDTH, _CLASSES = "ngram_buckets", "ngram_width", "architectures"
+_Classifier: Any = BertForSequenceClassification
 
 
-class BertWithNgrams(BertForSequenceClassification):
+class BertWithNgrams(_Classifier):  # type: ignore[misc]  # Any
     """A BERT classifier that reads its pooled [CLS] vector plus a vector of the tokens' n-grams.
 
     Args:
@@ -31,7 +32,7 @@ class BertWithNgrams(BertForSequenceClassification):
         super().__init__(config)
         self.ngrams = TokenNgrams(config.ngram_buckets, config.ngram_width, config.hidden_size)
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Return logits (rows, classes) for int64 ids, mask and types (rows, length)."""

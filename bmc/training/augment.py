@@ -10,14 +10,15 @@ from torch import Tensor
 from torch.distributions import Beta
 from torch.nn.functional import pad
 
-from bmc.errors import DataError
+from bmc.errors import DataError, UsageError
 from bmc.training.batches import Batch, Mixing
+from bmc.training.settings import MIXKD
 from bmc.training.sounds import noise, shift, speed
 
 MIXING = ("mixup", "cutmix")
 """Augmentations that mix each image, and its label, with another image of the batch."""
 
-_OF_TOKENS = ("word-drop", "word-swap")
+_OF_TOKENS = ("word-drop", "word-swap", MIXKD)
 _OF_SOUND = {"shift": shift, "speed": speed, "noise": noise}
 _CHANGED_WORDS = 0.1
 _MIXUP_ALPHA, _CUTMIX_ALPHA = 0.2, 1.0  # of the Beta distribution, as in the papers
@@ -31,7 +32,8 @@ def augmented_batch(batch: Batch, names: tuple[str, ...]) -> Batch:
     Args:
         batch: a batch of training rows.
         names: augmentations; those of `augmented`, mixup (the weighted mean with another image of
-            the batch) and cutmix (a rectangle of another image of the batch).
+            the batch) and cutmix (a rectangle of another image of the batch). mixkd changes nothing
+            here: see `bmc.training.mixkd`.
 
     Raises:
         DataError: an augmentation is for another kind of data, or changes words that have tags.
@@ -44,7 +46,10 @@ def augmented_batch(batch: Batch, names: tuple[str, ...]) -> Batch:
             f"the augmentation {names[0]} changes the words of a row, which have a tag each: leave "
             f"{names[0]} out of augment"
         )
-    inputs = augmented(batch.inputs, tuple(name for name in names if name not in MIXING))
+    if MIXKD in names:
+        _check_input(MIXKD, _INPUT_OF_KIND["text"], batch.inputs)
+    changing = tuple(name for name in names if name not in (*MIXING, MIXKD))
+    inputs = augmented(batch.inputs, changing)
     mixing = [name for name in names if name in MIXING]
     if mixing:
         name = mixing[int(torch.randint(len(mixing), ())) if len(mixing) > 1 else 0]
@@ -97,6 +102,19 @@ def check_kind(names: tuple[str, ...], kind: str) -> None:
     for name in names:
         if kind != _kind_of(name):
             raise _refusal(name)
+
+
+def refuse_untaught(names: tuple[str, ...]) -> None:
+    """Refuse an augmentation that needs a teacher, where there is none.
+
+    Raises:
+        UsageError: there is such an augmentation.
+    """
+    if MIXKD in names:
+        raise UsageError(
+            f"the augmentation {MIXKD} mixes texts that a teacher must predict, and bmc train has "
+            f"no teacher: take bmc distill, or leave {MIXKD} out of augment"
+        )
 
 
 def _kind_of(name: str) -> str:

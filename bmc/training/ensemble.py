@@ -56,20 +56,13 @@ class Ensemble:
         Raises:
             UsageError: a teacher has another task or other classes.
         """
+        if work.data.kind in _CHANGING and work.augment:
+            return self.live_answers(
+                student, work, lambda _, teacher: live_logits(teacher, student, work.device)
+            )
         models, orders = self._load(student, work)
         weights = self._weights(models, orders, work)
         self._say(weights, work)
-
-        if work.data.kind in _CHANGING and work.augment:
-            functions = [live_logits(teacher, student, work.device) for teacher in models]
-
-            def live(batch: Batch) -> Tensor:
-                pairs = zip(orders, functions, strict=True)
-                answers = [order(answer(batch)) for order, answer in pairs]
-                return self.combined(answers, weights, student.task)
-
-            return live
-
         rows = joined(work.data.train.rows, unlabeled)
         logits = self.combined(self._cached(models, orders, work, rows), weights, student.task)
 
@@ -77,6 +70,36 @@ class Ensemble:
             return logits[batch.rows.cpu()].to(batch.rows.device)
 
         return cached
+
+    def live_answers(
+        self,
+        student: Model,
+        work: Work,
+        answers_of: Callable[[str, Model], Callable[[Batch], Tensor]],
+    ) -> Callable[[Batch], Tensor]:
+        """Return a function from a batch to logits that teachers compute of every batch.
+
+        Args:
+            student: whose classes they are ordered by.
+            work: data and cache.
+            answers_of: function from a teacher's reference and the teacher to a function from a
+                batch to the teacher's logits.
+
+        Raises:
+            UsageError: a teacher has another task or other classes.
+        """
+        models, orders = self._load(student, work)
+        weights = self._weights(models, orders, work)
+        self._say(weights, work)
+        pairs = zip(self.teachers, models, strict=True)
+        functions = [answers_of(reference, teacher) for (reference, _), teacher in pairs]
+
+        def live(batch: Batch) -> Tensor:
+            every = zip(orders, functions, strict=True)
+            answers = [order(answer(batch)) for order, answer in every]
+            return self.combined(answers, weights, student.task)
+
+        return live
 
     def logits(self, student: Model, work: Work, rows: Many) -> Tensor:
         """Return logits (rows, classes) of any rows, ordered as the student's classes.

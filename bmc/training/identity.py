@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from bmc.contracts import families
+from bmc.inputs.image import ImageEncoder
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model
 
@@ -27,6 +30,15 @@ def structure_of(model: Model) -> str:
     parts = [model.family, model.spec, model.task, model.labels, encoder.to_json(), steps]
     content = json.dumps([*parts, tokenizer], sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def input_key(model: Model) -> Sequence[object]:
+    """Return the preprocessing of a model; models with equal keys read the same tensors."""
+    encoder = model.encoder
+    if isinstance(encoder, ImageEncoder):
+        return "image", replace(encoder.settings, any_size=False)
+    tokenizer = encoder.tokenizer.to_str() if isinstance(encoder, TextEncoder) else ""
+    return encoder.to_json(), tokenizer
 
 
 def weights_of(module: nn.Module) -> str:

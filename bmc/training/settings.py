@@ -12,9 +12,11 @@ from bmc.errors import SettingError
 OPTIMIZERS = ("adamw", "adam", "sgd", "adagrad")
 SCHEDULES = ("linear", "cosine", "exponential", "step", "fixed")
 INITIALIZATIONS = ("default", "normal", "xavier", "he")
+MIXKD = "mixkd"
+"""The augmentation that mixes word embeddings of two texts, which a teacher must predict."""
 AUGMENTATIONS = (
     *("crop", "flip", "cutout", "mixup", "cutmix"),
-    *("word-drop", "word-swap"),
+    *("word-drop", "word-swap", MIXKD),
     *("shift", "speed", "noise"),
 )
 AUGMENTATION = Choice("augmentation", AUGMENTATIONS, commas=True)
@@ -52,7 +54,8 @@ class TrainingSettings:
         initialization: initialization of new weights: the framework's default, normal, xavier or
             he.
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
-            word-swap for text, shift, speed and noise for sound, separated by commas.
+            word-swap for text, mixkd for text with a teacher, shift, speed and noise for sound,
+            separated by commas.
         patience: early stopping after this number of epochs without a better score; 0 for never.
         keep: which epoch's weights are kept: best by validation score, or last.
         precision: auto is bf16 where the processor supports it.

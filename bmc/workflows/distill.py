@@ -74,7 +74,7 @@ def distill(
     placeholder = Teacher(Path(), "", "named", ())
     untaught_steps = steps_of(settings, [placeholder], is_generator, source.task)
     with_preparation(untaught_steps, settings, training)
-    refuse_mixing(settings, training)
+    refuse_mixing(settings, training, source.task)
     references = named_teachers.find_all(teacher, source.task)
     data = source.load()
     training = settings.training(chosen.recipe_for(data))

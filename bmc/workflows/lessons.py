@@ -14,7 +14,8 @@ from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import SettingError, UsageError
 from bmc.model import Step
 from bmc.training.augment import MIXING
-from bmc.training.settings import TrainingSettings
+from bmc.training.mixkd import bundle_refusal
+from bmc.training.settings import MIXKD, TrainingSettings
 from bmc.workflows import vectors
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
@@ -85,12 +86,23 @@ def steps_of(
     return [*first, weighted({LOGITS: 1.0, **beside}, 0)]
 
 
-def refuse_mixing(settings: Distillation, training: TrainingSettings) -> None:
-    """Refuse images that are mixed where a signal compares a row with itself in earlier epochs.
+def refuse_mixing(
+    settings: Distillation, training: TrainingSettings, task: str = "classification"
+) -> None:
+    """Refuse rows that are mixed where what is learned cannot be learned from mixtures.
+
+    Args:
+        settings: what is learned.
+        training: training settings of the student, with the augmentations.
+        task: name of the task.
 
     Raises:
-        SettingError: such a signal is learned, and images are mixed.
+        SettingError: a signal compares a row with itself in earlier epochs, and images are mixed;
+            or a signal is learned together with the logits, and texts are mixed.
+        UsageError: texts are mixed, and vectors are learned or the student reads other tokens.
     """
+    if MIXKD in training.augment:
+        _refuse_mixed_texts(settings, task)
     by_row = [
         name
         for name, weight in settings.weights().items()
@@ -103,6 +115,44 @@ def refuse_mixing(settings: Distillation, training: TrainingSettings) -> None:
             f"mixes it with another row each time: leave {mixed[0]} out of augment, or the signal "
             "out of signals"
         )
+
+
+def _refuse_mixed_texts(settings: Distillation, task: str) -> None:
+    """Refuse mixed texts where more is learned than logits, or by a student of other tokens.
+
+    Raises:
+        SettingError: a signal is learned together with the logits.
+        UsageError: vectors are learned, or the vocabulary is pruned.
+    """
+    if task == EMBEDDING:
+        raise UsageError(
+            f"the augmentation {MIXKD} mixes texts for a teacher's logits, and a student of "
+            f"sentence embeddings learns vectors: leave {MIXKD} out of augment"
+        )
+    if settings.vocabulary != "keep":
+        raise UsageError(
+            f"--vocabulary {settings.vocabulary}: the student would read other tokens than its "
+            f"teacher, and the augmentation {MIXKD} mixes the same ones for both: leave {MIXKD} "
+            "out of augment, or prune the vocabulary afterwards (bmc prune --method vocabulary)"
+        )
+    together = settings.signal_order == "together"
+    for name, weight in settings.weights().items():
+        if weight and name != LOGITS and (together or is_with_logits(name)):
+            way = "" if is_with_logits(name) else ", or learn it first (--signal-order first)"
+            raise SettingError(
+                f"the signal {name} is learned together with the logits, and the augmentation "
+                f"{MIXKD} mixes texts for the logits alone: leave one of the two out{way}"
+            )
+
+
+def refuse_mixed_bundle(settings: Distillation, bundle: Path) -> None:
+    """Refuse a bundle as the teacher of mixed texts.
+
+    Raises:
+        UsageError: texts are mixed.
+    """
+    if MIXKD in (settings.augment or ()):
+        raise bundle_refusal(str(bundle))
 
 
 def refuse_signals(settings: Distillation, bundle: Path) -> None:

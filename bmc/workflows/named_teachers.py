@@ -10,10 +10,12 @@ from bmc import console
 from bmc.compress.distill.generator import check_generators
 from bmc.data import Dataset
 from bmc.errors import UsageError
+from bmc.training.mixkd import check_models
+from bmc.training.settings import MIXKD
 from bmc.workflows import baselines, students, teachers, transfer
 from bmc.workflows.baselines import Chosen
 from bmc.workflows.data import DataSource
-from bmc.workflows.lessons import refuse_signals
+from bmc.workflows.lessons import refuse_mixed_bundle, refuse_signals
 from bmc.workflows.lineage import is_bundle, refuse_another_fold
 from bmc.workflows.teachers import Teacher
 from bmc.workflows.tuning import Distillation
@@ -67,11 +69,15 @@ def choose_all(
 
     Raises:
         UsageError: a teacher does not fit the data, has learned rows that are held out here, has
-            the same weights as another teacher, or is a bundle and lacks what a signal needs.
+            the same weights as another teacher, or is a bundle and lacks what a signal or mixed
+            texts need.
     """
     first = references[0][1]
     if first is not None and is_bundle(first):  # signals beside the logits are the first one's
         refuse_signals(settings, first)
+    for _, folder in references:
+        if folder is not None and is_bundle(folder):
+            refuse_mixed_bundle(settings, folder)
     checked = [
         _teacher(reference, folder, data, source, settings, student, learned_from, number == 0)
         for number, (reference, folder) in enumerate(references)
@@ -138,8 +144,9 @@ def _check_student(
     """Build a student of an untrained teacher, to raise its errors before a long training.
 
     Raises:
-        UsageError: one of the two is a generator and the other is not, or words are to be replaced
-            and the teacher has no table of word vectors.
+        UsageError: one of the two is a generator and the other is not, words are to be replaced
+            and the teacher has no table of word vectors, or texts are to be mixed and one of the
+            two cannot read mixtures.
         BmcError: the student cannot be built for this teacher and this data.
     """
     chosen = baselines.choose(teacher, {})
@@ -154,5 +161,7 @@ def _check_student(
     if is_first:
         transfer.check_edits(settings, built)
     untrained = students.untrained(student, built, data, seed=0)
+    if MIXKD in (settings.augment or ()):
+        check_models(untrained, teacher, built)
     if is_generator:
         check_generators(teacher, built, untrained)

@@ -14,6 +14,7 @@ from bmc.contracts import tasks
 from bmc.data import Fold
 from bmc.errors import UsageError
 from bmc.measure import scores
+from bmc.training.augment import refuse_untaught
 from bmc.workflows import baselines, scoring, vectors
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Output
@@ -44,10 +45,12 @@ def train(
     Raises:
         UnknownError: there is no such baseline or data set.
         DataError: the baseline is for another kind of data, or the data cannot be used.
+        UsageError: a setting needs a teacher.
         DivergedError: the loss became NaN or infinite.
     """
     chosen = baselines.choose(reference, options)
-    replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
+    # Wrong settings are refused before the data is read.
+    refuse_untaught(replace(chosen.recipe, **recipe).augment)
     if source.task == tasks.EMBEDDING:
         vectors.refuse_training(recipe, reference)
     data = source.load()
@@ -85,13 +88,14 @@ def cross_validate(
         folds: number of folds.
 
     Raises:
-        UsageError: an output folder is named, or the baseline is a generator, which has no
-            held-out score.
+        UsageError: an output folder is named, a setting needs a teacher, or the baseline is a
+            generator, which has no held-out score.
     """
     if files.output:
         raise UsageError("--folds writes no model, so there is no --output; train without it")
     chosen = baselines.choose(reference, options)
-    replace(chosen.recipe, **recipe)  # refuses wrong settings before the data is read
+    # Wrong settings are refused before the data is read.
+    refuse_untaught(replace(chosen.recipe, **recipe).augment)
     if source.task == tasks.EMBEDDING:
         raise UsageError(
             f"--folds {folds}: {reference} is not trained for --task embedding, so there is "

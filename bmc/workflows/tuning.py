@@ -14,6 +14,7 @@ from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.training.settings import (
     AUGMENTATION,
     DEVICE,
+    MIXKD,
     NEIGHBORS,
     PRECISION,
     TEXT_EDITS,
@@ -147,7 +148,7 @@ class Tuning:
             if name in setting_names
         }
         if "augment" in trained:
-            trained["augment"] = tuple(trained["augment"])
+            trained["augment"] = tuple(name for name in trained["augment"] if name != MIXKD)
         recipe = family.recipe(model.origin.get("baseline", ""))
         before = replace(recipe, **trained)
         typed = {
@@ -171,7 +172,8 @@ class Distillation:
         layers: number of layers, instead of the student's default.
         hidden: hidden size, instead of the student's default.
         heads: attention heads, instead of the student's default.
-        settings: a setting of the student, such as layers=3; several are possible.
+        settings: a setting of the student, such as layers=3, or ngrams=20000, which adds hashed
+            n-grams of the tokens to a transformer; several are possible.
         vocabulary: tokens of the student: keep (all that the tokenizer has), auto (those that the
             texts have), or how many of the most frequent ones. Fewer make a smaller file.
         pretrain: epochs of masked language modeling on all texts, before the student is taught.
@@ -186,8 +188,9 @@ class Distillation:
         text_edits: edits to draw from, one per new text: neighbors (replaces words by the nearest
             neighbors in the teacher's word embedding), swap (exchanges words), drop (deletes them).
         augment: augmentation: crop, flip, cutout, mixup and cutmix for images, word-drop and
-            word-swap for text, shift, speed and noise for sound, separated by commas; '' for none.
-            The default is the student's recipe.
+            word-swap for text, mixkd for text (the word embeddings of two texts are mixed, and the
+            teacher predicts the mixture), shift, speed and noise for sound, separated by commas; ''
+            for none. The default is the student's recipe.
         temperature: temperature of the softmax: the logits of teacher and student are divided by
             it.
         hard_label_weight: weight of the cross-entropy with the true labels, in addition to the

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -16,11 +16,11 @@ from bmc.contracts.signals import SIGNALS, Signal, View, signal
 from bmc.errors import UsageError
 from bmc.inputs import Aligned, OutputRows
 from bmc.inputs.image import ImageEncoder
-from bmc.inputs.text import TextEncoder
 from bmc.model import Form, Model, Work, output_of
 from bmc.training.batches import Batch
 from bmc.training.device import autocast, device_of
 from bmc.training.ensemble import aligned_logits
+from bmc.training.identity import input_key
 from bmc.training.work import joined
 
 LOGITS = "logits"
@@ -135,7 +135,7 @@ class Compared:
             student_view = replace(student_view, rows=rows, total=self._total, task=student.task)
             if not self._runs_teacher:
                 return student_view, student_view
-            if _input_key(student) != _input_key(teacher):
+            if input_key(student) != input_key(teacher):
                 reason = _input_difference(student)
                 _refuse_missing(signals, _FROM_BATCH, student, teacher, reason)
                 return student_view, student_view
@@ -165,15 +165,6 @@ def _refuse_missing(
                 f"the signal {name} cannot be learned by this {student.family} from this "
                 f"{teacher.family} ({lacks}); possible: {', '.join(possible)}"
             )
-
-
-def _input_key(model: Model) -> Sequence[object]:
-    """Return the preprocessing of a model; models with equal keys read the same tensors."""
-    encoder = model.encoder
-    if isinstance(encoder, ImageEncoder):
-        return "image", replace(encoder.settings, any_size=False)
-    tokenizer = encoder.tokenizer.to_str() if isinstance(encoder, TextEncoder) else ""
-    return encoder.to_json(), tokenizer
 
 
 def _input_difference(student: Model) -> str:

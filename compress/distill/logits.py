@@ -12,10 +12,12 @@ from bmc.compress.distill._parts import LossParts
 from bmc.contracts.tasks import objective
 from bmc.data import Dataset
 from bmc.errors import SettingError
-from bmc.model import Model, Record, Work
+from bmc.model import Form, Model, Record, Work
 from bmc.training.batches import Batch
 from bmc.training.custom import custom_loss
 from bmc.training.ensemble import AVERAGES, WEIGHTINGS, Ensemble
+from bmc.training.mixkd import MixedTexts
+from bmc.training.settings import MIXKD
 from bmc.training.work import mean_and_scale
 
 
@@ -65,17 +67,46 @@ class Logits:
                 raise SettingError(f"{name} is {value!r}; possible: {', '.join(possible)}")
 
     def apply(self, model: Model, work: Work) -> Record:
-        """Train the student; return an empty record, because its structure stays the same."""
-        unlabeled = work.unlabeled
-        teacher_logits = self.ensemble().answers(model, work, unlabeled)
+        """Train the student; return an empty record, because its structure stays the same.
+
+        Raises:
+            UsageError: texts are to be mixed, and the student or a teacher cannot read mixtures.
+        """
+        if MIXKD not in work.augment:
+            self._fit(model, work, self.ensemble().answers(model, work, work.unlabeled))
+            return {}
+        with MixedTexts(model, work.device) as texts:
+            answers = self.ensemble().live_answers(model, work, texts.answers_of)
+            self._fit(model, work, answers, texts.batch, texts.outputs)
+        return {}
+
+    def _fit(
+        self,
+        model: Model,
+        work: Work,
+        teacher_logits: Callable[[Batch], Tensor],
+        as_read: Callable[[Batch], Batch] = lambda batch: batch,
+        form: Form | None = None,
+    ) -> None:
+        """Train the student on the teacher's logits and the true labels.
+
+        Args:
+            model: the student.
+            work: the data.
+            teacher_logits: function from a batch to the teacher's logits.
+            as_read: function from a batch to the batch as the student read it.
+            form: function that computes the student's outputs; None for the default.
+        """
         parts_of, parts = self.parts_of(model, work.data), LossParts(model.task)
 
         def loss(student: Tensor, batch: Batch) -> Tensor:
+            batch = as_read(batch)
             teacher = teacher_logits(batch)
             return parts.total(parts_of(student, teacher, batch), student, teacher)
 
-        model.scores = work.fit(model, loss=loss, unlabeled=unlabeled, metrics=parts.metrics)
-        return {}
+        model.scores = work.fit(
+            model, loss=loss, unlabeled=work.unlabeled, form=form, metrics=parts.metrics
+        )
 
     def ensemble(self) -> Ensemble:
         """Return all teachers as one."""

@@ -259,7 +259,7 @@ def test_a_student_is_pretrained_cut_and_taught_with_n_grams(
     lively_folder: Path, reviews_csv: Path, tmp_path: Path
 ) -> None:
     settings = Distillation(
-        *("tiny", 1, 16, None, {"ngrams": "64"}, "2000", 1),
+        *("tiny", 1, 16, None, {"ngrams": "64"}, "4000", 1),
         signals="relation=1",
         epochs=1,
         transfer="none",
@@ -271,7 +271,7 @@ def test_a_student_is_pretrained_cut_and_taught_with_n_grams(
     student: Any = artifact.load(made.path)
     assert not student.module.ngrams.is_untrained()
     assert student.spec["ngram_buckets"] == 64
-    assert student.module.bert.embeddings.word_embeddings.num_embeddings == 2000
+    assert student.module.bert.embeddings.word_embeddings.num_embeddings == 4000
     assert [step.method for step in student.steps] == [
         *("distill/masked", "distill/weighted", "prune/vocabulary", "distill/logits")
     ]

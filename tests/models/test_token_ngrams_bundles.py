@@ -83,7 +83,7 @@ def test_a_text_longer_than_the_model_is_cut_as_in_training(small: _bundles.Expo
     np.testing.assert_allclose(outputs, expected, atol=2e-5)
 
 
-def test_a_student_of_8_bits_answers_alike_in_all_targets(
+def test_a_student_of_8_bits_answers_in_its_bundle_as_in_pytorch(
     make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
 ) -> None:
     model = student_of(make_lively(), reviews)
@@ -95,8 +95,7 @@ def test_a_student_of_8_bits_answers_alike_in_all_targets(
     expected = _bundles.module_answers(model, inputs[0])
     folder = artifact.save(model, tmp_path / "model")
     with source_of(folder, reviews, ExportOptions(allow_slower=True)) as source:
-        for target in ("onnx", "openvino"):
-            bundle = flow.export(source, target, tmp_path / target, force=False)
-            assert bundle.manifest.precision == "int8"
-            (output,) = _bundles.answers_of(bundle, inputs)
-            np.testing.assert_allclose(output, expected, atol=0.03 * np.abs(expected).max())
+        bundle = flow.export(source, "onnx", tmp_path / "onnx", force=False)
+    assert bundle.manifest.precision == "int8"
+    (output,) = _bundles.answers_of(bundle, inputs)
+    np.testing.assert_allclose(output, expected, atol=0.03 * np.abs(expected).max())
