@@ -29,8 +29,8 @@ def bench(
         save: file for the raw samples; in the workspace when left out.
 
     Example:
-        bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1 --batches 8,64
-        bmc bench tiny-movie-reviews-onnx --on pi@raspberrypi --python venv/bin/python
+        bmc bench bert-movie-reviews-onnx tiny-movie-reviews-onnx --threads 1
+        bmc bench tiny-movie-reviews-onnx --on pi@raspberrypi --batches 8,64
     """
     from bmc.rendering import bench as render
     from bmc.workflows import bench as here
