@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,26 @@ class Bundle:
         """
         check = format_of(self.manifest.target).packed
         return check is not None and check(self.read_file, self.manifest.model)
+
+    def in_mobile_format(self) -> Bundle | None:
+        """Return the bundle with its model for ONNX Runtime Mobile in place of its model.
+
+        Returns:
+            None for a bundle without such a model; see `bmc export --mobile`.
+
+        Raises:
+            ArtifactError: the manifest does not list the model's file.
+        """
+        mobile = self.manifest.build.get("mobile")
+        if mobile is None:
+            return None
+        name = mobile.get("model")
+        if name not in self.files:
+            raise ArtifactError(
+                f"bundle {self.path}: its model for mobile devices, {name!r:.60}, has no recorded "
+                "sha256; export it again"
+            )
+        return replace(self, manifest=replace(self.manifest, model=name))
 
     def read_file(self, name: str) -> bytes:
         """Return the content of a listed file of a packed bundle.
@@ -186,6 +206,8 @@ def write(folder: Path, manifest: Manifest, names: Collection[str] | None = None
     content = {"schema": SCHEMA, **asdict(manifest), "files": hashes, "sizes": sizes}
     if not manifest.thresholds:
         del content["thresholds"]  # of other tasks
+    if manifest.reject_below is None:
+        del content["reject_below"]
     # The digest covers the content as a reader parses it: tuples are lists there.
     content = json.loads(json.dumps(content, allow_nan=False))
     text = json.dumps({**content, DIGEST: digest_of(content)}, indent=2)

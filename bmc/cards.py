@@ -58,7 +58,7 @@ def readme(manifest: Manifest, size: int) -> str:
     """
     sections = (
         [f"# {code(manifest.name)}", *_introduction(manifest, size)],
-        ["## Use", *_use(manifest)],
+        ["## Use", *_use(manifest), *_rejecting(manifest)],
         ["## Scores", *_scores(manifest)],
         ["## Speed", *_speed(manifest)],
         ["## Inputs and outputs", *_tensors(manifest)],
@@ -130,6 +130,15 @@ def _use(manifest: Manifest) -> Iterator[str]:
         "model takes and returns, `golden.json` and `golden.npz` hold rows with their outputs, and "
         "`docs/bundle.md` of bmc describes every field."
     )
+
+
+def _rejecting(manifest: Manifest) -> Iterator[str]:
+    if manifest.reject_below is not None:
+        yield (
+            f"A row whose most probable label has a probability below "
+            f"{significant(manifest.reject_below)} is rejected: it gets no label. `rejected` below "
+            "is the share of such rows, and `accepted_accuracy` the accuracy of the others."
+        )
 
 
 def _scores(manifest: Manifest) -> Iterator[str]:

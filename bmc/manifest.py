@@ -58,6 +58,7 @@ RANGES: Mapping[str, Range] = {
     "parity.scale": Range(1e-30, 1e30, whole=False),
     "parity.scales.*": Range(1e-30, 1e30, whole=False),
     "thresholds.*": Range(1e-9, 1 - 1e-9, whole=False),
+    "reject_below": Range(1e-9, 1 - 1e-9, whole=False, optional=True),
     "lineage.parameters": Range(0, 10**13),
     "lineage.sparsity": Range(0, 1, whole=False, optional=True),
     "lineage.odd_widths.*": Range(1, 2**24),
@@ -74,6 +75,9 @@ _TYPES: Mapping[str, type] = {
     "lineage.data_license": str,
     "build.limits": dict,
     "build.nodes": dict,
+    "build.mobile": dict,
+    "build.mobile.model": str,
+    "build.mobile.operators": str,
     "parity.failed": str,
     "parity.scales": dict,
 }
@@ -120,6 +124,8 @@ class Manifest:
             passed.
         thresholds: probability of each label above which it is predicted, where a row has several
             labels; empty for other tasks.
+        reject_below: probability of the predicted class below which a row gets no label; None where
+            every row gets one.
     """
 
     name: str
@@ -138,6 +144,7 @@ class Manifest:
     stand_in: StandIn | None = None
     failure: str | None = None
     thresholds: tuple[float, ...] = ()
+    reject_below: float | None = None
 
 
 def digest_of(content: Mapping[str, Any]) -> str:
@@ -195,6 +202,7 @@ def parse(content: Mapping[str, Any]) -> Manifest:
         _stand_in(content, build),
         _failure(content, parity),
         _thresholds(content, task, labels),
+        _reject_below(content, task),
     )
 
 
@@ -209,6 +217,21 @@ def _thresholds(content: Mapping[str, Any], task: str, labels: Sequence[str]) ->
     if len(thresholds) != expected:
         raise ValueError(f"{len(thresholds)} thresholds; {task} has {expected}")
     return thresholds
+
+
+def _reject_below(content: Mapping[str, Any], task: str) -> float | None:
+    """Return the probability below which a row gets no label; most bundles have none.
+
+    Raises:
+        ValueError: the task does not predict one class a row.
+    """
+    value = content.get("reject_below")
+    if value is None:
+        return None
+    classes = task_of(task).classes
+    if classes is None or classes.confidence is None:
+        raise ValueError(f"reject_below is {value}; {task} does not predict one class a row")
+    return float(value)
 
 
 def _stand_in(content: Mapping[str, Any], build: Mapping[str, Any]) -> StandIn | None:

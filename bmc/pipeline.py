@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -41,12 +41,15 @@ class Prediction:
     """The prediction of a classifier for one row.
 
     Args:
-        label: the most probable label.
-        score: probability of the label, 0 to 1.
+        label: the most probable label; None if the row is rejected.
+        score: probability of the most probable label, 0 to 1.
+        rejected: whether that probability lies below the threshold of the bundle, which was chosen
+            by `bmc export --reject-below`, `--reject-rate` or `--accept-accuracy`.
     """
 
-    label: str
+    label: str | None
     score: float
+    rejected: bool = field(default=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -75,10 +78,11 @@ PipelineOutput = (
     | NDArray[np.float32]
     | dict[str, NDArray[Any]]
 )
-"""The result for one row: a Prediction for classification, a tuple of them, most probable first,
-where a row has several labels, a tuple of spans where words have tags, a number for regression, a
-vector, float32 (width), for sentence embeddings, an image, uint8 (height, width, channels), for
-generation, and the outputs by name for an ONNX file of another tool."""
+"""The result for one row: a Prediction for classification (without a label where the bundle rejects
+the row), a tuple of them, most probable first, where a row has several labels, a tuple of spans
+where words have tags, a number for regression, a vector, float32 (width), for sentence embeddings,
+an image, uint8 (height, width, channels), for generation, and the outputs by name for an ONNX file
+of another tool."""
 
 
 class Pipeline:
@@ -152,7 +156,7 @@ class Pipeline:
             return self._matrix(results) if is_matrix else results
         if self._returns_tensors:
             return self.tensors(row)
-        prediction = self._predictions([row], self.outputs([row]))[0]
+        prediction = self.predictions([row], self.outputs([row]))[0]
         if prediction is None:
             raise self._not_finite("this row")
         return prediction
@@ -231,27 +235,56 @@ class Pipeline:
             ArtifactError: the model's outputs do not have the shape in the manifest.
             UsageError: the pipeline is closed.
         """
+        with self._shared.in_use() as session:
+            return self._outputs_of(session, self.bundle.encoder.encode(rows), batch_size, advance)
+
+    def outputs_of(
+        self,
+        encoded: Many,
+        batch_size: int = _BATCH_SIZE,
+        advance: Callable[[int], None] | None = None,
+    ) -> NDArray[np.float32]:
+        """Compute the model's first output for each encoded row; see `outputs`.
+
+        Args:
+            encoded: what the `encode` method of the bundle's encoder returned.
+            batch_size: rows in a batch; fewer where an engine was built for smaller batches.
+            advance: called after each batch, with the number of its rows.
+
+        Raises:
+            DataError: a file cannot be read, of rows that are files.
+            ArtifactError: the model's outputs do not have the shape in the manifest.
+            UsageError: the pipeline is closed.
+        """
+        with self._shared.in_use() as session:
+            return self._outputs_of(session, encoded, batch_size, advance)
+
+    def _outputs_of(
+        self,
+        session: Session,
+        encoded: Many,
+        batch_size: int,
+        advance: Callable[[int], None] | None,
+    ) -> NDArray[np.float32]:
         size, info = self._batch_size(batch_size), self.bundle.manifest.outputs[0]
         shape = tuple(size for size in info.shape[1:] if isinstance(size, int))
-        with self._shared.in_use() as session:
-            encoder = self.bundle.encoder
-            encoded = encoder.encode(rows)
-            places = OutputRows(encoder, encoded)
-            outputs = np.empty((len(places), *shape), np.float32)
-            is_done = np.zeros(len(places), bool)
-            for indices, arrays in ordered_batches(encoder, encoded, size):
-                batch_outputs = session.run(arrays)[info.name]
-                expected = self._shape_of(info, arrays) if self.kind == "words" else shape
-                if batch_outputs.shape != (len(indices), *expected):
-                    raise ArtifactError(
-                        f"bundle {self.bundle.path}: the output for a row should have shape "
-                        f"{expected}, and has shape {batch_outputs.shape[1:]}; export it again"
-                    )
-                indices_of_outputs = places.at(indices)
-                outputs[indices_of_outputs] = places.selected(batch_outputs, indices)
-                is_done[indices_of_outputs] = True
-                if advance:
-                    advance(len(indices))
+        encoder = self.bundle.encoder
+        places = OutputRows(encoder, encoded)
+        outputs = np.empty((len(places), *shape), np.float32)
+        is_done = np.zeros(len(places), bool)
+        for indices, arrays in ordered_batches(encoder, encoded, size):
+            batch_outputs = session.run(arrays)[info.name]
+            expected = self._shape_of(info, arrays) if self.kind == "words" else shape
+            if batch_outputs.shape != (len(indices), *expected):
+                raise ArtifactError(
+                    f"bundle {self.bundle.path}: the output for a row should have shape "
+                    f"{expected}, and has shape {batch_outputs.shape[1:]}; export it again"
+                )
+            indices_of_outputs = places.at(indices)
+            outputs[indices_of_outputs] = places.selected(batch_outputs, indices)
+            is_done[indices_of_outputs] = True
+            if advance:
+                advance(len(indices))
         if not is_done.all():  # np.empty leaves arbitrary values in the other rows
             raise ArtifactError(
                 f"bundle {self.bundle.path}: {np.count_nonzero(is_done)} of {len(is_done)} rows "
@@ -283,9 +316,20 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         encoder = self.bundle.encoder
-        arrays = encoder.batch(encoder.encode([row]), [0])
+        return self.run(encoder.batch(encoder.encode([row]), [0]))
+
+    def run(self, inputs: Arrays) -> dict[str, NDArray[Any]]:
+        """Run the model on input tensors, and return its output tensors, by name.
+
+        Args:
+            inputs: what the `batch` method of the bundle's encoder returned.
+
+        Raises:
+            ArtifactError: the model cannot compute these inputs.
+            UsageError: the pipeline is closed.
+        """
         with self._shared.in_use() as session:
-            return session.run(arrays)
+            return session.run(inputs)
 
     @cached_property
     def ranges(self) -> NDArray[np.float32]:
@@ -406,7 +450,7 @@ class Pipeline:
             if valid_rows:
                 outputs = self.outputs(valid_rows, batch_size)
             rows_of_outputs = valid_rows
-        predictions = iter(self._predictions(rows_of_outputs, outputs) if len(outputs) else [])
+        predictions = iter(self.predictions(rows_of_outputs, outputs) if len(outputs) else [])
         results: list[PipelineOutput | BmcError] = []
         for index in range(len(rows)):
             prediction = errors_by_index.get(index) or next(predictions)
@@ -438,6 +482,23 @@ class Pipeline:
         width = self.bundle.manifest.outputs[0].shape[1]
         return np.array(vectors, np.float32).reshape(len(vectors), int(width))
 
+    def predictions(
+        self, rows: Sequence[Any], outputs: NDArray[np.float32]
+    ) -> list[PipelineOutput | None]:
+        """Turn the model's outputs into predictions of rows; None where one is not finite.
+
+        Args:
+            rows: raw rows.
+            outputs: their outputs; see `outputs`.
+        """
+        manifest = self.bundle.manifest
+        predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
+        if manifest.reject_below is not None:
+            predictions = [_or_rejected(each, manifest.reject_below) for each in predictions]
+        return predictions_of_rows(
+            predictions, rows, self.bundle.encoder, manifest.task, manifest.labels
+        )
+
     def _batch_size(self, batch_size: int) -> int:
         """Return the requested batch size, or the largest that the engine was built for."""
         if batch_size < 1:
@@ -449,16 +510,6 @@ class Pipeline:
                 "export it again"
             )
         return min(batch_size, max_batch)
-
-    def _predictions(
-        self, rows: Sequence[Any], outputs: NDArray[np.float32]
-    ) -> list[PipelineOutput | None]:
-        """Turn the model's outputs into predictions of rows; None where one is not finite."""
-        manifest = self.bundle.manifest
-        predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
-        return predictions_of_rows(
-            predictions, rows, self.bundle.encoder, manifest.task, manifest.labels
-        )
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
@@ -483,6 +534,13 @@ def predictions_of(
         thresholds: probability of each label above which it is predicted, where a row has several.
     """
     return tasks.task(task).predictions(outputs, labels, thresholds)
+
+
+def _or_rejected(prediction: PipelineOutput | None, below: float) -> PipelineOutput | None:
+    """Return a prediction without its label if its score lies below the threshold."""
+    if isinstance(prediction, Prediction) and prediction.score < below:
+        return Prediction(None, prediction.score, rejected=True)
+    return prediction
 
 
 def predictions_of_rows(
@@ -586,7 +644,7 @@ def _working_folder_of(folder: Path) -> str:
 
 
 def renumbered(error: DataError, number: int, before: int = 1) -> DataError:
-    """Return the error of a row with another number of the row.
+    """Return the error of a row with another number of the row, in the same class.
 
     Args:
         error: the error.
@@ -595,5 +653,5 @@ def renumbered(error: DataError, number: int, before: int = 1) -> DataError:
     """
     kind, _, rest = str(error).partition(f" {before}")
     if kind in ("row", "series", "text", "image", "clip") and not rest[:1].isdigit():
-        return DataError(f"{kind} {number}{rest}")
-    return DataError(f"row {number}: {error}")
+        return type(error)(f"{kind} {number}{rest}")
+    return type(error)(f"row {number}: {error}")

@@ -26,7 +26,7 @@ from bmc.contracts.targets import dialect_of, exporter_of, format_of
 from bmc.contracts.tasks import EMBEDDING
 from bmc.contracts.tasks import task as task_of
 from bmc.errors import ArtifactError, BmcError, ExportError, GateError, MissingError
-from bmc.export import parity, speed
+from bmc.export import parity, rejecting, speed
 from bmc.export.manifests import manifest_of
 from bmc.export.source import Source
 from bmc.golden import GoldenRows, portable
@@ -40,6 +40,7 @@ from bmc.measure import machine, scores
 from bmc.measure.scores import Interval, relative_to
 from bmc.model import output_of
 from bmc.pipeline import Pipeline
+from bmc.precision import PRECISIONS
 from bmc.targets import RuntimeOptions
 from bmc.training.custom import custom_score
 from bmc.training.work import joined
@@ -78,12 +79,14 @@ class Verified:
         stand_in: target that ran the bundle's source file because the bundle's own target has no
             device here; None where the bundle's own target ran.
         failure: message about the broken limit; None where no limit is broken.
+        reject_below: probability below which a row gets no label; None where every row gets one.
     """
 
     parity: dict[str, Any]
     scores: dict[str, Any]
     stand_in: str | None
     failure: str | None
+    reject_below: float | None = None
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def verify(draft: Draft) -> Verified:
             logits = pipeline.outputs(rows, _BATCH, advance)
         if task == EMBEDDING:
             _write_ranges(draft.bundle, pipeline, source)
+        reject_below = rejecting.threshold_of(pipeline, source, _BATCH)
     evaluation = draft.bundle.path / bundle.EVALUATION
     np.savez_compressed(evaluation, logits=logits, labels=source.labels)
     thresholds = source.model.thresholds
@@ -197,12 +201,14 @@ def verify(draft: Draft) -> Verified:
     except GateError as error:
         failure = str(error)
     target = runnable.manifest.target
+    rejected = rejecting.scores_of(source, logits, reject_below)
     figures = {**comparison.to_json(), "max_error_other_shapes": probe_error, "scale": scale}
     return Verified(
         finite(figures) if failure else figures,
-        {} if failure else _scores(logits, source),
+        {} if failure else _scores(logits, source) | rejected,
         target if target != draft.bundle.manifest.target else None,
         failure,
+        reject_below,
     )
 
 
@@ -251,6 +257,7 @@ def publish(draft: Draft, verified: Verified, timed: Timed) -> Manifest:
         scores={} if stand_in else verified.scores,
         stand_in=stand_in,
         failure=verified.failure or timed.failure,
+        reject_below=verified.reject_below,
         build=build,
     )
     bundle.write(draft.bundle.path, manifest)
@@ -282,25 +289,45 @@ def _scores(logits: NDArray[np.float32], source: Source) -> dict[str, Any]:
 def check_reloaded(folder: Path, output: Path) -> None:
     """Load the written bundle in a new session, and compare its outputs on the golden rows.
 
+    The model for mobile devices, if there is one, may differ as much as another device may.
+
     Raises:
         ArtifactError: the bundle cannot be loaded, or its outputs differ; nothing is kept.
     """
     try:
         runnable = as_runnable(bundle.read(folder))
-        inputs, expected = runnable.golden()
+        _check_golden(runnable, _RELOAD_TOLERANCE)
+        mobile = runnable.in_mobile_format()
+        if mobile is not None:
+            _check_golden(mobile, PRECISIONS[mobile.manifest.precision].device_tolerance)
+    except BmcError as error:
+        reason = str(error).replace(str(folder), str(output))
+        raise ArtifactError(f"{output} was not written: {reason}") from error
+
+
+def _check_golden(runnable: Bundle, tolerance: float) -> None:
+    """Compare the outputs of a bundle's model for its golden rows with those in the bundle.
+
+    Args:
+        runnable: the bundle.
+        tolerance: allowed change of an output, relative to the largest value of the output, at
+            least 1.
+
+    Raises:
+        ArtifactError: the model cannot be loaded, or an output differs.
+    """
+    inputs, expected = runnable.golden()
+    try:
         with targets.load(runnable.manifest.target).load(runnable, RuntimeOptions()) as session:
             outputs = session.run(inputs)
     except BmcError as error:
-        reason = str(error).replace(str(folder), str(output))
-        raise ArtifactError(
-            f"{output} was not written: the bundle could not be loaded ({reason})"
-        ) from error
+        raise ArtifactError(f"the bundle could not be loaded ({error})") from error
     for name, array in expected.items():
         finite_values = np.abs(array[np.isfinite(array)])
-        allowed = _RELOAD_TOLERANCE * max(1.0, float(finite_values.max(initial=0)))
+        allowed = tolerance * max(1.0, float(finite_values.max(initial=0)))
         if not np.allclose(outputs[name], array, rtol=0, atol=allowed, equal_nan=True):
             raise ArtifactError(
-                f"{output} was not written: loaded again, the bundle's outputs differ ({name})"
+                f"loaded again, the outputs of {runnable.manifest.model} differ ({name})"
             )
 
 

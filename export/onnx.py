@@ -11,8 +11,8 @@ import onnxruntime
 
 from bmc.bundle import Bundle
 from bmc.contracts import Exporter
-from bmc.export import ExportOptions, Source, Written
-from bmc.export.graph_files import WEIGHTS, copy_graph
+from bmc.export import ExportOptions, Source, Written, onnx_mobile
+from bmc.export.graph_files import MODEL, WEIGHTS, copy_graph
 from bmc.inspect.executed import Executed
 from bmc.writing import scratch
 
@@ -22,13 +22,15 @@ _EXTERNAL = "session.optimized_model_external_initializers_file_name"
 
 
 def write(source: Source, folder: Path, options: ExportOptions) -> Written:
-    """Write model.onnx."""
+    """Write model.onnx, and model.ort with the list of its operators if the options say so."""
     path, nodes = source.onnx("onnx")
     copy_graph(path, folder)
     build: dict[str, Any] = {"nodes": nodes, **source.batch}
     if opset := onnx_ir.load(path).opset_imports.get(""):  # none where all are of ai.onnx.ml
         build = {"opset": opset, **build}
-    return Written("model.onnx", source.model.encoder.tensors(), source.model.outputs(), build)
+    if options.mobile:
+        build["mobile"] = onnx_mobile.write(folder / MODEL)
+    return Written(MODEL, source.model.encoder.tensors(), source.model.outputs(), build)
 
 
 def executed(bundle: Bundle) -> list[Executed]:

@@ -117,6 +117,10 @@ class ModelHandle:
         opset: int | None = None,
         max_batch: int = 16,
         allow_slower: bool = False,
+        reject_below: float | None = None,
+        reject_rate: float | None = None,
+        accept_accuracy: float | None = None,
+        mobile: bool = False,
         data: str | Path | None = None,
         output: str | Path | None = None,
         force: bool = False,
@@ -134,6 +138,10 @@ class ModelHandle:
         opset: int | None = None,
         max_batch: int = 16,
         allow_slower: bool = False,
+        reject_below: float | None = None,
+        reject_rate: float | None = None,
+        accept_accuracy: float | None = None,
+        mobile: bool = False,
         data: str | Path | None = None,
         output: str | Path | None = None,
         force: bool = False,
@@ -149,6 +157,10 @@ class ModelHandle:
         opset: int | None = None,
         max_batch: int = 16,
         allow_slower: bool = False,
+        reject_below: float | None = None,
+        reject_rate: float | None = None,
+        accept_accuracy: float | None = None,
+        mobile: bool = False,
         data: str | Path | None = None,
         output: str | Path | None = None,
         force: bool = False,
@@ -163,6 +175,12 @@ class ModelHandle:
             opset: version of the ONNX operators, 18 to 23; chosen when None.
             max_batch: largest batch of a TensorRT engine, in rows.
             allow_slower: keep a quantized bundle that is slower than its fp32 export.
+            reject_below: probability of the predicted class, 0 to 1, below which a row gets no
+                label.
+            reject_rate: share of the validation rows that get no label, in place of `reject_below`.
+            accept_accuracy: accuracy of the validation rows that get a label, in place of
+                `reject_below`.
+            mobile: also write the model for ONNX Runtime Mobile ("onnx").
             data: present location of the model's data, if the data was moved.
             output: the bundle of a single target; MODEL-TARGET in the workspace when None.
             force: replace bundles that exist.
@@ -187,6 +205,10 @@ class ModelHandle:
                 opset=opset,
                 max_batch=max_batch,
                 allow_slower=allow_slower,
+                reject_below=reject_below,
+                reject_rate=reject_rate,
+                accept_accuracy=accept_accuracy,
+                mobile=mobile,
                 data=data,
                 output=output,
                 force=force,

@@ -82,6 +82,7 @@ class OnnxHandle:
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
+        mobile: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -102,6 +103,7 @@ class OnnxHandle:
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
+        mobile: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -120,6 +122,7 @@ class OnnxHandle:
         opset: int | None = None,
         batch: int | None = None,
         simplify: bool = False,
+        mobile: bool = False,
         max_batch: int = 16,
         output: str | Path | None = None,
         force: bool = False,
@@ -140,6 +143,7 @@ class OnnxHandle:
             opset: version of the ONNX operators, 18 to 23; that of the file when None.
             batch: number of rows of every call, in place of any number.
             simplify: fold constants and batch norms, and remove what no output needs.
+            mobile: also write the model for ONNX Runtime Mobile ("onnx").
             max_batch: largest batch of a TensorRT engine, in rows.
             output: the bundle of a single target; NAME-TARGET in the workspace when None.
             force: replace bundles that exist.
@@ -166,7 +170,7 @@ class OnnxHandle:
             path_of(output), force, None, path, random_samples, dict(preprocess or {})
         )
         with call(verbose, progress):
-            options = ExportOptions(opset, max_batch, batch=batch, simplify=simplify)
+            options = ExportOptions(opset, max_batch, batch=batch, simplify=simplify, mobile=mobile)
             result = export(str(self.path), (target, *more), options, files, arrays)
         bundles = tuple(BundleHandle(bundle.path) for bundle in result.bundles)
         return bundles if more else bundles[0]

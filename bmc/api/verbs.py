@@ -419,12 +419,24 @@ def export_handles(
     opset: int | None,
     max_batch: int,
     allow_slower: bool,
+    reject_below: float | None,
+    reject_rate: float | None,
+    accept_accuracy: float | None,
+    mobile: bool,
     data: str | Path | None,
     output: str | Path | None,
     force: bool,
 ) -> tuple[BundleHandle, ...]:
     """Export a model to targets; see `ModelHandle.to`."""
-    options = ExportOptions(opset, max_batch, allow_slower)
+    options = ExportOptions(
+        opset,
+        max_batch,
+        allow_slower,
+        mobile=mobile,
+        reject_below=reject_below,
+        reject_rate=reject_rate,
+        accept_accuracy=accept_accuracy,
+    )
     files = SampledFiles(path_of(output), force, _text(data))
     result = workflows_export(reference_of(model), targets, options, files)
     return tuple(BundleHandle(bundle.path) for bundle in result.bundles)

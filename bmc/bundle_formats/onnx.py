@@ -74,4 +74,5 @@ FORMAT = Format(
     files=files,
     packed=packed,
     dialect="bmc.export.dialects.onnx",  # how it wants quantized layers to be written
+    has_mobile=True,
 )

@@ -50,6 +50,8 @@ class Format(Contract):
             first.
         precisions: values of `--precision` of `bmc bench` that the runtime supports.
         is_reference: whether the target is PyTorch, with which other targets are compared.
+        has_mobile: whether `bmc export --mobile` writes a second model for a small build of the
+            runtime, which `Runtime.load` loads, too.
     """
 
     about: str = field(metadata=value(str))
@@ -68,6 +70,7 @@ class Format(Contract):
     stand_ins: tuple[str, ...] = field(default=(), metadata=value(tuple))
     precisions: tuple[str, ...] = field(default=("f32",), metadata=value(tuple))
     is_reference: bool = field(default=False, metadata=value(bool))
+    has_mobile: bool = field(default=False, metadata=value(bool))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -123,6 +123,9 @@ class Classes(Contract):
             frequencies are apart, 0 to 1.
         row_starts: function of labels that returns the index of the first output of each row; None
             where each row has one output.
+        confidence: function of outputs that returns the probability of each row's predicted class:
+            float64 (rows). Below a threshold, a bundle predicts no class. None where a row does
+            not have exactly one class.
     """
 
     agreement: Callable[[Outputs, Outputs], Labels] = field(
@@ -134,6 +137,9 @@ class Classes(Contract):
         metadata=function("outputs", "labels")
     )
     row_starts: Callable[[Labels], Labels] | None = field(default=None, metadata=function("labels"))
+    confidence: Callable[[Outputs], NDArray[np.float64]] | None = field(
+        default=None, metadata=function("outputs")
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -277,7 +277,7 @@ def _prediction(model: Model, outputs: Floats) -> tuple[str, float | None]:
     described = task_of(model.task)
     if described.thresholds:
         (labels,) = described.predictions(outputs, model.labels, model.thresholds)
-        names = _written_set(each.label for each in labels)
+        names = _written_set(each.label or "" for each in labels)
         return names, labels[0].score if labels else None
     if task_of(model.task).is_numeric:
         return f"{outputs[0, 0]:.4g}", None

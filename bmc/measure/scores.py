@@ -28,6 +28,7 @@ NAMES = frozenset(
         *("recall_at_10", "spearman", "spearman_of_labels", "queries", "sentences", "pairs"),
         *("knn_accuracy", "reference_knn_accuracy"),
         *("span_f1", "span_precision", "span_recall", "word_accuracy", "by_type"),
+        *("rejected", "accepted_accuracy"),
     }
 )
 """Names under which the scores of a task are recorded."""

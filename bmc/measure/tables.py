@@ -8,7 +8,7 @@ from typing import Any
 from rich import box
 from rich.table import Table
 
-from bmc.measure import scores
+from bmc.measure import rejection, scores
 from bmc.measure.custom import custom_scores
 from bmc.measure.scores import Interval
 from bmc.measure.shown import significant, with_interval
@@ -49,7 +49,9 @@ def line(scored: Mapping[str, Any], split: str) -> str:
     if "accuracy" in scored:
         means = ", ".join(f"{name} {significant(_value(scored[key]))}" for key, name in _CLASSIFIER)
         accuracy = _interval(scored["accuracy"])
-        return f"{split} accuracy {accuracy}, {means} (means of the classes){extra}"
+        return (
+            f"{split} accuracy {accuracy}, {means} (means of the classes){_rejected(scored)}{extra}"
+        )
     if "micro_f1" in scored:
         parts = [f"micro F1 {_interval(scored['micro_f1'])}"]
         parts += [f"{name} {significant(_value(scored[key]))}" for key, name in _LABELS]
@@ -65,6 +67,16 @@ def line(scored: Mapping[str, Any], split: str) -> str:
         numbers = ", ".join(f"{name} {_interval(scored[key])}" for key, name in _REGRESSION)
         return f"{split} {numbers}{extra}"
     return ""
+
+
+def _rejected(scored: Mapping[str, Any]) -> str:
+    """Return the share of rows that get no label, and the accuracy of the others."""
+    if rejection.SHARE not in scored:
+        return ""
+    share = f", no label for {_interval(scored[rejection.SHARE])} of the rows"
+    if rejection.ACCURACY not in scored:
+        return share
+    return f"{share}, accuracy of the others {_interval(scored[rejection.ACCURACY])}"
 
 
 def class_table(scored: Mapping[str, Any], labels: Sequence[str]) -> Table | None:

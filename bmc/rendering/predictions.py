@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -34,12 +33,20 @@ def predicted(result: PredictedRows) -> Rendered:
 def content_of(prediction: Any) -> Any:
     """Return a prediction in the form of JSON, which has no NaN and no infinity: they are null."""
     if isinstance(prediction, tuple):
-        return [asdict(each) for each in prediction]
+        return [_fields(each) for each in prediction]
     if isinstance(prediction, dict):
         return {name: content_of(array) for name, array in prediction.items()}
     if isinstance(prediction, np.ndarray):
         return _numbers(prediction)
-    return asdict(prediction) if isinstance(prediction, Prediction | Span) else prediction
+    return _fields(prediction) if isinstance(prediction, Prediction | Span) else prediction
+
+
+def _fields(prediction: Prediction | Span) -> dict[str, Any]:
+    """Return a prediction's fields; `rejected` only where it is true."""
+    fields = dict(vars(prediction))
+    if not fields.get("rejected", True):
+        del fields["rejected"]
+    return fields
 
 
 def _numbers(array: NDArray[Any]) -> Any:
@@ -68,6 +75,8 @@ def _text(prediction: Any, row: str = "") -> str:
     if isinstance(prediction, tuple):
         return ", ".join(map(_text, prediction)) or "no label"
     if isinstance(prediction, Prediction):
+        if prediction.rejected:
+            return f"rejected {prediction.score:.3f}"
         return f"{prediction.label} {prediction.score:.3f}"
     if isinstance(prediction, np.ndarray):
         return json.dumps([float(f"{number:.6g}") for number in prediction])

@@ -16,7 +16,7 @@ from bmc.contracts.tasks import TENSORS, scoring, task
 from bmc.errors import ArtifactError
 from bmc.files import sha256, size_of
 from bmc.inspect.recorded_costs import layer_costs_of
-from bmc.measure import machine, results, scores
+from bmc.measure import machine, rejection, results, scores
 from bmc.measure.custom import custom_scores
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
@@ -152,7 +152,7 @@ def _line(
             thresholds=manifest.thresholds,
             names=manifest.labels,
         )
-        found = {**custom, **own}
+        found = {**custom, **own, **_of_rejection(manifest, one.outputs, one.labels)}
         if teacher is not None:
             relative |= _relative_to_teacher(one, teacher, has_scores=bool(own))
     name = one.bundle.path.name
@@ -190,6 +190,17 @@ def _line(
         **relative,
         **times,
     )
+
+
+def _of_rejection(
+    manifest: Manifest, outputs: NDArray[Any], labels: NDArray[Any]
+) -> dict[str, Any]:
+    """Return the share of rows that get no label, and the accuracy of the others."""
+    classes = task(manifest.task).classes
+    if manifest.reject_below is None or classes is None or classes.confidence is None:
+        return {}
+    correct = outputs.argmax(axis=1) == labels
+    return rejection.scores_of(classes.confidence(outputs), correct, manifest.reject_below)
 
 
 def _relative_to_teacher(one: Evaluated, teacher: Evaluated, has_scores: bool) -> dict[str, Any]:

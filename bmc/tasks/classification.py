@@ -84,6 +84,14 @@ def agreement(outputs: Logits, reference: Logits) -> NDArray[np.float64]:
     return same.astype(np.float64)
 
 
+def confidence(outputs: Logits) -> NDArray[np.float64]:
+    """Return the probability of the predicted class of each row: (rows)."""
+    with np.errstate(invalid="ignore"):
+        shifted = np.exp(outputs.astype(np.float64) - outputs.max(axis=1, keepdims=True))
+    probabilities: NDArray[np.float64] = 1 / shifted.sum(axis=1)
+    return probabilities
+
+
 def margin(outputs: Logits) -> NDArray[Any]:
     """Return half of the distance between the two largest logits: (rows)."""
     if outputs.shape[1] < 2:
@@ -148,7 +156,7 @@ def _row_shape(labels: Sequence[str], spec: Mapping[str, Any]) -> tuple[int, ...
 
 
 def _written(prediction: Prediction) -> str:
-    return prediction.label
+    return prediction.label or ""
 
 
 def _check_names(names: Collection[str], data: str, numbers: bool) -> None:
@@ -196,5 +204,6 @@ TASK = Task(
         margin=margin,
         written=_written,
         calibration_error=scores.calibration_error,
+        confidence=confidence,
     ),
 )

@@ -211,7 +211,7 @@ def _row_shape(labels: Sequence[str], spec: Mapping[str, Any]) -> tuple[int, ...
 
 
 def _written(prediction: Sequence[Prediction]) -> str:
-    return "|".join(sorted(each.label for each in prediction))
+    return "|".join(sorted(each.label or "" for each in prediction))
 
 
 TASK = Task(

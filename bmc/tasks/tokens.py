@@ -105,7 +105,7 @@ def of_words(
         predictions: the tag of each word, with its probability.
         labels: names of all tags, which tell whether they mark spans.
     """
-    tags = [prediction.label for prediction in predictions]
+    tags = [prediction.label or "" for prediction in predictions]
     spans = [(tag, index, index + 1) for index, tag in enumerate(tags)]
     if marks_spans(labels):
         spans = list(spans_in(tags))
@@ -194,7 +194,7 @@ def _row_shape(labels: Sequence[str], spec: Mapping[str, Any]) -> tuple[int | st
 
 
 def _written(prediction: Prediction) -> str:
-    return prediction.label
+    return prediction.label or ""
 
 
 TASK = Task(

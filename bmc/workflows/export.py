@@ -9,11 +9,13 @@ from typing import Any
 
 from bmc import console, workspace
 from bmc.bundle import Bundle
-from bmc.contracts.targets import TARGETS, exporter_of
+from bmc.contracts.targets import TARGETS, exporter_of, format_of
 from bmc.contracts.tasks import TENSORS, task
 from bmc.errors import BmcError, GateError, UsageError, unknown
 from bmc.export import ExportOptions, flow
+from bmc.export.rejecting import refuse_rejecting
 from bmc.export.source import source_of
+from bmc.measure import rejection
 from bmc.measure.scores import Interval
 from bmc.measure.shown import megabytes, significant, with_interval
 from bmc.workflows import onnx_files
@@ -71,9 +73,11 @@ def export(
             the bundle is kept as NAME.failed.
     """
     check_targets(targets, files.output)
+    _refuse_mobile(targets, options)
     has_samples = files.samples is not None or files.random_samples or arrays is not None
     path = onnx_file(reference, has_samples)
     if path is not None:
+        refuse_rejecting(TENSORS, options)
         return exported(*onnx_files.export_file(path, targets, options, files, arrays))
     texts = texts_of(reference, files.data)
     if texts is not None:  # before a folder is read, which takes a while
@@ -94,6 +98,7 @@ def export(
     written: list[Bundle] = []
     failures: list[GateError] = []
     with source_of(folder, data, options) as source:
+        refuse_rejecting(source.model.task, options)
         for name in outputs:
             source.check(name)  # before the first of several is made
         for name, path in outputs.items():
@@ -119,6 +124,21 @@ def _refuse_options_of_files(model: object, options: ExportOptions, files: Sampl
         raise UsageError(
             "--batch and --simplify are for ONNX files: bmc simplifies the graph of a model "
             "directory itself; leave them out"
+        )
+
+
+def _refuse_mobile(targets: Sequence[str], options: ExportOptions) -> None:
+    """Refuse --mobile for targets whose runtime has no small build.
+
+    Raises:
+        UsageError: such a target is named.
+    """
+    others = [name for name in targets if options.mobile and not format_of(name).has_mobile]
+    if others:
+        able = [name for name in TARGETS.names() if format_of(name).has_mobile]
+        raise UsageError(
+            f"--mobile writes a format of {' and '.join(able)}, and {' and '.join(others)} has "
+            f"none: --target {','.join(able)}, or leave --mobile out"
         )
 
 
@@ -152,8 +172,24 @@ def line_of(bundle: Bundle) -> str:
     return (
         f"wrote {bundle.path}: {megabytes(bundle.model_size())}{_score(scores)}{whose} "
         f"({scores['rows']} {task(bundle.manifest.task).unit}; {alike}"
-        f"largest change of an output {manifest.parity['max_error']:.1g}"
+        f"largest change of an output {manifest.parity['max_error']:.1g}{_rejected(bundle)}"
         f"{_over_fp32(manifest.build)}{_warnings(manifest.build)})"
+    )
+
+
+def _rejected(bundle: Bundle) -> str:
+    """Say which share of the rows gets no label, and the accuracy of the others."""
+    scores = scores_of(bundle)
+    if bundle.manifest.reject_below is None or rejection.SHARE not in scores:
+        return ""
+    share = with_interval(Interval(**scores[rejection.SHARE]))
+    accuracy = scores.get(rejection.ACCURACY)
+    of_others = (
+        f", accuracy of the others {with_interval(Interval(**accuracy))}" if accuracy else ""
+    )
+    return (
+        f"; no label below a probability of {significant(bundle.manifest.reject_below)}: share of "
+        f"rows {share}{of_others}"
     )
 
 
