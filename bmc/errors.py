@@ -5,6 +5,7 @@ BmcError                      exit  cause
 │   ├── SettingError          2     a setting is outside its range
 │   └── UnknownError          2     a model, data set or file cannot be found
 ├── DataError                 2     the data cannot be used (columns, classes, empty texts)
+│   └── TooLongError          2     a text is longer than a bounded encoder may read
 ├── ArtifactError             2     a model directory or bundle is damaged, too new or not bmc's
 │   └── StaleEngineError      2     an engine for another TensorRT or GPU; `bmc check` rebuilds it
 ├── ModelCodeError            2     the user's network or other user code failed: file and line
@@ -50,6 +51,10 @@ class UnknownError(UsageError):
 
 class DataError(BmcError):
     """The data cannot be used."""
+
+
+class TooLongError(DataError):
+    """A text is longer than an encoder with a bound may read; see `TextEncoder.bounded`."""
 
 
 class ArtifactError(BmcError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import re
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,14 +11,14 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from bmc import console, long_text
-from bmc.errors import ArtifactError, DataError, SettingError
+from bmc.errors import ArtifactError, DataError, SettingError, TooLongError
 from bmc.inputs import Arrays, Many, Row, Stored, TensorInfo, whole_number
 from bmc.inputs._rows_of_text import texts_of
 from bmc.inputs._tokenizer_file import (
@@ -185,6 +187,21 @@ class TextEncoder:
         if settings.vocabulary:
             self.check_table(settings.vocabulary)
         self._boundaries = long_text.boundaries_of(self.tokenizer)
+        self._max_characters: float = math.inf
+
+    def bounded(self, characters: int) -> Self:
+        """Return an encoder that refuses rows of which it would have to read too much at once.
+
+        A tokenizer takes about 100 bytes of memory for each character. Of a longer text only the
+        beginning is read where that gives the same tokens; see `bmc.long_text`. Where it does not,
+        `encode` raises a TooLongError.
+
+        Args:
+            characters: largest number of characters that the tokenizer reads at once.
+        """
+        encoder = copy.copy(self)
+        encoder._max_characters = characters
+        return encoder
 
     @cached_property
     def _cutting(self) -> Tokenizer:
@@ -218,6 +235,7 @@ class TextEncoder:
         Raises:
             DataError: a row is not text, is empty, has another number of texts than the model
                 takes, or contains a lone surrogate.
+            TooLongError: a text is longer than the bound of this encoder; see `bounded`.
         """
         if isinstance(rows, Stored):
             self._encoded([rows[0]] if len(rows) else [])
@@ -244,13 +262,16 @@ class TextEncoder:
             rows = self._encoded(rows, indices)
         longest = max(len(row.ids) for row in rows)
         ids = np.full((len(rows), longest), self.settings.pad_id, np.int64)
-        mask, types = np.zeros_like(ids), np.zeros_like(ids)
+        mask = np.zeros_like(ids)
         for number, row in enumerate(rows):
             ids[number, : len(row.ids)] = row.ids
             mask[number, : len(row.ids)] = 1
-            types[number, : len(row.ids)] = row.types
         arrays = {"input_ids": ids, "attention_mask": mask}
-        return {**arrays, "token_type_ids": types} if self._has_types else arrays
+        if self._has_types:
+            types = arrays["token_type_ids"] = np.zeros_like(ids)
+            for number, row in enumerate(rows):
+                types[number, : len(row.ids)] = row.types
+        return arrays
 
     def lengths(self, encoded: Many) -> list[int] | NDArray[np.int64]:
         """Return the number of tokens of each row; of rows on disk, an estimate from the bytes."""
@@ -263,13 +284,16 @@ class TextEncoder:
         encoded: list[Tokens] = []
         with self._progress(len(rows)) as advance:
             for start in range(0, len(rows), _CHUNK_ROWS):
-                part = [
-                    self._checked(rows[index], 1 + (indices[index] if indices else index))
-                    for index in range(start, min(start + _CHUNK_ROWS, len(rows)))
+                stop = min(start + _CHUNK_ROWS, len(rows))
+                numbers = [
+                    1 + (indices[index] if indices else index) for index in range(start, stop)
                 ]
-                for index, tokens in enumerate(self._tokens(part), start):
+                part = [
+                    self._checked(rows[index], number)
+                    for index, number in zip(range(start, stop), numbers, strict=True)
+                ]
+                for number, tokens in zip(numbers, self._tokens(part, numbers), strict=True):
                     if not tokens.ids:
-                        number = 1 + (indices[index] if indices else index)
                         raise DataError(f"row {number} has no token that the model knows")
                     encoded.append(tokens)
                 advance(len(part))
@@ -315,19 +339,49 @@ class TextEncoder:
                 "are more than this tokenizer can pair; cut them before"
             )
 
-    def _tokens(self, rows: list[tuple[str, ...]]) -> list[Tokens]:
-        """Tokenize rows; of a long text only a part that gives enough tokens."""
+    def _tokens(self, rows: list[tuple[str, ...]], numbers: Sequence[int]) -> list[Tokens]:
+        """Tokenize rows; of a long text only a part that gives enough tokens.
+
+        Args:
+            rows: texts of each row.
+            numbers: number of each row, from 1, for messages.
+
+        Raises:
+            TooLongError: more must be read of a row than this encoder may.
+        """
         limit = self._limit() if self._boundaries else 0
         encoded: dict[int, Tokens] = {}
         remaining = list(range(len(rows)))
         while remaining:
             parts = [self._parts(rows[index], limit) for index in remaining]
+            for index, part in zip(remaining, parts, strict=True):
+                self._refuse_long(part, rows[index], numbers[index])
             for index, part, tokens in zip(remaining, parts, self._encodings(parts), strict=True):
                 if part == rows[index] or self._is_enough(part, rows[index], len(tokens.ids)):
                     encoded[index] = tokens
             remaining = [index for index in remaining if index not in encoded]
             limit *= 8
         return [encoded[index] for index in range(len(rows))]
+
+    def _refuse_long(self, part: tuple[str, ...], whole: tuple[str, ...], number: int) -> None:
+        """Refuse a row of which the tokenizer would read more than the bound.
+
+        Args:
+            part: the part of each text that is tokenized.
+            whole: the row's texts.
+            number: number of the row, from 1.
+
+        Raises:
+            TooLongError: the part is too long.
+        """
+        # All tokens of a pair are counted where the parts do not tell which text is longer.
+        counts_whole = len(part) == 2 and self._room % 2 == 1
+        longest = max(map(len, whole if counts_whole else part))
+        if longest > self._max_characters:
+            raise TooLongError(
+                f"row {number}: the tokenizer would have to read {longest:,} characters at once, "
+                f"and may read {self._max_characters:,}: cut the text"
+            )
 
     def _parts(self, texts: tuple[str, ...], limit: int) -> tuple[str, ...]:
         if not limit or self._boundaries is None:

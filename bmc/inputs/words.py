@@ -104,13 +104,15 @@ class WordEncoder(TextEncoder):
 
         Raises:
             DataError: a row is neither, is empty, or has an empty word or one with white space.
+            TooLongError: a text is longer than the bound of this encoder; see `bounded`.
         """
         encoded: list[Window] = []
         with self._progress(len(rows)) as advance:
             for start in range(0, len(rows), _CHUNK_ROWS):
                 stop = min(start + _CHUNK_ROWS, len(rows))
                 chunk = [self.words_of(rows[index], 1 + index) for index in range(start, stop)]
-                for row in chunk:
+                for number, row in enumerate(chunk, start=1 + start):
+                    self._refuse_long((row.text,), (row.text,), number)
                     encoded += self._windows(row)
                 advance(len(chunk))
         return encoded

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib.resources
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,18 +15,20 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from bmc import __version__
+from bmc import __version__, console
 from bmc.errors import BmcError, DataError, RequestError
-from bmc.pipeline import Pipeline, renumbered
-from bmc.rendering.predictions import content_of
+from bmc.pipeline import Pipeline
+from bmc.serving.answers import answer_of
 from bmc.serving.batches import Batcher
 from bmc.serving.bodies import BodyReader
 from bmc.serving.metrics import Counted, Metrics
+from bmc.serving.model import ServedModel
 from bmc.serving.rows import rows_of
 from bmc.serving.settings import ServingSettings
 
 _PREDICT = "/predict"
 _BAD_ROWS, _BROKEN, _BUSY = 422, 500, (429, 503)
+_FAILED = "the model could not compute these rows; the service's log says why"
 _BODY = {
     "requestBody": {
         "required": True,
@@ -51,51 +54,32 @@ def application(pipeline: Pipeline, settings: ServingSettings) -> ASGIApp:
         settings: how rows are batched, and what is refused.
     """
     metrics = Metrics()
-    size = settings.max_batch
-    batcher = Batcher(lambda rows: _predictions(pipeline, rows, size), settings, metrics.batch)
+    batcher = Batcher(ServedModel(pipeline, settings), settings, metrics.batch)
+    bodies = BodyReader(settings)
     metrics.watch(lambda: batcher.waiting)
     service = FastAPI(
         title=f"bmc: {pipeline.bundle.path.name}",
         version=__version__,
-        lifespan=_running(batcher),
+        lifespan=_running(batcher, bodies),
         docs_url=None,  # its page loads scripts from elsewhere
         redoc_url=None,
     )
     _add_pages(service, pipeline, metrics)
-    _add_predictions(service, pipeline, batcher, BodyReader(settings))
+    parse = partial(rows_of, kind=pipeline.kind, max_rows=settings.max_waiting)
+    _add_predictions(service, parse, batcher, bodies)
     _add_refusals(service)
     return Counted(service, metrics, _PREDICT, time.perf_counter)
 
 
-def _predictions(pipeline: Pipeline, rows: list[Any], size: int) -> list[Any]:
-    """Predict rows of several requests; each error calls its row "row 1".
-
-    A number in the batch would mean nothing to the client, whose request has other numbers.
-    """
-    results = pipeline.batch(rows, size, errors="return")
-    return [
-        _of_row_1(result, number) if isinstance(result, BmcError) else result
-        for number, result in enumerate(results, start=1)
-    ]
-
-
-def _of_row_1(error: BmcError, number: int) -> DataError:
-    if isinstance(error, DataError):
-        return renumbered(error, 1, number)
-    # Its message names the bundle's folder, which is no client's business.
-    return DataError("row 1 has no prediction: the model's outputs for it are NaN or infinite")
-
-
-def _running(batcher: Batcher) -> Any:
+def _running(batcher: Batcher, bodies: BodyReader) -> Any:
     """Return the lifespan of a service: the batcher runs until the last request has its answer."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        task = asyncio.create_task(batcher.run())
+        batcher.start()
         yield
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        bodies.close()
+        await asyncio.to_thread(batcher.close)
 
     return lifespan
 
@@ -105,66 +89,63 @@ def _add_pages(service: FastAPI, pipeline: Pipeline, metrics: Metrics) -> None:
     manifest = pipeline.bundle.manifest
 
     @service.get("/", response_class=HTMLResponse)
-    def show_page() -> HTMLResponse:
+    async def show_page() -> HTMLResponse:
         """Show a page to try the model on."""
         return HTMLResponse(page)
 
     @service.get("/health")
-    def tell_health() -> dict[str, str]:
+    async def tell_health() -> dict[str, str]:
         """Tell that the model is loaded, and answered its golden rows when the service started."""
         return {"status": "ok"}
 
     @service.get("/bundle")
-    def describe_bundle() -> dict[str, Any]:
+    async def describe_bundle() -> dict[str, Any]:
         """Describe the model: its kind of rows, task, labels and target."""
         return {
             "name": pipeline.bundle.path.name,
             "kind": pipeline.kind,
             "task": manifest.task,
             "labels": list(manifest.labels),
+            "reject_below": manifest.reject_below,
             "target": manifest.target,
         }
 
     @service.get("/metrics")
-    def show_metrics() -> Response:
+    async def show_metrics() -> Response:
         """Return counts of requests, rows and batches for Prometheus."""
         return Response(metrics.text(), media_type="text/plain; version=0.0.4")
 
 
 def _add_predictions(
-    service: FastAPI, pipeline: Pipeline, batcher: Batcher, bodies: BodyReader
+    service: FastAPI, parse: Callable[..., list[Any]], batcher: Batcher, bodies: BodyReader
 ) -> None:
     @service.post(_PREDICT, openapi_extra=_BODY)
     async def predict(request: Request) -> Response:
         """Predict rows: {"rows": [...]}, or one text or file as the body."""
-        async with bodies.read(request) as content:
-            kind = request.headers.get("content-type", "")
-            results = await batcher.predict(rows_of(content, kind, pipeline.kind))
-        errors = {
-            number: str(renumbered(result, number))
-            for number, result in enumerate(results, start=1)
-            if isinstance(result, DataError)
-        }
-        if results and len(errors) == len(results):
-            raise DataError(errors[1])
-        predictions = [
-            None if isinstance(result, DataError) else content_of(result) for result in results
-        ]
-        notes = [{"row": number, "note": note} for number, note in errors.items()]
-        return JSONResponse({"predictions": predictions, "notes": notes})
+        content_type = request.headers.get("content-type", "")
+        async with bodies.read(request, partial(parse, content_type=content_type)) as rows:
+            results = await batcher.predict(rows)
+        return await answer_of(results)
 
 
 def _add_refusals(service: FastAPI) -> None:
     """Answer errors with one line of JSON, as the command line has one line on stderr."""
 
     @service.exception_handler(BmcError)
-    def refuse(_: Request, error: BmcError) -> JSONResponse:
+    async def refuse(request: Request, error: BmcError) -> JSONResponse:
         if isinstance(error, RequestError):
             again = {"Retry-After": "1"} if error.status in _BUSY else None
             return JSONResponse({"error": str(error)}, error.status, again)
-        status = _BAD_ROWS if isinstance(error, DataError) else _BROKEN
-        return JSONResponse({"error": str(error)}, status)
+        if isinstance(error, DataError):
+            return JSONResponse({"error": str(error)}, _BAD_ROWS)
+        console.note(f"a request has no answer: {error}")
+        return await fail(request, error)
+
+    @service.exception_handler(Exception)
+    async def fail(_: Request, error: Exception) -> JSONResponse:
+        # The message may name folders of this machine, which are no client's business.
+        return JSONResponse({"error": _FAILED}, _BROKEN)
 
     @service.exception_handler(ClientDisconnect)
-    def let_go(_: Request, error: ClientDisconnect) -> Response:
+    async def let_go(_: Request, error: ClientDisconnect) -> Response:
         return Response(status_code=_BAD_ROWS)  # nobody reads it

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,10 +16,16 @@ from bmc.errors import DataError, RequestError
 _JSON, _TEXT = "application/json", "text/plain"
 _FILES = ("image", "audio")
 _TEXTS = ("text", "ngram", "words")
-_UNREADABLE, _UNKNOWN_TYPE = 400, 415
+_UNREADABLE, _TOO_LARGE, _UNKNOWN_TYPE = 400, 413, 415
 
 
-def rows_of(content: bytes, content_type: str, kind: str) -> list[Any]:
+def is_json(content_type: str) -> bool:
+    """Tell whether a content type is that of JSON."""
+    media_type = _media_type(content_type)
+    return media_type == _JSON or media_type.endswith("+json")
+
+
+def rows_of(content: bytes, content_type: str, kind: str, max_rows: float = math.inf) -> list[Any]:
     """Return the rows of a request's body.
 
     A JSON body is an object with a list of rows: {"rows": [...]}. The body of a text/plain request
@@ -28,14 +35,19 @@ def rows_of(content: bytes, content_type: str, kind: str) -> list[Any]:
         content: the body.
         content_type: its media type, as in the header of that name; "" where there is none.
         kind: the kind of rows that the model takes, as encoders name it.
+        max_rows: largest number of rows.
 
     Raises:
-        RequestError: the body is not what its type says, or the model does not take that type.
+        RequestError: the body is not what its type says, has too many rows, or the model does not
+            take that type.
         DataError: a row does not have the form of the kind; the message counts rows from 1.
     """
-    media_type = content_type.partition(";")[0].strip().lower()
-    if media_type == _JSON or media_type.endswith("+json"):
-        return [_row(row, kind, number) for number, row in enumerate(_listed(content), start=1)]
+    if is_json(content_type):
+        rows = _listed(content)
+        if len(rows) > max_rows:
+            raise too_many_rows(len(rows), max_rows)
+        return [_row(row, kind, number) for number, row in enumerate(rows, start=1)]
+    media_type = _media_type(content_type)
     if media_type == _TEXT and kind in _TEXTS:
         return [_decoded(content)]
     if kind in _FILES:
@@ -45,6 +57,19 @@ def rows_of(content: bytes, content_type: str, kind: str) -> list[Any]:
         f'the content type is {media_type!r:.60}; send {{"rows": [...]}} as {_JSON}{one}',
         _UNKNOWN_TYPE,
     )
+
+
+def too_many_rows(count: int, most: float) -> RequestError:
+    """Return the error of a request with more rows than may wait."""
+    return RequestError(
+        f"the request has {count:,} rows; at most {most:,} are taken at a time: send them in "
+        "several requests",
+        _TOO_LARGE,
+    )
+
+
+def _media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()
 
 
 def _decoded(content: bytes) -> str:

@@ -26,7 +26,10 @@ class ServingSettings:
         max_waiting: rows that wait at most; a request beyond them gets status 429, and a request
             with more rows than that gets 413.
         max_body: largest body of a request in MB; a larger one gets status 413.
-        max_held: MB of all bodies that are held at a time; a request beyond them gets status 429.
+        max_held: MB of all bodies and of the values in them that are held at a time; a request
+            beyond them gets status 429, and one that is larger alone gets 413.
+        max_text: characters of a text that a tokenizer must read at once, at most; a longer text
+            gets status 413. Most tokenizers read the beginning of a long text only.
         timeout: seconds until a body that is not complete gets status 408, and rows that are not
             computed get 503; also the time that running requests have when the service stops.
 
@@ -44,12 +47,14 @@ class ServingSettings:
     max_waiting: int = 1024
     max_body: float = 4.0
     max_held: float = 64.0
+    max_text: int = 100_000
     timeout: float = 10.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= _LARGEST_PORT:
             raise SettingError(f"port is {self.port}; it must lie in 0 to {_LARGEST_PORT}")
-        for name, least in (("threads", 0), ("max_batch", 1), ("max_waiting", 1), ("max_delay", 0)):
+        smallest = {"threads": 0, "max_batch": 1, "max_waiting": 1, "max_delay": 0, "max_text": 1}
+        for name, least in smallest.items():
             value = getattr(self, name)
             if not least <= value < math.inf:
                 raise SettingError(

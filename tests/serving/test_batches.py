@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 
 import pytest
 
 from bmc.errors import RequestError
-from bmc.serving.batches import Batcher
+from bmc.serving.batches import Batcher, Job
 from bmc.serving.settings import ServingSettings
 
 
 class Doubling:
-    """Doubles numbers; the first batch waits until the gate is open."""
+    """Doubles numbers, four at a time; the first batch waits until the gate is open."""
+
+    round_size = 8
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
         self.gate = threading.Event()
 
-    def __call__(self, rows: list[int]) -> list[int]:
+    def jobs(self, rows: list[int]) -> Iterator[Job]:
+        for start in range(0, len(rows), 4):
+            indices = range(start, min(start + 4, len(rows)))
+            if 17 in rows[start : start + 4]:
+                raise RuntimeError("seventeen")
+            yield Job(indices, partial(self._run, rows, indices))
+
+    def _run(self, rows: list[int], indices: range) -> list[tuple[int, int]]:
         self.gate.wait(10)
-        self.batches.append(rows)
-        if 13 in rows:
+        self.batches.append([rows[index] for index in indices])
+        if 13 in self.batches[-1]:
             raise RuntimeError("thirteen")
-        return [2 * row for row in rows]
+        return [(index, 2 * rows[index]) for index in indices]
 
 
 def with_batcher(
@@ -39,14 +48,12 @@ def with_batcher(
     async def main() -> None:
         doubling = Doubling()
         batcher = Batcher(doubling, settings, sizes.append)
-        task = asyncio.create_task(batcher.run())
+        batcher.start()
         try:
             await work(batcher, doubling)
         finally:
             doubling.gate.set()
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+            batcher.close()
 
     asyncio.run(main())
     return sizes
@@ -61,14 +68,14 @@ async def started(batcher: Batcher, rows: list[int]) -> asyncio.Task[list[int]]:
 
 def test_requests_that_wait_share_batches_and_each_gets_its_own_results() -> None:
     async def work(batcher: Batcher, doubling: Doubling) -> None:
-        tasks = [await started(batcher, rows) for rows in ([1], [2, 3, 4], [5, 6, 7], [])]
-        assert batcher.waiting == 6
+        tasks = [await started(batcher, rows) for rows in ([1], [2], [3, 4], [5], [])]
+        assert batcher.waiting == 4
         doubling.gate.set()
-        assert await asyncio.gather(*tasks) == [[2], [4, 6, 8], [10, 12, 14], []]
-        assert doubling.batches == [[1], [2, 3, 4, 5], [6, 7]]
+        assert await asyncio.gather(*tasks) == [[2], [4], [6, 8], [10], []]
+        assert doubling.batches == [[1], [2], [3, 4, 5]]
         assert batcher.waiting == 0
 
-    assert with_batcher(work) == [1, 4, 2]
+    assert with_batcher(work) == [1, 1, 3]
 
 
 def test_rows_beyond_the_limit_are_refused_before_they_wait() -> None:
@@ -100,33 +107,36 @@ def test_a_request_that_is_cancelled_or_late_leaves_no_rows_behind() -> None:
             await running
         doubling.gate.set()
         assert await batcher.predict([6]) == [12]
-        assert [2, 3] not in doubling.batches
+        assert doubling.batches == [[1], [6]]
 
     with_batcher(work, ServingSettings(max_batch=4, max_waiting=10, timeout=0.2))
 
 
-def test_an_error_of_the_runtime_ends_the_requests_of_its_batch_alone() -> None:
+@pytest.mark.parametrize(("bad", "message"), [(13, "thirteen"), (17, "seventeen")])
+def test_a_request_that_fails_gets_its_error_and_those_after_it_their_results(
+    bad: int, message: str
+) -> None:
     async def work(batcher: Batcher, doubling: Doubling) -> None:
         doubling.gate.set()
-        with pytest.raises(RuntimeError, match="thirteen"):
-            await batcher.predict([13])
+        with pytest.raises(RuntimeError, match=message):
+            await batcher.predict([bad])
         assert await batcher.predict([4]) == [8]
+        assert batcher.waiting == 0
 
     with_batcher(work)
 
 
-def test_rows_that_fail_do_not_end_the_other_requests_of_their_batch() -> None:
+def test_rows_that_cannot_be_prepared_do_not_end_the_other_requests_of_their_round() -> None:
     async def work(batcher: Batcher, doubling: Doubling) -> None:
-        running = await started(batcher, [1])
-        bad, good = await started(batcher, [13]), await started(batcher, [4, 5])
+        running, ready = await started(batcher, [1]), await started(batcher, [2])
+        bad, good = await started(batcher, [17]), await started(batcher, [4, 5])
         doubling.gate.set()
-        with pytest.raises(RuntimeError, match="thirteen"):
+        with pytest.raises(RuntimeError, match="seventeen"):
             await bad
-        assert await good == [8, 10]
-        assert await running == [2]
-        assert doubling.batches == [[1], [13, 4, 5], [13], [4, 5]]
+        assert [await running, await ready, await good] == [[2], [4], [8, 10]]
+        assert batcher.waiting == 0
 
-    assert with_batcher(work) == [1, 3]
+    with_batcher(work)
 
 
 def test_a_batch_waits_for_more_rows_until_it_is_full_or_its_time_is_over() -> None:

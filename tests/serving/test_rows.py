@@ -102,3 +102,9 @@ def test_a_body_that_cannot_be_read_has_the_status_of_its_cause(
         rows_of(content, content_type, "text")
     assert refused.value.status == status
     assert isinstance(refused.value, BmcError)
+
+
+def test_more_rows_than_may_wait_are_refused_before_they_are_read() -> None:
+    with pytest.raises(RequestError, match="the request has 3 rows; at most 2") as refused:
+        rows_of(b'{"rows": [7, 8, 9]}', JSON, "text", max_rows=2)
+    assert refused.value.status == 413

@@ -14,6 +14,7 @@ from bmc.serving.settings import ServingSettings
         ({"port": 70_000}, "port is 70000; it must lie in 0 to 65535"),
         ({"max_batch": 0}, "max batch is 0; it must be a number from 1"),
         ({"max_delay": float("nan")}, "max delay is nan"),
+        ({"max_text": 0}, "max text is 0; it must be a number from 1"),
         ({"timeout": 0.0}, "timeout is 0.0; it must be above 0"),
         ({"max_held": 1.0}, "max held is 1.0 MB; it must be at least max body, 4.0 MB"),
     ],
