@@ -7,13 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bmc import console, workspace
+from bmc import console, plugins, workspace
 from bmc.data import Dataset
 from bmc.description import describe
 from bmc.errors import ArtifactError, BmcError
 from bmc.report.disagreements import Disagreements
 from bmc.report.line import Line, Report
-from bmc.workflows.lineage import load_recorded
 
 _KINDS = ("text", "ngram")  # of rows that a page can show
 _MAX_CHARACTERS = 400  # of a text
@@ -77,8 +76,13 @@ def _load(fingerprint: str, sources: Mapping[str, Source]) -> Dataset | str:
     if rows > _MAX_ROWS:
         return f"the data has {rows:,} rows, and {_MAX_ROWS:,} at most are read for them"
     try:
+        # Imported here, because the module needs torch, which a report does not need.
+        from bmc.workflows.lineage import load_recorded  # noqa: PLC0415
+
         with console.muted():
             data = load_recorded(record, folder)
+    except ModuleNotFoundError as error:
+        return str(plugins.missing(error, "reading the data"))
     except (BmcError, OSError) as error:
         return str(error)
     return data if data.fingerprint == fingerprint else "the data was changed since"
