@@ -17,15 +17,18 @@ import numpy as np
 import pytest
 import tokenizers
 
+import bmc as package
 from bmc import console
 from bmc.console import Callback, Event
 from bmc.errors import ArtifactError, BmcError, MissingError, StorageError, UsageError
 from bmc.files import sha256
+from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.remote import session
 from bmc.remote.destination import Destination
 from bmc.remote.parcel import Parcel
+from bmc.report import table
 from tests._ssh_server import Server
 from tests.remote._parcels import SHORT, short_parcel, with_other_golden_outputs
 
@@ -67,6 +70,24 @@ def test_bundles_are_checked_and_measured_there_and_nothing_is_left(
     assert set(row.throughput) == {"1", "4"}
     assert any(event.text == "measuring" and event.done == event.total for event in events)
     assert wait_until(lambda: not device.leftovers())
+
+
+def test_python_compares_bundles_on_another_machine(
+    device: Server, bundle_of: Callable[[str], Path], workspace: Path
+) -> None:
+    compared = package.compare(
+        bundle_of("onnx"),
+        on=device.destination,
+        python=sys.executable,
+        threads=(1,),
+        length=8,
+        launches=2,
+        rounds=2,
+    )
+    assert compared.rows[0].p50 is not None
+    assert f"{device.destination}: " in repr(table.notes(compared.report))
+    (saved,) = (workspace / ".bench").glob("*.json")
+    assert results.read(saved).device == device.destination
 
 
 def test_an_unknown_host_key_is_refused_with_the_way_to_accept_it(
