@@ -17,8 +17,8 @@ from bmc.pipeline import Pipeline, renumbered
 from bmc.serving.batches import Job, Results
 from bmc.serving.settings import ServingSettings
 
-# A round is sorted by length: with 8 batches of movie reviews in it, 6 % of the tokens that are
-# computed are padding; without sorting, half of them.
+# A round is sorted by length: with 8 batches of movie reviews in it, an eighth of the tokens that
+# are computed are padding; in batches in the order of arrival, half of them.
 _BATCHES_A_ROUND = 8
 _ROUND_BYTES = 256e6
 
