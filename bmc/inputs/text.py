@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,9 @@ from bmc.inputs._tokenizer_file import (
     tokenizer_in,
 )
 from bmc.packed import Archive
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11; devices may have 3.10
 
 __all__ = [
     "TOKENIZER",
