@@ -11,7 +11,7 @@ from bmc.contracts import families
 from bmc.errors import UsageError
 from bmc.inference.half_precision import HalfPrecisionLayer
 from bmc.inference.quantized_layers import QuantizedLayer
-from bmc.model import Model
+from bmc.model import Form, Model
 
 _MARK = "is_quantized_form"
 
@@ -35,6 +35,15 @@ def inference_form(model: Model) -> nn.Module:
     if is_quantized(model.module) or family.inference_form is None:
         return model.module.eval()
     return family.inference_form(model).eval()
+
+
+def training_form(model: Model) -> Form | None:
+    """Return the function that computes a model's outputs fastest in PyTorch; None if none does.
+
+    A quantized model is an inference form, for which a family has no training form.
+    """
+    build = families.network(model.family).training_form
+    return None if build is None or is_quantized(model.module) else build(model.module)
 
 
 def become_inference_form(model: Model) -> None:

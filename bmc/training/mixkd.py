@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta
 
-from bmc.contracts import families
 from bmc.errors import UsageError
-from bmc.inference.form import is_quantized
+from bmc.inference.form import is_quantized, training_form
 from bmc.inference.token_ngrams import TokenNgrams
 from bmc.inputs.text import TextEncoder
 from bmc.model import Form, Model, output_of
@@ -194,10 +193,7 @@ def _table_of(model: Model, name: str) -> nn.Embedding:
 
 def _form_of(model: Model) -> Form:
     """Return the function that computes a model's outputs fastest in training."""
-    training_form = families.network(model.family).training_form
-    if training_form is not None:
-        return training_form(model.module)
-    return lambda inputs: output_of(model.module, inputs)
+    return training_form(model) or (lambda inputs: output_of(model.module, inputs))
 
 
 def _check_teacher(reference: str, teacher: Model, student: Model) -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from bmc import console, disk
-from bmc.contracts import families
 from bmc.contracts.targets import runtime_of
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import content_of
+from bmc.inference.form import training_form
 from bmc.inputs import Aligned, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.image import ImageEncoder
@@ -125,9 +125,7 @@ def _compute(teacher: Model, texts: Many, device: str, precision: str) -> NDArra
     rows = Rows(texts, [], teacher.encoder)
     if is_bundle(teacher):
         return outputs_of(teacher.module, rows, "fp32", "cpu")
-    training_form = families.network(teacher.family).training_form
-    form = training_form(teacher.module) if training_form else None
-    return outputs_of(teacher.module, rows, precision, device, form)
+    return outputs_of(teacher.module, rows, precision, device, training_form(teacher))
 
 
 def _outputs(teacher: Model, texts: Many) -> int:

@@ -20,7 +20,7 @@ from bmc.contracts.tasks import task
 from bmc.contracts.techniques import technique
 from bmc.data import Dataset, Examples, Labels, content_of
 from bmc.errors import SettingError, UsageError
-from bmc.inference.form import is_quantized, output_linear
+from bmc.inference.form import is_quantized, output_linear, training_form
 from bmc.inputs import Many
 from bmc.model import AfterStep, Form, Loss, Metrics, Model, Work
 from bmc.tag_sequences import TagSequences
@@ -154,8 +154,6 @@ def fit_model(
     parts = [data.fingerprint, digest.hexdigest(), structure_of(model), run, *identity_of(model)]
     run_identity = json.dumps(parts)
     family = families.network(model.family)
-    # A quantized model is an inference form, for which a family has no training form.
-    training_form = None if is_quantized(model.module) else family.training_form
     refuse_unread(model, settings)
     score = custom_score(model)
     if score and task(model.task).is_numeric:
@@ -172,7 +170,7 @@ def fit_model(
             loss or label_loss(model, data.train.labels, settings, standardized=True),
             every_step_of(model, after_step),
             model.task,
-            form or (training_form(model.module) if training_form else None),
+            form or training_form(model),
             run=run_identity,
             score=score,
             metrics=metrics,

@@ -18,6 +18,7 @@ from bmc.compress.distill.logits import Logits
 from bmc.data import Dataset, Examples
 from bmc.errors import SettingError
 from bmc.files import sha256
+from bmc.inference.form import become_inference_form
 from bmc.inputs import Many
 from bmc.inputs.text import TextEncoder
 from bmc.model import Model, Work
@@ -101,6 +102,16 @@ def test_kept_answers_are_the_teachers_in_the_order_of_the_texts(
         expected = outputs_of(teacher, texts)
         torch.testing.assert_close(logits[start : start + 8], expected, atol=0.06, rtol=0)  # bf16
     assert logits.std() > 0.1
+
+
+def test_a_quantized_teacher_answers_as_its_inference_form(
+    make_lively: Callable[..., Model], tmp_path: Path
+) -> None:
+    teacher = make_lively()
+    become_inference_form(teacher)
+    logits = cached_logits(teacher, "q" * 64, texts_of(3), tmp_path, "cpu", "fp32")
+    rows = Rows(texts_of(3), [-1] * 3, teacher.encoder)
+    torch.testing.assert_close(logits, logits_of(teacher.module, rows, [0, 1, 2], "fp32", "cpu"))
 
 
 def test_a_longer_list_of_texts_reuses_the_whole_chunks(
