@@ -1,6 +1,6 @@
 """How much of MiniLM's vectors is left at a quarter of its file and half of its latency?
 
-    python benchmarks/embeddings.py                          (about two hours on two cores)
+    python benchmarks/embeddings.py                          (half an hour on two cores)
     python benchmarks/embeddings.py --sentences 1500 --launches 2 --rounds 2      (a try-out)
 
 all-MiniLM-L6-v2 (`minilm`) is read for sentence embeddings, its vocabulary is cut to the tokens
