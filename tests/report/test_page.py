@@ -180,6 +180,26 @@ def test_another_device_has_a_group_of_columns_and_no_ratio_to_this_machine(full
     assert [row["pi@board p50_ms"] for row in rows] == ["40.0", "", "2.0"]
 
 
+def test_columns_stand_below_the_device_that_measured_them() -> None:
+    times = DeviceTimes(1, around(2.0), around(2.2), around(20.0), 0.9, 60.0, None)
+    lines = timed_line("first-onnx", 9.0), timed_line("second-onnx", 1.0)
+    boards = tuple(
+        Device(name, "", {"processor": "", "cores": 4}, {}, 5, {}, {"second-onnx": times})
+        for name in ("pi@board", "nano@jetson")
+    )
+    skipped = replace(boards[0], skipped={"first-onnx": "it runs in PyTorch"})
+    written = page.html(replace(report(*lines), devices=(skipped, boards[1])))
+    groups = re.findall(r'<th colspan="(\d+)" scope="colgroup">([^<]*)</th>', written)
+    (heads,) = re.findall(r"<th>#</th><th>bundle</th>(.*?)</tr></thead>", written)
+    titles = re.findall(r'data-title="([^"]*)"', heads)
+    for count, device in groups:
+        below, titles = titles[: int(count)], titles[int(count) :]
+        owners = {title.rpartition(": ")[0] or "this machine" for title in below}
+        assert owners == {device}
+    assert [device for _, device in groups] == ["this machine", "pi@board", "nano@jetson"]
+    assert titles == []
+
+
 # In a browser
 
 CLICK = """

@@ -78,7 +78,10 @@ def _table(data: str, lines: Sequence[Line], report: Report) -> dict[str, Any]:
     filled = {
         (cell.device, cell.title) for of_line in cells.values() for cell in of_line if cell.text
     }
-    shown = [key for key in columns if key in filled]
+    # A bundle that was not measured on a device has one cell there, so that columns which other
+    # bundles add may come after those of the next device.
+    order = ["", *(device.name for device in report.devices)]
+    shown = sorted((key for key in columns if key in filled), key=lambda key: order.index(key[0]))
     rows = [
         Row(
             report.numbers[line.name],
