@@ -49,4 +49,5 @@ def compared(report: Report) -> Rendered:
         "lines": [line.to_json() for line in report.lines],
         "broken": dict(report.broken),
     }
-    return Rendered(content, (table.terminal(report), *table.notes(report)))
+    tables = (table.terminal(report), *table.on_devices(report))
+    return Rendered(content, (*tables, *table.notes(report)))

@@ -22,7 +22,8 @@ from bmc.measure.statistics import Launches, speed_up
 from bmc.report.device import Device, DeviceTimes
 from bmc.report.line import Line, Report
 
-_TITLES = ("p50 ms", "times faster")
+TITLES = ("p50 ms", "times faster")
+"""Titles of the columns of each device."""
 
 
 def device_runs(
@@ -69,21 +70,22 @@ def with_devices(report: Report, runs: Sequence[Run], hashes: Mapping[str, str])
 
 def columns(report: Report) -> list[str]:
     """Return the titles of all devices' columns."""
-    return [f"{device.name}: {title}" for device in report.devices for title in _TITLES]
+    return [f"{device.name}: {title}" for device in report.devices for title in TITLES]
 
 
 def cells(report: Report, line: Line) -> list[str]:
     """Return a bundle's cells in all devices' columns."""
-    texts: list[str] = []
-    for device in report.devices:
-        times = device.times.get(line.name)
-        if times is not None:
-            p50 = significant(times.p50.value) if times.p50 else "too few samples"
-            p50 += " ?" if is_wide(times.p50) else ""
-            texts += [p50, with_interval(times.speed_up) if times.speed_up else ""]
-        else:
-            texts += ["not run" if line.name in device.skipped else "", ""]
-    return texts
+    return [text for device in report.devices for text in cells_on(device, line)]
+
+
+def cells_on(device: Device, line: Line) -> list[str]:
+    """Return a bundle's cells in the columns of one device."""
+    times = device.times.get(line.name)
+    if times is None:
+        return ["not run" if line.name in device.skipped else "", ""]
+    p50 = significant(times.p50.value) if times.p50 else "too few samples"
+    p50 += " ?" if is_wide(times.p50) else ""
+    return [p50, with_interval(times.speed_up) if times.speed_up else ""]
 
 
 def notes(report: Report) -> Iterator[str]:

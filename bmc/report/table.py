@@ -63,21 +63,33 @@ def terminal(report: Report) -> Table:
     table.add_column("bundle", overflow="fold")
     for column in ("accuracy %", "F1 %", "as teacher", "MB", "p50 ms", "p90 ms", "times faster"):
         table.add_column(column, justify="right", no_wrap=True)
-    for column in devices.columns(report):
-        table.add_column(column.replace(": ", "\n"), justify="right", no_wrap=True)
     grouped = report.by_data()
     for data, lines in grouped.items():
         if len(grouped) > 1:
             table.add_row(f"{data}:", style="bold")
         for line in lines:
-            _add(table, report, line)
+            _add(table, line)
         table.add_section()
     for name in report.broken:
         table.add_row(name, "broken", style="red")
     return table
 
 
-def _add(table: Table, report: Report, line: Line) -> None:
+def on_devices(report: Report) -> Iterator[Table]:
+    """Yield a table for each other device: one table of all is too wide for a terminal."""
+    for device in report.devices:
+        table = Table(title=device.name, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        table.add_column("bundle", overflow="fold")
+        for title in devices.TITLES:
+            table.add_column(title, justify="right", no_wrap=True)
+        for line in report.lines:
+            cells = devices.cells_on(device, line)
+            if any(cells):
+                table.add_row(line.name, *cells)
+        yield table
+
+
+def _add(table: Table, line: Line) -> None:
     if line.failed:
         table.add_row(line.name, "failed", style="red")
         return
@@ -90,7 +102,6 @@ def _add(table: Table, report: Report, line: Line) -> None:
         _point(line.p50) if line.threads is not None else _not_run(line),
         _point(line.p90) if line.threads is not None else "",
         _ratio(line.speed_up),
-        *devices.cells(report, line),
         style="red" if line.cannot_run else "dim" if line.floor else None,
     )
 

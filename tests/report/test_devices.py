@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bmc import bundle as bundles
 from bmc.files import sha256
@@ -14,9 +16,13 @@ from bmc.measure import results
 from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.measure.statistics import speed_up
+from bmc.rendering.reports import compared
 from bmc.report import devices, table
 from bmc.report.collect import collect
+from bmc.report.device import Device, DeviceTimes
 from bmc.report.line import Report
+from tests.report._lines import around, timed_line
+from tests.report._lines import report as written
 from tests.report._runs import timed
 
 PI, JETSON = "pi@board", "nano@jetson"
@@ -60,7 +66,7 @@ def test_each_device_has_its_columns_and_its_own_ratios(folders: list[Path]) -> 
     text = table.markdown(report)
     assert f"{PI}: p50 ms" in text
     assert f"{PI}: a processor, 2 cores, measured in turn there in 4 launches" in text
-    assert len(table.terminal(report).columns) == 8 + 4
+    assert [len(each.columns) for each in table.on_devices(report)] == [3, 3]
 
 
 def test_a_bundle_that_was_not_measured_there_has_empty_cells_and_its_reason(
@@ -74,6 +80,24 @@ def test_a_bundle_that_was_not_measured_there_has_empty_cells_and_its_reason(
     assert by_name["onnx"][1] == ""  # nothing to compare with there
     assert by_name["openvino"] == ["not run", ""]
     assert f"openvino was not run on {PI}: no openvino" in list(devices.notes(report))
+
+
+def test_a_terminal_shows_names_and_figures_whole_whatever_the_number_of_devices() -> None:
+    names = "bert-movie-reviews-openvino", "tiny-movie-reviews-openvino"
+    times = DeviceTimes(1, around(2.5), around(3.5), around(20.0), 0.9, 60.0, None)
+    machine = {"processor": "", "cores": 4}
+    boards = tuple(
+        Device(name, "", machine, {}, 5, {}, {names[1]: times}, {names[0]: "it has no runtime"})
+        for name in ("pi@raspberrypi", "nano@jetson", "someone@orange-pi")
+    )
+    lines = [timed_line(name, 9.0, speed_up=around(9.0)) for name in names]
+    console = Console(width=120, file=StringIO())
+    with console.capture() as captured:
+        console.print(*compared(replace(written(*lines), devices=boards)).shown[:4])
+    shown = captured.get()
+    assert "…" not in shown
+    for text in (*names, *(board.name for board in boards), "not run", "20.0 [20.0, 20.0]"):
+        assert text in shown
 
 
 def test_times_of_a_bundle_that_was_exported_again_are_left_out(folders: list[Path]) -> None:
