@@ -71,7 +71,9 @@ def bench(
         run = measure_on(destination, _parcel(references, measurement), device.python)
     else:
         raise UsageError("no device is named: --on USER@HOST, or --read RESULT")
-    path = save or workspace.root() / ".bench" / f"{run.started}-{_slug(run.device)}.json"
+    # Both are texts of the device: neither may lead out of the folder.
+    name = f"{_slug(run.started)}-{_slug(run.device)}.json"
+    path = save or workspace.root() / ".bench" / name
     results.save(run, path)
     console.note(f"raw samples: {path}")
     _refuse_failures(run, path)
@@ -174,5 +176,5 @@ def _refuse_failures(run: Run, path: Path) -> None:
         raise MissingError(f"{run.device} can run none of the bundles: {lacking}")
 
 
-def _slug(device: str) -> str:
-    return re.sub(r"[^A-Za-z0-9]+", "-", device).strip("-")[:60] or "device"
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", text).strip("-")[:60] or "device"

@@ -76,6 +76,20 @@ def test_a_result_is_read_next_to_its_bundles(
     assert document["rows"][0]["throughput"]["1"]["value"] > 0
 
 
+def test_no_text_of_a_result_leads_out_of_the_workspace(
+    bmc: Command, carried: Path, bundle_of: Callable[[str], Path], workspace: Path
+) -> None:
+    run = results.read(carried / "result.json")
+    only = replace(run, failed=(), skipped={}, skipped_sha256={})
+    hostile = carried.parent / "hostile.json"
+    results.save(replace(only, started="../../elsewhere/20990101", device="../pi"), hostile)
+    code, _, err = bmc("bench", "--read", hostile, bundle_of("onnx"))
+    assert code == 0, err
+    assert [path.name for path in (workspace / ".bench").iterdir()] == [
+        "elsewhere-20990101-pi.json"
+    ]
+
+
 def test_a_devices_times_are_never_taken_for_this_machines(
     bmc: Command, carried: Path, bundle_of: Callable[[str], Path], workspace: Path
 ) -> None:
