@@ -27,6 +27,9 @@ from bmc.targets import load as load_target
 from bmc.typed import read_as
 from bmc.writing import write_atomically
 
+_LONGEST = 86_400 * 10**9  # nanoseconds of a call
+_EXECUTION = ("device", "precision")  # entries of an execution that are shown
+
 
 @dataclass(frozen=True)
 class Row:
@@ -337,9 +340,19 @@ def _check(run: Run) -> None:
     turns = [turn for entry in run.samples for launch in entry.nanoseconds for turn in launch]
     if len(shapes) > 1 or any(len(shape) < 2 or 0 in shape for shape in shapes):
         raise ValueError("its candidates were not measured in turn, in two launches or more")
-    if not all(turn and min(turn) > 0 for turn in turns):
-        raise ValueError("a turn has no calls, or one that took no time")
+    if not all(turn and 0 < min(turn) <= max(turn) < _LONGEST for turn in turns):
+        raise ValueError("a turn has no calls, or one that took no time or more than a day")
+    if not all(isinstance(row.execution.get(key), str) for row in run.rows for key in _EXECUTION):
+        raise ValueError(f"a row does not say its {' and '.join(_EXECUTION)}")
+    if not set(run.failed) <= run.skipped.keys():
+        raise ValueError("a bundle failed without a reason")
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    """Return the sha256 of a run's content.
+
+    Raises:
+        ValueError: a number is NaN or infinite.
+    """
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

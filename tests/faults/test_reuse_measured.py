@@ -36,7 +36,8 @@ def change(folder: Path, **lineage: Any) -> None:
 
 def bench(folder: Path, started: str = "20260101-000000", **other: Any) -> Run:
     """Return a bench of one bundle, as if it were measured here."""
-    sample = Measured(Candidate(folder, 1), {"precision": "f32"}, [[[1000, 1100]], [[1000, 1050]]])
+    execution = {"device": "CPU", "precision": "f32"}
+    sample = Measured(Candidate(folder, 1), execution, [[[1000, 1100]], [[1000, 1050]]])
     sha = sha256(folder / bundles.MANIFEST)
     p50 = Interval(1.0, 0.9, 1.1)
     row = Row(folder.name, sha, 1, True, sample.execution, p50, None, None, 0.1, 50.0, 4)

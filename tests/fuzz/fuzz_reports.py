@@ -147,7 +147,7 @@ def _saved_bench() -> dict[str, Any]:
             "ab",
             1,
             True,
-            {"cut_to": 8},
+            {"device": "CPU", "precision": "f32", "cut_to": 8},
             _INTERVAL,
             None,
             None,

@@ -85,8 +85,16 @@ def test_what_is_no_run_is_refused(run: Run, tmp_path: Path) -> None:
     whole = json.loads(path.read_text())
     hostile: list[Any] = [[], {}, None, {**whole, "rows": 3}, {**whole, "samples": [{}]}]
     hostile += [{**whole, "settings": {"launches": 0}}, {**whole, "rows": [{"name": "x"}]}]
+    first, *others = whole["rows"]
+    hostile += [{**whole, "rows": [{**first, "execution": {}}, *others]}]
+    hostile += [{**whole, "failed": ["x"]}, {**whole, "machine": {**whole["machine"], "x": 1e999}}]
+    sample, *left = whole["samples"]
+    long = [[[10**400, *turn] for turn in launch] for launch in sample["nanoseconds"]]
+    hostile += [{**whole, "samples": [{**sample, "nanoseconds": long}, *left]}]
     for content in hostile:
-        path.write_text(json.dumps(content))
+        # Whoever makes a file makes its sum, too: each is to be refused for what it holds.
+        unsummed = {**content, "sha256": None} if isinstance(content, dict) else content
+        path.write_text(json.dumps(unsummed))
         with pytest.raises(ArtifactError, match="not a bench result"):
             results.read(path)
     path.write_bytes(b"\xff\x00")
