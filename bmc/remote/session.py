@@ -17,12 +17,23 @@ from bmc.measure.results import Run
 from bmc.remote.destination import Destination
 from bmc.remote.parcel import Parcel
 from bmc.remote.ssh import Connection, python_command
+from bmc.typed import read_as
 
 _BOOTSTRAP = Path(__file__).with_name("bootstrap.py")
 _OLDEST_PYTHON = (3, 10)
 _MAX_RESULT = 1 << 30
 _CHUNK = 1 << 18
 Message = dict[str, Any]
+# Members of each message of the device, as `bootstrap` and the runner write them.
+_MEMBERS: dict[str, dict[str, Any]] = {
+    "no python": {},
+    "hello": {"python": list[int], "missing": list[str], "free": int},
+    "received": {},
+    "event": {"text": str, "done": int | None, "total": int | None, "unit": str},
+    "result": {"bytes": int},
+    "died": {"code": int},
+    "error": {"kind": str, "text": str},
+}
 
 
 def measure_on(destination: Destination, parcel: Parcel, python: str) -> Run:
@@ -45,7 +56,7 @@ def measure_on(destination: Destination, parcel: Parcel, python: str) -> Run:
     program = _BOOTSTRAP.read_text(encoding="utf-8")
     command = python_command(python, program, ",".join(parcel.asked.packages))
     with Connection(destination, command) as connection:
-        hello = _message(connection, destination)
+        hello = _expect(connection, destination, "hello", "no python")
         _check(hello, destination, parcel, python)
         _send(connection, destination, parcel)
         _expect(connection, destination, "received")
@@ -90,21 +101,31 @@ def check_bundles(run: Run, bundles: dict[str, str], source: str) -> None:
 def _message(connection: Connection, destination: Destination) -> Message:
     """Return the next message; lines that a login shell or a library prints are passed over."""
     while line := connection.line():
-        try:
-            message = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(message, dict) and isinstance(message.get("bmc"), str):
+        message = _read(line)
+        if message is not None:
             _raise_error(message, destination)
             return message
     raise connection.failure()
 
 
+def _read(line: bytes) -> Message | None:
+    """Return the message in a line; None for a line that is none."""
+    try:
+        message = json.loads(line)
+        if not isinstance(message, dict) or message.get("bmc") not in tuple(_MEMBERS):
+            return None
+        for name, hint in _MEMBERS[message["bmc"]].items():
+            read_as(hint, message.get(name), name)
+    except (ValueError, RecursionError):
+        return None
+    return message
+
+
 def _raise_error(message: Message, destination: Destination) -> None:
     if message["bmc"] != "error":
         return
-    text, name = str(message.get("text"))[:300], destination.text
-    if message.get("kind") == "storage":
+    text, name = message["text"][:300], destination.text
+    if message["kind"] == "storage":
         raise StorageError(
             f"{name} cannot store what it was sent: {text}; free some space there, or let TMPDIR "
             "there name a folder on another disk"
@@ -163,10 +184,11 @@ def _send(connection: Connection, destination: Destination, parcel: Parcel) -> N
                 advance(len(part))
 
 
-def _expect(connection: Connection, destination: Destination, kind: str) -> None:
+def _expect(connection: Connection, destination: Destination, *kinds: str) -> Message:
     message = _message(connection, destination)
-    if message["bmc"] != kind:
-        raise BmcError(f"{destination.text} sent {message['bmc']!r:.40} in place of {kind!r}")
+    if message["bmc"] not in kinds:
+        raise BmcError(f"{destination.text} sent {message['bmc']!r} in place of {kinds[0]!r}")
+    return message
 
 
 def _follow(connection: Connection, destination: Destination) -> int:
@@ -205,7 +227,7 @@ class _Progress:
             return
         if self._advance is None or done < self._done:
             self._stack.close()
-            work = console.progress(text, int(event["total"]), str(event["unit"]))
+            work = console.progress(text, int(event["total"] or 0), str(event["unit"]))
             self._advance, self._done = self._stack.enter_context(work), 0
         self._advance(done - self._done)
         self._done = done

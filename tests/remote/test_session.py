@@ -135,6 +135,24 @@ def test_a_machine_without_python_or_the_runtime_says_what_to_install(
     assert wait_until(lambda: not device.leftovers())
 
 
+@pytest.mark.parametrize(
+    ("line", "refusal"),
+    [
+        ('{"bmc": "hello", "python": 3}', "ended with code 3"),
+        ('{"bmc": ["hello"]}', "ended with code 3"),
+        ("[" * 50_000, "ended with code 3"),
+        ('{"bmc": "received"}', "sent 'received' in place of 'hello'"),
+    ],
+    ids=["a member of another type", "another kind", "deep", "another order"],
+)
+def test_a_message_that_no_runner_writes_is_no_traceback(
+    device: Server, parcel: Parcel, line: str, refusal: str
+) -> None:
+    device.prefix = f"echo '{line}'; exit 3; "
+    with pytest.raises(BmcError, match=refusal):
+        measure_on(device, parcel)
+
+
 def test_a_full_disk_there_is_said_and_nothing_is_left(device: Server, parcel: Parcel) -> None:
     device.prefix = "ulimit -f 100; "  # blocks of 512 bytes; the model's files are larger
     with pytest.raises(
