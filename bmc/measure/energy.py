@@ -63,17 +63,18 @@ class Meter:
 
 
 def _zones(folder: Path) -> list[Zone]:
-    zones = []
+    zones: dict[str, Zone] = {}  # by processor: many have a counter in registers and one in memory
     for path in sorted(folder.glob("*")):
         try:
             name = (path / "name").read_text(encoding="ascii").strip()
             if _PROCESSOR.fullmatch(name):
                 counter = path / "energy_uj"
                 _number(counter)  # raises an error where only root may read it
-                zones.append(Zone(counter, _number(path / "max_energy_range_uj") + 1))
+                size = _number(path / "max_energy_range_uj") + 1
+                zones.setdefault(name, Zone(counter, size))
         except (OSError, ValueError):
             continue
-    return zones
+    return list(zones.values())
 
 
 def _number(path: Path) -> int:

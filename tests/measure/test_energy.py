@@ -31,6 +31,18 @@ def test_the_energy_of_all_processors_is_added_also_when_a_counter_starts_again(
     assert meter.between(before, meter.read()) == 30 + 25
 
 
+def test_a_processor_with_two_counters_is_counted_once(tmp_path: Path) -> None:
+    counters = [
+        add_zone(tmp_path, f"{kind}:0", "package-0", 100)
+        for kind in ("intel-rapl", "intel-rapl-mmio")
+    ]
+    meter = Meter(tmp_path)
+    before = meter.read()
+    for counter in counters:
+        counter.write_text("130\n")
+    assert meter.between(before, meter.read()) == 30
+
+
 def test_a_machine_without_counters_tells_nothing(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "gone"):
         meter = Meter(folder)
