@@ -77,16 +77,16 @@ def _serve(settings: dict[str, Any]) -> None:
 
 
 def peak_memory_mb() -> float:
-    """Return this process's peak resident memory in MB."""
+    """Return this process's peak resident memory in MB (10**6 bytes)."""
     try:
         for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
-                return int(line.split()[1]) / 1024
+                return int(line.split()[1]) * 1024 / 1e6
     except OSError:
         pass
     import resource  # noqa: PLC0415  missing on Windows; on Linux it may report the parent's peak
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
 def _end_with_parent() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,14 @@ def test_inputs_have_exactly_the_shape_asked_for_and_no_padding(
 
 
 def test_peak_memory_is_at_least_what_is_held_now() -> None:
-    assert peak_memory_mb() >= 0.9 * psutil.Process().memory_info().rss / 2**20
+    assert peak_memory_mb() >= 0.9 * psutil.Process().memory_info().rss / 1e6
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc")
+def test_peak_memory_is_in_millions_of_bytes_as_sizes_are() -> None:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    (kibibytes,) = re.findall(r"VmHWM:\s+(\d+) kB", status)
+    assert peak_memory_mb() == pytest.approx(int(kibibytes) * 1024 / 1e6, rel=0.01)
 
 
 def test_a_bundle_that_cannot_be_loaded_is_named(
