@@ -200,6 +200,16 @@ def test_columns_stand_below_the_device_that_measured_them() -> None:
     assert titles == []
 
 
+def test_the_command_that_measures_again_has_the_settings_of_the_bench(tmp_path: Path) -> None:
+    run = timed(tmp_path, {"fast-onnx": 90.0})
+    fast = report(timed_line("fast-onnx", 0.09))
+    assert "\nbmc bench fast-onnx\n" in page.html(replace(fast, run=run)).replace("<pre>", "\n")
+    settings = replace(run.settings, length=64, launches=9)
+    there = replace(run, settings=settings, device="pi@board")
+    expected = "bmc bench fast-onnx --on pi@board --length 64 --launches 9"
+    assert expected in page.html(replace(fast, run=there))
+
+
 # In a browser
 
 CLICK = """

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from markupsafe import Markup
 
+from bmc.measure.latency import BenchSettings
 from bmc.measure.results import Run
 from bmc.report.line import Report
 from bmc.report.templates import render
@@ -97,5 +98,21 @@ def commands(report: Report) -> list[str]:
     """Return the commands that measure the same bundles again and write the report again."""
     names = [line.name for line in report.lines if not line.floor and not line.failed]
     measured = [name for name in names if report.run and name in {r.name for r in report.run.rows}]
-    bench = [f"bmc bench {shlex.join(measured)}"] if measured else []
+    options = _options(report.run) if report.run else []
+    bench = [f"bmc bench {shlex.join([*measured, *options])}"] if measured else []
     return [*bench, report.command or f"bmc report {shlex.join(names)}".rstrip()]
+
+
+def _options(run: Run) -> list[str]:
+    """Return the options of `bmc bench` by which a bench differs from its defaults."""
+    usual = BenchSettings()
+    changed = {
+        name: getattr(run.settings, name)
+        for name in ("batch", "length", "launches", "rounds")
+        if getattr(run.settings, name) != getattr(usual, name)
+    }
+    device = ["--on", run.device] if run.device else []
+    return [
+        *device,
+        *(part for name, value in changed.items() for part in (f"--{name}", f"{value}")),
+    ]
