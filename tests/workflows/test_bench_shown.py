@@ -22,6 +22,8 @@ def lines_of(run: Run) -> str:
 def test_a_p99_of_too_few_calls_is_not_shown_and_what_it_needs_is(tmp_path: Path) -> None:
     run = timed(tmp_path, {"small": 100})
     assert "p99 of small needs 1,000 calls, and 120 were measured: --rounds 50" in lines_of(run)
+    longer = replace(run, settings=replace(run.settings, launches=2))  # of which four were made
+    assert "--rounds 100 measures enough" in lines_of(longer)
     slow = replace(run.rows[0], p99=Interval(0.2, 0.19, 0.21), samples=1000)
     text = lines_of(replace(run, rows=(slow,)))
     assert "p99 of small: 0.200 [0.190, 0.210] ms (1,000 calls)" in text
