@@ -149,6 +149,7 @@ def compare(
 
     Raises:
         UnknownError: there is no such bundle.
+        UsageError: `python` is set without `on`.
         MissingError: the machine cannot be reached, or lacks Python or a package.
         GateError: a bundle has other outputs on that machine.
 
@@ -159,6 +160,7 @@ def compare(
     from bmc.workflows.compare import compare as workflow  # noqa: PLC0415  only then
     from bmc.workflows.options import Device  # noqa: PLC0415
 
-    folders, device = as_bundles(bundles), Device(on=on, python=python)
+    folders = as_bundles(bundles)
     with call(verbose, progress):
+        device = Device(on=on, python=python)
         return Comparison(workflow(folders, bench, threads, length, launches, rounds, device))

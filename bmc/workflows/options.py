@@ -376,7 +376,7 @@ class Device:
         read: result.json that such a run wrote, or its folder, to read instead of measuring.
 
     Raises:
-        UsageError: two of `on`, `make_runner` and `read` are set.
+        UsageError: two of `on`, `make_runner` and `read` are set, or `python` without `on`.
     """
 
     GROUP: ClassVar[str] = "Device"
@@ -391,6 +391,8 @@ class Device:
         used = [option for option, value in named.items() if value is not None]
         if len(used) > 1:
             raise UsageError(f"{' and '.join(used)} exclude each other; leave one out")
+        if self.python != Device.python and self.on is None:
+            raise UsageError("--python names the Python of the machine that --on names; add --on")
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from bmc import bundle as bundles
+from bmc.errors import UsageError
 from bmc.measure import results
 from bmc.report.collect import newest_run
+from bmc.workflows.options import Device
 from tests.remote._parcels import with_other_golden_outputs
 
 Command = Callable[..., tuple[int, str, str]]
@@ -152,6 +154,12 @@ def test_options_that_exclude_each_other_and_bundles_that_no_device_runs_are_ref
     code, _, err = bmc("bench", copy, "--make-runner", copy)
     assert (code, "exists" in err) == (2, True)
     assert bmc("bench", "--on", "pi@board", "--batches", "0")[0] == 2
+
+
+def test_a_python_without_the_machine_that_has_it_is_refused() -> None:
+    assert Device(on="pi@board", python="venv/bin/python").python == "venv/bin/python"
+    with pytest.raises(UsageError, match="add --on"):
+        Device(python="venv/bin/python")
 
 
 def test_bundles_that_no_device_runs_are_left_out_of_all_bundles_with_a_note(
