@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bmc.rendering.rendered import Rendered, render_result
+from bmc.rendering.rendered import Rendered
 from bmc.workflows.options import Device, Measurement, OwnCode
 
 PANEL = "Measurement"
@@ -39,5 +39,5 @@ def bench(
     if device.make_runner is not None:
         return render.runner(there.make_runner(bundle, measurement, device.make_runner, save))
     if device.on is not None or device.read is not None:
-        return render_result(render.benched, there.bench, bundle, measurement, save, device)
+        return render.benched_there(there.bench, bundle, measurement, save, device)
     return render.benched(here.bench(bundle, measurement, save))

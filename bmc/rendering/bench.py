@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import ParamSpec, cast
 
 from rich import box
 from rich.table import Table
 
+from bmc.errors import GateError
 from bmc.measure import results
 from bmc.measure.results import Row, Run
 from bmc.measure.scores import Interval
 from bmc.measure.shown import is_wide, significant, with_interval
 from bmc.measure.statistics import needed
-from bmc.rendering.rendered import Rendered
+from bmc.rendering.rendered import Rendered, with_failures
 from bmc.workflows.bench import Benched
 from bmc.workflows.device_bench import RunnerFolder
+
+P = ParamSpec("P")
 
 
 def benched(measured: Benched) -> Rendered:
@@ -41,6 +45,18 @@ def benched(measured: Benched) -> Rendered:
             *_device(run),
         ),
     )
+
+
+def benched_there(work: Callable[P, Benched], *args: P.args, **kwargs: P.kwargs) -> Rendered:
+    """Measure on a device, and render what was measured, also if a bundle failed there.
+
+    Args:
+        work: the workflow; it is called with `args` and `kwargs`.
+    """
+    try:
+        return benched(work(*args, **kwargs))
+    except GateError as error:
+        return with_failures(benched(cast(Benched, error.result)), error)
 
 
 def runner(folder: RunnerFolder) -> Rendered:

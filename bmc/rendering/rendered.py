@@ -50,3 +50,15 @@ def render_result(
         message = str(error)
         data, failed = {}, [{"check": "training", "message": message}]
     return Rendered({**data, "failed": failed}, (), GateError.exit_code, message)
+
+
+def with_failures(rendered: Rendered, error: GateError) -> Rendered:
+    """Return a rendered result, all of it, as one that failed checks.
+
+    Args:
+        rendered: the result.
+        error: the error that has the result, and a message for each failed check.
+    """
+    failed = [{"check": each.check, "message": str(each)} for each in error.failures]
+    document = {**rendered.data, "failed": failed}
+    return Rendered(document, rendered.shown, error.exit_code, str(error))

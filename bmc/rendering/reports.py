@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ParamSpec, cast
 
 from bmc.errors import GateError
-from bmc.rendering.rendered import Rendered
+from bmc.rendering.rendered import Rendered, with_failures
 from bmc.report import table
 from bmc.report.line import Report
 
@@ -26,10 +26,8 @@ def reported(work: Callable[P, Reported], *args: P.args, **kwargs: P.kwargs) -> 
         return _written(work(*args, **kwargs))
     except GateError as error:
         written = _written(cast("Reported", error.result))
-        failed = [{"check": each.check, "message": str(each)} for each in error.failures]
         lines = tuple(f"FAILED {each}" for each in error.failures)
-        shown, data = (*written.shown, *lines), {**written.data, "failed": failed}
-        return Rendered(data, shown, error.exit_code, str(error))
+        return with_failures(Rendered(written.data, (*written.shown, *lines)), error)
 
 
 def _written(result: Reported) -> Rendered:

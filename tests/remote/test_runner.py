@@ -71,6 +71,10 @@ def test_a_result_is_read_next_to_its_bundles(
     assert run.device
     assert [row.name for row in run.rows] == ["onnx"]
     assert run.checks["onnx"].rows > 0
+    code, out, err = bmc("bench", "--read", saved, good, wrong)
+    assert code == 1
+    assert "not measured: wrong" in out
+    assert "golden outputs of onnx" in out, "what the message says that this command shows"
     code, out, err = bmc("bench", "--read", saved, good, wrong, "--json")
     document = json.loads(out)
     assert document["device"] == run.device
