@@ -206,8 +206,9 @@ def test_the_command_that_measures_again_has_the_settings_of_the_bench(tmp_path:
     assert "\nbmc bench fast-onnx\n" in page.html(replace(fast, run=run)).replace("<pre>", "\n")
     settings = replace(run.settings, length=64, launches=9)
     there = replace(run, settings=settings, device="pi@board")
-    expected = "bmc bench fast-onnx --on pi@board --length 64 --launches 9"
-    assert expected in page.html(replace(fast, run=there))
+    written = page.html(replace(fast, run=there))
+    assert "bmc bench fast-onnx --on pi@board --length 64 --launches 9" in written
+    assert "2026-01-01 00:00 UTC on pi@board" in written
 
 
 # In a browser

@@ -50,7 +50,7 @@ def facts(report: Report) -> Iterator[tuple[str, str]]:
 
 def _of_bench(run: Run) -> Iterator[tuple[str, str]]:
     machine, settings = run.machine, run.settings
-    yield "measured", _time(run.started)
+    yield "measured", _time(run.started) + (f" on {run.device}" if run.device else "")
     yield "processor", f"{machine['processor']}, {machine['cores']} cores"
     yield "instructions", ", ".join(machine["instructions"]) or "none that bmc looks for"
     for key, title, unit in (
