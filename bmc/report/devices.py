@@ -84,8 +84,13 @@ def cells_on(device: Device, line: Line) -> list[str]:
     if times is None:
         return ["not run" if line.name in device.skipped else "", ""]
     p50 = significant(times.p50.value) if times.p50 else "too few samples"
-    p50 += " ?" if is_wide(times.p50) else ""
-    return [p50, with_interval(times.speed_up) if times.speed_up else ""]
+    ratio = with_interval(times.speed_up) if times.speed_up else ""
+    return [p50 + _mark(times.p50), ratio + _mark(times.speed_up)]
+
+
+def _mark(interval: Interval | None) -> str:
+    """Return the mark of an interval that is wide."""
+    return " ?" if is_wide(interval) else ""
 
 
 def notes(report: Report) -> Iterator[str]:

@@ -100,6 +100,13 @@ def test_a_terminal_shows_names_and_figures_whole_whatever_the_number_of_devices
         assert text in shown
 
 
+def test_a_figure_with_a_wide_interval_is_marked() -> None:
+    times = DeviceTimes(1, around(2.0, 1.0), None, around(20.0, 10.0), 0.9, 60.0, None)
+    board = Device(PI, "", {}, {}, 5, {}, {"a-onnx": times})
+    cells = devices.cells_on(board, timed_line("a-onnx", 1.0))
+    assert cells == ["2.00 ?", "20.0 [10.0, 30.0] ?"]
+
+
 def test_times_of_a_bundle_that_was_exported_again_are_left_out(folders: list[Path]) -> None:
     run = there(folders, PI, "20260101-000000", {"onnx": 400, "openvino": 800})
     stale = replace(run, rows=(replace(run.rows[0], manifest_sha256="0" * 64), run.rows[1]))
