@@ -17,6 +17,7 @@ _JSON, _TEXT = "application/json", "text/plain"
 _FILES = ("image", "audio")
 _TEXTS = ("text", "ngram", "words")
 _UNREADABLE, _TOO_LARGE, _UNKNOWN_TYPE = 400, 413, 415
+_NUMBERS_ALONE = "the lists must hold numbers alone"
 
 
 def is_json(content_type: str) -> bool:
@@ -138,9 +139,9 @@ def _numbers(row: Any) -> Any:
 def _array(row: Any) -> np.ndarray[Any, Any]:
     if not isinstance(row, list):
         raise TypeError(f"{row!r:.40} is not a list of numbers")
-    array = np.asarray(row)
+    array = _without_text(row)
     if array.dtype.kind not in "bif":
-        raise TypeError("the lists must hold numbers alone")
+        raise TypeError(_NUMBERS_ALONE)
     return array
 
 
@@ -154,7 +155,29 @@ def _arrays(row: Any) -> Any:
 def _tensors(row: Any) -> dict[str, np.ndarray[Any, Any]]:
     if not isinstance(row, dict):
         raise TypeError("a row is an object: an array for each input of the model, by its name")
-    return {name: np.asarray(value) for name, value in row.items()}
+    return {name: _without_text(value) for name, value in row.items()}
+
+
+def _without_text(value: Any) -> np.ndarray[Any, Any]:
+    """Return nested lists as an array.
+
+    Numpy gives every element the size of the longest text, so one long text among short ones would
+    fill the memory.
+
+    Raises:
+        TypeError: the lists hold a text.
+    """
+    if _holds_text(value):
+        raise TypeError(_NUMBERS_ALONE)
+    return np.asarray(value)
+
+
+def _holds_text(value: Any) -> bool:
+    """Tell whether a value is a text, or a list that holds one at any depth."""
+    if not isinstance(value, list):
+        return isinstance(value, str)
+    types = set(map(type, value))
+    return str in types or (list in types and any(map(_holds_text, value)))
 
 
 def _seed(row: Any) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,7 @@ def test_lists_of_numbers_become_arrays() -> None:
         ("latent", "7"),
         ("latent", True),
         ("tensors", [1]),
+        ("tensors", {"x": [[1, "a"]]}),
     ],
 )
 def test_a_row_of_another_form_is_refused_with_its_number(kind: str, row: Any) -> None:
@@ -71,6 +73,20 @@ def test_a_row_of_another_form_is_refused_with_its_number(kind: str, row: Any) -
     first = good.get(kind, {"b64": ""})
     with pytest.raises(DataError, match=r"^row 2: "):
         read([first, row], kind)
+
+
+@pytest.mark.parametrize("kind", ["series", "array", "tensors"])
+def test_a_long_text_among_numbers_is_refused_before_an_array_of_such_texts_is_made(
+    kind: str,
+) -> None:
+    lists: Any = [["x" * 20_000] + [""] * 1_000]
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"^row 1: the lists must hold numbers alone"):
+            read([{"x": lists} if kind == "tensors" else lists], kind)
+        assert tracemalloc.get_traced_memory()[1] < 5e6  # such an array takes 80 MB
+    finally:
+        tracemalloc.stop()
 
 
 def test_other_bodies_are_one_text_or_one_file() -> None:
