@@ -123,7 +123,7 @@ def _files(found: Distribution, site: Path) -> Iterator[Path]:
     """Yield the files of a package inside `site`."""
     for file in found.files or ():
         path = site / file
-        if ".." not in file.parts and path.exists():
+        if not file.is_absolute() and ".." not in file.parts and path.exists():
             yield path
 
 

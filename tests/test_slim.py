@@ -13,7 +13,7 @@ from bmc.slim import removable, remove
 def install(site: Path, name: str, *needs: str, files: tuple[str, ...] = ()) -> None:
     """Write a package as pip does: its files, its metadata, and the list of both."""
     info = site / f"{name.replace('-', '_')}-1.0.dist-info"
-    info.mkdir(parents=True)
+    info.mkdir(parents=True, exist_ok=True)
     requires = "".join(f"Requires-Dist: {need}\n" for need in needs)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n{requires}")
     for file in files:
@@ -58,6 +58,16 @@ def test_a_package_that_was_asked_for_or_that_another_needs_stays(site: Path) ->
     assert "hf-xet" not in removable(site)
     install(site, "datasets", "huggingface-hub")
     assert "huggingface-hub" not in removable(site)
+
+
+def test_a_file_outside_the_packages_stays_although_a_package_lists_it(
+    site: Path, tmp_path: Path
+) -> None:
+    outside = (tmp_path / "absolute.so", tmp_path / "relative.so")
+    install(site, "hf-xet", files=(str(outside[0]), "../relative.so", "hf_xet/hf.so"))
+    remove((path for paths in removable(site).values() for path in paths), site)
+    assert not (site / "hf_xet").exists()
+    assert all(path.exists() for path in outside)
 
 
 def test_an_environment_that_trains_is_refused(site: Path) -> None:
