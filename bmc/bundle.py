@@ -53,6 +53,7 @@ RANGES = "ranges.npz"
 CARD = "README.md"
 _WHAT = "bundle"
 _MODEL_DIRECTORY = "bmc.json"
+_MOBILE_SUFFIX = ".ort"  # by which ONNX Runtime tells its own format, of a file that names no other
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,18 @@ class Bundle:
             None for a bundle without such a model; see `bmc export --mobile`.
 
         Raises:
-            ArtifactError: the manifest does not list the model's file.
+            ArtifactError: the manifest does not list the model's file, or the file is of another
+                format, which may name further files.
         """
         mobile = self.manifest.build.get("mobile")
         if mobile is None:
             return None
         name = mobile.get("model")
+        if not str(name).endswith(_MOBILE_SUFFIX):
+            raise ArtifactError(
+                f"bundle {self.path}: its model for mobile devices, {name!r:.60}, is not a "
+                f"{_MOBILE_SUFFIX} file; export it again"
+            )
         if name not in self.files:
             raise ArtifactError(
                 f"bundle {self.path}: its model for mobile devices, {name!r:.60}, has no recorded "

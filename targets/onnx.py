@@ -51,6 +51,9 @@ class OnnxSession(BaseSession):
         settings.intra_op_num_threads = options.threads
         settings.inter_op_num_threads = 1
         settings.log_severity_level = 3
+        if bundle.manifest.model.endswith(".ort"):
+            # From memory, ONNX Runtime would also load an ONNX file, which may name other files.
+            settings.add_session_config_entry("session.load_model_format", "ORT")
         in_memory = bundle.archive is not None
         model = bundle.read_file(bundle.manifest.model) if in_memory else str(bundle.model_path)
         try:

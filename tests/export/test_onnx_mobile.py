@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnxruntime
 import pytest
 from jsonschema import Draft202012Validator
 
+import bmc as package
 from bmc import bundle as bundles
 from bmc import checking
 from bmc.data import Dataset
@@ -70,6 +72,23 @@ def test_the_check_runs_it_as_well(folder: Path, tmp_path: Path) -> None:
     bundles.write(damaged, bundles.read(folder).manifest)
     with pytest.raises(ArtifactError, match=r"cannot load .*model\.ort"):
         checking.check(damaged, ONE)
+
+
+def test_an_onnx_file_in_its_place_is_refused_since_it_may_name_other_files(
+    folder: Path, tmp_path: Path
+) -> None:
+    content = bundles.read(folder).manifest
+    named = Path(shutil.copytree(folder, tmp_path / "named"))
+    mobile = {**content.build["mobile"], "model": "model.onnx"}
+    bundles.write(named, replace(content, build={**content.build, "mobile": mobile}))
+    with pytest.raises(ArtifactError, match=r"'model\.onnx', is not a \.ort file"):
+        checking.check(named, ONE)
+    disguised = Path(shutil.copytree(folder, tmp_path / "disguised"))
+    shutil.copyfile(disguised / "model.onnx", disguised / "model.ort")
+    bundles.write(disguised, content)
+    for bundle in (disguised, package.pack(disguised, tmp_path / "disguised.bmc")):
+        with pytest.raises(ArtifactError, match=r"cannot load .*model\.ort"):
+            checking.check(bundle, ONE)
 
 
 def test_an_onnx_file_of_another_tool_gets_one_too(tmp_path: Path, bmc: Run) -> None:
