@@ -118,6 +118,33 @@ def test_a_file_is_replaced_in_one_step_or_stays(tmp_path: Path) -> None:
     assert path.read_bytes() == b"new"
 
 
+def test_what_is_written_is_on_the_disk_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other tests write without syncing; this one counts what a power cut would find."""
+    done: list[str] = []
+
+    def synced(descriptor: int) -> None:
+        done.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    def watch(operation: str, path: Path) -> None:
+        if operation == "rename":
+            done.append(f"rename to {path.name}")
+
+    monkeypatch.setattr(os, "fsync", synced)
+    disk.watch(watch)
+    try:
+        writing.write_atomically(tmp_path / "file", b"new")
+        with writing.new_folder(tmp_path / "folder") as folder:
+            (folder / "a").write_text("1")
+    finally:
+        disk.unwatch(watch)
+    file, renamed, parent, *rest = done
+    assert Path(file).name.startswith(".file.")
+    assert (renamed, parent) == ("rename to file", str(tmp_path))
+    assert rest == [str(folder / "a"), str(folder), "rename to folder", str(tmp_path)]
+
+
 def in_a_child(act: Callable[[], object]) -> int:
     """Run a function in a forked process; return its exit code (negative: the signal)."""
     child = os.fork()
