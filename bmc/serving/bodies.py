@@ -17,8 +17,9 @@ from bmc.serving.settings import ServingSettings
 T = TypeVar("T")
 _TOO_SLOW, _TOO_LARGE, _TOO_MANY = 408, 413, 429
 _SMALL = 32_768  # bytes that are parsed in less time than another thread takes to start
-# Bytes of memory of a parsed list or object, and of any other value, with the reference to it.
-_OF_A_LIST, _OF_A_VALUE = 100, 60
+# Bytes of memory of a parsed list, of an object, and of a key or any other value, each with the
+# reference to it.
+_OF_A_LIST, _OF_AN_OBJECT, _OF_A_VALUE = 100, 150, 60
 
 
 class BodyReader:
@@ -112,10 +113,11 @@ class BodyReader:
 def _memory_of_values(content: bytes) -> int:
     """Return the bytes of memory that the values of a JSON body take at most, beyond their texts.
 
-    Commas and brackets inside texts are counted, too.
+    Commas, colons and brackets inside texts are counted, too.
     """
-    lists = content.count(b"[") + content.count(b"{")
-    return _OF_A_LIST * lists + _OF_A_VALUE * content.count(b",")
+    values = content.count(b",") + content.count(b":")
+    lists, objects = content.count(b"["), content.count(b"{")
+    return _OF_A_LIST * lists + _OF_AN_OBJECT * objects + _OF_A_VALUE * values
 
 
 def _declared(request: Request) -> int:
