@@ -15,7 +15,8 @@ from bmc.data import Dataset, with_reference
 from bmc.model import AppliedStep, Model, Step, Work
 from bmc.training.augment import check_kind
 from bmc.training.ensemble import Ensemble
-from bmc.training.settings import TrainingSettings
+from bmc.training.mixkd import check_models
+from bmc.training.settings import MIXKD, TrainingSettings
 from bmc.training.work import joined, work_for
 from bmc.workflows import (
     baselines,
@@ -101,6 +102,8 @@ def distill(
         model.reference = vectors.teachers_reference(teacher_model, sha256, data, device)
         data = with_reference(data, model.reference)
     students.say_differences(model, teacher_model)
+    if MIXKD in training.augment:  # refused before steps that take long
+        check_models(model, str(first_teacher.folder), teacher_model)
     del teacher_model  # the step loads the teacher again, and frees it before training
     checkpoints = workspace.checkpoints_of(output)
     parts = f"{students.identity(chosen, model)} {first_teacher.sha256} {data.fingerprint}"

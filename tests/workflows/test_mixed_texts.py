@@ -81,6 +81,15 @@ def test_a_student_of_shorter_texts_is_refused_before_its_teacher_is_trained(
     assert not list(workspace.glob("textcnn*"))
 
 
+def test_a_student_with_n_grams_is_refused_before_it_is_pretrained(
+    lively_folder: Path, reviews_csv: Path, workspace: Path
+) -> None:
+    settings = Distillation("tiny", **MIXED, settings={"ngrams": "64"}, pretrain=1)
+    with pytest.raises(UsageError, match=r"has n-grams of tokens, which cannot be mixed"):
+        distill.distill(str(lively_folder), DataSource(data=str(reviews_csv)), settings)
+    assert not list(workspace.glob("**/masked-*"))
+
+
 def test_training_without_a_teacher_refuses_mixtures(reviews_csv: Path) -> None:
     source, recipe = DataSource(data=str(reviews_csv)), {"augment": ("mixkd",)}
     with pytest.raises(UsageError, match=r"bmc train has no teacher: take bmc distill"):
