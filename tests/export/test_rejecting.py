@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from jsonschema import Draft202012Validator
+from starlette.testclient import TestClient
 
 import bmc as package
 from bmc import bundle as bundles
@@ -21,6 +22,8 @@ from bmc.export.rejecting import refuse_rejecting, threshold_of
 from bmc.export.source import Source, source_of
 from bmc.pipeline import Prediction
 from bmc.report.collect import collect
+from bmc.serving.app import application
+from bmc.serving.settings import ServingSettings
 from bmc.targets import RuntimeOptions
 from tests._pages import ROOT
 
@@ -74,6 +77,22 @@ def test_a_rejected_row_has_no_label_and_the_score_of_its_best(
     assert out.startswith("rejected 0.")
     answer = json.loads(bmc("predict", folder, text, "--json")[1])["answers"][0]
     assert (answer["label"], answer["rejected"]) == (None, True)
+
+
+def test_the_service_gives_it_no_label_either(folder: Path, reviews: Dataset) -> None:
+    texts = [text for (text,) in reviews.test.rows]
+    with (
+        package.load(folder) as pipeline,
+        TestClient(application(pipeline, ServingSettings())) as client,
+    ):
+        predictions = client.post("/predict", json={"rows": texts}).json()["predictions"]
+        about = client.get("/bundle").json()
+        expected = pipeline(texts)
+    assert about["reject_below"] == bundles.read(folder).manifest.reject_below
+    assert [each["label"] for each in predictions] == [each.label for each in expected]
+    rejected = [each.get("rejected", False) for each in predictions]
+    assert rejected == [each.rejected for each in expected]
+    assert any(rejected)
 
 
 def test_the_check_compares_golden_rows_by_the_labels_that_they_have_without_it(
