@@ -55,10 +55,12 @@ class TokenNgrams(nn.Module):
         return isinstance(weight, Tensor) and not bool(weight.any())
 
 
-def width_for(outputs: int) -> int:
+def width_for(outputs: int, are_independent: bool = False) -> int:
     """Return the width of a table's rows: all that a linear model can use, at most 16.
 
     Args:
-        outputs: classes, or 1 in a regression.
+        outputs: classes, labels, or 1 in a regression.
+        are_independent: whether a row may have several labels; else probabilities of classes sum
+            to 1, and one logit follows from the others.
     """
-    return min(max(outputs - 1, 1), 16)
+    return min(outputs if are_independent else max(outputs - 1, 1), 16)

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from transformers import BertConfig, BertForSequenceClassification
 
-from bmc.contracts.tasks import EMBEDDING, TOKENS
+from bmc.contracts.tasks import EMBEDDING, TOKENS, task
 from bmc.errors import SettingError
 from bmc.families.ngram import MOST_BUCKETS, MOST_WIDTH
 from bmc.inference.token_ngrams import TokenNgrams, width_for
@@ -66,7 +66,8 @@ def with_ngrams(model: Model, buckets: int) -> Model:
             f"ngrams is {buckets}: n-grams of a whole text are added to the vector that a "
             f"classifier of texts reads, and the task is {model.task}; leave ngrams out"
         )
-    width = width_for(max(len(model.labels), 1))
+    has_several_labels = task(model.task).thresholds is not None
+    width = width_for(max(len(model.labels), 1), has_several_labels)
     spec = {**model.spec, _CLASSES: [BertWithNgrams.__name__], _BUCKETS: buckets, _WIDTH: width}
     old: Any = model.module
     module: Any = hugging_face.build(spec, KIND)

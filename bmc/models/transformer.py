@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from bmc.contracts import Network
+from bmc.contracts.tasks import task
 from bmc.data import Dataset
 from bmc.errors import SettingError
 from bmc.families.transformer import Settings as Settings
@@ -49,7 +50,8 @@ def baseline(reference: str, data: Dataset, settings: Settings) -> Model:
         settings.strip_accents,
     )
     outputs = max(len(data.labels), 1)
-    ngrams = {"ngram_buckets": settings.ngrams, "ngram_width": width_for(outputs)}
+    width = width_for(outputs, task(data.task).thresholds is not None)
+    ngrams = {"ngram_buckets": settings.ngrams, "ngram_width": width}
     spec = {
         "model_type": "transformer",
         "layers": settings.layers,

@@ -90,6 +90,15 @@ def test_rows_are_as_wide_as_a_linear_model_can_use(classes: int, width: int) ->
     assert width_for(classes) == width
 
 
+def test_rows_of_several_labels_have_a_number_for_each(make_lively: Make, reviews: Dataset) -> None:
+    assert width_for(100, are_independent=True) == 16
+    data = replace(reviews, task="multilabel")
+    student = bert.student(replace(make_lively(), task="multilabel"), WHOLE, data)
+    built = transformer.baseline("transformer", data, transformer.Settings(ngrams=64))
+    for model in (student, built):
+        assert model.module.get_parameter("ngrams.table.weight").shape == (64, len(data.labels))
+
+
 def test_before_it_is_taught_a_student_predicts_as_without_n_grams(
     make_lively: Make, reviews: Dataset, tmp_path: Path
 ) -> None:
