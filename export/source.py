@@ -105,11 +105,14 @@ class Source:
 
     @cached_property
     def in_fp32(self) -> Source:
-        """The source with its quantized model switched to fp32, with the same layers."""
+        """The source with its quantized model switched to fp32, with the same layers.
+
+        Its bundle is timed alone, so there is no model for mobile devices in it.
+        """
         model = replace(self.model, module=in_fp32(self.model.module), steps=self.model.steps[:-1])
         work = self.work / "fp32"
         work.mkdir()
-        return replace(self, model=model, work=work)
+        return replace(self, model=model, work=work, options=replace(self.options, mobile=False))
 
     @cached_property
     def opset(self) -> int:

@@ -84,6 +84,18 @@ def test_the_bytes_that_are_promised_are_those_of_the_bundle(
     assert 3 * graph < promised < bundle.model_size() < promised + graph
 
 
+def test_a_quantized_model_for_mobile_devices_is_timed_against_one_without_such_a_model(
+    work_of: Callable[[Model], Work], digits: Dataset, tmp_path: Path
+) -> None:
+    """The limit of the mobile format is one on quantized weights, not on those in fp32."""
+    model = mlp.baseline("mlp", digits, mlp.Settings(width=32))
+    applied(model, "static", work_of(model))
+    with sourced(model, digits, tmp_path, mobile=True) as (source, output):
+        assert not source.in_fp32.options.mobile
+        bundle = flow.export(source, "onnx", output, force=False)
+    assert bundle.in_mobile_format() is not None
+
+
 @pytest.mark.parametrize(
     ("method", "family", "precision"),
     [
