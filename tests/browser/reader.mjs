@@ -8,6 +8,8 @@ const load = (name) => import(pathToFileURL(path.join(process.argv[2], "lib", na
 const { RowTokenizer } = await load("tokenizer.js");
 const { TextEncoder } = await load("encoders/text.js");
 const { ImageEncoder } = await load("encoders/image.js");
+const { readManifest } = await load("manifest.js");
+const { predictionsOf } = await load("predictions.js");
 const { parseObject } = await load("strict_json.js");
 const { readWav } = await load("wav.js");
 const { resampled } = await load("resample.js");
@@ -31,15 +33,21 @@ const actions = {
     const sound = readWav(bytes(file));
     return Array.from(resampled(sound.samples, sound.rate, rate));
   },
+  predictions: ({ manifest, rows }) => {
+    const output = { dims: [rows.length, rows[0].length], data: Float32Array.from(rows.flat()) };
+    return predictionsOf(manifest, output).map(({ value }) => value);
+  },
+  manifest: ({ text }) => readManifest(Uint8Array.from(Buffer.from(text)), "bundle"),
   written: ({ text, without }) => parseObject(text).written(without),
 };
 
 const cases = await json(process.stdin);
-const results = cases.map(({ action, ...values }) => {
+const results = [];
+for (const { action, ...values } of cases) {
   try {
-    return { result: actions[action](values) };
+    results.push({ result: await actions[action](values) });
   } catch (error) {
-    return { error: error.message };
+    results.push({ error: error.message });
   }
-});
+}
 process.stdout.write(JSON.stringify(results));

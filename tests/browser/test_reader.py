@@ -25,6 +25,7 @@ from bmc.inputs.audio import RATE, read_clip
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.models.tokens import add_special_tokens, normalizer, train_tokenizer
+from bmc.pipeline import Prediction, predictions_of
 from tests._tokenizers import built_in_tokenizer
 from tests.browser import _site
 
@@ -218,6 +219,62 @@ def test_clips_of_wav_files_are_those_of_python(run: Run) -> None:
         assert clip.shape == expected.shape
         inner = slice(100, -100)  # at its ends a resampled clip depends on the filter's length
         assert np.abs(clip - expected)[inner].max() <= (0 if rate == RATE else 1e-3)
+
+
+@pytest.mark.parametrize(
+    ("task", "settings"),
+    [
+        ("classification", {}),
+        ("classification", {"reject_below": 0.7}),
+        ("multilabel", {"thresholds": [0.5, 0.2, 0.9]}),
+    ],
+)
+def test_predictions_are_those_of_python(run: Run, task: str, settings: dict[str, Any]) -> None:
+    labels = ["a", "b", "c"]
+    rows = np.random.default_rng(0).normal(0, 1.5, (40, 3)).astype(np.float32)
+    manifest = {"task": task, "labels": labels, **settings}
+    (found,) = run({"action": "predictions", "manifest": manifest, "rows": rows.tolist()})
+    below = settings.get("reject_below", 0)
+    rejected = 0
+    expected = predictions_of(rows, task, labels, settings.get("thresholds", ()))
+    for value, prediction in zip(found["result"], expected, strict=True):
+        each = prediction if isinstance(prediction, tuple) else (prediction,)
+        values = value if isinstance(value, list) else [value]
+        for scored, of_python in zip(values, each, strict=True):
+            assert isinstance(of_python, Prediction)
+            is_rejected = of_python.score < below
+            rejected += is_rejected
+            assert scored["label"] == (None if is_rejected else of_python.label)
+            assert scored.get("rejected", False) is is_rejected
+            assert scored["score"] == pytest.approx(of_python.score, abs=1e-6)
+    assert (rejected > 0) == (below > 0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reject_below": "0.5"}, 'reject_below is "0.5"; export it again'),
+        ({"reject_below": 1.5}, "reject_below is 1.5"),
+        ({"reject_below": 0.5, "task": "regression"}, "reject_below is 0.5"),
+    ],
+)
+def test_a_manifest_that_contradicts_itself_is_refused(
+    run: Run, change: dict[str, Any], message: str
+) -> None:
+    texts = ("name", "precision", "model")
+    objects = ("preprocessing", "lineage", "parity", "scores", "build", "files")
+    tensor = {"name": "logits", "dtype": "float32", "shape": ["batch", 2]}
+    content: dict[str, Any] = {"schema": 1, "target": "onnx", "task": "classification"}
+    content |= {"labels": ["a", "b"], "inputs": [tensor], "outputs": [tensor]}
+    content.update(dict.fromkeys(texts, "x"))
+    content.update((key, {}) for key in objects)
+    cases = (
+        {"action": "manifest", "text": json.dumps(each)}
+        for each in (content, {**content, **change})
+    )
+    whole, changed = run(*cases)
+    assert whole["result"]["labels"] == ["a", "b"]
+    assert message in changed["error"]
 
 
 def test_the_form_of_a_manifest_that_has_the_digest_is_that_of_python(run: Run) -> None:

@@ -27,6 +27,8 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
  * @property {string} task
  * @property {Record<string, any>} preprocessing kind and settings
  * @property {number[]} [thresholds] probability of each label above which it is predicted
+ * @property {number | null} [reject_below] probability of the predicted label below which a row
+ *   gets no label
  * @property {Record<string, any>} parity
  * @property {Record<string, any>} scores
  * @property {Record<string, string>} files sha256 by path
@@ -127,7 +129,7 @@ function checkTypes(value, where) {
  * @param {string} where
  */
 function checkUse(manifest, where) {
-  const { target, task, failure, labels, thresholds } = manifest;
+  const { target, task, failure, labels, thresholds, reject_below = null } = manifest;
   if (target !== "onnx") {
     throw new BundleError(
       `${where} is a bundle for the target ${shown(target)}, and a browser runs those for onnx: ` +
@@ -147,6 +149,10 @@ function checkUse(manifest, where) {
   }
   if (task === "multilabel" && thresholds?.length !== labels.length) {
     throw new BundleError(`${where}: the labels and thresholds do not fit; export it again`);
+  }
+  const isProbability = typeof reject_below === "number" && reject_below > 0 && reject_below < 1;
+  if (reject_below !== null && !(isProbability && task === "classification")) {
+    throw new BundleError(`${where}: reject_below is ${shown(reject_below)}; export it again`);
   }
 }
 

@@ -4,10 +4,12 @@ import { byCodePoints } from "./strict_json.js";
 
 /**
  * @typedef {{label: string, score: number}} Scored a label and its probability
+ * @typedef {{label: null, score: number, rejected: true}} Rejected a row that gets no label: its
+ *   most probable one is below `reject_below` of the manifest
  * @typedef {{dims: number[], data: Float32Array}} Output values by row
- * @typedef {{value: Scored | Scored[] | number | number[] | null, scores: Scored[]}} Prediction the
- *   prediction in the form of bmc.load, null where an output is not finite; and the probabilities
- *   of all labels, most probable first
+ * @typedef {Scored | Rejected | Scored[] | number | number[] | null} Value
+ * @typedef {{value: Value, scores: Scored[]}} Prediction the prediction in the form of bmc.load,
+ *   null where an output is not finite; and the probabilities of all labels, most probable first
  */
 
 /**
@@ -71,12 +73,12 @@ export function marginOf(manifest, row) {
  * @param {import("./manifest.js").Manifest} manifest
  * @param {number[]} row
  * @param {Scored[]} scores
- * @returns {Prediction["value"]}
+ * @returns {Value}
  */
 function valueOf(manifest, row, scores) {
   switch (manifest.task) {
     case "classification":
-      return scores[0];
+      return orRejected(scores[0], manifest.reject_below ?? 0);
     case "multilabel": {
       const chosen = manifest.labels.filter((_, label) => row[label] > limitOf(manifest, label));
       return scores.filter(({ label }) => chosen.includes(label));
@@ -86,6 +88,15 @@ function valueOf(manifest, row, scores) {
     default:
       return row;
   }
+}
+
+/**
+ * @param {Scored} best
+ * @param {number} below
+ * @returns {Scored | Rejected}
+ */
+function orRejected(best, below) {
+  return best.score < below ? { label: null, score: best.score, rejected: true } : best;
 }
 
 /**

@@ -89,7 +89,7 @@ function verdict(result) {
 function inWords(value) {
   if (value === null) return "no prediction: the model's output is not finite";
   if (typeof value === "number") return value.toPrecision(6);
-  if (!Array.isArray(value)) return value.label;
+  if (!Array.isArray(value)) return value.label ?? "rejected: no label is probable enough";
   if (!value.length) return "no label";
   if (typeof value[0] !== "number")
     return value.map((each) => /** @type {any} */ (each).label).join(", ");
