@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,32 @@ def test_predictions_are_those_of_python(
     for answer, prediction in zip(answers, expected, strict=True):
         assert answer["label"] == prediction.label
         assert answer["score"] == pytest.approx(prediction.score, abs=CLOSE)
+
+
+def test_a_row_that_the_bundle_rejects_gets_no_label(
+    run: Run, bundle: BundleOf, reviews: Dataset, tmp_path: Path
+) -> None:
+    path = Path(shutil.copytree(bundle("onnx"), tmp_path / "rejecting"))
+    manifest = bundles.read(path).manifest
+    rows = [text for (text,) in reviews.test.rows[:30]]
+    with bmc.load(path, threads=1) as classify:
+        scores = sorted(prediction.score for prediction in classify(rows))
+    low, high = max(pairwise(scores), key=lambda pair: pair[1] - pair[0])
+    bundles.write(path, replace(manifest, reject_below=(low + high) / 2))
+    answers = parsed(run("onnx", path, "--json", text=lines_of(rows)))
+    with bmc.load(path, threads=1) as classify:
+        expected = classify(rows)
+    assert {prediction.rejected for prediction in expected} == {False, True}
+    for answer, prediction in zip(answers, expected, strict=True):
+        assert answer["label"] == prediction.label
+        assert answer.get("rejected", False) == prediction.rejected
+        assert answer["score"] == pytest.approx(prediction.score, abs=CLOSE)
+    bundles.write(path, replace(manifest, reject_below=1 - 1e-9))
+    golden = bundles.read(path).golden_rows()
+    assert golden
+    assert run("onnx", path, golden.rows[0][0]).stdout.startswith(b"rejected\t0.")
+    (content,) = parsed(run("onnx", "check", path, "--json", "--calls", 2))
+    assert content["ok"] is True
 
 
 @pytest.mark.parametrize("target", TARGETS)

@@ -82,6 +82,23 @@ TextSettings text_settings(const Json& json, const std::string& what) {
   return settings;
 }
 
+/// Reads the probabilities above which labels are predicted, and below which a row gets none.
+void read_limits(const Json& json, const std::string& what, Manifest& manifest) {
+  constexpr double kLeast = 1e-9, kLargest = 1 - 1e-9;
+  if (json.contains("thresholds")) {
+    for (const Json& value : json["thresholds"]) {
+      manifest.thresholds.push_back(number_of(value, what + ": thresholds", kLeast, kLargest));
+    }
+  }
+  if (!json.contains("reject_below") || json["reject_below"].is_null()) return;
+  manifest.reject_below =
+      number_of(json["reject_below"], what + ": reject_below", kLeast, kLargest);
+  if (manifest.task != "classification") {
+    throw Error(what + ": reject_below does not fit the task " + in_quotes(manifest.task) +
+                "; export it again");
+  }
+}
+
 void read_parity(const Json& json, const std::string& what, Manifest& manifest) {
   constexpr double kLeast = 1e-30, kLargest = 1e30;
   const Json& parity = member(json, "parity", what);
@@ -113,11 +130,7 @@ Manifest manifest_of(const Json& json, const std::string& what) {
   const Json& preprocessing = member(json, "preprocessing", what);
   manifest.kind = text_of(preprocessing, "kind", what);
   if (manifest.kind == "text") manifest.text = text_settings(preprocessing, what);
-  if (json.contains("thresholds")) {
-    for (const Json& value : json["thresholds"]) {
-      manifest.thresholds.push_back(number_of(value, what + ": thresholds", 1e-9, 1 - 1e-9));
-    }
-  }
+  read_limits(json, what, manifest);
   read_parity(json, what, manifest);
   if (json.contains("digest")) manifest.digest = text_of(json, "digest", what);
   const bool has_labels = manifest.task == "classification" || manifest.task == "multilabel";

@@ -31,6 +31,7 @@ struct Manifest {
   std::vector<TensorInfo> inputs, outputs;
   std::vector<std::string> labels;
   std::vector<double> thresholds;  // a probability for each label; empty but for "multilabel"
+  std::optional<double> reject_below;  // probability below which a row gets no label
   std::optional<double> scale;     // of the outputs
   std::map<std::string, double> scales;
   std::optional<std::string> failure;  // the check that failed at the export

@@ -25,7 +25,7 @@ std::string scored(const Prediction& prediction) {
   std::ostringstream labels, scores;
   scores << std::fixed << std::setprecision(kDigits);
   for (std::size_t i = 0; i < prediction.labels.size(); ++i) {
-    labels << (i ? "|" : "") << prediction.labels[i].label;
+    labels << (i ? "|" : "") << (prediction.rejected ? "rejected" : prediction.labels[i].label);
     scores << (i ? "|" : "") << prediction.labels[i].score;
   }
   return labels.str() + "\t" + scores.str();
@@ -38,8 +38,9 @@ Json json_of(const Prediction& prediction, const std::string& task) {
   Json labels = Json::array();
   for (const Score& score : prediction.labels) {
     Json entry = Json::object();
-    entry["label"] = score.label;
+    entry["label"] = prediction.rejected ? Json() : Json(score.label);
     entry["score"] = score.score;
+    if (prediction.rejected) entry["rejected"] = true;
     labels.push_back(entry);
   }
   return task == "classification" ? labels.at(0) : labels;

@@ -51,7 +51,7 @@ Prediction classified(const float* logits, const std::vector<std::string>& label
       static_cast<std::size_t>(std::max_element(logits, logits + count) - logits);
   float sum = 0;
   for (std::size_t i = 0; i < count; ++i) sum += std::exp(logits[i] - logits[best]);
-  return {{{labels[best], static_cast<double>(1 / sum)}}, {}};
+  return {{{labels[best], static_cast<double>(1 / sum)}}, {}, false};
 }
 
 Prediction with_thresholds(const float* logits, const Manifest& manifest) {
@@ -105,7 +105,16 @@ Prediction Pipeline::operator()(const Row& row, std::size_t number) const {
 }
 
 std::vector<Prediction> Pipeline::predictions(const Tensors& inputs) const {
-  return predictions_of(run(inputs).at(bundle_.manifest.outputs[0].name), bundle_);
+  const Manifest& manifest = bundle_.manifest;
+  const Tensors outputs = run(inputs);
+  std::vector<Prediction> predictions =
+      predictions_of(outputs.at(manifest.outputs[0].name), bundle_);
+  if (!manifest.reject_below) return predictions;
+  for (Prediction& prediction : predictions) {
+    prediction.rejected = prediction.labels[0].score < *manifest.reject_below;
+    if (prediction.rejected) prediction.labels[0].label.clear();
+  }
+  return predictions;
 }
 
 Tensors Pipeline::run(const Tensors& inputs) const {
@@ -153,7 +162,7 @@ std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundl
     } else if (manifest.task == "multilabel") {
       predictions.push_back(with_thresholds(values, manifest));
     } else {
-      predictions.push_back({{}, {values, values + width}});
+      predictions.push_back({{}, {values, values + width}, false});
     }
   }
   return predictions;

@@ -22,6 +22,7 @@ struct Score {
 struct Prediction {
   std::vector<Score> labels;  // one; of "multilabel" all predicted labels, most probable first
   std::vector<float> values;  // of "regression" the number, of "embedding" the vector
+  bool rejected = false;      // the label is empty: its score is too low for the bundle
 };
 
 /// Predicts from raw texts; several threads may share a pipeline.
@@ -64,7 +65,7 @@ class Pipeline {
   std::unique_ptr<Session> session_;
 };
 
-/// Turns the first output of a model into predictions of its rows.
+/// Turns the first output of a model into predictions of its rows; rejects none.
 ///
 /// Throws Error if a value is NaN or infinite, or the task has no predictions here.
 std::vector<Prediction> predictions_of(const Tensor& output, const Bundle& bundle);
