@@ -31,7 +31,11 @@ const from = positionals.length ? path.resolve(FROM, positionals[0]) : null;
 const bundle = from?.endsWith(".bmc") ? "bundle.bmc" : "bundle/";
 
 await checkOutput();
-if (from && !from.endsWith(".bmc")) await checkBundle(from);
+const notRead = [...NOT_READ];
+if (from && !from.endsWith(".bmc")) {
+  const { build: details } = await readBundle(from);
+  notRead.push(...Object.values(details?.mobile ?? {})); // the model for phones
+}
 await rm(out, { recursive: true, force: true });
 await mkdir(path.join(out, "ort"), { recursive: true });
 await buildScripts();
@@ -49,15 +53,20 @@ async function checkOutput() {
   if (names.length && !isPage) fail(`${out} holds other files: choose an empty folder`);
 }
 
-/** @param {string} folder */
-async function checkBundle(folder) {
+/**
+ * Return the manifest of a bundle that is a folder.
+ *
+ * @param {string} folder
+ */
+async function readBundle(folder) {
   const file = path.join(folder, "manifest.json");
-  const { target } = await readFile(file, "utf8")
+  const manifest = await readFile(file, "utf8")
     .then(JSON.parse)
     .catch((error) => fail(`${folder} is not a bundle: ${error.message}`));
-  if (target !== "onnx") {
-    fail(`${folder} is for the target ${target}: bmc export MODEL --target onnx`);
+  if (manifest.target !== "onnx") {
+    fail(`${folder} is for the target ${manifest.target}: bmc export MODEL --target onnx`);
   }
+  return manifest;
 }
 
 /**
@@ -109,6 +118,6 @@ async function copyRuntime(name) {
  * @param {string} to
  */
 async function copyBundle(from, to) {
-  const filter = (/** @type {string} */ source) => !NOT_READ.includes(path.basename(source));
+  const filter = (/** @type {string} */ source) => !notRead.includes(path.basename(source));
   await cp(from, to, { recursive: true, filter });
 }

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,23 @@ def test_a_packed_bundle_is_run(context: BrowserContext, address: str, dist: Pat
     bmc.pack(dist / "image-onnx", dist / "image.bmc")
     with opened(context, address, "image.bmc") as page:
         assert ready(page)["info"]["preprocessing"]["kind"] == "image"
+        assert check(page)["ok"]
+
+
+def test_a_bundle_with_a_model_for_phones_is_run_without_it(
+    context: BrowserContext, address: str, dist: Path, tmp_path: Path
+) -> None:
+    bundle = Path(shutil.copytree(dist / "image-onnx", tmp_path / "mobile"))
+    manifest = bundles.read(bundle).manifest
+    mobile = {"model": "model.ort", "operators": "required_operators.config"}
+    for name in mobile.values():
+        (bundle / name).write_text("for phones")
+    bundles.write(bundle, replace(manifest, build={**manifest.build, "mobile": mobile}))
+    built = _build(dist.parent, bundle, str(tmp_path / "dist"))
+    assert not set(mobile.values()) & {path.name for path in built.rglob("*")}
+    shutil.copytree(built / "bundle", dist / "mobile")
+    with opened(context, address, "mobile/") as page:
+        assert ready(page)["problem"] is None
         assert check(page)["ok"]
 
 

@@ -33,9 +33,9 @@ export async function openBundle(address) {
   const isPacked = new URL(address, "http://localhost/").pathname.endsWith(".bmc");
   const readFile = isPacked ? await packedReader(address) : folderReader(address);
   const manifest = await readManifest(await readFile(MANIFEST), address);
-  const others = Object.keys(manifest.files).filter(
-    (name) => name !== manifest.model && !KNOWN.includes(name),
-  );
+  const { model, build, files } = manifest;
+  const known = [...KNOWN, model, ...Object.values(build.mobile ?? {})]; // model for phones
+  const others = Object.keys(files).filter((name) => !known.includes(name));
   if (others.length) {
     throw new BundleError(
       `${address} has weights outside its ONNX file (${shown(others[0])}), which a page does not ` +

@@ -31,6 +31,7 @@ const UNPRINTABLE = /[\p{C}\p{Zl}\p{Zp}]/u;
  *   gets no label
  * @property {Record<string, any>} parity
  * @property {Record<string, any>} scores
+ * @property {Record<string, any>} build `mobile` names the files of the model for phones
  * @property {Record<string, string>} files sha256 by path
  * @property {Record<string, number>} [sizes] bytes by path
  * @property {string} [digest]
