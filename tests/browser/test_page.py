@@ -286,6 +286,8 @@ def test_a_bundle_for_another_target_a_changed_one_and_other_kinds_are_refused(
         assert page.is_visible("#problem")
     page.goto(f"{address}?bundle=missing/")
     assert "HTTP 404; put a bundle there" in str(ready(page)["problem"])
+    page.goto(f"{address}?bundle={address.replace('127.0.0.1', 'localhost')}image-onnx/")
+    assert "is on another server" in str(ready(page)["problem"])
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 /** The page: it loads a bundle, and answers while its user types, chooses files or speaks. */
 
+import { BundleError } from "../lib/errors.js";
 import { checkBrowser, hasGpu } from "../lib/runtime.js";
 import { connect } from "./connect.js";
 import { readImage } from "./images.js";
@@ -41,8 +42,12 @@ async function start() {
 async function load({ engine, isWorker }, device) {
   const chosen = Number(query.get("threads")) || undefined;
   const threads = isWorker ? chosen : 1; // threads of WebAssembly are workers
-  const url = new URL(address, location.href).href;
-  const info = await engine.load(url, {
+  const url = new URL(address, location.href);
+  // The page's policy does not bind its worker, which would download a model from anywhere.
+  if (url.origin !== location.origin) {
+    throw new BundleError(`${url.href} is on another server: put the bundle on that of this page`);
+  }
+  const info = await engine.load(url.href, {
     assets: new URL(".", import.meta.url).href,
     device,
     threads,
