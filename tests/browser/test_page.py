@@ -290,6 +290,22 @@ def test_a_bundle_for_another_target_a_changed_one_and_other_kinds_are_refused(
     assert "is on another server" in str(ready(page)["problem"])
 
 
+def test_a_bundle_that_cannot_be_loaded_leaves_the_one_before(
+    context: BrowserContext, address: str, dist: Path
+) -> None:
+    broken = Path(shutil.copytree(dist / "image-onnx", dist / "broken"))
+    (broken / "model.onnx").write_bytes(b"no model")
+    bundles.write(broken, bundles.read(dist / "image-onnx").manifest)
+    options = "{assets: location.href, device: 'wasm'}"
+    load = f"window.bmc.engine.load(location.origin + '/broken/', {options})"
+    with opened(context, address) as page:
+        assert ready(page)["problem"] is None
+        problem = page.evaluate(f"{load}.catch((error) => error.message)")
+        assert "ONNX Runtime cannot load model.onnx" in problem
+        page.fill("#text", TEXT)
+        assert shown(page, "#answer") in ("bad", "good")
+
+
 @pytest.mark.slow
 def test_a_gpu_is_used_where_the_browser_has_one(
     chromium: Browser, dist: Path, tmp_path: Path

@@ -24,7 +24,7 @@ export class Engine {
   }
 
   /**
-   * Load a bundle; the one before is freed.
+   * Load a bundle. The one before is freed, or stays where the new one cannot be loaded.
    *
    * @param {string} address
    * @param {{assets: string, device: import("../lib/runtime.js").Device, threads?: number}} options
@@ -33,9 +33,10 @@ export class Engine {
   async load(address, { assets, device, threads }) {
     const bundle = await openBundle(address);
     const runtime = await loadRuntime({ assets: new URL(assets), device, threads });
+    const model = await Model.load(bundle, runtime);
     await this.loaded?.close();
-    this.loaded = await Model.load(bundle, runtime);
-    await this.loaded.warm();
+    this.loaded = model;
+    await model.warm();
     const { name, task, precision, labels, preprocessing } = bundle.manifest;
     return { name, task, precision, labels, preprocessing, device, threads: runtime.threads };
   }
