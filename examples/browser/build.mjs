@@ -46,9 +46,14 @@ if (values.webgpu) await copyRuntime(`${RUNTIME}.asyncify`);
 if (from) await copyBundle(from, path.join(out, bundle));
 console.log(`wrote ${out}: serve it, for example with python -m http.server -d ${out} 8000`);
 
-/** Refuse a folder with other files than those of a page: it is removed before it is written. */
+/** Refuse what holds other files than those of a page: it is removed before it is written. */
 async function checkOutput() {
-  const names = await readdir(out).catch(() => []);
+  if (from && `${from}${path.sep}`.startsWith(`${out}${path.sep}`)) {
+    fail(`${out} holds the bundle: choose another folder, which is removed before it is written`);
+  }
+  const names = await readdir(out).catch((error) =>
+    error.code === "ENOENT" ? [] : fail(`${out} cannot be written: ${error.message}`),
+  );
   const isPage = ["page.js", "worker.js", "ort"].every((name) => names.includes(name));
   if (names.length && !isPage) fail(`${out} holds other files: choose an empty folder`);
 }

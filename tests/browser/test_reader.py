@@ -288,6 +288,23 @@ def test_the_form_of_a_manifest_that_has_the_digest_is_that_of_python(run: Run) 
     assert all("error" in other for other in others)
 
 
+def test_the_output_is_no_file_and_does_not_hold_the_bundle(tmp_path: Path) -> None:
+    site = _site.copied(tmp_path / "browser")
+    bundle, file = tmp_path / "page" / "bundle", tmp_path / "notes.txt"
+    bundle.mkdir(parents=True)
+    for name in ("page.js", "worker.js", "ort"):
+        (bundle.parent / name).touch()
+    (bundle / "manifest.json").write_text('{"target": "onnx"}')
+    file.write_text("kept")
+    for output, problem in ((file, "cannot be written"), (bundle.parent, "holds the bundle")):
+        command = ["node", "build.mjs", str(bundle), "--out", str(output)]
+        done = subprocess.run(command, cwd=site, capture_output=True, text=True, check=False)
+        assert done.returncode == 1
+        assert problem in done.stderr
+    assert file.read_text() == "kept"
+    assert (bundle / "manifest.json").exists()
+
+
 def test_the_library_has_the_types_that_it_says(tmp_path: Path) -> None:
     folder = _site.copied(tmp_path / "browser")
     done = subprocess.run(["npm", "run", "types"], cwd=folder, capture_output=True, text=True)
