@@ -31,6 +31,7 @@ from tests.browser import _site
 
 Run = Callable[..., list[dict[str, Any]]]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+BPE = {"type": "BPE", "vocab": {}, "merges": []}
 LETTERS = 30  # the fewest characters that count as a script
 SPECIAL_CASES = (
     *("it doesn't IT'S I'M N'T naïve", "ΟΔΟΣ ΣΑΣ", "İstanbul ẞ ſ's", "..... -- '' ...a"),
@@ -166,6 +167,8 @@ def test_tensors_of_texts_are_those_of_python(run: Run, settings: TextSettings) 
         ("normalizer", {"type": "Precompiled", "precompiled_charsmap": ""}, "Precompiled"),
         ("pre_tokenizer", {"type": "Metaspace"}, "Metaspace"),
         ("model", {"type": "Unigram", "vocab": []}, "Unigram"),
+        ("model", {**BPE, "fuse_unk": True}, "BPE with fuse_unk"),
+        ("model", {**BPE, "continuing_subword_prefix": "##"}, "BPE with continuing_subword_prefix"),
     ],
 )
 def test_a_tokenizer_that_was_not_compared_is_refused_by_name(

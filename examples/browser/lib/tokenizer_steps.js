@@ -18,6 +18,8 @@ const COMPARED = {
   model: ["BPE", "WordPiece"],
   post_processor: ["BertProcessing", "ByteLevel", "RobertaProcessing", "TemplateProcessing"],
 };
+/** Settings of BPE that the package does not read, or reads otherwise than Python's. */
+const OF_BPE = ["dropout", "byte_fallback", "fuse_unk", "continuing_subword_prefix"];
 const PARTS = ["normalizers", "pretokenizers", "processors"];
 const IGNORE_CASE = "(?i)";
 // The package's own pattern has \s, which in JavaScript is another set than Unicode's White_Space.
@@ -43,9 +45,9 @@ export function checkTokenizer(content) {
   const splits = stepsOf(content.pre_tokenizer).filter((step) => step.type === "Split");
   const other = splits.find((step) => step.invert || !/^(isolated|removed)$/i.test(step.behavior));
   if (other) throw notCompared(`Split (${other.invert ? "inverted" : other.behavior})`);
-  if (content.model.dropout || content.model.byte_fallback) {
-    throw notCompared(`${content.model.type} with dropout or byte_fallback`);
-  }
+  const { model } = content;
+  const setting = model.type === "BPE" && OF_BPE.find((name) => model[name]);
+  if (setting) throw notCompared(`BPE with ${setting}`);
   const added = content.added_tokens ?? [];
   if (added.some((/** @type {any} */ token) => token.single_word)) {
     throw notCompared("an added token with single_word");
