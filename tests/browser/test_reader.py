@@ -150,11 +150,14 @@ def test_tokens_of_ten_thousand_texts_are_those_of_python(run: Run, reviews: Dat
 def test_tensors_of_texts_are_those_of_python(run: Run, settings: TextSettings) -> None:
     encoder = TextEncoder(built_in_tokenizer("minilm"), settings)
     texts = ["a film<br />of wit", "", "it goes on and on and on for ever", "电影 naïve"]
+    texts += ["\ufeff", "a<br\x1c/>b<br\ufeff>c"]
     rows = [(text, other)[: settings.columns] for text in texts for other in texts if text or other]
     rows = [row for row in rows if any(row)]
     content = json.loads(encoder.tokenizer.to_str())
     case = {"action": "tensors", "settings": encoder.to_json(), "content": content, "rows": rows}
-    (found,) = run(case)
+    white = {**case, "rows": [["\x1c \x85"] * settings.columns]}
+    found, refused = run(case, white)
+    assert "the text is empty" in refused["error"]
     expected = encoder.batch(encoder.encode(rows), range(len(rows)))
     assert {name for name, *_ in found["result"]} == expected.keys()
     for name, dims, values in found["result"]:

@@ -3,7 +3,9 @@
 import { BundleError, shown } from "../errors.js";
 import { RowTokenizer } from "../tokenizer.js";
 
-const HTML_BREAK = /<br\s*\/?>/gi;
+const SPACE = "[\\p{White_Space}\\x1c-\\x1f]"; // what Python takes for white space
+const HTML_BREAK = new RegExp(`<br${SPACE}*/?>`, "giu");
+const ALL_SPACE = new RegExp(`^${SPACE}*$`, "u");
 const LONE_SURROGATE = /\p{Surrogate}/u;
 const MAX_CHARACTERS = 200_000; // a page answers within a second
 
@@ -69,7 +71,9 @@ export class TextEncoder {
         `the model takes ${this.columns} text(s) a row; this is ${shown(texts)}`,
       );
     }
-    if (texts.every((text) => !text.trim())) throw new BundleError("the text is empty: write one");
+    if (texts.every((text) => ALL_SPACE.test(text))) {
+      throw new BundleError("the text is empty: write one");
+    }
     for (const text of texts) checkText(text);
     const tokens = this.tokenizer.encode(
       texts.map((text) => this.cleaned(text)),
