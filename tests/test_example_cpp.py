@@ -367,6 +367,8 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
     refused(cut, "was changed (99 bytes, recorded ")
     other_label = replaced("manifest.json", b"negative", b"Negative")
     refused(copied("digest", other_label), "was changed (its digest differs)")
+    undigested = replaced("manifest.json", b'"digest"', b'"DIGEST"')
+    refused(copied("undigested", undigested), "digest must be there")
     newer = replaced("manifest.json", b'"schema": 1', b'"schema": 2')
     refused(copied("newer", newer), "has schema 2, and this program reads schema 1")
     twice = replaced("manifest.json", b"{", b'{"name": "a",')

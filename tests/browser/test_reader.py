@@ -262,6 +262,8 @@ def test_predictions_are_those_of_python(run: Run, task: str, settings: dict[str
         ({"reject_below": "0.5"}, 'reject_below is "0.5"; export it again'),
         ({"reject_below": 1.5}, "reject_below is 1.5"),
         ({"reject_below": 0.5, "task": "regression"}, "reject_below is 0.5"),
+        ({"labels": ["a", "b", "c"]}, "has not one value for each label"),
+        ({"sizes": {}}, "manifest.json was changed"),  # its digest was left out
     ],
 )
 def test_a_manifest_that_contradicts_itself_is_refused(

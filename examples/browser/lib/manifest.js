@@ -50,7 +50,8 @@ export async function readManifest(bytes, where) {
     throw new BundleError(`${where}: manifest.json has ${bytes.length} bytes`);
   const { value, written } = parsed(bytes, where);
   checkTypes(value, where);
-  if (value.digest !== undefined && (await sha256(encoded(written("digest")))) !== value.digest) {
+  const hasDigest = value.digest !== undefined || value.sizes !== undefined; // bmc 0.1 had neither
+  if (hasDigest && (await sha256(encoded(written("digest")))) !== value.digest) {
     throw new BundleError(`${where}: manifest.json was changed; copy the bundle again`);
   }
   checkUse(/** @type {any} */ (value), where);
@@ -130,7 +131,7 @@ function checkTypes(value, where) {
  * @param {string} where
  */
 function checkUse(manifest, where) {
-  const { target, task, failure, labels, thresholds, reject_below = null } = manifest;
+  const { target, task, failure, labels, outputs, thresholds, reject_below = null } = manifest;
   if (target !== "onnx") {
     throw new BundleError(
       `${where} is a bundle for the target ${shown(target)}, and a browser runs those for onnx: ` +
@@ -146,6 +147,12 @@ function checkUse(manifest, where) {
     throw new BundleError(
       `${where} is for the task ${shown(task)}, and this page shows ${TASKS.join(", ")}: ask a ` +
         "service (bmc serve)",
+    );
+  }
+  const hasLabels = task === "classification" || task === "multilabel";
+  if (hasLabels && (!labels.length || outputs[0].shape[1] !== labels.length)) {
+    throw new BundleError(
+      `${where}: its first output has not one value for each label; export it again`,
     );
   }
   if (task === "multilabel" && thresholds?.length !== labels.length) {
