@@ -96,6 +96,19 @@ def run() -> Run:
     return started
 
 
+def test_a_build_that_is_not_valid_is_not_taken_for_a_missing_library(tmp_path: Path) -> None:
+    for folder in ("tools", "examples/cpp"):
+        (tmp_path / folder).mkdir(parents=True)
+    tool = tmp_path / "tools" / "build_cpp.py"
+    shutil.copy(ROOT / "tools" / tool.name, tool)
+    (tmp_path / "examples" / "cpp" / "CMakeLists.txt").write_text("not_a_command(\n")
+    done = subprocess.run([sys.executable, str(tool)], capture_output=True, text=True, check=False)
+    if done.returncode == 3 and "CMake Error" not in done.stderr:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 1
+    assert "CMake Error" in done.stderr
+
+
 @pytest.fixture(scope="module")
 def bundle(
     lively_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory

@@ -127,17 +127,25 @@ def _compile(options: list[str], folder: Path) -> None:
 
     Raises:
         MissingError: a library or header was not found.
-        SystemExit: a source does not compile.
+        SystemExit: the build is not valid, or a source does not compile.
     """
     with tempfile.TemporaryDirectory() as work:
         generator = ["-G", "Ninja"] if shutil.which("ninja") else []
-        _run(["cmake", "-S", str(SOURCES), "-B", work, *generator, *options], SOURCES)
-        command = ["cmake", "--build", work, "--parallel", "2"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            sys.exit(done.stdout[-8000:] + done.stderr[-8000:])
+        configure = ["cmake", "-S", str(SOURCES), "-B", work, *generator, *options]
+        for command in (configure, ["cmake", "--build", work, "--parallel", "2"]):
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            output = done.stdout[-8000:] + done.stderr[-8000:]
+            if done.returncode != 0 and command == configure and _lacks_library(output):
+                raise MissingError(f"cmake finds no library: {output}")
+            if done.returncode != 0:
+                sys.exit(output)
         for program in PROGRAMS:
             shutil.copy2(Path(work) / program, folder / program)
+
+
+def _lacks_library(output: str) -> bool:
+    """Tell whether cmake failed because a library or header is not installed."""
+    return "Could NOT find" in output or "was not found" in output
 
 
 def _run(command: list[str], folder: Path) -> None:
