@@ -15,7 +15,8 @@ import { gzip } from "node:zlib";
 
 import { build } from "esbuild";
 
-const HERE = import.meta.dirname;
+const HERE =
+  import.meta.dirname ?? fail(`node ${process.version} is too old: install 20.11 or newer`);
 const FROM = process.env.INIT_CWD ?? process.cwd(); // the folder in which npm was called
 const NOT_READ = ["evaluation.npz", "ranges.npz", "README.md"];
 const ORT = path.dirname(createRequire(import.meta.url).resolve("onnxruntime-web/wasm"));

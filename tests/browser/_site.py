@@ -22,9 +22,12 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def copied(folder: Path) -> Path:
-    """Copy the example, and link its packages into the copy; skip the test without node."""
-    if not shutil.which("npm"):
-        pytest.skip("node and npm are not installed (Debian: apt-get install nodejs npm)")
+    """Copy the example, and link its packages into the copy; skip the test without node 20.11."""
+    if not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip("node and npm are not installed (Debian 13: apt-get install nodejs npm)")
+    version = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
+    if tuple(map(int, version.removeprefix("v").split(".")[:2])) < (20, 11):
+        pytest.skip(f"node {version} is too old: the example needs 20.11 or newer")
     ignored = shutil.ignore_patterns("node_modules", "dist", "__pycache__")
     shutil.copytree(EXAMPLE, folder, ignore=ignored)
     (folder / "node_modules").symlink_to(_modules())
