@@ -7,7 +7,7 @@
  * read. --webgpu adds the runtime for GPUs, 7 MB.
  */
 
-import { copyFile, cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { access, copyFile, cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 import { parseArgs, promisify } from "node:util";
@@ -33,7 +33,9 @@ const bundle = from?.endsWith(".bmc") ? "bundle.bmc" : "bundle/";
 
 await checkOutput();
 const notRead = [...NOT_READ];
-if (from && !from.endsWith(".bmc")) {
+if (from?.endsWith(".bmc")) {
+  await access(from).catch((error) => fail(`${from} cannot be read: ${error.message}`));
+} else if (from) {
   const { build: details } = await readBundle(from);
   notRead.push(...Object.values(details?.mobile ?? {})); // the model for phones
 }

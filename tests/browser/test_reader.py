@@ -304,8 +304,12 @@ def test_the_output_is_no_file_and_does_not_hold_the_bundle(tmp_path: Path) -> N
         (bundle.parent / name).touch()
     (bundle / "manifest.json").write_text('{"target": "onnx"}')
     file.write_text("kept")
-    for output, problem in ((file, "cannot be written"), (bundle.parent, "holds the bundle")):
-        command = ["node", "build.mjs", str(bundle), "--out", str(output)]
+    for source, output, problem in (
+        (bundle, file, "cannot be written"),
+        (bundle, bundle.parent, "holds the bundle"),
+        (tmp_path / "none.bmc", bundle.parent, "none.bmc cannot be read"),
+    ):
+        command = ["node", "build.mjs", str(source), "--out", str(output)]
         done = subprocess.run(command, cwd=site, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert problem in done.stderr
