@@ -363,6 +363,13 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
     def other_tokenizer(folder: Path) -> None:
         Tokenizer(BPE({"a": 0}, [])).save(str(folder / "tokenizer.json"))
 
+    def second_template(folder: Path) -> None:
+        file = folder / "tokenizer.json"
+        content = json.loads(file.read_text(encoding="utf-8"))
+        steps = [content["post_processor"]] * 2
+        content["post_processor"] = {"type": "Sequence", "processors": steps}
+        file.write_text(json.dumps(content), encoding="utf-8")
+
     def refused(folder: Path, message: str) -> None:
         done = run("onnx", folder, "a film")
         assert done.returncode == 2, (folder, done.stderr)
@@ -392,6 +399,8 @@ def test_bundles_that_do_not_fit_or_were_changed_are_refused(
     refused(copied("link", linked), "'model.onnx' is a link, and links are not followed; refused")
     bpe = changed(path, tmp_path / "bpe", other_tokenizer)
     refused(bpe, "this program does not know the model 'BPE'; it reads the WordPiece tokenizers")
+    two_templates = changed(path, tmp_path / "templates", second_template)
+    refused(two_templates, "this program does not know a second post-processor")
     arrays = changed(path, tmp_path / "arrays", kind="array", inputs=[])
     refused(arrays, "takes rows of the kind 'array', and this program reads texts alone: pass its")
     for folder in (bpe, arrays):  # their tensors are checked all the same

@@ -242,8 +242,11 @@ TokenizerSettings read_tokenizer(const std::string& text, const std::string& wha
   read_added(part("added_tokens"), what, settings);
   settings.single = {{{}, 0, 0}};
   settings.pair = {{{}, 0, 0}, {{}, 1, 1}};
+  bool has_template = false;
   for_each_step(part("post_processor"), "processors", what,
                 [&](const Json& step, const std::string& type) {
+                  if (has_template) refuse(what, "a second post-processor");
+                  has_template = true;
                   read_template(step, type, what, settings);
                 });
   return settings;
