@@ -17,12 +17,11 @@ import torch
 from bmc import artifact, cli, console
 from bmc import data as datasets
 from bmc.data import Dataset, movie_reviews
-from bmc.export import ExportOptions, flow
-from bmc.export.source import source_of
 from bmc.model import Model
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model
 from tests import _once, _sounds, _timing
+from tests._exports import exports_of
 from tests._small_bert import fresh_model, lively_model
 
 ROWS_A_CLASS = 150
@@ -223,15 +222,7 @@ def bundle_of(
     model_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[[str], Path]]:
     """Return a function that exports the small model to a target, once a session."""
-    folder = tmp_path_factory.mktemp("bundles")
-    with source_of(model_folder, reviews, ExportOptions()) as source:
-
-        def export(target: str) -> Path:
-            output = folder / target
-            if not output.exists():
-                flow.export(source, target, output, force=False)
-            return output
-
+    with exports_of(model_folder, reviews, tmp_path_factory.mktemp("bundles")) as export:
         yield export
 
 

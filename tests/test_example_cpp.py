@@ -23,10 +23,9 @@ import bmc
 from bmc import assets
 from bmc import bundle as bundles
 from bmc.data import Dataset
-from bmc.export import ExportOptions, flow
-from bmc.export.source import source_of
 from bmc.inputs.text import TextEncoder
 from bmc.models import tokens as tokenizers_of_bmc
+from tests._exports import exports_of
 
 ROOT = Path(__file__).parents[1]
 TARGETS = ("onnx", "openvino")
@@ -114,15 +113,7 @@ def bundle(
     lively_folder: Path, reviews: Dataset, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[BundleOf]:
     """Return a function that exports the lively model to a target, once."""
-    folder = tmp_path_factory.mktemp("cpp")
-    with source_of(lively_folder, reviews, ExportOptions()) as source:
-
-        def export(target: str) -> Path:
-            output = folder / target
-            if not output.exists():
-                flow.export(source, target, output, force=False)
-            return output
-
+    with exports_of(lively_folder, reviews, tmp_path_factory.mktemp("cpp")) as export:
         yield export
 
 
