@@ -1,0 +1,43 @@
+"""A plan: the steps of a recipe, sweeps and seeds expanded, in an order that can be run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a verb, whose inputs are results of other steps.
+
+    Args:
+        name: name of the step in the plan, which is unique, such as "pruned[ratio=0.5,seed=1]".
+        verb: train, distill, prune, share, quantize or export.
+        inputs: for each argument of the verb that is a model ("model", "teacher"), the name of the
+            step that makes it. A model that exists already is an entry of `settings` instead.
+        settings: every other setting as it was typed, by its name in the settings classes of the
+            verb; a step of `export` has exactly one target.
+    """
+
+    name: str
+    verb: str
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The steps of a recipe, and what follows when they are done.
+
+    Args:
+        name: name of the recipe.
+        steps: each step stands after those whose results it takes.
+        bench: names of the steps of `export` whose bundles are timed, in turn, at the end.
+        gates: limits that every bundle must meet, as `bmc report --gate` reads them.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    bench: tuple[str, ...] = ()
+    gates: tuple[str, ...] = ()

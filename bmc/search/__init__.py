@@ -1,0 +1,1 @@
+"""Search: which techniques, in which order and with which settings, meet budgets."""
