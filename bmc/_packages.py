@@ -33,6 +33,7 @@ _EXTRA_OF_PACKAGE = {
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
+    "fsspec": "recipes",
 }
 
 

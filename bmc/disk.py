@@ -52,6 +52,23 @@ def opened(path: Path) -> BinaryIO:
     return path.open("wb")
 
 
+def copy(path: Path, new: Path) -> None:
+    """Copy a file's content to a new file; its mode is set by the umask."""
+    _about_to("open", new)
+    shutil.copyfile(path, new)
+
+
+def link(path: Path, new: Path) -> None:
+    """Give a file a second name, or copy it where the file system has no hard links."""
+    _about_to("open", new)
+    try:
+        os.link(path, new)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.ENOENT):
+            raise
+        shutil.copyfile(path, new)
+
+
 def create(path: Path) -> None:
     """Create an empty file; a file that exists is an error."""
     _about_to("open", path)

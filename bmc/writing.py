@@ -58,7 +58,7 @@ def hold(path: Path) -> None:
         StorageError: the folder cannot be written.
     """
     stack = _held.get()
-    with ExitStack() as checked, _named(path):
+    with ExitStack() as checked, named_errors(path):
         (checked if stack is None else stack).enter_context(_locked(_real(path)))
 
 
@@ -110,7 +110,7 @@ def new_folder(output: Path, force: bool = False) -> Iterator[Path]:
     """
     refuse_existing(output, force)
     final = _real(output)
-    with _named(output), _locked(final):
+    with named_errors(output), _locked(final):
         refuse_existing(output, force)  # another command may have finished before the lock was free
         temporary = _hidden(final, "new")
         try:
@@ -144,7 +144,7 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
-    with _named(path), _locked(path, patience=float("inf")):
+    with named_errors(path), _locked(path, patience=float("inf")):
         temporary = _hidden(path, "new")
         try:
             disk.create(temporary)
@@ -323,8 +323,15 @@ def _remove(path: Path) -> None:
 
 
 @contextmanager
-def _named(output: Path) -> Iterator[None]:
-    """Turn errors of a full or forbidden disk into bmc's errors, which name the output."""
+def named_errors(output: Path) -> Iterator[None]:
+    """Turn errors of a full or forbidden disk in the block into bmc's errors.
+
+    Args:
+        output: what is written; the messages name it.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
     try:
         yield
     except BmcError:

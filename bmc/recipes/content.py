@@ -1,0 +1,182 @@
+"""Hash what a step reads: files, folders, models and code of the user."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from bmc import workspace
+from bmc.errors import UnknownError
+from bmc.files import sha256
+from bmc.onnx_models import companions
+from bmc.untrusted import read_json
+from bmc.writing import write_atomically
+
+_SETTLED = 1.0  # seconds; a file that changed less than this ago may change within one clock tick
+_FOLDERS = ("imagefolder:", "audiofolder:", "hf:")
+_BESIDE = (
+    companions.TOKENIZER,
+    companions.TOKENIZER_CONFIG,
+    companions.PREPROCESSOR,
+    companions.CONFIG,
+)
+_WEIGHTS = "model.safetensors"
+
+
+class Hashes:
+    """The sha256 of files; one that the file system calls unchanged is not read again.
+
+    A file is unchanged if its device, inode, size, time of modification and time of change (ctime,
+    which no program can set) are those at which it was hashed.
+
+    Args:
+        record: JSON file in which the hashes are kept; None for this process alone.
+    """
+
+    def __init__(self, record: Path | None = None) -> None:
+        self._record = record
+        self._known: dict[str, Any] = {}
+        self._is_new = False
+        if record is not None and record.is_file():
+            with suppress(Exception):  # a damaged record costs time, nothing else
+                self._known = dict(read_json(record, "record of hashes"))
+
+    def of(self, path: Path) -> str:
+        """Return the sha256 of a file as 64 hexadecimal digits."""
+        stat = path.stat()
+        shown = [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+        name = str(path.absolute())
+        known = self._known.get(name)
+        if isinstance(known, list) and known[:-1] == shown:
+            return str(known[-1])
+        is_settled = time.time() - stat.st_ctime > _SETTLED
+        digest = sha256(path)
+        if is_settled:
+            self._known[name] = [*shown, digest]
+            self._is_new = True
+        return digest
+
+    def save(self) -> None:
+        """Keep the hashes for the next command; files that are gone are forgotten."""
+        if self._record is None or not self._is_new:
+            return
+        known = {name: value for name, value in self._known.items() if os.path.lexists(name)}
+        with suppress(Exception):  # without the record, the next command hashes again
+            write_atomically(self._record, json.dumps(known).encode())
+        self._is_new = False
+
+    def of_all(self, paths: Iterable[Path], folder: Path) -> str:
+        """Return one sha256 of the names and contents of files below a folder."""
+        lines = [f"{path.relative_to(folder).as_posix()} {self.of(path)}" for path in sorted(paths)]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def of_model(reference: str, hashes: Hashes) -> str:
+    """Return what identifies a model that exists: the hash of its weights and its bmc.json.
+
+    Args:
+        reference: a model directory, a bundle, their names in the workspace, an ONNX file, or a
+            Hugging Face folder.
+        hashes: hashes of files.
+
+    Raises:
+        UnknownError: there is no such model.
+    """
+    for path in (Path(reference), workspace.root() / reference):
+        kind = workspace.kind_of(path)
+        if kind == "model":
+            names = (workspace.MODEL_MANIFEST, _WEIGHTS)
+            return hashes.of_all([path / name for name in names if (path / name).is_file()], path)
+        if path.is_file():
+            return hashes.of_all(_with_companions(path), path.absolute().parent.parent)
+        if path.is_dir():
+            return hashes.of_all(_files_of(path), path)
+    return str(workspace.find(reference, "model"))  # raises; the message has the nearest name
+
+
+def of_data(reference: str, hashes: Hashes) -> str | None:
+    """Return the hash of a data file, or of all files of a folder; None for a data set's name.
+
+    Args:
+        reference: data as `--data`, `--transfer` and `--samples` take them.
+        hashes: hashes of files.
+    """
+    prefix = next((each for each in _FOLDERS if reference.startswith(each)), "")
+    path = Path(reference.removeprefix(prefix))
+    try:
+        if path.is_dir() and prefix:
+            return hashes.of_all(_files_of(path), path)
+        return hashes.of_all(_with_companions(path), path.absolute().parent.parent)
+    except OSError:  # no such file
+        return None
+
+
+def of_code(name: str, hashes: Hashes) -> str:
+    """Return the hash of the user's code, without importing it.
+
+    It covers the module's file, or the whole package, and the modules beside it that it imports.
+
+    Args:
+        name: module:function.
+        hashes: hashes of files.
+
+    Raises:
+        UnknownError: there is no such module.
+    """
+    module = name.partition(":")[0].partition(".")[0]
+    for folder in dict.fromkeys([os.getcwd(), *sys.path]):
+        files = _module_files(Path(folder or "."), module)
+        if files:
+            return hashes.of_all(files, Path(folder or "."))
+    raise UnknownError(f"no module named {module!r} for your own code {name}: run bmc beside it")
+
+
+def _module_files(folder: Path, module: str) -> set[Path]:
+    """Return the files of a module in a folder, and of the modules beside it that it imports."""
+    found: set[Path] = set()
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        package, file = folder / name, folder / f"{name}.py"
+        if (package / "__init__.py").is_file():
+            files = set(package.rglob("*.py")) - found
+        else:
+            files = {file} - found if file.is_file() else set()
+        found |= files
+        pending += [each for path in files for each in _imported(path)]
+    return found
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield the top-level names that a source file imports."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module.partition(".")[0]
+
+
+def _with_companions(path: Path) -> list[Path]:
+    """Return a file, and of an ONNX file its weights and what says how its inputs are made."""
+    if path.suffix.lower() != ".onnx":
+        return [path.absolute()]
+    weights = [each for each in path.absolute().parent.glob(f"{path.name}*") if each.is_file()]
+    beside = [companions.beside(path, name) for name in _BESIDE]
+    return [*weights, *(each for each in beside if each is not None)]
+
+
+def _files_of(folder: Path) -> list[Path]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in paths if not path.relative_to(folder).as_posix().startswith(".")]

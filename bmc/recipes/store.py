@@ -1,0 +1,281 @@
+"""The results of steps by their key, in a folder of the workspace or in a shared location.
+
+KEY/NAME      the model directory or bundle; NAME is the step's name
+KEY/step.json the seal, written last: which step it was, and the sha256 of every file
+
+Without a seal, a folder is what a killed command left: the next run of the step resumes there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from bmc import disk, locks, workspace, writing
+from bmc.checksums import checked_path
+from bmc.errors import ArtifactError, UnknownError
+from bmc.recipes.content import Hashes
+from bmc.untrusted import parse_json, read_json
+
+if TYPE_CHECKING:
+    from bmc.recipes.shared_files import SharedFiles
+
+SEAL = "step.json"
+FOLDER = ".steps"
+_WHAT = "result of a step"
+_SHOWN = 12  # characters of a key in messages
+
+
+class ChangedResultError(ArtifactError):
+    """A result in the store is not what the step wrote."""
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What the store keeps about a result.
+
+    Args:
+        key: key of the result.
+        name: name of its folder.
+        verb: verb of the step.
+        files: sha256 of every file, by name.
+        seconds: how long the step took.
+        place: folder of the files in a shared location; "" for a local result.
+    """
+
+    key: str
+    name: str
+    verb: str
+    files: Mapping[str, str]
+    seconds: float = 0.0
+    place: str = ""
+
+
+class StepStore:
+    """Results of steps by their key.
+
+    Args:
+        location: a folder, or a URL such as s3://bucket/steps, from which results are copied into
+            the workspace and to which new ones are copied; "" is the folder .steps of the
+            workspace.
+        local: folder for results on this machine; for a URL alone. The default is the folder
+            .steps of the workspace.
+
+    Raises:
+        MissingError: the location is a URL, and fsspec is not installed.
+
+    Example:
+        >>> store = StepStore()
+        >>> store.has("0" * 64)
+        False
+    """
+
+    def __init__(self, location: str = "", local: Path | None = None) -> None:
+        self.location = location
+        self._shared: SharedFiles | None = None
+        usual = local or workspace.root() / FOLDER
+        if "://" in location:
+            from bmc.recipes.shared_files import SharedFiles  # noqa: PLC0415  optional fsspec
+
+            self._shared = SharedFiles(location)
+        elif location:
+            usual = Path(location)
+        self.root = usual.absolute()
+        self.hashes = Hashes(self.root / ".hashes.json")
+
+    def has(self, key: str) -> bool:
+        """Tell whether there is a result, and check that it is the one that was written.
+
+        Raises:
+            ChangedResultError: a file of the result was changed or removed.
+        """
+        seal = self.seal(key)
+        if seal is not None:
+            self._check(seal)
+            return True
+        return self._shared_seal(key) is not None
+
+    def path(self, key: str) -> Path:
+        """Return the folder of a result, on this machine.
+
+        Raises:
+            UnknownError: there is no such result.
+            ChangedResultError: a file of the result was changed or removed.
+        """
+        seal = self.seal(key)
+        if seal is None:
+            shared = self._shared_seal(key)
+            if shared is None:
+                raise UnknownError(f"no result of a step has the key {key[:_SHOWN]} in {self.root}")
+            with self.alone(key):
+                seal = self.seal(key) or self._fetch(shared)
+        self._check(seal)
+        return self.root / key / seal.name
+
+    def output(self, key: str, name: str) -> Path:
+        """Return the folder to which a step writes; its checkpoints lie beside it.
+
+        The path depends on the key alone, also where another recipe gives the step another name,
+        so that a killed training is resumed.
+
+        Args:
+            key: key of the result.
+            name: name of the step.
+        """
+        folder = self.root / key
+        begun = [path.name for path in (folder / ".checkpoints").glob("*") if path.is_dir()]
+        done = [path.name for path in folder.glob("*") if workspace.kind_of(path)]
+        names = [each for each in (*done, *begun) if not each.endswith(".failed")]
+        return folder / (names[0] if names else workspace.slug(name.replace("/", "-")))
+
+    def add(self, key: str, folder: Path, verb: str = "", seconds: float = 0.0) -> Path:
+        """Take a result: it is there whole, or not at all.
+
+        Args:
+            key: key of the result.
+            folder: model directory or bundle. What lies at `output` is sealed where it is, anything
+                else is copied.
+            verb: verb of the step.
+            seconds: how long the step took.
+
+        Returns:
+            the folder in the store; the one that was there before if there was one.
+
+        Raises:
+            ArtifactError: the folder is neither a model directory nor a bundle.
+            StorageError: the disk is full; nothing is added.
+        """
+        with self.alone(key):
+            seal = self.seal(key)
+            if seal is None:
+                if workspace.kind_of(folder) is None:
+                    raise ArtifactError(f"{folder} is neither a model directory nor a bundle")
+                target = self.root / key / folder.name
+                if folder.absolute() != target:
+                    _copy(folder, target)
+                seal = Seal(key, target.name, verb, _hashes_of(target, self.hashes), seconds)
+                self._write(seal)
+            if self._shared is not None and self._shared_seal(key) is None:
+                place = self._shared.upload(key, self.root / key / seal.name, seal.files)
+                shared = Seal(**{**asdict(seal), "place": place})
+                self._shared.mark(key, _as_json(shared))
+        return self.root / key / seal.name
+
+    def remove(self, key: str) -> None:
+        """Remove a result, and what a killed command left of it; names in the workspace stay."""
+        with self.alone(key):
+            if self._shared is not None:
+                self._shared.remove(key)
+            (self.root / key / SEAL).unlink(missing_ok=True)
+            writing.remove(self.root / key)
+
+    def seal(self, key: str) -> Seal | None:
+        """Return the seal of a result on this machine; None where there is no result."""
+        path = self.root / key / SEAL
+        return _read(read_json(path, _WHAT), path) if path.is_file() else None
+
+    def keys(self) -> list[str]:
+        """Return the keys of all results on this machine."""
+        return sorted(path.parent.name for path in self.root.glob(f"*/{SEAL}"))
+
+    @contextmanager
+    def alone(self, key: str) -> Iterator[None]:
+        """Hold the lock of a key while the block runs; wait for another command that holds it."""
+        with writing.named_errors(self.root / key), locks.alone(self.root / key, float("inf")):
+            yield
+
+    def _check(self, seal: Seal) -> None:
+        """Check the files of a result.
+
+        Raises:
+            ChangedResultError: a file was changed or removed.
+        """
+        folder = self.root / seal.key / seal.name
+        for name, expected in seal.files.items():
+            path = checked_path(folder, name, _WHAT)
+            with suppress(OSError):
+                if self.hashes.of(path) == expected:
+                    continue
+            change = "changed" if path.exists() else "removed"
+            raise ChangedResultError(
+                f"the result of step {seal.name!r} is not what it wrote: {path} was {change}. "
+                f"bmc run --redo {seal.name} makes it again"
+            )
+
+    def _shared_seal(self, key: str) -> Seal | None:
+        content = self._shared.marker(key) if self._shared is not None else None
+        if content is None:
+            return None
+        shown = Path(f"{self.location}/{key}/{SEAL}")
+        return _read(parse_json(content, shown), shown)
+
+    def _fetch(self, seal: Seal) -> Seal:
+        """Copy a result from the shared location; its hashes are checked before it gets its name.
+
+        Raises:
+            ChangedResultError: a file is missing there, or is not what the step wrote.
+        """
+        assert self._shared is not None  # noqa: S101  for the type checker
+        target = self.root / seal.key / seal.name
+        writing.remove(target)  # what a killed command left
+        with writing.new_folder(target) as temporary:
+            for name, expected in seal.files.items():
+                path = checked_path(temporary, name, _WHAT)
+                disk.make_folders(path.parent)
+                with suppress(FileNotFoundError):
+                    self._shared.download(seal.key, seal.place, name, path)
+                if not path.exists() or self.hashes.of(path) != expected:
+                    raise ChangedResultError(
+                        f"the result of step {seal.name!r} in {self.location} is not what it "
+                        f"wrote: {name} of {seal.key[:_SHOWN]} was changed or removed. "
+                        f"bmc run --redo {seal.name} makes it again"
+                    )
+        local = Seal(**{**asdict(seal), "place": ""})
+        self._write(local)
+        return local
+
+    def _write(self, seal: Seal) -> None:
+        writing.write_atomically(self.root / seal.key / SEAL, _as_json(seal))
+
+
+def _read(content: Mapping[str, Any], path: Path) -> Seal:
+    """Return a seal from its file, which another command may have damaged.
+
+    Raises:
+        ArtifactError: it is malformed.
+    """
+    try:
+        seal = Seal(**content)
+    except TypeError as error:
+        raise ArtifactError(f"{path} is damaged: remove {path.parent}") from error
+    texts = (seal.key, seal.name, seal.verb, seal.place)
+    is_sound = all(type(text) is str for text in texts) and isinstance(seal.files, dict)
+    if not is_sound or seal.name != PurePosixPath(seal.name).name or seal.key != path.parent.name:
+        raise ArtifactError(f"{path} is damaged: remove {path.parent}")
+    return seal
+
+
+def _as_json(seal: Seal) -> bytes:
+    return (json.dumps(asdict(seal), indent=2) + "\n").encode()
+
+
+def _hashes_of(folder: Path, hashes: Hashes) -> dict[str, str]:
+    """Return the sha256 of every file of a result."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = [path.relative_to(folder).as_posix() for path in paths]
+    return {name: hashes.of(checked_path(folder, name, _WHAT)) for name in names}
+
+
+def _copy(folder: Path, target: Path) -> None:
+    """Copy a folder; it is there whole, or not at all."""
+    writing.remove(target)  # what a killed command left
+    with writing.new_folder(target) as temporary:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                copied = temporary / path.relative_to(folder)
+                disk.make_folders(copied.parent)
+                disk.copy(path, copied)
