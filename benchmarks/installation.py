@@ -43,7 +43,7 @@ start = time.perf_counter()
 import bmc
 answer = bmc.load(sys.argv[1], threads=1, warm=False)("what a film")
 seconds = time.perf_counter() - start
-loaded = sorted({"torch", "rich.syntax", "huggingface_hub"} & set(sys.modules))
+loaded = sorted({"torch", "typer", "rich", "huggingface_hub"} & set(sys.modules))
 print(json.dumps({"seconds": seconds, "label": answer.label, "loaded": loaded}))
 """
 
@@ -98,7 +98,7 @@ def _megabytes(environment: Path) -> dict[str, float]:
     sizes: dict[str, float] = {}
     for path in site.iterdir():
         name = path.name.partition("-")[0].removesuffix(".libs").removesuffix(".py")
-        if name in ("pip", "setuptools", "distutils"):
+        if name in ("pip", "setuptools", "pkg_resources", "distutils", "_distutils_hack"):
             continue
         files = [path] if path.is_file() else [each for each in path.rglob("*") if each.is_file()]
         sizes[name] = sizes.get(name, 0.0) + sum(each.stat().st_size for each in files) / 1e6

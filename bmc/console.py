@@ -110,11 +110,15 @@ def set_mode(quiet: bool, json: bool) -> None:
         quiet: drop notes and progress.
         json: print results as one JSON document.
     """
+    _reporter.set(_SILENT_REPORTER if quiet else _terminal())
+    _mode["json"] = json
+
+
+def _terminal() -> Reporter:
     # Imported when something is shown: devices do not have the package rich.
     from bmc.terminal import Terminal  # noqa: PLC0415
 
-    _reporter.set(_SILENT_REPORTER if quiet else Terminal())
-    _mode["json"] = json
+    return Terminal()
 
 
 @contextmanager
@@ -167,9 +171,13 @@ def say(*results: object) -> None:
     Args:
         results: the result of a command, for a person to read.
     """
-    from bmc.terminal import PlainConsole  # noqa: PLC0415  see `set_mode`
-
     stdout = streams.results()
+    if all(isinstance(item, str) for item in results):
+        for item in results:
+            print(printable(str(item)), file=stdout)
+        return
+    from bmc.terminal import PlainConsole  # noqa: PLC0415  see `_terminal`
+
     width = None if stdout.isatty() else _FILE_WIDTH
     console = PlainConsole(file=stdout, highlight=False, width=width)
     for item in results:
@@ -182,7 +190,7 @@ def confirm(question: str) -> bool:
     Raises:
         UsageError: nobody can answer, because stdin is not a terminal.
     """
-    from bmc.terminal import stderr  # noqa: PLC0415  see `set_mode`
+    from bmc.terminal import stderr  # noqa: PLC0415  see `_terminal`
 
     if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
         raise UsageError(f"{question} Nobody can answer here: --yes does")

@@ -1,16 +1,19 @@
 """Remove from an environment what running ONNX bundles never opens: for devices and containers.
 
-    python -m bmc.slim             lists what would be removed, with sizes
-    python -m bmc.slim --remove    removes it
+    python -m bmc.slim                        lists what would be removed, with sizes
+    python -m bmc.slim --remove               removes it
+    python -m bmc.slim --remove --keep-cli    keeps what the command `bmc` needs
 
 The wheels of numpy and ONNX Runtime hold tests, tools and a second copy of the runtime for C
-programs, and `tokenizers` brings a client that downloads models, which bmc never calls. An
-environment in which models are trained is refused.
+programs, and `tokenizers` brings a client that downloads models, which bmc never calls. Without
+the command line's packages, `bmc.load` answers as before, `python -m bmc.checking BUNDLE` checks a
+bundle, and `bmc` says what to install. An environment in which models are trained is refused.
 """
 
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -25,19 +28,20 @@ _PARTS = (
     *("onnxruntime/capi/libonnxruntime.so*", "onnxruntime/transformers", "onnxruntime/tools"),
     *("onnxruntime/quantization", "onnxruntime/datasets"),
 )
-_READER, _DOWNLOADS = "tokenizers", "huggingface-hub"
+_DOWNLOADS = {"tokenizers": {"huggingface-hub"}}  # requirements that no bundle uses, by package
+_COMMAND_LINE = {"bmc-toolkit": {"rich", "typer"}}
 _NAME = re.compile(r"[\w.-]+")
 _MEGABYTE = 1e6
 
 
 def main(arguments: Sequence[str]) -> int:
     """List what can be removed from this environment, and remove it; return the exit code."""
-    if not set(arguments) <= {"--remove"}:
+    if not set(arguments) <= {"--remove", "--keep-cli"}:
         print(__doc__, file=sys.stderr)
         return UsageError.exit_code
     site = Path(sysconfig.get_path("purelib"))
     try:
-        parts = removable(site)
+        parts = removable(site, keep_cli="--keep-cli" in arguments)
     except BmcError as error:
         print(f"bmc: {error}", file=sys.stderr)
         return error.exit_code
@@ -45,18 +49,20 @@ def main(arguments: Sequence[str]) -> int:
         print(f"{_size(paths) / _MEGABYTE:7.1f} MB  {name}")
     total = sum(map(_size, parts.values())) / _MEGABYTE
     if "--remove" not in arguments:
-        print(f"{total:7.1f} MB  in all; python -m bmc.slim --remove removes it")
+        command = shlex.join(["python", "-m", "bmc.slim", *arguments, "--remove"])
+        print(f"{total:7.1f} MB  in all; {command} removes it")
         return 0
     remove((path for paths in parts.values() for path in paths), site)
     print(f"{total:7.1f} MB  removed")
     return 0
 
 
-def removable(site: Path) -> dict[str, list[Path]]:
+def removable(site: Path, *, keep_cli: bool = False) -> dict[str, list[Path]]:
     """Return the files and folders that running bundles never opens, by package or pattern.
 
     Args:
         site: folder of the installed packages.
+        keep_cli: keep the packages of the command line.
 
     Raises:
         UsageError: PyTorch is installed, so that the rest may be needed.
@@ -68,7 +74,9 @@ def removable(site: Path) -> dict[str, list[Path]]:
             "bmc-toolkit[onnx] into an environment of its own, and run this there"
         )
     parts = {pattern: sorted(site.glob(pattern)) for pattern in _PARTS}
-    parts |= {name: list(_files(installed[name], site)) for name in sorted(_unneeded(installed))}
+    unused = _DOWNLOADS if keep_cli else _DOWNLOADS | _COMMAND_LINE
+    names = sorted(_unneeded(installed, unused))
+    parts |= {name: list(_files(installed[name], site)) for name in names}
     return {name: paths for name, paths in parts.items() if paths}
 
 
@@ -85,18 +93,19 @@ def remove(paths: Iterable[Path], site: Path) -> None:
             parent = parent.parent
 
 
-def _unneeded(installed: Mapping[str, Distribution]) -> set[str]:
-    """Return the packages that only the download of tokenizers needs."""
+def _unneeded(installed: Mapping[str, Distribution], unused: Mapping[str, set[str]]) -> set[str]:
+    """Return the packages that are installed for unused requirements alone."""
     needs = {name: set(_requirements(found)) for name, found in installed.items()}
-    needs.setdefault(_READER, set()).discard(_DOWNLOADS)
-    required = {_DOWNLOADS}.union(*needs.values())
-    downloads = _closure({_DOWNLOADS}, needs)
+    required = set().union(*needs.values(), *unused.values())
+    for name, packages in unused.items():
+        needs.setdefault(name, set()).difference_update(packages)
+    dropped = _closure(set().union(*unused.values()), needs)
     roots = {
         name
         for name, found in installed.items()
         if name not in required or found.read_text("REQUESTED") is not None  # `pip install NAME`
     }
-    return (downloads & installed.keys()) - _closure(roots, needs)
+    return (dropped & installed.keys()) - _closure(roots, needs)
 
 
 def _closure(roots: Iterable[str], needs: Mapping[str, set[str]]) -> set[str]:

@@ -27,20 +27,25 @@ def install(site: Path, name: str, *needs: str, files: tuple[str, ...] = ()) -> 
 def site(tmp_path: Path) -> Path:
     """Return a folder of packages as bmc-toolkit[onnx] installs them."""
     site = tmp_path / "site-packages"
-    install(site, "bmc-toolkit", "numpy", "tokenizers", "onnxruntime ; extra == 'onnx'")
+    needs = ("numpy", "tokenizers", "rich>=13", "typer>=0.29", "onnxruntime ; extra == 'onnx'")
+    install(site, "bmc-toolkit", *needs)
     files = ("numpy/__init__.py", "numpy/lib/tests/test_io.py", "numpy/lib/io.py", "numpy/a.pyi")
     install(site, "numpy", files=files)
     library = "onnxruntime/capi/libonnxruntime.so.1"
     install(site, "onnxruntime", "packaging", files=("onnxruntime/capi/state.so", library))
     install(site, "tokenizers", "huggingface-hub<3.0", files=("tokenizers/__init__.py",))
     hub = ("huggingface_hub/__init__.py", "huggingface_hub/hf/api.py")
-    install(site, "huggingface_hub", "hf-xet; platform_machine == 'x86_64'", "packaging", files=hub)
+    hub_needs = ("hf-xet; platform_machine == 'x86_64'", "packaging", "typer")
+    install(site, "huggingface_hub", *hub_needs, files=hub)
+    install(site, "typer", "rich>=12", "pydantic", files=("typer/__init__.py",))
+    install(site, "rich", files=("rich/__init__.py",))
+    install(site, "pydantic", files=("pydantic/__init__.py",))
     install(site, "hf-xet", files=("hf_xet/hf.so",))
     install(site, "packaging", files=("packaging/__init__.py",))
     return site
 
 
-def test_tests_copies_and_the_client_for_downloads_are_removed_and_nothing_else(
+def test_tests_copies_the_client_for_downloads_and_the_command_line_are_removed_and_nothing_else(
     site: Path,
 ) -> None:
     remove((path for paths in removable(site).values() for path in paths), site)
@@ -51,6 +56,14 @@ def test_tests_copies_and_the_client_for_downloads_are_removed_and_nothing_else(
     }
     assert not (site / "huggingface_hub").exists()
     assert removable(site) == {}
+
+
+def test_the_command_line_stays_where_it_is_to_be_kept(site: Path) -> None:
+    kept = removable(site, keep_cli=True)
+    assert not {"typer", "rich", "pydantic"} & set(kept)
+    assert {"typer", "rich", "pydantic"} == set(removable(site)) - set(kept)
+    install(site, "fastapi", "pydantic")
+    assert {"typer", "rich"} == set(removable(site)) - set(kept)
 
 
 def test_a_package_that_was_asked_for_or_that_another_needs_stays(site: Path) -> None:

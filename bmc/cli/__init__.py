@@ -5,13 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
-from bmc.cli import app
+COMPLETING = "_BMC_COMPLETE"  # set by a shell that completes a command line
+_PACKAGES = ("typer", "rich")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command and leave with its exit code: 0 done, 1 check failed, 2 wrong, 3 missing."""
-    if app.COMPLETING in os.environ:
+    if COMPLETING in os.environ:
+        if not _installed():
+            sys.exit(0)
+        from bmc.cli import app
+
         app.complete()
     from bmc import streams, termination
 
@@ -22,6 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; errors become one line on stderr."""
+    if not _installed():  # after `python -m bmc.slim`
+        from bmc.cli import device
+
+        return device.run(arguments)
     from bmc.cli import running
 
     return running.run(arguments)
+
+
+def _installed() -> bool:
+    """Tell whether the packages of the command line are installed."""
+    return all(find_spec(name) is not None for name in _PACKAGES)

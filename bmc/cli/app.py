@@ -14,12 +14,11 @@ from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
 from bmc import streams, suggestions
-from bmc.cli import refusals
+from bmc.cli import COMPLETING, refusals
 from bmc.cli.expand import expand
 from bmc.docstrings import description_of, examples_of
 
 _HELP_WIDTH = 70  # characters of an option's help in a shell's list of completions
-COMPLETING = "_BMC_COMPLETE"  # set by a shell that completes a command line
 PANELS = {
     "Train and compress": ("train", "distill", "prune", "share", "quantize"),
     "Deploy": ("export", "predict", "serve", "check", "pack", "unpack"),
