@@ -34,6 +34,8 @@ _EXTRA_OF_PACKAGE = {
     "uvicorn": "serve",
     "prometheus_client": "serve",
     "fsspec": "recipes",
+    "pydantic": "recipes",
+    "yaml": "recipes",
 }
 
 

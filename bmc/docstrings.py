@@ -20,10 +20,15 @@ def arguments_of(subject: Any) -> dict[str, str]:
     """Return the text of each argument under `Args:`, with the arguments of base classes."""
     texts: dict[str, str] = {}
     for owner in reversed(subject.__mro__) if isinstance(subject, type) else [subject]:
-        pieces = _ARGUMENT.split(_section(owner, "Args"))[1:]
-        for name, text in zip(pieces[::2], pieces[1::2], strict=True):
-            texts[name] = " ".join(text.split())
+        texts.update(arguments_in(owner.__doc__ or ""))
     return texts
+
+
+def arguments_in(docstring: str) -> dict[str, str]:
+    """Return the text of each argument under `Args:` of a docstring."""
+    pieces = _ARGUMENT.split(_section_of(docstring, "Args"))[1:]
+    pairs = zip(pieces[::2], pieces[1::2], strict=True)
+    return {name: " ".join(text.split()) for name, text in pairs}
 
 
 def examples_of(subject: Any) -> list[str]:
@@ -32,5 +37,9 @@ def examples_of(subject: Any) -> list[str]:
 
 
 def _section(subject: Any, name: str) -> str:
-    pieces = _SECTION.split(inspect.cleandoc(subject.__doc__ or ""))[1:]
+    return _section_of(subject.__doc__ or "", name)
+
+
+def _section_of(docstring: str, name: str) -> str:
+    pieces = _SECTION.split(inspect.cleandoc(docstring))[1:]
     return dict(zip(pieces[::2], pieces[1::2], strict=True)).get(name, "")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bmc import plugins
 from bmc.contracts.base import Contract, function, value
+from bmc.contracts.declared import declared
 from bmc.errors import ArtifactError, PluginError
 from bmc.plugins import Kind
 
@@ -96,40 +94,7 @@ def setting_names(kind: str, name: str) -> list[str]:
         kind: "prune", "share", "quantize" or "distill".
         name: name of the technique; for a technique that is not part of bmc, the list is empty.
     """
-    package = f"bmc.compress.{kind}"
-    if kind not in kinds() or name not in plugins.names(package):
-        return []
-    module = f"{package}.{name.replace('-', '_')}"
-    steps = [
-        ast.unparse(node.value)
-        for node in _parse(module).body
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "STEP"
-    ]
-    return list(dict.fromkeys(name for step in steps for name in _fields_of(module, step)))
-
-
-def _fields_of(module: str, class_name: str) -> Iterator[str]:
-    """Read the names of the fields of a class that a module of bmc defines or imports."""
-    for node in _parse(module).body:
-        if isinstance(node, ast.ImportFrom) and class_name in {alias.name for alias in node.names}:
-            yield from _fields_of(str(node.module), class_name)
-        if isinstance(node, ast.ClassDef) and node.name == class_name:
-            for base in node.bases:
-                yield from _fields_of(module, ast.unparse(base))
-            for line in node.body:
-                if isinstance(line, ast.AnnAssign) and isinstance(line.target, ast.Name):
-                    yield line.target.id
-
-
-def _parse(module: str) -> ast.Module:
-    """Return the syntax tree of a module of bmc; an empty tree if the module is not one file."""
-    package, _, name = module.rpartition(".")
-    spec = importlib.util.find_spec(package) if package.startswith("bmc.") else None
-    for folder in (spec.submodule_search_locations or ()) if spec else ():
-        path = Path(folder) / f"{name}.py"
-        if path.is_file():
-            return ast.parse(path.read_text(encoding="utf-8"))
-    return ast.Module(body=[], type_ignores=[])
+    return list(declared(kind, name))
 
 
 def _technique_with_defaults(step: Any) -> Technique:

@@ -35,9 +35,13 @@ class Plan:
         steps: each step stands after those whose results it takes.
         bench: names of the steps of `export` whose bundles are timed, in turn, at the end.
         gates: limits that every bundle must meet, as `bmc report --gate` reads them.
+        measurement: settings of `bmc.workflows.options.Measurement` for the bench, by name.
+        report: settings of `bmc.workflows.options.Reporting`, by name; None for no report.
     """
 
     name: str
     steps: tuple[Step, ...]
     bench: tuple[str, ...] = ()
     gates: tuple[str, ...] = ()
+    measurement: Mapping[str, Any] = field(default_factory=dict)
+    report: Mapping[str, Any] | None = field(default_factory=dict)
