@@ -44,6 +44,11 @@ def named(code: str) -> str:
     return name
 
 
+def trusted() -> frozenset[str]:
+    """Return the names of the functions that may run, to pass them to a process of this command."""
+    return _typed.get()
+
+
 @contextmanager
 def trusting(*codes: str) -> Iterator[None]:
     """Let functions run in a block, and what `trust` adds in it; afterwards it is as before.

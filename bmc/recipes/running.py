@@ -59,7 +59,8 @@ def run_step(step: Step, inputs: Mapping[str, Path], output: Path) -> Path:
     call = call_of(step)
     refuse_untrusted(call)
     models = {**call.models, **{name: str(path) for name, path in inputs.items()}}
-    with writing.command(), provenance.command(command_of(call, models)):
+    shown = {**call.models, **{name: path.name for name, path in inputs.items()}}
+    with writing.command(), provenance.command(command_of(call, shown)):
         _RUN[call.verb](call, models, output)
     return output
 

@@ -1,0 +1,257 @@
+"""Run a plan: what is not done yet, independent steps side by side, and measure at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from bmc import console
+from bmc.errors import BmcError, GateError, StorageError
+from bmc.recipes.measuring import Measured, measure
+from bmc.recipes.names import Names, slug
+from bmc.recipes.plan import Plan, Step
+from bmc.recipes.planning import keys_of, redone, users_of, width_of
+from bmc.recipes.progress import (
+    CACHED,
+    DONE,
+    FAILED,
+    RUNNING,
+    SKIPPED,
+    Progress,
+    StepProgress,
+)
+from bmc.recipes.runners import Failure, Outcome, Runner
+from bmc.recipes.running import check_step
+from bmc.recipes.store import StepStore
+
+_MAX_NAMED = 3  # failures in a message
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """What became of a step of a plan.
+
+    Args:
+        step: the step.
+        key: key of its result.
+        state: cached, done, failed, or skipped: a step that it stands on failed.
+        path: folder of the result in the workspace; of what failed a gate, if it was kept.
+        seconds: how long it took.
+        why: why there is no result.
+        exit_code: exit code of a command that fails so.
+    """
+
+    step: Step
+    key: str
+    state: str
+    path: Path | None = None
+    seconds: float = 0.0
+    why: str = ""
+    exit_code: int = 0
+
+
+@dataclass(frozen=True)
+class PlanResult:
+    """What became of a plan.
+
+    Args:
+        name: name of the plan.
+        steps: what became of each step, in the order of the plan.
+        measured: the bench, the report and the failed gates.
+    """
+
+    name: str
+    steps: tuple[StepResult, ...]
+    measured: Measured
+
+    def raise_failures(self) -> None:
+        """Raise an error if a step or a gate failed.
+
+        Raises:
+            GateError: steps failed their gates or diverged, or bundles failed the gates of the
+                plan; the message says which and why.
+            BmcError: a step failed otherwise.
+        """
+        failed = [each for each in self.steps if each.state == FAILED]
+        skipped = sum(each.state == SKIPPED for each in self.steps)
+        reasons = [f"step {each.step.name!r}: {each.why}" for each in failed]
+        reasons += self.measured.failures
+        if not reasons:
+            return
+        more = len(reasons) - _MAX_NAMED
+        message = "; ".join(reasons[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
+        if skipped:
+            message += f" ({skipped} {'step stands' if skipped == 1 else 'steps stand'} on it)"
+        others = [each.exit_code for each in failed if each.exit_code != 1]
+        if others:
+            error = BmcError(message)
+            error.exit_code = max(others)
+            raise error
+        raise GateError(message, "plan", self)
+
+
+@dataclass
+class _Run:
+    """A plan that runs."""
+
+    plan: Plan
+    store: StepStore
+    runner: Runner
+    names: Names
+    keys: dict[str, str]
+    progress: Progress
+    results: dict[str, StepResult] = field(default_factory=dict)
+    running: dict[str, list[Step]] = field(default_factory=dict)  # by key: two may share one
+
+    def start(self) -> None:
+        """Submit every step whose inputs are there."""
+        for step in self.plan.steps:
+            key = self.keys[step.name]
+            is_begun = step.name in self.results or any(
+                step in steps for steps in self.running.values()
+            )
+            if is_begun or not all(name in self.results for name in step.inputs.values()):
+                continue
+            if key in self.running:
+                self.running[key].append(step)
+            elif self._has_room(step):
+                inputs = {argument: self.keys[name] for argument, name in step.inputs.items()}
+                self.running[key] = [step]
+                self.runner.submit(step, key, inputs)
+            else:
+                continue
+            self.progress.change(step.name, state=RUNNING, since=time.time())
+
+    def _has_room(self, step: Step) -> bool:
+        """Tell whether a step may start now; a step that times a bundle runs alone."""
+        if not self.runner.times_alone:
+            return True
+        others = [each for steps in self.running.values() for each in steps]
+        if any(self._times(each) for each in others):
+            return False
+        return not (self._times(step) and others)
+
+    def _times(self, step: Step) -> bool:
+        """Tell whether a step times a bundle: the export of a quantized model does."""
+        if step.verb != "export":
+            return step.verb == "quantize" and step.settings.get("target") is not None
+        by_name = {each.name: each for each in self.plan.steps}
+        makers = [by_name[name] for name in step.inputs.values()]
+        return not makers or any(each.verb == "quantize" for each in makers)
+
+    def end(self, outcome: Outcome) -> None:
+        """Note what became of a step, and name its result.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        for step in self.running.pop(outcome.key):
+            if outcome.failure is not None:
+                self._fail(step, outcome.failure, outcome.seconds)
+                continue
+            path = self.names.give(step, outcome.key)
+            self.results[step.name] = StepResult(step, outcome.key, DONE, path, outcome.seconds)
+            self.progress.change(step.name, state=DONE, seconds=outcome.seconds, text="")
+
+    def _fail(self, step: Step, failure: Failure, seconds: float) -> None:
+        kept = self.names.give_failed(step, Path(failure.kept)) if failure.kept else None
+        why, key = failure.message, self.keys[step.name]
+        if kept is not None:
+            why = why.replace(failure.kept, str(kept))
+        console.note(f"{step.name} failed: {why}")
+        self.results[step.name] = StepResult(
+            step, key, FAILED, kept, seconds, why, failure.exit_code
+        )
+        self.progress.change(step.name, state=FAILED, seconds=seconds, text=why)
+        for other in self.plan.steps:
+            if other.name in users_of(self.plan)[step.name] and other.name not in self.results:
+                because = f"it stands on {step.name!r}, which failed"
+                skipped = StepResult(other, self.keys[other.name], SKIPPED, why=because)
+                self.results[other.name] = skipped
+                self.progress.change(other.name, state=SKIPPED, text=because)
+        if failure.is_storage:
+            raise StorageError(f"step {step.name!r}: {why}; the same command goes on from there")
+
+
+def run_plan(
+    plan: Plan,
+    store: StepStore,
+    runner: Runner | Callable[[int], Runner],
+    *,
+    redo: Sequence[str] = (),
+) -> PlanResult:
+    """Run the steps of a plan that are not done yet, then measure its bundles and judge them.
+
+    A step that fails takes down what stands on it, and nothing else. A command that was killed
+    goes on when it is run again: results that are done are taken, trainings resume.
+
+    Args:
+        plan: the plan.
+        store: the results.
+        runner: what runs steps, or a function that makes one for a number of steps that may run
+            side by side: it is not called when all is done, and what it made is closed at the end.
+        redo: names of steps to run again, though their results are there.
+
+    Returns:
+        what became of each step; `PlanResult.raise_failures` raises the error of a command.
+
+    Raises:
+        ChangedResultError: a result in the store is not what the step wrote; nothing is run.
+        StorageError: the disk is full.
+        BmcError: a step is wrong; nothing is run.
+
+    Example:
+        >>> store = StepStore()
+        >>> run_plan(plan, store, lambda width: LocalRunner(store, width)).raise_failures()
+    """
+    keys = keys_of(plan, store)
+    names = Names(plan, store)
+    names.refuse_taken()
+    for step in redone(plan, redo):
+        store.remove(keys[step.name])
+    progress = Progress.of(store.root, slug(plan.name), plan.steps)
+    missing = [step for step in plan.steps if not store.has(keys[step.name])]
+    results = {
+        step.name: StepResult(step, keys[step.name], CACHED, names.give(step, keys[step.name]))
+        for step in plan.steps
+        if step not in missing
+    }
+    progress.steps.update((name, _cached(progress, name, store, keys[name])) for name in results)
+    try:
+        if missing:
+            for step in missing:
+                check_step(step)
+            made = runner(width_of(plan)) if callable(runner) else runner
+            made.on_event = progress.tell
+            try:
+                _run_all(_Run(plan, store, made, names, keys, progress, results))
+            finally:
+                if callable(runner):
+                    made.close()
+        progress.doing = "measuring" if plan.bench else "report"
+        progress.write()
+        in_order = tuple(results[step.name] for step in plan.steps)
+        bundles = {each.step.name: each.path for each in in_order if each.path is not None}
+        measured = measure(plan, store, bundles)
+    finally:
+        progress.doing = ""
+        progress.write(is_over=True)
+        store.hashes.save()
+    return PlanResult(plan.name, in_order, measured)
+
+
+def _run_all(run: _Run) -> None:
+    """Run steps until each has a result, has failed, or stands on one that failed."""
+    run.progress.write()
+    run.start()
+    while run.running:
+        run.end(run.runner.wait())
+        run.start()
+
+
+def _cached(progress: Progress, name: str, store: StepStore, key: str) -> StepProgress:
+    seal = store.seal(key)
+    seconds = seal.seconds if seal is not None else 0.0
+    return replace(progress.steps[name], state=CACHED, seconds=seconds)

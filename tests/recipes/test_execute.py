@@ -1,0 +1,248 @@
+"""Plans that are run: what is done is taken, what fails takes down what stands on it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from bmc import cli, console, disk, workspace
+from bmc.console import Callback, Event
+from bmc.errors import GateError, SettingError, StorageError, UnknownError, UsageError
+from bmc.files import sha256
+from bmc.recipes.execute import PlanResult, run_plan
+from bmc.recipes.local_runner import LocalRunner
+from bmc.recipes.plan import Plan, Step
+from bmc.recipes.planning import planned
+from bmc.recipes.runners import InProcess
+from bmc.recipes.store import ChangedResultError, StepStore
+from bmc.untrusted import read_json
+
+TRAIN = {"model": "mlp", "data": "digits", "epochs": 1, "width": 32}
+BASE = Step("base", "train", {}, TRAIN)
+PRUNE = {"method": "unstructured", "epochs": 0}
+PRUNED = Step("pruned[ratio=0.2]", "prune", {"model": "base"}, {**PRUNE, "ratio": 0.2})
+LOSSY = Step("lossy", "prune", {"model": "base"}, {**PRUNE, "ratio": 0.99, "max_drop": 0})
+AFTER = Step("after", "prune", {"model": "lossy"}, {**PRUNE, "ratio": 0.2})
+SMALL = Plan("small", (BASE, PRUNED), report=None)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("BMC_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a workspace in which the small plan was run."""
+    folder = tmp_path_factory.mktemp("done") / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BMC_HOME", str(folder))
+        run(SMALL)
+    return folder
+
+
+@pytest.fixture
+def finished(done: Path, home: Path) -> Path:
+    """Return a copy of that workspace."""
+    shutil.copytree(done, home)
+    return home
+
+
+def run(plan: Plan, **settings: object) -> PlanResult:
+    store = StepStore()
+    return run_plan(plan, store, InProcess(store), **settings)  # type: ignore[arg-type]
+
+
+def states(result: PlanResult) -> dict[str, str]:
+    return {each.step.name: each.state for each in result.steps}
+
+
+def nothing(width: int) -> LocalRunner:
+    raise AssertionError("a runner was made, though all is done")
+
+
+def test_what_is_done_is_not_done_again(finished: Path) -> None:
+    result = run_plan(SMALL, StepStore(), nothing)
+    assert states(result) == {"base": "cached", "pruned[ratio=0.2]": "cached"}
+    result.raise_failures()
+    assert [each.is_done for each in planned(SMALL, StepStore())] == [True, True]
+    more = Plan("other", (BASE, PRUNED, LOSSY), report=None)
+    assert [each.is_done for each in planned(more, StepStore())] == [True, True, False]
+
+
+def test_results_have_names_in_the_workspace_without_taking_the_space_twice(
+    done: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BMC_HOME", str(done))
+    names = {path.name for path in workspace.entries("model")}
+    assert names == {"small-base", "small-pruned-ratio-0.2"}
+    (weights,) = (done / ".steps").glob("*/base/model.safetensors")
+    assert (done / "small-base" / "model.safetensors").samefile(weights)
+
+
+def test_removing_or_replacing_a_name_leaves_the_store_as_it_was(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["remove", "small-base", "--yes"]) == 0
+    result = run_plan(SMALL, StepStore(), nothing)
+    assert (finished / "small-base" / "bmc.json").is_file()
+    weights = finished / "small-base" / "model.safetensors"
+    before = sha256(weights)
+    other = ["train", "mlp", "-d", "digits", "--epochs", "1", "--set", "width=8"]
+    assert cli.run([*other, "-o", str(weights.parent), "--force"]) == 0
+    assert sha256(weights) != before
+    assert all(StepStore().has(each.key) for each in result.steps)
+    with pytest.raises(UsageError, match="small-base exists, and is not what a recipe made"):
+        run_plan(SMALL, StepStore(), nothing)
+
+
+def test_a_name_that_stands_for_something_else_is_refused_before_any_work(home: Path) -> None:
+    (home / "small-base").mkdir(parents=True)
+    (home / "small-base" / "mine.txt").write_text("mine")
+    with pytest.raises(UsageError, match="small-base exists"):
+        run_plan(SMALL, StepStore(), nothing)
+    assert (home / "small-base" / "mine.txt").is_file()
+
+
+def test_a_cached_output_that_was_changed_by_hand_is_refused_until_it_is_redone(
+    finished: Path,
+) -> None:
+    (changed,) = (finished / ".steps").glob("*/base/config.json")
+    changed.write_text("{}")
+    with pytest.raises(ChangedResultError, match=r"'base'.*--redo base"):
+        run_plan(SMALL, StepStore(), nothing)
+    result = run(SMALL, redo=["base"])
+    assert states(result) == {"base": "done", "pruned[ratio=0.2]": "cached"}
+    assert "width" in (finished / "small-base" / "config.json").read_text()
+    with pytest.raises(UnknownError, match="Did you mean 'base'"):
+        run(SMALL, redo=["bse"])
+
+
+def test_a_failed_gate_takes_down_what_stands_on_it_and_nothing_else(finished: Path) -> None:
+    result = run(Plan("small", (BASE, LOSSY, AFTER, PRUNED), report=None))
+    assert states(result) == {
+        "base": "cached",
+        "lossy": "failed",
+        "after": "skipped",
+        "pruned[ratio=0.2]": "cached",
+    }
+    with pytest.raises(GateError, match=r"step 'lossy': .* points .*small-lossy\.failed.*1 step"):
+        result.raise_failures()
+    assert (finished / "small-lossy.failed" / "bmc.json").is_file()
+    progress = read_json(finished / ".steps" / ".plans" / "small.json", "progress")
+    found = [(step["name"], step["state"]) for step in progress["steps"]]
+    assert ("lossy", "failed") in found
+    assert ("after", "skipped") in found
+    assert progress["process"] == 0
+
+
+def test_a_full_disk_stops_the_plan_without_half_a_result_and_it_goes_on_after(
+    finished: Path,
+) -> None:
+    plan = Plan("small", (BASE, Step("more", "prune", {"model": "base"}, {**PRUNE, "ratio": 0.3})))
+
+    def full(operation: str, path: Path) -> None:
+        if operation == "open" and "more" in str(path) and path.name == "config.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    disk.watch(full)
+    try:
+        with pytest.raises(StorageError, match=r"step 'more': the disk is full.*goes on"):
+            run(plan)
+    finally:
+        disk.unwatch(full)
+    assert not list((finished / ".steps").glob("*/more/bmc.json"))
+    assert states(run(plan)) == {"base": "cached", "more": "done"}
+
+
+def test_the_second_of_two_runs_at_once_takes_what_the_first_makes(home: Path) -> None:
+    notes: list[str] = []
+    results: list[PlanResult] = []
+
+    def work() -> None:
+        def note(event: Event) -> None:
+            notes.append(event.text)
+
+        with console.reporting(Callback(note)):
+            results.append(run(SMALL))
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(results) == 2
+    assert sum(text.startswith("epoch 1 of 1") for text in notes) == 1
+    assert {each.state for result in results for each in result.steps} <= {"done", "cached"}
+
+
+@pytest.mark.parametrize(
+    ("steps", "says"),
+    [
+        ((BASE, BASE), "two steps are named 'base'"),
+        ((PRUNED, BASE), "stands after it"),
+        ((BASE, AFTER), "no step named 'lossy'"),
+        ((Step("a/b", "train", {}, TRAIN), Step("a-b", "train", {}, TRAIN)), "both be named"),
+    ],
+)
+def test_a_wrong_plan_is_refused_before_any_work(
+    steps: tuple[Step, ...], says: str, home: Path
+) -> None:
+    with pytest.raises(UsageError, match=says):
+        run_plan(Plan("small", steps), StepStore(), nothing)
+    assert not home.exists() or not list(home.glob("small*"))
+
+
+def test_branches_run_in_processes_and_one_that_is_killed_fails_alone(finished: Path) -> None:
+    other = Step("other", "train", {}, {**TRAIN, "width": 16})
+    long = Step("long", "train", {}, {**TRAIN, "epochs": 10_000})
+    plan = Plan("small", (BASE, PRUNED, LOSSY, other, long), report=None)
+    notes: list[str] = []
+    runner = LocalRunner(StepStore(), workers=2, threads=1)
+    key = planned(plan, StepStore())[-1].key
+
+    def note(event: Event) -> None:
+        notes.append(event.text)
+        if event.text.startswith("long: epoch"):
+            lock = finished / ".steps" / f".{key}.bmc-lock"  # it names the process that holds it
+            with suppress(ProcessLookupError):
+                os.kill(int(lock.read_text()), signal.SIGKILL)
+
+    with console.reporting(Callback(note)), closing(runner):
+        result = run_plan(plan, StepStore(), runner)
+    assert states(result) == {
+        "base": "cached",
+        "pruned[ratio=0.2]": "cached",
+        "lossy": "failed",
+        "other": "done",
+        "long": "failed",
+    }
+    assert any(text.startswith("other: epoch 1 of 1") for text in notes)
+    with pytest.raises(GateError, match=r"lossy.*'long': its process ended \(signal 9\)"):
+        result.raise_failures()
+
+
+def test_a_number_of_processes_below_one_is_refused(home: Path) -> None:
+    with pytest.raises(SettingError, match="workers is 0"):
+        LocalRunner(StepStore(), workers=0)
+
+
+def test_a_finished_plan_is_read_without_torch(finished: Path) -> None:
+    code = (
+        "import sys; from bmc.recipes.execute import run_plan; "
+        "from bmc.recipes.store import StepStore; from bmc.recipes.plan import Plan, Step; "
+        f"plan = Plan('small', (Step('base', 'train', {{}}, {TRAIN!r}),), report=None); "
+        "result = run_plan(plan, StepStore(), None); "
+        "assert result.steps[0].state == 'cached'; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
