@@ -24,7 +24,7 @@ from safetensors.numpy import load_file, save_file
 from safetensors.torch import load_model, save_model
 from torch import Tensor
 
-from bmc import __version__, building, curves, disk, inputs, provenance
+from bmc import __version__, building, curves, disk, inputs, processes, provenance
 from bmc.checksums import check_files
 from bmc.contracts import families
 from bmc.contracts.tasks import EMBEDDING
@@ -65,6 +65,8 @@ _PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy")
 def save(model: Model, output: Path, force: bool = False) -> Path:
     """Write a model directory, whole or not at all, and check that it loads to the same model.
 
+    Of several processes of one training the first writes.
+
     Args:
         model: the model to save.
         output: path of the directory.
@@ -76,6 +78,8 @@ def save(model: Model, output: Path, force: bool = False) -> Path:
             outputs; nothing is kept.
         StorageError: the disk is full.
     """
+    if not processes.is_first():
+        return output
     with new_folder(output, force) as folder:
         write_weights(model.module, folder / "model.safetensors")
         write_json(folder / "config.json", model.spec)

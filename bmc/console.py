@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Protocol
 
-from bmc import streams
+from bmc import processes, streams
 from bmc.errors import UsageError
 from bmc.printable import printable as printable
 
@@ -104,13 +104,14 @@ _reporter: ContextVar[Reporter] = ContextVar("reporter", default=_SILENT_REPORTE
 
 
 def set_mode(quiet: bool, json: bool) -> None:
-    """Set how a command prints.
+    """Set how a command prints; of several processes of one training the first does.
 
     Args:
         quiet: drop notes and progress.
         json: print results as one JSON document.
     """
-    _reporter.set(_SILENT_REPORTER if quiet else _terminal())
+    is_silent = quiet or not processes.is_first()
+    _reporter.set(_SILENT_REPORTER if is_silent else _terminal())
     _mode["json"] = json
 
 

@@ -29,15 +29,17 @@ def exit_code_of(interruption: KeyboardInterrupt) -> int:
     return getattr(interruption, "exit_code", _SIGNALLED + signal.SIGINT)
 
 
-def message_for(arguments: Sequence[str]) -> str:
+def message_for(arguments: Sequence[str], processes: int = 1) -> str:
     """Return the message for a command that was interrupted: whether it can be resumed.
 
     Args:
         arguments: the verb and what follows it.
+        processes: number of processes of one training; a launcher ends all when one has ended.
     """
     trains = arguments and (arguments[0] in _RESUMABLE or "qat" in arguments)
     kept = "The same command goes on from the last checkpoint"
-    return f"stopped. {kept if trains else 'Nothing was kept'}"
+    several = f", or another of the {processes} processes has ended" if processes > 1 else ""
+    return f"stopped{several}. {kept if trains else 'Nothing was kept'}"
 
 
 def raise_on_signals() -> None:

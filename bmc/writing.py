@@ -21,7 +21,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 
-from bmc import disk, locks
+from bmc import disk, locks, processes
 from bmc.errors import BmcError, UsageError
 from bmc.files import storage_error
 
@@ -48,7 +48,8 @@ def command() -> Iterator[None]:
 def hold(path: Path) -> None:
     """Lock an output and its checkpoints until the running `command` block ends.
 
-    Outside of a `command` block the lock is taken and released at once, as a check.
+    Outside of a `command` block the lock is taken and released at once, as a check. Of several
+    processes of one training the first takes the lock for all.
 
     Args:
         path: path of the output.
@@ -57,6 +58,8 @@ def hold(path: Path) -> None:
         UsageError: another command is writing the output.
         StorageError: the folder cannot be written.
     """
+    if not processes.is_first():
+        return
     stack = _held.get()
     with ExitStack() as checked, named_errors(path):
         (checked if stack is None else stack).enter_context(_locked(_real(path)))
@@ -79,7 +82,8 @@ def refuse_existing(output: Path, force: bool) -> None:
             f"the name {output.name[:40]!r}... has {size} bytes, and {_MAX_NAME_BYTES} at most are "
             "possible; name a shorter one with --output"
         )
-    recover(output)
+    if processes.is_first():
+        recover(output)
     parent = next((path for path in output.absolute().parents if path.exists()), None)
     if parent and not parent.is_dir():
         raise UsageError(
@@ -88,7 +92,8 @@ def refuse_existing(output: Path, force: bool) -> None:
     if not output.exists():
         return
     if not force:
-        sweep(_real(output).parent)
+        if processes.is_first():
+            sweep(_real(output).parent)
         raise UsageError(f"{output} exists; --force replaces it, --output names another place")
     if not _is_ours(output):
         raise UsageError(f"{output} was not written by bmc; --force will not replace it")
@@ -128,9 +133,13 @@ def new_folder(output: Path, force: bool = False) -> Iterator[Path]:
 def write_atomically(path: Path, data: bytes) -> None:
     """Replace a file in one step: at any time the path holds the old or the new content.
 
+    Of several processes of one training the first writes.
+
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
     """
+    if not processes.is_first():
+        return
     with replacing(path) as temporary:
         disk.write(temporary, data)
 

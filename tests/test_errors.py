@@ -24,6 +24,7 @@ from bmc.errors import BmcError, unknown
         (errors.RequestError, 2),
         (errors.GateError, 1),
         (errors.DivergedError, 1),
+        (errors.ProcessError, 1),
         (errors.MissingError, 3),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from bmc import console, streams
+from bmc import console, processes, streams
 from bmc.errors import StorageError
 from bmc.rendering.rendered import Rendered
 from bmc.termination import BROKEN_PIPE
@@ -14,9 +14,13 @@ from bmc.user_code import summary_of
 def print_result(rendered: Rendered) -> int:
     """Print a result, as JSON with `--json`; return its exit code.
 
+    Of several processes of one training the first prints.
+
     Returns:
         the exit code of `report_unprinted` if stdout cannot be written to.
     """
+    if not processes.is_first():
+        return rendered.exit_code
     try:
         if console.wants_json():
             print(json.dumps(rendered.data, indent=2), file=streams.results())

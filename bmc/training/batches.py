@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections.abc import Callable, Sequence
@@ -138,6 +139,20 @@ class Rows:
             rows,
             positions=None if positions is None else torch.from_numpy(positions),
         )
+
+    def parts(self, indices: array[int], count: int) -> list[tuple[array[int], float]]:
+        """Return the rows of a batch in several parts, each with its share of the outputs.
+
+        Args:
+            indices: the rows of the batch.
+            count: number of parts, at most: a part has 2 rows or more, which batch norm needs.
+        """
+        count = max(1, min(count, len(indices) // 2))
+        ends = [len(indices) * done // count for done in range(count + 1)]
+        parts = [indices[start:stop] for start, stop in itertools.pairwise(ends)]
+        outputs = [len(self.outputs.at(part)) for part in parts]
+        total = max(sum(outputs), 1)
+        return [(part, number / total) for part, number in zip(parts, outputs, strict=True)]
 
     def in_order(self, size: int) -> list[list[int]]:
         """Return the indices of all rows in batches of similar length, shortest first."""

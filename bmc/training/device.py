@@ -7,25 +7,41 @@ from contextlib import contextmanager
 
 import torch
 
+from bmc import processes
 from bmc.errors import MissingError
 
 
 def device_of(name: str) -> torch.device:
-    """Return the torch device that a setting names.
+    """Return the torch device that a setting names; of several processes each has a GPU.
 
     Args:
         name: "cpu", "cuda", or "auto": a GPU if there is one, else the CPU.
 
     Raises:
-        MissingError: the name is "cuda", and torch has no GPU.
+        MissingError: the name is "cuda", and torch has no GPU; or there are fewer GPUs than
+            processes on this machine.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise MissingError(
             "torch finds no CUDA device: use --device cpu, or install a CUDA build of torch"
         )
+    if name == "cuda" and processes.count() > 1:
+        return _own_gpu()
     return torch.device(name)
+
+
+def _own_gpu() -> torch.device:
+    """Return the GPU of this process, which becomes the one that "cuda" names."""
+    wanted, present = processes.local_count(), torch.cuda.device_count()
+    if wanted > present:
+        raise MissingError(
+            f"{wanted} processes on this machine need a GPU each, and torch finds {present}: start "
+            f"{present}, or train with --device cpu"
+        )
+    torch.cuda.set_device(processes.local_number())
+    return torch.device("cuda", processes.local_number())
 
 
 def has_bf16() -> bool:

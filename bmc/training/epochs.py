@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bmc import __version__, console
+from bmc import __version__, console, processes
 from bmc.errors import DivergedError, ModelCodeError
 from bmc.model import AfterStep
-from bmc.training import checkpoint
+from bmc.training import checkpoint, collective, shared_state
 from bmc.training.batches import Rows
 from bmc.training.checkpoint import Progress
 from bmc.training.device import device_of, has_bf16
@@ -67,8 +67,9 @@ class Fitted:
 class Epochs(ABC):
     """A training run that resumes after an interruption.
 
-    With the same number of threads the result is bit-identical to that of a run that was not
-    interrupted. A subclass trains on a batch and scores an epoch.
+    With the same numbers of threads and processes the result is bit-identical to that of a run that
+    was not interrupted; with others it differs by rounding. A subclass trains on a batch and scores
+    an epoch. Several processes train the same networks; the first writes checkpoints.
 
     Args:
         networks: module of all networks that are trained, and stored in checkpoints.
@@ -163,10 +164,12 @@ class Epochs(ABC):
                 self._write_checkpoint()
         with torch.no_grad():
             for name, tensor in checkpoint.tensors_of(module).items():
-                tensor.copy_(self._best[name])
+                if processes.is_first():
+                    tensor.copy_(self._best[name])
+            collective.copy_from_first(list(checkpoint.tensors_of(module).values()))
 
     def update(self, loss: Tensor, parameters: list[nn.Parameter], step: int) -> None:
-        """Clip the gradients of a loss, and run a step of the optimizer.
+        """Average the gradients over all processes, clip them, and run a step of the optimizer.
 
         Args:
             loss: loss whose gradients the parameters have.
@@ -176,6 +179,7 @@ class Epochs(ABC):
         Raises:
             DivergedError: a gradient is NaN or infinite; the weights are not changed.
         """
+        collective.average_gradients(parameters)
         norm = nn.utils.clip_grad_norm_(parameters, self._settings.clip)
         if not torch.isfinite(norm):
             raise self._diverged(loss)
@@ -203,22 +207,26 @@ class Epochs(ABC):
     def _resume(self) -> Progress:
         """Restore the last checkpoint of this run, if there is one, and return the progress."""
         torch.manual_seed(self._settings.seed)
-        resumed = checkpoint.read(self._folder, self._identity, self._networks, self._optimizer)
-        if resumed:
-            self.progress, self._best = resumed
+        collective.agree(self._identity)
+        if processes.is_first():
+            read = (self._folder, self._identity, self._networks, self._optimizer)
+            self.progress, self._best = checkpoint.read(*read) or (self.progress, self._best)
+        self.progress = shared_state.of_first(self.progress, self._networks, self._optimizer)
+        if self.progress.epoch or self.progress.step:
             epoch, step = self.progress.epoch + 1, self.progress.step
             console.note(f"training resumes from epoch {epoch}, step {step}")
         return self.progress
 
     def _end_epoch(self) -> None:
         """Score the epoch, and keep a copy of its weights if they are to be the result."""
-        score, progress = self.score(), self.progress
+        own, progress = self.score(), self.progress
+        score = collective.from_first(lambda: own)
         progress.history.append(score)
         progress.end_epoch()
         keeps_last = self._settings.keep == "last"
-        if not self._best or self.is_better(score, progress.best_score) or keeps_last:
+        if not progress.best_epoch or self.is_better(score, progress.best_score) or keeps_last:
             progress.best_score, progress.best_epoch = score, progress.epoch
-            tensors = checkpoint.tensors_of(self._result)
+            tensors = checkpoint.tensors_of(self._result) if processes.is_first() else {}
             self._best = {name: value.detach().cpu().clone() for name, value in tensors.items()}
         total = self._settings.epochs
         further = "".join(
@@ -228,9 +236,9 @@ class Epochs(ABC):
         console.note(f"epoch {progress.epoch} of {total}: {self.score_name} {score:.4f}{further}")
 
     def _write_checkpoint(self) -> None:
-        checkpoint.write(
-            self._folder, self._identity, self.progress, self._networks, self._optimizer, self._best
-        )
+        if processes.is_first():
+            run = (self._folder, self._identity, self.progress)
+            checkpoint.write(*run, self._networks, self._optimizer, self._best)
 
     def _diverged(self, loss: Tensor) -> DivergedError:
         """Return an error that names the step and the last good checkpoint."""
@@ -264,6 +272,6 @@ def _identity_of(networks: nn.Module, train: Rows, settings: TrainingSettings, r
     """Return a hash of everything that a run depends on."""
     shapes = {name: list(value.shape) for name, value in networks.named_parameters()}
     versions = [__version__, torch.__version__]
-    machine = [torch.get_num_threads(), device_of(settings.device).type, has_bf16()]
+    machine = [device_of(settings.device).type, has_bf16()]
     content = [asdict(settings), shapes, len(train), *versions, *machine, run]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()

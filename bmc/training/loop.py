@@ -12,11 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bmc import processes
 from bmc.contracts.tasks import scoring as scoring_of
 from bmc.errors import SettingError
 from bmc.measure.custom import CustomScore
 from bmc.model import AfterStep, Form, Loss, Metrics, all_outputs_of, output_of
-from bmc.training import checkpoint
+from bmc.training import batch_norms, checkpoint, collective
 from bmc.training.augment import augmented_batch
 from bmc.training.batches import Batch, Rows
 from bmc.training.device import autocast, device_of
@@ -46,7 +47,11 @@ def fit(
     """Train a module in place, and leave it with the weights of its best epoch.
 
     The same call after an interruption resumes from the last checkpoint in `folder`. With the same
-    number of threads the result is bit-identical to that of a run that was not interrupted.
+    numbers of threads and processes the result is bit-identical to that of a run that was not
+    interrupted.
+
+    Several processes divide the rows of each batch, and train as one process does: in fp32 without
+    dropout the losses differ by rounding. With dropout each process draws its own random numbers.
 
     Args:
         module: module from a batch's inputs to logits (rows, classes) or values (rows, 1).
@@ -80,7 +85,8 @@ def fit(
     epochs = _Supervised(
         module, train, settings, folder, run, loss, form, measure, scoring, metrics
     )
-    epochs.fit(module, after_step)
+    with batch_norms.of_whole_batches(module):
+        epochs.fit(module, after_step)
     module.to("cpu").eval()
     module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     progress = epochs.progress
@@ -122,28 +128,41 @@ class _Supervised(Epochs):
         self._networks.train()
 
     def learn(self, indices: array[int], step: int) -> float:
-        # Data-parallel training would split `indices` among processes here, and average gradients.
+        total = torch.zeros(())
+        for part, share in self._train.parts(indices, self._settings.accumulate):
+            loss = share * self._loss_of(part, step)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach().cpu()
+            if self._metrics:
+                metrics = self._metrics().items()
+                self.progress.add({name: share * value for name, value in metrics})
+        self.update(total, self._parameters, step)
+        return float(total)
+
+    def _loss_of(self, indices: array[int], step: int) -> Tensor:
+        """Return the loss of a batch, of which this process computes the outputs of its share."""
         settings, device = self._settings, self._device
         batch = self._train.batch(indices).to(device)
         batch = augmented_batch(batch, settings.augment)
-        with autocast(settings.precision, device):
-            if self._form:
-                outputs = [self._form(batch.inputs)]
-            else:
-                outputs = all_outputs_of(self._networks, batch.inputs)
-        outputs = [batch.selected(output) for output in outputs]
-        loss = self._loss(outputs[0].float(), batch)
+        rows = len(indices)
+        own = collective.own_share(batch.inputs)
+        with (
+            autocast(settings.precision, device),
+            batch_norms.divided(rows),
+            collective.own_randomness(settings.seed, step, indices[0]),
+        ):
+            outputs = [self._form(own)] if self._form else all_outputs_of(self._networks, own)
+        gathered = [collective.gather(output.float(), rows) for output in outputs]
+        outputs = [batch.selected(output) for output in gathered]
+        loss = self._loss(outputs[0], batch)
         if settings.auxiliary_weight:
             loss = loss + settings.auxiliary_weight * _auxiliary_loss(outputs, batch, self._loss)
         if settings.l1:
             loss = loss + settings.l1 * _l1_norm(self._parameters)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.update(loss, self._parameters, step)
-        return float(loss.detach())
+        return loss
 
     def end_step(self, step: int) -> None:
-        if self._metrics:
-            self.progress.add(self._metrics())
+        """Do nothing: metrics are added as losses are computed."""
 
     def score(self) -> float:
         return self._scoring(self._networks)
@@ -179,6 +198,7 @@ def outputs_of(
     precision: str = "fp32",
     device: str = "cpu",
     form: Form | None = None,
+    divided: bool = False,
 ) -> NDArray[np.float32]:
     """Return a module's outputs for all rows, float32 (rows, classes or 1), in their order.
 
@@ -190,13 +210,21 @@ def outputs_of(
         precision: "bf16", "fp32", or "auto".
         device: "cpu", "cuda", or "auto".
         form: function that computes the outputs with the module's weights, faster than the module.
+        divided: whether several processes compute each some of the batches. All of them must call
+            the function then. The batches, and so the outputs, are those of one process.
     """
     outputs: NDArray[np.float32] | None = None
-    for indices in rows.in_order(_SCORING_BATCH):
+    batches = rows.in_order(_SCORING_BATCH)
+    divided = divided and processes.is_divided(len(batches))
+    if divided:
+        batches = batches[processes.number() :: processes.count()]
+    for indices in batches:
         batch_outputs = logits_of(module, rows, indices, precision, device, form).numpy()
         if outputs is None:
-            outputs = np.empty((len(rows.outputs), *batch_outputs.shape[1:]), np.float32)
+            outputs = np.zeros((len(rows.outputs), *batch_outputs.shape[1:]), np.float32)
         outputs[rows.outputs.at(indices)] = batch_outputs
+    if divided and outputs is not None:
+        collective.sum_array(outputs)
     return np.empty((0, 1), np.float32) if outputs is None else outputs
 
 
@@ -210,6 +238,8 @@ def score_of(
 ) -> float:
     """Return the score of a module on labeled rows: the measure of its task, or a custom score.
 
+    Several processes divide the rows; all of them must call the function.
+
     Args:
         module: the module, which is in evaluation mode and on the device afterwards.
         rows: labeled rows.
@@ -218,7 +248,8 @@ def score_of(
         score: custom score to compute in place of the task's measure.
         names: names of the labels, on which the measure of tags depends.
     """
-    outputs = outputs_of(module, rows, settings.precision, device_of(settings.device).type)
+    device = device_of(settings.device).type
+    outputs = outputs_of(module, rows, settings.precision, device, divided=True)
     labels = rows.labels.numpy()
     return score.value(outputs, labels) if score else scoring_of(task, names).value(outputs, labels)
 

@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, gelu, linear
 
+from bmc import processes
 from bmc.errors import UsageError
 from bmc.model import AfterStep
-from bmc.training import checkpoint
+from bmc.training import batch_norms, checkpoint, collective
 from bmc.training.batches import Rows
 from bmc.training.device import autocast, device_of
 from bmc.training.epochs import Epochs, Fitted
@@ -154,7 +155,8 @@ def fit_masked(
     torch.manual_seed(settings.seed)
     networks = Networks(module, table, width).to(device_of(settings.device))
     epochs = _Masked(networks, hidden, tokens, train, validation, settings, folder, run)
-    epochs.fit(module, after_step)
+    with batch_norms.of_whole_batches(networks):
+        epochs.fit(module, after_step)
     module.to("cpu").eval()
     progress = epochs.progress
     history, losses = tuple(progress.history), tuple(progress.losses)
@@ -196,12 +198,21 @@ class _Masked(Epochs):
         self._networks.train()
 
     def learn(self, indices: array[int], step: int) -> float:
-        logits, labels = self._predicted(self._train, indices)
+        inputs, ids, chosen = self._hide(self._train, indices)
+        own, is_divided = processes.share(len(ids)), processes.is_divided(len(ids))
+        with collective.own_randomness(self._settings.seed, step), batch_norms.divided(len(ids)):
+            logits = self._logits(collective.own_share(inputs), chosen[own])
+        labels = ids[own][chosen[own]].to(self._device)
         # A batch of a few short texts may have no token to predict: the sum is then 0.
-        loss = cross_entropy(logits, labels, reduction="sum") / max(len(labels), 1)
-        loss.backward()  # type: ignore[no-untyped-call]
-        self.update(loss, self._parameters, step)
-        return float(loss.detach())
+        loss = cross_entropy(logits, labels, reduction="sum") / max(int(chosen.sum()), 1)
+        # The mean over processes, which `update` takes of the gradients, is the sum over all rows.
+        factor = processes.count() if is_divided else 1
+        (factor * loss).backward()  # type: ignore[no-untyped-call]
+        total = loss.detach().cpu().reshape(1)
+        if is_divided:
+            collective.sum_tensor(total)
+        self.update(total[0], self._parameters, step)
+        return float(total)
 
     def end_step(self, step: int) -> None:
         """Do nothing: there is no work after a step."""
@@ -212,23 +223,30 @@ class _Masked(Epochs):
         random = torch.Generator().manual_seed(0)  # the same tokens are hidden in every epoch
         right = total = 0
         for indices in self._validation.in_order(_SCORING_BATCH):
-            logits, labels = self._predicted(self._validation, array("q", indices), random)
-            right += int((logits.argmax(1) == labels).sum())
+            inputs, ids, chosen = self._hide(self._validation, array("q", indices), random)
+            labels = ids[chosen].to(self._device)
+            right += int((self._logits(inputs, chosen).argmax(1) == labels).sum())
             total += len(labels)
         return right / max(total, 1)
 
     def is_better(self, score: float, best: float) -> bool:
         return score >= best
 
-    def _predicted(
+    def _hide(
         self, rows: Rows, indices: array[int], random: torch.Generator | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Return logits (hidden tokens, vocabulary) for a batch, and the ids of these tokens."""
+    ) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Return a batch's inputs with hidden tokens, its ids (rows, length), and which are hidden.
+
+        Ids and what is hidden, bool (rows, length), are on the CPU.
+        """
         batch = rows.batch(indices)
         ids = batch.inputs["input_ids"]
         read, chosen = self._tokens.hide(ids, batch.inputs["attention_mask"], random)
         batch.inputs["input_ids"] = read
-        inputs = batch.to(self._device).inputs
+        return batch.to(self._device).inputs, ids, chosen
+
+    def _logits(self, inputs: Mapping[str, Tensor], chosen: Tensor) -> Tensor:
+        """Return float32 logits (hidden tokens, vocabulary) for a batch."""
         with autocast(self._settings.precision, self._device):
             logits = self._pair.logits(self._hidden(inputs)[chosen.to(self._device)])
-        return logits.float(), ids[chosen].to(self._device)
+        return logits.float()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Beta
 
+from bmc import processes
 from bmc.errors import UsageError
 from bmc.inference.form import is_quantized, training_form
 from bmc.inference.token_ngrams import TokenNgrams
@@ -79,6 +80,7 @@ class MixedTexts:
     """
 
     def __init__(self, student: Model, device: str) -> None:
+        processes.refuse_several(f"the augmentation {MIXKD}")
         self._student, self._device = student, device_of(device)
         self._hooks = ExitStack()
         self._now: MixedInputs | None = None  # what is being computed

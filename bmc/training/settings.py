@@ -37,6 +37,7 @@ class TrainingSettings:
         epochs: passes over the training rows.
         learning_rate: peak learning rate of the schedule.
         batch_size: rows per step; with `batch_tokens`, rows per step at most.
+        accumulate: parts in which the rows of a step are computed one after another: less memory.
         batch_tokens: tokens or time steps per step, padding included, instead of `batch_size`; 0
             for a fixed number of rows.
         optimizer: adamw, adam (L2 in the gradient), sgd with momentum, or adagrad, which suits rows
@@ -72,6 +73,7 @@ class TrainingSettings:
     epochs: int = 3
     learning_rate: float = 1e-4
     batch_size: int = 32
+    accumulate: int = 1
     batch_tokens: int = 0
     optimizer: str = field(default="adamw", metadata=about(Choice("optimizer", OPTIMIZERS)))
     momentum: float = 0.9
@@ -102,7 +104,7 @@ class TrainingSettings:
             value = getattr(self, setting.name)
             if isinstance(value, float) and not math.isfinite(value):
                 raise SettingError(f"{_words(setting.name)} is {value}; it must be a finite number")
-        for name in ("epochs", "batch_size", "checkpoint_every"):
+        for name in ("epochs", "batch_size", "accumulate", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise SettingError(
                     f"{_words(name)} is {getattr(self, name)}; it must be at least 1"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import pad
 
-from bmc import console, disk
+from bmc import console, disk, processes
 from bmc.contracts.targets import runtime_of
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import content_of
@@ -22,6 +22,7 @@ from bmc.inputs import Aligned, Many, OutputRows
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Model, output_of
+from bmc.training import collective
 from bmc.training.batches import Batch, Rows
 from bmc.training.bundle_network import is_bundle
 from bmc.training.device import autocast, device_of, has_bf16
@@ -45,6 +46,9 @@ def cached_logits(
     version of torch, and that of a bundle's runtime. So a longer list of texts reuses the chunks of
     a shorter list. A chunk ends with a sha256 of its content; a damaged chunk is computed again.
 
+    Several processes compute each some batches of a chunk, the batches of one process. Only the
+    first reads and writes the cache.
+
     Args:
         teacher: a trained model.
         sha256: sha256 of the teacher's weights.
@@ -54,16 +58,19 @@ def cached_logits(
         precision: "fp32", or "auto", which may be bf16.
     """
     folder = cache / f"teacher-{sha256[:16]}"
-    disk.make_folders(folder)
     chunks = [texts[start : start + CHUNK] for start in range(0, len(texts), CHUNK)]
     identity = _identity(teacher, sha256, device)
     if precision != "auto":
         identity += f" {precision}"
     paths = [folder / f"{_name(identity, chunk)}.npy" for chunk in chunks]
-    logits_of_chunks = {}
-    for path, chunk in zip(paths, chunks, strict=True):
-        if (logits := read_logits(path, (_outputs(teacher, chunk), _width(teacher)))) is not None:
-            logits_of_chunks[path] = logits
+
+    def read() -> dict[Path, NDArray[np.float32]]:
+        disk.make_folders(folder)
+        shapes = ((_outputs(teacher, chunk), _width(teacher)) for chunk in chunks)
+        every = {path: read_logits(path, shape) for path, shape in zip(paths, shapes, strict=True)}
+        return {path: logits for path, logits in every.items() if logits is not None}
+
+    logits_of_chunks = collective.from_first(read)
     cached = sum(
         len(chunk) for path, chunk in zip(paths, chunks, strict=True) if path in logits_of_chunks
     )
@@ -73,7 +80,8 @@ def cached_logits(
             for path, chunk in zip(paths, chunks, strict=True):
                 if path not in logits_of_chunks:
                     logits_of_chunks[path] = _compute(teacher, chunk, device, precision)
-                    write_logits(path, logits_of_chunks[path])
+                    if processes.is_first():
+                        write_logits(path, logits_of_chunks[path])
                     advance(len(chunk))
     return torch.from_numpy(np.concatenate([logits_of_chunks[path] for path in paths]))
 
@@ -115,8 +123,10 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
             samples = inputs["samples"]
             missing = target.settings.samples - samples.shape[1]
             inputs = {**inputs, "samples": pad(samples, (0, missing))}
+        rows = len(batch.rows)
+        own = collective.own_share(inputs)
         with torch.no_grad(), autocast("auto", torch_device):
-            return output_of(teacher.module, inputs).float()
+            return collective.gather(output_of(teacher.module, own).float(), rows)
 
     return logits
 
@@ -124,8 +134,9 @@ def live_logits(teacher: Model, student: Model, device: str) -> Callable[[Batch]
 def _compute(teacher: Model, texts: Many, device: str, precision: str) -> NDArray[np.float32]:
     rows = Rows(texts, [], teacher.encoder)
     if is_bundle(teacher):
-        return outputs_of(teacher.module, rows, "fp32", "cpu")
-    return outputs_of(teacher.module, rows, precision, device, training_form(teacher))
+        return outputs_of(teacher.module, rows, "fp32", "cpu", divided=True)
+    form = training_form(teacher)
+    return outputs_of(teacher.module, rows, precision, device, form, divided=True)
 
 
 def _outputs(teacher: Model, texts: Many) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bmc import console
+from bmc import console, processes
 from bmc.contracts import Network, families
 from bmc.contracts.tasks import task
 from bmc.contracts.techniques import technique
@@ -95,6 +95,7 @@ def work_for(
                 f"a {model.family} model is not trained with labels or a loss, so it cannot learn "
                 "from a teacher or unlabeled rows"
             )
+        processes.refuse_several(f"the training of a {model.family}")
         every_step = every_step_of(model, after_step)
         taught: dict[str, Any] = {"guide": guide} if guide else {}
         fitted = family.train(model, without_test, changed, folder, run, every_step, **taught)

@@ -10,12 +10,13 @@ from typing import Any
 
 import torch
 
-from bmc import artifact, console, workspace
+from bmc import artifact, console, processes, workspace
 from bmc.contracts import Family, Network, families
 from bmc.contracts.tasks import EMBEDDING, task
 from bmc.data import Dataset
 from bmc.errors import DataError
 from bmc.model import Model
+from bmc.training import collective
 from bmc.training.identity import start_of
 from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
@@ -102,6 +103,7 @@ def train_baseline(
         **vectors.folder_record(chosen.reference, data.task),
     }
     artifact.save(model, output, force)
+    collective.wait()  # another process may load what the first has saved
     forget_checkpoints(checkpoints)
     return model
 
@@ -145,6 +147,8 @@ def trained(chosen: Chosen, data: Dataset, settings: TrainingSettings, folder: P
         return vectors.as_read(model, data)
     initialize(model.module, settings.initialization)
     start_head(model, data)
+    if chosen.network.train is not None:
+        processes.refuse_several(f"the training of {chosen.reference}")
     train = chosen.network.train or fit_model
     run = f"{chosen.reference} {chosen.options} {start_of(model)}"
     fitted = train(model, data, settings, folder, run=run)

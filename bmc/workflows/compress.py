@@ -23,6 +23,7 @@ from bmc.inference.scripted import refuse_scripted
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.inspect.zeros import share_of_zeros
 from bmc.model import AppliedStep, Model, Record, Step, Work
+from bmc.training import collective
 from bmc.training.custom import measure_of
 from bmc.training.work import joined, work_for
 from bmc.workflows import scoring, teachers, transfer
@@ -166,6 +167,7 @@ def compress(
     _refuse("accuracy", _lost(kind, before, after, tuning), model, result)
     _refuse("budget", missed(before, after), model, result)
     artifact.save(model, output, files.force)
+    collective.wait()
     forget_checkpoints(checkpoints)
     return result
 

@@ -13,6 +13,7 @@ from bmc import artifact, console, workspace
 from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset, with_reference
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.training import collective
 from bmc.training.augment import check_kind
 from bmc.training.ensemble import Ensemble
 from bmc.training.mixkd import check_models
@@ -146,6 +147,7 @@ def distill(
         "history": model.origin.get("history", []),
     }
     artifact.save(model, output, files.force)
+    collective.wait()
     forget_checkpoints(checkpoints)
     return Distilled(
         path=output,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bmc import artifact, disk, workspace, writing
+from bmc import artifact, disk, processes, workspace, writing
 from bmc import bundle as bundles
 from bmc.data import Dataset
 from bmc.errors import ArtifactError, UsageError
@@ -75,6 +75,8 @@ def _made_from(output: Path) -> tuple[Mapping[str, Any], object]:
 
 
 def forget_checkpoints(checkpoints: Path) -> None:
-    """Remove a finished command's checkpoints."""
+    """Remove a finished command's checkpoints; of several processes the first does."""
+    if not processes.is_first():
+        return
     writing.remove(checkpoints)
     disk.remove_folder(checkpoints.parent)

@@ -111,6 +111,7 @@ def _of_training(tuning: Tuning) -> str:
         "--epochs": tuning.epochs,
         "--learning-rate": tuning.learning_rate,
         "--batch-size": tuning.batch_size,
+        "--accumulate": tuning.accumulate,
         "--distill": tuning.distill,
         "--teacher": tuning.teacher,
         "--transfer": tuning.transfer != "none",

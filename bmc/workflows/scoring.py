@@ -29,6 +29,8 @@ def outputs_on(
 ) -> NDArray[np.float32]:
     """Return a model's outputs (rows, classes or 1) or (words, classes), in the examples' order.
 
+    Several processes divide the rows; all of them must call the function.
+
     Args:
         model: a classifier or a regression; it is on the CPU afterwards.
         examples: the rows.
@@ -36,7 +38,7 @@ def outputs_on(
         device: cpu, cuda, or auto.
     """
     rows = Rows(examples.rows, examples.labels, model.encoder)
-    outputs = outputs_of(model.module, rows, precision, device)
+    outputs = outputs_of(model.module, rows, precision, device, divided=True)
     model.module.to(torch.device("cpu"))
     return outputs
 

@@ -41,7 +41,7 @@ _VOCABULARY = Choice(
 )
 _EDITS = Choice("edit of texts", TEXT_EDITS, commas=True)
 _MOST_NEW_TEXTS = 1000
-_RECIPE_FIELDS = ("epochs", "learning_rate", "batch_size")
+_RECIPE_FIELDS = ("epochs", "learning_rate", "batch_size", "accumulate")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Tuning:
         learning_rate: peak learning rate; the default is half of the learning rate of the model's
             training.
         batch_size: rows per step; the default is the batch size of the model's training.
+        accumulate: parts in which the rows of a step are computed one after another: less memory.
         distill: fine-tune with the unchanged model as teacher, in addition to the true labels.
         teacher: fine-tune with this model as teacher: a model directory or a bundle, or its name in
             the workspace.
@@ -78,6 +79,7 @@ class Tuning:
     epochs: int = 3
     learning_rate: float | None = None
     batch_size: int | None = None
+    accumulate: int | None = None
     distill: bool = False
     teacher: str | None = None
     transfer: str = "none"
@@ -214,6 +216,7 @@ class Distillation:
         learning_rate: peak learning rate; it rises over the first tenth of the steps, then decays
             to zero. The default is the student's recipe, 1e-3 for tiny.
         batch_size: rows per step. The default is the student's recipe, 128 for tiny.
+        accumulate: parts in which the rows of a step are computed one after another: less memory.
         precision: auto is bf16 where the processor supports it.
         checkpoint_every: steps between two checkpoints.
         seed: random seed of new weights, batches and dropout.
@@ -252,6 +255,7 @@ class Distillation:
     epochs: int | None = None
     learning_rate: float | None = None
     batch_size: int | None = None
+    accumulate: int | None = None
     precision: str = field(default="auto", metadata=about(PRECISION))
     checkpoint_every: int = 200
     seed: int = 0

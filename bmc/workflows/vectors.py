@@ -22,7 +22,7 @@ from bmc.workflows.tuning import Distillation
 _MODELS = "minilm, minilm-l3, mpnet, or a Hugging Face or sentence-transformers folder"
 FOLDER_SHA256 = "folder_sha256"
 """Key of the record, in a model's origin, of the files from which the model was read."""
-_TRAINING = ("epochs", "learning_rate", "batch_size")
+_TRAINING = ("epochs", "learning_rate", "batch_size", "accumulate")
 _TRANSFORMER = "0_Transformer"  # folder of the encoder in some sentence-transformers folders
 _MODULES = "modules.json"
 _READ_ENDINGS = (".json", ".safetensors", ".txt", ".model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from bmc.errors import UsageError
 from bmc.inputs import Aligned, OutputRows
 from bmc.inputs.image import ImageEncoder
 from bmc.model import Form, Model, Work, output_of
+from bmc.training import collective
 from bmc.training.batches import Batch
 from bmc.training.device import autocast, device_of
 from bmc.training.ensemble import aligned_logits
@@ -61,6 +63,8 @@ class Compared:
         is_aligned = isinstance(encoder, Aligned)
         self._total = len(OutputRows(encoder, encoder.encode(rows))) if is_aligned else len(rows)
         internal = {name: signal(name) for name in weights if name != LOGITS}
+        needed = {part for entry in internal.values() for part in entry.needs}
+        self._needs = sorted({*needed, "mask"} - _FROM_BATCH - {"logits"})
         self._runs_teacher = any(set(entry.needs) - _FROM_BATCH for entry in internal.values())
         compared = (student, teacher) if self._runs_teacher else (student,)
         self._networks = tuple(families.network(model.family) for model in compared)
@@ -115,9 +119,28 @@ class Compared:
         if not self._runs_teacher:
             student = View(logits, rows=batch.rows, total=self._total)
             return student, student
+        own, rows = collective.own_share(batch.inputs), len(next(iter(batch.inputs.values())))
         with torch.no_grad(), autocast("auto", self._device):
-            teacher = _view(self._networks[1], self._teacher, batch.inputs)
-        return replace(self._student_views[0], rows=batch.rows, total=self._total), teacher
+            view = _view(self._networks[1], self._teacher, own)
+            teacher = self._gathered(view, collective.gather(view.logits, rows), rows)
+        student = self._gathered(self._student_views[0], logits, rows)
+        return replace(student, rows=batch.rows, total=self._total), teacher
+
+    def _gathered(self, view: View, logits: Tensor, rows: int) -> View:
+        """Return the parts of a view that signals need, of the rows of all processes.
+
+        Args:
+            view: values of a network on this process's rows.
+            logits: logits of all rows.
+            rows: number of rows in the batch.
+        """
+        whole: dict[str, Any] = {name: getattr(view, name) for name in self._needs}
+        for name, part in whole.items():
+            if isinstance(part, Tensor):
+                whole[name] = collective.gather(part, rows)
+            elif part is not None:
+                whole[name] = [collective.gather(each, rows) for each in part]
+        return replace(view, logits=logits, **whole)
 
     def _example_views(
         self, student: Model, teacher: Model, signals: Mapping[str, Signal]

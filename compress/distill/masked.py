@@ -14,14 +14,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from bmc import console, disk
+from bmc import console, disk, processes
 from bmc.contracts import families
 from bmc.data import content_of
 from bmc.errors import SettingError, UsageError
 from bmc.inputs import Many
 from bmc.model import Model, Record, Work
 from bmc.structure.word_table import word_table
-from bmc.training import checkpoint
+from bmc.training import checkpoint, collective
 from bmc.training.batches import Rows
 from bmc.training.device import device_of, has_bf16
 from bmc.training.identity import structure_of, weights_of
@@ -87,7 +87,8 @@ class Masked:
         texts = (*work.data.train.rows, *work.unlabeled)
         identity = self._identity(model, texts, work.device)
         folder = work.cache / f"masked-{identity[:16]}"
-        if _restore(model, folder / _FILE):
+        if collective.from_first(lambda: _restore(model, folder / _FILE)):
+            collective.copy_from_first(list(checkpoint.tensors_of(model.module).values()))
             console.note(f"the encoder was pretrained on these texts before: {folder}")
             return {}
 
@@ -157,6 +158,8 @@ def _restore(model: Model, path: Path) -> bool:
 
 def _save(model: Model, folder: Path) -> None:
     """Write the trained encoder to the cache, and remove its checkpoint."""
+    if not processes.is_first():
+        return
     tensors = checkpoint.tensors_of(model.module)
     disk.make_folders(folder)
     with replacing(folder / _FILE) as path:
