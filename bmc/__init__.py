@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bmc.api.handles import open_handle as open  # noqa: A004  bmc.open
     from bmc.api.onnx import OnnxHandle
     from bmc.api.packing import pack, unpack
+    from bmc.api.recipes import run
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
@@ -60,6 +61,7 @@ __all__ = [
     "prune",
     "quantize",
     "quantize_vectors",
+    "run",
     "share",
     "train",
     "unpack",
@@ -84,6 +86,7 @@ _HOMES = {
     "prune": "bmc.api.verbs",
     "quantize": "bmc.api.verbs",
     "quantize_vectors": "bmc.vector_precision",
+    "run": "bmc.api.recipes",
     "share": "bmc.api.verbs",
     "train": "bmc.api.verbs",
     "unpack": "bmc.api.packing",

@@ -197,3 +197,22 @@ def confirm(question: str) -> bool:
         raise UsageError(f"{question} Nobody can answer here: --yes does")
     stderr().print(f"{question} [y/N]:", end=" ")
     return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+def ask(question: str, default: str, option: str) -> str:
+    """Ask on stderr, and return the answer; the default for an empty line.
+
+    Args:
+        question: the question.
+        default: the answer that an empty line stands for.
+        option: option that answers it where nobody can be asked.
+
+    Raises:
+        UsageError: nobody can answer, because stdin is not a terminal.
+    """
+    from bmc.terminal import stderr  # noqa: PLC0415  see `_terminal`
+
+    if sys.stdin is None or sys.stdin.closed or not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can answer here: {option} does")
+    stderr().print(f"{question} [{default}]:", end=" ")
+    return sys.stdin.readline().strip() or default

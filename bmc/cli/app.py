@@ -13,8 +13,8 @@ import typer
 from rich.markup import escape
 from typer.core import TyperCommand, TyperGroup
 
-from bmc import streams, suggestions
-from bmc.cli import COMPLETING, refusals
+from bmc import refusals, streams, suggestions
+from bmc.cli import COMPLETING
 from bmc.cli.expand import expand
 from bmc.docstrings import description_of, examples_of
 
@@ -23,9 +23,12 @@ PANELS = {
     "Train and compress": ("train", "distill", "prune", "share", "quantize"),
     "Deploy": ("export", "predict", "serve", "check", "pack", "unpack"),
     "Inspect and compare": ("inspect", "bench", "report", "show"),
+    "Recipes": ("run", "recipe"),
     "Workspace": ("models", "rename", "remove", "datasets", "doctor"),
 }
 VERBS = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}
+FILES = {"run": "run_recipe"}
+"""The file of a verb whose name `bmc.cli` has for a function."""
 
 
 def call(arguments: list[str]) -> Any:
@@ -50,7 +53,7 @@ def complete() -> None:
 
 def load(name: str) -> Any:
     """Import a verb and return its command."""
-    module = importlib.import_module(f"bmc.cli.{name}")
+    module = _module(name)
     verb = getattr(module, name)
     expanded = expand(verb, getattr(module, "PANEL", "Options"))
     examples = "\n".join(f"  {escape(line)}" for line in examples_of(verb))
@@ -65,6 +68,10 @@ def load(name: str) -> Any:
         },
     )(expanded)
     return typer.main.get_command(alone)
+
+
+def _module(verb: str) -> Any:
+    return importlib.import_module(f"bmc.cli.{FILES.get(verb, verb)}")
 
 
 def _app() -> typer.Typer:
@@ -141,7 +148,7 @@ class _Verbs(_Command, TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a stub with a verb's summary for `bmc --help`; building all options is slow."""
-        verb = getattr(importlib.import_module(f"bmc.cli.{cmd_name}"), cmd_name)
+        verb = getattr(_module(cmd_name), cmd_name)
         summary = escape(description_of(verb).partition("\n")[0])
         return TyperCommand(cmd_name, help=summary, rich_help_panel=VERBS[cmd_name])
 

@@ -10,8 +10,8 @@ from contextlib import suppress
 
 import typer
 
-from bmc import console, processes, provenance, streams, writing
-from bmc.cli import app, refusals
+from bmc import console, processes, provenance, refusals, streams, writing
+from bmc.cli import app
 from bmc.diagnosis import as_bmc_error
 from bmc.errors import BmcError
 from bmc.files import check_working_folder

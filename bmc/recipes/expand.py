@@ -15,7 +15,7 @@ from bmc.errors import BmcError, UsageError
 from bmc.recipes.axes import EVERYWHERE, Axis, counts_of, joined_axes
 from bmc.recipes.graph import in_order, named_by
 from bmc.recipes.plan import Plan, Step
-from bmc.recipes.recipe import Recipe, RecipeStep
+from bmc.recipes.recipe import Place, Recipe, RecipeStep
 from bmc.recipes.verbs import call_of
 from bmc.recipes.vocabulary import OWN, models_of_verb, settings_of_verb
 
@@ -203,13 +203,25 @@ def _planned(
     try:
         call_of(planned)
     except BmcError as error:
-        raise type(error)(f"{_culprit(step, variant, str(error))}: {error}") from error
+        raise type(error)(f"{place_of(step, str(error))}: {error}") from error
     return planned
 
 
-def _culprit(step: RecipeStep, variant: _Variant, message: str) -> str:
-    """Return the place of the setting that a message begins with, else the step's."""
-    for name in sorted(variant.settings, key=len, reverse=True):
-        if message.startswith((f"{name.replace('_', ' ')} is ", f"{name} is ")):
-            return str(step.place.at(name))
-    return str(step.place)
+def place_of(step: RecipeStep, message: str = "") -> Place:
+    """Return the place of the setting that an error's message begins with, else the step's."""
+    known = {*step.values.fixed, *step.values.swept}
+    for name in sorted(known, key=len, reverse=True):
+        own = name.removeprefix(f"{OWN}.")
+        if message.startswith((f"{own.replace('_', ' ')} is ", f"{own} is ")):
+            return step.place.at(*name.split("."))
+    return step.place
+
+
+def source_of(recipe: Recipe, name: str) -> RecipeStep:
+    """Return the step of a recipe that a step of its plan comes from.
+
+    Args:
+        recipe: the recipe.
+        name: name of a step of its plan, such as "pruned[ratio=0.5]".
+    """
+    return next(step for step in recipe.steps if step.name == name.partition("[")[0])

@@ -69,7 +69,7 @@ def named_by(step: RecipeStep, setting: str, value: str, steps: Iterable[str]) -
         UsageError: some of several teachers are steps and others are not.
         UnknownError: there is neither such a step nor such a model.
     """
-    known = set(steps)
+    known = {name for name in steps if name != step.name}
     several = setting == _TEACHER and step.verb == "distill" and value not in known
     names = [part.strip() for part in value.split(",")] if several else [value]
     made = [name for name in names if name in known]
@@ -114,7 +114,8 @@ def _check_exists(step: RecipeStep, setting: str, name: str, steps: Iterable[str
     """Refuse a name that is neither a step nor a model.
 
     Raises:
-        UsageError: it is a built-in model, which must be trained before it teaches.
+        UsageError: it is a built-in model, which must be trained before it teaches, or the name
+            of the step itself, which stands for a model that exists.
         UnknownError: it is neither.
     """
     if setting == "student" and (name in families.students() or families.is_reference(name)):
@@ -126,7 +127,9 @@ def _check_exists(step: RecipeStep, setting: str, name: str, steps: Iterable[str
             f"{step.place.at(setting)} is {name!r}, a model that is not trained: add a step with "
             f"verb = 'train' and model = {name!r}, and name that step"
         )
+    if name == step.name:
+        raise UsageError(f"{step.place} is in a circle of steps: {name} takes {name}; break it")
     built_in = families.students() if setting == "student" else ()
     models = (path.name for path in workspace.entries("model"))
-    known = [each for each in (*steps, *built_in, *models) if each != step.name]
+    known = [*steps, *built_in, *models]
     raise UnknownError(f"{step.place.at(setting)}: {unknown('step or model', name, known)}")

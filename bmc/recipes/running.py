@@ -90,7 +90,16 @@ def check_step(step: Step) -> None:
         method = _method(call)
         known = technique(f"{call.verb}/{method}").step
         _refuse_unknown(call, known, method)
-        known(**settings_of(known, method, call.own(), {}))
+        known(**settings_of(known, method, call.own(), _typed(call)))
+
+
+def _typed(call: Call) -> dict[str, Any]:
+    """Return the settings of a technique that its verb has as well, by name."""
+    if call.verb == "prune":
+        return {"ratio": call.of(Pruning).ratio}
+    if call.verb == "quantize" and (call.of(Quantization).samples or "0").isdecimal():
+        return call.of(Quantization).typed()
+    return {}  # the samples of an ONNX file are no number
 
 
 def _refuse_unknown(call: Call, kind: type, owner: str) -> None:

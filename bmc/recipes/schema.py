@@ -33,6 +33,8 @@ from bmc.settings import Setting, described
 from bmc.workflows.data import DataSource
 from bmc.workflows.options import Measurement, Reporting
 
+_STEPS = "#/definitions/"
+_OF_STEPS = ("model", "target")  # `targets` sets them
 _TEXTS = {
     "name": "name of the recipe; the default is the file's.",
     "data": "data of every step of train and distill that names none: a name, a file, or a table "
@@ -69,7 +71,9 @@ def schema() -> dict[str, Any]:
             "type": "object",
             "minProperties": 1,
             "propertyNames": {"pattern": f"^{NAME.pattern}$"},
-            "additionalProperties": {"oneOf": [{"$ref": f"#/$defs/{verb}"} for verb in VERBS]},
+            "additionalProperties": {
+                "oneOf": [{"$ref": f"#/definitions/{verb}"} for verb in VERBS]
+            },
         },
         "targets": _value(TARGET_LIST),
         "export": _table(
@@ -89,17 +93,14 @@ def schema() -> dict[str, Any]:
     }
     texts = {**_TEXTS, "seeds": SEEDS.text, "targets": TARGET_LIST.text, "gates": GATES.text}
     return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "bmc recipe",
         "type": "object",
         "additionalProperties": False,
         "required": ["steps"],
         "properties": {name: _with_text(properties[name], texts[name]) for name in KEYS},
-        "$defs": {verb: _step(verb) for verb in VERBS},
+        "definitions": {verb: _step(verb) for verb in VERBS},
     }
-
-
-_OF_STEPS = ("model", "target")
 
 
 def _step(verb: str) -> dict[str, Any]:

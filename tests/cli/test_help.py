@@ -17,7 +17,7 @@ Blocked = Callable[..., CompletedProcess[str]]
 VERBS = (
     *("train", "distill", "prune", "share", "quantize", "export", "predict", "serve", "check"),
     *("inspect", "bench", "report", "show", "models", "rename", "remove", "datasets", "doctor"),
-    *("pack", "unpack"),
+    *("pack", "unpack", "run", "recipe"),
 )
 HEAVY = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino")
 
@@ -66,7 +66,7 @@ def test_every_option_of_an_example_exists(bmc: Run, verb: str) -> None:
 
 def test_the_verbs_and_a_verbs_options_stand_in_panels(bmc: Run) -> None:
     text = help_of(bmc)
-    for panel in ("Train and compress", "Deploy", "Inspect and compare", "Workspace"):
+    for panel in ("Train and compress", "Deploy", "Inspect and compare", "Recipes", "Workspace"):
         assert f"─ {panel} ─" in text
     for panel in ("Model", "Data", "Training", "Output"):
         assert f"─ {panel} ─" in help_of(bmc, "train")
@@ -140,4 +140,5 @@ def test_the_command_line_only_parses_and_prints_and_stays_short() -> None:
     folder = Path(app.__file__).parent
     lines = {path.stem: len(path.read_text().splitlines()) for path in folder.glob("*.py")}
     assert sum(lines.values()) <= 1_200
-    assert {verb: lines[verb] for verb in app.VERBS if lines[verb] > 60} == {}
+    files = {verb: app.FILES.get(verb, verb) for verb in app.VERBS}
+    assert {verb: lines[file] for verb, file in files.items() if lines[file] > 60} == {}

@@ -104,6 +104,12 @@ def test_steps_stand_after_those_they_take_whatever_the_order_of_the_file(tmp_pa
     assert [step.name for step in plan(tmp_path, text).steps] == ["b", "a"]
 
 
+def test_a_students_step_may_have_the_students_name(tmp_path: Path) -> None:
+    text = BASE + "[steps.tiny]\nverb = 'distill'\nteacher = 'big'\nstudent = 'tiny'\n"
+    step = by_name(plan(tmp_path, text))["tiny"]
+    assert (step.inputs, step.settings["student"]) == ({"teacher": "big"}, "tiny")
+
+
 @pytest.mark.parametrize(
     ("added", "message"),
     [

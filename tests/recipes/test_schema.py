@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator
+from jsonschema import Draft7Validator
 
 from bmc.errors import UsageError
 from bmc.recipes.reading import recipe_from
@@ -17,9 +17,9 @@ from tests.recipes._texts import BASE
 
 
 @pytest.fixture(scope="module")
-def checker() -> Draft202012Validator:
-    Draft202012Validator.check_schema(schema())
-    return Draft202012Validator(schema())
+def checker() -> Draft7Validator:
+    Draft7Validator.check_schema(schema())
+    return Draft7Validator(schema())
 
 
 def test_the_committed_schema_is_that_of_the_code() -> None:
@@ -43,7 +43,7 @@ def test_the_committed_schema_is_that_of_the_code() -> None:
         "[steps.own]\nverb = 'train'\nmodel = 'hf:org/name'\nsettings.anything = 3",
     ],
 )
-def test_what_bmc_accepts_fits(checker: Draft202012Validator, added: str, tmp_path: Path) -> None:
+def test_what_bmc_accepts_fits(checker: Draft7Validator, added: str, tmp_path: Path) -> None:
     document: dict[str, Any] = tomllib.loads(BASE + added)
     recipe_from(document, "recipe.toml")
     checker.validate(document)
@@ -66,7 +66,7 @@ def test_what_bmc_accepts_fits(checker: Draft202012Validator, added: str, tmp_pa
         "[other]",
     ],
 )
-def test_what_bmc_refuses_is_marked_by_an_editor(checker: Draft202012Validator, added: str) -> None:
+def test_what_bmc_refuses_is_marked_by_an_editor(checker: Draft7Validator, added: str) -> None:
     document: dict[str, Any] = tomllib.loads(BASE + added)
     with pytest.raises(UsageError):
         recipe_from(document, "recipe.toml")
