@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import FrameType
 
 _SIGNALLED = 128  # plus the signal's number: the exit status of a program killed by a signal
-_RESUMABLE = ("train", "distill", "prune", "share")
+_RESUMABLE = ("train", "distill", "prune", "share", "run", "compress")
 BROKEN_PIPE = _SIGNALLED + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 """The exit code of a program whose results are no longer read, as with `| head`."""
 

@@ -211,7 +211,7 @@ def run_plan(
     names.refuse_taken()
     for step in redone(plan, redo):
         store.remove(keys[step.name])
-    progress = Progress.of(store.root, slug(plan.name), plan.steps)
+    progress = Progress.of(slug(plan.name), plan.steps)
     missing = [step for step in plan.steps if not store.has(keys[step.name])]
     results = {
         step.name: StepResult(step, keys[step.name], CACHED, names.give(step, keys[step.name]))

@@ -47,7 +47,7 @@ def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measur
 
     Args:
         plan: the plan.
-        store: the store, which keeps what was measured.
+        store: the store, which knows the hashes of files.
         folders: folder of each step's result in the workspace, by the step's name; failed bundles
             stand in the report, too.
     """
@@ -62,7 +62,7 @@ def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measur
     ]
     paths = [folders[name] for name in shown]
     key = _key_of(plan, store, paths)
-    record = store.root / FOLDER / f"{slug(plan.name)}.measured"
+    record = workspace.root() / FOLDER / f"{slug(plan.name)}.measured"
     known = _known(record, key)
     if known is not None:
         return known

@@ -16,10 +16,11 @@ from pathlib import Path
 from bmc import console, disk, locks, workspace, writing
 from bmc.errors import UsageError
 from bmc.recipes.plan import Plan, Step
+from bmc.recipes.progress import FOLDER
 from bmc.recipes.store import StepStore
 from bmc.untrusted import read_json
 
-_RECORDS = ".names"
+_RECORDS = "names"
 _MANIFESTS = (workspace.MODEL_MANIFEST, workspace.BUNDLE_MANIFEST)
 
 
@@ -117,7 +118,7 @@ class Names:
         return manifest is not None and self.store.hashes.of(manifest) == expected
 
     def _record(self, path: Path) -> Path:
-        return self.store.root / _RECORDS / f"{path.name}.json"
+        return workspace.root() / FOLDER / _RECORDS / f"{path.name}.json"
 
 
 def slug(name: str) -> str:

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bmc import disk, writing
+from bmc import disk, workspace, writing
 from bmc.recipes.plan import Step
 
-FOLDER = ".plans"
+FOLDER = ".recipes"
+"""Folder of the workspace with what is known of recipes that were run there."""
 WAITING, RUNNING, CACHED, DONE, FAILED, SKIPPED = (
     "waiting",
     "running",
@@ -71,16 +72,15 @@ class Progress:
     _written: float = 0.0
 
     @classmethod
-    def of(cls, root: Path, name: str, steps: Iterable[Step]) -> Progress:
-        """Return the progress of a plan that starts now.
+    def of(cls, name: str, steps: Iterable[Step]) -> Progress:
+        """Return the progress of a plan that starts now in the workspace.
 
         Args:
-            root: folder of the store.
             name: name of the plan, as a folder may be named.
             steps: the steps of the plan.
         """
         begun = {step.name: StepProgress(step.name, step.verb) for step in steps}
-        return cls(root / FOLDER / f"{name}.json", name, begun)
+        return cls(workspace.root() / FOLDER / f"{name}.json", name, begun)
 
     def change(self, name: str, **changes: Any) -> None:
         """Change the progress of a step; a new state is written at once."""

@@ -139,7 +139,7 @@ def test_a_failed_gate_takes_down_what_stands_on_it_and_nothing_else(finished: P
     with pytest.raises(GateError, match=r"step 'lossy': .* points .*small-lossy\.failed.*1 step"):
         result.raise_failures()
     assert (finished / "small-lossy.failed" / "bmc.json").is_file()
-    progress = read_json(finished / ".steps" / ".plans" / "small.json", "progress")
+    progress = read_json(finished / ".recipes" / "small.json", "progress")
     found = [(step["name"], step["state"]) for step in progress["steps"]]
     assert ("lossy", "failed") in found
     assert ("after", "skipped") in found
