@@ -19,7 +19,8 @@ _MODELS = (
     *("assets", "contracts", "data", "families", "inference", "inputs", "models", "objectives"),
     *("structure", "tasks", "training"),
     *("arrays.py", "artifact.py", "building.py", "data_files.py", "description.py", "folds.py"),
-    *("label_names.py", "long_text.py", "memory.py", "model.py", "precision.py", "split.py"),
+    *("label_names.py", "long_text.py", "memory.py", "model.py", "precision.py", "processes.py"),
+    "split.py",
     *("stored_rows.py", "tag_schemes.py", "tag_sequences.py", "weights_header.py"),
     *("measure/custom.py", "measure/frechet.py", "measure/*scores.py", "measure/statistics.py"),
     *("workflows/baselines.py", "workflows/data.py", "workflows/scoring.py"),
@@ -66,6 +67,7 @@ _OF_EXPORT = ("onnx", "onnxscript", "onnx-ir", "onnxruntime")
 _OF_TARGET = {"openvino": ("openvino",), "tensorrt": ("tensorrt", "tensorrt-rtx")}
 
 
+@functools.cache
 def code_of(verb: str, exports: bool = False) -> str:
     """Return a hash of bmc's version, and of the source files that a verb's result depends on.
 
@@ -75,7 +77,11 @@ def code_of(verb: str, exports: bool = False) -> str:
         verb: train, distill, prune, share, quantize or export.
         exports: whether it compresses an ONNX file, and writes a bundle.
     """
-    return _code_of(verb, exports or verb == "export")
+    lines = sorted(  # without the folder in which bmc is installed
+        f"{path.parent.name}/{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path in sources_of(verb, exports)
+    )
+    return hashlib.sha256("\n".join([__version__, *lines]).encode()).hexdigest()
 
 
 def sources_of(verb: str, exports: bool = False) -> list[Path]:
@@ -101,15 +107,6 @@ def packages_of(verb: str, target: str = "", exports: bool = False) -> dict[str,
 
 
 @functools.cache
-def _code_of(verb: str, exports: bool) -> str:
-    digest = hashlib.sha256(__version__.encode())
-    for path in sources_of(verb, exports):
-        digest.update(f"{path.parent.name}/{path.name}".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()
-
-
-@functools.cache
 def _version(name: str) -> str:
     try:
         return importlib.metadata.version(name)
@@ -121,17 +118,17 @@ def _matching(pattern: str) -> Iterator[Path]:
     """Yield the source files of a package, or those below `bmc` that a pattern names."""
     package, _, name = pattern.partition("/")
     if package.endswith(".py"):
-        yield _folder("") / package
+        yield folder_of("") / package
     elif not name:
-        yield from _folder(package).rglob("*.py")
+        yield from folder_of(package).rglob("*.py")
     elif name.endswith(".py"):
-        yield from _folder(package).glob(name)
+        yield from folder_of(package).glob(name)
     else:
-        yield from (_folder(package) / name).rglob("*.py")
+        yield from (folder_of(package) / name).rglob("*.py")
 
 
 @functools.cache
-def _folder(package: str) -> Path:
+def folder_of(package: str) -> Path:
     """Return the folder of a package of bmc; some are installed outside the folder bmc."""
     spec = importlib.util.find_spec(f"bmc.{package}" if package else "bmc")
     if spec is None or not spec.submodule_search_locations:
