@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from bmc.rendering.rendered import Rendered
 
+PANEL = "Output"
 
-def show(name: str | None = None) -> Rendered:
+
+def show(name: str | None = None, *, recipe: bool = False) -> Rendered:
     """Show how a model or bundle was made: the command of every step, settings, curves, scores.
 
     Commands are recorded as they were typed. For a model that was made from Python, equivalent
@@ -13,12 +15,19 @@ def show(name: str | None = None) -> Rendered:
 
     Args:
         name: a model or bundle of the workspace, or its folder; the newest model when left out.
+        recipe: write the recipe that makes the model again, with all settings, its teachers
+            included; bmc run takes it.
 
     Example:
         bmc show tiny-movie-reviews
-        bmc show tiny-movie-reviews-onnx --json
+        bmc show tiny-movie-reviews --recipe
     """
     from bmc.rendering import lineage as render
     from bmc.workflows import show as workflow
 
+    if recipe:
+        from bmc.recipes.lineage import recipe_of
+        from bmc.rendering.recipes import made_by
+
+        return made_by(recipe_of(name))
     return render.lineage(workflow.show(name))

@@ -11,6 +11,7 @@ from bmc.errors import BmcError
 from bmc.recipes import schema as schemas
 from bmc.recipes.commands import Preview
 from bmc.recipes.execute import PlanResult, StepResult
+from bmc.recipes.lineage import MadeBy
 from bmc.recipes.planning import PlannedStep
 from bmc.recipes.writing import Written
 from bmc.rendering.rendered import Rendered
@@ -93,6 +94,13 @@ def written(result: Written) -> Rendered:
             f"wrote {result.schema}, by which editors complete it",
             f"next: bmc run {result.path} --dry-run    then: bmc run {result.path}",
         ),
+    )
+
+
+def made_by(result: MadeBy) -> Rendered:
+    """Render the recipe that made a model."""
+    return Rendered(
+        {"model": str(result.model), "recipe": dict(result.document)}, (result.text.rstrip("\n"),)
     )
 
 

@@ -22,7 +22,7 @@ from bmc.training.initialize import initialize
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import fit_model, start_in_units_of
 from bmc.untrusted import read_json
-from bmc.workflows import scoring, vectors
+from bmc.workflows import calls, scoring, vectors
 from bmc.workflows.data import DataSource, data_record
 from bmc.workflows.lineage import overlap, weights_sha256
 from bmc.workflows.outputs import forget_checkpoints, refuse_output
@@ -98,6 +98,11 @@ def train_baseline(
         "baseline": chosen.reference,
         "options": asdict(chosen.options),
         "settings": asdict(settings),
+        calls.KEY: [
+            calls.train_call(
+                output.name, chosen.reference, asdict(chosen.options), asdict(settings), source
+            )
+        ],
         "seconds": round(time.monotonic() - started, 1),
         **start,
         **vectors.folder_record(chosen.reference, data.task),

@@ -26,7 +26,7 @@ from bmc.model import AppliedStep, Model, Record, Step, Work
 from bmc.training import collective
 from bmc.training.custom import measure_of
 from bmc.training.work import joined, work_for
-from bmc.workflows import scoring, teachers, transfer
+from bmc.workflows import calls, scoring, teachers, transfer
 from bmc.workflows.baselines import code_of
 from bmc.workflows.lineage import data_of, refuse_another_fold, weights_sha256
 from bmc.workflows.options import Files
@@ -151,6 +151,9 @@ def compress(
         model.scores = {}  # scores of a generator are not recomputed after a step
     seconds = round(time.monotonic() - started, 1)
     _record_lineage(model, kind, folder.name, started_from, seconds)
+    other = teacher if tuning.teacher else None
+    called = calls.step_call(kind, output.name, method, asdict(step), asdict(tuning), other)
+    model.origin[calls.KEY] = [*_listed(model.origin.get(calls.KEY)), called]
     if len(unlabeled):
         used = {"step": f"{kind}/{method}", **transfer.record(tuning.transfer, given, tuning, made)}
         model.origin["step_transfer"] = [*_listed(model.origin.get("step_transfer")), used]

@@ -21,6 +21,7 @@ from bmc.training.settings import MIXKD, TrainingSettings
 from bmc.training.work import joined, work_for
 from bmc.workflows import (
     baselines,
+    calls,
     named_teachers,
     scoring,
     student_folders,
@@ -143,6 +144,16 @@ def distill(
         },
         "transfer": unlabeled_record,
         "settings": asdict(training),
+        calls.KEY: [
+            calls.distill_call(
+                output.name,
+                asdict(chosen.options),
+                asdict(settings),
+                source,
+                [first_teacher.folder, *(each.folder for each in further_teachers)],
+                student_folders.folder_of(chosen),
+            )
+        ],
         "seconds": seconds,
         "history": model.origin.get("history", []),
     }

@@ -140,6 +140,11 @@ def load(chosen: Chosen, data: Dataset) -> Model:
     return model
 
 
+def folder_of(chosen: Chosen) -> Path | None:
+    """Return the model directory that a student starts from; None for a new network."""
+    return Path(chosen.reference) if isinstance(chosen.options, AsTrained) else None
+
+
 def start_of(chosen: Chosen) -> dict[str, Any]:
     """Return what bmc.json says of the model directory that a student starts from."""
     if not isinstance(chosen.options, AsTrained):
