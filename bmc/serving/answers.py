@@ -15,6 +15,7 @@ from bmc.pipeline import renumbered
 from bmc.rendering.predictions import content_of
 
 _TOO_LARGE = 413
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 _SMALL = 64  # predictions that are written in less time than another thread takes to start
 
 
@@ -55,13 +56,10 @@ def _body(results: Sequence[Any], errors: dict[int, DataError]) -> bytes:
 
     Each prediction is written by a call of its own, between which other threads can run.
     """
+    write = _ENCODER.encode
     predictions = ",".join(
-        _json(None if number in errors else content_of(result))
+        write(None if number in errors else content_of(result))
         for number, result in enumerate(results, start=1)
     )
     notes = [{"row": number, "note": str(error)} for number, error in errors.items()]
-    return f'{{"predictions":[{predictions}],"notes":{_json(notes)}}}'.encode()
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return f'{{"predictions":[{predictions}],"notes":{write(notes)}}}'.encode()

@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import HTMLResponse, JSONResponse, Response
 from starlette.requests import ClientDisconnect
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from bmc import __version__, console
@@ -119,13 +120,17 @@ def _add_pages(service: FastAPI, pipeline: Pipeline, metrics: Metrics) -> None:
 def _add_predictions(
     service: FastAPI, parse: Callable[..., list[Any]], batcher: Batcher, bodies: BodyReader
 ) -> None:
-    @service.post(_PREDICT, openapi_extra=_BODY)
     async def predict(request: Request) -> Response:
         """Predict rows: {"rows": [...]}, or one text or file as the body."""
         content_type = request.headers.get("content-type", "")
         async with bodies.read(request, partial(parse, content_type=content_type)) as rows:
             results = await batcher.predict(rows)
         return await answer_of(results)
+
+    # Starlette's route takes the requests; FastAPI's, which describes them, comes second: for each
+    # request it would look for dependencies, and open three contexts.
+    service.router.routes.append(Route(_PREDICT, predict, methods=["POST"]))
+    service.post(_PREDICT, openapi_extra=_BODY)(predict)
 
 
 def _add_refusals(service: FastAPI) -> None:

@@ -22,9 +22,9 @@ from bmc.serving.rows import too_many_rows
 from bmc.serving.settings import ServingSettings
 
 _TOO_MANY, _TOO_LATE = 429, 503
-# Jobs that are ready while one is computed. More of them would close a round earlier, with fewer
-# rows to sort by length.
-_READY = 2
+# Jobs that are ready while one is computed: they last while the next round is prepared.
+# More of them would close a round earlier, with fewer rows to sort by length.
+_READY = 8
 _PENDING = object()
 
 Results = Iterable[tuple[int, Any]]

@@ -61,6 +61,7 @@ def run(application: ASGIApp, address: Address, settings: ServingSettings) -> No
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=max(1, round(settings.timeout)),
         timeout_graceful_shutdown=max(1, round(settings.timeout)),
     )

@@ -11,7 +11,7 @@ import pytest
 import bmc as package
 from bmc.errors import DataError, TooLongError
 from bmc.pipeline import Pipeline
-from bmc.serving.model import ServedModel
+from bmc.serving.model import ServedModel, batches_of
 from bmc.serving.settings import ServingSettings
 from bmc.targets.onnx import OnnxSession
 
@@ -41,6 +41,18 @@ def test_rows_of_similar_length_share_a_batch_and_have_the_predictions_of_the_pi
     results = results_of(pipeline, rows, max_batch=4)
     for result, expected in zip(results, pipeline(rows), strict=True):
         assert (result.label, result.score) == (expected.label, pytest.approx(expected.score))
+
+
+def test_a_batch_ends_where_the_next_row_would_bring_much_padding() -> None:
+    assert list(batches_of([7] * 70, 32)) == [(0, 32), (32, 64), (64, 70)]
+    assert list(batches_of([5] * 10 + [50] * 10, 32)) == [(0, 10), (10, 20)]
+    assert list(batches_of([1, 2, 4, 8, 16, 32], 4)) == [(n, n + 1) for n in range(6)]
+    lengths = sorted(n % 61 + 4 for n in range(0, 256 * 7, 7))
+    cuts = list(batches_of(lengths, 32))
+    assert [stop for _, stop in cuts[:-1]] == [start for start, _ in cuts[1:]]
+    assert max(stop - start for start, stop in cuts) <= 32
+    assert min(stop - start for start, stop in cuts[:-1]) >= 8
+    assert sum((stop - start) * lengths[stop - 1] for start, stop in cuts) < 1.06 * sum(lengths)
 
 
 def test_a_row_that_cannot_be_encoded_has_an_error_and_the_others_predictions(
