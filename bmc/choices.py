@@ -63,20 +63,67 @@ class Choice:
         return name
 
 
+@dataclass(frozen=True)
+class Between:
+    """The numbers that a search tries for a setting, from `low` to `high`.
+
+    Args:
+        low: smallest number.
+        high: largest number.
+        log: whether numbers are drawn by their order of magnitude.
+
+    Raises:
+        SettingError: there is no number between them.
+    """
+
+    low: float
+    high: float
+    log: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise SettingError(f"a search between {self.low} and {self.high} has nothing to try")
+
+
+@dataclass(frozen=True)
+class Among:
+    """The values that a search tries for a setting.
+
+    Args:
+        values: texts, numbers or truth values.
+
+    Raises:
+        SettingError: there are fewer than two.
+    """
+
+    values: tuple[str | int | float | bool, ...]
+
+    def __post_init__(self) -> None:
+        if len(set(self.values)) < 2:
+            raise SettingError(f"a search among {self.values} has nothing to choose from")
+
+
 def of_plugins(kind: Kind[Any], commas: bool = False) -> Choice:
     """Return the choice among the plug-ins of a kind, in bmc and in other packages."""
     return Choice(kind.what, kind.names, kind.hint, commas)
 
 
-def about(choice: Choice | None = None, *, group: str = "", alias: str = "") -> Mapping[str, Any]:
+def about(
+    choice: Choice | None = None,
+    *,
+    group: str = "",
+    alias: str = "",
+    search: Between | Among | None = None,
+) -> Mapping[str, Any]:
     """Return the metadata of a settings class's field.
 
     Args:
         choice: values that the field can have; None for any value of the field's type.
         group: title under which --help lists the field; the class's `GROUP` when None.
-        alias: name of the field in the previous release, which is still accepted.
+        alias: name of the field in the previous release, or another spelling, which is accepted.
+        search: what `bmc compress` tries for the field; None for its default alone.
     """
-    metadata = {"choice": choice, "group": group, "alias": alias}
+    metadata = {"choice": choice, "group": group, "alias": alias, "search": search}
     return {name: value for name, value in metadata.items() if value}
 
 

@@ -6,8 +6,9 @@ maximum pooling.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bmc.choices import Among, about
 from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
@@ -25,7 +26,7 @@ class Settings(_options.ImageOptions):
         dropout: dropout probability before the output layer.
     """
 
-    width: int = 32
+    width: int = field(default=32, metadata=about(search=Among((8, 16, 24, 32))))
     hidden: int = 100
     dropout: float = 0.25
 

@@ -5,8 +5,9 @@ Source: Rumelhart, Hinton and Williams 1986, "Learning Representations by Back-p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bmc.choices import Among, about
 from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
@@ -25,7 +26,7 @@ class Settings(_options.ImageOptions, _options.AudioOptions):
         dropout: dropout probability after each hidden layer.
     """
 
-    width: int = 128
+    width: int = field(default=128, metadata=about(search=Among((16, 32, 64, 128))))
     depth: int = 1
     dropout: float = 0.0
 

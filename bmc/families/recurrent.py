@@ -13,8 +13,9 @@ RNN Encoder-Decoder" (GRU).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bmc.choices import Among, about
 from bmc.contracts import Family
 from bmc.errors import SettingError
 from bmc.families import _options
@@ -39,7 +40,7 @@ class Settings(_options.WordOptions, _options.AudioOptions):
         SettingError: a setting is out of range.
     """
 
-    hidden: int = 64
+    hidden: int = field(default=64, metadata=about(search=Among((16, 32, 48, 64))))
     layers: int = 1
     dropout: float = 0.3
     noise: float = 0.1

@@ -7,8 +7,9 @@ The last batch norm of a block starts at zero: Goyal et al. 2017, "Accurate, Lar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from bmc.choices import Among, about
 from bmc.contracts import Family
 from bmc.families import _options
 from bmc.training.settings import TrainingSettings
@@ -24,7 +25,7 @@ class Settings(_options.ImageOptions):
         width: channels of the first stage; each later stage has twice as many as the one before.
     """
 
-    width: int = 64
+    width: int = field(default=64, metadata=about(search=Among((16, 32, 48, 64))))
 
     def __post_init__(self) -> None:
         super().__post_init__()

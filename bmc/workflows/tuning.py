@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from bmc import workspace
-from bmc.choices import Choice, about, check_choices
+from bmc.choices import Among, Choice, about, check_choices
 from bmc.contracts import families
 from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import ArtifactError, SettingError, UsageError
@@ -233,7 +233,7 @@ class Distillation:
     hidden: int | None = field(default=None, metadata=about(group="Model"))
     heads: int | None = field(default=None, metadata=about(group="Model"))
     settings: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Model"))
-    vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model"))
+    vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model", search=Among(("keep", "auto"))))
     pretrain: int = 0
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_column: tuple[str, ...] = field(default=(), metadata=about(group="Data"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from bmc import console
+from bmc.choices import Between, about
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError, unknown
 from bmc.inference.ablation import measure_each
@@ -51,7 +52,7 @@ class Depth:
     Networks".
     """
 
-    ratio: float = 0.5
+    ratio: float = field(default=0.5, metadata=about(search=Between(0.1, 0.9)))
     layers: tuple[str, ...] = ()
     rule: str = "score"
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bmc import console
+from bmc.choices import Between, about
 from bmc.compress.prune._cutting import cut, cut_mismatch
 from bmc.compress.prune._importance import CRITERIA, importance_of
 from bmc.contracts import families
@@ -65,7 +66,7 @@ class Structured:
     Heads Really Better than One?" (heads); Fang et al. 2023, "DepGraph" (dependents).
     """
 
-    ratio: float = 0.5
+    ratio: float = field(default=0.5, metadata=about(search=Between(0.1, 0.9)))
     criterion: str = "l2"
     scope: str = "layer"
     what: tuple[str, ...] = ("channels", "hidden", "heads")

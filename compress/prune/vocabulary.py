@@ -6,7 +6,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from dataclasses import replace as changed
 from typing import Any
 
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from bmc import console
+from bmc.choices import Between, about
 from bmc.compress.prune._tokenizer import (
     check_tokenizer,
     ids_in,
@@ -57,7 +58,7 @@ class Vocabulary:
             special tokens and single characters.
     """
 
-    margin: int = 1000
+    margin: int = field(default=1000, metadata=about(search=Between(0, 4000)))
     tokens: int = 0
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from bmc import console
+from bmc.choices import Between, about
 from bmc.compress.quantize.static import Static
 from bmc.contracts.tasks import objective
 from bmc.errors import SettingError, UsageError
@@ -45,7 +46,9 @@ class Mixed(Static):
     Source: Wu et al. 2020, "Integer Quantization for Deep Learning Inference", section 6.1.
     """
 
-    max_drop: float = field(default=0.5, metadata={"alias": "max_points"})
+    max_drop: float = field(
+        default=0.5, metadata=about(alias="max_points", search=Between(0.1, 2.0))
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

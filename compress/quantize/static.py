@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from bmc import console
+from bmc.choices import Among, about
 from bmc.errors import SettingError
 from bmc.inference import quantized_form
 from bmc.inference.form import become_inference_form
@@ -45,7 +46,7 @@ class Static:
     """
 
     samples: int = field(default=256, metadata={"alias": "rows"})
-    calibrator: str = "mse"
+    calibrator: str = field(default="mse", metadata=about(search=Among(("mse", "minmax"))))
     percentile: float = 99.99
     weight_bits: int = 8
     in_float: tuple[str, ...] = ()

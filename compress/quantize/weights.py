@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
+from bmc.choices import Among, about
 from bmc.errors import SettingError
 from bmc.inference import quantized_form
 from bmc.inference.form import become_inference_form
@@ -40,7 +41,7 @@ class Weights:
     rounding).
     """
 
-    bits: int = 8
+    bits: int = field(default=8, metadata=about(search=Among((8, 4))))
     group: int = 32
     samples: int = field(default=1024, metadata={"alias": "rows"})
     in_float: tuple[str, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bmc import console
+from bmc.choices import Among, about
 from bmc.contracts import families
 from bmc.contracts.tasks import task
 from bmc.errors import ArtifactError, SettingError, unknown
@@ -64,7 +65,7 @@ class Cluster:
     "k-means++: The Advantages of Careful Seeding".
     """
 
-    values: int = 16
+    values: int = field(default=16, metadata=about(search=Among((4, 16, 64, 256))))
     groups: int = 1
     layers: tuple[str, ...] = ()
     start: str = "linear"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bmc.choices import Between, about
 from bmc.compress.share.lowrank import rank_for
 from bmc.errors import SettingError, UsageError
 from bmc.inference.replacing import replace_layers
@@ -54,7 +55,7 @@ class FactorizedEmbedding:
     """
 
     rank: int = 0
-    energy: float = 0.9
+    energy: float = field(default=0.9, metadata=about(search=Between(0.5, 0.98)))
     multiple: int = 8
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bmc import console
+from bmc.choices import Among, about
 from bmc.contracts import families
 from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.inference.codebook import refuse_clustered
@@ -46,8 +47,10 @@ class Layers:
     Source: Lan et al. 2020, "ALBERT", section 3.1.
     """
 
-    what: str = "all"
-    group: int = 0
+    what: str = field(
+        default="all", metadata=about(search=Among(("all", "attention", "feed-forward")))
+    )
+    group: int = field(default=0, metadata=about(search=Among((0, 2, 3))))
     start: str = "mean"
 
     def __post_init__(self) -> None:

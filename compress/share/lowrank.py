@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import heapq
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import TypeGuard
 
 import torch
 from torch import Tensor, nn
 
+from bmc.choices import Between, about
 from bmc.contracts import families
 from bmc.errors import SettingError, unknown
 from bmc.inference.codebook import refuse_clustered
@@ -53,7 +54,7 @@ class LowRank:
     all layers by energy).
     """
 
-    energy: float = 0.9
+    energy: float = field(default=0.9, metadata=about(search=Between(0.5, 0.98)))
     budget: float = 0.0
     fit: str = "weights"
     multiple: int = 8

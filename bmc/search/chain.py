@@ -1,0 +1,121 @@
+"""The steps of a candidate: a plan whose last step quantizes, or fine-tunes what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bmc.recipes.plan import Step
+from bmc.search.space import Candidate, Chosen
+
+_TRAINED = ("qat",)
+"""Quantization that trains; the others take no epochs."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long a candidate is trained.
+
+    Args:
+        epochs: epochs of fine-tuning after the last structural step; 0 for none.
+        student_epochs: epochs of a student's training; None for those of its recipe.
+        unlabeled: unlabeled rows that a student learns from, at most; None for its default.
+    """
+
+    epochs: int
+    student_epochs: int | None
+    unlabeled: int | None
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The model that is compressed, as steps name it.
+
+    Args:
+        model: the model directory.
+        data: the settings that name its data.
+        has_labels: whether a teacher can teach it.
+        is_text: whether a student may learn from unlabeled texts.
+    """
+
+    model: str
+    data: Mapping[str, Any]
+    is_text: bool
+
+
+def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) -> tuple[Step, ...]:
+    """Return the steps of a candidate, in order; each takes the result of the one before.
+
+    Args:
+        candidate: what is done.
+        origin: the model, which also teaches what is made of it.
+        effort: how long is trained.
+        seed: random seed of each step.
+    """
+    steps: list[Step] = []
+    for part in candidate.parts:
+        settings: dict[str, Any] = {**part.settings, "seed": seed}
+        if part.verb == "distill":
+            settings |= {**origin.data, "student": part.name, "teacher": origin.model}
+            settings |= _of_student(origin, effort)
+        else:
+            settings["method"] = part.name
+            settings |= _training(candidate, part, origin, effort)
+        inputs: dict[str, str] = {}
+        if steps:
+            inputs["model"] = steps[-1].name
+        elif part.verb != "distill":
+            settings["model"] = origin.model
+        steps.append(Step(f"{len(steps) + 1}-{part.name}", part.verb, inputs, settings))
+    return tuple(steps)
+
+
+def with_export(steps: tuple[Step, ...], origin: Origin, target: str) -> tuple[Step, ...]:
+    """Return the steps with an export at the end, whose speed against fp32 is not a gate.
+
+    Args:
+        steps: steps of a candidate; none for the model as it is.
+        origin: the model.
+        target: the target.
+    """
+    settings: dict[str, Any] = {"target": target, "allow_slower": True}
+    inputs = {"model": steps[-1].name} if steps else {}
+    if not steps:
+        settings["model"] = origin.model
+    return (*steps, Step(f"{len(steps) + 1}-{target}", "export", inputs, settings))
+
+
+def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    if effort.student_epochs is not None:
+        settings["epochs"] = effort.student_epochs
+    if origin.is_text and effort.unlabeled is not None:
+        if effort.unlabeled:
+            settings["transfer_size"] = effort.unlabeled
+        else:
+            settings["transfer"] = "none"
+    return settings
+
+
+def _training(
+    candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
+) -> dict[str, Any]:
+    """Return how a technique's result is trained: the last structural one's, by the model."""
+    if part.verb == "quantize":
+        return {"epochs": max(1, effort.epochs)} if part.name in _TRAINED else {}
+    if not effort.epochs or part is not candidate.structural[-1]:
+        return {"epochs": 0}
+    return {"epochs": effort.epochs, "teacher": origin.model}
+
+
+def renamed(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
+    """Return steps with a prefix before each name, as several chains of one plan need."""
+    return tuple(
+        replace(
+            step,
+            name=f"{prefix}{step.name}",
+            inputs={key: f"{prefix}{name}" for key, name in step.inputs.items()},
+        )
+        for step in steps
+    )

@@ -1,0 +1,186 @@
+"""What a search chooses from: students, techniques, their order and their settings."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from bmc.choices import Among, Between
+
+NONE, ITSELF = "none", "itself"
+_SLOTS = ("first", "second")
+"""Parameters that name a technique each; their order is that of the steps."""
+
+
+class Chooser(Protocol):
+    """What draws the value of a parameter: a trial of Optuna, or a table of fixed values."""
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return a number of an interval."""
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Return a whole number of an interval, both ends included."""
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return one of several values."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A technique or a student that a search may take, and what it tries for its settings.
+
+    Args:
+        verb: prune, share, quantize or distill.
+        name: name of the technique or student.
+        ranges: values to try for each setting; the other settings keep their default.
+        whole: names of the settings that are whole numbers.
+        in_float: whether layers may be left in float.
+    """
+
+    verb: str
+    name: str
+    ranges: Mapping[str, Between | Among] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+    in_float: bool = False
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An option with the value of each setting.
+
+    Args:
+        verb: prune, share, quantize or distill.
+        name: name of the technique or student.
+        settings: value of each setting.
+    """
+
+    verb: str
+    name: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A way to compress a model: what is done, in order.
+
+    Args:
+        student: the student that is distilled first; None where the model itself is compressed.
+        structural: techniques that change the structure, in order; fine-tuning follows the last.
+        quantization: technique that quantizes at the end; None for fp32.
+    """
+
+    student: Chosen | None
+    structural: tuple[Chosen, ...]
+    quantization: Chosen | None
+
+    @property
+    def parts(self) -> tuple[Chosen, ...]:
+        """Everything that is done, in order; nothing for the model as it is."""
+        ends = (self.student,), self.structural, (self.quantization,)
+        return tuple(part for group in ends for part in group if part is not None)
+
+    def shown(self) -> str:
+        """Write the candidate for people: "tiny, structured(ratio=0.4), static"."""
+        return ", ".join(_shown(part) for part in self.parts) or "the model as it is"
+
+
+@dataclass(frozen=True)
+class Space:
+    """All candidates of a search.
+
+    Args:
+        students: students that the model can teach.
+        structural: techniques that change the structure.
+        quantizations: techniques that quantize.
+        in_float: layers that may stay in float, by a name for their group.
+        left_out: why a technique is not in the space, by its name.
+    """
+
+    students: tuple[Option, ...] = ()
+    structural: tuple[Option, ...] = ()
+    quantizations: tuple[Option, ...] = ()
+    in_float: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    left_out: Mapping[str, str] = field(default_factory=dict)
+
+    def draw(self, chooser: Chooser) -> Candidate:
+        """Return a candidate, each of whose parameters the chooser draws."""
+        student = self._one("start", ITSELF, self.students, chooser)
+        structural: dict[str, Chosen] = {}
+        for slot in _SLOTS:
+            chosen = self._one(slot, NONE, self.structural, chooser)
+            if chosen is None:
+                break
+            structural.setdefault(f"{chosen.verb}/{chosen.name}", chosen)
+        quantization = self._one("quantize", NONE, self.quantizations, chooser)
+        return Candidate(student, tuple(structural.values()), quantization)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Return the parameters that are tried first: each student and technique, then pairs.
+
+        Parameters that are missing are drawn.
+        """
+        none = {"start": ITSELF, "first": NONE, "quantize": NONE}
+        alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
+        taught = [{**none, "start": _key(option)} for option in self.students]
+        cut = [{**none, "first": _key(option)} for option in self.structural]
+        last = {"quantize": _key(self.quantizations[0])} if self.quantizations else {}
+        both = [{**start, **last} for start in (*taught, *cut)] if last else []
+        return [*taught, *alone, *cut, *both]
+
+    def is_empty(self) -> bool:
+        """Tell whether there is nothing to try."""
+        return not (self.students or self.structural or self.quantizations)
+
+    def digest(self) -> str:
+        """Return a hash of the space: trials of another space cannot be compared with these."""
+        parts = (self.students, self.structural, self.quantizations)
+        text = repr([[self._described(option) for option in part] for part in parts])
+        return hashlib.sha256(f"{text} {sorted(self.in_float.items())}".encode()).hexdigest()
+
+    @staticmethod
+    def _described(option: Option) -> tuple[object, ...]:
+        return (_key(option), sorted(option.ranges.items(), key=str), option.in_float)
+
+    def _one(
+        self, parameter: str, default: str, options: Sequence[Option], chooser: Chooser
+    ) -> Chosen | None:
+        """Draw one of several options, and its settings; None for none of them."""
+        if not options:
+            return None
+        by_key = {_key(option): option for option in options}
+        key = chooser.suggest_categorical(parameter, (default, *by_key))
+        if key == default:
+            return None
+        option = by_key[key]
+        settings = {
+            name: _value(f"{key}.{name}", of, name in option.whole, chooser)
+            for name, of in option.ranges.items()
+        }
+        if option.in_float and self.in_float:
+            group = chooser.suggest_categorical("in_float", (NONE, *self.in_float))
+            if group != NONE:
+                settings["in_float"] = self.in_float[group]
+        return Chosen(option.verb, option.name, settings)
+
+
+def _key(option: Option) -> str:
+    return option.name if option.verb in ("quantize", "distill") else f"{option.verb}/{option.name}"
+
+
+def _value(name: str, of: Between | Among, is_whole: bool, chooser: Chooser) -> Any:
+    if isinstance(of, Among):
+        return chooser.suggest_categorical(name, of.values)
+    if is_whole:
+        return chooser.suggest_int(name, int(of.low), int(of.high), log=of.log)
+    return round(chooser.suggest_float(name, of.low, of.high, log=of.log), 3)
+
+
+def _shown(part: Chosen) -> str:
+    settings = ", ".join(f"{name}={_text(value)}" for name, value in part.settings.items())
+    return f"{part.name}({settings})" if settings else part.name
+
+
+def _text(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
