@@ -27,6 +27,8 @@ _EXTRA_OF_PACKAGE = {
     "timm": "timm",
     "torchvision": "timm",
     "datasets": "hub",
+    "optuna": "search",
+    "sqlalchemy": "search",
     "soundfile": "audio",
     "soxr": "audio",
     "fastapi": "serve",

@@ -20,7 +20,7 @@ from bmc.docstrings import description_of, examples_of
 
 _HELP_WIDTH = 70  # characters of an option's help in a shell's list of completions
 PANELS = {
-    "Train and compress": ("train", "distill", "prune", "share", "quantize"),
+    "Train and compress": ("train", "distill", "prune", "share", "quantize", "compress"),
     "Deploy": ("export", "predict", "serve", "check", "pack", "unpack"),
     "Inspect and compare": ("inspect", "bench", "report", "show"),
     "Recipes": ("run", "recipe"),

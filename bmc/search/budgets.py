@@ -184,9 +184,7 @@ def _most(typed: str | None, units: Mapping[str, float], present: float) -> floa
     return number * present if is_share else number
 
 
-def _read(
-    what: str, typed: str, units: Mapping[str, float], examples: str
-) -> tuple[float, bool]:
+def _read(what: str, typed: str, units: Mapping[str, float], examples: str) -> tuple[float, bool]:
     """Read a budget; return its number, and whether it is a fraction of what the model takes.
 
     Raises:

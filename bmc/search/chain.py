@@ -98,9 +98,7 @@ def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
     return settings
 
 
-def _training(
-    candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
-) -> dict[str, Any]:
+def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort) -> dict[str, Any]:
     """Return how a technique's result is trained: the last structural one's, by the model."""
     if part.verb == "quantize":
         return {"epochs": max(1, effort.epochs)} if part.name in _TRAINED else {}

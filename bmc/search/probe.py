@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from bmc import artifact, console
 from bmc.choices import Among, Between
 from bmc.contracts import families
@@ -19,9 +17,8 @@ from bmc.data import Dataset, Examples
 from bmc.errors import BmcError, SettingError, reason_of
 from bmc.export import ExportOptions
 from bmc.export.source import Source
-from bmc.inference.form import is_quantized
+from bmc.inference.form import become_inference_form, is_quantized
 from bmc.inference.layers import called_layers_with_weights
-from bmc.inference.form import become_inference_form
 from bmc.inference.quantized_form import stored_bytes
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.model import AppliedStep, Model, Step, Work
@@ -101,9 +98,7 @@ def space_of(folder: Path, data: Dataset, target: str) -> Space:
     return Space(students, structural, quantizations, groups, left_out)
 
 
-def _options(
-    probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]
-) -> tuple[Option, ...]:
+def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> tuple[Option, ...]:
     """Return the techniques that are of use; add the others to `left_out`, with the reason."""
     found = []
     for verb in verbs:
@@ -113,13 +108,13 @@ def _options(
                 left_out[f"{verb}/{name}"] = refusal
                 continue
             kind = techniques(verb).load(name).step
-            names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
+            names = {field.name for field in fields(kind)}
             ranges = _ranges(kind)
             found.append(Option(verb, name, ranges, _whole(kind), "in_float" in names))
     return tuple(found)
 
 
-def _ranges(kind: Any, default: Any = None) -> dict[str, Between | Among]:
+def _ranges(kind: Any) -> dict[str, Between | Among]:
     """Return what is tried for each setting of a settings class."""
     return {
         field.name: field.metadata["search"] for field in fields(kind) if "search" in field.metadata

@@ -233,7 +233,9 @@ class Distillation:
     hidden: int | None = field(default=None, metadata=about(group="Model"))
     heads: int | None = field(default=None, metadata=about(group="Model"))
     settings: Mapping[str, Any] = field(default_factory=dict, metadata=about(group="Model"))
-    vocabulary: str = field(default="keep", metadata=about(_VOCABULARY, group="Model", search=Among(("keep", "auto"))))
+    vocabulary: str = field(
+        default="keep", metadata=about(_VOCABULARY, group="Model", search=Among(("keep", "auto")))
+    )
     pretrain: int = 0
     transfer: str | None = field(default=None, metadata=about(group="Data"))
     transfer_column: tuple[str, ...] = field(default=(), metadata=about(group="Data"))

@@ -1,0 +1,221 @@
+"""Train the best candidates in full, measure them in turn, and export those of the front."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from optuna.trial import FrozenTrial
+
+from bmc import bundle as bundles
+from bmc import console, disk, writing
+from bmc.errors import BmcError, GateError, UsageError, reason_of
+from bmc.measure.latency import BenchSettings
+from bmc.recipes.plan import Plan, Step
+from bmc.recipes.running import run_step
+from bmc.search import timing
+from bmc.search.budgets import Budgets, Limits, Measured, shown
+from bmc.search.chain import Effort, with_export
+from bmc.search.exporting import export_and_score
+from bmc.search.halving import beats
+from bmc.search.result import Winner
+from bmc.search.trials import Trials, best_of, best_rung, ranking
+from bmc.workflows.export import scores_of
+
+
+@dataclass(frozen=True)
+class Finalist:
+    """A candidate that was trained in full.
+
+    Args:
+        words: its steps in words.
+        steps: its steps.
+        model: its model directory.
+        bundle: its bundle for measurements, which has no test scores.
+        measured: points of the validation score lost, and size; the latency follows.
+    """
+
+    words: str
+    steps: tuple[Step, ...]
+    model: Path
+    bundle: Path
+    measured: Measured
+
+
+def choose(trials: Trials, count: int) -> list[FrozenTrial]:
+    """Return the trials whose candidates are trained in full, the most promising first.
+
+    They are the best within the limits, of which each second one is taken from the front of Optuna,
+    where candidates lose less and cost more; where there are too few, the nearest follow.
+
+    Args:
+        trials: the trials.
+        count: number of finalists, at most.
+    """
+    measured = [trial for trial in trials.study.complete() if best_of(trial) != trials.base]
+    ranked = ranking(measured, trials.limits, trials.goal)
+    numbers = {trial.number for trial in ranked}
+    front = [trial for trial in trials.study.front() if trial.number in numbers]
+    front.sort(key=lambda trial: (best_of(trial).drop, trial.number))
+    mixed = [trial for pair in zip(ranked, front, strict=False) for trial in pair] + ranked
+    distinct = {trial.number: trial for trial in mixed}
+    return list(distinct.values())[:count]
+
+
+def train(
+    trials: Trials, chosen: Sequence[FrozenTrial], full: Effort, end: float
+) -> list[Finalist]:
+    """Train candidates in full, and score them on validation rows.
+
+    Where the full training loses more than the short one did, the short one's model is taken.
+
+    Args:
+        trials: the trials.
+        chosen: trials of the candidates.
+        full: how long they are trained.
+        end: time on the clock `time.monotonic` after which none is begun but the first.
+    """
+    finalists: list[Finalist] = []
+    for number, trial in enumerate(chosen, start=1):
+        if finalists and time.monotonic() > end:
+            console.note(f"the time is over: {len(chosen) - number + 1} finalists are left out")
+            break
+        candidate = trials.candidate(trial)
+        console.note(f"finalist {number} of {len(chosen)}: {candidate.shown()}")
+        efforts = (full, trials.rungs[best_rung(trial)])
+        tried: list[Finalist] = []
+        for effort in efforts:
+            steps = trials.steps(candidate, effort)
+            if tried and (steps == tried[0].steps or tried[0].measured.drop <= best_of(trial).drop):
+                break
+            folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
+            try:
+                tried.append(_finalist(trials, candidate.shown(), steps, folder))
+            except (BmcError, RuntimeError, ValueError) as error:
+                console.note(f"finalist {number}: {reason_of(error)}")
+        if tried:
+            finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
+    return finalists
+
+
+def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
+    objective = trials.objective
+    model = objective.make(steps)
+    score, size = export_and_score(model, objective.data, objective.target, folder)
+    measured = Measured(100 * (objective.score - score), size, 0.0)
+    return Finalist(words, steps, model, folder, measured)
+
+
+def time_in_turn(
+    trials: Trials, finalists: Sequence[Finalist], settings: BenchSettings
+) -> tuple[list[Finalist], float]:
+    """Measure the finalists and the uncompressed model in turn, in one run.
+
+    Returns:
+        the finalists with their latency, and the latency of the uncompressed model.
+    """
+    objective = trials.objective
+    folders = [objective.baseline, *(finalist.bundle for finalist in finalists)]
+    latencies = timing.milliseconds(folders, objective.threads, settings)
+    timed = [
+        replace(
+            finalist,
+            measured=replace(finalist.measured, milliseconds=latencies[finalist.bundle]),
+        )
+        for finalist in finalists
+    ]
+    return timed, latencies[objective.baseline]
+
+
+def front_of(
+    finalists: Sequence[Finalist], limits: Limits, budgets: Budgets
+) -> tuple[list[Finalist], str]:
+    """Return the front within the limits, and one sentence that says what was found.
+
+    Args:
+        finalists: the finalists; at least one.
+        limits: the budgets, as numbers.
+        budgets: the budgets.
+
+    Returns:
+        the finalists of the front, the best for the goal first; the nearest alone where none is
+        within the limits.
+    """
+    within = [finalist for finalist in finalists if not limits.excess(finalist.measured)]
+    if not within:
+        named = {str(number): each.measured for number, each in enumerate(finalists)}
+        name, sentence = limits.nearest(named)
+        return [finalists[int(name)]], sentence
+    objectives = budgets.objectives()
+    front = [
+        each
+        for each in within
+        if not any(beats(other.measured, each.measured, objectives) for other in within)
+    ]
+    front.sort(key=lambda finalist: finalist.measured.of(budgets.minimize))
+    return front, f"within {limits.shown()}: {front[0].words}, {shown(front[0].measured)}"
+
+
+def publish(
+    trials: Trials, front: Sequence[Finalist], limits: Limits, outputs: Sequence[Path]
+) -> list[Winner]:
+    """Write the models and bundles of the front; the bundles are scored on the test split here.
+
+    Args:
+        trials: the trials.
+        front: the finalists to publish, in order.
+        limits: the budgets.
+        outputs: path of the model directory of each; its bundle's is followed by the target.
+    """
+    winners = []
+    for finalist, output in zip(front, outputs, strict=False):
+        target = trials.objective.target
+        excess = limits.excess(finalist.measured)
+        suffix = ".failed" if excess else ""
+        model = output.with_name(f"{output.name}{suffix}")
+        bundle = output.with_name(f"{output.name}-{target}{suffix}")
+        _copy(finalist.model, model)
+        writing.remove(bundle)
+        step = with_export((), replace(trials.origin, model=str(model)), target)[0]
+        try:
+            run_step(step, {}, bundle)
+        except GateError as error:
+            console.note(f"{output.name}: {reason_of(error)}")
+            writing.remove(model)
+            continue
+        if excess:
+            _mark(bundle, f"the budgets were not met: {shown(finalist.measured)}")
+        plan = trials.objective.folder / f"{output.name}.json"
+        _write_plan(plan, output.name, with_export(finalist.steps, trials.origin, target))
+        scores = dict(scores_of(bundles.read(bundle)))
+        within = not excess
+        winners.append(
+            Winner(finalist.words, model, bundle, plan, finalist.measured, scores, within)
+        )
+    if not winners:
+        raise UsageError("no finalist could be exported; bmc compress --trials N tries others")
+    return winners
+
+
+def _write_plan(path: Path, name: str, steps: tuple[Step, ...]) -> None:
+    plan = Plan(name, steps, bench=(steps[-1].name,))
+    writing.write_atomically(path, (json.dumps(asdict(plan), indent=2) + "\n").encode())
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a model directory; an earlier one is replaced in one step."""
+    with writing.new_folder(target, force=True) as folder:
+        for path in sorted(source.rglob("*")):
+            if path.is_file():
+                copied = folder / path.relative_to(source)
+                disk.make_folders(copied.parent)
+                disk.copy(path, copied)
+
+
+def _mark(bundle: Path, failure: str) -> None:
+    """Say in a bundle that it missed the budgets, as the report shows it."""
+    manifest = bundles.read(bundle).manifest
+    bundles.write(bundle, replace(manifest, failure=failure))

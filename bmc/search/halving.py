@@ -1,0 +1,74 @@
+"""Successive halving: a candidate is trained longer if it is among the best of its rung.
+
+Optuna's pruners do not support several objectives (`Trial.should_prune` refuses them), so the rungs
+are those of this file; which candidates are trained and how trials are kept is Optuna's.
+
+Source: Li et al. 2020, "A System for Massively Parallel Hyperparameter Tuning" (ASHA: a trial is
+promoted when it is asked for, without waiting for the rung to fill).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from bmc.model import Model
+from bmc.search.budgets import Limits, Measured
+from bmc.search.chain import Effort
+
+FACTOR = 2
+"""One in so many candidates of a rung reaches the next."""
+_SLACK = 0.1  # share of a limit; a latency may be measured a little higher than it is
+_COSTS = ("size", "latency")
+_ROWS = (0, 10_000, 30_000)
+
+
+def efforts_of(model: Model) -> tuple[tuple[Effort, ...], Effort]:
+    """Return how long candidates are trained at each rung, and how long finalists are.
+
+    Lengths are shares of the training of the model itself: none, an eighth and a half.
+
+    Args:
+        model: the model that is compressed.
+    """
+    recorded: Mapping[str, Any] = model.origin.get("settings") or {}
+    epochs = recorded.get("epochs", 3)
+    full = epochs if isinstance(epochs, int) and epochs > 0 else 3
+    eighth, half = max(1, full // 8), max(1, full // 2)
+    rungs = [
+        Effort(0, eighth, _ROWS[0]),
+        Effort(eighth, eighth, _ROWS[1]),
+        Effort(half, half, _ROWS[2]),
+    ]
+    if eighth == half:  # a short training has no room for a rung between
+        del rungs[2]
+    return tuple(rungs), Effort(full, None, None)
+
+
+def is_promoted(
+    mine: Measured, others: Sequence[Measured], limits: Limits, objectives: Sequence[str]
+) -> bool:
+    """Tell whether a candidate is trained longer.
+
+    It is not if it is within all limits already, or costs more than training can change. Otherwise
+    it is if few enough others of its rung beat it.
+
+    Args:
+        mine: what was measured of it.
+        others: what was measured of earlier candidates at the same rung.
+        limits: the budgets.
+        objectives: what is minimized.
+    """
+    if limits.excess(mine, _COSTS) > _SLACK:
+        return False
+    if limits.drop is not None and mine.drop <= limits.drop:
+        return False
+    peers = [other for other in others if limits.excess(other, _COSTS) <= _SLACK]
+    better = sum(beats(other, mine, objectives) for other in peers)
+    return better < -(-(len(peers) + 1) // FACTOR)
+
+
+def beats(one: Measured, other: Measured, objectives: Sequence[str]) -> bool:
+    """Tell whether a candidate is as good as another in every objective, and better in one."""
+    pairs = [(one.of(name), other.of(name)) for name in objectives]
+    return all(mine <= its for mine, its in pairs) and any(mine < its for mine, its in pairs)

@@ -1,0 +1,117 @@
+"""A trial: the steps of a candidate are run, and what they make is exported, scored and timed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bmc import workspace, writing
+from bmc.data import Dataset
+from bmc.recipes.keys import key_of
+from bmc.recipes.plan import Step
+from bmc.recipes.running import run_step
+from bmc.recipes.store import StepStore
+from bmc.search import timing
+from bmc.search.budgets import Measured
+from bmc.search.exporting import export_and_score
+
+_BASELINE, _TRIAL = "baseline", "trial"
+
+
+@dataclass
+class Objective:
+    """What measures candidates of one model on one target.
+
+    Args:
+        model: the model directory.
+        data: its data, without the test split.
+        target: name of the target.
+        folder: folder of the search; the bundles of trials are written there, one at a time.
+        threads: numbers of threads to try.
+        store: results of steps, which several candidates may share.
+    """
+
+    model: Path
+    data: Dataset
+    target: str
+    folder: Path
+    threads: Sequence[int]
+    store: StepStore
+    _score: float = 0.0
+    _latencies: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def baseline(self) -> Path:
+        """The bundle of the uncompressed model."""
+        return self.folder / f"{_BASELINE}-{self.target}"
+
+    def begin(self, latency: float | None = None) -> Measured:
+        """Export, score and time the uncompressed model, with which candidates are compared.
+
+        Args:
+            latency: its latency when the search began; None where it begins now.
+        """
+        self._score, size = export_and_score(self.model, self.data, self.target, self.baseline)
+        if latency is None:
+            measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
+            latency = measured[self.baseline]
+        self._latencies[_BASELINE] = latency
+        return Measured(0.0, size, latency)
+
+    @property
+    def score(self) -> float:
+        """The validation score of the uncompressed model's bundle."""
+        return self._score
+
+    def make(self, steps: Sequence[Step]) -> Path:
+        """Run the steps of a candidate that were not run before; return the last one's result."""
+        path, key = self.model, ""
+        for step in steps:
+            step_key = key_of(step, dict.fromkeys(step.inputs, key), self.store.hashes)
+            if not self.store.has(step_key):
+                inputs = dict.fromkeys(step.inputs, path)
+                output = self.store.output(step_key, step.name)
+                started = time.monotonic()
+                if workspace.kind_of(output) is None:
+                    run_step(step, inputs, output)
+                self.store.add(step_key, output, step.verb, time.monotonic() - started)
+            path, key = self.store.path(step_key), step_key
+        return path
+
+    def measure(self, steps: Sequence[Step], structure: str) -> Measured:
+        """Return what a candidate loses and costs.
+
+        Its latency is measured in turn with the uncompressed model's, and multiplied by what the
+        latter took when the search began: a processor that slows down changes both.
+
+        Args:
+            steps: its steps.
+            structure: name of its structure; two candidates that differ in their training alone
+                take equally long, and the second is not timed.
+        """
+        bundle = self.folder / f"{_TRIAL}-{self.target}"
+        model = self.make(steps)
+        try:
+            score, size = export_and_score(model, self.data, self.target, bundle)
+            if structure not in self._latencies:
+                both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
+                ratio = both[bundle] / both[self.baseline]
+                self._latencies[structure] = ratio * self._latencies[_BASELINE]
+        finally:
+            writing.remove(bundle)
+        return Measured(100 * (self._score - score), size, self._latencies[structure])
+
+    def keys(self, steps: Sequence[Step]) -> list[str]:
+        """Return the keys of a candidate's steps."""
+        keys: list[str] = []
+        for step in steps:
+            inputs = dict.fromkeys(step.inputs, keys[-1] if keys else "")
+            keys.append(key_of(step, inputs, self.store.hashes))
+        return keys
+
+    def forget(self, kept: Collection[str]) -> None:
+        """Remove the results of all steps but some; they take as much space as their models."""
+        for key in set(self.store.keys()) - set(kept):
+            self.store.remove(key)

@@ -1,0 +1,57 @@
+"""Options of a search: how long it takes, how candidates are proposed, where trials are kept."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from bmc.choices import Choice, about, check_choices
+from bmc.errors import SettingError
+
+SAMPLERS = ("tpe", "nsga2")
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How a search is run.
+
+    Args:
+        minutes: time for all trials and finalists together, also over several calls. A trial that
+            has begun is finished.
+        trials: number of trials after which the finalists are trained, also over several calls; as
+            many as the time allows when left out.
+        finalists: number of candidates that are trained in full and measured in turn.
+        sampler: what proposes candidates: tpe (tree-structured Parzen estimator) or nsga2 (a
+            genetic algorithm).
+        storage: URL of the storage of the trials, such as postgresql://USER@HOST/NAME for several
+            machines; the default is a SQLite file beside the output.
+        threads: thread counts to measure latency with; the fastest counts.
+        seed: random seed of the proposals and of each training.
+
+    Raises:
+        SettingError: a setting is out of range.
+    """
+
+    GROUP: ClassVar[str] = "Search"
+
+    minutes: float = 60.0
+    trials: int | None = None
+    finalists: int = 4
+    sampler: str = field(default="tpe", metadata=about(Choice("sampler", SAMPLERS)))
+    storage: str | None = None
+    threads: tuple[int, ...] = (1, 2)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_choices(self)
+        if not 0 < self.minutes < math.inf:
+            raise SettingError(f"minutes is {self.minutes:g}; it must be above 0")
+        for name in ("trials", "finalists"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingError(f"{name} is {value}; it must be at least 1")
+        if not self.threads or min(self.threads) < 1:
+            raise SettingError(f"threads is {self.threads}; each must be at least 1")
+        if not 0 <= self.seed < 2**32:
+            raise SettingError(f"seed is {self.seed}; it must be 0 or more, below 2**32")

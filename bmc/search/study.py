@@ -1,0 +1,248 @@
+"""The study of a search: Optuna proposes candidates, and keeps every trial in a storage."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from bmc.errors import MissingError, StorageError, UsageError, reason_of
+
+RUNGS, SHOWN, REASON = "rungs", "shown", "reason"
+"""Attributes of a trial: what was measured at each rung, its steps in words, why it failed."""
+_NAME = "bmc compress"
+_IDENTITY, _SECONDS = "identity", "seconds"
+_POPULATION = 12  # candidates of a generation
+_PATIENCE = 5  # seconds to wait for another process's write
+_SQLITE = "sqlite:///"
+
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+class Study:
+    """Trials in a storage, which a later call of the same search continues.
+
+    Args:
+        storage: URL of the storage, such as sqlite:///study.db or postgresql://HOST/NAME.
+        identity: what the trials depend on, by name; a storage of other trials is refused.
+        objectives: names of what is minimized.
+        sampler: "tpe" or "nsga2".
+        seed: random seed of the proposals.
+
+    Raises:
+        UsageError: the storage holds another study, or another process has locked it.
+        StorageError: the storage cannot be opened.
+    """
+
+    def __init__(
+        self,
+        storage: str,
+        identity: Mapping[str, Any],
+        objectives: Sequence[str],
+        sampler: str,
+        seed: int,
+    ) -> None:
+        self.storage, self._sampler, self._seed = _shown_url(storage), sampler, seed
+        is_file = storage.startswith(_SQLITE)
+        if is_file:
+            Path(storage.removeprefix(_SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
+        with self._errors():
+            engine = {"connect_args": {"timeout": _PATIENCE}} if is_file else None
+            opened = RDBStorage(storage, engine_kwargs=engine)
+            names = optuna.get_all_study_names(storage=opened)
+            if names and _NAME not in names:
+                raise UsageError(
+                    f"{storage} holds the study {names[0]!r}, which is not one of bmc compress; "
+                    "name another place with --storage"
+                )
+            self._study = optuna.create_study(
+                storage=opened,
+                study_name=_NAME,
+                directions=["minimize"] * len(objectives),
+                load_if_exists=True,
+            )
+            self._check(identity, is_file)
+
+    def begin(self, starts: Sequence[Mapping[str, Any]]) -> None:
+        """Queue the first candidates; nothing where the study has trials."""
+        with self._errors():
+            if not self._study.get_trials(deepcopy=False):
+                for params in starts:
+                    self._study.enqueue_trial(dict(params), skip_if_exists=True)
+
+    def ask(self) -> Trial:
+        """Return the next trial.
+
+        The proposals of a trial depend on the seed, the number of the trial and the trials before
+        it, so a search that was stopped continues as if it had not been.
+        """
+        with self._errors():
+            self._study.sampler = self._sampler_of(len(self._study.get_trials(deepcopy=False)))
+            return self._study.ask()
+
+    def tell(self, trial: Trial, values: Sequence[float], constraints: Mapping[str, float]) -> None:
+        """Complete a trial.
+
+        Args:
+            trial: the trial.
+            values: its objectives.
+            constraints: by how much each limit is exceeded; 0 or less where it is met.
+        """
+        with self._errors():
+            for name, value in constraints.items():
+                trial.set_constraint(name, value)
+            self._study.tell(trial, list(values))
+
+    def fail(self, trial: Trial, reason: str) -> None:
+        """Record that a candidate cannot be made, and why."""
+        with self._errors():
+            trial.set_user_attr(REASON, reason)
+            self._study.tell(trial, state=TrialState.FAIL)
+
+    def note(self, trial: Trial, name: str, value: Any) -> None:
+        """Keep an attribute of a trial."""
+        with self._errors():
+            trial.set_user_attr(name, value)
+
+    def trials(self) -> list[FrozenTrial]:
+        """Return all trials that ended, in the order of their numbers."""
+        with self._errors():
+            trials = self._study.get_trials(deepcopy=False)
+        return [trial for trial in trials if trial.state.is_finished()]
+
+    def complete(self) -> list[FrozenTrial]:
+        """Return the trials that were measured."""
+        return [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+
+    def front(self) -> list[FrozenTrial]:
+        """Return the trials within the limits that no other one beats in every objective."""
+        with self._errors():
+            return list(self._study.best_trials)
+
+    def keep(self, name: str, value: Any) -> None:
+        """Keep a fact of the whole study."""
+        with self._errors():
+            self._study.set_user_attr(name, value)
+
+    def kept(self, name: str) -> Any:
+        """Return a fact of the whole study; None where there is none."""
+        with self._errors():
+            return self._study.user_attrs.get(name)
+
+    @property
+    def seconds(self) -> float:
+        """How long the search has taken, all calls together."""
+        return float(self.kept(_SECONDS) or 0.0)
+
+    def spend(self, seconds: float) -> None:
+        """Add to the time that the search has taken."""
+        self.keep(_SECONDS, self.seconds + seconds)
+
+    def _sampler_of(self, number: int) -> BaseSampler:
+        text = f"{self._seed} {number}".encode()
+        seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+        if self._sampler == "nsga2":
+            return NSGAIISampler(population_size=_POPULATION, seed=seed)
+        with warnings.catch_warnings():  # the search would not change if `group` went away
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return TPESampler(seed=seed, multivariate=True, group=True)
+
+    def _check(self, identity: Mapping[str, Any], is_file: bool) -> None:
+        """Refuse the trials of another search; give trials that a killed process left another turn.
+
+        Raises:
+            UsageError: the study is of another model, target, budget or space.
+        """
+        recorded = self._study.user_attrs.get(_IDENTITY)
+        if recorded is None:
+            self._study.set_user_attr(_IDENTITY, dict(identity))
+        elif json.dumps(recorded, sort_keys=True) != json.dumps(dict(identity), sort_keys=True):
+            other = next(
+                f"its {name} is {recorded.get(name)!r:.60}, and here it is {value!r:.60}"
+                for name, value in identity.items()
+                if recorded.get(name) != value
+            )
+            raise UsageError(
+                f"{self.storage} holds the study of another search ({other}); name another place "
+                "with --storage or --output, or --force to begin anew"
+            )
+        if is_file:  # one process at a time writes the file: the others hold the folder's lock
+            for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+                self._study.tell(trial.number, state=TrialState.FAIL)
+                self._study.enqueue_trial(trial.params or fixed_of(trial))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        """Turn errors of the storage into errors of bmc, which name it.
+
+        Raises:
+            UsageError: another process has locked the storage.
+            StorageError: it cannot be read or written.
+        """
+        try:
+            yield
+        except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+            if any("locked" in str(each) for each in (error, error.__cause__)):
+                raise UsageError(
+                    f"{self.storage} is locked by another process; wait for it, or name another "
+                    "place with --storage"
+                ) from error
+            raise StorageError(
+                f"the storage {self.storage} cannot be used: {reason_of(error)}; name another "
+                "place with --storage"
+            ) from error
+        except ImportError as error:
+            raise MissingError(
+                f"{self.storage} needs a driver that is not installed ({reason_of(error)}); for "
+                "PostgreSQL: pip install psycopg2-binary"
+            ) from error
+
+
+def fixed_of(trial: FrozenTrial) -> dict[str, Any]:
+    """Return the parameters that a queued trial was given, where it has drawn none yet."""
+    return dict(trial.system_attrs.get("fixed_params", {}))
+
+
+class Replay:
+    """Draws the parameters of a finished trial again."""
+
+    def __init__(self, trial: FrozenTrial) -> None:
+        self._params = trial.params
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        """Return the number that the trial has."""
+        return float(self._params[name])
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        """Return the whole number that the trial has."""
+        return int(self._params[name])
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        """Return the value that the trial has."""
+        return self._params[name]
+
+
+def _shown_url(storage: str) -> str:
+    """Return a URL without its password.
+
+    Raises:
+        UsageError: it is no URL of a storage.
+    """
+    try:
+        return make_url(storage).render_as_string(hide_password=True)
+    except ArgumentError as error:
+        raise UsageError(
+            f"storage is {storage!r}; it must look like sqlite:///study.db or "
+            "postgresql://USER@HOST/NAME"
+        ) from error
