@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bmc.api.onnx import OnnxHandle
     from bmc.api.packing import pack, unpack
     from bmc.api.recipes import run
+    from bmc.api.searching import compress_within
     from bmc.api.verbs import distill, prune, quantize, share, train
     from bmc.api.wrapping import wrap
     from bmc.console import Event
@@ -54,6 +55,7 @@ __all__ = [
     "Span",
     "__version__",
     "compare",
+    "compress_within",
     "distill",
     "load",
     "open",
@@ -79,6 +81,7 @@ _HOMES = {
     "Prediction": "bmc.pipeline",
     "Span": "bmc.pipeline",
     "compare": "bmc.api.comparison",
+    "compress_within": "bmc.api.searching",
     "distill": "bmc.api.verbs",
     "load": "bmc.pipeline",
     "open": "bmc.api.handles:open_handle",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 VERBS: Mapping[str, tuple[str, ...]] = {
     "bench": ("benchmark", "profile", "perf", "latency", "time", "measure", "speed"),
     "check": ("verify", "validate", "val"),
+    "compress": ("search", "tune", "autotune", "optimize", "optimise", "shrink"),
     "datasets": ("data", "dataset"),
     "distill": ("distil", "distillation", "distillate", "kd", "teach"),
     "doctor": ("env", "info", "system", "install"),

@@ -12,6 +12,7 @@ from bmc.errors import SettingError, UsageError
 from bmc.figures import megabytes, significant
 
 GOALS = ("latency", "size", "drop")
+_PARITY = "parity"
 _SIZE_UNITS = {"B": 1.0, "kB": 1e3, "MB": 1e6, "GB": 1e9}
 _TIME_UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _NUMBER = r"(\d+\.?\d*|\.\d+)"
@@ -105,11 +106,14 @@ class Measured:
         drop: points of the validation score lost; negative where the score rose.
         bytes: size of the exported model.
         milliseconds: median latency of a row on the target.
+        failure: how the bundle's answers differ from PyTorch's, where that is too much; "" where
+            it is not.
     """
 
     drop: float
     bytes: int
     milliseconds: float
+    failure: str = ""
 
     def of(self, name: str) -> float:
         """Return the figure of an objective: "drop", "size" or "latency"."""
@@ -133,9 +137,10 @@ class Limits:
     def constraints(self, measured: Measured) -> dict[str, float]:
         """Return by how much each limit is exceeded; 0 or less where it is met.
 
-        A drop is counted in points, size and latency as a share of their limit.
+        A drop is counted in points, size and latency as a share of their limit; "parity" is 1 where
+        the bundle differs too much from PyTorch.
         """
-        values: dict[str, float] = {}
+        values = {_PARITY: float(bool(measured.failure))}
         if self.drop is not None:
             values["drop"] = measured.drop - self.drop
         if self.bytes is not None:
@@ -144,7 +149,7 @@ class Limits:
             values["latency"] = measured.milliseconds / self.milliseconds - 1
         return values
 
-    def excess(self, measured: Measured, names: tuple[str, ...] = GOALS) -> float:
+    def excess(self, measured: Measured, names: tuple[str, ...] = (*GOALS, _PARITY)) -> float:
         """Return by how much the limits of some figures are exceeded in all; 0 if all are met."""
         constraints = self.constraints(measured)
         return sum(max(0.0, constraints.get(name, 0.0)) for name in names)

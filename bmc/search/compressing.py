@@ -161,14 +161,14 @@ def _search(
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
     started = time.monotonic()
-    chosen = finalists.choose(trials, options.finalists)
+    chosen = finalists.choose(trials)
     if not chosen:
         raise UsageError(
             f"none of {len(study.trials())} trials could be measured; more --minutes or --trials "
             f"try others ({places.folder} has the reasons)"
         )
     end = started + seconds - study.seconds
-    trained = finalists.train(trials, chosen, full, end)
+    trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")
     trained, latency = finalists.time_in_turn(trials, trained, timing.FINAL)

@@ -45,15 +45,13 @@ class Finalist:
     measured: Measured
 
 
-def choose(trials: Trials, count: int) -> list[FrozenTrial]:
-    """Return the trials whose candidates are trained in full, the most promising first.
+def choose(trials: Trials) -> list[FrozenTrial]:
+    """Return the trials whose candidates may be trained in full, the most promising first.
 
-    They are the best within the limits, of which each second one is taken from the front of Optuna,
-    where candidates lose less and cost more; where there are too few, the nearest follow.
+    Those nearest to the limits and the goal alternate with those of Optuna's front that lose least.
 
     Args:
         trials: the trials.
-        count: number of finalists, at most.
     """
     measured = [trial for trial in trials.study.complete() if best_of(trial) != trials.base]
     ranked = ranking(measured, trials.limits, trials.goal)
@@ -62,29 +60,33 @@ def choose(trials: Trials, count: int) -> list[FrozenTrial]:
     front.sort(key=lambda trial: (best_of(trial).drop, trial.number))
     mixed = [trial for pair in zip(ranked, front, strict=False) for trial in pair] + ranked
     distinct = {trial.number: trial for trial in mixed}
-    return list(distinct.values())[:count]
+    return list(distinct.values())
 
 
 def train(
-    trials: Trials, chosen: Sequence[FrozenTrial], full: Effort, end: float
+    trials: Trials, chosen: Sequence[FrozenTrial], count: int, full: Effort, end: float
 ) -> list[Finalist]:
     """Train candidates in full, and score them on validation rows.
 
-    Where the full training loses more than the short one did, the short one's model is taken.
+    Where the full training loses more than the short one did, the short one's model is taken. A
+    candidate whose bundle differs too much from PyTorch makes room for the next.
 
     Args:
         trials: the trials.
-        chosen: trials of the candidates.
+        chosen: trials of the candidates, in order.
+        count: number of finalists, at most.
         full: how long they are trained.
         end: time on the clock `time.monotonic` after which none is begun but the first.
     """
     finalists: list[Finalist] = []
     for number, trial in enumerate(chosen, start=1):
+        if len(finalists) == count:
+            break
         if finalists and time.monotonic() > end:
-            console.note(f"the time is over: {len(chosen) - number + 1} finalists are left out")
+            console.note(f"the time is over: {len(finalists)} of {count} finalists were trained")
             break
         candidate = trials.candidate(trial)
-        console.note(f"finalist {number} of {len(chosen)}: {candidate.shown()}")
+        console.note(f"finalist {len(finalists) + 1}: {candidate.shown()}")
         efforts = (full, trials.rungs[best_rung(trial)])
         tried: list[Finalist] = []
         for effort in efforts:
@@ -95,7 +97,7 @@ def train(
             try:
                 tried.append(_finalist(trials, candidate.shown(), steps, folder))
             except (BmcError, RuntimeError, ValueError) as error:
-                console.note(f"finalist {number}: {reason_of(error)}")
+                console.note(f"left out: {reason_of(error)}")
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
     return finalists
@@ -104,8 +106,10 @@ def train(
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
     objective = trials.objective
     model = objective.make(steps)
-    score, size = export_and_score(model, objective.data, objective.target, folder)
-    measured = Measured(100 * (objective.score - score), size, 0.0)
+    scored = export_and_score(model, objective.data, objective.target, folder)
+    if scored.failure:
+        raise GateError(f"{words}: {scored.failure}", "parity")
+    measured = objective.compared(scored, 0.0)
     return Finalist(words, steps, model, folder, measured)
 
 
@@ -174,11 +178,9 @@ def publish(
     for finalist, output in zip(front, outputs, strict=False):
         target = trials.objective.target
         excess = limits.excess(finalist.measured)
-        suffix = ".failed" if excess else ""
-        model = output.with_name(f"{output.name}{suffix}")
-        bundle = output.with_name(f"{output.name}-{target}{suffix}")
+        model = output.with_name(f"{output.name}.failed") if excess else output
+        bundle = output.with_name(f"{output.name}-{target}")
         _copy(finalist.model, model)
-        writing.remove(bundle)
         step = with_export((), replace(trials.origin, model=str(model)), target)[0]
         try:
             run_step(step, {}, bundle)
@@ -187,7 +189,7 @@ def publish(
             writing.remove(model)
             continue
         if excess:
-            _mark(bundle, f"the budgets were not met: {shown(finalist.measured)}")
+            bundle = _failed(bundle, f"the budgets were not met: {shown(finalist.measured)}")
         plan = trials.objective.folder / f"{output.name}.json"
         _write_plan(plan, output.name, with_export(finalist.steps, trials.origin, target))
         scores = dict(scores_of(bundles.read(bundle)))
@@ -215,7 +217,10 @@ def _copy(source: Path, target: Path) -> None:
                 disk.copy(path, copied)
 
 
-def _mark(bundle: Path, failure: str) -> None:
-    """Say in a bundle that it missed the budgets, as the report shows it."""
-    manifest = bundles.read(bundle).manifest
-    bundles.write(bundle, replace(manifest, failure=failure))
+def _failed(bundle: Path, failure: str) -> Path:
+    """Say in a bundle that it missed the budgets, as the report shows it; return its new path."""
+    bundles.write(bundle, replace(bundles.read(bundle).manifest, failure=failure))
+    failed = bundle.with_name(f"{bundle.name}.failed")
+    writing.remove(failed)
+    disk.rename(bundle, failed)
+    return failed

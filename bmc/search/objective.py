@@ -15,7 +15,7 @@ from bmc.recipes.running import run_step
 from bmc.recipes.store import StepStore
 from bmc.search import timing
 from bmc.search.budgets import Measured
-from bmc.search.exporting import export_and_score
+from bmc.search.exporting import Scored, export_and_score
 
 _BASELINE, _TRIAL = "baseline", "trial"
 
@@ -53,12 +53,13 @@ class Objective:
         Args:
             latency: its latency when the search began; None where it begins now.
         """
-        self._score, size = export_and_score(self.model, self.data, self.target, self.baseline)
+        scored = export_and_score(self.model, self.data, self.target, self.baseline)
+        self._score = scored.score
         if latency is None:
             measured = timing.milliseconds([self.baseline], self.threads, timing.TRIAL)
             latency = measured[self.baseline]
         self._latencies[_BASELINE] = latency
-        return Measured(0.0, size, latency)
+        return Measured(0.0, scored.bytes, latency)
 
     @property
     def score(self) -> float:
@@ -94,14 +95,19 @@ class Objective:
         bundle = self.folder / f"{_TRIAL}-{self.target}"
         model = self.make(steps)
         try:
-            score, size = export_and_score(model, self.data, self.target, bundle)
+            scored = export_and_score(model, self.data, self.target, bundle)
             if structure not in self._latencies:
                 both = timing.milliseconds([self.baseline, bundle], self.threads, timing.TRIAL)
                 ratio = both[bundle] / both[self.baseline]
                 self._latencies[structure] = ratio * self._latencies[_BASELINE]
         finally:
             writing.remove(bundle)
-        return Measured(100 * (self._score - score), size, self._latencies[structure])
+        return self.compared(scored, self._latencies[structure])
+
+    def compared(self, scored: Scored, latency: float) -> Measured:
+        """Return what a bundle loses and costs, in comparison with the uncompressed model's."""
+        lost = round(100 * (self._score - scored.score), 6)
+        return Measured(lost, scored.bytes, latency, scored.failure)
 
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""

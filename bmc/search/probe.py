@@ -26,12 +26,15 @@ from bmc.search.space import Option, Space
 from bmc.settings import described
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from bmc.workflows.options import Quantization
 from bmc.workflows.tuning import Distillation
 from bmc.writing import scratch
 
 _ROWS = 32  # of the training and validation rows: enough to see shapes change
+_NOT_SMALLER = "it makes this model neither smaller nor cheaper"
 _FAILURES = (BmcError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError)
 _STRUCTURAL = ("prune", "share")
+_USUAL = Quantization().method  # comes first among the first trials
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,19 @@ class _Probe:
         except _FAILURES as error:
             return reason_of(error)
         if not record or all(now >= then for now, then in zip(after, before, strict=True)):
-            return "it makes this model neither smaller nor cheaper"
+            return _NOT_SMALLER
         return ""
 
 
 def space_of(folder: Path, data: Dataset, target: str) -> Space:
     """Return what a model can be compressed with for a target.
 
-    Every technique of bmc and of installed plug-ins is tried with its defaults on a copy of the
-    model and a few rows. It belongs to the space if it can be applied, if it makes the model
-    smaller or cheaper, and if the target can run the result. Students are those of the model's
-    family, and smaller networks of the same family. What is tried for a setting stands at the
-    setting, in the technique's or the family's own file.
+    Every technique of bmc and of installed plug-ins is tried on a copy of the model and a few rows:
+    with its defaults, and with the ends of its ranges where the defaults change too little. It
+    belongs to the space if it can be applied, if it makes the model smaller or cheaper, and if the
+    target can run the result. Students are those of the model's family, and smaller networks of the
+    same family. What is tried for a setting stands at the setting, in the technique's or the
+    family's own file.
 
     Args:
         folder: the model directory.
@@ -91,27 +95,31 @@ def space_of(folder: Path, data: Dataset, target: str) -> Space:
     with scratch() as checkpoints:
         probe = _Probe(folder, model, _work_of(data, checkpoints), target)
         left_out: dict[str, str] = {}
-        structural = _options(probe, _STRUCTURAL, left_out)
+        structural = tuple(_options(probe, _STRUCTURAL, left_out))
         quantizations = _options(probe, ("quantize",), left_out)
+        quantizations = sorted(quantizations, key=lambda option: option.name != _USUAL)
         groups = _in_float(probe, quantizations)
     students = _students(model, data)
-    return Space(students, structural, quantizations, groups, left_out)
+    return Space(students, structural, tuple(quantizations), groups, left_out)
 
 
-def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> tuple[Option, ...]:
+def _options(probe: _Probe, verbs: Sequence[str], left_out: dict[str, str]) -> list[Option]:
     """Return the techniques that are of use; add the others to `left_out`, with the reason."""
     found = []
     for verb in verbs:
         for name in techniques(verb).usable():
+            kind: Any = techniques(verb).load(name).step
+            ranges = _ranges(kind)
             refusal = probe.refusal(verb, name, {})
+            if refusal == _NOT_SMALLER:  # with its defaults, which may be too gentle
+                tried = (probe.refusal(verb, name, settings) for settings in _ends(ranges))
+                refusal = next((each for each in tried if not each), refusal)
             if refusal:
                 left_out[f"{verb}/{name}"] = refusal
                 continue
-            kind = techniques(verb).load(name).step
             names = {field.name for field in fields(kind)}
-            ranges = _ranges(kind)
             found.append(Option(verb, name, ranges, _whole(kind), "in_float" in names))
-    return tuple(found)
+    return found
 
 
 def _ranges(kind: Any) -> dict[str, Between | Among]:
@@ -119,6 +127,15 @@ def _ranges(kind: Any) -> dict[str, Between | Among]:
     return {
         field.name: field.metadata["search"] for field in fields(kind) if "search" in field.metadata
     }
+
+
+def _ends(ranges: Mapping[str, Between | Among]) -> list[dict[str, Any]]:
+    """Return settings at the ends of each range, the other ones at their defaults."""
+    return [
+        {name: value}
+        for name, of in ranges.items()
+        for value in ((of.low, of.high) if isinstance(of, Between) else of.values)
+    ]
 
 
 def _whole(kind: Any) -> frozenset[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any, Protocol
 
 from bmc.choices import Among, Between
@@ -117,17 +118,17 @@ class Space:
         return Candidate(student, tuple(structural.values()), quantization)
 
     def starts(self) -> list[dict[str, Any]]:
-        """Return the parameters that are tried first: each student and technique, then pairs.
+        """Return the parameters that are tried first: students and techniques in turn, then pairs.
 
         Parameters that are missing are drawn.
         """
         none = {"start": ITSELF, "first": NONE, "quantize": NONE}
-        alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
         taught = [{**none, "start": _key(option)} for option in self.students]
         cut = [{**none, "first": _key(option)} for option in self.structural]
+        alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
         last = {"quantize": _key(self.quantizations[0])} if self.quantizations else {}
-        both = [{**start, **last} for start in (*taught, *cut)] if last else []
-        return [*taught, *alone, *cut, *both]
+        both = [{**start, **last} for start in _in_turn(taught, cut)] if last else []
+        return _in_turn(alone, taught, cut, both)
 
     def is_empty(self) -> bool:
         """Tell whether there is nothing to try."""
@@ -163,6 +164,12 @@ class Space:
             if group != NONE:
                 settings["in_float"] = self.in_float[group]
         return Chosen(option.verb, option.name, settings)
+
+
+def _in_turn(*lists: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the first entry of each list, then the second of each, and so on."""
+    rows = zip_longest(*lists)
+    return [entry for row in rows for entry in row if entry is not None]
 
 
 def _key(option: Option) -> str:

@@ -53,7 +53,7 @@ class Study:
         sampler: str,
         seed: int,
     ) -> None:
-        self.storage, self._sampler, self._seed = _shown_url(storage), sampler, seed
+        self.storage, self._sampler, self._seed = shown_url(storage), sampler, seed
         is_file = storage.startswith(_SQLITE)
         if is_file:
             Path(storage.removeprefix(_SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
@@ -233,14 +233,14 @@ class Replay:
         return self._params[name]
 
 
-def _shown_url(storage: str) -> str:
+def shown_url(storage: str) -> str:
     """Return a URL without its password.
 
     Raises:
         UsageError: it is no URL of a storage.
     """
     try:
-        return make_url(storage).render_as_string(hide_password=True)
+        return str(make_url(storage).render_as_string(hide_password=True))
     except ArgumentError as error:
         raise UsageError(
             f"storage is {storage!r}; it must look like sqlite:///study.db or "

@@ -23,6 +23,7 @@ _NEEDED = {
     "images": ("PIL",),
     "hub": ("datasets",),
     "timm": ("timm",),
+    "search": ("optuna", "altair", "vl_convert"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
 _X86 = ("x86_64", "AMD64")

@@ -48,7 +48,7 @@ class Static:
     samples: int = field(default=256, metadata={"alias": "rows"})
     calibrator: str = field(default="mse", metadata=about(search=Among(("mse", "minmax"))))
     percentile: float = 99.99
-    weight_bits: int = 8
+    weight_bits: int = field(default=8, metadata=about(search=Among((8, 7))))
     in_float: tuple[str, ...] = ()
     outlier_threshold: float = field(default=2.0, metadata={"alias": "reach"})
 

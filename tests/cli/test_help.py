@@ -17,7 +17,7 @@ Blocked = Callable[..., CompletedProcess[str]]
 VERBS = (
     *("train", "distill", "prune", "share", "quantize", "export", "predict", "serve", "check"),
     *("inspect", "bench", "report", "show", "models", "rename", "remove", "datasets", "doctor"),
-    *("pack", "unpack", "run", "recipe"),
+    *("pack", "unpack", "run", "recipe", "compress"),
 )
 HEAVY = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino")
 

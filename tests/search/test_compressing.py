@@ -1,0 +1,91 @@
+"""A whole search on a small model: budgets are met or the nearest is said; it can be continued."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("optuna")
+
+import bmc as package
+from bmc import bundle as bundles
+from bmc.errors import UsageError
+from bmc.search import timing
+from bmc.search.budgets import Budgets
+from bmc.search.compressing import compress
+from bmc.search.options import SearchOptions
+from bmc.search.result import Found
+from bmc.workflows.options import Files
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+def search(model: Path, budgets: Budgets, output: Path, trials: int) -> Found:
+    options = SearchOptions(trials=trials, threads=(1,), finalists=1)
+    return compress(str(model), "openvino", budgets, options, Files(output))
+
+
+def test_a_search_meets_its_budgets_and_goes_on_with_more_trials(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    budgets = Budgets(max_drop=50, max_size="0.8x", minimize="size")
+    found = search(digits_model, budgets, tmp_path / "small", 2)
+    assert found.is_met
+    assert (found.trials, found.failed) == (2, 0)
+    best = found.winners[0]
+    assert best.model == tmp_path / "small-1"
+    bundle = bundles.read(best.bundle)
+    assert bundle.model_size() == best.validation.bytes < 0.8 * found.base.bytes
+    assert best.validation.drop <= 50
+    assert bundle.manifest.scores["rows"] == 359  # the test split, opened for the report
+    assert best.test["accuracy"] == bundle.manifest.scores["accuracy"]
+    assert found.sentence.startswith("within 50 points")
+    assert b"<svg" in found.picture.read_bytes()
+    plan = json.loads(best.plan.read_text())
+    assert [step["verb"] for step in plan["steps"]][-1] == "export"
+    first = json.loads((found.folder / "result.json").read_text())
+    again = search(digits_model, budgets, tmp_path / "small", 2)
+    assert again.to_json() == first  # nothing is left to do
+    more = search(digits_model, budgets, tmp_path / "small", 3)
+    assert more.trials == 3
+    assert more.seconds > found.seconds
+    assert more.winners[0].validation.bytes <= best.validation.bytes
+    with pytest.raises(UsageError, match="holds the study of another search"):
+        search(digits_model, Budgets(max_drop=1), tmp_path / "small", 3)
+
+
+def test_budgets_that_cannot_be_met_end_with_the_nearest_in_a_sentence(
+    digits_model: Path, tmp_path: Path, bmc: Run
+) -> None:
+    line = ["compress", digits_model, "--target", "openvino", "--max-drop", "0"]
+    line += ["--max-size", "1kB", "--minimise", "size"]
+    options = ["--trials", "2", "--finalists", "1", "--threads", "1"]
+    code, out, err = bmc(*line, *options, "--output", tmp_path / "none", "--json")
+    assert code == 1, err
+    assert "no model within 0 points, 0.00100 MB was found; nearest: " in err
+    result: dict[str, Any] = json.loads(out)
+    kept = Path(result["winners"][0]["bundle"])
+    assert kept.name == "none-1-openvino.failed"
+    assert bundles.read(kept).manifest.failure is not None
+    assert result["failed"] == [{"check": "budget", "message": err.strip().splitlines()[-1][5:]}]
+
+
+def test_another_output_of_the_same_name_is_not_replaced(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "small-1").mkdir()
+    (tmp_path / "small-1" / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="exists"):
+        compress(str(digits_model), "onnx", Budgets(1), files=Files(tmp_path / "small"))
+
+
+def test_the_function_takes_the_settings_of_the_command(digits_model: Path) -> None:
+    with pytest.raises(UsageError, match="trials is 0"):
+        package.compress_within(digits_model, "onnx", max_drop=1, trials=0)
+    with pytest.raises(UsageError, match="named 'sampling'"):
+        package.compress_within(digits_model, "onnx", search={"sampling": "tpe"})
+    assert timing.TRIAL.launches < timing.FINAL.launches

@@ -1,0 +1,49 @@
+"""Successive halving: who is trained longer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from bmc import artifact
+from bmc.search.budgets import Limits, Measured
+from bmc.search.halving import beats, efforts_of, is_promoted
+
+LIMITS = Limits(1.0, None, 1.0)
+BOTH = ("drop", "latency")
+
+
+def measured(drop: float, milliseconds: float) -> Measured:
+    return Measured(drop, 1000, milliseconds)
+
+
+def test_a_candidate_within_the_limits_is_trained_no_longer() -> None:
+    assert not is_promoted(measured(0.9, 0.9), (), LIMITS, BOTH)
+    assert is_promoted(measured(20.0, 0.9), (), LIMITS, BOTH)
+
+
+def test_a_candidate_is_trained_no_longer_where_training_cannot_help() -> None:
+    assert not is_promoted(measured(20.0, 1.2), (), LIMITS, BOTH)
+    assert is_promoted(measured(20.0, 1.05), (), LIMITS, BOTH)  # as timings vary
+
+
+def test_half_of_a_rung_is_promoted() -> None:
+    rung = [measured(drop, 0.5) for drop in (10.0, 20.0, 30.0)]
+    assert is_promoted(measured(15.0, 0.5), rung, LIMITS, BOTH)
+    assert not is_promoted(measured(25.0, 0.5), rung, LIMITS, BOTH)
+    assert is_promoted(measured(25.0, 0.4), rung, LIMITS, BOTH)  # faster than all of them
+
+
+def test_equal_candidates_do_not_beat_each_other() -> None:
+    assert not beats(measured(1.0, 1.0), measured(1.0, 1.0), BOTH)
+    assert beats(measured(1.0, 0.9), measured(1.0, 1.0), BOTH)
+    assert not beats(measured(1.1, 0.9), measured(1.0, 1.0), BOTH)
+
+
+def test_lengths_are_shares_of_the_models_own_training(digits_model: Path) -> None:
+    model = artifact.load(digits_model)
+    rungs, full = efforts_of(model)
+    assert [rung.epochs for rung in rungs] == [0, 2, 8]
+    assert (full.epochs, full.student_epochs, full.unlabeled) == (16, None, None)
+    short, _ = efforts_of(replace(model, origin={"settings": {"epochs": 1}}))
+    assert [rung.epochs for rung in short] == [0, 1]

@@ -1,0 +1,87 @@
+"""A trial reads no test row; a bundle of it is measured, and then removed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bmc import data as datasets
+from bmc.data import Dataset, Examples
+from bmc.errors import UsageError
+from bmc.recipes.store import StepStore
+from bmc.search.chain import Effort, Origin, steps_of
+from bmc.search.exporting import export_and_score, without_test
+from bmc.search.objective import Objective
+from bmc.search.space import Candidate, Chosen
+
+CANDIDATE = Candidate(
+    Chosen("distill", "mlp", {"width": 16}),
+    (Chosen("prune", "structured", {"ratio": 0.5}),),
+    Chosen("quantize", "static", {}),
+)
+
+
+class Sealed(Sequence[Any]):
+    """Rows that cannot be read."""
+
+    def __len__(self) -> int:
+        return 359
+
+    def __getitem__(self, index: Any) -> Any:
+        raise AssertionError("a test row was read")
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("the test rows were read")
+
+    def __array__(self, *arguments: Any, **settings: Any) -> Any:
+        raise AssertionError("the test rows were read")
+
+
+@pytest.fixture
+def sealed(monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    """Return the digits with a test split that cannot be read, as everything loads them now.
+
+    What compares hashes of rows, so that no teacher has learned a test row, may go on.
+    """
+    load, keys_of = datasets.load, datasets.keys_of
+
+    def load_sealed(*arguments: Any, **settings: Any) -> Dataset:
+        data = load(*arguments, **settings)
+        return replace(data, test=Examples(Sealed(), Sealed()))
+
+    def keys(rows: Any) -> Any:
+        return np.zeros(0, np.uint64) if isinstance(rows, Sealed) else keys_of(rows)
+
+    monkeypatch.setattr(datasets, "load", load_sealed)
+    monkeypatch.setattr(datasets, "keys_of", keys)
+    return datasets.load("digits")
+
+
+def test_no_trial_reads_a_row_of_the_test_split(
+    digits_model: Path, sealed: Dataset, tmp_path: Path
+) -> None:
+    store = StepStore(str(tmp_path / "steps"))
+    objective = Objective(digits_model, without_test(sealed), "onnx", tmp_path, (1,), store)
+    base = objective.begin()
+    assert objective.score > 0.7
+    origin = Origin(str(digits_model), {"data": "digits"}, False)
+    steps = steps_of(CANDIDATE, origin, Effort(1, 1, 0), 0)
+    measured = objective.measure(steps, CANDIDATE.shown())
+    assert measured.bytes < base.bytes
+    assert measured.drop <= 100 * objective.score
+    assert not list(tmp_path.glob("trial-*"))
+    assert len(store.keys()) == 3
+    objective.forget(objective.keys(steps)[:1])
+    assert store.keys() == objective.keys(steps)[:1]
+
+
+def test_an_export_for_measurements_refuses_data_with_its_test_split(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="the test split must be removed first"):
+        export_and_score(digits_model, datasets.load("digits"), "onnx", tmp_path / "bundle")

@@ -1,0 +1,119 @@
+"""What a search chooses from: read from families and techniques, and tried on the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bmc import data as datasets
+from bmc.choices import Among, Between
+from bmc.errors import SettingError
+from bmc.recipes.verbs import call_of
+from bmc.search.chain import Effort, Origin, steps_of, with_export
+from bmc.search.exporting import without_test
+from bmc.search.probe import space_of
+from bmc.search.space import Option, Space
+
+RATIO = Option("prune", "structured", {"ratio": Between(0.1, 0.9)})
+CLUSTER = Option("share", "cluster", {"values": Among((4, 16))})
+STATIC = Option("quantize", "static", {}, in_float=True)
+TINY = Option("distill", "tiny")
+SPACE = Space((TINY,), (RATIO, CLUSTER), (STATIC,), {"outputs": ("output",)})
+ORIGIN = Origin("runs/base", {"data": "digits"}, False)
+
+
+class Fixed:
+    """Draws what a table says; the first value or the middle of what it does not name."""
+
+    def __init__(self, **values: Any) -> None:
+        self.values = values
+
+    def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
+        return float(self.values.get(name, (low + high) / 2))
+
+    def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
+        return int(self.values.get(name, (low + high) // 2))
+
+    def suggest_categorical(self, name: str, choices: Sequence[Any]) -> Any:
+        value = self.values.get(name, choices[0])
+        assert value in choices
+        return value
+
+
+def test_the_slots_give_the_order_of_the_techniques() -> None:
+    drawn = SPACE.draw(Fixed(first="share/cluster", second="prune/structured", quantize="static"))
+    assert drawn.shown() == "cluster(values=4), structured(ratio=0.5), static"
+    drawn = SPACE.draw(Fixed(first="prune/structured", second="prune/structured"))
+    assert drawn.shown() == "structured(ratio=0.5)"
+    assert SPACE.draw(Fixed()).shown() == "the model as it is"
+
+
+def test_layers_in_float_and_students_are_drawn_too() -> None:
+    drawn = SPACE.draw(Fixed(start="tiny", quantize="static", in_float="outputs"))
+    assert drawn.shown() == "tiny, static(in_float=output)"
+
+
+def test_every_option_is_tried_once_at_the_start_and_pairs_follow() -> None:
+    starts = [SPACE.draw(Fixed(**start)).shown() for start in SPACE.starts()]
+    assert starts[:2] == ["static", "tiny"]
+    assert {"structured(ratio=0.5)", "cluster(values=4)", "tiny, static"} <= set(starts)
+
+
+def test_only_the_last_structural_step_is_fine_tuned_and_the_model_teaches_it() -> None:
+    drawn = SPACE.draw(Fixed(first="prune/structured", second="share/cluster", quantize="static"))
+    steps = with_export(steps_of(drawn, ORIGIN, Effort(2, 1, 0), 3), ORIGIN, "onnx")
+    assert [(step.verb, step.settings.get("epochs")) for step in steps] == [
+        ("prune", 0),
+        ("share", 2),
+        ("quantize", None),
+        ("export", None),
+    ]
+    assert steps[1].settings["teacher"] == "runs/base"
+    assert steps[0].settings["model"] == "runs/base"
+    assert [dict(step.inputs) for step in steps[1:]] == [
+        {"model": step.name} for step in steps[:-1]
+    ]
+    for step in steps:
+        call_of(step)  # every setting is one of the verb or the technique
+
+
+def test_a_student_learns_little_in_a_short_trial_and_by_its_recipe_in_the_end() -> None:
+    drawn = SPACE.draw(Fixed(start="tiny"))
+    texts = Origin("runs/base", {"data": "imdb"}, True)
+    short = steps_of(drawn, texts, Effort(0, 1, 0), 0)[0]
+    assert (short.settings["epochs"], short.settings["transfer"]) == (1, "none")
+    some = steps_of(drawn, texts, Effort(1, 1, 500), 0)[0]
+    assert some.settings["transfer_size"] == 500
+    full = steps_of(drawn, texts, Effort(3, None, None), 0)[0]
+    assert not {"epochs", "transfer", "transfer_size"} & full.settings.keys()
+
+
+def test_a_technique_is_in_the_space_of_a_model_that_it_makes_smaller(digits_model: Path) -> None:
+    data = without_test(datasets.load("digits"))
+    space = space_of(digits_model, data, "onnx")
+    names = {option.name for option in space.structural}
+    assert {"structured", "lowrank"} <= names
+    assert "makes this model neither smaller nor cheaper" in space.left_out["prune/unstructured"]
+    assert (
+        "reads text" in space.left_out["prune/vocabulary"]
+        or "read text" in (space.left_out["prune/vocabulary"])
+    )
+    assert space.quantizations[0].name == "static"
+    assert [option.name for option in space.students] == ["mlp"]
+    assert space.in_float
+    assert space.digest() == space_of(digits_model, data, "onnx").digest()
+
+
+def test_a_precision_that_the_target_cannot_execute_is_left_out(digits_model: Path) -> None:
+    space = space_of(digits_model, without_test(datasets.load("digits")), "openvino")
+    assert "openvino cannot execute" in space.left_out["quantize/dynamic"]
+
+
+def test_ranges_with_nothing_to_try_are_refused() -> None:
+    with pytest.raises(SettingError, match="nothing to try"):
+        Between(1.0, 1.0)
+    with pytest.raises(SettingError, match="nothing to choose"):
+        Among(("a",))

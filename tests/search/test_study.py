@@ -1,0 +1,107 @@
+"""The study: resumed where it was, the same for the same seed, and never another search's."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+optuna = pytest.importorskip("optuna")
+
+from bmc.choices import Among, Between  # noqa: E402
+from bmc.errors import UsageError  # noqa: E402
+from bmc.search import study as studies  # noqa: E402
+from bmc.search.space import Option, Space  # noqa: E402
+from bmc.search.study import Study  # noqa: E402
+
+SPACE = Space(
+    structural=(
+        Option("prune", "structured", {"ratio": Between(0.1, 0.9)}),
+        Option("share", "cluster", {"values": Among((4, 16))}),
+    ),
+    quantizations=(Option("quantize", "static"),),
+)
+IDENTITY = {"model": "abc", "target": "onnx"}
+
+
+def url(folder: Path) -> str:
+    return f"sqlite:///{folder / 'study.db'}"
+
+
+def opened(folder: Path, seed: int = 0, **changed: Any) -> Study:
+    return Study(url(folder), {**IDENTITY, **changed}, ("drop", "latency"), "tpe", seed)
+
+
+def proposals(study: Study, count: int) -> list[str]:
+    """Return the next candidates; each loses and takes what its words' length says."""
+    words = []
+    study.begin(SPACE.starts())
+    for _ in range(count):
+        trial = study.ask()
+        drawn = SPACE.draw(trial).shown()
+        study.tell(trial, [len(drawn) % 7, len(drawn)], {"drop": len(drawn) % 7 - 3})
+        words.append(drawn)
+    return words
+
+
+def test_the_same_seed_proposes_the_same_and_stopping_changes_nothing(tmp_path: Path) -> None:
+    for name in ("whole", "stopped", "other"):
+        (tmp_path / name).mkdir()
+    whole = proposals(opened(tmp_path / "whole"), 12)
+    first = proposals(opened(tmp_path / "stopped"), 11)
+    assert first + proposals(opened(tmp_path / "stopped"), 1) == whole
+    assert proposals(opened(tmp_path / "other", seed=1), 2) != whole[:2]
+
+
+def test_optunas_front_has_only_trials_within_the_limits(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    proposals(study, 4)
+    assert study.front()
+    assert all(trial.values[0] <= 3 for trial in study.front())
+
+
+def test_a_trial_that_a_killed_process_left_is_run_again(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    study.begin(SPACE.starts())
+    left = SPACE.draw(study.ask()).shown()
+    again = opened(tmp_path)
+    assert len(again.trials()) == 1
+    assert not again.complete()
+    words = [SPACE.draw(again.ask()).shown() for _ in range(len(SPACE.starts()))]
+    assert left in words
+
+
+def test_the_trials_of_another_model_or_budget_are_refused_by_name(tmp_path: Path) -> None:
+    opened(tmp_path)
+    with pytest.raises(UsageError, match=r"study\.db holds the study of another search .*model"):
+        opened(tmp_path, model="def")
+    with pytest.raises(UsageError, match="its target is 'onnx', and here it is 'openvino'"):
+        opened(tmp_path, target="openvino")
+
+
+def test_a_storage_of_another_tool_is_refused_by_the_name_of_its_study(tmp_path: Path) -> None:
+    optuna.create_study(storage=url(tmp_path), study_name="somebody's")
+    with pytest.raises(UsageError, match=r"study\.db holds the study \"somebody's\""):
+        opened(tmp_path)
+
+
+def test_a_storage_that_another_process_has_locked_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studies, "_PATIENCE", 0.05)
+    study = opened(tmp_path)
+    with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(UsageError, match=r"study\.db is locked by another process"):
+            study.ask()
+        with pytest.raises(UsageError, match=r"study\.db is locked by another process"):
+            opened(tmp_path)
+        other.execute("ROLLBACK")
+
+
+def test_what_is_no_url_is_refused_and_a_password_is_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"must look like sqlite:///study\.db"):
+        Study("study.db", IDENTITY, ("drop",), "tpe", 0)
+    assert studies.shown_url("postgresql://me:secret@host/db") == "postgresql://me:***@host/db"
