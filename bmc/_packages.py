@@ -38,6 +38,8 @@ _EXTRA_OF_PACKAGE = {
     "fsspec": "recipes",
     "pydantic": "recipes",
     "yaml": "recipes",
+    "ray": "ray",
+    "grpc": "ray",
 }
 
 
