@@ -9,10 +9,10 @@ from bmc import console
 from bmc.errors import BmcError
 from bmc.recipes.execute import PlanResult, run_plan
 from bmc.recipes.expand import MOST_STEPS, place_of, plan_of, source_of
-from bmc.recipes.local_runner import LocalRunner
+from bmc.recipes.local_runner import LocalRunner, cores_of_process
 from bmc.recipes.options import RunOptions
 from bmc.recipes.plan import Plan
-from bmc.recipes.planning import PlannedStep, planned, redone
+from bmc.recipes.planning import PlannedStep, planned
 from bmc.recipes.reading import read_recipe
 from bmc.recipes.recipe import Recipe
 from bmc.recipes.running import check_step
@@ -64,8 +64,8 @@ def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResu
     console.note(f"{path}: {len(prepared.steps)} steps, {done} of them done already")
 
     def runner(width: int) -> LocalRunner:
-        workers = min(options.workers or width, width)
-        return LocalRunner(store, workers if options.workers else None, options.threads)
+        most = options.workers or max(1, cores_of_process() // (options.threads or 1))
+        return LocalRunner(store, min(most, width), options.threads)
 
     return run_plan(prepared.plan, store, runner, redo=options.redo)
 
@@ -75,19 +75,11 @@ def _prepared(path: str | Path, options: RunOptions) -> tuple[Preview, StepStore
     recipe = read_recipe(path)
     plan = plan_of(recipe, None if options.yes else MOST_STEPS)
     store = StepStore(options.store or "")
-    steps = planned(plan, store) if not options.redo else _with_redone(plan, store, options.redo)
+    steps = planned(plan, store, options.redo)
     for each in steps:
         if not each.is_done:
             _check(each, recipe)
     return Preview(plan, steps), store
-
-
-def _with_redone(plan: Plan, store: StepStore, names: tuple[str, ...]) -> tuple[PlannedStep, ...]:
-    redo = {step.name for step in redone(plan, names)}
-    return tuple(
-        PlannedStep(each.step, each.key, each.is_done and each.step.name not in redo, each.seconds)
-        for each in planned(plan, store)
-    )
 
 
 def _check(planned_step: PlannedStep, recipe: Recipe) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from bmc.recipes.progress import (
     FAILED,
     RUNNING,
     SKIPPED,
+    WAITING,
     Progress,
     StepProgress,
 )
 from bmc.recipes.runners import Failure, Outcome, Runner
 from bmc.recipes.running import check_step
-from bmc.recipes.store import StepStore
+from bmc.recipes.store import Seal, StepStore
 
 _MAX_NAMED = 3  # failures in a message
 
@@ -103,6 +104,7 @@ class _Run:
     keys: dict[str, str]
     progress: Progress
     results: dict[str, StepResult] = field(default_factory=dict)
+    before: Mapping[str, Seal] = field(default_factory=dict)  # of results that are made again
     running: dict[str, list[Step]] = field(default_factory=dict)  # by key: two may share one
 
     def start(self) -> None:
@@ -154,6 +156,20 @@ class _Run:
             path = self.names.give(step, outcome.key)
             self.results[step.name] = StepResult(step, outcome.key, DONE, path, outcome.seconds)
             self.progress.change(step.name, state=DONE, seconds=outcome.seconds, text="")
+            if step.name in self.before:
+                self._redo_users(step)
+
+    def _redo_users(self, step: Step) -> None:
+        """Make again what was made of a result, if the result came out otherwise this time."""
+        seal = self.store.seal(self.keys[step.name])
+        if seal is not None and seal.content() == self.before[step.name].content():
+            return
+        for other in self.plan.steps:
+            if other.name in users_of(self.plan)[step.name] and other.name in self.results:
+                console.note(f"{other.name}: made again, since {step.name} came out otherwise")
+                self.store.remove(self.keys[other.name])
+                del self.results[other.name]
+                self.progress.change(other.name, state=WAITING)
 
     def _fail(self, step: Step, failure: Failure, seconds: float) -> None:
         kept = self.names.give_failed(step, Path(failure.kept)) if failure.kept else None
@@ -192,7 +208,8 @@ def run_plan(
         store: the results.
         runner: what runs steps, or a function that makes one for a number of steps that may run
             side by side: it is not called when all is done, and what it made is closed at the end.
-        redo: names of steps to run again, though their results are there.
+        redo: names of steps to run again, though their results are there; what stands on them is
+            run again if they come out otherwise.
 
     Returns:
         what became of each step; `PlanResult.raise_failures` raises the error of a command.
@@ -209,8 +226,12 @@ def run_plan(
     keys = keys_of(plan, store)
     names = Names(plan, store)
     names.refuse_taken()
+    before: dict[str, Seal] = {}
     for step in redone(plan, redo):
-        store.remove(keys[step.name])
+        seal = store.seal(keys[step.name])
+        if seal is not None:
+            before[step.name] = seal
+            store.remove(keys[step.name])
     progress = Progress.of(slug(plan.name), plan.steps)
     missing = [step for step in plan.steps if not store.has(keys[step.name])]
     results = {
@@ -226,7 +247,7 @@ def run_plan(
             made = runner(width_of(plan)) if callable(runner) else runner
             made.on_event = progress.tell
             try:
-                _run_all(_Run(plan, store, made, names, keys, progress, results))
+                _run_all(_Run(plan, store, made, names, keys, progress, results, before))
             finally:
                 if callable(runner):
                     made.close()

@@ -58,19 +58,25 @@ def keys_of(plan: Plan, store: StepStore) -> dict[str, str]:
     return keys
 
 
-def planned(plan: Plan, store: StepStore) -> tuple[PlannedStep, ...]:
+def planned(plan: Plan, store: StepStore, redo: Sequence[str] = ()) -> tuple[PlannedStep, ...]:
     """Return what a plan will do, without doing any of it.
+
+    Args:
+        plan: the plan.
+        store: the results.
+        redo: names of steps that are run again, though their results are there.
 
     Raises:
         ChangedResultError: a result in the store was changed.
         BmcError: a step is wrong.
     """
     keys = keys_of(plan, store)
+    again = {keys[step.name] for step in redone(plan, redo)}
     seconds = _seconds_of_verbs(store)
     steps = []
     for step in plan.steps:
         key = keys[step.name]
-        is_done = store.has(key)
+        is_done = key not in again and store.has(key)
         seal = store.seal(key) if is_done else None
         took = seal.seconds if seal is not None else seconds.get(step.verb)
         steps.append(PlannedStep(step, key, is_done, took))

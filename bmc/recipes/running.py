@@ -98,7 +98,8 @@ def _typed(call: Call) -> dict[str, Any]:
     if call.verb == "prune":
         return {"ratio": call.of(Pruning).ratio}
     if call.verb == "quantize" and (call.of(Quantization).samples or "0").isdecimal():
-        return call.of(Quantization).typed()
+        typed: dict[str, Any] = call.of(Quantization).typed()
+        return typed
     return {}  # the samples of an ONNX file are no number
 
 

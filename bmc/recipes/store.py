@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SEAL = "step.json"
 FOLDER = ".steps"
 _WHAT = "result of a step"
+_RECORDS = ("bmc.json", "manifest.json", "README.md")
 _SHOWN = 12  # characters of a key in messages
 
 
@@ -53,6 +54,10 @@ class Seal:
     files: Mapping[str, str]
     seconds: float = 0.0
     place: str = ""
+
+    def content(self) -> dict[str, str]:
+        """Return the sha256 of the files without those that say when and how it was made."""
+        return {name: of for name, of in self.files.items() if name not in _RECORDS}
 
 
 class StepStore:

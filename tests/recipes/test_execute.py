@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
 import signal
@@ -121,11 +122,27 @@ def test_a_cached_output_that_was_changed_by_hand_is_refused_until_it_is_redone(
     changed.write_text("{}")
     with pytest.raises(ChangedResultError, match=r"'base'.*--redo base"):
         run_plan(SMALL, StepStore(), nothing)
+    with pytest.raises(ChangedResultError):
+        planned(SMALL, StepStore())
+    assert [each.is_done for each in planned(SMALL, StepStore(), ["base"])] == [False, True]
     result = run(SMALL, redo=["base"])
     assert states(result) == {"base": "done", "pruned[ratio=0.2]": "cached"}
     assert "width" in (finished / "small-base" / "config.json").read_text()
     with pytest.raises(UnknownError, match="Did you mean 'base'"):
         run(SMALL, redo=["bse"])
+
+
+def test_what_stands_on_a_result_that_comes_out_otherwise_is_made_again(finished: Path) -> None:
+    (seal,) = [
+        path
+        for path in (finished / ".steps").glob("*/step.json")
+        if (path.parent / "base").exists()
+    ]
+    content = read_json(seal, "seal")
+    files = {**content["files"], "model.safetensors": "of another processor"}
+    seal.write_text(json.dumps({**content, "files": files}))
+    result = run(SMALL, redo=["base"])
+    assert states(result) == {"base": "done", "pruned[ratio=0.2]": "done"}
 
 
 def test_a_failed_gate_takes_down_what_stands_on_it_and_nothing_else(finished: Path) -> None:
