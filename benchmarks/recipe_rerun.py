@@ -25,6 +25,7 @@ from pathlib import Path
 from _common import Bar, finish
 
 STEPS, RATIOS, MOST_SECONDS = 30, 14, 3.0
+_WITHOUT = {"BMC_HOME", "PYTHONDONTWRITEBYTECODE"}  # of the commands' environment
 RUNS = int(os.environ.get("RUNS", "9"))
 RECIPE = f"""
 name = "thirty"
@@ -63,12 +64,13 @@ floor = false
 texts = false
 """
 PROGRAM = """
-import sys, time
+import resource, sys
 from bmc.cli import main
 try:
     main()
 finally:
-    print("torch" in sys.modules, file=sys.stderr)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(used.ru_utime + used.ru_stime, "torch" in sys.modules, file=sys.stderr)
 """
 
 
@@ -76,14 +78,15 @@ def main() -> int:
     """Run the recipe, run it again, and judge the time."""
     folder = Path(tempfile.mkdtemp(prefix="recipe-rerun-"))
     (folder / "thirty.toml").write_text(RECIPE, encoding="utf-8")
-    first, _ = _run(folder)
+    first, _, _ = _run(folder)
     before = _times(folder)
     seals = len(list(folder.glob("bmc-runs/.steps/*/step.json")))
     runs = [_run(folder) for _ in range(RUNS)]
     changed = sorted(name for name, at in _times(folder).items() if before.get(name) != at)
-    seconds = [taken for taken, _ in runs]
+    seconds = [taken for taken, _, _ in runs]
     median = statistics.median(seconds)
-    with_torch = any(torch for _, torch in runs)
+    processor = [used for _, used, _ in runs]
+    with_torch = any(torch for _, _, torch in runs)
     shutil.rmtree(folder)
     bars = [
         Bar(f"{STEPS} steps", f"{seals} results", seals == STEPS),
@@ -95,13 +98,14 @@ def main() -> int:
         "steps": seals,
         "seconds_of_the_first_run": round(first, 1),
         "seconds_of_reruns": [round(taken, 2) for taken in seconds],
+        "processor_seconds_of_reruns": [round(used, 2) for used in processor],
         "changed": changed,
     }
     return finish("recipe_rerun", bars, content)
 
 
-def _run(folder: Path) -> tuple[float, bool]:
-    """Run the recipe; return the seconds, and whether torch was imported."""
+def _run(folder: Path) -> tuple[float, float, bool]:
+    """Run the recipe; return wall and processor seconds, and whether torch was imported."""
     started = time.monotonic()
     process = subprocess.run(
         [sys.executable, "-c", PROGRAM, "run", "thirty.toml"],
@@ -109,12 +113,13 @@ def _run(folder: Path) -> tuple[float, bool]:
         capture_output=True,
         text=True,
         check=False,
-        env={key: value for key, value in os.environ.items() if key != "BMC_HOME"},
+        env={key: value for key, value in os.environ.items() if key not in _WITHOUT},
     )
     taken = time.monotonic() - started
     if process.returncode != 0:
         sys.exit(f"bmc run failed:\n{process.stderr}")
-    return taken, process.stderr.split()[-1] == "True"
+    *_, used, torch = process.stderr.split()
+    return taken, float(used), torch == "True"
 
 
 def _times(folder: Path) -> dict[str, int]:

@@ -67,7 +67,8 @@ def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResu
         most = options.workers or max(1, cores_of_process() // (options.threads or 1))
         return LocalRunner(store, min(most, width), options.threads)
 
-    return run_plan(prepared.plan, store, runner, redo=options.redo)
+    keys = {each.step.name: each.key for each in prepared.steps}
+    return run_plan(prepared.plan, store, runner, redo=options.redo, keys=keys)
 
 
 def _prepared(path: str | Path, options: RunOptions) -> tuple[Preview, StepStore]:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bmc import console
-from bmc.errors import BmcError, GateError, StorageError
-from bmc.recipes.measuring import Measured, measure
+from bmc.errors import StorageError
+from bmc.recipes.measuring import measure
 from bmc.recipes.names import Names, slug
 from bmc.recipes.plan import Plan, Step
 from bmc.recipes.planning import keys_of, redone, users_of, width_of
@@ -23,74 +23,11 @@ from bmc.recipes.progress import (
     Progress,
     StepProgress,
 )
+from bmc.recipes.results import PlanResult as PlanResult
+from bmc.recipes.results import StepResult as StepResult
 from bmc.recipes.runners import Failure, Outcome, Runner
 from bmc.recipes.running import check_step
 from bmc.recipes.store import Seal, StepStore
-
-_MAX_NAMED = 3  # failures in a message
-
-
-@dataclass(frozen=True)
-class StepResult:
-    """What became of a step of a plan.
-
-    Args:
-        step: the step.
-        key: key of its result.
-        state: cached, done, failed, or skipped: a step that it stands on failed.
-        path: folder of the result in the workspace; of what failed a gate, if it was kept.
-        seconds: how long it took.
-        why: why there is no result.
-        exit_code: exit code of a command that fails so.
-    """
-
-    step: Step
-    key: str
-    state: str
-    path: Path | None = None
-    seconds: float = 0.0
-    why: str = ""
-    exit_code: int = 0
-
-
-@dataclass(frozen=True)
-class PlanResult:
-    """What became of a plan.
-
-    Args:
-        name: name of the plan.
-        steps: what became of each step, in the order of the plan.
-        measured: the bench, the report and the failed gates.
-    """
-
-    name: str
-    steps: tuple[StepResult, ...]
-    measured: Measured
-
-    def raise_failures(self) -> None:
-        """Raise an error if a step or a gate failed.
-
-        Raises:
-            GateError: steps failed their gates or diverged, or bundles failed the gates of the
-                plan; the message says which and why.
-            BmcError: a step failed otherwise.
-        """
-        failed = [each for each in self.steps if each.state == FAILED]
-        skipped = sum(each.state == SKIPPED for each in self.steps)
-        reasons = [f"step {each.step.name!r}: {each.why}" for each in failed]
-        reasons += self.measured.failures
-        if not reasons:
-            return
-        more = len(reasons) - _MAX_NAMED
-        message = "; ".join(reasons[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
-        if skipped:
-            message += f" ({skipped} {'step stands' if skipped == 1 else 'steps stand'} on it)"
-        others = [each.exit_code for each in failed if each.exit_code != 1]
-        if others:
-            error = BmcError(message)
-            error.exit_code = max(others)
-            raise error
-        raise GateError(message, "plan", self)
 
 
 @dataclass
@@ -101,7 +38,7 @@ class _Run:
     store: StepStore
     runner: Runner
     names: Names
-    keys: dict[str, str]
+    keys: Mapping[str, str]
     progress: Progress
     results: dict[str, StepResult] = field(default_factory=dict)
     before: Mapping[str, Seal] = field(default_factory=dict)  # of results that are made again
@@ -197,6 +134,7 @@ def run_plan(
     runner: Runner | Callable[[int], Runner],
     *,
     redo: Sequence[str] = (),
+    keys: Mapping[str, str] | None = None,
 ) -> PlanResult:
     """Run the steps of a plan that are not done yet, then measure its bundles and judge them.
 
@@ -210,6 +148,7 @@ def run_plan(
             side by side: it is not called when all is done, and what it made is closed at the end.
         redo: names of steps to run again, though their results are there; what stands on them is
             run again if they come out otherwise.
+        keys: key of each step's result by the step's name, if they are known already.
 
     Returns:
         what became of each step; `PlanResult.raise_failures` raises the error of a command.
@@ -223,7 +162,7 @@ def run_plan(
         >>> store = StepStore()
         >>> run_plan(plan, store, lambda width: LocalRunner(store, width)).raise_failures()
     """
-    keys = keys_of(plan, store)
+    keys = keys_of(plan, store) if keys is None else keys
     names = Names(plan, store)
     names.refuse_taken()
     before: dict[str, Seal] = {}

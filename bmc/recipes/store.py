@@ -8,17 +8,19 @@ Without a seal, a folder is what a killed command left: the next run of the step
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bmc import disk, locks, workspace, writing
 from bmc.checksums import checked_path
 from bmc.errors import ArtifactError, UnknownError
 from bmc.recipes.content import Hashes
+from bmc.recipes.seals import ChangedResultError as ChangedResultError
+from bmc.recipes.seals import Seal as Seal
+from bmc.recipes.seals import as_json, read_seal
 from bmc.untrusted import parse_json, read_json
 
 if TYPE_CHECKING:
@@ -27,37 +29,7 @@ if TYPE_CHECKING:
 SEAL = "step.json"
 FOLDER = ".steps"
 _WHAT = "result of a step"
-_RECORDS = ("bmc.json", "manifest.json", "README.md")
 _SHOWN = 12  # characters of a key in messages
-
-
-class ChangedResultError(ArtifactError):
-    """A result in the store is not what the step wrote."""
-
-
-@dataclass(frozen=True)
-class Seal:
-    """What the store keeps about a result.
-
-    Args:
-        key: key of the result.
-        name: name of its folder.
-        verb: verb of the step.
-        files: sha256 of every file, by name.
-        seconds: how long the step took.
-        place: folder of the files in a shared location; "" for a local result.
-    """
-
-    key: str
-    name: str
-    verb: str
-    files: Mapping[str, str]
-    seconds: float = 0.0
-    place: str = ""
-
-    def content(self) -> dict[str, str]:
-        """Return the sha256 of the files without those that say when and how it was made."""
-        return {name: of for name, of in self.files.items() if name not in _RECORDS}
 
 
 class StepStore:
@@ -167,7 +139,7 @@ class StepStore:
             if self._shared is not None and self._shared_seal(key) is None:
                 place = self._shared.upload(key, self.root / key / seal.name, seal.files)
                 shared = Seal(**{**asdict(seal), "place": place})
-                self._shared.mark(key, _as_json(shared))
+                self._shared.mark(key, as_json(shared))
         return self.root / key / seal.name
 
     def remove(self, key: str) -> None:
@@ -181,7 +153,7 @@ class StepStore:
     def seal(self, key: str) -> Seal | None:
         """Return the seal of a result on this machine; None where there is no result."""
         path = self.root / key / SEAL
-        return _read(read_json(path, _WHAT), path) if path.is_file() else None
+        return read_seal(read_json(path, _WHAT), path) if path.is_file() else None
 
     def keys(self) -> list[str]:
         """Return the keys of all results on this machine."""
@@ -216,7 +188,7 @@ class StepStore:
         if content is None:
             return None
         shown = Path(f"{self.location}/{key}/{SEAL}")
-        return _read(parse_json(content, shown), shown)
+        return read_seal(parse_json(content, shown), shown)
 
     def _fetch(self, seal: Seal) -> Seal:
         """Copy a result from the shared location; its hashes are checked before it gets its name.
@@ -244,28 +216,7 @@ class StepStore:
         return local
 
     def _write(self, seal: Seal) -> None:
-        writing.write_atomically(self.root / seal.key / SEAL, _as_json(seal))
-
-
-def _read(content: Mapping[str, Any], path: Path) -> Seal:
-    """Return a seal from its file, which another command may have damaged.
-
-    Raises:
-        ArtifactError: it is malformed.
-    """
-    try:
-        seal = Seal(**content)
-    except TypeError as error:
-        raise ArtifactError(f"{path} is damaged: remove {path.parent}") from error
-    texts = (seal.key, seal.name, seal.verb, seal.place)
-    is_sound = all(type(text) is str for text in texts) and isinstance(seal.files, dict)
-    if not is_sound or seal.name != PurePosixPath(seal.name).name or seal.key != path.parent.name:
-        raise ArtifactError(f"{path} is damaged: remove {path.parent}")
-    return seal
-
-
-def _as_json(seal: Seal) -> bytes:
-    return (json.dumps(asdict(seal), indent=2) + "\n").encode()
+        writing.write_atomically(self.root / seal.key / SEAL, as_json(seal))
 
 
 def _hashes_of(folder: Path, hashes: Hashes) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
@@ -13,8 +13,10 @@ from bmc.recipes.commands import Preview
 from bmc.recipes.execute import PlanResult, StepResult
 from bmc.recipes.lineage import MadeBy
 from bmc.recipes.planning import PlannedStep
-from bmc.recipes.writing import Written
 from bmc.rendering.rendered import Rendered
+
+if TYPE_CHECKING:
+    from bmc.recipes.writing import Written  # imports numpy
 
 _UNKNOWN = "unknown"
 

@@ -26,7 +26,7 @@ WITHOUT_EFFECT = {
     *("bmc.workspace", "bmc.writing", "bmc.report.gates", "bmc.measure.shown"),
     *("bmc.measure.latency", "bmc.measure.machine", "bmc.measure.results"),  # time, not change
     *("bmc.workflows.options", "bmc.workflows.outputs", "bmc.workflows.results"),
-    "bmc.workflows.sizes",
+    *("bmc.workflows.calls", "bmc.workflows.sizes"),  # records, and what is printed
 }
 OF_BUNDLES = {  # a training imports them, and reads no bundle
     *("bmc.batching", "bmc.bundle", "bmc.golden", "bmc.manifest", "bmc.pipeline", "bmc.sessions"),
