@@ -20,13 +20,14 @@ from bmc import cli
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.models import bert
 from tests import _onnx
+from tests._recipes import write_sliced
 from tests._sounds import write_folder
 from tests._tokenizers import built_in_tokenizer
 
 ROOT = Path(__file__).parents[1]
 QUICK_PAGES = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
 """Pages of docs/ that `make test` runs; `make test-all` runs all of them."""
-_BLOCK = re.compile(r"^```(bash|python)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^```(bash|python|toml)(?: file=(\S+))?\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ROWS = 160
 _EPOCH = ["--epochs", "1"]
 _SMALLER = {
@@ -49,7 +50,7 @@ class Block:
     """A block of a page.
 
     Args:
-        language: "bash" or "python".
+        language: "bash", "python" or "toml".
         file: the file that it is the content of; "" where it is typed.
         code: what stands between the fences.
     """
@@ -136,6 +137,8 @@ def run_page(page: Path, folder: Path) -> None:
     for block in blocks(page):
         if block.file:
             (folder / block.file).write_text(block.code, encoding="utf-8")
+        elif block.language == "toml":
+            continue
         elif block.language == "python":
             run_python(block.code, folder)
         else:
@@ -150,6 +153,8 @@ def run_command(command: str, folder: Path) -> None:
         return
     assert command.startswith("bmc "), f"no test knows how to run {command!r}"
     words = smaller(shlex.split(command)[1:])
+    if words[0] == "run" and (folder / words[1]).exists():
+        words[1] = str(write_sliced(folder / words[1], folder / "slices"))
     with _inside(folder):
         assert cli.run(words) == 0, f"{command}, run as bmc {shlex.join(words)}"
 
