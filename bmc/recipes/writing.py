@@ -22,7 +22,8 @@ from bmc.writing import write_atomically
 SCHEMA_FILE = "recipe.schema.json"
 """The JSON Schema that is written beside a recipe; its first line names it for editors."""
 _OUTPUT = Path("recipe.toml")
-_NOT_CLASSIFIERS = ("gan", "python")
+_BY_HAND = ("gan", "ngram", "python")  # families that most techniques do not change
+_WITHOUT_LINEAR = ("recurrent",)
 _RATIOS = [0.3, 0.5]
 _EXPORT = "a quantized bundle that is no faster stands in the report, too"
 
@@ -119,7 +120,11 @@ def recipe_for(
         comments["steps.words"] = "without the words that the data never uses"
     if purpose == "compare":
         steps["int8"] = {"verb": "quantize", "model": name, "method": "static"}
-        steps["lowrank"] = {"verb": "share", "model": name, "settings": {"energy": 0.8}}
+        shared = {"verb": "share", "model": name}
+        if family in _WITHOUT_LINEAR:
+            steps["codebooks"] = {**shared, "method": "cluster", "settings": {"values": 16}}
+        else:
+            steps["lowrank"] = {**shared, "method": "lowrank", "settings": {"energy": 0.8}}
     typed = {each.name: getattr(source, each.name) for each in fields(source)}
     changed = {
         key: value
@@ -156,7 +161,7 @@ def _family_of(model: str) -> str:
         model.startswith("hf:") or Path(model).is_dir()
     )
     family = families.of_prefix(model) or ("bert" if is_folder else families.of_baseline(model))
-    if family in _NOT_CLASSIFIERS:
+    if family in _BY_HAND:
         raise UsageError(
             f"bmc recipe init writes no recipe for {model}: name another model (bmc models lists "
             "all), or write the recipe by hand"
