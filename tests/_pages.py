@@ -162,6 +162,8 @@ def run_command(command: str, folder: Path) -> None:
 def run_python(code: str, folder: Path) -> None:
     """Run one Python snippet of a page, made small, as a script."""
     code = code.replace("compare(bundles)", "compare(bundles, threads=(1,), launches=2, rounds=2)")
+    for name in re.findall(r'bmc\.run\("([\w.]+)"\)', code):
+        code = code.replace(name, str(write_sliced(folder / name, folder / "slices")))
     with _inside(folder):
         exec(compile(code, "snippet", "exec"), {"__name__": "__main__"})
 
