@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bmc import artifact, console, targets, workspace, writing
-from bmc.contracts.tasks import EMBEDDING
 from bmc.data import Dataset
 from bmc.errors import GateError, MissingError, UsageError
-from bmc.inference.form import is_quantized
 from bmc.model import Model
 from bmc.recipes.store import StepStore
 from bmc.search import finalists, picture, result, timing
@@ -26,6 +22,7 @@ from bmc.search.probe import space_of
 from bmc.search.result import Found
 from bmc.search.space import Space
 from bmc.search.study import Study
+from bmc.search.subject import check_model, data_settings
 from bmc.search.trials import Trials
 from bmc.workflows.export import check_targets
 from bmc.workflows.lineage import data_of, weights_sha256
@@ -92,7 +89,7 @@ def compress(
     if not reference:
         console.note(f"compress: {folder}, the newest model")
     model = artifact.load(folder)
-    _check(folder, model)
+    check_model(folder, model)
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-compressed"
     places = _Places(output, output.with_name(f"{output.name}-search"))
     writing.hold(places.folder)
@@ -145,7 +142,7 @@ def _search(
     limits = budgets.limits(base)
     study.keep(_BASE, {"drop": 0.0, "bytes": base.bytes, "milliseconds": base.milliseconds})
     rungs, full = efforts_of(model)
-    origin = Origin(str(folder.absolute()), _data_settings(model.data), data.kind == "text")
+    origin = Origin(str(folder.absolute()), data_settings(model.data), data.kind == "text")
     trials = Trials(
         space,
         study,
@@ -201,24 +198,6 @@ def _search(
     return found
 
 
-def _check(folder: Path, model: Model) -> None:
-    """Refuse a model that has no score to keep, or that is quantized already.
-
-    Raises:
-        UsageError: it is so.
-    """
-    if not model.has_labels or model.task == EMBEDDING:
-        raise UsageError(
-            f"{folder} has no score of labeled rows by which a search could choose; bmc prune, "
-            "share and quantize compress it"
-        )
-    if is_quantized(model.module):
-        raise UsageError(
-            f"{folder} is quantized, which comes last: compress the model that it was made from "
-            f"({model.origin.get('from')})"
-        )
-
-
 def _check_space(space: Space, folder: Path) -> None:
     if space.is_empty():
         reasons = "; ".join(f"{name}: {reason}" for name, reason in space.left_out.items())
@@ -256,18 +235,3 @@ def _remove_earlier(places: _Places) -> None:
         for path in (winner.model, winner.bundle):
             if workspace.kind_of(path) is not None:
                 writing.remove(path)
-
-
-def _data_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that name a model's data, as a step has them."""
-    settings = {
-        "data": recorded.get("location") or recorded.get("reference"),
-        "text_column": tuple(recorded.get("text_columns") or ()),
-        "label_column": recorded.get("label_column"),
-        "task": recorded.get("task"),
-        "features": tuple(recorded.get("features") or ()),
-    }
-    if recorded.get("fold"):
-        number, of = recorded["fold"]
-        settings["fold"] = f"{number}/{of}"
-    return {name: value for name, value in settings.items() if value}

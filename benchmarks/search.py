@@ -1,0 +1,192 @@
+"""Does a search find what its budgets ask for, in its time, and the same with every seed?
+
+    python benchmarks/search.py                       (every row and seed without a result; hours)
+    python benchmarks/search.py --row bert            (one row: bert, resnet18, cnn or lstm)
+    python benchmarks/search.py --row cnn --seed 1    (one seed of it)
+    python benchmarks/search.py --row cnn --quick     (a few trials, to see that it works)
+    python benchmarks/search.py --row bert --judge    (the bars of a row, from its seeds' results)
+
+A row takes a baseline (trained first if missing) and runs `bmc compress` on it with each seed. A
+search that was stopped continues. What a seed found is written to results/search/ROW-SEED.json.
+When all seeds of a row are there, its bars go to results/search/ROW.json: every search met its
+budgets within its time, the fronts of the seeds agree, and the winner is not beaten by a hand-made
+row of compression.py that is as fast. Nothing else may run on the machine.
+
+Exit code 1: a bar is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _common import HERE, RUNS, Bar, bmc, finish
+
+from bmc import bundle as bundles
+from bmc import cli, workspace
+from bmc.measure import scores
+from bmc.search.result import Found, read
+
+TARGET = "openvino"
+SEEDS = (0, 1, 2)
+_AGREE = 0.1  # of the mean: how far the seeds' best latencies may lie apart
+_AS_FAST = 0.97  # of the winner's speed-up: a row that is hardly slower counts as equally fast
+
+
+@dataclass(frozen=True)
+class Row:
+    """A model, its budgets and its time.
+
+    Args:
+        name: name of the row, and of the baseline.
+        data: the data set.
+        max_drop: points of the validation score that may be lost.
+        max_size: budget of the size.
+        max_latency: budget of the latency.
+        minutes: time of a search.
+    """
+
+    name: str
+    data: str
+    max_drop: float
+    max_size: str
+    max_latency: str
+    minutes: float
+
+    @property
+    def model(self) -> str:
+        """Name of the uncompressed model in the workspace."""
+        return f"{self.name}-{self.data}-0"
+
+
+ROWS = (
+    Row("bert", "movie-reviews", 1.0, "20MB", "1/6", 90),
+    Row("resnet18", "fashion-mnist", 1.0, "1/4", "1/3", 20),
+    Row("cnn", "fashion-mnist", 1.0, "1/4", "1/2", 20),
+    Row("lstm", "japanese-vowels", 1.0, "1/2", "0.8x", 20),
+)
+
+
+def main() -> int:
+    """Run the selected rows and seeds, and judge each row whose seeds are all there."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--row", help="such as cnn")
+    parser.add_argument("--seed", type=int, help="0, 1 or 2; all when left out")
+    parser.add_argument("--quick", action="store_true", help="a few trials, without a result")
+    parser.add_argument("--judge", action="store_true", help="judge the results that there are")
+    options = parser.parse_args()
+    selected = [row for row in ROWS if options.row in (None, row.name)]
+    if not selected:
+        sys.exit(f"no row {options.row}; there are {', '.join(row.name for row in ROWS)}")
+    seeds = SEEDS if options.seed is None else (options.seed,)
+    os.environ["BMC_HOME"] = str(RUNS / ("search-quick" if options.quick else "baselines"))
+    codes = []
+    for row in selected:
+        for seed in () if options.judge else seeds:
+            if options.quick or not _path(row, seed).is_file():
+                _run(row, seed, options.quick)
+        if not options.quick and all(_path(row, seed).is_file() for seed in SEEDS):
+            codes.append(_judge(row))
+    return max(codes, default=0)
+
+
+def _run(row: Row, seed: int, quick: bool) -> None:
+    """Search with one seed, and write what was found."""
+    base = workspace.root() / row.model
+    if not base.is_dir():
+        epochs = ("--epochs", 1) if quick else ()
+        bmc("train", row.name, "--data", row.data, "--seed", 0, *epochs, "-o", base)
+    output = workspace.root() / f"{row.name}-search-{seed}"
+    words: list[object] = ["compress", base, "--target", TARGET, "--seed", seed, "-o", output]
+    words += ["--max-drop", row.max_drop, "--max-size", row.max_size]
+    words += ["--max-latency", row.max_latency, "--minutes", row.minutes]
+    words += ["--trials", 4, "--finalists", 2] if quick else []
+    code = cli.run([str(word) for word in words])
+    found = read(output.with_name(f"{output.name}-search"))
+    if code not in (0, 1) or found is None:
+        sys.exit(f"bmc {' '.join(map(str, words))} failed")
+    if quick:
+        print(json.dumps(found.to_json(), indent=1))
+        return
+    content = {"row": asdict(row), "seed": seed, "found": found.to_json(), **_compared(row, found)}
+    finish(f"search/{row.name}-{seed}", _bars(row, seed, content), content)
+
+
+def _bars(row: Row, seed: int, content: Mapping[str, Any]) -> list[Bar]:
+    found = content["found"]
+    met = all(winner["within"] for winner in found["winners"])
+    minutes = found["seconds"] / 60
+    return [
+        Bar(f"{row.name}, seed {seed}: budgets met, or the nearest said", found["sentence"], met),
+        Bar(
+            f"{row.name}, seed {seed}: within {row.minutes:g} minutes",
+            f"{minutes:.1f} minutes",
+            minutes <= row.minutes,
+        ),
+    ]
+
+
+def _compared(row: Row, found: Found) -> dict[str, Any]:
+    """Compare the winner with the uncompressed model on the test rows, paired."""
+    base = workspace.root() / f"{row.model}-{TARGET}"
+    if not base.is_dir():
+        bmc("export", row.model, "--target", TARGET)
+    winner = found.winners[0]
+    before, after = (np.load(path / bundles.EVALUATION) for path in (base, winner.bundle))
+    labels = after["labels"]
+    lost = scores.lost("classification", after["logits"], before["logits"], labels)
+    speed_up = found.base.milliseconds / winner.validation.milliseconds
+    return {"lost": asdict(lost), "speed_up": speed_up}
+
+
+def _judge(row: Row) -> int:
+    """Judge a row by the results of its seeds."""
+    results = [json.loads(_path(row, seed).read_text(encoding="utf-8")) for seed in SEEDS]
+    by_seed = dict(zip(SEEDS, results, strict=True))
+    bars = [bar for seed, content in by_seed.items() for bar in _bars(row, seed, content)]
+    best = [content["speed_up"] for content in results]
+    apart = (max(best) - min(best)) / float(np.mean(best))
+    bars.append(
+        Bar(
+            f"{row.name}: the seeds' best latencies agree within {_AGREE:.0%}",
+            f"{', '.join(f'{each:.2f}x' for each in best)}: {apart:.0%} apart",
+            apart <= _AGREE,
+        )
+    )
+    bars += [
+        _against_hand_made(row, seed, content) for seed, content in zip(SEEDS, results, strict=True)
+    ]
+    seeds = [content["found"] for content in results]
+    return finish(f"search/{row.name}", bars, {"row": asdict(row), "seeds": seeds})
+
+
+def _against_hand_made(row: Row, seed: int, content: Mapping[str, Any]) -> Bar:
+    """Compare a winner with the rows of compression.py that are as fast as it is."""
+    lost, speed_up = content["lost"], content["speed_up"]
+    faster = [
+        (path.stem, hand["mean_lost_points"])
+        for path in sorted((HERE / "results" / "compression").glob(f"{row.name}*.json"))
+        if (hand := json.loads(path.read_text(encoding="utf-8"))).get("speed")
+        and hand["speed"][TARGET]["value"] >= _AS_FAST * speed_up
+        and "mean_lost_points" in hand
+    ]
+    shown = f"{100 * lost['value']:.2f} points lost at {speed_up:.2f}x"
+    others = "; ".join(f"{name} {points:.2f}" for name, points in faster) or "none is as fast"
+    is_beaten = any(points < 100 * lost["low"] for _, points in faster)
+    must = f"{row.name}, seed {seed}: no hand-made row that is as fast loses less"
+    return Bar(must, f"{shown} ({others})", not is_beaten)
+
+
+def _path(row: Row, seed: int) -> Path:
+    return HERE / "results" / "search" / f"{row.name}-{seed}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,45 @@
+"""The model that is compressed: whether a search can choose by its score, and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bmc.contracts.tasks import EMBEDDING
+from bmc.errors import UsageError
+from bmc.inference.form import is_quantized
+from bmc.model import Model
+
+
+def check_model(folder: Path, model: Model) -> None:
+    """Refuse a model that has no score to keep, or that is quantized already.
+
+    Raises:
+        UsageError: it is so.
+    """
+    if not model.has_labels or model.task == EMBEDDING:
+        raise UsageError(
+            f"{folder} has no score of labeled rows by which a search could choose; bmc prune, "
+            "share and quantize compress it"
+        )
+    if is_quantized(model.module):
+        raise UsageError(
+            f"{folder} is quantized, which comes last: compress the model that it was made from "
+            f"({model.origin.get('from')})"
+        )
+
+
+def data_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that name a model's data, as a step has them."""
+    settings = {
+        "data": recorded.get("location") or recorded.get("reference"),
+        "text_column": tuple(recorded.get("text_columns") or ()),
+        "label_column": recorded.get("label_column"),
+        "task": recorded.get("task"),
+        "features": tuple(recorded.get("features") or ()),
+    }
+    if recorded.get("fold"):
+        number, of = recorded["fold"]
+        settings["fold"] = f"{number}/{of}"
+    return {name: value for name, value in settings.items() if value}
