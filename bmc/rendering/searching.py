@@ -19,7 +19,7 @@ def found(result: Found) -> Rendered:
         f"{result.trials} trials in {result.seconds / 60:.1f} minutes, {result.failed} of them "
         f"could not be made; all of them: {result.picture}",
         f"next: bmc bench {' '.join(str(winner.bundle) for winner in result.winners)}    "
-        f"(the steps of the first: {best.plan})",
+        f"(the recipe of the first: {best.recipe})",
     )
     return Rendered(result.to_json(), (_table(result), *lines))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from bmc.recipes.plan import Step
@@ -67,7 +67,7 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
             inputs["model"] = steps[-1].name
         elif part.verb != "distill":
             settings["model"] = origin.model
-        steps.append(Step(f"{len(steps) + 1}-{part.name}", part.verb, inputs, settings))
+        steps.append(Step(f"{part.name}-{len(steps) + 1}", part.verb, inputs, settings))
     return tuple(steps)
 
 
@@ -83,7 +83,7 @@ def with_export(steps: tuple[Step, ...], origin: Origin, target: str) -> tuple[S
     inputs = {"model": steps[-1].name} if steps else {}
     if not steps:
         settings["model"] = origin.model
-    return (*steps, Step(f"{len(steps) + 1}-{target}", "export", inputs, settings))
+    return (*steps, Step(f"{target}-{len(steps) + 1}", "export", inputs, settings))
 
 
 def _of_student(origin: Origin, effort: Effort) -> dict[str, Any]:
@@ -105,15 +105,3 @@ def _training(candidate: Candidate, part: Chosen, origin: Origin, effort: Effort
     if not effort.epochs or part is not candidate.structural[-1]:
         return {"epochs": 0}
     return {"epochs": effort.epochs, "teacher": origin.model}
-
-
-def renamed(steps: tuple[Step, ...], prefix: str) -> tuple[Step, ...]:
-    """Return steps with a prefix before each name, as several chains of one plan need."""
-    return tuple(
-        replace(
-            step,
-            name=f"{prefix}{step.name}",
-            inputs={key: f"{prefix}{name}" for key, name in step.inputs.items()},
-        )
-        for step in steps
-    )

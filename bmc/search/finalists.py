@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
@@ -14,9 +13,9 @@ from bmc import bundle as bundles
 from bmc import console, disk, writing
 from bmc.errors import BmcError, GateError, UsageError, reason_of
 from bmc.measure.latency import BenchSettings
-from bmc.recipes.plan import Plan, Step
+from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
-from bmc.search import timing
+from bmc.search import recipe, timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort, with_export
 from bmc.search.exporting import export_and_score
@@ -190,21 +189,17 @@ def publish(
             continue
         if excess:
             bundle = _failed(bundle, f"the budgets were not met: {shown(finalist.measured)}")
-        plan = trials.objective.folder / f"{output.name}.json"
-        _write_plan(plan, output.name, with_export(finalist.steps, trials.origin, target))
+        path = trials.objective.folder / f"{output.name}.toml"
+        text = recipe.text_of(output.name, finalist.words, finalist.steps, target)
+        writing.write_atomically(path, text.encode())
         scores = dict(scores_of(bundles.read(bundle)))
         within = not excess
         winners.append(
-            Winner(finalist.words, model, bundle, plan, finalist.measured, scores, within)
+            Winner(finalist.words, model, bundle, path, finalist.measured, scores, within)
         )
     if not winners:
         raise UsageError("no finalist could be exported; bmc compress --trials N tries others")
     return winners
-
-
-def _write_plan(path: Path, name: str, steps: tuple[Step, ...]) -> None:
-    plan = Plan(name, steps, bench=(steps[-1].name,))
-    writing.write_atomically(path, (json.dumps(asdict(plan), indent=2) + "\n").encode())
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -25,7 +25,7 @@ class Winner:
         candidate: its steps in words.
         model: the model directory.
         bundle: the bundle.
-        plan: file with its steps.
+        recipe: file with its steps, which `bmc run` takes.
         validation: points of the validation score lost, size, and latency, measured in turn.
         test: scores of the test rows, by name.
         within: whether it is within all budgets.
@@ -34,7 +34,7 @@ class Winner:
     candidate: str
     model: Path
     bundle: Path
-    plan: Path
+    recipe: Path
     validation: Measured
     test: dict[str, Any]
     within: bool

@@ -14,6 +14,8 @@ pytest.importorskip("optuna")
 import bmc as package
 from bmc import bundle as bundles
 from bmc.errors import UsageError
+from bmc.recipes.expand import plan_of
+from bmc.recipes.reading import read_recipe
 from bmc.search import timing
 from bmc.search.budgets import Budgets
 from bmc.search.compressing import compress
@@ -45,8 +47,8 @@ def test_a_search_meets_its_budgets_and_goes_on_with_more_trials(
     assert best.test["accuracy"] == bundle.manifest.scores["accuracy"]
     assert found.sentence.startswith("within 50 points")
     assert b"<svg" in found.picture.read_bytes()
-    plan = json.loads(best.plan.read_text())
-    assert [step["verb"] for step in plan["steps"]][-1] == "export"
+    plan = plan_of(read_recipe(best.recipe))  # bmc run takes it
+    assert [step.verb for step in plan.steps][-1] == "export"
     first = json.loads((found.folder / "result.json").read_text())
     again = search(digits_model, budgets, tmp_path / "small", 2)
     assert again.to_json() == first  # nothing is left to do
