@@ -62,7 +62,7 @@ def train(
         model: the name of a built-in model, a Hugging Face folder, hf:org/name@revision, timm:NAME,
             python:module:function, or the handle of a network that `bmc.wrap` took. Training
             starts from the weights that the network had when `bmc.wrap` copied it.
-        data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
+        data: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet, .arrow or .npz file,
             imagefolder:DIR, audiofolder:DIR, or hf:NAME; with task="tokens" a .conll, .txt or
             .jsonl file of words with tags; or rows of numbers in memory: a data frame, a dictionary
             of columns, or a list of dictionaries; or clips of sound in memory: an array (clips,

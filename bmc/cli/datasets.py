@@ -10,7 +10,7 @@ def datasets(name: str | None = None, *, columns: Columns = Columns()) -> Render
     """List data sets, or show one: its size, classes, lengths and ten examples.
 
     Args:
-        name: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet or .npz file,
+        name: a data set's name, a .csv, .tsv, .jsonl, .json, .parquet, .arrow or .npz file,
             imagefolder:DIR, audiofolder:DIR, or hf:NAME, to show.
 
     Example:

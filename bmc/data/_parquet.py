@@ -32,7 +32,7 @@ def records(
         chosen = [
             available[index] for index in places_of(wanted_columns, available, values, str(path))
         ]
-        for batch in file.iter_batches(batch_size=_BATCH, columns=chosen):
+        for batch in _batches(file, chosen):
             columns = [batch.column(name).to_pylist() for name in chosen]
             unpacked += sum(
                 len(value)
@@ -55,6 +55,12 @@ def names(path: Path) -> list[str]:
     """
     with _opened(path, lambda: 0) as file:
         return [str(name) for name in file.schema_arrow.names]
+
+
+def _batches(file: Any, columns: Sequence[str]) -> Iterator[Any]:
+    """Yield rows by row group: read as a whole, a file's bytes stay in memory until the end."""
+    for group in range(file.num_row_groups):
+        yield from file.iter_batches(batch_size=_BATCH, row_groups=[group], columns=columns)
 
 
 @contextmanager

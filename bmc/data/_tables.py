@@ -26,6 +26,8 @@ FORMATS = {
     ".ndjson": ("_json", "line"),
     ".json": ("_json", "row"),
     ".parquet": ("_parquet", "row"),
+    ".arrow": ("_arrow", "row"),
+    ".feather": ("_arrow", "row"),
 }
 """Of each ending: the file that reads it, and what its rows are counted in."""
 

@@ -43,9 +43,9 @@ class DataSource(Columns):
     """Where data comes from, which columns are read, and how the data is split.
 
     Args:
-        data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet or
-            .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME; with --task tokens a .conll,
-            .txt or .jsonl file.
+        data: a data set's name (bmc datasets lists all), a .csv, .tsv, .jsonl, .json, .parquet,
+            .arrow or .npz file, imagefolder:DIR, audiofolder:DIR, or hf:NAME; with --task tokens a
+            .conll, .txt or .jsonl file.
         fold: hold out one fold of a cross-validation, such as 2/5, instead of the test split.
     """
 

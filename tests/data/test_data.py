@@ -195,12 +195,14 @@ def test_two_text_columns_make_pairs(tmp_path: Path) -> None:
         ("t.jsonl", b"[" * 100_000, "line 1 is not readable as JSON"),
         ("t.jsonl", b'{"text": null, "label": "a"}', "line 1, column 'text', holds null"),
         ("t.parquet", b"not parquet at all", "not readable as parquet"),
+        ("t.arrow", b"not arrow at all", "not readable as Arrow after row 0"),
+        ("t.feather", b"", "not readable as Arrow after row 0"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_refused(
     tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
-    if name.endswith("parquet"):
+    if name.endswith(("parquet", "arrow", "feather")):
         pytest.importorskip("pyarrow")
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=message):
