@@ -22,6 +22,7 @@ def run(
     workers: int | None = None,
     threads: int | None = None,
     store: str | Path | None = None,
+    on: str | None = None,
     yes: bool = False,
     code: str = "",
     verbose: bool = False,
@@ -39,6 +40,8 @@ def run(
         threads: threads of each of these processes; an equal share of the cores when None.
         store: folder, or URL such as s3://bucket/steps, of the steps' results; the folder .steps of
             the workspace when None.
+        on: "ray", or "ray://HOST:PORT", for the steps to run on a Ray cluster; None for this
+            machine without Ray.
         yes: accept a plan of more than 200 steps.
         code: module:function of yours that a step names, which may run.
         verbose: write notes and progress to stderr.
@@ -62,6 +65,7 @@ def run(
         workers=workers,
         threads=threads,
         store=None if store is None else str(store),
+        on=on,
         yes=yes,
     )
     with call(verbose, progress, _Code(named(code))):

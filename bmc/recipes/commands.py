@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmc import console
+from bmc import console, plugins
 from bmc.errors import BmcError
 from bmc.recipes.execute import PlanResult, run_plan
 from bmc.recipes.expand import MOST_STEPS, place_of, plan_of, source_of
@@ -15,6 +15,7 @@ from bmc.recipes.plan import Plan
 from bmc.recipes.planning import PlannedStep, planned
 from bmc.recipes.reading import read_recipe
 from bmc.recipes.recipe import Recipe
+from bmc.recipes.runners import Runner
 from bmc.recipes.running import check_step
 from bmc.recipes.store import StepStore
 
@@ -63,12 +64,28 @@ def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResu
     done = sum(step.is_done for step in prepared.steps)
     console.note(f"{path}: {len(prepared.steps)} steps, {done} of them done already")
 
-    def runner(width: int) -> LocalRunner:
+    def runner(width: int) -> Runner:
         most = options.workers or max(1, cores_of_process() // (options.threads or 1))
-        return LocalRunner(store, min(most, width), options.threads)
+        if options.on is None:
+            return LocalRunner(store, min(most, width), options.threads)
+        return _on_ray(options.on, store, min(most, width), options.threads)
 
     keys = {each.step.name: each.key for each in prepared.steps}
     return run_plan(prepared.plan, store, runner, redo=options.redo, keys=keys)
+
+
+def _on_ray(on: str, store: StepStore, workers: int | None, threads: int | None) -> Runner:
+    """Return a runner for a Ray cluster.
+
+    Raises:
+        MissingError: ray is not installed.
+    """
+    try:
+        from bmc.recipes.ray_runner import RayRunner  # noqa: PLC0415  optional ray
+    except ModuleNotFoundError as error:
+        raise plugins.missing(error, f"--on {on}") from error
+    address = "" if on == "ray" else on
+    return RayRunner(store, address, workers, threads)
 
 
 def _prepared(path: str | Path, options: RunOptions) -> tuple[Preview, StepStore]:

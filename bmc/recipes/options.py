@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from bmc.choices import Choice, about, of_plugins
 from bmc.contracts.targets import TARGETS
+from bmc.errors import SettingError
 
 PURPOSES = {
     "faster": "a small student of the model (texts), or the model with fewer channels",
@@ -30,6 +31,12 @@ class RunOptions:
         threads: threads of each of these processes; an equal share of the cores when left out.
         store: folder, or URL such as s3://bucket/steps, of the steps' results; the folder .steps of
             the workspace when left out.
+        on: where the steps run: ray for a Ray cluster that is started here for this command, or
+            that RAY_ADDRESS names; ray://HOST:PORT for a cluster; this machine, without Ray, when
+            left out.
+
+    Raises:
+        SettingError: `on` is neither.
     """
 
     GROUP: ClassVar[str] = "Run"
@@ -40,6 +47,13 @@ class RunOptions:
     workers: int | None = None
     threads: int | None = None
     store: str | None = None
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.on not in (None, "ray") and not str(self.on).startswith("ray://"):
+            raise SettingError(
+                f"on is {self.on!r}; it must be ray, or ray://HOST:PORT for a cluster that runs"
+            )
 
 
 @dataclass(frozen=True)

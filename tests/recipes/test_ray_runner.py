@@ -15,6 +15,7 @@ import pytest
 from bmc.errors import MissingError, SettingError, UsageError
 from bmc.recipes.execute import run_plan
 from bmc.recipes.keys import key_of
+from bmc.recipes.options import RunOptions
 from bmc.recipes.plan import Plan, Step
 from bmc.recipes.runners import InProcess, Runner, make
 from bmc.recipes.store import StepStore
@@ -94,6 +95,11 @@ def test_what_no_machine_of_the_cluster_has_is_refused(cluster: RayRunner) -> No
     on_gpu = Step("base", "train", {}, {**TRAIN, "device": "cuda"})
     with pytest.raises(MissingError, match=r"'base' sets device to cuda, and no machine"):
         cluster.submit(on_gpu, "0" * 64, {})
+
+
+def test_another_place_to_run_on_is_refused() -> None:
+    with pytest.raises(SettingError, match=r"on is 'slurm'; it must be ray, or ray://HOST:PORT"):
+        RunOptions(on="slurm")
 
 
 class _Borrowed:
