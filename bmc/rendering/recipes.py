@@ -11,12 +11,12 @@ from bmc.errors import BmcError
 from bmc.recipes import schema as schemas
 from bmc.recipes.commands import Preview
 from bmc.recipes.execute import PlanResult, StepResult
-from bmc.recipes.lineage import MadeBy
 from bmc.recipes.planning import PlannedStep
 from bmc.rendering.rendered import Rendered
 
-if TYPE_CHECKING:
-    from bmc.recipes.writing import Written  # imports numpy
+if TYPE_CHECKING:  # they import torch and numpy, which `bmc run` of a finished recipe needs not
+    from bmc.recipes.lineage import MadeBy
+    from bmc.recipes.writing import Written
 
 _UNKNOWN = "unknown"
 

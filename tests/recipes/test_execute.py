@@ -256,7 +256,8 @@ def test_a_number_of_processes_below_one_is_refused(home: Path) -> None:
 
 def test_a_finished_plan_is_read_without_torch(finished: Path) -> None:
     code = (
-        "import sys; from bmc.recipes.execute import run_plan; "
+        "import sys; import bmc.recipes.commands, bmc.rendering.recipes; "
+        "from bmc.recipes.execute import run_plan; "
         "from bmc.recipes.store import StepStore; from bmc.recipes.plan import Plan, Step; "
         f"plan = Plan('small', (Step('base', 'train', {{}}, {TRAIN!r}),), report=None); "
         "result = run_plan(plan, StepStore(), None); "
