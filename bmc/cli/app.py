@@ -27,8 +27,7 @@ PANELS = {
     "Workspace": ("models", "rename", "remove", "datasets", "doctor"),
 }
 VERBS = {verb: panel for panel, verbs in PANELS.items() for verb in verbs}
-FILES = {"run": "run_recipe"}
-"""The file of a verb whose name `bmc.cli` has for a function."""
+FILES = {"run": "run_recipe"}  # `bmc.cli.run` is a function
 
 
 def call(arguments: list[str]) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import BundleName
+from bmc.common_options import BundleName
 from bmc.rendering.rendered import Rendered, render_result
 from bmc.workflows.options import Checking, OwnCode
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from bmc.choices import of_plugins
-from bmc.cli.options import ModelName
+from bmc.common_options import ModelName
 from bmc.contracts.targets import TARGETS
 from bmc.rendering.rendered import Rendered, render_result
 from bmc.search.budgets import Budgets

@@ -20,7 +20,7 @@ import typer
 from rich.markup import escape
 
 from bmc import completions, suggestions
-from bmc.cli.options import Common
+from bmc.common_options import Common
 from bmc.completions import UnfinishedCommand
 from bmc.contracts.targets import TARGETS
 from bmc.docstrings import arguments_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName
+from bmc.common_options import ModelName
 from bmc.inspect.settings import InspectSettings
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.options import Files, OwnCode

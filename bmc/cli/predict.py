@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bmc.cli.options import BundleName
+from bmc.common_options import BundleName
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.options import OwnCode, PredictOptions
 

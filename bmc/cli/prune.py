@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bmc.cli.options import ModelName
+from bmc.common_options import ModelName
 from bmc.rendering.rendered import Rendered, render_result
 from bmc.workflows.options import CompressedFiles, OwnCode, Pruning
 from bmc.workflows.tuning import Tuning

@@ -23,14 +23,12 @@ def recipe(
 ) -> Rendered:
     """Write a recipe that runs (init), or print the JSON Schema of recipes for editors (schema).
 
-    `bmc recipe init` asks for the model, the data, and what the recipe is for. Options answer
-    instead, where nobody can be asked.
+    `bmc recipe init` asks for what no option answers: the model, the data, and the purpose.
 
     Args:
         action: init or schema.
         data: a data set's name (bmc datasets lists all), a file, imagefolder:DIR or hf:NAME.
-        output: file to write. The default is recipe.toml.
-        force: replace the file if it exists.
+        output: file to write; the default is recipe.toml.
 
     Example:
         bmc recipe init

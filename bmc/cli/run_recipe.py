@@ -11,12 +11,7 @@ from bmc.workflows.options import OwnCode
 PANEL = "Run"
 
 
-def run(
-    recipe: Path,
-    *,
-    options: RunOptions = RunOptions(),
-    code: OwnCode = OwnCode(),
-) -> Rendered:
+def run(recipe: Path, *, options: RunOptions = RunOptions(), code: OwnCode = OwnCode()) -> Rendered:
     """Run a recipe: a file that says data, steps, targets and what is measured.
 
     Steps that are done are not run again, a run that was killed resumes, and independent steps run

@@ -15,8 +15,7 @@ def show(name: str | None = None, *, recipe: bool = False) -> Rendered:
 
     Args:
         name: a model or bundle of the workspace, or its folder; the newest model when left out.
-        recipe: write the recipe that makes the model again, with all settings, its teachers
-            included; bmc run takes it.
+        recipe: print the recipe that makes the model again, which bmc run takes.
 
     Example:
         bmc show tiny-movie-reviews
