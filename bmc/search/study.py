@@ -24,7 +24,7 @@ RUNGS, SHOWN, REASON = "rungs", "shown", "reason"
 _NAME = "bmc compress"
 _IDENTITY, _SECONDS = "identity", "seconds"
 _POPULATION = 12  # candidates of a generation
-_PATIENCE = 5  # seconds to wait for another process's write
+PATIENCE = 5  # seconds to wait for another process's write
 _SQLITE = "sqlite:///"
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -58,7 +58,7 @@ class Study:
         if is_file:
             Path(storage.removeprefix(_SQLITE)).absolute().parent.mkdir(parents=True, exist_ok=True)
         with self._errors():
-            engine = {"connect_args": {"timeout": _PATIENCE}} if is_file else None
+            engine = {"connect_args": {"timeout": PATIENCE}} if is_file else None
             opened = RDBStorage(storage, engine_kwargs=engine)
             names = optuna.get_all_study_names(storage=opened)
             if names and _NAME not in names:

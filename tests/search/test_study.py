@@ -90,7 +90,7 @@ def test_a_storage_of_another_tool_is_refused_by_the_name_of_its_study(tmp_path:
 def test_a_storage_that_another_process_has_locked_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studies, "_PATIENCE", 0.05)
+    monkeypatch.setattr(studies, "PATIENCE", 0.05)
     study = opened(tmp_path)
     with sqlite3.connect(tmp_path / "study.db", isolation_level=None) as other:
         other.execute("BEGIN EXCLUSIVE")
