@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 import bmc
 from tests._pages import ROOT
+from tests._vnni import needs_vnni
 
 SCHEMAS = ROOT / "docs" / "schemas"
 
@@ -58,6 +59,7 @@ def test_a_bundle_of_each_target_fits_its_schema(
     validator("bundle").validate(content(bundle_of(target) / "manifest.json"))
 
 
+@needs_vnni
 def test_a_quantized_networks_bundle_fits_its_schema(
     network: bmc.ModelHandle, tmp_path: Path
 ) -> None:
