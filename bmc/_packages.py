@@ -48,6 +48,8 @@ def missing(error: ModuleNotFoundError, needed_by: str) -> MissingError:
     package = (error.name or "").partition(".")[0]
     if package == "bmc":
         raise error
+    if not package:  # raised by a package itself: transformers, where a module of its own fails
+        return MissingError(f"{needed_by} cannot be imported: {str(error).partition(chr(10))[0]}")
     extra = _EXTRA_OF_PACKAGE.get(package, package)
     return MissingError(
         f"{needed_by} needs the package {package}: pip install 'bmc-toolkit[{extra}]'"

@@ -321,3 +321,13 @@ def test_only_other_packages_plug_ins_are_recorded(install: Install) -> None:
     about = {"kind": "data set", "name": "two-rows", "package": module, "version": "1.2"}
     assert kind.record("two-rows") == [about]
     assert kind.record("digits") == kind.record("a.csv") == []
+
+
+def test_a_failed_import_that_names_no_package_keeps_its_own_reason() -> None:
+    """As transformers raises it, where a module that it imports fails."""
+    error = ModuleNotFoundError("Could not import module 'BertModel'. Are its needs installed?\nno")
+    message = str(plugins.missing(error, "the network"))
+    assert message == (
+        "the network cannot be imported: Could not import module 'BertModel'. "
+        "Are its needs installed?"
+    )

@@ -8,11 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bmc import plugins
 from bmc.data._columns import places_of
+from bmc.data._pyarrow import reading
 from bmc.data._values import Values
-from bmc.data_files import check_file, check_unpacked, unreadable
-from bmc.errors import DataError
+from bmc.data_files import check_unpacked
 
 _ROWS = 256  # that are turned into Python's values at once
 _MAGIC = b"ARROW1"  # of the file format
@@ -68,25 +67,14 @@ def _opened(path: Path, rows_read: Callable[[], int]) -> Iterator[tuple[Any, Ite
         DataError: the file is damaged.
         MissingError: pyarrow is not installed.
     """
-    try:
-        from pyarrow import ArrowException, ipc, py_buffer  # noqa: PLC0415  for this file alone
-    except ModuleNotFoundError as error:
-        raise plugins.missing(error, f"reading {path.name}") from error
-    check_file(path)
-    try:
+    with reading(path, "Arrow", rows_read, "write it again, or save it as .parquet"):
+        from pyarrow import ipc, py_buffer  # noqa: PLC0415  only this kind of file needs it
+
         with path.open("rb") as file:
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)  # freed with its batches
         is_stream = mapped[: len(_MAGIC)] != _MAGIC
         with (ipc.open_stream if is_stream else ipc.open_file)(py_buffer(mapped)) as reader:
             yield reader.schema, _batches(reader, is_stream, mapped)
-    except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
-            raise unreadable(path, error) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} is not readable as Arrow after row {rows_read()}: {reason}; write it again, "
-            "or save it as .parquet"
-        ) from error
 
 
 def _batches(reader: Any, is_stream: bool, mapped: mmap.mmap) -> Iterator[Any]:

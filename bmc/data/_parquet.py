@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bmc import plugins
 from bmc.data._columns import places_of
+from bmc.data._pyarrow import reading
 from bmc.data._values import Values
-from bmc.data_files import check_file, check_unpacked, unreadable
-from bmc.errors import DataError
+from bmc.data_files import check_unpacked
 
 _BATCH = 256  # rows: with a text of 1 MB in each row, a batch takes a quarter of a GB
 
@@ -75,18 +74,8 @@ def _opened(path: Path, rows_read: Callable[[], int]) -> Iterator[Any]:
         DataError: the file is damaged.
         MissingError: pyarrow is not installed.
     """
-    try:
-        from pyarrow import ArrowException, parquet  # noqa: PLC0415  only this kind of file needs it
-    except ModuleNotFoundError as error:
-        raise plugins.missing(error, f"reading {path.name}") from error
-    check_file(path)
-    try:
+    with reading(path, "parquet", rows_read, "write it again"):
+        from pyarrow import parquet  # noqa: PLC0415  only this kind of file needs it
+
         with parquet.ParquetFile(path) as file:
             yield file
-    except (ArrowException, OSError, ValueError, OverflowError, MemoryError) as error:
-        if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
-            raise unreadable(path, error) from error
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(
-            f"{path} is not readable as parquet after row {rows_read()}: {reason}; write it again"
-        ) from error
