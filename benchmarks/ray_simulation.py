@@ -224,7 +224,10 @@ def main() -> int:
     ]
     put_table("ray_simulation", lines, PAGE)
     eight = next(row["linear"] for row in rows.values() if row["workers"] == 8)
-    bar = Bar(f"eight workers: {EIGHT} of linear", f"{eight:.3f}", eight >= EIGHT)
+    step = result("ray_scaling").get("scaling", {}).get("step_s")
+    shown = f"{eight:.3f}, trials of {step or ASSUMED['equal_step_s']:g} s"
+    shown += "" if step else ", which is assumed"
+    bar = Bar(f"eight workers: {EIGHT} of linear", shown, eight >= EIGHT)
     return finish("ray_simulation", [bar], {"assumed": ASSUMED, "rows": rows})
 
 

@@ -23,6 +23,7 @@ from tests import _onnx
 from tests._recipes import write_sliced
 from tests._sounds import write_folder
 from tests._tokenizers import built_in_tokenizer
+from tests._vnni import HAS_VNNI
 
 ROOT = Path(__file__).parents[1]
 QUICK_PAGES = ("guides/command-line", "guides/using-a-bundle", "tutorials/your-network")
@@ -162,6 +163,8 @@ def run_command(command: str, folder: Path) -> None:
 def run_python(code: str, folder: Path) -> None:
     """Run one Python snippet of a page, made small, as a script."""
     code = code.replace("compare(bundles)", "compare(bundles, threads=(1,), launches=2, rounds=2)")
+    if not HAS_VNNI:
+        code = code.replace("samples=128)", "samples=128, weight_bits=7)")
     for name in re.findall(r'bmc\.run\("([\w.]+)"\)', code):
         code = code.replace(name, str(write_sliced(folder / name, folder / "slices")))
     with _inside(folder):
@@ -177,6 +180,9 @@ def smaller(words: list[str]) -> list[str]:
     if "--help" in words:
         return words
     words = ["digits" if word == "fashion-mnist" else word for word in words]
+    is_static = verb == "quantize" and "--method" not in words and ".onnx" not in words[1]
+    if is_static and not HAS_VNNI:
+        words += ["--set", "weight_bits=7"]  # as the pages say for such processors
     if "--epochs" in words:
         index = words.index("--epochs")
         del words[index : index + 2]

@@ -321,7 +321,7 @@ def test_an_example_runs_as_it_stands(
 
     Of the warnings those count that Python shows.
     """
-    if script.stem == "compress" and not HAS_VNNI:
+    if script.stem in ("compress", "own_network") and not HAS_VNNI:
         pytest.skip("int8 accumulators saturate without VNNI")
     monkeypatch.chdir(tmp_path)
     with console.reporting(console.Silent()):  # as in a process of its own

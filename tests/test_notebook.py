@@ -9,6 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests._vnni import needs_vnni
+
 ROOT = Path(__file__).parents[1]
 NOTEBOOK = ROOT / "examples" / "python" / "compress.ipynb"
 _FASTER = """
@@ -27,6 +29,7 @@ def test_the_notebook_is_kept_without_outputs() -> None:
     assert not any(cell["outputs"] or cell["execution_count"] for cell in code)
 
 
+@needs_vnni
 def test_the_notebook_runs_and_shows_tables(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 import bmc
 from bmc import memory
 from bmc.errors import BmcError, DataError, ModelCodeError, UnknownError, UsageError
+from tests._vnni import needs_vnni
 
 QUICK: dict[str, Any] = {"precision": "fp32", "device": "cpu", "learning_rate": 0.01}
 ROWS = 300
@@ -71,6 +72,7 @@ def test_a_wrapped_network_answers_as_the_module_does(wrapped: bmc.ModelHandle) 
     assert wrapped.labels == names, "in the order of the outputs, not of their names"
 
 
+@needs_vnni
 def test_training_compression_and_export_work_on_a_wrapped_network(
     wrapped: bmc.ModelHandle,
 ) -> None:

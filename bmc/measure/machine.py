@@ -25,6 +25,8 @@ _INSTRUCTIONS = (
     "sve",
     "bf16",
 )
+_X86 = ("x86_64", "AMD64")
+_VNNI = {"avx512_vnni", "avx_vnni"}
 _BOARD = Path("/proc/device-tree/model")
 _RUNTIMES = ("onnxruntime", "openvino", "tensorrt", "torch")
 
@@ -50,6 +52,14 @@ def runtime_versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             continue
     return versions
+
+
+def saturates_int8() -> bool:
+    """Tell whether int8 accumulators saturate here: on x86 processors without VNNI.
+
+    Their kernels add two products of uint8 and int8 in 16 bits.
+    """
+    return platform.machine() in _X86 and not _VNNI & set(describe()["instructions"])
 
 
 def describe() -> dict[str, Any]:

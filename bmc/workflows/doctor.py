@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -26,8 +25,6 @@ _NEEDED = {
     "search": ("optuna", "altair", "vl_convert"),
     "serve": ("fastapi", "uvicorn", "prometheus_client"),
 }
-_X86 = ("x86_64", "AMD64")
-_VNNI = {"avx512_vnni", "avx_vnni"}
 _WITHOUT_VNNI = (
     "no VNNI: ONNX Runtime cuts sums of 8 bits; bmc quantize --set weight_bits=7 avoids that"
 )
@@ -70,12 +67,11 @@ class Examined:
 def examine() -> Examined:
     """Find out what works on this machine; only the targets' runtimes are started."""
     about = machine.describe()
-    slow = platform.machine() in _X86 and not _VNNI & set(about["instructions"])
     findings = (
         *(_extra(name, packages) for name, packages in _NEEDED.items()),
         *(_target(name) for name in TARGETS.names()),
         *_refused(),
-        Finding("int8", True, _WITHOUT_VNNI if slow else ""),
+        Finding("int8", True, _WITHOUT_VNNI if machine.saturates_int8() else ""),
     )
     return Examined(__version__, about, findings)
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from pathlib import Path
 
@@ -68,6 +66,10 @@ def test_what_one_process_alone_can_do_is_refused_by_name(
     assert named in capfd.readouterr().err
 
 
+def interrupted(seconds: float) -> None:
+    raise KeyboardInterrupt
+
+
 def test_another_process_than_the_first_says_which_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +77,6 @@ def test_another_process_than_the_first_says_which_it_is(
     as_one_of(monkeypatch, 1, 2)
     assert cli.run(("train", "no-such-model")) == 2
     assert capfd.readouterr().err.startswith("bmc: process 1: no model named 'no-such-model'")
-    monkeypatch.setattr(time, "sleep", lambda _: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(time, "sleep", interrupted)
     assert cli.run(("train", "no-such-model")) == 2  # a launcher ended it meanwhile
     assert capfd.readouterr().err == ""

@@ -10,11 +10,13 @@ import pytest
 
 from bmc import artifact
 from tests import _timing
+from tests._vnni import needs_vnni
 
 Run = Callable[..., tuple[int, str, str]]
 QUICK = ("--precision", "fp32", "--device", "cpu")
 
 
+@needs_vnni
 def test_a_quantized_model_is_exported_inspected_and_checked(
     known: Path, workspace: Path, bmc: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ from bmc.precision import precision_of
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import last_layer, work_for
 from tests._small_bert import lively_model
+from tests._vnni import needs_vnni
 from tests.compress.conftest import wrapped
 from tests.models.test_mpnet import small as small_mpnet
 
@@ -94,6 +95,7 @@ def largest_error(model: Model, folder: Path, opset: int = 21) -> float:
     ids=["layers", "all", "queries"],
 )
 @pytest.mark.parametrize("method", METHODS)
+@needs_vnni
 def test_a_shared_bert_is_quantized_reloaded_and_exported(
     before: tuple[str, Any],
     layers: int,
@@ -110,6 +112,7 @@ def test_a_shared_bert_is_quantized_reloaded_and_exported(
 
 
 @pytest.mark.parametrize("method", ["static", "weights", "fp16"])
+@needs_vnni
 def test_a_bert_of_sentence_pairs_is_quantized_and_exported(
     method: str, make_lively: Callable[..., Model], reviews: Dataset, tmp_path: Path
 ) -> None:
@@ -150,6 +153,7 @@ def test_a_shared_layers_4_bits_are_stored_as_4_bits(
     assert kinds == {onnx.TensorProto.INT4}
 
 
+@needs_vnni
 def test_a_channel_without_weights_keeps_its_bias_in_onnx_runtime(
     digits: Dataset, work: Work, tmp_path: Path
 ) -> None:
@@ -175,6 +179,7 @@ def test_zeros_stay_where_training_goes_on_in_8_bits(
     assert share_of_zeros(layers) == pytest.approx(before, abs=0.01)
 
 
+@needs_vnni
 def test_a_regression_is_trained_on_in_8_bits(tmp_path: Path) -> None:
     digits = datasets.load("digits")
     numbers = [
@@ -270,6 +275,7 @@ class _ReadPast(nn.Module):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@needs_vnni
 def test_a_layer_that_is_not_called_stays_in_float(
     method: str, digits: Dataset, work: Work, tmp_path: Path
 ) -> None:

@@ -21,6 +21,7 @@ from bmc.measure.scores import Interval
 from bmc.onnx_models.reading import read
 from bmc.onnx_models.samples import samples_of
 from tests._onnx import INT64, save
+from tests._vnni import needs_vnni
 
 Arrays = dict[str, NDArray[Any]]
 Case = tuple[Path, Arrays]
@@ -223,6 +224,7 @@ def bundles_of(case: Case, output: Path, targets: tuple[str, ...], quantized: bo
 
 @pytest.mark.parametrize("make", QUANTIZED)
 @pytest.mark.usefixtures("untimed")
+@needs_vnni
 def test_a_file_of_each_kind_is_quantized_for_both_cpu_targets(
     make: Callable[[Path], Case], tmp_path: Path
 ) -> None:

@@ -28,6 +28,7 @@ from bmc.onnx_models.samples import samples_of
 from bmc.targets import RuntimeOptions
 from bmc.workflows.export import line_of
 from tests._onnx import Arrays, cnn, images, save
+from tests._vnni import needs_vnni
 
 TARGETS = ("onnx", "openvino", "tensorrt")
 
@@ -125,6 +126,7 @@ def with_outliers(path: Path) -> tuple[Path, np.ndarray]:
     return save(path, nodes, {"x": ("N", 8)}, {"y": ("N", 8)}, weights), values
 
 
+@needs_vnni
 def test_the_worst_layers_return_to_float_until_the_agreement_holds(tmp_path: Path) -> None:
     path, values = with_outliers(tmp_path / "x.onnx")
     file = read(path)
@@ -439,6 +441,7 @@ def test_a_layer_after_an_operator_without_inferred_type_is_quantized(tmp_path: 
     assert sum(node.op_type == "QuantizeLinear" for node in model.graph.node) == 2
 
 
+@needs_vnni
 def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +459,7 @@ def test_a_bundle_that_is_larger_than_in_fp32_says_so(
     assert "warning: 8 bits make the file larger" in line_of(bundles.read(bundle.path))
 
 
+@needs_vnni
 def test_outputs_without_labels_must_agree_where_labels_score_another(tmp_path: Path) -> None:
     random = np.random.default_rng(0)
     nodes = [

@@ -21,6 +21,7 @@ from bmc.models import textcnn
 from bmc.models.textcnn import Settings
 from bmc.training.settings import TrainingSettings
 from bmc.training.work import work_for
+from tests._vnni import needs_vnni
 from tests.models import _bundles
 
 SMALL = {"filters": "8", "embedding": "8", "vocabulary": "200"}
@@ -89,6 +90,7 @@ def test_bundles_answer_like_the_module(small: _bundles.Exported) -> None:
             )
 
 
+@needs_vnni
 def test_openvino_answers_in_8_bits_like_the_module(reviews: Dataset, tmp_path: Path) -> None:
     model = _bundles.trained("textcnn", reviews, tmp_path / "checkpoints", **SMALL)
     with torch.no_grad():

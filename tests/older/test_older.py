@@ -18,11 +18,13 @@ import torch
 
 from bmc import artifact, bundle, checking
 from bmc.targets import RuntimeOptions
+from tests._vnni import needs_vnni
 
 FOLDERS = sorted(path for path in Path(__file__).parent.iterdir() if path.name[0].isdigit())
 pytestmark = pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 
 
+@needs_vnni
 def test_a_bundle_answers_its_golden_rows(folder: Path) -> None:
     checked = checking.check(folder / "quantized-onnx", RuntimeOptions(threads=1))
     assert checked.max_error < 1e-4

@@ -33,6 +33,7 @@ from bmc.inference.quantized_layers import QuantizedLinear
 from bmc.model import Model, Work, output_of
 from bmc.models import mlp
 from bmc.quantization.equalization import channel_divisors
+from tests._vnni import needs_vnni
 
 FARTHER = 50.0
 
@@ -120,6 +121,7 @@ def test_a_record_rebuilds_equalized_layers(
 
 
 @EITHER
+@needs_vnni
 def test_the_exported_graph_scales_its_channels_and_answers_the_same(
     step: Static | Dynamic, model: Model, work: Work, tmp_path: Path
 ) -> None:

@@ -79,7 +79,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
             ["distill", "--teacher", "mlp-people", *student, *data, *QUICK],
             ["prune", "small", "--ratio", "0.5", "--epochs", "1", "--quiet"],
             ["share", "mlp-people", "--method", "cluster", "--set", "values=4", "--quiet"],
-            ["quantize", "small-structured", "--quiet"],
+            ["quantize", "small-structured", "--set", "weight_bits=7", "--quiet"],
             ["export", "small", *every],
             ["export", "small-structured-static", "--target", "onnx,tensorrt", *slower],
         ):

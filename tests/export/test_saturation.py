@@ -1,0 +1,40 @@
+"""What a failed check says of int8 on processors whose accumulators saturate."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bmc import bundle
+from bmc.export.flow import keep_failed
+from bmc.measure import machine
+
+
+@pytest.mark.parametrize(
+    ("precision", "check", "saturates", "said"),
+    [
+        ("int8", "parity", True, True),
+        ("int8", "speed", True, False),
+        ("int8", "parity", False, False),
+        ("fp32", "parity", True, False),
+    ],
+)
+def test_a_failed_check_of_int8_names_the_processors_saturation(
+    precision: str,
+    check: str,
+    saturates: bool,
+    said: bool,
+    bundle_of: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "saturates_int8", lambda: saturates)
+    folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "made"))
+    bundle.write(folder, replace(bundle.read(folder).manifest, precision=precision))
+    error = keep_failed(folder, tmp_path / "small-onnx", "onnx: outputs change", check)
+    assert ("--set weight_bits=7" in str(error)) is said
+    assert (tmp_path / "small-onnx.failed").is_dir()
