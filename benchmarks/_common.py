@@ -16,6 +16,16 @@ from bmc.measure import machine
 HERE = Path(__file__).parent
 RESULTS_PAGE = HERE.parent / "docs" / "results.md"
 RUNS = HERE / "runs"  # git-ignored: raw samples, and files made to be measured
+# A command line of bmc that ends with its CPU seconds, and with whether torch was imported.
+PROGRAM = """
+import resource, sys
+from bmc.cli import main
+try:
+    main()
+finally:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(used.ru_utime + used.ru_stime, "torch" in sys.modules, file=sys.stderr)
+"""
 _LOAD = os.getloadavg()  # before the script itself loads the machine
 
 

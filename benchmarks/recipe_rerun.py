@@ -22,7 +22,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from _common import Bar, finish
+from _common import PROGRAM, Bar, finish
 
 STEPS, RATIOS, MOST_SECONDS = 30, 14, 3.0
 _WITHOUT = {"BMC_HOME", "PYTHONDONTWRITEBYTECODE"}  # of the commands' environment
@@ -62,15 +62,6 @@ rounds = 2
 [report]
 floor = false
 texts = false
-"""
-PROGRAM = """
-import resource, sys
-from bmc.cli import main
-try:
-    main()
-finally:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(used.ru_utime + used.ru_stime, "torch" in sys.modules, file=sys.stderr)
 """
 
 

@@ -18,7 +18,7 @@ import statistics
 import subprocess
 import sys
 
-from _common import Bar, finish
+from _common import PROGRAM, Bar, finish
 
 from bmc.cli import app
 
@@ -28,15 +28,6 @@ HELPS = ("bmc --help", *(f"bmc {verb} --help" for verb in app.VERBS))
 COMPLETIONS = (
     *("bmc ", "bmc quantize ", "bmc share --set ", "bmc train mlp --se", "bmc prune --he"),
 )
-PROGRAM = """
-import resource, sys
-from bmc.cli import main
-try:
-    main()
-finally:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    print(used.ru_utime + used.ru_stime, "torch" in sys.modules, file=sys.stderr)
-"""
 
 
 def main() -> int:
