@@ -212,7 +212,8 @@ def run_recipe(name: str, number: int) -> tuple[dict[str, str], int, int]:
         sha256 of the weights of each step, the number of killed workers, and the number of results
         in the store.
     """
-    store, over, killed = fresh(name), threading.Event(), []
+    store, over = fresh(name), threading.Event()
+    killed: list[int] = []
     os.environ["BMC_HOME"] = str(HOME / f"home-{name}")
     killer = threading.Thread(target=kill_workers, args=(number, over, killed), daemon=True)
     killer.start()

@@ -171,7 +171,10 @@ def clusters(constants: dict[str, Any]) -> dict[str, Cluster]:
         if name != "memory"
     }
     equal = Cluster(
-        **{"workers": 8, "trials": 64, "steps": 1, "spread": 0.0},
+        workers=8,
+        trials=64,
+        steps=1,
+        spread=0.0,
         step_s=constants.get("scaling", {}).get("step_s", ASSUMED["equal_step_s"]),
         start_s=0.0,  # the measured runs have workers that are ready, too
         submit_s=overhead["submit_s"],
@@ -179,7 +182,9 @@ def clusters(constants: dict[str, Any]) -> dict[str, Cluster]:
         told_s=0.0,
         get_s=store["get_s_per_mb"],
         put_s=store["put_s_per_mb"],
-        **{"store_mb_s": ASSUMED["store_mb_s"], "base_mb": 0.0, "model_mb": 0.2},
+        store_mb_s=ASSUMED["store_mb_s"],
+        base_mb=0.0,
+        model_mb=0.2,
     )
     found = {
         f"{workers} workers, equal trials of {equal.step_s:.0f} s": replace(
@@ -189,7 +194,10 @@ def clusters(constants: dict[str, Any]) -> dict[str, Cluster]:
     }
     large = replace(
         equal,
-        **{name: ASSUMED[name] for name in ("steps", "model_mb", "base_mb", "spread")},
+        steps=int(ASSUMED["steps"]),
+        model_mb=ASSUMED["model_mb"],
+        base_mb=ASSUMED["base_mb"],
+        spread=ASSUMED["spread"],
         trials=1000,
         workers=100,
         step_s=60.0,

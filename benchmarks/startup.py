@@ -20,7 +20,7 @@ import sys
 
 from _common import PROGRAM, Bar, finish
 
-from bmc.cli import app
+from bmc.cli import COMPLETING, app
 
 ROUNDS = 7
 HELP_SECONDS, COMPLETION_SECONDS = 0.5, 0.3
@@ -66,7 +66,7 @@ def _help(line: str) -> tuple[float, bool]:
 def _completion(line: str) -> tuple[float, bool]:
     """Complete the last word of a line; bash asks for it by these variables."""
     last = str(len(line.split(" ")) - 1)
-    return _run([], {"COMP_WORDS": line, "COMP_CWORD": last, app.COMPLETING: "complete_bash"})
+    return _run([], {"COMP_WORDS": line, "COMP_CWORD": last, COMPLETING: "complete_bash"})
 
 
 def _run(arguments: list[str], variables: dict[str, str]) -> tuple[float, bool]:
