@@ -205,7 +205,9 @@ def test_a_run_that_is_cut_in_the_middle_leaves_nothing_there(
 def test_ctrl_c_here_ends_what_runs_there(
     device: Server, bundle_of: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", "from bmc.cli import main; main()", "bench"]
+    # A shell lets what it starts in the background ignore SIGINT, and Python leaves it so.
+    heard = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    command = [sys.executable, "-c", f"{heard}from bmc.cli import main; main()", "bench"]
     command += [str(bundle_of("onnx")), "--on", device.destination, "--python", sys.executable]
     process = subprocess.Popen(
         [*command, "--rounds", "1000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
