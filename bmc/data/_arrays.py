@@ -11,19 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.data._dataset import Table
 from bmc.data._npz import Arrays, read_arrays
 from bmc.data._values import Values
 from bmc.errors import DataError
 from bmc.inputs import Many
 from bmc.inputs.series import check_series
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 _KNOWN = ("series", "lengths", "images", "labels")
 _CHANNELS = (1, 3, 4)
@@ -83,7 +81,6 @@ def unlabeled_rows(path: Path) -> tuple[Many, str]:
 def _part(
     path: Path, arrays: Arrays, prefix: str, official_test: Table | None, several: bool
 ) -> Table:
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     row_arrays = {"series", "images"} & set(arrays)
     if len(row_arrays) != 1 or "labels" not in arrays:

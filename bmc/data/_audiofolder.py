@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bmc.data._dataset import Table
 from bmc.data._folders import first_of, folders_in, visible
 from bmc.data._values import characters
 from bmc.data_files import check_file, opened
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.audio import SoundInfo, info_of, read_clip
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 _ENDINGS = {".wav": ("WAV", "WAVEX", "RF64"), ".flac": ("FLAC",), ".ogg": ("OGG",)}
 """Formats that files of each ending hold; another format is read, and reported in a note."""
@@ -162,7 +159,6 @@ def _clips_of(folder: Path) -> _Clips:
 
 
 def _table(clips: _Clips, test: Table | None = None, validation: set[Path] | None = None) -> Table:
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     if not clips.labels:
         raise DataError("the lists of clips leave no clip to train on; shorten them")
@@ -183,7 +179,6 @@ def _table(clips: _Clips, test: Table | None = None, validation: set[Path] | Non
 
 
 def _test_table(clips: _Clips) -> Table:
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     notes = (*clips.notes, *clips.described())
     return Table(list(clips.labels), list(clips.labels.values()), kind="audio", notes=notes)

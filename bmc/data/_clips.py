@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmc.data._arrays import label_sets_of, labels_of
+from bmc.data._dataset import Table
 from bmc.data._values import Values
 from bmc.errors import DataError, SettingError
 from bmc.inputs import Many
 from bmc.inputs.audio import RATE, read_clip, resampled
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 _MAX_RATE = 768_000
 _MIN_SPEAKERS = 3  # one for each part
@@ -58,7 +56,6 @@ def clips_in_memory(
         SettingError: the sampling rate is not a whole number in its range.
         MissingError: soxr is not installed, which resamples.
     """
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     rate = _rate(sampling_rate)
     if hasattr(clips, "iloc") and not hasattr(clips, "columns"):

@@ -9,19 +9,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmc.data._columns import label_columns_of, places_of
+from bmc.data._dataset import Table
 from bmc.data._tables import FORMATS, classes_of, labels_of, records
 from bmc.data._values import Values
 from bmc.errors import DataError
 from bmc.inputs.features import listed, number_of
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 ALL_FEATURES = "all"
 """The word for every column of numbers but the label's."""
@@ -92,7 +90,6 @@ def _table(
     is_all: bool,
 ) -> Table:
     """Return the table of some records, whose last cells are those of the label columns."""
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     cells: list[Sequence[Any]] = []
     labels: list[str] = []

@@ -9,21 +9,19 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import datasets
 from datasets import Image
 from pandas.errors import ParserWarning
 
 from bmc.data._columns import label_columns_of
+from bmc.data._dataset import Table
 from bmc.data._tables import classes_of, gathered, labels_of
 from bmc.data._values import Values
 from bmc.data_files import check_file, reading
 from bmc.errors import AssetError, DataError
 from bmc.inputs.image import check_image
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 _CHUNK = 1000
 LabelsOf = Callable[[Sequence[Any], int], str]
@@ -110,7 +108,6 @@ def _table(
     official_test: Table | None,
     several: bool,
 ) -> Table:
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     features = part.features
     images = [column for column, kind in features.items() if isinstance(kind, Image)]

@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from bmc.data._dataset import Table
 from bmc.data._folders import first_of, folders_in, visible
 from bmc.data._values import characters
 from bmc.data_files import check_file, reading
 from bmc.errors import DataError, UnknownError
 from bmc.inputs.image import check_image
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 _PARTS = {"train", "test"}
@@ -69,7 +66,6 @@ def images_in(folder: str) -> Table:
         DataError: as `read`, or the folder holds no image.
         MissingError: Pillow is not installed.
     """
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     root = Path(folder)
     if not root.is_dir() or folders_in(root):
@@ -110,7 +106,6 @@ def images_below(folder: str) -> list[Path]:
 
 
 def _part(folder: Path, official_test: Table | None) -> Table:
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     rows: list[Path] = []
     labels: list[str] = []

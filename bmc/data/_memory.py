@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bmc import memory
-from bmc.data import Table
+from bmc.data._dataset import Table
 
 
 def read(name: str, text_columns: tuple[str, ...], label_column: str) -> Table:

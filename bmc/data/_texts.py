@@ -6,14 +6,11 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from bmc.data import _unlabeled
+from bmc.data._dataset import Dataset, Table
 from bmc.data._tables import FORMATS
 from bmc.data_files import check_file
-
-if TYPE_CHECKING:
-    from bmc.data import Dataset, Table
 
 LINES = ".txt"
 _PAIR = 2
@@ -35,7 +32,6 @@ def table_without_labels(
     Raises:
         DataError: the file cannot be read, or lacks a text column.
     """
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     ending = Path(reference).suffix.lower()
     if ending != LINES and ending not in FORMATS:

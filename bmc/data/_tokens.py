@@ -10,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from bmc.data._dataset import Table
 from bmc.data._json import objects
 from bmc.data._values import characters
 from bmc.data_files import opened
@@ -21,9 +22,6 @@ from bmc.errors import DataError, SettingError
 from bmc.inputs.words import split_text
 from bmc.label_names import SEPARATOR
 from bmc.tag_schemes import BIO, OUTSIDE, first_break, marks_spans, parts_of, scheme_of, types_of
-
-if TYPE_CHECKING:
-    from bmc.data import Table
 
 COLUMNS = (".conll", ".txt")
 OBJECTS = (".jsonl", ".ndjson")
@@ -220,7 +218,6 @@ def table_of(rows: Sequence[TaggedRow], source: str, notes: Sequence[str] = ()) 
     Raises:
         DataError: there are no rows, or tags break their scheme.
     """
-    from bmc.data import Table  # noqa: PLC0415  this file is a part of that package
 
     if not rows:
         raise DataError(f"{source} has no rows")

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bmc import console
+from bmc.data._dataset import Dataset
 from bmc.data._nearest import nearest
 from bmc.data._unlabeled import is_users, read, words_of_texts
 from bmc.errors import DataError, SettingError
@@ -19,10 +20,6 @@ from bmc.inputs.audio import read_clip
 from bmc.inputs.features import listed
 from bmc.inputs.image import read_image
 from bmc.split import keys_of
-
-if TYPE_CHECKING:
-    from bmc.data import Dataset
-
 
 _TEXTS = ("text", "words")
 

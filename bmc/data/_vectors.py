@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bmc.data._dataset import Dataset, Examples
 from bmc.errors import DataError
-
-if TYPE_CHECKING:
-    from bmc.data import Dataset, Examples
 
 LIMITS: Mapping[str, int] = {"validation": 2_000, "test": 20_000}
 """Rows of each part whose vectors are compared; an even number, since pairs take two rows."""
