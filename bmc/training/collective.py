@@ -92,13 +92,39 @@ def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
             parameter.grad = torch.zeros_like(parameter)
         if parameter.grad is not None:
             gradients.append(parameter.grad)
+    underway: _Sum | None = None  # one bucket is sent while the next is filled
     for bucket in _buckets(gradients):
-        flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
-        sum_tensor(flat)
-        flat /= processes.count()
-        parts = torch.split(flat, [gradient.numel() for gradient in bucket])
-        for gradient, part in zip(bucket, parts, strict=True):
-            gradient.copy_(part.view_as(gradient))
+        started = _Sum(bucket)
+        if underway:
+            underway.finish()
+        underway = started
+    if underway:
+        underway.finish()
+
+
+class _Sum:
+    """The sum of some gradients over all processes, which has been started.
+
+    A gradient that is alone is summed where it lies.
+    """
+
+    def __init__(self, gradients: Sequence[Tensor]) -> None:
+        self._gradients = gradients
+        only = gradients[0] if len(gradients) == 1 and gradients[0].is_contiguous() else None
+        parts = [gradient.reshape(-1) for gradient in gradients]
+        self._flat = torch.cat(parts) if only is None else only.view(-1)
+        with _talking():
+            self._sent = dist.all_reduce(self._flat, async_op=True)
+
+    def finish(self) -> None:
+        """Wait for the sum, and replace each gradient by its mean."""
+        with _talking():
+            self._sent.wait()
+        self._flat /= processes.count()
+        parts = torch.split(self._flat, [gradient.numel() for gradient in self._gradients])
+        for gradient, part in zip(self._gradients, parts, strict=True):
+            if part.data_ptr() != gradient.data_ptr():
+                gradient.copy_(part.view_as(gradient))
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:
