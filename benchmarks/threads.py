@@ -20,7 +20,8 @@ import numpy as np
 from _common import RUNS, finish
 from soak import MODELS, THREADS, Count, ask, rows_of
 
-from bmc.pipeline import Prediction, load
+from bmc.pipeline import load
+from bmc.predictions import Prediction
 
 BUNDLES = ("text-onnx", "image-onnx", "image-openvino", "image-pytorch", "series-openvino")
 TURN = 0.01  # seconds

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from bmc.api.wrapping import wrap
     from bmc.console import Event
     from bmc.listening import Heard, ListeningSession
-    from bmc.pipeline import Pipeline, Prediction, Span, load
+    from bmc.pipeline import Pipeline, load
+    from bmc.predictions import Prediction, Span
     from bmc.vector_precision import quantize_vectors
 
 __version__ = "0.2.0"
@@ -78,8 +79,8 @@ _HOMES = {
     "ModelHandle": "bmc.api.handles",
     "OnnxHandle": "bmc.api.onnx",
     "Pipeline": "bmc.pipeline",
-    "Prediction": "bmc.pipeline",
-    "Span": "bmc.pipeline",
+    "Prediction": "bmc.predictions",
+    "Span": "bmc.predictions",
     "compare": "bmc.api.comparison",
     "compress_within": "bmc.api.searching",
     "distill": "bmc.api.verbs",

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bmc import bundle as bundles
 from bmc import console, targets
 from bmc.bundle import Bundle
 from bmc.contracts import Runtime
-from bmc.contracts.tasks import TENSORS, task
+from bmc.contracts.tasks import task
+from bmc.deviation import allowed_change, cause_of, change_of, largest_change
 from bmc.errors import ArtifactError, GateError, MissingError, StaleEngineError, UsageError
 from bmc.golden import GoldenRows
 from bmc.inputs import OutputRows
 from bmc.label_names import SEPARATOR
 from bmc.measure.scores import relative_to
 from bmc.pipeline import Pipeline
-from bmc.precision import PRECISIONS
 from bmc.targets import Arrays, RuntimeOptions
 
 # Share of an input's largest value. Preprocessing does the same arithmetic on every machine: only
@@ -90,10 +88,10 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     rows = bundle.golden_rows()
     if rows is not None:
         _check_tensors(bundle, rows, inputs)
-    allowed = _allowed_change(bundle, expected)
+    allowed = allowed_change(bundle, expected)
     with Pipeline(bundle, options) as pipeline:
         outputs = pipeline.session.run(inputs)
-        change = _largest_change(bundle, outputs, expected)
+        change = largest_change(bundle, outputs, expected)
         version = f"{bundle.manifest.target} {runtime.version}"
         count = 0 if rows is None else len(rows.rows)
         execution = pipeline.session.execution
@@ -101,7 +99,7 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
         if not change <= allowed:
             message = (
                 f"{folder} has other outputs on this device: they change by up to {change:.2g}; "
-                f"allowed is {allowed:.2g}"
+                f"allowed is {allowed:.2g}{cause_of(bundle)}"
             )
             raise GateError(message, "parity", checked)
         if rows is not None:
@@ -110,12 +108,13 @@ def check(folder: Path, options: RuntimeOptions) -> CheckResult:
     if mobile is None:
         return checked
     with target.load(mobile, options) as session:
-        change = _largest_change(bundle, session.run(inputs), expected)
+        change = largest_change(bundle, session.run(inputs), expected)
     checked = replace(checked, max_error=max(checked.max_error, change))
     if not change <= allowed:
         message = (
             f"{folder}: its model for mobile devices, {mobile.manifest.model}, has other outputs "
             f"on this device: they change by up to {change:.2g}; allowed is {allowed:.2g}"
+            f"{cause_of(bundle)}"
         )
         raise GateError(message, "parity", checked)
     return checked
@@ -145,7 +144,7 @@ def _check_tensors(bundle: Bundle, golden: GoldenRows, inputs: Arrays) -> None:
                 "it again"
             )
             raise GateError(message, "preprocessing")
-        change = _change(array, expected)
+        change = change_of(array, expected)
         largest = max(1.0, float(np.abs(expected).max()))
         if not change <= (_INPUT_TOLERANCE * largest if expected.dtype.kind == "f" else 0):
             message = (
@@ -190,60 +189,6 @@ def _check_labels(
                     f"it predicted {recorded!r:.60} when it was exported; export it again"
                 )
                 raise GateError(message, "parity", result)
-
-
-def _largest_change(bundle: Bundle, outputs: Arrays, expected: Arrays) -> float:
-    """Return the largest absolute change of an output value; NaN if a value became NaN.
-
-    Where outputs have scales of their own, each change is converted to the scale of the bundle.
-    """
-    changes, scale = [], _scale_of(bundle, expected)
-    scales = bundle.manifest.parity.get("scales", {})
-    for name, array in expected.items():
-        if outputs[name].shape != array.shape:
-            raise ArtifactError(
-                f"bundle {bundle.path}: golden {name} has shape {array.shape}, the output of its "
-                f"model has shape {outputs[name].shape}; export it again"
-            )
-        change = _change(*_unmasked(bundle, outputs[name], array))
-        changes.append(change * scale / scales.get(name, scale))
-    return float(np.max(changes))  # np.max returns NaN if there is one; Python's max may not
-
-
-def _unmasked(
-    bundle: Bundle, array: NDArray[Any], expected: NDArray[Any]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Leave out masked values, which are NaN or infinite in both arrays.
-
-    Only outputs of other tools' files hold such values; a classifier's never do.
-    """
-    if bundle.manifest.task != TENSORS or expected.dtype.kind != "f":
-        return array, expected
-    masked = ~np.isfinite(expected) & ((array == expected) | (np.isnan(array) & np.isnan(expected)))
-    return array[~masked], expected[~masked]
-
-
-def _change(array: NDArray[Any], expected: NDArray[Any]) -> float:
-    with np.errstate(all="ignore"):  # infinity minus infinity is NaN, and no NaN is <= a limit
-        difference = np.abs(array.astype(np.float64) - expected.astype(np.float64))
-        return float(difference.max(initial=0))
-
-
-def _allowed_change(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
-    """Return the largest absolute change that an output value may have: a share of the scale."""
-    share = PRECISIONS[bundle.manifest.precision].device_tolerance
-    return share * _scale_of(bundle, expected)
-
-
-def _scale_of(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
-    """Return the outputs' scale: the one recorded at the export.
-
-    In bundles without one, it is the largest golden output, at least 1.
-    """
-    scale = bundle.manifest.parity.get("scale")
-    if isinstance(scale, float) and 0 < scale < math.inf:
-        return scale
-    return max(1.0, *(float(np.abs(array).max(initial=0)) for array in expected.values()))
 
 
 def _loadable(

@@ -144,6 +144,10 @@ class MissingError(BmcError):
     exit_code = 3
 
 
+class OutputsWarning(UserWarning):
+    """The outputs of a bundle on this device differ from those at its export."""
+
+
 def reason_of(error: BaseException, line: int = 0) -> str:
     """Return one line of an error's message; the error's class name if the message is empty.
 

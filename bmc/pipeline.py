@@ -8,9 +8,10 @@ folder, which is removed when the pipeline is closed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -19,70 +20,35 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc import batching
+from bmc import batching, deviation, model_outputs
 from bmc import bundle as bundles
 from bmc.bundle import Bundle
 from bmc.contracts import tasks
-from bmc.errors import ArtifactError, BmcError, DataError, SettingError, UnknownError, UsageError
-from bmc.inputs import Arrays, Encoder, Many, OutputRows, TensorInfo, ordered_batches
+from bmc.errors import (
+    ArtifactError,
+    BmcError,
+    DataError,
+    OutputsWarning,
+    SettingError,
+    UnknownError,
+    UsageError,
+)
+from bmc.inputs import Arrays, Many
 from bmc.inputs.audio import AudioEncoder
 from bmc.inputs.features import is_frame, rows_of_frame
-from bmc.inputs.words import WordEncoder
 from bmc.listening import ListeningSession
+from bmc.predictions import (
+    PipelineOutput,
+    or_rejected,
+    predictions_of,
+    predictions_of_rows,
+    renumbered,
+)
 from bmc.sessions import SharedSession, for_target, with_files
 from bmc.targets import RuntimeOptions, Session
 
 _BATCH_SIZE = 32
 _MEMORY_MB = 256.0
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The prediction of a classifier for one row.
-
-    Args:
-        label: the most probable label; None if the row is rejected.
-        score: probability of the most probable label, 0 to 1.
-        rejected: whether that probability lies below the threshold of the bundle, which was chosen
-            by `bmc export --reject-below`, `--reject-rate` or `--accept-accuracy`.
-    """
-
-    label: str | None
-    score: float
-    rejected: bool = field(default=False, repr=False)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A part of a text that has a label, such as the name of a person.
-
-    Args:
-        label: the label.
-        score: mean probability of the tags of its words, 0 to 1.
-        start: index of the first character in the text.
-        end: index after the last character.
-    """
-
-    label: str
-    score: float
-    start: int
-    end: int
-
-
-PipelineOutput = (
-    Prediction
-    | tuple[Prediction, ...]
-    | tuple[Span, ...]
-    | float
-    | NDArray[np.uint8]
-    | NDArray[np.float32]
-    | dict[str, NDArray[Any]]
-)
-"""The result for one row: a Prediction for classification (without a label where the bundle rejects
-the row), a tuple of them, most probable first, where a row has several labels, a tuple of spans
-where words have tags, a number for regression, a vector, float32 (width), for sentence embeddings,
-an image, uint8 (height, width, channels), for generation, and the outputs by name for an ONNX file
-of another tool."""
 
 
 class Pipeline:
@@ -206,7 +172,7 @@ class Pipeline:
         _check_several(rows)
         limit = 1e6 * memory_mb
         fitting = max(1.0, limit / batching.bytes_of_tensors(self.bundle))
-        batch_size = int(min(self._batch_size(size), fitting))
+        batch_size = int(min(model_outputs.batch_size_of(self.bundle, size), fitting))
         windows = batching.windows(rows, batching.cost_of(self.bundle), limit)
         return self._predict_windows(windows, errors == "raise", batch_size)
 
@@ -236,7 +202,8 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         with self._shared.in_use() as session:
-            return self._outputs_of(session, self.bundle.encoder.encode(rows), batch_size, advance)
+            encoded = self.bundle.encoder.encode(rows)
+            return model_outputs.compute(self.bundle, session, encoded, batch_size, advance)
 
     def outputs_of(
         self,
@@ -257,53 +224,7 @@ class Pipeline:
             UsageError: the pipeline is closed.
         """
         with self._shared.in_use() as session:
-            return self._outputs_of(session, encoded, batch_size, advance)
-
-    def _outputs_of(
-        self,
-        session: Session,
-        encoded: Many,
-        batch_size: int,
-        advance: Callable[[int], None] | None,
-    ) -> NDArray[np.float32]:
-        size, info = self._batch_size(batch_size), self.bundle.manifest.outputs[0]
-        shape = tuple(size for size in info.shape[1:] if isinstance(size, int))
-        encoder = self.bundle.encoder
-        places = OutputRows(encoder, encoded)
-        outputs = np.empty((len(places), *shape), np.float32)
-        is_done = np.zeros(len(places), bool)
-        for indices, arrays in ordered_batches(encoder, encoded, size):
-            batch_outputs = session.run(arrays)[info.name]
-            expected = self._shape_of(info, arrays) if self.kind == "words" else shape
-            if batch_outputs.shape != (len(indices), *expected):
-                raise ArtifactError(
-                    f"bundle {self.bundle.path}: the output for a row should have shape "
-                    f"{expected}, and has shape {batch_outputs.shape[1:]}; export it again"
-                )
-            indices_of_outputs = places.at(indices)
-            outputs[indices_of_outputs] = places.selected(batch_outputs, indices)
-            is_done[indices_of_outputs] = True
-            if advance:
-                advance(len(indices))
-        if not is_done.all():  # np.empty leaves arbitrary values in the other rows
-            raise ArtifactError(
-                f"bundle {self.bundle.path}: {np.count_nonzero(is_done)} of {len(is_done)} rows "
-                "were computed; export it again"
-            )
-        return outputs
-
-    def _shape_of(self, info: TensorInfo, arrays: Arrays) -> tuple[int, ...]:
-        """Return the shape that an output has for one row of a batch."""
-        sizes = {
-            name: size
-            for tensor in self.bundle.encoder.tensors()
-            for name, size in zip(tensor.shape, arrays[tensor.name].shape, strict=True)
-        }
-        return tuple(
-            size if isinstance(size, int) else sizes[size]
-            for size in info.shape[1:]
-            if isinstance(size, int) or size in sizes
-        )
+            return model_outputs.compute(self.bundle, session, encoded, batch_size, advance)
 
     def tensors(self, row: Any) -> dict[str, NDArray[Any]]:
         """Compute all outputs of one row, by name.
@@ -375,14 +296,30 @@ class Pipeline:
     def warm(self) -> None:
         """Predict the first golden row, so that the first call is as fast as later calls.
 
+        Then compute all golden rows, and warn if their outputs differ from those at the export by
+        more than the precision allows: an `OutputsWarning` names the bundle and the likely cause.
         An error is not raised: a call that has the same cause raises it, with its row.
         """
         with suppress(BmcError):
             golden = self.bundle.golden_rows()
             if golden is None:  # bundles of earlier versions have tensors alone
-                self.session.run(self.bundle.golden()[0])
+                self.run(self.bundle.golden()[0])
             else:
                 self([golden.rows[0]], errors="return")
+        if difference := self.difference():
+            warnings.warn(difference, OutputsWarning, stacklevel=3)  # of the caller of `load`
+
+    def difference(self) -> str:
+        """Say how far the outputs of the golden rows differ from those at the export.
+
+        Returns:
+            one sentence, with the likely cause; "" if they differ by no more than the precision
+            allows, or cannot be compared: `bmc check` says why.
+        """
+        try:
+            return deviation.found(self.bundle, self.run)
+        except BmcError:
+            return ""
 
     def close(self) -> None:
         """Free the model once the running calls of other threads have ended.
@@ -494,81 +431,16 @@ class Pipeline:
         manifest = self.bundle.manifest
         predictions = predictions_of(outputs, manifest.task, manifest.labels, manifest.thresholds)
         if manifest.reject_below is not None:
-            predictions = [_or_rejected(each, manifest.reject_below) for each in predictions]
+            predictions = [or_rejected(each, manifest.reject_below) for each in predictions]
         return predictions_of_rows(
             predictions, rows, self.bundle.encoder, manifest.task, manifest.labels
         )
-
-    def _batch_size(self, batch_size: int) -> int:
-        """Return the requested batch size, or the largest that the engine was built for."""
-        if batch_size < 1:
-            raise SettingError(f"batch_size is {batch_size}; it must be 1 or more")
-        max_batch = self.bundle.manifest.build.get("max_batch", batch_size)
-        if type(max_batch) is not int or max_batch < 1:
-            raise ArtifactError(
-                f"bundle {self.bundle.path}: max_batch is {max_batch!r:.40}, not a number from 1; "
-                "export it again"
-            )
-        return min(batch_size, max_batch)
 
     def _not_finite(self, row: str) -> ArtifactError:
         return ArtifactError(
             f"bundle {self.bundle.path}: the outputs for {row} are NaN or infinite; "
             f"bmc check {self.bundle.path} says whether it is damaged"
         )
-
-
-def predictions_of(
-    outputs: NDArray[np.float32],
-    task: str,
-    labels: Sequence[str],
-    thresholds: Sequence[float] = (),
-) -> list[PipelineOutput | None]:
-    """Turn a model's outputs into predictions; None for a row with an output that is not finite.
-
-    Args:
-        outputs: float32: logits (rows, classes), values (rows, 1), or pixels (rows, channels,
-            height, width) in [-1, 1].
-        task: name of the task; see `bmc/tasks`. Where words have tags, a row is a word.
-        labels: names of the classes.
-        thresholds: probability of each label above which it is predicted, where a row has several.
-    """
-    return tasks.task(task).predictions(outputs, labels, thresholds)
-
-
-def _or_rejected(prediction: PipelineOutput | None, below: float) -> PipelineOutput | None:
-    """Return a prediction without its label if its score lies below the threshold."""
-    if isinstance(prediction, Prediction) and prediction.score < below:
-        return Prediction(None, prediction.score, rejected=True)
-    return prediction
-
-
-def predictions_of_rows(
-    predictions: list[Any],
-    rows: Sequence[Any],
-    encoder: Encoder,
-    task: str,
-    labels: Sequence[str],
-) -> list[Any]:
-    """Return the prediction of each row; where words have tags, from those of the row's words.
-
-    Args:
-        predictions: prediction of each output; None where an output is not finite.
-        rows: raw rows.
-        encoder: encoder of the rows.
-        task: name of the task; see `bmc/tasks`.
-        labels: names of the labels.
-    """
-    of_words = tasks.task(task).of_words
-    if of_words is None or not isinstance(encoder, WordEncoder):
-        return predictions
-    remaining = iter(predictions)
-    results = []
-    for number, row in enumerate(rows, start=1):
-        words = encoder.words_of(row, number)
-        of_row = list(islice(remaining, len(words.words)))
-        results.append(None if None in of_row else of_words(words, of_row, labels))
-    return results
 
 
 def load(
@@ -587,8 +459,8 @@ def load(
             runtime; of an engine that holds the ONNX file from which it was built, "onnx" and
             "openvino" run that file, on machines without its device.
         threads: number of CPU threads; None or 0 leaves the choice to the runtime.
-        warm: predict a row that the bundle holds now, so that the first call is as fast as later
-            calls.
+        warm: predict the rows that the bundle holds now, so that the first call is as fast as later
+            calls, and warn (`OutputsWarning`) if their outputs differ from those at the export.
 
     Raises:
         UnknownError: there is no such folder, or no such target.
@@ -641,17 +513,3 @@ def _working_folder_of(folder: Path) -> str:
         return f" (the working folder is {Path.cwd()})"
     except FileNotFoundError:
         return " (the working folder was deleted; name the bundle's whole path)"
-
-
-def renumbered(error: DataError, number: int, before: int = 1) -> DataError:
-    """Return the error of a row with another number of the row, in the same class.
-
-    Args:
-        error: the error.
-        number: the row's number in the new error.
-        before: the row's number in `error`; a row that was encoded alone is row 1.
-    """
-    kind, _, rest = str(error).partition(f" {before}")
-    if kind in ("row", "series", "text", "image", "clip") and not rest[:1].isdigit():
-        return type(error)(f"{kind} {number}{rest}")
-    return type(error)(f"row {number}: {error}")

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bmc import bundle, console, targets
+from bmc import bundle, console, deviation, targets
 from bmc.bundle import Bundle, Manifest
 from bmc.contracts import Exporter
 from bmc.contracts.targets import dialect_of, exporter_of, format_of
@@ -47,10 +47,6 @@ from bmc.training.work import joined
 from bmc.writing import new_folder, scratch
 
 _GOLDEN_ROWS = 4
-_SATURATED = (
-    ". This processor has no VNNI: int8 accumulators saturate, which weights of 7 bits avoid "
-    "(bmc quantize --set weight_bits=7, for model directories)"
-)
 _BATCH = 32
 _RANGE_ROWS = 2_000  # texts from which the ranges of vectors are taken, where there are as many
 _RELOAD_TOLERANCE = 1e-4  # of the largest output: two sessions may sum in a different order
@@ -163,8 +159,8 @@ def keep_failed(folder: Path, output: Path, reason: str, check: str) -> GateErro
     with new_folder(failed, force=True) as copy:
         shutil.copytree(folder, copy, dirs_exist_ok=True)
     kept = bundle.read(failed)
-    if check != "speed" and kept.manifest.precision == "int8" and machine.saturates_int8():
-        reason += _SATURATED
+    if check != "speed":
+        reason += deviation.cause_of(kept)
     return GateError(f"{reason}. Kept as {failed} for inspection", check, kept)
 
 

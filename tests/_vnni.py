@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bmc.measure import machine
+from bmc import processor
 
-HAS_VNNI = not machine.saturates_int8()
+HAS_VNNI = not processor.saturates_int8()
 needs_vnni = pytest.mark.skipif(not HAS_VNNI, reason="int8 accumulators saturate without VNNI")

@@ -20,7 +20,7 @@ _MODELS = (
     *("structure", "tasks", "training"),
     *("arrays.py", "artifact.py", "building.py", "data_files.py", "description.py", "folds.py"),
     *("label_names.py", "long_text.py", "memory.py", "model.py", "precision.py", "processes.py"),
-    "split.py",
+    *("predictions.py", "split.py"),
     *("stored_rows.py", "tag_schemes.py", "tag_sequences.py", "weights_header.py"),
     *("measure/custom.py", "measure/frechet.py", "measure/*scores.py", "measure/statistics.py"),
     *("workflows/baselines.py", "workflows/data.py", "workflows/scoring.py"),
@@ -37,8 +37,15 @@ _COMPRESSED = (
 )
 _BUNDLES = (
     *("bundle_formats", "export", "onnx_models", "quantization", "targets"),
-    *("batching.py", "bundle.py", "golden.py", "manifest.py", "onnx_files.py", "pipeline.py"),
-    *("sessions.py", "vector_precision.py", "measure/rejection.py", "inspect/*.py"),
+    *("batching.py", "bundle.py", "golden.py", "manifest.py", "model_outputs.py"),
+    *(
+        "onnx_files.py",
+        "pipeline.py",
+        "sessions.py",
+        "vector_precision.py",
+        "measure/rejection.py",
+        "inspect/*.py",
+    ),
     *("workflows/encoder_folders.py", "workflows/lineage.py", "workflows/export.py"),
     "workflows/onnx_*.py",
 )
@@ -50,7 +57,8 @@ _OF_VERB: Mapping[str, tuple[str, ...]] = {
         *("compress/prune", "workflows/against_teacher.py", "workflows/distill.py"),
         *("workflows/lessons.py", "workflows/named_teachers.py", "workflows/preparation.py"),
         *("workflows/student_folders.py", "workflows/students.py"),
-        *("batching.py", "bundle.py", "golden.py", "manifest.py", "pipeline.py", "sessions.py"),
+        *("batching.py", "bundle.py", "golden.py", "manifest.py", "model_outputs.py"),
+        *("pipeline.py", "sessions.py"),
         "targets",  # a bundle may teach
     ),
     "prune": (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bmc.pipeline import Prediction, Span
+from bmc.predictions import Prediction, Span
 from bmc.rendering.rendered import Rendered
 from bmc.workflows.predict import PredictedRows
 

@@ -11,7 +11,7 @@ import numpy as np
 from fastapi.responses import Response
 
 from bmc.errors import DataError, RequestError, TooLongError
-from bmc.pipeline import renumbered
+from bmc.predictions import renumbered
 from bmc.rendering.predictions import content_of
 
 _TOO_LARGE = 413

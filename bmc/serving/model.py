@@ -13,7 +13,8 @@ from bmc.contracts.tasks import TENSORS
 from bmc.errors import BmcError, DataError
 from bmc.inputs import Aligned, Arrays, Encoder, Many
 from bmc.inputs.text import TextEncoder
-from bmc.pipeline import Pipeline, renumbered
+from bmc.pipeline import Pipeline
+from bmc.predictions import renumbered
 from bmc.serving.batches import Job, Results
 from bmc.serving.settings import ServingSettings
 

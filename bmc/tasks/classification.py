@@ -13,7 +13,7 @@ from bmc.contracts.tasks import Classes, LabelReading, Scoring, Task
 from bmc.errors import DataError
 from bmc.label_names import as_number, check_output, is_whole, natural
 from bmc.measure import scores
-from bmc.pipeline import Prediction
+from bmc.predictions import Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -18,7 +18,7 @@ from bmc.errors import DataError
 from bmc.label_names import names_in, natural
 from bmc.measure import tag_scores
 from bmc.measure.tag_scores import SpanCounts
-from bmc.pipeline import Prediction, Span
+from bmc.predictions import Prediction, Span
 from bmc.tag_schemes import marks_spans, spans_in
 from bmc.tag_sequences import TagSequences
 from bmc.tasks import classification

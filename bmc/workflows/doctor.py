@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bmc import __version__, targets
+from bmc import __version__, processor, targets
 from bmc.contracts.data_sets import DATA_SETS
 from bmc.contracts.families import FAMILIES
 from bmc.contracts.targets import TARGETS
@@ -71,7 +71,7 @@ def examine() -> Examined:
         *(_extra(name, packages) for name, packages in _NEEDED.items()),
         *(_target(name) for name in TARGETS.names()),
         *_refused(),
-        Finding("int8", True, _WITHOUT_VNNI if machine.saturates_int8() else ""),
+        Finding("int8", True, _WITHOUT_VNNI if processor.saturates_int8() else ""),
     )
     return Examined(__version__, about, findings)
 

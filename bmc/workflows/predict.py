@@ -166,6 +166,8 @@ def predict(
         raise failed[0]
     with Pipeline(bundle, RuntimeOptions(threads=threads)) as pipeline:
         predictions = pipeline([row.row for row in rows], errors="return")
+        if difference := pipeline.difference():
+            console.note(difference)
     errors = {
         number: row.error or prediction
         for number, (row, prediction) in enumerate(zip(rows, predictions, strict=True), start=1)

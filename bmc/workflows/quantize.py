@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from bmc import console, processor
 from bmc.errors import UsageError
 from bmc.model import Model, Step, Work
 from bmc.workflows.compress import compress, settings_of, step_class
@@ -15,6 +16,11 @@ from bmc.workflows.onnx_samples import may_have_labels, no_labels
 from bmc.workflows.options import Files, Quantization, QuantizedFiles
 from bmc.workflows.results import Compressed
 from bmc.workflows.tuning import Tuning
+
+_SATURATES = (
+    "this processor has no VNNI: int8 accumulators saturate in ONNX Runtime and OpenVINO here; "
+    "--set weight_bits=7 avoids that"
+)
 
 
 def quantize(
@@ -101,6 +107,8 @@ def quantize_model(
     def choose(model: Model, work: Work) -> Step:
         return step
 
+    if getattr(step, "weight_bits", None) == 8 and processor.saturates_int8():
+        console.note(_SATURATES)
     reference, files = as_model(reference, texts, files)
     return compress("quantize", method, reference, choose, tuning, files)
 

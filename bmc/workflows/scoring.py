@@ -15,7 +15,7 @@ from bmc.errors import ArtifactError
 from bmc.inference.run import outputs_on_rows
 from bmc.measure import scores
 from bmc.model import Model
-from bmc.pipeline import predictions_of, predictions_of_rows
+from bmc.predictions import predictions_of, predictions_of_rows
 from bmc.training.batches import Rows
 from bmc.training.custom import custom_score
 from bmc.training.loop import outputs_of

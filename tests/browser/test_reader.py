@@ -25,7 +25,7 @@ from bmc.inputs.audio import RATE, read_clip
 from bmc.inputs.image import ImageEncoder, ImageSettings
 from bmc.inputs.text import TextEncoder, TextSettings
 from bmc.models.tokens import add_special_tokens, normalizer, train_tokenizer
-from bmc.pipeline import Prediction, predictions_of
+from bmc.predictions import Prediction, predictions_of
 from tests._tokenizers import built_in_tokenizer
 from tests.browser import _site
 

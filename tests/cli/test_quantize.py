@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bmc import artifact
+from bmc import artifact, processor
 from tests import _timing
 from tests._vnni import needs_vnni
 
@@ -42,6 +42,24 @@ def test_a_quantized_model_is_exported_inspected_and_checked(
         assert json.loads(out)["execution"]["precision"].startswith("int8")
     assert bmc("inspect", "mlp-static", "--rows", 8)[0] == 0
     assert bmc("predict", "mlp-static-onnx", "--help")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "saturates", "noted"),
+    [((), True, True), (("--set", "weight_bits=7"), True, False), ((), False, False)],
+)
+def test_a_processor_whose_accumulators_saturate_is_named(
+    options: tuple[str, ...],
+    saturates: bool,
+    noted: bool,
+    known: Path,
+    bmc: Run,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(processor, "saturates_int8", lambda: saturates)
+    code, _, err = bmc("quantize", known, "--samples", 8, *options)
+    assert code == 0, err
+    assert ("this processor has no VNNI" in err) is noted
 
 
 def test_training_after_quantization_learns_from_the_model_as_it_was(

@@ -20,7 +20,7 @@ from bmc.errors import ArtifactError, SettingError, UsageError
 from bmc.export import ExportOptions, flow
 from bmc.export.rejecting import refuse_rejecting, threshold_of
 from bmc.export.source import Source, source_of
-from bmc.pipeline import Prediction
+from bmc.predictions import Prediction
 from bmc.report.collect import collect
 from bmc.serving.app import application
 from bmc.serving.settings import ServingSettings

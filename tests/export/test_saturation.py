@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bmc import bundle
+from bmc import bundle, processor
 from bmc.export.flow import keep_failed
-from bmc.measure import machine
 
 
 @pytest.mark.parametrize(
@@ -32,7 +31,7 @@ def test_a_failed_check_of_int8_names_the_processors_saturation(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(machine, "saturates_int8", lambda: saturates)
+    monkeypatch.setattr(processor, "saturates_int8", lambda: saturates)
     folder = Path(shutil.copytree(bundle_of("onnx"), tmp_path / "made"))
     bundle.write(folder, replace(bundle.read(folder).manifest, precision=precision))
     error = keep_failed(folder, tmp_path / "small-onnx", "onnx: outputs change", check)

@@ -19,9 +19,11 @@ from bmc.recipes.verbs import VERBS
 # Modules that verbs import and that change no number of a result: messages, files, reports.
 WITHOUT_EFFECT = {
     *("bmc", "bmc.cards", "bmc.checksums", "bmc.choices"),
-    *("bmc.console", "bmc.curves", "bmc.disk", "bmc.docstrings", "bmc.errors", "bmc.figures"),
+    *("bmc.console", "bmc.curves", "bmc.deviation", "bmc.disk", "bmc.docstrings", "bmc.errors"),
+    "bmc.figures",
     *("bmc.files", "bmc.listening", "bmc.locks", "bmc.packed", "bmc.plugin_modules"),
-    *("bmc.plugins", "bmc.printable", "bmc.provenance", "bmc.settings", "bmc.streams"),
+    *("bmc.plugins", "bmc.printable", "bmc.processor", "bmc.provenance"),
+    *("bmc.settings", "bmc.streams"),
     *("bmc.synonyms", "bmc.terminal", "bmc.trust", "bmc.typed", "bmc.untrusted", "bmc.user_code"),
     *("bmc.workspace", "bmc.writing", "bmc.report.gates", "bmc.measure.shown"),
     *("bmc.measure.latency", "bmc.measure.machine", "bmc.measure.results"),  # time, not change
@@ -29,8 +31,8 @@ WITHOUT_EFFECT = {
     *("bmc.workflows.calls", "bmc.workflows.sizes"),  # records, and what is printed
 }
 OF_BUNDLES = {  # a training imports them, and reads no bundle
-    *("bmc.batching", "bmc.bundle", "bmc.golden", "bmc.manifest", "bmc.pipeline", "bmc.sessions"),
-    "bmc.targets",
+    *("bmc.batching", "bmc.bundle", "bmc.golden", "bmc.manifest", "bmc.model_outputs"),
+    *("bmc.pipeline", "bmc.sessions", "bmc.targets"),
 }
 
 

@@ -24,7 +24,7 @@ from bmc import data as datasets
 from bmc.label_names import SEPARATOR
 from bmc.manifest import digest_of
 from bmc.models.tokens import train_tokenizer
-from bmc.pipeline import Span
+from bmc.predictions import Span
 from bmc.report.read import read_all
 from bmc.training.batches import Rows
 from bmc.workflows.floor import floor_of
