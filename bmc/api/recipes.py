@@ -28,18 +28,18 @@ def run(
     verbose: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, ModelHandle | BundleHandle]:
-    """Run a recipe: a file that says data, steps, targets and what is measured.
+    """Run a recipe: a file that lists data, steps, targets and measurements.
 
-    Steps that are done are not run again, and a run that was killed resumes when the same call is
+    Steps with cached results are not run again, and a killed run resumes when the same call is
     made again.
 
     Args:
         recipe: a .toml or .yaml file.
-        redo: names of steps to run again, though their results are there.
-        workers: steps that run side by side, each in a process of its own; one per core when None.
+        redo: names of steps to run again although their results are cached.
+        workers: steps that run in parallel, each in its own process; one per core when None.
         threads: threads of each of these processes; an equal share of the cores when None.
-        store: folder, or URL such as s3://bucket/steps, of the steps' results; the folder .steps of
-            the workspace when None.
+        store: where results are cached: a folder, or a URL such as s3://bucket/steps; the folder
+            .steps of the workspace when None.
         on: "ray", or "ray://HOST:PORT", for the steps to run on a Ray cluster; None for this
             machine without Ray.
         yes: accept a plan of more than 200 steps.
@@ -54,7 +54,8 @@ def run(
         UnknownError: there is no such recipe, or a key or name in it is unknown.
         SettingError: a value of the recipe is of another type, or out of range.
         UsageError: the recipe is not valid, or has more steps than are made without asking.
-        GateError: a step or a gate failed; what was made is kept.
+        GateError: a gate failed, or a training diverged; the other results are kept.
+        BmcError: a step failed for another reason; the other results are kept.
 
     Example:
         >>> made = bmc.run("recipe.toml")

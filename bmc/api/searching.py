@@ -38,9 +38,10 @@ def compress_within(
     Args:
         model: a handle, a model directory, or a workspace name.
         target: the runtime on which latency is measured, such as "openvino".
-        max_drop: points of the validation score that may be lost.
-        max_size: size of the model's file, such as "5MB", or a fraction of the present: "1/6".
-        max_latency: latency of a row, such as "1ms", or a fraction of the model's own: "1/6".
+        max_drop: largest loss of validation score, in percentage points.
+        max_size: largest size of the model's file, such as "5MB", or a fraction of the uncompressed
+            model's: "1/6".
+        max_latency: largest median latency of a row, such as "1ms", or a fraction: "1/6".
         minimize: what is minimized within the budgets: "latency", "size" or "drop".
         minutes: time for everything, also over several calls.
         trials: number of trials; as many as the time allows when None.
@@ -48,7 +49,7 @@ def compress_within(
         data: present location of the model's data, if the data was moved.
         output: name of the model directories, to which -1, -2 and so on are appended;
             MODEL-compressed in the workspace when None.
-        force: begin anew, and replace an earlier result.
+        force: discard earlier trials and results of this search; without it, the search resumes.
         verbose: write notes and progress to stderr.
         progress: function that is called with each note and step instead; see `bmc.Event`.
 

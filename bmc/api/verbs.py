@@ -55,7 +55,7 @@ def train(
 ) -> ModelHandle:
     """Train or fine-tune a baseline, or a network of your own, on labeled data.
 
-    Settings that are left out take their values from the recipe of the built-in model. A run that
+    Settings that are left out take the training settings of the built-in model. A run that
     is interrupted resumes from its last checkpoint when the same call is made again.
 
     Args:

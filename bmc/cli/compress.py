@@ -26,14 +26,15 @@ def compress(
 ) -> Rendered:
     """Search for a compressed model within budgets of accuracy, size and latency.
 
-    Students, techniques, their order and their settings are tried; short trainings come first, and
-    the best candidates are trained in full. Candidates are chosen by validation rows, and timed on
-    the target. The front of the best is written as bundles MODEL-compressed-1-TARGET and so on,
-    which are scored on the test split. A search that was stopped resumes when it is run again. If
-    the budgets cannot be met, the exit code is 1 and the nearest model is kept as NAME.failed.
+    The search tries students, techniques, their order and settings with short trainings, and trains
+    the best in full. It chooses by validation rows and by latency on the target, and writes the
+    Pareto front as bundles MODEL-compressed-1-TARGET and so on, with their test scores. If no model
+    is within the budgets, the exit code is 1 and the nearest is kept as NAME.failed.
 
     Args:
         target: target runtime, on which latency is measured.
+        output: folder of the best model, without -1; MODEL-compressed in the workspace by default.
+        force: discard earlier trials and results of this search; without it, the search resumes.
 
     Example:
         bmc compress bert-movie-reviews --max-drop 1 --max-size 20MB --target openvino

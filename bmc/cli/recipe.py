@@ -21,9 +21,9 @@ def recipe(
     columns: Columns = Columns(),
     files: Output = Output(),
 ) -> Rendered:
-    """Write a recipe that runs (init), or print the JSON Schema of recipes for editors (schema).
+    """Write a recipe (init), or print the JSON Schema of recipes for editors (schema).
 
-    `bmc recipe init` asks for what no option answers: the model, the data, and the purpose.
+    `bmc recipe init` asks for the model, the data and the purpose where no option gives them.
 
     Args:
         action: init or schema.

@@ -12,14 +12,14 @@ PANEL = "Run"
 
 
 def run(recipe: Path, *, options: RunOptions = RunOptions(), code: OwnCode = OwnCode()) -> Rendered:
-    """Run a recipe: a file that says data, steps, targets and what is measured.
+    """Run a recipe: a file that lists data, steps, targets and measurements.
 
-    Steps that are done are not run again, a run that was killed resumes, and independent steps run
-    side by side. When all are done, the bundles are timed alone, in turn, and a report is written.
+    Steps with cached results are not run again, a killed run resumes, and independent steps run in
+    parallel. At the end the bundles are timed, in alternation, and a report is written.
     `bmc recipe init` writes a recipe.
 
     Args:
-        recipe: the recipe, a .toml or .yaml file.
+        recipe: a .toml or .yaml file.
 
     Example:
         bmc run recipe.toml --dry-run

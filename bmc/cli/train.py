@@ -26,7 +26,7 @@ def train(
 ) -> Rendered:
     """Train or fine-tune a model on labeled data.
 
-    Options left out take their values from the recipe of the built-in model. The command writes a
+    Options left out take the training settings of the built-in model. The command writes a
     model directory, which for an encoder is also a valid Hugging Face folder. A run that was
     stopped or killed resumes from its last checkpoint when the same command is typed again.
 

@@ -42,7 +42,7 @@ def plan_of(recipe: Recipe, most: int | None = MOST_STEPS) -> Plan:
         most: steps of a plan at most; None for a million.
 
     Raises:
-        UsageError: steps take each other in a circle, a step lacks a model or data, two steps have
+        UsageError: the steps have a cycle, a step lacks a model or data, two steps have
             one name, or the plan has more steps.
         UnknownError: a setting names neither a step nor a model.
         SettingError: a value is out of its range.

@@ -33,7 +33,7 @@ def in_order(recipe: Recipe) -> tuple[RecipeStep, ...]:
     """Return the steps of a recipe, each after those that it takes.
 
     Raises:
-        UsageError: steps take each other in a circle, or a step lacks a model.
+        UsageError: the steps have a cycle, or a step lacks a model.
         UnknownError: a setting names neither a step nor a model.
     """
     steps = {step.name: step for step in recipe.steps}
@@ -41,9 +41,9 @@ def in_order(recipe: Recipe) -> tuple[RecipeStep, ...]:
 
     def visit(step: RecipeStep, path: tuple[str, ...]) -> None:
         if step.name in path:
-            circle = (*path[path.index(step.name) :], step.name)
-            said = " takes ".join(circle)
-            raise UsageError(f"{step.place} is in a circle of steps: {said}; break it")
+            cycle = (*path[path.index(step.name) :], step.name)
+            said = " needs ".join(cycle)
+            raise UsageError(f"{step.place} is in a cycle of steps: {said}; break it")
         if step.name in done:
             return
         for name in _taken(step, steps):
@@ -128,7 +128,7 @@ def _check_exists(step: RecipeStep, setting: str, name: str, steps: Iterable[str
             f"verb = 'train' and model = {name!r}, and name that step"
         )
     if name == step.name:
-        raise UsageError(f"{step.place} is in a circle of steps: {name} takes {name}; break it")
+        raise UsageError(f"{step.place} is in a cycle of steps: {name} needs {name}; break it")
     built_in = families.students() if setting == "student" else ()
     models = (path.name for path in workspace.entries("model"))
     known = [*steps, *built_in, *models]

@@ -21,19 +21,17 @@ class RunOptions:
     """How a recipe is run.
 
     Args:
-        dry_run: check the recipe and print its plan: what is done already, and how long the rest
-            takes; run nothing.
-        yes: accept a plan of more than 200 steps.
-        redo: step to run again, though its result is there, with those that stand on it where
-            their inputs change; several are possible.
-        workers: steps that run side by side, each in a process of its own; one per core when left
-            out.
-        threads: threads of each of these processes; an equal share of the cores when left out.
-        store: folder, or URL such as s3://bucket/steps, of the steps' results; the folder .steps of
-            the workspace when left out.
-        on: where the steps run: ray for a Ray cluster that is started here for this command, or
-            that RAY_ADDRESS names; ray://HOST:PORT for a cluster; this machine, without Ray, when
-            left out.
+        dry_run: check the recipe, and print which steps are cached and how long the others may
+            take; run nothing.
+        yes: accept more than 200 steps.
+        redo: step to run again although its result is cached, with the steps that depend on it if
+            its result changes; several are possible.
+        workers: steps that run in parallel, each in its own process; the default is one per core.
+        threads: threads of each of these processes; the default is an equal share of the cores.
+        store: where results are cached: a folder, or a URL such as s3://bucket/steps; the default
+            is the folder .steps of the workspace.
+        on: where steps run: ray starts a Ray cluster on this machine, or uses that of RAY_ADDRESS;
+            ray://HOST:PORT uses a running cluster. The default is this machine, without Ray.
 
     Raises:
         SettingError: `on` is neither.
@@ -58,13 +56,12 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers to the questions of `bmc recipe init`; what is left out is asked.
+    """The answers to the questions of `bmc recipe init`; it asks for those that are left out.
 
     Args:
         model: the name of a built-in model (bmc models lists all), hf:org/name@revision, a Hugging
             Face folder, or a model directory of the workspace.
-        purpose: what the recipe is for: faster, smaller, or compare, which tries every kind of
-            technique.
+        purpose: faster, smaller, or compare, which runs every kind of technique.
         target: target runtimes of the bundles.
     """
 

@@ -20,7 +20,7 @@ class StepResult:
     Args:
         step: the step.
         key: key of its result.
-        state: cached, done, failed, or skipped: a step that it stands on failed.
+        state: cached, done, failed, or skipped: a step that it depends on failed.
         path: folder of the result in the workspace; of what failed a gate, if it was kept.
         seconds: how long it took.
         why: why there is no result.
@@ -67,7 +67,7 @@ class PlanResult:
         more = len(reasons) - _MAX_NAMED
         message = "; ".join(reasons[:_MAX_NAMED]) + (f"; and {more} more" if more > 0 else "")
         if skipped:
-            message += f" ({skipped} {'step stands' if skipped == 1 else 'steps stand'} on it)"
+            message += f" ({skipped} {'step depends' if skipped == 1 else 'steps depend'} on it)"
         others = [each.exit_code for each in failed if each.exit_code != 1]
         if others:
             error = BmcError(message)

@@ -25,11 +25,11 @@ class Budgets:
     """What a compressed model may lose and cost, and what is minimized within that.
 
     Args:
-        max_drop: points of the validation score that may be lost, at most.
-        max_size: size of the model's file at most, such as 5MB or 500kB, or a fraction of the
-            present size: 1/6 or 0.25x.
-        max_latency: latency of a row at most, such as 1ms or 500us, or a fraction of the model's
-            own latency on the target: 1/6 or 0.25x.
+        max_drop: largest loss of validation score, in percentage points.
+        max_size: largest size of the model's file in the bundle, such as 5MB or 500kB, or a
+            fraction of the uncompressed model's: 1/6 or 0.25x.
+        max_latency: largest median latency of a row on the target, such as 1ms or 500us, or a
+            fraction of the uncompressed model's: 1/6 or 0.25x.
         minimize: what to minimize within the budgets: latency, size or drop.
 
     Raises:

@@ -17,16 +17,16 @@ class SearchOptions:
     """How a search is run.
 
     Args:
-        minutes: time for all trials and finalists together, also over several calls. A trial that
-            has begun is finished.
-        trials: number of trials after which the finalists are trained, also over several calls; as
-            many as the time allows when left out.
-        finalists: number of candidates that are trained in full and measured in turn.
-        sampler: what proposes candidates: tpe (tree-structured Parzen estimator) or nsga2 (a
-            genetic algorithm).
-        storage: URL of the storage of the trials, such as postgresql://USER@HOST/NAME for several
-            machines; the default is a SQLite file beside the output.
-        threads: thread counts to measure latency with; the fastest counts.
+        minutes: time of trials (60 %) and finalists together, summed over repeated calls. A trial
+            that has begun is finished.
+        trials: number of trials before the finalists are trained, summed over repeated calls; the
+            default is as many as the time allows.
+        finalists: number of candidates that are trained in full, and measured in alternation.
+        sampler: Optuna's sampler: tpe (tree-structured Parzen estimator) or nsga2 (a genetic
+            algorithm).
+        storage: URL of the database of the trials, such as postgresql://USER@HOST/NAME, which
+            several machines can share; the default is a SQLite file next to the output.
+        threads: thread count to measure latency with; several are possible, and the fastest counts.
         seed: random seed of the proposals and of each training.
 
     Raises:

@@ -303,7 +303,7 @@ def _difference(manifest: Mapping[str, Any], reference: str, data: Dataset) -> s
 
 
 def _note_settings(path: Path, reference: str, data: Dataset) -> None:
-    """Report the teacher, and the settings in which its training differs from the recipe."""
+    """Report the teacher, and the settings in which its training differs from the defaults."""
     origin = artifact.describe(path)["origin"]
     chosen = baselines.choose(reference, {})
     used: dict[str, Any] = {**(origin.get("options") or {}), **(origin.get("settings") or {})}
@@ -313,7 +313,7 @@ def _note_settings(path: Path, reference: str, data: Dataset) -> None:
             value = used.get(name, default)
             value = tuple(value) if isinstance(value, list) else value
             if value != default and name not in _NOT_REPORTED:
-                differences.append(f"{name.replace('_', ' ')} {value} (by its recipe {default})")
+                differences.append(f"{name.replace('_', ' ')} {value} (default {default})")
     suffix = f" with {', '.join(differences)}" if differences else ""
     console.note(f"teacher: {path}, trained on this data{suffix}")
 

@@ -187,7 +187,7 @@ def test_a_teacher_trained_with_other_settings_is_used_and_they_are_said(
     command = ("distill", "--teacher", "bert", *SMALL, *QUICK, "--data", january)
     code, _, err = bmc(*command, "-o", tmp_path / "one")
     assert code == 0, err
-    assert "trained on this data with epochs 1 (by its recipe " in err
+    assert "trained on this data with epochs 1 (default " in err
     assert "seed" not in err
 
 

@@ -115,9 +115,9 @@ def test_a_students_step_may_have_the_students_name(tmp_path: Path) -> None:
     [
         (
             "[steps.x]\nverb = 'prune'\nmodel = 'y'\n[steps.y]\nverb = 'share'\nmodel = 'x'\n",
-            r"steps\.x is in a circle of steps: x takes y takes x",
+            r"steps\.x is in a cycle of steps: x needs y needs x",
         ),
-        ("[steps.x]\nverb = 'prune'\nmodel = 'x'\n", "x takes x"),
+        ("[steps.x]\nverb = 'prune'\nmodel = 'x'\n", "x needs x"),
         ("[steps.x]\nverb = 'prune'\n", r"steps\.x has no model"),
         ("[steps.x]\nverb = 'distill'\n", r"steps\.x has no teacher"),
         ("[steps.x]\nverb = 'export'\nmodel = 'big'\n", r"steps\.x has no target"),
