@@ -26,12 +26,13 @@ def compress(
 ) -> Rendered:
     """Search for a compressed model within budgets of accuracy, size and latency.
 
-    The search tries students, techniques, their order and settings with short trainings, and trains
-    the best in full. It chooses by validation rows and by latency on the target, and writes the
-    Pareto front as bundles MODEL-compressed-1-TARGET and so on, with their test scores. If no model
-    is within the budgets, the exit code is 1 and the nearest is kept as NAME.failed.
+    The search tries students, techniques, their order and settings with short trainings, trains the
+    best in full, and chooses by validation rows and latency on the target. It writes the Pareto
+    front as bundles MODEL-compressed-1-TARGET and so on, with test scores. If no model is within
+    the budgets, the exit code is 1 and the nearest is kept as NAME.failed.
 
     Args:
+        model: a model directory or its name; the newest model when left out.
         target: target runtime, on which latency is measured.
         output: folder of the best model, without -1; MODEL-compressed in the workspace by default.
         force: discard earlier trials and results of this search; without it, the search resumes.

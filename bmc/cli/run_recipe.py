@@ -14,12 +14,11 @@ PANEL = "Run"
 def run(recipe: Path, *, options: RunOptions = RunOptions(), code: OwnCode = OwnCode()) -> Rendered:
     """Run a recipe: a file that lists data, steps, targets and measurements.
 
-    Steps with cached results are not run again, a killed run resumes, and independent steps run in
-    parallel. At the end the bundles are timed, in alternation, and a report is written.
-    `bmc recipe init` writes a recipe.
+    Cached steps are not run again, a killed run resumes, and independent steps run in parallel. At
+    the end the bundles are timed in alternation, and a report is written.
 
     Args:
-        recipe: a .toml or .yaml file.
+        recipe: a .toml or .yaml file; bmc recipe init writes one.
 
     Example:
         bmc run recipe.toml --dry-run

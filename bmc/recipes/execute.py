@@ -103,7 +103,7 @@ class _Run:
             return
         for other in self.plan.steps:
             if other.name in users_of(self.plan)[step.name] and other.name in self.results:
-                console.note(f"{other.name}: made again, since the result of {step.name} changed")
+                console.note(f"{other.name}: made again, since {step.name} came out otherwise")
                 self.store.remove(self.keys[other.name])
                 del self.results[other.name]
                 self.progress.change(other.name, state=WAITING)
@@ -120,7 +120,7 @@ class _Run:
         self.progress.change(step.name, state=FAILED, seconds=seconds, text=why)
         for other in self.plan.steps:
             if other.name in users_of(self.plan)[step.name] and other.name not in self.results:
-                because = f"it depends on {step.name!r}, which failed"
+                because = f"it stands on {step.name!r}, which failed"
                 skipped = StepResult(other, self.keys[other.name], SKIPPED, why=because)
                 self.results[other.name] = skipped
                 self.progress.change(other.name, state=SKIPPED, text=because)
@@ -146,8 +146,8 @@ def run_plan(
         store: the results.
         runner: what runs steps, or a function that makes one for a number of steps that may run
             side by side: it is not called when all is done, and what it made is closed at the end.
-        redo: names of steps to run again although their results are cached, with the steps that
-            depend on them if their results change.
+        redo: names of steps to run again, though their results are there; what stands on them is
+            run again if they come out otherwise.
         keys: key of each step's result by the step's name, if they are known already.
 
     Returns:
