@@ -6,7 +6,7 @@ import functools
 import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from bmc import __version__
@@ -72,6 +72,12 @@ _OF_VERB: Mapping[str, tuple[str, ...]] = {
 }
 _PACKAGES = ("torch", "numpy", "transformers", "tokenizers", "safetensors", "scikit-learn")
 _OF_EXPORT = ("onnx", "onnxscript", "onnx-ir", "onnxruntime")
+_OF_REFERENCE = {  # what reads data, or builds a network, that begins so
+    "imagefolder": ("pillow",),
+    "audiofolder": ("soundfile", "soxr"),
+    "hf": ("datasets", "pillow"),
+    "timm": ("timm",),
+}
 _OF_TARGET = {"openvino": ("openvino",), "tensorrt": ("tensorrt", "tensorrt-rtx")}
 
 
@@ -99,15 +105,21 @@ def sources_of(verb: str, exports: bool = False) -> list[Path]:
     return sorted({path for pattern in patterns for path in _matching(pattern)})
 
 
-def packages_of(verb: str, target: str = "", exports: bool = False) -> dict[str, str]:
+def packages_of(
+    verb: str, target: str = "", exports: bool = False, references: Iterable[str] = ()
+) -> dict[str, str]:
     """Return the versions of the installed packages that change a verb's result.
+
+    Builds of one version, such as torch's for processors and for CUDA, count as the same.
 
     Args:
         verb: name of the verb.
         target: target of an export.
         exports: whether it compresses an ONNX file.
+        references: data and models that it reads, such as imagefolder:DIR and timm:NAME.
     """
     names = [*_PACKAGES, *(["torch-pruning"] if verb == "prune" else [])]
+    names += [name for each in references for name in _OF_REFERENCE.get(each.partition(":")[0], ())]
     if exports or verb == "export":
         names += [*_OF_EXPORT, *_OF_TARGET.get(target, ())]
     versions = {name: _version(name) for name in names}
@@ -117,7 +129,7 @@ def packages_of(verb: str, target: str = "", exports: bool = False) -> dict[str,
 @functools.cache
 def _version(name: str) -> str:
     try:
-        return importlib.metadata.version(name)
+        return importlib.metadata.version(name).partition("+")[0]
     except importlib.metadata.PackageNotFoundError:
         return ""
 
@@ -133,6 +145,26 @@ def _matching(pattern: str) -> Iterator[Path]:
         yield from folder_of(package).glob(name)
     else:
         yield from (folder_of(package) / name).rglob("*.py")
+
+
+@functools.cache
+def code_of_package(module: str) -> str:
+    """Return a hash of the source files of a plug-in's package; nothing of it is imported.
+
+    Args:
+        module: a module of the package.
+    """
+    name = module.partition(".")[0]
+    spec = importlib.util.find_spec(name)
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or ()]
+    files = [(path, folder) for folder in folders for path in folder.rglob("*.py")]
+    if spec is not None and not folders and spec.origin:
+        files = [(Path(spec.origin), Path(spec.origin).parent)]
+    lines = sorted(
+        f"{path.relative_to(folder).as_posix()} {hashlib.sha256(path.read_bytes()).hexdigest()}"
+        for path, folder in files
+    )
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @functools.cache

@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import mmap
 import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from bmc import workspace
-from bmc.errors import UnknownError
+from bmc.errors import ArtifactError, UnknownError
 from bmc.files import sha256
+from bmc.onnx_files import external_files
 from bmc.onnx_models import companions
 from bmc.untrusted import read_json
 from bmc.writing import write_atomically
@@ -28,7 +30,9 @@ _BESIDE = (
     companions.PREPROCESSOR,
     companions.CONFIG,
 )
-_WEIGHTS = "model.safetensors"
+_WEIGHTS, _CONFIG = "model.safetensors", "config.json"
+_WHAT = "model directory"
+_INSTALLED = ("site-packages", "dist-packages")  # what is imported there is no code of the user
 
 
 class Hashes:
@@ -111,6 +115,8 @@ def of_data(reference: str, hashes: Hashes) -> str | None:
     """
     prefix = next((each for each in _FOLDERS if reference.startswith(each)), "")
     path = Path(reference.removeprefix(prefix))
+    if prefix == "hf:" and not path.is_dir():  # hf:DIR:CONFIGURATION, hf:DIR@REVISION
+        path = Path(str(path).partition("@")[0].partition(":")[0])
     try:
         if path.is_dir() and prefix:
             return hashes.of_all(_files_of(path), path)
@@ -139,8 +145,27 @@ def of_code(name: str, hashes: Hashes) -> str:
     raise UnknownError(f"no module named {module!r} for your own code {name}: run bmc beside it")
 
 
+def built_by(reference: str) -> tuple[str, str]:
+    """Return what builds a model that exists: its family, and the user's code, module:function.
+
+    Args:
+        reference: a model directory, or its name in the workspace; "" stands for both where it is
+            another model, and for the code where there is none.
+    """
+    for path in (Path(reference), workspace.root() / reference):
+        if workspace.kind_of(path) == "model":
+            with suppress(ArtifactError):  # damaged: nothing is run
+                manifest = read_json(path / workspace.MODEL_MANIFEST, _WHAT)
+                spec = read_json(path / _CONFIG, _WHAT)
+                return str(manifest.get("family")), str(spec.get("code") or "")
+    return "", ""
+
+
 def _module_files(folder: Path, module: str) -> set[Path]:
-    """Return the files of a module in a folder, and of the modules beside it that it imports."""
+    """Return the files of a module in a folder, and of the modules beside it that it imports.
+
+    Of an installed module, these would be torch and all that it imports: they are left out.
+    """
     found: set[Path] = set()
     pending = [module]
     while pending:
@@ -151,7 +176,8 @@ def _module_files(folder: Path, module: str) -> set[Path]:
         else:
             files = {file} - found if file.is_file() else set()
         found |= files
-        pending += [each for path in files for each in _imported(path)]
+        if folder.name not in _INSTALLED:
+            pending += [each for path in files for each in _imported(path)]
     return found
 
 
@@ -172,11 +198,35 @@ def _with_companions(path: Path) -> list[Path]:
     """Return a file, and of an ONNX file its weights and what says how its inputs are made."""
     if path.suffix.lower() != ".onnx":
         return [path.absolute()]
-    weights = [each for each in path.absolute().parent.glob(f"{path.name}*") if each.is_file()]
     beside = [companions.beside(path, name) for name in _BESIDE]
-    return [*weights, *(each for each in beside if each is not None)]
+    return [path.absolute(), *_external(path), *(each for each in beside if each is not None)]
 
 
-def _files_of(folder: Path) -> list[Path]:
-    paths = (path for path in folder.rglob("*") if path.is_file())
-    return [path for path in paths if not path.relative_to(folder).as_posix().startswith(".")]
+def _external(path: Path) -> list[Path]:
+    """Return the files beside an ONNX file that hold its weights, whatever their names."""
+    with path.open("rb") as file, suppress(ValueError):  # empty, or no ONNX file: nothing is run
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            names = sorted(external_files(content))
+        inside = [name for name in names if ".." not in PurePath(name).parts]
+        paths = [
+            path.absolute().parent / name for name in inside if not PurePath(name).is_absolute()
+        ]
+        return [each for each in paths if each.is_file()]
+    return []
+
+
+def _files_of(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+    """Yield the files below a folder, also behind links to folders; hidden ones are left out.
+
+    Args:
+        folder: the folder.
+        above: the folders that it lies in, to which a link in it may lead back.
+    """
+    place = folder.resolve()
+    for path in folder.iterdir() if place not in above else ():
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files_of(path, (*above, place))
+        elif path.is_file():
+            yield path

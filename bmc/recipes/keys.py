@@ -10,16 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from bmc.contracts import families
-from bmc.contracts.data_sets import DATA_SETS
-from bmc.contracts.techniques import techniques
 from bmc.errors import UsageError
 from bmc.folds import Fold
 from bmc.recipes.code_version import code_of, packages_of
-from bmc.recipes.content import Hashes, of_code, of_data, of_model
+from bmc.recipes.content import Hashes, built_by, of_code, of_data, of_model
 from bmc.recipes.plan import Step
+from bmc.recipes.plugin_versions import plugins_of
 from bmc.recipes.verbs import TEACHER, VERBS, Call, call_of
 from bmc.training.settings import TrainingSettings
-from bmc.trust import named
+from bmc.trust import named, trusted
 from bmc.workflows.options import OwnCode
 
 _SCHEMA = 1
@@ -32,10 +31,10 @@ def key_of(step: Step, input_keys: Mapping[str, str], hashes: Hashes | None = No
     """Return the key of a step's result, 64 hexadecimal digits; no torch is imported.
 
     It is the sha256 of the verb, all its settings with their defaults, the keys of its inputs, the
-    content of the data files and models that it names, its code (see `bmc.recipes.code_version`),
-    and the versions of the packages that it computes with. Two steps with the same key have the
-    same result. Data sets and models that are named by a name of bmc or of a hub count by this
-    name.
+    content of the data files and models that it names, its code (see `bmc.recipes.code_version`)
+    and that of its plug-ins, and the versions of the packages that it computes with. Two steps with
+    the same key have the same result. Data sets and models that are named by a name of bmc or of a
+    hub count by this name.
 
     Args:
         step: the step.
@@ -56,6 +55,7 @@ def key_of(step: Step, input_keys: Mapping[str, str], hashes: Hashes | None = No
     hashes = Hashes() if hashes is None else hashes
     models = {name: _model(step, name, at, hashes) for name, at in call.models.items()}
     is_file = call.models.get("model", "").lower().endswith(".onnx")
+    references = [*call.models.values(), *_data_named(call).values()]
     parts = {
         "schema": _SCHEMA,
         "verb": call.verb,
@@ -66,8 +66,8 @@ def key_of(step: Step, input_keys: Mapping[str, str], hashes: Hashes | None = No
         "data": _data_of(call, hashes),
         "own_code": _own_code_of(call, hashes),
         "code": code_of(call.verb, is_file),
-        "packages": packages_of(call.verb, call.target, is_file),
-        "plugins": _plugins_of(call),
+        "packages": packages_of(call.verb, call.target, is_file, references),
+        "plugins": plugins_of(call),
     }
     text = json.dumps(parts, sort_keys=True, default=_as_json)
     return hashlib.sha256(text.encode()).hexdigest()
@@ -116,36 +116,30 @@ def _model(step: Step, argument: str, reference: str, hashes: Hashes) -> str:
 
 
 def _data_of(call: Call, hashes: Hashes) -> dict[str, str]:
-    """Return the content of the data files that the settings name, by the setting."""
-    contents = {}
-    for each in call.settings:
-        for name in _DATA:
-            value = getattr(each, name, None)
-            content = of_data(value, hashes) if isinstance(value, str) else None
-            if content is not None:
-                contents[name] = content
-    return contents
+    """Return the content of the data files that the settings name, by the setting.
+
+    A setting of a network or technique may name a file, too, such as that of word vectors.
+    """
+    typed = {f"settings.{name}": value for name, value in call.own().items()} | _data_named(call)
+    contents = {
+        name: of_data(value, hashes) for name, value in typed.items() if isinstance(value, str)
+    }
+    return {name: content for name, content in contents.items() if content is not None}
+
+
+def _data_named(call: Call) -> dict[str, str]:
+    """Return the data that the settings name, by the setting."""
+    typed = ((name, getattr(each, name, None)) for each in call.settings for name in _DATA)
+    return {name: value for name, value in typed if isinstance(value, str)}
 
 
 def _own_code_of(call: Call, hashes: Hashes) -> list[str]:
     code = call.of(OwnCode).code
     names = [named(code)] if code else []
     names += [named(name) for name in call.models.values() if name.startswith(_OWN_CODE)]
-    return [of_code(name, hashes) for name in names]
-
-
-def _plugins_of(call: Call) -> list[dict[str, str]]:
-    """Return the packages, and their versions, of the plug-ins of other packages."""
-    records: list[dict[str, str]] = []
-    for each in call.settings:
-        if hasattr(each, "method"):
-            records += techniques(call.verb).record(each.method)
-        if isinstance(getattr(each, "data", None), str):
-            records += DATA_SETS.record(each.data)
-    for reference in call.models.values():
-        if reference in families.baselines():
-            records += families.FAMILIES.record(families.of_baseline(reference))
-    return records
+    of_models = (built_by(reference)[1] for reference in call.models.values())
+    names += [name for name in of_models if name in trusted()]  # others are not run
+    return [of_code(name, hashes) for name in dict.fromkeys(names)]
 
 
 def _text(value: object) -> str:

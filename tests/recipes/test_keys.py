@@ -8,13 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import grimp
+import numpy as np
 import pytest
 
 from bmc.errors import UnknownError, UsageError
 from bmc.recipes import code_version
+from bmc.recipes.content import Hashes, of_code, of_data, of_model
 from bmc.recipes.keys import key_of
 from bmc.recipes.plan import Step
 from bmc.recipes.verbs import VERBS
+from bmc.trust import trusting
 
 # Modules that verbs import and that change no number of a result: messages, files, reports.
 WITHOUT_EFFECT = {
@@ -118,6 +121,105 @@ def test_the_content_of_data_models_and_own_code_counts(
         assert key_of(step, {}) == before
         path.write_text(path.read_text() + "\n")
         assert key_of(step, {}) != before
+
+
+def test_word_vectors_that_a_setting_names_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "words.txt").write_text("good 1 2\n")
+    step = Step("a", "train", {}, {"model": "lstm", "settings": {"vectors": "words.txt"}})
+    before = key_of(step, {})
+    (tmp_path / "words.txt").write_text("good 3 4\n")
+    assert key_of(step, {}) != before
+
+
+def test_files_behind_a_link_to_a_class_folder_count_and_a_circle_of_links_ends(
+    tmp_path: Path,
+) -> None:
+    cats = tmp_path / "elsewhere" / "cats"
+    cats.mkdir(parents=True)
+    (cats / "1.png").write_bytes(b"1")
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "cat").symlink_to(cats)
+    (cats / "back").symlink_to(photos)
+    before = of_data(f"imagefolder:{photos}", Hashes())
+    (cats / "2.png").write_bytes(b"2")
+    assert of_data(f"imagefolder:{photos}", Hashes()) != before
+
+
+def test_a_configuration_or_revision_leaves_a_local_data_set_what_it_is(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\n")
+    content = of_data(f"hf:{tmp_path}", Hashes())
+    assert content is not None
+    assert of_data(f"hf:{tmp_path}:small", Hashes()) == content
+    assert of_data(f"hf:{tmp_path}@main", Hashes()) == content
+
+
+def test_the_weights_of_an_onnx_file_count_whatever_the_name_of_their_file(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    weights = onnx.numpy_helper.from_array(np.ones((4, 4), np.float32), "weights")
+    values = [onnx.helper.make_tensor_value_info(name, 1, [None, 4]) for name in ("x", "y")]
+    node = onnx.helper.make_node("MatMul", ["x", "weights"], ["y"])
+    graph = onnx.helper.make_graph([node], "graph", values[:1], values[1:], [weights])
+    path = tmp_path / "network.onnx"
+    outside = {"save_as_external_data": True, "location": "numbers.bin", "size_threshold": 0}
+    onnx.save(onnx.helper.make_model(graph), str(path), **outside)
+    before = of_model(str(path), Hashes())
+    (tmp_path / "numbers.bin").write_bytes(bytes(64))
+    assert of_model(str(path), Hashes()) != before
+
+
+def test_own_code_that_builds_a_model_counts_where_it_may_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = tmp_path / "mine"
+    model.mkdir()
+    (model / "bmc.json").write_text('{"family": "python"}')
+    (model / "config.json").write_text('{"code": "net:build"}')
+    (tmp_path / "net.py").write_text("width = 1\n")
+    step = Step("a", "prune", {}, {"model": "mine"})
+    with trusting("net:build"):
+        before = key_of(step, {})
+        (tmp_path / "net.py").write_text("width = 2\n")
+        assert key_of(step, {}) != before
+
+
+def test_the_code_of_a_plug_in_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    about = tmp_path / "teaching-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: teaching\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bmc.signals]\nlast = teaching\n")
+    (tmp_path / "teaching.py").write_text("SIGNAL = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    plain = Step("a", "distill", {"teacher": "t"}, {"student": "tiny"})
+    step = Step("a", "distill", {"teacher": "t"}, {"student": "tiny", "signals": "last=1"})
+    keys = [key_of(each, {"teacher": "1"}) for each in (plain, step)]
+    (tmp_path / "teaching.py").write_text("SIGNAL = 2\n")
+    code_version.code_of_package.cache_clear()
+    assert key_of(plain, {"teacher": "1"}) == keys[0]
+    assert key_of(step, {"teacher": "1"}) != keys[1]
+
+
+def test_packages_that_read_data_or_build_networks_count_where_they_do() -> None:
+    assert "pillow" not in code_version.packages_of("train", references=["resnet18", "digits"])
+    assert "pillow" in code_version.packages_of("train", references=["imagefolder:photos"])
+    assert "+" not in code_version.packages_of("train")["torch"]
+
+
+def test_what_an_installed_module_imports_is_no_code_of_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = tmp_path / "site-packages"
+    site.mkdir()
+    (site / "installed_network.py").write_text("import large_library\n")
+    (site / "large_library.py").write_text("x = 1\n")
+    monkeypatch.syspath_prepend(site)
+    before = of_code("installed_network:build", Hashes())
+    (site / "large_library.py").write_text("x = 2\n")
+    assert of_code("installed_network:build", Hashes()) == before
 
 
 def test_what_would_depend_on_the_workspace_is_refused() -> None:
