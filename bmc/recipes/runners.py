@@ -13,7 +13,8 @@ from typing import Protocol
 
 from bmc import workspace
 from bmc.diagnosis import as_bmc_error
-from bmc.errors import StorageError
+from bmc.errors import StorageError, UsageError
+from bmc.recipes.keys import key_of
 from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
 from bmc.recipes.store import StepStore
@@ -86,7 +87,9 @@ class Runner(Protocol):
 def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> Outcome:
     """Make the result of a step in this process, unless the store has it; never raise an error.
 
-    A second process that makes the same result waits, and takes what the first one made.
+    A second process that makes the same result waits, and takes what the first one made. The key is
+    computed again before the step is run: hours may have passed since the command computed it, and
+    a result of data that was changed meanwhile would be taken for one of the data as it was.
 
     Args:
         step: the step.
@@ -101,6 +104,7 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
                 paths = {argument: store.path(of_input) for argument, of_input in inputs.items()}
                 output = store.output(key, step.name)
                 if workspace.kind_of(output) is None:  # else a command was killed before the seal
+                    _refuse_changed(step, key, inputs, store)
                     run_step(step, paths, output)
                 store.add(key, output, step.verb, round(time.monotonic() - started, 1))
     except Exception as error:  # noqa: BLE001  whatever fails, the other steps go on
@@ -120,6 +124,19 @@ def make(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> O
         )
         return Outcome(key, round(time.monotonic() - started, 1), failure)
     return Outcome(key, round(time.monotonic() - started, 1))
+
+
+def _refuse_changed(step: Step, key: str, inputs: Mapping[str, str], store: StepStore) -> None:
+    """Refuse a step whose key is not what the command computed.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    if key_of(step, inputs, store.hashes) != key:
+        raise UsageError(
+            f"the data, models, code or packages of step {step.name!r} were changed after the "
+            "command had begun: the same command runs it with what is there now"
+        )
 
 
 class InProcess:
