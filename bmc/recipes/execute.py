@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,12 +11,11 @@ from bmc.errors import StorageError
 from bmc.recipes.measuring import measure
 from bmc.recipes.names import Names, slug
 from bmc.recipes.plan import Plan, Step
-from bmc.recipes.planning import keys_of, redone, users_of, width_of
+from bmc.recipes.planning import keys_of, redone, timing_steps, users_of, width_of
 from bmc.recipes.progress import (
     CACHED,
     DONE,
     FAILED,
-    RUNNING,
     SKIPPED,
     WAITING,
     Progress,
@@ -32,7 +30,7 @@ from bmc.recipes.store import Seal, StepStore
 
 @dataclass
 class _Run:
-    """A plan that runs."""
+    """A plan that runs; it may have thousands of steps, so few loops go over all of them."""
 
     plan: Plan
     store: StepStore
@@ -44,14 +42,23 @@ class _Run:
     before: Mapping[str, Seal] = field(default_factory=dict)  # of results that are made again
     running: dict[str, list[Step]] = field(default_factory=dict)  # by key: two may share one
 
+    def __post_init__(self) -> None:
+        self._waiting = {step.name: step for step in self.plan.steps}
+        for name in self.results:
+            del self._waiting[name]
+        self._users = users_of(self.plan)
+        self._timing = timing_steps(self.plan)
+
     def start(self) -> None:
-        """Submit every step whose inputs are there."""
-        for step in self.plan.steps:
+        """Submit every step whose inputs are there, and will stay what they are."""
+        redone = [name for name in self.before if name not in self.results]
+        unsettled = {user for name in redone for user in self._users[name]}
+        started = []
+        for step in list(self._waiting.values()):
             key = self.keys[step.name]
-            is_begun = step.name in self.results or any(
-                step in steps for steps in self.running.values()
-            )
-            if is_begun or not all(name in self.results for name in step.inputs.values()):
+            if not all(name in self.results for name in step.inputs.values()):
+                continue
+            if any(name in unsettled for name in step.inputs.values()):
                 continue
             if key in self.running:
                 self.running[key].append(step)
@@ -61,24 +68,19 @@ class _Run:
                 self.runner.submit(step, key, inputs)
             else:
                 continue
-            self.progress.change(step.name, state=RUNNING, since=time.time())
+            del self._waiting[step.name]
+            started.append(step.name)
+        self.progress.begin(started)
 
     def _has_room(self, step: Step) -> bool:
         """Tell whether a step may start now; a step that times a bundle runs alone."""
-        if not self.runner.times_alone:
+        if not self.runner.times_alone or not self.running:
             return True
-        others = [each for steps in self.running.values() for each in steps]
-        if any(self._times(each) for each in others):
+        if step.name in self._timing:
             return False
-        return not (self._times(step) and others)
-
-    def _times(self, step: Step) -> bool:
-        """Tell whether a step times a bundle: the export of a quantized model does."""
-        if step.verb != "export":
-            return step.verb == "quantize" and step.settings.get("target") is not None
-        by_name = {each.name: each for each in self.plan.steps}
-        makers = [by_name[name] for name in step.inputs.values()]
-        return not makers or any(each.verb == "quantize" for each in makers)
+        # A step that times a bundle was submitted alone, so it is the only one.
+        first = next(iter(self.running.values()))
+        return not any(each.name in self._timing for each in first)
 
     def end(self, outcome: Outcome) -> None:
         """Note what became of a step, and name its result.
@@ -101,12 +103,18 @@ class _Run:
         seal = self.store.seal(self.keys[step.name])
         if seal is not None and seal.content() == self.before[step.name].content():
             return
-        for other in self.plan.steps:
-            if other.name in users_of(self.plan)[step.name] and other.name in self.results:
+        for other in self._users_of(step):
+            if other.name in self.results:
                 console.note(f"{other.name}: made again, since {step.name} came out otherwise")
                 self.store.remove(self.keys[other.name])
                 del self.results[other.name]
+                self._waiting[other.name] = other
                 self.progress.change(other.name, state=WAITING)
+
+    def _users_of(self, step: Step) -> list[Step]:
+        """Return the steps that stand on a step, in the order of the plan."""
+        users = self._users[step.name]
+        return [other for other in self.plan.steps if other.name in users] if users else []
 
     def _fail(self, step: Step, failure: Failure, seconds: float) -> None:
         kept = self.names.give_failed(step, Path(failure.kept)) if failure.kept else None
@@ -118,11 +126,12 @@ class _Run:
             step, key, FAILED, kept, seconds, why, failure.exit_code
         )
         self.progress.change(step.name, state=FAILED, seconds=seconds, text=why)
-        for other in self.plan.steps:
-            if other.name in users_of(self.plan)[step.name] and other.name not in self.results:
+        for other in self._users_of(step):
+            if other.name not in self.results:
                 because = f"it stands on {step.name!r}, which failed"
                 skipped = StepResult(other, self.keys[other.name], SKIPPED, why=because)
                 self.results[other.name] = skipped
+                del self._waiting[other.name]
                 self.progress.change(other.name, state=SKIPPED, text=because)
         if failure.is_storage:
             raise StorageError(f"step {step.name!r}: {why}; the same command goes on from there")
@@ -167,21 +176,21 @@ def run_plan(
     names.refuse_taken()
     before: dict[str, Seal] = {}
     for step in redone(plan, redo):
-        seal = store.seal(keys[step.name])
+        seal = store.seal(keys[step.name], anywhere=True)
         if seal is not None:
             before[step.name] = seal
             store.remove(keys[step.name])
     progress = Progress.of(slug(plan.name), plan.steps)
-    missing = [step for step in plan.steps if not store.has(keys[step.name])]
+    missing = {step.name: step for step in plan.steps if not store.has(keys[step.name])}
     results = {
         step.name: StepResult(step, keys[step.name], CACHED, names.give(step, keys[step.name]))
         for step in plan.steps
-        if step not in missing
+        if step.name not in missing
     }
     progress.steps.update((name, _cached(progress, name, store, keys[name])) for name in results)
     try:
         if missing:
-            for step in missing:
+            for step in missing.values():
                 check_step(step)
             made = runner(width_of(plan)) if callable(runner) else runner
             made.on_event = progress.tell

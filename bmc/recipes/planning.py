@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -117,13 +118,25 @@ def users_of(plan: Plan) -> Mapping[str, set[str]]:
     return users
 
 
+def timing_steps(plan: Plan) -> frozenset[str]:
+    """Return the names of the steps that time a bundle: the export of a quantized model does."""
+    verbs = {step.name: step.verb for step in plan.steps}
+
+    def times(step: Step) -> bool:
+        if step.verb == "quantize":
+            return step.settings.get("target") is not None
+        made_by = [verbs[name] for name in step.inputs.values()]
+        return step.verb == "export" and (not made_by or "quantize" in made_by)
+
+    return frozenset(step.name for step in plan.steps if times(step))
+
+
 def width_of(plan: Plan) -> int:
     """Return how many steps of a plan may run side by side, at most."""
     depths: dict[str, int] = {}
     for step in plan.steps:
         depths[step.name] = 1 + max((depths[name] for name in step.inputs.values()), default=0)
-    counts = [list(depths.values()).count(depth) for depth in set(depths.values())]
-    return max(counts, default=1)
+    return max(Counter(depths.values()).values(), default=1)
 
 
 def _seconds_of_verbs(store: StepStore) -> dict[str, float]:

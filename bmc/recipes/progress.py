@@ -82,6 +82,14 @@ class Progress:
         begun = {step.name: StepProgress(step.name, step.verb) for step in steps}
         return cls(workspace.root() / FOLDER / f"{name}.json", name, begun)
 
+    def begin(self, names: Iterable[str]) -> None:
+        """Note that steps have started; the file is written once, also for thousands of them."""
+        now = time.time()
+        changed = {name: replace(self.steps[name], state=RUNNING, since=now) for name in names}
+        self.steps.update(changed)
+        if changed:
+            self.write()
+
     def change(self, name: str, **changes: Any) -> None:
         """Change the progress of a step; a new state is written at once."""
         self.steps[name] = replace(self.steps[name], **changes)

@@ -150,10 +150,17 @@ class StepStore:
             (self.root / key / SEAL).unlink(missing_ok=True)
             writing.remove(self.root / key)
 
-    def seal(self, key: str) -> Seal | None:
-        """Return the seal of a result on this machine; None where there is no result."""
+    def seal(self, key: str, anywhere: bool = False) -> Seal | None:
+        """Return the seal of a result on this machine; None where there is no result.
+
+        Args:
+            key: key of the result.
+            anywhere: look in the shared location, too.
+        """
         path = self.root / key / SEAL
-        return read_seal(read_json(path, _WHAT), path) if path.is_file() else None
+        if path.is_file():
+            return read_seal(read_json(path, _WHAT), path)
+        return self._shared_seal(key) if anywhere else None
 
     def keys(self) -> list[str]:
         """Return the keys of all results on this machine."""

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -20,10 +21,11 @@ from bmc.console import Callback, Event
 from bmc.errors import GateError, SettingError, StorageError, UnknownError, UsageError
 from bmc.files import sha256
 from bmc.recipes.execute import PlanResult, run_plan
+from bmc.recipes.keys import key_of
 from bmc.recipes.local_runner import LocalRunner
 from bmc.recipes.plan import Plan, Step
-from bmc.recipes.planning import planned
-from bmc.recipes.runners import InProcess
+from bmc.recipes.planning import planned, timing_steps
+from bmc.recipes.runners import InProcess, OnEvent, Outcome, make
 from bmc.recipes.store import ChangedResultError, StepStore
 from bmc.untrusted import read_json
 
@@ -143,6 +145,83 @@ def test_what_stands_on_a_result_that_comes_out_otherwise_is_made_again(finished
     seal.write_text(json.dumps({**content, "files": files}))
     result = run(SMALL, redo=["base"])
     assert states(result) == {"base": "done", "pruned[ratio=0.2]": "done"}
+
+
+class Told:
+    """Makes no result: says which steps were submitted, and ends them in the order of `ends`."""
+
+    times_alone = False
+
+    def __init__(self, store: StepStore, folder: Path, ends: list[str]) -> None:
+        self.on_event: OnEvent | None = None
+        self.submitted: list[str] = []
+        self._keys: dict[str, str] = {}
+        self._store, self._folder, self._ends = store, folder, ends
+
+    def submit(self, step: Step, key: str, inputs: Mapping[str, str]) -> None:
+        self.submitted.append(step.name)
+        self._keys[step.name] = key
+
+    def wait(self) -> Outcome:
+        name = self._ends.pop(0) if self._ends else next(iter(self._keys))
+        key = self._keys.pop(name)
+        self._store.add(key, self._folder)
+        return Outcome(key)
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+def small_model(folder: Path, content: str = "") -> Path:
+    folder.mkdir()
+    (folder / "bmc.json").write_text("{}")
+    (folder / "model.safetensors").write_text(content)
+    return folder
+
+
+def test_a_step_waits_for_a_redone_one_that_its_input_stands_on(home: Path, tmp_path: Path) -> None:
+    store = StepStore()
+    two = Plan("p", (BASE, PRUNED), report=None)
+    run_plan(two, store, Told(store, small_model(tmp_path / "one", "1"), []))
+    after = Step("after", "prune", {"model": PRUNED.name}, {**PRUNE, "ratio": 0.4})
+    runner = Told(store, small_model(tmp_path / "two", "2"), [])
+    run_plan(Plan("p", (BASE, PRUNED, after), report=None), store, runner, redo=["base"])
+    assert runner.submitted == ["base", PRUNED.name, "after"]
+
+
+def test_a_result_that_the_shared_location_alone_has_is_redone(home: Path, tmp_path: Path) -> None:
+    location = f"file://{tmp_path}/shared"
+    plan = Plan("p", (BASE,), report=None)
+    made = small_model(tmp_path / "made")
+    StepStore(location, tmp_path / "elsewhere").add(planned(plan, StepStore())[0].key, made)
+    store = StepStore(location, tmp_path / "here")
+    runner = Told(store, made, [])
+    assert states(run_plan(plan, store, runner)) == {"base": "cached"}
+    StepStore(location, tmp_path / "elsewhere").add(planned(plan, StepStore())[0].key, made)
+    store = StepStore(location, tmp_path / "third")
+    assert states(run_plan(plan, store, Told(store, made, []), redo=["base"])) == {"base": "done"}
+
+
+def test_data_that_changes_while_the_command_runs_is_not_taken_for_what_it_was(
+    home: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    rows.write_text("text,label\na,b\n")
+    step = Step("base", "train", {}, {**TRAIN, "data": str(rows)})
+    key = key_of(step, {})
+    rows.write_text("text,label\na,c\n")
+    failure = make(step, key, {}, StepStore()).failure
+    assert failure is not None
+    assert "step 'base' were changed after the command had begun" in failure.message
+    assert not StepStore().keys()
+
+
+def test_a_step_that_times_a_bundle_is_known_by_what_it_exports() -> None:
+    int8 = Step("int8", "quantize", {"model": "base"}, {"method": "static"})
+    steps = [Step(f"{name}-onnx", "export", {"model": name}, {}) for name in ("base", "int8")]
+    of_file = Step("file", "quantize", {}, {"model": "network.onnx", "target": "onnx"})
+    plan = Plan("small", (BASE, int8, *steps, of_file), report=None)
+    assert timing_steps(plan) == {"int8-onnx", "file"}
 
 
 def test_a_failed_gate_takes_down_what_stands_on_it_and_nothing_else(finished: Path) -> None:
