@@ -10,6 +10,7 @@ from pathlib import Path
 import fsspec
 
 from bmc.errors import BmcError, MissingError, StorageError, reason_of
+from bmc.writing import write_atomically
 
 MARKER = "step.json"
 
@@ -18,8 +19,9 @@ class SharedFiles:
     """Results in a location that several machines read and write.
 
     A result is the folder of a random name in the folder of its key; the marker KEY/step.json is
-    written last and names it. An object store replaces the marker in one step, so that a reader
-    sees a whole result or none, also while two machines add the same one.
+    written last and names it. The marker is replaced in one step, by an object store itself and by
+    bmc in a folder, so that a reader sees a whole result or none, also while two machines add the
+    same one.
 
     Args:
         location: a URL that fsspec knows: s3://bucket/steps, file:///mnt/steps, memory://steps.
@@ -63,7 +65,10 @@ class SharedFiles:
         """Write the marker of a result, all of whose files are written."""
         with self._named("written"):
             self._files.makedirs(self._path(key), exist_ok=True)
-            self._files.pipe_file(self._path(key, MARKER), marker)
+            if getattr(self._files, "local_file", False):  # a folder, where fsspec writes in place
+                write_atomically(Path(self._path(key, MARKER)), marker)
+            else:
+                self._files.pipe_file(self._path(key, MARKER), marker)
 
     def download(self, key: str, place: str, name: str, path: Path) -> None:
         """Write a file of a result to a path."""

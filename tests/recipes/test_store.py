@@ -91,6 +91,22 @@ def test_a_result_without_its_marker_is_no_result(made: Path, tmp_path: Path) ->
     assert not StepStore(location, tmp_path / "two").has(KEY)
 
 
+def test_the_marker_of_a_shared_folder_is_replaced_in_one_step(made: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "shared" / KEY / "step.json"
+    renamed = []
+
+    def note(operation: str, path: Path) -> None:
+        if operation == "rename" and path == marker:
+            renamed.append(path.exists())
+
+    disk.watch(note)
+    try:
+        StepStore(f"file://{tmp_path}/shared", tmp_path / "one").add(KEY, made)
+    finally:
+        disk.unwatch(note)
+    assert renamed == [False]
+
+
 def test_a_full_disk_leaves_no_half_result(made: Path, tmp_path: Path) -> None:
     store = StepStore("", tmp_path / "steps")
     copied = []
