@@ -12,6 +12,7 @@ from typing import Any
 
 from bmc import __version__, disk, workspace, writing
 from bmc.errors import GateError
+from bmc.measure import machine
 from bmc.recipes.names import slug
 from bmc.recipes.plan import Plan
 from bmc.recipes.progress import FOLDER
@@ -43,7 +44,8 @@ class Measured:
 def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measured:
     """Time the bundles of a plan's bench in turn, write its report, and judge the bundles.
 
-    Nothing is done where the same bundles were measured in the same way before.
+    Nothing is done where the same bundles were measured in the same way before, on a processor and
+    with runtimes that were the same.
 
     Args:
         plan: the plan.
@@ -61,7 +63,7 @@ def measure(plan: Plan, store: StepStore, folders: Mapping[str, Path]) -> Measur
         name for name in exports if folders[name].name.endswith(".failed") and name not in shown
     ]
     paths = [folders[name] for name in shown]
-    key = _key_of(plan, store, paths)
+    key = measurement_key(plan, store, paths, bool(timed))
     record = workspace.root() / FOLDER / f"{slug(plan.name)}.measured"
     known = _known(record, key)
     if known is not None:
@@ -111,11 +113,15 @@ def _report(
     return output, ()
 
 
-def _key_of(plan: Plan, store: StepStore, paths: list[Path]) -> str:
-    """Return a hash of the bundles and of how they are measured."""
+def measurement_key(plan: Plan, store: StepStore, paths: list[Path], is_timed: bool) -> str:
+    """Return a hash of the bundles, how they are measured, and the machine that times them."""
     bundles = [[path.name, store.hashes.of(path / workspace.BUNDLE_MANIFEST)] for path in paths]
     settings = [plan.bench, plan.gates, dict(plan.measurement), plan.report]
-    text = json.dumps([__version__, bundles, settings], sort_keys=True, default=str)
+    here: dict[str, Any] = machine.runtime_versions() if is_timed else {}
+    if is_timed:
+        described = machine.describe()
+        here |= {name: described[name] for name in machine.HARDWARE}
+    text = json.dumps([__version__, bundles, settings, here], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
