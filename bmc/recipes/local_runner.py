@@ -57,6 +57,13 @@ class _Worker:
             self.process.stdin.write(json.dumps(request, default=str) + "\n")
             self.process.stdin.flush()
 
+    def close_pipes(self) -> None:
+        """Close what connects this process to one that has ended."""
+        for stream in (self.process.stdin, self.process.stdout):
+            with suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.close()
+
     def _read(self, messages: queue.Queue[Any]) -> None:
         assert self.process.stdout is not None  # noqa: S101  for the type checker
         for line in self.process.stdout:
@@ -116,6 +123,7 @@ class LocalRunner:
             task = worker.task
             if message is None:  # the process has ended
                 self._processes.remove(worker)
+                worker.close_pipes()
                 if task is None:
                     continue
                 self._assign()
@@ -142,10 +150,7 @@ class LocalRunner:
             except subprocess.TimeoutExpired:
                 worker.process.kill()
                 worker.process.wait()
-            for stream in (worker.process.stdin, worker.process.stdout):
-                with suppress(OSError, ValueError):
-                    if stream is not None:
-                        stream.close()
+            worker.close_pipes()
         self._processes.clear()
 
     def _assign(self) -> None:
