@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from bmc import bundle as bundles
 from bmc import console, disk, writing
-from bmc.errors import BmcError, GateError, UsageError, reason_of
+from bmc.errors import GateError, StorageError, UsageError, reason_of
 from bmc.measure.latency import BenchSettings
 from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
@@ -20,6 +20,7 @@ from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort, with_export
 from bmc.search.exporting import export_and_score
 from bmc.search.halving import beats
+from bmc.search.objective import FAILURES
 from bmc.search.result import Winner
 from bmc.search.trials import Trials, best_of, best_rung, ranking
 from bmc.workflows.export import scores_of
@@ -95,7 +96,9 @@ def train(
             folder = trials.objective.folder / f"finalist-{number}-{len(tried)}"
             try:
                 tried.append(_finalist(trials, candidate.shown(), steps, folder))
-            except (BmcError, RuntimeError, ValueError) as error:
+            except StorageError:
+                raise
+            except FAILURES as error:
                 console.note(f"left out: {reason_of(error)}")
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bmc import workspace, writing
 from bmc.data import Dataset
+from bmc.errors import BmcError, StorageError
 from bmc.recipes.keys import key_of
 from bmc.recipes.plan import Step
 from bmc.recipes.running import run_step
@@ -17,6 +18,11 @@ from bmc.search import timing
 from bmc.search.budgets import Measured
 from bmc.search.exporting import Scored, export_and_score
 
+FAILURES = (
+    *(BmcError, RuntimeError, ValueError, TypeError, LookupError, AttributeError),
+    *(ArithmeticError, AssertionError, MemoryError),
+)
+"""What a technique that does not fit a model raises: its candidate fails, the search goes on."""
 _BASELINE, _TRIAL = "baseline", "trial"
 
 
@@ -76,10 +82,20 @@ class Objective:
                 output = self.store.output(step_key, step.name)
                 started = time.monotonic()
                 if workspace.kind_of(output) is None:
-                    run_step(step, inputs, output)
+                    self._run(step, step_key, inputs, output)
                 self.store.add(step_key, output, step.verb, time.monotonic() - started)
             path, key = self.store.path(step_key), step_key
         return path
+
+    def _run(self, step: Step, key: str, inputs: Mapping[str, Path], output: Path) -> None:
+        """Run a step; of one that fails, no checkpoint is kept, since it is not run again."""
+        try:
+            run_step(step, inputs, output)
+        except StorageError:
+            raise
+        except FAILURES:
+            self.store.remove(key)
+            raise
 
     def measure(self, steps: Sequence[Step], structure: str) -> Measured:
         """Return what a candidate loses and costs.

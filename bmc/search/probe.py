@@ -14,7 +14,7 @@ from bmc.choices import Among, Between
 from bmc.contracts import families
 from bmc.contracts.techniques import techniques
 from bmc.data import Dataset, Examples
-from bmc.errors import BmcError, SettingError, reason_of
+from bmc.errors import SettingError, StorageError, reason_of
 from bmc.export import ExportOptions
 from bmc.export.source import Source
 from bmc.inference.form import become_inference_form, is_quantized
@@ -22,6 +22,7 @@ from bmc.inference.layers import called_layers_with_weights
 from bmc.inference.quantized_form import stored_bytes
 from bmc.inspect.collect import TOKENS, costs_at
 from bmc.model import AppliedStep, Model, Step, Work
+from bmc.search.objective import FAILURES
 from bmc.search.space import Option, Space
 from bmc.settings import described
 from bmc.training.settings import TrainingSettings
@@ -32,7 +33,6 @@ from bmc.writing import scratch
 
 _ROWS = 32  # of the training and validation rows: enough to see shapes change
 _NOT_SMALLER = "it makes this model neither smaller nor cheaper"
-_FAILURES = (BmcError, RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError)
 _STRUCTURAL = ("prune", "share")
 _USUAL = Quantization().method  # comes first among the first trials
 
@@ -69,7 +69,9 @@ class _Probe:
                 data, options = self.work.data, ExportOptions()
                 Source(self.folder, copied, data, options, folder).check(self.target)
             after = _cost(copied)
-        except _FAILURES as error:
+        except StorageError:
+            raise  # a full disk says nothing about the technique
+        except FAILURES as error:
             return reason_of(error)
         if not record or all(now >= then for now, then in zip(after, before, strict=True)):
             return _NOT_SMALLER

@@ -9,16 +9,15 @@ from dataclasses import asdict, dataclass
 from optuna.trial import FrozenTrial, Trial
 
 from bmc import console
-from bmc.errors import BmcError, reason_of
+from bmc.errors import StorageError, reason_of
 from bmc.recipes.plan import Step
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.halving import is_promoted
-from bmc.search.objective import Objective
+from bmc.search.objective import FAILURES, Objective
 from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SHOWN, Replay, Study
 
-_FAILURES = (BmcError, RuntimeError, ValueError, ArithmeticError, MemoryError)
 _REPEATED = 20  # candidates in a row that were measured before: there are hardly others
 _KEPT = 8  # candidates whose models are kept
 
@@ -86,7 +85,9 @@ class Trials:
         if is_new:
             try:
                 self._climb(candidate, words, rungs)
-            except _FAILURES as error:
+            except StorageError:
+                raise  # a full disk says nothing about the candidate, which is run again
+            except FAILURES as error:
                 if not rungs:
                     console.note(f"trial {trial.number}: {words}: {reason_of(error)}")
                     self.study.fail(trial, reason_of(error))

@@ -1,0 +1,89 @@
+"""A trial that fails says so and leaves nothing; a full disk is no failure of a candidate."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("optuna")
+
+from bmc import data as datasets
+from bmc import disk
+from bmc.errors import StorageError
+from bmc.recipes.store import StepStore
+from bmc.search.budgets import Budgets
+from bmc.search.chain import Effort, Origin
+from bmc.search.exporting import without_test
+from bmc.search.objective import Objective
+from bmc.search.space import Option, Space
+from bmc.search.study import REASON, Study
+from bmc.search.trials import Trials
+
+BROKEN = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class STEP:
+    def apply(self, model, work):
+        work.fit(model, epochs=1, name="training")
+        return {}["layer"]
+
+    @staticmethod
+    def rebuild(model, record):
+        pass
+"""
+
+
+def trials_of(model: Path, folder: Path, technique: str) -> Trials:
+    """Return trials of a space with one technique, which is tried first."""
+    store = StepStore(str(folder / "steps"))
+    data = without_test(datasets.load("digits"))
+    objective = Objective(model, data, "onnx", folder, (1,), store)
+    base = objective.begin()
+    limits = Budgets(50).limits(base)
+    study = Study(f"sqlite:///{folder / 'study.db'}", {}, ("drop", "latency"), "tpe", 0)
+    origin = Origin(str(model), {"data": "digits"}, False)
+    space = Space(structural=(Option("prune", technique),))
+    rungs = (Effort(0, 1, 0),)
+    common = (limits, ("drop", "latency"), "latency", base, 0)
+    return Trials(space, study, objective, origin, rungs, *common)
+
+
+def test_a_full_disk_ends_the_search_and_the_candidate_is_run_by_the_next_call(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    trials = trials_of(digits_model, tmp_path, "unstructured")
+
+    def full(operation: str, path: Path) -> None:
+        if operation == "open" and path.name == "config.json":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    disk.watch(full)
+    try:
+        with pytest.raises(StorageError, match="disk is full"):
+            trials.run(60, 1)
+    finally:
+        disk.unwatch(full)
+    assert not trials.study.trials()
+    again = trials_of(digits_model, tmp_path, "unstructured")
+    again.run(60, 2)
+    assert len(again.study.complete()) == 1
+
+
+def test_an_error_of_a_technique_fails_its_candidate_alone_and_leaves_no_files(
+    digits_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    about = tmp_path / "site" / "breaking-1.0.dist-info"
+    about.mkdir(parents=True)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: breaking\nVersion: 1.0\n")
+    (about / "entry_points.txt").write_text("[bmc.techniques]\nprune.broken = breaking\n")
+    (about.parent / "breaking.py").write_text(BROKEN)
+    monkeypatch.syspath_prepend(about.parent)
+    trials = trials_of(digits_model, tmp_path, "broken")
+    trials.run(60, 1)
+    (failed,) = trials.study.trials()
+    assert "layer" in failed.user_attrs[REASON]
+    assert not [path for path in (tmp_path / "steps").glob("*") if path.is_dir()]
