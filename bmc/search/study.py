@@ -17,12 +17,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
+from bmc import writing
 from bmc.errors import MissingError, StorageError, UsageError, reason_of
+from bmc.locks import BusyError
 
 RUNGS, SHOWN, REASON = "rungs", "shown", "reason"
 """Attributes of a trial: what was measured at each rung, its steps in words, why it failed."""
 _NAME = "bmc compress"
 _IDENTITY, _SECONDS = "identity", "seconds"
+_KILLED = "killed"
+_MOST_KILLS = 3  # of the process in one candidate, such as for its memory: it is given up then
 _POPULATION = 12  # candidates of a generation
 PATIENCE = 5  # seconds to wait for another process's write
 _SQLITE = "sqlite:///"
@@ -75,11 +79,10 @@ class Study:
             self._check(identity, is_file)
 
     def begin(self, starts: Sequence[Mapping[str, Any]]) -> None:
-        """Queue the first candidates; nothing where the study has trials."""
+        """Queue the first candidates that are not in the study yet: a kill may leave some out."""
         with self._errors():
-            if not self._study.get_trials(deepcopy=False):
-                for params in starts:
-                    self._study.enqueue_trial(dict(params), skip_if_exists=True)
+            for params in starts:
+                self._study.enqueue_trial(dict(params), skip_if_exists=True)
 
     def ask(self) -> Trial:
         """Return the next trial.
@@ -120,6 +123,11 @@ class Study:
         with self._errors():
             trials = self._study.get_trials(deepcopy=False)
         return [trial for trial in trials if trial.state.is_finished()]
+
+    def waiting(self) -> int:
+        """Return the number of candidates that are queued."""
+        with self._errors():
+            return len(self._study.get_trials(deepcopy=False, states=(TrialState.WAITING,)))
 
     def complete(self) -> list[FrozenTrial]:
         """Return the trials that were measured."""
@@ -175,12 +183,15 @@ class Study:
             )
             raise UsageError(
                 f"{self.storage} holds the study of another search ({other}); name another place "
-                "with --storage or --output, or --force to begin anew"
+                "with --storage or --output; without --storage, --force begins anew"
             )
         if is_file:  # one process at a time writes the file: the others hold the folder's lock
             for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
+                killed = trial.user_attrs.get(_KILLED, 0) + 1
                 self._study.tell(trial.number, state=TrialState.FAIL)
-                self._study.enqueue_trial(trial.params or fixed_of(trial))
+                if killed < _MOST_KILLS:
+                    params = trial.params or fixed_of(trial)
+                    self._study.enqueue_trial(params, user_attrs={_KILLED: killed})
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
@@ -206,6 +217,25 @@ class Study:
             raise MissingError(
                 f"{self.storage} needs a driver that is not installed ({reason_of(error)}); for "
                 "PostgreSQL: pip install psycopg2-binary"
+            ) from error
+
+
+def hold_file(storage: str) -> None:
+    """Take a SQLite file for this command: a study in it counts on being alone.
+
+    Args:
+        storage: URL of the storage; others, which several machines share, are not locked.
+
+    Raises:
+        UsageError: another command uses the file.
+    """
+    if storage.startswith(_SQLITE):
+        try:
+            writing.hold(Path(storage.removeprefix(_SQLITE)).absolute())
+        except BusyError as error:
+            raise UsageError(
+                f"{storage} is used by another bmc compress: wait for it, name another file with "
+                "--storage, or share the trials through PostgreSQL"
             ) from error
 
 

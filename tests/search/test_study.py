@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,45 @@ def test_a_trial_that_a_killed_process_left_is_run_again(tmp_path: Path) -> None
     assert not again.complete()
     words = [SPACE.draw(again.ask()).shown() for _ in range(len(SPACE.starts()))]
     assert left in words
+
+
+def test_a_candidate_in_which_the_process_is_killed_again_and_again_is_given_up(
+    tmp_path: Path,
+) -> None:
+    study = opened(tmp_path)
+    study.begin(SPACE.starts()[:1])
+    words = []
+    for _ in range(3):
+        words.append(SPACE.draw(study.ask()).shown())
+        study = opened(tmp_path)
+        study.begin(SPACE.starts()[:1])
+    assert len(set(words)) == 1
+    assert len(study.trials()) == 3
+    assert not study.waiting()
+
+
+def test_first_candidates_that_a_kill_left_out_are_queued_by_the_next_call(tmp_path: Path) -> None:
+    opened(tmp_path).begin(SPACE.starts()[:2])
+    study = opened(tmp_path)
+    study.begin(SPACE.starts())
+    assert study.waiting() == len(SPACE.starts())
+
+
+def test_two_commands_do_not_share_one_file(tmp_path: Path) -> None:
+    opened(tmp_path)
+    code = "import sys, time; from pathlib import Path; from bmc import locks\n"
+    code += "with locks.alone(Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
+    command = [sys.executable, "-c", code, str(tmp_path / "study.db")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as other:
+        try:
+            assert other.stdout is not None
+            other.stdout.readline()
+            with pytest.raises(UsageError, match=r"study\.db is used by another bmc compress"):
+                studies.hold_file(url(tmp_path))
+        finally:
+            other.kill()
+    studies.hold_file(url(tmp_path))
+    studies.hold_file("postgresql://host/name")
 
 
 def test_the_trials_of_another_model_or_budget_are_refused_by_name(tmp_path: Path) -> None:
