@@ -70,23 +70,25 @@ class Budgets:
             )
 
     def limits(self, of_model: Measured) -> Limits:
-        """Return the limits as numbers, given what the uncompressed model takes.
-
-        Raises:
-            UsageError: the model meets all budgets as it is, and one of them was to shrink it.
-        """
-        limits = Limits(
+        """Return the limits as numbers, given what the uncompressed model takes."""
+        return Limits(
             self.max_drop,
             _most(self.max_size, _SIZE_UNITS, of_model.bytes),
             _most(self.max_latency, _TIME_UNITS, of_model.milliseconds),
         )
+
+    def refuse_met(self, of_model: Measured) -> None:
+        """Refuse budgets that the uncompressed model meets, where the loss is minimized.
+
+        Raises:
+            UsageError: nothing would have to be lost.
+        """
         is_limited = self.max_size is not None or self.max_latency is not None
-        if is_limited and not limits.excess(of_model) and self.minimize == "drop":
+        if is_limited and not self.limits(of_model).excess(of_model) and self.minimize == "drop":
             raise UsageError(
                 f"the model takes {shown(of_model)} and so is within the budgets as it is; "
                 "--minimize latency or size makes it faster or smaller within them"
             )
-        return limits
 
     def objectives(self) -> tuple[str, ...]:
         """Return what a search minimizes, in the order of `Measured.of`: drop, size, latency."""

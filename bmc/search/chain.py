@@ -35,13 +35,18 @@ class Origin:
     Args:
         model: the model directory.
         data: the settings that name its data.
-        has_labels: whether a teacher can teach it.
         is_text: whether a student may learn from unlabeled texts.
+        moved: present location of its data; None where it is where it was.
     """
 
     model: str
     data: Mapping[str, Any]
     is_text: bool
+    moved: str | None = None
+
+    def location(self) -> dict[str, str]:
+        """Return the setting that says where the data is now, if it was moved."""
+        return {} if self.moved is None else {"data": self.moved}
 
 
 def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) -> tuple[Step, ...]:
@@ -60,7 +65,7 @@ def steps_of(candidate: Candidate, origin: Origin, effort: Effort, seed: int) ->
             settings |= {**origin.data, "student": part.name, "teacher": origin.model}
             settings |= _of_student(origin, effort)
         else:
-            settings["method"] = part.name
+            settings |= {"method": part.name, **origin.location()}
             settings |= _training(candidate, part, origin, effort)
         inputs: dict[str, str] = {}
         if steps:
@@ -79,7 +84,7 @@ def with_export(steps: tuple[Step, ...], origin: Origin, target: str) -> tuple[S
         origin: the model.
         target: the target.
     """
-    settings: dict[str, Any] = {"target": target, "allow_slower": True}
+    settings: dict[str, Any] = {"target": target, "allow_slower": True, **origin.location()}
     inputs = {"model": steps[-1].name} if steps else {}
     if not steps:
         settings["model"] = origin.model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 from bmc import artifact, console, targets, workspace, writing
@@ -18,36 +17,19 @@ from bmc.search.exporting import without_test
 from bmc.search.halving import efforts_of
 from bmc.search.objective import Objective
 from bmc.search.options import SearchOptions
+from bmc.search.outputs import Places
 from bmc.search.probe import space_of
 from bmc.search.result import Found
 from bmc.search.space import Space
-from bmc.search.study import Study
-from bmc.search.subject import check_model, data_settings
+from bmc.search.study import Study, hold_file
+from bmc.search.subject import check_model, origin_of
 from bmc.search.trials import Trials
 from bmc.workflows.export import check_targets
 from bmc.workflows.lineage import data_of, weights_sha256
 from bmc.workflows.options import Files
-from bmc.workflows.outputs import refuse_output
 
 _SHARE = 0.6  # of the time, for trials; the rest is for the finalists
 _BASE = "base"
-
-
-@dataclass(frozen=True)
-class _Places:
-    """Where a search writes.
-
-    Args:
-        output: the model directory of the best model, without its number.
-        folder: folder of the study, the picture and the result.
-    """
-
-    output: Path
-    folder: Path
-
-    def numbered(self, count: int) -> list[Path]:
-        """Return the model directories of the front: NAME-1, NAME-2 and so on."""
-        return [self.output.with_name(f"{self.output.name}-{at + 1}") for at in range(count)]
 
 
 def compress(
@@ -91,15 +73,17 @@ def compress(
     model = artifact.load(folder)
     check_model(folder, model)
     output = files.output or workspace.root() / f"{workspace.slug(folder.name)}-compressed"
-    places = _Places(output, output.with_name(f"{output.name}-search"))
+    places = Places(output, output.with_name(f"{output.name}-search"), target)
     writing.hold(places.folder)
+    if options.storage is not None:
+        hold_file(options.storage)
     if files.force:
-        _begin_anew(places)
+        places.take(options.finalists, True, folder)
+        places.begin_anew(options.finalists)
+    places.recover()
     before = result.read(places.folder)
     if before is None:
-        for path in places.numbered(1):
-            refuse_output(path, files.force, source=folder)
-            refuse_output(path.with_name(f"{path.name}-{target}"), files.force, source=folder)
+        places.take(options.finalists, files.force, folder)
     data = without_test(data_of(folder, files.data))
     console.note("finding out what this model can be compressed with")
     space = space_of(folder, data, target)
@@ -117,9 +101,13 @@ def compress(
     objectives = budgets.objectives()
     storage = options.storage or f"sqlite:///{(places.folder / 'study.db').absolute()}"
     study = Study(storage, identity, objectives, options.sampler, options.seed)
-    if before is not None and _is_over(study, options):
+    is_of_this = before is not None and (before.target, before.budgets) == (target, budgets)
+    if before is not None and is_of_this and _is_over(study, options):
         return _checked(before)
-    return _checked(_search(folder, model, data, space, study, budgets, options, target, places))
+    places.take(options.finalists, files.force, folder)
+    moved = (data.location or files.data) if files.data else None
+    origin = origin_of(folder, model, data.kind, moved)
+    return _checked(_search(folder, model, data, space, study, budgets, options, origin, places))
 
 
 def _search(
@@ -130,19 +118,20 @@ def _search(
     study: Study,
     budgets: Budgets,
     options: SearchOptions,
-    target: str,
-    places: _Places,
+    origin: Origin,
+    places: Places,
 ) -> Found:
     """Run the trials, then the finalists, and publish the front."""
+    target = places.target
     store = StepStore(str(places.folder / "steps"))
     objective = Objective(folder, data, target, places.folder, options.threads, store)
     recorded = study.kept(_BASE)
     base = objective.begin(recorded["milliseconds"] if recorded else None)
     base = Measured(**recorded) if recorded else base
+    budgets.refuse_met(base)  # here alone: at the end, a latency that varies would refuse it all
     limits = budgets.limits(base)
     study.keep(_BASE, {"drop": 0.0, "bytes": base.bytes, "milliseconds": base.milliseconds})
     rungs, full = efforts_of(model)
-    origin = Origin(str(folder.absolute()), data_settings(model.data), data.kind == "text")
     trials = Trials(
         space,
         study,
@@ -172,27 +161,27 @@ def _search(
     base = Measured(0.0, base.bytes, latency)
     limits = budgets.limits(base)
     front, sentence = finalists.front_of(trained, limits, budgets)
-    _remove_earlier(places)
-    winners = finalists.publish(trials, front, limits, places.numbered(len(front)))
-    study.spend(time.monotonic() - started)
-    shown_front = {winner.candidate for winner in winners}
-    drawn = picture.write(places.folder, study.complete(), base, limits, shown_front)
-    found = Found(
-        model=folder,
-        target=target,
-        budgets=budgets,
-        base=base,
-        base_score=objective.score,
-        winners=tuple(winners),
-        trials=len(study.trials()),
-        failed=len(study.trials()) - len(study.complete()),
-        seconds=round(study.seconds, 1),
-        folder=places.folder,
-        picture=drawn,
-        sentence=sentence,
-        left_out=space.left_out,
-    )
-    result.write(found)
+    with places.publishing(len(front)) as outputs:
+        winners = finalists.publish(trials, front, limits, outputs)
+        study.spend(time.monotonic() - started)
+        shown_front = {winner.candidate for winner in winners}
+        drawn = picture.write(places.folder, study.complete(), base, limits, shown_front)
+        found = Found(
+            model=folder,
+            target=target,
+            budgets=budgets,
+            base=base,
+            base_score=objective.score,
+            winners=tuple(winners),
+            trials=len(study.trials()),
+            failed=len(study.trials()) - len(study.complete()),
+            seconds=round(study.seconds, 1),
+            folder=places.folder,
+            picture=drawn,
+            sentence=sentence,
+            left_out=space.left_out,
+        )
+        result.write(found)
     for path in (objective.baseline, *places.folder.glob("finalist-*")):
         writing.remove(path)
     return found
@@ -220,18 +209,3 @@ def _checked(found: Found) -> Found:
         return found
     kept = found.winners[0].bundle
     raise GateError(f"{found.sentence}. Kept as {kept}", "budget", found)
-
-
-def _begin_anew(places: _Places) -> None:
-    """Remove an earlier search and its models."""
-    _remove_earlier(places)
-    writing.remove(places.folder)
-
-
-def _remove_earlier(places: _Places) -> None:
-    """Remove the models and bundles of an earlier result of this search."""
-    before = result.read(places.folder)
-    for winner in before.winners if before else ():
-        for path in (winner.model, winner.bundle):
-            if workspace.kind_of(path) is not None:
-                writing.remove(path)

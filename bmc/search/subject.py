@@ -10,6 +10,7 @@ from bmc.contracts.tasks import EMBEDDING
 from bmc.errors import UsageError
 from bmc.inference.form import is_quantized
 from bmc.model import Model
+from bmc.search.chain import Origin
 
 
 def check_model(folder: Path, model: Model) -> None:
@@ -28,6 +29,21 @@ def check_model(folder: Path, model: Model) -> None:
             f"{folder} is quantized, which comes last: compress the model that it was made from "
             f"({model.origin.get('from')})"
         )
+
+
+def origin_of(folder: Path, model: Model, kind: str, moved: str | None) -> Origin:
+    """Return the model as the steps of candidates name it.
+
+    Args:
+        folder: the model directory.
+        model: the model.
+        kind: kind of its data's rows.
+        moved: present location of its data; None where it is where it was.
+    """
+    settings = data_settings(model.data)
+    if moved is not None:
+        settings["data"] = moved
+    return Origin(str(folder.absolute()), settings, kind == "text", moved)
 
 
 def data_settings(recorded: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def test_budgets_that_contradict_what_is_minimized_are_refused() -> None:
     with pytest.raises(UsageError, match="contradicts itself"):
         Budgets(max_drop=1, minimize="drop")
     with pytest.raises(UsageError, match="within the budgets as it is"):
-        Budgets(max_size="20MB", minimize="drop").limits(MODEL)
+        Budgets(max_size="20MB", minimize="drop").refuse_met(MODEL)
 
 
 def test_a_search_minimizes_what_a_budget_or_the_goal_names() -> None:

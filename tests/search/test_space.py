@@ -117,3 +117,11 @@ def test_ranges_with_nothing_to_try_are_refused() -> None:
         Between(1.0, 1.0)
     with pytest.raises(SettingError, match="nothing to choose"):
         Among(("a",))
+
+
+def test_every_step_finds_data_that_was_moved() -> None:
+    origin = Origin("runs/base", {"data": "new.csv"}, False, "new.csv")
+    candidate = SPACE.draw(Fixed(start="tiny", first="prune/structured", quantize="static"))
+    steps = with_export(steps_of(candidate, origin, Effort(1, 1, 0), 0), origin, "onnx")
+    assert [step.verb for step in steps] == ["distill", "prune", "quantize", "export"]
+    assert {step.settings.get("data") for step in steps} == {"new.csv"}
