@@ -107,9 +107,10 @@ def allowed_change(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> floa
 def _scale_of(bundle: Bundle, expected: Mapping[str, NDArray[Any]]) -> float:
     """Return the outputs' scale: the one recorded at the export.
 
-    In bundles without one, it is the largest golden output, at least 1.
+    In bundles without one, it is the largest finite golden output, at least 1.
     """
     scale = bundle.manifest.parity.get("scale")
     if isinstance(scale, float) and 0 < scale < math.inf:
         return scale
-    return max(1.0, *(float(np.abs(array).max(initial=0)) for array in expected.values()))
+    values = (np.abs(array[np.isfinite(array)]).max(initial=0) for array in expected.values())
+    return max(1.0, *map(float, values))

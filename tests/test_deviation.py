@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bmc import bundle, golden, load, processor
+from bmc import bundle, deviation, golden, load, processor
 from bmc.errors import OutputsWarning
 
 
@@ -72,3 +72,11 @@ def test_predict_notes_other_outputs_and_still_predicts(
     assert code == 0
     assert "tive" in output
     assert "has other outputs on this device" in notes
+
+
+def test_a_masked_golden_value_does_not_allow_any_change(bundle_of: Callable[[str], Path]) -> None:
+    opened = bundle.read(bundle_of("onnx"))
+    opened = replace(opened, manifest=replace(opened.manifest, parity={}))
+    masked = {"scores": np.array([2.0, -np.inf], np.float32)}
+    allowed = deviation.allowed_change(opened, masked)
+    assert allowed == deviation.allowed_change(opened, {"scores": np.array([2.0, 0.0])})
