@@ -77,6 +77,10 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Hashable, Any]:
         names: set[Any] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(
+                    problem="a name is a text, not a list or a table", problem_mark=key.start_mark
+                )
             if key.value in names:
                 raise yaml.MarkedYAMLError(
                     problem=f"the name {key.value!r} is used twice; rename one of them",

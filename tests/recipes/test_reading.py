@@ -111,6 +111,7 @@ def test_a_name_used_twice_is_refused(tmp_path: Path, text: str, name: str) -> N
         ("a: [", "recipe.yaml", "recipe.yaml, line 1"),
         ("a: &b 1\nc: *b\n", "recipe.yaml", r"line 2: a recipe takes no aliases"),
         ("a: !!python/object:os.system {}\n", "recipe.yaml", "line 1"),
+        ("? [a]\n: 1\n", "recipe.yaml", "line 1: a name is a text, not a list"),
         ("- 1\n", "recipe.yaml", "no table"),
         ("{}", "recipe.json", "ends with '.json'"),
         ("x: " + "[" * 3000, "recipe.yaml", "recipe.yaml"),
