@@ -51,6 +51,7 @@ class Row:
         max_size: budget of the size.
         max_latency: budget of the latency.
         minutes: time of a search.
+        may_miss: whether it is enough to say how near the budgets a search came.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Row:
     max_size: str
     max_latency: str
     minutes: float
+    may_miss: bool = True
 
     @property
     def model(self) -> str:
@@ -67,7 +69,7 @@ class Row:
 
 
 ROWS = (
-    Row("bert", "movie-reviews", 1.0, "20MB", "1/6", 90),
+    Row("bert", "movie-reviews", 1.0, "20MB", "1/6", 90, may_miss=False),
     Row("resnet18", "fashion-mnist", 1.0, "1/4", "1/3", 20),
     Row("cnn", "fashion-mnist", 1.0, "1/4", "1/2", 20),
     Row("lstm", "japanese-vowels", 1.0, "1/2", "0.8x", 20),
@@ -122,9 +124,14 @@ def _run(row: Row, seed: int, quick: bool) -> None:
 def _bars(row: Row, seed: int, content: Mapping[str, Any]) -> list[Bar]:
     found = content["found"]
     met = all(winner["within"] for winner in found["winners"])
+    met = met or (row.may_miss and "nearest: " in found["sentence"])
     minutes = found["seconds"] / 60
     return [
-        Bar(f"{row.name}, seed {seed}: budgets met, or the nearest said", found["sentence"], met),
+        Bar(
+            f"{row.name}, seed {seed}: budgets met{', or the nearest said' * row.may_miss}",
+            found["sentence"],
+            met,
+        ),
         Bar(
             f"{row.name}, seed {seed}: within {row.minutes:g} minutes",
             f"{minutes:.1f} minutes",

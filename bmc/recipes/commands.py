@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bmc import console, plugins
+from bmc import console
 from bmc.errors import BmcError
 from bmc.recipes.execute import PlanResult, run_plan
 from bmc.recipes.expand import MOST_STEPS, place_of, plan_of, source_of
-from bmc.recipes.local_runner import LocalRunner, cores_of_process
+from bmc.recipes.local_runner import cores_of_process
 from bmc.recipes.options import RunOptions
 from bmc.recipes.plan import Plan
 from bmc.recipes.planning import PlannedStep, planned
 from bmc.recipes.reading import read_recipe
 from bmc.recipes.recipe import Recipe
+from bmc.recipes.runner_choice import runner_on
 from bmc.recipes.runners import Runner
 from bmc.recipes.running import check_step
 from bmc.recipes.store import StepStore
@@ -66,26 +67,10 @@ def run_recipe(path: str | Path, options: RunOptions = RunOptions()) -> PlanResu
 
     def runner(width: int) -> Runner:
         most = options.workers or max(1, cores_of_process() // (options.threads or 1))
-        if options.on is None:
-            return LocalRunner(store, min(most, width), options.threads)
-        return _on_ray(options.on, store, min(most, width), options.threads)
+        return runner_on(options.on, store, min(most, width), options.threads)
 
     keys = {each.step.name: each.key for each in prepared.steps}
     return run_plan(prepared.plan, store, runner, redo=options.redo, keys=keys)
-
-
-def _on_ray(on: str, store: StepStore, workers: int | None, threads: int | None) -> Runner:
-    """Return a runner for a Ray cluster.
-
-    Raises:
-        MissingError: ray is not installed.
-    """
-    try:
-        from bmc.recipes.ray_runner import RayRunner  # noqa: PLC0415  optional ray
-    except ModuleNotFoundError as error:
-        raise plugins.missing(error, f"--on {on}") from error
-    address = "" if on == "ray" else on
-    return RayRunner(store, address, workers, threads)
 
 
 def _prepared(path: str | Path, options: RunOptions) -> tuple[Preview, StepStore]:

@@ -48,10 +48,22 @@ class RunOptions:
     on: str | None = None
 
     def __post_init__(self) -> None:
-        if self.on not in (None, "ray") and not str(self.on).startswith("ray://"):
-            raise SettingError(
-                f"on is {self.on!r}; it must be ray, or ray://HOST:PORT for a cluster that runs"
-            )
+        check_on(self.on)
+
+
+def check_on(on: str | None) -> None:
+    """Check where steps are to run.
+
+    Args:
+        on: "ray", ray://HOST:PORT, or None for this machine without Ray.
+
+    Raises:
+        SettingError: it is none of them.
+    """
+    if on not in (None, "ray") and not str(on).startswith("ray://"):
+        raise SettingError(
+            f"on is {on!r}; it must be ray, or ray://HOST:PORT for a cluster that runs"
+        )
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ class RayRunner:
         store: where inputs are and results go; every worker must reach its location.
         address: ray://HOST:PORT of a cluster; "" for the cluster that RAY_ADDRESS names, or else
             for one that is started on this machine and ended with the command.
-        workers: steps at a time of a cluster that is started here; None for one per core.
+        workers: steps at a time of a cluster that is started here; None for one per core. Of a
+            running cluster, which runs as many as it has room for, it is the number of cores over
+            threads.
         threads: threads of each step, which are the cores that it reserves; None for an equal share
             of the cores here, and for one elsewhere.
         retries: times that a step is run again after the loss of its worker.
@@ -99,6 +101,9 @@ class RayRunner:
             self._connect(variables)
         try:
             nodes = [each for each in ray.nodes() if each["Alive"] and "CPU" in each["Resources"]]
+            if self._is_elsewhere and workers is None:
+                cores = sum(each["Resources"]["CPU"] for each in nodes)
+                self.workers = max(1, int(cores // self.threads))
             self._cores = max((each["Resources"]["CPU"] for each in nodes), default=0)
             self._gpus = max((each["Resources"].get("GPU", 0) for each in nodes), default=0)
             if self.threads > self._cores:

@@ -21,6 +21,7 @@ from bmc.recipes.store import StepStore
 from bmc.trust import trusting
 
 _USAGE = 2  # exit code
+_NO_GPU = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1"}  # hides GPUs from steps that reserve none
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -99,8 +100,9 @@ def refuse_machine(place: str, theirs: Mapping[str, str], sees: bool, root: Path
         raise UsageError(differs)
     if not sees:
         raise UsageError(
-            f"{place} does not see the store {root}: name a folder that all machines share, or a "
-            "URL such as s3://bucket/steps, with --store"
+            f"{place} does not see the store {root}: name a folder that all machines share "
+            "(bmc run --store, bmc compress --output), or a URL such as s3://bucket/steps with "
+            "--store"
         )
 
 
@@ -117,7 +119,7 @@ def needs_machine(step: Step) -> bool:
 
 def environment(threads: int, more: Mapping[str, Any]) -> dict[str, Any]:
     """Return Ray's environment of workers: threads are counted when torch is imported."""
-    variables = {**dict.fromkeys(_THREADS, str(threads)), **more.get("env_vars", {})}
+    variables = {**dict.fromkeys(_THREADS, str(threads)), **_NO_GPU, **more.get("env_vars", {})}
     return {**more, "env_vars": variables}
 
 

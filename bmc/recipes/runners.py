@@ -60,11 +60,13 @@ class Runner(Protocol):
     """Runs steps whose inputs are in the store, several at a time, and puts results there.
 
     Attributes:
+        workers: number of steps that run in parallel.
         times_alone: whether an export that times its bundle disturbs, and is disturbed by, other
             steps: `run_plan` then submits it alone.
         on_event: function that gets what a step is doing, if the runner knows it; see `OnEvent`.
     """
 
+    workers: int
     times_alone: bool
     on_event: OnEvent | None
 
@@ -149,6 +151,7 @@ class InProcess:
         >>> run_plan(plan, store, InProcess(store))
     """
 
+    workers = 1
     times_alone = True
 
     def __init__(self, store: StepStore) -> None:

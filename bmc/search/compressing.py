@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 
 from bmc import artifact, console, targets, workspace, writing
-from bmc.data import Dataset
 from bmc.errors import GateError, MissingError, UsageError
 from bmc.model import Model
+from bmc.recipes.runner_choice import runner_on
+from bmc.recipes.runners import InProcess, Runner
 from bmc.recipes.store import StepStore
 from bmc.search import finalists, picture, result, timing
 from bmc.search.budgets import Budgets, Measured
@@ -29,6 +31,7 @@ from bmc.workflows.lineage import data_of, weights_sha256
 from bmc.workflows.options import Files
 
 _SHARE = 0.6  # of the time, for trials; the rest is for the finalists
+_TRAINED_BY = 0.95  # of the time: measuring in alternation and exporting come after it
 _BASE = "base"
 
 
@@ -107,13 +110,24 @@ def compress(
     places.take(options.finalists, files.force, folder)
     moved = (data.location or files.data) if files.data else None
     origin = origin_of(folder, model, data.kind, moved)
-    return _checked(_search(folder, model, data, space, study, budgets, options, origin, places))
+    store = StepStore(str(places.folder / "steps"))
+    with closing(_runner(options, store)) as runner:
+        objective = Objective(
+            *(folder, data, target, places.folder, options.threads, store, runner)
+        )
+        return _checked(_search(model, objective, space, study, budgets, options, origin, places))
+
+
+def _runner(options: SearchOptions, store: StepStore) -> Runner:
+    """Return what trains candidates: this process, others of this machine, or a Ray cluster."""
+    if options.on is None and options.workers in (None, 1):
+        return InProcess(store)
+    return runner_on(options.on, store, options.workers, None)
 
 
 def _search(
-    folder: Path,
     model: Model,
-    data: Dataset,
+    objective: Objective,
     space: Space,
     study: Study,
     budgets: Budgets,
@@ -122,9 +136,6 @@ def _search(
     places: Places,
 ) -> Found:
     """Run the trials, then the finalists, and publish the front."""
-    target = places.target
-    store = StepStore(str(places.folder / "steps"))
-    objective = Objective(folder, data, target, places.folder, options.threads, store)
     recorded = study.kept(_BASE)
     base = objective.begin(recorded["milliseconds"] if recorded else None)
     base = Measured(**recorded) if recorded else base
@@ -143,6 +154,7 @@ def _search(
         budgets.minimize,
         base,
         options.seed,
+        options.workers or objective.runner.workers,
     )
     seconds = 60 * options.minutes
     trials.run(_SHARE * seconds, options.trials)
@@ -153,7 +165,7 @@ def _search(
             f"none of {len(study.trials())} trials could be measured; more --minutes or --trials "
             f"try others ({places.folder} has the reasons)"
         )
-    end = started + seconds - study.seconds
+    end = started + _TRAINED_BY * seconds - study.seconds - study.seconds_of_finalists
     trained = finalists.train(trials, chosen, options.finalists, full, end)
     if not trained:
         raise UsageError("no finalist could be trained in full; more --trials try others")
@@ -163,19 +175,19 @@ def _search(
     front, sentence = finalists.front_of(trained, limits, budgets)
     with places.publishing(len(front)) as outputs:
         winners = finalists.publish(trials, front, limits, outputs)
-        study.spend(time.monotonic() - started)
+        study.spend_on_finalists(time.monotonic() - started)
         shown_front = {winner.candidate for winner in winners}
         drawn = picture.write(places.folder, study.complete(), base, limits, shown_front)
         found = Found(
-            model=folder,
-            target=target,
+            model=objective.model,
+            target=objective.target,
             budgets=budgets,
             base=base,
             base_score=objective.score,
             winners=tuple(winners),
             trials=len(study.trials()),
             failed=len(study.trials()) - len(study.complete()),
-            seconds=round(study.seconds, 1),
+            seconds=round(study.seconds + study.seconds_of_finalists, 1),
             folder=places.folder,
             picture=drawn,
             sentence=sentence,

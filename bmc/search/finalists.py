@@ -14,6 +14,7 @@ from bmc import console, disk, writing
 from bmc.errors import GateError, StorageError, UsageError, reason_of
 from bmc.measure.latency import BenchSettings
 from bmc.recipes.plan import Step
+from bmc.recipes.runners import Failure
 from bmc.recipes.running import run_step
 from bmc.search import recipe, timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
@@ -76,13 +77,19 @@ def train(
         chosen: trials of the candidates, in order.
         count: number of finalists, at most.
         full: how long they are trained.
-        end: time on the clock `time.monotonic` after which none is begun but the first.
+        end: time on the clock `time.monotonic` by which they should be trained: none but the first
+            is begun that would take longer, as the slowest one did.
     """
     finalists: list[Finalist] = []
+    first = [trials.steps(trials.candidate(trial), full) for trial in chosen[:count]]
+    if trials.width > 1:
+        trials.objective.make(first)  # in parallel; those that fail say so below
+    longest = 0.0
     for number, trial in enumerate(chosen, start=1):
         if len(finalists) == count:
             break
-        if finalists and time.monotonic() > end:
+        begun = time.monotonic()
+        if finalists and begun + longest > end:
             console.note(f"the time is over: {len(finalists)} of {count} finalists were trained")
             break
         candidate = trials.candidate(trial)
@@ -102,12 +109,15 @@ def train(
                 console.note(f"left out: {reason_of(error)}")
         if tried:
             finalists.append(min(tried, key=lambda finalist: finalist.measured.drop))
+        longest = max(longest, time.monotonic() - begun)
     return finalists
 
 
 def _finalist(trials: Trials, words: str, steps: tuple[Step, ...], folder: Path) -> Finalist:
     objective = trials.objective
-    model = objective.make(steps)
+    (model,) = objective.make([steps])
+    if isinstance(model, Failure):
+        raise GateError(f"{words}: {model.message}", "parity")
     scored = export_and_score(model, objective.data, objective.target, folder)
     if scored.failure:
         raise GateError(f"{words}: {scored.failure}", "parity")

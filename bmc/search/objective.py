@@ -1,20 +1,18 @@
-"""A trial: the steps of a candidate are run, and what they make is exported, scored and timed."""
+"""A trial: the steps of candidates are run, and what they make is exported, scored and timed."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bmc import workspace, writing
+from bmc import writing
 from bmc.data import Dataset
-from bmc.errors import BmcError, StorageError
-from bmc.recipes.keys import key_of
+from bmc.errors import BmcError
 from bmc.recipes.plan import Step
-from bmc.recipes.running import run_step
+from bmc.recipes.runners import Runner
 from bmc.recipes.store import StepStore
-from bmc.search import timing
+from bmc.search import making, timing
 from bmc.search.budgets import Measured
 from bmc.search.exporting import Scored, export_and_score
 
@@ -37,6 +35,7 @@ class Objective:
         folder: folder of the search; the bundles of trials are written there, one at a time.
         threads: numbers of threads to try.
         store: results of steps, which several candidates may share.
+        runner: what runs steps.
     """
 
     model: Path
@@ -45,6 +44,7 @@ class Objective:
     folder: Path
     threads: Sequence[int]
     store: StepStore
+    runner: Runner
     _score: float = 0.0
     _latencies: dict[str, float] = field(default_factory=dict)
 
@@ -72,44 +72,22 @@ class Objective:
         """The validation score of the uncompressed model's bundle."""
         return self._score
 
-    def make(self, steps: Sequence[Step]) -> Path:
-        """Run the steps of a candidate that were not run before; return the last one's result."""
-        path, key = self.model, ""
-        for step in steps:
-            step_key = key_of(step, dict.fromkeys(step.inputs, key), self.store.hashes)
-            if not self.store.has(step_key):
-                inputs = dict.fromkeys(step.inputs, path)
-                output = self.store.output(step_key, step.name)
-                started = time.monotonic()
-                if workspace.kind_of(output) is None:
-                    self._run(step, step_key, inputs, output)
-                self.store.add(step_key, output, step.verb, time.monotonic() - started)
-            path, key = self.store.path(step_key), step_key
-        return path
+    def make(self, candidates: Sequence[Sequence[Step]]) -> list[making.Made]:
+        """Run the steps of candidates that were not run before; see `making.make_all`."""
+        return making.make_all(candidates, self.model, self.store, self.runner)
 
-    def _run(self, step: Step, key: str, inputs: Mapping[str, Path], output: Path) -> None:
-        """Run a step; of one that fails, no checkpoint is kept, since it is not run again."""
-        try:
-            run_step(step, inputs, output)
-        except StorageError:
-            raise
-        except FAILURES:
-            self.store.remove(key)
-            raise
-
-    def measure(self, steps: Sequence[Step], structure: str) -> Measured:
+    def measure(self, model: Path, structure: str) -> Measured:
         """Return what a candidate loses and costs.
 
         Its latency is measured in turn with the uncompressed model's, and multiplied by what the
         latter took when the search began: a processor that slows down changes both.
 
         Args:
-            steps: its steps.
+            model: its model directory.
             structure: name of its structure; two candidates that differ in their training alone
                 take equally long, and the second is not timed.
         """
         bundle = self.folder / f"{_TRIAL}-{self.target}"
-        model = self.make(steps)
         try:
             scored = export_and_score(model, self.data, self.target, bundle)
             if structure not in self._latencies:
@@ -127,11 +105,7 @@ class Objective:
 
     def keys(self, steps: Sequence[Step]) -> list[str]:
         """Return the keys of a candidate's steps."""
-        keys: list[str] = []
-        for step in steps:
-            inputs = dict.fromkeys(step.inputs, keys[-1] if keys else "")
-            keys.append(key_of(step, inputs, self.store.hashes))
-        return keys
+        return making.keys_of(steps, self.store)
 
     def forget(self, kept: Collection[str]) -> None:
         """Remove the results of all steps but some; they take as much space as their models."""

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from bmc.choices import Choice, about, check_choices
 from bmc.errors import SettingError
+from bmc.recipes.options import check_on
 
 SAMPLERS = ("tpe", "nsga2")
 
@@ -27,6 +28,11 @@ class SearchOptions:
         storage: URL of the database of the trials, such as postgresql://USER@HOST/NAME, which
             several machines can share; the default is a SQLite file next to the output.
         threads: thread count to measure latency with; several are possible, and the fastest counts.
+        workers: candidates that are trained in parallel, each in its own process; latency is
+            measured while none trains. The default is 1, and with `on` as many as there are cores.
+        on: where candidates are trained: ray starts a Ray cluster on this machine, or uses that of
+            RAY_ADDRESS; ray://HOST:PORT uses a running cluster. The default is this machine,
+            without Ray.
         seed: random seed of the proposals and of each training.
 
     Raises:
@@ -41,13 +47,16 @@ class SearchOptions:
     sampler: str = field(default="tpe", metadata=about(Choice("sampler", SAMPLERS)))
     storage: str | None = None
     threads: tuple[int, ...] = (1, 2)
+    workers: int | None = None
+    on: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_choices(self)
         if not 0 < self.minutes < math.inf:
             raise SettingError(f"minutes is {self.minutes:g}; it must be above 0")
-        for name in ("trials", "finalists"):
+        check_on(self.on)
+        for name in ("trials", "finalists", "workers"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingError(f"{name} is {value}; it must be at least 1")

@@ -24,7 +24,7 @@ from bmc.locks import BusyError
 RUNGS, SHOWN, REASON = "rungs", "shown", "reason"
 """Attributes of a trial: what was measured at each rung, its steps in words, why it failed."""
 _NAME = "bmc compress"
-_IDENTITY, _SECONDS = "identity", "seconds"
+_IDENTITY, _SECONDS, _FINALISTS = "identity", "seconds", "seconds of finalists"
 _KILLED = "killed"
 _MOST_KILLS = 3  # of the process in one candidate, such as for its memory: it is given up then
 _POPULATION = 12  # candidates of a generation
@@ -150,12 +150,21 @@ class Study:
 
     @property
     def seconds(self) -> float:
-        """How long the search has taken, all calls together."""
+        """How long the trials have taken, all calls together."""
         return float(self.kept(_SECONDS) or 0.0)
 
     def spend(self, seconds: float) -> None:
-        """Add to the time that the search has taken."""
+        """Add to the time that the trials have taken."""
         self.keep(_SECONDS, self.seconds + seconds)
+
+    @property
+    def seconds_of_finalists(self) -> float:
+        """How long the finalists have taken, all calls together."""
+        return float(self.kept(_FINALISTS) or 0.0)
+
+    def spend_on_finalists(self, seconds: float) -> None:
+        """Add to the time that the finalists have taken."""
+        self.keep(_FINALISTS, self.seconds_of_finalists + seconds)
 
     def _sampler_of(self, number: int) -> BaseSampler:
         text = f"{self._seed} {number}".encode()
@@ -164,7 +173,12 @@ class Study:
             return NSGAIISampler(population_size=_POPULATION, seed=seed)
         with warnings.catch_warnings():  # the search would not change if `group` went away
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return TPESampler(seed=seed, multivariate=True, group=True)
+            return TPESampler(
+                seed=seed,
+                multivariate=True,
+                group=True,
+                constant_liar=True,  # candidates that are measured now are not proposed again
+            )
 
     def _check(self, identity: Mapping[str, Any], is_file: bool) -> None:
         """Refuse the trials of another search; give trials that a killed process left another turn.

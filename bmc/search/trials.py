@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from optuna.trial import FrozenTrial, Trial
 
 from bmc import console
 from bmc.errors import StorageError, reason_of
 from bmc.recipes.plan import Step
+from bmc.recipes.runners import Failure
 from bmc.search.budgets import Limits, Measured, shown
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.halving import is_promoted
+from bmc.search.making import Made
 from bmc.search.objective import FAILURES, Objective
 from bmc.search.space import Candidate, Space
 from bmc.search.study import RUNGS, SHOWN, Replay, Study
@@ -37,6 +39,7 @@ class Trials:
         goal: which of the objectives counts most within the limits.
         base: what the uncompressed model takes.
         seed: random seed of the trainings.
+        width: candidates that are trained in parallel.
     """
 
     space: Space
@@ -49,6 +52,7 @@ class Trials:
     goal: str
     base: Measured
     seed: int
+    width: int = 1
 
     def run(self, seconds: float, count: int | None) -> None:
         """Run trials until the time is over or there are enough.
@@ -60,10 +64,12 @@ class Trials:
         self.study.begin(self.space.starts())
         repeated = 0
         while self.study.seconds < seconds and repeated < _REPEATED:
-            if count is not None and len(self.study.trials()) >= count:
+            left = self.width if count is None else count - len(self.study.trials())
+            if left < 1:
                 return
             started = time.monotonic()
-            repeated = 0 if self._run_one(self.study.ask()) else repeated + 1
+            trials = [self.study.ask() for _ in range(min(self.width, left))]
+            repeated = 0 if self._run_some(trials) else repeated + len(trials)
             self.study.spend(time.monotonic() - started)
             self.objective.forget(self._keys_to_keep())
 
@@ -75,46 +81,77 @@ class Trials:
         """Return the steps of a candidate."""
         return steps_of(candidate, self.origin, effort, self.seed)
 
-    def _run_one(self, trial: Trial) -> bool:
-        """Run a trial; return whether its candidate is new."""
-        candidate = self.space.draw(trial)
-        words = candidate.shown()
-        self.study.note(trial, SHOWN, words)
-        rungs = self._measured_before(words)
-        is_new = not rungs
-        if is_new:
-            try:
-                self._climb(candidate, words, rungs)
-            except StorageError:
-                raise  # a full disk says nothing about the candidate, which is run again
-            except FAILURES as error:
-                if not rungs:
-                    console.note(f"trial {trial.number}: {words}: {reason_of(error)}")
-                    self.study.fail(trial, reason_of(error))
-                    return True
-        best = min(rungs, key=lambda measured: measured.drop)
-        console.note(f"trial {trial.number}: {words}: {shown(best)} ({_trained(rungs)})")
-        self.study.note(trial, RUNGS, [asdict(measured) for measured in rungs])
-        values = [best.of(name) for name in self.objectives]
-        self.study.tell(trial, values, self.limits.constraints(best))
-        return is_new
+    def _run_some(self, trials: Sequence[Trial]) -> bool:
+        """Run trials; return whether a candidate of them is new."""
+        running = []
+        for trial in trials:
+            candidate = self.space.draw(trial)
+            running.append(_Running(trial, candidate, candidate.shown()))
+            self.study.note(trial, SHOWN, candidate.shown())
+        new: dict[str, _Running] = {}
+        for each in running:
+            if not self._measured_before(each.words):
+                new.setdefault(each.words, each)
+        self._climb(list(new.values()))
+        for each in new.values():
+            self._end(each)
+        for each in running:
+            if each is not new.get(each.words):
+                each.rungs = self._measured_before(each.words)
+                each.failure = new[each.words].failure if each.words in new else ""
+                self._end(each)
+        return bool(new)
 
-    def _climb(self, candidate: Candidate, words: str, rungs: list[Measured]) -> None:
-        """Add what is measured of a candidate at each rung that it reaches."""
-        if not candidate.parts:
-            rungs.append(self.base)
-            return
-        before: tuple[Step, ...] = ()
+    def _climb(self, new: Sequence[_Running]) -> None:
+        """Measure candidates at each rung that they reach; those of a rung train in parallel."""
+        for each in new:
+            if not each.candidate.parts:
+                each.rungs.append(self.base)
+        climbing = [each for each in new if each.candidate.parts]
         for number, effort in enumerate(self.rungs):
-            steps = self.steps(candidate, effort)
-            if steps == before:  # nothing of it is trained
-                return
-            before = steps
-            mine = self.objective.measure(steps, words)
-            rungs.append(mine)
-            others = [rung[number] for rung in self._all_rungs() if len(rung) > number]
-            if not is_promoted(mine, others, self.limits, self.objectives):
-                return
+            steps = [self.steps(each.candidate, effort) for each in climbing]
+            pairs = zip(climbing, steps, strict=True)
+            trained = [(each, of_rung) for each, of_rung in pairs if of_rung != each.steps]
+            for each, of_rung in trained:
+                each.steps = of_rung
+            models = self.objective.make([of_rung for _, of_rung in trained])
+            climbing = [
+                each
+                for (each, _), model in zip(trained, models, strict=True)
+                if self._is_promoted(each, model, number, new)
+            ]
+
+    def _is_promoted(
+        self, mine: _Running, model: Made, number: int, new: Sequence[_Running]
+    ) -> bool:
+        """Measure a candidate at a rung; return whether it is trained longer."""
+        if isinstance(model, Failure):
+            mine.failure = model.message
+            return False
+        try:
+            measured = self.objective.measure(model, mine.words)
+        except StorageError:
+            raise  # a full disk says nothing about the candidate, which is run again
+        except FAILURES as error:
+            mine.failure = reason_of(error)
+            return False
+        rungs = [*self._all_rungs(), *(other.rungs for other in new if other is not mine)]
+        others = [rung[number] for rung in rungs if len(rung) > number]
+        mine.rungs.append(measured)
+        return is_promoted(measured, others, self.limits, self.objectives)
+
+    def _end(self, mine: _Running) -> None:
+        """Tell the study what was measured of a candidate, or why nothing was."""
+        if not mine.rungs:
+            console.note(f"trial {mine.trial.number}: {mine.words}: {mine.failure}")
+            self.study.fail(mine.trial, mine.failure)
+            return
+        best = min(mine.rungs, key=lambda measured: measured.drop)
+        reached = _trained(mine.rungs)
+        console.note(f"trial {mine.trial.number}: {mine.words}: {shown(best)} ({reached})")
+        self.study.note(mine.trial, RUNGS, [asdict(measured) for measured in mine.rungs])
+        values = [best.of(name) for name in self.objectives]
+        self.study.tell(mine.trial, values, self.limits.constraints(best))
 
     def _all_rungs(self) -> list[list[Measured]]:
         return [rungs_of(trial) for trial in self.study.complete()]
@@ -134,6 +171,27 @@ class Trials:
             steps = self.steps(self.candidate(trial), self.rungs[number])
             keys.update(self.objective.keys(steps))
         return keys
+
+
+@dataclass
+class _Running:
+    """A candidate that is measured.
+
+    Args:
+        trial: its trial.
+        candidate: the candidate.
+        words: its steps in words.
+        rungs: what was measured at each rung.
+        steps: its steps at the last rung.
+        failure: why it could not be made or measured.
+    """
+
+    trial: Trial
+    candidate: Candidate
+    words: str
+    rungs: list[Measured] = field(default_factory=list)
+    steps: tuple[Step, ...] = ()
+    failure: str = ""
 
 
 def rungs_of(trial: FrozenTrial) -> list[Measured]:

@@ -106,6 +106,7 @@ class _Borrowed:
     """A runner that `run_plan` does not close."""
 
     def __init__(self, runner: RayRunner) -> None:
+        self.workers = runner.workers
         self.times_alone = runner.times_alone
         self.on_event = runner.on_event
         self.submit = runner.submit

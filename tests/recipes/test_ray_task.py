@@ -86,3 +86,4 @@ def test_the_environment_of_workers_has_the_threads_and_what_the_caller_adds() -
     assert found["working_dir"] == "."
     assert found["env_vars"]["OMP_NUM_THREADS"] == "2"
     assert found["env_vars"]["BMC_HOME"] == "/shared"
+    assert found["env_vars"]["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] == "1"  # no GPU is seen

@@ -13,6 +13,7 @@ import pytest
 from bmc import data as datasets
 from bmc.data import Dataset, Examples
 from bmc.errors import UsageError
+from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
 from bmc.search.chain import Effort, Origin, steps_of
 from bmc.search.exporting import export_and_score, without_test
@@ -66,12 +67,15 @@ def test_no_trial_reads_a_row_of_the_test_split(
     digits_model: Path, sealed: Dataset, tmp_path: Path
 ) -> None:
     store = StepStore(str(tmp_path / "steps"))
-    objective = Objective(digits_model, without_test(sealed), "onnx", tmp_path, (1,), store)
+    data = without_test(sealed)
+    objective = Objective(digits_model, data, "onnx", tmp_path, (1,), store, InProcess(store))
     base = objective.begin()
     assert objective.score > 0.7
     origin = Origin(str(digits_model), {"data": "digits"}, False)
     steps = steps_of(CANDIDATE, origin, Effort(1, 1, 0), 0)
-    measured = objective.measure(steps, CANDIDATE.shown())
+    (made,) = objective.make([steps])
+    assert isinstance(made, Path)
+    measured = objective.measure(made, CANDIDATE.shown())
     assert measured.bytes < base.bytes
     assert measured.drop <= 100 * objective.score
     assert not list(tmp_path.glob("trial-*"))

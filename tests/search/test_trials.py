@@ -13,14 +13,15 @@ pytest.importorskip("optuna")
 from bmc import data as datasets
 from bmc import disk
 from bmc.errors import StorageError
+from bmc.recipes.runners import InProcess
 from bmc.recipes.store import StepStore
 from bmc.search.budgets import Budgets
 from bmc.search.chain import Effort, Origin
 from bmc.search.exporting import without_test
 from bmc.search.objective import Objective
 from bmc.search.space import Option, Space
-from bmc.search.study import REASON, Study
-from bmc.search.trials import Trials
+from bmc.search.study import REASON, SHOWN, Study
+from bmc.search.trials import Trials, rungs_of
 
 BROKEN = """
 from dataclasses import dataclass
@@ -37,11 +38,11 @@ class STEP:
 """
 
 
-def trials_of(model: Path, folder: Path, technique: str) -> Trials:
+def trials_of(model: Path, folder: Path, technique: str, width: int = 1) -> Trials:
     """Return trials of a space with one technique, which is tried first."""
     store = StepStore(str(folder / "steps"))
     data = without_test(datasets.load("digits"))
-    objective = Objective(model, data, "onnx", folder, (1,), store)
+    objective = Objective(model, data, "onnx", folder, (1,), store, InProcess(store))
     base = objective.begin()
     limits = Budgets(50).limits(base)
     study = Study(f"sqlite:///{folder / 'study.db'}", {}, ("drop", "latency"), "tpe", 0)
@@ -49,7 +50,7 @@ def trials_of(model: Path, folder: Path, technique: str) -> Trials:
     space = Space(structural=(Option("prune", technique),))
     rungs = (Effort(0, 1, 0),)
     common = (limits, ("drop", "latency"), "latency", base, 0)
-    return Trials(space, study, objective, origin, rungs, *common)
+    return Trials(space, study, objective, origin, rungs, *common, width)
 
 
 def test_a_full_disk_ends_the_search_and_the_candidate_is_run_by_the_next_call(
@@ -87,3 +88,19 @@ def test_an_error_of_a_technique_fails_its_candidate_alone_and_leaves_no_files(
     (failed,) = trials.study.trials()
     assert "layer" in failed.user_attrs[REASON]
     assert not [path for path in (tmp_path / "steps").glob("*") if path.is_dir()]
+
+
+def test_candidates_that_are_proposed_twice_in_parallel_are_measured_once(
+    digits_model: Path, tmp_path: Path
+) -> None:
+    trials = trials_of(digits_model, tmp_path, "unstructured", width=3)
+    trials.run(600, 3)
+    ended = trials.study.complete()
+    words = {trial.user_attrs[SHOWN] for trial in ended}
+    assert len(ended) == 3
+    assert len(words) <= 2  # the model as it is, and pruned: there are no others
+    for each in words:
+        measured = [rungs_of(trial) for trial in ended if trial.user_attrs[SHOWN] == each]
+        assert all(rungs == measured[0] for rungs in measured)
+    trials.run(600, 3)
+    assert len(trials.study.trials()) == 3
