@@ -150,6 +150,7 @@ def test_what_stands_on_a_result_that_comes_out_otherwise_is_made_again(finished
 class Told:
     """Makes no result: says which steps were submitted, and ends them in the order of `ends`."""
 
+    workers = 2
     times_alone = False
 
     def __init__(self, store: StepStore, folder: Path, ends: list[str]) -> None:
