@@ -20,7 +20,7 @@ from bmc.search import recipe, timing
 from bmc.search.budgets import Budgets, Limits, Measured, shown
 from bmc.search.chain import Effort, with_export
 from bmc.search.exporting import export_and_score
-from bmc.search.halving import beats
+from bmc.search.halving import beats, is_affordable
 from bmc.search.objective import FAILURES
 from bmc.search.result import Winner
 from bmc.search.trials import Trials, best_of, best_rung, ranking
@@ -50,6 +50,7 @@ def choose(trials: Trials) -> list[FrozenTrial]:
     """Return the trials whose candidates may be trained in full, the most promising first.
 
     Those nearest to the limits and the goal alternate with those of Optuna's front that lose least.
+    Those that are too large or too slow come after the others, since training does not change that.
 
     Args:
         trials: the trials.
@@ -61,7 +62,9 @@ def choose(trials: Trials) -> list[FrozenTrial]:
     front.sort(key=lambda trial: (best_of(trial).drop, trial.number))
     mixed = [trial for pair in zip(ranked, front, strict=False) for trial in pair] + ranked
     distinct = {trial.number: trial for trial in mixed}
-    return list(distinct.values())
+    return sorted(
+        distinct.values(), key=lambda trial: not is_affordable(best_of(trial), trials.limits)
+    )
 
 
 def train(

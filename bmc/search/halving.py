@@ -59,13 +59,18 @@ def is_promoted(
         limits: the budgets.
         objectives: what is minimized.
     """
-    if limits.excess(mine, _COSTS) > _SLACK:
+    if not is_affordable(mine, limits):
         return False
     if limits.drop is not None and mine.drop <= limits.drop:
         return False
-    peers = [other for other in others if limits.excess(other, _COSTS) <= _SLACK]
+    peers = [other for other in others if is_affordable(other, limits)]
     better = sum(beats(other, mine, objectives) for other in peers)
     return better < -(-(len(peers) + 1) // FACTOR)
+
+
+def is_affordable(measured: Measured, limits: Limits) -> bool:
+    """Tell whether a candidate's size and latency, which training does not change, are in reach."""
+    return limits.excess(measured, _COSTS) <= _SLACK
 
 
 def beats(one: Measured, other: Measured, objectives: Sequence[str]) -> bool:

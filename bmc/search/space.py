@@ -120,11 +120,11 @@ class Space:
     def starts(self) -> list[dict[str, Any]]:
         """Return the parameters that are tried first: students and techniques in turn, then pairs.
 
-        Parameters that are missing are drawn.
+        Settings of techniques, which are missing, are drawn.
         """
         none = {"start": ITSELF, "first": NONE, "quantize": NONE}
         taught = [{**none, "start": _key(option)} for option in self.students]
-        cut = [{**none, "first": _key(option)} for option in self.structural]
+        cut = [{**none, "first": _key(option), "second": NONE} for option in self.structural]
         alone = [{**none, "quantize": _key(option)} for option in self.quantizations]
         last = {"quantize": _key(self.quantizations[0])} if self.quantizations else {}
         both = [{**start, **last} for start in _in_turn(taught, cut)] if last else []

@@ -62,6 +62,12 @@ def test_every_option_is_tried_once_at_the_start_and_pairs_follow() -> None:
     assert {"structured(ratio=0.5)", "cluster(values=4)", "tiny, static"} <= set(starts)
 
 
+def test_a_technique_is_first_tried_without_a_second_one() -> None:
+    firsts = [start for start in SPACE.starts() if start["first"] != "none"]
+    assert firsts
+    assert all(start["second"] == "none" for start in firsts)  # one that is missing is drawn
+
+
 def test_only_the_last_structural_step_is_fine_tuned_and_the_model_teaches_it() -> None:
     drawn = SPACE.draw(Fixed(first="prune/structured", second="share/cluster", quantize="static"))
     steps = with_export(steps_of(drawn, ORIGIN, Effort(2, 1, 0), 3), ORIGIN, "onnx")
