@@ -112,7 +112,7 @@ class _Run:
                 self.progress.change(other.name, state=WAITING)
 
     def _users_of(self, step: Step) -> list[Step]:
-        """Return the steps that stand on a step, in the order of the plan."""
+        """Return the steps that depend on a step, in the order of the plan."""
         users = self._users[step.name]
         return [other for other in self.plan.steps if other.name in users] if users else []
 
@@ -128,7 +128,7 @@ class _Run:
         self.progress.change(step.name, state=FAILED, seconds=seconds, text=why)
         for other in self._users_of(step):
             if other.name not in self.results:
-                because = f"it stands on {step.name!r}, which failed"
+                because = f"it depends on {step.name!r}, which failed"
                 skipped = StepResult(other, self.keys[other.name], SKIPPED, why=because)
                 self.results[other.name] = skipped
                 del self._waiting[other.name]
@@ -147,7 +147,7 @@ def run_plan(
 ) -> PlanResult:
     """Run the steps of a plan that are not done yet, then measure its bundles and judge them.
 
-    A step that fails takes down what stands on it, and nothing else. A command that was killed
+    Steps that depend on one that failed are skipped; the others are run. A command that was killed
     goes on when it is run again: results that are done are taken, trainings resume.
 
     Args:
@@ -155,7 +155,7 @@ def run_plan(
         store: the results.
         runner: what runs steps, or a function that makes one for a number of steps that may run
             side by side: it is not called when all is done, and what it made is closed at the end.
-        redo: names of steps to run again, though their results are there; what stands on them is
+        redo: names of steps to run again, though their results are there; what depends on them is
             run again if they come out otherwise.
         keys: key of each step's result by the step's name, if they are known already.
 
@@ -212,7 +212,7 @@ def run_plan(
 
 
 def _run_all(run: _Run) -> None:
-    """Run steps until each has a result, has failed, or stands on one that failed."""
+    """Run steps until each has a result, has failed, or depends on one that failed."""
     run.progress.write()
     run.start()
     while run.running:

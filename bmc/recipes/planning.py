@@ -110,7 +110,7 @@ def redone(plan: Plan, names: Sequence[str]) -> list[Step]:
 
 
 def users_of(plan: Plan) -> Mapping[str, set[str]]:
-    """Return the names of all steps that stand on each step."""
+    """Return the names of all steps that depend on each step."""
     users: dict[str, set[str]] = {step.name: set() for step in plan.steps}
     for step in reversed(plan.steps):
         for name in step.inputs.values():

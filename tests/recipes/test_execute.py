@@ -1,4 +1,4 @@
-"""Plans that are run: what is done is taken, what fails takes down what stands on it."""
+"""Plans that are run: what is done is taken, steps that depend on one that failed are skipped."""
 
 from __future__ import annotations
 
