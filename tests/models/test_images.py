@@ -109,9 +109,10 @@ def exported(model: Model, data: Dataset, target: str, folder: Path) -> Bundle:
 
 
 @pytest.mark.parametrize("name", SLIM)
-def test_its_recipe_lowers_the_loss_in_bf16_within_a_few_dozen_steps(
+def test_its_recipe_lowers_the_loss_within_a_few_dozen_steps(
     name: str, digits: Dataset, tmp_path: Path
 ) -> None:
+    """In bf16 where the processor has it: elsewhere it is emulated, and nothing trains in it."""
     entry: dict[str, str] = {} if name in ("cnn", "mobilenet-v2") else SLIM[name]
     model = build(name, digits, entry)
     pixels, labels = pixels_of(model, digits), torch.tensor(digits.train.labels)
@@ -125,7 +126,7 @@ def test_its_recipe_lowers_the_loss_in_bf16_within_a_few_dozen_steps(
     sgd = recipe.optimizer == "sgd"
     epochs = 8 if sgd else 16  # the rates of Adam are for many more steps
     settings = replace(
-        recipe, epochs=epochs, batch_size=32, precision="bf16", device="cpu", augment=()
+        recipe, epochs=epochs, batch_size=32, precision="auto", device="cpu", augment=()
     )
     fit_model(model, digits, settings, tmp_path)
     assert loss() < 0.8 * before
