@@ -27,6 +27,7 @@ _NAME = "bmc compress"
 _IDENTITY, _SECONDS, _FINALISTS = "identity", "seconds", "seconds of finalists"
 _KILLED = "killed"
 _MOST_KILLS = 3  # of the process in one candidate, such as for its memory: it is given up then
+_FAR = 1e6  # of a candidate that cannot be made
 _POPULATION = 12  # candidates of a generation
 PATIENCE = 5  # seconds to wait for another process's write
 _SQLITE = "sqlite:///"
@@ -108,10 +109,15 @@ class Study:
             self._study.tell(trial, list(values))
 
     def fail(self, trial: Trial, reason: str) -> None:
-        """Record that a candidate cannot be made, and why."""
+        """Record that a candidate cannot be made, and why.
+
+        Samplers do not learn from failed trials, and would propose such candidates again and again:
+        for them it is a trial that is far beyond its limits.
+        """
         with self._errors():
             trial.set_user_attr(REASON, reason)
-            self._study.tell(trial, state=TrialState.FAIL)
+            trial.set_constraint(REASON, _FAR)
+            self._study.tell(trial, [_FAR] * len(self._study.directions))
 
     def note(self, trial: Trial, name: str, value: Any) -> None:
         """Keep an attribute of a trial."""
@@ -131,7 +137,8 @@ class Study:
 
     def complete(self) -> list[FrozenTrial]:
         """Return the trials that were measured."""
-        return [trial for trial in self.trials() if trial.state == TrialState.COMPLETE]
+        done = (trial for trial in self.trials() if trial.state == TrialState.COMPLETE)
+        return [trial for trial in done if REASON not in trial.user_attrs]
 
     def front(self) -> list[FrozenTrial]:
         """Return the trials within the limits that no other one beats in every objective."""

@@ -57,6 +57,23 @@ def test_the_same_seed_proposes_the_same_and_stopping_changes_nothing(tmp_path: 
     assert proposals(opened(tmp_path / "other", seed=1), 2) != whole[:2]
 
 
+def test_a_candidate_that_cannot_be_made_is_hardly_proposed_again(tmp_path: Path) -> None:
+    study = opened(tmp_path)
+    study.begin(SPACE.starts())
+    impossible = []
+    for _ in range(40):
+        trial = study.ask()
+        words = SPACE.draw(trial).shown()
+        impossible.append("cluster" in words and "static" in words)
+        if impossible[-1]:
+            study.fail(trial, "no layer can be quantized")
+        else:
+            study.tell(trial, [len(words) % 7, len(words)], {"drop": -1.0})
+    assert any(impossible)
+    assert sum(impossible[20:]) <= 4
+    assert len(study.complete()) == 40 - sum(impossible)
+
+
 def test_optunas_front_has_only_trials_within_the_limits(tmp_path: Path) -> None:
     study = opened(tmp_path)
     proposals(study, 4)
