@@ -117,7 +117,9 @@ def _run(row: Row, seed: int, quick: bool) -> None:
     if quick:
         print(json.dumps(found.to_json(), indent=1))
         return
-    content = {"row": asdict(row), "seed": seed, "found": found.to_json(), **_compared(row, found)}
+    text = json.dumps(found.to_json()).replace(f"{HERE.parent}{os.sep}", "")  # no machine's paths
+    content = {"row": asdict(row), "seed": seed, "found": json.loads(text)}
+    content |= _compared(row, found)
     finish(f"search/{row.name}-{seed}", _bars(row, seed, content), content)
 
 
