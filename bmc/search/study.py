@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.samplers import BaseSampler, NSGAIISampler, TPESampler
+from optuna.samplers import BaseSampler, NSGAIISampler, RandomSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import make_url
@@ -89,7 +89,9 @@ class Study:
         """Return the next trial.
 
         The proposals of a trial depend on the seed, the number of the trial and the trials before
-        it, so a search that was stopped continues as if it had not been.
+        it, so a search that was stopped continues as if it had not been. After a candidate that was
+        measured before, the next one is drawn at random: samplers that are given the same result
+        again propose it even more often.
         """
         with self._errors():
             self._study.sampler = self._sampler_of(len(self._study.get_trials(deepcopy=False)))
@@ -176,6 +178,9 @@ class Study:
     def _sampler_of(self, number: int) -> BaseSampler:
         text = f"{self._seed} {number}".encode()
         seed = int.from_bytes(hashlib.sha256(text).digest()[:4], "big")
+        candidates = [trial.user_attrs.get(SHOWN) for trial in self.trials()]
+        if candidates and candidates[-1] and candidates[-1] in candidates[:-1]:
+            return RandomSampler(seed=seed)
         if self._sampler == "nsga2":
             return NSGAIISampler(population_size=_POPULATION, seed=seed)
         with warnings.catch_warnings():  # the search would not change if `group` went away

@@ -74,6 +74,23 @@ def test_a_candidate_that_cannot_be_made_is_hardly_proposed_again(tmp_path: Path
     assert len(study.complete()) == 40 - sum(impossible)
 
 
+def test_after_a_candidate_that_was_measured_before_others_are_tried(tmp_path: Path) -> None:
+    """One candidate is better than all others, so a sampler alone proposes it again and again."""
+    study = opened(tmp_path)
+    study.begin(SPACE.starts())
+    candidates = []
+    for _ in range(40):
+        trial = study.ask()
+        words = SPACE.draw(trial).shown()
+        study.note(trial, studies.SHOWN, words)
+        excess = -1.0 if words == "static" else 1.0
+        study.tell(trial, [excess, excess], {"drop": excess})
+        candidates.append(words)
+    repeated = [number for number, words in enumerate(candidates) if words in candidates[:number]]
+    assert repeated
+    assert all(candidates[number : number + 4].count(candidates[number]) < 4 for number in repeated)
+
+
 def test_optunas_front_has_only_trials_within_the_limits(tmp_path: Path) -> None:
     study = opened(tmp_path)
     proposals(study, 4)
